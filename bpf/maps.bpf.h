@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Maps, counters and read-only configuration: each with who writes it, who
+ * reads it, and why it is of this type and size. */
+#ifndef FLOWTOP_MAPS_BPF_H
+#define FLOWTOP_MAPS_BPF_H
+
+/*
+ * The double buffer. Programs add to the active one; user space flips, waits
+ * for running programs, then drains the other.
+ *
+ * PERCPU_HASH: two CPUs that move bytes of one flow never share a cache line.
+ * Preallocated (never BPF_F_NO_PREALLOC): an insert in a socket call must not
+ * allocate. Never LRU: it evicts silently, and what is evicted is lost.
+ * Size: --max-flows; memory about 122 + 32 * possible CPUs bytes an entry.
+ */
+struct flow_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct flowtop_key);
+	__type(value, struct flowtop_stats);
+} flows_a SEC(".maps"), flows_b SEC(".maps");
+
+/*
+ * Who the processes are, one entry a tgid, buffered like the flows so that an
+ * entry is never older than its interval. Written once per process and
+ * interval, hence shared, not per CPU. A process that finds it full is still
+ * counted under its tgid; only its name is left to /proc.
+ */
+struct owner_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct flowtop_owner);
+} owners_a SEC(".maps"), owners_b SEC(".maps");
+
+/*
+ * The grace period. User space updates the slot after a flip: the kernel
+ * returns from that only when every program that may have read the old flag
+ * has ended (maybe_wait_bpf_programs(), 1ae80cf31938, v4.18). Nothing reads
+ * the slot, and what it holds is as small as a map can be.
+ */
+struct grace_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} grace_slot SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct grace_map);
+} grace SEC(".maps") = {
+	.values = { (void *)&grace_slot },
+};
+
+/*
+ * Where the drain writes what it took out of the retired buffer. Mapped by
+ * user space, which so reads plain memory: a bpf() look-up would make kprobe
+ * and tracepoint programs on its CPU skip events (bpf_prog_active).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct flowtop_record);
+} records SEC(".maps");
+
+/* Carried from a function's entry to its return, or to the tracepoint. */
+struct call {
+	__u64 sk;	/* address of the socket; compared, never followed */
+	__u16 protocol; /* of the socket */
+	__u16 family;	/* of the peer; 0: the socket's own */
+	__u16 port;	/* of the peer, host order */
+	__u16 pad;
+	__be32 addr[4]; /* of the peer */
+};
+
+/*
+ * Calls under way, by thread. One entry for each thread that is inside a
+ * hooked function; four return probes with 4096 instances each bound how
+ * many can matter.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32); /* tid */
+	__type(value, struct call);
+} calls SEC(".maps");
+
+/* Which buffer is active: 0 = a, 1 = b. User space writes, programs read. */
+volatile __u32 active;
+
+/* Bytes and messages of flows that found their buffer full. Cumulative since
+ * load and read as differences, so it needs no flip. */
+struct untracked_slot {
+	struct flowtop_stats stats;
+	__u64 pad[4]; /* one cache line a slot */
+} untracked[FLOWTOP_UNTRACKED_SLOTS];
+
+/* Calls that could not be carried because `calls` was full. Cumulative. */
+__u64 missed_calls;
+
+/* Read-only: the verifier knows the values and drops what they rule out, so a
+ * filter that is not set costs nothing. */
+const volatile __u32 nr_tgids;
+const volatile __u32 nr_tids;
+const volatile __u32 tgids[FLOWTOP_MAX_FILTERS];
+const volatile __u32 tids[FLOWTOP_MAX_FILTERS];
+
+/* Possible CPUs, for the drain's sums. */
+const volatile __u32 nr_cpus = 1;
+
+/* tracepoint: skb_consume_udp is hooked too and counts what UDP receives. */
+const volatile bool udp_rx_by_skb;
+
+#endif

@@ -1,0 +1,112 @@
+//! Turns losses, and what a backend cannot see, into words: the same ones in every presentation.
+//! All is well is one calm word; anything else says what happened and what to do.
+
+use crate::interval::{Losses, Method, UNSEEN_NAMES};
+use crate::units;
+
+/// One word on how far the numbers can be trusted: `exact`, or what keeps them from it.
+pub fn word(losses: &Losses, method: &Method) -> String {
+    let mut parts = Vec::new();
+    if losses.missed_events > 0 {
+        parts.push(format!("{} missed", losses.missed_events));
+    }
+    if !losses.untracked.is_zero() {
+        let bytes = losses.untracked.rx_bytes + losses.untracked.tx_bytes;
+        parts.push(format!("{} untracked", units::bytes(bytes)));
+    }
+    match method.unseen.as_slice() {
+        [] => {}
+        [name] => parts.push(format!("{name} unseen")),
+        names => parts.push(format!("{} paths unseen", names.len())),
+    }
+    if parts.is_empty() {
+        "exact".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// Whether [`word`] is anything but `exact`.
+pub fn is_alarm(losses: &Losses, method: &Method) -> bool {
+    !losses.is_none() || !method.unseen.is_empty()
+}
+
+/// What was lost in an interval, one sentence each, with what to do; none when all is well.
+pub fn losses(losses: &Losses) -> Vec<String> {
+    let mut lines = Vec::new();
+    let untracked = losses.untracked;
+    if !untracked.is_zero() {
+        lines.push(format!(
+            "UNTRACKED: {} in, {} out belong to flows that found the flow table full; they are in \
+             the totals, not in the rows; raise --max-flows or shorten --interval",
+            units::bytes(untracked.rx_bytes),
+            units::bytes(untracked.tx_bytes)
+        ));
+    }
+    if losses.missed_events > 0 {
+        lines.push(format!(
+            "MISSED: the probes did not see {}; the numbers are too low; use --backend auto",
+            units::count(losses.missed_events, "event")
+        ));
+    }
+    lines
+}
+
+/// What the backend cannot see here, one sentence each; none when it sees all.
+pub fn unseen(method: &Method) -> impl Iterator<Item = &'static str> + '_ {
+    method.unseen.iter().map(|&name| {
+        UNSEEN_NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or(name, |(_, meaning)| meaning)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Counters;
+
+    fn full_table() -> Losses {
+        Losses {
+            untracked: Counters {
+                rx_bytes: 1_200_000,
+                rx_msgs: 3,
+                ..Counters::default()
+            },
+            missed_events: 0,
+        }
+    }
+
+    #[test]
+    fn all_is_well_is_one_word() {
+        let (none, method) = (Losses::default(), Method::default());
+        assert_eq!(word(&none, &method), "exact");
+        assert!(!is_alarm(&none, &method));
+        assert!(losses(&none).is_empty());
+    }
+
+    #[test]
+    fn a_full_table_is_not_silent() {
+        let method = Method::default();
+        assert_eq!(word(&full_table(), &method), "1.20 MB untracked");
+        assert!(is_alarm(&full_table(), &method));
+        assert!(losses(&full_table())[0].contains("--max-flows"));
+    }
+
+    #[test]
+    fn missed_events_and_unseen_paths_are_named() {
+        let mut method = Method {
+            unseen: vec!["splice_read"],
+            ..Method::default()
+        };
+        let losses = Losses {
+            missed_events: 3,
+            ..Losses::default()
+        };
+        assert_eq!(word(&losses, &method), "3 missed, splice_read unseen");
+        assert!(unseen(&method).next().unwrap().contains("splice()"));
+        method.unseen.push("udp_recv_peer");
+        assert_eq!(word(&Losses::default(), &method), "2 paths unseen");
+    }
+}

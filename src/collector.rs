@@ -1,0 +1,251 @@
+//! Turns a [`Source`] into intervals on time: one thread owns the source and ends intervals on an
+//! absolute monotonic grid, whatever the reader, the keyboard or the terminal do meanwhile. Knows
+//! neither the kernel nor any presentation.
+//!
+//! Invariants: an interval ends only on the grid, on a stop, or never; what was counted is handed
+//! over exactly once; at most one interval waits for the reader, later ones merge into it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::interval::Interval;
+use crate::source::Source;
+
+/// A waiting interval with this many flows takes no more: the kernel side then goes on counting
+/// into its own bounded map until the reader moves, and says itself what found no room.
+const MOST_WAITING_FLOWS: usize = 1 << 20;
+
+/// When intervals end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Wanted length.
+    pub interval: Duration,
+    /// Finish after this many; `None` means at a stop only.
+    pub count: Option<u64>,
+}
+
+/// What the collector tells, from its own thread.
+#[derive(Debug)]
+pub enum Notice {
+    /// An interval waits to be taken. Told once for each that [`Collector::take`] will give.
+    Ready,
+    /// Nothing follows. The source is closed; an interval may still wait to be taken.
+    Finished(Result<()>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    Stop,
+    SetInterval(Duration),
+}
+
+/// A running collector. Dropping it stops it and waits for its end.
+#[derive(Debug)]
+pub struct Collector {
+    commands: Sender<Command>,
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Collector {
+    /// Starts the thread. The first interval began when the source was opened and ends one
+    /// `schedule.interval` from now. `notify` must not block.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        source: impl Source + 'static,
+        schedule: Schedule,
+        notify: impl Fn(Notice) + Send + 'static,
+    ) -> Result<Self> {
+        let (commands, orders) = channel();
+        let mailbox = Arc::new(Mailbox::default());
+        let grid = Grid::new(Instant::now(), schedule.interval);
+        let mut work = Work {
+            orders,
+            mailbox: Arc::clone(&mailbox),
+            grid,
+            left: schedule.count,
+        };
+        let thread = thread::Builder::new()
+            .name("collector".to_owned())
+            .spawn(move || {
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    // Moved in, so that it is closed before the end is told.
+                    let mut source = source;
+                    work.run(&mut source, &notify)
+                }));
+                notify(Notice::Finished(
+                    outcome.unwrap_or_else(|panic| Err(as_error(&*panic))),
+                ));
+            })
+            .context("start the collector thread")?;
+        Ok(Self {
+            commands,
+            mailbox,
+            thread: Some(thread),
+        })
+    }
+
+    /// Takes what was counted since the last time, if anything waits.
+    pub fn take(&self) -> Option<Interval> {
+        self.mailbox.take()
+    }
+
+    /// Asks to end the interval under way, hand it over and finish. Does not wait.
+    pub fn stop(&self) {
+        // An error means that it has finished by itself.
+        let _ = self.commands.send(Command::Stop);
+    }
+
+    /// Changes the length of intervals, the one under way included; what it has counted stays.
+    pub fn set_interval(&self, interval: Duration) {
+        let _ = self.commands.send(Command::SetInterval(interval));
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn as_error(panic: &(dyn Any + Send)) -> anyhow::Error {
+    let what = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown reason");
+    anyhow!("the collector stopped by a bug in flowtop: {what}")
+}
+
+struct Work {
+    orders: Receiver<Command>,
+    mailbox: Arc<Mailbox>,
+    grid: Grid,
+    left: Option<u64>,
+}
+
+impl Work {
+    fn run(&mut self, source: &mut impl Source, notify: &impl Fn(Notice)) -> Result<()> {
+        while self.left != Some(0) {
+            let stop = self.wait();
+            if !stop && self.mailbox.is_full() {
+                self.grid.advance(Instant::now());
+                continue;
+            }
+            let interval = source.end_interval()?;
+            if self.mailbox.put(interval) {
+                notify(Notice::Ready);
+            }
+            if stop {
+                break;
+            }
+            self.grid.advance(Instant::now());
+            self.left = self.left.map(|left| left - 1);
+        }
+        Ok(())
+    }
+
+    /// Sleeps until the next grid point; true when asked to stop before it.
+    fn wait(&mut self) -> bool {
+        loop {
+            let now = Instant::now();
+            let rest = self.grid.next.saturating_duration_since(now);
+            match self.orders.recv_timeout(rest) {
+                Ok(Command::SetInterval(interval)) => self.grid.set_interval(interval),
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => {
+                    if Instant::now() >= self.grid.next {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Ends of intervals: multiples of the interval from a fixed start, so that lateness of one never
+/// shifts the others.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    /// Grid point at which the current interval began.
+    last: Instant,
+    next: Instant,
+    interval: Duration,
+}
+
+impl Grid {
+    fn new(start: Instant, interval: Duration) -> Self {
+        Self {
+            last: start,
+            next: start + interval,
+            interval,
+        }
+    }
+
+    /// Moves to the first grid point after `now`.
+    fn advance(&mut self, now: Instant) {
+        let late = now.saturating_duration_since(self.next);
+        let into = late.as_nanos() % self.interval.as_nanos().max(1);
+        // Less than the interval, which fits.
+        let into = Duration::from_nanos(u64::try_from(into).unwrap_or(0));
+        self.last = self.next + (late - into);
+        self.next = self.last + self.interval;
+    }
+
+    fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+        self.next = self.last + interval;
+    }
+}
+
+/// Room for one interval. Held locked only to put, merge or take, never while the kernel is read
+/// or anything is drawn.
+#[derive(Debug, Default)]
+struct Mailbox {
+    waiting: Mutex<Option<Interval>>,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Option<Interval>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when nothing was waiting, so that the reader has to be told.
+    fn put(&self, interval: Interval) -> bool {
+        let mut waiting = self.lock();
+        match waiting.as_mut() {
+            Some(earlier) => {
+                earlier.merge(interval);
+                false
+            }
+            None => {
+                *waiting = Some(interval);
+                true
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Interval> {
+        self.lock().take()
+    }
+
+    fn is_full(&self) -> bool {
+        self.lock()
+            .as_ref()
+            .is_some_and(|waiting| waiting.flows.len() >= MOST_WAITING_FLOWS)
+    }
+}
+
+#[cfg(test)]
+mod tests;

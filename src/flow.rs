@@ -1,0 +1,248 @@
+//! The vocabulary every layer shares: what a flow is and what is counted for it.
+//!
+//! Turns nothing into anything; knows neither BPF nor presentation.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Transport protocol of a socket. MPTCP and kTLS sockets count as TCP: the bytes are what the
+/// application read and wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP, RFC 9293 (and MPTCP, RFC 8684).
+    Tcp,
+    /// UDP, RFC 768.
+    Udp,
+}
+
+impl Protocol {
+    /// Lower-case name as used in every output: `tcp` or `udp`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Which way bytes move, as the process that owns the socket sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Ingress: bytes the process received through the socket.
+    Rx,
+    /// Egress: bytes the process sent through the socket.
+    Tx,
+}
+
+/// One end of a flow as the socket sees it. An IPv4-mapped IPv6 address is held as IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Address; unspecified where a socket is bound to any address, or the peer is unknown.
+    pub addr: IpAddr,
+    /// Port in host byte order; 0 where unknown.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// An endpoint with IPv4-mapped IPv6 addresses turned into IPv4.
+    pub const fn new(addr: IpAddr, port: u16) -> Self {
+        Self {
+            addr: addr.to_canonical(),
+            port,
+        }
+    }
+
+    /// Whether nothing is known of this end: an unconnected UDP socket whose caller did not ask
+    /// for the sender on a kernel that offers no other way to see it. Shown as `*`.
+    pub fn is_unknown(&self) -> bool {
+        self.port == 0 && self.addr.is_unspecified()
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_unknown() {
+            f.pad("*")
+        } else {
+            f.pad(&SocketAddr::new(self.addr, self.port).to_string())
+        }
+    }
+}
+
+/// What tells one flow from another. The order of the fields is the order of equals in a ranking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowKey {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The socket's own end.
+    pub local: Endpoint,
+    /// The peer.
+    pub remote: Endpoint,
+    /// Thread group id, what user space calls the pid, in the initial pid namespace.
+    pub tgid: u32,
+}
+
+/// Bytes and messages moved. Bytes are payload at the socket: what the system calls returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Calls that received at least one byte.
+    pub rx_msgs: u64,
+    /// Calls that sent at least one byte.
+    pub tx_msgs: u64,
+}
+
+impl Counters {
+    /// Bytes moved one way.
+    pub const fn bytes(&self, direction: Direction) -> u64 {
+        match direction {
+            Direction::Rx => self.rx_bytes,
+            Direction::Tx => self.tx_bytes,
+        }
+    }
+
+    /// Messages moved one way.
+    pub const fn msgs(&self, direction: Direction) -> u64 {
+        match direction {
+            Direction::Rx => self.rx_msgs,
+            Direction::Tx => self.tx_msgs,
+        }
+    }
+
+    /// Whether nothing moved.
+    pub const fn is_zero(&self) -> bool {
+        self.rx_bytes | self.tx_bytes | self.rx_msgs | self.tx_msgs == 0
+    }
+
+    /// What was added since an earlier reading of the same cumulative counters.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
+            tx_bytes: self.tx_bytes.wrapping_sub(earlier.tx_bytes),
+            rx_msgs: self.rx_msgs.wrapping_sub(earlier.rx_msgs),
+            tx_msgs: self.tx_msgs.wrapping_sub(earlier.tx_msgs),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.rx_bytes += other.rx_bytes;
+        self.tx_bytes += other.tx_bytes;
+        self.rx_msgs += other.rx_msgs;
+        self.tx_msgs += other.tx_msgs;
+    }
+}
+
+impl std::iter::Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), |mut sum, counters| {
+            sum += counters;
+            sum
+        })
+    }
+}
+
+/// Name of a process (its group leader's `comm`) as the kernel keeps it: at most 15 bytes, any
+/// bytes but NUL, chosen by the process itself, so never printed without sanitizing.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Comm([u8; 16]);
+
+impl Comm {
+    /// Takes the bytes up to the first NUL.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut comm = [0; 16];
+        let len = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+        let len = len.min(comm.len() - 1);
+        comm[..len].copy_from_slice(&bytes[..len]);
+        Self(comm)
+    }
+
+    /// The raw bytes, without the padding.
+    pub fn as_bytes(&self) -> &[u8] {
+        let len = self.0.iter().position(|&b| b == 0).unwrap_or(self.0.len());
+        &self.0[..len]
+    }
+
+    /// Whether the name is not known.
+    pub const fn is_empty(&self) -> bool {
+        self.0[0] == 0
+    }
+
+    /// The name with invalid UTF-8 replaced. Still holds whatever control characters were put in.
+    pub fn to_string_lossy(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string_lossy())
+    }
+}
+
+/// One flow and what it moved in one interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Which flow.
+    pub key: FlowKey,
+    /// What it moved.
+    pub counters: Counters,
+    /// Name of the process, taken in the kernel when the flow first moved bytes in the interval.
+    pub comm: Comm,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_mapped_address_is_the_ipv4_address() {
+        let end = Endpoint::new("::ffff:192.0.2.7".parse().unwrap(), 443);
+        assert_eq!(end.to_string(), "192.0.2.7:443");
+    }
+
+    #[test]
+    fn an_unknown_end_is_a_star_and_an_unbound_one_is_not() {
+        assert_eq!(Endpoint::default().to_string(), "*");
+        let any: IpAddr = "::".parse().unwrap();
+        assert_eq!(Endpoint::new(any, 53).to_string(), "[::]:53");
+    }
+
+    #[test]
+    fn a_comm_ends_at_its_nul_and_survives_invalid_utf8() {
+        let comm = Comm::new(b"ab\xff\0junk");
+        assert_eq!(comm.as_bytes(), b"ab\xff");
+        assert_eq!(comm.to_string_lossy(), "ab\u{fffd}");
+        assert!(Comm::new(b"").is_empty());
+    }
+
+    #[test]
+    fn differences_of_cumulative_counters_survive_a_wrap() {
+        let earlier = Counters {
+            rx_bytes: u64::MAX,
+            ..Counters::default()
+        };
+        let now = Counters {
+            rx_bytes: 4,
+            ..Counters::default()
+        };
+        assert_eq!(now.since(&earlier).rx_bytes, 5);
+    }
+}

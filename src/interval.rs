@@ -1,0 +1,171 @@
+//! One interval: what moved between two flips of the kernel's double buffer, with its measured
+//! length. The unit that flows from every source to every presentation.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::flow::{Counters, Flow, FlowKey};
+
+/// How bytes were seen, and what this way cannot see. The same for all intervals until the
+/// backend changes, so shared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Method {
+    /// `tracepoint`, `fentry` or `kprobe`.
+    pub backend: String,
+    /// Why this backend and not another, a sentence for people.
+    pub reason: String,
+    /// Data paths that this backend on this kernel cannot see, by their stable names (see
+    /// [`UNSEEN_NAMES`]); empty is the normal case.
+    pub unseen: Vec<&'static str>,
+}
+
+/// Every name that [`Method::unseen`] can hold, with what it means to a person.
+pub const UNSEEN_NAMES: &[(&str, &str)] = &[
+    (
+        "splice_read",
+        "splice() from TCP sockets is not counted (no kprobes in this kernel)",
+    ),
+    (
+        "zerocopy_receive",
+        "TCP_ZEROCOPY_RECEIVE is not counted (no kprobes in this kernel)",
+    ),
+    (
+        "udp_send_peer",
+        "UDP sent with sendto() on an unconnected socket is counted without its peer",
+    ),
+    (
+        "udp_recv_peer",
+        "UDP received without asking for the sender is counted without its peer",
+    ),
+];
+
+/// What could not be counted, or not be attributed, in an interval. All zero when all is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Bytes and messages of flows that found the map full: counted, but not attributed.
+    pub untracked: Counters,
+    /// Events that a probe did not see, from the kernel's own counters of skipped programs and
+    /// missed return probes.
+    pub missed_events: u64,
+}
+
+impl Losses {
+    /// Whether nothing was lost.
+    pub const fn is_none(&self) -> bool {
+        self.untracked.is_zero() && self.missed_events == 0
+    }
+}
+
+/// What moved between two flips.
+#[derive(Clone, Debug)]
+pub struct Interval {
+    /// Wall-clock time of the interval's end.
+    pub ended: SystemTime,
+    /// Measured length by the monotonic clock, from flip to flip. Rates divide by this only.
+    pub elapsed: Duration,
+    /// Every flow that moved bytes, each key once, in no order.
+    pub flows: Vec<Flow>,
+    /// What could not be counted or attributed.
+    pub losses: Losses,
+    /// How it was counted.
+    pub method: Arc<Method>,
+}
+
+impl Interval {
+    /// Everything that was counted: all flows and what was untracked.
+    pub fn total(&self) -> Counters {
+        let mut total: Counters = self.flows.iter().map(|flow| flow.counters).sum();
+        total += self.losses.untracked;
+        total
+    }
+
+    /// Appends a later interval: sums kept, lengths added. For a reader too slow to take each.
+    pub fn merge(&mut self, later: Self) {
+        let mut index: HashMap<FlowKey, usize> = self
+            .flows
+            .iter()
+            .enumerate()
+            .map(|(i, flow)| (flow.key, i))
+            .collect();
+        for flow in later.flows {
+            match index.get(&flow.key) {
+                Some(&i) => {
+                    self.flows[i].counters += flow.counters;
+                    self.flows[i].comm = flow.comm;
+                }
+                None => {
+                    index.insert(flow.key, self.flows.len());
+                    self.flows.push(flow);
+                }
+            }
+        }
+        self.elapsed += later.elapsed;
+        self.ended = later.ended;
+        self.losses.untracked += later.losses.untracked;
+        self.losses.missed_events += later.losses.missed_events;
+        self.method = later.method;
+    }
+}
+
+/// Bytes per second over a measured length; 0 for a length of 0.
+pub fn rate(bytes: u64, elapsed: Duration) -> f64 {
+    let seconds = elapsed.as_secs_f64();
+    if seconds > 0.0 {
+        bytes as f64 / seconds
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Comm, Endpoint, Protocol};
+
+    fn flow(tgid: u32, tx_bytes: u64) -> Flow {
+        Flow {
+            key: FlowKey {
+                protocol: Protocol::Tcp,
+                local: Endpoint::default(),
+                remote: Endpoint::default(),
+                tgid,
+            },
+            counters: Counters {
+                tx_bytes,
+                tx_msgs: 1,
+                ..Counters::default()
+            },
+            comm: Comm::new(b"x"),
+        }
+    }
+
+    fn interval(flows: Vec<Flow>, millis: u64) -> Interval {
+        Interval {
+            ended: SystemTime::UNIX_EPOCH,
+            elapsed: Duration::from_millis(millis),
+            flows,
+            losses: Losses {
+                missed_events: 1,
+                ..Losses::default()
+            },
+            method: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn merging_keeps_sums_and_adds_lengths() {
+        let mut first = interval(vec![flow(1, 10), flow(2, 20)], 1000);
+        first.merge(interval(vec![flow(2, 5), flow(3, 7)], 500));
+        assert_eq!(first.flows.len(), 3);
+        assert_eq!(first.total().tx_bytes, 42);
+        assert_eq!(first.elapsed, Duration::from_millis(1500));
+        assert_eq!(first.losses.missed_events, 2);
+    }
+
+    #[test]
+    fn rates_divide_by_the_measured_length() {
+        assert_eq!(rate(300, Duration::from_millis(1500)), 200.0);
+        assert_eq!(rate(300, Duration::ZERO), 0.0);
+    }
+}

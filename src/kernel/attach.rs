@@ -1,0 +1,92 @@
+//! Attaches one program to one hook.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use libbpf_rs::skel::Skel;
+use libbpf_rs::{ErrorKind, Link, ProgramMut, TracepointCategory};
+
+use super::backend::{Attach, Hook};
+use super::skel::FlowtopSkel;
+use super::tracefs::KprobeEvents;
+
+/// Attaches a loaded program; `None` where the kernel has nothing to attach it to. The first
+/// kprobe opens `kprobes`.
+///
+/// # Errors
+/// When the kernel refuses for another reason.
+pub fn attach(
+    skel: &FlowtopSkel<'_>,
+    hook: &Hook,
+    tracefs: Option<&Path>,
+    kprobes: &mut Option<KprobeEvents>,
+) -> Result<Option<Link>> {
+    let program = program(skel, hook.program)?;
+    match hook.attach {
+        Attach::Tracepoint(name) => program
+            .attach_tracepoint(TracepointCategory::Custom("sock".to_owned()), name)
+            .map(Some)
+            .with_context(|| format!("attach to the tracepoint sock:{name}")),
+        Attach::Trampoline(function) => match program.attach_trace() {
+            Ok(link) => Ok(Some(link)),
+            Err(err) => Err(err).with_context(|| format!("attach a trampoline to {function}")),
+        },
+        Attach::Kprobe(function) => attach_kprobe(&program, function, false, tracefs, kprobes)
+            .with_context(|| format!("attach a kprobe to {function}")),
+        Attach::Kretprobe(function) => attach_kprobe(&program, function, true, tracefs, kprobes)
+            .with_context(|| format!("attach a return probe to {function}")),
+        Attach::Cgroup => attach_cgroup(&program),
+    }
+}
+
+fn program<'skel>(skel: &'skel FlowtopSkel<'_>, name: &str) -> Result<ProgramMut<'skel>> {
+    skel.object()
+        .progs_mut()
+        .find(|program| program.name() == name)
+        .with_context(|| format!("find the program {name}"))
+}
+
+fn attach_kprobe(
+    program: &ProgramMut<'_>,
+    function: &str,
+    at_return: bool,
+    tracefs: Option<&Path>,
+    kprobes: &mut Option<KprobeEvents>,
+) -> Result<Option<Link>> {
+    let events = match kprobes {
+        Some(events) => events,
+        None => kprobes.insert(KprobeEvents::open(tracefs.context("find tracefs")?)?),
+    };
+    let Some(event) = events.add(function, at_return)? else {
+        return Ok(None);
+    };
+    let category = TracepointCategory::Custom(events.group().to_owned());
+    Ok(Some(program.attach_tracepoint(category, event)?))
+}
+
+/// To the root of the cgroup v2 hierarchy, which every socket is under.
+fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
+    let Some(root) = cgroup2_root() else {
+        return Ok(None);
+    };
+    let root =
+        File::open(&root).with_context(|| format!("open the cgroup root {}", root.display()))?;
+    match program.attach_cgroup(root.as_raw_fd()) {
+        Ok(link) => Ok(Some(link)),
+        // Without CAP_NET_ADMIN peers stay unknown; that is shown, not fatal.
+        Err(err) if err.kind() == ErrorKind::PermissionDenied => Ok(None),
+        Err(err) => bail!("attach to the root cgroup: {err}"),
+    }
+}
+
+/// Where cgroup v2 is mounted.
+fn cgroup2_root() -> Option<std::path::PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let path = words.nth(1)?;
+        (words.next()? == "cgroup2").then(|| path.into())
+    })
+}

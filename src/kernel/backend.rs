@@ -1,0 +1,372 @@
+//! Which hooks make a backend, and in which order backends are tried. Only tables and rules: what
+//! exists is found out by loading and attaching, never from a version.
+
+use std::fs;
+
+use crate::config::BackendChoice;
+
+/// One way to see socket calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Perf-attached tracepoints `sock:sock_send_length` and `sock:sock_recv_length`.
+    Tracepoint,
+    /// Trampolines on the socket functions.
+    Fentry,
+    /// Entry and return probes on the socket functions.
+    Kprobe,
+}
+
+impl Backend {
+    /// The name used on the command line and in every output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tracepoint => "tracepoint",
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+        }
+    }
+}
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// To `sock:<name>` by a perf event.
+    Tracepoint(&'static str),
+    /// To a function by a trampoline; the object names the function too.
+    Trampoline(&'static str),
+    /// To a function's entry, by an event made in tracefs.
+    Kprobe(&'static str),
+    /// To a function's return, by an event made in tracefs.
+    Kretprobe(&'static str),
+    /// To the root cgroup.
+    Cgroup,
+}
+
+/// What it means when a hook cannot be attached because the kernel has no such thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// The backend does not work here.
+    Fatal,
+    /// Then nothing can come that way.
+    Fine,
+    /// Then this path is unseen, by its name in [`crate::interval::UNSEEN_NAMES`].
+    Unseen(&'static str),
+}
+
+/// One program and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// Name of the program in `bpf/flowtop.bpf.c`.
+    pub program: &'static str,
+    /// Where it goes.
+    pub attach: Attach,
+    /// What it means if it cannot.
+    pub absent: Absent,
+}
+
+const fn hook(program: &'static str, attach: Attach, absent: Absent) -> Hook {
+    Hook {
+        program,
+        attach,
+        absent,
+    }
+}
+
+use Absent::{Fatal, Fine, Unseen};
+use Attach::{Cgroup, Kprobe, Kretprobe, Trampoline};
+
+const NO_SPLICE: Absent = Unseen("splice_read");
+const NO_ZEROCOPY: Absent = Unseen("zerocopy_receive");
+
+const TRACEPOINTS: &[Hook] = &[
+    hook("tp_send", Attach::Tracepoint("sock_send_length"), Fatal),
+    hook("tp_recv", Attach::Tracepoint("sock_recv_length"), Fatal),
+];
+
+/// Beside the tracepoints where kprobes exist: peers of UDP, and what never passes
+/// `sock_sendmsg()` and `sock_recvmsg()`.
+const TRACEPOINT_KPROBES: &[Hook] = &[
+    hook("kp_udp_rx", Kprobe("skb_consume_udp"), Fatal),
+    hook("kp_udp_sendmsg", Kprobe("udp_sendmsg"), Fatal),
+    hook("kp_udpv6_sendmsg", Kprobe("udpv6_sendmsg"), Fine),
+];
+
+/// Beside the tracepoints where kprobes do not exist.
+const TRACEPOINT_CGROUP: &[Hook] = &[
+    hook("cg_sendmsg4", Cgroup, Unseen("udp_send_peer")),
+    hook("cg_sendmsg6", Cgroup, Unseen("udp_send_peer")),
+    hook("cg_recvmsg4", Cgroup, Unseen("udp_recv_peer")),
+    hook("cg_recvmsg6", Cgroup, Unseen("udp_recv_peer")),
+];
+
+/// Beside every backend where kprobes exist. Return probes before their entries: a call must not
+/// be opened that nothing closes.
+const ZEROCOPY: &[Hook] = &[
+    hook(
+        "kr_zerocopy",
+        Kretprobe("tcp_zerocopy_receive"),
+        NO_ZEROCOPY,
+    ),
+    hook("kp_zerocopy", Kprobe("tcp_zerocopy_receive"), NO_ZEROCOPY),
+];
+
+/// What passes neither the tracepoints nor `inet_sendmsg()` and `inet_recvmsg()`.
+const BYPASSES: &[Hook] = &[
+    hook("kr_splice", Kretprobe("skb_splice_bits"), NO_SPLICE),
+    hook("kp_splice", Kprobe("skb_splice_bits"), NO_SPLICE),
+    // Gone since v6.5, and with them the path.
+    hook("kr_sendpage", Kretprobe("inet_sendpage"), Fine),
+    hook("kp_sendpage", Kprobe("inet_sendpage"), Fine),
+    hook("kr_udp_sendpage", Kretprobe("udp_sendpage"), Fine),
+    hook("kr_append", Kretprobe("ip_append_page"), Fine),
+    hook("kp_append", Kprobe("ip_append_page"), Fine),
+];
+
+/// The IPv6 twins are absent where the kernel has no IPv6.
+const KPROBES: &[Hook] = &[
+    hook("kr_send", Kretprobe("inet_sendmsg"), Fatal),
+    hook("kr_send", Kretprobe("inet6_sendmsg"), Fine),
+    hook("kr_recv", Kretprobe("inet_recvmsg"), Fatal),
+    hook("kr_recv", Kretprobe("inet6_recvmsg"), Fine),
+    hook("kp_send", Kprobe("inet_sendmsg"), Fatal),
+    hook("kp_send", Kprobe("inet6_sendmsg"), Fine),
+    hook("kp_recv", Kprobe("inet_recvmsg"), Fatal),
+    hook("kp_recv", Kprobe("inet6_recvmsg"), Fine),
+    hook("kp_udp_rx", Kprobe("skb_consume_udp"), Fatal),
+];
+
+/// Programs that stash come after those that take what was stashed.
+const TRAMPOLINES: &[Hook] = &[
+    hook("fx_send", Trampoline("inet_sendmsg"), Fatal),
+    hook("fx_send6", Trampoline("inet6_sendmsg"), Fine),
+    hook("fx_recv", Trampoline("inet_recvmsg"), Fatal),
+    hook("fx_recv6", Trampoline("inet6_recvmsg"), Fine),
+    hook("fx_udp_send6", Trampoline("udpv6_sendmsg"), Fine),
+    hook("fx_udp_send", Trampoline("udp_sendmsg"), Fatal),
+    hook("fe_udp_send6", Trampoline("udpv6_sendmsg"), Fine),
+    hook("fe_udp_send", Trampoline("udp_sendmsg"), Fatal),
+    hook("fe_udp_rx", Trampoline("skb_consume_udp"), Fatal),
+    hook("fx_splice", Trampoline("skb_splice_bits"), NO_SPLICE),
+    hook("fx_sendpage", Trampoline("inet_sendpage"), Fine),
+    hook("fx_udp_sendpage", Trampoline("udp_sendpage"), Fine),
+    hook("fx_append", Trampoline("ip_append_page"), Fine),
+];
+
+/// A backend with what this attempt at it may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Which backend.
+    pub backend: Backend,
+    /// Whether kprobes may be used.
+    pub kprobes: bool,
+}
+
+impl Plan {
+    /// The hooks of this plan, in the order in which they are attached.
+    pub fn hooks(self) -> impl Iterator<Item = &'static Hook> {
+        let tables: [&[Hook]; 4] = match (self.backend, self.kprobes) {
+            (Backend::Tracepoint, true) => [TRACEPOINT_KPROBES, ZEROCOPY, BYPASSES, TRACEPOINTS],
+            (Backend::Tracepoint, false) => [TRACEPOINT_CGROUP, TRACEPOINTS, &[], &[]],
+            (Backend::Fentry, true) => [TRAMPOLINES, ZEROCOPY, &[], &[]],
+            (Backend::Fentry, false) => [TRAMPOLINES, &[], &[], &[]],
+            (Backend::Kprobe, _) => [ZEROCOPY, BYPASSES, KPROBES, &[]],
+        };
+        tables.into_iter().flatten()
+    }
+
+    /// Paths that no hook of this plan can see, whatever attaches.
+    pub fn unseen(self) -> &'static [&'static str] {
+        match (self.backend, self.kprobes) {
+            (Backend::Tracepoint, false) => &["splice_read", "zerocopy_receive", "udp_recv_peer"],
+            (Backend::Fentry, false) => &["zerocopy_receive"],
+            _ => &[],
+        }
+    }
+}
+
+/// Whether a task can be preempted inside a BPF trampoline, and so make it skip other tasks'
+/// events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preemption {
+    /// The kernel is built or told not to preempt itself.
+    Off,
+    /// It does preempt itself, or nobody says that it does not.
+    Possible,
+}
+
+impl Preemption {
+    /// Asks the running kernel.
+    pub fn of_this_kernel() -> Self {
+        let version = rustix::system::uname();
+        Self::read(
+            &version.version().to_string_lossy(),
+            fs::read_to_string("/sys/kernel/debug/sched/preempt")
+                .ok()
+                .as_deref(),
+            fs::read_to_string("/proc/cmdline").ok().as_deref(),
+        )
+    }
+
+    /// `version` is uname's (names PREEMPT when built in), `sched` debugfs's list of modes with the
+    /// current one in parentheses, `cmdline` the kernel's own.
+    fn read(version: &str, sched: Option<&str>, cmdline: Option<&str>) -> Self {
+        if !version.contains("PREEMPT") {
+            return Self::Off;
+        }
+        if !version.contains("PREEMPT_DYNAMIC") {
+            return Self::Possible;
+        }
+        let mode = sched
+            .and_then(|modes| modes.split_once('(')?.1.split_once(')'))
+            .map(|(mode, _)| mode)
+            .or_else(|| {
+                let words = cmdline?.split_whitespace();
+                words
+                    .filter_map(|word| word.strip_prefix("preempt="))
+                    .next_back()
+            });
+        match mode {
+            Some("none" | "voluntary") => Self::Off,
+            _ => Self::Possible,
+        }
+    }
+}
+
+/// The plans to try, best first, each with the reason why it would be taken.
+pub fn plans(
+    choice: BackendChoice,
+    kprobes: bool,
+    preemption: Preemption,
+) -> Vec<(Plan, &'static str)> {
+    let plan = |backend, kprobes| Plan { backend, kprobes };
+    let asked = "asked for by --backend";
+    let with_kprobes = "exact in every preemption mode; kprobes add the peers of UDP";
+    let without_kprobes = "exact in every preemption mode; no kprobes in this kernel";
+    let mut plans = Vec::new();
+    match choice {
+        BackendChoice::Tracepoint => {
+            if kprobes {
+                plans.push((plan(Backend::Tracepoint, true), asked));
+            }
+            plans.push((plan(Backend::Tracepoint, false), asked));
+        }
+        BackendChoice::Fentry => plans.push((plan(Backend::Fentry, kprobes), asked)),
+        BackendChoice::Kprobe => plans.push((plan(Backend::Kprobe, true), asked)),
+        BackendChoice::Auto => {
+            let fentry = plan(Backend::Fentry, kprobes);
+            if kprobes {
+                plans.push((plan(Backend::Tracepoint, true), with_kprobes));
+            }
+            plans.push((plan(Backend::Tracepoint, false), without_kprobes));
+            if preemption == Preemption::Off {
+                plans.push((
+                    fentry,
+                    "no sock tracepoints; the kernel does not preempt itself",
+                ));
+            }
+            if kprobes {
+                plans.push((
+                    plan(Backend::Kprobe, true),
+                    "no sock tracepoints; a kernel that preempts itself can skip fentry programs",
+                ));
+            }
+            if preemption == Preemption::Possible {
+                plans.push((
+                    fentry,
+                    "nothing else works here; may miss events, which are shown",
+                ));
+            }
+        }
+    }
+    plans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auto(kprobes: bool, preemption: Preemption) -> Vec<Backend> {
+        plans(BackendChoice::Auto, kprobes, preemption)
+            .into_iter()
+            .map(|(plan, _)| plan.backend)
+            .collect()
+    }
+
+    #[test]
+    fn auto_takes_fentry_before_kprobe_only_where_it_cannot_miss() {
+        use Backend::{Fentry, Kprobe, Tracepoint};
+        assert_eq!(
+            auto(true, Preemption::Off),
+            [Tracepoint, Tracepoint, Fentry, Kprobe]
+        );
+        assert_eq!(
+            auto(true, Preemption::Possible),
+            [Tracepoint, Tracepoint, Kprobe, Fentry]
+        );
+        assert_eq!(auto(false, Preemption::Off), [Tracepoint, Fentry]);
+    }
+
+    #[test]
+    fn a_backend_asked_for_never_falls_back_to_another() {
+        for (choice, backend) in [
+            (BackendChoice::Tracepoint, Backend::Tracepoint),
+            (BackendChoice::Fentry, Backend::Fentry),
+            (BackendChoice::Kprobe, Backend::Kprobe),
+        ] {
+            let plans = plans(choice, true, Preemption::Possible);
+            assert!(!plans.is_empty());
+            assert!(plans.iter().all(|(plan, _)| plan.backend == backend));
+        }
+    }
+
+    #[test]
+    fn preemption_is_off_only_when_the_kernel_says_so() {
+        let debian_5_10 = "#1 SMP Debian 5.10.223-1 (2024-08-10)";
+        let dynamic = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.112-1 (2024-09-30)";
+        assert_eq!(Preemption::read(debian_5_10, None, None), Preemption::Off);
+        assert_eq!(Preemption::read(dynamic, None, None), Preemption::Possible);
+        assert_eq!(
+            Preemption::read(dynamic, Some("none (voluntary) full \n"), None),
+            Preemption::Off
+        );
+        assert_eq!(
+            Preemption::read(dynamic, Some("none voluntary (full)"), None),
+            Preemption::Possible
+        );
+        assert_eq!(
+            Preemption::read(dynamic, Some("full (lazy)"), None),
+            Preemption::Possible
+        );
+        assert_eq!(
+            Preemption::read(dynamic, None, Some("quiet preempt=none")),
+            Preemption::Off
+        );
+        assert_eq!(
+            Preemption::read("#1 SMP PREEMPT x", None, None),
+            Preemption::Possible
+        );
+        assert_eq!(
+            Preemption::read("#1 SMP PREEMPT_RT x", None, None),
+            Preemption::Possible
+        );
+    }
+
+    #[test]
+    fn return_probes_come_before_their_entries() {
+        let plan = Plan {
+            backend: Backend::Kprobe,
+            kprobes: true,
+        };
+        let hooks: Vec<_> = plan.hooks().collect();
+        for (i, hook) in hooks.iter().enumerate() {
+            if let Kprobe(symbol) = hook.attach {
+                assert!(
+                    !hooks[i..]
+                        .iter()
+                        .any(|later| later.attach == Kretprobe(symbol)),
+                    "{symbol}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Everything that touches the kernel: loads and attaches the programs, flips and drains the
+//! double buffer, reads what was missed. Turns socket calls into [`Interval`]s; knows nothing of
+//! who looks at them.
+
+mod attach;
+pub mod backend;
+mod buffers;
+mod drain;
+mod explain;
+mod health;
+mod skel;
+pub mod tracefs;
+
+use std::mem::MaybeUninit;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use libbpf_rs::btf::types::Func;
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{Btf, Link};
+
+use self::attach::attach;
+use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
+use self::drain::Drain;
+use self::health::Reading;
+use self::skel::{FlowtopSkel, FlowtopSkelBuilder, MAX_FILTERS, OpenFlowtopSkel};
+use self::tracefs::KprobeEvents;
+use crate::config::Config;
+use crate::interval::{Interval, Losses, Method};
+
+/// Flows in each of the two buffers unless `--max-flows` says otherwise.
+const MAX_FLOWS: u32 = 65_536;
+/// The same on machines with more than [`WIDE`] possible CPUs: an entry takes 122 + 32 * CPUs
+/// bytes (measured), so 65536 of them in two buffers would be 150 MB at 32.
+const MAX_FLOWS_WIDE: u32 = 16_384;
+const WIDE: usize = 16;
+/// Flows the drain hands over at a time; each time it scans the map anew.
+const RECORDS: u32 = 16_384;
+
+/// The loaded and attached kernel side. Dropping it detaches and unloads everything.
+pub struct Engine {
+    // In the order in which they must go: links, then the events they hang on, then the mapping,
+    // then the programs and maps.
+    links: Vec<Link>,
+    kprobes: Option<KprobeEvents>,
+    drain: Drain,
+    skel: FlowtopSkel<'static>,
+    attached: Vec<&'static str>,
+    backend: Backend,
+    method: Arc<Method>,
+    interval_start: Instant,
+    last: Reading,
+}
+
+impl Engine {
+    /// Loads and attaches the best backend that works, or the one asked for.
+    ///
+    /// # Errors
+    /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or what the
+    /// kernel said to each backend that was tried.
+    pub fn open(config: &Config) -> Result<Self> {
+        explain::check_requirements()?;
+        explain::keep_libbpf_log(config.verbose);
+        let btf = Btf::from_vmlinux().context("read the kernel's BTF")?;
+        let tracefs = tracefs::find_or_mount();
+        let kprobes = tracefs.as_deref().is_ok_and(tracefs::has_kprobes);
+        let mut refusals = Vec::new();
+        for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
+        {
+            let opened = match lacks(plan, &btf, &tracefs) {
+                Some(lack) => Err(lack),
+                None => Self::try_plan(config, plan, reason, &btf, tracefs.as_deref().ok()),
+            };
+            match opened {
+                Ok(engine) => return Ok(engine),
+                Err(err) => refusals.push(explain::refusal(plan.backend, &err)),
+            }
+        }
+        refusals.dedup();
+        match refusals.as_slice() {
+            [only] => bail!("{only}"),
+            all => bail!("no backend works here:\n  {}", all.join("\n  ")),
+        }
+    }
+
+    fn try_plan(
+        config: &Config,
+        plan: Plan,
+        reason: &str,
+        btf: &Btf<'_>,
+        tracefs: Option<&Path>,
+    ) -> Result<Self> {
+        explain::forget_libbpf_log();
+        let mut unseen: Vec<&'static str> = plan.unseen().to_vec();
+        let mut hooks: Vec<&'static Hook> = Vec::new();
+        for hook in plan.hooks() {
+            // What BTF does not know cannot even be loaded; the rest is seen when attaching.
+            match hook.attach {
+                Attach::Trampoline(function) if !has_function(btf, function) => {
+                    note_absent(hook, &mut unseen)?;
+                }
+                _ => hooks.push(hook),
+            }
+        }
+
+        let in_kernel = drain::in_kernel_supported();
+        // The object's storage must live as long as the skeleton, which is as long as the program
+        // runs, or until the next plan is tried: a few bytes each, never given back.
+        let storage = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut open = FlowtopSkelBuilder::default()
+            .open(storage)
+            .context("open the BPF object")?;
+        for mut program in open.open_object_mut().progs_mut() {
+            let name = program.name().to_string_lossy().into_owned();
+            let wanted = if name.starts_with("drain_") {
+                in_kernel
+            } else {
+                hooks.iter().any(|hook| hook.program == name)
+            };
+            program.set_autoload(wanted);
+        }
+        configure(&mut open, config, plan, in_kernel)?;
+        let skel = open.load().map_err(explain::load_error)?;
+
+        let mut engine = Self {
+            links: Vec::new(),
+            kprobes: None,
+            drain: Drain::new(&skel, in_kernel)?,
+            skel,
+            attached: Vec::new(),
+            backend: plan.backend,
+            method: Arc::default(),
+            interval_start: Instant::now(),
+            last: Reading::default(),
+        };
+        for hook in hooks {
+            match attach(&engine.skel, hook, tracefs, &mut engine.kprobes)? {
+                Some(link) => {
+                    engine.links.push(link);
+                    engine.attached.push(hook.program);
+                }
+                None => note_absent(hook, &mut unseen)?,
+            }
+        }
+        unseen.sort_unstable();
+        unseen.dedup();
+        engine.attached.sort_unstable();
+        engine.attached.dedup();
+        engine.method = Arc::new(Method {
+            backend: plan.backend.as_str().to_owned(),
+            reason: reason.to_owned(),
+            unseen,
+        });
+        // While hooks were still being attached some calls were seen by one and not the other:
+        // the first interval starts when all stand.
+        engine.end_interval().context("start the first interval")?;
+        Ok(engine)
+    }
+
+    /// How this engine counts.
+    pub fn method(&self) -> &Arc<Method> {
+        &self.method
+    }
+
+    /// Says why this backend is in use, where the one who opened it knows better.
+    pub fn set_reason(&mut self, reason: &str) {
+        self.method = Arc::new(Method {
+            reason: reason.to_owned(),
+            ..Method::clone(&self.method)
+        });
+    }
+
+    /// The backend taken.
+    pub const fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Ends the interval: flips the buffers, waits until no running program can still write the
+    /// retired one, and drains that.
+    ///
+    /// # Errors
+    /// When the kernel refuses a flip or a drain.
+    pub fn end_interval(&mut self) -> Result<Interval> {
+        let retired = buffers::flip(&mut self.skel)?;
+        let now = Instant::now();
+        let ended = SystemTime::now();
+        buffers::wait_for_running_programs(&self.skel)?;
+        let mut flows = Vec::new();
+        self.drain.take(&self.skel, retired, &mut flows)?;
+        let reading = health::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
+        let losses = Losses {
+            untracked: reading.untracked.since(&self.last.untracked),
+            missed_events: reading.missed.saturating_sub(self.last.missed),
+        };
+        self.last = reading;
+        let elapsed = now - std::mem::replace(&mut self.interval_start, now);
+        Ok(Interval {
+            ended,
+            elapsed,
+            flows,
+            losses,
+            method: Arc::clone(&self.method),
+        })
+    }
+}
+
+/// What keeps a plan from being tried at all, so that loading need not fail to find it out.
+fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Option<anyhow::Error> {
+    let tracefs = match (plan.backend, tracefs) {
+        (Backend::Fentry, _) => {
+            let mut hooks = plan.hooks().filter(|hook| hook.absent == Absent::Fatal);
+            return hooks.find_map(|hook| match hook.attach {
+                Attach::Trampoline(function) if !has_function(btf, function) => Some(
+                    anyhow::anyhow!("the kernel's BTF has no function {function}"),
+                ),
+                _ => None,
+            });
+        }
+        (_, Ok(tracefs)) => tracefs,
+        (_, Err(err)) => return Some(anyhow::anyhow!("{err:#}")),
+    };
+    match plan.backend {
+        Backend::Tracepoint if !tracefs.join("events/sock/sock_send_length").is_dir() => {
+            Some(anyhow::anyhow!(
+                "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)"
+            ))
+        }
+        Backend::Kprobe if !tracefs::has_kprobes(tracefs) => Some(anyhow::anyhow!(
+            "the kernel has no kprobes (it is built without CONFIG_KPROBE_EVENTS)"
+        )),
+        _ => None,
+    }
+}
+
+/// Whether the kernel has this function, by its BTF.
+fn has_function(btf: &Btf<'_>, function: &str) -> bool {
+    btf.type_by_name::<Func<'_>>(function).is_some()
+}
+
+fn note_absent(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
+    match hook.absent {
+        Absent::Fatal => bail!(
+            "the kernel has no {:?} to attach {} to",
+            hook.attach,
+            hook.program
+        ),
+        Absent::Fine => {}
+        Absent::Unseen(path) => unseen.push(path),
+    }
+    Ok(())
+}
+
+/// Sizes the maps and writes the read-only data, before the programs are loaded.
+fn configure(
+    open: &mut OpenFlowtopSkel<'_>,
+    config: &Config,
+    plan: Plan,
+    in_kernel_drain: bool,
+) -> Result<()> {
+    let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
+    let max_flows = config.max_flows.unwrap_or(if cpus > WIDE {
+        MAX_FLOWS_WIDE
+    } else {
+        MAX_FLOWS
+    });
+    let maps = &mut open.maps;
+    maps.flows_a.set_max_entries(max_flows)?;
+    maps.flows_b.set_max_entries(max_flows)?;
+    // Processes are fewer than flows; one too many only leaves its name to /proc.
+    let owners = (max_flows / 4).max(1024);
+    maps.owners_a.set_max_entries(owners)?;
+    maps.owners_b.set_max_entries(owners)?;
+    maps.records.set_max_entries(if in_kernel_drain {
+        RECORDS.min(max_flows)
+    } else {
+        1
+    })?;
+
+    let rodata = maps
+        .rodata_data
+        .as_deref_mut()
+        .context("find the BPF object's read-only data")?;
+    rodata.nr_cpus = u32::try_from(cpus)?;
+    rodata.nr_tgids = fill(&mut rodata.tgids, &config.pids)?;
+    rodata.nr_tids = fill(&mut rodata.tids, &config.tids)?;
+    rodata.udp_rx_by_skb = plan.backend == Backend::Tracepoint && plan.kprobes;
+    Ok(())
+}
+
+/// Writes a filter's ids; returns how many.
+fn fill(list: &mut [u32; MAX_FILTERS], ids: &[u32]) -> Result<u32> {
+    let Some(head) = list.get_mut(..ids.len()) else {
+        bail!("at most {MAX_FILTERS} processes and {MAX_FILTERS} threads can be filtered for");
+    };
+    head.copy_from_slice(ids);
+    Ok(u32::try_from(ids.len())?)
+}

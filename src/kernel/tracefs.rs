@@ -1,0 +1,255 @@
+//! The tracing file system, and the probe events flowtop makes in it.
+//!
+//! Return probes need more instances than the perf interface gives (10, or twice the CPUs): calls
+//! that block use those up, and returns are missed. Only events made through tracefs can ask for
+//! more (`r4096:`), and only they are counted in `kprobe_profile` on every kernel. Such an event
+//! outlives its maker, so a guard process, which survives a `kill -9` of flowtop, removes it.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::UnshareFlags;
+
+/// First argument that makes the program a guard instead of a top.
+pub const GUARD_ARG: &str = "--kprobe-guard";
+/// Instances of a return probe: the most the kernel allows (`KRETPROBE_MAXACTIVE_MAX`).
+const MAXACTIVE: u32 = 4096;
+/// Prefix of flowtop's event groups, followed by the maker's pid.
+const GROUP_PREFIX: &str = "flowtop_";
+const MOUNT_POINT: &str = "/sys/kernel/tracing";
+const DEBUGFS_MOUNT_POINT: &str = "/sys/kernel/debug/tracing";
+
+/// Where tracefs is, mounting it if it is nowhere: in a mount namespace of this process's own, so
+/// that nothing of it is seen by others or left behind.
+///
+/// Call it before other threads start: the namespace is the calling thread's and its children's.
+///
+/// # Errors
+/// When it cannot be mounted, with the command that would.
+pub fn find_or_mount() -> Result<PathBuf> {
+    for path in [DEBUGFS_MOUNT_POINT, MOUNT_POINT] {
+        if Path::new(path).join("events").is_dir() {
+            return Ok(path.into());
+        }
+    }
+    let mounted = (|| -> rustix::io::Result<()> {
+        // SAFETY: of the flags, only FILES is unsafe to unshare (file descriptors would differ
+        // between threads); this is NEWNS alone.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+        // What is mounted here stays here; what others mount still arrives.
+        mount_change(
+            "/",
+            MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+        )?;
+        mount("tracefs", MOUNT_POINT, "tracefs", MountFlags::empty(), None)
+    })();
+    mounted.with_context(|| {
+        format!("mount tracefs, which is not mounted: run `mount -t tracefs tracefs {MOUNT_POINT}`")
+    })?;
+    Ok(MOUNT_POINT.into())
+}
+
+/// Whether this kernel makes kprobe events.
+pub fn has_kprobes(tracefs: &Path) -> bool {
+    tracefs.join("kprobe_events").exists()
+}
+
+/// The probe events of this process. Dropping it removes them; drop what uses them first.
+pub struct KprobeEvents {
+    tracefs: PathBuf,
+    group: String,
+    guard: Child,
+}
+
+impl KprobeEvents {
+    /// Starts the guard, and removes what dead flowtops may have left.
+    ///
+    /// # Errors
+    /// When the guard cannot be started.
+    pub fn open(tracefs: &Path) -> Result<Self> {
+        let group = format!("{GROUP_PREFIX}{}", std::process::id());
+        remove_stale(tracefs, &group);
+        let guard = Command::new("/proc/self/exe")
+            .arg0("flowtop-guard")
+            .arg(GUARD_ARG)
+            .arg(tracefs)
+            .arg(&group)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Not in the terminal's foreground group: Ctrl-C is for flowtop.
+            .process_group(0)
+            .spawn()
+            .context("start the guard of the kprobe events")?;
+        Ok(Self {
+            tracefs: tracefs.into(),
+            group,
+            guard,
+        })
+    }
+
+    /// The group the events stand in, the tracepoint category to attach by.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// Makes an event at a function's entry or return; returns its name, or `None` if the kernel
+    /// has no such function.
+    ///
+    /// # Errors
+    /// When tracefs refuses for another reason.
+    pub fn add(&self, symbol: &str, at_return: bool) -> Result<Option<String>> {
+        let (kind, name) = if at_return {
+            (
+                format!("r{MAXACTIVE}"),
+                format!("{}_ret_{symbol}", self.group),
+            )
+        } else {
+            ("p".to_owned(), format!("{}_{symbol}", self.group))
+        };
+        let line = format!("{kind}:{}/{name} {symbol}", self.group);
+        match append(&self.tracefs, &line) {
+            Ok(()) => Ok(Some(name)),
+            // ENOENT: no such symbol, as 5.10 and later say; EINVAL: one that cannot be probed.
+            Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
+            Err(err) => Err(err).with_context(|| {
+                format!("make the kprobe event `{line}` (needs root, and write access to {}/kprobe_events)",
+                    self.tracefs.display())
+            }),
+        }
+    }
+
+    /// Hits the probes of this process missed since it started, by the kernel's own count.
+    ///
+    /// # Errors
+    /// When `kprobe_profile` cannot be read.
+    pub fn missed(&self) -> Result<u64> {
+        let profile = fs::read_to_string(self.tracefs.join("kprobe_profile"))
+            .context("read kprobe_profile")?;
+        Ok(misses(&profile, &self.group))
+    }
+}
+
+impl Drop for KprobeEvents {
+    fn drop(&mut self) {
+        // The guard sees its standard input end, removes the events and ends.
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+/// Sum of the misses of a group's probes. A line is `name hits misses`; names start with the group.
+fn misses(profile: &str, group: &str) -> u64 {
+    let mine = format!("{group}_");
+    profile
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            words.next()?.starts_with(&mine).then_some(())?;
+            words.nth(1)?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+/// Adds a line to `kprobe_events`. Never truncates it: that would remove everyone's events.
+fn append(tracefs: &Path, line: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(tracefs.join("kprobe_events"))?;
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+/// `group/name` of the events whose group is wanted.
+fn events(tracefs: &Path, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let list = fs::read_to_string(tracefs.join("kprobe_events")).unwrap_or_default();
+    list.lines()
+        .filter_map(|line| {
+            let event = line.split_whitespace().next()?.split_once(':')?.1;
+            wanted(event.split_once('/')?.0).then(|| event.to_owned())
+        })
+        .collect()
+}
+
+/// Removes events of flowtops that no longer run: one killed together with its guard. What another
+/// process still uses is busy and stays.
+fn remove_stale(tracefs: &Path, own_group: &str) {
+    let stale = events(tracefs, |group| {
+        group == own_group
+            || group.strip_prefix(GROUP_PREFIX).is_some_and(|pid| {
+                pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()
+            })
+    });
+    for event in stale {
+        let _ = append(tracefs, &format!("-:{event}"));
+    }
+}
+
+/// The guard: waits until flowtop is gone, however it went, then removes its events.
+///
+/// # Errors
+/// When its arguments are not those that [`KprobeEvents::open`] gives, or events cannot be removed.
+pub fn guard(mut args: impl Iterator<Item = OsString>) -> Result<()> {
+    let (Some(tracefs), Some(group)) = (args.next(), args.next()) else {
+        bail!("{GUARD_ARG} is flowtop's own");
+    };
+    let (tracefs, group) = (PathBuf::from(tracefs), group.to_string_lossy().into_owned());
+    // Whoever ends flowtop with its whole group must not end the guard first.
+    for signal in [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+        signal_hook::consts::SIGQUIT,
+    ] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
+            .context("keep the guard from signals")?;
+    }
+    // Returns at end of file only; read_to_end retries when a signal interrupts it.
+    io::stdin()
+        .read_to_end(&mut Vec::new())
+        .context("wait for flowtop's end")?;
+
+    // The kernel lets go of a dead process's perf events a moment after the pipe; until then they
+    // are busy, and there is no event to wait for.
+    let give_up = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = events(&tracefs, |candidate| candidate == group);
+        if left.is_empty() {
+            return Ok(());
+        }
+        let removed = left
+            .iter()
+            .filter(|event| append(&tracefs, &format!("-:{event}")).is_ok())
+            .count();
+        if removed == 0 {
+            if Instant::now() > give_up {
+                bail!("{} kprobe events of {group} stay busy", left.len());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misses_are_summed_over_this_process_only() {
+        let profile = "  flowtop_12_inet_sendmsg                1500      0\n  \
+                       flowtop_12_ret_inet_sendmsg            1500      7\n  \
+                       flowtop_123_ret_inet_sendmsg              0    100\n  \
+                       myprobe                                   0     50\n";
+        assert_eq!(misses(profile, "flowtop_12"), 7);
+        assert_eq!(misses("", "flowtop_12"), 0);
+    }
+}

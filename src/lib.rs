@@ -1,0 +1,73 @@
+//! A top for network flows: byte-exact, each flow with its process.
+//!
+//! ```text
+//!  socket calls ──hooks──▶ account() ──▶ active map ─┐  flip + grace period
+//!        kernel                          retired map ┴─▶ drain
+//!  ─────────────────────────────────────────────────────│──────────────────────
+//!        user space                                     ▼
+//!                      kernel ──▶ source ──▶ collector ──▶ rank ──▶ report (text, json)
+//!                                           (own thread)       └──▶ tui
+//! ```
+//!
+//! Data goes one way, from left to right. What is on the left knows nothing of what is on its
+//! right; what is on the right knows no BPF; all share the words in [`flow`] and [`interval`].
+//! `tests/layering.rs` reads the imports and fails when an arrow turns round.
+//!
+//! | module | turns | into |
+//! |---|---|---|
+//! | [`cli`] | arguments | one validated [`config::Config`] |
+//! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
+//! | [`source`] | drained counters, later recordings | [`interval::Interval`]s on demand |
+//! | [`collector`] | a source | intervals on time, in its own thread |
+//! | [`rank`] | an interval | the largest flows each way, and the rest summed |
+//! | [`names`] | addresses | host names, in the background |
+//! | [`audit`] | losses | words |
+//! | [`report`] | rankings | text or JSON Lines |
+//! | [`tui`] | rankings and keys | a live table |
+
+#![warn(missing_docs)]
+
+pub mod audit;
+pub mod cli;
+pub mod collector;
+pub mod config;
+pub mod flow;
+pub mod interval;
+pub mod kernel;
+pub mod names;
+pub mod rank;
+pub mod report;
+pub mod signals;
+pub mod source;
+pub mod tui;
+pub mod units;
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context, Result};
+
+use config::{Config, Output};
+use signals::Watch;
+use source::live::Live;
+
+/// Counts this machine's flows and shows them as `config` says, until told to stop.
+///
+/// # Errors
+/// When the kernel side cannot be attached or read, or the output cannot be written.
+pub fn run(config: &Config) -> Result<()> {
+    let live = Live::open(config)?;
+    let method = live.method();
+    // From here on there is something to hand over before the end.
+    let signals = Watch::install().context("watch for signals")?;
+    if config.verbose {
+        let (backend, reason) = (&method.backend, &method.reason);
+        // A closed standard error is no reason to end.
+        let _ = writeln!(io::stderr(), "flowtop: {backend} backend: {reason}");
+    }
+    match config.output {
+        Output::Table => tui::run(config, live, method, signals),
+        Output::Text | Output::Json => {
+            report::run(config, live, Some(signals), &mut io::stdout().lock())
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Parse, run, exit code.
+
+use std::env;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::process::ExitCode;
+
+use flowtop::kernel::tracefs;
+use flowtop::{cli, report};
+
+fn main() -> ExitCode {
+    let mut args = env::args_os().skip(1).peekable();
+    if args.next_if(|arg| arg == tracefs::GUARD_ARG).is_some() {
+        return match tracefs::guard(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let terminal = stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let config = match cli::parse(env::args_os(), terminal) {
+        Ok(config) => config,
+        Err(message) => {
+            // Help into a closed pipe is read as far as someone wanted to.
+            let _ = message.print();
+            return ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(2));
+        }
+    };
+    match flowtop::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if report::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(stderr(), "flowtop: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

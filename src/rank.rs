@@ -1,0 +1,371 @@
+//! Turns an interval into what is shown of it: the largest flows each way, and everything else
+//! summed, so that every view adds up to the totals. Pure; knows neither where intervals come from
+//! nor how rankings are drawn.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::flow::{Counters, Direction, Flow};
+use crate::interval::{Interval, Losses, Method};
+
+/// One interval, ranked.
+#[derive(Clone, Debug)]
+pub struct Ranking {
+    /// Wall-clock time of the interval's end.
+    pub ended: SystemTime,
+    /// Measured length of the interval; rates divide by this.
+    pub elapsed: Duration,
+    /// Everything counted: all flows and what was untracked.
+    pub total: Counters,
+    /// Number of flows that moved bytes either way.
+    pub flows: usize,
+    /// What could not be counted or attributed.
+    pub losses: Losses,
+    /// How it was counted.
+    pub method: Arc<Method>,
+    /// Bytes received.
+    pub ingress: Section,
+    /// Bytes sent.
+    pub egress: Section,
+}
+
+impl Ranking {
+    /// Ranks an interval's flows; `top_n` is the most rows each way, `None` for all.
+    pub fn new(interval: &Interval, top_n: Option<usize>) -> Self {
+        let section = |direction| Section::new(direction, interval, top_n);
+        Self {
+            ended: interval.ended,
+            elapsed: interval.elapsed,
+            total: interval.total(),
+            flows: interval.flows.len(),
+            losses: interval.losses,
+            method: Arc::clone(&interval.method),
+            ingress: section(Direction::Rx),
+            egress: section(Direction::Tx),
+        }
+    }
+
+    /// Every flow that is a row of either section, once: ingress in its order, then the rest of
+    /// egress in its order.
+    pub fn rows(&self) -> impl Iterator<Item = &Flow> {
+        let seen: std::collections::HashSet<_> =
+            self.ingress.rows.iter().map(|flow| flow.key).collect();
+        self.ingress.rows.iter().chain(
+            self.egress
+                .rows
+                .iter()
+                .filter(move |flow| !seen.contains(&flow.key)),
+        )
+    }
+}
+
+/// One direction of a ranking. The bytes of `rows`, `other` and `untracked` add up to `total`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Which way.
+    pub direction: Direction,
+    /// The largest flows, largest first, equal ones by key. None without bytes this way.
+    pub rows: Vec<Flow>,
+    /// Every other flow with bytes this way.
+    pub other: Other,
+    /// Bytes counted for flows that found the map full.
+    pub untracked: u64,
+    /// All bytes this way.
+    pub total: u64,
+}
+
+/// The flows that are not rows, summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Other {
+    /// How many there are.
+    pub flows: usize,
+    /// What they moved, in bytes, in the direction of the section.
+    pub bytes: u64,
+}
+
+impl Section {
+    fn new(direction: Direction, interval: &Interval, top_n: Option<usize>) -> Self {
+        let moving = || {
+            interval
+                .flows
+                .iter()
+                .filter(|flow| flow.counters.bytes(direction) > 0)
+        };
+        let flows = moving().count();
+        let bytes: u64 = moving().map(|flow| flow.counters.bytes(direction)).sum();
+        let rows = top_n_by(moving(), direction, top_n.unwrap_or(flows));
+        let shown = bytes_of(&rows, direction);
+        let untracked = interval.losses.untracked.bytes(direction);
+        Self {
+            direction,
+            other: Other {
+                flows: flows - rows.len(),
+                bytes: bytes - shown,
+            },
+            rows,
+            untracked,
+            total: bytes + untracked,
+        }
+    }
+
+    /// The same section with at most `rows` rows, the others summed: for a window too small.
+    #[must_use]
+    pub fn fold(&self, rows: usize) -> Self {
+        let rows = rows.min(self.rows.len());
+        let (kept, folded) = self.rows.split_at(rows);
+        Self {
+            direction: self.direction,
+            rows: kept.to_vec(),
+            other: Other {
+                flows: self.other.flows + folded.len(),
+                bytes: self.other.bytes + bytes_of(folded, self.direction),
+            },
+            untracked: self.untracked,
+            total: self.total,
+        }
+    }
+
+    /// Flows with bytes this way.
+    pub fn flows(&self) -> usize {
+        self.rows.len() + self.other.flows
+    }
+
+    /// Bytes of the rows.
+    pub fn shown(&self) -> u64 {
+        bytes_of(&self.rows, self.direction)
+    }
+
+    /// Whether nothing moved this way.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+}
+
+fn bytes_of(flows: &[Flow], direction: Direction) -> u64 {
+    flows
+        .iter()
+        .map(|flow| flow.counters.bytes(direction))
+        .sum()
+}
+
+/// The `n` largest of `flows`, largest first, by a heap that never holds more than `n`:
+/// O(F log n). Total order, so the order of the input does not matter.
+fn top_n_by<'a>(
+    flows: impl Iterator<Item = &'a Flow>,
+    direction: Direction,
+    n: usize,
+) -> Vec<Flow> {
+    if n == 0 {
+        return Vec::new();
+    }
+    // The least of those kept is on top, to be replaced by anything larger.
+    let mut heap: BinaryHeap<Reverse<Ranked<'a>>> = BinaryHeap::new();
+    for flow in flows {
+        let ranked = Ranked {
+            bytes: flow.counters.bytes(direction),
+            flow,
+        };
+        if heap.len() < n {
+            heap.push(Reverse(ranked));
+        } else if let Some(mut least) = heap.peek_mut()
+            && ranked > least.0
+        {
+            *least = Reverse(ranked);
+        }
+    }
+    // Ascending by `Reverse` is descending by rank.
+    heap.into_sorted_vec()
+        .into_iter()
+        .map(|Reverse(ranked)| *ranked.flow)
+        .collect()
+}
+
+/// A flow by its place in a ranking: more bytes rank higher, equal bytes by the smaller key.
+struct Ranked<'a> {
+    bytes: u64,
+    flow: &'a Flow,
+}
+
+impl Ord for Ranked<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes
+            .cmp(&other.bytes)
+            .then_with(|| other.flow.key.cmp(&self.flow.key))
+    }
+}
+
+impl PartialOrd for Ranked<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ranked<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Comm, Endpoint, FlowKey, Protocol};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    /// Small, fast, repeatable: splitmix64.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+
+        fn below(&mut self, n: u64) -> u64 {
+            self.next() % n
+        }
+
+        fn shuffle<T>(&mut self, items: &mut [T]) {
+            for i in (1..items.len()).rev() {
+                items.swap(i, self.below(i as u64 + 1) as usize);
+            }
+        }
+    }
+
+    fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {
+        let end = |port| Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Flow {
+            key: FlowKey {
+                protocol: Protocol::Tcp,
+                local: end((id % 7) as u16),
+                remote: end((id % 11) as u16),
+                tgid: id,
+            },
+            counters: Counters {
+                rx_bytes,
+                tx_bytes,
+                rx_msgs: 1,
+                tx_msgs: 1,
+            },
+            comm: Comm::new(b"test"),
+        }
+    }
+
+    fn interval(flows: Vec<Flow>, untracked: Counters) -> Interval {
+        Interval {
+            ended: SystemTime::UNIX_EPOCH,
+            elapsed: Duration::from_secs(1),
+            flows,
+            losses: Losses {
+                untracked,
+                missed_events: 0,
+            },
+            method: Arc::default(),
+        }
+    }
+
+    /// Few different byte counts, so that equals are the rule.
+    fn random_flows(random: &mut Random) -> Vec<Flow> {
+        let count = random.below(60) as u32;
+        (0..count)
+            .map(|id| flow(id, random.below(6), random.below(3) * random.below(1 << 40)))
+            .collect()
+    }
+
+    fn by_sorting(flows: &[Flow], direction: Direction, n: usize) -> Vec<Flow> {
+        let mut flows: Vec<Flow> = flows
+            .iter()
+            .filter(|flow| flow.counters.bytes(direction) > 0)
+            .copied()
+            .collect();
+        flows.sort_by_key(|flow| (Reverse(flow.counters.bytes(direction)), flow.key));
+        flows.truncate(n);
+        flows
+    }
+
+    #[test]
+    fn the_heap_finds_what_sorting_finds() {
+        let mut random = Random(1);
+        for _ in 0..2000 {
+            let flows = random_flows(&mut random);
+            let n = random.below(70) as usize;
+            let ranking = Ranking::new(&interval(flows.clone(), Counters::default()), Some(n));
+            assert_eq!(ranking.ingress.rows, by_sorting(&flows, Direction::Rx, n));
+            assert_eq!(ranking.egress.rows, by_sorting(&flows, Direction::Tx, n));
+            let all = Ranking::new(&interval(flows.clone(), Counters::default()), None);
+            assert_eq!(
+                all.egress.rows,
+                by_sorting(&flows, Direction::Tx, usize::MAX)
+            );
+        }
+    }
+
+    #[test]
+    fn every_view_adds_up_to_the_totals() {
+        let mut random = Random(2);
+        for _ in 0..2000 {
+            let flows = random_flows(&mut random);
+            let untracked = Counters {
+                rx_bytes: random.below(100),
+                tx_bytes: random.below(100),
+                ..Counters::default()
+            };
+            let interval = interval(flows, untracked);
+            let ranking = Ranking::new(&interval, Some(random.below(20) as usize));
+            let folded = random.below(20) as usize;
+            for section in [
+                ranking.ingress.clone(),
+                ranking.egress.clone(),
+                ranking.ingress.fold(folded),
+                ranking.egress.fold(folded),
+            ] {
+                let sum = section.shown() + section.other.bytes + section.untracked;
+                assert_eq!(sum, section.total);
+                assert_eq!(section.total, interval.total().bytes(section.direction));
+                let moving = interval.flows.iter();
+                let moving = moving.filter(|flow| flow.counters.bytes(section.direction) > 0);
+                assert_eq!(section.flows(), moving.count());
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_input_does_not_matter() {
+        let mut random = Random(3);
+        for _ in 0..500 {
+            let mut flows = random_flows(&mut random);
+            let first = Ranking::new(&interval(flows.clone(), Counters::default()), Some(5));
+            random.shuffle(&mut flows);
+            let second = Ranking::new(&interval(flows, Counters::default()), Some(5));
+            assert_eq!(first.ingress, second.ingress);
+            assert_eq!(first.egress, second.egress);
+        }
+    }
+
+    #[test]
+    fn egress_is_ranked_by_what_was_sent() {
+        let flows = vec![flow(1, 100, 1), flow(2, 1, 100), flow(3, 0, 50)];
+        let ranking = Ranking::new(&interval(flows, Counters::default()), Some(2));
+        let tgids = |section: &Section| -> Vec<u32> {
+            section.rows.iter().map(|flow| flow.key.tgid).collect()
+        };
+        assert_eq!(tgids(&ranking.ingress), [1, 2]);
+        assert_eq!(tgids(&ranking.egress), [2, 3]);
+        let rows: Vec<u32> = ranking.rows().map(|flow| flow.key.tgid).collect();
+        assert_eq!(rows, [1, 2, 3], "a flow in both sections comes once");
+    }
+
+    #[test]
+    fn a_flow_without_bytes_this_way_is_no_row() {
+        let ranking = Ranking::new(&interval(vec![flow(1, 0, 9)], Counters::default()), None);
+        assert!(ranking.ingress.rows.is_empty() && ranking.ingress.is_empty());
+        assert_eq!(ranking.egress.rows.len(), 1);
+    }
+}

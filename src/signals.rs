@@ -1,0 +1,110 @@
+//! Turns SIGINT, SIGTERM and SIGHUP into one wish to stop in good order. A second SIGINT, given by
+//! someone who does not want to wait, ends at once.
+
+use std::io;
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Signals closer together than this are one wish: `timeout` and shells send the same signal to
+/// the process and again to its group.
+const ONE_WISH: Duration = Duration::from_millis(200);
+
+/// Signals that are caught from now on, not yet acted on.
+#[derive(Debug)]
+pub struct Watch {
+    signals: Signals,
+}
+
+impl Watch {
+    /// Catches the signals.
+    ///
+    /// # Errors
+    /// When a handler cannot be installed.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self {
+            signals: Signals::new([SIGINT, SIGTERM, SIGHUP])?,
+        })
+    }
+
+    /// Calls `stop` at the first signal. At a later SIGINT calls `abandon` and ends the process
+    /// with 128 plus the signal's number, as the shell would.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn forward(
+        mut self,
+        stop: impl Fn() + Send + 'static,
+        abandon: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
+        let mut patience = Patience::default();
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in self.signals.forever() {
+                    match patience.judge(signal, Instant::now()) {
+                        Verdict::Stop => stop(),
+                        Verdict::Ignore => {}
+                        Verdict::Abandon => {
+                            abandon();
+                            process::exit(128 + signal);
+                        }
+                    }
+                }
+            })
+            .map(drop)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Patience {
+    first: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Stop,
+    Ignore,
+    Abandon,
+}
+
+impl Patience {
+    fn judge(&mut self, signal: i32, now: Instant) -> Verdict {
+        match self.first {
+            None => {
+                self.first = Some(now);
+                Verdict::Stop
+            }
+            Some(first) if signal == SIGINT && now - first >= ONE_WISH => Verdict::Abandon,
+            Some(_) => Verdict::Ignore,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_stops_and_a_second_sigint_abandons() {
+        let start = Instant::now();
+        let mut patience = Patience::default();
+        assert_eq!(patience.judge(SIGTERM, start), Verdict::Stop);
+        assert_eq!(patience.judge(SIGTERM, start + ONE_WISH), Verdict::Ignore);
+        assert_eq!(patience.judge(SIGINT, start + ONE_WISH), Verdict::Abandon);
+    }
+
+    #[test]
+    fn a_signal_sent_to_process_and_group_is_one_wish() {
+        let start = Instant::now();
+        let mut patience = Patience::default();
+        assert_eq!(patience.judge(SIGINT, start), Verdict::Stop);
+        assert_eq!(
+            patience.judge(SIGINT, start + ONE_WISH / 2),
+            Verdict::Ignore
+        );
+    }
+}

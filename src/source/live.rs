@@ -1,0 +1,66 @@
+//! The running kernel as a source of intervals.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::Source;
+use crate::config::{BackendChoice, Config};
+use crate::interval::{Interval, Method};
+use crate::kernel::Engine;
+use crate::kernel::backend::Backend;
+
+/// Counts on this machine, from now on.
+pub struct Live {
+    engine: Engine,
+    config: Config,
+}
+
+impl Live {
+    /// Loads and attaches everything. Call it before other threads start.
+    ///
+    /// # Errors
+    /// A sentence with the cause and the fix.
+    pub fn open(config: &Config) -> Result<Self> {
+        Ok(Self {
+            engine: Engine::open(config)?,
+            config: config.clone(),
+        })
+    }
+
+    /// How it counts.
+    pub fn method(&self) -> Arc<Method> {
+        Arc::clone(self.engine.method())
+    }
+
+    /// Moves from a backend that missed events to one that does not, if there is one, and adds to
+    /// `interval` what the old one counts until the new one stands. The moment between the two
+    /// readings is the last that is missed.
+    fn leave_fentry(&mut self, interval: &mut Interval) -> Result<()> {
+        let config = Config {
+            backend: BackendChoice::Kprobe,
+            ..self.config.clone()
+        };
+        if let Ok(mut engine) = Engine::open(&config) {
+            engine.set_reason("fentry missed events on this kernel");
+            interval.merge(self.engine.end_interval()?);
+            engine.end_interval()?;
+            self.engine = engine;
+        }
+        Ok(())
+    }
+}
+
+impl Source for Live {
+    fn end_interval(&mut self) -> Result<Interval> {
+        let mut interval = self.engine.end_interval()?;
+        let missed = interval.losses.missed_events > 0;
+        if missed
+            && self.config.backend == BackendChoice::Auto
+            && self.engine.backend() == Backend::Fentry
+        {
+            self.leave_fentry(&mut interval)?;
+        }
+        Ok(interval)
+    }
+}

@@ -1,0 +1,24 @@
+//! Where intervals come from. A source knows nothing of who looks at them.
+
+pub mod live;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::interval::Interval;
+
+/// A stream of intervals.
+pub trait Source: Send {
+    /// Ends the current interval now and returns it. The caller decides when "now" is, so that a
+    /// key press or a slow reader can never shorten or stretch what an interval claims to be.
+    ///
+    /// # Errors
+    /// When the source can no longer be read; what was read before stays valid.
+    fn end_interval(&mut self) -> Result<Interval>;
+}
+
+/// Shortest accepted interval: a flip waits for running programs, which takes milliseconds.
+pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
+/// Longest accepted interval.
+pub const MAX_INTERVAL: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The kernel types flowtop reads, and of them only the fields it reads. Every
+ * access is CO-RE relocated by name when the program is loaded, so offsets and
+ * order here mean nothing; names and widths do. See README.md beside this file
+ * for how it was written and is checked.
+ */
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u32 __wsum;
+typedef __u16 __sum16;
+typedef unsigned long size_t;
+typedef _Bool bool;
+
+enum {
+	false = 0,
+	true = 1,
+};
+
+/* include/uapi/linux/bpf.h: what bpf_helpers.h and flowtop name */
+enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_HASH = 5,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+};
+
+enum {
+	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
+};
+
+enum {
+	BPF_F_MMAPABLE = 1 << 10,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+/*
+ * Registers at a probe. Not CO-RE by need (the context's layout is the
+ * architecture's ABI) but harmless.
+ */
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8;
+	unsigned long ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct user_pt_regs {
+	__u64 regs[31];
+	__u64 sp;
+	__u64 pc;
+	__u64 pstate;
+};
+
+struct pt_regs {
+	__u64 regs[31];
+	__u64 sp;
+	__u64 pc;
+	__u64 pstate;
+};
+#else
+#error "flowtop's vmlinux.h has registers of x86_64 and aarch64 only"
+#endif
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+		__be16 u6_addr16[8];
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+
+/* include/net/sock.h. The kernel nests the first fields in unions. */
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	unsigned int skc_hash;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+	__u16 sk_type;
+};
+
+/* include/net/flow.h: where a corked datagram goes */
+struct flowi_ports {
+	__be16 dport;
+	__be16 sport;
+};
+
+union flowi_uli {
+	struct flowi_ports ports;
+};
+
+struct flowi4 {
+	__be32 daddr;
+	union flowi_uli uli;
+};
+
+struct flowi6 {
+	struct in6_addr daddr;
+	union flowi_uli uli;
+};
+
+struct flowi {
+	union {
+		struct flowi4 ip4;
+		struct flowi6 ip6;
+	} u;
+};
+
+/* include/net/inet_sock.h */
+struct inet_cork_full {
+	struct flowi fl;
+};
+
+struct inet_sock {
+	__be16 inet_sport;
+	struct inet_cork_full cork;
+};
+
+/* include/linux/udp.h */
+struct udp_sock {
+	int pending;
+};
+
+/* include/linux/net.h */
+struct socket {
+	struct sock *sk;
+};
+
+/* include/linux/socket.h */
+struct msghdr {
+	void *msg_name;
+	int msg_namelen;
+};
+
+/* include/linux/skbuff.h */
+struct sk_buff {
+	unsigned char *head;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+};
+
+/* include/uapi/linux/tcp.h; copybuf_len came with 18fb76ed53865, v5.11 */
+struct tcp_zerocopy_receive {
+	__u32 length;
+	__s32 copybuf_len;
+};
+
+/* include/linux/sched.h */
+struct task_struct {
+	struct task_struct *group_leader;
+	char comm[16];
+};
+
+/* include/trace/events/sock.h, sock_msg_length: 40e0b0908142, v6.3 */
+struct trace_event_raw_sock_msg_length {
+	void *sk;
+	__u16 family;
+	__u16 protocol;
+	int ret;
+	int flags;
+};
+
+#pragma clang attribute pop
+
+/*
+ * Only named by pointer: arguments of the hooked functions, and types that
+ * libbpf's helper declarations mention.
+ */
+struct page;
+struct pipe_inode_info;
+struct bpf_map;
+
+/* Wire and user ABI: fixed layouts, never relocated. */
+struct iphdr {
+	__u8 before_saddr[12];
+	__be32 saddr;
+	__be32 daddr;
+};
+
+struct ipv6hdr {
+	__u8 before_saddr[8];
+	__be32 saddr[4];
+	__be32 daddr[4];
+};
+
+struct sockaddr_in {
+	__u16 sin_family;
+	__be16 sin_port;
+	__be32 sin_addr;
+};
+
+struct sockaddr_in6 {
+	__u16 sin6_family;
+	__be16 sin6_port;
+	__be32 sin6_flowinfo;
+	__be32 sin6_addr[4];
+	__u32 sin6_scope_id;
+};
+
+/* include/uapi/linux/bpf.h: the context of cgroup/sendmsg4 and its like. The
+ * verifier rewrites these offsets itself, so all fields stand. */
+struct bpf_sock_addr {
+	__u32 user_family;
+	__u32 user_ip4;
+	__u32 user_ip6[4];
+	__u32 user_port;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 msg_src_ip4;
+	__u32 msg_src_ip6[4];
+	__u64 sk;
+};
+
+#endif
