@@ -34,10 +34,11 @@ struct owner_map {
 } owners_a SEC(".maps"), owners_b SEC(".maps");
 
 /*
- * The grace period. User space updates the slot after a flip: the kernel
- * returns from that only when every program that may have read the old flag
- * has ended (maybe_wait_bpf_programs(), 1ae80cf31938, v4.18). Nothing reads
- * the slot, and what it holds is as small as a map can be.
+ * The grace period of fentry. User space updates the slot after a flip: the
+ * kernel returns from that only when every program that may have read the old
+ * flag has ended (maybe_wait_bpf_programs(), 1ae80cf31938, v4.18). Nothing
+ * reads the slot, and what it holds is as small as a map can be. The other
+ * backends have a better way: see src/kernel/buffers.rs.
  */
 struct grace_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -186,7 +186,7 @@ impl Engine {
         let retired = buffers::flip(&mut self.skel)?;
         let now = Instant::now();
         let ended = SystemTime::now();
-        buffers::wait_for_running_programs(&self.skel)?;
+        buffers::wait_for_running_programs(&self.skel, self.backend)?;
         let mut flows = Vec::new();
         self.drain.take(&self.skel, retired, &mut flows)?;
         let reading = health::read(&self.skel, &self.attached, self.kprobes.as_ref())?;

@@ -14,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossterm::event::{self, Event as TerminalEvent};
@@ -120,6 +121,9 @@ fn sender(tell: &Sender<Event>, event: fn() -> Event) -> impl Fn() + Send + 'sta
 /// Keys and changes of size come from a thread of their own, which ends with the process: a read
 /// of the keyboard cannot be called off.
 fn read_keyboard(tell: Sender<Event>) -> Result<()> {
+    // Has changes of size noticed from here on, before the first drawing, and not from whenever
+    // the thread gets to its first read.
+    event::poll(Duration::ZERO).context("read the keyboard")?;
     thread::Builder::new()
         .name("keyboard".to_owned())
         .spawn(move || {
