@@ -297,3 +297,37 @@ fn fill(list: &mut [u32; MAX_FILTERS], ids: &[u32]) -> Result<u32> {
     head.copy_from_slice(ids);
     Ok(u32::try_from(ids.len())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_program_is_hooked_and_every_hook_has_its_program() {
+        let storage = Box::leak(Box::new(MaybeUninit::uninit()));
+        let open = FlowtopSkelBuilder::default().open(storage).unwrap();
+        let programs: BTreeSet<String> = open
+            .open_object()
+            .progs()
+            .map(|program| program.name().to_string_lossy().into_owned())
+            .filter(|name| !name.starts_with("drain_"))
+            .collect();
+        let hooked: BTreeSet<String> = [Backend::Tracepoint, Backend::Fentry, Backend::Kprobe]
+            .into_iter()
+            .flat_map(|backend| [true, false].map(|kprobes| Plan { backend, kprobes }))
+            .flat_map(Plan::hooks)
+            .map(|hook| hook.program.to_owned())
+            .collect();
+        assert_eq!(programs, hooked);
+    }
+
+    #[test]
+    fn a_filter_longer_than_its_list_is_refused() {
+        let mut list = [0; MAX_FILTERS];
+        assert_eq!(fill(&mut list, &[3, 4]).unwrap(), 2);
+        assert_eq!(list[..3], [3, 4, 0]);
+        assert!(fill(&mut list, &[1; MAX_FILTERS + 1]).is_err());
+    }
+}

@@ -1,0 +1,74 @@
+# `make run` and `make test` are all one needs: both install what is missing first
+# (and say what). BPF needs root: as root it runs as it is, else by sudo; nothing is
+# ever built under sudo.
+
+CARGO  ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
+PREFIX ?= /usr/local
+# Arguments for flowtop: make run ARGS='-n 5 -i 500ms'
+ARGS   ?=
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release
+IS_ROOT := $(filter 0,$(shell id -u))
+SUDO    := $(if $(IS_ROOT),,sudo)
+
+# Tests that load BPF get root by sudo, one test binary at a time; the rest of cargo
+# stays the user. CARGO_TARGET_<TRIPLE>_RUNNER is cargo's own hook for that.
+TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+AS_ROOT  = $(if $(IS_ROOT),,CARGO_TARGET_$(TRIPLE)_RUNNER='sudo -E')
+
+# The VM tests one at a time: each guest has two CPUs, as many as CI's machine.
+VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-threads 1
+
+# One thing at a time: cargo and the VMs use all cores by themselves.
+.NOTPARALLEL:
+.DEFAULT_GOAL := build
+.PHONY: help build run demo check test vm exact-table kernels install uninstall clean deps deps-test
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+deps:
+	@scripts/deps.sh build
+
+deps-test:
+	@scripts/deps.sh test
+
+build: deps ## build target/release/flowtop
+	$(CARGO) build --locked --release --bin flowtop
+
+run: build ## build and run it (ARGS='-n 5'); five intervals as text without a terminal
+	@set -- $(ARGS); if [ $$# -eq 0 ] && ! [ -t 1 ]; then set -- --batch -c 5; fi; \
+	exec $(SUDO) $(RELEASE)/flowtop "$$@"
+
+demo: deps ## run it beside traffic made for it
+	$(CARGO) build --locked --release --bin flowtop --example traffic
+	@scripts/demo.sh $(RELEASE)/flowtop $(RELEASE)/examples/traffic $(ARGS)
+
+check: deps-test ## format, lints, unit tests and tests on this machine's own kernel
+	$(CARGO) fmt --check
+	clang-format --dry-run -Werror bpf/*.[ch]
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(AS_ROOT) $(CARGO) test --locked
+
+test: check vm ## check, then the exactness suite on stock kernels in virtual machines
+
+vm: deps-test kernels ## only the virtual machines; reports in target/exact, consoles in target/vm
+	$(CARGO) build --locked --release --bin flowtop --example traffic
+	$(VM_TESTS)
+
+kernels: deps-test ## fetch the kernels that the virtual machines boot
+	@for kernel in 5.10 6.1 6.12 7.2; do tests/vm/fetch-kernel.sh $$kernel >/dev/null || exit 1; done
+
+exact-table: ## write docs/EXACTNESS.md from the last `make vm`
+	@scripts/exact-table.sh $(TARGET)/exact >docs/EXACTNESS.md.new
+	@mv docs/EXACTNESS.md.new docs/EXACTNESS.md
+
+install: build ## install into PREFIX (/usr/local)
+	install -D -m 755 $(RELEASE)/flowtop $(DESTDIR)$(PREFIX)/bin/flowtop
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/flowtop
+
+clean: ## remove what was built; the kernels stay in ~/.cache/flowtop
+	$(CARGO) clean

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Prints the exactness table as Markdown, from the reports of the VM runs:
+#
+#   scripts/exact-table.sh target/exact
+set -euo pipefail
+
+reports=$1
+command -v jq >/dev/null || { echo "exact-table: needs jq: make deps-test" >&2; exit 1; }
+shopt -s nullglob
+files=("$reports"/*.jsonl)
+[ ${#files[@]} -gt 0 ] || { echo "exact-table: no reports in $reports: run 'make vm' first" >&2; exit 1; }
+
+cat <<'TEXT'
+# Exactness
+
+What flowtop shows, less what the system calls of the test program returned, in bytes, on stock
+Debian kernels in virtual machines. Each row is one way for a program to use its sockets
+(`traffic list` names the trap in each). Made by `make vm exact-table`.
+
+- `0`: not one byte of difference, per flow, process and direction
+- `unseen`: a path that this backend declares it does not see
+- `—`: the kernel does not have what the case is about
+- **bold**: a failure, with the difference
+
+TEXT
+
+# A column per report: KERNEL-BACKEND.jsonl, kernels in the order of their age.
+jq -rn '
+  def column: input_filename | sub(".*/"; "") | sub("\\.jsonl$"; "");
+  def kernel: sub("-.*"; "");
+  def version: kernel | split(".") | map(tonumber);
+  def cell:
+    if . == null then "" elif .result == "absent" then "—" elif .result == "unseen" then "unseen"
+    elif .result == "ok" then "\(.diff)" else "**\(.diff)**" end;
+  [inputs | . + {column: column}] as $rows
+  | ($rows | map(.column) | unique | sort_by([version, (endswith("auto")), .])) as $columns
+  | (reduce $rows[] as $r ([]; if index($r.case) then . else . + [$r.case] end)) as $cases
+  | ($rows | INDEX(.column)) as $first
+  | ($rows | INDEX(.case + " " + .column)) as $at
+  | "| case | \($columns | map("\(kernel) \($first[.].backend as $b
+        | if endswith("auto") then "auto (\($b))" else $b end)") | join(" | ")) |",
+    "|---|\($columns | map("---:|") | join(""))",
+    ($cases[] as $c | "| \($c) | \($columns | map($at[$c + " " + .] | cell) | join(" | ")) |"),
+    "",
+    "Kernels: \($columns | map($first[.].kernel) | unique | join(", ")).",
+    "",
+    "\($rows | length) results: \($rows | map(select(.result == "ok")) | length) exact, \($rows
+      | map(select(.result == "unseen")) | length) unseen, \($rows
+      | map(select(.result == "absent")) | length) absent, \($rows
+      | map(select(.result == "FAIL")) | length) failed."
+' "${files[@]}"

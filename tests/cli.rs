@@ -1,0 +1,246 @@
+//! The real binary: what it says, where it says it, and how it ends. Where a test needs the kernel
+//! side it needs root, as all of `make test` does; it fails where it cannot run.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::assert_matches_file;
+use rustix::process::{Pid, Signal, getuid, kill_process};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn flowtop() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+    command.env_remove("COLUMNS").stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    flowtop().args(args).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Ends a child that does not end by itself, so that a failing test fails and does not hang.
+#[track_caller]
+fn wait(child: &mut Child) -> Option<i32> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("did not end");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn help_is_as_expected() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), "");
+    assert_matches_file("golden/help.txt", &stdout(&output));
+    assert_eq!(
+        stdout(&run(&["-h"])),
+        stdout(&output),
+        "-h and --help are the same"
+    );
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let output = run(&["-V"]);
+    assert_eq!(
+        stdout(&output),
+        format!("flowtop {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn bad_values_exit_2_with_the_fix_on_stderr() {
+    let many: Vec<String> = (1..=65).map(|id: u32| id.to_string()).collect();
+    for (args, fix) in [
+        (vec!["-i", "0"], "give 0.01 to 86400 seconds"),
+        (vec!["-i", "soon"], "give 0.01 to 86400 seconds"),
+        (vec!["-p", "0"], "give a number from 1 to 4194304"),
+        (vec!["-p", "nginx"], "give a number from 1 to 4194304"),
+        (vec!["-t", "4194305"], "give a number from 1 to 4194304"),
+        (vec!["-p", &many.join(",")], "name fewer"),
+        (vec!["-c", "0"], "give a number from 1 up"),
+        (vec!["-n", "-1"], "0 for all flows"),
+        (vec!["-n", "ten"], "0 for all flows"),
+        (
+            vec!["--max-flows", "15"],
+            "give a number from 16 to 16777216",
+        ),
+        (vec!["--backend", "xdp"], "auto, tracepoint, fentry, kprobe"),
+        (vec!["--json", "--batch"], "cannot be used with"),
+        (vec!["--frobnicate"], "--help"),
+        (vec!["eth0"], "--help"),
+    ] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(stdout(&output), "", "{args:?}");
+        assert!(
+            stderr(&output).contains(fix),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+/// The binary where a user without rights can reach it.
+fn public_copy() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("flowtop-cli-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = folder.join("flowtop");
+    fs::copy(env!("CARGO_BIN_EXE_flowtop"), &copy).unwrap();
+    copy
+}
+
+#[test]
+fn without_privilege_the_missing_capability_is_named() {
+    let copy = public_copy();
+    let mut command = Command::new(&copy);
+    command.args(["--json", "-c", "1"]).stdin(Stdio::null());
+    if getuid().is_root() {
+        // Also takes every capability and supplementary group away.
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    fs::remove_dir_all(copy.parent().unwrap()).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), "");
+    let message = stderr(&output);
+    assert!(message.starts_with("flowtop: "), "{message}");
+    assert!(
+        message.contains("CAP_BPF") && message.contains("CAP_PERFMON"),
+        "{message}"
+    );
+    assert!(message.contains("sudo"), "the fix is named: {message}");
+}
+
+#[test]
+fn a_closed_pipe_is_a_normal_end() {
+    let mut child = flowtop()
+        .args(["--json", "-i", "0.05"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    reader.read_line(&mut line).unwrap();
+    drop(reader);
+    let code = wait(&mut child);
+    let mut message = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut message)
+        .unwrap();
+    assert_eq!(code, Some(0), "{message}");
+    assert_eq!(message, "");
+    assert!(
+        line.starts_with(r#"{"type":"interval","schema":1,"#),
+        "{line}"
+    );
+}
+
+#[test]
+fn count_ends_after_that_many_intervals() {
+    let output = run(&["--json", "-n", "0", "-i", "0.1", "-c", "3"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let records: Vec<Value> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let intervals: Vec<&Value> = records.iter().filter(|r| r["type"] == "interval").collect();
+    // A machine too busy to write one in time merges it into the next; none is lost.
+    assert!((1..=3).contains(&intervals.len()), "{intervals:?}");
+    let length: f64 = intervals
+        .iter()
+        .map(|r| r["interval"].as_f64().unwrap())
+        .sum();
+    assert!(length >= 0.29, "{length}");
+}
+
+#[test]
+fn a_signal_prints_the_last_partial_interval_and_is_a_normal_end() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut child = flowtop()
+            .args(["--json", "-v", "-i", "3600"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // With -v the backend is named once everything is attached.
+        let mut line = String::new();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        while !line.contains(" backend: ") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "ended too early");
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        // Reading on, so that it never waits for room in the pipe.
+        let rest = thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        assert_eq!(wait(&mut child), Some(0), "{signal:?}");
+        rest.join().unwrap().unwrap();
+        let mut out = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut out)
+            .unwrap();
+        let record: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+        assert_eq!(record["type"], "interval");
+        assert!(record["interval"].as_f64().unwrap() < 3600.0);
+    }
+}
+
+#[test]
+fn the_first_interval_is_written_as_soon_as_it_ends() {
+    let start = Instant::now();
+    let mut child = flowtop()
+        .args(["--batch", "-i", "0.2"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("  exact") && !text.contains("unseen") {
+        assert!(
+            reader.read_line(&mut text).unwrap() > 0,
+            "ended too early: {text}"
+        );
+    }
+    assert!(start.elapsed() < PATIENCE);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(wait(&mut child), Some(0));
+    assert!(text.starts_with("flowtop: "), "{text}");
+}

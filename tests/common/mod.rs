@@ -1,0 +1,185 @@
+//! What the tests of user space share: made-up flows, a source that plays a script, and texts
+//! compared with files. `FLOWTOP_BLESS=1` writes the files anew: look at the difference before
+//! keeping it.
+#![allow(
+    dead_code,
+    reason = "every test is a crate of its own and uses some of this"
+)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use flowtop::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+use flowtop::interval::{Interval, Losses, Method};
+use flowtop::source::Source;
+
+/// `2026-11-22T15:00:00.123Z`
+pub fn afternoon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_359_600_123)
+}
+
+pub fn end(addr: &str, port: u16) -> Endpoint {
+    Endpoint::new(addr.parse().unwrap(), port)
+}
+
+pub fn flow(
+    protocol: Protocol,
+    local: Endpoint,
+    remote: Endpoint,
+    process: (u32, &[u8]),
+    bytes: (u64, u64),
+) -> Flow {
+    Flow {
+        key: FlowKey {
+            protocol,
+            local,
+            remote,
+            tgid: process.0,
+        },
+        counters: Counters {
+            rx_bytes: bytes.0,
+            tx_bytes: bytes.1,
+            rx_msgs: bytes.0.div_ceil(1000),
+            tx_msgs: bytes.1.div_ceil(1000),
+        },
+        comm: Comm::new(process.1),
+    }
+}
+
+/// A web server's afternoon: IPv4 and IPv6, TCP and UDP, an unknown peer, a hostile name, equals.
+pub fn web_server() -> Vec<Flow> {
+    use Protocol::{Tcp, Udp};
+    let mut flows = vec![
+        flow(
+            Tcp,
+            end("10.0.0.5", 443),
+            end("203.0.113.7", 52110),
+            (811, b"nginx"),
+            (9_801_234, 147_200_000),
+        ),
+        flow(
+            Tcp,
+            end("10.0.0.5", 22),
+            end("198.51.100.23", 40022),
+            (4_194_304, b"sshd-session"),
+            (1_210_000, 80),
+        ),
+        flow(
+            Tcp,
+            end("2001:db8:1234:5678:9abc:def0:1234:5678", 443),
+            end("2001:db8::7:5", 65535),
+            (811, b"nginx"),
+            (240_000, 1_000_000),
+        ),
+        flow(
+            Udp,
+            end("0.0.0.0", 53),
+            Endpoint::default(),
+            (700, b"named"),
+            (4096, 0),
+        ),
+        flow(
+            Udp,
+            end("::ffff:10.0.0.5", 123),
+            end("::ffff:192.0.2.1", 123),
+            (701, b"chronyd"),
+            (48, 48),
+        ),
+        flow(
+            Tcp,
+            end("127.0.0.1", 6379),
+            end("127.0.0.1", 50000),
+            (702, b"\x1b[2J\xffevil"),
+            (999, 0),
+        ),
+    ];
+    for i in 0..20u16 {
+        let peer = end(&format!("192.0.2.{}", 100 + i), 40000 + i);
+        flows.push(flow(
+            Tcp,
+            end("10.0.0.5", 443),
+            peer,
+            (811, b"nginx"),
+            (100, 5000),
+        ));
+    }
+    flows
+}
+
+pub fn method() -> Arc<Method> {
+    Arc::new(Method {
+        backend: "tracepoint".into(),
+        reason: "sees everything here and misses nothing".into(),
+        unseen: Vec::new(),
+    })
+}
+
+pub fn interval(flows: Vec<Flow>) -> Interval {
+    Interval {
+        ended: afternoon(),
+        elapsed: Duration::from_nanos(1_000_123_456),
+        flows,
+        losses: Losses::default(),
+        method: method(),
+    }
+}
+
+/// Trouble of every kind at once.
+pub fn bad_interval(flows: Vec<Flow>) -> Interval {
+    let untracked = Counters {
+        rx_bytes: 2_500_000,
+        tx_bytes: 1_500,
+        rx_msgs: 9,
+        tx_msgs: 2,
+    };
+    let method = Method {
+        unseen: vec!["splice_read", "udp_recv_peer"],
+        ..(*method()).clone()
+    };
+    Interval {
+        losses: Losses {
+            untracked,
+            missed_events: 3,
+        },
+        method: Arc::new(method),
+        ..interval(flows)
+    }
+}
+
+/// Plays intervals from a list, then fails.
+pub struct Script(pub VecDeque<Interval>);
+
+impl Script {
+    pub fn new(intervals: impl IntoIterator<Item = Interval>) -> Self {
+        Self(intervals.into_iter().collect())
+    }
+}
+
+impl Source for Script {
+    fn end_interval(&mut self) -> Result<Interval> {
+        self.0
+            .pop_front()
+            .context("read past the end of the script")
+    }
+}
+
+/// Fails unless `actual` is what the file below `tests/` holds.
+#[track_caller]
+pub fn assert_matches_file(file: &str, actual: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(file);
+    if std::env::var_os("FLOWTOP_BLESS").is_some() {
+        fs::write(&path, actual).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "tests/{file} says:\n{expected}\nbut this came:\n{actual}"
+    );
+}

@@ -1,0 +1,167 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::check::{self, Check};
+use crate::storm::{self, Storm};
+use crate::subject::Start;
+use crate::{cases, demo, proc, sys};
+
+/// Traffic of every kind, known to the byte, and a check of flowtop against it.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Subject {
+    /// The flowtop to check
+    #[arg(long)]
+    flowtop: PathBuf,
+    /// Passed on as --backend
+    #[arg(long)]
+    backend: Option<String>,
+    /// Another argument for flowtop; may be repeated
+    #[arg(long = "flowtop-arg", allow_hyphen_values = true)]
+    flowtop_args: Vec<String>,
+}
+
+impl Subject {
+    fn start(&self, interval: f64) -> Start<'_> {
+        Start {
+            flowtop: &self.flowtop,
+            backend: self.backend.as_deref(),
+            interval,
+            args: &self.flowtop_args,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Name the cases
+    List,
+    /// Run cases and print the truth as JSON Lines
+    Run {
+        /// Names or globs; all cases when there is none
+        cases: Vec<String>,
+        /// Seconds after which a case is given up
+        #[arg(long, default_value_t = 20)]
+        case_timeout: u32,
+    },
+    /// Run cases beside flowtop and compare
+    Check {
+        #[command(flatten)]
+        subject: Subject,
+        /// A name or glob; may be repeated; all cases when there is none
+        #[arg(long = "case")]
+        cases: Vec<String>,
+        /// flowtop's interval in seconds
+        #[arg(long, default_value_t = 0.2)]
+        interval: f64,
+        /// Append a JSON line for every case
+        #[arg(long)]
+        report: Option<PathBuf>,
+        /// Seconds after which a case is given up
+        #[arg(long, default_value_t = 20)]
+        case_timeout: u32,
+        /// Percentage of the repetitions in cases that do something thousands of times
+        #[arg(long, default_value_t = 100)]
+        scale: u32,
+    },
+    /// Traffic at full speed over many flips of flowtop's maps, then compare
+    Storm {
+        #[command(flatten)]
+        subject: Subject,
+        /// Intervals to go through
+        #[arg(long, default_value_t = 500)]
+        flips: u64,
+        /// Pairs of sending and receiving threads
+        #[arg(long, default_value_t = 8)]
+        pairs: usize,
+        /// flowtop's interval in seconds
+        #[arg(long, default_value_t = 0.01)]
+        interval: f64,
+        /// Require losses, and that they are as many as flowtop says
+        #[arg(long)]
+        expect_missed: bool,
+        /// Seconds after which to give up
+        #[arg(long, default_value_t = 600)]
+        timeout: u64,
+    },
+    /// Moderate traffic of several processes over loopback, to look at
+    Demo {
+        /// Stop after so many seconds
+        #[arg(long)]
+        seconds: Option<u64>,
+    },
+    /// One case as the work of this process
+    #[command(hide = true)]
+    Case { name: String, timeout: u32 },
+    /// What a case goes on as after exec
+    #[command(hide = true)]
+    Role { role: String, fd: i32 },
+    /// The storm itself, until stdin ends
+    #[command(hide = true)]
+    StormTraffic { pairs: usize },
+}
+
+/// True when everything was as it should be.
+pub fn run() -> Result<bool> {
+    match Cli::parse().command {
+        Command::List => {
+            for c in cases::all() {
+                println!("{:28} {}", c.name, c.trap);
+            }
+            Ok(true)
+        }
+        Command::Run {
+            cases,
+            case_timeout,
+        } => {
+            let _ = sys::lo_up(0);
+            check::run(&cases, case_timeout)
+        }
+        Command::Check {
+            subject,
+            cases,
+            interval,
+            report,
+            case_timeout,
+            scale,
+        } => {
+            // SAFETY: no other thread runs yet.
+            unsafe { std::env::set_var("TRAFFIC_SCALE", scale.to_string()) };
+            check::check(&Check {
+                start: subject.start(interval),
+                globs: &cases,
+                timeout: case_timeout,
+                report: report.as_deref(),
+            })
+        }
+        Command::Storm {
+            subject,
+            flips,
+            pairs,
+            interval,
+            expect_missed,
+            timeout,
+        } => storm::storm(&Storm {
+            start: subject.start(interval),
+            flips,
+            pairs,
+            expect_missed,
+            timeout,
+        }),
+        Command::Demo { seconds } => demo::demo(seconds).map(|()| true),
+        Command::Case { name, timeout } => cases::run_here(&name, timeout).map(|()| true),
+        Command::Role { role, fd } => {
+            proc::leave(cases::report(cases::after_exec(&role, fd)));
+        }
+        Command::StormTraffic { pairs } => storm::traffic(pairs).map(|()| true),
+    }
+}

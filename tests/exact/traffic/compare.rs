@@ -1,0 +1,246 @@
+//! The truth of a case against what flowtop wrote about its processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::subject::{Counts, FlowId, Seen, number, text};
+
+/// A flow as the case's own system calls returned it.
+#[derive(Clone, Debug, Default)]
+pub struct TrueFlow {
+    pub counts: Counts,
+    /// The number of messages is open.
+    loose_rx: bool,
+    loose_tx: bool,
+    /// The part that went by way of these paths.
+    via: Vec<(Vec<String>, Counts)>,
+}
+
+/// All that the processes of a case reported.
+#[derive(Default)]
+pub struct CaseTruth {
+    pub comms: BTreeMap<u64, BTreeSet<String>>,
+    pub flows: BTreeMap<FlowId, TrueFlow>,
+    pub absent: Option<String>,
+    pub errors: Vec<String>,
+    pub lossy: bool,
+}
+
+impl CaseTruth {
+    pub fn take(&mut self, line: &str) -> Result<()> {
+        let line: Value = serde_json::from_str(line)?;
+        match line["type"].as_str() {
+            Some("process") => {
+                let comms = self.comms.entry(number(&line, "pid")?).or_default();
+                comms.extend(line["comm"].as_str().map(str::to_owned));
+                self.lossy |= line["lossy"] == true;
+            }
+            Some("absent") => self.absent = Some(text(&line, "why")?),
+            Some("error") => self.errors.push(text(&line, "what")?),
+            Some("truth") => self.take_flow(&line)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_flow(&mut self, line: &Value) -> Result<()> {
+        let flow = self.flows.entry(FlowId::parse(line)?).or_default();
+        flow.loose_rx |= line["rx_msgs"].is_null();
+        flow.loose_tx |= line["tx_msgs"].is_null();
+        flow.counts.add(&Counts {
+            rx_bytes: number(line, "rx_bytes")?,
+            tx_bytes: number(line, "tx_bytes")?,
+            rx_msgs: line["rx_msgs"].as_u64().unwrap_or(0),
+            tx_msgs: line["tx_msgs"].as_u64().unwrap_or(0),
+        });
+        for (names, part) in line["via"].as_object().into_iter().flatten() {
+            let n = |i: usize| part[i].as_u64().unwrap_or(0);
+            let part = Counts {
+                rx_bytes: n(0),
+                tx_bytes: n(1),
+                rx_msgs: n(2),
+                tx_msgs: n(3),
+            };
+            flow.via
+                .push((names.split('+').map(str::to_owned).collect(), part));
+        }
+        Ok(())
+    }
+
+    /// What was sent from A to B must have been received by B from A, where both are ours.
+    pub fn inconsistencies(&self) -> Vec<String> {
+        type Ends<'a> = (&'a str, (&'a str, u64), (&'a str, u64));
+        let mut moved: BTreeMap<Ends, (u64, u64)> = BTreeMap::new();
+        for (id, flow) in &self.flows {
+            let local = (id.local_addr.as_str(), id.local_port);
+            let remote = (id.remote_addr.as_str(), id.remote_port);
+            if [local.0, remote.0]
+                .iter()
+                .any(|a| *a == "0.0.0.0" || *a == "::")
+            {
+                return Vec::new();
+            }
+            moved.entry((&id.proto, local, remote)).or_default().0 += flow.counts.tx_bytes;
+            moved.entry((&id.proto, remote, local)).or_default().1 += flow.counts.rx_bytes;
+        }
+        moved
+            .into_iter()
+            .filter(|(_, (tx, rx))| !self.lossy && tx != rx)
+            .map(|((proto, from, to), (tx, rx))| {
+                format!(
+                    "the truth is not true: {proto} {}:{} -> {}:{} sent {tx}, received {rx}",
+                    from.0, from.1, to.0, to.1
+                )
+            })
+            .collect()
+    }
+
+    pub fn totals(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.flows.values().for_each(|f| sum.add(&f.counts));
+        sum
+    }
+}
+
+/// What may be seen of a flow: everything, or less where a path is declared unseen.
+#[derive(Clone, Debug, Default)]
+struct Expected {
+    least: Counts,
+    most: Counts,
+    msgs_rx: bool,
+    msgs_tx: bool,
+}
+
+/// Whether a case was seen as it was.
+#[derive(Default)]
+pub struct Verdict {
+    pub complaints: Vec<String>,
+    /// The paths of the case that flowtop says it cannot see.
+    pub unseen: BTreeSet<String>,
+    pub flows: usize,
+    /// Bytes too many (or too few) over all flows of the case.
+    pub diff: i128,
+}
+
+const UNKNOWN_PEER: &str = "udp_recv_peer";
+
+fn expected(
+    truth: &CaseTruth,
+    unseen: &BTreeSet<String>,
+    used: &mut BTreeSet<String>,
+) -> BTreeMap<FlowId, Expected> {
+    let mut out: BTreeMap<FlowId, Expected> = BTreeMap::new();
+    for (id, flow) in &truth.flows {
+        let mut e = Expected {
+            least: flow.counts,
+            most: flow.counts,
+            msgs_rx: !flow.loose_rx,
+            msgs_tx: !flow.loose_tx,
+        };
+        for (names, part) in &flow.via {
+            let hidden: Vec<_> = names.iter().filter(|n| unseen.contains(*n)).collect();
+            used.extend(hidden.iter().map(|n| (*n).clone()));
+            if hidden.iter().any(|n| *n == UNKNOWN_PEER) {
+                // All of it must be there, under a peer that is not known.
+                for c in [&mut e.least, &mut e.most] {
+                    c.rx_bytes -= part.rx_bytes;
+                    c.rx_msgs = c.rx_msgs.saturating_sub(part.rx_msgs);
+                }
+                let star = out.entry(unknown_peer(id)).or_insert_with(|| Expected {
+                    msgs_rx: true,
+                    msgs_tx: true,
+                    ..Expected::default()
+                });
+                star.least.add(part);
+                star.most.add(part);
+                star.msgs_rx &= !flow.loose_rx;
+            } else if !hidden.is_empty() {
+                e.least.rx_bytes -= part.rx_bytes;
+                e.least.tx_bytes -= part.tx_bytes;
+                e.msgs_rx &= part.rx_bytes == 0;
+                e.msgs_tx &= part.tx_bytes == 0;
+            }
+        }
+        out.insert(id.clone(), e);
+    }
+    out
+}
+
+/// The row that stands for everybody a socket heard from without knowing whom. Its local address
+/// is left out: `::` may be `0.0.0.0` for a peer that is not known.
+fn unknown_peer(id: &FlowId) -> FlowId {
+    FlowId {
+        local_addr: "*".into(),
+        remote_addr: "*".into(),
+        remote_port: 0,
+        ..id.clone()
+    }
+}
+
+pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
+    let mut v = Verdict::default();
+    let expected = expected(truth, &seen.unseen, &mut v.unseen);
+    let mut got: BTreeMap<FlowId, Counts> = BTreeMap::new();
+    for (id, counts) in &seen.flows {
+        if truth.comms.contains_key(&id.pid) && counts.rx_bytes + counts.tx_bytes > 0 {
+            let id = if id.remote_addr == "*" {
+                unknown_peer(id)
+            } else {
+                id.clone()
+            };
+            got.entry(id).or_default().add(counts);
+        }
+    }
+    v.flows = got.len();
+    for (id, e) in &expected {
+        let g = got.remove(id).unwrap_or_default();
+        check_flow(&mut v, id, e, &g);
+    }
+    for (id, g) in got {
+        v.diff += i128::from(g.rx_bytes) + i128::from(g.tx_bytes);
+        v.complaints.push(format!(
+            "{id}: not in the truth, got rx {} tx {}",
+            g.rx_bytes, g.tx_bytes
+        ));
+    }
+    for (pid, comms) in &truth.comms {
+        let shown = seen.comms.get(pid);
+        if let Some(wrong) = shown.and_then(|s| s.difference(comms).next())
+            && !comms.is_empty()
+        {
+            v.complaints.push(format!(
+                "pid {pid}: comm {wrong:?}, expected one of {comms:?}"
+            ));
+        }
+    }
+    v
+}
+
+fn check_flow(v: &mut Verdict, id: &FlowId, e: &Expected, g: &Counts) {
+    let mut check = |what: &str, got: u64, least: u64, most: u64, bytes: bool| {
+        if got >= least && got <= most {
+            return;
+        }
+        let nearest = if got < least { least } else { most };
+        if bytes {
+            v.diff += i128::from(got) - i128::from(nearest);
+        }
+        let range = if least == most {
+            most.to_string()
+        } else {
+            format!("{least}..={most}")
+        };
+        v.complaints
+            .push(format!("{id}: {what} expected {range}, got {got}"));
+    };
+    check("rx", g.rx_bytes, e.least.rx_bytes, e.most.rx_bytes, true);
+    check("tx", g.tx_bytes, e.least.tx_bytes, e.most.tx_bytes, true);
+    if e.msgs_rx {
+        check("rx_msgs", g.rx_msgs, e.least.rx_msgs, e.most.rx_msgs, false);
+    }
+    if e.msgs_tx {
+        check("tx_msgs", g.tx_msgs, e.least.tx_msgs, e.most.tx_msgs, false);
+    }
+}

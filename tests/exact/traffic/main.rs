@@ -1,0 +1,36 @@
+//! The exactness suite: makes traffic of every kind a program can make, knows to the byte what the
+//! system calls returned, and holds flowtop to it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test program: it talks on stdout, and stops where it cannot go on"
+)]
+
+mod addr;
+mod cases;
+mod check;
+mod cli;
+mod compare;
+mod demo;
+mod proc;
+mod ring;
+mod sock;
+mod storm;
+mod subject;
+mod sys;
+mod transfer;
+mod truth;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(err) => {
+            eprintln!("traffic: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The flowtop under test: started, waited for, stopped, and what it wrote added up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+/// A flow of a process, as both sides write it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FlowId {
+    pub pid: u64,
+    pub proto: String,
+    pub local_addr: String,
+    pub local_port: u64,
+    pub remote_addr: String,
+    pub remote_port: u64,
+}
+
+impl FlowId {
+    pub fn parse(line: &Value) -> Result<Self> {
+        Ok(Self {
+            pid: number(line, "pid")?,
+            proto: text(line, "proto")?,
+            local_addr: text(line, "local_addr")?,
+            local_port: number(line, "local_port")?,
+            remote_addr: text(line, "remote_addr")?,
+            remote_port: number(line, "remote_port")?,
+        })
+    }
+}
+
+impl std::fmt::Display for FlowId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            pid,
+            proto,
+            local_addr,
+            local_port,
+            remote_addr,
+            remote_port,
+        } = self;
+        write!(
+            f,
+            "{pid} {proto} {local_addr}:{local_port} <-> {remote_addr}:{remote_port}"
+        )
+    }
+}
+
+pub fn number(line: &Value, key: &str) -> Result<u64> {
+    line[key]
+        .as_u64()
+        .with_context(|| format!("no number {key} in {line}"))
+}
+
+pub fn text(line: &Value, key: &str) -> Result<String> {
+    Ok(line[key]
+        .as_str()
+        .with_context(|| format!("no text {key} in {line}"))?
+        .to_owned())
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub rx_msgs: u64,
+    pub tx_msgs: u64,
+}
+
+impl Counts {
+    pub fn add(&mut self, other: &Self) {
+        self.rx_bytes += other.rx_bytes;
+        self.tx_bytes += other.tx_bytes;
+        self.rx_msgs += other.rx_msgs;
+        self.tx_msgs += other.tx_msgs;
+    }
+}
+
+/// Everything flowtop has written, added up.
+#[derive(Default)]
+pub struct Seen {
+    pub intervals: u64,
+    pub flow_lines: u64,
+    pub backend: String,
+    pub unseen: BTreeSet<String>,
+    pub flows: BTreeMap<FlowId, Counts>,
+    pub comms: BTreeMap<u64, BTreeSet<String>>,
+    /// The sums of the interval records.
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub untracked_rx: u64,
+    pub untracked_tx: u64,
+    pub missed: u64,
+    ended: bool,
+    /// The first line that was not as agreed.
+    pub broken: Option<String>,
+}
+
+impl Seen {
+    fn take(&mut self, line: &str) -> Result<()> {
+        let line: Value = serde_json::from_str(line).with_context(|| format!("line {line:?}"))?;
+        match line["type"].as_str() {
+            Some("interval") => {
+                self.intervals += 1;
+                self.rx_bytes += number(&line, "rx_bytes")?;
+                self.tx_bytes += number(&line, "tx_bytes")?;
+                self.untracked_rx += number(&line, "untracked_rx_bytes")?;
+                self.untracked_tx += number(&line, "untracked_tx_bytes")?;
+                self.missed += number(&line, "missed_events")?;
+                self.backend = text(&line, "backend")?;
+                let unseen = line["unseen"].as_array().context("no list unseen")?;
+                self.unseen
+                    .extend(unseen.iter().filter_map(Value::as_str).map(str::to_owned));
+            }
+            Some("flow") => {
+                self.flow_lines += 1;
+                let id = FlowId::parse(&line)?;
+                let comm = text(&line, "comm")?;
+                self.comms.entry(id.pid).or_default().insert(comm);
+                self.flows.entry(id).or_default().add(&Counts {
+                    rx_bytes: number(&line, "rx_bytes")?,
+                    tx_bytes: number(&line, "tx_bytes")?,
+                    rx_msgs: number(&line, "rx_msgs")?,
+                    tx_msgs: number(&line, "tx_msgs")?,
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the output as a whole, whatever the cases were.
+    pub fn complaints(&self, missed_allowed: bool) -> Vec<String> {
+        let mut out = Vec::new();
+        out.extend(self.broken.clone());
+        if self.untracked_rx + self.untracked_tx > 0 {
+            out.push(format!(
+                "untracked bytes: rx {} tx {}",
+                self.untracked_rx, self.untracked_tx
+            ));
+        }
+        if self.missed > 0 && !missed_allowed {
+            out.push(format!("missed events: {}", self.missed));
+        }
+        let mut sum = Counts::default();
+        self.flows.values().for_each(|c| sum.add(c));
+        if (sum.rx_bytes, sum.tx_bytes) != (self.rx_bytes, self.tx_bytes) {
+            out.push(format!(
+                "the intervals sum up to rx {} tx {}, their flows to rx {} tx {}",
+                self.rx_bytes, self.tx_bytes, sum.rx_bytes, sum.tx_bytes
+            ));
+        }
+        out
+    }
+}
+
+type Shared = Arc<(Mutex<Seen>, Condvar)>;
+
+pub struct Subject {
+    child: Child,
+    shared: Shared,
+    reader: JoinHandle<()>,
+}
+
+/// How to start flowtop.
+pub struct Start<'a> {
+    pub flowtop: &'a Path,
+    pub backend: Option<&'a str>,
+    pub interval: f64,
+    pub args: &'a [String],
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, Seen> {
+    shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Subject {
+    /// Starts flowtop and waits until it has written its first interval: from there on it counts.
+    pub fn start(how: &Start, patience: Duration) -> Result<Self> {
+        let mut cmd = Command::new(how.flowtop);
+        cmd.args(["--json", "-n", "0", "-i", &how.interval.to_string()]);
+        if let Some(b) = how.backend {
+            cmd.args(["--backend", b]);
+        }
+        cmd.args(how.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut child = cmd
+            .spawn()
+            .with_context(|| format!("start {}", how.flowtop.display()))?;
+        let out = child.stdout.take().context("no stdout")?;
+        let shared = Shared::default();
+        let mine = Arc::clone(&shared);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(out).lines() {
+                let taken = line.context("stdout").and_then(|l| lock(&mine).take(&l));
+                if let Err(e) = taken {
+                    lock(&mine).broken.get_or_insert(format!("{e:#}"));
+                }
+                mine.1.notify_all();
+            }
+            lock(&mine).ended = true;
+            mine.1.notify_all();
+        });
+        let subject = Self {
+            child,
+            shared,
+            reader,
+        };
+        subject
+            .wait_for(1, patience)
+            .context("waiting for the first interval")?;
+        Ok(subject)
+    }
+
+    /// Waits until `intervals` interval records are there.
+    pub fn wait_for(&self, intervals: u64, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        let mut seen = lock(&self.shared);
+        while seen.intervals < intervals {
+            ensure!(
+                !seen.ended,
+                "flowtop ended by itself after {} intervals",
+                seen.intervals
+            );
+            let left = deadline.saturating_duration_since(Instant::now());
+            ensure!(
+                !left.is_zero(),
+                "only {} of {intervals} intervals in time",
+                seen.intervals
+            );
+            let waited = self.shared.1.wait_timeout(seen, left);
+            seen = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    pub fn intervals(&self) -> u64 {
+        lock(&self.shared).intervals
+    }
+
+    fn interrupt(&mut self, patience: Duration) -> Result<ExitStatus> {
+        // SAFETY: kill has no memory arguments; the child is not yet reaped, so the pid is its own.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGINT) };
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        bail!("flowtop did not end within {patience:?} of SIGINT");
+    }
+
+    /// Sends SIGINT, reads to the end, and hands over everything that was written.
+    pub fn stop(mut self, patience: Duration) -> Result<Seen> {
+        let status = self.interrupt(patience);
+        self.reader.join().ok().context("reader")?;
+        let status = status?;
+        let seen = std::mem::take(&mut *lock(&self.shared));
+        ensure!(status.success(), "flowtop ended with {status}");
+        Ok(seen)
+    }
+}

@@ -1,0 +1,177 @@
+//! What the system calls returned, added up per flow in this process, and handed to the parent.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::addr::as_flow;
+use crate::sys;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proto {
+    Tcp,
+    Udp,
+}
+
+impl Proto {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dir {
+    Rx,
+    Tx,
+}
+
+/// What one direction of a flow moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moved {
+    pub bytes: u64,
+    pub msgs: u64,
+}
+
+impl Moved {
+    pub fn add(&mut self, bytes: u64, msgs: u64) {
+        self.bytes += bytes;
+        self.msgs += msgs;
+    }
+}
+
+#[derive(Default)]
+struct Row {
+    rx: Moved,
+    tx: Moved,
+    /// The API leaves open how many messages it made.
+    loose_rx: bool,
+    loose_tx: bool,
+    /// The part that went a special way, by its name(s): `(rx, tx)`.
+    via: BTreeMap<String, (Moved, Moved)>,
+}
+
+type Key = (Proto, SocketAddr, SocketAddr);
+
+static ROWS: Mutex<BTreeMap<Key, Row>> = Mutex::new(BTreeMap::new());
+static LOSSY: AtomicBool = AtomicBool::new(false);
+/// This process as the initial PID namespace knows it, when that differs from `getpid`.
+static OUTER_PID: AtomicU32 = AtomicU32::new(0);
+
+fn rows() -> MutexGuard<'static, BTreeMap<Key, Row>> {
+    ROWS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Everything beside the byte count that the truth wants to know about a call.
+#[derive(Clone, Copy, Default)]
+pub struct How {
+    /// The peer of this one call, where the socket's own is not it.
+    pub peer: Option<SocketAddr>,
+    /// The special path it took (names joined by `+`), empty for none.
+    pub via: &'static str,
+    /// The number of messages is the kernel's affair.
+    pub loose: bool,
+}
+
+/// Adds `msgs` calls that moved `bytes` in all.
+pub fn add(
+    proto: Proto,
+    local: SocketAddr,
+    remote: SocketAddr,
+    dir: Dir,
+    moved: Moved,
+    via: &str,
+    loose: bool,
+) {
+    if moved.bytes == 0 {
+        return;
+    }
+    let (local, remote) = as_flow(local, remote);
+    let mut rows = rows();
+    let row = rows.entry((proto, local, remote)).or_default();
+    match dir {
+        Dir::Rx => {
+            row.rx.add(moved.bytes, moved.msgs);
+            row.loose_rx |= loose;
+        }
+        Dir::Tx => {
+            row.tx.add(moved.bytes, moved.msgs);
+            row.loose_tx |= loose;
+        }
+    }
+    if !via.is_empty() {
+        let part = row.via.entry(via.to_owned()).or_default();
+        match dir {
+            Dir::Rx => part.0.add(moved.bytes, moved.msgs),
+            Dir::Tx => part.1.add(moved.bytes, moved.msgs),
+        }
+    }
+}
+
+/// This case leaves data unread on purpose: sent and received need not be equal.
+pub fn lossy() {
+    LOSSY.store(true, Relaxed);
+}
+
+/// Forgets what a forked child inherited.
+pub fn reset() {
+    rows().clear();
+}
+
+pub fn set_outer_pid(pid: u32) {
+    OUTER_PID.store(pid, Relaxed);
+}
+
+fn pid() -> u32 {
+    match OUTER_PID.load(Relaxed) {
+        0 => std::process::id(),
+        pid => pid,
+    }
+}
+
+/// Writes this process and its flows to stdout; to be called once, when its work is done.
+pub fn flush() {
+    let pid = pid();
+    let me = std::process::id();
+    let comm = std::fs::read_to_string(format!("/proc/{me}/comm")).unwrap_or_default();
+    let same_pid_ns = pid == me;
+    say(&json!({
+        "type": "process",
+        "pid": pid,
+        "comm": if same_pid_ns { Some(comm.trim_end()) } else { None },
+        "lossy": LOSSY.load(Relaxed),
+    }));
+    for ((proto, local, remote), row) in std::mem::take(&mut *rows()) {
+        let via: serde_json::Map<String, Value> = row
+            .via
+            .iter()
+            .map(|(name, (rx, tx))| (name.clone(), json!([rx.bytes, tx.bytes, rx.msgs, tx.msgs])))
+            .collect();
+        say(&json!({
+            "type": "truth",
+            "pid": pid,
+            "proto": proto.name(),
+            "local_addr": local.ip().to_string(),
+            "local_port": local.port(),
+            "remote_addr": remote.ip().to_string(),
+            "remote_port": remote.port(),
+            "rx_bytes": row.rx.bytes,
+            "tx_bytes": row.tx.bytes,
+            "rx_msgs": if row.loose_rx { None } else { Some(row.rx.msgs) },
+            "tx_msgs": if row.loose_tx { None } else { Some(row.tx.msgs) },
+            "via": via,
+        }));
+    }
+}
+
+/// One JSON line on stdout, in one write so that lines of several processes do not mix.
+pub fn say(line: &Value) {
+    let mut text = line.to_string();
+    text.push('\n');
+    sys::write_all(1, text.as_bytes());
+}

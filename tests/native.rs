@@ -1,0 +1,329 @@
+//! The real binary on this machine's own kernel: the exactness suite, a storm across flips, the
+//! filters, and the mistakes of earlier tools, each by name. Needs root, as all of `make test`
+//! does; it fails where it cannot run.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::gettid;
+use serde_json::Value;
+
+/// flowtop counting this machine's sockets. What it wrote is read when it has ended.
+struct Flowtop {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Flowtop {
+    /// Returns when everything is attached, which the first interval says.
+    fn start(args: &[&str]) -> Self {
+        Self::every("50ms", args)
+    }
+
+    fn every(interval: &str, args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flowtop"))
+            .args(["--json", "-n", "0", "-i", interval])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        stdout.read_line(&mut first).unwrap();
+        assert!(first.contains(r#""type":"interval""#), "got {first:?}");
+        Self { child, stdout }
+    }
+
+    /// Blocks until intervals have ended, so that what follows is counted in a later one.
+    fn await_intervals(&mut self, intervals: usize) -> Vec<Value> {
+        let mut lines = Vec::new();
+        let mut seen = 0;
+        while seen < intervals {
+            let mut line = String::new();
+            assert!(
+                self.stdout.read_line(&mut line).unwrap() > 0,
+                "flowtop ended"
+            );
+            let record: Value = serde_json::from_str(&line).unwrap();
+            seen += usize::from(record["type"] == "interval");
+            lines.push(record);
+        }
+        lines
+    }
+
+    /// Ends it as Ctrl-C does and gives all its records.
+    fn stop(mut self) -> Vec<Value> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        rest.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// Sum of a field over this process's flow records, of those that `wanted` picks.
+fn sum(records: &[Value], field: &str, wanted: impl Fn(&Value) -> bool) -> u64 {
+    let me = u64::from(std::process::id());
+    records
+        .iter()
+        .filter(|record| record["type"] == "flow" && record["pid"] == me && wanted(record))
+        .map(|record| record[field].as_u64().unwrap())
+        .sum()
+}
+
+/// Sum of a field over all interval records.
+fn total(records: &[Value], field: &str) -> u64 {
+    let intervals = records.iter().filter(|record| record["type"] == "interval");
+    intervals
+        .map(|record| record[field].as_u64().unwrap())
+        .sum()
+}
+
+/// Both ends of a connection over loopback.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+fn port(stream: &TcpStream) -> u64 {
+    stream.local_addr().unwrap().port().into()
+}
+
+/// Sends `bytes` one way, in `calls` calls, and receives them all.
+fn transfer(from: &mut TcpStream, to: &mut TcpStream, bytes: usize, calls: usize) {
+    for _ in 0..calls {
+        from.write_all(&vec![7; bytes / calls]).unwrap();
+        to.read_exact(&mut vec![0; bytes / calls]).unwrap();
+    }
+}
+
+fn traffic(args: &[&str]) {
+    // target/<profile>/deps/native-… -> target/<profile>/examples/traffic; cargo builds examples
+    // before it runs tests.
+    let test = std::env::current_exe().unwrap();
+    let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/traffic");
+    let status = Command::new(&program)
+        .args(args)
+        .args(["--flowtop", env!("CARGO_BIN_EXE_flowtop")])
+        .stdin(Stdio::null())
+        .status()
+        .unwrap_or_else(|err| {
+            panic!(
+                "{}: {err} (cargo build --example traffic)",
+                program.display()
+            )
+        });
+    assert!(status.success(), "traffic {args:?}: {status}");
+}
+
+#[test]
+fn every_case_is_exact_on_this_kernel() {
+    traffic(&["check"]);
+}
+
+#[test]
+fn a_storm_across_500_flips_loses_and_doubles_nothing() {
+    traffic(&["storm", "--flips", "500"]);
+}
+
+/// A seed's mistake: every second interval read the wrong buffer, and one was never drained.
+#[test]
+fn egress_is_drained_from_both_buffers() {
+    let mut flowtop = Flowtop::start(&[]);
+    let (mut client, mut server) = pair();
+    let local = port(&client);
+    let mut records = Vec::new();
+    for _ in 0..6 {
+        transfer(&mut client, &mut server, 1000, 1);
+        records.extend(flowtop.await_intervals(1));
+    }
+    records.extend(flowtop.stop());
+    assert_eq!(
+        sum(&records, "tx_bytes", |flow| flow["local_port"] == local),
+        6000
+    );
+    let rows = records
+        .iter()
+        .filter(|r| r["local_port"] == local && r["tx_bytes"].as_u64() > Some(0));
+    assert!(rows.count() >= 3, "the sends were in several intervals");
+}
+
+/// A seed's mistake: the two halves of bpf_get_current_pid_tgid() swapped.
+#[test]
+fn a_pid_filter_takes_processes_and_a_tid_filter_threads() {
+    let me = std::process::id().to_string();
+    // In a thread, whose id is not the process's.
+    let tid = gettid().as_raw_nonzero().to_string();
+    assert_ne!(me, tid, "tests run in threads");
+    let moved = |args: &[&str]| {
+        let flowtop = Flowtop::start(args);
+        let (mut client, mut server) = pair();
+        let local = port(&client);
+        transfer(&mut client, &mut server, 4000, 4);
+        sum(&flowtop.stop(), "tx_bytes", |flow| {
+            flow["local_port"] == local
+        })
+    };
+    assert_eq!(moved(&["--pid", &me]), 4000);
+    assert_eq!(moved(&["--tid", &tid]), 4000);
+    assert_eq!(moved(&["--pid", &tid]), 0, "a thread is no process");
+    assert_eq!(
+        moved(&["--tid", &me]),
+        0,
+        "the process's first thread moved nothing"
+    );
+    assert_eq!(
+        moved(&["--pid", "1", "--tid", &tid]),
+        4000,
+        "either is enough"
+    );
+}
+
+/// What is filtered out is in no total, and threads of one process are one row.
+#[test]
+fn a_tid_filter_counts_one_thread_of_many() {
+    let tid = gettid().as_raw_nonzero().to_string();
+    let flowtop = Flowtop::start(&["--tid", &tid]);
+    let (mut client, mut server) = pair();
+    let local = port(&client);
+    transfer(&mut client, &mut server, 1000, 1);
+    let mut clone = client.try_clone().unwrap();
+    thread::spawn(move || clone.write_all(&[7; 500]).unwrap())
+        .join()
+        .unwrap();
+    server.read_exact(&mut [0; 500]).unwrap();
+    let records = flowtop.stop();
+    assert_eq!(
+        sum(&records, "tx_bytes", |flow| flow["local_port"] == local),
+        1000
+    );
+    assert_eq!(
+        total(&records, "tx_bytes"),
+        1000,
+        "totals hold what was asked for"
+    );
+}
+
+/// A seed's mistake: the size of the caller's buffer taken for what was received.
+#[test]
+fn receive_counts_what_arrived_and_not_the_buffer() {
+    let flowtop = Flowtop::start(&[]);
+    let (mut client, mut server) = pair();
+    let local = port(&server);
+    let mut buffer = vec![0; 1 << 20];
+    for _ in 0..10 {
+        client.write_all(&[7; 10]).unwrap();
+        assert_eq!(server.read(&mut buffer).unwrap(), 10);
+    }
+    let records = flowtop.stop();
+    assert_eq!(
+        sum(&records, "rx_bytes", |flow| flow["local_port"] == local),
+        100
+    );
+    assert_eq!(
+        sum(&records, "rx_msgs", |flow| flow["local_port"] == local),
+        10
+    );
+}
+
+/// A seed's mistake: skc_num, which is in host order, swapped once more.
+#[test]
+fn ports_are_in_host_order() {
+    let flowtop = Flowtop::start(&[]);
+    let (mut client, mut server) = pair();
+    let (near, far) = (port(&client), port(&server));
+    transfer(&mut client, &mut server, 100, 1);
+    let records = flowtop.stop();
+    let ends = |flow: &Value| flow["local_port"] == near && flow["remote_port"] == far;
+    assert_eq!(sum(&records, "tx_bytes", ends), 100);
+    let ends = |flow: &Value| flow["local_port"] == far && flow["remote_port"] == near;
+    assert_eq!(sum(&records, "rx_bytes", ends), 100);
+}
+
+/// A seed's mistake: inserts into a full map failed, and nobody heard of it.
+#[test]
+fn a_full_map_is_counted_and_said_and_totals_stay_exact() {
+    // Only this thread's, so that the total is known.
+    let tid = gettid().as_raw_nonzero().to_string();
+    // Long enough for all of it to be in one interval.
+    let flowtop = Flowtop::every("2s", &["--max-flows", "16", "--tid", &tid]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peers: Vec<UdpSocket> = (0..100)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .collect();
+    for peer in &peers {
+        socket
+            .send_to(&[7; 50], peer.local_addr().unwrap())
+            .unwrap();
+    }
+    let records = flowtop.stop();
+    assert_eq!(total(&records, "tx_bytes"), 5000);
+    assert_eq!(total(&records, "flows"), 16);
+    assert_eq!(sum(&records, "tx_bytes", |_| true), 16 * 50);
+    assert_eq!(total(&records, "untracked_tx_bytes"), 84 * 50);
+    assert_eq!(total(&records, "missed_events"), 0);
+}
+
+/// A name is the process's, also when a renamed thread moves the bytes.
+#[test]
+fn the_name_is_the_process_and_not_the_thread() {
+    let flowtop = Flowtop::start(&[]);
+    let (mut client, mut server) = pair();
+    let local = port(&client);
+    thread::Builder::new()
+        .name("another-name".to_owned())
+        .spawn(move || transfer(&mut client, &mut server, 100, 1))
+        .unwrap()
+        .join()
+        .unwrap();
+    let records = flowtop.stop();
+    let flow = records
+        .iter()
+        .find(|r| r["type"] == "flow" && r["local_port"] == local)
+        .unwrap();
+    let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
+    assert_eq!(flow["comm"], comm.trim_end());
+}
+
+/// Two at once do not disturb each other.
+#[test]
+fn two_flowtops_count_the_same() {
+    let (first, second) = (Flowtop::start(&[]), Flowtop::start(&[]));
+    let (mut client, mut server) = pair();
+    let local = port(&client);
+    transfer(&mut client, &mut server, 100_000, 10);
+    for flowtop in [first, second] {
+        assert_eq!(
+            sum(&flowtop.stop(), "tx_bytes", |flow| flow["local_port"]
+                == local),
+            100_000
+        );
+    }
+}
+
+#[test]
+fn a_backend_that_is_not_there_is_refused_and_none_is_taken_instead() {
+    let output = Command::new(env!("CARGO_BIN_EXE_flowtop"))
+        .args(["--json", "-c", "1", "-i", "50ms", "--backend", "kprobe"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    if std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+        assert!(output.status.success(), "{text}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(r#""backend":"kprobe""#));
+    } else {
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(output.stdout.is_empty());
+        assert!(text.contains("kprobe: the kernel has no kprobes"), "{text}");
+    }
+}

@@ -1,0 +1,275 @@
+//! From a scripted source through collector and ranking to the bytes that are written.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use common::{Script, assert_matches_file, bad_interval, interval, web_server};
+use flowtop::config::{Config, Output};
+use flowtop::interval::Interval;
+use flowtop::names::Names;
+use flowtop::rank::Ranking;
+use flowtop::report::json::Json;
+use flowtop::report::text::Text;
+use flowtop::report::{self, Report};
+use serde_json::Value;
+
+fn config(output: Output, count: u64) -> Config {
+    Config {
+        output,
+        count: Some(count),
+        interval: Duration::from_millis(10),
+        ..Config::default()
+    }
+}
+
+fn run(
+    config: &Config,
+    script: impl IntoIterator<Item = Interval>,
+) -> (String, anyhow::Result<()>) {
+    let mut out = Vec::new();
+    let outcome = report::run(config, Script::new(script), None, &mut out);
+    (String::from_utf8(out).unwrap(), outcome)
+}
+
+fn records(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn text_is_as_documented() {
+    let (text, outcome) = run(&config(Output::Text, 1), [interval(web_server())]);
+    outcome.unwrap();
+    assert_matches_file("golden/interval.txt", &text);
+}
+
+#[test]
+fn json_is_as_documented() {
+    let config = Config {
+        top_n: Some(3),
+        ..config(Output::Json, 1)
+    };
+    let (text, outcome) = run(&config, [interval(web_server())]);
+    outcome.unwrap();
+    assert_matches_file("golden/interval.jsonl", &text);
+}
+
+#[test]
+fn trouble_is_loud_in_text() {
+    let (text, outcome) = run(&config(Output::Text, 1), [bad_interval(web_server())]);
+    outcome.unwrap();
+    assert_matches_file("golden/trouble.txt", &text);
+}
+
+#[test]
+fn trouble_is_in_every_interval_record() {
+    let (text, _) = run(&config(Output::Json, 1), [bad_interval(web_server())]);
+    let record = &records(&text)[0];
+    assert_eq!(record["untracked_rx_bytes"], 2_500_000);
+    assert_eq!(record["untracked_tx_bytes"], 1_500);
+    assert_eq!(record["missed_events"], 3);
+    assert_eq!(
+        record["unseen"],
+        serde_json::json!(["splice_read", "udp_recv_peer"])
+    );
+}
+
+#[test]
+fn text_over_several_intervals_says_things_once_and_columns_hold_still() {
+    let mut text = Text::default();
+    let mut out = Vec::new();
+    let mut wide = web_server();
+    wide.truncate(3);
+    let mut narrow = web_server();
+    narrow.truncate(1);
+    for interval in [
+        interval(Vec::new()),
+        interval(wide),
+        interval(narrow),
+        interval(Vec::new()),
+    ] {
+        text.append(&Ranking::new(&interval, Some(10)), &Names::off(), &mut out)
+            .unwrap();
+    }
+    assert_matches_file("golden/several.txt", std::str::from_utf8(&out).unwrap());
+}
+
+#[test]
+fn with_all_flows_the_records_add_up_to_the_totals() {
+    let config = Config {
+        top_n: None,
+        ..config(Output::Json, 1)
+    };
+    let (text, _) = run(&config, [interval(web_server())]);
+    let records = records(&text);
+    assert_eq!(records.len(), 1 + web_server().len());
+    assert_eq!(records[0]["flows"], web_server().len());
+    for field in ["rx_bytes", "tx_bytes"] {
+        let sum: u64 = records[1..]
+            .iter()
+            .map(|flow| flow[field].as_u64().unwrap())
+            .sum();
+        assert_eq!(records[0][field], sum);
+    }
+}
+
+#[test]
+fn a_flow_in_both_tops_is_one_record() {
+    let config = Config {
+        top_n: Some(1),
+        ..config(Output::Json, 1)
+    };
+    let (text, _) = run(&config, [interval(web_server())]);
+    let records = records(&text);
+    assert_eq!(
+        records.len(),
+        2,
+        "the largest each way is the same flow: {text}"
+    );
+}
+
+#[test]
+fn an_unknown_peer_is_a_star_with_port_0_and_mapped_addresses_are_ipv4() {
+    let config = Config {
+        top_n: None,
+        ..config(Output::Json, 1)
+    };
+    let (text, _) = run(&config, [interval(web_server())]);
+    let records = records(&text);
+    let by = |comm: &str| {
+        records
+            .iter()
+            .find(|record| record["comm"] == comm)
+            .unwrap()
+    };
+    assert_eq!(by("named")["remote_addr"], "*");
+    assert_eq!(by("named")["remote_port"], 0);
+    assert_eq!(by("chronyd")["local_addr"], "10.0.0.5");
+    assert_eq!(by("chronyd")["remote_addr"], "192.0.2.1");
+    assert_eq!(by("chronyd")["remote_port"], 123, "ports are in host order");
+}
+
+#[test]
+fn json_escapes_what_a_process_calls_itself() {
+    let config = Config {
+        top_n: None,
+        ..config(Output::Json, 1)
+    };
+    let (text, _) = run(&config, [interval(web_server())]);
+    assert!(text.contains(r#""comm":"\u001b[2J"#), "{text}");
+    assert!(!text.contains('\u{1b}'));
+}
+
+#[test]
+fn egress_is_not_forgotten_every_second_interval() {
+    let config = Config {
+        top_n: None,
+        ..config(Output::Json, 6)
+    };
+    let (text, outcome) = run(&config, (0..6).map(|_| interval(web_server())));
+    outcome.unwrap();
+    let intervals: Vec<Value> = records(&text)
+        .into_iter()
+        .filter(|record| record["type"] == "interval")
+        .collect();
+    let sent: u64 = web_server().iter().map(|flow| flow.counters.tx_bytes).sum();
+    let mut lengths = 0.0;
+    let mut total = 0;
+    for interval in &intervals {
+        // A slow machine may have merged some: then both are a multiple.
+        let times = (interval["interval"].as_f64().unwrap() / 1.000_123_456).round();
+        assert_eq!(interval["tx_bytes"].as_u64().unwrap(), sent * times as u64);
+        lengths += times;
+        total += interval["tx_bytes"].as_u64().unwrap();
+    }
+    assert_eq!((lengths, total), (6.0, 6 * sent));
+}
+
+#[test]
+fn what_was_read_before_an_error_is_written() {
+    let endless = Config {
+        count: None,
+        ..config(Output::Json, 1)
+    };
+    let (text, outcome) = run(&endless, [interval(web_server())]);
+    assert!(outcome.unwrap_err().to_string().contains("past the end"));
+    assert_eq!(records(&text)[0]["type"], "interval");
+}
+
+#[test]
+fn names_are_added_to_json_once_they_are_known() {
+    let (told, tidings) = std::sync::mpsc::channel();
+    let names = Names::with(
+        |addr| (addr.to_string() == "203.0.113.7").then(|| "client.example.net".to_owned()),
+        move || {
+            let _ = told.send(());
+        },
+    )
+    .unwrap();
+    let ranking = Ranking::new(&interval(web_server()), Some(2));
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    Json.append(&ranking, &names, &mut before).unwrap();
+    tidings.recv().unwrap();
+    Json.append(&ranking, &names, &mut after).unwrap();
+    let named = |out: Vec<u8>| -> Vec<Value> {
+        let records = records(std::str::from_utf8(&out).unwrap());
+        records
+            .into_iter()
+            .filter_map(|mut r| Some(r.get_mut("remote_name")?.take()))
+            .collect()
+    };
+    assert_eq!(named(after), ["client.example.net"]);
+    // The first may or may not have been quick enough; what it must not do is wait.
+    assert!(named(before).len() <= 1);
+}
+
+/// Counts writes and flushes, and breaks like a pipe whose reader has gone.
+#[derive(Default)]
+struct Pipe {
+    writes: usize,
+    flushes: usize,
+    breaks_at: usize,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.writes += 1;
+        if self.writes == self.breaks_at {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flushes += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_interval_is_one_write_and_one_flush() {
+    let mut pipe = Pipe::default();
+    let script = Script::new([interval(web_server())]);
+    report::run(&config(Output::Text, 1), script, None, &mut pipe).unwrap();
+    assert_eq!((pipe.writes, pipe.flushes), (1, 1));
+}
+
+#[test]
+fn a_closed_pipe_ends_the_run_and_is_told_from_errors() {
+    let mut pipe = Pipe {
+        breaks_at: 2,
+        ..Pipe::default()
+    };
+    let endless = Config {
+        count: None,
+        ..config(Output::Json, 1)
+    };
+    let script = Script::new((0..1000).map(|_| interval(web_server())));
+    let error = report::run(&endless, script, None, &mut pipe).unwrap_err();
+    assert!(report::is_closed_pipe(&error), "{error:#}");
+    assert_eq!(pipe.writes, 2);
+}

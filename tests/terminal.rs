@@ -1,0 +1,430 @@
+//! The live table under a real (pseudo) terminal: it comes back as it was, whatever the end, and
+//! no key touches the intervals. Each test starts itself again as a child that has the terminal.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, exit};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use flowtop::config::{Config, Output};
+use flowtop::interval::Interval;
+use flowtop::signals::Watch;
+use flowtop::source::Source;
+use flowtop::tui;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
+
+const ROLE: &str = "FLOWTOP_TEST_ROLE";
+const LOG: &str = "FLOWTOP_TEST_LOG";
+const ENTER: &str = "\x1b[?1049h";
+const LEAVE: &str = "\x1b[?1049l";
+const SHOW_CURSOR: &str = "\x1b[?25h";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the child's source does when its interval ends.
+struct Played {
+    role: String,
+    began: Instant,
+    log: Option<File>,
+}
+
+impl Source for Played {
+    fn end_interval(&mut self) -> Result<Interval> {
+        match self.role.as_str() {
+            "error" => bail!("the map went away"),
+            "panic" => panic!("a bug"),
+            "hang" => loop {
+                thread::sleep(Duration::from_secs(1));
+            },
+            _ => {}
+        }
+        let now = Instant::now();
+        if let Some(log) = &mut self.log {
+            writeln!(log, "{}", (now - self.began).as_micros())?;
+        }
+        let mut interval = common::interval(common::web_server());
+        interval.elapsed = now - self.began;
+        self.began = now;
+        Ok(interval)
+    }
+}
+
+/// The child's life, if this process is one.
+fn be_the_child() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    let interval = match role.as_str() {
+        "error" | "panic" => Duration::from_millis(300),
+        "keys" => Duration::from_millis(100),
+        "flood" => Duration::from_millis(10),
+        _ => Duration::from_secs(3600),
+    };
+    let log = std::env::var_os(LOG).map(|path| File::create(path).unwrap());
+    if role == "no-room" {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        rustix::stdio::dup2_stdout(full).unwrap();
+    }
+    let config = Config {
+        interval,
+        output: Output::Table,
+        ..Config::default()
+    };
+    let source = Played {
+        role,
+        began: Instant::now(),
+        log,
+    };
+    match tui::run(&config, source, common::method(), Watch::install().unwrap()) {
+        Ok(()) => exit(0),
+        Err(error) => {
+            eprintln!("flowtop: {error:#}");
+            exit(1);
+        }
+    }
+}
+
+struct Session {
+    child: Child,
+    /// The terminal's own end.
+    keyboard: File,
+    /// Kept open, so that its modes can be looked at after the child has gone.
+    line: Option<OwnedFd>,
+    before: Termios,
+    after: Option<Termios>,
+    seen: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Session {
+    /// Starts the test of this name again in a role, on a new terminal of 80x24.
+    fn start(test: &str, role: &str, log: Option<&str>) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let line = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        resize(&master, 80, 24);
+        let before = tcgetattr(&line).unwrap();
+        // Its own session with the terminal as the controlling one, as under a shell.
+        let mut command = Command::new("setsid");
+        command
+            .arg("--ctty")
+            .arg(std::env::current_exe().unwrap())
+            .args([test, "--exact", "--nocapture"])
+            .env(ROLE, role)
+            .env("TERM", "xterm-256color")
+            .env_remove("RUST_BACKTRACE")
+            .stdin(line.try_clone().unwrap())
+            .stdout(line.try_clone().unwrap())
+            .stderr(line.try_clone().unwrap());
+        if let Some(log) = log {
+            command.env(LOG, log);
+        }
+        let child = command.spawn().unwrap();
+        let keyboard = File::from(master);
+        let seen = Arc::new(Mutex::new(String::new()));
+        let mut screen = keyboard.try_clone().unwrap();
+        let filling = Arc::clone(&seen);
+        let reader = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = screen.read(&mut bytes) {
+                filling
+                    .lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&bytes[..n]));
+            }
+        });
+        Self {
+            child,
+            keyboard,
+            line: Some(line.into()),
+            before,
+            after: None,
+            seen,
+            reader: Some(reader),
+        }
+    }
+
+    fn seen(&self) -> String {
+        self.seen.lock().unwrap().clone()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str) {
+        let start = Instant::now();
+        while !self.seen().contains(what) {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "no {what:?} in {:?}",
+                self.seen()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    #[track_caller]
+    fn end(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.hang_up();
+                return status;
+            }
+            if start.elapsed() > PATIENCE {
+                self.child.kill().unwrap();
+                panic!("still running: {:?}", self.seen());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Keeps the modes that were left behind, and waits for the last of what was written: the
+    /// reader comes to its end once nobody has the line open.
+    fn hang_up(&mut self) {
+        let line = self.line.take().unwrap();
+        self.after = Some(tcgetattr(&line).unwrap());
+        drop(line);
+        self.reader.take().unwrap().join().unwrap();
+    }
+
+    #[track_caller]
+    fn assert_raw(&self) {
+        let modes = tcgetattr(self.line.as_ref().unwrap()).unwrap().local_modes;
+        assert!(!modes.contains(LocalModes::ICANON) && !modes.contains(LocalModes::ECHO));
+    }
+
+    /// Modes as before, cursor visible, alternate screen left once, nothing drawn afterwards.
+    #[track_caller]
+    fn assert_restored(&self) {
+        let after = self.after.as_ref().unwrap();
+        assert_eq!(after.local_modes, self.before.local_modes);
+        assert_eq!(after.input_modes, self.before.input_modes);
+        assert_eq!(after.output_modes, self.before.output_modes);
+        assert_eq!(after.control_modes, self.before.control_modes);
+        let seen = self.seen();
+        assert_eq!(
+            seen.matches(LEAVE).count(),
+            seen.matches(ENTER).count(),
+            "{seen:?}"
+        );
+        let (_, rest) = seen.rsplit_once(LEAVE).unwrap();
+        assert!(seen.contains(SHOW_CURSOR), "{seen:?}");
+        assert!(
+            !rest.contains("Ingress") && !rest.contains("\x1b[?25l"),
+            "{rest:?}"
+        );
+    }
+}
+
+fn resize(terminal: impl std::os::fd::AsFd, width: u16, height: u16) {
+    let size = Winsize {
+        ws_row: height,
+        ws_col: width,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(terminal, size).unwrap();
+}
+
+#[test]
+fn q_leaves_and_the_terminal_is_as_before() {
+    be_the_child();
+    let mut session = Session::start("q_leaves_and_the_terminal_is_as_before", "quiet", None);
+    session.wait_for("q quit");
+    session.assert_raw();
+    session.press("q");
+    assert_eq!(session.end().code(), Some(0));
+    session.assert_restored();
+}
+
+#[test]
+fn control_c_leaves_and_the_terminal_is_as_before() {
+    be_the_child();
+    let test = "control_c_leaves_and_the_terminal_is_as_before";
+    let mut session = Session::start(test, "quiet", None);
+    session.wait_for("q quit");
+    session.press("\x03");
+    assert_eq!(session.end().code(), Some(0));
+    session.assert_restored();
+}
+
+#[test]
+fn the_terminal_is_restored_after_an_error() {
+    be_the_child();
+    let test = "the_terminal_is_restored_after_an_error";
+    let mut session = Session::start(test, "error", None);
+    session.wait_for("q quit");
+    assert_eq!(session.end().code(), Some(1));
+    session.assert_restored();
+    let seen = session.seen();
+    let (_, message) = seen.rsplit_once(LEAVE).unwrap();
+    assert!(
+        message.contains("flowtop: the map went away"),
+        "{message:?}"
+    );
+}
+
+#[test]
+fn the_terminal_is_restored_after_a_panic() {
+    be_the_child();
+    let mut session = Session::start("the_terminal_is_restored_after_a_panic", "panic", None);
+    session.wait_for("q quit");
+    assert_eq!(session.end().code(), Some(1));
+    session.assert_restored();
+    let seen = session.seen();
+    let (_, message) = seen.rsplit_once(LEAVE).unwrap();
+    // Printed in the alternate screen, it would be gone with it.
+    assert!(message.contains("panicked at"), "{message:?}");
+    assert!(
+        message.contains("stopped by a bug in flowtop"),
+        "{message:?}"
+    );
+}
+
+#[test]
+fn the_terminal_is_restored_after_sigterm() {
+    be_the_child();
+    let mut session = Session::start("the_terminal_is_restored_after_sigterm", "quiet", None);
+    session.wait_for("q quit");
+    session.send(Signal::TERM);
+    assert_eq!(session.end().code(), Some(0));
+    session.assert_restored();
+}
+
+#[test]
+fn a_second_sigint_does_not_wait_for_a_source_that_hangs() {
+    be_the_child();
+    let test = "a_second_sigint_does_not_wait_for_a_source_that_hangs";
+    let mut session = Session::start(test, "hang", None);
+    session.wait_for("q quit");
+    session.send(Signal::INT);
+    session.wait_for(LEAVE);
+    thread::sleep(Duration::from_millis(400));
+    assert!(
+        session.child.try_wait().unwrap().is_none(),
+        "the source hangs"
+    );
+    session.send(Signal::INT);
+    assert_eq!(session.end().code(), Some(130));
+    session.assert_restored();
+}
+
+#[test]
+fn a_second_sigint_does_not_wait_for_a_terminal_that_stalls() {
+    be_the_child();
+    let test = "a_second_sigint_does_not_wait_for_a_terminal_that_stalls";
+    let mut session = Session::start(test, "flood", None);
+    session.wait_for("q quit");
+    // From now on nobody reads: drawings fill the terminal until one of them blocks.
+    let stalled = session.seen.lock().unwrap();
+    for _ in 0..100 {
+        resize(&session.keyboard, 200, 60);
+        thread::sleep(Duration::from_millis(5));
+        resize(&session.keyboard, 80, 24);
+        thread::sleep(Duration::from_millis(5));
+    }
+    session.send(Signal::INT);
+    thread::sleep(Duration::from_millis(500));
+    let waits = session.child.try_wait().unwrap().is_none();
+    session.send(Signal::INT);
+    let start = Instant::now();
+    let code = loop {
+        match session.child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if start.elapsed() > PATIENCE => {
+                session.child.kill().unwrap();
+                panic!("waits for the terminal");
+            }
+            None => thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    drop(stalled);
+    session.hang_up();
+    assert!(waits, "the terminal did not stall: this shows nothing");
+    assert_eq!(code, Some(130));
+    // The screen cannot be given back, the keyboard can.
+    let after = session.after.unwrap();
+    assert_eq!(after.local_modes, session.before.local_modes);
+}
+
+#[test]
+fn the_terminal_is_restored_after_an_error_in_taking_it_over() {
+    be_the_child();
+    let test = "the_terminal_is_restored_after_an_error_in_taking_it_over";
+    let mut session = Session::start(test, "no-room", None);
+    assert_eq!(session.end().code(), Some(1));
+    let after = session.after.as_ref().unwrap();
+    assert_eq!(after.local_modes, session.before.local_modes);
+    assert!(
+        session.seen().contains("switch to the alternate screen"),
+        "{}",
+        session.seen()
+    );
+}
+
+#[test]
+fn a_change_of_size_is_drawn_at_once() {
+    be_the_child();
+    let mut session = Session::start("a_change_of_size_is_drawn_at_once", "quiet", None);
+    session.wait_for("q quit");
+    assert!(!session.seen().contains("\x1b[40;"));
+    resize(&session.keyboard, 120, 40);
+    session.wait_for("\x1b[40;");
+    session.press("q");
+    assert_eq!(session.end().code(), Some(0));
+    session.assert_restored();
+}
+
+#[test]
+fn a_key_press_does_not_shorten_the_interval() {
+    be_the_child();
+    let log = std::env::temp_dir().join(format!("flowtop-keys-{}", std::process::id()));
+    let test = "a_key_press_does_not_shorten_the_interval";
+    let mut session = Session::start(test, "keys", Some(log.to_str().unwrap()));
+    session.wait_for("q quit");
+    let start = Instant::now();
+    let mut pressed = 0;
+    while start.elapsed() < Duration::from_millis(1500) {
+        session.press("x\x1b[B \r");
+        pressed += 4;
+        thread::sleep(Duration::from_millis(2));
+    }
+    session.press("q");
+    assert_eq!(session.end().code(), Some(0));
+    let lasted = start.elapsed() + Duration::from_secs(1);
+    let lengths = std::fs::read_to_string(&log).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    let lengths: Vec<u64> = lengths.lines().map(|line| line.parse().unwrap()).collect();
+    // The last one is cut by leaving. A grid of 100 ms has no more points than this, and a late
+    // end makes only the next one shorter, by as much as it was late.
+    assert!(pressed > 100 && lengths.len() > 2, "{pressed}, {lengths:?}");
+    let full = &lengths[..lengths.len() - 1];
+    assert!(
+        full.len() as u128 <= lasted.as_millis() / 100 + 1,
+        "{lengths:?}"
+    );
+    let mean = full.iter().sum::<u64>() / full.len() as u64;
+    assert!(mean >= 95_000, "{lengths:?}");
+}

@@ -1,0 +1,308 @@
+//! The exactness suite on stock kernels: each test boots virtual machines by `tests/vm/run.sh`
+//! and runs the checker (`traffic`) or `leftover.sh` in them.
+//!
+//! They are `#[ignore]`d since they take minutes; `make test` runs them all. One that cannot run,
+//! for want of QEMU or of a kernel, fails. Reports go to `target/exact/`, consoles and the guests'
+//! output to `target/vm/`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// What went wrong, for people.
+type Outcome<T = ()> = Result<T, String>;
+
+/// The backends a kernel has, and `auto`, which must be as exact as any.
+const BEFORE_6_3: &[&str] = &["kprobe", "fentry", "auto"];
+const SINCE_6_3: &[&str] = &["kprobe", "fentry", "tracepoint", "auto"];
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn kernel_5_10() {
+    exact("5.10", BEFORE_6_3);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn kernel_6_1() {
+    exact("6.1", BEFORE_6_3);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn kernel_6_12() {
+    exact("6.12", SINCE_6_3);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn kernel_7_2() {
+    exact("7.2", SINCE_6_3);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn storm_6_12_full() {
+    storm("6.12", "full");
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn storm_7_2_lazy() {
+    storm("7.2", "lazy");
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn storm_7_2_full() {
+    storm("7.2", "full");
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn leftover_5_10() {
+    leftover("5.10", BEFORE_6_3);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn leftover_6_1() {
+    leftover("6.1", BEFORE_6_3);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn leftover_6_12() {
+    leftover("6.12", SINCE_6_3);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn leftover_7_2() {
+    leftover("7.2", SINCE_6_3);
+}
+
+/// Every case by every backend, each in a machine of its own: what one leaves behind cannot
+/// help or hurt the next.
+fn exact(kernel: &str, backends: &[&str]) {
+    report(backends.iter().map(|backend| {
+        let name = format!("{kernel}-{backend}");
+        let vm = Vm::new(&name, kernel, "", 1200)?;
+        // A report of an earlier run must not pass for this one's.
+        let report = target()?.join("exact").join(format!("{name}.jsonl"));
+        let _ = fs::remove_file(&report);
+        let command = format!(
+            "traffic check --flowtop /bin/flowtop --backend {backend} \
+             --report /out/report.jsonl --case-timeout 120"
+        );
+        let outcome = vm.run(&command).and_then(|output| all_passed(&output));
+        // Of a failed run too: the table shows what failed.
+        let kept = vm.out().join("report.jsonl");
+        if kept.is_file() {
+            copy(&kept, &report)?;
+        } else if outcome.is_ok() {
+            return Err(format!("{name}: the checker left no report"));
+        }
+        outcome.map_err(|error| format!("{name}: {error}"))
+    }));
+}
+
+/// Traffic from many threads on few CPUs, and quick flips: on a preemptible kernel this is where
+/// probes lose events. What `auto` takes loses nothing; forced fentry may, and says how many.
+fn storm(kernel: &str, preempt: &str) {
+    let runs = ["auto", "fentry --expect-missed"];
+    report(runs.iter().map(|arguments| {
+        let backend = arguments.split(' ').next().unwrap_or_default();
+        let name = format!("{kernel}-{preempt}-storm-{backend}");
+        let vm = Vm::new(&name, kernel, &format!("preempt={preempt}"), 600)?;
+        // A mode that the kernel does not know would be ignored, and the test with it.
+        let command = format!(
+            "grep -F '({preempt})' /sys/kernel/debug/sched/preempt || exit 1\n\
+             traffic storm --flowtop /bin/flowtop --backend {arguments} --flips 500"
+        );
+        vm.run(&command)
+            .map(drop)
+            .map_err(|error| format!("{name}: {error}"))
+    }));
+}
+
+/// Killed in any way, flowtop leaves nothing in the kernel.
+fn leftover(kernel: &str, backends: &[&str]) {
+    let run = || {
+        let name = format!("{kernel}-leftover");
+        let vm = Vm::new(&name, kernel, "", 600)?
+            .file(&bpftool()?, "/bin/bpftool")
+            .file(&scripts().join("leftover.sh"), "/bin/leftover.sh");
+        vm.run(&format!("leftover.sh {}", backends.join(" ")))
+            .and_then(|output| all_passed(&output))
+            .map_err(|error| format!("{name}: {error}"))
+    };
+    report(std::iter::once_with(run));
+}
+
+/// Runs all of them, also after one failed, then fails with all that failed.
+fn report(runs: impl Iterator<Item = Outcome>) {
+    let failures: Vec<String> = runs.filter_map(Result::err).collect();
+    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+}
+
+/// The closing line `N passed, M failed` says that something ran, and that all of it passed.
+fn all_passed(output: &str) -> Outcome {
+    let closing = output.lines().rev().find_map(|line| {
+        let (passed, failed) = line.trim().split_once(" passed, ")?;
+        let failed = failed.split_once(" failed")?.0;
+        Some((passed.parse::<u32>().ok()?, failed.parse::<u32>().ok()?))
+    });
+    match closing {
+        Some((1.., 0)) => Ok(()),
+        Some((0, 0)) => Err("not one case ran".to_owned()),
+        Some((_, failed)) => Err(format!("{failed} cases failed")),
+        None => Err("no closing line `N passed, M failed`".to_owned()),
+    }
+}
+
+/// A machine to be booted once.
+struct Vm {
+    name: String,
+    kernel: String,
+    append: String,
+    timeout: u32,
+    files: Vec<(PathBuf, String)>,
+    /// `target/vm`.
+    logs: PathBuf,
+}
+
+impl Vm {
+    /// With flowtop and the generator in it. `timeout`: seconds until it is given up.
+    fn new(name: &str, kernel: &str, append: &str, timeout: u32) -> Outcome<Self> {
+        let traffic = target()?.join(profile()?).join("examples/traffic");
+        if !traffic.is_file() {
+            return Err(format!(
+                "there is no {}: make vm builds it, or cargo build --release --example traffic",
+                traffic.display()
+            ));
+        }
+        let vm = Self {
+            name: name.to_owned(),
+            kernel: kernel.to_owned(),
+            append: append.to_owned(),
+            timeout,
+            files: Vec::new(),
+            logs: target()?.join("vm"),
+        };
+        let _ = fs::remove_dir_all(vm.out());
+        create_dir(&vm.out())?;
+        Ok(vm
+            .file(Path::new(env!("CARGO_BIN_EXE_flowtop")), "/bin/flowtop")
+            .file(&traffic, "/bin/traffic"))
+    }
+
+    fn file(mut self, host: &Path, guest: &str) -> Self {
+        self.files.push((host.to_owned(), guest.to_owned()));
+        self
+    }
+
+    /// Where the guest's `/out` comes back to.
+    fn out(&self) -> PathBuf {
+        self.logs.join(&self.name)
+    }
+
+    /// Boots it, runs a shell command in it, and gives what that printed.
+    fn run(&self, command: &str) -> Outcome<String> {
+        let started = Instant::now();
+        let output = self.logs.join(format!("{}.out", self.name));
+        let file = File::create(&output).map_err(|e| format!("{}: {e}", output.display()))?;
+        let errors = file.try_clone().map_err(|e| e.to_string())?;
+        let mut run = Command::new(scripts().join("run.sh"));
+        run.args(["--kernel", &self.kernel])
+            .args(["--append", &self.append])
+            .args(["--timeout", &self.timeout.to_string()])
+            .arg("--log")
+            .arg(self.logs.join(format!("{}.console", self.name)))
+            .arg("--out")
+            .arg(self.out());
+        for (host, guest) in &self.files {
+            run.arg("--file").arg(format!("{}:{guest}", host.display()));
+        }
+        run.args(["--", command])
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors);
+        let status = run.status().map_err(|e| format!("tests/vm/run.sh: {e}"))?;
+
+        let text = fs::read(&output).map_err(|e| format!("{}: {e}", output.display()))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let seconds = started.elapsed().as_secs();
+        let result = if status.success() { "ok" } else { "FAILED" };
+        // Not by a macro: those lines are captured, and this is how one sees that it goes on.
+        let _ = writeln!(std::io::stderr(), "vm {}: {result}, {seconds} s", self.name);
+        if status.success() {
+            return Ok(text);
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(60)..].join("\n    ");
+        Err(format!(
+            "{status} after {seconds} s; {} ends with\n    {tail}",
+            output.display()
+        ))
+    }
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm")
+}
+
+/// The directory of the profile that this test was built with, as `target/release`.
+fn profile_dir() -> Outcome<&'static Path> {
+    Path::new(env!("CARGO_BIN_EXE_flowtop"))
+        .parent()
+        .ok_or("no target directory".to_owned())
+}
+
+fn profile() -> Outcome<&'static Path> {
+    profile_dir()?
+        .file_name()
+        .map(Path::new)
+        .ok_or("no profile directory".to_owned())
+}
+
+fn target() -> Outcome<&'static Path> {
+    profile_dir()?
+        .parent()
+        .ok_or("no target directory".to_owned())
+}
+
+/// The binary itself: on Ubuntu what is in the PATH is a script that looks for it.
+fn bpftool() -> Outcome<PathBuf> {
+    let tools = fs::read_dir("/usr/lib/linux-tools")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let tools = tools.map(|entry| entry.path().join("bpftool"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::split_paths(&path)
+        .map(|dir| dir.join("bpftool"))
+        .collect::<Vec<_>>();
+    let usual = ["/usr/sbin/bpftool", "/usr/bin/bpftool"].map(PathBuf::from);
+    let is_elf = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));
+    tools
+        .chain(path)
+        .chain(usual)
+        .find(is_elf)
+        .ok_or("there is no bpftool on this machine: make deps-test".to_owned())
+}
+
+fn create_dir(dir: &Path) -> Outcome {
+    fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    if let Some(dir) = to.parent() {
+        create_dir(dir)?;
+    }
+    fs::copy(from, to)
+        .map(drop)
+        .map_err(|e| format!("{}: {e}", to.display()))
+}
