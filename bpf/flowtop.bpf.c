@@ -356,27 +356,18 @@ int kr_sendpage(struct pt_regs *ctx)
 }
 
 /*
- * The same to UDP over IPv4: udp_sendpage() appends by ip_append_page(), or,
- * where the device cannot gather, hands the page to udp_sendmsg(), which is
- * counted. So only a call that appended is open when udp_sendpage() returns.
+ * The same to UDP over IPv4. Where udp_sendpage() hands the page to
+ * sock_no_sendpage(), the sendmsg of that takes this call's place and counts;
+ * otherwise (ip_append_page(), or udp_sendmsg() itself in later 6.1 stable
+ * kernels) the call is still here when it returns.
  */
-SEC("kprobe/ip_append_page")
-int kp_append(struct pt_regs *ctx)
+SEC("kprobe/udp_sendpage")
+int kp_udp_sendpage(struct pt_regs *ctx)
 {
 	struct call call = { .sk = PT_REGS_PARM1(ctx),
 			     .protocol = IPPROTO_UDP };
 
 	stash(&call);
-	return 0;
-}
-
-SEC("kretprobe/ip_append_page")
-int kr_append(struct pt_regs *ctx)
-{
-	struct call call;
-
-	if (PT_REGS_RC(ctx))
-		unstash(&call);
 	return 0;
 }
 
@@ -536,6 +527,10 @@ int BPF_PROG(fx_sendpage, struct socket *sock, struct page *page, int offset,
 	return 0;
 }
 
+/*
+ * To UDP over IPv4 the page goes by udp_sendmsg(), counted above, or by
+ * ip_append_page(): only a call that appended is open when this one returns.
+ */
 SEC("fexit/ip_append_page")
 int BPF_PROG(fx_append, struct sock *sk, void *fl4, struct page *page,
 	     int offset, size_t size, int flags, int ret)

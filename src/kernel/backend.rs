@@ -118,8 +118,7 @@ const BYPASSES: &[Hook] = &[
     hook("kr_sendpage", Kretprobe("inet_sendpage"), Fine),
     hook("kp_sendpage", Kprobe("inet_sendpage"), Fine),
     hook("kr_udp_sendpage", Kretprobe("udp_sendpage"), Fine),
-    hook("kr_append", Kretprobe("ip_append_page"), Fine),
-    hook("kp_append", Kprobe("ip_append_page"), Fine),
+    hook("kp_udp_sendpage", Kprobe("udp_sendpage"), Fine),
 ];
 
 /// The IPv6 twins are absent where the kernel has no IPv6.
