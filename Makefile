@@ -55,6 +55,7 @@ test: check vm ## check, then the exactness suite on stock kernels in virtual ma
 
 vm: deps-test kernels ## only the virtual machines; reports in target/exact, consoles in target/vm
 	$(CARGO) build --locked --release --bin flowtop --example traffic
+	@rm -rf $(TARGET)/exact
 	$(VM_TESTS)
 
 kernels: deps-test ## fetch the kernels that the virtual machines boot

@@ -19,6 +19,8 @@ Debian kernels in virtual machines. Each row is one way for a program to use its
 
 - `0`: not one byte of difference, per flow, process and direction
 - `unseen`: a path that this backend declares it does not see
+- `missed`: events that the backend could not see, all of them said in `missed_events`: `fentry`,
+  forced on a kernel that preempts itself; `auto` does not take it there
 - `—`: the kernel does not have what the case is about
 - **bold**: a failure, with the difference
 
@@ -30,7 +32,7 @@ jq -rn '
   def kernel: sub("-.*"; "");
   def version: kernel | split(".") | map(tonumber);
   def cell:
-    if . == null then "" elif .result == "absent" then "—" elif .result == "unseen" then "unseen"
+    if . == null then "" elif .result == "absent" then "—" elif .result == "unseen" or .result == "missed" then .result
     elif .result == "ok" then "\(.diff)" else "**\(.diff)**" end;
   [inputs | . + {column: column}] as $rows
   | ($rows | map(.column) | unique | sort_by([version, (endswith("auto")), .])) as $columns
@@ -46,6 +48,7 @@ jq -rn '
     "",
     "\($rows | length) results: \($rows | map(select(.result == "ok")) | length) exact, \($rows
       | map(select(.result == "unseen")) | length) unseen, \($rows
+      | map(select(.result == "missed")) | length) missed, \($rows
       | map(select(.result == "absent")) | length) absent, \($rows
       | map(select(.result == "FAIL")) | length) failed."
 ' "${files[@]}"

@@ -36,7 +36,7 @@ pub const UNSEEN_NAMES: &[(&str, &str)] = &[
     ),
     (
         "udp_recv_peer",
-        "UDP received without asking for the sender is counted without its peer",
+        "UDP received without asking for the sender is counted without its peer, or under the one the socket is connected to",
     ),
 ];
 

@@ -39,7 +39,12 @@ fn kernel_6_12() {
 #[test]
 #[ignore = "boots virtual machines: make vm"]
 fn kernel_7_2() {
-    exact("7.2", SINCE_6_3);
+    // Every 7.x kernel preempts itself, where fentry skips events now and then; it must say so of
+    // every one.
+    exact(
+        "7.2",
+        &["kprobe", "fentry --may-miss", "tracepoint", "auto"],
+    );
 }
 
 #[test]
@@ -88,7 +93,7 @@ fn leftover_7_2() {
 /// help or hurt the next.
 fn exact(kernel: &str, backends: &[&str]) {
     report(backends.iter().map(|backend| {
-        let name = format!("{kernel}-{backend}");
+        let name = format!("{kernel}-{}", backend.split(' ').next().unwrap_or_default());
         let vm = Vm::new(&name, kernel, "", 1200)?;
         // A report of an earlier run must not pass for this one's.
         let report = target()?.join("exact").join(format!("{name}.jsonl"));

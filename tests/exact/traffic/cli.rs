@@ -72,6 +72,10 @@ enum Command {
         /// Percentage of the repetitions in cases that do something thousands of times
         #[arg(long, default_value_t = 100)]
         scale: u32,
+        /// Events may be missed (fentry where the kernel preempts itself), if flowtop says so of
+        /// every one
+        #[arg(long)]
+        may_miss: bool,
     },
     /// Traffic at full speed over many flips of flowtop's maps, then compare
     Storm {
@@ -86,7 +90,7 @@ enum Command {
         /// flowtop's interval in seconds
         #[arg(long, default_value_t = 0.01)]
         interval: f64,
-        /// Require losses, and that they are as many as flowtop says
+        /// Require losses, and that flowtop says so of all of them
         #[arg(long)]
         expect_missed: bool,
         /// Seconds after which to give up
@@ -133,6 +137,7 @@ pub fn run() -> Result<bool> {
             report,
             case_timeout,
             scale,
+            may_miss,
         } => {
             // SAFETY: no other thread runs yet.
             unsafe { std::env::set_var("TRAFFIC_SCALE", scale.to_string()) };
@@ -141,6 +146,7 @@ pub fn run() -> Result<bool> {
                 globs: &cases,
                 timeout: case_timeout,
                 report: report.as_deref(),
+                may_miss,
             })
         }
         Command::Storm {

@@ -165,7 +165,7 @@ fn end_traffic(mut child: Child) -> Result<CaseTruth> {
     Ok(truth)
 }
 
-/// `traffic storm`: true when no byte is missing (or, when asked for, as many as flowtop says).
+/// `traffic storm`: true when no byte is missing (or, when asked for, no more than flowtop says).
 pub fn storm(how: &Storm) -> Result<bool> {
     let _ = sys::lo_up(0);
     let patience = Duration::from_secs(how.timeout);
@@ -208,7 +208,8 @@ pub fn storm(how: &Storm) -> Result<bool> {
         if seen.missed == 0 {
             complaints.push("no event was missed".into());
         }
-        if i128::from(seen.missed) != missing_msgs {
+        // A call that two programs look at may be missed twice; none may go unsaid.
+        if missing_msgs > i128::from(seen.missed) {
             complaints.push(format!(
                 "{missing_msgs} events missing, {} said so",
                 seen.missed

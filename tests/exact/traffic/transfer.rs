@@ -149,8 +149,8 @@ impl Sock {
         self.noted(Dir::Rx, n, unasked(from))
     }
 
-    /// `recvmsg` and `recvmmsg` without room for an address, as `recv_unasked`.
-    pub fn recvmsg_unasked(
+    /// `recvmsg` and `recvmmsg` without room for the address of `from`, who must have sent it.
+    pub fn recvmsg_unnamed(
         &self,
         buf: &mut [u8],
         many: bool,
@@ -171,7 +171,7 @@ impl Sock {
                 libc::recvmsg(self.fd(), &raw mut hdr.msg_hdr, 0)
             }
         };
-        self.noted(Dir::Rx, n, unasked(from))
+        self.noted(Dir::Rx, n, peer(Some(from)))
     }
 
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {

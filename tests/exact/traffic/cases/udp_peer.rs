@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::sock::{Fam, Mapped, Sock, V4, V6, alias, udp_pair};
 use crate::sys;
 use crate::transfer::{pattern, unasked};
-use crate::truth::Dir;
+use crate::truth::{Dir, How};
 
 cases! {
     "sendto and recvfrom with several peers on one IPv4 socket" => udp_peers_v4,
@@ -17,8 +17,9 @@ cases! {
     "one [::] socket with IPv4 and IPv6 peers" => udp_peers_dual_stack,
     "never bound: the first send chooses the port" => udp_autobind,
     "an AF_INET address given to an IPv6 socket" => udp_inet_address_on_v6,
-    "receives without asking for the address: recv, read, recvmsg, recvmmsg" => udp_recv_unasked,
+    "receives without asking for the address: recv and read" => udp_recv_unasked,
     "the same on an IPv6 socket that hears both families" => udp_recv_unasked_v6,
+    "recvmsg and recvmmsg without a name: the kernel asks for the address by itself" => udp_recv_unnamed,
     "sendto another address on a connected socket" => udp_sendto_other,
     "sendmsg with a name on a connected IPv6 socket, to an IPv4 peer" => udp_sendmsg_other_v6,
     "connect again: a second peer on the same socket" => udp_reconnect,
@@ -141,12 +142,24 @@ fn udp_recv_unasked() -> Result<()> {
             // SAFETY: the pointer and length describe a live, writable buffer.
             let n = unsafe { libc::read(hub.fd(), buf.as_mut_ptr().cast(), buf.len()) };
             hub.note(Dir::Rx, sys::cvt(n)?, unasked(from));
-            for many in [false, true] {
-                s.sendto(&pattern(60 + i), 0, hub.local()?)?;
-                hub.recvmsg_unasked(&mut buf, many, from)?;
-            }
             s.sendto(&pattern(70), 0, hub.local()?)?;
             hub.recvfrom(&mut buf, 0)?;
+        }
+    }
+    Ok(())
+}
+
+fn udp_recv_unnamed() -> Result<()> {
+    for fam in [V4, V6] {
+        let hub = Sock::udp_bound(fam)?;
+        let spokes = [Sock::udp_bound(fam)?, Sock::udp_bound(fam)?];
+        for i in 1..=5 {
+            for s in &spokes {
+                for many in [false, true] {
+                    s.sendto(&pattern(i * 60), 0, hub.local()?)?;
+                    hub.recvmsg_unnamed(&mut [0; 1000], many, s.local()?)?;
+                }
+            }
         }
     }
     Ok(())
@@ -298,6 +311,11 @@ fn udp_queued_before_connect() -> Result<()> {
 
 fn udp_queued_unasked() -> Result<()> {
     let (a, b, _c) = queued()?;
-    a.recv_unasked(&mut [0; 1000], 0, b.local()?)?;
+    let mut buf = [0u8; 1000];
+    // SAFETY: the pointer and length describe a live, writable buffer.
+    let n = unsafe { libc::recv(a.fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+    // Who cannot see the sender takes it for the one the socket is connected to by now.
+    let how = How { via: "udp_recv_peer+connected_since", ..unasked(b.local()?) };
+    a.note(Dir::Rx, sys::cvt(n)?, how);
     Ok(())
 }
