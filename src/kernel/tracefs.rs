@@ -46,11 +46,10 @@ pub fn find_or_mount() -> Result<PathBuf> {
         // SAFETY: of the flags, only FILES is unsafe to unshare (file descriptors would differ
         // between threads); this is NEWNS alone.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
-        // What is mounted here stays here; what others mount still arrives.
-        mount_change(
-            "/",
-            MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
-        )?;
+        // What is mounted below /sys from here stays here; what others mount still arrives. Only a
+        // mount point can be told so, and in a chroot "/" may be none.
+        mount_change("/sys", MountPropagationFlags::DOWNSTREAM)
+            .or_else(|_| mount_change("/", MountPropagationFlags::DOWNSTREAM))?;
         mount("tracefs", MOUNT_POINT, "tracefs", MountFlags::empty(), None)
     })();
     mounted.with_context(|| {
