@@ -1,7 +1,7 @@
 //! Which of the two buffers the programs write, and the wait after a change.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags};
@@ -9,7 +9,7 @@ use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::backend::Backend;
 use super::drain::Buffer;
-use super::skel::FlowtopSkel;
+use super::skel::{self, FlowtopSkel};
 
 /// Makes the other buffer the active one and returns the one retired. Programs that already read
 /// the flag still write that: see [`wait_for_running_programs`].
@@ -22,10 +22,7 @@ pub fn flip(skel: &mut FlowtopSkel<'_>) -> Result<Buffer> {
         .bss_data
         .as_deref_mut()
         .context("find the BPF object's data")?;
-    // SAFETY: `active` is an aligned u32 in memory shared with the programs for the life of `bss`;
-    // no other Rust reference to it exists, and the programs only read it.
-    let active = unsafe { AtomicU32::from_ptr(&raw mut bss.active) };
-    Ok(match active.fetch_xor(1, Ordering::SeqCst) {
+    Ok(match skel::active(bss).fetch_xor(1, Ordering::SeqCst) {
         0 => Buffer::A,
         _ => Buffer::B,
     })

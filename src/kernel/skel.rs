@@ -1,5 +1,5 @@
-//! The skeleton generated from `bpf/flowtop.bpf.c`, and the proof that both sides mean the same
-//! bytes. Nothing outside `kernel` sees it.
+//! The skeleton generated from `bpf/flowtop.bpf.c`, the proof that both sides mean the same bytes,
+//! and safe ways to what it leaves unsafe. Nothing outside `kernel` sees it.
 
 #![allow(
     missing_docs,
@@ -11,6 +11,12 @@
     dead_code,
     reason = "generated code"
 )]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::AtomicU32;
+
+use libbpf_rs::{Program, libbpf_sys};
 
 include!(concat!(env!("OUT_DIR"), "/flowtop.skel.rs"));
 
@@ -39,3 +45,48 @@ unsafe impl plain::Plain for RawStats {}
 unsafe impl plain::Plain for RawOwner {}
 // SAFETY: as above.
 unsafe impl plain::Plain for RawRecord {}
+
+/// The flag that says which buffer is active.
+pub fn active(bss: &mut types::bss) -> &AtomicU32 {
+    // SAFETY: `active` is an aligned u32 in memory shared with the programs for the life of `bss`;
+    // the unique borrow rules out any other Rust reference to it, and the programs only read it.
+    unsafe { AtomicU32::from_ptr(&raw mut bss.active) }
+}
+
+/// What was counted without a slot, summed over the CPUs' slots. Cumulative.
+pub fn untracked(bss: &types::bss) -> RawStats {
+    let mut sum = RawStats::default();
+    for slot in &bss.untracked {
+        // SAFETY: a valid reference to live memory that programs add to: integers of 64 aligned
+        // bits, so none is torn in itself.
+        let stats = unsafe { std::ptr::read_volatile(&raw const slot.stats) };
+        sum.tx_bytes += stats.tx_bytes;
+        sum.rx_bytes += stats.rx_bytes;
+        sum.tx_msgs += stats.tx_msgs;
+        sum.rx_msgs += stats.rx_msgs;
+    }
+    sum
+}
+
+/// Calls that found no room between entry and return. Cumulative.
+pub fn missed_calls(bss: &types::bss) -> u64 {
+    // SAFETY: as in `untracked`.
+    unsafe { std::ptr::read_volatile(&raw const bss.missed_calls) }
+}
+
+/// `bpf_prog_info.recursion_misses`: runs the kernel skipped because the program, or for kprobe
+/// and tracepoint programs any program, was already running on the CPU. Filled for trampolines
+/// from 5.12, for kprobes and tracepoints from 6.7; zero on kernels that do not count it.
+pub fn recursion_misses(program: &Program<'_>) -> io::Result<u64> {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut len = size_of_val(&info) as u32;
+    // SAFETY: `info` is a zeroed struct of the length given: the kernel fills at most that much
+    // and, all array pointers being null, writes nowhere else.
+    let ret = unsafe {
+        libbpf_sys::bpf_prog_get_info_by_fd(program.as_fd().as_raw_fd(), &mut info, &mut len)
+    };
+    match ret {
+        0 => Ok(info.recursion_misses),
+        errno => Err(io::Error::from_raw_os_error(-errno)),
+    }
+}
