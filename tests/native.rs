@@ -70,12 +70,18 @@ impl Flowtop {
     }
 }
 
-/// Sum of a field over this process's flow records, of those that `wanted` picks.
-fn sum(records: &[Value], field: &str, wanted: impl Fn(&Value) -> bool) -> u64 {
+/// This process's flow records: other processes may use the same ports elsewhere.
+fn mine(records: &[Value]) -> impl Iterator<Item = &Value> {
     let me = u64::from(std::process::id());
     records
         .iter()
-        .filter(|record| record["type"] == "flow" && record["pid"] == me && wanted(record))
+        .filter(move |record| record["type"] == "flow" && record["pid"] == me)
+}
+
+/// Sum of a field over this process's flow records, of those that `wanted` picks.
+fn sum(records: &[Value], field: &str, wanted: impl Fn(&Value) -> bool) -> u64 {
+    mine(records)
+        .filter(|record| wanted(record))
         .map(|record| record[field].as_u64().unwrap())
         .sum()
 }
@@ -152,9 +158,8 @@ fn egress_is_drained_from_both_buffers() {
         sum(&records, "tx_bytes", |flow| flow["local_port"] == local),
         6000
     );
-    let rows = records
-        .iter()
-        .filter(|r| r["local_port"] == local && r["tx_bytes"].as_u64() > Some(0));
+    let rows = mine(&records)
+        .filter(|flow| flow["local_port"] == local && flow["tx_bytes"].as_u64() > Some(0));
     assert!(rows.count() >= 3, "the sends were in several intervals");
 }
 
@@ -287,9 +292,8 @@ fn the_name_is_the_process_and_not_the_thread() {
         .join()
         .unwrap();
     let records = flowtop.stop();
-    let flow = records
-        .iter()
-        .find(|r| r["type"] == "flow" && r["local_port"] == local)
+    let flow = mine(&records)
+        .find(|flow| flow["local_port"] == local)
         .unwrap();
     let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
     assert_eq!(flow["comm"], comm.trim_end());
