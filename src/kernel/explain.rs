@@ -98,6 +98,40 @@ pub fn forget_libbpf_log() {
     }
 }
 
+/// Kernel memory that the two buffers take, in bytes: 122 + 32 * possible CPUs an entry
+/// (measured on 7.2 with 2, 8 and 32 CPUs).
+fn map_bytes(max_flows: u32, cpus: usize) -> u64 {
+    2 * u64::from(max_flows) * (122 + 32 * cpus as u64)
+}
+
+/// Checks that the maps, which are allocated in full before anything is counted, leave the machine
+/// room to breathe.
+///
+/// # Errors
+/// When they would take more than half of what is available.
+pub fn check_memory(max_flows: u32, cpus: usize) -> Result<()> {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let (needed, available) = (map_bytes(max_flows, cpus), available_bytes(&meminfo));
+    if needed > available / 2 {
+        bail!(
+            "{max_flows} flows need about {} MB of kernel memory on {cpus} possible CPUs, more than half of \
+             the {} MB available: lower --max-flows",
+            needed / 1_000_000,
+            available / 1_000_000
+        );
+    }
+    Ok(())
+}
+
+/// `MemAvailable` of /proc/meminfo, in bytes; everything where it does not say.
+fn available_bytes(meminfo: &str) -> u64 {
+    meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .map_or(u64::MAX, |kib| kib * 1024)
+}
+
 /// An error of loading: EACCES is how the verifier refuses, whatever the privileges.
 pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
     if err.to_string().contains("os error 13") {
@@ -140,6 +174,17 @@ pub fn refusal(backend: Backend, err: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_the_maps_is_as_measured() {
+        assert_eq!(map_bytes(65536, 2), 2 * 65536 * 186);
+        assert_eq!(map_bytes(65536, 32), 2 * 65536 * 1146);
+        assert_eq!(
+            available_bytes("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"),
+            2 << 20
+        );
+        assert_eq!(available_bytes(""), u64::MAX);
+    }
 
     #[test]
     fn the_missing_capability_is_named() {

@@ -32,8 +32,8 @@ use crate::interval::{Interval, Losses, Method};
 
 /// Flows in each of the two buffers unless `--max-flows` says otherwise.
 const MAX_FLOWS: u32 = 65_536;
-/// The same on machines with more than [`WIDE`] possible CPUs: an entry takes 122 + 32 * CPUs
-/// bytes (measured), so 65536 of them in two buffers would be 150 MB at 32.
+/// The same on machines with more than [`WIDE`] possible CPUs: see [`explain::map_bytes`]; 65536
+/// flows would be 150 MB at 32.
 const MAX_FLOWS_WIDE: u32 = 16_384;
 const WIDE: usize = 16;
 /// Flows the drain hands over at a time; each time it scans the map anew.
@@ -265,6 +265,7 @@ fn configure(
     } else {
         MAX_FLOWS
     });
+    explain::check_memory(max_flows, cpus)?;
     let maps = &mut open.maps;
     maps.flows_a.set_max_entries(max_flows)?;
     maps.flows_b.set_max_entries(max_flows)?;
