@@ -32,13 +32,16 @@ pub mod cli;
 pub mod collector;
 pub mod config;
 pub mod flow;
+pub mod history;
 pub mod interval;
 pub mod kernel;
 pub mod names;
+pub mod owner;
 pub mod rank;
 pub mod report;
 pub mod signals;
 pub mod source;
+pub mod table;
 pub mod tui;
 pub mod units;
 
