@@ -39,6 +39,7 @@ pub mod names;
 pub mod owner;
 pub mod rank;
 pub mod report;
+pub mod settings;
 pub mod signals;
 pub mod source;
 pub mod table;

@@ -24,7 +24,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("rank", &["flow", "history", "interval", "owner", "table"]),
     ("names", &["flow"]),
     ("audit", &["flow", "interval", "units"]),
-    ("cli", &["config", "source"]),
+    ("settings", &["config", "table", "units"]),
+    ("cli", &["config", "settings", "source", "table", "units"]),
     (
         "report",
         &[
@@ -68,6 +69,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),
     ("clap", &["cli"]),
+    ("toml", &["settings"]),
     ("serde_json", &["report"]),
     ("dns_lookup", &["names"]),
     ("signal_hook", &["kernel", "signals"]),
