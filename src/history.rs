@@ -254,6 +254,9 @@ impl History {
     /// Sees to it that the flows with the largest 60 s averages have sparklines.
     fn spark(&mut self, bar: u64) {
         let most = self.limits.sparks;
+        if most == 0 {
+            return;
+        }
         let wanted = if self.recent.len() <= most {
             f64::NEG_INFINITY
         } else {

@@ -43,6 +43,8 @@ pub mod settings;
 pub mod signals;
 pub mod source;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod tui;
 pub mod units;
 

@@ -160,30 +160,8 @@ fn bytes_of(flows: &[Flow], direction: Direction) -> u64 {
 mod tests {
     use super::*;
     use crate::flow::{Comm, Endpoint, FlowKey, Protocol};
+    use crate::testing::Random;
     use std::net::{IpAddr, Ipv4Addr};
-
-    /// Small, fast, repeatable: splitmix64.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.next() % n
-        }
-
-        fn shuffle<T>(&mut self, items: &mut [T]) {
-            for i in (1..items.len()).rev() {
-                items.swap(i, self.below(i as u64 + 1) as usize);
-            }
-        }
-    }
 
     fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {
         let end = |port| Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);

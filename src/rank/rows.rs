@@ -1,6 +1,9 @@
 //! Rows over a history: flows, or sums of flows by process, user, peer, port or container, in the
 //! order asked for, with what is not a row summed.
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
