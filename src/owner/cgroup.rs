@@ -1,6 +1,9 @@
 //! Turns the cgroup path of a process into where it runs: a container of Docker, Podman, containerd,
 //! CRI-O or LXC, a machine of systemd, a pod of Kubernetes, or a systemd unit. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// What put a container there.
@@ -172,7 +175,7 @@ fn container(part: &str, before: &str, in_pod: bool) -> Option<Container> {
     }
     if is_id(name) {
         let runtime = match before {
-            "docker" | "ecs" => Runtime::Docker,
+            "docker" => Runtime::Docker,
             "libpod_parent" | "libpod" => Runtime::Podman,
             "default" | "k8s.io" | "containerd" => Runtime::Containerd,
             _ if in_pod => Runtime::Kubernetes,
