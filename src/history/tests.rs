@@ -297,7 +297,7 @@ fn whatever_has_to_make_way_the_sums_stay_exact_and_the_stores_bounded() {
 fn what_makes_way_is_old_and_small() {
     let mut intervals = Intervals::default();
     let mut history = small(8, 100, 0);
-    let bytes = |id: u32| if id % 2 == 0 { 1000 } else { 1 };
+    let bytes = |id: u32| if id.is_multiple_of(2) { 1000 } else { 1 };
     for id in 0..4 {
         history.add(&intervals.next(100, vec![flow(id, bytes(id), 0)]));
     }

@@ -276,7 +276,8 @@ fn the_first_file_that_is_there_counts() {
     let bits = folder.file("a.toml", "units = \"bits\"");
     let iec = folder.file("b.toml", "units = \"bytes-iec\"");
     assert_eq!(read(&[]).unwrap(), Settings::default());
-    assert_eq!(read(&[missing.clone()]).unwrap(), Settings::default());
+    let none = read(std::slice::from_ref(&missing)).unwrap();
+    assert_eq!(none, Settings::default());
     let found = read(&[missing, below_a_file, bits, iec]).unwrap();
     assert_eq!(found.units, Units::Bits);
 }
