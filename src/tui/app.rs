@@ -18,7 +18,7 @@ use crate::interval::{Interval, Method};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::table::{Group, SortKey, Way};
+use crate::table::{Column, Group, SortKey, Way};
 
 /// Lengths of intervals that keys step through, in milliseconds.
 const STEPS_MS: [u64; 10] = [
@@ -290,7 +290,10 @@ impl App {
                 if chosen.contains(&column) {
                     chosen.retain(|other| *other != column);
                 } else {
-                    chosen.push(column);
+                    // Where it would be by itself, among those that are there.
+                    let all = |c: &Column| Column::ALL.iter().position(|other| other == c);
+                    let before = chosen.iter().rposition(|other| all(other) < all(&column));
+                    chosen.insert(before.map_or(0, |place| place + 1), column);
                 }
             }
             Command::Back | Command::Columns => self.mode = Mode::Table,

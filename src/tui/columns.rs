@@ -133,8 +133,13 @@ pub struct Wish<'a> {
 }
 
 impl Wish<'_> {
-    /// What cannot leave, in a table of this kind.
+    /// What cannot leave, in a table of this kind: what was chosen of it, and what rows are named by.
     fn stays(&self, column: Column) -> bool {
+        let chosen = |column| self.chosen.is_empty() || self.chosen.contains(&column);
+        let names_a_flow = matches!(column, Column::Local | Column::Remote | Column::Process);
+        if self.group == Group::Flow && names_a_flow && !chosen(column) {
+            return false;
+        }
         use Column::{Container, Flows, Local, Process, Rate, Remote, Rx, Total, Tx, User};
         match column {
             Rate => self.way != Way::Both && !self.totals,
@@ -245,10 +250,21 @@ pub fn fit(width: u16, wish: &Wish) -> Vec<Place> {
 }
 
 fn place(width: u16, wish: &Wish, mut there: Vec<Column>) -> Vec<Place> {
-    // Totals stand where rates stood.
+    // Totals stand where rates stood; otherwise the order is the one that was chosen, and what was
+    // not chosen comes after what it always follows.
+    let all = |column: &Column| Column::ALL.iter().position(|other| other == column);
+    let rank = |column: &Column| {
+        let chosen = wish.chosen.iter().position(|other| other == column);
+        let before = wish.chosen.iter().enumerate();
+        let before = before.filter(|(_, other)| all(other) < all(column));
+        let after = before.map(|(place, _)| place).max();
+        match chosen {
+            Some(place) => (place + 1, 0),
+            None => (after.map_or(0, |place| place + 1), 1),
+        }
+    };
     let first = |column: &Column| !(wish.totals && *column == Column::Total);
-    let place = |column: &Column| Column::ALL.iter().position(|other| other == column);
-    there.sort_by_key(|column| (first(column), place(column)));
+    there.sort_by_key(|column| (first(column), rank(column), all(column)));
     let cap = |wanted: usize, most: u16| u16::try_from(wanted).unwrap_or(most).min(most);
     let size = |column: Column| match column {
         Column::Pid => cap(wish.widths.pid, MOST_PID),
@@ -462,6 +478,15 @@ mod tests {
         assert!(at(Column::Local).width >= 13 && at(Column::Remote).width >= 21);
         assert!(at(Column::Process).width >= 12);
         assert!(places.iter().any(|place| place.column == Column::Avg10));
+    }
+
+    #[test]
+    fn chosen_columns_come_in_the_order_they_were_chosen_in() {
+        use Column::{Peak, Process, Rate, Remote, Share};
+        let mut wish = wish(Group::Flow, Way::Rx);
+        let chosen = [Process, Rate, Peak, Remote, Share];
+        wish.chosen = &chosen;
+        assert_eq!(columns(200, &wish), chosen);
     }
 
     #[test]
