@@ -151,14 +151,14 @@ def main():
             left = pad + start * CELL_W
             if bg != theme["bg"]:
                 out.append(f'<rect x="{left:.1f}" y="{top:.1f}" width="{len(chars) * CELL_W:.1f}" '
-                           f'height="{CELL_H}" fill="{bg}"/>')
+                           f'height="{CELL_H}" fill="{bg}" shape-rendering="crispEdges"/>')
             if blocks:
                 path = []
                 for i, char in enumerate(chars):
                     bx, by, bw, bh = block(char)
                     path.append(f"M{left + (i + bx) * CELL_W:.1f} {top + by * CELL_H:.1f}"
                                 f"h{bw * CELL_W + 0.2:.1f}v{bh * CELL_H:.1f}h{-bw * CELL_W - 0.2:.1f}z")
-                out.append(f'<path d="{"".join(path)}" fill="{fg}"/>')
+                out.append(f'<path d="{"".join(path)}" fill="{fg}" shape-rendering="crispEdges"/>')
                 continue
             # Each word by itself, so that columns hold whatever the font's width.
             text = "".join(char or "" for char in chars)

@@ -90,7 +90,7 @@ impl Order {
                     };
                     self.anchors.insert(rows[placed.row].id.clone(), anchor);
                 }
-                kept.iter().map(|placed| placed.row).collect()
+                spread(kept.iter().map(|placed| (placed.row, placed.idle)))
             }
         };
         if self.held {
@@ -114,5 +114,116 @@ impl Order {
             anchors.insert(id.clone(), Anchor { value, place });
         }
         self.anchors = anchors;
+    }
+}
+
+/// Rows in their order, but never so many silent ones together that those that move are pushed out
+/// of sight: of the first rows, however many one looks at, about a third is silent at most.
+fn spread(rows: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut waiting = std::collections::VecDeque::new();
+    let (mut moving, mut silent) = (0, 0);
+    for (row, idle) in rows {
+        if idle {
+            waiting.push_back(row);
+        } else {
+            order.push(row);
+            moving += 1;
+        }
+        while silent * 2 < moving + 1
+            && let Some(row) = waiting.pop_front()
+        {
+            order.push(row);
+            silent += 1;
+        }
+    }
+    order.extend(waiting);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+    use crate::history::History;
+    use crate::interval::{Interval, Losses};
+    use crate::rank::{Rows, View};
+    use crate::table::{SortKey, Way};
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    /// What a table shows after each of some intervals: processes by what they sent.
+    fn shown(order: &mut Order, history: &mut History, sent: &[(u32, u64)]) -> Vec<u32> {
+        let flow = |&(tgid, tx_bytes): &(u32, u64)| Flow {
+            key: FlowKey {
+                protocol: Protocol::Tcp,
+                local: Endpoint::default(),
+                remote: Endpoint::default(),
+                tgid,
+            },
+            counters: Counters {
+                tx_bytes,
+                tx_msgs: 1,
+                ..Counters::default()
+            },
+            comm: Comm::new(b"x"),
+        };
+        history.add(&Interval {
+            ended: SystemTime::UNIX_EPOCH + Duration::from_secs(history.intervals()),
+            elapsed: Duration::from_secs(1),
+            flows: sent.iter().map(flow).collect(),
+            losses: Losses::default(),
+            method: Arc::default(),
+        });
+        let view = View {
+            way: Way::Tx,
+            sort: SortKey::default(),
+            ..View::default()
+        };
+        let rows = Rows::new(history, &view, &(), &|_| true);
+        let clock = rows.clock;
+        let value = |row: &Row| Some(row.figures.now.tx_bytes as f64);
+        let idle = |row: &Row| row.idle(Way::Tx, &clock).is_some();
+        let places = order.arrange(&rows.rows, value, idle, true);
+        let tgid = |place: usize| rows.rows[place].common.tgid.unwrap_or(0);
+        places.into_iter().map(tgid).collect()
+    }
+
+    #[test]
+    fn near_equals_keep_their_places_and_others_move() {
+        let (mut order, mut history) = (Order::default(), History::new());
+        let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
+        assert_eq!(show(&[(1, 1000), (2, 990), (3, 500)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 985), (2, 1010), (3, 510)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 1020), (2, 1030), (3, 490)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 1000), (2, 1000), (3, 2000)]), [3, 1, 2]);
+    }
+
+    #[test]
+    fn a_row_that_goes_silent_keeps_its_place() {
+        let (mut order, mut history) = (Order::default(), History::new());
+        let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
+        assert_eq!(show(&[(1, 1000), (2, 500), (3, 100)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 1000), (3, 100)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 1000), (3, 100), (4, 700)]), [1, 4, 2, 3]);
+    }
+
+    #[test]
+    fn many_silent_rows_do_not_push_out_those_that_move() {
+        let (mut order, mut history) = (Order::default(), History::new());
+        let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
+        show(&[(1, 900), (2, 800), (3, 700), (4, 600), (5, 10), (6, 9)]);
+        assert_eq!(show(&[(5, 10), (6, 9)]), [1, 5, 6, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_held_order_stays_whatever_rates_do() {
+        let (mut order, mut history) = (Order::default(), History::new());
+        shown(&mut order, &mut history, &[(1, 30), (2, 20), (3, 10)]);
+        order.hold(true);
+        let sent = [(1, 1), (2, 200), (3, 3000), (4, 40_000)];
+        assert_eq!(shown(&mut order, &mut history, &sent), [1, 2, 3, 4]);
+        order.hold(false);
+        assert_eq!(shown(&mut order, &mut history, &sent), [4, 3, 2, 1]);
     }
 }

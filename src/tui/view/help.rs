@@ -3,7 +3,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 
 use crate::audit;
 use crate::tui::app::App;
@@ -161,7 +161,8 @@ impl App {
         let theme = &self.look.theme;
         fill(buf, at, theme.glyphs.rule, theme.dim());
         let x = put(buf, at, 0, theme.glyphs.title.0, theme.dim());
-        let x = put(buf, at, x, title, theme.bold());
+        let bold = theme.bold().remove_modifier(Modifier::DIM);
+        let x = put(buf, at, x, title, bold);
         put(buf, at, x, theme.glyphs.title.1, theme.dim());
     }
 }

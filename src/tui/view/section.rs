@@ -72,9 +72,9 @@ impl App {
             Way::Tx => ("Egress", theme.hue(Direction::Tx)),
             Way::Both => ("Both ways", Style::new()),
         };
-        x = put(buf, at, x, name, hue.add_modifier(Modifier::BOLD));
+        x = put(buf, at, x, name, clear(hue.add_modifier(Modifier::BOLD)));
         if self.look.totals {
-            x = put(buf, at, x, " totals", theme.bold());
+            x = put(buf, at, x, " totals", clear(theme.bold()));
         }
         if self.group != Group::Flow {
             x = put(
@@ -82,7 +82,7 @@ impl App {
                 at,
                 x,
                 &format!(" by {}", self.group.as_str()),
-                theme.bold(),
+                clear(theme.bold()),
             );
         }
         let share = self.share_of(table, offset, shown, sheet);
@@ -90,7 +90,7 @@ impl App {
         for step in &self.path {
             let title = units::sanitize(&step.title).into_owned();
             let text = format!("{}{title}", glyphs.between);
-            x = put(buf, within(at, 0, least), x, &text, Style::new());
+            x = put(buf, within(at, 0, least), x, &text, clear(Style::new()));
         }
         if !self.filter.is_empty() {
             let filter = units::sanitize(&self.filter).into_owned();
@@ -99,7 +99,7 @@ impl App {
                 within(at, 0, least),
                 x,
                 &format!("  /{filter}"),
-                theme.bold(),
+                clear(theme.bold()),
             );
         }
         let there = self
@@ -195,7 +195,7 @@ impl App {
             Way::Tx => Some(Direction::Tx),
             _ => Some(Direction::Rx),
         };
-        if let Some(color) = theme.share(direction) {
+        if let Some(color) = theme.share(direction).filter(|_| !selected) {
             let part = sheet.bytes(row) as f64 / (sheet.total as f64).max(1.0);
             let length = (part * f64::from(at.width)).round() as u16;
             for x in at.x..at.x + length.min(at.width) {
@@ -222,6 +222,8 @@ impl App {
             Way::Tx => Direction::Tx,
             _ => Direction::Rx,
         });
+        // Never turned round, as the selected row is: a bar is what is filled.
+        let hue = hue.remove_modifier(Modifier::REVERSED);
         let sparks = self.sparks(sheet.way, shown.iter().copied());
         for (rates, y) in sparks.iter().zip(HEAD..) {
             let cell = within(line(area, y), place.x, place.width);
@@ -370,6 +372,11 @@ impl App {
         }
         put(buf, at, text_at.unwrap_or(1), what, style);
     }
+}
+
+/// What stands on a line that is drawn dim, and is not dim itself.
+fn clear(style: Style) -> Style {
+    style.remove_modifier(Modifier::DIM)
 }
 
 /// What rows of a grouping are called, when there are so many.
