@@ -160,11 +160,18 @@ impl Rows {
         }
         let (rows, other) = if view.group == Group::Flow {
             let order = |flow: &&FlowStats| Order::new(view, &clock, facts, &Row::of(flow));
-            pick(kept, view, order, nothing, Row::of)
+            pick(
+                &kept,
+                view,
+                order,
+                nothing,
+                |flow| Row::of(flow),
+                part_of_flow,
+            )
         } else {
             let groups = groups(kept, view.group, facts);
             let order = |row: &Row| Order::new(view, &clock, facts, row);
-            pick(groups, view, order, nothing, |row| row)
+            pick(&groups, view, order, nothing, Row::clone, part_of_group)
         };
         Self {
             clock,
@@ -298,33 +305,40 @@ fn groups(flows: Vec<&FlowStats>, group: Group, facts: &dyn Facts) -> Vec<Row> {
     rows
 }
 
-/// The first of many by their order, and the rest summed.
+/// The first of many by their order, and the rest summed. Only the first are made into rows: many
+/// rows are megabytes.
 fn pick<T>(
-    all: Vec<T>,
+    all: &[T],
     view: &View,
     order: impl Fn(&T) -> Order,
-    nothing: Sum,
-    row: impl Fn(T) -> Row,
+    mut other: Sum,
+    row: impl Fn(&T) -> Row,
+    part: impl Fn(&T) -> (usize, &Figures),
 ) -> (Vec<Row>, Sum) {
-    let count = all.len();
-    let n = view.top_n.unwrap_or(count).min(count);
-    let mut places: Vec<Option<T>> = Vec::new();
-    let keys: Vec<Order> = all.iter().map(&order).collect();
-    places.extend(all.into_iter().map(Some));
-    let first = top_n(keys.into_iter().zip(0..), n);
-    let rows = first
-        .into_iter()
-        .filter_map(|place: usize| places[place].take())
-        .map(&row)
-        .collect();
-    let mut other = nothing;
-    for rest in places.into_iter().flatten() {
-        let rest = row(rest);
-        other.rows += 1;
-        other.flows += rest.flows;
-        other.figures += &rest.figures;
+    let n = view.top_n.unwrap_or(all.len());
+    let first = top_n(all.iter().map(&order).zip(0_usize..), n);
+    let mut is_row = vec![false; all.len()];
+    for &place in &first {
+        is_row[place] = true;
     }
-    (rows, other)
+    let rest = all.iter().zip(is_row).filter(|(_, is_row)| !is_row);
+    for (flows, figures) in rest.map(|(item, _)| part(item)) {
+        other.rows += 1;
+        other.flows += flows;
+        other.figures += figures;
+    }
+    (
+        first.into_iter().map(|place| row(&all[place])).collect(),
+        other,
+    )
+}
+
+fn part_of_flow<'a>(flow: &'a &FlowStats) -> (usize, &'a Figures) {
+    (1, &flow.figures)
+}
+
+const fn part_of_group(row: &Row) -> (usize, &Figures) {
+    (row.flows, &row.figures)
 }
 
 /// A place in the order of rows: more is nearer to the top. Unknown values come last either way.
