@@ -2,6 +2,7 @@
 # Writes the pictures in docs/: the real binary beside traffic made for it, in a terminal of its own
 # (tmux), seen as the terminal sees it. Needs root, tmux and python3.
 #   scripts/screenshots.sh [FLOWTOP [TRAFFIC]]
+# ONLY=detail makes that picture alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,13 +10,23 @@ flowtop=${1:-target/release/flowtop}
 traffic=${2:-target/release/examples/traffic}
 socket=flowtop-pictures-$$
 
-"$traffic" demo --seconds 600 >/dev/null 2>&1 &
+# From a neutral place and, where that can be, as a unit of its own: both are in the pictures.
+place=$(mktemp -d /tmp/demo.XXXX)
+cp "$traffic" "$place/traffic"
+unit=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)/demo.service
+mkdir "$unit" 2>/dev/null || unit=
+(
+    if [ -n "$unit" ]; then echo "$BASHPID" >"$unit/cgroup.procs" || true; fi
+    exec "$place/traffic" demo --seconds 600 >/dev/null 2>&1
+) &
 generator=$!
 # shellcheck disable=SC2317 # the trap calls it
 cleanup() {
     tmux -L "$socket" kill-server 2>/dev/null || true
     kill "$generator" 2>/dev/null || true
     wait "$generator" 2>/dev/null || true
+    rm -rf "$place"
+    if [ -n "$unit" ]; then rmdir "$unit" 2>/dev/null || true; fi
 }
 trap cleanup EXIT
 sleep 3
@@ -24,6 +35,7 @@ sleep 3
 picture() {
     local name=$1 columns=$2 rows=$3 ground=$4 seconds=$5
     shift 5
+    if [ -n "${ONLY:-}" ] && [ "$ONLY" != "$name" ]; then return; fi
     local fgbg="15;0"
     if [ "$ground" = light ]; then fgbg="0;15"; fi
     tmux -L "$socket" -f /dev/null new-session -d -x "$columns" -y "$rows" \

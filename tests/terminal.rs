@@ -41,7 +41,7 @@ impl Source for Played {
         match self.role.as_str() {
             "error" => bail!("the map went away"),
             "panic" => panic!("a bug"),
-            "hang" => loop {
+            "hang" | "stuck" => loop {
                 thread::sleep(Duration::from_secs(1));
             },
             _ => {}
@@ -64,7 +64,7 @@ fn be_the_child() {
     };
     let interval = match role.as_str() {
         "error" | "panic" => Duration::from_millis(300),
-        "keys" => Duration::from_millis(100),
+        "keys" | "stuck" => Duration::from_millis(100),
         "flood" => Duration::from_millis(10),
         _ => Duration::from_secs(3600),
     };
@@ -427,4 +427,25 @@ fn a_key_press_does_not_shorten_the_interval() {
     );
     let mean = full.iter().sum::<u64>() / full.len() as u64;
     assert!(mean >= 95_000, "{lengths:?}");
+}
+
+#[test]
+fn keys_are_answered_at_once_while_the_source_hangs() {
+    be_the_child();
+    let test = "keys_are_answered_at_once_while_the_source_hangs";
+    let mut session = Session::start(test, "stuck", None);
+    session.wait_for("quit");
+    // Its first interval has ended by now, and never comes.
+    thread::sleep(Duration::from_millis(300));
+    let mut slowest = Duration::ZERO;
+    for (key, answer) in [("?", "Move"), ("q", LEAVE)] {
+        let start = Instant::now();
+        session.press(key);
+        session.wait_for(answer);
+        slowest = slowest.max(start.elapsed());
+    }
+    session.send(Signal::KILL);
+    session.end();
+    // 50 ms, and what a busy machine adds.
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
 }

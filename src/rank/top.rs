@@ -9,6 +9,15 @@ pub(super) fn top_n<K: Ord, T>(items: impl Iterator<Item = (K, T)>, n: usize) ->
     if n == 0 {
         return Vec::new();
     }
+    if items.size_hint().1.is_some_and(|count| count <= n) {
+        // All of them: nothing to leave out. Sorted by their places, as keys are large.
+        let (keys, mut all): (Vec<K>, Vec<Option<T>>) =
+            items.map(|(key, item)| (key, Some(item))).unzip();
+        let mut places: Vec<usize> = (0..keys.len()).collect();
+        places.sort_by(|&a, &b| keys[b].cmp(&keys[a]));
+        let taken = places.into_iter().filter_map(|place| all[place].take());
+        return taken.collect();
+    }
     // The least of those kept is on top, to be replaced by anything larger.
     let mut heap: BinaryHeap<Reverse<Ranked<K, T>>> = BinaryHeap::new();
     for (key, item) in items {

@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::duration;
-use crate::flow::{Direction, Endpoint, FlowKey};
+use crate::flow::{Endpoint, FlowKey};
 use crate::history::FlowStats;
 use crate::names::Names;
 use crate::owner::Process;
@@ -44,32 +44,31 @@ impl App {
             put(buf, line(body, 1), 1, text, Style::new());
             return;
         };
-        let (left, right) = if body.width >= BESIDE {
-            let left = body.width / 2;
+        let process = self.owners.process(key.tgid, flow.figures.last_seen);
+        let beside = body.width >= BESIDE;
+        let wide = if beside { body.width / 2 } else { body.width };
+        let lines = self.facts(flow, process.as_deref(), usize::from(wide), body.height);
+        let (left, right) = if beside {
             (
-                within_area(body, 0, left),
-                within_area(body, left + 1, body.width),
+                within_area(body, 0, wide),
+                within_area(body, wide + 1, body.width),
             )
         } else {
-            let chart = if body.height >= 18 { 7 } else { 0 };
-            let facts = Rect {
-                height: body.height - chart,
+            // The facts come first: below them is what they leave.
+            let facts = u16::try_from(lines.len())
+                .unwrap_or(u16::MAX)
+                .min(body.height);
+            let left = Rect {
+                height: facts,
                 ..body
             };
-            let chart = Rect {
-                y: facts.y + facts.height,
-                height: chart,
+            let right = Rect {
+                y: body.y + facts,
+                height: body.height - facts,
                 ..body
             };
-            (facts, chart)
+            (left, right)
         };
-        let process = self.owners.process(key.tgid, flow.figures.last_seen);
-        let lines = self.facts(
-            flow,
-            process.as_deref(),
-            usize::from(left.width),
-            left.height,
-        );
         let last = lines.len().saturating_sub(usize::from(left.height));
         for (text, y) in lines.iter().skip(top.min(last)).zip(0..) {
             self.fact(text, line(left, y), buf);
@@ -126,7 +125,22 @@ impl App {
             let idle = format!("no bytes for {}", duration(idle.as_secs()));
             add(&mut lines, "now", &idle, Style::new());
         }
-        if height >= 20 {
+        if height >= 24 {
+            lines.push(Line::Empty);
+        }
+        lines.push(Line::Heading("Owner"));
+        let comm = flow.comm.to_string_lossy();
+        add(
+            &mut lines,
+            "process",
+            &format!("{comm} ({})", key.tgid),
+            theme.bold(),
+        );
+        match process {
+            None => add(&mut lines, "", "nothing more is known of it", theme.dim()),
+            Some(process) => self.owner(&mut lines, process, &add),
+        }
+        if height >= 24 {
             lines.push(Line::Empty);
         }
         let units = self.look.units;
@@ -176,21 +190,6 @@ impl App {
             messages(total.rx_msgs),
             messages(total.tx_msgs),
         );
-        if height >= 20 {
-            lines.push(Line::Empty);
-        }
-        lines.push(Line::Heading("Owner"));
-        let comm = flow.comm.to_string_lossy();
-        add(
-            &mut lines,
-            "process",
-            &format!("{comm} ({})", key.tgid),
-            theme.bold(),
-        );
-        match process {
-            None => add(&mut lines, "", "nothing more is known of it", theme.dim()),
-            Some(process) => self.owner(&mut lines, process, &add),
-        }
         lines
     }
 
@@ -276,7 +275,6 @@ impl App {
             seconds: seconds * self.seconds(),
         }
         .render(Rect { height, ..area }, buf);
-        let hue = self.look.theme.hue(Direction::Rx);
         let at = line(area, height);
         if at.height > 0 && height > 8 {
             let text = "the last minute of this flow";
@@ -285,7 +283,7 @@ impl App {
                 within(at, 12, at.width),
                 0,
                 text,
-                hue.patch(self.look.theme.dim()),
+                self.look.theme.dim(),
             );
         }
     }
