@@ -1,19 +1,31 @@
-//! Turns arguments into one validated [`Config`]. Knows nothing of the kernel or of drawing.
+//! Turns arguments, the configuration file and the environment into one validated [`Config`]. Knows
+//! nothing of the kernel or of drawing.
+
+mod environment;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
+pub use self::environment::Environment;
+
 use crate::config::{BackendChoice, Config, MAX_ID, MAX_IDS, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output};
+use crate::settings::{self, Origin, Settings, When};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
+use crate::table::{Column, Group, SortKey};
+use crate::units::Units;
 
 const EXAMPLES: &str = "\
 Examples:
   sudo flowtop                     who is using this machine's network right now
   sudo flowtop -n 20 -x            the top 20 each way, with host names
   sudo flowtop -p 1234,5678        only what these two processes move
+  sudo flowtop -g process          the processes that move most
   sudo flowtop -c 5 | less         five intervals as plain text
   sudo flowtop --json -n 0 -i 10   every flow, every 10 s, one JSON object a line
 
@@ -21,7 +33,7 @@ Bytes are what programs read from and wrote to their TCP and UDP sockets: payloa
 Rates divide by the measured length of the interval.
 
 Exit codes: 0 done (also when stopped by Ctrl-C or a closed pipe), 1 it could not go on,
-2 the command line was wrong.";
+2 the command line or the configuration file was wrong.";
 
 /// What can be typed, before it is checked as a whole.
 #[derive(Debug, Parser)]
@@ -113,6 +125,44 @@ struct Args {
     #[arg(long)]
     json: bool,
 
+    /// Group rows of the live table by flow, process, user, remote, port or container
+    #[arg(short = 'g', long, value_name = "BY", value_parser = str::parse::<Group>)]
+    group: Option<Group>,
+
+    /// Order rows of the live table by a column, as in 60s, total or process; :asc or :desc turns
+    /// it round
+    #[arg(long, value_name = "COLUMN", value_parser = str::parse::<SortKey>)]
+    sort: Option<SortKey>,
+
+    /// Columns of the live table, separated by commas; --print-config lists them
+    #[arg(
+        long,
+        value_name = "COLUMNS",
+        value_delimiter = ',',
+        value_parser = str::parse::<Column>
+    )]
+    columns: Option<Vec<Column>>,
+
+    /// Units for people: bytes, bytes-iec, bits or bits-iec; JSON always has bytes
+    #[arg(long, value_name = "UNITS", value_parser = str::parse::<Units>)]
+    units: Option<Units>,
+
+    /// Use colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, value_name = "WHEN", value_parser = str::parse::<When>)]
+    color: Option<When>,
+
+    /// Draw with ASCII only, as where the locale is not one of UTF-8
+    #[arg(long)]
+    ascii: bool,
+
+    /// Read defaults from this file, not from ~/.config/flowtop/config.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print a configuration file that says what was asked for, and end
+    #[arg(long)]
+    print_config: bool,
+
     /// Say on standard error what is done and why
     #[arg(short = 'v', long)]
     verbose: bool,
@@ -130,21 +180,39 @@ enum Backend {
     Kprobe,
 }
 
-/// Turns arguments (the program's name first) into a configuration.
-///
-/// `terminal` says whether standard output is a terminal that can be drawn on: only then does the
-/// live table come without being asked for.
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To run.
+    Run(Box<Config>),
+    /// To print this, and end.
+    Print(String),
+}
+
+/// Turns arguments (the program's name first) into what was asked for.
 ///
 /// # Errors
 /// What clap returns for help, version and usage errors: print it and exit with its code, which is
-/// 0 for the first two and 2 for a usage error.
-pub fn parse<I, T>(args: I, terminal: bool) -> Result<Config, clap::Error>
+/// 0 for the first two and 2 for an error, one in the configuration file included.
+pub fn parse<I, T>(args: I, environment: &Environment) -> Result<Request, clap::Error>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
     let args = Args::try_parse_from(args)?;
-    Ok(Config {
+    let output = match (args.json, args.batch || !environment.terminal) {
+        (true, _) => Output::Json,
+        (false, true) => Output::Text,
+        (false, false) => Output::Table,
+    };
+    if !args.print_config && output != Output::Table {
+        only_in_the_table(&args)?;
+    }
+    let settings = settings(&args, environment)?;
+    if args.print_config {
+        return Ok(Request::Print(settings.to_string()));
+    }
+    Ok(Request::Run(Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
         pids: unique("--pid", args.pids)?,
         tids: unique("--tid", args.tids)?,
@@ -158,13 +226,74 @@ where
             Backend::Kprobe => BackendChoice::Kprobe,
         },
         max_flows: args.max_flows,
-        output: match (args.json, args.batch || !terminal) {
-            (true, _) => Output::Json,
-            (false, true) => Output::Text,
-            (false, false) => Output::Table,
-        },
+        output,
         verbose: args.verbose,
-    })
+        columns: settings.columns,
+        units: settings.units,
+        sort: settings.sort,
+        group: settings.group,
+        color: match settings.color {
+            When::Auto => environment.terminal && !environment.no_color,
+            When::Always => true,
+            When::Never => false,
+        },
+        ascii: match settings.ascii {
+            When::Auto => !environment.utf8,
+            When::Always => true,
+            When::Never => false,
+        },
+        palette: settings.palette,
+        keys: settings.keys,
+    })))
+}
+
+/// What the file says, and over it what the arguments say.
+fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Error> {
+    let asked = args.config.as_ref().map(|path| Origin {
+        path: path.clone(),
+        owner: None,
+        asked: true,
+    });
+    let places = asked.map_or_else(|| environment.places.clone(), |place| vec![place]);
+    let mut settings = settings::read(&places)
+        .map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, format!("{error:#}\n")))?;
+    if let Some(columns) = &args.columns {
+        let mut unique: Vec<Column> = Vec::new();
+        for &column in columns {
+            if !unique.contains(&column) {
+                unique.push(column);
+            }
+        }
+        settings.columns = Some(unique);
+    }
+    settings.units = args.units.unwrap_or(settings.units);
+    settings.sort = args.sort.unwrap_or(settings.sort);
+    settings.group = args.group.unwrap_or(settings.group);
+    settings.color = args.color.unwrap_or(settings.color);
+    if args.ascii {
+        settings.ascii = When::Always;
+    }
+    Ok(settings)
+}
+
+/// Text and JSON write flows in their own order: better to say so than to write something else than
+/// was asked for. What the configuration file says of the table is no question here.
+fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
+    let asked = [
+        ("--group", args.group.is_some()),
+        ("--sort", args.sort.is_some()),
+        ("--columns", args.columns.is_some()),
+    ];
+    match asked.into_iter().find(|(_, asked)| *asked) {
+        None => Ok(()),
+        Some((flag, _)) => Err(Args::command().error(
+            ErrorKind::ArgumentConflict,
+            format!(
+                "{flag} is for the live table, and the output is text or JSON: leave {flag} out, \
+                 or run flowtop on a terminal without --batch and --json"
+            ),
+        )),
+    }
 }
 
 /// Sorts ids and drops repeated ones, so that a list typed twice does not count against the limit.
@@ -238,140 +367,4 @@ fn interval_help() -> String {
         MIN_INTERVAL.as_secs_f64(),
         MAX_INTERVAL.as_secs()
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(args: &[&str]) -> Result<Config, String> {
-        let all = std::iter::once("flowtop").chain(args.iter().copied());
-        parse(all, true).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn without_arguments_a_terminal_gets_the_table_and_a_pipe_gets_text() {
-        assert_eq!(
-            parsed(&[]).unwrap(),
-            Config {
-                output: Output::Table,
-                ..Config::default()
-            }
-        );
-        assert_eq!(parse(["flowtop"], false).unwrap(), Config::default());
-        assert_eq!(parsed(&["--batch"]).unwrap().output, Output::Text);
-        assert_eq!(parsed(&["--json"]).unwrap().output, Output::Json);
-    }
-
-    #[test]
-    fn zero_means_all_flows() {
-        assert_eq!(parsed(&["-n", "0"]).unwrap().top_n, None);
-        assert_eq!(parsed(&["-n3"]).unwrap().top_n, Some(3));
-    }
-
-    #[test]
-    fn pids_and_tids_are_not_swapped() {
-        let config = parsed(&["-p", "10", "-t", "20"]).unwrap();
-        assert_eq!((config.pids, config.tids), (vec![10], vec![20]));
-        let config = parsed(&["--tid", "7", "--pid", "5"]).unwrap();
-        assert_eq!((config.pids, config.tids), (vec![5], vec![7]));
-    }
-
-    #[test]
-    fn ids_can_be_repeated_and_separated_by_commas() {
-        let config = parsed(&["-p", "3,1", "-p", "2", "-p", "1"]).unwrap();
-        assert_eq!(config.pids, [1, 2, 3]);
-    }
-
-    #[test]
-    fn at_most_64_ids_and_the_message_says_so() {
-        let many = |n: u32| {
-            (1..=n)
-                .map(|id| id.to_string())
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        assert_eq!(parsed(&["-p", &many(64)]).unwrap().pids.len(), 64);
-        let message = parsed(&["-t", &many(65)]).unwrap_err();
-        assert!(message.contains("--tid takes at most 64 ids"), "{message}");
-    }
-
-    #[test]
-    fn ids_outside_what_linux_gives_out_are_refused() {
-        for bad in ["0", "-1", "4194305", "init", "", "1,,2", "4294967297"] {
-            let message = parsed(&[&format!("--pid={bad}")]).unwrap_err();
-            assert!(message.contains("from 1 to 4194304"), "{bad}: {message}");
-        }
-        assert_eq!(parsed(&["-p", "4194304"]).unwrap().pids, [4_194_304]);
-    }
-
-    #[test]
-    fn intervals_take_fractions_and_units() {
-        for (text, millis) in [
-            ("0.01", 10),
-            ("1", 1000),
-            ("2.5", 2500),
-            ("500ms", 500),
-            ("2s", 2000),
-            ("1m", 60_000),
-            ("1.5min", 90_000),
-            ("24h", 86_400_000),
-            ("86400", 86_400_000),
-        ] {
-            assert_eq!(
-                parsed(&["-i", text]).unwrap().interval,
-                Duration::from_millis(millis),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn intervals_that_cannot_be_are_refused_with_the_range() {
-        for bad in [
-            "0", "0.009", "86401", "-1", "1x", "inf", "nan", "1e3", "", "s", "1 s", "25h",
-        ] {
-            let message = parsed(&[&format!("-i={bad}")]).unwrap_err();
-            assert!(
-                message.contains("give 0.01 to 86400 seconds"),
-                "{bad}: {message}"
-            );
-        }
-    }
-
-    #[test]
-    fn sizes_and_counts_have_limits() {
-        assert_eq!(parsed(&["--max-flows", "16"]).unwrap().max_flows, Some(16));
-        assert!(
-            parsed(&["--max-flows", "15"])
-                .unwrap_err()
-                .contains("from 16 to 16777216")
-        );
-        assert!(parsed(&["--max-flows", "16777217"]).is_err());
-        assert_eq!(parsed(&["-c", "1"]).unwrap().count, Some(1));
-        assert!(parsed(&["-c", "0"]).unwrap_err().contains("from 1 up"));
-    }
-
-    #[test]
-    fn batch_and_json_exclude_each_other() {
-        let message = parsed(&["--batch", "--json"]).unwrap_err();
-        assert!(message.contains("cannot be used with"), "{message}");
-    }
-
-    #[test]
-    fn every_backend_has_its_name() {
-        for name in ["auto", "tracepoint", "fentry", "kprobe"] {
-            assert_eq!(parsed(&["--backend", name]).unwrap().backend.as_str(), name);
-        }
-        assert!(
-            parsed(&["--backend", "xdp"])
-                .unwrap_err()
-                .contains("kprobe")
-        );
-    }
-
-    #[test]
-    fn the_arguments_are_consistent() {
-        Args::command().debug_assert();
-    }
 }

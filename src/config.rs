@@ -1,7 +1,15 @@
 //! The one validated configuration: what [`crate::cli`] turns arguments into and every other part
 //! reads. Knows no arguments, no kernel and no presentation.
 
+mod keys;
+
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
+
+pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, effective};
+use crate::table::{Column, Group, SortKey};
+use crate::units::Units;
 
 /// Most process ids, and most thread ids, that can be asked for: the kernel side keeps them in
 /// small fixed maps.
@@ -36,6 +44,22 @@ pub struct Config {
     pub output: Output,
     /// Say on standard error what is done and why.
     pub verbose: bool,
+    /// Columns of the live table, in this order; `None` leaves them to its width.
+    pub columns: Option<Vec<Column>>,
+    /// In which units rates and amounts are written for people.
+    pub units: Units,
+    /// The order of rows in the live table.
+    pub sort: SortKey,
+    /// What a row of the live table is.
+    pub group: Group,
+    /// Whether colours may be used.
+    pub color: bool,
+    /// Whether only ASCII may be drawn.
+    pub ascii: bool,
+    /// Which colours.
+    pub palette: Palette,
+    /// Keys of the live table that are not as usual.
+    pub keys: Vec<Binding>,
 }
 
 impl Default for Config {
@@ -51,6 +75,14 @@ impl Default for Config {
             max_flows: None,
             output: Output::Text,
             verbose: false,
+            columns: None,
+            units: Units::default(),
+            sort: SortKey::default(),
+            group: Group::default(),
+            color: false,
+            ascii: true,
+            palette: Palette::default(),
+            keys: Vec::new(),
         }
     }
 }
@@ -90,4 +122,129 @@ pub enum Output {
     Text,
     /// JSON Lines, one object a line.
     Json,
+}
+
+/// Colours that were asked for; `None` leaves one to the theme.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Palette {
+    /// Bytes received.
+    pub rx: Option<Paint>,
+    /// Bytes sent.
+    pub tx: Option<Paint>,
+    /// Losses and other trouble.
+    pub trouble: Option<Paint>,
+    /// Behind the selected row.
+    pub selection: Option<Paint>,
+}
+
+/// A colour of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// One of the 16 colours that the terminal's own palette names, or of the 240 after them.
+    Indexed(u8),
+    /// Red, green and blue.
+    Rgb(u8, u8, u8),
+}
+
+/// The names of the first 16 colours.
+const PAINTS: [&str; 16] = [
+    "black",
+    "red",
+    "green",
+    "yellow",
+    "blue",
+    "magenta",
+    "cyan",
+    "gray",
+    "dark-gray",
+    "light-red",
+    "light-green",
+    "light-yellow",
+    "light-blue",
+    "light-magenta",
+    "light-cyan",
+    "white",
+];
+
+/// A text that names no colour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoPaint(String);
+
+impl fmt::Display for NoPaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no colour is called {:?}; write #rrggbb, a number from 0 to 255 or one of {}",
+            self.0,
+            PAINTS.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for NoPaint {}
+
+impl FromStr for Paint {
+    type Err = NoPaint;
+
+    fn from_str(text: &str) -> Result<Self, NoPaint> {
+        let rgb = |hex: &str| {
+            let is_hex = hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let value = u32::from_str_radix(hex, 16).ok().filter(|_| is_hex)?;
+            let [_, red, green, blue] = value.to_be_bytes();
+            Some(Self::Rgb(red, green, blue))
+        };
+        let found = if let Some(hex) = text.strip_prefix('#') {
+            rgb(hex)
+        } else if text.starts_with('+') {
+            None
+        } else if let Ok(index) = text.parse() {
+            Some(Self::Indexed(index))
+        } else {
+            let index = PAINTS.iter().position(|name| *name == text);
+            index
+                .and_then(|index| u8::try_from(index).ok())
+                .map(Self::Indexed)
+        };
+        found.ok_or_else(|| NoPaint(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Paint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Indexed(index) => match PAINTS.get(usize::from(index)) {
+                Some(name) => f.write_str(name),
+                None => write!(f, "{index}"),
+            },
+            Self::Rgb(red, green, blue) => write!(f, "#{red:02x}{green:02x}{blue:02x}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_colour_is_read_as_it_is_written() {
+        for index in 0..=255 {
+            let paint = Paint::Indexed(index);
+            assert_eq!(paint.to_string().parse(), Ok(paint));
+        }
+        assert_eq!("light-blue".parse(), Ok(Paint::Indexed(12)));
+        assert_eq!("12".parse(), Ok(Paint::Indexed(12)));
+        let paint: Paint = "#0aFF7f".parse().unwrap();
+        assert_eq!(paint, Paint::Rgb(10, 255, 127));
+        assert_eq!(paint.to_string(), "#0aff7f");
+    }
+
+    #[test]
+    fn what_is_no_colour_is_refused() {
+        for text in [
+            "", "pink", "256", "-1", "+1", "#fff", "#gggggg", "#+00000", "Red",
+        ] {
+            let message = text.parse::<Paint>().unwrap_err().to_string();
+            assert!(message.contains("#rrggbb"), "{text:?}: {message}");
+        }
+    }
 }

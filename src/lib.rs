@@ -5,21 +5,25 @@
 //!        kernel                          retired map ┴─▶ drain
 //!  ─────────────────────────────────────────────────────│──────────────────────
 //!        user space                                     ▼
-//!                      kernel ──▶ source ──▶ collector ──▶ rank ──▶ report (text, json)
-//!                                           (own thread)       └──▶ tui
+//!                      kernel ──▶ source ──▶ collector ─┬─▶ rank ──▶ report (text, json)
+//!                                           (own thread) └─▶ history ──▶ rank ──▶ tui
 //! ```
 //!
 //! Data goes one way, from left to right. What is on the left knows nothing of what is on its
-//! right; what is on the right knows no BPF; all share the words in [`flow`] and [`interval`].
+//! right; what is on the right knows no BPF; all share the words in [`flow`], [`interval`] and
+//! [`table`].
 //! `tests/layering.rs` reads the imports and fails when an arrow turns round.
 //!
 //! | module | turns | into |
 //! |---|---|---|
-//! | [`cli`] | arguments | one validated [`config::Config`] |
+//! | [`cli`] | arguments, [`settings`] | one validated [`config::Config`] |
+//! | [`settings`] | the configuration file | defaults |
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
 //! | [`source`] | drained counters, later recordings | [`interval::Interval`]s on demand |
 //! | [`collector`] | a source | intervals on time, in its own thread |
-//! | [`rank`] | an interval | the largest flows each way, and the rest summed |
+//! | [`history`] | intervals | totals, averages, peaks, the last minute |
+//! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
+//! | [`owner`] | process ids | users, programs, containers, in the background |
 //! | [`names`] | addresses | host names, in the background |
 //! | [`audit`] | losses | words |
 //! | [`report`] | rankings | text or JSON Lines |
@@ -32,13 +36,19 @@ pub mod cli;
 pub mod collector;
 pub mod config;
 pub mod flow;
+pub mod history;
 pub mod interval;
 pub mod kernel;
 pub mod names;
+pub mod owner;
 pub mod rank;
 pub mod report;
+pub mod settings;
 pub mod signals;
 pub mod source;
+pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod tui;
 pub mod units;
 

@@ -4,8 +4,9 @@ use std::env;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
+use flowtop::cli::{self, Environment, Request};
 use flowtop::kernel::tracefs;
-use flowtop::{cli, report};
+use flowtop::report;
 
 fn main() -> ExitCode {
     let mut args = env::args_os().skip(1).peekable();
@@ -16,8 +17,14 @@ fn main() -> ExitCode {
         };
     }
     let terminal = stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
-    let config = match cli::parse(env::args_os(), terminal) {
-        Ok(config) => config,
+    let environment = Environment::current(terminal);
+    let config = match cli::parse(env::args_os(), &environment) {
+        Ok(Request::Run(config)) => config,
+        Ok(Request::Print(text)) => {
+            // As help: into a closed pipe it is read as far as someone wanted to.
+            let _ = stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
         Err(message) => {
             // Help into a closed pipe is read as far as someone wanted to.
             let _ = message.print();

@@ -1,11 +1,15 @@
-//! Turns an interval into what is shown of it: the largest flows each way, and everything else
-//! summed, so that every view adds up to the totals. Pure; knows neither where intervals come from
-//! nor how rankings are drawn.
+//! Turns an interval into what is shown of it ([`Ranking`]), and a history into rows of flows or
+//! groups in any order ([`Rows`]): the first N, and everything else summed, so that every view adds
+//! up to the totals. Pure; knows neither where intervals come from nor how rankings are drawn.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+mod rows;
+mod top;
+
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+pub use self::rows::{Common, Facts, Row, RowId, Rows, Sum, View, group_of, sparklines};
 
 use crate::flow::{Counters, Direction, Flow};
 use crate::interval::{Interval, Losses, Method};
@@ -95,7 +99,9 @@ impl Section {
         };
         let flows = moving().count();
         let bytes: u64 = moving().map(|flow| flow.counters.bytes(direction)).sum();
-        let rows = top_n_by(moving(), direction, top_n.unwrap_or(flows));
+        let ranked =
+            moving().map(|flow| ((flow.counters.bytes(direction), Reverse(flow.key)), *flow));
+        let rows = top::top_n(ranked, top_n.unwrap_or(flows));
         let shown = bytes_of(&rows, direction);
         let untracked = interval.losses.untracked.bytes(direction);
         Self {
@@ -150,94 +156,12 @@ fn bytes_of(flows: &[Flow], direction: Direction) -> u64 {
         .sum()
 }
 
-/// The `n` largest of `flows`, largest first, by a heap that never holds more than `n`:
-/// O(F log n). Total order, so the order of the input does not matter.
-fn top_n_by<'a>(
-    flows: impl Iterator<Item = &'a Flow>,
-    direction: Direction,
-    n: usize,
-) -> Vec<Flow> {
-    if n == 0 {
-        return Vec::new();
-    }
-    // The least of those kept is on top, to be replaced by anything larger.
-    let mut heap: BinaryHeap<Reverse<Ranked<'a>>> = BinaryHeap::new();
-    for flow in flows {
-        let ranked = Ranked {
-            bytes: flow.counters.bytes(direction),
-            flow,
-        };
-        if heap.len() < n {
-            heap.push(Reverse(ranked));
-        } else if let Some(mut least) = heap.peek_mut()
-            && ranked > least.0
-        {
-            *least = Reverse(ranked);
-        }
-    }
-    // Ascending by `Reverse` is descending by rank.
-    heap.into_sorted_vec()
-        .into_iter()
-        .map(|Reverse(ranked)| *ranked.flow)
-        .collect()
-}
-
-/// A flow by its place in a ranking: more bytes rank higher, equal bytes by the smaller key.
-struct Ranked<'a> {
-    bytes: u64,
-    flow: &'a Flow,
-}
-
-impl Ord for Ranked<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.bytes
-            .cmp(&other.bytes)
-            .then_with(|| other.flow.key.cmp(&self.flow.key))
-    }
-}
-
-impl PartialOrd for Ranked<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ranked<'_> {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::{Comm, Endpoint, FlowKey, Protocol};
+    use crate::testing::Random;
     use std::net::{IpAddr, Ipv4Addr};
-
-    /// Small, fast, repeatable: splitmix64.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.next() % n
-        }
-
-        fn shuffle<T>(&mut self, items: &mut [T]) {
-            for i in (1..items.len()).rev() {
-                items.swap(i, self.below(i as u64 + 1) as usize);
-            }
-        }
-    }
 
     fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {
         let end = |port| Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);

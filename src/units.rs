@@ -1,57 +1,178 @@
-//! Numbers and foreign text for people: rates and sizes of fixed width, and text that cannot take
-//! over a terminal. Knows no flows.
+//! Numbers and foreign text for people: rates and sizes of fixed width in the units asked for, and
+//! text that cannot take over a terminal. Knows no flows.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::str::FromStr;
 use std::time::Duration;
 
+use crate::table::UnknownWord;
+
 /// Widest string [`rate`] returns, in columns.
-pub const RATE_WIDTH: usize = 9;
+pub const RATE_WIDTH: usize = Units::Bytes.rate_width();
 
-const PREFIXES: [&str; 8] = ["", "k", "M", "G", "T", "P", "E", "Z"];
+/// In which units people read rates and amounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Units {
+    /// Bytes, k = 1000.
+    #[default]
+    Bytes,
+    /// Bytes, Ki = 1024.
+    BytesIec,
+    /// Bits, k = 1000.
+    Bits,
+    /// Bits, Ki = 1024.
+    BitsIec,
+}
 
-/// Bytes per second with three significant digits and an SI prefix (k = 1000), as in `12.4 MB/s`;
-/// never wider than [`RATE_WIDTH`] columns.
+const SI: [&str; 8] = ["", "k", "M", "G", "T", "P", "E", "Z"];
+const IEC: [&str; 8] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi"];
+/// `9.99`, `99.9`, ` 999`, `1023`.
+const NUMBER_WIDTH: usize = 4;
+
+impl Units {
+    /// Every choice, in the order in which one key steps through them.
+    pub const ALL: [Self; 4] = [Self::Bytes, Self::BytesIec, Self::Bits, Self::BitsIec];
+
+    /// The name on the command line and in the configuration file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::BytesIec => "bytes-iec",
+            Self::Bits => "bits",
+            Self::BitsIec => "bits-iec",
+        }
+    }
+
+    /// The next one round the circle.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self {
+            Self::Bytes => Self::BytesIec,
+            Self::BytesIec => Self::Bits,
+            Self::Bits => Self::BitsIec,
+            Self::BitsIec => Self::Bytes,
+        }
+    }
+
+    const fn is_iec(self) -> bool {
+        matches!(self, Self::BytesIec | Self::BitsIec)
+    }
+
+    const fn per_byte(self) -> f64 {
+        if self.is_bits() { 8.0 } else { 1.0 }
+    }
+
+    const fn is_bits(self) -> bool {
+        matches!(self, Self::Bits | Self::BitsIec)
+    }
+
+    const fn symbol(self) -> &'static str {
+        if self.is_bits() { "bit" } else { "B" }
+    }
+
+    /// Widest string that [`Self::amount`] and the part before `/s` of [`Self::rate`] have.
+    pub const fn amount_width(self) -> usize {
+        let prefix = if self.is_iec() { 2 } else { 1 };
+        NUMBER_WIDTH + 1 + prefix + self.symbol().len()
+    }
+
+    /// Widest string that [`Self::rate`] returns, and the width of [`Self::rate_cell`].
+    pub const fn rate_width(self) -> usize {
+        self.amount_width() + "/s".len()
+    }
+
+    /// Bytes per second with three significant digits (IEC: up to 1023 before the next prefix), as
+    /// in `12.4 MB/s`, `99.2 Mbit/s`; never wider than [`Self::rate_width`].
+    pub fn rate(self, bytes_per_sec: f64) -> String {
+        let (number, prefix) = self.scaled(bytes_per_sec);
+        format!("{number} {prefix}{}/s", self.symbol())
+    }
+
+    /// An amount of bytes, as in `12.4 MB`; exact below the first prefix.
+    pub fn amount(self, bytes: u64) -> String {
+        let (number, prefix) = self.scaled(bytes as f64);
+        if prefix.is_empty() {
+            let exact = if self.is_bits() { bytes * 8 } else { bytes };
+            return format!("{exact} {}", self.symbol());
+        }
+        format!("{number} {prefix}{}", self.symbol())
+    }
+
+    /// [`Self::rate`] with number and unit each in their place, so that a column of rates has its
+    /// numbers and its units below each other: always [`Self::rate_width`] wide.
+    pub fn rate_cell(self, bytes_per_sec: f64) -> String {
+        let text = self.rate(bytes_per_sec);
+        in_place(&text, self.rate_width())
+    }
+
+    /// [`Self::amount`] in the same way: always [`Self::amount_width`] wide.
+    pub fn amount_cell(self, bytes: u64) -> String {
+        let text = self.amount(bytes);
+        in_place(&text, self.amount_width())
+    }
+
+    /// Three significant digits, and the prefix that belongs to them.
+    fn scaled(self, bytes: f64) -> (String, &'static str) {
+        let mut value = bytes * self.per_byte();
+        if value <= 0.0 || value.is_nan() {
+            return ("0".to_owned(), "");
+        }
+        if value < 0.005 {
+            // Something moved: three digits would call it nothing.
+            return ("<0.01".to_owned(), "");
+        }
+        // The first value that rounds to what the next prefix begins with.
+        let (prefixes, base, limit) = if self.is_iec() {
+            (&IEC, 1024.0, 1023.5)
+        } else {
+            (&SI, 1000.0, 999.5)
+        };
+        let mut prefix = 0;
+        while value >= limit && prefix + 1 < prefixes.len() {
+            value /= base;
+            prefix += 1;
+        }
+        let decimals = if value < 9.995 {
+            2
+        } else if value < 99.95 {
+            1
+        } else {
+            0
+        };
+        (format!("{value:.decimals$}"), prefixes[prefix])
+    }
+}
+
+impl FromStr for Units {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let known = Self::ALL.map(Self::as_str);
+        let found = Self::ALL.into_iter().find(|units| units.as_str() == word);
+        found.ok_or_else(|| UnknownWord::new("unit", word, &known))
+    }
+}
+
+/// Number right-aligned before the widest unit, unit right-aligned at the edge.
+fn in_place(text: &str, width: usize) -> String {
+    match text.split_once(' ') {
+        Some((number, unit)) if number.len() <= NUMBER_WIDTH => {
+            let room = width - NUMBER_WIDTH - 1;
+            format!("{number:>NUMBER_WIDTH$} {unit:>room$}")
+        }
+        _ => format!("{text:>width$}"),
+    }
+}
+
+/// Bytes per second in the default units, as in `12.4 MB/s`; never wider than [`RATE_WIDTH`].
 pub fn rate(bytes_per_sec: f64) -> String {
-    let mut text = scaled(bytes_per_sec);
-    text.push_str("B/s");
-    text
+    Units::Bytes.rate(bytes_per_sec)
 }
 
-/// An amount of bytes, as in `12.4 MB`; exact below 1000.
+/// An amount of bytes in the default units, as in `12.4 MB`; exact below 1000.
 pub fn bytes(amount: u64) -> String {
-    if amount < 1000 {
-        return format!("{amount} B");
-    }
-    let mut text = scaled(amount as f64);
-    text.push('B');
-    text
-}
-
-/// Three significant digits, a space and the prefix.
-fn scaled(value: f64) -> String {
-    if value <= 0.0 || value.is_nan() {
-        return "0 ".to_owned();
-    }
-    if value < 0.005 {
-        // Something moved: three digits would call it nothing.
-        return "<0.01 ".to_owned();
-    }
-    let mut value = value;
-    let mut prefix = 0;
-    // 999.5 is the first value that rounds to four digits.
-    while value >= 999.5 && prefix + 1 < PREFIXES.len() {
-        value /= 1000.0;
-        prefix += 1;
-    }
-    let decimals = if value < 9.995 {
-        2
-    } else if value < 99.95 {
-        1
-    } else {
-        0
-    };
-    format!("{value:.decimals$} {}", PREFIXES[prefix])
+    Units::Bytes.amount(amount)
 }
 
 /// A length of time as it was asked for, as in `500 ms`, `2.5 s`, `60 s`.
@@ -182,12 +303,100 @@ mod tests {
     }
 
     #[test]
-    fn no_rate_is_wider_than_its_column() {
-        let mut value = 1e-4;
-        while value < 2e21 {
-            assert!(rate(value).len() <= RATE_WIDTH, "{value}: {}", rate(value));
-            value *= 1.0007;
+    fn iec_rates_keep_four_digits_up_to_1023() {
+        for (value, expected) in [
+            (0.0, "0 B/s"),
+            (999.4, "999 B/s"),
+            (999.5, "1000 B/s"),
+            (1023.4, "1023 B/s"),
+            (1023.5, "1.00 KiB/s"),
+            (1024.0, "1.00 KiB/s"),
+            (10_229.0, "9.99 KiB/s"),
+            (10_235.0, "10.0 KiB/s"),
+            (102_348.0, "99.9 KiB/s"),
+            (102_349.0, "100 KiB/s"),
+            (1_048_063.0, "1023 KiB/s"),
+            (1_048_065.0, "1.00 MiB/s"),
+            (1_099_511_627_776.0, "1.00 TiB/s"),
+        ] {
+            assert_eq!(Units::BytesIec.rate(value), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn bits_are_eight_to_the_byte() {
+        assert_eq!(Units::Bits.rate(12_400_000.0), "99.2 Mbit/s");
+        assert_eq!(Units::Bits.rate(0.0005), "<0.01 bit/s");
+        assert_eq!(Units::BitsIec.rate(131_072.0), "1.00 Mibit/s");
+        assert_eq!(Units::BitsIec.rate(127.9), "1023 bit/s");
+        assert_eq!(Units::Bits.amount(1), "8 bit");
+        assert_eq!(Units::Bits.amount(124), "992 bit");
+        assert_eq!(Units::Bits.amount(125), "1.00 kbit");
+        assert_eq!(Units::BitsIec.amount(127), "1016 bit");
+        assert_eq!(Units::BitsIec.amount(128), "1.00 Kibit");
+        assert_eq!(Units::Bits.amount(u64::MAX), "148 Ebit");
+        assert_eq!(Units::BytesIec.amount(1023), "1023 B");
+        assert_eq!(Units::BytesIec.amount(1024), "1.00 KiB");
+    }
+
+    #[test]
+    fn every_unit_has_its_width_and_is_never_wider() {
+        let widths = Units::ALL.map(Units::rate_width);
+        assert_eq!(widths, [9, 10, 11, 12]);
+        for units in Units::ALL {
+            let mut value = 1e-4;
+            while value < 2e21 {
+                let text = units.rate(value);
+                assert!(text.len() <= units.rate_width(), "{value}: {text}");
+                let cell = units.rate_cell(value);
+                assert_eq!(cell.len(), units.rate_width(), "{value}: {cell:?}");
+                let squeezed = cell.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert_eq!(squeezed, text);
+                let amount = units.amount(value as u64);
+                assert!(amount.len() <= units.amount_width(), "{value}: {amount}");
+                let cell = units.amount_cell(value as u64);
+                assert_eq!(cell.len(), units.amount_width(), "{value}: {cell:?}");
+                value *= 1.0007;
+            }
+        }
+    }
+
+    #[test]
+    fn rates_have_three_significant_digits() {
+        for units in Units::ALL {
+            let mut value = 0.01;
+            while value < 1e18 {
+                let text = units.rate(value);
+                let number = text.split(' ').next().unwrap();
+                let digits = number.trim_start_matches(['0', '.']).replace('.', "").len();
+                let small = value * units.per_byte() < 1.0;
+                assert!(
+                    digits == 3 || digits == 4 && units.is_iec() || small,
+                    "{text}"
+                );
+                value *= 1.013;
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_units_stand_below_each_other() {
+        let cells = [980.0, 9_800.0, 147e6].map(|value| Units::Bytes.rate_cell(value));
+        assert_eq!(cells, [" 980  B/s", "9.80 kB/s", " 147 MB/s"]);
+        assert_eq!(Units::Bytes.rate_cell(0.001), "<0.01 B/s");
+        assert_eq!(Units::BytesIec.amount_cell(5), "   5   B");
+    }
+
+    #[test]
+    fn every_unit_is_read_by_its_name() {
+        let mut units = Units::default();
+        for expected in Units::ALL {
+            assert_eq!(units, expected);
+            assert_eq!(units.as_str().parse(), Ok(units));
+            units = units.next();
+        }
+        let message = "bit".parse::<Units>().unwrap_err().to_string();
+        assert_eq!(message, "no unit is called \"bit\"; did you mean \"bits\"?");
     }
 
     #[test]

@@ -21,7 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn flowtop() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
-    command.env_remove("COLUMNS").stdin(Stdio::null());
+    // Neither the width nor the configuration of whoever runs the tests.
+    command
+        .env_remove("COLUMNS")
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env_remove("SUDO_UID")
+        .stdin(Stdio::null());
     command
 }
 
@@ -95,6 +100,12 @@ fn bad_values_exit_2_with_the_fix_on_stderr() {
         ),
         (vec!["--backend", "xdp"], "auto, tracepoint, fentry, kprobe"),
         (vec!["--json", "--batch"], "cannot be used with"),
+        (vec!["--units", "bit"], "did you mean \"bits\"?"),
+        (vec!["--color", "maybe"], "auto, always and never"),
+        (vec!["--columns", "rate,usr"], "did you mean \"user\"?"),
+        (vec!["-g", "process", "--json"], "for the live table"),
+        (vec!["--sort", "total"], "for the live table"),
+        (vec!["--config", "/nonexistent"], "read /nonexistent: "),
         (vec!["--frobnicate"], "--help"),
         (vec!["eth0"], "--help"),
     ] {
@@ -107,6 +118,64 @@ fn bad_values_exit_2_with_the_fix_on_stderr() {
             stderr(&output)
         );
     }
+}
+
+#[test]
+fn the_printed_configuration_is_one_that_says_the_same() {
+    let folder = std::env::temp_dir().join(format!("flowtop-config-{}", std::process::id()));
+    fs::create_dir_all(folder.join("flowtop")).unwrap();
+    let file = folder.join("flowtop/config.toml");
+    let print = |args: &[&str]| {
+        let mut command = flowtop();
+        command.env("XDG_CONFIG_HOME", &folder);
+        let output = command.arg("--print-config").args(args).output().unwrap();
+        assert_eq!(stderr(&output), "");
+        assert_eq!(output.status.code(), Some(0));
+        stdout(&output)
+    };
+    assert_matches_file("golden/config.toml", &print(&[]));
+    let asked = [
+        "--units=bits",
+        "--sort=process:desc",
+        "--group=user",
+        "--columns=rate,process",
+        "--color=never",
+        "--ascii",
+    ];
+    let printed = print(&asked);
+    assert_ne!(printed, print(&[]));
+    fs::write(&file, &printed).unwrap();
+    assert_eq!(print(&[]), printed, "from the file as from the arguments");
+    assert_ne!(print(&["--units=bytes"]), printed, "arguments go before");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_wrong_configuration_exits_2_with_file_line_and_key() {
+    let folder = std::env::temp_dir().join(format!("flowtop-wrong-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("wrong.toml");
+    fs::write(&file, "sort = \"rate\"\nunits = \"byte\"\n").unwrap();
+    let output = flowtop().arg("--config").arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stdout(&output), "");
+    assert_eq!(
+        stderr(&output),
+        format!(
+            "error: {}: line 2: units: no unit is called \"byte\"; did you mean \"bytes\"?\n",
+            file.display()
+        )
+    );
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn text_is_in_the_units_asked_for() {
+    let output = run(&["--batch", "--units=bits-iec", "-i", "0.05", "-c", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("bit/s  out "), "{text}");
+    assert!(!text.contains("B/s"), "{text}");
 }
 
 /// The binary where a user without rights can reach it.

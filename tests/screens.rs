@@ -4,26 +4,63 @@
 mod common;
 
 use common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
-use flowtop::config::Config;
+use flowtop::config::{Config, Palette};
 use flowtop::interval::Interval;
 use flowtop::names::Names;
-use flowtop::tui::{Action, App};
+use flowtop::owner::Owners;
+use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Modifier;
+use ratatui::style::{Color, Modifier};
 use ratatui::widgets::Widget;
 
+fn config() -> Config {
+    Config {
+        ascii: false,
+        color: true,
+        ..Config::default()
+    }
+}
+
+fn machine() -> Machine {
+    Machine {
+        host: "web-01".to_owned(),
+        kernel: "6.18.5".to_owned(),
+        uptime: std::time::Duration::from_secs(93_000),
+    }
+}
+
+fn with(config: &Config, names: Names, look: Look) -> App {
+    App::new(config, machine(), method(), names, Owners::off(), look)
+}
+
 fn app(interval: Option<Interval>) -> App {
-    let mut app = App::new(
-        &Config::default(),
-        "web-01".to_owned(),
-        method(),
-        Names::off(),
-    );
+    let config = config();
+    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let mut app = with(&config, Names::off(), look);
     if let Some(interval) = interval {
         app.update(Action::Show(interval));
     }
     app
+}
+
+/// As on a terminal of that size, where keys and the mouse know it too.
+fn sized(mut app: App, width: u16, height: u16) -> App {
+    app.update(Action::Resize(width, height));
+    app
+}
+
+fn press(app: &mut App, commands: &[Command]) {
+    for command in commands {
+        app.update(Action::Do(*command));
+    }
+}
+
+fn type_in(app: &mut App, text: &str) {
+    press(app, &[Command::Filter]);
+    for c in text.chars() {
+        app.update(Action::Type(Edit::Insert(c)));
+    }
 }
 
 fn draw(app: &App, width: u16, height: u16) -> Buffer {
@@ -76,11 +113,12 @@ fn a_machine_gone_quiet_keeps_its_tables() {
     app.update(Action::Show(interval(Vec::new())));
     let screen = text(&draw(&app, 80, 12));
     assert!(!screen.contains("no traffic seen yet"), "{screen}");
-    assert_eq!(
-        screen.matches("nothing in this interval").count(),
-        2,
+    // Rows are kept for a while, and say that nothing moves.
+    assert!(
+        screen.contains("idle 1s") && screen.contains("203.0.113.7:52110"),
         "{screen}"
     );
+    assert!(!screen.contains("147 MB/s"), "{screen}");
 }
 
 #[test]
@@ -111,42 +149,164 @@ fn no_terminal_is_too_small() {
     draw(&app, 1, 200);
 }
 
+/// Small, fast, repeatable: splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+/// What the first column of each section sums up to, for numbers that are whole.
+fn sums(screen: &str) -> Vec<f64> {
+    let mut sums = Vec::new();
+    let mut in_section = false;
+    for line in screen.lines() {
+        if line.starts_with("╶ ") {
+            in_section = true;
+            sums.push(0.0);
+        } else if in_section {
+            let mut words = line.trim_start_matches(['▸', ' ']).split_whitespace();
+            let number = words.next().and_then(|word| word.parse::<f64>().ok());
+            if let (Some(number), Some("B/s"), Some(sum)) = (number, words.next(), sums.last_mut())
+            {
+                *sum += number;
+            }
+        }
+    }
+    sums
+}
+
 #[test]
-fn what_the_screen_shows_adds_up_to_the_totals() {
-    // Every flow 1 byte in 1 s: sums can be read from the screen.
-    let mut one = interval(
-        (0..200u16)
-            .map(|i| {
-                let ends = (common::end("10.0.0.5", 80), common::end("192.0.2.1", i + 1));
-                flow(
-                    flowtop::flow::Protocol::Tcp,
-                    ends.0,
-                    ends.1,
-                    (1, b"x"),
-                    (1, 0),
-                )
-            })
-            .collect(),
-    );
-    one.elapsed = std::time::Duration::from_secs(1);
-    for height in 6..60 {
-        let screen = text(&draw(&app(Some(one.clone())), 100, height));
-        let rows = screen.matches("1.00 B/s").count();
-        let rest: usize = screen
-            .lines()
-            .find_map(|line| line.trim().strip_suffix(" other flows")?.split_once(" B/s"))
-            .map_or(0, |(sum, _)| sum.parse().unwrap());
-        assert!(
-            rest == 0 && rows == 0 || rows + rest == 200,
-            "{height}: {screen}"
-        );
+fn rows_and_the_rest_are_the_total_in_every_grouping_filter_and_place() {
+    let mut random = Random(7);
+    for round in 0..150 {
+        let flows = (0..random.below(60)).map(|i| {
+            let port = 1000 + i as u16;
+            let peer = common::end(&format!("192.0.2.{}", 1 + random.below(9)), port);
+            let local = common::end("10.0.0.5", 80 + random.below(3) as u16);
+            let tgid = 1 + random.below(6) as u32;
+            let name = [b'a' + tgid as u8; 3];
+            let bytes = (random.below(7), random.below(6));
+            flow(
+                flowtop::flow::Protocol::Tcp,
+                local,
+                peer,
+                (tgid, &name),
+                bytes,
+            )
+        });
+        let mut one = interval(flows.collect());
+        one.elapsed = std::time::Duration::from_secs(1);
+        one.losses.untracked.rx_bytes = random.below(3) * 20;
+        let total = one.total();
+        // Without averages, so that the only numbers are rates.
+        let config = Config {
+            columns: Some(Vec::new()),
+            top_n: [None, Some(5)][random.below(2) as usize],
+            ..config()
+        };
+        let look = Look::new(&config, Depth::Mono, Background::Unknown);
+        let (width, height) = (60 + random.below(100) as u16, 12 + random.below(40) as u16);
+        let mut app = sized(with(&config, Names::off(), look), width, height);
+        app.update(Action::Show(one));
+        for _ in 0..random.below(5) {
+            let commands = [
+                Command::NextGroup,
+                Command::Down,
+                Command::PageDown,
+                Command::NextSection,
+                Command::NextSort,
+                Command::Reverse,
+                Command::Freeze,
+            ];
+            press(&mut app, &[commands[random.below(7) as usize]]);
+        }
+        if random.below(3) == 0 {
+            type_in(&mut app, "bb");
+        }
+        let screen = text(&draw(&app, width, height));
+        let expected = [total.rx_bytes as f64, total.tx_bytes as f64];
+        if expected != [0.0, 0.0] {
+            assert_eq!(sums(&screen), expected, "{round}: {screen}");
+        }
+    }
+}
+
+#[test]
+fn no_cell_ever_holds_a_control_character() {
+    let mut random = Random(11);
+    let hostile = [
+        "\x1b[2J",
+        "a\nb",
+        "\u{202e}x",
+        "\u{9b}31m",
+        "e\u{301}",
+        "世界\u{200b}",
+        "\x07",
+    ];
+    let look = Look::new(&config(), Depth::True, Background::Dark);
+    let names = Names::with(|_| Some("\x1b]0;x\x07\u{202e}host".to_owned()), || {}).unwrap();
+    let host = Machine {
+        host: "\x1b[31mhost\n".to_owned(),
+        kernel: "6\t.1".to_owned(),
+        uptime: std::time::Duration::ZERO,
+    };
+    let look = Look {
+        names: true,
+        ..look
+    };
+    let mut app = App::new(&config(), host, method(), names, Owners::off(), look);
+    for round in 0..200 {
+        let flows = (0..20u16).map(|i| {
+            let name = hostile[random.below(7) as usize];
+            let peer = common::end("2001:db8::1", i + 1);
+            let bytes = (random.below(1 << 40), random.below(1 << 20));
+            let process = (i.into(), name.as_bytes());
+            flow(
+                flowtop::flow::Protocol::Udp,
+                common::end("::1", 9),
+                peer,
+                process,
+                bytes,
+            )
+        });
+        app.update(Action::Show(interval(flows.collect())));
+        let (width, height) = (random.below(220) as u16, random.below(60) as u16);
+        app.update(Action::Resize(width, height));
+        type_in(&mut app, hostile[random.below(7) as usize]);
+        let key = [Edit::Cancel, Edit::Accept, Edit::Clear][random.below(3) as usize];
+        app.update(Action::Type(key));
+        let commands = [
+            Command::Enter,
+            Command::Help,
+            Command::NextGroup,
+            Command::Back,
+            Command::Down,
+        ];
+        press(&mut app, &[commands[random.below(5) as usize]]);
+        app.update(Action::Click(
+            random.below(220) as u16,
+            random.below(60) as u16,
+        ));
+        let screen = text(&draw(&app, width, height));
+        let bad = screen.chars().find(|c| {
+            c.is_control() && *c != '\n'
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        });
+        assert_eq!(bad, None, "{round}: {screen:?}");
     }
 }
 
 #[test]
 fn columns_do_not_move_when_narrower_flows_follow() {
     let mut app = app(Some(interval(web_server())));
-    let heads = |app: &App| text(&draw(app, 120, 40)).lines().nth(3).unwrap().to_owned();
+    let heads = |app: &App| text(&draw(app, 120, 30)).lines().nth(3).unwrap().to_owned();
     let before = heads(&app);
     app.update(Action::Show(interval(web_server().split_off(6))));
     assert_eq!(heads(&app), before);
@@ -170,11 +330,149 @@ fn a_host_name_takes_the_place_of_its_address_once_it_is_known() {
         },
     )
     .unwrap();
-    let mut app = App::new(&Config::default(), "web-01".to_owned(), method(), names);
+    let config = Config {
+        host_names: true,
+        ..config()
+    };
+    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let mut app = with(&config, names, look);
     app.update(Action::Show(interval(web_server())));
+    draw(&app, 120, 40);
     tidings.recv().unwrap();
     app.update(Action::NameFound);
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("client.example.net:52110"), "{screen}");
     assert!(!screen.contains("203.0.113.7"), "{screen}");
+    press(&mut app, &[Command::Names]);
+    let screen = text(&draw(&app, 120, 40));
+    assert!(screen.contains("203.0.113.7"), "{screen}");
+}
+
+#[test]
+fn a_large_terminal_is_used() {
+    let mut app = sized(app(Some(interval(web_server()))), 200, 50);
+    for n in 1..40u64 {
+        let mut next = interval(web_server());
+        next.flows[0].counters.tx_bytes += n * 3_000_000;
+        next.flows[1].counters.rx_bytes += n * n * 40_000;
+        next.ended += std::time::Duration::from_secs(n);
+        app.update(Action::Show(next));
+    }
+    assert_matches_file("screens/200x50.txt", &text(&draw(&app, 200, 50)));
+    assert_matches_file("screens/160x50.txt", &text(&draw(&app, 160, 50)));
+}
+
+#[test]
+fn ascii_is_all_there_is_where_nothing_else_can_be_drawn() {
+    let config = Config {
+        ascii: true,
+        ..config()
+    };
+    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let mut app = sized(with(&config, Names::off(), look), 200, 50);
+    for _ in 0..5 {
+        let mut flows = web_server();
+        flows.remove(5);
+        app.update(Action::Show(interval(flows)));
+    }
+    let modes = [
+        vec![],
+        vec![Command::Down],
+        vec![Command::NextGroup],
+        vec![Command::Back, Command::Enter],
+        vec![Command::Help],
+        vec![Command::Back, Command::Columns],
+    ];
+    for commands in modes {
+        press(&mut app, &commands);
+        let screen = text(&draw(&app, 200, 50));
+        let other = screen.chars().find(|c| !c.is_ascii());
+        assert_eq!(other, None, "{screen}");
+    }
+}
+
+#[test]
+fn without_colours_nothing_has_one_and_with_them_directions_do() {
+    let colours = |depth, background| {
+        let config = config();
+        let look = Look::new(&config, depth, background);
+        let mut app = with(&config, Names::off(), look);
+        app.update(Action::Show(bad_interval(web_server())));
+        let buffer = draw(&app, 160, 50);
+        let mut seen: Vec<Color> = buffer
+            .content
+            .iter()
+            .flat_map(|cell| [cell.fg, cell.bg])
+            .collect();
+        seen.retain(|color| *color != Color::Reset);
+        seen.sort_by_key(|color| format!("{color:?}"));
+        seen.dedup();
+        seen
+    };
+    assert_eq!(colours(Depth::Mono, Background::Dark), []);
+    for depth in [Depth::Ansi16, Depth::Ansi256, Depth::True] {
+        let (dark, light) = (
+            colours(depth, Background::Dark),
+            colours(depth, Background::Light),
+        );
+        assert!(
+            dark.len() >= 3 && light.len() >= 3,
+            "{depth:?}: {dark:?}, {light:?}"
+        );
+        assert_ne!(dark, light);
+        // Where it is not known only colours of the terminal's own palette are used.
+        let unknown = colours(depth, Background::Unknown);
+        assert_eq!(unknown, [Color::Cyan, Color::Red, Color::Yellow]);
+    }
+}
+
+#[test]
+fn colours_that_were_asked_for_are_used() {
+    let config = Config {
+        palette: Palette {
+            rx: Some("#010203".parse().unwrap()),
+            ..Palette::default()
+        },
+        ..config()
+    };
+    let look = Look::new(&config, Depth::True, Background::Unknown);
+    let mut app = with(&config, Names::off(), look);
+    app.update(Action::Show(interval(web_server())));
+    let buffer = draw(&app, 80, 24);
+    assert!(
+        buffer
+            .content
+            .iter()
+            .any(|cell| cell.fg == Color::Rgb(1, 2, 3))
+    );
+}
+
+#[test]
+fn one_flow_in_detail() {
+    let mut app = sized(app(Some(interval(web_server()))), 120, 40);
+    press(&mut app, &[Command::Down, Command::Enter]);
+    assert_matches_file("screens/detail.txt", &text(&draw(&app, 120, 40)));
+}
+
+#[test]
+fn grouped_by_process_and_opened() {
+    let mut app = sized(app(Some(interval(web_server()))), 80, 24);
+    press(&mut app, &[Command::NextGroup]);
+    assert_matches_file("screens/processes.txt", &text(&draw(&app, 80, 24)));
+    press(&mut app, &[Command::Enter]);
+    assert_matches_file("screens/one-process.txt", &text(&draw(&app, 80, 24)));
+}
+
+#[test]
+fn help_comes_from_the_table_of_keys() {
+    let mut app = sized(app(Some(interval(web_server()))), 120, 40);
+    press(&mut app, &[Command::Help]);
+    assert_matches_file("screens/help.txt", &text(&draw(&app, 120, 40)));
+}
+
+#[test]
+fn a_filter_stands_in_the_title_and_the_rest_is_summed() {
+    let mut app = sized(app(Some(interval(web_server()))), 80, 24);
+    type_in(&mut app, "sshd");
+    assert_matches_file("screens/filtered.txt", &text(&draw(&app, 80, 24)));
 }

@@ -41,7 +41,7 @@ impl Source for Played {
         match self.role.as_str() {
             "error" => bail!("the map went away"),
             "panic" => panic!("a bug"),
-            "hang" => loop {
+            "hang" | "stuck" => loop {
                 thread::sleep(Duration::from_secs(1));
             },
             _ => {}
@@ -64,7 +64,7 @@ fn be_the_child() {
     };
     let interval = match role.as_str() {
         "error" | "panic" => Duration::from_millis(300),
-        "keys" => Duration::from_millis(100),
+        "keys" | "stuck" => Duration::from_millis(100),
         "flood" => Duration::from_millis(10),
         _ => Duration::from_secs(3600),
     };
@@ -232,7 +232,7 @@ impl Session {
         let (_, rest) = seen.rsplit_once(LEAVE).unwrap();
         assert!(seen.contains(SHOW_CURSOR), "{seen:?}");
         assert!(
-            !rest.contains("Ingress") && !rest.contains("\x1b[?25l"),
+            !rest.contains("gress") && !rest.contains("\x1b[?25l"),
             "{rest:?}"
         );
     }
@@ -252,7 +252,7 @@ fn resize(terminal: impl std::os::fd::AsFd, width: u16, height: u16) {
 fn q_leaves_and_the_terminal_is_as_before() {
     be_the_child();
     let mut session = Session::start("q_leaves_and_the_terminal_is_as_before", "quiet", None);
-    session.wait_for("q quit");
+    session.wait_for("quit");
     session.assert_raw();
     session.press("q");
     assert_eq!(session.end().code(), Some(0));
@@ -264,7 +264,7 @@ fn control_c_leaves_and_the_terminal_is_as_before() {
     be_the_child();
     let test = "control_c_leaves_and_the_terminal_is_as_before";
     let mut session = Session::start(test, "quiet", None);
-    session.wait_for("q quit");
+    session.wait_for("quit");
     session.press("\x03");
     assert_eq!(session.end().code(), Some(0));
     session.assert_restored();
@@ -275,7 +275,7 @@ fn the_terminal_is_restored_after_an_error() {
     be_the_child();
     let test = "the_terminal_is_restored_after_an_error";
     let mut session = Session::start(test, "error", None);
-    session.wait_for("q quit");
+    session.wait_for("quit");
     assert_eq!(session.end().code(), Some(1));
     session.assert_restored();
     let seen = session.seen();
@@ -290,7 +290,7 @@ fn the_terminal_is_restored_after_an_error() {
 fn the_terminal_is_restored_after_a_panic() {
     be_the_child();
     let mut session = Session::start("the_terminal_is_restored_after_a_panic", "panic", None);
-    session.wait_for("q quit");
+    session.wait_for("quit");
     assert_eq!(session.end().code(), Some(1));
     session.assert_restored();
     let seen = session.seen();
@@ -307,7 +307,7 @@ fn the_terminal_is_restored_after_a_panic() {
 fn the_terminal_is_restored_after_sigterm() {
     be_the_child();
     let mut session = Session::start("the_terminal_is_restored_after_sigterm", "quiet", None);
-    session.wait_for("q quit");
+    session.wait_for("quit");
     session.send(Signal::TERM);
     assert_eq!(session.end().code(), Some(0));
     session.assert_restored();
@@ -318,7 +318,7 @@ fn a_second_sigint_does_not_wait_for_a_source_that_hangs() {
     be_the_child();
     let test = "a_second_sigint_does_not_wait_for_a_source_that_hangs";
     let mut session = Session::start(test, "hang", None);
-    session.wait_for("q quit");
+    session.wait_for("quit");
     session.send(Signal::INT);
     session.wait_for(LEAVE);
     thread::sleep(Duration::from_millis(400));
@@ -336,7 +336,7 @@ fn a_second_sigint_does_not_wait_for_a_terminal_that_stalls() {
     be_the_child();
     let test = "a_second_sigint_does_not_wait_for_a_terminal_that_stalls";
     let mut session = Session::start(test, "flood", None);
-    session.wait_for("q quit");
+    session.wait_for("quit");
     // From now on nobody reads: drawings fill the terminal until one of them blocks.
     let stalled = session.seen.lock().unwrap();
     for _ in 0..100 {
@@ -388,7 +388,7 @@ fn the_terminal_is_restored_after_an_error_in_taking_it_over() {
 fn a_change_of_size_is_drawn_at_once() {
     be_the_child();
     let mut session = Session::start("a_change_of_size_is_drawn_at_once", "quiet", None);
-    session.wait_for("q quit");
+    session.wait_for("quit");
     assert!(!session.seen().contains("\x1b[40;"));
     resize(&session.keyboard, 120, 40);
     session.wait_for("\x1b[40;");
@@ -403,11 +403,11 @@ fn a_key_press_does_not_shorten_the_interval() {
     let log = std::env::temp_dir().join(format!("flowtop-keys-{}", std::process::id()));
     let test = "a_key_press_does_not_shorten_the_interval";
     let mut session = Session::start(test, "keys", Some(log.to_str().unwrap()));
-    session.wait_for("q quit");
+    session.wait_for("quit");
     let start = Instant::now();
     let mut pressed = 0;
     while start.elapsed() < Duration::from_millis(1500) {
-        session.press("x\x1b[B \r");
+        session.press("x\x1b[B \rt ");
         pressed += 4;
         thread::sleep(Duration::from_millis(2));
     }
@@ -427,4 +427,25 @@ fn a_key_press_does_not_shorten_the_interval() {
     );
     let mean = full.iter().sum::<u64>() / full.len() as u64;
     assert!(mean >= 95_000, "{lengths:?}");
+}
+
+#[test]
+fn keys_are_answered_at_once_while_the_source_hangs() {
+    be_the_child();
+    let test = "keys_are_answered_at_once_while_the_source_hangs";
+    let mut session = Session::start(test, "stuck", None);
+    session.wait_for("quit");
+    // Its first interval has ended by now, and never comes.
+    thread::sleep(Duration::from_millis(300));
+    let mut slowest = Duration::ZERO;
+    for (key, answer) in [("?", "Move"), ("q", LEAVE)] {
+        let start = Instant::now();
+        session.press(key);
+        session.wait_for(answer);
+        slowest = slowest.max(start.elapsed());
+    }
+    session.send(Signal::KILL);
+    session.end();
+    // 50 ms, and what a busy machine adds.
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
 }

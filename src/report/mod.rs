@@ -58,7 +58,7 @@ pub fn run(
     };
     let mut report: Box<dyn Report> = match config.output {
         Output::Json => Box::new(json::Json),
-        Output::Text | Output::Table => Box::new(text::Text::default()),
+        Output::Text | Output::Table => Box::new(text::Text::new(config.units)),
     };
     let schedule = Schedule {
         interval: config.interval,

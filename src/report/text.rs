@@ -14,7 +14,7 @@ use crate::flow::{Direction, Flow};
 use crate::interval::{Method, rate};
 use crate::names::Names;
 use crate::rank::{Ranking, Section};
-use crate::units;
+use crate::units::{self, Units};
 
 /// `255.255.255.255:65535`.
 const LEAST_WIDTH: usize = 21;
@@ -24,6 +24,7 @@ const MOST_WIDTH: usize = 47;
 /// Plain text. Remembers what was said once and how wide columns have become.
 #[derive(Clone, Debug)]
 pub struct Text {
+    units: Units,
     local_width: usize,
     remote_width: usize,
     traffic_seen: bool,
@@ -33,6 +34,7 @@ pub struct Text {
 impl Default for Text {
     fn default() -> Self {
         Self {
+            units: Units::default(),
             local_width: LEAST_WIDTH,
             remote_width: LEAST_WIDTH,
             traffic_seen: false,
@@ -58,6 +60,14 @@ impl Report for Text {
 }
 
 impl Text {
+    /// In these units.
+    pub fn new(units: Units) -> Self {
+        Self {
+            units,
+            ..Self::default()
+        }
+    }
+
     fn block(&mut self, ranking: &Ranking, names: &Names) -> String {
         let mut text = String::new();
         self.introduce(&ranking.method, &mut text);
@@ -67,8 +77,8 @@ impl Text {
             "{}  {:.3} s  in {}  out {}  {}  {}",
             rfc3339(ranking.ended),
             ranking.elapsed.as_secs_f64(),
-            per_second(ranking.total.rx_bytes, ranking.elapsed),
-            per_second(ranking.total.tx_bytes, ranking.elapsed),
+            self.per_second(ranking.total.rx_bytes, ranking.elapsed),
+            self.per_second(ranking.total.tx_bytes, ranking.elapsed),
             units::count(ranking.flows as u64, "flow"),
             audit::word(&ranking.losses, &ranking.method),
         );
@@ -87,7 +97,7 @@ impl Text {
 
         let rows = |section: &Section| -> Vec<Row> {
             let rows = section.rows.iter();
-            rows.map(|flow| row(flow, section.direction, ranking.elapsed, names))
+            rows.map(|flow| self.row(flow, section.direction, ranking.elapsed, names))
                 .collect()
         };
         let (ingress, egress) = (rows(&ranking.ingress), rows(&ranking.egress));
@@ -140,11 +150,11 @@ impl Text {
         text: &mut String,
     ) {
         let (local, remote) = (self.local_width, self.remote_width);
-        let rate = units::RATE_WIDTH;
+        let rate = self.units.rate_width();
         let _ = writeln!(
             text,
             "{title}: {}, {}, {} shown with {} %",
-            per_second(section.total, elapsed),
+            self.per_second(section.total, elapsed),
             units::count(section.flows() as u64, "flow"),
             rows.len(),
             units::percent(section.shown(), section.total),
@@ -172,27 +182,27 @@ impl Text {
             ),
         ] {
             if bytes > 0 {
-                let _ = writeln!(text, "{:>rate$}  {flows}", per_second(bytes, elapsed));
+                let _ = writeln!(text, "{:>rate$}  {flows}", self.per_second(bytes, elapsed));
             }
         }
     }
-}
 
-fn row(flow: &Flow, direction: Direction, elapsed: Duration, names: &Names) -> Row {
-    let end = |end| {
-        let label = names.label(end);
-        units::sanitize(&label.host).into_owned() + &label.port
-    };
-    Row {
-        rate: per_second(flow.counters.bytes(direction), elapsed),
-        protocol: flow.key.protocol.as_str(),
-        local: end(&flow.key.local),
-        remote: end(&flow.key.remote),
-        pid: flow.key.tgid,
-        process: units::sanitize(&flow.comm.to_string_lossy()).into_owned(),
+    fn row(&self, flow: &Flow, direction: Direction, elapsed: Duration, names: &Names) -> Row {
+        let end = |end| {
+            let label = names.label(end);
+            units::sanitize(&label.host).into_owned() + &label.port
+        };
+        Row {
+            rate: self.per_second(flow.counters.bytes(direction), elapsed),
+            protocol: flow.key.protocol.as_str(),
+            local: end(&flow.key.local),
+            remote: end(&flow.key.remote),
+            pid: flow.key.tgid,
+            process: units::sanitize(&flow.comm.to_string_lossy()).into_owned(),
+        }
     }
-}
 
-fn per_second(bytes: u64, elapsed: Duration) -> String {
-    units::rate(rate(bytes, elapsed))
+    fn per_second(&self, bytes: u64, elapsed: Duration) -> String {
+        self.units.rate(rate(bytes, elapsed))
+    }
 }

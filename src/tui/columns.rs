@@ -1,23 +1,67 @@
-//! How wide each column of a table is in a given width, and how a long address is shortened. Which
-//! columns there are depends on the width alone, so that none comes and goes with the traffic.
+//! Which columns a table has in a given width and where they stand. That depends on the width, on
+//! what was chosen and on the kind of table, never on the traffic, so that none comes and goes; and
+//! widths only grow. A column is there whole or not at all.
 
-use ratatui::text::Span;
+use crate::table::{Column, Group, Way};
+use crate::units::Units;
 
-use crate::names::Label;
-use crate::units;
-
-/// Widest an end of a flow gets: the longest address with its port.
-const MOST_END: u16 = 47;
-/// Widest the others get, which is also what they are reckoned with when columns are chosen.
-const MOST_PID: u16 = 7;
-const MOST_PROCESS: u16 = 15;
-/// Least room for both ends together before other columns make way.
-const LEAST_ENDS: u16 = 34;
-const RATE: u16 = units::RATE_WIDTH as u16;
-const PROTOCOL: u16 = 5;
-/// Left margin.
+/// Left margin, where the mark of the selected row stands.
 const MARGIN: u16 = 1;
 const GAP: u16 = 2;
+/// Widest an end of a flow gets: the longest address with its port.
+const MOST_END: u16 = 47;
+/// Least room for both ends together before other columns make way, and before those do that only
+/// come when there is plenty.
+const LEAST_ENDS: u16 = 32;
+const GOOD_ENDS: u16 = 42;
+/// The same for names.
+const NAMED_ENDS: u16 = 60;
+const MOST_PROCESS: u16 = 15;
+const MOST_PID: u16 = 7;
+const USER: u16 = 8;
+const CONTAINER: u16 = 16;
+const SPARK: (u16, u16) = (12, 60);
+
+/// Columns in the order in which they leave as the width shrinks. The others stay.
+const LEAVING: &[Column] = &[
+    Column::Age,
+    Column::Average,
+    Column::Spark,
+    Column::User,
+    Column::Cwnd,
+    Column::Packets,
+    Column::Msgs,
+    Column::Container,
+    Column::Total,
+    Column::Peak,
+    Column::Avg60,
+    Column::Srtt,
+    Column::Retransmits,
+    Column::Pid,
+    Column::Share,
+    Column::Avg10,
+    Column::Protocol,
+];
+
+/// What is shown without being asked for, where there is room.
+pub const DEFAULT: &[Column] = &[
+    Column::Rate,
+    Column::Avg10,
+    Column::Avg60,
+    Column::Peak,
+    Column::Total,
+    Column::Share,
+    Column::Spark,
+    Column::Protocol,
+    Column::Local,
+    Column::Remote,
+    Column::Pid,
+    Column::Process,
+    Column::User,
+    Column::Container,
+    Column::Srtt,
+    Column::Retransmits,
+];
 
 /// Widths of what is to be shown, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +79,9 @@ pub struct Widths {
 impl Default for Widths {
     /// What usually comes, so that the first intervals do not widen every column.
     fn default() -> Self {
-        let ipv4 = "255.255.255.255:65535".len();
         Self {
-            local: ipv4,
-            remote: ipv4,
+            local: "192.168.100.200:443".len(),
+            remote: "255.255.255.255:65535".len(),
             pid: 5,
             process: 8,
         }
@@ -55,76 +98,239 @@ impl Widths {
     }
 }
 
-/// Left edge and width of each column; those that found no room are not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Columns {
-    /// Right-aligned.
-    pub rate: Column,
-    /// Goes second.
-    pub protocol: Option<Column>,
-    /// The socket's own end.
-    pub local: Column,
-    /// The peer.
-    pub remote: Column,
-    /// Right-aligned; goes first.
-    pub pid: Option<Column>,
-    /// To the right edge.
-    pub process: Column,
-}
-
 /// Where one column stands, relative to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct Place {
+    /// Which one.
+    pub column: Column,
     /// Columns from the left edge of the table.
     pub x: u16,
     /// In columns.
     pub width: u16,
 }
 
-impl Columns {
-    /// Divides `width` so that `wanted` fits as well as possible.
-    pub fn fit(width: u16, wanted: Widths) -> Self {
-        let least = |wanted: usize, most| u16::try_from(wanted).unwrap_or(most).min(most);
-        let fixed = MARGIN + RATE + 3 * GAP + 1;
-        let room = |others: u16| width.saturating_sub(fixed + others);
-        let (protocol_room, pid_room) = (PROTOCOL + 1, MOST_PID + 1);
-        let protocol = room(protocol_room + MOST_PROCESS) >= LEAST_ENDS;
-        let pid = room(protocol_room + pid_room + MOST_PROCESS) >= LEAST_ENDS;
+/// What decides on columns besides the width.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The ones that were chosen.
+    pub chosen: &'a [Column],
+    /// Which way the table is about.
+    pub way: Way,
+    /// What a row is.
+    pub group: Group,
+    /// Totals take the place of rates.
+    pub totals: bool,
+    /// For the widths of numbers.
+    pub units: Units,
+    /// Whether a share is drawn beside its number, because it cannot be behind the text.
+    pub share_bar: bool,
+    /// Whether ends are host names.
+    pub names: bool,
+    /// Whether any process is in a container or unit.
+    pub containers: bool,
+    /// Widest content so far.
+    pub widths: Widths,
+}
 
-        let process = least(wanted.process, MOST_PROCESS);
-        let pid = pid.then(|| least(wanted.pid, MOST_PID));
-        let protocol_room = if protocol { protocol_room } else { 0 };
-        let (local, remote) = share(
-            room(protocol_room + pid.map_or(0, |width| width + 1) + process),
-            least(wanted.local, MOST_END),
-            least(wanted.remote, MOST_END),
-        );
-
-        let mut x = MARGIN;
-        let mut place = |width, gap| {
-            let column = Column { x, width };
-            x += width + gap;
-            column
-        };
-        let rate = place(RATE, GAP);
-        let protocol = protocol.then(|| place(PROTOCOL, 1));
-        let local = place(local, GAP);
-        // The numbers stand to the right, so less of a gap will do.
-        let remote = place(remote, if pid.is_some() { 1 } else { GAP });
-        let pid = pid.map(|width| place(width, GAP));
-        let process = Column {
-            x,
-            width: width.saturating_sub(x),
-        };
-        Self {
-            rate,
-            protocol,
-            local,
-            remote,
-            pid,
-            process,
+impl Wish<'_> {
+    /// What cannot leave, in a table of this kind: what was chosen of it, and what rows are named by.
+    fn stays(&self, column: Column) -> bool {
+        let chosen = |column| self.chosen.is_empty() || self.chosen.contains(&column);
+        let names_a_flow = matches!(column, Column::Local | Column::Remote | Column::Process);
+        if self.group == Group::Flow && names_a_flow && !chosen(column) {
+            return false;
+        }
+        use Column::{Container, Flows, Local, Process, Rate, Remote, Rx, Total, Tx, User};
+        match column {
+            Rate => self.way != Way::Both && !self.totals,
+            Rx | Tx => self.way == Way::Both && !self.totals,
+            Total => self.totals,
+            Flows => self.group != Group::Flow,
+            // In the place of what the rows are grouped by.
+            Local => matches!(self.group, Group::Flow | Group::Port),
+            Remote => matches!(self.group, Group::Flow | Group::Remote),
+            Process => matches!(self.group, Group::Flow | Group::Process),
+            User => self.group == Group::User,
+            Container => self.group == Group::Container,
+            _ => false,
         }
     }
+
+    /// What comes if there is room.
+    fn may_come(&self, column: Column) -> bool {
+        use Column::{Container, Peak, Pid, Protocol, User};
+        let of_process = matches!(self.group, Group::Flow | Group::Process);
+        self.chosen.contains(&column)
+            && column.has_data()
+            && match column {
+                Protocol | Peak => self.group == Group::Flow,
+                Pid | User => of_process,
+                Container => of_process && self.containers,
+                _ => true,
+            }
+    }
+
+    /// Room a column takes when columns are chosen: the most it ever gets.
+    fn most(&self, column: Column) -> u16 {
+        let number = |width: usize| u16::try_from(width).unwrap_or(u16::MAX);
+        match column {
+            Column::Rate | Column::Rx | Column::Tx => number(self.units.rate_width()),
+            Column::Avg10 | Column::Avg60 | Column::Average | Column::Peak => {
+                number(self.units.rate_width())
+            }
+            Column::Total => number(self.units.amount_width()).max(7),
+            Column::Share if self.share_bar => 10,
+            Column::Share | Column::Flows | Column::Protocol | Column::Age => 5,
+            Column::Spark => SPARK.0,
+            Column::Pid => MOST_PID,
+            Column::Process if self.group == Group::Process => 24,
+            Column::Process => MOST_PROCESS,
+            Column::User if self.group == Group::User => 16,
+            Column::Container if self.group == Group::Container => 24,
+            Column::User => USER,
+            Column::Container => CONTAINER,
+            Column::Msgs | Column::Packets => 7,
+            Column::Srtt => 7,
+            Column::Retransmits | Column::Cwnd => 6,
+            Column::Local | Column::Remote => 0,
+        }
+    }
+
+    /// Room before a column; numbers keep to the right of theirs, so one is enough for them.
+    fn gap(column: Column) -> u16 {
+        match column {
+            Column::Avg10 | Column::Avg60 | Column::Average | Column::Peak | Column::Share => 1,
+            Column::Local | Column::Pid | Column::Flows | Column::Tx => 1,
+            _ => GAP,
+        }
+    }
+}
+
+/// Which columns are there, and where, in a table so wide.
+pub fn fit(width: u16, wish: &Wish) -> Vec<Place> {
+    let mut there: Vec<Column> = Column::ALL
+        .into_iter()
+        .filter(|&column| wish.stays(column))
+        .collect();
+    let ends = there
+        .iter()
+        .filter(|column| matches!(column, Column::Local | Column::Remote))
+        .count() as u16;
+    let used = |there: &[Column]| -> u16 {
+        let widths = there
+            .iter()
+            .map(|&column| wish.most(column) + Wish::gap(column));
+        // The first has the margin before it.
+        MARGIN + widths.sum::<u16>() - there.iter().map(|&c| Wish::gap(c)).max().unwrap_or(0)
+    };
+    for &column in LEAVING.iter().rev() {
+        if there.contains(&column) || !wish.may_come(column) {
+            continue;
+        }
+        let plenty = matches!(
+            column,
+            Column::Spark | Column::User | Column::Container | Column::Msgs | Column::Age
+        );
+        let least = match column {
+            Column::Protocol | Column::Avg10 => LEAST_ENDS,
+            _ if wish.names => NAMED_ENDS,
+            _ if plenty => GOOD_ENDS,
+            _ => LEAST_ENDS,
+        } * ends
+            / 2;
+        let mut with = there.clone();
+        with.push(column);
+        if used(&with) + least > width {
+            // Those that leave earlier do not come in its place: there is one order.
+            break;
+        }
+        there = with;
+    }
+    place(width, wish, there)
+}
+
+fn place(width: u16, wish: &Wish, mut there: Vec<Column>) -> Vec<Place> {
+    // Totals stand where rates stood; otherwise the order is the one that was chosen, and what was
+    // not chosen comes after what it always follows.
+    let all = |column: &Column| Column::ALL.iter().position(|other| other == column);
+    let rank = |column: &Column| {
+        let chosen = wish.chosen.iter().position(|other| other == column);
+        let before = wish.chosen.iter().enumerate();
+        let before = before.filter(|(_, other)| all(other) < all(column));
+        let after = before.map(|(place, _)| place).max();
+        match chosen {
+            Some(place) => (place + 1, 0),
+            None => (after.map_or(0, |place| place + 1), 1),
+        }
+    };
+    let first = |column: &Column| !(wish.totals && *column == Column::Total);
+    there.sort_by_key(|column| (first(column), rank(column), all(column)));
+    let cap = |wanted: usize, most: u16| u16::try_from(wanted).unwrap_or(most).min(most);
+    let size = |column: Column| match column {
+        Column::Pid => cap(wish.widths.pid, MOST_PID),
+        Column::Process if wish.group == Group::Flow => cap(wish.widths.process, MOST_PROCESS),
+        _ => wish.most(column),
+    };
+    let fixed: u16 = there
+        .iter()
+        .map(|&column| {
+            size(column)
+                + if column == there[0] {
+                    0
+                } else {
+                    Wish::gap(column)
+                }
+        })
+        .sum();
+    let mut spare = width.saturating_sub(MARGIN + fixed);
+    let wants = |column, wanted| {
+        if there.contains(&column) {
+            cap(wanted, MOST_END)
+        } else {
+            0
+        }
+    };
+    let (local, remote) = share(
+        spare,
+        wants(Column::Local, wish.widths.local),
+        wants(Column::Remote, wish.widths.remote),
+    );
+    spare -= local + remote;
+    let has_spark = there.contains(&Column::Spark);
+    let spark = if has_spark {
+        spare.min(SPARK.1 - SPARK.0)
+    } else {
+        0
+    };
+    spare -= spark;
+
+    // What is left over is for the text that can use it.
+    let last = match wish.group {
+        Group::Process => Some(Column::Process),
+        _ => there.last().copied(),
+    };
+    let mut x = MARGIN;
+    let mut places = Vec::with_capacity(there.len());
+    for &column in &there {
+        let wide = match column {
+            Column::Local => local,
+            Column::Remote => remote,
+            Column::Spark => size(column) + spark,
+            column if Some(column) == last && !column.is_number() => size(column) + spare,
+            column => size(column),
+        };
+        if !places.is_empty() {
+            x += Wish::gap(column);
+        }
+        let left = width.saturating_sub(x);
+        places.push(Place {
+            column,
+            x: x.min(width),
+            width: wide.min(left),
+        });
+        x = x.saturating_add(wide);
+    }
+    places
 }
 
 /// Shares room between two columns: each gets what it wants where that is possible, and the one
@@ -132,8 +338,7 @@ impl Columns {
 fn share(room: u16, local: u16, remote: u16) -> (u16, u16) {
     let half = room / 2;
     if local + remote <= room {
-        let spare = (room - local - remote) / 4;
-        (local + spare, remote + spare)
+        (local, remote)
     } else if local <= half {
         (local, room - local)
     } else if remote <= half {
@@ -143,161 +348,36 @@ fn share(room: u16, local: u16, remote: u16) -> (u16, u16) {
     }
 }
 
-/// An end of a flow in `width` columns: a long host loses its middle, never its port.
-pub fn shorten(label: &Label, width: u16) -> String {
-    let width = usize::from(width);
-    let host = units::sanitize(&label.host);
-    if columns(&host) + label.port.len() <= width {
-        return format!("{host}{}", label.port);
+/// What is written above a column.
+pub fn heading(column: Column, group: Group) -> &'static str {
+    match column {
+        Column::Rate => "RATE",
+        Column::Rx => "IN",
+        Column::Tx => "OUT",
+        Column::Avg10 => "10s",
+        Column::Avg60 => "60s",
+        Column::Average => "AVERAGE",
+        Column::Peak => "PEAK",
+        Column::Total => "TOTAL",
+        Column::Share => "SHARE",
+        Column::Spark => "LAST MINUTE",
+        Column::Protocol => "PROTO",
+        Column::Local if group == Group::Port => "SERVICE PORT",
+        Column::Local => "LOCAL",
+        Column::Remote => "REMOTE",
+        Column::Pid => "PID",
+        Column::Process => "PROCESS",
+        Column::User => "USER",
+        Column::Msgs => "MSGS/s",
+        Column::Packets => "PKTS/s",
+        Column::Srtt => "RTT",
+        Column::Retransmits => "RETR",
+        Column::Cwnd => "CWND",
+        Column::Container => "CONTAINER",
+        Column::Flows => "FLOWS",
+        Column::Age => "AGE",
     }
-    let room = width.saturating_sub(label.port.len() + 1);
-    let tail_room = room / 2;
-    let head = take(host.chars(), room - tail_room);
-    let tail = take(host.chars().rev(), tail_room);
-    let tail: String = tail.chars().rev().collect();
-    format!("{head}…{tail}{}", label.port)
-}
-
-/// As many characters as fit in `room` columns.
-fn take(chars: impl Iterator<Item = char>, room: usize) -> String {
-    let mut text = String::new();
-    let mut used = 0;
-    for c in chars {
-        used += columns(c.encode_utf8(&mut [0; 4]));
-        if used > room {
-            break;
-        }
-        text.push(c);
-    }
-    text
-}
-
-/// Columns a text takes on a terminal.
-pub fn columns(text: &str) -> usize {
-    Span::raw(text).width()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn label(host: &str, port: &str) -> Label {
-        Label {
-            host: host.to_owned(),
-            port: port.to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_long_address_loses_its_middle_and_keeps_its_port() {
-        let long = label("[2001:db8:1234:5678:9abc:def0:1234:5678]", ":65535");
-        let short = shorten(&long, 21);
-        assert_eq!(short, "[2001:d…4:5678]:65535");
-        assert_eq!(columns(&short), 21);
-    }
-
-    #[test]
-    fn what_fits_is_left_alone() {
-        assert_eq!(shorten(&label("10.0.0.5", ":443"), 12), "10.0.0.5:443");
-        assert_eq!(shorten(&label("10.0.0.5", ":443"), 11), "10.…0.5:443");
-        assert_eq!(shorten(&label("*", ""), 1), "*");
-    }
-
-    #[test]
-    fn a_host_name_cannot_draw() {
-        let hostile = label("\u{1b}[2Jx\u{202e}", ":1");
-        assert_eq!(shorten(&hostile, 40), "\\x1b[2Jx\\u{202e}:1");
-    }
-
-    #[test]
-    fn wide_characters_are_counted_by_columns() {
-        let wide = label("例例例例例例", ":1");
-        assert!(columns(&shorten(&wide, 9)) <= 9);
-    }
-
-    fn widths(local: usize, remote: usize) -> Widths {
-        Widths {
-            local,
-            remote,
-            ..Widths::default()
-        }
-    }
-
-    #[test]
-    fn pid_leaves_first_then_protocol_and_the_rest_stays() {
-        let at = |width| Columns::fit(width, Widths::default());
-        assert!(at(80).pid.is_some() && at(80).protocol.is_some());
-        assert!(at(79).pid.is_none() && at(79).protocol.is_some());
-        assert!(at(71).pid.is_none() && at(71).protocol.is_none());
-    }
-
-    #[test]
-    fn which_columns_there_are_depends_on_the_width_alone() {
-        let narrow = Widths {
-            local: 1,
-            remote: 1,
-            pid: 1,
-            process: 1,
-        };
-        let wide = Widths {
-            local: 300,
-            remote: 300,
-            pid: 10,
-            process: 60,
-        };
-        for width in 0..300 {
-            let (a, b) = (Columns::fit(width, narrow), Columns::fit(width, wide));
-            assert_eq!(a.pid.is_some(), b.pid.is_some());
-            assert_eq!(a.protocol.is_some(), b.protocol.is_some());
-        }
-    }
-
-    #[test]
-    fn eighty_columns_hold_any_ipv4_flow_of_a_usual_process() {
-        let fitted = Columns::fit(80, Widths::default());
-        assert!(
-            fitted.local.width >= 21 && fitted.remote.width >= 21,
-            "{fitted:?}"
-        );
-    }
-
-    #[test]
-    fn columns_never_overlap_nor_leave_the_table() {
-        for width in 60..300 {
-            for (local, remote) in [(1, 1), (12, 21), (21, 47), (47, 47), (300, 3)] {
-                let fitted = Columns::fit(width, widths(local, remote));
-                let all = [
-                    Some(fitted.rate),
-                    fitted.protocol,
-                    Some(fitted.local),
-                    Some(fitted.remote),
-                    fitted.pid,
-                    Some(fitted.process),
-                ];
-                let mut end = 0;
-                for column in all.into_iter().flatten() {
-                    assert!(column.x > end, "{width}: {fitted:?}");
-                    end = column.x + column.width;
-                }
-                assert!(
-                    end <= width && fitted.process.width >= 8,
-                    "{width}: {fitted:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_end_that_wants_less_does_not_pay_for_the_other() {
-        let fitted = Columns::fit(80, widths(12, 47));
-        assert_eq!(fitted.local.width, 12);
-        assert!(fitted.remote.width > 21);
-    }
-
-    #[test]
-    fn no_width_is_too_small() {
-        for width in 0..60 {
-            Columns::fit(width, widths(47, 47));
-        }
-    }
-}
+mod tests;

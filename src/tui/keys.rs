@@ -1,16 +1,252 @@
-//! Turns what the terminal says into actions. The only place that knows keys.
+//! Turns what the terminal says into actions. The only place that knows keys: the help screen and
+//! the footer are written from the same table that is looked up when a key is pressed.
 
-use crossterm::event::{Event, KeyCode, KeyModifiers};
+use crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 
-use super::app::Action;
+use super::action::{Action, Command, Edit};
+use crate::config::{Binding, COMMANDS, CTRL_C, Key, KeyCode as Code};
 
-/// What a key means; `None` for what means nothing. A change of size needs no action: whatever
-/// arrives is followed by a drawing, which looks at the size.
-pub fn action(event: &Event) -> Option<Action> {
-    let key = event.as_key_press_event()?;
-    match (key.code, key.modifiers) {
-        (KeyCode::Char('c'), KeyModifiers::CONTROL) => Some(Action::Quit),
-        (KeyCode::Char('q') | KeyCode::Esc, KeyModifiers::NONE) => Some(Action::Quit),
+/// Commands that belong together in the help screen, with what they do in a few words.
+pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
+    (
+        "Move",
+        &[
+            (Command::Up, "row up"),
+            (Command::Down, "row down, past N to all flows"),
+            (Command::PageUp, "page up"),
+            (Command::PageDown, "page down"),
+            (Command::Home, "first row"),
+            (Command::End, "last row"),
+            (Command::NextSection, "to the other section"),
+            (Command::Enter, "open the flow, or the group"),
+            (Command::Back, "one step back"),
+        ],
+    ),
+    (
+        "Order and choice",
+        &[
+            (Command::NextSort, "sort by the next column"),
+            (Command::PreviousSort, "sort by the column before"),
+            (Command::Reverse, "the other way round"),
+            (Command::Freeze, "hold the order of rows"),
+            (Command::Filter, "only flows with this text"),
+            (
+                Command::NextGroup,
+                "by process, user, remote, port, container",
+            ),
+            (Command::Combine, "both ways in one table, or apart"),
+        ],
+    ),
+    (
+        "What is shown",
+        &[
+            (Command::Pause, "hold the picture; counting goes on"),
+            (Command::Totals, "totals since start, or rates"),
+            (Command::Units, "bytes or bits, of 1000 or of 1024"),
+            (Command::Names, "host names"),
+            (Command::Columns, "choose columns"),
+            (Command::Slower, "longer intervals"),
+            (Command::Faster, "shorter intervals"),
+        ],
+    ),
+    (
+        "flowtop",
+        &[
+            (Command::Help, "this help"),
+            (Command::Redraw, "draw everything anew"),
+            (Command::Suspend, "suspend; counting goes on"),
+            (Command::Quit, "leave"),
+        ],
+    ),
+];
+
+/// The mouse, for the help screen: it has no table, see [`Keys::action`].
+pub const MOUSE: &[(&str, &str)] = &[
+    ("wheel", "move through rows"),
+    ("click", "select a row; once more opens it"),
+    ("heading", "sort by it; once more turns it round"),
+    ("shift-drag", "select text, as without flowtop"),
+];
+
+/// Which keys do what.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    bound: Vec<(Command, Vec<Key>)>,
+}
+
+impl Keys {
+    /// The usual keys, but for those that were given otherwise.
+    pub fn new(given: &[Binding]) -> Self {
+        let taken = |key: &Key| given.iter().any(|binding| binding.keys.contains(key));
+        let bound = COMMANDS.iter().filter_map(|usual| {
+            let command = named(usual.name)?;
+            let keys = match given.iter().find(|binding| binding.command == usual.name) {
+                Some(binding) => {
+                    let mut keys = binding.keys.clone();
+                    if command == Command::Quit && !keys.contains(&CTRL_C) {
+                        keys.push(CTRL_C);
+                    }
+                    keys
+                }
+                None => {
+                    let keys = usual.keys.iter().filter_map(|key| key.parse().ok());
+                    keys.filter(|key| !taken(key)).collect()
+                }
+            };
+            Some((command, keys))
+        });
+        Self {
+            bound: bound.collect(),
+        }
+    }
+
+    /// What an event means; `None` for what means nothing. While text is typed, letters are text.
+    pub fn action(&self, event: &Event, typing: bool) -> Option<Action> {
+        match event {
+            Event::Mouse(mouse) => pointed(mouse),
+            Event::Resize(width, height) => Some(Action::Resize(*width, *height)),
+            _ => {
+                let key = event.as_key_press_event()?;
+                if typing {
+                    typed(key)
+                } else {
+                    self.command(key).map(Action::Do)
+                }
+            }
+        }
+    }
+
+    fn command(&self, key: KeyEvent) -> Option<Command> {
+        let key = as_key(key)?;
+        let found = self.bound.iter().find(|(_, keys)| keys.contains(&key));
+        found.map(|(command, _)| *command)
+    }
+
+    /// How the keys of a command are written, at most so many of them.
+    pub fn label(&self, command: Command, most: usize, ascii: bool) -> String {
+        let found = self.bound.iter().find(|(bound, _)| *bound == command);
+        let keys = found.map_or(&[][..], |(_, keys)| keys);
+        let labels: Vec<String> = keys
+            .iter()
+            .take(most)
+            .map(|key| label(key, ascii))
+            .collect();
+        labels.join(" ")
+    }
+}
+
+/// The command that a name in the configuration means.
+fn named(name: &str) -> Option<Command> {
+    Some(match name {
+        "up" => Command::Up,
+        "down" => Command::Down,
+        "page-up" => Command::PageUp,
+        "page-down" => Command::PageDown,
+        "home" => Command::Home,
+        "end" => Command::End,
+        "next-section" => Command::NextSection,
+        "enter" => Command::Enter,
+        "back" => Command::Back,
+        "next-sort" => Command::NextSort,
+        "previous-sort" => Command::PreviousSort,
+        "reverse" => Command::Reverse,
+        "freeze" => Command::Freeze,
+        "filter" => Command::Filter,
+        "next-group" => Command::NextGroup,
+        "combine" => Command::Combine,
+        "pause" => Command::Pause,
+        "totals" => Command::Totals,
+        "units" => Command::Units,
+        "names" => Command::Names,
+        "columns" => Command::Columns,
+        "slower" => Command::Slower,
+        "faster" => Command::Faster,
+        "help" => Command::Help,
+        "redraw" => Command::Redraw,
+        "suspend" => Command::Suspend,
+        "quit" => Command::Quit,
+        _ => return None,
+    })
+}
+
+fn as_key(key: KeyEvent) -> Option<Key> {
+    let code = match key.code {
+        KeyCode::Char(c) => Code::Char(c),
+        KeyCode::F(number) => Code::Function(number),
+        KeyCode::Up => Code::Up,
+        KeyCode::Down => Code::Down,
+        KeyCode::Left => Code::Left,
+        KeyCode::Right => Code::Right,
+        KeyCode::Home => Code::Home,
+        KeyCode::End => Code::End,
+        KeyCode::PageUp => Code::PageUp,
+        KeyCode::PageDown => Code::PageDown,
+        KeyCode::Insert => Code::Insert,
+        KeyCode::Delete => Code::Delete,
+        KeyCode::Backspace => Code::Backspace,
+        KeyCode::Tab => Code::Tab,
+        KeyCode::BackTab => Code::BackTab,
+        KeyCode::Enter => Code::Enter,
+        KeyCode::Esc => Code::Escape,
+        _ => return None,
+    };
+    // A shifted character comes as itself; some terminals say shift in addition.
+    Some(Key {
+        code,
+        ctrl: key.modifiers.contains(KeyModifiers::CONTROL),
+        alt: key.modifiers.contains(KeyModifiers::ALT),
+    })
+}
+
+fn label(key: &Key, ascii: bool) -> String {
+    let code = match key.code {
+        Code::Up if !ascii => "↑".to_owned(),
+        Code::Down if !ascii => "↓".to_owned(),
+        Code::Left if !ascii => "←".to_owned(),
+        Code::Right if !ascii => "→".to_owned(),
+        Code::Enter if !ascii => "⏎".to_owned(),
+        Code::Escape => "Esc".to_owned(),
+        Code::PageUp => "PgUp".to_owned(),
+        Code::PageDown => "PgDn".to_owned(),
+        Code::BackTab => "S-Tab".to_owned(),
+        Code::Char(' ') => "space".to_owned(),
+        Code::Char(c) if key.ctrl => c.to_uppercase().to_string(),
+        Code::Char(c) => c.to_string(),
+        Code::Function(number) => format!("F{number}"),
+        code => format!("{code:?}"),
+    };
+    let ctrl = if key.ctrl { "^" } else { "" };
+    let alt = if key.alt { "alt-" } else { "" };
+    format!("{alt}{ctrl}{code}")
+}
+
+fn typed(key: KeyEvent) -> Option<Action> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let edit = match key.code {
+        KeyCode::Char('c') if control => return Some(Action::Do(Command::Quit)),
+        KeyCode::Char('z') if control => return Some(Action::Do(Command::Suspend)),
+        KeyCode::Char('u') if control => Edit::Clear,
+        KeyCode::Char('w') if control => Edit::DeleteWord,
+        KeyCode::Char('h') if control => Edit::Delete,
+        KeyCode::Backspace => Edit::Delete,
+        KeyCode::Char(c) if !control && !c.is_control() => Edit::Insert(c),
+        KeyCode::Enter => Edit::Accept,
+        KeyCode::Esc => Edit::Cancel,
+        KeyCode::Up => return Some(Action::Do(Command::Up)),
+        KeyCode::Down => return Some(Action::Do(Command::Down)),
+        _ => return None,
+    };
+    Some(Action::Type(edit))
+}
+
+fn pointed(mouse: &MouseEvent) -> Option<Action> {
+    let at = (mouse.column, mouse.row);
+    match mouse.kind {
+        MouseEventKind::Down(MouseButton::Left) => Some(Action::Click(at.0, at.1)),
+        MouseEventKind::ScrollDown => Some(Action::Wheel(at.0, at.1, 3)),
+        MouseEventKind::ScrollUp => Some(Action::Wheel(at.0, at.1, -3)),
         _ => None,
     }
 }
@@ -18,33 +254,85 @@ pub fn action(event: &Event) -> Option<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossterm::event::{KeyEvent, KeyEventKind};
+    use crossterm::event::KeyEventKind;
 
-    fn press(code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
-        action(&Event::Key(KeyEvent::new(code, modifiers)))
+    fn press(keys: &Keys, code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
+        keys.action(&Event::Key(KeyEvent::new(code, modifiers)), false)
     }
 
     #[test]
-    fn q_escape_and_control_c_quit_and_other_keys_do_nothing() {
-        let none = KeyModifiers::NONE;
-        assert!(matches!(
-            press(KeyCode::Char('q'), none),
-            Some(Action::Quit)
-        ));
-        assert!(matches!(press(KeyCode::Esc, none), Some(Action::Quit)));
-        assert!(matches!(
-            press(KeyCode::Char('c'), KeyModifiers::CONTROL),
-            Some(Action::Quit)
-        ));
-        assert!(press(KeyCode::Char('c'), none).is_none());
-        assert!(press(KeyCode::Enter, none).is_none());
-        assert!(action(&Event::Resize(80, 24)).is_none());
+    fn q_and_control_c_quit_and_control_with_q_does_not() {
+        let keys = Keys::new(&[]);
+        for (code, modifiers) in [
+            (KeyCode::Char('q'), KeyModifiers::NONE),
+            (KeyCode::Char('c'), KeyModifiers::CONTROL),
+        ] {
+            let action = press(&keys, code, modifiers);
+            assert!(matches!(action, Some(Action::Do(Command::Quit))));
+        }
+        assert!(press(&keys, KeyCode::Char('q'), KeyModifiers::CONTROL).is_none());
+    }
+
+    #[test]
+    fn every_command_is_known_has_a_key_and_is_in_help() {
+        let keys = Keys::new(&[]);
+        assert_eq!(keys.bound.len(), COMMANDS.len());
+        for (command, bound) in &keys.bound {
+            assert!(!bound.is_empty(), "{command:?}");
+            let told = CHAPTERS.iter().flat_map(|(_, commands)| *commands);
+            assert_eq!(
+                told.filter(|(told, _)| told == command).count(),
+                1,
+                "{command:?}"
+            );
+            assert!(keys.label(*command, 9, true).is_ascii());
+        }
+    }
+
+    #[test]
+    fn keys_can_be_given_otherwise_and_control_c_always_leaves() {
+        let given = [Binding {
+            command: "quit",
+            keys: vec!["g".parse().unwrap()],
+        }];
+        let keys = Keys::new(&given);
+        let plain = KeyModifiers::NONE;
+        let is_quit = |action| matches!(action, Some(Action::Do(Command::Quit)));
+        assert!(is_quit(press(&keys, KeyCode::Char('g'), plain)));
+        assert!(is_quit(press(
+            &keys,
+            KeyCode::Char('c'),
+            KeyModifiers::CONTROL
+        )));
+        assert!(press(&keys, KeyCode::Char('q'), plain).is_none());
+        assert_eq!(keys.label(Command::NextGroup, 3, false), "");
+        assert_eq!(keys.label(Command::Quit, 3, false), "g ^C");
     }
 
     #[test]
     fn letting_go_of_a_key_is_not_pressing_it() {
         let mut key = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
         key.kind = KeyEventKind::Release;
-        assert!(action(&Event::Key(key)).is_none());
+        assert!(Keys::new(&[]).action(&Event::Key(key), false).is_none());
+    }
+
+    #[test]
+    fn while_typing_letters_are_text_and_control_c_still_leaves() {
+        let keys = Keys::new(&[]);
+        let typed =
+            |code, modifiers| keys.action(&Event::Key(KeyEvent::new(code, modifiers)), true);
+        let q = typed(KeyCode::Char('q'), KeyModifiers::NONE);
+        assert!(matches!(q, Some(Action::Type(Edit::Insert('q')))));
+        let control_c = typed(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert!(matches!(control_c, Some(Action::Do(Command::Quit))));
+        let escape = typed(KeyCode::Esc, KeyModifiers::NONE);
+        assert!(matches!(escape, Some(Action::Type(Edit::Cancel))));
+    }
+
+    #[test]
+    fn shift_that_is_said_in_addition_changes_nothing() {
+        let keys = Keys::new(&[]);
+        let action = press(&keys, KeyCode::Char('S'), KeyModifiers::SHIFT);
+        assert!(matches!(action, Some(Action::Do(Command::Reverse))));
     }
 }

@@ -1,37 +1,58 @@
-//! The live table: turns rankings and keys into a screen. Knows nothing of the kernel.
+//! The live table: turns intervals and keys into a screen. Knows nothing of the kernel.
 //!
-//! The main thread blocks on one channel that the collector, the keyboard, signals and host names
-//! send to, and draws only when something came. Collecting goes on in its own thread whatever
-//! happens here, so no key can shorten or stretch an interval.
+//! The main thread blocks on one channel that the collector, the keyboard, signals and background
+//! look-ups send to, and draws only when something came. Collecting goes on in its own thread
+//! whatever happens here, so no key can shorten or stretch an interval; and nothing that is drawn
+//! waits for a name, for `/proc` or for the kernel.
 
+mod action;
 mod app;
+mod chart;
+mod chooser;
 mod columns;
+mod draw;
+mod filter;
 mod keys;
+mod layout;
+mod look;
+mod mouse;
+mod order;
+mod tables;
 mod terminal;
+mod theme;
 mod view;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use crossterm::event::{self, Event as TerminalEvent};
 
-pub use self::app::{Action, App};
+pub use self::action::{Action, Command, Edit, Request};
+pub use self::app::{App, Machine};
+pub use self::look::Look;
+pub use self::theme::{Background, Depth, Glyphs, Theme};
+
 use self::terminal::Screen;
 use crate::collector::{Collector, Notice, Schedule};
 use crate::config::Config;
 use crate::interval::Method;
 use crate::names::Names;
+use crate::owner::Owners;
 use crate::signals::Watch;
 use crate::source::Source;
+
+/// How often what tells how long it lasts is drawn anew.
+const SECOND: Duration = Duration::from_secs(1);
 
 enum Event {
     Collector(Notice),
     Terminal(io::Result<TerminalEvent>),
     Name,
+    Owner,
     Stop,
 }
 
@@ -50,11 +71,13 @@ pub fn run(
     signals
         .forward(sender(&tell, || Event::Stop), terminal::restore_soon)
         .context("watch for signals")?;
-    let names = if config.host_names {
+    let names = {
         let tell = tell.clone();
         Names::system(move || drop(tell.send(Event::Name)))?
-    } else {
-        Names::off()
+    };
+    let owners = {
+        let tell = tell.clone();
+        Owners::system(move || drop(tell.send(Event::Owner)))?
     };
     let schedule = Schedule {
         interval: config.interval,
@@ -66,50 +89,118 @@ pub fn run(
             drop(tell.send(Event::Collector(notice)));
         })?
     };
-    let mut app = App::new(config, host_name(), method, names);
+    let machine = machine();
+    let title = format!("flowtop {}", machine.host);
+    let look = Look::of(config);
+    let app = App::new(config, machine, method, names, owners, look);
     // Dropped first of all that lives here, so that whatever follows is seen.
-    let mut screen = Screen::enter()?;
+    let screen = Screen::enter(&title)?;
     read_keyboard(tell)?;
-    watch(&mut app, &mut screen, &collector, &events)
+    let mut session = Session {
+        app,
+        screen,
+        collector: &collector,
+        start: Instant::now(),
+    };
+    session.watch(&events)
 }
 
-fn watch(
-    app: &mut App,
-    screen: &mut Screen,
-    collector: &Collector,
-    events: &Receiver<Event>,
-) -> Result<()> {
-    loop {
-        screen.draw(app)?;
-        let mut event = events.recv().context("wait for something to happen")?;
-        // Everything that has happened by now is one drawing.
+/// What happens between the events and the screen.
+struct Session<'a> {
+    app: App,
+    screen: Screen,
+    collector: &'a Collector,
+    start: Instant,
+}
+
+impl Session<'_> {
+    fn watch(&mut self, events: &Receiver<Event>) -> Result<()> {
         loop {
-            match event {
-                Event::Collector(notice) => {
-                    if let Some(interval) = collector.take() {
-                        app.update(Action::Show(interval));
-                    }
-                    if let Notice::Finished(outcome) = notice {
-                        return outcome;
-                    }
+            let (width, height) = self.screen.size()?;
+            self.app.update(Action::Resize(width, height));
+            self.app.update(Action::Clock(self.start.elapsed()));
+            self.screen.draw(&self.app)?;
+            let mut event = match self.next(events)? {
+                Some(event) => event,
+                None => continue,
+            };
+            // Everything that has happened by now is one drawing.
+            loop {
+                if let Some(outcome) = self.handle(event) {
+                    return outcome;
                 }
-                Event::Terminal(event) => {
-                    let event = event.context("read the keyboard")?;
-                    if let Some(action) = keys::action(&event) {
-                        app.update(action);
-                    }
+                if self.app.has_quit() {
+                    return Ok(());
                 }
-                Event::Name => app.update(Action::NameFound),
-                Event::Stop => app.update(Action::Quit),
-            }
-            if app.has_quit() {
-                return Ok(());
-            }
-            match events.try_recv() {
-                Ok(next) => event = next,
-                Err(_) => break,
+                self.answer()?;
+                match events.try_recv() {
+                    Ok(next) => event = next,
+                    Err(_) => break,
+                }
             }
         }
+    }
+
+    /// Waits for something to happen: without end where only that changes the picture.
+    fn next(&self, events: &Receiver<Event>) -> Result<Option<Event>> {
+        let wait = "wait for something to happen";
+        if !self.app.is_paused() {
+            return events.recv().context(wait).map(Some);
+        }
+        match events.recv_timeout(SECOND) {
+            Ok(event) => Ok(Some(event)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(error) => Err(error).context(wait),
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Option<Result<()>> {
+        match event {
+            Event::Collector(notice) => {
+                // What waits there while the picture is held is summed there, within bounds.
+                if !self.app.is_paused() {
+                    self.take();
+                }
+                if let Notice::Finished(outcome) = notice {
+                    return Some(outcome);
+                }
+            }
+            Event::Terminal(event) => {
+                let event = match event.context("read the keyboard") {
+                    Ok(event) => event,
+                    Err(error) => return Some(Err(error)),
+                };
+                self.app.update(Action::Clock(self.start.elapsed()));
+                if let Some(action) = self.app.keys.action(&event, self.app.is_typing()) {
+                    let was_paused = self.app.is_paused();
+                    self.app.update(action);
+                    if was_paused && !self.app.is_paused() {
+                        self.take();
+                    }
+                }
+            }
+            Event::Name => self.app.update(Action::NameFound),
+            Event::Owner => self.app.update(Action::OwnerFound),
+            Event::Stop => self.app.update(Action::Do(Command::Quit)),
+        }
+        None
+    }
+
+    fn take(&mut self) {
+        if let Some(interval) = self.collector.take() {
+            self.app.update(Action::Show(interval));
+        }
+    }
+
+    /// Does what the state asked for.
+    fn answer(&mut self) -> Result<()> {
+        match self.app.take_request() {
+            Some(Request::SetInterval(interval)) => self.collector.set_interval(interval),
+            Some(Request::Suspend) => self.screen.suspend()?,
+            Some(Request::Redraw) => self.screen.forget()?,
+            None => {}
+        }
+        Ok(())
     }
 }
 
@@ -139,9 +230,13 @@ fn read_keyboard(tell: Sender<Event>) -> Result<()> {
     Ok(())
 }
 
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+/// What is known of the machine from the start.
+fn machine() -> Machine {
+    let name = rustix::system::uname();
+    let uptime = rustix::system::sysinfo().uptime;
+    Machine {
+        host: name.nodename().to_string_lossy().into_owned(),
+        kernel: name.release().to_string_lossy().into_owned(),
+        uptime: Duration::from_secs(u64::try_from(uptime).unwrap_or(0)),
+    }
 }

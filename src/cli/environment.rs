@@ -1,0 +1,71 @@
+//! What around flowtop decides how it comes out, read once.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+
+use crate::settings::{Origin, Vars, find};
+
+/// What is not said by arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// Whether standard output is a terminal that can be drawn on: only then does the live table
+    /// come without being asked for.
+    pub terminal: bool,
+    /// Whether `NO_COLOR` is set and not empty, see <https://no-color.org>.
+    pub no_color: bool,
+    /// Whether the locale is one of UTF-8.
+    pub utf8: bool,
+    /// Where the configuration file may be.
+    pub places: Vec<Origin>,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn current(terminal: bool) -> Self {
+        let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let sudo_uid = var("SUDO_UID")
+            .filter(|_| rustix::process::geteuid().is_root())
+            .and_then(|uid| uid.to_str()?.parse().ok());
+        let vars = Vars {
+            xdg_config_home: var("XDG_CONFIG_HOME"),
+            home: var("HOME"),
+            sudo_uid,
+        };
+        let passwd = match sudo_uid {
+            Some(_) => fs::read("/etc/passwd").unwrap_or_default(),
+            None => Vec::new(),
+        };
+        Self {
+            terminal,
+            no_color: var("NO_COLOR").is_some(),
+            utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
+            places: find(&vars, &passwd),
+        }
+    }
+}
+
+/// The first that is set says it; without any the locale is C, which is ASCII.
+fn is_utf8(locale: [Option<OsString>; 3]) -> bool {
+    let locale = locale.into_iter().flatten().next().unwrap_or_default();
+    let locale = locale.to_string_lossy().to_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_locale_that_is_set_counts() {
+        let utf8 = |all: &str, ctype: &str, lang: &str| {
+            let var = |value: &str| Some(OsString::from(value)).filter(|value| !value.is_empty());
+            is_utf8([var(all), var(ctype), var(lang)])
+        };
+        assert!(utf8("", "", "de_DE.UTF-8"));
+        assert!(utf8("", "C.utf8", "C"));
+        assert!(!utf8("C", "", "de_DE.UTF-8"));
+        assert!(!utf8("", "", "de_DE.ISO-8859-1"));
+        assert!(!utf8("", "", ""));
+    }
+}

@@ -1,0 +1,311 @@
+//! What is typed, and what comes of it.
+
+use super::*;
+use std::fs;
+
+fn terminal() -> Environment {
+    Environment {
+        terminal: true,
+        no_color: false,
+        utf8: true,
+        places: Vec::new(),
+    }
+}
+
+fn requested(args: &[&str], environment: &Environment) -> Result<Request, String> {
+    let all = std::iter::once("flowtop").chain(args.iter().copied());
+    parse(all, environment).map_err(|error| error.to_string())
+}
+
+fn parsed_in(args: &[&str], environment: &Environment) -> Result<Config, String> {
+    match requested(args, environment)? {
+        Request::Run(config) => Ok(*config),
+        Request::Print(text) => panic!("{text}"),
+    }
+}
+
+fn parsed(args: &[&str]) -> Result<Config, String> {
+    parsed_in(args, &terminal())
+}
+
+#[test]
+fn without_arguments_a_terminal_gets_the_table_and_a_pipe_gets_text() {
+    assert_eq!(
+        parsed(&[]).unwrap(),
+        Config {
+            output: Output::Table,
+            color: true,
+            ascii: false,
+            ..Config::default()
+        }
+    );
+    assert_eq!(
+        parsed_in(&[], &Environment::default()).unwrap(),
+        Config::default()
+    );
+    assert_eq!(parsed(&["--batch"]).unwrap().output, Output::Text);
+    assert_eq!(parsed(&["--json"]).unwrap().output, Output::Json);
+}
+
+#[test]
+fn zero_means_all_flows() {
+    assert_eq!(parsed(&["-n", "0"]).unwrap().top_n, None);
+    assert_eq!(parsed(&["-n3"]).unwrap().top_n, Some(3));
+}
+
+#[test]
+fn pids_and_tids_are_not_swapped() {
+    let config = parsed(&["-p", "10", "-t", "20"]).unwrap();
+    assert_eq!((config.pids, config.tids), (vec![10], vec![20]));
+    let config = parsed(&["--tid", "7", "--pid", "5"]).unwrap();
+    assert_eq!((config.pids, config.tids), (vec![5], vec![7]));
+}
+
+#[test]
+fn ids_can_be_repeated_and_separated_by_commas() {
+    let config = parsed(&["-p", "3,1", "-p", "2", "-p", "1"]).unwrap();
+    assert_eq!(config.pids, [1, 2, 3]);
+}
+
+#[test]
+fn at_most_64_ids_and_the_message_says_so() {
+    let many = |n: u32| {
+        (1..=n)
+            .map(|id| id.to_string())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    assert_eq!(parsed(&["-p", &many(64)]).unwrap().pids.len(), 64);
+    let message = parsed(&["-t", &many(65)]).unwrap_err();
+    assert!(message.contains("--tid takes at most 64 ids"), "{message}");
+}
+
+#[test]
+fn ids_outside_what_linux_gives_out_are_refused() {
+    for bad in ["0", "-1", "4194305", "init", "", "1,,2", "4294967297"] {
+        let message = parsed(&[&format!("--pid={bad}")]).unwrap_err();
+        assert!(message.contains("from 1 to 4194304"), "{bad}: {message}");
+    }
+    assert_eq!(parsed(&["-p", "4194304"]).unwrap().pids, [4_194_304]);
+}
+
+#[test]
+fn intervals_take_fractions_and_units() {
+    for (text, millis) in [
+        ("0.01", 10),
+        ("1", 1000),
+        ("2.5", 2500),
+        ("500ms", 500),
+        ("2s", 2000),
+        ("1m", 60_000),
+        ("1.5min", 90_000),
+        ("24h", 86_400_000),
+        ("86400", 86_400_000),
+    ] {
+        assert_eq!(
+            parsed(&["-i", text]).unwrap().interval,
+            Duration::from_millis(millis),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn intervals_that_cannot_be_are_refused_with_the_range() {
+    for bad in [
+        "0", "0.009", "86401", "-1", "1x", "inf", "nan", "1e3", "", "s", "1 s", "25h",
+    ] {
+        let message = parsed(&[&format!("-i={bad}")]).unwrap_err();
+        assert!(
+            message.contains("give 0.01 to 86400 seconds"),
+            "{bad}: {message}"
+        );
+    }
+}
+
+#[test]
+fn sizes_and_counts_have_limits() {
+    assert_eq!(parsed(&["--max-flows", "16"]).unwrap().max_flows, Some(16));
+    assert!(
+        parsed(&["--max-flows", "15"])
+            .unwrap_err()
+            .contains("from 16 to 16777216")
+    );
+    assert!(parsed(&["--max-flows", "16777217"]).is_err());
+    assert_eq!(parsed(&["-c", "1"]).unwrap().count, Some(1));
+    assert!(parsed(&["-c", "0"]).unwrap_err().contains("from 1 up"));
+}
+
+#[test]
+fn batch_and_json_exclude_each_other() {
+    let message = parsed(&["--batch", "--json"]).unwrap_err();
+    assert!(message.contains("cannot be used with"), "{message}");
+}
+
+#[test]
+fn every_backend_has_its_name() {
+    for name in ["auto", "tracepoint", "fentry", "kprobe"] {
+        assert_eq!(parsed(&["--backend", name]).unwrap().backend.as_str(), name);
+    }
+    assert!(
+        parsed(&["--backend", "xdp"])
+            .unwrap_err()
+            .contains("kprobe")
+    );
+}
+
+#[test]
+fn the_arguments_are_consistent() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn colours_are_for_terminals_and_no_color_is_heard() {
+    let plain = Environment {
+        no_color: true,
+        ..terminal()
+    };
+    let color =
+        |args: &[&str], environment: &Environment| parsed_in(args, environment).unwrap().color;
+    assert!(color(&[], &terminal()));
+    assert!(!color(&[], &plain));
+    assert!(color(&["--color", "always"], &plain));
+    assert!(!color(&["--color=never"], &terminal()));
+    assert!(!color(&[], &Environment::default()));
+    let message = parsed(&["--color", "alway"]).unwrap_err();
+    assert!(message.contains("did you mean \"always\"?"), "{message}");
+}
+
+#[test]
+fn ascii_is_for_who_asks_and_where_the_locale_is_not_utf_8() {
+    assert!(!parsed(&[]).unwrap().ascii);
+    assert!(parsed(&["--ascii"]).unwrap().ascii);
+    let other = Environment {
+        utf8: false,
+        ..terminal()
+    };
+    assert!(parsed_in(&[], &other).unwrap().ascii);
+}
+
+#[test]
+fn the_table_is_as_asked_for() {
+    let config = parsed(&["-g", "process", "--sort", "60s:asc", "--units", "bits"]).unwrap();
+    assert_eq!(config.group, Group::Process);
+    assert_eq!(config.sort, SortKey::by(Column::Avg60).reversed());
+    assert_eq!(config.units, Units::Bits);
+    assert_eq!(config.columns, None);
+    let config = parsed(&["--columns", "rate,process,rate", "--columns", "pid"]).unwrap();
+    let columns = vec![Column::Rate, Column::Process, Column::Pid];
+    assert_eq!(config.columns, Some(columns));
+}
+
+#[test]
+fn wrong_words_are_answered_with_the_right_ones() {
+    for (args, fix) in [
+        (["--group", "proces"], "did you mean \"process\"?"),
+        (["--sort", "totl"], "did you mean \"total\"?"),
+        (["--sort", "rate:down"], "there are asc and desc"),
+        (["--columns", "rate,nme"], "no column is called \"nme\""),
+        (["--units", "bit"], "did you mean \"bits\"?"),
+    ] {
+        let message = parsed(&args).unwrap_err();
+        assert!(message.contains(fix), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn what_only_the_table_has_is_not_ignored_elsewhere() {
+    for args in [
+        ["-g", "process"],
+        ["--sort", "total"],
+        ["--columns", "rate"],
+    ] {
+        for output in ["--json", "--batch"] {
+            let message = parsed(&[args[0], args[1], output]).unwrap_err();
+            assert!(message.contains("for the live table"), "{message}");
+        }
+        assert!(parsed_in(&args, &Environment::default()).is_err());
+    }
+    assert!(parsed(&["--units", "bits", "--batch"]).is_ok());
+}
+
+/// A file of its own, gone at the end.
+struct File(PathBuf);
+
+impl File {
+    fn with(name: &str, text: &str) -> Self {
+        let name = format!("flowtop-{name}-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn arguments_go_before_the_file_and_the_file_before_what_is_usual() {
+    let file = File::with(
+        "before",
+        "units = \"bits\"\nsort = \"total\"\ncolor = \"always\"\nascii = \"always\"\n",
+    );
+    let plain = Environment {
+        no_color: true,
+        places: vec![Origin {
+            path: file.0.clone(),
+            owner: None,
+            asked: false,
+        }],
+        ..terminal()
+    };
+    let config = parsed_in(&["--sort", "peak"], &plain).unwrap();
+    assert_eq!(config.units, Units::Bits);
+    assert_eq!(config.sort, SortKey::by(Column::Peak));
+    assert!(config.color && config.ascii);
+    // What the file says of the table does not stand in the way of text.
+    let text = parsed_in(&["--batch"], &plain).unwrap();
+    assert_eq!((text.output, text.units), (Output::Text, Units::Bits));
+}
+
+#[test]
+fn a_named_file_must_be_there_and_right() {
+    let message = parsed(&["--config", "/nonexistent/x.toml"]).unwrap_err();
+    assert!(message.contains("read /nonexistent/x.toml"), "{message}");
+    let file = File::with("wrong", "\nunits = \"byte\"\n");
+    let path = file.0.to_str().unwrap();
+    let message = parsed(&["--config", path]).unwrap_err();
+    let wrong =
+        format!("{path}: line 2: units: no unit is called \"byte\"; did you mean \"bytes\"?");
+    assert!(message.contains(&wrong), "{message}");
+}
+
+#[test]
+fn what_is_printed_is_what_was_asked_for() {
+    let print = [
+        "--print-config",
+        "--units",
+        "bits",
+        "-g",
+        "user",
+        "--ascii",
+        "--json",
+    ];
+    let text = match requested(&print, &terminal()).unwrap() {
+        Request::Print(text) => text,
+        Request::Run(config) => panic!("{config:?}"),
+    };
+    let settings = Settings::parse(&text).unwrap();
+    assert_eq!(
+        settings,
+        Settings {
+            units: Units::Bits,
+            group: Group::User,
+            ascii: When::Always,
+            ..Settings::default()
+        }
+    );
+}

@@ -1,0 +1,390 @@
+//! Turns intervals into what a person wants to know of a flow: totals, averages, peak, the last
+//! minute. Pure: time is what the intervals say, so a recording gives the same as the live machine.
+//!
+//! Memory is bounded. Flows that moved bytes in the last [`RECENT_FOR`] are *recent*, at most
+//! [`MAX_RECENT`]; older ones are *past*, at most [`MAX_PAST`], and come back with all their figures
+//! when they move again. When a store is full, of the half that was silent for longest the smaller
+//! half goes: from recent to past, from past into the one sum *older*. Recent, past, older and
+//! untracked always add up to everything that was counted, to the byte. A flow takes about 400 bytes
+//! with its index, so full stores about 32 MB, sparklines 2 MB.
+
+mod figures;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+pub use self::figures::{Clock, Figures};
+pub use self::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
+
+use self::figures::Decay;
+use self::recent::{Bars, Points, Ring};
+use crate::flow::{Comm, Counters, FlowKey};
+use crate::interval::{Interval, Losses, rate};
+use crate::table::Way;
+
+/// A flow stays among the recent ones for this long after its last bytes.
+pub const RECENT_FOR: Duration = Duration::from_secs(10);
+/// Most recent flows.
+pub const MAX_RECENT: usize = 65_536;
+/// Most past flows.
+pub const MAX_PAST: usize = 16_384;
+/// Most flows with a sparkline: those with the largest 60 s averages.
+pub const MAX_SPARKS: usize = 1024;
+
+/// One flow over all intervals.
+#[derive(Clone, Debug)]
+pub struct FlowStats {
+    /// Which flow.
+    pub key: FlowKey,
+    /// Name of the process as of the last interval in which it moved bytes.
+    pub comm: Comm,
+    /// What it moved.
+    pub figures: Figures,
+    ring: Option<Box<Ring>>,
+}
+
+/// Flows that are no longer kept apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Older {
+    /// How many were put in; a flow that came back and went again counts again.
+    pub flows: u64,
+    /// What they moved. `now` is what flows moved in the latest interval that had to make room in
+    /// the same.
+    pub figures: Figures,
+}
+
+/// Where a flow is kept.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Recent(u32),
+    Past(u32),
+}
+
+/// What intervals add up to.
+#[derive(Clone, Debug)]
+pub struct History {
+    clock: Clock,
+    intervals: u64,
+    ended: SystemTime,
+    losses: Losses,
+    losses_total: Losses,
+    all: Figures,
+    older: Older,
+    recent: Vec<FlowStats>,
+    past: Vec<FlowStats>,
+    places: HashMap<FlowKey, Place>,
+    points: Points,
+    bars: Bars,
+    sparks: usize,
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    recent: usize,
+    past: usize,
+    sparks: usize,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::with_limits(Limits {
+            recent: MAX_RECENT,
+            past: MAX_PAST,
+            sparks: MAX_SPARKS,
+        })
+    }
+}
+
+impl History {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        let nothing = Figures::new(Duration::ZERO, SystemTime::UNIX_EPOCH);
+        Self {
+            clock: Clock::default(),
+            intervals: 0,
+            ended: SystemTime::UNIX_EPOCH,
+            losses: Losses::default(),
+            losses_total: Losses::default(),
+            all: nothing,
+            older: Older {
+                flows: 0,
+                figures: nothing,
+            },
+            recent: Vec::new(),
+            past: Vec::new(),
+            places: HashMap::new(),
+            points: Points::default(),
+            bars: Bars::default(),
+            sparks: 0,
+            limits,
+        }
+    }
+
+    /// Takes the next interval in.
+    pub fn add(&mut self, interval: &Interval) {
+        let begun_at = self.clock.at;
+        let ended = interval.ended;
+        let begun = ended.checked_sub(interval.elapsed).unwrap_or(ended);
+        if self.intervals == 0 {
+            self.all = Figures::new(begun_at, begun);
+            self.older.figures = self.all;
+        }
+        self.intervals += 1;
+        self.ended = ended;
+        self.clock = Clock {
+            at: begun_at + interval.elapsed,
+            elapsed: interval.elapsed,
+        };
+        let clock = self.clock;
+        let decay = Decay::over(begun_at, interval.elapsed);
+
+        self.losses = interval.losses;
+        self.losses_total.untracked += interval.losses.untracked;
+        self.losses_total.missed_events += interval.losses.missed_events;
+        let total = interval.total();
+        self.all.rest(&decay);
+        self.all.count(&total, &decay, &clock, ended);
+        self.points.add(Point {
+            ended,
+            elapsed: interval.elapsed,
+            total,
+            losses: interval.losses,
+            gap_before: Duration::ZERO,
+        });
+        let bar = self.bars.add(interval.elapsed);
+
+        self.older.figures.rest(&decay);
+        for flow in self.recent.iter_mut().chain(&mut self.past) {
+            flow.figures.rest(&decay);
+        }
+        for flow in &interval.flows {
+            let i = self.place(flow.key, begun_at, begun);
+            let stats = &mut self.recent[i];
+            stats.comm = flow.comm;
+            stats.figures.count(&flow.counters, &decay, &clock, ended);
+            if let Some(ring) = &mut stats.ring {
+                ring.add(bar, &flow.counters);
+            }
+        }
+        self.retire();
+        self.spark(bar);
+    }
+
+    /// Where the flow is among the recent ones, put there if it was not.
+    fn place(&mut self, key: FlowKey, begun_at: Duration, begun: SystemTime) -> usize {
+        let stats = match self.places.get(&key) {
+            Some(&Place::Recent(i)) => return i as usize,
+            Some(&Place::Past(i)) => self.take_past(i as usize),
+            None => FlowStats {
+                key,
+                comm: Comm::default(),
+                figures: Figures::new(begun_at, begun),
+                ring: None,
+            },
+        };
+        let i = self.recent.len();
+        self.recent.push(stats);
+        self.places.insert(key, Place::Recent(i as u32));
+        i
+    }
+
+    fn take_past(&mut self, i: usize) -> FlowStats {
+        let stats = self.past.swap_remove(i);
+        self.places.remove(&stats.key);
+        if let Some(moved) = self.past.get(i) {
+            self.places.insert(moved.key, Place::Past(i as u32));
+        }
+        stats
+    }
+
+    fn take_recent(&mut self, i: usize) -> FlowStats {
+        let mut stats = self.recent.swap_remove(i);
+        self.places.remove(&stats.key);
+        if let Some(moved) = self.recent.get(i) {
+            self.places.insert(moved.key, Place::Recent(i as u32));
+        }
+        if stats.ring.take().is_some() {
+            self.sparks -= 1;
+        }
+        stats
+    }
+
+    /// Silent flows become past ones, and what no store has room for makes way.
+    fn retire(&mut self) {
+        let clock = self.clock;
+        let is_silent = |stats: &FlowStats| {
+            let idle = stats.figures.idle(Way::Both, &clock);
+            idle.is_none_or(|idle| idle > RECENT_FOR)
+        };
+        let mut leaving: Vec<usize> = Vec::new();
+        leaving.extend((0..self.recent.len()).filter(|&i| is_silent(&self.recent[i])));
+        self.leave(&leaving);
+        while self.recent.len() > self.limits.recent {
+            let leaving = dispensable(&self.recent);
+            self.leave(&leaving);
+        }
+        while self.past.len() > self.limits.past {
+            let leaving = dispensable(&self.past);
+            for &i in leaving.iter().rev() {
+                let stats = self.take_past(i);
+                self.older.flows += 1;
+                self.older.figures += &stats.figures;
+            }
+        }
+    }
+
+    /// These recent flows, by rising number, become past ones.
+    fn leave(&mut self, leaving: &[usize]) {
+        for &i in leaving.iter().rev() {
+            let stats = self.take_recent(i);
+            self.places
+                .insert(stats.key, Place::Past(self.past.len() as u32));
+            self.past.push(stats);
+        }
+    }
+
+    /// Sees to it that the flows with the largest 60 s averages have sparklines.
+    fn spark(&mut self, bar: u64) {
+        let most = self.limits.sparks;
+        if most == 0 {
+            return;
+        }
+        let wanted = if self.recent.len() <= most {
+            f64::NEG_INFINITY
+        } else {
+            let average = |stats: &FlowStats| stats.figures.avg60(Way::Both);
+            let mut averages: Vec<f64> = self.recent.iter().map(average).collect();
+            let (_, least, _) = averages.select_nth_unstable_by(most - 1, |a, b| b.total_cmp(a));
+            *least
+        };
+        let clock = self.clock;
+        let is_wanted = |stats: &FlowStats| stats.figures.avg60(Way::Both) >= wanted;
+        if self.recent.len() > most {
+            for stats in &mut self.recent {
+                if stats.ring.is_some() && !is_wanted(stats) {
+                    stats.ring = None;
+                    self.sparks -= 1;
+                }
+            }
+        }
+        for stats in &mut self.recent {
+            if self.sparks >= most {
+                return;
+            }
+            if stats.ring.is_none() && is_wanted(stats) {
+                // New: it moved nothing before. Otherwise what it moved is not known any more.
+                let is_new = stats.figures.age(&clock) <= clock.elapsed;
+                let mut ring = Box::new(Ring::new(if is_new { 0 } else { bar }));
+                ring.add(bar, &stats.figures.now);
+                stats.ring = Some(ring);
+                self.sparks += 1;
+            }
+        }
+    }
+
+    /// The clock that figures are read by.
+    pub const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Number of intervals taken in.
+    pub const fn intervals(&self) -> u64 {
+        self.intervals
+    }
+
+    /// Wall-clock end of the latest interval.
+    pub const fn ended(&self) -> SystemTime {
+        self.ended
+    }
+
+    /// What was lost in the latest interval.
+    pub const fn losses(&self) -> Losses {
+        self.losses
+    }
+
+    /// What was lost since the beginning.
+    pub const fn losses_total(&self) -> Losses {
+        self.losses_total
+    }
+
+    /// The whole machine: every flow, and what was untracked.
+    pub const fn all(&self) -> &Figures {
+        &self.all
+    }
+
+    /// Flows that moved bytes in the last [`RECENT_FOR`], in no order.
+    pub fn recent(&self) -> &[FlowStats] {
+        &self.recent
+    }
+
+    /// Flows that did so before, in no order.
+    pub fn past(&self) -> &[FlowStats] {
+        &self.past
+    }
+
+    /// Flows that are no longer kept apart.
+    pub const fn older(&self) -> &Older {
+        &self.older
+    }
+
+    /// A flow, recent or past.
+    pub fn get(&self, key: &FlowKey) -> Option<&FlowStats> {
+        match *self.places.get(key)? {
+            Place::Recent(i) => self.recent.get(i as usize),
+            Place::Past(i) => self.past.get(i as usize),
+        }
+    }
+
+    /// The machine's chart, oldest point first.
+    pub fn points(&self) -> impl DoubleEndedIterator<Item = &Point> + ExactSizeIterator {
+        self.points.iter()
+    }
+
+    /// The sparkline of some flows together: bytes a second in each bar of the last
+    /// [`SPARK_SPAN`], oldest first, as many for every flow. `None` stands for a bar in which it is not
+    /// known of one of them.
+    pub fn sparkline<'a>(
+        &self,
+        flows: impl IntoIterator<Item = &'a FlowStats>,
+        way: Way,
+    ) -> Vec<Option<f64>> {
+        let mut sums = vec![Some(0u64); self.bars.len()];
+        for flow in flows {
+            for ((number, _), sum) in self.bars.iter().zip(&mut sums) {
+                let bytes = flow.ring.as_ref().and_then(|ring| ring.get(number));
+                *sum = match (*sum, bytes) {
+                    (Some(sum), Some(bytes)) => Some(sum + way.bytes(&bytes)),
+                    _ => None,
+                };
+            }
+        }
+        let rates = sums.into_iter().zip(self.bars.iter());
+        rates
+            .map(|(bytes, (_, length))| bytes.map(|bytes| rate(bytes, length)))
+            .collect()
+    }
+}
+
+/// The places, by rising number, of those to do without: of the half that was silent for longest the
+/// smaller half, at least one.
+fn dispensable(flows: &[FlowStats]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..flows.len()).collect();
+    let half = flows.len() / 2;
+    let silence = |i: &usize| (flows[*i].figures.last_bytes_at(), flows[*i].key);
+    places.select_nth_unstable_by_key(half, silence);
+    places.truncate(half.max(1));
+    let bytes = |counters: &Counters| Way::Both.bytes(counters);
+    let quarter = places.len() / 2;
+    places.select_nth_unstable_by_key(quarter, |&i| (bytes(&flows[i].figures.total), flows[i].key));
+    places.truncate(quarter.max(1));
+    places.sort_unstable();
+    places
+}

@@ -1,0 +1,255 @@
+//! What is known of a flow, or of several together, over all intervals: totals, averages, peak.
+
+use std::ops::AddAssign;
+use std::time::{Duration, SystemTime};
+
+use crate::flow::Counters;
+use crate::interval::rate;
+use crate::table::Way;
+
+/// Time constants of the two exponentially weighted averages, in seconds.
+pub(super) const TAU_S: [f64; 2] = [10.0, 60.0];
+
+/// The clock of a history: measured time only, so that a machine's sleep does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Measured time from the beginning of the first interval to the end of the latest.
+    pub at: Duration,
+    /// Length of the latest interval.
+    pub elapsed: Duration,
+}
+
+/// Sums and averages of one flow, or of several. Everything but the peak adds up: the figures of a
+/// group are the sums of those of its flows.
+///
+/// # Averages
+/// `avg10` and `avg60` are exponentially weighted means over the *observed* time: a byte moved `t`
+/// seconds ago counts with the weight exp(-t/10) or exp(-t/60), and the weights of the time since
+/// the first interval began sum to 1. Before a flow was first seen it moved nothing, and that counts:
+/// a flow of one second has a tenth of its rate as its 10 s average, not all of it. Before flowtop
+/// began nothing is known, and that counts for nothing: a steady flow that was there from the
+/// beginning has its rate as its average from the first interval on. By this rule averages of flows add
+/// up to the average of the machine, and an interval gives the same average as its halves would.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figures {
+    /// Moved in the latest interval.
+    pub now: Counters,
+    /// Moved since first seen.
+    pub total: Counters,
+    /// Beginning of the interval in which it was first seen, by the clock of the history.
+    pub first_at: Duration,
+    /// The same by the wall clock.
+    pub first_seen: SystemTime,
+    /// End of the last interval in which bytes moved, by the wall clock.
+    pub last_seen: SystemTime,
+    /// End of the last interval with bytes received and with bytes sent; meaningless without any.
+    pub(super) last_at: [Duration; 2],
+    /// Averages in bytes a second: received and sent over 10 s, then over 60 s.
+    pub(super) averages: [[f64; 2]; 2],
+    /// Largest rates of an interval in bytes a second: received, sent, both together. `None` for
+    /// more than one flow: their peaks were at different times.
+    pub(super) peaks: Option<[f64; 3]>,
+}
+
+/// How much of an average remains after an interval, and how much of the interval's rate comes in,
+/// for each of [`TAU_S`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decay {
+    keep: [f64; 2],
+    gain: [f64; 2],
+}
+
+impl Decay {
+    /// Over an interval of `elapsed` that began at `begun` on the clock of the history.
+    pub(super) fn over(begun: Duration, elapsed: Duration) -> Self {
+        let mut decay = Self {
+            keep: [1.0; 2],
+            gain: [0.0; 2],
+        };
+        if elapsed.is_zero() {
+            return decay;
+        }
+        for (i, tau) in TAU_S.into_iter().enumerate() {
+            // 1 - exp(-t/tau), exact for small t too: the weight of all observed time.
+            let weight = |time: Duration| -(-time.as_secs_f64() / tau).exp_m1();
+            let after = weight(begun + elapsed);
+            let alpha = weight(elapsed);
+            decay.keep[i] = weight(begun) * (1.0 - alpha) / after;
+            decay.gain[i] = alpha / after;
+        }
+        decay
+    }
+}
+
+impl Figures {
+    /// Nothing yet, first seen in an interval that began then.
+    pub(super) const fn new(first_at: Duration, first_seen: SystemTime) -> Self {
+        Self {
+            now: Counters {
+                rx_bytes: 0,
+                tx_bytes: 0,
+                rx_msgs: 0,
+                tx_msgs: 0,
+            },
+            total: Counters {
+                rx_bytes: 0,
+                tx_bytes: 0,
+                rx_msgs: 0,
+                tx_msgs: 0,
+            },
+            first_at,
+            first_seen,
+            last_seen: first_seen,
+            last_at: [first_at; 2],
+            averages: [[0.0; 2]; 2],
+            peaks: Some([0.0; 3]),
+        }
+    }
+
+    /// The sum of no flows, to which others can be added.
+    pub fn nothing(clock: Clock, ended: SystemTime) -> Self {
+        Self {
+            last_seen: SystemTime::UNIX_EPOCH,
+            ..Self::new(clock.at, ended)
+        }
+    }
+
+    /// An interval in which nothing moved.
+    pub(super) fn rest(&mut self, decay: &Decay) {
+        self.now = Counters::default();
+        for (averages, keep) in self.averages.iter_mut().zip(decay.keep) {
+            averages[0] *= keep;
+            averages[1] *= keep;
+        }
+    }
+
+    /// After [`Self::rest`]: what moved in the interval, which ended at `clock` and `ended`.
+    pub(super) fn count(
+        &mut self,
+        moved: &Counters,
+        decay: &Decay,
+        clock: &Clock,
+        ended: SystemTime,
+    ) {
+        self.now += *moved;
+        self.total += *moved;
+        let bytes = [moved.rx_bytes, moved.tx_bytes];
+        let rates = bytes.map(|bytes| rate(bytes, clock.elapsed));
+        for (averages, gain) in self.averages.iter_mut().zip(decay.gain) {
+            averages[0] += gain * rates[0];
+            averages[1] += gain * rates[1];
+        }
+        if let Some(peaks) = &mut self.peaks {
+            let both = rates[0] + rates[1];
+            for (peak, rate) in peaks.iter_mut().zip([rates[0], rates[1], both]) {
+                *peak = peak.max(rate);
+            }
+        }
+        for (at, bytes) in self.last_at.iter_mut().zip(bytes) {
+            if bytes > 0 {
+                *at = clock.at;
+            }
+        }
+        self.last_seen = ended;
+    }
+
+    /// Bytes a second over the latest interval.
+    pub fn rate(&self, way: Way, clock: &Clock) -> f64 {
+        rate(way.bytes(&self.now), clock.elapsed)
+    }
+
+    /// Messages a second over the latest interval.
+    pub fn msg_rate(&self, way: Way, clock: &Clock) -> f64 {
+        rate(way.msgs(&self.now), clock.elapsed)
+    }
+
+    /// Bytes a second, weighted over 10 s; see [`Figures`].
+    pub fn avg10(&self, way: Way) -> f64 {
+        of(way, self.averages[0])
+    }
+
+    /// Bytes a second, weighted over 60 s; see [`Figures`].
+    pub fn avg60(&self, way: Way) -> f64 {
+        of(way, self.averages[1])
+    }
+
+    /// Bytes a second since first seen: the total over the time, silence included.
+    pub fn average(&self, way: Way, clock: &Clock) -> f64 {
+        rate(way.bytes(&self.total), self.age(clock))
+    }
+
+    /// Bytes a second in the fastest interval; `None` for more than one flow.
+    pub fn peak(&self, way: Way) -> Option<f64> {
+        let peaks = self.peaks?;
+        Some(match way {
+            Way::Rx => peaks[0],
+            Way::Tx => peaks[1],
+            Way::Both => peaks[2],
+        })
+    }
+
+    /// Time from the beginning of the interval in which it was first seen.
+    pub fn age(&self, clock: &Clock) -> Duration {
+        clock.at.saturating_sub(self.first_at)
+    }
+
+    /// Time since the end of the last interval with bytes this way: zero if that is the latest.
+    /// `None` if there never were any.
+    pub fn idle(&self, way: Way, clock: &Clock) -> Option<Duration> {
+        let last = match way {
+            Way::Rx => (self.total.rx_bytes > 0).then_some(self.last_at[0]),
+            Way::Tx => (self.total.tx_bytes > 0).then_some(self.last_at[1]),
+            Way::Both => self.last_bytes_at(),
+        };
+        last.map(|last| clock.at.saturating_sub(last))
+    }
+
+    /// When bytes last moved, by the clock of the history.
+    pub(super) fn last_bytes_at(&self) -> Option<Duration> {
+        let rx = (self.total.rx_bytes > 0).then_some(self.last_at[0]);
+        let tx = (self.total.tx_bytes > 0).then_some(self.last_at[1]);
+        rx.max(tx)
+    }
+}
+
+fn of(way: Way, values: [f64; 2]) -> f64 {
+    match way {
+        Way::Rx => values[0],
+        Way::Tx => values[1],
+        Way::Both => values[0] + values[1],
+    }
+}
+
+impl AddAssign<&Self> for Figures {
+    fn add_assign(&mut self, other: &Self) {
+        let merge = |mine: bool, theirs: bool, a: Duration, b: Duration| match (mine, theirs) {
+            (true, true) => a.max(b),
+            (false, true) => b,
+            _ => a,
+        };
+        self.last_at = [
+            merge(
+                self.total.rx_bytes > 0,
+                other.total.rx_bytes > 0,
+                self.last_at[0],
+                other.last_at[0],
+            ),
+            merge(
+                self.total.tx_bytes > 0,
+                other.total.tx_bytes > 0,
+                self.last_at[1],
+                other.last_at[1],
+            ),
+        ];
+        self.now += other.now;
+        self.total += other.total;
+        self.first_at = self.first_at.min(other.first_at);
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+        for (mine, theirs) in self.averages.iter_mut().zip(other.averages) {
+            mine[0] += theirs[0];
+            mine[1] += theirs[1];
+        }
+        self.peaks = None;
+    }
+}

@@ -1,0 +1,185 @@
+//! The last minutes: a ring of points for the machine's chart, and rings of bars for the sparklines
+//! of single flows. Both bounded; short intervals are joined, so that fast refreshing does not
+//! shorten what is seen.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use crate::flow::Counters;
+use crate::interval::Losses;
+
+/// Most points of the machine's chart: ten minutes at one a second.
+pub const MAX_POINTS: usize = 600;
+/// Most bars of a sparkline.
+pub const MAX_BARS: usize = 60;
+/// How far back a sparkline reaches.
+pub const SPARK_SPAN: Duration = Duration::from_secs(60);
+/// Shorter intervals are joined into one point or bar: nearly a second, so that intervals of one
+/// second that come out a little short stay single.
+const LEAST_POINT: Duration = Duration::from_millis(900);
+/// The wall clock may step by less than this without being taken for a sleep.
+const LEAST_GAP: Duration = Duration::from_secs(2);
+
+/// One point of the machine's chart: an interval, or several short ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Wall-clock time of its end.
+    pub ended: SystemTime,
+    /// Measured length; rates divide by this.
+    pub elapsed: Duration,
+    /// Everything counted, untracked bytes included.
+    pub total: Counters,
+    /// What could not be counted or attributed.
+    pub losses: Losses,
+    /// Time before it that nobody measured: the machine slept, or a recording has a hole.
+    pub gap_before: Duration,
+}
+
+/// The points of the machine's chart, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Points {
+    ring: VecDeque<Point>,
+}
+
+impl Points {
+    pub(super) fn add(&mut self, point: Point) {
+        let gap_before = self
+            .ring
+            .back()
+            .and_then(|last| point.ended.duration_since(last.ended).ok())
+            .map(|passed| passed.saturating_sub(point.elapsed))
+            .filter(|&gap| gap >= LEAST_GAP)
+            .unwrap_or_default();
+        match self.ring.back_mut() {
+            Some(last) if last.elapsed < LEAST_POINT && gap_before.is_zero() => {
+                last.ended = point.ended;
+                last.elapsed += point.elapsed;
+                last.total += point.total;
+                last.losses.untracked += point.losses.untracked;
+                last.losses.missed_events += point.losses.missed_events;
+            }
+            _ => {
+                if self.ring.len() == MAX_POINTS {
+                    self.ring.pop_front();
+                }
+                self.ring.push_back(Point {
+                    gap_before,
+                    ..point
+                });
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Point> + ExactSizeIterator {
+        self.ring.iter()
+    }
+}
+
+/// The common time line of all sparklines: lengths of the latest bars, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bars {
+    lengths: VecDeque<Duration>,
+    /// Number of the first bar in `lengths`, counted from the beginning.
+    first: u64,
+}
+
+impl Bars {
+    /// Takes an interval in; the number of the bar it belongs to.
+    pub(super) fn add(&mut self, elapsed: Duration) -> u64 {
+        match self.lengths.back_mut() {
+            Some(last) if *last < LEAST_POINT => *last += elapsed,
+            _ => {
+                if self.lengths.len() == MAX_BARS {
+                    self.drop_first();
+                }
+                self.lengths.push_back(elapsed);
+            }
+        }
+        let mut span: Duration = self.lengths.iter().sum();
+        // The oldest goes when the others reach far enough.
+        while let Some(&oldest) = self.lengths.front()
+            && self.lengths.len() > 1
+            && span - oldest >= SPARK_SPAN
+        {
+            span -= oldest;
+            self.drop_first();
+        }
+        self.first + self.lengths.len() as u64 - 1
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    fn drop_first(&mut self) {
+        if self.lengths.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+
+    /// Number and length of each bar, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, Duration)> {
+        (self.first..).zip(self.lengths.iter().copied())
+    }
+}
+
+/// Bytes of one flow in each of the latest bars.
+#[derive(Clone, Debug)]
+pub(super) struct Ring {
+    bars: [Bar; MAX_BARS],
+    /// Before this bar nothing is known.
+    since: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Bar {
+    number: u64,
+    rx_bytes: u64,
+    tx_bytes: u64,
+}
+
+impl Ring {
+    pub(super) const fn new(since: u64) -> Self {
+        let bar = Bar {
+            number: u64::MAX,
+            rx_bytes: 0,
+            tx_bytes: 0,
+        };
+        Self {
+            bars: [bar; MAX_BARS],
+            since,
+        }
+    }
+
+    pub(super) const fn add(&mut self, number: u64, moved: &Counters) {
+        let bar = &mut self.bars[(number % MAX_BARS as u64) as usize];
+        if bar.number != number {
+            *bar = Bar {
+                number,
+                rx_bytes: 0,
+                tx_bytes: 0,
+            };
+        }
+        bar.rx_bytes += moved.rx_bytes;
+        bar.tx_bytes += moved.tx_bytes;
+    }
+
+    /// Bytes in a bar; `None` if they were not kept.
+    pub(super) const fn get(&self, number: u64) -> Option<Counters> {
+        if number < self.since {
+            return None;
+        }
+        let bar = &self.bars[(number % MAX_BARS as u64) as usize];
+        let (rx_bytes, tx_bytes) = if bar.number == number {
+            (bar.rx_bytes, bar.tx_bytes)
+        } else {
+            (0, 0)
+        };
+        Some(Counters {
+            rx_bytes,
+            tx_bytes,
+            rx_msgs: 0,
+            tx_msgs: 0,
+        })
+    }
+}

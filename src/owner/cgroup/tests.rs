@@ -1,0 +1,264 @@
+//! Paths as they are on real machines.
+
+use super::*;
+
+const ID: &str = "3f5c1d0a9b8e7f6d5c4b3a29180f7e6d5c4b3a291807f6e5d4c3b2a190807f6e";
+const POD: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
+
+/// `{id}`, `{pod}` and `{p_o_d}` stand for the long ids.
+fn at(path: &str) -> Place {
+    let path = path
+        .replace("{id}", ID)
+        .replace("{pod}", POD)
+        .replace("{p_o_d}", &POD.replace('-', "_"));
+    place(&path)
+}
+
+#[track_caller]
+fn assert_container(path: &str, runtime: Runtime, id: &str, pod: Option<&str>) {
+    let place = at(path);
+    let expected = Container {
+        runtime,
+        id: id.to_owned(),
+    };
+    assert_eq!(place.container, Some(expected), "{path}");
+    assert_eq!(place.pod.as_deref(), pod, "{path}");
+}
+
+#[test]
+fn containers_are_known_by_runtime_and_id() {
+    for (path, runtime) in [
+        ("/system.slice/docker-{id}.scope", Runtime::Docker),
+        ("/docker/{id}", Runtime::Docker),
+        ("/ecs/0123456789abcdef/{id}", Runtime::Unknown),
+        ("/machine.slice/libpod-{id}.scope", Runtime::Podman),
+        (
+            "/machine.slice/libpod-{id}.scope/container",
+            Runtime::Podman,
+        ),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope/container",
+            Runtime::Podman,
+        ),
+        ("/libpod_parent/libpod-{id}", Runtime::Podman),
+        (
+            "/system.slice/web.service/libpod-payload-{id}",
+            Runtime::Podman,
+        ),
+        ("/system.slice/nerdctl-{id}.scope", Runtime::Containerd),
+        ("/default/{id}", Runtime::Containerd),
+        ("/some/folder/{id}", Runtime::Unknown),
+        ("/../../system.slice/docker-{id}.scope", Runtime::Docker),
+        ("/system.slice/docker-{id}.scope (deleted)", Runtime::Docker),
+        (
+            "/system.slice/docker-{id}.scope/init.scope",
+            Runtime::Docker,
+        ),
+        // Docker in docker: the inner one is what the process is in.
+        ("/docker/0000/docker/{id}", Runtime::Docker),
+    ] {
+        assert_container(path, runtime, ID, None);
+    }
+}
+
+#[test]
+fn pods_are_known_by_their_id() {
+    for (path, runtime) in [
+        (
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{p_o_d}.slice/\
+             cri-containerd-{id}.scope",
+            Runtime::Containerd,
+        ),
+        (
+            "/kubepods.slice/kubepods-pod{p_o_d}.slice/crio-{id}.scope",
+            Runtime::Crio,
+        ),
+        (
+            "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{p_o_d}.slice/\
+             docker-{id}.scope",
+            Runtime::Docker,
+        ),
+        ("/kubepods/burstable/pod{pod}/{id}", Runtime::Kubernetes),
+        ("/kubepods/pod{pod}/{id}", Runtime::Kubernetes),
+        ("/kubepods/besteffort/pod{pod}/crio-{id}", Runtime::Crio),
+        // containerd without the systemd driver under a kubelet with it.
+        (
+            "/system.slice/containerd.service/kubepods-burstable-pod{p_o_d}.slice:cri-containerd:{id}",
+            Runtime::Containerd,
+        ),
+        // kind: Kubernetes inside of a container.
+        (
+            "/system.slice/docker-ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\
+             .scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/\
+             kubelet-kubepods-besteffort-pod{p_o_d}.slice/cri-containerd-{id}.scope",
+            Runtime::Containerd,
+        ),
+    ] {
+        assert_container(path, runtime, ID, Some(POD));
+    }
+    // A pod of a file on the node has the hash of the file as its id.
+    let place = at("/kubepods/burstable/pod0123456789abcdef0123456789abcdef/{id}");
+    assert_eq!(
+        place.pod.as_deref(),
+        Some("0123456789abcdef0123456789abcdef")
+    );
+    let pause = at("/kubepods.slice/kubepods-pod{p_o_d}.slice");
+    assert_eq!((pause.pod.as_deref(), pause.container), (Some(POD), None));
+    assert_eq!(at("/kubepods/pod{pod}").to_string(), "pod:0a1b2c3d");
+}
+
+#[test]
+fn system_containers_are_known_by_name() {
+    for (path, runtime, name) in [
+        ("/lxc.payload.web-1", Runtime::Lxc, "web-1"),
+        (
+            "/lxc.payload.web-1/system.slice/nginx.service",
+            Runtime::Lxc,
+            "web-1",
+        ),
+        ("/lxc/101/ns/system.slice/ssh.service", Runtime::Lxc, "101"),
+        ("/lxc.payload/web/init.scope", Runtime::Lxc, "web"),
+        (
+            "/machine.slice/systemd-nspawn@debian.service/payload/system.slice/cron.service",
+            Runtime::Machine,
+            "debian",
+        ),
+        (
+            "/machine.slice/machine-qemu\\x2d1\\x2dvm.scope/libvirt/emulator",
+            Runtime::Machine,
+            "qemu-1-vm",
+        ),
+    ] {
+        assert_container(path, runtime, name, None);
+    }
+}
+
+#[test]
+fn units_are_known_where_there_is_no_container() {
+    for (path, unit) in [
+        ("/system.slice/nginx.service", Some("nginx.service")),
+        (
+            "/system.slice/system-getty.slice/getty@tty1.service",
+            Some("getty@tty1.service"),
+        ),
+        (
+            "/user.slice/user-1000.slice/session-3.scope",
+            Some("session-3.scope"),
+        ),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/app-firefox-1234.scope",
+            Some("app-firefox-1234.scope"),
+        ),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/init.scope",
+            Some("init.scope"),
+        ),
+        (
+            "/system.slice/systemd-fsck@dev-disk-by\\x2duuid-1\\x2d2.service",
+            Some("systemd-fsck@dev-disk-by-uuid-1-2.service"),
+        ),
+        ("/system.slice", Some("system.slice")),
+        ("/init.scope", Some("init.scope")),
+        ("/-.slice", None),
+        ("/", None),
+        ("", None),
+        ("/my/own/group", None),
+        // Who watches over a container is not in it.
+        (
+            "/machine.slice/libpod-conmon-{id}.scope",
+            Some("libpod-conmon-ID.scope"),
+        ),
+        ("/lxc.monitor.web-1", None),
+    ] {
+        let place = at(path);
+        let unit = unit.map(|unit| unit.replace("ID", ID));
+        assert_eq!(place.unit, unit, "{path}");
+        assert_eq!((place.container, place.pod), (None, None), "{path}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_an_id_is_none() {
+    for path in [
+        "/docker/buildkit",
+        "/docker/0123",
+        "/docker/zzzz1d0a9b8e7f6d5c4b3a29180f7e6d5c4b3a291807f6e5d4c3b2a190807f6e",
+        "/podcast",
+        "/pod0a1b",
+        "/system.slice/docker.service",
+        "/system.slice/containerd.service",
+    ] {
+        let place = at(path);
+        assert_eq!((place.container, place.pod), (None, None), "{path}");
+    }
+}
+
+#[test]
+fn places_are_written_short() {
+    for (path, text) in [
+        ("/docker/{id}", "docker:3f5c1d0a9b8e"),
+        ("/kubepods/pod{pod}/crio-{id}", "cri-o:3f5c1d0a9b8e"),
+        (
+            "/lxc.payload.a-long-name-of-a-container",
+            "lxc:a-long-name-of-a-container",
+        ),
+        ("/system.slice/nginx.service", "nginx.service"),
+        ("/", ""),
+    ] {
+        assert_eq!(at(path).to_string(), text);
+        assert_eq!(at(path).is_empty(), text.is_empty());
+    }
+}
+
+#[test]
+fn the_line_that_tells_most_is_taken() {
+    for (file, path) in [
+        (
+            "0::/system.slice/a.service\n",
+            Some("/system.slice/a.service"),
+        ),
+        // Hybrid: version 2 knows nothing, systemd does.
+        (
+            "12:pids:/x\n1:name=systemd:/system.slice/a.service\n0::/\n",
+            Some("/system.slice/a.service"),
+        ),
+        (
+            "1:name=systemd:/a\n0::/system.slice/b.service\n",
+            Some("/system.slice/b.service"),
+        ),
+        (
+            "4:memory:/docker/x\n3:cpu,cpuacct:/docker/x\n",
+            Some("/docker/x"),
+        ),
+        ("0::/a:b:c\n", Some("/a:b:c")),
+        ("0::/\n", Some("/")),
+        ("", None),
+        ("nonsense\n", None),
+    ] {
+        assert_eq!(path_of(file), path, "{file:?}");
+    }
+}
+
+#[test]
+fn escapes_that_are_none_stay() {
+    assert_eq!(unescape("a\\x2db"), "a-b");
+    assert_eq!(unescape("\\x"), "\\x");
+    assert_eq!(unescape("\\x2"), "\\x2");
+    assert_eq!(unescape("\\xzz\\x2d"), "\\xzz-");
+    assert_eq!(unescape("\\xé"), "\\xé");
+    assert_eq!(unescape("\\xff"), "\u{fffd}");
+}
+
+#[test]
+fn no_path_is_too_strange() {
+    let parts = [
+        "", "/", "\\x", "pod", "lxc", ".slice", ".scope", ":", "docker-", "é", "-", ID,
+    ];
+    for a in parts {
+        for b in parts {
+            for c in parts {
+                let _ = at(&format!("/{a}/{b}{c}/{c}:{a}")).to_string();
+            }
+        }
+    }
+}

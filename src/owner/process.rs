@@ -1,0 +1,183 @@
+//! Reads what `/proc` says of one process. Blocks as long as `/proc` does: for the background only.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::cgroup::{self, Place};
+use super::users::Users;
+
+/// Longest part of a command line that is kept, in bytes.
+const MAX_CMDLINE: u64 = 4096;
+/// Longest other file that is read.
+const MAX_FILE: u64 = 64 << 10;
+
+/// What is known of a process. Texts are what the process chose: never print them unsanitized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Thread group id.
+    pub tgid: u32,
+    /// Name of the group leader.
+    pub comm: String,
+    /// Arguments, the program first; empty for kernel threads and where it may not be read.
+    pub cmdline: Vec<String>,
+    /// The program file; `None` where it may not be read.
+    pub exe: Option<PathBuf>,
+    /// Effective user id.
+    pub uid: u32,
+    /// Name of the user by `/etc/passwd`.
+    pub user: Option<Arc<str>>,
+    /// Process id of the parent.
+    pub ppid: u32,
+    /// Name of the parent.
+    pub parent: Option<String>,
+    /// When it started, by the wall clock.
+    pub started: SystemTime,
+    /// When it started, in clock ticks from boot: with `tgid` what tells it from every other.
+    pub start_ticks: u64,
+    /// Path of its cgroup, as seen from here.
+    pub cgroup: Option<String>,
+    /// What that path says: container, pod, unit.
+    pub place: Place,
+    /// The same in short, as in `docker:0123456789ab` or `nginx.service`.
+    pub place_name: Option<Arc<str>>,
+    /// Whether it was gone when last looked at.
+    pub exited: bool,
+}
+
+/// Where and how to read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    proc: PathBuf,
+    users: Users,
+    ticks_per_sec: u64,
+}
+
+impl Reader {
+    pub(super) fn new(proc: impl Into<PathBuf>, passwd: impl Into<PathBuf>) -> Self {
+        Self {
+            proc: proc.into(),
+            users: Users::new(passwd),
+            ticks_per_sec: rustix::param::clock_ticks_per_second().max(1),
+        }
+    }
+
+    /// `None` if there is no such process, or it ended while it was read.
+    pub(super) fn read(&mut self, tgid: u32) -> Option<Process> {
+        self.users.refresh();
+        let folder = self.proc.join(tgid.to_string());
+        let stat = Stat::read(&folder)?;
+        let uid = fs::metadata(&folder).map(|metadata| metadata.uid());
+        let uid = effective_uid(&folder).or(uid.ok())?;
+        let cgroup = read_some(&folder.join("cgroup"), MAX_FILE)
+            .ok()
+            .and_then(|text| cgroup::path_of(&text).map(str::to_owned));
+        let place = cgroup.as_deref().map(cgroup::place).unwrap_or_default();
+        let place_name = (!place.is_empty()).then(|| Arc::from(place.to_string()));
+        let parent = Stat::read(&self.proc.join(stat.ppid.to_string()));
+        let process = Process {
+            tgid,
+            cmdline: cmdline(&folder),
+            exe: fs::read_link(folder.join("exe")).ok(),
+            uid,
+            user: self.users.name(uid),
+            ppid: stat.ppid,
+            parent: parent.map(|parent| parent.comm),
+            started: self.wall_clock(stat.start_ticks),
+            start_ticks: stat.start_ticks,
+            cgroup,
+            place,
+            place_name,
+            exited: false,
+            comm: stat.comm,
+        };
+        // Another process may have got the number while files were read one after the other.
+        let again = Stat::read(&folder)?;
+        (again.start_ticks == process.start_ticks).then_some(process)
+    }
+
+    /// The wall clock at so many ticks after boot. The time of boot is reckoned from now, so that
+    /// steps of the wall clock since then do not matter.
+    fn wall_clock(&self, ticks: u64) -> SystemTime {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let up = Duration::new(
+            u64::try_from(now.tv_sec).unwrap_or_default(),
+            u32::try_from(now.tv_nsec).unwrap_or_default(),
+        );
+        let hz = self.ticks_per_sec;
+        let nanos = (ticks % hz) * 1_000_000_000 / hz;
+        let after_boot = Duration::from_secs(ticks / hz) + Duration::from_nanos(nanos);
+        let age = up.saturating_sub(after_boot);
+        let now = SystemTime::now();
+        now.checked_sub(age).unwrap_or(now)
+    }
+}
+
+struct Stat {
+    comm: String,
+    ppid: u32,
+    start_ticks: u64,
+}
+
+impl Stat {
+    fn read(folder: &Path) -> Option<Self> {
+        let text = read_some(&folder.join("stat"), MAX_FILE).ok()?;
+        Self::parse(&text)
+    }
+
+    /// `pid (comm) state ppid ...`, where comm can hold anything, brackets and spaces too.
+    fn parse(text: &str) -> Option<Self> {
+        let open = text.find('(')?;
+        let close = text.rfind(')')?;
+        let mut fields = text.get(close + 1..)?.split_ascii_whitespace();
+        // Fields 4 and 22 of proc_pid_stat(5); the first here is field 3.
+        let ppid = fields.nth(1)?.parse().ok()?;
+        let start_ticks = fields.nth(17)?.parse().ok()?;
+        Some(Self {
+            comm: text.get(open + 1..close)?.to_owned(),
+            ppid,
+            start_ticks,
+        })
+    }
+}
+
+fn effective_uid(folder: &Path) -> Option<u32> {
+    let status = read_some(&folder.join("status"), MAX_FILE).ok()?;
+    // A name cannot stand for this line: the kernel escapes line ends in it.
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+fn cmdline(folder: &Path) -> Vec<String> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(folder.join("cmdline"))
+        .and_then(|file| file.take(MAX_CMDLINE).read_to_end(&mut bytes));
+    if read.is_err() {
+        return Vec::new();
+    }
+    // Programs that write their title over their arguments leave zeros behind it.
+    let used = bytes
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |at| at + 1);
+    if used == 0 {
+        return Vec::new();
+    }
+    let arguments = bytes[..used].split(|&byte| byte == 0);
+    arguments
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .collect()
+}
+
+/// At most so many bytes of a file; invalid UTF-8 is replaced.
+fn read_some(path: &Path, most: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(std::ffi::OsString::from_vec(bytes)
+        .to_string_lossy()
+        .into_owned())
+}

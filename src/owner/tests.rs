@@ -1,0 +1,295 @@
+//! Asking, remembering, and what is done when a number is given to another process.
+
+use super::*;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+
+fn process(tgid: u32, start_ticks: u64, started: SystemTime) -> Process {
+    Process {
+        tgid,
+        comm: format!("process {start_ticks}"),
+        cmdline: Vec::new(),
+        exe: None,
+        uid: 0,
+        user: None,
+        ppid: 1,
+        parent: None,
+        started,
+        start_ticks,
+        cgroup: None,
+        place: Place::default(),
+        place_name: None,
+        exited: false,
+    }
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[test]
+fn asking_does_not_wait_and_the_answer_comes() {
+    let (release, gate) = channel::<()>();
+    let (told, tidings) = channel();
+    let owners = Owners::with(
+        move |tgid| {
+            let _ = gate.recv();
+            Some(process(tgid, 1, at(5)))
+        },
+        move || {
+            let _ = told.send(());
+        },
+    )
+    .unwrap();
+    // The look-up hangs until released: were asking to wait, this would never return.
+    assert_eq!(owners.get(7), None);
+    for tgid in 0..10 * QUEUE as u32 {
+        assert_eq!(owners.get(tgid), None, "not even with a full queue");
+    }
+    release.send(()).unwrap();
+    tidings.recv().unwrap();
+    assert_eq!(owners.get(7).unwrap().start_ticks, 1);
+    assert_eq!(Owners::off().get(7), None);
+}
+
+#[test]
+fn facts_are_looked_at_again_only_while_someone_asks() {
+    let mut cache = Cache::default();
+    let now = Instant::now();
+    assert!(cache.look(1, now).1);
+    assert!(!cache.look(1, now).1, "asked for once");
+    assert!(cache.store(1, Some(process(1, 1, at(5))), now));
+    assert!(!cache.look(1, now).1);
+    assert!(cache.look(1, now + FRESH_FOR).1);
+    assert!(!cache.look(1, now + FRESH_FOR).1, "under way");
+    // The start is reckoned anew each time; that alone is no news.
+    let again = process(1, 1, at(5) + Duration::from_nanos(1));
+    assert!(!cache.store(1, Some(again), now));
+}
+
+#[test]
+fn an_exec_is_news_and_an_end_leaves_what_was_known() {
+    let mut cache = Cache::default();
+    let now = Instant::now();
+    cache.look(1, now);
+    cache.store(1, Some(process(1, 1, at(5))), now);
+    let other = Process {
+        comm: "other".to_owned(),
+        ..process(1, 1, at(5))
+    };
+    assert!(cache.store(1, Some(other), now));
+    let known = cache.look(1, now).0;
+    assert_eq!(known.current.unwrap().comm, "other");
+    assert_eq!(known.before, None, "it is the same process");
+    assert!(cache.store(1, None, now));
+    assert!(!cache.store(1, None, now), "told once");
+    let current = cache.look(1, now).0.current.unwrap();
+    assert!(current.exited && current.comm == "other");
+    cache.look(2, now);
+    assert!(!cache.store(2, None, now), "never seen is no news");
+    assert!(
+        !cache.store(3, Some(process(3, 1, at(5))), now),
+        "never asked for"
+    );
+}
+
+#[test]
+fn a_number_given_to_another_does_not_give_it_the_flows_of_the_first() {
+    let (told, tidings) = channel();
+    let mut starts = [(10, at(1000)), (20, at(2000))].into_iter();
+    let owners = Owners::with(
+        move |tgid| {
+            starts
+                .next()
+                .map(|(ticks, started)| process(tgid, ticks, started))
+        },
+        move || {
+            let _ = told.send(());
+        },
+    )
+    .unwrap();
+    owners.get(1);
+    tidings.recv().unwrap();
+    {
+        // As if FRESH_FOR had passed.
+        let asked = owners.asked.as_ref().unwrap();
+        let mut cache = lock(&asked.cache);
+        cache.entries.get_mut(&1).unwrap().look_again = Some(Instant::now());
+    }
+    owners.get(1);
+    tidings.recv().unwrap();
+    let ticks = |when| owners.get_at(1, when).map(|process| process.start_ticks);
+    assert_eq!(owners.get(1).unwrap().start_ticks, 20);
+    assert_eq!(ticks(at(2500)), Some(20));
+    assert_eq!(ticks(at(2000)), Some(20));
+    assert_eq!(ticks(at(1500)), Some(10));
+    assert_eq!(ticks(at(500)), None, "of neither");
+    assert!(owners.get_at(1, at(1500)).unwrap().exited);
+}
+
+#[test]
+fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
+    let mut cache = Cache::default();
+    let now = Instant::now();
+    for tgid in 1..=3 * CACHE as u32 {
+        cache.look(tgid, now);
+        cache.look(1, now);
+        assert!(cache.entries.len() <= CACHE);
+    }
+    assert!(cache.entries.contains_key(&1));
+}
+
+#[test]
+fn a_question_that_found_no_room_is_asked_again() {
+    let mut cache = Cache::default();
+    let now = Instant::now();
+    cache.look(1, now);
+    cache.forget(1);
+    assert!(cache.look(1, now).1);
+    cache.store(1, Some(process(1, 1, at(5))), now);
+    assert!(cache.look(1, now + FRESH_FOR).1);
+    cache.forget(1);
+    let later = now + FRESH_FOR + Duration::from_secs(60);
+    let (known, ask) = cache.look(1, later);
+    assert!(ask && known.current.is_some(), "what is known stays");
+}
+
+fn reader() -> Reader {
+    Reader::new("/proc", "/etc/passwd")
+}
+
+#[test]
+fn this_process_is_known_as_it_is() {
+    let me = std::process::id();
+    let process = reader().read(me).unwrap();
+    assert_eq!(process.tgid, me);
+    assert_eq!(process.exe, std::env::current_exe().ok());
+    let arguments: Vec<String> = std::env::args().collect();
+    assert_eq!(process.cmdline, arguments);
+    assert_eq!(process.uid, rustix::process::geteuid().as_raw());
+    assert_eq!(process.ppid, std::os::unix::process::parent_id());
+    assert!(process.parent.is_some());
+    let age = SystemTime::now().duration_since(process.started).unwrap();
+    assert!(age < Duration::from_secs(3600), "{age:?}");
+    assert!(!process.exited);
+}
+
+#[test]
+fn the_start_of_a_process_is_its_start() {
+    let before = SystemTime::now();
+    let mut child = Command::new("sleep")
+        .arg("60")
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let after = SystemTime::now();
+    let found = reader().read(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let started = found.unwrap().started;
+    // Ticks are of 10 ms.
+    let slack = Duration::from_millis(50);
+    assert!(started + slack >= before && started <= after + slack);
+    assert_eq!(reader().read(child.id()), None, "gone");
+}
+
+#[test]
+fn a_process_without_arguments_and_program_has_none() {
+    // kthreadd, or whatever has number 2 here: reading must not fail.
+    if let Some(process) = reader().read(2) {
+        assert!(
+            process
+                .cmdline
+                .iter()
+                .all(|argument| argument.len() <= 4096)
+        );
+    }
+    assert_eq!(reader().read(0), None);
+    assert_eq!(reader().read(u32::MAX), None);
+}
+
+/// A folder like /proc, gone at the end.
+struct Proc(PathBuf);
+
+impl Proc {
+    fn new(name: &str) -> Self {
+        let name = format!("flowtop-proc-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn put(&self, tgid: u32, file: &str, text: &[u8]) {
+        let folder = self.0.join(tgid.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(file), text).unwrap();
+    }
+
+    fn read(&self, tgid: u32) -> Option<Process> {
+        Reader::new(&self.0, self.0.join("passwd")).read(tgid)
+    }
+}
+
+impl Drop for Proc {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn stat(comm: &str, ppid: u32, start: u64) -> Vec<u8> {
+    let rest = "1 1 0 -1 4194304 1 1 1 1 1 1 1 1 20 0 1 0";
+    format!("7 ({comm}) S {ppid} {rest} {start} 1 1\n").into_bytes()
+}
+
+#[test]
+fn names_that_look_like_fields_are_names() {
+    let proc = Proc::new("names");
+    proc.put(7, "stat", &stat("a) R 99 (b", 8, 4321));
+    proc.put(8, "stat", &stat("parent", 1, 1));
+    proc.put(
+        7,
+        "status",
+        b"Name:\ta\\nUid:\t9\nUid:\t1\t33\t3\t4\nGid:\t5\n",
+    );
+    proc.put(7, "cmdline", b"nginx: worker process\0\0\0\0");
+    proc.put(7, "cgroup", b"0::/system.slice/nginx.service\n");
+    fs::write(proc.0.join("passwd"), "web:x:33:33::/:\n").unwrap();
+    let process = proc.read(7).unwrap();
+    assert_eq!(process.comm, "a) R 99 (b");
+    assert_eq!((process.ppid, process.start_ticks), (8, 4321));
+    assert_eq!(process.parent.as_deref(), Some("parent"));
+    assert_eq!(process.uid, 33, "the effective one");
+    assert_eq!(process.user.as_deref(), Some("web"));
+    assert_eq!(process.cmdline, ["nginx: worker process"]);
+    assert_eq!(process.place_name.as_deref(), Some("nginx.service"));
+    assert_eq!(process.exe, None);
+}
+
+#[test]
+fn a_process_that_may_not_be_looked_into_is_known_by_what_is_open_to_all() {
+    let proc = Proc::new("little");
+    proc.put(7, "stat", &stat("x", 0, 5));
+    let process = proc.read(7).unwrap();
+    assert_eq!(process.cmdline, Vec::<String>::new());
+    assert_eq!(process.uid, rustix::process::geteuid().as_raw());
+    assert_eq!((process.place_name, process.parent), (None, None));
+    proc.put(8, "stat", b"8 (cut off");
+    assert_eq!(proc.read(8), None);
+    proc.put(9, "stat", b"");
+    assert_eq!(proc.read(9), None);
+}
+
+#[test]
+fn hostile_arguments_are_cut_and_replaced_but_not_dropped() {
+    let proc = Proc::new("hostile");
+    proc.put(7, "stat", &stat("x", 0, 5));
+    let mut arguments = b"a\0\xff\xfe\x1b[2J\0\0b\0".to_vec();
+    proc.put(7, "cmdline", &arguments);
+    let expected = ["a", "\u{fffd}\u{fffd}\u{1b}[2J", "", "b"];
+    assert_eq!(proc.read(7).unwrap().cmdline, expected);
+    arguments = vec![b'x'; 1 << 20];
+    proc.put(7, "cmdline", &arguments);
+    assert_eq!(proc.read(7).unwrap().cmdline[0].len(), 4096);
+}

@@ -1,0 +1,113 @@
+//! Turns user ids into names by `/etc/passwd`, and nothing else: a name service may have to ask
+//! another machine, and a wrong name is worse than a number.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Larger files are not read: this one is read into memory whole.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Names of users; reads the file again when it has changed.
+#[derive(Debug)]
+pub(super) struct Users {
+    path: PathBuf,
+    /// When the file that was read had last been changed, and its size.
+    version: Option<(SystemTime, u64)>,
+    names: HashMap<u32, Arc<str>>,
+}
+
+impl Users {
+    pub(super) fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            version: None,
+            names: HashMap::new(),
+        }
+    }
+
+    /// Looks whether the file has changed.
+    pub(super) fn refresh(&mut self) {
+        let Ok(metadata) = fs::metadata(&self.path) else {
+            return;
+        };
+        let version = metadata
+            .modified()
+            .ok()
+            .map(|time| (time, metadata.len()))
+            .filter(|_| metadata.is_file() && metadata.len() <= MAX_BYTES);
+        if version.is_none() || version == self.version {
+            return;
+        }
+        if let Ok(text) = fs::read(&self.path) {
+            self.names = parse(&text);
+            self.version = version;
+        }
+    }
+
+    pub(super) fn name(&self, uid: u32) -> Option<Arc<str>> {
+        self.names.get(&uid).map(Arc::clone)
+    }
+}
+
+/// `name:password:uid:...` a line. The first line of an id gives its name, as getpwuid() does it.
+fn parse(text: &[u8]) -> HashMap<u32, Arc<str>> {
+    let mut names = HashMap::new();
+    for line in text.split(|&byte| byte == b'\n') {
+        let mut fields = line.split(|&byte| byte == b':');
+        let (Some(name), Some(_), Some(uid)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        // Lines of NIS begin with + or -.
+        if name.is_empty() || matches!(name[0], b'#' | b'+' | b'-') {
+            continue;
+        }
+        let uid = std::str::from_utf8(uid)
+            .ok()
+            .and_then(|uid| uid.parse().ok());
+        if let Some(uid) = uid {
+            let name = String::from_utf8_lossy(name);
+            names.entry(uid).or_insert_with(|| Arc::from(&*name));
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_by_id() {
+        let names = parse(
+            b"root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/:/bin/sh\n\n# comment:x:7:7::/:\n\
+              +nis:x:8:8::/:\nbroken\nweb:x:33:33:www\nhuge:x:4294967296:1::/:\n\
+              last:x:4294967294:65534::/:/bin/false",
+        );
+        assert_eq!(&*names[&0], "root", "the first line counts");
+        assert_eq!(&*names[&33], "web");
+        assert_eq!(&*names[&4_294_967_294], "last");
+        assert_eq!(names.len(), 3);
+    }
+
+    #[test]
+    fn a_changed_file_is_read_again_and_a_lost_one_leaves_what_was_known() {
+        let folder = std::env::temp_dir().join(format!("flowtop-users-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("passwd");
+        let mut users = Users::new(&path);
+        users.refresh();
+        assert_eq!(users.name(5), None);
+        fs::write(&path, "one:x:5:5::/:/bin/sh\n").unwrap();
+        users.refresh();
+        assert_eq!(users.name(5).as_deref(), Some("one"));
+        fs::write(&path, "longer:x:5:5::/:/bin/sh\n").unwrap();
+        users.refresh();
+        assert_eq!(users.name(5).as_deref(), Some("longer"));
+        fs::remove_dir_all(&folder).unwrap();
+        users.refresh();
+        assert_eq!(users.name(5).as_deref(), Some("longer"));
+    }
+}

@@ -1,0 +1,466 @@
+//! Rows over a history: flows, or sums of flows by process, user, peer, port or container, in the
+//! order asked for, with what is not a row summed.
+
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::top::top_n;
+use crate::flow::{Comm, Counters, Endpoint, FlowKey, Protocol};
+use crate::history::{Clock, Figures, FlowStats, History, RECENT_FOR};
+use crate::owner::{Owners, Process};
+use crate::table::{Column, Group, SortKey, Way};
+
+/// Facts that flows themselves do not hold, for grouping and sorting by them. Asked for only then.
+pub trait Facts {
+    /// The process that had this number then, if it is known now.
+    fn process(&self, tgid: u32, when: SystemTime) -> Option<Arc<Process>>;
+}
+
+/// No facts.
+impl Facts for () {
+    fn process(&self, _: u32, _: SystemTime) -> Option<Arc<Process>> {
+        None
+    }
+}
+
+impl Facts for Owners {
+    fn process(&self, tgid: u32, when: SystemTime) -> Option<Arc<Process>> {
+        self.get_at(tgid, when)
+    }
+}
+
+/// What is asked of a history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Which bytes: a flow without any this way is no row.
+    pub way: Way,
+    /// What a row is.
+    pub group: Group,
+    /// The order of rows; equal ones by their id, so that they hold still.
+    pub sort: SortKey,
+    /// Most rows; `None` for all.
+    pub top_n: Option<usize>,
+    /// Whether flows that ended long ago are rows too, as in a view of totals.
+    pub past: bool,
+}
+
+/// What tells one row from another, whatever its place: a selection follows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowId {
+    /// A flow.
+    Flow(FlowKey),
+    /// The flows of the process with this number.
+    Process(u32),
+    /// The flows of the user with this number.
+    User(u32),
+    /// The flows with this peer.
+    Remote(IpAddr),
+    /// The flows of a service: with this port at one end and a larger one at the other. Where an
+    /// end has no port, that of the other.
+    Port(Protocol, u16),
+    /// The flows of a container, pod or unit.
+    Container(Arc<str>),
+    /// The flows of which it is not known, or not yet.
+    Unknown,
+}
+
+/// What all flows of a row have in common; `None` where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// Transport protocol.
+    pub protocol: Option<Protocol>,
+    /// The socket's own end.
+    pub local: Option<Endpoint>,
+    /// The peer.
+    pub remote: Option<Endpoint>,
+    /// Process id.
+    pub tgid: Option<u32>,
+    /// Process name.
+    pub comm: Option<Comm>,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Which.
+    pub id: RowId,
+    /// Number of flows in it.
+    pub flows: usize,
+    /// What its flows have in common.
+    pub common: Common,
+    /// What they moved.
+    pub figures: Figures,
+}
+
+/// Flows that are no rows, summed.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum {
+    /// Number of rows it would be; 0 where that is not known.
+    pub rows: usize,
+    /// Number of flows.
+    pub flows: usize,
+    /// What they moved.
+    pub figures: Figures,
+}
+
+/// What a view shows. `rows`, `other`, `filtered`, `silent` and `untracked` add up to `all`.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The clock that the figures are read by.
+    pub clock: Clock,
+    /// The first rows in order.
+    pub rows: Vec<Row>,
+    /// Other rows that passed the filter.
+    pub other: Sum,
+    /// Flows that did not pass the filter.
+    pub filtered: Sum,
+    /// Flows that ended, or moved nothing this way lately.
+    pub silent: Sum,
+    /// In the latest interval, of flows that found the map full.
+    pub untracked: Counters,
+    /// The same since the beginning.
+    pub untracked_total: Counters,
+    /// The whole machine.
+    pub all: Figures,
+}
+
+impl Rows {
+    /// What `view` shows of a history; flows for which `filter` says no are summed apart.
+    pub fn new(
+        history: &History,
+        view: &View,
+        facts: &dyn Facts,
+        filter: &dyn Fn(&FlowStats) -> bool,
+    ) -> Self {
+        let clock = history.clock();
+        let nothing = Sum {
+            rows: 0,
+            flows: 0,
+            figures: Figures::nothing(clock, history.ended()),
+        };
+        let (mut filtered, mut silent) = (nothing, nothing);
+        silent.flows += usize::try_from(history.older().flows).unwrap_or(usize::MAX);
+        silent.figures += &history.older().figures;
+
+        let mut kept: Vec<&FlowStats> = Vec::with_capacity(history.recent().len());
+        for flow in history.recent().iter().chain(history.past()) {
+            if !is_in(flow, view, &clock) {
+                silent.add(flow);
+            } else if !filter(flow) {
+                filtered.add(flow);
+            } else {
+                kept.push(flow);
+            }
+        }
+        let (rows, other) = if view.group == Group::Flow {
+            let order = |flow: &&FlowStats| Order::new(view, &clock, facts, &Row::of(flow));
+            pick(
+                &kept,
+                view,
+                order,
+                nothing,
+                |flow| Row::of(flow),
+                part_of_flow,
+            )
+        } else {
+            let groups = groups(kept, view.group, facts);
+            let order = |row: &Row| Order::new(view, &clock, facts, row);
+            pick(&groups, view, order, nothing, Row::clone, part_of_group)
+        };
+        Self {
+            clock,
+            rows,
+            other,
+            filtered,
+            silent,
+            untracked: history.losses().untracked,
+            untracked_total: history.losses_total().untracked,
+            all: *history.all(),
+        }
+    }
+
+    /// Rows in all, those in `other` included.
+    pub fn len(&self) -> usize {
+        self.rows.len() + self.other.rows
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Flows in all rows, those in `other` included.
+    pub fn flows(&self) -> usize {
+        self.rows.iter().map(|row| row.flows).sum::<usize>() + self.other.flows
+    }
+}
+
+/// Whether a flow is in a view at all.
+fn is_in(flow: &FlowStats, view: &View, clock: &Clock) -> bool {
+    match flow.figures.idle(view.way, clock) {
+        None => false,
+        Some(idle) => view.past || idle <= RECENT_FOR,
+    }
+}
+
+impl Sum {
+    fn add(&mut self, flow: &FlowStats) {
+        self.flows += 1;
+        self.figures += &flow.figures;
+    }
+}
+
+impl Row {
+    fn of(flow: &FlowStats) -> Self {
+        Self {
+            id: RowId::Flow(flow.key),
+            flows: 1,
+            common: Common::of(flow),
+            figures: flow.figures,
+        }
+    }
+
+    fn add(&mut self, flow: &FlowStats) {
+        self.flows += 1;
+        self.common.narrow(&Common::of(flow));
+        self.figures += &flow.figures;
+    }
+
+    /// Whether no bytes moved this way in the latest interval, and how long ago the last did.
+    pub fn idle(&self, way: Way, clock: &Clock) -> Option<Duration> {
+        self.figures.idle(way, clock).filter(|idle| !idle.is_zero())
+    }
+}
+
+impl Common {
+    const fn of(flow: &FlowStats) -> Self {
+        Self {
+            protocol: Some(flow.key.protocol),
+            local: Some(flow.key.local),
+            remote: Some(flow.key.remote),
+            tgid: Some(flow.key.tgid),
+            comm: Some(flow.comm),
+        }
+    }
+
+    fn narrow(&mut self, other: &Self) {
+        fn keep<T: PartialEq>(mine: &mut Option<T>, theirs: &Option<T>) {
+            if mine != theirs {
+                *mine = None;
+            }
+        }
+        keep(&mut self.protocol, &other.protocol);
+        keep(&mut self.local, &other.local);
+        keep(&mut self.remote, &other.remote);
+        keep(&mut self.tgid, &other.tgid);
+        keep(&mut self.comm, &other.comm);
+    }
+}
+
+/// The row that a flow belongs to.
+pub fn group_of(group: Group, flow: &FlowStats, facts: &dyn Facts) -> RowId {
+    let key = &flow.key;
+    let process = || facts.process(key.tgid, flow.figures.last_seen);
+    match group {
+        Group::Flow => RowId::Flow(*key),
+        Group::Process => RowId::Process(key.tgid),
+        Group::User => process().map_or(RowId::Unknown, |process| RowId::User(process.uid)),
+        Group::Remote if key.remote.is_unknown() => RowId::Unknown,
+        Group::Remote => RowId::Remote(key.remote.addr),
+        Group::Port => {
+            let port = match (key.local.port, key.remote.port) {
+                (0, port) | (port, 0) => port,
+                (local, remote) => local.min(remote),
+            };
+            RowId::Port(key.protocol, port)
+        }
+        Group::Container => process()
+            .and_then(|process| process.place_name.clone())
+            .map_or(RowId::Unknown, RowId::Container),
+    }
+}
+
+/// Sums flows by the rows they belong to.
+fn groups(flows: Vec<&FlowStats>, group: Group, facts: &dyn Facts) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut places: HashMap<RowId, usize> = HashMap::new();
+    for flow in flows {
+        let id = group_of(group, flow, facts);
+        if let Some(&place) = places.get(&id) {
+            rows[place].add(flow);
+        } else {
+            places.insert(id.clone(), rows.len());
+            rows.push(Row {
+                id,
+                ..Row::of(flow)
+            });
+        }
+    }
+    rows
+}
+
+/// The first of many by their order, and the rest summed. Only the first are made into rows: many
+/// rows are megabytes.
+fn pick<T>(
+    all: &[T],
+    view: &View,
+    order: impl Fn(&T) -> Order,
+    mut other: Sum,
+    row: impl Fn(&T) -> Row,
+    part: impl Fn(&T) -> (usize, &Figures),
+) -> (Vec<Row>, Sum) {
+    let n = view.top_n.unwrap_or(all.len());
+    let first = top_n(all.iter().map(&order).zip(0_usize..), n);
+    let mut is_row = vec![false; all.len()];
+    for &place in &first {
+        is_row[place] = true;
+    }
+    let rest = all.iter().zip(is_row).filter(|(_, is_row)| !is_row);
+    for (flows, figures) in rest.map(|(item, _)| part(item)) {
+        other.rows += 1;
+        other.flows += flows;
+        other.figures += figures;
+    }
+    (
+        first.into_iter().map(|place| row(&all[place])).collect(),
+        other,
+    )
+}
+
+fn part_of_flow<'a>(flow: &'a &FlowStats) -> (usize, &'a Figures) {
+    (1, &flow.figures)
+}
+
+const fn part_of_group(row: &Row) -> (usize, &Figures) {
+    (row.flows, &row.figures)
+}
+
+/// A place in the order of rows: more is nearer to the top. Unknown values come last either way.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Order(Place, Reverse<RowId>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Unknown,
+    Up(Reverse<Value>),
+    Down(Value),
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Value {
+    Whole(u64),
+    Real(Real),
+    Span(Duration),
+    End(Endpoint),
+    Name(Comm),
+    Text(Arc<str>),
+    Protocol(Protocol),
+}
+
+/// A number that can be put in order.
+struct Real(f64);
+
+impl Ord for Real {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Real {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Real {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Real {}
+
+impl Order {
+    fn new(view: &View, clock: &Clock, facts: &dyn Facts, row: &Row) -> Self {
+        let place = match value(row, view, clock, facts) {
+            None => Place::Unknown,
+            Some(value) if view.sort.descending => Place::Down(value),
+            Some(value) => Place::Up(Reverse(value)),
+        };
+        Self(place, Reverse(row.id.clone()))
+    }
+}
+
+/// What a row is sorted by.
+fn value(row: &Row, view: &View, clock: &Clock, facts: &dyn Facts) -> Option<Value> {
+    let figures = &row.figures;
+    let way = view.way;
+    let real = |value| Some(Value::Real(Real(value)));
+    let process = || facts.process(row.common.tgid?, figures.last_seen);
+    match view.sort.column {
+        // All over the same time, so bytes give the same order and are exact.
+        Column::Rate | Column::Share | Column::Spark => Some(Value::Whole(way.bytes(&figures.now))),
+        Column::Rx => Some(Value::Whole(figures.now.rx_bytes)),
+        Column::Tx => Some(Value::Whole(figures.now.tx_bytes)),
+        Column::Msgs => Some(Value::Whole(way.msgs(&figures.now))),
+        Column::Total => Some(Value::Whole(way.bytes(&figures.total))),
+        Column::Avg10 => real(figures.avg10(way)),
+        Column::Avg60 => real(figures.avg60(way)),
+        Column::Average => real(figures.average(way, clock)),
+        Column::Peak => real(figures.peak(way)?),
+        Column::Flows => Some(Value::Whole(row.flows as u64)),
+        Column::Age => Some(Value::Span(figures.age(clock))),
+        Column::Protocol => row.common.protocol.map(Value::Protocol),
+        Column::Local => row.common.local.map(Value::End),
+        Column::Remote => match (&row.id, row.common.remote) {
+            (RowId::Remote(addr), _) => Some(Value::End(Endpoint::new(*addr, 0))),
+            (_, remote) => remote.map(Value::End),
+        },
+        Column::Pid => row.common.tgid.map(|tgid| Value::Whole(tgid.into())),
+        Column::Process => row.common.comm.map(Value::Name),
+        Column::User => process()?.user.clone().map(Value::Text),
+        Column::Container => match &row.id {
+            RowId::Container(name) => Some(Value::Text(Arc::clone(name))),
+            _ => process()?.place_name.clone().map(Value::Text),
+        },
+        Column::Packets | Column::Srtt | Column::Retransmits | Column::Cwnd => None,
+    }
+}
+
+/// The sparklines of some rows of a view; see [`History::sparkline`]. One walk over all flows, so
+/// ask for all that are shown at once.
+pub fn sparklines(
+    history: &History,
+    view: &View,
+    facts: &dyn Facts,
+    rows: &[RowId],
+) -> Vec<Vec<Option<f64>>> {
+    let clock = history.clock();
+    let mut members: Vec<Vec<&FlowStats>> = vec![Vec::new(); rows.len()];
+    if view.group == Group::Flow {
+        for (row, members) in rows.iter().zip(&mut members) {
+            if let RowId::Flow(key) = row {
+                members.extend(history.get(key));
+            }
+        }
+    } else {
+        let places: HashMap<&RowId, usize> = rows.iter().zip(0..).collect();
+        for flow in history.recent() {
+            if is_in(flow, view, &clock)
+                && let Some(&place) = places.get(&group_of(view.group, flow, facts))
+            {
+                members[place].push(flow);
+            }
+        }
+    }
+    members
+        .into_iter()
+        .map(|members| history.sparkline(members, view.way))
+        .collect()
+}

@@ -1,0 +1,383 @@
+//! Rows of random histories, held against sums and orders made in a simpler way.
+
+use super::*;
+use crate::flow::Flow;
+use crate::owner::Place;
+use crate::table::Column;
+use crate::testing::{Intervals, Random, flow, key};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];
+
+/// Facts about every process but each fifth.
+struct Known;
+
+impl Facts for Known {
+    fn process(&self, tgid: u32, _: SystemTime) -> Option<Arc<Process>> {
+        let place_name = (!tgid.is_multiple_of(3)).then(|| Arc::from(format!("unit-{}", tgid % 4)));
+        (!tgid.is_multiple_of(5)).then(|| {
+            Arc::new(Process {
+                tgid,
+                comm: String::new(),
+                cmdline: Vec::new(),
+                exe: None,
+                uid: tgid % 3,
+                user: Some(Arc::from(format!("user-{}", tgid % 3))),
+                ppid: 1,
+                parent: None,
+                started: SystemTime::UNIX_EPOCH,
+                start_ticks: 0,
+                cgroup: None,
+                place: Place::default(),
+                place_name,
+                exited: false,
+            })
+        })
+    }
+}
+
+fn history_of(random: &mut Random) -> History {
+    let mut intervals = Intervals::default();
+    let mut history = History::new();
+    for _ in 0..1 + random.below(12) {
+        let mut ids: Vec<u32> = (0..60).collect();
+        random.shuffle(&mut ids);
+        ids.truncate(random.below(60) as usize);
+        let flows: Vec<Flow> = ids
+            .iter()
+            .map(|&id| flow(id, random.below(4), random.below(3) * random.below(1 << 40)))
+            .filter(|flow| !flow.counters.is_zero())
+            .collect();
+        let mut interval = intervals.next(1 + random.below(4000), flows);
+        interval.losses.untracked.rx_bytes = random.below(50);
+        interval.losses.untracked.tx_bytes = random.below(50);
+        history.add(&interval);
+    }
+    history
+}
+
+fn view_of(random: &mut Random) -> View {
+    let any = |random: &mut Random, n: usize| random.below(n as u64) as usize;
+    let column = Column::ALL[any(random, Column::ALL.len())];
+    let sort = SortKey::by(column);
+    View {
+        way: WAYS[any(random, 3)],
+        group: Group::ALL[any(random, Group::ALL.len())],
+        sort: if random.below(2) == 0 {
+            sort
+        } else {
+            sort.reversed()
+        },
+        top_n: (random.below(4) > 0).then_some(random.below(20) as usize),
+        past: random.below(2) == 0,
+    }
+}
+
+fn add(sum: &mut (Counters, Counters), figures: &Figures) {
+    sum.0 += figures.now;
+    sum.1 += figures.total;
+}
+
+#[test]
+fn every_view_adds_up_to_the_totals() {
+    let mut random = Random(11);
+    for _ in 0..1500 {
+        let history = history_of(&mut random);
+        let view = view_of(&mut random);
+        let filter = random.below(3) as u32;
+        let rows = Rows::new(&history, &view, &Known, &|flow| flow.key.tgid % 3 >= filter);
+        let mut sum = (rows.untracked, rows.untracked_total);
+        for row in &rows.rows {
+            add(&mut sum, &row.figures);
+        }
+        for rest in [&rows.other, &rows.filtered, &rows.silent] {
+            add(&mut sum, &rest.figures);
+        }
+        assert_eq!(sum, (history.all().now, history.all().total), "{view:?}");
+        let flows = rows.flows() + rows.filtered.flows + rows.silent.flows;
+        let kept = history.recent().len() + history.past().len();
+        assert_eq!(flows as u64, kept as u64 + history.older().flows);
+        assert_eq!(rows.len(), rows.rows.len() + rows.other.rows);
+        assert!(rows.rows.len() <= view.top_n.unwrap_or(usize::MAX));
+        if rows.rows.len() < view.top_n.unwrap_or(usize::MAX) {
+            assert_eq!(
+                rows.other.rows, 0,
+                "nothing is left out while there is room"
+            );
+        }
+    }
+}
+
+#[test]
+fn averages_of_groups_are_the_sums_of_those_of_their_flows() {
+    let mut random = Random(12);
+    for _ in 0..300 {
+        let history = history_of(&mut random);
+        let view = View {
+            top_n: None,
+            past: true,
+            ..view_of(&mut random)
+        };
+        let rows = Rows::new(&history, &view, &Known, &|_| true);
+        for row in &rows.rows {
+            let flows = history.recent().iter().chain(history.past());
+            let members: Vec<&FlowStats> = flows
+                .filter(|flow| is_in(flow, &view, &rows.clock))
+                .filter(|flow| group_of(view.group, flow, &Known) == row.id)
+                .collect();
+            assert_eq!(members.len(), row.flows);
+            let sum: f64 = members
+                .iter()
+                .map(|flow| flow.figures.avg60(view.way))
+                .sum();
+            assert!((sum - row.figures.avg60(view.way)).abs() <= 1e-9 * sum.max(1.0));
+            let first = members.iter().map(|flow| flow.figures.first_at).min();
+            assert_eq!(Some(row.figures.first_at), first);
+            let idle = |figures: &Figures| figures.idle(view.way, &rows.clock);
+            let least = members.iter().map(|flow| idle(&flow.figures)).min();
+            assert_eq!(Some(idle(&row.figures)), least);
+            assert_eq!(row.figures.peak(view.way).is_some(), members.len() == 1);
+        }
+    }
+}
+
+#[test]
+fn the_first_rows_are_those_that_sorting_puts_first() {
+    let mut random = Random(13);
+    for _ in 0..1000 {
+        let history = history_of(&mut random);
+        let view = view_of(&mut random);
+        let some = Rows::new(&history, &view, &Known, &|_| true);
+        let all = View {
+            top_n: None,
+            ..view
+        };
+        let mut sorted = Rows::new(&history, &all, &Known, &|_| true).rows;
+        sorted.sort_by(|a, b| by_hand(&view, &some.clock, a, b));
+        let ids = |rows: &[Row]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&some.rows), ids(&sorted)[..some.rows.len()], "{view:?}");
+    }
+}
+
+/// The order of two rows, without the keys that the heap is made of.
+fn by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
+    let way = view.way;
+    let real = |row: &Row| -> Option<f64> {
+        let figures = &row.figures;
+        Some(match view.sort.column {
+            Column::Rate | Column::Share | Column::Spark => figures.rate(way, clock),
+            Column::Rx => figures.rate(Way::Rx, clock),
+            Column::Tx => figures.rate(Way::Tx, clock),
+            Column::Msgs => figures.msg_rate(way, clock),
+            Column::Total => way.bytes(&figures.total) as f64,
+            Column::Avg10 => figures.avg10(way),
+            Column::Avg60 => figures.avg60(way),
+            Column::Average => figures.average(way, clock),
+            Column::Peak => figures.peak(way)?,
+            Column::Flows => row.flows as f64,
+            Column::Age => figures.age(clock).as_secs_f64(),
+            Column::Pid => f64::from(row.common.tgid?),
+            _ => return None,
+        })
+    };
+    let text = |row: &Row| -> Option<String> {
+        let process = || Known.process(row.common.tgid?, SystemTime::UNIX_EPOCH);
+        let end = |end: Option<Endpoint>| end.map(|end| format!("{} {:05}", end.addr, end.port));
+        match view.sort.column {
+            Column::Protocol => row.common.protocol.map(|protocol| protocol.to_string()),
+            Column::Local => end(row.common.local),
+            Column::Remote => match &row.id {
+                RowId::Remote(addr) => Some(format!("{addr} 00000")),
+                _ => end(row.common.remote),
+            },
+            Column::Process => row
+                .common
+                .comm
+                .map(|comm| comm.to_string_lossy().into_owned()),
+            Column::User => process()?.user.as_deref().map(str::to_owned),
+            Column::Container => match &row.id {
+                RowId::Container(name) => Some(name.to_string()),
+                _ => process()?.place_name.as_deref().map(str::to_owned),
+            },
+            _ => None,
+        }
+    };
+    let turned = |order: Ordering| {
+        if view.sort.descending {
+            order.reverse()
+        } else {
+            order
+        }
+    };
+    let by = match (real(a), real(b)) {
+        (Some(a), Some(b)) => turned(a.total_cmp(&b)),
+        (a, b) if a.is_some() != b.is_some() => b.is_some().cmp(&a.is_some()),
+        _ => match (text(a), text(b)) {
+            (Some(a), Some(b)) => turned(a.cmp(&b)),
+            (a, b) => b.is_some().cmp(&a.is_some()),
+        },
+    };
+    by.then_with(|| a.id.cmp(&b.id))
+}
+
+#[test]
+fn the_order_of_the_input_does_not_matter() {
+    let mut random = Random(14);
+    for _ in 0..200 {
+        let mut flows: Vec<Flow> = (0..40)
+            .map(|id| flow(id, random.below(3), random.below(3)))
+            .collect();
+        let view = View {
+            top_n: Some(7),
+            ..view_of(&mut random)
+        };
+        let mut rows = || {
+            random.shuffle(&mut flows);
+            let mut history = History::new();
+            history.add(&Intervals::default().next(1000, flows.clone()));
+            let rows = Rows::new(&history, &view, &Known, &|_| true);
+            let ids = rows.rows.iter().map(|row| (row.id.clone(), row.flows));
+            (ids.collect::<Vec<_>>(), rows.other.figures.total)
+        };
+        assert_eq!(rows(), rows());
+    }
+}
+
+#[test]
+fn each_grouping_puts_together_what_belongs_together() {
+    let mut history = History::new();
+    let flows = (0..30).map(|id| flow(id, 1, 1)).collect();
+    history.add(&Intervals::default().next(1000, flows));
+    let ids = |group| {
+        let view = View {
+            group,
+            ..View::default()
+        };
+        let rows = Rows::new(&history, &view, &Known, &|_| true).rows;
+        rows.into_iter().map(|row| row.id).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(
+        ids(Group::Flow),
+        (0..30).map(|id| RowId::Flow(key(id))).collect()
+    );
+    assert_eq!(ids(Group::Process), (0..15).map(RowId::Process).collect());
+    let users = (0..3).map(RowId::User).chain([RowId::Unknown]);
+    assert_eq!(ids(Group::User), users.collect());
+    let peers = (2..5).map(|host| RowId::Remote(IpAddr::from([10, 0, 0, host])));
+    assert_eq!(ids(Group::Remote), peers.collect());
+    let places = (0..4).map(|n| RowId::Container(Arc::from(format!("unit-{n}"))));
+    assert_eq!(
+        ids(Group::Container),
+        places.chain([RowId::Unknown]).collect()
+    );
+}
+
+#[test]
+fn a_service_is_the_smaller_port_that_is_known() {
+    let port = |local, remote| {
+        let mut key = key(1);
+        key.local.port = local;
+        key.remote.port = remote;
+        let mut history = History::new();
+        let flow = Flow {
+            key,
+            ..flow(1, 1, 1)
+        };
+        history.add(&Intervals::default().next(1000, vec![flow]));
+        group_of(Group::Port, &history.recent()[0], &())
+    };
+    assert_eq!(port(443, 50_000), RowId::Port(Protocol::Tcp, 443));
+    assert_eq!(port(50_000, 443), RowId::Port(Protocol::Tcp, 443));
+    assert_eq!(port(53, 0), RowId::Port(Protocol::Tcp, 53));
+    assert_eq!(port(0, 0), RowId::Port(Protocol::Tcp, 0));
+}
+
+#[test]
+fn without_facts_users_and_containers_are_one_unknown_row() {
+    let mut history = History::new();
+    let flows = (0..9).map(|id| flow(id, 1, 1)).collect();
+    history.add(&Intervals::default().next(1000, flows));
+    for group in [Group::User, Group::Container] {
+        let view = View {
+            group,
+            ..View::default()
+        };
+        let rows = Rows::new(&history, &view, &(), &|_| true);
+        assert_eq!(rows.rows[0].id, RowId::Unknown);
+        assert_eq!((rows.rows[0].flows, rows.len()), (9, 1));
+    }
+}
+
+#[test]
+fn a_row_says_what_its_flows_have_in_common() {
+    let mut history = History::new();
+    // One process, one name; two protocols, two peers.
+    history.add(&Intervals::default().next(1000, vec![flow(4, 1, 1), flow(5, 1, 1)]));
+    let view = View {
+        group: Group::Process,
+        ..View::default()
+    };
+    let row = &Rows::new(&history, &view, &(), &|_| true).rows[0];
+    let common = row.common;
+    assert_eq!(row.flows, 2);
+    assert_eq!(common.tgid, Some(2));
+    assert_eq!(common.comm, Some(flow(4, 1, 1).comm));
+    assert_eq!(
+        (common.protocol, common.local, common.remote),
+        (None, None, None)
+    );
+}
+
+#[test]
+fn a_flow_is_a_row_of_the_ways_it_moved_bytes_lately() {
+    let mut intervals = Intervals::default();
+    let mut history = History::new();
+    history.add(&intervals.next(1000, vec![flow(1, 5, 0), flow(2, 5, 5), flow(3, 0, 9)]));
+    for _ in 0..11 {
+        history.add(&intervals.next(1000, vec![flow(2, 0, 5)]));
+    }
+    let ids = |way, past| {
+        let view = View {
+            way,
+            past,
+            ..View::default()
+        };
+        let rows = Rows::new(&history, &view, &(), &|_| true).rows;
+        rows.into_iter().map(|row| row.id).collect::<BTreeSet<_>>()
+    };
+    let of = |ids: &[u32]| {
+        ids.iter()
+            .map(|&id| RowId::Flow(key(id)))
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(ids(Way::Rx, false), of(&[]));
+    assert_eq!(ids(Way::Tx, false), of(&[2]));
+    assert_eq!(ids(Way::Rx, true), of(&[1, 2]));
+    assert_eq!(ids(Way::Tx, true), of(&[2, 3]));
+    assert_eq!(ids(Way::Both, true), of(&[1, 2, 3]));
+}
+
+#[test]
+fn sparklines_of_rows_are_the_sums_of_those_of_their_flows() {
+    let mut random = Random(15);
+    for _ in 0..50 {
+        let history = history_of(&mut random);
+        let view = View {
+            past: false,
+            top_n: Some(5),
+            ..view_of(&mut random)
+        };
+        let rows = Rows::new(&history, &view, &Known, &|_| true).rows;
+        let ids: Vec<RowId> = rows.into_iter().map(|row| row.id).collect();
+        let lines = sparklines(&history, &view, &Known, &ids);
+        assert_eq!(lines.len(), ids.len());
+        for (id, line) in ids.iter().zip(lines) {
+            let clock = history.clock();
+            let members = history.recent().iter().filter(|flow| {
+                is_in(flow, &view, &clock) && group_of(view.group, flow, &Known) == *id
+            });
+            assert_eq!(line, history.sparkline(members, view.way));
+        }
+    }
+}

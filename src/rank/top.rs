@@ -1,0 +1,64 @@
+//! The first N of many, without sorting the rest.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+/// The `n` items with the largest keys, largest first, by a heap that never holds more than `n`:
+/// O(F log n) for F items. Where no two keys are equal the order of the input does not matter.
+pub(super) fn top_n<K: Ord, T>(items: impl Iterator<Item = (K, T)>, n: usize) -> Vec<T> {
+    if n == 0 {
+        return Vec::new();
+    }
+    if items.size_hint().1.is_some_and(|count| count <= n) {
+        // All of them: nothing to leave out. Sorted by their places, as keys are large.
+        let (keys, mut all): (Vec<K>, Vec<Option<T>>) =
+            items.map(|(key, item)| (key, Some(item))).unzip();
+        let mut places: Vec<usize> = (0..keys.len()).collect();
+        places.sort_by(|&a, &b| keys[b].cmp(&keys[a]));
+        let taken = places.into_iter().filter_map(|place| all[place].take());
+        return taken.collect();
+    }
+    // The least of those kept is on top, to be replaced by anything larger.
+    let mut heap: BinaryHeap<Reverse<Ranked<K, T>>> = BinaryHeap::new();
+    for (key, item) in items {
+        let ranked = Ranked { key, item };
+        if heap.len() < n {
+            heap.push(Reverse(ranked));
+        } else if let Some(mut least) = heap.peek_mut()
+            && ranked > least.0
+        {
+            *least = Reverse(ranked);
+        }
+    }
+    // Ascending by `Reverse` is descending by rank.
+    heap.into_sorted_vec()
+        .into_iter()
+        .map(|Reverse(ranked)| ranked.item)
+        .collect()
+}
+
+/// An item by its place in a ranking.
+struct Ranked<K, T> {
+    key: K,
+    item: T,
+}
+
+impl<K: Ord, T> Ord for Ranked<K, T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl<K: Ord, T> PartialOrd for Ranked<K, T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K: Ord, T> PartialEq for Ranked<K, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<K: Ord, T> Eq for Ranked<K, T> {}

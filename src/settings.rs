@@ -1,0 +1,397 @@
+//! Turns the configuration file into [`Settings`], and settings into a file that says the same. Knows
+//! no arguments; what the file says is a default that they override.
+
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub use self::place::{Origin, Vars, find, read};
+
+use crate::config::{Binding, COMMANDS, CTRL_C, Key, Palette};
+use crate::table::{Column, Group, SortKey, UnknownWord, nearest};
+use crate::units::Units;
+
+/// What the configuration file can say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Columns of the live table; `None` leaves them to its width.
+    pub columns: Option<Vec<Column>>,
+    /// In which units rates and amounts are written.
+    pub units: Units,
+    /// The order of rows.
+    pub sort: SortKey,
+    /// What a row is.
+    pub group: Group,
+    /// Whether to use colours.
+    pub color: When,
+    /// Whether to draw with ASCII only.
+    pub ascii: When,
+    /// Which colours.
+    pub palette: Palette,
+    /// Keys that are not as usual.
+    pub keys: Vec<Binding>,
+}
+
+/// Whether to do something that depends on the terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Where it fits.
+    #[default]
+    Auto,
+    /// In any case.
+    Always,
+    /// In no case.
+    Never,
+}
+
+impl When {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Always, Self::Never];
+
+    /// The name on the command line and in the configuration file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl FromStr for When {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let known = Self::ALL.map(Self::as_str);
+        let found = Self::ALL.into_iter().find(|when| when.as_str() == word);
+        found.ok_or_else(|| UnknownWord::new("choice", word, &known))
+    }
+}
+
+/// What is wrong in a configuration file, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// Counted from 1.
+    pub line: usize,
+    /// The setting, with its table before it; empty where the file is no TOML.
+    pub key: String,
+    /// A sentence.
+    pub message: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+const SETTINGS: &[&str] = &[
+    "columns", "units", "sort", "group", "color", "ascii", "colors", "keys",
+];
+const PAINTED: &[&str] = &["rx", "tx", "trouble", "selection"];
+
+impl Settings {
+    /// Reads a file's text. What it does not say is as usual.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let file = File { text };
+        let table = DeTable::parse(text).map_err(|error| {
+            // Only what was expected, never what stands there: it may be another's file.
+            file.wrong(
+                error.span().unwrap_or_default(),
+                "",
+                first_line(error.message()),
+            )
+        })?;
+        let mut settings = Self::default();
+        for (key, value) in table.get_ref() {
+            let name: &str = key.get_ref();
+            match name {
+                "columns" => settings.columns = file.columns(value)?,
+                "units" => settings.units = file.word(name, value)?,
+                "sort" => settings.sort = file.word(name, value)?,
+                "group" => settings.group = file.word(name, value)?,
+                "color" => settings.color = file.word(name, value)?,
+                "ascii" => settings.ascii = file.word(name, value)?,
+                "colors" => settings.palette = file.palette(value)?,
+                "keys" => settings.keys = file.keys(value)?,
+                _ => return Err(file.unknown(key.span(), "", name, SETTINGS)),
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// A file's text, for finding lines in it.
+struct File<'a> {
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn wrong(&self, at: Range<usize>, key: &str, message: impl fmt::Display) -> Wrong {
+        let before = self.text.as_bytes().get(..at.start).unwrap_or_default();
+        Wrong {
+            line: 1 + before.iter().filter(|&&byte| byte == b'\n').count(),
+            key: key.to_owned(),
+            message: message.to_string(),
+        }
+    }
+
+    fn unknown(&self, at: Range<usize>, table: &str, name: &str, known: &[&str]) -> Wrong {
+        let key = if table.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{table}.{name}")
+        };
+        let message = match nearest(name, known) {
+            Some(near) => format!("there is no such setting; did you mean {near:?}?"),
+            None => format!("there is no such setting; there are {}", known.join(", ")),
+        };
+        self.wrong(at, &key, message)
+    }
+
+    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) -> Wrong {
+        let found = value.get_ref().type_str();
+        let article = if found.starts_with(['a', 'i']) {
+            "an"
+        } else {
+            "a"
+        };
+        self.wrong(
+            value.span(),
+            key,
+            format!("this is {article} {found}; write {wanted}"),
+        )
+    }
+
+    /// A text that stands for something.
+    fn word<T>(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<T, Wrong>
+    where
+        T: FromStr<Err: fmt::Display>,
+    {
+        let text = value.get_ref().as_str();
+        let text = text.ok_or_else(|| self.wrong_type(key, value, "a text in quotes"))?;
+        text.parse()
+            .map_err(|error: T::Err| self.wrong(value.span(), key, error))
+    }
+
+    fn columns(&self, value: &Spanned<DeValue<'_>>) -> Result<Option<Vec<Column>>, Wrong> {
+        if value.get_ref().as_str() == Some("auto") {
+            return Ok(None);
+        }
+        let wanted = "a list as in [\"rate\", \"process\"], or \"auto\"";
+        let list = value.get_ref().as_array();
+        let list = list.ok_or_else(|| self.wrong_type("columns", value, wanted))?;
+        let mut columns = Vec::new();
+        for item in list.iter() {
+            let column: Column = self.word("columns", item)?;
+            if columns.contains(&column) {
+                let message = format!("{:?} stands there twice; leave one out", column.as_str());
+                return Err(self.wrong(item.span(), "columns", message));
+            }
+            columns.push(column);
+        }
+        if columns.is_empty() {
+            let message = "no column is left; name one, or write \"auto\"";
+            return Err(self.wrong(value.span(), "columns", message));
+        }
+        Ok(Some(columns))
+    }
+
+    fn table<'v, 'i>(
+        &self,
+        key: &str,
+        value: &'v Spanned<DeValue<'i>>,
+    ) -> Result<&'v DeTable<'i>, Wrong> {
+        let wanted = format!("[{key}] above what belongs to it");
+        let table = value.get_ref().as_table();
+        table.ok_or_else(|| self.wrong_type(key, value, &wanted))
+    }
+
+    fn palette(&self, value: &Spanned<DeValue<'_>>) -> Result<Palette, Wrong> {
+        let mut palette = Palette::default();
+        for (key, value) in self.table("colors", value)? {
+            let name: &str = key.get_ref();
+            let paint = match name {
+                "rx" => &mut palette.rx,
+                "tx" => &mut palette.tx,
+                "trouble" => &mut palette.trouble,
+                "selection" => &mut palette.selection,
+                _ => return Err(self.unknown(key.span(), "colors", name, PAINTED)),
+            };
+            *paint = Some(self.word(&format!("colors.{name}"), value)?);
+        }
+        Ok(palette)
+    }
+
+    fn keys(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<Binding>, Wrong> {
+        let mut bindings: Vec<Binding> = Vec::new();
+        let table = self.table("keys", value)?;
+        // In the order of the help screen, whatever that of the file.
+        let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+        for (key, _) in table {
+            let name: &str = key.get_ref();
+            if !names.contains(&name) {
+                return Err(self.unknown(key.span(), "keys", name, &names));
+            }
+        }
+        for command in names {
+            let Some(value) = table.get(command) else {
+                continue;
+            };
+            let path = format!("keys.{command}");
+            let mut keys = Vec::new();
+            let list = match value.get_ref().as_array() {
+                Some(list) => list.iter().collect(),
+                None => vec![value],
+            };
+            for item in list {
+                let key: Key = self.word(&path, item)?;
+                let taken = bindings.iter().find(|other| other.keys.contains(&key));
+                if let Some(other) = taken {
+                    let message =
+                        format!("{:?} is given to {:?} too", key.to_string(), other.command);
+                    return Err(self.wrong(item.span(), &path, message));
+                }
+                if key == CTRL_C && command != "quit" {
+                    let message = "\"ctrl-c\" always leaves; take another key";
+                    return Err(self.wrong(item.span(), &path, message));
+                }
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+            bindings.push(Binding { command, keys });
+        }
+        Ok(bindings)
+    }
+}
+
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
+}
+
+/// A text as TOML writes it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn quoted_list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items
+        .into_iter()
+        .map(|item| quoted(&item.to_string()))
+        .collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// A commented file that says the same. Colours and keys that are as usual stand there as comments.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |names: &[&str]| names.join(", ");
+        writeln!(
+            f,
+            "# Defaults for flowtop; what is said on the command line goes before.\n\
+             # $XDG_CONFIG_HOME/flowtop/config.toml or ~/.config/flowtop/config.toml\n"
+        )?;
+        writeln!(
+            f,
+            "# Columns of the live table: \"auto\" fills the width, or a list of"
+        )?;
+        for column in Column::ALL {
+            let note = if column.has_data() {
+                ""
+            } else {
+                ", not counted yet"
+            };
+            writeln!(f, "#   {:11}  {}{note}", column.as_str(), column.about())?;
+        }
+        match &self.columns {
+            None => writeln!(f, "columns = \"auto\"\n")?,
+            Some(columns) => {
+                let columns = columns.iter().map(|column| column.as_str());
+                writeln!(f, "columns = {}\n", quoted_list(columns))?;
+            }
+        }
+        let units = Units::ALL.map(Units::as_str);
+        writeln!(f, "# {}", names(&units))?;
+        writeln!(f, "units = {}\n", quoted(self.units.as_str()))?;
+        writeln!(
+            f,
+            "# A column; add :asc or :desc for the order that is not usual for it.\nsort = {}\n",
+            quoted(&self.sort.to_string())
+        )?;
+        let groups = Group::ALL.map(Group::as_str);
+        writeln!(f, "# {}", names(&groups))?;
+        writeln!(f, "group = {}\n", quoted(self.group.as_str()))?;
+        writeln!(
+            f,
+            "# auto, always, never. auto: on a terminal, unless NO_COLOR is set.\ncolor = {}\n",
+            quoted(self.color.as_str())
+        )?;
+        writeln!(
+            f,
+            "# auto, always, never. auto: unless the locale is one of UTF-8.\nascii = {}\n",
+            quoted(self.ascii.as_str())
+        )?;
+        writeln!(
+            f,
+            "# Names of the terminal's own colours (red, light-blue, ...), 0 to 255, or \
+             \"#rrggbb\".\n[colors]"
+        )?;
+        let palette = &self.palette;
+        let paints = [palette.rx, palette.tx, palette.trouble, palette.selection];
+        for ((name, paint), example) in PAINTED
+            .iter()
+            .zip(paints)
+            .zip(["cyan", "yellow", "red", "blue"])
+        {
+            match paint {
+                Some(paint) => writeln!(f, "{name} = {}", quoted(&paint.to_string()))?,
+                None => writeln!(f, "# {name} = {}", quoted(example))?,
+            }
+        }
+        writeln!(
+            f,
+            "\n# Keys: a character, ctrl-x, alt-x, f1 to f24, space, enter, escape, up, pageup, ...\n\
+             # A list replaces the usual keys of a command; [] leaves it none.\n[keys]"
+        )?;
+        for command in COMMANDS {
+            let mut line = String::new();
+            match self
+                .keys
+                .iter()
+                .find(|binding| binding.command == command.name)
+            {
+                Some(binding) => {
+                    write!(line, "{} = {}", command.name, quoted_list(&binding.keys))?;
+                }
+                None => write!(line, "# {} = {}", command.name, quoted_list(command.keys))?,
+            }
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}

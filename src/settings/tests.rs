@@ -1,0 +1,344 @@
+//! What a file says, and what is said about a wrong one.
+
+use super::*;
+use crate::config::{KeyCode, Paint};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+fn wrong(text: &str) -> String {
+    Settings::parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_said_is_as_usual() {
+    assert_eq!(Settings::parse("").unwrap(), Settings::default());
+    assert_eq!(
+        Settings::parse("# only this\n").unwrap(),
+        Settings::default()
+    );
+    let empty = "[colors]\n[keys]\n";
+    assert_eq!(Settings::parse(empty).unwrap(), Settings::default());
+}
+
+/// Everything other than usual.
+fn unusual() -> Settings {
+    let keys = |keys: &[&str]| keys.iter().map(|key| key.parse().unwrap()).collect();
+    Settings {
+        columns: Some(vec![Column::Process, Column::Avg10, Column::Rate]),
+        units: Units::BitsIec,
+        sort: SortKey::by(Column::Process).reversed(),
+        group: Group::Container,
+        color: When::Never,
+        ascii: When::Always,
+        palette: Palette {
+            rx: Some(Paint::Indexed(1)),
+            tx: Some(Paint::Rgb(1, 2, 255)),
+            trouble: Some(Paint::Indexed(200)),
+            selection: None,
+        },
+        keys: vec![
+            Binding {
+                command: "up",
+                keys: keys(&["\"", "\\", "ctrl-p", "alt-f12"]),
+            },
+            Binding {
+                command: "suspend",
+                keys: Vec::new(),
+            },
+            Binding {
+                command: "quit",
+                keys: keys(&["Q", "space", "ctrl-c"]),
+            },
+        ],
+    }
+}
+
+#[test]
+fn what_is_written_is_read_as_the_same() {
+    for settings in [Settings::default(), unusual()] {
+        let text = settings.to_string();
+        assert_eq!(Settings::parse(&text).unwrap(), settings, "{text}");
+    }
+}
+
+#[test]
+fn every_example_in_the_written_file_is_right() {
+    // What is commented out because it is as usual can be taken in by removing the sign.
+    let text = Settings::default().to_string();
+    let is_example = |line: &&str| line.starts_with("# ") && line.contains(" = ");
+    let examples = text.lines().filter(is_example).count();
+    assert_eq!(examples, PAINTED.len() + COMMANDS.len());
+    let all: Vec<&str> = text
+        .lines()
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|_| is_example(&line))
+                .unwrap_or(line)
+        })
+        .collect();
+    let settings = Settings::parse(&all.join("\n")).unwrap();
+    assert_eq!(settings.palette.rx, Some(Paint::Indexed(6)));
+    assert_eq!(settings.keys.len(), COMMANDS.len());
+    for (binding, command) in settings.keys.iter().zip(COMMANDS) {
+        assert_eq!(binding.command, command.name);
+        assert_eq!(binding.keys.len(), command.keys.len());
+    }
+}
+
+#[test]
+fn a_wrong_file_is_answered_with_line_key_and_fix() {
+    for (text, expected) in [
+        (
+            "units = \"bits\"\nsrot = \"rate\"\n",
+            "line 2: srot: there is no such setting; did you mean \"sort\"?",
+        ),
+        (
+            "zzzzzz = 1",
+            "line 1: zzzzzz: there is no such setting; there are columns, units, sort, group, color, \
+             ascii, colors, keys",
+        ),
+        (
+            "# x\n\nunits = 8\n",
+            "line 3: units: this is an integer; write a text in quotes",
+        ),
+        (
+            "units = \"Bits\"",
+            "line 1: units: no unit is called \"Bits\"; did you mean \"bits\"?",
+        ),
+        (
+            "columns = \"all\"",
+            "line 1: columns: this is a string; write a list as in [\"rate\", \"process\"], or \
+             \"auto\"",
+        ),
+        ("columns = []", "line 1: columns: no column is left"),
+        (
+            "columns = [\n  \"rate\",\n  \"prozess\",\n]",
+            "line 3: columns: no column is called \"prozess\"; did you mean \"process\"?",
+        ),
+        (
+            "columns = [\"rate\", \"rate\"]",
+            "line 1: columns: \"rate\" stands there twice",
+        ),
+        ("columns = [1]", "line 1: columns: this is an integer"),
+        (
+            "[colors]\nrx = \"pink\"",
+            "line 2: colors.rx: no colour is called \"pink\"",
+        ),
+        (
+            "[colors]\nrxx = \"red\"",
+            "line 2: colors.rxx: there is no such setting; did you mean \"rx\"?",
+        ),
+        (
+            "colors = \"red\"",
+            "line 1: colors: this is a string; write [colors] above what belongs to it",
+        ),
+        (
+            "[keys]\nqiut = \"q\"",
+            "line 2: keys.qiut: there is no such setting; did you mean \"quit\"?",
+        ),
+        (
+            "[keys]\nquit = \"esc\"",
+            "line 2: keys.quit: no key is called \"esc\"",
+        ),
+        (
+            "[keys]\nup = [\"x\"]\ndown = [\"y\", \"x\"]",
+            "line 3: keys.down: \"x\" is given to \"up\" too",
+        ),
+        (
+            "[keys]\nup = \"ctrl-C\"",
+            "line 2: keys.up: \"ctrl-c\" always leaves; take another key",
+        ),
+        ("color = true", "line 1: color: this is a boolean"),
+    ] {
+        let message = wrong(text);
+        assert!(message.starts_with(expected), "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_line_and_not_repeated() {
+    for (text, line) in [
+        ("units = \"bits\"\nsort: rate\n", "line 2: "),
+        ("\n\nroot:$6$secret:19000:0:99999:7:::\n", "line 3: "),
+        ("units = \"bits\"\nunits = \"bytes\"\n", "line 2: "),
+        ("columns = [\"rate\"\n", "line "),
+    ] {
+        let message = wrong(text);
+        assert!(message.starts_with(line), "{text:?}: {message}");
+        assert!(!message.contains("secret"), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn one_key_needs_no_list_and_twice_is_once() {
+    let settings = Settings::parse("[keys]\npause = \"f5\"\nhelp = [\"h\", \"h\"]").unwrap();
+    assert_eq!(settings.keys.len(), 2);
+    let pause = settings.keys.iter().find(|b| b.command == "pause").unwrap();
+    assert_eq!(pause.keys[0].code, KeyCode::Function(5));
+    let help = settings.keys.iter().find(|b| b.command == "help").unwrap();
+    assert_eq!(help.keys.len(), 1);
+}
+
+fn paths(vars: &Vars, passwd: &str) -> Vec<(String, Option<u32>)> {
+    let places = find(vars, passwd.as_bytes());
+    assert!(places.iter().all(|place| !place.asked));
+    places
+        .into_iter()
+        .map(|place| (place.path.to_str().unwrap().to_owned(), place.owner))
+        .collect()
+}
+
+fn set(path: &str) -> Option<OsString> {
+    Some(OsString::from(path))
+}
+
+#[test]
+fn the_file_is_in_the_folder_of_configurations() {
+    let mut vars = Vars {
+        home: set("/home/ada"),
+        ..Vars::default()
+    };
+    let file = |path: &str, owner| (path.to_owned(), owner);
+    assert_eq!(
+        paths(&vars, ""),
+        [file("/home/ada/.config/flowtop/config.toml", None)]
+    );
+    vars.xdg_config_home = set("/cfg");
+    assert_eq!(paths(&vars, ""), [file("/cfg/flowtop/config.toml", None)]);
+    vars.xdg_config_home = set("relative");
+    assert_eq!(
+        paths(&vars, ""),
+        [file("/home/ada/.config/flowtop/config.toml", None)]
+    );
+    assert_eq!(paths(&Vars::default(), ""), []);
+}
+
+#[test]
+fn under_sudo_it_is_the_file_of_who_called_it_before_that_of_root() {
+    let vars = Vars {
+        home: set("/root"),
+        sudo_uid: Some(1000),
+        ..Vars::default()
+    };
+    let passwd = "root:x:0:0::/root:/bin/sh\nbroken:x\nada:x:1000:1000:Ada:/home/ada:/bin/sh\n";
+    assert_eq!(
+        paths(&vars, passwd),
+        [
+            (
+                "/home/ada/.config/flowtop/config.toml".to_owned(),
+                Some(1000)
+            ),
+            ("/root/.config/flowtop/config.toml".to_owned(), None),
+        ]
+    );
+}
+
+/// A folder of its own, gone at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("flowtop-settings-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> Origin {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        origin(&path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn origin(path: &Path) -> Origin {
+    Origin {
+        path: path.to_owned(),
+        owner: None,
+        asked: false,
+    }
+}
+
+#[test]
+fn the_first_file_that_is_there_counts() {
+    let folder = Folder::new("first");
+    let missing = origin(&folder.0.join("missing.toml"));
+    let below_a_file = origin(&folder.0.join("a.toml/b.toml"));
+    let bits = folder.file("a.toml", "units = \"bits\"");
+    let iec = folder.file("b.toml", "units = \"bytes-iec\"");
+    assert_eq!(read(&[]).unwrap(), Settings::default());
+    let none = read(std::slice::from_ref(&missing)).unwrap();
+    assert_eq!(none, Settings::default());
+    let found = read(&[missing, below_a_file, bits, iec]).unwrap();
+    assert_eq!(found.units, Units::Bits);
+}
+
+#[test]
+fn a_file_that_is_wrong_is_named_and_no_other_is_taken() {
+    let folder = Folder::new("wrong");
+    let wrong = folder.file("wrong.toml", "\nunit = \"bits\"");
+    let right = folder.file("right.toml", "");
+    let message = format!("{:#}", read(&[wrong.clone(), right]).unwrap_err());
+    assert_eq!(
+        message,
+        format!(
+            "{}: line 2: unit: there is no such setting; did you mean \"units\"?",
+            wrong.path.display()
+        )
+    );
+}
+
+#[test]
+fn what_was_asked_for_must_be_a_file_of_sensible_size() {
+    let folder = Folder::new("asked");
+    let asked = |origin: Origin| Origin {
+        asked: true,
+        ..origin
+    };
+    let error = |origin: Origin| format!("{:#}", read(&[origin]).unwrap_err());
+    assert!(error(asked(origin(&folder.0.join("x")))).contains("No such file"));
+    assert!(error(asked(origin(&folder.0))).contains("name a file"));
+    let large = folder.file("large", &"#".repeat((1 << 20) + 1));
+    assert!(error(large).contains("too large"));
+    let binary = folder.file("binary", "");
+    fs::write(&binary.path, b"\xff\xfe").unwrap();
+    assert!(error(binary).contains("UTF-8"));
+}
+
+#[test]
+fn a_link_to_the_file_of_another_is_not_followed_for_root() {
+    let folder = Folder::new("link");
+    let own = folder.file("own.toml", "units = \"bits\"");
+    let uid = rustix::process::geteuid().as_raw();
+    let link = folder.0.join("link.toml");
+    symlink("/proc/self/status", &link).unwrap();
+    let of = |path: &Path, owner| Origin {
+        owner: Some(owner),
+        ..origin(path)
+    };
+    // Another's file is as good as none, whatever stands in it.
+    assert_eq!(
+        read(&[of(&own.path, uid + 1)]).unwrap(),
+        Settings::default()
+    );
+    assert_eq!(read(&[of(&link, uid + 1)]).unwrap(), Settings::default());
+    assert_eq!(read(&[of(&own.path, uid)]).unwrap().units, Units::Bits);
+}
+
+#[test]
+fn a_pipe_in_its_place_does_not_hang() {
+    let folder = Folder::new("pipe");
+    let pipe = folder.0.join("config.toml");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert_eq!(read(&[origin(&pipe)]).unwrap(), Settings::default());
+}

@@ -1,0 +1,483 @@
+//! The words for a table of flows: its columns, its order, how flows are grouped, which way bytes
+//! go. What the command line, the configuration file, rankings and drawing all name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::flow::{Counters, Direction};
+
+/// Which bytes a table is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Way {
+    /// Ingress: bytes received.
+    Rx,
+    /// Egress: bytes sent.
+    Tx,
+    /// Both together, for one combined table.
+    #[default]
+    Both,
+}
+
+/// What a row of a table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Group {
+    /// One flow.
+    #[default]
+    Flow,
+    /// All flows of a process (thread group).
+    Process,
+    /// All flows of the processes of a user.
+    User,
+    /// All flows with a remote address.
+    Remote,
+    /// All flows of a service: by the smaller port of the two ends, see [`crate::rank::RowId`].
+    Port,
+    /// All flows of a container, pod or systemd unit.
+    Container,
+}
+
+/// A column that a table can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Column {
+    /// Bytes a second over the latest interval, the way of the table.
+    Rate,
+    /// The same, received; for a combined table.
+    Rx,
+    /// The same, sent; for a combined table.
+    Tx,
+    /// Mean rate, weighted exponentially over 10 s.
+    Avg10,
+    /// Mean rate, weighted exponentially over 60 s.
+    Avg60,
+    /// Mean rate since first seen.
+    Average,
+    /// Largest rate of an interval.
+    Peak,
+    /// Bytes since first seen.
+    Total,
+    /// Part of the section's rate.
+    Share,
+    /// The last minute as bars.
+    Spark,
+    /// Transport protocol.
+    Protocol,
+    /// The socket's own end.
+    Local,
+    /// The peer.
+    Remote,
+    /// Process id.
+    Pid,
+    /// Process name.
+    Process,
+    /// Name of the process's user.
+    User,
+    /// Messages a second: calls that moved bytes.
+    Msgs,
+    /// Packets a second.
+    Packets,
+    /// Smoothed round-trip time of TCP.
+    Srtt,
+    /// Segments sent again by TCP.
+    Retransmits,
+    /// Congestion window of TCP.
+    Cwnd,
+    /// Container, pod or systemd unit.
+    Container,
+    /// Number of flows in the row.
+    Flows,
+    /// Time since first seen.
+    Age,
+}
+
+/// The order of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SortKey {
+    /// By what.
+    pub column: Column,
+    /// Largest, or last in the alphabet, first.
+    pub descending: bool,
+}
+
+impl Way {
+    /// Bytes moved this way.
+    pub const fn bytes(self, counters: &Counters) -> u64 {
+        match self {
+            Self::Rx => counters.rx_bytes,
+            Self::Tx => counters.tx_bytes,
+            Self::Both => counters.rx_bytes.saturating_add(counters.tx_bytes),
+        }
+    }
+
+    /// Messages moved this way.
+    pub const fn msgs(self, counters: &Counters) -> u64 {
+        match self {
+            Self::Rx => counters.rx_msgs,
+            Self::Tx => counters.tx_msgs,
+            Self::Both => counters.rx_msgs.saturating_add(counters.tx_msgs),
+        }
+    }
+}
+
+impl From<Direction> for Way {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Rx => Self::Rx,
+            Direction::Tx => Self::Tx,
+        }
+    }
+}
+
+impl Group {
+    /// Every grouping, in the order in which one key steps through them.
+    pub const ALL: [Self; 6] = [
+        Self::Flow,
+        Self::Process,
+        Self::User,
+        Self::Remote,
+        Self::Port,
+        Self::Container,
+    ];
+
+    /// The name on the command line and in the configuration file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flow => "flow",
+            Self::Process => "process",
+            Self::User => "user",
+            Self::Remote => "remote",
+            Self::Port => "port",
+            Self::Container => "container",
+        }
+    }
+
+    /// The next one round the circle.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self {
+            Self::Flow => Self::Process,
+            Self::Process => Self::User,
+            Self::User => Self::Remote,
+            Self::Remote => Self::Port,
+            Self::Port => Self::Container,
+            Self::Container => Self::Flow,
+        }
+    }
+}
+
+impl Column {
+    /// Every column, in the order in which a wide table shows them.
+    pub const ALL: [Self; 24] = [
+        Self::Rate,
+        Self::Rx,
+        Self::Tx,
+        Self::Avg10,
+        Self::Avg60,
+        Self::Average,
+        Self::Peak,
+        Self::Total,
+        Self::Share,
+        Self::Spark,
+        Self::Flows,
+        Self::Protocol,
+        Self::Local,
+        Self::Remote,
+        Self::Pid,
+        Self::Process,
+        Self::User,
+        Self::Container,
+        Self::Msgs,
+        Self::Packets,
+        Self::Srtt,
+        Self::Retransmits,
+        Self::Cwnd,
+        Self::Age,
+    ];
+
+    /// The name on the command line and in the configuration file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Rx => "rx",
+            Self::Tx => "tx",
+            Self::Avg10 => "10s",
+            Self::Avg60 => "60s",
+            Self::Average => "average",
+            Self::Peak => "peak",
+            Self::Total => "total",
+            Self::Share => "share",
+            Self::Spark => "spark",
+            Self::Protocol => "proto",
+            Self::Local => "local",
+            Self::Remote => "remote",
+            Self::Pid => "pid",
+            Self::Process => "process",
+            Self::User => "user",
+            Self::Msgs => "msgs",
+            Self::Packets => "packets",
+            Self::Srtt => "srtt",
+            Self::Retransmits => "retransmits",
+            Self::Cwnd => "cwnd",
+            Self::Container => "container",
+            Self::Flows => "flows",
+            Self::Age => "age",
+        }
+    }
+
+    /// What it shows, in a few words for help and a chooser.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Rate => "rate over the latest interval",
+            Self::Rx => "rate received",
+            Self::Tx => "rate sent",
+            Self::Avg10 => "average over 10 s",
+            Self::Avg60 => "average over 60 s",
+            Self::Average => "average since first seen",
+            Self::Peak => "largest rate of an interval",
+            Self::Total => "bytes since first seen",
+            Self::Share => "part of the section's rate",
+            Self::Spark => "the last minute as bars",
+            Self::Protocol => "tcp or udp",
+            Self::Local => "the socket's own end",
+            Self::Remote => "the peer",
+            Self::Pid => "process id",
+            Self::Process => "process name",
+            Self::User => "user of the process",
+            Self::Msgs => "messages a second",
+            Self::Packets => "packets a second",
+            Self::Srtt => "round-trip time of TCP",
+            Self::Retransmits => "segments sent again by TCP",
+            Self::Cwnd => "congestion window of TCP",
+            Self::Container => "container, pod or systemd unit",
+            Self::Flows => "flows in the row",
+            Self::Age => "time since first seen",
+        }
+    }
+
+    /// Whether there is anything to show in it: the others are known words that nothing counts
+    /// yet, so their columns hide themselves.
+    pub const fn has_data(self) -> bool {
+        !matches!(
+            self,
+            Self::Packets | Self::Srtt | Self::Retransmits | Self::Cwnd
+        )
+    }
+
+    /// Whether it holds numbers: right-aligned, and largest first when first sorted by.
+    pub const fn is_number(self) -> bool {
+        !matches!(
+            self,
+            Self::Protocol
+                | Self::Local
+                | Self::Remote
+                | Self::Process
+                | Self::User
+                | Self::Container
+        )
+    }
+}
+
+impl SortKey {
+    /// By a column, the way one expects: numbers largest first, text from A to Z, pids upwards.
+    pub const fn by(column: Column) -> Self {
+        Self {
+            column,
+            descending: column.is_number() && !matches!(column, Column::Pid),
+        }
+    }
+
+    /// The same column the other way round.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self {
+            column: self.column,
+            descending: !self.descending,
+        }
+    }
+}
+
+impl Default for SortKey {
+    fn default() -> Self {
+        Self::by(Column::Rate)
+    }
+}
+
+/// A word that is none of those that can be; says what can be, and what was perhaps meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownWord(String);
+
+impl UnknownWord {
+    /// `word` was read where `what` can be one of `known`.
+    pub fn new(what: &str, word: &str, known: &[&str]) -> Self {
+        Self(match nearest(word, known) {
+            Some(near) => format!("no {what} is called {word:?}; did you mean {near:?}?"),
+            None => format!("no {what} is called {word:?}; there are {}", list(known)),
+        })
+    }
+}
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UnknownWord {}
+
+fn list(words: &[&str]) -> String {
+    match words {
+        [] => "none".to_owned(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// The known word that is closest to `word`, if any is close: at most a third of its letters
+/// differ, two neighbours that changed places being one difference.
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let most = (word.chars().count() / 3).max(1);
+    known
+        .iter()
+        .map(|&near| (distance(&word, near), near))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, near)| near)
+}
+
+/// Letters to insert, remove, change or swap with their neighbour to get from one to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+impl FromStr for Group {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let known = Self::ALL.map(Self::as_str);
+        let found = Self::ALL.into_iter().find(|group| group.as_str() == word);
+        found.ok_or_else(|| UnknownWord::new("grouping", word, &known))
+    }
+}
+
+impl FromStr for Column {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let known = Self::ALL.map(Self::as_str);
+        let found = Self::ALL.into_iter().find(|column| column.as_str() == word);
+        found.ok_or_else(|| UnknownWord::new("column", word, &known))
+    }
+}
+
+/// A column, with `:asc` or `:desc` where the order is not the expected one.
+impl FromStr for SortKey {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let (column, order) = match word.split_once(':') {
+            Some((column, order)) => (column, Some(order)),
+            None => (word, None),
+        };
+        let column = column.parse()?;
+        match order {
+            None => Ok(Self::by(column)),
+            Some(order @ ("asc" | "desc")) => Ok(Self {
+                column,
+                descending: order == "desc",
+            }),
+            Some(order) => Err(UnknownWord::new("order", order, &["asc", "desc"])),
+        }
+    }
+}
+
+impl fmt::Display for SortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = if self.descending { "desc" } else { "asc" };
+        if *self == Self::by(self.column) {
+            f.write_str(self.column.as_str())
+        } else {
+            write!(f, "{}:{order}", self.column.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_word_is_read_as_what_it_is_written_for() {
+        for group in Group::ALL {
+            assert_eq!(group.as_str().parse(), Ok(group));
+        }
+        for column in Column::ALL {
+            assert_eq!(column.as_str().parse(), Ok(column));
+            for sort in [SortKey::by(column), SortKey::by(column).reversed()] {
+                assert_eq!(sort.to_string().parse(), Ok(sort));
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_columns_share_a_name() {
+        let names: HashSet<_> = Column::ALL.iter().map(|column| column.as_str()).collect();
+        assert_eq!(names.len(), Column::ALL.len());
+    }
+
+    #[test]
+    fn one_key_steps_through_every_grouping() {
+        let mut group = Group::Flow;
+        for expected in Group::ALL.into_iter().skip(1).chain([Group::Flow]) {
+            group = group.next();
+            assert_eq!(group, expected);
+        }
+    }
+
+    #[test]
+    fn numbers_come_largest_first_and_words_from_a() {
+        assert_eq!(SortKey::default().to_string(), "rate");
+        assert!(SortKey::by(Column::Total).descending);
+        assert!(!SortKey::by(Column::Process).descending);
+        assert!(!SortKey::by(Column::Pid).descending);
+        assert_eq!("rate:asc".parse(), Ok(SortKey::default().reversed()));
+        assert_eq!(SortKey::by(Column::Pid).reversed().to_string(), "pid:desc");
+    }
+
+    #[test]
+    fn a_wrong_word_is_answered_with_the_nearest() {
+        let message = |word: &str| word.parse::<Column>().unwrap_err().to_string();
+        assert_eq!(
+            message("reomte"),
+            "no column is called \"reomte\"; did you mean \"remote\"?"
+        );
+        assert!(message("PROCESS").contains("\"process\""));
+        assert!(message("zzzzzz").contains("there are rate, rx, tx, 10s"));
+        let order = "rate:up".parse::<SortKey>().unwrap_err().to_string();
+        assert!(order.contains("there are asc and desc"), "{order}");
+    }
+
+    #[test]
+    fn swapped_neighbours_are_one_difference() {
+        assert_eq!(distance("", ""), 0);
+        assert_eq!(distance("abc", "acb"), 1);
+        assert_eq!(distance("abc", ""), 3);
+        assert_eq!(distance("ab", "abcd"), 2);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,98 @@
+//! What unit tests of several modules make flows and intervals with.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+use crate::interval::{Interval, Losses};
+
+/// Small, fast, repeatable: splitmix64.
+pub struct Random(pub u64);
+
+impl Random {
+    /// Any number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    /// Any order.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i as u64 + 1) as usize);
+        }
+    }
+}
+
+/// A flow of process `id`, one of few ports and addresses.
+pub fn key(id: u32) -> FlowKey {
+    let end = |host: u32, port: u32| {
+        let addr = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + host));
+        Endpoint::new(addr, port as u16)
+    };
+    FlowKey {
+        protocol: if id % 5 == 4 {
+            Protocol::Udp
+        } else {
+            Protocol::Tcp
+        },
+        local: end(1, id % 7),
+        remote: end(id % 3 + 2, id % 11),
+        tgid: id / 2,
+    }
+}
+
+/// What [`key`]'s flow moved.
+pub fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {
+    Flow {
+        key: key(id),
+        counters: Counters {
+            rx_bytes,
+            tx_bytes,
+            rx_msgs: rx_bytes.min(1),
+            tx_msgs: tx_bytes.min(1),
+        },
+        comm: Comm::new(format!("p{}", id / 4).as_bytes()),
+    }
+}
+
+/// Intervals one after the other, as a collector would give them.
+pub struct Intervals {
+    ended: SystemTime,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        let ended = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        Self { ended }
+    }
+}
+
+impl Intervals {
+    /// The next, of so many milliseconds.
+    pub fn next(&mut self, millis: u64, flows: Vec<Flow>) -> Interval {
+        let elapsed = Duration::from_millis(millis);
+        self.ended += elapsed;
+        Interval {
+            ended: self.ended,
+            elapsed,
+            flows,
+            losses: Losses::default(),
+            method: Arc::default(),
+        }
+    }
+
+    /// The machine sleeps.
+    pub fn sleep(&mut self, seconds: u64) {
+        self.ended += Duration::from_secs(seconds);
+    }
+}

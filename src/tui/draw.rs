@@ -1,0 +1,204 @@
+//! Writing into a buffer, line by line: what does not fit is cut or shortened, and nothing is
+//! written outside of the line it is meant for.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Span;
+
+use crate::names::Label;
+use crate::units;
+
+/// Columns a text takes on a terminal.
+pub fn columns(text: &str) -> usize {
+    if text.is_ascii() {
+        text.len()
+    } else {
+        Span::raw(text).width()
+    }
+}
+
+/// Columns as a width; what is wider than any terminal is as wide as can be.
+pub fn width(text: &str) -> u16 {
+    u16::try_from(columns(text)).unwrap_or(u16::MAX)
+}
+
+/// One line of an area; empty where the area has no such line.
+pub fn line(area: Rect, n: u16) -> Rect {
+    Rect {
+        y: area.y.saturating_add(n),
+        height: u16::from(n < area.height),
+        ..area
+    }
+}
+
+/// The part of a line from a column on, at most so wide.
+pub fn within(at: Rect, x: u16, width: u16) -> Rect {
+    let x = x.min(at.width);
+    Rect {
+        x: at.x + x,
+        width: width.min(at.width - x),
+        ..at
+    }
+}
+
+/// Writes into a line from a column on; what does not fit is cut. Returns the column after it.
+pub fn put(buf: &mut Buffer, at: Rect, x: u16, text: &str, style: Style) -> u16 {
+    if at.height == 0 || x >= at.width {
+        return x;
+    }
+    let room = usize::from(at.width - x);
+    let (end, _) = buf.set_stringn(at.x + x, at.y, text, room, style);
+    end - at.x
+}
+
+/// Writes to the right edge of a line; what does not fit is cut on its right.
+pub fn put_right(buf: &mut Buffer, at: Rect, text: &str, style: Style) {
+    put(buf, at, at.width.saturating_sub(width(text)), text, style);
+}
+
+/// Fills a line with a glyph one column wide.
+pub fn fill(buf: &mut Buffer, at: Rect, glyph: &str, style: Style) {
+    put(buf, at, 0, &glyph.repeat(usize::from(at.width)), style);
+}
+
+/// Writes text that others chose into a column: harmless, and with an ellipsis where it is too long.
+pub fn put_foreign(buf: &mut Buffer, at: Rect, text: &str, ellipsis: &str, style: Style) {
+    let clean = units::sanitize(text);
+    if columns(&clean) <= usize::from(at.width) {
+        put(buf, at, 0, &clean, style);
+    } else {
+        let room = usize::from(at.width).saturating_sub(columns(ellipsis));
+        let kept = take(clean.chars(), room);
+        put(buf, at, 0, &format!("{kept}{ellipsis}"), style);
+    }
+}
+
+/// An end of a flow in `width` columns: a long host loses its middle, never its port.
+pub fn shorten(label: &Label, width: u16, ellipsis: &str) -> String {
+    let width = usize::from(width);
+    let host = units::sanitize(&label.host);
+    if columns(&host) + label.port.len() <= width {
+        return format!("{host}{}", label.port);
+    }
+    let room = width.saturating_sub(label.port.len() + columns(ellipsis));
+    let tail_room = room / 2;
+    let head = take(host.chars(), room - tail_room);
+    let tail = take(host.chars().rev(), tail_room);
+    let tail: String = tail.chars().rev().collect();
+    format!("{head}{ellipsis}{tail}{}", label.port)
+}
+
+/// As many characters as fit in `room` columns.
+pub fn take(chars: impl Iterator<Item = char>, room: usize) -> String {
+    let mut text = String::new();
+    let mut used = 0;
+    for c in chars {
+        used += columns(c.encode_utf8(&mut [0; 4]));
+        if used > room {
+            break;
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// Text in lines of at most `width` columns, broken at spaces where there are any.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let mut word = word.to_owned();
+        if !line.is_empty() && columns(&line) + 1 + columns(&word) > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        while width > 0 && columns(&word) > width {
+            let head = take(word.chars(), width);
+            if head.is_empty() {
+                break;
+            }
+            word = word.split_off(head.len());
+            lines.push(head);
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&word);
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(host: &str, port: &str) -> Label {
+        Label {
+            host: host.to_owned(),
+            port: port.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_long_address_loses_its_middle_and_keeps_its_port() {
+        let long = label("[2001:db8:1234:5678:9abc:def0:1234:5678]", ":65535");
+        let short = shorten(&long, 21, "…");
+        assert_eq!(short, "[2001:d…4:5678]:65535");
+        assert_eq!(columns(&short), 21);
+    }
+
+    #[test]
+    fn what_fits_is_left_alone() {
+        let end = label("10.0.0.5", ":443");
+        assert_eq!(shorten(&end, 12, "…"), "10.0.0.5:443");
+        assert_eq!(shorten(&end, 11, "…"), "10.…0.5:443");
+        assert_eq!(shorten(&end, 11, "~"), "10.~0.5:443");
+        assert_eq!(shorten(&label("*", ""), 1, "…"), "*");
+    }
+
+    #[test]
+    fn a_host_name_cannot_draw() {
+        let hostile = label("\u{1b}[2Jx\u{202e}", ":1");
+        assert_eq!(shorten(&hostile, 40, "…"), "\\x1b[2Jx\\u{202e}:1");
+    }
+
+    #[test]
+    fn wide_characters_are_counted_by_columns() {
+        let wide = label("例例例例例例", ":1");
+        assert!(columns(&shorten(&wide, 9, "…")) <= 9);
+    }
+
+    #[test]
+    fn text_is_broken_at_spaces_and_long_words_where_they_end() {
+        assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrap("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
+        assert_eq!(wrap("", 4), [""]);
+        for width in 0..30 {
+            for line in wrap("例例例 /usr/bin/something --with=a lot of words", width) {
+                assert!(
+                    columns(&line) <= width.max(2) || width < 2,
+                    "{width}: {line}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_outside_of_its_line() {
+        let mut buf = Buffer::empty(Rect::new(0, 0, 10, 2));
+        let at = within(line(buf.area, 0), 2, 3);
+        put(&mut buf, at, 0, "abcdef", Style::new());
+        put_foreign(
+            &mut buf,
+            within(line(Rect::new(0, 0, 10, 2), 1), 0, 4),
+            "abcdef",
+            "…",
+            Style::new(),
+        );
+        assert_eq!(buf, Buffer::with_lines(["  abc     ", "abc…      "]));
+        let none = line(buf.area, 7);
+        put(&mut buf, none, 0, "x", Style::new());
+        put_right(&mut buf, none, "x", Style::new());
+    }
+}

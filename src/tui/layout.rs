@@ -1,0 +1,141 @@
+//! Where the parts of the screen are, by its size alone: what is drawn there and what a click there
+//! means both ask here.
+
+use ratatui::layout::Rect;
+
+/// The parts of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Two lines.
+    pub header: Rect,
+    /// The chart, where there is room; empty otherwise.
+    pub chart: Rect,
+    /// Everything between.
+    pub body: Rect,
+    /// The last line.
+    pub footer: Rect,
+}
+
+/// Rows from which on there is a chart, and the most it gets.
+const CHART_FROM: u16 = 32;
+const MOST_CHART: u16 = 15;
+
+impl Frame {
+    /// Divides the screen. What tables of at most `most` lines in all leave over is the chart's.
+    pub fn new(area: Rect, most: u16) -> Self {
+        let header = area.height.min(2);
+        let footer = u16::from(area.height > 3);
+        let chart = match area.height {
+            0..CHART_FROM => 0,
+            32..40 => 7,
+            40..56 => 9,
+            _ => 11,
+        };
+        let left = area
+            .height
+            .saturating_sub(header + footer)
+            .saturating_sub(most);
+        let chart = match chart {
+            0 => 0,
+            least => left.clamp(least, MOST_CHART),
+        };
+        let part = |y: u16, height: u16| Rect {
+            y: area.y + y,
+            height,
+            ..area
+        };
+        Self {
+            header: part(0, header),
+            chart: part(header, chart),
+            body: part(header + chart, area.height - header - chart - footer),
+            footer: part(area.height - footer, footer),
+        }
+    }
+
+    /// Divides the body among sections, each of which would like so many lines: each gets what it
+    /// wants where that is possible, and the one that wants less does not pay for the other.
+    pub fn sections(&self, wanted: &[u16]) -> Vec<Rect> {
+        let room = self.body.height;
+        let heights: Vec<u16> = match *wanted {
+            [first, second] => {
+                let half = room.div_ceil(2);
+                let first = if first.saturating_add(second) <= room || first <= half {
+                    first
+                } else if second <= room - half {
+                    room - second
+                } else {
+                    half
+                };
+                vec![first, room - first]
+            }
+            _ => vec![room; wanted.len().min(1)],
+        };
+        let mut y = self.body.y;
+        heights
+            .into_iter()
+            .map(|height| {
+                let section = Rect {
+                    y,
+                    height,
+                    ..self.body
+                };
+                y += height;
+                section
+            })
+            .collect()
+    }
+}
+
+/// The lines of a section besides its rows: title and headings.
+pub const HEAD: u16 = 2;
+
+/// How many rows find room in a section: below them is a line for the rest, and one for what was
+/// untracked.
+pub fn room(section: Rect, untracked: bool, most: Option<usize>) -> usize {
+    let lines = section
+        .height
+        .saturating_sub(HEAD + 1 + u16::from(untracked));
+    most.map_or(usize::from(lines), |most| most.min(usize::from(lines)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_fill_the_screen_and_do_not_overlap() {
+        for height in 0..120 {
+            let frame = Frame::new(Rect::new(0, 0, 80, height), 26);
+            let parts = [frame.header, frame.chart, frame.body, frame.footer];
+            let mut y = 0;
+            for part in parts {
+                assert_eq!(part.y, y, "{height}");
+                y += part.height;
+            }
+            assert_eq!(y, height);
+            for (first, second) in [(3, 3), (5, 80), (80, 5), (80, 80), (0, 0)] {
+                let sections = frame.sections(&[first, second]);
+                let sum: u16 = sections.iter().map(|section| section.height).sum();
+                assert_eq!(sum, frame.body.height);
+                assert_eq!(sections[1].y, sections[0].y + sections[0].height);
+            }
+            assert_eq!(frame.sections(&[3])[0], frame.body);
+        }
+    }
+
+    #[test]
+    fn the_section_that_wants_less_does_not_pay_for_the_other() {
+        let frame = Frame::new(Rect::new(0, 0, 80, 24), 26);
+        assert_eq!(frame.body.height, 21);
+        let heights = |wanted: [u16; 2]| {
+            frame
+                .sections(&wanted)
+                .iter()
+                .map(|s| s.height)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(heights([40, 40]), [11, 10]);
+        assert_eq!(heights([5, 40]), [5, 16]);
+        assert_eq!(heights([40, 5]), [16, 5]);
+    }
+}

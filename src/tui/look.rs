@@ -1,0 +1,113 @@
+//! How things are shown, as far as keys, configuration and the terminal decide it.
+
+use std::env;
+
+use super::columns::DEFAULT;
+use super::theme::{Background, Depth, Glyphs, Theme};
+use crate::config::Config;
+use crate::table::{Column, Group, SortKey};
+use crate::units::Units;
+
+/// How things are shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// Colours and glyphs.
+    pub theme: Theme,
+    /// Of numbers.
+    pub units: Units,
+    /// Whether addresses are replaced by host names where these are known.
+    pub names: bool,
+    /// Totals take the place of rates.
+    pub totals: bool,
+    /// Both ways in one table.
+    pub combined: bool,
+    /// Columns that are wanted where there is room.
+    pub columns: Vec<Column>,
+    /// What rows are, in the beginning.
+    pub group: Group,
+    /// The order of rows, in the beginning.
+    pub sort: SortKey,
+}
+
+impl Look {
+    /// As the configuration says, on a terminal of that kind.
+    pub fn new(config: &Config, depth: Depth, background: Background) -> Self {
+        Self {
+            theme: Theme {
+                depth: if config.color { depth } else { Depth::Mono },
+                background,
+                glyphs: Glyphs::new(config.ascii),
+                palette: config.palette,
+            },
+            units: config.units,
+            names: config.host_names,
+            totals: false,
+            combined: false,
+            columns: config.columns.clone().unwrap_or_else(|| DEFAULT.to_vec()),
+            group: config.group,
+            sort: config.sort,
+        }
+    }
+
+    /// As the configuration says, on the terminal that the environment tells of.
+    pub fn of(config: &Config) -> Self {
+        let var = |name| env::var(name).unwrap_or_default();
+        Self::new(
+            config,
+            depth(&var("TERM"), &var("COLORTERM")),
+            background(&var("COLORFGBG")),
+        )
+    }
+}
+
+/// How many colours a terminal of this name has.
+fn depth(term: &str, colorterm: &str) -> Depth {
+    if term.is_empty() || term == "dumb" {
+        Depth::Mono
+    } else if matches!(colorterm, "truecolor" | "24bit") || term.ends_with("-direct") {
+        Depth::True
+    } else if term.contains("256") {
+        Depth::Ansi256
+    } else {
+        Depth::Ansi16
+    }
+}
+
+/// What some terminals say of their colours: those of text and background, by number.
+fn background(colorfgbg: &str) -> Background {
+    match colorfgbg.rsplit(';').next().map(str::parse::<u8>) {
+        Some(Ok(7 | 9..=15)) => Background::Light,
+        Some(Ok(0..=6 | 8)) => Background::Dark,
+        _ => Background::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_terminal_says_how_many_colours_it_has() {
+        assert_eq!(depth("xterm-256color", ""), Depth::Ansi256);
+        assert_eq!(depth("xterm-256color", "truecolor"), Depth::True);
+        assert_eq!(depth("xterm-direct", ""), Depth::True);
+        assert_eq!(depth("linux", ""), Depth::Ansi16);
+        assert_eq!(depth("dumb", "truecolor"), Depth::Mono);
+    }
+
+    #[test]
+    fn the_background_is_known_where_the_terminal_tells() {
+        assert_eq!(background("15;0"), Background::Dark);
+        assert_eq!(background("0;default;15"), Background::Light);
+        assert_eq!(background("12;8"), Background::Dark);
+        assert_eq!(background(""), Background::Unknown);
+        assert_eq!(background("default;default"), Background::Unknown);
+    }
+
+    #[test]
+    fn without_colour_there_is_none_whatever_the_terminal_has() {
+        let config = Config::default();
+        let look = Look::new(&config, Depth::True, Background::Dark);
+        assert_eq!(look.theme.depth, Depth::Mono);
+    }
+}

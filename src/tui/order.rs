@@ -1,0 +1,229 @@
+//! Keeps a table still. Rows that are nearly equal keep the places they had; a row that went silent
+//! keeps its place as long as it is shown; and an order that is held is held whatever rates do.
+
+use std::collections::HashMap;
+
+use crate::rank::{Row, RowId};
+
+/// A row moves for a change of more than this part of what it was last placed by.
+const NEAR: f64 = 1.0 / 16.0;
+/// So many of the first rows are kept still: more than any screen shows at once.
+const KEPT: usize = 400;
+
+/// What a row was placed by, and where.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    value: f64,
+    place: usize,
+}
+
+/// The order of a table, over time.
+#[derive(Debug, Default)]
+pub struct Order {
+    anchors: HashMap<RowId, Anchor>,
+    held: bool,
+}
+
+impl Order {
+    /// Forgets everything: rows come in a new order.
+    pub fn reset(&mut self) {
+        self.anchors.clear();
+    }
+
+    /// Whether new rates change the order no more.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// The order in which `rows`, sorted already, are shown. `value` is what they are sorted by,
+    /// `None` for text, which needs no steadying; `descending` is which way.
+    pub fn arrange(
+        &mut self,
+        rows: &[Row],
+        value: impl Fn(&Row) -> Option<f64>,
+        is_idle: impl Fn(&Row) -> bool,
+        descending: bool,
+    ) -> Vec<usize> {
+        struct Placed {
+            row: usize,
+            value: f64,
+            idle: bool,
+            before: usize,
+        }
+        let place = |row: usize| {
+            let anchor = self.anchors.get(&rows[row].id);
+            let now = value(&rows[row])?;
+            let idle = is_idle(&rows[row]);
+            let value = match anchor {
+                Some(anchor) if idle || (now - anchor.value).abs() <= anchor.value * NEAR => {
+                    anchor.value
+                }
+                _ => now,
+            };
+            Some(Placed {
+                row,
+                value,
+                idle,
+                before: anchor.map_or(usize::MAX, |anchor| anchor.place),
+            })
+        };
+        let head = rows.len().min(KEPT);
+        let was_shown =
+            |&row: &usize| is_idle(&rows[row]) && self.anchors.contains_key(&rows[row].id);
+        let kept = (0..head).chain((head..rows.len()).filter(was_shown));
+        let kept: Option<Vec<Placed>> = kept.map(place).collect();
+        let mut order: Vec<usize> = match kept {
+            None => (0..head).collect(),
+            Some(mut kept) => {
+                kept.sort_by(|a, b| {
+                    let (first, second) = if descending { (b, a) } else { (a, b) };
+                    let by_value = first.value.total_cmp(&second.value);
+                    by_value
+                        .then(a.idle.cmp(&b.idle))
+                        .then(a.before.cmp(&b.before))
+                        .then(a.row.cmp(&b.row))
+                });
+                for placed in &kept {
+                    let anchor = Anchor {
+                        value: placed.value,
+                        place: placed.before,
+                    };
+                    self.anchors.insert(rows[placed.row].id.clone(), anchor);
+                }
+                spread(kept.iter().map(|placed| (placed.row, placed.idle)))
+            }
+        };
+        if self.held {
+            let anchors = &self.anchors;
+            order.sort_by_key(|&row| anchors.get(&rows[row].id).map_or(usize::MAX, |a| a.place));
+        }
+        self.remember(rows, &order);
+        let mut is_in = vec![false; rows.len()];
+        for &row in &order {
+            is_in[row] = true;
+        }
+        order.extend((0..rows.len()).filter(|&row| !is_in[row]));
+        order
+    }
+
+    fn remember(&mut self, rows: &[Row], order: &[usize]) {
+        let mut anchors = HashMap::with_capacity(order.len());
+        for (place, &row) in order.iter().enumerate() {
+            let id = &rows[row].id;
+            let value = self.anchors.get(id).map_or(f64::NAN, |anchor| anchor.value);
+            anchors.insert(id.clone(), Anchor { value, place });
+        }
+        self.anchors = anchors;
+    }
+}
+
+/// Rows in their order, but never so many silent ones together that those that move are pushed out
+/// of sight: of the first rows, however many one looks at, about a third is silent at most.
+fn spread(rows: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut waiting = std::collections::VecDeque::new();
+    let (mut moving, mut silent) = (0, 0);
+    for (row, idle) in rows {
+        if idle {
+            waiting.push_back(row);
+        } else {
+            order.push(row);
+            moving += 1;
+        }
+        while silent * 2 < moving + 1
+            && let Some(row) = waiting.pop_front()
+        {
+            order.push(row);
+            silent += 1;
+        }
+    }
+    order.extend(waiting);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+    use crate::history::History;
+    use crate::interval::{Interval, Losses};
+    use crate::rank::{Rows, View};
+    use crate::table::{SortKey, Way};
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    /// What a table shows after each of some intervals: processes by what they sent.
+    fn shown(order: &mut Order, history: &mut History, sent: &[(u32, u64)]) -> Vec<u32> {
+        let flow = |&(tgid, tx_bytes): &(u32, u64)| Flow {
+            key: FlowKey {
+                protocol: Protocol::Tcp,
+                local: Endpoint::default(),
+                remote: Endpoint::default(),
+                tgid,
+            },
+            counters: Counters {
+                tx_bytes,
+                tx_msgs: 1,
+                ..Counters::default()
+            },
+            comm: Comm::new(b"x"),
+        };
+        history.add(&Interval {
+            ended: SystemTime::UNIX_EPOCH + Duration::from_secs(history.intervals()),
+            elapsed: Duration::from_secs(1),
+            flows: sent.iter().map(flow).collect(),
+            losses: Losses::default(),
+            method: Arc::default(),
+        });
+        let view = View {
+            way: Way::Tx,
+            sort: SortKey::default(),
+            ..View::default()
+        };
+        let rows = Rows::new(history, &view, &(), &|_| true);
+        let clock = rows.clock;
+        let value = |row: &Row| Some(row.figures.now.tx_bytes as f64);
+        let idle = |row: &Row| row.idle(Way::Tx, &clock).is_some();
+        let places = order.arrange(&rows.rows, value, idle, true);
+        let tgid = |place: usize| rows.rows[place].common.tgid.unwrap_or(0);
+        places.into_iter().map(tgid).collect()
+    }
+
+    #[test]
+    fn near_equals_keep_their_places_and_others_move() {
+        let (mut order, mut history) = (Order::default(), History::new());
+        let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
+        assert_eq!(show(&[(1, 1000), (2, 990), (3, 500)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 985), (2, 1010), (3, 510)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 1020), (2, 1030), (3, 490)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 1000), (2, 1000), (3, 2000)]), [3, 1, 2]);
+    }
+
+    #[test]
+    fn a_row_that_goes_silent_keeps_its_place() {
+        let (mut order, mut history) = (Order::default(), History::new());
+        let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
+        assert_eq!(show(&[(1, 1000), (2, 500), (3, 100)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 1000), (3, 100)]), [1, 2, 3]);
+        assert_eq!(show(&[(1, 1000), (3, 100), (4, 700)]), [1, 4, 2, 3]);
+    }
+
+    #[test]
+    fn many_silent_rows_do_not_push_out_those_that_move() {
+        let (mut order, mut history) = (Order::default(), History::new());
+        let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
+        show(&[(1, 900), (2, 800), (3, 700), (4, 600), (5, 10), (6, 9)]);
+        assert_eq!(show(&[(5, 10), (6, 9)]), [1, 5, 6, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_held_order_stays_whatever_rates_do() {
+        let (mut order, mut history) = (Order::default(), History::new());
+        shown(&mut order, &mut history, &[(1, 30), (2, 20), (3, 10)]);
+        order.hold(true);
+        let sent = [(1, 1), (2, 200), (3, 3000), (4, 40_000)];
+        assert_eq!(shown(&mut order, &mut history, &sent), [1, 2, 3, 4]);
+        order.hold(false);
+        assert_eq!(shown(&mut order, &mut history, &sent), [4, 3, 2, 1]);
+    }
+}

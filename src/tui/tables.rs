@@ -1,0 +1,446 @@
+//! The tables of an [`App`]: their rows, what is selected in them, and what keys and the mouse do
+//! to that.
+
+use std::cell::Cell;
+
+use ratatui::layout::Rect;
+
+use super::app::{App, Mode};
+use super::columns::{Place, Widths, Wish, fit};
+use super::draw::columns as columns_of;
+use super::filter;
+use super::layout::{Frame, HEAD, room};
+use super::order::Order;
+use crate::flow::Endpoint;
+use crate::history::FlowStats;
+use crate::rank::{Facts, Row, RowId, Rows, View, group_of};
+use crate::table::{Column, Group, SortKey, Way};
+use crate::units;
+
+/// A group that was opened.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What the rows were.
+    pub group: Group,
+    /// Their order.
+    pub sort: SortKey,
+    /// Which one was opened.
+    pub id: RowId,
+    /// What it is called; not sanitized.
+    pub title: String,
+}
+
+/// One table.
+#[derive(Debug)]
+pub struct Table {
+    /// Which bytes it is about.
+    pub way: Way,
+    /// What there is to show; `None` before the first interval.
+    pub rows: Option<Rows>,
+    /// Places of the rows in the order in which they are shown.
+    pub places: Vec<usize>,
+    /// Keeps that order still.
+    pub order: Order,
+    selected: Option<RowId>,
+    /// Where the selected row is, or was last.
+    index: usize,
+    /// The first row shown.
+    pub offset: usize,
+    /// How many rows moved bytes in the latest interval.
+    pub moving: usize,
+    /// How many flows did, and those among them that the filter left out.
+    pub moving_flows: usize,
+    /// Most rows it had since it was begun anew: its room does not shrink before.
+    most: usize,
+}
+
+impl Table {
+    /// An empty one.
+    pub fn new(way: Way) -> Self {
+        Self {
+            way,
+            rows: None,
+            places: Vec::new(),
+            order: Order::default(),
+            selected: None,
+            index: 0,
+            offset: 0,
+            moving: 0,
+            moving_flows: 0,
+            most: 0,
+        }
+    }
+
+    /// Rows in the order in which they are shown, from the given one on.
+    pub fn shown(&self, from: usize, count: usize) -> impl Iterator<Item = &Row> {
+        let rows = self.rows.iter().flat_map(|rows| &rows.rows);
+        let rows: Vec<&Row> = rows.collect();
+        let places = self.places.iter().skip(from).take(count);
+        places.filter_map(move |&place| rows.get(place).copied())
+    }
+
+    /// The row at a place in the order.
+    pub fn row(&self, index: usize) -> Option<&Row> {
+        let place = *self.places.get(index)?;
+        self.rows.as_ref()?.rows.get(place)
+    }
+
+    /// The place of the selected row.
+    pub fn selected(&self) -> Option<usize> {
+        self.selected.as_ref().map(|_| self.index)
+    }
+
+    /// Selects a row, if it is or comes there.
+    pub fn select(&mut self, id: Option<RowId>) {
+        self.index = match &id {
+            Some(id) => self.find(id).unwrap_or(self.index),
+            None => 0,
+        };
+        self.selected = id;
+    }
+
+    fn find(&self, id: &RowId) -> Option<usize> {
+        let rows = &self.rows.as_ref()?.rows;
+        self.places.iter().position(|&place| rows[place].id == *id)
+    }
+
+    pub(super) fn select_index(&mut self, index: usize) {
+        let index = index.min(self.places.len().saturating_sub(1));
+        self.selected = self.row(index).map(|row| row.id.clone());
+        self.index = index;
+    }
+
+    /// After rows have changed: the selection follows its row, or stays where that was last.
+    fn follow(&mut self) {
+        if let Some(id) = &self.selected {
+            match self.find(id) {
+                Some(index) => self.index = index,
+                None => self.select_index(self.index),
+            }
+        }
+    }
+
+    /// Has the selected row within the `room` rows that are shown.
+    fn scroll(&mut self, room: usize) {
+        let index = self.selected().unwrap_or(0);
+        let last = self.places.len().saturating_sub(room);
+        self.offset = self.offset.min(last).min(index);
+        if room > 0 && index >= self.offset + room {
+            self.offset = index + 1 - room;
+        }
+        if self.selected.is_none() {
+            self.offset = 0;
+        }
+    }
+
+    /// Whether untracked bytes have a line.
+    pub fn has_untracked(&self, totals: bool) -> bool {
+        self.untracked(totals) > 0
+    }
+
+    /// Bytes of flows that found the map full.
+    pub fn untracked(&self, totals: bool) -> u64 {
+        self.rows.as_ref().map_or(0, |rows| {
+            let counters = if totals {
+                &rows.untracked_total
+            } else {
+                &rows.untracked
+            };
+            self.way.bytes(counters)
+        })
+    }
+
+    fn wanted(&self, top_n: Option<usize>, totals: bool) -> u16 {
+        let rows = top_n.map_or(self.most, |most| most.min(self.most)).max(1);
+        let lines = u16::try_from(rows)
+            .unwrap_or(u16::MAX / 4)
+            .min(u16::MAX / 4);
+        lines + HEAD + 1 + u16::from(self.has_untracked(totals))
+    }
+}
+
+impl App {
+    /// Where the tables are on a screen of this size.
+    pub(super) fn sections(&self, area: Rect) -> Vec<Rect> {
+        let wanted: Vec<u16> = self
+            .tables
+            .iter()
+            .map(|table| table.wanted(self.top_n, self.look.totals))
+            .collect();
+        self.frame(area).sections(&wanted)
+    }
+
+    /// The parts of a screen of this size.
+    pub(super) fn frame(&self, area: Rect) -> Frame {
+        let lines = self.top_n.map_or(u16::MAX, |rows| {
+            u16::try_from(rows)
+                .unwrap_or(u16::MAX)
+                .saturating_add(HEAD + 1)
+        });
+        let tables = u16::try_from(self.tables.len()).unwrap_or(1);
+        Frame::new(area, lines.saturating_mul(tables))
+    }
+
+    /// How many rows of a table a section shows.
+    pub(super) fn room(&self, table: &Table, section: Rect) -> usize {
+        room(section, table.has_untracked(self.look.totals), self.top_n)
+    }
+
+    /// The columns of a table so wide.
+    pub(super) fn columns(&self, table: &Table, width: u16) -> Vec<Place> {
+        fit(
+            width,
+            &Wish {
+                chosen: &self.look.columns,
+                way: table.way,
+                group: self.group,
+                totals: self.look.totals,
+                units: self.look.units,
+                share_bar: self.look.theme.share(None).is_none(),
+                containers: self.containers,
+                names: self.look.names,
+                widths: self.widths,
+            },
+        )
+    }
+
+    /// What the tables are sorted by when nothing else was asked for.
+    pub(super) fn main_column(&self) -> Column {
+        if self.look.totals {
+            Column::Total
+        } else {
+            Column::Rate
+        }
+    }
+
+    /// The way a table is looked at.
+    pub(super) fn view(&self, way: Way) -> View {
+        View {
+            way,
+            group: self.group,
+            sort: self.sort,
+            top_n: None,
+            past: self.look.totals,
+        }
+    }
+
+    /// Whether a flow is among those that are looked at.
+    fn is_meant(&self, flow: &FlowStats) -> bool {
+        let inside = |step: &Step| group_of(step.group, flow, &self.owners) == step.id;
+        if !self.path.iter().all(inside) {
+            return false;
+        }
+        if self.filter.is_empty() {
+            return true;
+        }
+        let process = self.owners.process(flow.key.tgid, flow.figures.last_seen);
+        filter::matches(&self.filter, flow, process.as_deref())
+    }
+
+    /// Brings the tables up to date with the history.
+    pub(super) fn rebuild(&mut self) {
+        if self.history.intervals() == 0 {
+            return;
+        }
+        let mut tables = std::mem::take(&mut self.tables);
+        for table in &mut tables {
+            let view = self.view(table.way);
+            let way = table.way;
+            let moving = Cell::new(0);
+            let rows = Rows::new(&self.history, &view, &self.owners, &|flow| {
+                moving.set(moving.get() + usize::from(way.bytes(&flow.figures.now) > 0));
+                self.is_meant(flow)
+            });
+            let clock = rows.clock;
+            let is_moving = |row: &&Row| way.bytes(&row.figures.now) > 0;
+            table.moving = rows.rows.iter().filter(is_moving).count();
+            table.moving_flows = moving.get();
+            let sort = self.sort;
+            table.places = table.order.arrange(
+                &rows.rows,
+                |row| steady_value(row, sort.column, way),
+                |row| row.idle(way, &clock).is_some(),
+                sort.descending,
+            );
+            table.most = table.most.max(rows.rows.len());
+            table.rows = Some(rows);
+            table.follow();
+        }
+        self.tables = tables;
+        self.settle();
+    }
+
+    /// Rows are other ones now: the order starts anew, and nothing is left selected that is gone.
+    pub(super) fn anew(&mut self) {
+        for table in &mut self.tables {
+            table.order.reset();
+            table.most = 0;
+            table.offset = 0;
+            if table.selected.is_some() {
+                table.index = 0;
+            }
+        }
+        self.rebuild();
+    }
+
+    /// Has every selected row in sight.
+    pub(super) fn settle(&mut self) {
+        let sections = self.sections(self.area);
+        let mut tables = std::mem::take(&mut self.tables);
+        for (table, section) in tables.iter_mut().zip(sections) {
+            table.scroll(self.room(table, section));
+        }
+        self.tables = tables;
+        self.grow();
+    }
+
+    /// Rows that a page has.
+    pub(super) fn page(&self) -> i64 {
+        let sections = self.sections(self.area);
+        let focused = self.tables.get(self.focus).zip(sections.get(self.focus));
+        let rows = focused.map_or(1, |(table, section)| self.room(table, *section));
+        i64::try_from(rows).unwrap_or(1).max(1)
+    }
+
+    /// Moves the selection; the first step selects the row at the top.
+    pub(super) fn step(&mut self, rows: i64) {
+        if let Some(table) = self.tables.get_mut(self.focus) {
+            let index = match table.selected() {
+                Some(index) => i64::try_from(index)
+                    .unwrap_or(0)
+                    .saturating_add(rows)
+                    .max(0),
+                None if rows > 1 => rows - 1,
+                None => 0,
+            };
+            table.select_index(usize::try_from(index).unwrap_or(usize::MAX));
+        }
+        self.settle();
+    }
+
+    /// Opens the selected row, or the first.
+    pub(super) fn enter(&mut self) {
+        let Some(table) = self.tables.get_mut(self.focus) else {
+            return;
+        };
+        if table.selected.is_none() {
+            table.select_index(0);
+        }
+        let index = table.index;
+        let Some(row) = self.tables[self.focus].row(index) else {
+            return;
+        };
+        if let RowId::Flow(key) = row.id {
+            self.mode = Mode::Detail(key, 0);
+            return;
+        }
+        let step = Step {
+            group: self.group,
+            sort: self.sort,
+            id: row.id.clone(),
+            title: self.title_of(row),
+        };
+        self.path.push(step);
+        self.group = Group::Flow;
+        self.sort = SortKey::by(self.main_column());
+        for table in &mut self.tables {
+            table.select(None);
+        }
+        self.anew();
+    }
+
+    /// What a row is called. Not sanitized.
+    pub(super) fn title_of(&self, row: &Row) -> String {
+        let process = || {
+            let tgid = row.common.tgid?;
+            self.owners.process(tgid, row.figures.last_seen)
+        };
+        match &row.id {
+            RowId::Flow(key) => format!("{} {} {}", key.protocol, key.local, key.remote),
+            RowId::Process(tgid) => {
+                let comm = row.common.comm.unwrap_or_default();
+                format!("{} {tgid}", comm.to_string_lossy())
+            }
+            RowId::User(uid) => process()
+                .and_then(|process| process.user.clone())
+                .map_or_else(|| format!("uid {uid}"), |name| name.to_string()),
+            RowId::Remote(addr) => match self.look.names.then(|| self.names.get(*addr)).flatten() {
+                Some(name) => name.to_string(),
+                None => addr.to_string(),
+            },
+            RowId::Port(protocol, port) => format!("{protocol} port {port}"),
+            RowId::Container(name) => name.to_string(),
+            RowId::Unknown => "unknown".to_owned(),
+        }
+    }
+
+    /// Sorts by the next column of those that are shown, or the one before.
+    pub(super) fn step_sort(&mut self, by: isize) {
+        let Some(table) = self.tables.get(self.focus) else {
+            return;
+        };
+        let there = self.columns(table, self.area.width);
+        let now = there
+            .iter()
+            .position(|place| place.column == self.sort.column);
+        let next = match now {
+            Some(now) => (now as isize + by).rem_euclid(there.len().max(1) as isize) as usize,
+            None => 0,
+        };
+        if let Some(place) = there.get(next) {
+            self.set_sort(SortKey::by(place.column));
+        }
+    }
+
+    /// Sorts by something else.
+    pub(super) fn set_sort(&mut self, sort: SortKey) {
+        self.sort = sort;
+        for table in &mut self.tables {
+            table.order.reset();
+            table.offset = 0;
+        }
+        self.rebuild();
+    }
+
+    /// Takes the widths of what is shown into account.
+    pub(super) fn grow(&mut self) {
+        let mut widths = Widths::default();
+        let mut containers = false;
+        let end = |end: &Endpoint| {
+            let label = self.label(end);
+            columns_of(&units::sanitize(&label.host)) + label.port.len()
+        };
+        for (table, section) in self.tables.iter().zip(self.sections(self.area)) {
+            for row in table.shown(table.offset, self.room(table, section)) {
+                let common = &row.common;
+                let comm = common.comm.unwrap_or_default();
+                widths.grow(&Widths {
+                    local: common.local.map_or(0, |local| end(&local)),
+                    remote: common.remote.map_or(0, |remote| end(&remote)),
+                    pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
+                    process: columns_of(&units::sanitize(&comm.to_string_lossy())),
+                });
+                let process = common
+                    .tgid
+                    .and_then(|tgid| self.owners.process(tgid, row.figures.last_seen));
+                containers |= process.is_some_and(|process| process.place_name.is_some());
+            }
+        }
+        self.widths.grow(&widths);
+        self.containers |= containers;
+    }
+}
+
+/// What near-equals are told by: a number for columns of rates, which tremble; `None` for others.
+fn steady_value(row: &Row, column: Column, way: Way) -> Option<f64> {
+    let figures = &row.figures;
+    match column {
+        Column::Rate | Column::Share | Column::Spark => Some(way.bytes(&figures.now) as f64),
+        Column::Rx => Some(figures.now.rx_bytes as f64),
+        Column::Tx => Some(figures.now.tx_bytes as f64),
+        Column::Msgs => Some(way.msgs(&figures.now) as f64),
+        Column::Avg10 => Some(figures.avg10(way)),
+        Column::Avg60 => Some(figures.avg60(way)),
+        _ => None,
+    }
+}

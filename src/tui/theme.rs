@@ -1,0 +1,287 @@
+//! Colours and glyphs. Colour means a direction or trouble, or is absent, and never says anything
+//! alone: what it says is also said by a word, a place or a mark.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::config::{Paint, Palette};
+use crate::flow::Direction;
+
+/// How many colours the terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// None, or none are wanted.
+    Mono,
+    /// The terminal's own palette.
+    Ansi16,
+    /// The palette of 256.
+    Ansi256,
+    /// All of them.
+    True,
+}
+
+/// What stands behind the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    /// Not known: only what can be read on both is used.
+    Unknown,
+    /// Light text on dark.
+    Dark,
+    /// Dark text on light.
+    Light,
+}
+
+/// What everything is drawn with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Theme {
+    /// How many colours.
+    pub depth: Depth,
+    /// On what.
+    pub background: Background,
+    /// With which characters.
+    pub glyphs: &'static Glyphs,
+    /// Colours that were asked for.
+    pub palette: Palette,
+}
+
+/// Characters that are more than letters, each one column wide but for `enter` and `between`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Glyphs {
+    /// Whether all of them are ASCII.
+    pub ascii: bool,
+    /// Lines across.
+    pub rule: &'static str,
+    /// Before and after a title in a line.
+    pub title: (&'static str, &'static str),
+    /// In place of what was left out.
+    pub ellipsis: &'static str,
+    /// Before the selected row.
+    pub selected: &'static str,
+    /// Beside the heading that is sorted by: largest first, smallest first.
+    pub sorted: (&'static str, &'static str),
+    /// From an eighth to full.
+    pub bars: [&'static str; 8],
+    /// From an eighth to full, growing to the right.
+    pub blocks: [&'static str; 8],
+    /// No measurement.
+    pub gap: &'static str,
+    /// Between the steps of a path.
+    pub between: &'static str,
+    /// The enter key.
+    pub enter: &'static str,
+    /// Arrows: local sends, local receives.
+    pub arrows: (&'static str, &'static str),
+    /// A line between left and right.
+    pub wall: &'static str,
+}
+
+const UNICODE: Glyphs = Glyphs {
+    ascii: false,
+    rule: "─",
+    title: ("╶ ", " ╴"),
+    ellipsis: "…",
+    selected: "▸",
+    sorted: ("▼", "▲"),
+    bars: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
+    blocks: ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"],
+    gap: "·",
+    between: " › ",
+    enter: "⏎",
+    arrows: ("→", "←"),
+    wall: "│",
+};
+
+const ASCII: Glyphs = Glyphs {
+    ascii: true,
+    rule: "-",
+    title: ("- ", " -"),
+    ellipsis: "~",
+    selected: ">",
+    sorted: ("v", "^"),
+    bars: [".", ".", ":", "-", "=", "+", "*", "#"],
+    blocks: [" ", " ", " ", "-", "-", "=", "=", "#"],
+    gap: " ",
+    between: " > ",
+    enter: "Enter",
+    arrows: (">", "<"),
+    wall: "|",
+};
+
+impl Glyphs {
+    /// Unicode, or what ASCII has for it.
+    pub const fn new(ascii: bool) -> &'static Self {
+        if ascii { &ASCII } else { &UNICODE }
+    }
+
+    /// A bar of `part` in `whole`, in eighths of one cell; something is never drawn as nothing.
+    pub fn bar(&self, part: f64, whole: f64) -> &'static str {
+        match eighths(part, whole, 1) {
+            0 => " ",
+            n => self.bars[n.min(8) - 1],
+        }
+    }
+
+    /// A bar `width` cells long at most, growing to the right.
+    pub fn block(&self, part: f64, whole: f64, width: usize) -> String {
+        let eighths = eighths(part, whole, width);
+        let mut bar = self.blocks[7].repeat(eighths / 8);
+        if !eighths.is_multiple_of(8) {
+            bar.push_str(self.blocks[eighths % 8 - 1]);
+        }
+        bar
+    }
+}
+
+/// How many eighths of `cells` cells a part of a whole fills: at least one if there is anything.
+pub fn eighths(part: f64, whole: f64, cells: usize) -> usize {
+    if part <= 0.0 || whole <= 0.0 || part.is_nan() || whole.is_nan() {
+        return 0;
+    }
+    let most = (cells * 8) as f64;
+    (part / whole * most).round().clamp(1.0, most) as usize
+}
+
+fn paint(paint: Paint) -> Color {
+    match paint {
+        Paint::Indexed(index) => Color::Indexed(index),
+        Paint::Rgb(red, green, blue) => Color::Rgb(red, green, blue),
+    }
+}
+
+impl Theme {
+    /// Less important.
+    pub fn dim(&self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    /// More important.
+    pub fn bold(&self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// Trouble: seen without colour, and marked with `!` by who writes it.
+    pub fn alarm(&self) -> Style {
+        let style = Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD);
+        match self.depth {
+            Depth::Mono => style,
+            _ => style.fg(self.palette.trouble.map_or(Color::Red, paint)),
+        }
+    }
+
+    /// What must be noticed without being trouble, as the word `PAUSED`.
+    pub fn notice(&self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
+    }
+
+    /// The selected row, which has a mark too.
+    pub fn selected(&self) -> Style {
+        match self.palette.selection.filter(|_| self.depth != Depth::Mono) {
+            Some(asked) => Style::new().bg(paint(asked)),
+            None => Style::new().add_modifier(Modifier::REVERSED),
+        }
+    }
+
+    /// A direction: two hues that differ in lightness, and can be read on dark and on light.
+    pub fn hue(&self, direction: Direction) -> Style {
+        let rx = direction == Direction::Rx;
+        let asked = if rx { self.palette.rx } else { self.palette.tx };
+        if let Some(asked) = asked.filter(|_| self.depth != Depth::Mono) {
+            return Style::new().fg(paint(asked));
+        }
+        let light = self.background == Background::Light;
+        let color = match (self.depth, light) {
+            (Depth::Mono, _) => return Style::new(),
+            (Depth::Ansi16, _) if rx => Color::Cyan,
+            (Depth::Ansi16, true) => Color::Magenta,
+            (Depth::Ansi16, false) => Color::Yellow,
+            (Depth::Ansi256, false) => Color::Indexed(if rx { 38 } else { 214 }),
+            (Depth::Ansi256, true) => Color::Indexed(if rx { 25 } else { 166 }),
+            (Depth::True, false) if rx => Color::Rgb(0x2f, 0xa4, 0xd8),
+            (Depth::True, false) => Color::Rgb(0xf2, 0xb1, 0x3c),
+            (Depth::True, true) if rx => Color::Rgb(0x0b, 0x5c, 0x9e),
+            (Depth::True, true) => Color::Rgb(0xc2, 0x5a, 0x00),
+        };
+        // On what is not known the terminal's own palette is the only one that was made to be read.
+        match (self.background, self.depth) {
+            (Background::Unknown, Depth::Ansi256 | Depth::True) => {
+                Style::new().fg(if rx { Color::Cyan } else { Color::Yellow })
+            }
+            _ => Style::new().fg(color),
+        }
+    }
+
+    /// What a row's share is drawn with behind its text; `None` where it would make text hard to
+    /// read, or cannot be drawn.
+    pub fn share(&self, direction: Option<Direction>) -> Option<Color> {
+        let light = match self.background {
+            Background::Unknown => return None,
+            Background::Dark => false,
+            Background::Light => true,
+        };
+        let rx = direction != Some(Direction::Tx);
+        match (self.depth, light) {
+            (Depth::Mono | Depth::Ansi16, _) => None,
+            (Depth::Ansi256, false) => Some(Color::Indexed(237)),
+            (Depth::Ansi256, true) => Some(Color::Indexed(254)),
+            (Depth::True, false) if rx => Some(Color::Rgb(0x18, 0x34, 0x44)),
+            (Depth::True, false) => Some(Color::Rgb(0x40, 0x32, 0x16)),
+            (Depth::True, true) if rx => Some(Color::Rgb(0xd3, 0xe6, 0xf5)),
+            (Depth::True, true) => Some(Color::Rgb(0xfb, 0xe4, 0xc6)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ascii_glyphs_are_ascii() {
+        let g = &ASCII;
+        let all = [
+            &[
+                g.rule, g.title.0, g.title.1, g.ellipsis, g.selected, g.sorted.0, g.sorted.1,
+                g.gap, g.between, g.enter, g.arrows.0, g.arrows.1, g.wall,
+            ][..],
+            &g.bars,
+            &g.blocks,
+        ];
+        assert!(all.concat().iter().all(|glyph| glyph.is_ascii()));
+    }
+
+    #[test]
+    fn without_colours_there_is_no_colour_but_trouble_is_marked() {
+        for background in [Background::Unknown, Background::Dark, Background::Light] {
+            let theme = Theme {
+                depth: Depth::Mono,
+                background,
+                glyphs: &UNICODE,
+                palette: Palette::default(),
+            };
+            for style in [
+                theme.hue(Direction::Rx),
+                theme.hue(Direction::Tx),
+                theme.alarm(),
+                theme.notice(),
+                theme.selected(),
+                theme.dim(),
+            ] {
+                assert_eq!((style.fg, style.bg), (None, None));
+            }
+            assert!(theme.alarm().add_modifier.contains(Modifier::REVERSED));
+            assert_eq!(theme.share(None), None);
+        }
+    }
+
+    #[test]
+    fn something_is_never_drawn_as_nothing_nor_too_long() {
+        assert_eq!(UNICODE.bar(0.0, 10.0), " ");
+        assert_eq!(UNICODE.bar(1e-9, 10.0), "▁");
+        assert_eq!(UNICODE.bar(10.0, 10.0), "█");
+        assert_eq!(UNICODE.bar(99.0, 10.0), "█");
+        assert_eq!(UNICODE.bar(1.0, 0.0), " ");
+        assert_eq!(UNICODE.block(5.0, 10.0, 4), "██");
+        assert_eq!(UNICODE.block(20.0, 10.0, 4), "████");
+        assert_eq!(UNICODE.block(0.1, 10.0, 4), "▏");
+        assert_eq!(eighths(f64::NAN, 1.0, 3), 0);
+    }
+}

@@ -1,0 +1,284 @@
+//! What stands in a cell of a table.
+
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::duration;
+use crate::flow::Direction;
+use crate::history::Clock;
+use crate::rank::{Facts as _, Row, RowId};
+use crate::table::{Column, Group, Way};
+use crate::tui::app::App;
+use crate::tui::chart::nice;
+use crate::tui::draw::{put, put_foreign, put_right, shorten, within};
+use crate::tui::theme::Glyphs;
+use crate::units;
+
+/// What all rows of a table are drawn with.
+pub struct Sheet {
+    /// Which bytes.
+    pub way: Way,
+    /// The clock that figures are read by.
+    pub clock: Clock,
+    /// What a share is a part of: bytes of the whole section.
+    pub total: u64,
+    /// Whether totals take the place of rates.
+    pub totals: bool,
+}
+
+impl Sheet {
+    /// Bytes by which a row's share is told.
+    pub fn bytes(&self, row: &Row) -> u64 {
+        let counters = if self.totals {
+            &row.figures.total
+        } else {
+            &row.figures.now
+        };
+        self.way.bytes(counters)
+    }
+}
+
+/// A row of bars of the last minute, the latest at the right; scaled by the largest of them.
+pub fn spark(buf: &mut Buffer, at: Rect, rates: &[Option<f64>], glyphs: &Glyphs, style: Style) {
+    let rates = &rates[rates.len().saturating_sub(usize::from(at.width))..];
+    let top = nice(rates.iter().flatten().copied().fold(0.0, f64::max));
+    let bars: String = rates
+        .iter()
+        .map(|rate| rate.map_or(glyphs.gap, |rate| glyphs.bar(rate, top)))
+        .collect();
+    put_right(buf, at, &bars, style);
+}
+
+impl App {
+    /// Draws one cell.
+    pub(super) fn cell(
+        &self,
+        buf: &mut Buffer,
+        at: Rect,
+        column: Column,
+        row: &Row,
+        sheet: &Sheet,
+        (plain, main): (Style, Style),
+    ) {
+        let units = self.look.units;
+        let figures = &row.figures;
+        let (way, clock) = (sheet.way, &sheet.clock);
+        let right = |buf: &mut Buffer, text: &str, style| put_right(buf, at, text, style);
+        match column {
+            Column::Rate | Column::Rx | Column::Tx => {
+                let way = match column {
+                    Column::Rx => Way::Rx,
+                    Column::Tx => Way::Tx,
+                    _ => way,
+                };
+                match row.idle(sheet.way, clock) {
+                    Some(idle) if column != Column::Rx => right(buf, &self.idle(row, idle), plain),
+                    Some(_) => {}
+                    None => right(buf, &units.rate_cell(figures.rate(way, clock)), main),
+                }
+            }
+            Column::Avg10 => right(buf, &units.rate_cell(figures.avg10(way)), plain),
+            Column::Avg60 => right(buf, &units.rate_cell(figures.avg60(way)), plain),
+            Column::Average => right(buf, &units.rate_cell(figures.average(way, clock)), plain),
+            Column::Peak => {
+                if let Some(peak) = figures.peak(way) {
+                    right(buf, &units.rate_cell(peak), plain);
+                }
+            }
+            Column::Total => {
+                let style = if sheet.totals { main } else { plain };
+                right(buf, &units.amount_cell(way.bytes(&figures.total)), style);
+            }
+            Column::Share => self.share(buf, at, row, sheet, plain),
+            // All at once, by who draws the table.
+            Column::Spark => {}
+            Column::Flows => right(buf, &row.flows.to_string(), plain),
+            Column::Protocol => {
+                if let Some(protocol) = row.common.protocol {
+                    put(buf, at, 0, protocol.as_str(), plain);
+                }
+            }
+            Column::Msgs => right(buf, &per_second(figures.msg_rate(way, clock)), plain),
+            Column::Age => right(buf, &age(figures.age(clock)), plain),
+            Column::Pid => {
+                if let Some(tgid) = row.common.tgid {
+                    right(buf, &tgid.to_string(), plain);
+                }
+            }
+            Column::Local | Column::Remote | Column::Process | Column::User | Column::Container => {
+                self.text_cell(buf, at, column, row, plain)
+            }
+            Column::Packets | Column::Srtt | Column::Retransmits | Column::Cwnd => {}
+        }
+    }
+
+    fn text_cell(&self, buf: &mut Buffer, at: Rect, column: Column, row: &Row, style: Style) {
+        let ellipsis = self.look.theme.glyphs.ellipsis;
+        if self.is_title(column) && self.group != Group::Process {
+            let title = self.title_of(row);
+            put_foreign(buf, at, &title, ellipsis, style);
+            return;
+        }
+        let end = match column {
+            Column::Local => row.common.local,
+            Column::Remote => row.common.remote,
+            _ => None,
+        };
+        if let Some(end) = end {
+            put(
+                buf,
+                at,
+                0,
+                &shorten(&self.label(&end), at.width, ellipsis),
+                style,
+            );
+            return;
+        }
+        let process = || {
+            let tgid = row.common.tgid?;
+            self.owners.process(tgid, row.figures.last_seen)
+        };
+        match column {
+            Column::Process => {
+                let Some(comm) = row.common.comm else {
+                    return;
+                };
+                let name = units::sanitize(&comm.to_string_lossy()).into_owned();
+                put_foreign(buf, at, &name, ellipsis, style);
+                let after = crate::tui::draw::width(&name) + 2;
+                if self.group == Group::Process
+                    && after + 8 < at.width
+                    && let Some(process) = process()
+                    && process.cmdline.len() > 1
+                {
+                    let at = within(at, after, at.width);
+                    let arguments = process.cmdline[1..].join(" ");
+                    let style = style.patch(self.look.theme.dim());
+                    put_foreign(buf, at, &arguments, ellipsis, style);
+                }
+            }
+            Column::User => {
+                if let Some(process) = process() {
+                    let uid = process.uid.to_string();
+                    let user = process.user.as_deref().unwrap_or(&uid);
+                    put_foreign(buf, at, user, ellipsis, style);
+                }
+            }
+            Column::Container => {
+                if let Some(place) = process().and_then(|process| process.place_name.clone()) {
+                    put_foreign(buf, at, &place, ellipsis, style);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether rows are called by what stands in this column.
+    fn is_title(&self, column: Column) -> bool {
+        matches!(
+            (self.group, column),
+            (Group::User, Column::User)
+                | (Group::Remote, Column::Remote)
+                | (Group::Port, Column::Local)
+                | (Group::Container, Column::Container)
+        )
+    }
+
+    /// Instead of a rate, where nothing moved: since when, or that the process has gone.
+    fn idle(&self, row: &Row, idle: Duration) -> String {
+        let process = row
+            .common
+            .tgid
+            .and_then(|tgid| self.owners.process(tgid, row.figures.last_seen));
+        if process.is_some_and(|process| process.exited) {
+            "ended".to_owned()
+        } else {
+            format!("idle {}", age(idle).trim_start())
+        }
+    }
+
+    fn share(&self, buf: &mut Buffer, at: Rect, row: &Row, sheet: &Sheet, style: Style) {
+        let bytes = sheet.bytes(row);
+        let number = within(at, 0, 5);
+        if bytes > 0 {
+            put_right(buf, number, &percent(bytes, sheet.total), style);
+        }
+        if at.width > 6 {
+            let room = at.width - 6;
+            let glyphs = self.look.theme.glyphs;
+            let bar = glyphs.block(bytes as f64, sheet.total as f64, room.into());
+            let hue = self.look.theme.hue(match sheet.way {
+                Way::Tx => Direction::Tx,
+                _ => Direction::Rx,
+            });
+            put(buf, within(at, 6, room), 0, &bar, hue);
+        }
+    }
+
+    /// Ids of rows, for asking for their sparklines at once.
+    pub(super) fn sparks<'a>(
+        &self,
+        way: Way,
+        rows: impl Iterator<Item = &'a Row>,
+    ) -> Vec<Vec<Option<f64>>> {
+        let ids: Vec<RowId> = rows.map(|row| row.id.clone()).collect();
+        crate::rank::sparklines(&self.history, &self.view(way), &self.owners, &ids)
+    }
+}
+
+/// A share as it stands in a table, at most five columns wide.
+pub fn percent(part: u64, whole: u64) -> String {
+    match units::percent(part, whole) {
+        // Less than a half percent, but something.
+        1 if part.saturating_mul(200) < whole => "<1 %".to_owned(),
+        percent => format!("{percent} %"),
+    }
+}
+
+/// Events a second in at most six columns.
+fn per_second(value: f64) -> String {
+    match value {
+        value if value < 0.05 => "0".to_owned(),
+        value if value < 99.95 => format!("{value:.1}"),
+        value if value < 99_999.5 => format!("{value:.0}"),
+        value if value < 9_999_500.0 => format!("{:.0}k", value / 1e3),
+        value => format!("{:.0}M", value / 1e6),
+    }
+}
+
+/// A length of time in at most five columns.
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..100 => format!("{seconds}s"),
+        100..6000 => format!("{}m", seconds / 60),
+        6000..360_000 => format!("{}h", seconds / 3600),
+        _ => duration(seconds)
+            .split(' ')
+            .next()
+            .map_or_else(String::new, |days| format!("{days}d")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_within_their_columns() {
+        let mut value = 0.01;
+        while value < 1e11 {
+            assert!(per_second(value).len() <= 7, "{value}");
+            value *= 1.3;
+        }
+        let mut seconds = 1;
+        while seconds < 100 * 365 * 86_400 {
+            let text = age(Duration::from_secs(seconds));
+            assert!(text.len() <= 6, "{text}");
+            seconds = seconds * 3 / 2 + 1;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The two lines at the top: which machine, how it is counted, how far that can be trusted; and what
+//! moves now.
+
+use jiff::Timestamp;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::duration;
+use crate::audit;
+use crate::flow::Direction;
+use crate::table::Way;
+use crate::tui::app::App;
+use crate::tui::draw::{columns, line, put, put_right, width, within};
+use crate::units;
+
+/// Least cells of a sparkline that says anything.
+const LEAST_SPARK: u16 = 6;
+
+impl App {
+    pub(super) fn header(&self, area: Rect, has_chart: bool, buf: &mut Buffer) {
+        self.first(line(area, 0), buf);
+        if self.history.intervals() > 0 {
+            self.second(line(area, 1), has_chart, buf);
+        }
+    }
+
+    fn first(&self, at: Rect, buf: &mut Buffer) {
+        let theme = &self.look.theme;
+        let losses = self.history.losses();
+        let word = audit::word(&losses, &self.method);
+        let (word, style) = if audit::is_alarm(&losses, &self.method) {
+            (format!(" ! {word} "), theme.alarm())
+        } else {
+            (format!(" {word} "), theme.dim())
+        };
+        // The word on the right must not be missed: what would run into it is left out.
+        let mut most = usize::from(at.width).saturating_sub(columns(&word));
+        let flows = units::count(self.flows_now as u64, "flow");
+        let flows_fit = 40 + columns(&flows) + 3 < most;
+        if flows_fit && self.history.intervals() > 0 {
+            let right = within(at, 0, u16::try_from(most).unwrap_or(at.width));
+            put_right(buf, right, &format!("{flows} "), Style::new());
+            most -= columns(&flows) + 1;
+        }
+        let mut x = put(buf, at, 1, "flowtop", theme.bold()) + 2;
+        if let Some(pause) = &self.pause {
+            let held = self.clock.saturating_sub(pause.since).as_secs();
+            let text = format!(" PAUSED {} ", duration(held));
+            x = put(buf, at, x, &text, theme.notice()) + 2;
+        }
+        for (part, style, from) in self.parts() {
+            if at.width >= from && usize::from(x) + columns(&part) + 1 < most {
+                x = put(buf, at, x, &part, style) + 2;
+            }
+        }
+        put_right(buf, at, &word, style);
+    }
+
+    /// What the first line says where there is room, with the width from which on it does.
+    fn parts(&self) -> Vec<(String, Style, u16)> {
+        let theme = &self.look.theme;
+        let host = units::sanitize(&self.machine.host).into_owned();
+        let mut parts = vec![(host, Style::new(), 0)];
+        if self.held {
+            parts.push(("order held".to_owned(), theme.bold(), 0));
+        }
+        if !self.machine.kernel.is_empty() {
+            let kernel = units::sanitize(&self.machine.kernel);
+            parts.push((format!("Linux {kernel}"), theme.dim(), 100));
+        }
+        parts.push((self.method.backend.clone(), theme.dim(), 0));
+        let every = format!("every {}", units::span(self.interval));
+        parts.push((every, theme.dim(), 0));
+        let counting = self.history.clock().at;
+        if !self.machine.uptime.is_zero() {
+            let up = duration((self.machine.uptime + self.clock).as_secs());
+            parts.push((format!("up {up}"), theme.dim(), 100));
+        }
+        if !counting.is_zero() {
+            let counting = duration(counting.as_secs());
+            parts.push((format!("counting for {counting}"), theme.dim(), 140));
+        }
+        if self.history.intervals() > 0
+            && let Ok(time) = Timestamp::try_from(self.history.ended())
+        {
+            let time = format!("{} UTC", time.strftime("%H:%M:%S"));
+            parts.push((time, theme.dim(), 160));
+        }
+        parts
+    }
+
+    fn second(&self, at: Rect, has_chart: bool, buf: &mut Buffer) {
+        let half = at.width / 2;
+        for (n, direction) in [Direction::Rx, Direction::Tx].into_iter().enumerate() {
+            let n = u16::try_from(n).unwrap_or(0);
+            let at = within(at, n * half, half);
+            self.now(direction, at, has_chart, buf);
+        }
+    }
+
+    /// What moves one way now.
+    fn now(&self, direction: Direction, at: Rect, has_chart: bool, buf: &mut Buffer) {
+        let theme = &self.look.theme;
+        let hue = theme.hue(direction);
+        let (all, clock) = (self.history.all(), self.history.clock());
+        let way = Way::from(direction);
+        let name = match direction {
+            Direction::Rx => "in",
+            Direction::Tx => "out",
+        };
+        let mut x = put(buf, at, 1, name, hue) + 1;
+        let now = self.look.units.rate_cell(all.rate(way, &clock));
+        x = put(buf, at, x.max(5), &now, theme.bold()) + 2;
+        if has_chart || self.look.totals {
+            let total = self.look.units.amount(way.bytes(&all.total));
+            let text = format!("{total} in all");
+            if x + width(&text) < at.width {
+                x = put(buf, at, x, &text, theme.dim()) + 2;
+            }
+            let average = self.look.units.rate(all.avg60(way));
+            let text = format!("60s average {average}");
+            if has_chart && x + width(&text) < at.width {
+                x = put(buf, at, x, &text, theme.dim()) + 2;
+            }
+        }
+        let room = at.width.saturating_sub(x + 1);
+        if !has_chart && room >= LEAST_SPARK {
+            let samples = self.samples(usize::from(room));
+            let rates = samples.into_iter().map(|sample| {
+                sample.map(|(rx, tx)| match direction {
+                    Direction::Rx => rx,
+                    Direction::Tx => tx,
+                })
+            });
+            let rates: Vec<Option<f64>> = rates.collect();
+            super::cells::spark(buf, within(at, x, room), &rates, theme.glyphs, hue);
+        }
+    }
+}

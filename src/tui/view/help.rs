@@ -1,0 +1,168 @@
+//! The help screen, written from the table of keys; what trouble means and what to do about it; and
+//! the chooser of columns.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+
+use crate::audit;
+use crate::tui::app::App;
+use crate::tui::chooser::choices;
+use crate::tui::draw::{columns, fill, line, put, within, wrap};
+use crate::tui::keys::{CHAPTERS, MOUSE};
+
+/// Width of the column of keys.
+const KEYS: u16 = 9;
+/// Width from which on chapters stand side by side.
+const TWO_COLUMNS: u16 = 100;
+
+/// One line of help.
+enum Line {
+    Title(&'static str),
+    Key(String, String),
+    Text(String, Style),
+}
+
+impl App {
+    pub(super) fn help(&self, top: usize, area: Rect, buf: &mut Buffer) {
+        self.heading_line("Help", line(area, 0), buf);
+        let body = Rect {
+            y: area.y + 1.min(area.height),
+            height: area.height.saturating_sub(1),
+            ..area
+        };
+        let (mut above, chapters) = self.lines(body.width);
+        let mut blocks: Vec<Vec<Line>> = Vec::new();
+        if body.width >= TWO_COLUMNS {
+            let half = chapters.len().div_ceil(2);
+            let mut left = Vec::new();
+            let mut right = Vec::new();
+            for (n, chapter) in chapters.into_iter().enumerate() {
+                if n < half { &mut left } else { &mut right }.extend(chapter);
+            }
+            blocks.extend([left, right]);
+        } else {
+            blocks.push(chapters.into_iter().flatten().collect());
+        }
+        let most = blocks.iter().map(Vec::len).max().unwrap_or(0) + above.len();
+        let top = top.min(most.saturating_sub(usize::from(body.height)));
+        let first = u16::try_from(above.len()).unwrap_or(u16::MAX);
+        above.drain(..top.min(above.len()));
+        let shift = first.saturating_sub(u16::try_from(top).unwrap_or(u16::MAX));
+        for (text, y) in above.iter().zip(0..) {
+            self.help_line(text, line(body, y), buf);
+        }
+        let wide = body.width / u16::try_from(blocks.len()).unwrap_or(1);
+        let skipped = top.saturating_sub(usize::from(first));
+        for (block, n) in blocks.iter().zip(0..) {
+            for (text, y) in block.iter().skip(skipped).zip(shift..) {
+                self.help_line(text, within(line(body, y), n * wide, wide), buf);
+            }
+        }
+    }
+
+    /// What is to be said first, and the chapters of keys.
+    fn lines(&self, width: u16) -> (Vec<Line>, Vec<Vec<Line>>) {
+        let theme = &self.look.theme;
+        let mut above = Vec::new();
+        let room = usize::from(width).saturating_sub(4);
+        let losses = self.history.losses();
+        let total = self.history.losses_total();
+        let mut say = |text: &str, style: Style| {
+            for text in wrap(text, room) {
+                above.push(Line::Text(text, style));
+            }
+        };
+        if audit::is_alarm(&losses, &self.method) {
+            for text in audit::losses(&losses) {
+                say(&format!("! {text}"), theme.bold());
+            }
+            for text in audit::unseen(&self.method) {
+                say(&format!("! {text}"), theme.bold());
+            }
+        } else if total.is_none() {
+            say(
+                "exact: every byte of every socket is in these numbers.",
+                Style::new(),
+            );
+        } else {
+            say("exact now, but not since the beginning:", Style::new());
+            for text in audit::losses(&total) {
+                say(&format!("! {text}"), theme.bold());
+            }
+        }
+        let reason = format!("{} backend: {}", self.method.backend, self.method.reason);
+        say(&crate::units::sanitize(&reason), theme.dim());
+        let mut chapters: Vec<Vec<Line>> = CHAPTERS
+            .iter()
+            .map(|(title, commands)| {
+                let keys = commands.iter().map(|(command, about)| {
+                    let keys = self.keys.label(*command, 2, theme.glyphs.ascii);
+                    Line::Key(keys, (*about).to_owned())
+                });
+                std::iter::once(Line::Title(title)).chain(keys).collect()
+            })
+            .collect();
+        let mouse = MOUSE
+            .iter()
+            .map(|(what, about)| Line::Key((*what).to_owned(), (*about).to_owned()));
+        chapters.push(std::iter::once(Line::Title("Mouse")).chain(mouse).collect());
+        (above, chapters)
+    }
+
+    fn help_line(&self, text: &Line, at: Rect, buf: &mut Buffer) {
+        let theme = &self.look.theme;
+        match text {
+            Line::Title(title) => {
+                put(buf, at, 1, title, theme.dim());
+            }
+            Line::Key(keys, about) => {
+                let x = put(buf, at, 3, keys, theme.bold());
+                let x = x.max(3 + KEYS) + 1;
+                put(buf, at, x, about, Style::new());
+            }
+            Line::Text(text, style) => {
+                put(buf, at, 1, text, *style);
+            }
+        }
+    }
+
+    pub(super) fn chooser(&self, cursor: usize, area: Rect, buf: &mut Buffer) {
+        let theme = &self.look.theme;
+        self.heading_line("Columns", line(area, 0), buf);
+        let about = "Shown where there is room; a narrow terminal leaves some out.";
+        put(buf, line(area, 1), 1, about, theme.dim());
+        let all = choices();
+        let room = usize::from(area.height.saturating_sub(3));
+        let top = (cursor + 1).saturating_sub(room);
+        for ((n, column), y) in all.iter().enumerate().skip(top).take(room).zip(3..) {
+            let at = line(area, y);
+            let mark = if self.look.columns.contains(column) {
+                "[x]"
+            } else {
+                "[ ]"
+            };
+            let selected = n == cursor;
+            if selected {
+                put(buf, at, 1, theme.glyphs.selected, theme.bold());
+            }
+            put(buf, at, 3, mark, theme.bold());
+            put(buf, at, 7, column.as_str(), Style::new());
+            put(buf, at, 20, column.about(), theme.dim());
+            if selected {
+                let width = 22 + u16::try_from(columns(column.about())).unwrap_or(0);
+                buf.set_style(within(at, 0, width), theme.selected());
+            }
+        }
+    }
+
+    /// A line with a title, as above a table.
+    pub(super) fn heading_line(&self, title: &str, at: Rect, buf: &mut Buffer) {
+        let theme = &self.look.theme;
+        fill(buf, at, theme.glyphs.rule, theme.dim());
+        let x = put(buf, at, 0, theme.glyphs.title.0, theme.dim());
+        let bold = theme.bold().remove_modifier(Modifier::DIM);
+        let x = put(buf, at, x, title, bold);
+        put(buf, at, x, theme.glyphs.title.1, theme.dim());
+    }
+}

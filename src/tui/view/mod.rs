@@ -1,0 +1,128 @@
+//! Turns an [`App`] into a screen. Draws and changes nothing; draws only what is in sight.
+
+mod cells;
+mod detail;
+mod footer;
+mod header;
+mod help;
+mod section;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::widgets::Widget;
+
+use crate::flow::Endpoint;
+use crate::interval::rate;
+use crate::names::{Label, Names};
+use crate::tui::app::{App, Mode};
+use crate::tui::chart::{Chart, Sample};
+use crate::tui::draw::{line, put};
+use crate::units;
+
+impl Widget for &App {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let area = area.intersection(*buf.area());
+        let frame = self.frame(area);
+        self.header(frame.header, !frame.chart.is_empty(), buf);
+        self.chart(frame.chart, buf);
+        match &self.mode {
+            Mode::Detail(key, top) => self.detail(key, *top, frame.body, buf),
+            Mode::Help(top) => self.help(*top, frame.body, buf),
+            Mode::Chooser(at) => self.chooser(*at, frame.body, buf),
+            Mode::Table | Mode::Typing(_) => self.tables(area, frame.body, buf),
+        }
+        self.footer(frame.footer, buf);
+    }
+}
+
+impl App {
+    fn tables(&self, area: Rect, body: Rect, buf: &mut Buffer) {
+        if !self.traffic_seen {
+            let text = self.nothing_yet();
+            put(buf, line(body, 1), 1, &text, Style::new());
+            return;
+        }
+        for (n, section) in self.sections(area).into_iter().enumerate() {
+            self.section(n, section, buf);
+        }
+    }
+
+    fn nothing_yet(&self) -> String {
+        match self.history.intervals() {
+            0 => "no traffic seen yet".to_owned(),
+            _ => format!(
+                "no traffic seen yet: no socket moved bytes in {}",
+                duration(self.history.clock().at.as_secs())
+            ),
+        }
+    }
+
+    fn chart(&self, area: Rect, buf: &mut Buffer) {
+        if area.is_empty() {
+            return;
+        }
+        let samples = self.samples(usize::from(area.width));
+        Chart {
+            samples: &samples,
+            units: self.look.units,
+            theme: self.look.theme,
+            seconds: self.seconds(),
+        }
+        .render(area, buf);
+    }
+
+    /// What one sample of the chart stands for.
+    fn seconds(&self) -> f64 {
+        let last = self.history.points().next_back();
+        last.map_or(1.0, |point| point.elapsed.as_secs_f64().max(0.1))
+    }
+
+    /// The machine's rates of the last intervals, at most so many, with gaps where nobody measured.
+    fn samples(&self, most: usize) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        for point in self.history.points() {
+            if !point.gap_before.is_zero() {
+                samples.push(None);
+            }
+            samples.push(Some((
+                rate(point.total.rx_bytes, point.elapsed),
+                rate(point.total.tx_bytes, point.elapsed),
+            )));
+        }
+        samples.split_off(samples.len().saturating_sub(most))
+    }
+
+    /// How an end of a flow is written now.
+    pub(super) fn label(&self, end: &Endpoint) -> Label {
+        if self.look.names {
+            self.names.label(end)
+        } else {
+            Names::off().label(end)
+        }
+    }
+}
+
+/// A length of time as people say it.
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {:02} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {:02} min", minutes % 60),
+        _ => format!("{} {} h", units::count(days, "day"), hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn lengths_of_time_have_two_parts_at_most() {
+        assert_eq!(duration(4), "4 s");
+        assert_eq!(duration(192), "3 min 12 s");
+        assert_eq!(duration(3660), "1 h 01 min");
+        assert_eq!(duration(2 * 86_400 + 3600), "2 days 1 h");
+    }
+}

@@ -1,0 +1,288 @@
+//! What keys and the mouse do to the live table, without a terminal: an action goes in, and what is
+//! then drawn is looked at.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{interval, method, web_server};
+use flowtop::config::Config;
+use flowtop::names::Names;
+use flowtop::owner::Owners;
+use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine, Request};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget;
+
+const SIZE: (u16, u16) = (100, 30);
+
+fn app() -> App {
+    let config = Config {
+        ascii: false,
+        ..Config::default()
+    };
+    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let machine = Machine::default();
+    let mut app = App::new(
+        &config,
+        machine,
+        method(),
+        Names::off(),
+        Owners::off(),
+        look,
+    );
+    app.update(Action::Resize(SIZE.0, SIZE.1));
+    app.update(Action::Show(interval(web_server())));
+    app
+}
+
+fn press(app: &mut App, commands: &[Command]) {
+    for command in commands {
+        app.update(Action::Do(*command));
+    }
+}
+
+fn screen(app: &App) -> String {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
+    app.render(buffer.area, &mut buffer);
+    let line = |y| {
+        (0..SIZE.0)
+            .map(|x| buffer[(x, y)].symbol())
+            .collect::<String>()
+    };
+    (0..SIZE.1).map(|y| line(y) + "\n").collect()
+}
+
+/// The line with the mark of the selected row.
+fn selected(app: &App) -> Option<String> {
+    let screen = screen(app);
+    let line = screen.lines().find(|line| line.starts_with('▸'))?;
+    Some(line.to_owned())
+}
+
+#[track_caller]
+fn assert_selected(app: &App, what: &str) {
+    let line = selected(app).unwrap_or_default();
+    assert!(
+        line.contains(what),
+        "{what:?} is not selected:\n{}",
+        screen(app)
+    );
+}
+
+#[test]
+fn nothing_is_selected_until_someone_selects() {
+    let mut app = app();
+    assert_eq!(selected(&app), None);
+    press(&mut app, &[Command::Down]);
+    assert_selected(&app, "203.0.113.7");
+    press(&mut app, &[Command::Down]);
+    assert_selected(&app, "sshd-session");
+    press(&mut app, &[Command::Up, Command::Up]);
+    assert_selected(&app, "203.0.113.7");
+    press(&mut app, &[Command::Back]);
+    assert_eq!(selected(&app), None);
+}
+
+#[test]
+fn the_selection_follows_its_flow() {
+    let mut app = app();
+    press(&mut app, &[Command::Down, Command::Down]);
+    assert_selected(&app, "sshd-session");
+    let mut flows = web_server();
+    flows[1].counters.rx_bytes = 900_000_000;
+    app.update(Action::Show(interval(flows)));
+    let screen = screen(&app);
+    let first = screen.lines().nth(4).unwrap();
+    assert!(
+        first.starts_with('▸') && first.contains("sshd-session"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn one_scrolls_past_n_to_all_flows() {
+    let mut app = app();
+    press(&mut app, &[Command::End]);
+    let last = screen(&app);
+    assert!(
+        last.contains("17 to 26 of 26") && selected(&app).is_some(),
+        "{last}"
+    );
+    press(&mut app, &[Command::PageUp, Command::Home]);
+    assert!(screen(&app).contains("top 10 of 26"));
+    press(
+        &mut app,
+        &[Command::NextSection, Command::PageDown, Command::PageDown],
+    );
+    let second = screen(&app);
+    assert!(
+        second.contains("top 10 of 26") && second.contains("11 to 20 of 24"),
+        "{second}"
+    );
+}
+
+#[test]
+fn any_column_sorts_both_ways() {
+    let mut app = app();
+    let top = |app: &App| screen(app).lines().nth(4).unwrap().to_owned();
+    for _ in 0..20 {
+        if screen(&app).contains("PID ▲") {
+            break;
+        }
+        press(&mut app, &[Command::NextSort]);
+    }
+    assert!(top(&app).contains("named"), "{}", screen(&app));
+    press(&mut app, &[Command::Reverse]);
+    assert!(top(&app).contains("sshd-session"), "{}", screen(&app));
+    press(&mut app, &[Command::PreviousSort]);
+    assert!(screen(&app).contains("REMOTE ▲"), "{}", screen(&app));
+}
+
+#[test]
+fn pausing_loses_nothing() {
+    let mut app = app();
+    app.update(Action::Clock(Duration::from_secs(10)));
+    press(&mut app, &[Command::Pause]);
+    let before = screen(&app);
+    assert!(before.contains("PAUSED 0 s"), "{before}");
+    for _ in 0..3 {
+        app.update(Action::Show(interval(web_server())));
+    }
+    app.update(Action::Clock(Duration::from_secs(75)));
+    let held = screen(&app);
+    assert!(held.contains("PAUSED 1 min 05 s"), "{held}");
+    let rows = |screen: &str| {
+        screen
+            .lines()
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&held), rows(&before));
+    press(&mut app, &[Command::Pause, Command::Totals]);
+    // Four intervals of 9,801,234 bytes.
+    assert!(screen(&app).contains("39.2 MB"), "{}", screen(&app));
+    assert!(!screen(&app).contains("PAUSED"));
+}
+
+#[test]
+fn a_filter_acts_while_it_is_typed_and_escape_takes_back_one_step() {
+    let mut app = app();
+    press(&mut app, &[Command::Filter]);
+    assert!(app.is_typing());
+    for c in "NAMED".chars() {
+        app.update(Action::Type(Edit::Insert(c)));
+    }
+    let found = screen(&app);
+    assert!(
+        found.contains("all 1 found") && !found.contains("sshd"),
+        "{found}"
+    );
+    app.update(Action::Type(Edit::Accept));
+    assert!(!app.is_typing());
+    press(&mut app, &[Command::NextGroup, Command::Enter]);
+    assert!(
+        screen(&app).contains("Ingress › named 700  /NAMED"),
+        "{}",
+        screen(&app)
+    );
+    press(&mut app, &[Command::Back]);
+    assert!(screen(&app).contains("Ingress by process  /NAMED"));
+    press(&mut app, &[Command::Back]);
+    assert!(
+        screen(&app).contains("Ingress by process ╴"),
+        "{}",
+        screen(&app)
+    );
+    press(&mut app, &[Command::Back]);
+    assert!(screen(&app).contains("Ingress ╴") && screen(&app).contains("sshd"));
+    press(&mut app, &[Command::Filter]);
+    app.update(Action::Type(Edit::Insert('x')));
+    app.update(Action::Type(Edit::Cancel));
+    assert!(screen(&app).contains("Ingress ╴"));
+}
+
+#[test]
+fn detail_opens_and_closes_with_everything_as_it_was() {
+    let mut app = app();
+    press(&mut app, &[Command::Down, Command::Down]);
+    let before = screen(&app);
+    press(&mut app, &[Command::Enter]);
+    let detail = screen(&app);
+    assert!(
+        detail.contains("╶ Flow ╴") && detail.contains("198.51.100.23:40022"),
+        "{detail}"
+    );
+    press(&mut app, &[Command::Back]);
+    assert_eq!(screen(&app), before);
+}
+
+#[test]
+fn a_held_order_says_so_and_holds() {
+    let mut app = app();
+    press(&mut app, &[Command::Freeze]);
+    let mut flows = web_server();
+    flows[3].counters.rx_bytes = 900_000_000;
+    app.update(Action::Show(interval(flows.clone())));
+    let held = screen(&app);
+    assert!(held.contains("order held"), "{held}");
+    assert!(
+        held.lines().nth(4).unwrap().contains("203.0.113.7"),
+        "{held}"
+    );
+    press(&mut app, &[Command::Freeze]);
+    assert!(
+        screen(&app).lines().nth(4).unwrap().contains("named"),
+        "{}",
+        screen(&app)
+    );
+}
+
+#[test]
+fn units_intervals_columns_and_tables_change_by_key() {
+    let mut app = app();
+    press(&mut app, &[Command::Units, Command::Units]);
+    assert!(screen(&app).contains("78.4 Mbit/s"), "{}", screen(&app));
+    press(&mut app, &[Command::Slower]);
+    let longer = Duration::from_secs(2);
+    assert_eq!(app.take_request(), Some(Request::SetInterval(longer)));
+    assert_eq!(app.take_request(), None);
+    press(&mut app, &[Command::Faster, Command::Faster]);
+    let shorter = Duration::from_millis(500);
+    assert_eq!(app.take_request(), Some(Request::SetInterval(shorter)));
+    assert!(screen(&app).contains("every 500 ms"));
+    press(&mut app, &[Command::Columns, Command::Enter, Command::Back]);
+    assert!(!screen(&app).contains("10s"), "{}", screen(&app));
+    press(&mut app, &[Command::Combine]);
+    let both = screen(&app);
+    assert!(
+        both.contains("Both ways") && !both.contains("Egress"),
+        "{both}"
+    );
+    press(&mut app, &[Command::Suspend]);
+    assert_eq!(app.take_request(), Some(Request::Suspend));
+    press(&mut app, &[Command::Quit]);
+    assert!(app.has_quit());
+}
+
+#[test]
+fn the_mouse_selects_opens_sorts_and_scrolls() {
+    let mut app = app();
+    app.update(Action::Click(30, 5));
+    assert_selected(&app, "sshd-session");
+    app.update(Action::Click(30, 5));
+    assert!(screen(&app).contains("╶ Flow ╴"));
+    press(&mut app, &[Command::Back]);
+    app.update(Action::Wheel(30, 5, 3));
+    assert_selected(&app, "127.0.0.1:6379");
+    app.update(Action::Wheel(30, 20, 1));
+    app.update(Action::Click(8, 3));
+    assert!(screen(&app).contains("RATE ▲"), "{}", screen(&app));
+    app.update(Action::Click(8, 3));
+    assert!(screen(&app).contains("RATE ▼"), "{}", screen(&app));
+    // Nothing is there.
+    app.update(Action::Click(500, 500));
+    app.update(Action::Click(0, 0));
+}
