@@ -50,7 +50,9 @@ picture() {
         sleep 0.3
     done
     sleep 1.2
+    # The local part of a kernel's release says more about a machine than about flowtop.
     tmux -L "$socket" capture-pane -e -p |
+        perl -pe 's/(Linux [\d.]+)(-[-\w.]+)/$1 . " " x length($2)/e' |
         scripts/screen-to-svg.py "$columns" "$rows" "$ground" "flowtop: $name" >"docs/$name.svg"
     tmux -L "$socket" kill-server
     sleep 0.3
