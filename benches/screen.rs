@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flowtop::config::Config;
-use flowtop::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use flowtop::interval::{Interval, Losses, Method};
 use flowtop::names::Names;
 use flowtop::owner::Owners;
@@ -26,26 +26,25 @@ use rustix::time::{ClockId, clock_gettime};
 const ROUNDS: u64 = 40;
 
 fn interval(flows: u32, round: u64) -> Interval {
+    let owner = Arc::new(Owner::named(b"server"));
     let flows = (0..flows).map(|n| {
         let mut random = u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15)
             ^ round.wrapping_mul(0xbf58_476d_1ce4_e5b9);
         random ^= random >> 29;
         let addr = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
-        Flow {
-            key: FlowKey {
-                protocol: Protocol::Tcp,
-                local: Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 9, 8, 7)), 443),
-                remote: Endpoint::new(addr, 40_000 + (n % 20_000) as u16),
-                tgid: 1000 + n % 200,
-            },
-            counters: Counters {
-                rx_bytes: 1 + random % 100_000,
-                tx_bytes: 1 + (random >> 20) % 10_000_000,
-                rx_msgs: 3,
-                tx_msgs: 5,
-            },
-            comm: Comm::new(b"server"),
-        }
+        let key = FlowKey::new(
+            Protocol::Tcp,
+            Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 9, 8, 7)), 443),
+            Endpoint::new(addr, 40_000 + (n % 20_000) as u16),
+            1000 + n % 200,
+        );
+        let counters = Counters {
+            rx_bytes: 1 + random % 100_000,
+            tx_bytes: 1 + (random >> 20) % 10_000_000,
+            rx_msgs: 3,
+            tx_msgs: 5,
+        };
+        Flow::new(key, counters, Arc::clone(&owner))
     });
     Interval {
         ended: SystemTime::UNIX_EPOCH + Duration::from_secs(round),

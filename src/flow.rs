@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Transport protocol of a socket. MPTCP and kTLS sockets count as TCP: the bytes are what the
 /// application read and wrote.
@@ -92,6 +94,24 @@ pub struct FlowKey {
     pub remote: Endpoint,
     /// Thread group id, what user space calls the pid, in the initial pid namespace.
     pub tgid: u32,
+    /// Thread id, in the initial pid namespace, where threads are told apart; else 0.
+    pub tid: u32,
+    /// Inode number of the socket's network namespace (`/proc/PID/ns/net`); 0 where unknown.
+    pub netns: u32,
+}
+
+impl FlowKey {
+    /// A flow of a process, its threads together, in a network namespace that is not known.
+    pub const fn new(protocol: Protocol, local: Endpoint, remote: Endpoint, tgid: u32) -> Self {
+        Self {
+            protocol,
+            local,
+            remote,
+            tgid,
+            tid: 0,
+            netns: 0,
+        }
+    }
 }
 
 /// Bytes and messages moved. Bytes are payload at the socket: what the system calls returned.
@@ -197,15 +217,145 @@ impl fmt::Debug for Comm {
     }
 }
 
+/// Who moves bytes: a process, or a thread of one where threads are told apart. Taken in the kernel,
+/// in the context of the first call in an interval, so neither guessed nor too late. What the kernel
+/// had no room to note is `None` or empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Name of the process: that of its group leader, whatever its threads call themselves.
+    pub comm: Comm,
+    /// Name of the thread where threads are told apart; else empty.
+    pub thread: Comm,
+    /// Real user id, in the initial user namespace.
+    pub uid: Option<u32>,
+    /// Start of the process since boot (`task_struct.start_boottime`, CLOCK_BOOTTIME): with the
+    /// tgid it tells a process from every other.
+    pub start: Option<Duration>,
+    /// Path of its cgroup below the root of the hierarchy, as `/proc/PID/cgroup` has it: that of
+    /// cgroup v2, or of a v1 controller where v2 has the process in its root.
+    pub cgroup: Option<Arc<str>>,
+    /// A thread of the kernel itself (PF_KTHREAD), with no process behind it.
+    pub kernel: bool,
+}
+
+impl Owner {
+    /// A process of which nothing but the name is known.
+    pub fn named(comm: &[u8]) -> Self {
+        Self {
+            comm: Comm::new(comm),
+            ..Self::default()
+        }
+    }
+}
+
+/// Packets moved, as segments: what GSO and GRO carry in one piece counts as its parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packets {
+    /// Received. Of TCP every segment, those without payload too (`tcp_sock.segs_in`).
+    pub rx: u64,
+    /// Sent. Of TCP every segment, retransmitted ones and those without payload too
+    /// (`tcp_sock.segs_out`).
+    pub tx: u64,
+}
+
+/// What holds a TCP sender back, by the kernel's own clocks (`tcp_sock.chrono_stat`, what TCP_INFO
+/// has as `tcpi_busy_time`, `tcpi_rwnd_limited` and `tcpi_sndbuf_limited`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Limit {
+    /// The peer's receive window: for at least half of the interval.
+    ReceiverWindow,
+    /// The own send buffer: for at least half of the interval.
+    SendBuffer,
+    /// Segments were lost and sent again, in the interval.
+    Loss,
+    /// The application: for more than half of the interval there was nothing under way.
+    Application,
+}
+
+impl Limit {
+    /// In plain words, as shown and as JSON has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReceiverWindow => "receiver window",
+            Self::SendBuffer => "send buffer",
+            Self::Loss => "loss",
+            Self::Application => "application",
+        }
+    }
+}
+
+/// How a TCP connection is doing, read from its socket at the end of the interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tcp {
+    /// Smoothed round-trip time in microseconds (`tcp_sock.srtt_us` / 8); 0 before the first
+    /// measurement.
+    pub srtt_us: u32,
+    /// Congestion window, in segments.
+    pub cwnd: u32,
+    /// Bytes sent and not yet acknowledged (`snd_nxt` - `snd_una`).
+    pub unacked: u32,
+    /// Bytes written and not yet sent (`write_seq` - `snd_nxt`).
+    pub notsent: u32,
+    /// The peer's receive window in bytes (`snd_wnd`).
+    pub snd_wnd: u32,
+    /// The own receive window in bytes (`rcv_wnd`).
+    pub rcv_wnd: u32,
+    /// Segments sent again since the connection began (`total_retrans`).
+    pub total_retransmits: u32,
+    /// The same in the interval; `None` in the first interval of a connection that is older than
+    /// flowtop's look at it.
+    pub retransmits: Option<u32>,
+    /// What held the sender back in the interval, where the kernel's counters say so.
+    pub limit: Option<Limit>,
+}
+
 /// One flow and what it moved in one interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// Which flow.
     pub key: FlowKey,
     /// What it moved.
     pub counters: Counters,
-    /// Name of the process, taken in the kernel when the flow first moved bytes in the interval.
-    pub comm: Comm,
+    /// Whose calls moved it; shared by all flows of the process in the interval.
+    pub owner: Arc<Owner>,
+    /// The same in packets, where that can be known.
+    pub packets: Option<Packets>,
+    /// State of the connection; `None` for UDP, MPTCP, and sockets that are gone.
+    pub tcp: Option<Tcp>,
+}
+
+impl Flow {
+    /// A flow of which only bytes and messages are known.
+    pub const fn new(key: FlowKey, counters: Counters, owner: Arc<Owner>) -> Self {
+        Self {
+            key,
+            counters,
+            owner,
+            packets: None,
+            tcp: None,
+        }
+    }
+
+    /// Appends what the same flow moved later: sums kept, states as of the later. A sum of which a
+    /// part is unknown is unknown.
+    pub fn merge(&mut self, later: Self) {
+        self.counters += later.counters;
+        self.owner = later.owner;
+        self.packets = match (self.packets, later.packets) {
+            (Some(mine), Some(theirs)) => Some(Packets {
+                rx: mine.rx + theirs.rx,
+                tx: mine.tx + theirs.tx,
+            }),
+            _ => None,
+        };
+        let earlier = self.tcp.and_then(|tcp| tcp.retransmits);
+        self.tcp = later.tcp.map(|tcp| Tcp {
+            retransmits: earlier
+                .zip(tcp.retransmits)
+                .map(|(mine, theirs)| mine.saturating_add(theirs)),
+            ..tcp
+        });
+    }
 }
 
 #[cfg(test)]

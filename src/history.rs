@@ -14,6 +14,7 @@ mod recent;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::figures::{Clock, Figures};
@@ -21,7 +22,7 @@ pub use self::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
 
 use self::figures::Decay;
 use self::recent::{Bars, Points, Ring};
-use crate::flow::{Comm, Counters, FlowKey};
+use crate::flow::{Counters, FlowKey, Owner, Packets, Tcp};
 use crate::interval::{Interval, Losses, rate};
 use crate::table::Way;
 
@@ -39,8 +40,12 @@ pub const MAX_SPARKS: usize = 1024;
 pub struct FlowStats {
     /// Which flow.
     pub key: FlowKey,
-    /// Name of the process as of the last interval in which it moved bytes.
-    pub comm: Comm,
+    /// Whose it is, as of the last interval in which it moved bytes.
+    pub owner: Arc<Owner>,
+    /// Packets in the last interval in which it moved bytes.
+    pub packets: Option<Packets>,
+    /// State of the connection as of then.
+    pub tcp: Option<Tcp>,
     /// What it moved.
     pub figures: Figures,
     ring: Option<Box<Ring>>,
@@ -168,7 +173,9 @@ impl History {
         for flow in &interval.flows {
             let i = self.place(flow.key, begun_at, begun);
             let stats = &mut self.recent[i];
-            stats.comm = flow.comm;
+            stats.owner = Arc::clone(&flow.owner);
+            stats.packets = flow.packets;
+            stats.tcp = flow.tcp;
             stats.figures.count(&flow.counters, &decay, &clock, ended);
             if let Some(ring) = &mut stats.ring {
                 ring.add(bar, &flow.counters);
@@ -185,7 +192,9 @@ impl History {
             Some(&Place::Past(i)) => self.take_past(i as usize),
             None => FlowStats {
                 key,
-                comm: Comm::default(),
+                owner: Arc::default(),
+                packets: None,
+                tcp: None,
                 figures: Figures::new(begun_at, begun),
                 ring: None,
             },

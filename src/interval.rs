@@ -90,10 +90,7 @@ impl Interval {
             .collect();
         for flow in later.flows {
             match index.get(&flow.key) {
-                Some(&i) => {
-                    self.flows[i].counters += flow.counters;
-                    self.flows[i].comm = flow.comm;
-                }
+                Some(&i) => self.flows[i].merge(flow),
                 None => {
                     index.insert(flow.key, self.flows.len());
                     self.flows.push(flow);
@@ -121,24 +118,7 @@ pub fn rate(bytes: u64, elapsed: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Comm, Endpoint, Protocol};
-
-    fn flow(tgid: u32, tx_bytes: u64) -> Flow {
-        Flow {
-            key: FlowKey {
-                protocol: Protocol::Tcp,
-                local: Endpoint::default(),
-                remote: Endpoint::default(),
-                tgid,
-            },
-            counters: Counters {
-                tx_bytes,
-                tx_msgs: 1,
-                ..Counters::default()
-            },
-            comm: Comm::new(b"x"),
-        }
-    }
+    use crate::testing::sent;
 
     fn interval(flows: Vec<Flow>, millis: u64) -> Interval {
         Interval {
@@ -155,8 +135,8 @@ mod tests {
 
     #[test]
     fn merging_keeps_sums_and_adds_lengths() {
-        let mut first = interval(vec![flow(1, 10), flow(2, 20)], 1000);
-        first.merge(interval(vec![flow(2, 5), flow(3, 7)], 500));
+        let mut first = interval(vec![sent(1, 10), sent(2, 20)], 1000);
+        first.merge(interval(vec![sent(2, 5), sent(3, 7)], 500));
         assert_eq!(first.flows.len(), 3);
         assert_eq!(first.total().tx_bytes, 42);
         assert_eq!(first.elapsed, Duration::from_millis(1500));

@@ -100,8 +100,11 @@ impl Section {
         let flows = moving().count();
         let bytes: u64 = moving().map(|flow| flow.counters.bytes(direction)).sum();
         let ranked =
-            moving().map(|flow| ((flow.counters.bytes(direction), Reverse(flow.key)), *flow));
-        let rows = top::top_n(ranked, top_n.unwrap_or(flows));
+            moving().map(|flow| ((flow.counters.bytes(direction), Reverse(flow.key)), flow));
+        let rows: Vec<Flow> = top::top_n(ranked, top_n.unwrap_or(flows))
+            .into_iter()
+            .cloned()
+            .collect();
         let shown = bytes_of(&rows, direction);
         let untracked = interval.losses.untracked.bytes(direction);
         Self {
@@ -159,27 +162,21 @@ fn bytes_of(flows: &[Flow], direction: Direction) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Comm, Endpoint, FlowKey, Protocol};
+    use crate::flow::{Endpoint, FlowKey, Protocol};
     use crate::testing::Random;
     use std::net::{IpAddr, Ipv4Addr};
 
     fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {
         let end = |port| Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Flow {
-            key: FlowKey {
-                protocol: Protocol::Tcp,
-                local: end((id % 7) as u16),
-                remote: end((id % 11) as u16),
-                tgid: id,
-            },
-            counters: Counters {
-                rx_bytes,
-                tx_bytes,
-                rx_msgs: 1,
-                tx_msgs: 1,
-            },
-            comm: Comm::new(b"test"),
-        }
+        let counters = Counters {
+            rx_bytes,
+            tx_bytes,
+            rx_msgs: 1,
+            tx_msgs: 1,
+        };
+        let (local, remote) = (end((id % 7) as u16), end((id % 11) as u16));
+        let key = FlowKey::new(Protocol::Tcp, local, remote, id);
+        Flow::new(key, counters, Arc::default())
     }
 
     fn interval(flows: Vec<Flow>, untracked: Counters) -> Interval {
@@ -207,7 +204,7 @@ mod tests {
         let mut flows: Vec<Flow> = flows
             .iter()
             .filter(|flow| flow.counters.bytes(direction) > 0)
-            .copied()
+            .cloned()
             .collect();
         flows.sort_by_key(|flow| (Reverse(flow.counters.bytes(direction)), flow.key));
         flows.truncate(n);

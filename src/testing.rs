@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+use crate::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::interval::{Interval, Losses};
 
 /// Small, fast, repeatable: splitmix64.
@@ -39,30 +39,42 @@ pub fn key(id: u32) -> FlowKey {
         let addr = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + host));
         Endpoint::new(addr, port as u16)
     };
-    FlowKey {
-        protocol: if id % 5 == 4 {
-            Protocol::Udp
-        } else {
-            Protocol::Tcp
-        },
-        local: end(1, id % 7),
-        remote: end(id % 3 + 2, id % 11),
-        tgid: id / 2,
-    }
+    let protocol = if id % 5 == 4 {
+        Protocol::Udp
+    } else {
+        Protocol::Tcp
+    };
+    FlowKey::new(protocol, end(1, id % 7), end(id % 3 + 2, id % 11), id / 2)
 }
 
 /// What [`key`]'s flow moved.
 pub fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {
-    Flow {
-        key: key(id),
-        counters: Counters {
-            rx_bytes,
-            tx_bytes,
-            rx_msgs: rx_bytes.min(1),
-            tx_msgs: tx_bytes.min(1),
-        },
-        comm: Comm::new(format!("p{}", id / 4).as_bytes()),
-    }
+    let counters = Counters {
+        rx_bytes,
+        tx_bytes,
+        rx_msgs: rx_bytes.min(1),
+        tx_msgs: tx_bytes.min(1),
+    };
+    Flow::new(key(id), counters, owner(&format!("p{}", id / 4)))
+}
+
+/// What process `tgid` sent, on a flow of nothing else.
+pub fn sent(tgid: u32, tx_bytes: u64) -> Flow {
+    let end = Endpoint::default();
+    let counters = Counters {
+        tx_bytes,
+        tx_msgs: 1,
+        ..Counters::default()
+    };
+    Flow::new(
+        FlowKey::new(Protocol::Tcp, end, end, tgid),
+        counters,
+        owner("x"),
+    )
+}
+
+fn owner(comm: &str) -> Arc<Owner> {
+    Arc::new(Owner::named(comm.as_bytes()))
 }
 
 /// Intervals one after the other, as a collector would give them.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use anyhow::bail;
 
 use super::*;
-use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+use crate::flow::{Counters, Endpoint, Flow, FlowKey, Protocol};
 use crate::interval::Losses;
 
 const TICK: Duration = Duration::from_millis(10);
@@ -44,12 +44,7 @@ impl Source for Script {
         let now = Instant::now();
         let elapsed = now - self.began;
         self.began = now;
-        let key = FlowKey {
-            protocol: Protocol::Tcp,
-            local: Endpoint::default(),
-            remote: Endpoint::default(),
-            tgid: 1,
-        };
+        let key = FlowKey::new(Protocol::Tcp, Endpoint::default(), Endpoint::default(), 1);
         let counters = Counters {
             rx_bytes: 1,
             tx_bytes: 1000,
@@ -59,11 +54,7 @@ impl Source for Script {
         Ok(Interval {
             ended: SystemTime::now(),
             elapsed,
-            flows: vec![Flow {
-                key,
-                counters,
-                comm: Comm::new(b"x"),
-            }],
+            flows: vec![Flow::new(key, counters, Arc::default())],
             losses: Losses::default(),
             method: Arc::default(),
         })

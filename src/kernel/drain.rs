@@ -7,6 +7,7 @@
 use std::ffi::c_void;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::{io, ptr};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +17,7 @@ use memmap2::{Mmap, MmapOptions};
 use super::skel::{
     FlowtopSkel, KEY_IPV6, KEY_TGID_SHIFT, KEY_UDP, RawKey, RawOwner, RawRecord, RawStats,
 };
-use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+use crate::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 
 /// Entries asked for in one batch; size makes no difference between 256 and 16384 (measured).
 const BATCH: usize = 4096;
@@ -289,23 +290,22 @@ fn flow(key: &RawKey, stats: &RawStats, owner: Option<&RawOwner>) -> Flow {
     } else {
         Protocol::Udp
     };
-    Flow {
-        key: FlowKey {
-            protocol,
-            local: Endpoint::new(address(&key.local_addr), key.local_port),
-            remote: Endpoint::new(address(&key.remote_addr), key.remote_port),
-            tgid: key.tgid_flags >> KEY_TGID_SHIFT,
-        },
-        counters: Counters {
-            rx_bytes: stats.rx_bytes,
-            tx_bytes: stats.tx_bytes,
-            rx_msgs: stats.rx_msgs,
-            tx_msgs: stats.tx_msgs,
-        },
-        comm: owner.map_or_else(Comm::default, |owner| {
-            Comm::new(&owner.comm.map(i8::cast_unsigned))
-        }),
-    }
+    let key = FlowKey::new(
+        protocol,
+        Endpoint::new(address(&key.local_addr), key.local_port),
+        Endpoint::new(address(&key.remote_addr), key.remote_port),
+        key.tgid_flags >> KEY_TGID_SHIFT,
+    );
+    let counters = Counters {
+        rx_bytes: stats.rx_bytes,
+        tx_bytes: stats.tx_bytes,
+        rx_msgs: stats.rx_msgs,
+        tx_msgs: stats.tx_msgs,
+    };
+    let owner = owner.map_or_else(Owner::default, |owner| {
+        Owner::named(&owner.comm.map(i8::cast_unsigned))
+    });
+    Flow::new(key, counters, Arc::new(owner))
 }
 
 #[cfg(test)]

@@ -239,13 +239,13 @@ impl Row {
 }
 
 impl Common {
-    const fn of(flow: &FlowStats) -> Self {
+    fn of(flow: &FlowStats) -> Self {
         Self {
             protocol: Some(flow.key.protocol),
             local: Some(flow.key.local),
             remote: Some(flow.key.remote),
             tgid: Some(flow.key.tgid),
-            comm: Some(flow.comm),
+            comm: Some(flow.owner.comm),
         }
     }
 

@@ -105,7 +105,7 @@ fn append_flow(
         },
         remote_port: remote.port,
         pid: flow.key.tgid,
-        comm: &flow.comm.to_string_lossy(),
+        comm: &flow.owner.comm.to_string_lossy(),
         rx_bytes: flow.counters.rx_bytes,
         tx_bytes: flow.counters.tx_bytes,
         rx_msgs: flow.counters.rx_msgs,

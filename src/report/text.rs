@@ -198,7 +198,7 @@ impl Text {
             local: end(&flow.key.local),
             remote: end(&flow.key.remote),
             pid: flow.key.tgid,
-            process: units::sanitize(&flow.comm.to_string_lossy()).into_owned(),
+            process: units::sanitize(&flow.owner.comm.to_string_lossy()).into_owned(),
         }
     }
 

@@ -22,7 +22,7 @@ pub fn matches(text: &str, flow: &FlowStats, process: Option<&Process>) -> bool 
         key.local,
         key.remote,
         key.tgid,
-        flow.comm.to_string_lossy()
+        flow.owner.comm.to_string_lossy()
     );
     if let Some(process) = process {
         for known in [&process.user, &process.place_name].into_iter().flatten() {

@@ -144,34 +144,23 @@ fn spread(rows: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
     use crate::history::History;
     use crate::interval::{Interval, Losses};
     use crate::rank::{Rows, View};
     use crate::table::{SortKey, Way};
+    use crate::testing::sent;
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
     /// What a table shows after each of some intervals: processes by what they sent.
-    fn shown(order: &mut Order, history: &mut History, sent: &[(u32, u64)]) -> Vec<u32> {
-        let flow = |&(tgid, tx_bytes): &(u32, u64)| Flow {
-            key: FlowKey {
-                protocol: Protocol::Tcp,
-                local: Endpoint::default(),
-                remote: Endpoint::default(),
-                tgid,
-            },
-            counters: Counters {
-                tx_bytes,
-                tx_msgs: 1,
-                ..Counters::default()
-            },
-            comm: Comm::new(b"x"),
-        };
+    fn shown(order: &mut Order, history: &mut History, bytes: &[(u32, u64)]) -> Vec<u32> {
         history.add(&Interval {
             ended: SystemTime::UNIX_EPOCH + Duration::from_secs(history.intervals()),
             elapsed: Duration::from_secs(1),
-            flows: sent.iter().map(flow).collect(),
+            flows: bytes
+                .iter()
+                .map(|&(tgid, bytes)| sent(tgid, bytes))
+                .collect(),
             losses: Losses::default(),
             method: Arc::default(),
         });

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use flowtop::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Protocol};
+use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use flowtop::interval::{Interval, Losses, Method};
 use flowtop::source::Source;
 
@@ -34,21 +34,14 @@ pub fn flow(
     process: (u32, &[u8]),
     bytes: (u64, u64),
 ) -> Flow {
-    Flow {
-        key: FlowKey {
-            protocol,
-            local,
-            remote,
-            tgid: process.0,
-        },
-        counters: Counters {
-            rx_bytes: bytes.0,
-            tx_bytes: bytes.1,
-            rx_msgs: bytes.0.div_ceil(1000),
-            tx_msgs: bytes.1.div_ceil(1000),
-        },
-        comm: Comm::new(process.1),
-    }
+    let counters = Counters {
+        rx_bytes: bytes.0,
+        tx_bytes: bytes.1,
+        rx_msgs: bytes.0.div_ceil(1000),
+        tx_msgs: bytes.1.div_ceil(1000),
+    };
+    let key = FlowKey::new(protocol, local, remote, process.0);
+    Flow::new(key, counters, Arc::new(Owner::named(process.1)))
 }
 
 /// A web server's afternoon: IPv4 and IPv6, TCP and UDP, an unknown peer, a hostile name, equals.

@@ -322,7 +322,7 @@ fn a_row_says_what_its_flows_have_in_common() {
     let common = row.common;
     assert_eq!(row.flows, 2);
     assert_eq!(common.tgid, Some(2));
-    assert_eq!(common.comm, Some(flow(4, 1, 1).comm));
+    assert_eq!(common.comm, Some(flow(4, 1, 1).owner.comm));
     assert_eq!(
         (common.protocol, common.local, common.remote),
         (None, None, None)

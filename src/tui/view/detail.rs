@@ -129,7 +129,7 @@ impl App {
             lines.push(Line::Empty);
         }
         lines.push(Line::Heading("Owner"));
-        let comm = flow.comm.to_string_lossy();
+        let comm = flow.owner.comm.to_string_lossy();
         add(
             &mut lines,
             "process",
