@@ -124,7 +124,13 @@ if [ $icount = yes ]; then
     machine+=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -smp 1)
 else
     machine+=(-accel 'tcg,thread=multi' -smp "$smp")
+    # On a busy host the kernel would find the emulated TSC unstable and, while both CPUs run, patch
+    # its scheduler's clock: the emulator executes the breakpoint of that after it has gone (int3
+    # oops), or time stands still.
+    append="tsc=reliable $append"
 fi
+# Whether init, the first that is ours, has said that it runs.
+is_up() { grep -aq 'flowtop-vm: up' "$log"; }
 # Starts it, and gives up a boot that has not reached init after a minute: QEMU's emulation hangs
 # one in a hundred or so, before anything of ours has run. Not with icount, whose time is another.
 boot() {
@@ -145,7 +151,7 @@ boot() {
     (
         for _ in $(seq 60); do
             sleep 1
-            if grep -aq 'flowtop-vm: up' "$log" || ! kill -0 $qemu; then exit 0; fi
+            if is_up || ! kill -0 $qemu; then exit 0; fi
         done
         if [ $icount = no ]; then touch "$work/hung" && kill $qemu; fi
     ) >/dev/null 2>&1 &
@@ -158,9 +164,17 @@ boot() {
     wait "$streamer" || true
 }
 boot
+# The emulator's fault and no other's: nothing of ours has run. Said each time.
 for _ in 1 2; do
-    if ! [ -e "$work/hung" ]; then break; fi
-    printf 'vm: kernel %s hung before init; once more\n' "$kernel" >&2
+    if is_up; then break; fi
+    if [ -e "$work/hung" ]; then
+        trouble=hung
+    elif grep -aq 'Kernel panic' "$log"; then
+        trouble=panicked
+    else
+        break
+    fi
+    printf 'vm: kernel %s %s before init; once more\n' "$kernel" $trouble >&2
     boot
 done
 elapsed=$((($(date +%s%N) - started) / 1000000))
