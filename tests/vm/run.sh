@@ -174,7 +174,7 @@ for _ in 1 2; do
     else
         break
     fi
-    printf 'vm: kernel %s %s before init; once more\n' "$kernel" $trouble >&2
+    printf 'vm: kernel %s %s before init; once more\n' "$kernel" "$trouble" >&2
     boot
 done
 elapsed=$((($(date +%s%N) - started) / 1000000))

@@ -1,6 +1,6 @@
 //! TCP streams over every kind of address, and the ways a connection comes about.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::cases::absent;
 use crate::sock::{Fam, Mapped, Sock, V4, V6, alias, tcp_pair};
@@ -160,16 +160,25 @@ fn tcp_many_short() -> Result<()> {
             }
             Ok(())
         });
-        for i in 0..n {
-            let c = Sock::tcp(V4)?;
-            c.connect(to)?;
-            c.send_all(&pattern(10 + i % 90))?;
-            c.recv_exact(100)?;
-            // Leaves no TIME_WAIT behind that could use up the ports.
-            c.linger0()?;
-            c.shutdown(libc::SHUT_WR)?;
+        let client = || -> Result<()> {
+            for i in 0..n {
+                let c = Sock::tcp(V4)?;
+                c.connect(to)?;
+                c.send_all(&pattern(10 + i % 90))?;
+                c.recv_exact(100)?;
+                // Leaves no TIME_WAIT behind that could use up the ports.
+                c.linger0()?;
+                c.shutdown(libc::SHUT_WR)?;
+            }
+            Ok(())
+        };
+        // A client that failed says why, and leaves no server waiting for the next.
+        let done = client().context("client");
+        if done.is_err() {
+            l.shutdown(libc::SHUT_RD)?;
         }
-        server.join().expect("server")
+        let served = server.join().expect("server");
+        done.and(served)
     })
 }
 
