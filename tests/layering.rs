@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("config", &["filter", "table", "units"]),
     ("signals", &[]),
-    ("interval", &["flow"]),
+    ("interval", &["flow", "testing"]),
     ("source", &["interval"]),
     ("source/live", &["config", "flow", "interval", "kernel"]),
     ("source/filtered", &["filter", "interval"]),
