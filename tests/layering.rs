@@ -21,7 +21,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("interval", &["flow", "testing"]),
     ("source", &["interval"]),
     ("source/live", &["config", "flow", "interval", "kernel"]),
-    ("source/filtered", &["filter", "interval"]),
+    (
+        "source/filtered",
+        &["filter", "flow", "interval", "testing"],
+    ),
     ("kernel", &["config", "filter", "flow", "interval"]),
     ("collector", &["flow", "interval", "source"]),
     ("history", &["flow", "interval", "table", "testing"]),

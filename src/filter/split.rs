@@ -11,13 +11,14 @@ use super::pushed::{
 use crate::flow::Protocol;
 
 /// How much of a filter may be given to the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
     /// Nothing.
     Nothing,
     /// Processes and threads.
     Tasks,
     /// All that [`Pushed`] can say.
+    #[default]
     All,
 }
 
@@ -32,8 +33,8 @@ pub struct Plan {
     pub kernel: Option<Expr>,
     /// What user space decides for what the kernel lets pass.
     pub rest: Option<Expr>,
-    /// Whether more could be given to the kernel.
-    held_back: bool,
+    /// What could be given to the kernel.
+    reach: Reach,
 }
 
 impl Plan {
@@ -45,7 +46,7 @@ impl Plan {
             pushed: Pushed::default(),
             kernel: None,
             rest: None,
-            held_back: reach == Reach::Nothing,
+            reach,
             filter: Some(filter),
         };
         // What must be says more than what must not be, and there is one place for each thing.
@@ -99,11 +100,7 @@ impl fmt::Display for Plan {
         };
         let mut head = "user space:";
         for part in parts {
-            let reason = if self.held_back {
-                "as asked for"
-            } else {
-                reason(part)
-            };
+            let reason = reason(part, self.reach);
             writeln!(f, "{head:<11}  {part}  ({reason})")?;
             head = "";
         }
@@ -112,9 +109,13 @@ impl fmt::Display for Plan {
 }
 
 /// Why a part is left to user space.
-fn reason(part: &Expr) -> &'static str {
+fn reason(part: &Expr, reach: Reach) -> &'static str {
+    if reach == Reach::Nothing {
+        return "as asked for";
+    }
     let late = part.terms().into_iter().find_map(Term::why_late);
     late.unwrap_or(match Limit::of(part) {
+        Some(limit) if !limit.is_within(reach) => "the kernel does not decide it yet",
         Some(_) => "the kernel has no room for it",
         None => "the kernel decides no alternatives of several kinds",
     })
