@@ -117,8 +117,22 @@ fn compare() -> impl Strategy<Value = Compare> {
     )
 }
 
+/// Often of terms that could share a place in what is pushed.
 fn expr() -> impl Strategy<Value = Expr> {
-    let leaf = term().prop_map(Expr::Is);
+    let ports = vec(range(), 1..3).prop_map(|ports| Term::Ports(Side::Either, ports));
+    let tasks = prop_oneof![
+        vec(1..6_u32, 1..3).prop_map(Term::Pids),
+        vec(1..6_u32, 1..3).prop_map(Term::Tids),
+    ];
+    prop_oneof![
+        2 => joined(term().boxed()),
+        1 => joined(ports.boxed()),
+        1 => joined(tasks.boxed()),
+    ]
+}
+
+fn joined(term: BoxedStrategy<Term>) -> impl Strategy<Value = Expr> {
+    let leaf = term.prop_map(Expr::Is);
     leaf.prop_recursive(5, 24, 4, |inner| {
         prop_oneof![
             3 => vec(inner.clone(), 1..5).prop_map(|parts| Expr::all(parts).unwrap()),
@@ -193,7 +207,7 @@ fn divided(plan: &Plan, example: &Example) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_kernels_part_and_the_rest_are_the_filter(
