@@ -216,6 +216,7 @@ where
         top_n: (args.top_n > 0).then_some(args.top_n),
         pids: unique("--pid", args.pids)?,
         tids: unique("--tid", args.tids)?,
+        by_thread: false,
         host_names: args.host_name,
         interval: args.interval,
         count: args.count,
