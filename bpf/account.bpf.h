@@ -95,8 +95,8 @@ static __always_inline void read_head(struct sock_head *head,
 	head->num = READ(direct, sk, __sk_common.skc_num);
 	head->family = READ(direct, sk, __sk_common.skc_family);
 	head->net = 0;
-	if (bpf_core_field_exists(sk->__sk_common.skc_net.net))
-		head->net = (__u64)READ(direct, sk, __sk_common.skc_net.net);
+	if (!direct && bpf_core_field_exists(sk->__sk_common.skc_net.net))
+		head->net = (__u64)BPF_CORE_READ(sk, __sk_common.skc_net.net);
 }
 
 static __always_inline void read_v6(struct flowtop_key6 *key,
@@ -124,12 +124,16 @@ static __always_inline bool is_v4_mapped(const __be32 addr[4])
 }
 
 /*
- * Tells network namespaces apart without reading theirs: addresses of struct
- * net, which stand 64 bytes apart or more. Equal only 256 GiB apart, which
- * matters only to one process with one and the same flow in both.
+ * Tells network namespaces apart: by number where that is two plain loads,
+ * else by the address of struct net, which came with the head. Those stand 64
+ * bytes apart or more, so two are equal here only 256 GiB apart, which matters
+ * only to a process with one and the same flow in both.
  */
-static __always_inline __u32 net_id(const struct sock_head *head)
+static __always_inline __u32 net_id(const struct sock_head *head,
+				    const struct sock *sk, const bool direct)
 {
+	if (direct && bpf_core_field_exists(sk->__sk_common.skc_net.net))
+		return sk->__sk_common.skc_net.net->ns.inum;
 	return head->net >> 6;
 }
 
@@ -142,7 +146,7 @@ static __always_inline bool fill_id(struct flowtop_id *id,
 	id->tgid_flags = pid_tgid >> 32 << FLOWTOP_KEY_TGID_SHIFT |
 			 (udp ? FLOWTOP_KEY_UDP : 0);
 	id->tid = by_thread ? (__u32)pid_tgid : 0;
-	id->net = net_id(head);
+	id->net = net_id(head, sk, direct);
 	id->local_port = head->num;
 	id->remote_port = bpf_ntohs(head->dport);
 	/* inet_put_port() clears skc_num when a socket closes, with data

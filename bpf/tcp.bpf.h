@@ -23,8 +23,7 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 	read_head(&head, sk, false);
 	/* A socket that closed has given its port back (inet_put_port()). */
 	if (!head.num || head.num != key->id.local_port ||
-	    bpf_ntohs(head.dport) != key->id.remote_port ||
-	    net_id(&head) != key->id.net)
+	    bpf_ntohs(head.dport) != key->id.remote_port)
 		return false;
 	/* MPTCP's sockets are no tcp_sock. */
 	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
