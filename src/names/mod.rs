@@ -1,7 +1,14 @@
 //! Turns addresses of shown flows into host names, in the background. Asking never waits: a name
 //! appears once a look-up has found it. Knows nothing of flows' bytes, the kernel or drawing.
 
-use std::collections::HashMap;
+mod cache;
+mod dns;
+mod file;
+mod hosts;
+mod ptr;
+mod resolv;
+mod system;
+
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,18 +17,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use self::cache::{Answer, Cache, Outcome};
+use self::system::System;
 use crate::flow::Endpoint;
 
-/// Look-ups under way at once: one slow name server must not hold up every other name.
-const WORKERS: usize = 4;
+/// Look-ups under way at once: some slow name servers must not hold up every other name.
+const WORKERS: usize = 8;
 /// Addresses waiting for a worker; more are asked for again when they are next shown.
 const QUEUE: usize = 256;
-/// Addresses remembered.
-const CACHE: usize = 4096;
-/// How long a name is good.
-const FOUND_FOR: Duration = Duration::from_secs(3600);
-/// How long an address without a name is not asked for again.
-const MISSING_FOR: Duration = Duration::from_secs(300);
+/// How long what a function says is good, which does not say that itself.
+const SAID_FOR: Duration = Duration::from_secs(300);
 
 /// Host names by address.
 #[derive(Debug, Default)]
@@ -51,13 +56,14 @@ impl Names {
         Self::default()
     }
 
-    /// Names from the system's resolver. `notify` is called from a background thread after a name
-    /// was found.
+    /// Names as the system has them: from `/etc/hosts` and the servers of `/etc/resolv.conf`.
+    /// `notify` is called from a background thread after a name was found.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn system(notify: impl Fn() + Send + Sync + 'static) -> Result<Self> {
-        Self::with(system_lookup, notify)
+        let system = System::new();
+        Self::start(move |addr| system.lookup(addr), notify)
     }
 
     /// Names from any function; it may take as long as it wants.
@@ -66,6 +72,18 @@ impl Names {
     /// When no thread can be started.
     pub fn with(
         lookup: impl Fn(IpAddr) -> Option<String> + Send + Sync + 'static,
+        notify: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let answer = move |addr| Answer {
+            outcome: lookup(addr).map_or(Outcome::Nameless, Outcome::Name),
+            good_for: SAID_FOR,
+            generation: 0,
+        };
+        Self::start(answer, notify)
+    }
+
+    fn start(
+        lookup: impl Fn(IpAddr) -> Answer + Send + Sync + 'static,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
         let cache = Arc::new(Mutex::new(Cache::default()));
@@ -95,9 +113,10 @@ impl Names {
             return None;
         }
         let mut cache = lock(&resolver.cache);
-        let (name, ask) = cache.look(addr, Instant::now());
+        let now = Instant::now();
+        let (name, ask) = cache.look(addr, now);
         if ask && resolver.queue.try_send(addr).is_err() {
-            cache.forget(addr);
+            cache.forget(addr, now);
         }
         name
     }
@@ -130,7 +149,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn work(
     waiting: &Mutex<Receiver<IpAddr>>,
     cache: &Mutex<Cache>,
-    lookup: &dyn Fn(IpAddr) -> Option<String>,
+    lookup: &dyn Fn(IpAddr) -> Answer,
     notify: &dyn Fn(),
 ) {
     loop {
@@ -139,86 +158,11 @@ fn work(
         let Ok(addr) = next else {
             return;
         };
-        let name = lookup(addr).map(Arc::from);
-        let found = name.is_some();
-        lock(cache).store(addr, name, Instant::now());
-        if found {
+        let answer = lookup(addr);
+        let changed = lock(cache).store(addr, answer, Instant::now());
+        if changed {
             notify();
         }
-    }
-}
-
-/// PTR by way of the system's configuration: hosts file, DNS, whatever nsswitch names.
-fn system_lookup(addr: IpAddr) -> Option<String> {
-    let name = dns_lookup::lookup_addr(&addr).ok()?;
-    let name = name.trim_end_matches('.');
-    // Without a name the resolver gives the address back, as text.
-    (!name.is_empty() && name.parse::<IpAddr>().is_err()).then(|| name.to_owned())
-}
-
-#[derive(Debug, Default)]
-struct Cache {
-    entries: HashMap<IpAddr, Entry>,
-    /// Counts looks, for finding what was not looked at for longest.
-    clock: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    name: Option<Arc<str>>,
-    /// When to ask again; `None` while a look-up is under way.
-    expires: Option<Instant>,
-    used: u64,
-}
-
-impl Cache {
-    /// What is known, and whether to ask now. An expired name stands until the new one is there.
-    fn look(&mut self, addr: IpAddr, now: Instant) -> (Option<Arc<str>>, bool) {
-        self.clock += 1;
-        if let Some(entry) = self.entries.get_mut(&addr) {
-            entry.used = self.clock;
-            let ask = entry.expires.is_some_and(|expires| expires <= now);
-            if ask {
-                entry.expires = None;
-            }
-            return (entry.name.clone(), ask);
-        }
-        if self.entries.len() >= CACHE {
-            self.drop_oldest();
-        }
-        let entry = Entry {
-            name: None,
-            expires: None,
-            used: self.clock,
-        };
-        self.entries.insert(addr, entry);
-        (None, true)
-    }
-
-    fn store(&mut self, addr: IpAddr, name: Option<Arc<str>>, now: Instant) {
-        // Dropped meanwhile means: not shown for long.
-        if let Some(entry) = self.entries.get_mut(&addr) {
-            let good_for = if name.is_some() {
-                FOUND_FOR
-            } else {
-                MISSING_FOR
-            };
-            entry.expires = Some(now + good_for);
-            entry.name = name;
-        }
-    }
-
-    /// The question could not be asked: as if it had not been tried.
-    fn forget(&mut self, addr: IpAddr) {
-        self.entries.remove(&addr);
-    }
-
-    /// A quarter goes at once, so that the scan is rare.
-    fn drop_oldest(&mut self) {
-        let mut used: Vec<u64> = self.entries.values().map(|entry| entry.used).collect();
-        used.sort_unstable();
-        let limit = used[used.len() / 4];
-        self.entries.retain(|_, entry| entry.used > limit);
     }
 }
 
@@ -260,43 +204,6 @@ mod tests {
                 port: ":443".into()
             }
         );
-    }
-
-    #[test]
-    fn an_address_is_asked_for_once() {
-        let mut cache = Cache::default();
-        let now = Instant::now();
-        assert_eq!(cache.look(addr(1), now), (None, true));
-        assert_eq!(cache.look(addr(1), now), (None, false));
-        cache.store(addr(1), None, now);
-        assert_eq!(cache.look(addr(1), now), (None, false));
-        assert_eq!(cache.look(addr(1), now + MISSING_FOR), (None, true));
-    }
-
-    #[test]
-    fn an_expired_name_stands_until_the_new_one_is_there() {
-        let mut cache = Cache::default();
-        let now = Instant::now();
-        cache.look(addr(1), now);
-        cache.store(addr(1), Some("old".into()), now);
-        assert_eq!(
-            cache.look(addr(1), now + FOUND_FOR),
-            (Some("old".into()), true)
-        );
-        cache.store(addr(1), Some("new".into()), now + FOUND_FOR);
-        assert_eq!(cache.look(addr(1), now + FOUND_FOR).0, Some("new".into()));
-    }
-
-    #[test]
-    fn the_cache_is_bounded_and_keeps_what_is_looked_at() {
-        let mut cache = Cache::default();
-        let now = Instant::now();
-        for n in 1..=3 * CACHE as u32 {
-            cache.look(addr(n), now);
-            cache.look(addr(1), now);
-            assert!(cache.entries.len() <= CACHE);
-        }
-        assert!(cache.entries.contains_key(&addr(1)));
     }
 
     #[test]
