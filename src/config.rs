@@ -30,7 +30,7 @@ pub struct Config {
     pub pids: Vec<u32>,
     /// Count only what these threads move; empty means all. At most [`MAX_IDS`].
     pub tids: Vec<u32>,
-    /// Show host names for peers where they are known.
+    /// Show names of hosts and services where they are known.
     pub host_names: bool,
     /// Wanted length of an interval; what is reported is the measured one.
     pub interval: Duration,

@@ -302,7 +302,7 @@ fn broken_answers_are_none_and_the_next_server_knows() {
 
 /// flowtop itself, over connections to a server that has a name.
 #[test]
-fn flowtop_shows_names() {
+fn flowtop_shows_names_and_marks_its_own_look_ups() {
     Lan::enter("flowtop", |lan| {
         let records = "7 PTR web.example.\n8 PTR evil\\027[2j.example.\n";
         let _nsd = lan.nsd(&[("100.51.198.in-addr.arpa", records)]);
@@ -324,15 +324,19 @@ fn flowtop_shows_names() {
         let (mut has_name, mut has_evil, mut has_own) = (false, false, false);
         watch(&["--json"], |line, pid| {
             let is_own = line.contains(&format!(r#""pid":{pid},"#));
+            assert_eq!(line.contains(r#""own":true"#), is_own, "{line}");
             let record: Value = serde_json::from_str(line).unwrap();
             // Beside the address and the port, never instead of them.
             if is_own {
                 assert_eq!(record["comm"], "flowtop");
                 assert_eq!(record["remote_addr"], NSD);
                 assert_eq!(record["remote_port"], 53);
+                assert_eq!(record["remote_service"], "domain");
                 has_own = true;
             } else if record["remote_port"] == 443 {
                 assert_eq!(record["remote_addr"], "198.51.100.7");
+                assert_eq!(record["remote_service"], "https");
+                assert!(record.get("local_service").is_none(), "{record}");
                 has_name |= record["remote_name"] == "web.example";
             } else if record["remote_port"] == 5000 {
                 assert_eq!(record["remote_addr"], "198.51.100.8");
@@ -341,9 +345,13 @@ fn flowtop_shows_names() {
             has_name && has_evil && has_own
         });
 
-        let mut wanted = vec!["web.example:443", "192.0.2.53:53"];
+        let mut wanted = vec!["web.example:https", "flowtop (own look-ups)"];
         watch(&["--batch"], |line, _| {
             wanted.retain(|text| !line.contains(text));
+            assert!(
+                !line.contains("(own") || line.contains(":domain "),
+                "{line}"
+            );
             wanted.is_empty()
         });
     });

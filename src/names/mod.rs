@@ -1,5 +1,6 @@
-//! Turns addresses of shown flows into host names, in the background. Asking never waits: a name
-//! appears once a look-up has found it. Knows nothing of flows' bytes, the kernel or drawing.
+//! Turns addresses of shown flows into host names, in the background, and ports into names of
+//! services. Asking never waits: a name appears once a look-up has found it. Knows nothing of flows'
+//! bytes, the kernel or drawing.
 
 mod cache;
 mod dns;
@@ -7,9 +8,12 @@ mod file;
 mod hosts;
 mod ptr;
 mod resolv;
+mod services;
 mod system;
 
+use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,9 +21,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use self::services::Services;
+
 use self::cache::{Answer, Cache, Outcome};
 use self::system::System;
-use crate::flow::Endpoint;
+use crate::flow::{Endpoint, Protocol};
 
 /// Look-ups under way at once: some slow name servers must not hold up every other name.
 const WORKERS: usize = 8;
@@ -28,10 +34,13 @@ const QUEUE: usize = 256;
 /// How long what a function says is good, which does not say that itself.
 const SAID_FOR: Duration = Duration::from_secs(300);
 
-/// Host names by address.
+/// Host names by address, and names of services by port.
 #[derive(Debug, Default)]
 pub struct Names {
     resolver: Option<Resolver>,
+    services: Services,
+    /// Process id of this process as flows have it, where that is known.
+    own: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -46,7 +55,7 @@ struct Resolver {
 pub struct Label {
     /// Host name or address; IPv6 in brackets; `*` where unknown.
     pub host: String,
-    /// `:port`, or nothing where unknown.
+    /// `:port` or `:service`, printable ASCII; nothing where unknown.
     pub port: String,
 }
 
@@ -56,14 +65,15 @@ impl Names {
         Self::default()
     }
 
-    /// Names as the system has them: from `/etc/hosts` and the servers of `/etc/resolv.conf`.
-    /// `notify` is called from a background thread after a name was found.
+    /// Names as the system has them: from `/etc/hosts`, the servers of `/etc/resolv.conf` and
+    /// `/etc/services`. `notify` is called from a background thread after a name was found.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn system(notify: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let system = System::new();
-        Self::start(move |addr| system.lookup(addr), notify)
+        let names = Self::start(move |addr| system.lookup(addr), notify)?;
+        Ok(names.with_services(Services::system()))
     }
 
     /// Names from any function; it may take as long as it wants.
@@ -103,7 +113,15 @@ impl Names {
         }
         Ok(Self {
             resolver: Some(Resolver { cache, queue }),
+            services: Services::default(),
+            own: own_tgid(),
         })
+    }
+
+    /// The same, with names of services.
+    #[must_use]
+    pub fn with_services(self, services: Services) -> Self {
+        Self { services, ..self }
     }
 
     /// The name of an address if it is known now; asks for it in the background if not.
@@ -121,8 +139,26 @@ impl Names {
         name
     }
 
-    /// How an endpoint is written: with its host name where that is known now.
-    pub fn label(&self, end: &Endpoint) -> Label {
+    /// What is served at one end of a flow, see [`Services::at`].
+    pub fn service(
+        &self,
+        protocol: Protocol,
+        end: &Endpoint,
+        other: Option<&Endpoint>,
+    ) -> Option<&str> {
+        self.services.at(protocol, end, other)
+    }
+
+    /// Whether a flow with this process id is flowtop's own. It has no sockets but for look-ups, so
+    /// it is one. Nothing is where the kernel's number of this process is not known: in a pid
+    /// namespace other than the initial one.
+    pub fn is_own(&self, tgid: u32) -> bool {
+        self.own == Some(tgid)
+    }
+
+    /// How an endpoint is written: with its host name where that is known now, and the name of a
+    /// service in place of the port where one is given.
+    pub fn label(&self, end: &Endpoint, service: Option<&str>) -> Label {
         if end.is_unknown() {
             return Label {
                 host: "*".to_owned(),
@@ -134,10 +170,11 @@ impl Names {
             (None, IpAddr::V4(addr)) => addr.to_string(),
             (None, IpAddr::V6(addr)) => format!("[{addr}]"),
         };
-        Label {
-            host,
-            port: format!(":{}", end.port),
-        }
+        let port = match service {
+            Some(service) => format!(":{service}"),
+            None => format!(":{}", end.port),
+        };
+        Label { host, port }
     }
 }
 
@@ -164,6 +201,15 @@ fn work(
             notify();
         }
     }
+}
+
+/// This process's id as flows have it. In another pid namespace than the initial one this process
+/// sees another number, which may be some other process's in flows.
+fn own_tgid() -> Option<u32> {
+    // `PROC_PID_INIT_INO` of the kernel's include/linux/proc_ns.h; user space relies on it.
+    let initial = Path::new("pid:[4026531836]");
+    let here = fs::read_link("/proc/self/ns/pid").ok()?;
+    (here == initial).then(std::process::id)
 }
 
 #[cfg(test)]
@@ -193,12 +239,12 @@ mod tests {
         .unwrap();
         let end = Endpoint::new(addr(5), 443);
         // The look-up hangs until released: were asking to wait, this would never return.
-        assert_eq!(names.label(&end).host, "10.0.0.5");
-        assert_eq!(names.label(&end).host, "10.0.0.5");
+        assert_eq!(names.label(&end, None).host, "10.0.0.5");
+        assert_eq!(names.label(&end, None).host, "10.0.0.5");
         release.send(()).unwrap();
         tidings.recv().unwrap();
         assert_eq!(
-            names.label(&end),
+            names.label(&end, None),
             Label {
                 host: "web.example".into(),
                 port: ":443".into()
@@ -210,12 +256,34 @@ mod tests {
     fn without_names_labels_are_addresses() {
         let names = Names::off();
         let label = |text: &str, port| {
-            let label = names.label(&Endpoint::new(text.parse().unwrap(), port));
+            let label = names.label(&Endpoint::new(text.parse().unwrap(), port), None);
             label.host + &label.port
         };
         assert_eq!(label("192.0.2.1", 80), "192.0.2.1:80");
         assert_eq!(label("2001:db8::1", 80), "[2001:db8::1]:80");
         assert_eq!(label("0.0.0.0", 0), "*");
         assert_eq!(label("0.0.0.0", 53), "0.0.0.0:53");
+    }
+
+    #[test]
+    fn a_service_stands_for_the_port() {
+        let names = Names::off();
+        let end = Endpoint::new("2001:db8::1".parse().unwrap(), 443);
+        let label = names.label(&end, Some("https"));
+        assert_eq!(label.host + &label.port, "[2001:db8::1]:https");
+        assert_eq!(
+            names.service(Protocol::Tcp, &end, None),
+            None,
+            "they are off"
+        );
+    }
+
+    #[test]
+    fn what_is_its_own_is_known_by_its_process() {
+        let names = Names::with(|_| None, || ()).unwrap();
+        let me = std::process::id();
+        assert!(names.is_own(me), "tests run in the initial pid namespace");
+        assert!(!names.is_own(me + 1));
+        assert!(!Names::off().is_own(me));
     }
 }

@@ -53,6 +53,13 @@ struct FlowRecord<'a> {
     tx_msgs: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_service: Option<&'a str>,
+    /// Written where it is true: of flowtop's own flows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own: bool,
 }
 
 impl Report for Json {
@@ -111,6 +118,9 @@ fn append_flow(
         rx_msgs: flow.counters.rx_msgs,
         tx_msgs: flow.counters.tx_msgs,
         remote_name: name.as_deref(),
+        local_service: names.service(flow.key.protocol, &local, Some(&remote)),
+        remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
+        own: names.is_own(flow.key.tgid),
     };
     line(&record, out)
 }
