@@ -79,7 +79,7 @@ struct Args {
     )]
     tids: Vec<u32>,
 
-    /// Show host names of the ends where DNS knows them; never waits for one
+    /// Show names of hosts and services where known; never waits for one
     #[arg(short = 'x', long = "host-name")]
     host_name: bool,
 

@@ -32,7 +32,7 @@ pub struct Config {
     pub tids: Vec<u32>,
     /// Threads are told apart, and so are their flows.
     pub by_thread: bool,
-    /// Show host names for peers where they are known.
+    /// Show names of hosts and services where they are known.
     pub host_names: bool,
     /// Wanted length of an interval; what is reported is the measured one.
     pub interval: Duration,

@@ -72,7 +72,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("toml", &["settings"]),
     ("serde_json", &["report"]),
-    ("dns_lookup", &["names"]),
+    ("domain", &["names"]),
     ("signal_hook", &["kernel", "signals"]),
 ];
 

@@ -71,6 +71,13 @@ struct FlowRecord<'a> {
     tcp: Option<TcpFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_service: Option<&'a str>,
+    /// Written where it is true: of flowtop's own flows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own: bool,
 }
 
 /// See [`crate::flow::Tcp`].
@@ -181,6 +188,9 @@ fn append_flow(
         tx_packets: flow.packets.map(|packets| packets.tx),
         tcp: flow.tcp.map(TcpFields::from),
         remote_name: name.as_deref(),
+        local_service: names.service(flow.key.protocol, &local, Some(&remote)),
+        remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
+        own: names.is_own(flow.key.tgid),
     };
     line(&record, out)
 }
