@@ -35,6 +35,7 @@ pub mod audit;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod filter;
 pub mod flow;
 pub mod history;
 pub mod interval;
