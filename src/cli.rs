@@ -88,7 +88,7 @@ struct Args {
     )]
     tids: Vec<u32>,
 
-    /// Show host names of the ends where DNS knows them; never waits for one
+    /// Show names of hosts and services where known; never waits for one
     #[arg(short = 'x', long = "host-name")]
     host_name: bool,
 
@@ -237,6 +237,7 @@ where
         top_n: (args.top_n > 0).then_some(args.top_n),
         pids: plan.pushed.tasks.tgids.clone(),
         tids: plan.pushed.tasks.tids.clone(),
+        by_thread: plan.needs_threads(),
         filter: plan,
         host_names: args.host_name,
         interval: args.interval,
@@ -292,15 +293,7 @@ fn plan(args: &mut Args) -> Result<Plan, clap::Error> {
         true => Reach::Nothing,
         false => KERNEL_REACH,
     };
-    let plan = Plan::new(all, reach);
-    if plan.needs_threads() {
-        return Err(Args::command().error(
-            ErrorKind::ValueValidation,
-            "threads are told apart in the kernel only: join tid to the rest of the filter by and, \
-             without not, and leave --no-pushdown out",
-        ));
-    }
-    Ok(plan)
+    Ok(Plan::new(all, reach))
 }
 
 /// What the file says, and over it what the arguments say.

@@ -34,10 +34,12 @@ pub struct Config {
     pub pids: Vec<u32>,
     /// Count only what these threads move; empty means all. At most [`MAX_IDS`].
     pub tids: Vec<u32>,
+    /// Threads are told apart, and so are their flows.
+    pub by_thread: bool,
     /// Which flows are counted, and where that is decided. [`Self::pids`] and [`Self::tids`] are those
     /// of its [`Pushed::tasks`](crate::filter::Pushed::tasks).
     pub filter: Plan,
-    /// Show host names for peers where they are known.
+    /// Show names of hosts and services where they are known.
     pub host_names: bool,
     /// Wanted length of an interval; what is reported is the measured one.
     pub interval: Duration,
@@ -75,6 +77,7 @@ impl Default for Config {
             top_n: Some(10),
             pids: Vec::new(),
             tids: Vec::new(),
+            by_thread: false,
             filter: Plan::default(),
             host_names: false,
             interval: Duration::from_secs(1),

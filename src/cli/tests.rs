@@ -334,5 +334,8 @@ fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
     let config = parsed(&["--no-pushdown", "-p7"]).unwrap();
     assert!(config.pids.is_empty() && config.filter.pushed.is_empty());
     let config = parsed(&["pid 7 or port 80"]).unwrap();
-    assert!(config.pids.is_empty());
+    assert!(config.pids.is_empty() && !config.by_thread);
+    let config = parsed(&["tid 7 or port 80"]).unwrap();
+    assert!(config.tids.is_empty() && config.by_thread);
+    assert!(!parsed(&["-t7"]).unwrap().by_thread);
 }

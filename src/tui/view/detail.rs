@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::duration;
-use crate::flow::{Endpoint, FlowKey};
+use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::history::FlowStats;
 use crate::names::Names;
 use crate::owner::Process;
@@ -107,8 +107,14 @@ impl App {
             }
         };
         let key = &flow.key;
-        add(&mut lines, "local", &self.end(&key.local), theme.bold());
-        add(&mut lines, "remote", &self.end(&key.remote), theme.bold());
+        let ends = [
+            ("local", &key.local, &key.remote),
+            ("remote", &key.remote, &key.local),
+        ];
+        for (name, end, other) in ends {
+            let text = self.end(end, other, key.protocol);
+            add(&mut lines, name, &text, theme.bold());
+        }
         add(&mut lines, "protocol", key.protocol.as_str(), Style::new());
         let clock = self.history.clock();
         let figures = &flow.figures;
@@ -130,10 +136,15 @@ impl App {
         }
         lines.push(Line::Heading("Owner"));
         let comm = flow.owner.comm.to_string_lossy();
+        let own = if self.names.is_own(key.tgid) {
+            ", own look-ups"
+        } else {
+            ""
+        };
         add(
             &mut lines,
             "process",
-            &format!("{comm} ({})", key.tgid),
+            &format!("{comm} ({}){own}", key.tgid),
             theme.bold(),
         );
         match process {
@@ -238,14 +249,20 @@ impl App {
         }
     }
 
-    /// An end with its address and, where it is known, its name.
-    fn end(&self, end: &Endpoint) -> String {
-        let plain = Names::off().label(end);
-        let text = format!("{}{}", plain.host, plain.port);
-        match self.look.names.then(|| self.names.get(end.addr)).flatten() {
-            Some(name) => format!("{text}  {name}"),
-            None => text,
+    /// An end with its address and, where they are known, its name and what is served there.
+    fn end(&self, end: &Endpoint, other: &Endpoint, protocol: Protocol) -> String {
+        let plain = Names::off().label(end, None);
+        let mut text = format!("{}{}", plain.host, plain.port);
+        if !self.look.names {
+            return text;
         }
+        if let Some(name) = self.names.get(end.addr) {
+            text = format!("{text}  {name}");
+        }
+        if let Some(service) = self.names.service(protocol, end, Some(other)) {
+            text = format!("{text}  {service}");
+        }
+        text
     }
 
     fn time(&self, time: SystemTime) -> String {
