@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -229,6 +230,11 @@ fn a_filter_counts_the_same_whether_the_kernel_decides_it_or_not() {
     let (near, far) = (port(&client), port(&server));
     let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
     let comm = comm.trim_end();
+    let (tid, uid) = (
+        gettid().as_raw_nonzero(),
+        rustix::process::getuid().as_raw(),
+    );
+    let netns = std::fs::metadata("/proc/self/ns/net").unwrap().ino();
     // Sent and received, of the 3000 bytes there and the 500 back that both ends count.
     for (terms, expected) in [
         (format!("tcp port {near}"), (3500, 3500)),
@@ -254,6 +260,14 @@ fn a_filter_counts_the_same_whether_the_kernel_decides_it_or_not() {
         (format!("port {near} and bytes < 1GB"), (3500, 3500)),
         (format!("port {near} and rx rate > 1TB"), (0, 0)),
         (format!("(port {near} or pid 1)"), (3500, 3500)),
+        (format!("port {near} and user {uid}"), (3500, 3500)),
+        (format!("port {near} and not user {uid}"), (0, 0)),
+        (
+            format!("port {near} and netns {netns} and not netns 1"),
+            (3500, 3500),
+        ),
+        (format!("port {near} and tid {tid}"), (3500, 3500)),
+        (format!("port {near} and not tid {tid}"), (0, 0)),
     ] {
         let filter = format!("pid {me} and {terms}");
         let pushed = Flowtop::start(&[&filter]);

@@ -282,7 +282,7 @@ fn services_and_own_flows_are_beside_what_they_explain_in_json() {
     let names = Names::with(|_| None, || ()).unwrap();
     let names = names.with_services(Services::built_in());
     let mut json = Vec::new();
-    Json.append(&ranking, &names, &mut json).unwrap();
+    Json::default().append(&ranking, &names, &mut json).unwrap();
     let records = records(std::str::from_utf8(&json).unwrap());
     let is_own = |record: &&Value| record["own"] == true;
     let marked: Vec<&Value> = records.iter().filter(is_own).collect();
