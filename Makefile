@@ -23,7 +23,7 @@ VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-thread
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test vm exact-table kernels install uninstall clean deps deps-test
+.PHONY: help build run demo check test fuzz vm exact-table kernels install uninstall clean deps deps-test
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -57,6 +57,10 @@ vm: deps-test kernels ## only the virtual machines; reports in target/exact, con
 	$(CARGO) build --locked --release --bin flowtop --example traffic
 	@rm -rf $(TARGET)/exact
 	$(VM_TESTS)
+
+fuzz: deps ## a minute of any text as a filter (needs nightly Rust and cargo-fuzz)
+	@mkdir -p fuzz/corpus/filter
+	$(CARGO) +nightly fuzz run filter fuzz/corpus/filter fuzz/seeds/filter -- -max_total_time=60
 
 kernels: deps-test ## fetch the kernels that the virtual machines boot
 	@for kernel in 5.10 6.1 6.12 7.2; do tests/vm/fetch-kernel.sh $$kernel >/dev/null || exit 1; done

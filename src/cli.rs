@@ -14,7 +14,10 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 pub use self::environment::Environment;
 
-use crate::config::{BackendChoice, Config, MAX_ID, MAX_IDS, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output};
+use crate::config::{
+    BackendChoice, Config, KERNEL_REACH, MAX_ID, MAX_IDS, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output,
+};
+use crate::filter::{self, Expr, Plan, Reach, Term, Words};
 use crate::settings::{self, Origin, Settings, When};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::table::{Column, Group, SortKey};
@@ -24,7 +27,8 @@ const EXAMPLES: &str = "\
 Examples:
   sudo flowtop                     who is using this machine's network right now
   sudo flowtop -n 20 -x            the top 20 each way, with host names
-  sudo flowtop -p 1234,5678        only what these two processes move
+  sudo flowtop tcp and port 443    only these; the README has the language of filters
+  sudo flowtop 'not comm ssh and rate > 1MB'
   sudo flowtop -g process          the processes that move most
   sudo flowtop -c 5 | less         five intervals as plain text
   sudo flowtop --json -n 0 -i 10   every flow, every 10 s, one JSON object a line
@@ -46,6 +50,11 @@ Exit codes: 0 done (also when stopped by Ctrl-C or a closed pipe), 1 it could no
     disable_help_flag = true
 )]
 struct Args {
+    /// Count only these flows, as in tcp and port 443 and not comm ssh; words as in pcap-filter, with
+    /// local and remote for src and dst; quote what the shell would take for itself
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+
     /// Show the N largest flows each way; 0 shows all
     #[arg(
         short = 'n',
@@ -57,7 +66,7 @@ struct Args {
     )]
     top_n: usize,
 
-    /// Count only these processes; repeat or separate with commas, at most 64
+    /// Count only these processes, and what FILTER says; repeat or separate with commas, at most 64
     #[arg(
         short = 'p',
         long = "pid",
@@ -68,7 +77,7 @@ struct Args {
     )]
     pids: Vec<u32>,
 
-    /// Count only these threads; repeat or separate with commas, at most 64
+    /// Count only these threads, or with --pid either; the same
     #[arg(
         short = 't',
         long = "tid",
@@ -163,6 +172,14 @@ struct Args {
     #[arg(long)]
     print_config: bool,
 
+    /// Print what of the filter the kernel decides and what user space, and end
+    #[arg(long)]
+    explain_filter: bool,
+
+    /// Let user space decide all of the filter: the same flows at a higher price
+    #[arg(long)]
+    no_pushdown: bool,
+
     /// Say on standard error what is done and why
     #[arg(short = 'v', long)]
     verbose: bool,
@@ -199,7 +216,11 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let args = Args::try_parse_from(args)?;
+    let mut args = Args::try_parse_from(args)?;
+    let plan = plan(&mut args)?;
+    if args.explain_filter {
+        return Ok(Request::Print(plan.to_string()));
+    }
     let output = match (args.json, args.batch || !environment.terminal) {
         (true, _) => Output::Json,
         (false, true) => Output::Text,
@@ -214,9 +235,10 @@ where
     }
     Ok(Request::Run(Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
-        pids: unique("--pid", args.pids)?,
-        tids: unique("--tid", args.tids)?,
-        by_thread: false,
+        pids: plan.pushed.tasks.tgids.clone(),
+        tids: plan.pushed.tasks.tids.clone(),
+        by_thread: plan.needs_threads(),
+        filter: plan,
         host_names: args.host_name,
         interval: args.interval,
         count: args.count,
@@ -246,6 +268,40 @@ where
         palette: settings.palette,
         keys: settings.keys,
     })))
+}
+
+/// The filter of all that was said: one of the processes and threads, if any are named, and what the
+/// words say.
+fn plan(args: &mut Args) -> Result<Plan, clap::Error> {
+    let pids = unique("--pid", std::mem::take(&mut args.pids))?;
+    let tids = unique("--tid", std::mem::take(&mut args.tids))?;
+    let pids = (!pids.is_empty()).then_some(Expr::Is(Term::Pids(pids)));
+    let tids = (!tids.is_empty()).then_some(Expr::Is(Term::Tids(tids)));
+    let tasks = Expr::any(pids.into_iter().chain(tids));
+    let words = match args.filter.as_slice() {
+        [] => None,
+        words => {
+            let parsed = filter::parse(&words.join(" "), &Words::system());
+            let refuse = |error| clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n"));
+            Some(parsed.map_err(refuse)?)
+        }
+    };
+    let Some(all) = Expr::all(tasks.into_iter().chain(words)) else {
+        return Ok(Plan::default());
+    };
+    let reach = match args.no_pushdown {
+        true => Reach::Nothing,
+        false => KERNEL_REACH,
+    };
+    let plan = Plan::new(all, reach);
+    if plan.needs_threads() {
+        return Err(Args::command().error(
+            ErrorKind::ValueValidation,
+            "threads are told apart in the kernel only: join tid to the rest of the filter by and, \
+             without not, and leave --no-pushdown out",
+        ));
+    }
+    Ok(plan)
 }
 
 /// What the file says, and over it what the arguments say.

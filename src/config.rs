@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, effective};
+use crate::filter::{Plan, Reach};
 use crate::table::{Column, Group, SortKey};
 use crate::units::Units;
 
@@ -21,6 +22,9 @@ pub const MIN_MAX_FLOWS: u32 = 16;
 /// Largest accepted size of the flow map, in flows.
 pub const MAX_MAX_FLOWS: u32 = 16_777_216;
 
+/// How much of a filter the kernel side takes.
+pub const KERNEL_REACH: Reach = Reach::Tasks;
+
 /// Everything a run of flowtop can be told, already checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -32,6 +36,9 @@ pub struct Config {
     pub tids: Vec<u32>,
     /// Threads are told apart, and so are their flows.
     pub by_thread: bool,
+    /// Which flows are counted, and where that is decided. [`Self::pids`] and [`Self::tids`] are those
+    /// of its [`Pushed::tasks`](crate::filter::Pushed::tasks).
+    pub filter: Plan,
     /// Show names of hosts and services where they are known.
     pub host_names: bool,
     /// Wanted length of an interval; what is reported is the measured one.
@@ -71,6 +78,7 @@ impl Default for Config {
             pids: Vec::new(),
             tids: Vec::new(),
             by_thread: false,
+            filter: Plan::default(),
             host_names: false,
             interval: Duration::from_secs(1),
             count: None,

@@ -18,6 +18,7 @@
 //! |---|---|---|
 //! | [`cli`] | arguments, [`settings`] | one validated [`config::Config`] |
 //! | [`settings`] | the configuration file | defaults |
+//! | [`filter`] | text | which flows are meant, and what of that the kernel decides |
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
 //! | [`source`] | drained counters, later recordings | [`interval::Interval`]s on demand |
 //! | [`collector`] | a source | intervals on time, in its own thread |
@@ -59,6 +60,7 @@ use anyhow::{Context, Result};
 
 use config::{Config, Output};
 use signals::Watch;
+use source::filtered::Filtered;
 use source::live::Live;
 
 /// Counts this machine's flows and shows them as `config` says, until told to stop.
@@ -75,10 +77,11 @@ pub fn run(config: &Config) -> Result<()> {
         // A closed standard error is no reason to end.
         let _ = writeln!(io::stderr(), "flowtop: {backend} backend: {reason}");
     }
+    let source = Filtered::new(live, config.filter.rest.as_ref());
     match config.output {
-        Output::Table => tui::run(config, live, method, signals),
+        Output::Table => tui::run(config, source, method, signals),
         Output::Text | Output::Json => {
-            report::run(config, live, Some(signals), &mut io::stdout().lock())
+            report::run(config, source, Some(signals), &mut io::stdout().lock())
         }
     }
 }

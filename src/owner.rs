@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-pub use self::cgroup::{Container, Place, Runtime};
+pub use self::cgroup::{Container, Place, Runtime, place};
 pub use self::process::Process;
 
 use self::process::Reader;

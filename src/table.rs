@@ -332,16 +332,20 @@ fn list(words: &[&str]) -> String {
 }
 
 /// The known word that is closest to `word`, if any is close: at most a third of its letters
-/// differ, two neighbours that changed places being one difference.
+/// differ, two neighbours that changed places being one difference. Of equals the one with the same
+/// beginning.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     let most = (word.chars().count() / 3).max(1);
     known
         .iter()
-        .map(|&near| (distance(&word, near), near))
-        .filter(|(distance, _)| *distance <= most)
+        .map(|&near| {
+            let other_start = near.chars().next() != word.chars().next();
+            (distance(&word, near), other_start, near)
+        })
+        .filter(|(distance, ..)| *distance <= most)
         .min()
-        .map(|(_, near)| near)
+        .map(|(.., near)| near)
 }
 
 /// Letters to insert, remove, change or swap with their neighbour to get from one to the other.

@@ -107,7 +107,25 @@ fn bad_values_exit_2_with_the_fix_on_stderr() {
         (vec!["--sort", "total"], "for the live table"),
         (vec!["--config", "/nonexistent"], "read /nonexistent: "),
         (vec!["--frobnicate"], "--help"),
-        (vec!["eth0"], "--help"),
+        (
+            vec!["eth0"],
+            "error: filter, column 1: \"eth0\" is no word of a filter\n  eth0\n  ^^^^\n",
+        ),
+        (vec!["port", "80", "or"], "a term is missing after \"or\""),
+        (vec!["tcp and (port 80"], "this ( is not closed"),
+        (
+            vec!["tcp or udp and port 80"],
+            "write (tcp or udp) and port 80, or",
+        ),
+        (vec!["-p", "1", "net 10.0.0.1/8"], "write net 10.0.0.0/8"),
+        (
+            vec!["--explain-filter", "src host ::1"],
+            "write local or remote",
+        ),
+        (
+            vec!["tid 5 or port 80"],
+            "join tid to the rest of the filter",
+        ),
     ] {
         let output = run(&args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
@@ -118,6 +136,41 @@ fn bad_values_exit_2_with_the_fix_on_stderr() {
             stderr(&output)
         );
     }
+}
+
+/// Without the kernel: it can be asked on any machine.
+#[test]
+fn a_filter_is_explained() {
+    let explained = |args: &[&str]| {
+        let output = run(&[&["--explain-filter"], args].concat());
+        assert_eq!(stderr(&output), "");
+        assert_eq!(output.status.code(), Some(0));
+        stdout(&output)
+    };
+    let all = explained(&[
+        "-p7", "-t9", "tcp", "port", "443", "and", "not", "comm", "ssh",
+    ]);
+    assert!(
+        all.starts_with("filter:      (pid 7 or tid 9) and tcp and port 443 and not comm ssh\n"),
+        "{all}"
+    );
+    let (kernel, user) = all.split_once("\nuser space:  ").unwrap();
+    assert!(kernel.contains("\nkernel:      pid 7 or tid 9"), "{all}");
+    assert!(
+        user.ends_with("not comm ssh  (names are read when the interval has ended)\n"),
+        "{all}"
+    );
+    assert_eq!(
+        explained(&["--no-pushdown", "pid 7"]),
+        "filter:      pid 7\nkernel:      nothing, it counts everything\n\
+         user space:  pid 7  (as asked for)\n"
+    );
+    assert_eq!(
+        explained(&["pid 7"]),
+        "filter:      pid 7\nkernel:      pid 7\n\
+         user space:  nothing, the kernel decides all of it\n"
+    );
+    assert_eq!(explained(&[]), "filter:      none, everything is counted\n");
 }
 
 #[test]

@@ -219,6 +219,60 @@ fn a_tid_filter_counts_one_thread_of_many() {
     );
 }
 
+/// The same traffic, seen by two at once: one gives the kernel what it can take of the filter, the
+/// other decides all of it itself.
+#[test]
+fn a_filter_counts_the_same_whether_the_kernel_decides_it_or_not() {
+    let me = std::process::id();
+    let (mut client, mut server) = pair();
+    let (mut other_client, mut other_server) = pair();
+    let (near, far) = (port(&client), port(&server));
+    let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let comm = comm.trim_end();
+    // Sent and received, of the 3000 bytes there and the 500 back that both ends count.
+    for (terms, expected) in [
+        (format!("tcp port {near}"), (3500, 3500)),
+        (format!("local port {near}"), (3000, 500)),
+        (format!("remote port ({near} or 1)"), (500, 3000)),
+        (
+            format!("portrange {near}-{near} and {far} and ip"),
+            (3500, 3500),
+        ),
+        (format!("port {near} and not udp and not ip6"), (3500, 3500)),
+        (
+            format!("port {near} and local net 127.0.0.0/8"),
+            (3500, 3500),
+        ),
+        (format!("port {near} and remote host ::1"), (0, 0)),
+        (
+            format!("port {near} and not local port {near}"),
+            (500, 3000),
+        ),
+        (format!("port {near} and not host 127.0.0.1"), (0, 0)),
+        (format!("port {near} and comm \"{comm}\""), (3500, 3500)),
+        (format!("port {near} and not comm \"{comm}\""), (0, 0)),
+        (format!("port {near} and bytes < 1GB"), (3500, 3500)),
+        (format!("port {near} and rx rate > 1TB"), (0, 0)),
+        (format!("(port {near} or pid 1)"), (3500, 3500)),
+    ] {
+        let filter = format!("pid {me} and {terms}");
+        let pushed = Flowtop::start(&[&filter]);
+        let kept = Flowtop::start(&["--no-pushdown", &filter]);
+        transfer(&mut client, &mut server, 3000, 3);
+        transfer(&mut server, &mut client, 500, 1);
+        transfer(&mut other_client, &mut other_server, 700, 1);
+        for (records, which) in [(pushed.stop(), "pushed"), (kept.stop(), "kept")] {
+            let counted = (total(&records, "tx_bytes"), total(&records, "rx_bytes"));
+            assert_eq!(counted, expected, "{which}: {filter}");
+            assert!(
+                records
+                    .iter()
+                    .all(|record| { record["type"] != "interval" || record["filter"].is_string() })
+            );
+        }
+    }
+}
+
 /// A seed's mistake: the size of the caller's buffer taken for what was received.
 #[test]
 fn receive_counts_what_arrived_and_not_the_buffer() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{Script, assert_matches_file, bad_interval, end, flow, interval, web_server};
 use flowtop::config::{Config, Output};
+use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::flow::Protocol;
 use flowtop::interval::Interval;
 use flowtop::names::{Names, Services};
@@ -15,6 +16,7 @@ use flowtop::rank::Ranking;
 use flowtop::report::json::Json;
 use flowtop::report::text::Text;
 use flowtop::report::{self, Report};
+use flowtop::source::filtered::Filtered;
 use serde_json::Value;
 
 fn config(output: Output, count: u64) -> Config {
@@ -57,6 +59,39 @@ fn json_is_as_documented() {
     let (text, outcome) = run(&config, [interval(web_server())]);
     outcome.unwrap();
     assert_matches_file("golden/interval.jsonl", &text);
+}
+
+#[test]
+fn a_filter_is_said_and_what_it_does_not_mean_is_in_no_total() {
+    for (output, said) in [
+        (Output::Text, "\nfilter: local port 22 and rx rate > 1MB\n"),
+        (
+            Output::Json,
+            r#","filter":"local port 22 and rx rate > 1MB"}"#,
+        ),
+    ] {
+        let filter = parse("local port 22 and rx rate>1MB", &Words::default()).unwrap();
+        let config = Config {
+            filter: Plan::new(filter, Reach::Nothing),
+            ..config(output, 1)
+        };
+        let source = Filtered::new(
+            Script::new([interval(web_server())]),
+            config.filter.rest.as_ref(),
+        );
+        let mut out = Vec::new();
+        report::run(&config, source, None, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(said), "{text}");
+        if output == Output::Json {
+            let records = records(&text);
+            assert_eq!(records[0]["flows"], 1);
+            assert_eq!(records[0]["rx_bytes"], records[1]["rx_bytes"]);
+            assert_eq!(records[1]["local_port"], 22);
+        } else {
+            assert!(text.contains("sshd") && !text.contains("nginx"), "{text}");
+        }
+    }
 }
 
 #[test]
@@ -213,9 +248,13 @@ fn names_are_added_to_json_once_they_are_known() {
     .unwrap();
     let ranking = Ranking::new(&interval(web_server()), Some(2));
     let (mut before, mut after) = (Vec::new(), Vec::new());
-    Json.append(&ranking, &names, &mut before).unwrap();
+    Json::default()
+        .append(&ranking, &names, &mut before)
+        .unwrap();
     tidings.recv().unwrap();
-    Json.append(&ranking, &names, &mut after).unwrap();
+    Json::default()
+        .append(&ranking, &names, &mut after)
+        .unwrap();
     let named = |out: Vec<u8>| -> Vec<Value> {
         let records = records(std::str::from_utf8(&out).unwrap());
         records
@@ -243,7 +282,7 @@ fn services_and_own_flows_are_beside_what_they_explain_in_json() {
     let names = Names::with(|_| None, || ()).unwrap();
     let names = names.with_services(Services::built_in());
     let mut json = Vec::new();
-    Json.append(&ranking, &names, &mut json).unwrap();
+    Json::default().append(&ranking, &names, &mut json).unwrap();
     let records = records(std::str::from_utf8(&json).unwrap());
     let is_own = |record: &&Value| record["own"] == true;
     let marked: Vec<&Value> = records.iter().filter(is_own).collect();

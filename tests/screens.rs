@@ -5,6 +5,7 @@ mod common;
 
 use common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
 use flowtop::config::{Config, Palette};
+use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::interval::Interval;
 use flowtop::names::{Names, Services};
 use flowtop::owner::Owners;
@@ -505,6 +506,28 @@ fn help_comes_from_the_table_of_keys() {
     let mut app = sized(app(Some(interval(web_server()))), 120, 40);
     press(&mut app, &[Command::Help]);
     assert_matches_file("screens/help.txt", &text(&draw(&app, 120, 40)));
+}
+
+#[test]
+fn what_is_counted_at_all_stands_in_the_header() {
+    let filter = parse("tcp and not comm \"\u{1b}[2J\"", &Words::default()).unwrap();
+    let config = Config {
+        filter: Plan::new(filter, Reach::Nothing),
+        ..config()
+    };
+    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let mut app = with(&config, Names::off(), look);
+    app.update(Action::Show(interval(web_server())));
+    let wide = text(&draw(&app, 120, 40));
+    assert!(
+        wide.contains("filter: tcp and not comm \"\\x1b[2J\""),
+        "{wide}"
+    );
+    let narrow = text(&draw(&sized(app, 60, 20), 60, 20));
+    assert!(
+        narrow.contains("filter: tcp and not comm \"\\…"),
+        "{narrow}"
+    );
 }
 
 #[test]

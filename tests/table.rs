@@ -205,6 +205,37 @@ fn a_filter_acts_while_it_is_typed_and_escape_takes_back_one_step() {
 }
 
 #[test]
+fn what_is_typed_is_a_filter_where_it_can_be_one() {
+    let mut app = app();
+    press(&mut app, &[Command::Filter]);
+    let mut typed = |text: &str| {
+        app.update(Action::Type(Edit::Clear));
+        for c in text.chars() {
+            app.update(Action::Type(Edit::Insert(c)));
+        }
+        screen(&app)
+    };
+    let found = typed("local port 22 and rx bytes > 1kB");
+    assert!(
+        found.contains("sshd") && !found.contains("named"),
+        "{found}"
+    );
+    assert!(found.contains("a filter"), "{found}");
+    let found = typed("not comm sshd*");
+    assert!(
+        !found.contains("sshd-session") && found.contains("named"),
+        "{found}"
+    );
+    let found = typed("sshd");
+    assert!(
+        found.contains("words to find") && found.contains("sshd-session"),
+        "{found}"
+    );
+    let found = typed("port 44x");
+    assert!(found.contains("no filter: \"44x\" is no port"), "{found}");
+}
+
+#[test]
 fn detail_opens_and_closes_with_everything_as_it_was() {
     let mut app = app();
     press(&mut app, &[Command::Down, Command::Down]);

@@ -309,3 +309,30 @@ fn what_is_printed_is_what_was_asked_for() {
         }
     );
 }
+
+#[test]
+fn what_is_said_by_options_and_by_words_must_both_hold() {
+    let filter = |args: &[&str]| parsed(args).unwrap().filter.text();
+    assert_eq!(filter(&[]), None);
+    assert_eq!(filter(&["-p", "2,1"]).unwrap(), "pid (1 or 2)");
+    assert_eq!(filter(&["-t", "3", "-p1"]).unwrap(), "pid 1 or tid 3");
+    assert_eq!(
+        filter(&["-p", "1", "tcp", "-t", "3", "port", "80"]).unwrap(),
+        "(pid 1 or tid 3) and tcp and port 80"
+    );
+    assert_eq!(
+        filter(&["-p", "1", "udp or port 80"]).unwrap(),
+        "pid 1 and (udp or port 80)"
+    );
+}
+
+#[test]
+fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
+    let config = parsed(&["pid 7 or 5 and comm ssh"]).unwrap();
+    assert_eq!(config.pids, [5, 7]);
+    assert_eq!(config.filter.rest.unwrap().to_string(), "comm ssh");
+    let config = parsed(&["--no-pushdown", "-p7"]).unwrap();
+    assert!(config.pids.is_empty() && config.filter.pushed.is_empty());
+    let config = parsed(&["pid 7 or port 80"]).unwrap();
+    assert!(config.pids.is_empty());
+}

@@ -1,9 +1,51 @@
 //! The filter language: which flows are meant. Turns text into a filter, divides it into what the
-//! kernel decides and the rest, and decides the rest. Pure: knows no kernel and no presentation.
+//! kernel decides and the rest, and decides the rest. Knows no kernel and no presentation, and of
+//! the machine only its users and services.
+//!
+//! ```text
+//!  text ──parse──▶ Expr ──split──▶ Plan ─┬─▶ pushed: read-only data of the BPF programs
+//!                                        └─▶ rest ──▶ Sieve ──▶ yes or no for a flow
+//! ```
 
+mod amount;
+mod error;
+mod eval;
+mod expr;
+mod hints;
+mod lex;
+mod parse;
+mod pattern;
 mod pushed;
+mod split;
+mod term;
+#[cfg(test)]
+mod tests;
+mod value;
+mod words;
 
+pub use self::error::Error;
+pub use self::eval::{Sieve, Subject};
+pub use self::expr::{Compare, Expr, Op, Side, Term};
+pub use self::pattern::Pattern;
 pub use self::pushed::{
     Choice, Family, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS, Net, PortRange, Pushed,
     Tasks,
 };
+pub use self::split::{Plan, Reach};
+pub use self::words::Words;
+
+/// Understands a filter.
+///
+/// # Errors
+/// What is wrong, where, and what to write instead.
+pub fn parse(text: &str, words: &Words) -> Result<Expr, Error> {
+    parse::parse(text, words)
+}
+
+/// Whether the first word of a text is one that filters begin with: what does not parse and begins so
+/// was meant as a filter.
+pub fn looks_like_filter(text: &str) -> bool {
+    let text = text.trim_start();
+    let first = text.split_whitespace().next().unwrap_or_default();
+    hints::begins_term(first) || text.starts_with(['(', '!'])
+}

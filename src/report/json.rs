@@ -16,8 +16,11 @@ use crate::rank::Ranking;
 const SCHEMA: u32 = 2;
 
 /// JSON Lines.
-#[derive(Clone, Copy, Debug)]
-pub struct Json;
+#[derive(Clone, Debug, Default)]
+pub struct Json {
+    /// Which flows were counted, where not all.
+    pub filter: Option<String>,
+}
 
 #[derive(Serialize)]
 struct IntervalRecord<'a> {
@@ -33,6 +36,8 @@ struct IntervalRecord<'a> {
     missed_events: u64,
     backend: &'a str,
     unseen: &'a [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +145,7 @@ impl Report for Json {
             missed_events: ranking.losses.missed_events,
             backend: &ranking.method.backend,
             unseen: &ranking.method.unseen,
+            filter: self.filter.as_deref(),
         };
         line(&record, out)?;
         for flow in ranking.rows() {

@@ -56,9 +56,10 @@ pub fn run(
     } else {
         Names::off()
     };
+    let filter = config.filter.text();
     let mut report: Box<dyn Report> = match config.output {
-        Output::Json => Box::new(json::Json),
-        Output::Text | Output::Table => Box::new(text::Text::new(config.units)),
+        Output::Json => Box::new(json::Json { filter }),
+        Output::Text | Output::Table => Box::new(text::Text::new(config.units, filter)),
     };
     let schedule = Schedule {
         interval: config.interval,

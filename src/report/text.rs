@@ -29,6 +29,7 @@ pub struct Text {
     remote_width: usize,
     traffic_seen: bool,
     method: Option<Arc<Method>>,
+    filter: Option<String>,
 }
 
 impl Default for Text {
@@ -39,6 +40,7 @@ impl Default for Text {
             remote_width: LEAST_WIDTH,
             traffic_seen: false,
             method: None,
+            filter: None,
         }
     }
 }
@@ -60,10 +62,11 @@ impl Report for Text {
 }
 
 impl Text {
-    /// In these units.
-    pub fn new(units: Units) -> Self {
+    /// In these units, of the flows that this filter means.
+    pub fn new(units: Units, filter: Option<String>) -> Self {
         Self {
             units,
+            filter,
             ..Self::default()
         }
     }
@@ -135,6 +138,9 @@ impl Text {
             let _ = write!(text, ": {}", method.reason);
         }
         text.push('\n');
+        if let Some(filter) = &self.filter {
+            let _ = writeln!(text, "filter: {}", units::sanitize(filter));
+        }
         for meaning in audit::unseen(method) {
             let _ = writeln!(text, "!!! UNSEEN: {meaning}");
         }

@@ -1,5 +1,6 @@
 //! Where intervals come from. A source knows nothing of who looks at them.
 
+pub mod filtered;
 pub mod live;
 
 use std::time::Duration;

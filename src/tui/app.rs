@@ -8,6 +8,7 @@ use ratatui::layout::Rect;
 
 use super::action::{Action, Command, Edit, Request};
 use super::columns::Widths;
+use super::filter::Meaning;
 use super::keys::Keys;
 use super::look::Look;
 use super::tables::{Step, Table};
@@ -65,6 +66,8 @@ pub struct Pause {
 pub struct App {
     pub(super) machine: Machine,
     pub(super) method: Arc<Method>,
+    /// Which flows are counted, where not all. Not sanitized.
+    pub(super) counted: Option<String>,
     /// Wanted length of intervals.
     pub(super) interval: Duration,
     pub(super) top_n: Option<usize>,
@@ -80,6 +83,7 @@ pub struct App {
     pub(super) group: Group,
     pub(super) sort: SortKey,
     pub(super) filter: String,
+    pub(super) meaning: Meaning,
     /// The groups that were opened to get here.
     pub(super) path: Vec<Step>,
     /// One table for each way, or one for both.
@@ -112,6 +116,7 @@ impl App {
         let mut app = Self {
             machine,
             method,
+            counted: config.filter.text(),
             interval: config.interval,
             top_n: config.top_n,
             names,
@@ -124,6 +129,7 @@ impl App {
             flows_now: 0,
             traffic_seen: false,
             filter: String::new(),
+            meaning: Meaning::default(),
             path: Vec::new(),
             tables: Vec::new(),
             focus: 0,

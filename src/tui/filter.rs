@@ -1,17 +1,99 @@
-//! Which flows a text that was typed means. The one place that knows, so that a language can take
-//! its place.
+//! Which flows a text that was typed means: a filter in the language of filters, or words to find.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
 
+use crate::filter::{Sieve, Subject, Words, looks_like_filter, parse};
 use crate::history::FlowStats;
 use crate::owner::Process;
 
-/// Whether a flow is meant by `text`: every word of it is in its protocol, addresses, ports, process
-/// id, process name, user or container, capitals or not. An empty text means every flow.
-pub fn matches(text: &str, flow: &FlowStats, process: Option<&Process>) -> bool {
-    if text.trim().is_empty() {
-        return true;
+/// What a text means. A text that can be read as a filter is one; any other is words to find. A lone
+/// address is words as well: typing 10.0.0.12 passes 10.0.0.1.
+#[derive(Debug)]
+pub struct Meaning {
+    text: String,
+    kind: Kind,
+    known: Words,
+}
+
+#[derive(Debug)]
+enum Kind {
+    All,
+    Filter(RefCell<Sieve>),
+    /// In small letters; with what is wrong if it was meant as a filter.
+    Words(Vec<String>, Option<String>),
+}
+
+impl Default for Meaning {
+    fn default() -> Self {
+        Self {
+            text: String::new(),
+            kind: Kind::All,
+            known: Words::system(),
+        }
     }
+}
+
+impl Meaning {
+    /// Takes on the meaning of a text, for the flows that are there now.
+    pub fn follow(&mut self, text: &str) {
+        if let Kind::Filter(sieve) = &mut self.kind {
+            sieve.get_mut().begin();
+        }
+        if self.text == text {
+            return;
+        }
+        text.clone_into(&mut self.text);
+        let words = || text.split_whitespace().map(str::to_lowercase).collect();
+        self.kind = match parse(text, &self.known) {
+            _ if text.trim().is_empty() => Kind::All,
+            Ok(expr) if text.trim().parse::<IpAddr>().is_err() => {
+                Kind::Filter(RefCell::new(Sieve::new(&expr)))
+            }
+            Err(error) if looks_like_filter(text) => Kind::Words(words(), Some(error.message())),
+            Ok(_) | Err(_) => Kind::Words(words(), None),
+        };
+    }
+
+    /// How the text was understood, in a few words.
+    pub fn hint(&self) -> String {
+        match &self.kind {
+            Kind::All => String::new(),
+            Kind::Filter(_) => "a filter".to_owned(),
+            Kind::Words(_, None) => "words to find".to_owned(),
+            Kind::Words(_, Some(wrong)) => format!("words to find; no filter: {wrong}"),
+        }
+    }
+
+    /// Whether a flow is meant: by the filter, which looks at the latest interval; or because every
+    /// word is in its protocol, addresses, ports, process id, process name, user or container,
+    /// capitals or not. `process` is asked for only then.
+    pub fn matches<P: AsRef<Process>>(
+        &self,
+        flow: &FlowStats,
+        elapsed: Duration,
+        process: impl FnOnce() -> Option<P>,
+    ) -> bool {
+        match &self.kind {
+            Kind::All => true,
+            Kind::Filter(sieve) => sieve.borrow_mut().matches(&Subject {
+                key: &flow.key,
+                owner: &flow.owner,
+                counters: &flow.figures.now,
+                elapsed,
+            }),
+            Kind::Words(words, _) => {
+                let all = described(flow, process().as_ref().map(AsRef::as_ref));
+                words.iter().all(|word| all.contains(word))
+            }
+        }
+    }
+}
+
+/// What a flow says of itself, in small letters.
+fn described(flow: &FlowStats, process: Option<&Process>) -> String {
     let key = &flow.key;
     let mut all = String::with_capacity(160);
     // Writing to a string cannot fail.
@@ -30,8 +112,35 @@ pub fn matches(text: &str, flow: &FlowStats, process: Option<&Process>) -> bool 
             all.push_str(known);
         }
     }
-    let all = all.to_lowercase();
-    text.to_lowercase()
-        .split_whitespace()
-        .all(|word| all.contains(word))
+    all.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_a_filter_where_it_can_be_one() {
+        let hint = |text: &str| {
+            let mut meaning = Meaning::default();
+            meaning.follow(text);
+            meaning.hint()
+        };
+        assert_eq!(hint(" "), "");
+        for text in [
+            "tcp",
+            "port 443 and not comm ssh",
+            "10.0.0.0/8",
+            "10.0.0.1 or ::1",
+        ] {
+            assert_eq!(hint(text), "a filter", "{text}");
+        }
+        for text in ["ssh", "10.0.0.1", "443", "nginx 443", "::1"] {
+            assert_eq!(hint(text), "words to find", "{text}");
+        }
+        assert_eq!(
+            hint("port 44x"),
+            "words to find; no filter: \"44x\" is no port"
+        );
+    }
 }

@@ -31,7 +31,7 @@ pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
             (Command::PreviousSort, "sort by the column before"),
             (Command::Reverse, "the other way round"),
             (Command::Freeze, "hold the order of rows"),
-            (Command::Filter, "only flows with this text"),
+            (Command::Filter, "by a filter, or words to find"),
             (
                 Command::NextGroup,
                 "by process, user, remote, port, container",

@@ -9,7 +9,6 @@ use ratatui::layout::Rect;
 use super::app::{App, Mode};
 use super::columns::{Place, Widths, Wish, fit};
 use super::draw::columns as columns_of;
-use super::filter;
 use super::layout::{Frame, HEAD, room};
 use super::order::Order;
 use crate::flow::Endpoint;
@@ -234,12 +233,15 @@ impl App {
         if self.filter.is_empty() {
             return true;
         }
-        let process = self.owners.process(flow.key.tgid, flow.figures.last_seen);
-        filter::matches(&self.filter, flow, process.as_deref())
+        let elapsed = self.history.clock().elapsed;
+        self.meaning.matches(flow, elapsed, || {
+            self.owners.process(flow.key.tgid, flow.figures.last_seen)
+        })
     }
 
     /// Brings the tables up to date with the history.
     pub(super) fn rebuild(&mut self) {
+        self.meaning.follow(&self.filter);
         if self.history.intervals() == 0 {
             return;
         }

@@ -20,6 +20,10 @@ impl App {
             x = put(buf, at, x, &units::sanitize(&self.filter), theme.bold());
             let cursor = Style::new().add_modifier(Modifier::REVERSED);
             x = put(buf, at, x, " ", cursor) + 2;
+            let hint = self.meaning.hint();
+            if !hint.is_empty() {
+                x = put(buf, at, x, &hint, theme.dim()) + 2;
+            }
             for (key, what) in [
                 (theme.glyphs.enter, "keep"),
                 ("Esc", "drop"),

@@ -11,7 +11,7 @@ use crate::audit;
 use crate::flow::Direction;
 use crate::table::Way;
 use crate::tui::app::App;
-use crate::tui::draw::{columns, line, put, put_right, width, within};
+use crate::tui::draw::{columns, line, put, put_right, take, width, within};
 use crate::units;
 
 /// Least cells of a sparkline that says anything.
@@ -48,6 +48,17 @@ impl App {
             let held = self.clock.saturating_sub(pause.since).as_secs();
             let text = format!(" PAUSED {} ", duration(held));
             x = put(buf, at, x, &text, theme.notice()) + 2;
+        }
+        if let Some(filter) = &self.counted {
+            // That not everything is counted is said however little room there is.
+            let room = most.saturating_sub(usize::from(x) + columns("filter: ") + 2);
+            let room = room.min(usize::from(at.width / 3));
+            let filter = units::sanitize(filter);
+            let shown = match columns(&filter) > room {
+                true => take(filter.chars(), room.saturating_sub(1)) + theme.glyphs.ellipsis,
+                false => filter.into_owned(),
+            };
+            x = put(buf, at, x, &format!("filter: {shown}"), theme.bold()) + 2;
         }
         for (part, style, from) in self.parts() {
             if at.width >= from && usize::from(x) + columns(&part) + 1 < most {

@@ -1,0 +1,233 @@
+//! Decides for flows whether a filter means them. Cheap enough for 65536 flows an interval: what is
+//! asked of an owner is answered once an interval, what is asked of a control group once for ever.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::expr::{Compare, Expr, Op, Side, Term};
+use super::pattern::Pattern;
+use super::pushed::Family;
+use crate::flow::{Counters, FlowKey, Owner};
+use crate::owner::{Place, place};
+
+/// Control groups whose answers are kept; beyond that they are asked anew.
+const MAX_PLACES: usize = 4096;
+/// Least part of a container's id that means it, in characters.
+const LEAST_ID: usize = 4;
+
+/// What is looked at: a flow in an interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Which flow.
+    pub key: &'a FlowKey,
+    /// Whose.
+    pub owner: &'a Arc<Owner>,
+    /// What it moved in the interval.
+    pub counters: &'a Counters,
+    /// Length of the interval.
+    pub elapsed: Duration,
+}
+
+/// A filter at work.
+#[derive(Clone, Debug)]
+pub struct Sieve {
+    tree: Node,
+    /// Terms about owners; the place of each is that of its bit.
+    owner_terms: Vec<Term>,
+    /// Answers for owners, by where they are in memory: valid while all of them are held.
+    owners: HashMap<usize, u64>,
+    /// Answers to what is asked of control groups.
+    places: HashMap<Arc<str>, u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    All(Vec<Node>),
+    Any(Vec<Node>),
+    Not(Box<Node>),
+    Is(Term),
+    /// By this bit of the owner's answers.
+    Owner(u64),
+}
+
+impl Sieve {
+    /// For this filter.
+    pub fn new(expr: &Expr) -> Self {
+        let mut owner_terms = Vec::new();
+        Self {
+            tree: plant(expr, &mut owner_terms),
+            owner_terms,
+            owners: HashMap::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// Says that other flows follow than those so far, some of which may be gone.
+    pub fn begin(&mut self) {
+        self.owners.clear();
+    }
+
+    /// Whether a flow is meant. All flows asked about since [`Self::begin`] must still be there.
+    ///
+    /// What is not known of a flow makes the term that asks for it false, and its `not` true.
+    pub fn matches(&mut self, subject: &Subject<'_>) -> bool {
+        let bits = if self.owner_terms.is_empty() {
+            0
+        } else {
+            self.bits(subject.owner)
+        };
+        self.tree.matches(subject, bits)
+    }
+
+    fn bits(&mut self, owner: &Arc<Owner>) -> u64 {
+        let at = Arc::as_ptr(owner) as usize;
+        if let Some(bits) = self.owners.get(&at) {
+            return *bits;
+        }
+        let comm = owner.comm.to_string_lossy();
+        let mut bits = ask(&self.owner_terms, |term| match term {
+            Term::Comm(names) => names.iter().any(|name| name.matches(&comm)),
+            _ => false,
+        });
+        if let Some(cgroup) = &owner.cgroup {
+            bits |= match self.places.get(cgroup) {
+                Some(bits) => *bits,
+                None => {
+                    let place = place(cgroup);
+                    let bits = ask(&self.owner_terms, |term| is_in(&place, term));
+                    if self.places.len() >= MAX_PLACES {
+                        self.places.clear();
+                    }
+                    self.places.insert(Arc::clone(cgroup), bits);
+                    bits
+                }
+            };
+        }
+        self.owners.insert(at, bits);
+        bits
+    }
+}
+
+/// The answers of all terms, each one bit.
+fn ask(terms: &[Term], yes: impl Fn(&Term) -> bool) -> u64 {
+    let bits = terms.iter().enumerate();
+    bits.fold(0, |bits, (i, term)| bits | u64::from(yes(term)) << i)
+}
+
+fn plant(expr: &Expr, owner_terms: &mut Vec<Term>) -> Node {
+    let mut all = |parts: &[Expr]| parts.iter().map(|part| plant(part, owner_terms)).collect();
+    match expr {
+        Expr::All(parts) => Node::All(all(parts)),
+        Expr::Any(parts) => Node::Any(all(parts)),
+        Expr::Not(part) => Node::Not(Box::new(plant(part, owner_terms))),
+        Expr::Is(term) if term.is_about_owner() => {
+            owner_terms.push(term.clone());
+            // The parser takes no more of them than there are bits.
+            Node::Owner(1_u64.checked_shl(owner_terms.len() as u32 - 1).unwrap_or(0))
+        }
+        Expr::Is(term) => Node::Is(term.clone()),
+    }
+}
+
+impl Node {
+    /// As deep as the filter is nested, which the parser bounds.
+    fn matches(&self, subject: &Subject<'_>, bits: u64) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.matches(subject, bits)),
+            Self::Any(parts) => parts.iter().any(|part| part.matches(subject, bits)),
+            Self::Not(part) => !part.matches(subject, bits),
+            Self::Is(term) => is(term, subject),
+            Self::Owner(bit) => bits & bit != 0,
+        }
+    }
+}
+
+/// All terms but those about owners.
+fn is(term: &Term, subject: &Subject<'_>) -> bool {
+    let Subject { key, owner, .. } = subject;
+    let ends = |side: Side| match side {
+        Side::Either => [key.local, key.remote],
+        Side::Local => [key.local; 2],
+        Side::Remote => [key.remote; 2],
+    };
+    match term {
+        Term::Protocol(protocol) => key.protocol == *protocol,
+        Term::Family(family) => Family::of(key) == *family,
+        Term::Ports(side, ports) => {
+            let [one, other] = ends(*side);
+            let has = |port| ports.iter().any(|ports| ports.contains(port));
+            has(one.port) || has(other.port)
+        }
+        Term::Nets(side, nets) => {
+            let [one, other] = ends(*side);
+            let has = |addr| nets.iter().any(|net| net.contains(addr));
+            has(one.addr) || has(other.addr)
+        }
+        Term::Pids(ids) => ids.contains(&key.tgid),
+        Term::Tids(ids) => ids.contains(&key.tid),
+        Term::Netns(ids) => ids.contains(&key.netns),
+        Term::Users(_, uids) => owner.uid.is_some_and(|uid| uids.contains(&uid)),
+        Term::Moved(direction) => subject.counters.bytes(*direction) > 0,
+        Term::Compare(compare) => compare.holds(subject.counters, subject.elapsed),
+        Term::Comm(_) | Term::Container(_) | Term::Unit(_) => false,
+    }
+}
+
+impl Compare {
+    /// Exact: nothing is divided. A rate over no time is 0.
+    fn holds(&self, counters: &Counters, elapsed: Duration) -> bool {
+        let bits = u128::from(self.way.bytes(counters)) * 8;
+        let (have, limit) = if self.per_second {
+            let bits = if elapsed.is_zero() { 0 } else { bits };
+            let limit = u128::from(self.bits).saturating_mul(elapsed.as_nanos());
+            // At most 8 * 2^64 * 10^9 on the left. Over no time the limit itself is compared with.
+            let limit = if elapsed.is_zero() {
+                self.bits.into()
+            } else {
+                limit
+            };
+            (bits * 1_000_000_000, limit)
+        } else {
+            (bits, self.bits.into())
+        };
+        match self.op {
+            Op::More => have > limit,
+            Op::AtLeast => have >= limit,
+            Op::Less => have < limit,
+            Op::AtMost => have <= limit,
+            Op::Equal => have == limit,
+            Op::Different => have != limit,
+        }
+    }
+}
+
+/// Whether a place is in a container or of a unit that a term means.
+fn is_in(place: &Place, term: &Term) -> bool {
+    match term {
+        Term::Container(names) if place.container.is_some() || place.pod.is_some() => {
+            // As it is shown: docker:0123456789ab, or pod:01234567.
+            let shown = place.to_string();
+            let id = place
+                .container
+                .as_ref()
+                .map(|container| container.id.as_str());
+            names.iter().any(|name| {
+                name.matches(&shown) || id.is_some_and(|id| name.matches(id) || begins(id, name))
+            })
+        }
+        Term::Unit(names) => {
+            let unit = place.unit.as_deref();
+            unit.is_some_and(|unit| names.iter().any(|name| name.matches(unit)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a name is the beginning of an id.
+fn begins(id: &str, name: &Pattern) -> bool {
+    name.as_exact().is_some_and(|word| {
+        let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex && word.len() >= LEAST_ID && id.len() == 64 && id.starts_with(&word.to_lowercase())
+    })
+}

@@ -1,0 +1,275 @@
+//! What a filter says: terms, joined by and, or, not; and the one way to write each.
+
+use std::fmt;
+
+use super::pattern::Pattern;
+use super::pushed::{Family, Net, PortRange};
+use crate::flow::{Direction, Protocol};
+use crate::table::Way;
+
+/// A filter that was understood. Written out it is one that says the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expr {
+    /// All of these; never fewer than two.
+    All(Vec<Expr>),
+    /// Any of these; never fewer than two.
+    Any(Vec<Expr>),
+    /// Not this.
+    Not(Box<Expr>),
+    /// One thing.
+    Is(Term),
+}
+
+/// Which end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The one or the other.
+    Either,
+    /// The socket's own.
+    Local,
+    /// The peer.
+    Remote,
+}
+
+/// One thing that can be said of a flow. Where there are several values any of them will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// `tcp`, `udp`.
+    Protocol(Protocol),
+    /// `ip`, `ip6`.
+    Family(Family),
+    /// `port`, `portrange`.
+    Ports(Side, Vec<PortRange>),
+    /// `host`, `net`.
+    Nets(Side, Vec<Net>),
+    /// `pid`: thread group ids.
+    Pids(Vec<u32>),
+    /// `tid`.
+    Tids(Vec<u32>),
+    /// `netns`: inode numbers.
+    Netns(Vec<u32>),
+    /// `user`: what was asked for, and the user ids that it means.
+    Users(Vec<Pattern>, Vec<u32>),
+    /// `comm`.
+    Comm(Vec<Pattern>),
+    /// `container`.
+    Container(Vec<Pattern>),
+    /// `unit`.
+    Unit(Vec<Pattern>),
+    /// `rx`, `tx`: bytes were moved that way.
+    Moved(Direction),
+    /// `rate > 1MB` and the like.
+    Compare(Compare),
+}
+
+/// A comparison of what was moved in an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compare {
+    /// Received, sent, or both together.
+    pub way: Way,
+    /// A second, or in the interval.
+    pub per_second: bool,
+    /// How.
+    pub op: Op,
+    /// With so many bits.
+    pub bits: u64,
+}
+
+/// How two numbers are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// `>`
+    More,
+    /// `>=`
+    AtLeast,
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `=` or `==`
+    Equal,
+    /// `!=`
+    Different,
+}
+
+impl Op {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::More => ">",
+            Self::AtLeast => ">=",
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::Equal => "=",
+            Self::Different => "!=",
+        }
+    }
+}
+
+impl Expr {
+    /// All of these, or the only one; `None` for nothing at all.
+    pub fn all(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut flat = Vec::new();
+        for part in parts {
+            match part {
+                Self::All(inner) => flat.extend(inner),
+                part => flat.push(part),
+            }
+        }
+        match flat.len() {
+            0 | 1 => flat.pop(),
+            _ => Some(Self::All(flat)),
+        }
+    }
+
+    /// Any of these, or the only one; `None` for nothing at all.
+    pub fn any(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut flat = Vec::new();
+        for part in parts {
+            match part {
+                Self::Any(inner) => flat.extend(inner),
+                part => flat.push(part),
+            }
+        }
+        match flat.len() {
+            0 | 1 => flat.pop(),
+            _ => Some(Self::Any(flat)),
+        }
+    }
+
+    /// Every term in it.
+    pub fn terms(&self) -> Vec<&Term> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::terms).collect(),
+            Self::Not(part) => part.terms(),
+            Self::Is(term) => vec![term],
+        }
+    }
+
+    /// As a part of something larger.
+    fn part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(_) | Self::Any(_) => write!(f, "({self})"),
+            Self::Not(_) | Self::Is(_) => write!(f, "{self}"),
+        }
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (parts, word) = match self {
+            Self::Is(term) => return write!(f, "{term}"),
+            Self::Not(part) => {
+                f.write_str("not ")?;
+                return part.part(f);
+            }
+            Self::All(parts) => (parts, " and "),
+            Self::Any(parts) => (parts, " or "),
+        };
+        for (i, part) in parts.iter().enumerate() {
+            f.write_str(if i > 0 { word } else { "" })?;
+            part.part(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Term {
+    /// Whether it asks for what is known by the owner of a flow only.
+    pub(super) const fn is_about_owner(&self) -> bool {
+        matches!(self, Self::Comm(_) | Self::Container(_) | Self::Unit(_))
+    }
+
+    /// Why only user space can decide it; `None` where the kernel can.
+    pub(super) const fn why_late(&self) -> Option<&'static str> {
+        match self {
+            Self::Comm(_) => Some("names are read when the interval has ended"),
+            Self::Container(_) | Self::Unit(_) => {
+                Some("control groups are read when the interval has ended")
+            }
+            Self::Moved(_) | Self::Compare(_) => Some("it takes the whole interval"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(protocol) => write!(f, "{protocol}"),
+            Self::Family(Family::V4) => f.write_str("ip"),
+            Self::Family(Family::V6) => f.write_str("ip6"),
+            Self::Ports(side, ports) => {
+                let range = matches!(ports[..], [only] if only.first != only.last);
+                let word = if range { "portrange" } else { "port" };
+                values(f, *side, word, ports)
+            }
+            Self::Nets(side, nets) if nets.iter().all(|net| net.prefix == Net::bits(net.addr)) => {
+                let hosts: Vec<_> = nets.iter().map(|net| net.addr).collect();
+                values(f, *side, "host", &hosts)
+            }
+            Self::Nets(side, nets) => values(f, *side, "net", nets),
+            Self::Pids(ids) => values(f, Side::Either, "pid", ids),
+            Self::Tids(ids) => values(f, Side::Either, "tid", ids),
+            Self::Netns(ids) => values(f, Side::Either, "netns", ids),
+            Self::Users(users, _) => values(f, Side::Either, "user", users),
+            Self::Comm(names) => values(f, Side::Either, "comm", names),
+            Self::Container(names) => values(f, Side::Either, "container", names),
+            Self::Unit(names) => values(f, Side::Either, "unit", names),
+            Self::Moved(Direction::Rx) => f.write_str("rx"),
+            Self::Moved(Direction::Tx) => f.write_str("tx"),
+            Self::Compare(compare) => write!(f, "{compare}"),
+        }
+    }
+}
+
+fn values<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    side: Side,
+    word: &str,
+    values: &[T],
+) -> fmt::Result {
+    f.write_str(match side {
+        Side::Either => "",
+        Side::Local => "local ",
+        Side::Remote => "remote ",
+    })?;
+    if let [only] = values {
+        return write!(f, "{word} {only}");
+    }
+    for (i, value) in values.iter().enumerate() {
+        match i {
+            0 => write!(f, "{word} ({value}")?,
+            _ => write!(f, " or {value}")?,
+        }
+    }
+    f.write_str(")")
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+impl fmt::Display for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.prefix)
+    }
+}
+
+impl fmt::Display for Compare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.way {
+            Way::Both => "",
+            Way::Rx => "rx ",
+            Way::Tx => "tx ",
+        })?;
+        let what = if self.per_second { "rate" } else { "bytes" };
+        let amount = super::amount::Amount(self.bits);
+        write!(f, "{what} {} {amount}", self.op.as_str())
+    }
+}

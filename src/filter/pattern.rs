@@ -1,0 +1,201 @@
+//! What a name can be asked to be: exactly a word, a glob, or a regular expression.
+
+use std::fmt;
+
+use regex_lite::{Regex, RegexBuilder};
+
+/// Longest compiled regular expression, in bytes: they are matched against names, which are short.
+const MAX_REGEX: usize = 64 << 10;
+
+/// A name, or what names look like.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Exact,
+    Glob(Regex),
+    Regex(Regex),
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+            && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Pattern {
+    /// Exactly this.
+    pub fn exact(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            kind: Kind::Exact,
+        }
+    }
+
+    /// A word: with `*`, `?` or `[...]` in it a glob, else exactly this.
+    ///
+    /// # Errors
+    /// When the glob is too long.
+    pub fn word(text: &str) -> Result<Self, String> {
+        if !text.contains(['*', '?', '[']) {
+            return Ok(Self::exact(text));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            kind: Kind::Glob(compile(&as_regex(text))?),
+        })
+    }
+
+    /// A regular expression, somewhere in the name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn regex(text: &str) -> Result<Self, String> {
+        Ok(Self {
+            text: text.to_owned(),
+            kind: Kind::Regex(compile(text)?),
+        })
+    }
+
+    /// The word, if it is one.
+    pub const fn as_exact(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Exact => Some(self.text.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Whether a name is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        match &self.kind {
+            Kind::Exact => self.text == name,
+            Kind::Glob(regex) | Kind::Regex(regex) => regex.is_match(name),
+        }
+    }
+}
+
+fn compile(text: &str) -> Result<Regex, String> {
+    RegexBuilder::new(text)
+        .size_limit(MAX_REGEX)
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// The regular expression of a glob as shells know it. A `[` that is not closed is itself.
+fn as_regex(glob: &str) -> String {
+    let mut regex = String::from("(?s)^");
+    let mut rest = glob.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '[' => match class(rest.as_str()) {
+                Some((class, used)) => {
+                    regex.push_str(&class);
+                    rest = rest.as_str()[used..].chars();
+                }
+                None => regex.push_str("\\["),
+            },
+            c => push_literal(&mut regex, c),
+        }
+    }
+    regex.push('$');
+    regex
+}
+
+/// The class that begins after a `[`, and how many bytes it takes up to its `]`.
+fn class(text: &str) -> Option<(String, usize)> {
+    let negated = text.starts_with(['!', '^']);
+    let start = usize::from(negated);
+    // A ] at the beginning is one of the class.
+    let first = text[start..].chars().next()?.len_utf8();
+    let end = start + first + text.get(start + first..)?.find(']')?;
+    let mut class = String::from(if negated { "[^" } else { "[" });
+    let inside = &text[start..end];
+    for (i, c) in inside.char_indices() {
+        if c == '-' && i > 0 && i + 1 < inside.len() {
+            class.push('-');
+        } else {
+            push_literal(&mut class, c);
+        }
+    }
+    class.push(']');
+    Some((class, end + 1))
+}
+
+fn push_literal(regex: &mut String, c: char) {
+    if c.is_ascii_punctuation() {
+        regex.push('\\');
+    }
+    regex.push(c);
+}
+
+/// Whether a word needs no quotes.
+fn is_plain(text: &str) -> bool {
+    let is_operator = matches!(text, "and" | "or" | "not");
+    let is_safe = |c: char| c.is_alphanumeric() || "._-:@+,%~#$^{}".contains(c);
+    !text.is_empty() && !is_operator && text.chars().all(is_safe)
+}
+
+/// As it is written in a filter.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Glob(_) => f.write_str(&self.text),
+            Kind::Regex(_) => write!(f, "/{}/", self.text.replace('/', "\\/")),
+            Kind::Exact if is_plain(&self.text) => f.write_str(&self.text),
+            Kind::Exact => {
+                let text = self.text.replace('\\', "\\\\").replace('"', "\\\"");
+                write!(f, "\"{text}\"")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &Pattern, yes: &[&str], no: &[&str]) {
+        for name in yes {
+            assert!(pattern.matches(name), "{pattern} means {name}");
+        }
+        for name in no {
+            assert!(!pattern.matches(name), "{pattern} does not mean {name}");
+        }
+    }
+
+    #[test]
+    fn words_globs_and_expressions() {
+        check(&Pattern::exact("a*"), &["a*"], &["ab", "a"]);
+        let word = |text| Pattern::word(text).unwrap();
+        check(&word("nginx"), &["nginx"], &["nginx2", "Nginx", ""]);
+        check(&word("ng*x"), &["ngx", "nginx", "ng\nx"], &["nginx2"]);
+        check(&word("a?c"), &["abc", "a.c", "aéc"], &["ac", "abbc"]);
+        check(&word("w[0-9]"), &["w0", "w9"], &["wa", "w10", "w-"]);
+        check(&word("w[!0-9]"), &["wa", "w-"], &["w0"]);
+        check(&word("[]a]"), &["]", "a"], &["b"]);
+        check(&word("[a-]"), &["a", "-"], &["b"]);
+        check(&word("[abc"), &["[abc"], &["a"]);
+        check(&word("a.*"), &["a.b"], &["ab"]);
+        check(&word("[^\\w]"), &["x"], &["w", "\\"]);
+        let regex = Pattern::regex("^ng.+x$|sshd").unwrap();
+        check(&regex, &["nginx", "my-sshd-2"], &["ngx"]);
+    }
+
+    #[test]
+    fn expressions_that_are_wrong_or_huge_are_refused() {
+        assert!(Pattern::regex("a(").is_err());
+        assert!(Pattern::regex("(a{1000}){1000}").is_err());
+        assert!(Pattern::word("[z-a]").is_err());
+        assert!(Pattern::word(&"*".repeat(100)).is_ok());
+    }
+}

@@ -1,0 +1,319 @@
+//! Divides a filter into what the kernel decides for every event and what is left for user space.
+//! The two together are the filter, exactly.
+
+use std::fmt;
+
+use super::expr::{Expr, Side, Term};
+use super::pushed::{
+    Choice, Family, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS, Net, PortRange, Pushed,
+    Tasks,
+};
+use crate::flow::Protocol;
+
+/// How much of a filter may be given to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing.
+    Nothing,
+    /// Processes and threads.
+    Tasks,
+    /// All that [`Pushed`] can say.
+    #[default]
+    All,
+}
+
+/// A filter, divided. The default is no filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The whole.
+    pub filter: Option<Expr>,
+    /// What the kernel decides.
+    pub pushed: Pushed,
+    /// The same as a filter.
+    pub kernel: Option<Expr>,
+    /// What user space decides for what the kernel lets pass.
+    pub rest: Option<Expr>,
+    /// What could be given to the kernel.
+    reach: Reach,
+}
+
+impl Plan {
+    /// Gives the kernel as much as it can take of what `reach` allows.
+    pub fn new(filter: Expr, reach: Reach) -> Self {
+        let mut parts = Vec::new();
+        conjuncts(&filter, false, &mut parts);
+        let mut plan = Self {
+            pushed: Pushed::default(),
+            kernel: None,
+            rest: None,
+            reach,
+            filter: Some(filter),
+        };
+        // What must be says more than what must not be, and there is one place for each thing.
+        let mut placed = vec![false; parts.len()];
+        for except in [false, true] {
+            for (part, placed) in parts.iter().zip(&mut placed) {
+                if let Some(limit) = Limit::of(part)
+                    && limit.except == except
+                    && limit.is_within(reach)
+                {
+                    *placed |= limit.put(&mut plan.pushed);
+                }
+            }
+        }
+        let (kernel, rest): (Vec<_>, Vec<_>) =
+            parts.into_iter().zip(placed).partition(|part| part.1);
+        plan.kernel = Expr::all(kernel.into_iter().map(|(part, _)| part));
+        plan.rest = Expr::all(rest.into_iter().map(|(part, _)| part));
+        plan
+    }
+
+    /// Whether user space must tell threads apart for what is left to it.
+    pub fn needs_threads(&self) -> bool {
+        let terms = self.rest.iter().flat_map(Expr::terms);
+        terms.into_iter().any(|term| matches!(term, Term::Tids(_)))
+    }
+
+    /// The filter in its own words; `None` without one.
+    pub fn text(&self) -> Option<String> {
+        self.filter.as_ref().map(ToString::to_string)
+    }
+}
+
+/// Which part is decided where, and why not in the kernel.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(filter) = &self.filter else {
+            return f.write_str("filter:      none, everything is counted\n");
+        };
+        writeln!(f, "filter:      {filter}")?;
+        match &self.kernel {
+            Some(kernel) => writeln!(f, "kernel:      {kernel}")?,
+            None => f.write_str("kernel:      nothing, it counts everything\n")?,
+        }
+        let Some(rest) = &self.rest else {
+            return f.write_str("user space:  nothing, the kernel decides all of it\n");
+        };
+        let parts = match rest {
+            Expr::All(parts) => parts.as_slice(),
+            rest => std::slice::from_ref(rest),
+        };
+        let mut head = "user space:";
+        for part in parts {
+            let reason = reason(part, self.reach);
+            writeln!(f, "{head:<11}  {part}  ({reason})")?;
+            head = "";
+        }
+        Ok(())
+    }
+}
+
+/// Why a part is left to user space.
+fn reason(part: &Expr, reach: Reach) -> &'static str {
+    if reach == Reach::Nothing {
+        return "as asked for";
+    }
+    let late = part.terms().into_iter().find_map(Term::why_late);
+    late.unwrap_or(match Limit::of(part) {
+        Some(limit) if !limit.is_within(reach) => "the kernel does not decide it yet",
+        Some(_) => "the kernel has no room for it",
+        None => "the kernel decides no alternatives of several kinds",
+    })
+}
+
+/// The parts that must all hold, `not` moved inwards.
+fn conjuncts(expr: &Expr, negated: bool, found: &mut Vec<Expr>) {
+    match (expr, negated) {
+        (Expr::All(parts), false) | (Expr::Any(parts), true) => {
+            for part in parts {
+                conjuncts(part, negated, found);
+            }
+        }
+        (Expr::Not(part), negated) => conjuncts(part, !negated, found),
+        (Expr::Is(Term::Protocol(protocol)), true) => {
+            found.push(Expr::Is(Term::Protocol(match protocol {
+                Protocol::Tcp => Protocol::Udp,
+                Protocol::Udp => Protocol::Tcp,
+            })));
+        }
+        (Expr::Is(Term::Family(family)), true) => {
+            found.push(Expr::Is(Term::Family(match family {
+                Family::V4 => Family::V6,
+                Family::V6 => Family::V4,
+            })));
+        }
+        (expr, false) => found.push(expr.clone()),
+        (expr, true) => found.push(Expr::Not(Box::new(expr.clone()))),
+    }
+}
+
+/// One thing that [`Pushed`] can say.
+#[derive(Clone, Debug)]
+struct Limit {
+    what: What,
+    except: bool,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Protocol(Protocol),
+    Family(Family),
+    Tasks { tgids: Vec<u32>, tids: Vec<u32> },
+    Uids(Vec<u32>),
+    Netns(Vec<u32>),
+    Ports(Side, Vec<PortRange>),
+    Nets(Side, Vec<Net>),
+}
+
+impl Limit {
+    /// `None` for what [`Pushed`] cannot say.
+    fn of(part: &Expr) -> Option<Self> {
+        let yes = |what| {
+            Some(Self {
+                what,
+                except: false,
+            })
+        };
+        match part {
+            Expr::Is(Term::Protocol(protocol)) => yes(What::Protocol(*protocol)),
+            Expr::Is(Term::Family(family)) => yes(What::Family(*family)),
+            Expr::Is(Term::Pids(ids)) => yes(What::Tasks {
+                tgids: ids.clone(),
+                tids: Vec::new(),
+            }),
+            Expr::Is(Term::Tids(ids)) => yes(What::Tasks {
+                tgids: Vec::new(),
+                tids: ids.clone(),
+            }),
+            Expr::Is(Term::Users(_, uids)) => yes(What::Uids(uids.clone())),
+            Expr::Is(Term::Netns(ids)) => yes(What::Netns(ids.clone())),
+            Expr::Is(Term::Ports(side, ports)) => yes(What::Ports(*side, ports.clone())),
+            Expr::Is(Term::Nets(side, nets)) => yes(What::Nets(*side, nets.clone())),
+            Expr::Is(_) | Expr::All(_) => None,
+            Expr::Any(parts) => {
+                let mut parts = parts.iter().map(Self::of);
+                let first = parts.next()??;
+                parts.try_fold(first, |all, part| all.or(part?))
+            }
+            Expr::Not(part) => {
+                let limit = Self::of(part)?;
+                let can = !matches!(limit.what, What::Protocol(_) | What::Family(_));
+                can.then_some(Self {
+                    except: !limit.except,
+                    ..limit
+                })
+            }
+        }
+    }
+
+    /// The one or the other, if that can be said.
+    fn or(mut self, other: Self) -> Option<Self> {
+        if self.except || other.except {
+            return None;
+        }
+        match (&mut self.what, other.what) {
+            (What::Tasks { tgids, tids }, What::Tasks { tgids: p, tids: t }) => {
+                tgids.extend(p);
+                tids.extend(t);
+            }
+            (What::Uids(mine), What::Uids(theirs)) | (What::Netns(mine), What::Netns(theirs)) => {
+                mine.extend(theirs);
+            }
+            (What::Ports(side, mine), What::Ports(other, theirs)) if *side == other => {
+                mine.extend(theirs);
+            }
+            (What::Nets(side, mine), What::Nets(other, theirs)) if *side == other => {
+                mine.extend(theirs);
+            }
+            _ => return None,
+        }
+        Some(self)
+    }
+
+    fn is_within(&self, reach: Reach) -> bool {
+        match reach {
+            Reach::Nothing => false,
+            Reach::Tasks => !self.except && matches!(self.what, What::Tasks { .. }),
+            Reach::All => true,
+        }
+    }
+
+    /// Says it, if there is room; whether there was.
+    fn put(self, pushed: &mut Pushed) -> bool {
+        let except = self.except;
+        match self.what {
+            What::Protocol(protocol) => put_one(&mut pushed.protocol, protocol),
+            What::Family(family) => put_one(&mut pushed.family, family),
+            What::Tasks { tgids, tids } => put_tasks(&mut pushed.tasks, tgids, tids, except),
+            What::Uids(uids) => put(&mut pushed.uids, uids, except, MAX_UIDS),
+            What::Netns(ids) => put(&mut pushed.netns, ids, except, MAX_NETNS),
+            What::Ports(side, ports) => {
+                let choice = match side {
+                    Side::Either => &mut pushed.any_ports,
+                    Side::Local => &mut pushed.local_ports,
+                    Side::Remote => &mut pushed.remote_ports,
+                };
+                put(choice, ports, except, MAX_PORTS)
+            }
+            What::Nets(side, nets) => {
+                let choice = match side {
+                    Side::Either => &mut pushed.any_nets,
+                    Side::Local => &mut pushed.local_nets,
+                    Side::Remote => &mut pushed.remote_nets,
+                };
+                put(choice, nets, except, MAX_NETS)
+            }
+        }
+    }
+}
+
+fn put_one<T: PartialEq>(place: &mut Option<T>, value: T) -> bool {
+    match place {
+        Some(there) => *there == value,
+        None => {
+            *place = Some(value);
+            true
+        }
+    }
+}
+
+fn put<T: Ord + Clone>(choice: &mut Choice<T>, values: Vec<T>, except: bool, most: usize) -> bool {
+    // None of these and none of those is none of all of them.
+    let joins = choice.is_empty() || choice.except && except;
+    if values.is_empty() || !joins {
+        return false;
+    }
+    let mut all = choice.values.clone();
+    all.extend(values);
+    all.sort_unstable();
+    all.dedup();
+    let fits = all.len() <= most;
+    if fits {
+        *choice = Choice {
+            values: all,
+            except,
+        };
+    }
+    fits
+}
+
+fn put_tasks(tasks: &mut Tasks, tgids: Vec<u32>, tids: Vec<u32>, except: bool) -> bool {
+    let joins = tasks.is_empty() || tasks.except && except;
+    if !joins {
+        return false;
+    }
+    let mut all = Tasks {
+        except,
+        ..tasks.clone()
+    };
+    for (ids, more) in [(&mut all.tgids, tgids), (&mut all.tids, tids)] {
+        ids.extend(more);
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    let fits = !all.is_empty() && all.tgids.len() <= MAX_TASKS && all.tids.len() <= MAX_TASKS;
+    if fits {
+        *tasks = all;
+    }
+    fits
+}

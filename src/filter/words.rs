@@ -1,0 +1,166 @@
+//! The words that this machine gives numbers to: users and services.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::table::nearest;
+
+/// No more than this is read of a file.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Users by `passwd` and services by `services`, read when first asked for. No name service is
+/// asked: it may have to ask another machine.
+#[derive(Debug, Default)]
+pub struct Words {
+    folder: Option<PathBuf>,
+    users: OnceLock<Vec<(String, u32)>>,
+    services: OnceLock<Vec<(String, u16)>>,
+}
+
+impl Words {
+    /// Those of this machine, from `/etc`.
+    pub fn system() -> Self {
+        Self {
+            folder: Some(PathBuf::from("/etc")),
+            ..Self::default()
+        }
+    }
+
+    /// These, and no other.
+    pub fn new(users: &[(&str, u32)], services: &[(&str, u16)]) -> Self {
+        let users = users.iter().map(|&(name, uid)| (name.to_owned(), uid));
+        let services = services.iter().map(|&(name, port)| (name.to_owned(), port));
+        Self {
+            folder: None,
+            users: OnceLock::from(users.collect::<Vec<_>>()),
+            services: OnceLock::from(services.collect::<Vec<_>>()),
+        }
+    }
+
+    /// User ids of the users whose name is meant.
+    pub(super) fn uids(&self, is_meant: impl Fn(&str) -> bool) -> Vec<u32> {
+        let users = self.users().iter();
+        let meant = users.filter(|(name, _)| is_meant(name));
+        let mut uids: Vec<u32> = meant.map(|&(_, uid)| uid).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        uids
+    }
+
+    /// Ports of a service, by its name or an alias.
+    pub(super) fn ports(&self, service: &str) -> Vec<u16> {
+        let services = self.services().iter();
+        let meant = services.filter(|(name, _)| name == service);
+        let mut ports: Vec<u16> = meant.map(|&(_, port)| port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// The user that was probably meant.
+    pub(super) fn near_user(&self, word: &str) -> Option<&str> {
+        near(word, self.users().iter().map(|(name, _)| name))
+    }
+
+    /// The service that was probably meant.
+    pub(super) fn near_service(&self, word: &str) -> Option<&str> {
+        near(word, self.services().iter().map(|(name, _)| name))
+    }
+
+    fn users(&self) -> &[(String, u32)] {
+        self.users
+            .get_or_init(|| passwd(&self.read("passwd")).collect())
+    }
+
+    fn services(&self) -> &[(String, u16)] {
+        self.services
+            .get_or_init(|| services(&self.read("services")))
+    }
+
+    /// A file that is not there has no words.
+    fn read(&self, name: &str) -> String {
+        let mut bytes = Vec::new();
+        if let Some(folder) = &self.folder
+            && let Ok(file) = fs::File::open(folder.join(name))
+        {
+            // What was read before an error is as good as any.
+            let _ = file.take(MAX_BYTES).read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn near<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    // Longer ones are not meant to be near anything.
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    (word.len() <= 32).then(|| nearest(word, &known)).flatten()
+}
+
+/// `name:password:uid:...` a line.
+fn passwd(text: &str) -> impl Iterator<Item = (String, u32)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        // Lines of NIS begin with + or -.
+        if name.starts_with(['#', '+', '-']) {
+            return None;
+        }
+        Some((name.to_owned(), fields.nth(1)?.parse().ok()?))
+    })
+}
+
+/// `name port/protocol alias... # comment` a line.
+fn services(text: &str) -> Vec<(String, u16)> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut fields = line.split_whitespace();
+        let (Some(name), Some(port)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let Some((port, "tcp" | "udp")) = port.split_once('/') else {
+            continue;
+        };
+        if let Ok(port) = port.parse() {
+            found.extend(
+                std::iter::once(name)
+                    .chain(fields)
+                    .map(|name| (name.to_owned(), port)),
+            );
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_services_are_read_as_the_system_has_them() {
+        let folder = std::env::temp_dir().join(format!("flowtop-words-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n+nis:x:8:8::/:\nbroken\nweb:x:33:\n";
+        fs::write(folder.join("passwd"), passwd).unwrap();
+        let services =
+            "# comment\nhttps 443/tcp\nhttps 443/udp # QUIC\ndomain\t53/udp dns\nsctp 9/sctp\n";
+        fs::write(folder.join("services"), services).unwrap();
+        let words = Words {
+            folder: Some(folder.clone()),
+            ..Words::default()
+        };
+        assert_eq!(words.uids(|name| name.ends_with("oor")), [0]);
+        assert_eq!(words.uids(|_| true), [0, 33]);
+        assert_eq!(words.ports("https"), [443]);
+        assert_eq!(words.ports("dns"), [53]);
+        assert!(words.ports("sctp").is_empty());
+        assert_eq!(words.near_user("wbe"), Some("web"));
+        assert_eq!(words.near_service("htps"), Some("https"));
+        fs::remove_dir_all(&folder).unwrap();
+        let none = Words::default();
+        assert!(none.uids(|_| true).is_empty());
+    }
+}

@@ -1,0 +1,105 @@
+//! A source of which only some flows are wanted.
+
+use anyhow::Result;
+
+use super::Source;
+use crate::filter::{Expr, Sieve, Subject};
+use crate::interval::Interval;
+
+/// Drops the flows of a source that a filter does not mean, as if they had not been: they are in no
+/// total. What is untracked belongs to no flow, so it stays.
+#[derive(Debug)]
+pub struct Filtered<S> {
+    source: S,
+    sieve: Option<Sieve>,
+}
+
+impl<S> Filtered<S> {
+    /// Without a filter everything passes.
+    pub fn new(source: S, filter: Option<&Expr>) -> Self {
+        Self {
+            source,
+            sieve: filter.map(Sieve::new),
+        }
+    }
+}
+
+impl<S: Source> Source for Filtered<S> {
+    fn end_interval(&mut self) -> Result<Interval> {
+        let mut interval = self.source.end_interval()?;
+        if let Some(sieve) = &mut self.sieve {
+            sift(sieve, &mut interval);
+        }
+        Ok(interval)
+    }
+}
+
+fn sift(sieve: &mut Sieve, interval: &mut Interval) {
+    let elapsed = interval.elapsed;
+    sieve.begin();
+    // Dropping one drops its share of an owner, and the next may come to stand where that was: so
+    // all are asked about before any goes.
+    let mut meant = Vec::with_capacity(interval.flows.len());
+    meant.extend(interval.flows.iter().map(|flow| {
+        sieve.matches(&Subject {
+            key: &flow.key,
+            owner: &flow.owner,
+            counters: &flow.counters,
+            elapsed,
+        })
+    }));
+    let mut meant = meant.into_iter();
+    interval.flows.retain(|_| meant.next().unwrap_or(true));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::{Words, parse};
+    use crate::flow::Counters;
+    use crate::interval::Losses;
+    use crate::testing::{Intervals, flow};
+
+    struct Some20;
+
+    impl Source for Some20 {
+        fn end_interval(&mut self) -> Result<Interval> {
+            let flows = (0..20).map(|id| flow(id, 10, u64::from(id))).collect();
+            let mut interval = Intervals::default().next(1000, flows);
+            interval.losses = Losses {
+                untracked: Counters {
+                    rx_bytes: 7,
+                    ..Counters::default()
+                },
+                missed_events: 3,
+            };
+            Ok(interval)
+        }
+    }
+
+    fn filtered(text: &str) -> Interval {
+        let expr = parse(text, &Words::default()).unwrap();
+        let mut source = Filtered::new(Some20, Some(&expr));
+        // The second, so that kept answers are of an earlier interval.
+        source.end_interval().unwrap();
+        source.end_interval().unwrap()
+    }
+
+    #[test]
+    fn what_is_not_meant_is_in_no_total_and_losses_stay() {
+        let interval = filtered("tx bytes >= 18");
+        assert_eq!(interval.flows.len(), 2);
+        let total = interval.total();
+        assert_eq!((total.tx_bytes, total.rx_bytes), (18 + 19, 20 + 7));
+        assert_eq!(interval.losses.missed_events, 3);
+        assert_eq!(filtered("comm p0").flows.len(), 4);
+        assert_eq!(filtered("comm p0 or p1").flows.len(), 8);
+        assert_eq!(filtered("not comm p*").flows.len(), 0);
+    }
+
+    #[test]
+    fn without_a_filter_everything_passes() {
+        let mut source = Filtered::new(Some20, None);
+        assert_eq!(source.end_interval().unwrap().flows.len(), 20);
+    }
+}
