@@ -10,6 +10,7 @@
 
 mod figures;
 mod recent;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 pub use self::figures::{Clock, Figures};
 pub use self::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
+pub use self::seen::Seen;
 
 use self::figures::Decay;
 use self::recent::{Bars, Points, Ring};
@@ -84,6 +86,7 @@ pub struct History {
     points: Points,
     bars: Bars,
     sparks: usize,
+    seen: Seen,
     limits: Limits,
 }
 
@@ -129,6 +132,7 @@ impl History {
             points: Points::default(),
             bars: Bars::default(),
             sparks: 0,
+            seen: Seen::default(),
             limits,
         }
     }
@@ -171,6 +175,7 @@ impl History {
             flow.figures.rest(&decay);
         }
         for flow in &interval.flows {
+            self.seen.add(flow);
             let i = self.place(flow.key, begun_at, begun);
             let stats = &mut self.recent[i];
             stats.owner = Arc::clone(&flow.owner);
@@ -322,6 +327,11 @@ impl History {
     /// What was lost since the beginning.
     pub const fn losses_total(&self) -> Losses {
         self.losses_total
+    }
+
+    /// What was ever known of any flow.
+    pub const fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// The whole machine: every flow, and what was untracked.

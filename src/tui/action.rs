@@ -13,6 +13,8 @@ pub enum Action {
     NameFound,
     /// Facts about a process were found.
     OwnerFound,
+    /// So many sockets are open; told while nothing was seen to move.
+    Sockets(u64),
     /// Time since the start, for what tells how long it has lasted.
     Clock(Duration),
     /// The terminal has this many columns and rows.

@@ -17,6 +17,7 @@ mod layout;
 mod look;
 mod mouse;
 mod order;
+mod table;
 mod tables;
 mod terminal;
 mod theme;
@@ -41,7 +42,7 @@ use crate::collector::{Collector, Notice, Schedule};
 use crate::config::Config;
 use crate::interval::Method;
 use crate::names::Names;
-use crate::owner::Owners;
+use crate::owner::{Owners, open_sockets};
 use crate::signals::Watch;
 use crate::source::Source;
 
@@ -189,6 +190,13 @@ impl Session<'_> {
     fn take(&mut self) {
         if let Some(interval) = self.collector.take() {
             self.app.update(Action::Show(interval));
+            // Two small reads that wait for nothing, and only until something moves: one who looks
+            // at an empty screen wants to know that someone is looking.
+            if self.app.is_quiet()
+                && let Some(open) = open_sockets()
+            {
+                self.app.update(Action::Sockets(open));
+            }
         }
     }
 

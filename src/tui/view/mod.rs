@@ -1,6 +1,7 @@
 //! Turns an [`App`] into a screen. Draws and changes nothing; draws only what is in sight.
 
 mod cells;
+mod connection;
 mod detail;
 mod footer;
 mod header;
@@ -49,13 +50,16 @@ impl App {
     }
 
     fn nothing_yet(&self) -> String {
-        match self.history.intervals() {
-            0 => "no traffic seen yet".to_owned(),
-            _ => format!(
-                "no traffic seen yet: no socket moved bytes in {}",
-                duration(self.history.clock().at.as_secs())
-            ),
+        if self.history.intervals() == 0 {
+            return "no traffic seen yet".to_owned();
         }
+        let who = match self.sockets {
+            _ if self.chosen => "the chosen processes moved no bytes".to_owned(),
+            Some(open) => format!("0 of {} moved bytes", units::count(open, "open socket")),
+            None => "no socket moved bytes".to_owned(),
+        };
+        let time = duration(self.history.clock().at.as_secs());
+        format!("no traffic seen yet: {who} in {time}")
     }
 
     fn chart(&self, area: Rect, buf: &mut Buffer) {

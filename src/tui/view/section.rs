@@ -14,7 +14,7 @@ use crate::tui::app::App;
 use crate::tui::columns::{Place, heading};
 use crate::tui::draw::{columns, fill, line, put, put_right, within};
 use crate::tui::layout::HEAD;
-use crate::tui::tables::Table;
+use crate::tui::table::Table;
 use crate::units;
 
 impl App {
