@@ -2,19 +2,21 @@
 //! root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use std::fs::File;
-use std::io::{Read, Write};
+mod common;
+
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::pty::{PATIENCE, Pty, Watched, is_raw, resize};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What the terminal is asked for its background with.
+const QUESTION: &[u8] = b"\x1b]11;?\x1b\\";
 
 /// Traffic of known kinds, ended when dropped.
 struct Traffic(Child);
@@ -44,68 +46,50 @@ impl Drop for Traffic {
 /// flowtop on a terminal of its own.
 struct Live {
     child: Child,
-    keyboard: File,
-    line: File,
-    screen: Arc<Mutex<vt100::Parser>>,
+    terminal: Pty,
+    screen: Arc<Watched<vt100::Parser>>,
+    /// Everything that was written, as it was.
+    written: Arc<Watched<Vec<u8>>>,
 }
 
 impl Live {
     fn start(width: u16, height: u16, args: &[&str]) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let line = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        let keyboard = File::from(master);
-        resize(&keyboard, width, height);
-        let child = Command::new("setsid")
-            .arg("--ctty")
-            .arg(env!("CARGO_BIN_EXE_flowtop"))
+        let terminal = Pty::open(width, height);
+        let child = terminal
+            .command(env!("CARGO_BIN_EXE_flowtop"))
             .args(args)
-            .env("TERM", "xterm-256color")
             .env("LC_ALL", "C.UTF-8")
             .env("XDG_CONFIG_HOME", "/nonexistent")
-            .stdin(line.try_clone().unwrap())
-            .stdout(line.try_clone().unwrap())
-            .stderr(line.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(height, width, 0)));
-        let (mut output, filling) = (keyboard.try_clone().unwrap(), Arc::clone(&screen));
-        thread::spawn(move || {
-            let mut bytes = [0; 8192];
-            while let Ok(n @ 1..) = output.read(&mut bytes) {
-                filling.lock().unwrap().process(&bytes[..n]);
-            }
+        let screen = Arc::new(Watched::new(vt100::Parser::new(height, width, 0)));
+        let written = Arc::new(Watched::default());
+        let (filling, log) = (Arc::clone(&screen), Arc::clone(&written));
+        terminal.read(move |bytes| {
+            log.change(|log: &mut Vec<u8>| log.extend(bytes));
+            filling.change(|screen| screen.process(bytes));
         });
         Self {
             child,
-            keyboard,
-            line,
+            terminal,
             screen,
+            written,
         }
     }
 
     fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
+        self.screen.with(|screen| screen.screen().contents())
     }
 
     #[track_caller]
     fn wait_for(&self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
-        let start = Instant::now();
-        loop {
-            let text = self.text();
-            if is_there(&text) {
-                return text;
-            }
-            assert!(start.elapsed() < PATIENCE, "no {what}:\n{text}");
-            thread::sleep(Duration::from_millis(10));
-        }
+        let mut text = String::new();
+        let seen = self.screen.wait_until(|screen| {
+            text = screen.screen().contents();
+            is_there(&text)
+        });
+        assert!(seen, "no {what}:\n{text}");
+        text
     }
 
     #[track_caller]
@@ -114,12 +98,18 @@ impl Live {
     }
 
     fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.terminal.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     fn is_raw(&self) -> bool {
-        let modes = tcgetattr(&self.line).unwrap().local_modes;
-        !modes.contains(LocalModes::ICANON)
+        is_raw(&self.terminal.line)
+    }
+
+    /// Whether it asks the terminal for its background.
+    fn was_asked(&self) -> bool {
+        let is_question = |part: &[u8]| part == QUESTION;
+        self.written
+            .wait_until(|written| written.windows(QUESTION.len()).any(is_question))
     }
 
     fn pid(&self) -> Pid {
@@ -138,13 +128,13 @@ impl Live {
         };
         assert_eq!(status.code(), Some(code), "{}", self.text());
         assert!(!self.is_raw());
-        self.wait_for("shell's screen", |_| {
-            let screen = self.screen.lock().unwrap();
+        let back = self.screen.wait_until(|screen| {
             let screen = screen.screen();
             !screen.alternate_screen()
                 && !screen.hide_cursor()
                 && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
         });
+        assert!(back, "no shell's screen: {}", self.text());
     }
 }
 
@@ -153,16 +143,6 @@ impl Drop for Live {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn resize(terminal: &File, width: u16, height: u16) {
-    let size = Winsize {
-        ws_row: height,
-        ws_col: width,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    tcsetwinsize(terminal, size).unwrap();
 }
 
 #[test]
@@ -224,8 +204,9 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.press("\x1b");
     live.see("Egress › demo-backup");
 
-    live.screen.lock().unwrap().screen_mut().set_size(40, 140);
-    resize(&live.keyboard, 140, 40);
+    live.screen
+        .with(|screen| screen.screen_mut().set_size(40, 140));
+    resize(&live.terminal.keyboard, 140, 40);
     live.see("ago ─");
     live.press("?");
     live.see("What is shown");
@@ -253,4 +234,59 @@ fn suspended_it_gives_the_terminal_back_and_continued_it_goes_on() {
     assert!(live.is_raw());
     kill_process(live.pid(), Signal::TERM).unwrap();
     live.assert_gone(0);
+}
+
+/// Whether the row of a process has a colour behind some of its cells.
+fn is_coloured(screen: &vt100::Screen, process: &str) -> bool {
+    let (_, columns) = screen.size();
+    let is_row = |row: &String| row.contains(process) && row.contains("B/s");
+    let Some(row) = screen.rows(0, columns).position(|row| is_row(&row)) else {
+        return false;
+    };
+    let cells = (0..columns).filter_map(|column| screen.cell(row as u16, column));
+    let mut colours = cells.map(vt100::Cell::bgcolor);
+    colours.any(|colour| colour != vt100::Color::Default)
+}
+
+#[test]
+fn a_terminal_that_answers_is_believed_and_no_key_is_lost_to_that() {
+    let _traffic = Traffic::start();
+    let mut live = Live::start(100, 30, &["-i", "200ms"]);
+    assert!(live.was_asked());
+    // It says nothing yet: the table comes all the same, in colours that suit any background.
+    live.see("demo-backup");
+    let coloured = |screen: &mut vt100::Parser| is_coloured(screen.screen(), "demo-backup");
+    assert!(!live.screen.with(coloured));
+    // The answer comes late, in the middle of what is typed, and is none of it.
+    live.press("/demo\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\-backup\r");
+    live.see("/demo-backup ");
+    let bar = live.screen.wait_until(coloured);
+    assert!(bar, "no bar behind a row: {}", live.text());
+    live.press("q");
+    live.assert_gone(0);
+}
+
+#[test]
+fn who_leaves_at_once_leaves_no_answer_to_the_shell() {
+    for _ in 0..20 {
+        let mut live = Live::start(80, 24, &[]);
+        assert!(live.was_asked());
+        let start = Instant::now();
+        live.press("q");
+        thread::sleep(Duration::from_millis(20));
+        live.press("\x1b]11;rgb:0000/0000/0000\x07");
+        let answered = start.elapsed();
+        live.assert_gone(0);
+        // Raw, so that it is told what is in the line though no Enter came.
+        let mut modes = tcgetattr(&live.terminal.line).unwrap();
+        modes.make_raw();
+        tcsetattr(&live.terminal.line, OptionalActions::Now, &modes).unwrap();
+        let left = rustix::io::ioctl_fionread(&live.terminal.line).unwrap();
+        // A terminal that takes long is not waited for: on a busy machine this may be one.
+        if answered < Duration::from_millis(50) {
+            assert_eq!(left, 0, "bytes left for the shell");
+            return;
+        }
+    }
+    panic!("this machine is too busy to answer within 50 ms");
 }

@@ -5,29 +5,27 @@
 mod common;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus, exit};
-use std::sync::{Arc, Mutex};
+use std::io::Write as _;
+use std::process::{Child, ExitStatus, exit};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use common::pty::{PATIENCE, Pty, Watched, resize};
 use flowtop::config::{Config, Output};
 use flowtop::interval::Interval;
 use flowtop::signals::Watch;
 use flowtop::source::Source;
 use flowtop::tui;
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, Termios, tcgetattr};
 
 const ROLE: &str = "FLOWTOP_TEST_ROLE";
 const LOG: &str = "FLOWTOP_TEST_LOG";
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?1049l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the child's source does when its interval ends.
 struct Played {
@@ -97,61 +95,37 @@ struct Session {
     /// The terminal's own end.
     keyboard: File,
     /// Kept open, so that its modes can be looked at after the child has gone.
-    line: Option<OwnedFd>,
+    line: Option<File>,
     before: Termios,
     after: Option<Termios>,
-    seen: Arc<Mutex<String>>,
+    seen: Arc<Watched<String>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Session {
     /// Starts the test of this name again in a role, on a new terminal of 80x24.
     fn start(test: &str, role: &str, log: Option<&str>) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let line = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        resize(&master, 80, 24);
-        let before = tcgetattr(&line).unwrap();
-        // Its own session with the terminal as the controlling one, as under a shell.
-        let mut command = Command::new("setsid");
+        let terminal = Pty::open(80, 24);
+        let before = tcgetattr(&terminal.line).unwrap();
+        let mut command = terminal.command(std::env::current_exe().unwrap());
         command
-            .arg("--ctty")
-            .arg(std::env::current_exe().unwrap())
             .args([test, "--exact", "--nocapture"])
-            .env(ROLE, role)
-            .env("TERM", "xterm-256color")
-            .env_remove("RUST_BACKTRACE")
-            .stdin(line.try_clone().unwrap())
-            .stdout(line.try_clone().unwrap())
-            .stderr(line.try_clone().unwrap());
+            .env(ROLE, role);
         if let Some(log) = log {
             command.env(LOG, log);
         }
         let child = command.spawn().unwrap();
-        let keyboard = File::from(master);
-        let seen = Arc::new(Mutex::new(String::new()));
-        let mut screen = keyboard.try_clone().unwrap();
+        let seen = Arc::new(Watched::default());
         let filling = Arc::clone(&seen);
-        let reader = thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(n @ 1..) = screen.read(&mut bytes) {
-                filling
-                    .lock()
-                    .unwrap()
-                    .push_str(&String::from_utf8_lossy(&bytes[..n]));
-            }
+        let reader = terminal.read(move |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            filling.change(|seen: &mut String| seen.push_str(&text));
         });
+        let Pty { keyboard, line } = terminal;
         Self {
             child,
             keyboard,
-            line: Some(line.into()),
+            line: Some(line),
             before,
             after: None,
             seen,
@@ -160,20 +134,13 @@ impl Session {
     }
 
     fn seen(&self) -> String {
-        self.seen.lock().unwrap().clone()
+        self.seen.with(|seen| seen.clone())
     }
 
     #[track_caller]
     fn wait_for(&self, what: &str) {
-        let start = Instant::now();
-        while !self.seen().contains(what) {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "no {what:?} in {:?}",
-                self.seen()
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
+        let found = self.seen.wait_until(|seen| seen.contains(what));
+        assert!(found, "no {what:?} in {:?}", self.seen());
     }
 
     fn press(&mut self, keys: &str) {
@@ -236,16 +203,6 @@ impl Session {
             "{rest:?}"
         );
     }
-}
-
-fn resize(terminal: impl std::os::fd::AsFd, width: u16, height: u16) {
-    let size = Winsize {
-        ws_row: height,
-        ws_col: width,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    tcsetwinsize(terminal, size).unwrap();
 }
 
 #[test]
@@ -338,7 +295,7 @@ fn a_second_sigint_does_not_wait_for_a_terminal_that_stalls() {
     let mut session = Session::start(test, "flood", None);
     session.wait_for("quit");
     // From now on nobody reads: drawings fill the terminal until one of them blocks.
-    let stalled = session.seen.lock().unwrap();
+    let stalled = session.seen.stall();
     for _ in 0..100 {
         resize(&session.keyboard, 200, 60);
         thread::sleep(Duration::from_millis(5));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::theme::Background;
 use crate::interval::Interval;
 
 /// Something that happened.
@@ -13,6 +14,8 @@ pub enum Action {
     NameFound,
     /// Facts about a process were found.
     OwnerFound,
+    /// The terminal said what its background looks like.
+    Background(Background),
     /// So many sockets are open; told while nothing was seen to move.
     Sockets(u64),
     /// Time since the start, for what tells how long it has lasted.

@@ -158,6 +158,10 @@ impl App {
                 }
                 self.grow();
             }
+            Action::Background(background) => {
+                self.look.theme.background = background;
+                self.settle();
+            }
             Action::Sockets(open) => self.sockets = Some(open),
             Action::Clock(now) => self.clock = now,
             Action::Resize(width, height) => {
