@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -289,4 +290,80 @@ fn who_leaves_at_once_leaves_no_answer_to_the_shell() {
         }
     }
     panic!("this machine is too busy to answer within 50 ms");
+}
+
+/// The line of a flow in one of the sections.
+fn line_of(text: &str, section: &str, local: SocketAddr, remote: SocketAddr) -> Option<String> {
+    let lines = text.lines().skip_while(|line| !line.contains(section));
+    let mut lines = lines.skip(1).take_while(|line| !line.starts_with('╶'));
+    let ends = [local, remote].map(|end| end.to_string());
+    let found = lines.find(|line| ends.iter().all(|end| line.contains(end.as_str())));
+    found.map(str::to_owned)
+}
+
+#[test]
+fn totals_are_what_the_generator_sent_to_the_byte() {
+    // This process is the generator, and the only one that is counted.
+    let pid = std::process::id().to_string();
+    let mut live = Live::start(120, 30, &["-i", "100ms", "-p", &pid]);
+    live.see("no traffic seen yet: the chosen processes moved no bytes");
+
+    let mut expected = Vec::new();
+    let mut kept = Vec::new();
+    // Below 1000 every byte is shown, above three digits. In many small parts, over many intervals.
+    for (total, shown) in [(987, "987  B"), (12_345_678, "12.3 MB"), (99_951, "100 kB")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut from = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut to, _) = listener.accept().unwrap();
+        let mut left: usize = total;
+        let parts = 40;
+        while left > 0 {
+            let part = left.min(total.div_ceil(parts));
+            from.write_all(&vec![1; part]).unwrap();
+            to.read_exact(&mut vec![0; part]).unwrap();
+            left -= part;
+            thread::sleep(Duration::from_millis(10));
+        }
+        let ends = (from.local_addr().unwrap(), to.local_addr().unwrap());
+        expected.push((ends, shown));
+        kept.push((from, to));
+    }
+    let (from, to) = (
+        UdpSocket::bind("127.0.0.1:0").unwrap(),
+        UdpSocket::bind("127.0.0.1:0").unwrap(),
+    );
+    let ends = (from.local_addr().unwrap(), to.local_addr().unwrap());
+    from.connect(ends.1).unwrap();
+    to.connect(ends.0).unwrap();
+    for part in [300, 20, 1] {
+        from.send(&vec![1; part]).unwrap();
+        assert_eq!(to.recv(&mut [0; 400]).unwrap(), part);
+    }
+    expected.push((ends, "321  B"));
+
+    live.press("t");
+    live.see("Egress totals");
+    for ((from, to), shown) in expected {
+        for (section, local, remote) in [("Egress", from, to), ("Ingress", to, from)] {
+            let is_there = |text: &str| {
+                let line = line_of(text, section, local, remote);
+                line.is_some_and(|line| line.trim_start().starts_with(shown))
+            };
+            live.wait_for(
+                &format!("{shown} from {local} to {remote} in {section}"),
+                is_there,
+            );
+        }
+    }
+    let text = live.text();
+    // 987 + 12,345,678 + 99,951 + 321, each way; nothing else, and nothing twice.
+    let (mut tables, mut rest) = (0, 0);
+    for line in text.lines() {
+        tables += usize::from(line.contains("all 4, 100 %"));
+        rest += usize::from(line.contains("other flow"));
+    }
+    assert_eq!((tables, rest), (2, 0), "{text}");
+    assert_eq!(text.matches("12.4 MB in all").count(), 2, "{text}");
+    live.press("q");
+    live.assert_gone(0);
 }

@@ -108,6 +108,8 @@ pub struct Rows {
     pub filtered: Sum,
     /// Flows that ended, or moved nothing this way lately.
     pub silent: Sum,
+    /// How many of those that are kept never moved anything this way.
+    pub never: usize,
     /// In the latest interval, of flows that found the map full.
     pub untracked: Counters,
     /// The same since the beginning.
@@ -130,7 +132,7 @@ impl Rows {
             flows: 0,
             figures: Figures::nothing(clock, history.ended()),
         };
-        let (mut filtered, mut silent) = (nothing, nothing);
+        let (mut filtered, mut silent, mut never) = (nothing, nothing, 0);
         silent.flows += usize::try_from(history.older().flows).unwrap_or(usize::MAX);
         silent.figures += &history.older().figures;
 
@@ -138,6 +140,7 @@ impl Rows {
         for flow in history.recent().iter().chain(history.past()) {
             if !is_in(flow, view, &clock) {
                 silent.add(flow);
+                never += usize::from(flow.figures.idle(view.way, &clock).is_none());
             } else if !filter(flow) {
                 filtered.add(flow);
             } else {
@@ -165,6 +168,7 @@ impl Rows {
             other,
             filtered,
             silent,
+            never,
             untracked: history.losses().untracked,
             untracked_total: history.losses_total().untracked,
             all: *history.all(),

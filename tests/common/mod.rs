@@ -107,6 +107,21 @@ pub fn web_server() -> Vec<Flow> {
     flows
 }
 
+/// So many clients of one server.
+pub fn many_flows(count: u32) -> Vec<Flow> {
+    let flows = (0..count).map(|n| {
+        let addr = std::net::Ipv4Addr::from(0x0a01_0000 + n);
+        let peer = Endpoint::new(addr.into(), 40_000 + (n % 20_000) as u16);
+        let bytes = (
+            u64::from(n) * 7919 % 100_003,
+            u64::from(n) * 104_729 % 9_999_991,
+        );
+        let process = (1000 + n % 200, &b"server"[..]);
+        flow(Protocol::Tcp, end("10.0.0.5", 443), peer, process, bytes)
+    });
+    flows.collect()
+}
+
 /// The same, of which the kernel tells all it can: packets, connections, users, cgroups. The last is
 /// a thread of the kernel's own.
 pub fn told() -> Vec<Flow> {

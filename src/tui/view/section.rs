@@ -249,7 +249,8 @@ impl App {
         let bytes: u64 = shown.iter().map(|row| sheet.bytes(row)).sum();
         let rest = sheet.total.saturating_sub(bytes + untracked);
         let flows = if self.look.totals {
-            let all = rows.flows() + rows.filtered.flows + rows.silent.flows;
+            // Those that only ever moved bytes the other way are none of this table's.
+            let all = rows.flows() + rows.filtered.flows + rows.silent.flows - rows.never;
             all - shown.iter().map(|row| row.flows).sum::<usize>()
         } else {
             let moving = |row: &&&Row| sheet.bytes(row) > 0;
