@@ -281,25 +281,37 @@ impl History {
         };
         let clock = self.clock;
         let is_wanted = |stats: &FlowStats| stats.figures.avg60(Way::Both) >= wanted;
+        // The others are equals at the edge, of which there may be more than there is room for.
+        let is_above = |stats: &FlowStats| stats.figures.avg60(Way::Both) > wanted;
         if self.recent.len() > most {
+            let mut lacking = 0;
             for stats in &mut self.recent {
                 if stats.ring.is_some() && !is_wanted(stats) {
                     stats.ring = None;
                     self.sparks -= 1;
                 }
+                lacking += usize::from(stats.ring.is_none() && is_above(stats));
+            }
+            let equals = |stats: &&mut FlowStats| stats.ring.is_some() && !is_above(stats);
+            let excess = (self.sparks + lacking).saturating_sub(most);
+            for stats in self.recent.iter_mut().filter(equals).take(excess) {
+                stats.ring = None;
+                self.sparks -= 1;
             }
         }
-        for stats in &mut self.recent {
-            if self.sparks >= most {
-                return;
-            }
-            if stats.ring.is_none() && is_wanted(stats) {
-                // New: it moved nothing before. Otherwise what it moved is not known any more.
-                let is_new = stats.figures.age(&clock) <= clock.elapsed;
-                let mut ring = Box::new(Ring::new(if is_new { 0 } else { bar }));
-                ring.add(bar, &stats.figures.now);
-                stats.ring = Some(ring);
-                self.sparks += 1;
+        for largest in [true, false] {
+            for stats in &mut self.recent {
+                if self.sparks >= most {
+                    return;
+                }
+                if stats.ring.is_none() && is_wanted(stats) && is_above(stats) == largest {
+                    // New: it moved nothing before. Otherwise what it moved is not known any more.
+                    let is_new = stats.figures.age(&clock) <= clock.elapsed;
+                    let mut ring = Box::new(Ring::new(if is_new { 0 } else { bar }));
+                    ring.add(bar, &stats.figures.now);
+                    stats.ring = Some(ring);
+                    self.sparks += 1;
+                }
             }
         }
     }
