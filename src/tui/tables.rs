@@ -29,6 +29,10 @@ impl App {
 
     /// The parts of a screen of this size.
     pub(super) fn frame(&self, area: Rect) -> Frame {
+        if !matches!(self.mode, Mode::Table | Mode::Typing(_)) {
+            // Text takes what it can get.
+            return Frame::new(area, u16::MAX);
+        }
         let lines = self.top_n.map_or(u16::MAX, |rows| {
             u16::try_from(rows)
                 .unwrap_or(u16::MAX)
