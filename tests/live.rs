@@ -35,6 +35,25 @@ impl Traffic {
             .unwrap();
         Self(child)
     }
+
+    /// Its processes, as `--pid` takes them: what else runs on the machine is not in the picture.
+    fn pids(&self) -> String {
+        let id = self.0.id();
+        let start = Instant::now();
+        loop {
+            let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+            let children = children.unwrap();
+            let pids: Vec<&str> = children.split_whitespace().collect();
+            let comm = |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+            // The last that it starts.
+            let is_last = |pid| comm(pid).is_ok_and(|comm| comm.trim_end() == "demo-resolver");
+            if pids.iter().any(is_last) {
+                return pids.join(",");
+            }
+            assert!(start.elapsed() < PATIENCE, "{children}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Traffic {
@@ -148,8 +167,9 @@ impl Drop for Live {
 
 #[test]
 fn the_whole_table_is_worked_by_keys_and_mouse() {
-    let _traffic = Traffic::start();
-    let mut live = Live::start(100, 30, &["-i", "200ms"]);
+    let traffic = Traffic::start();
+    let pids = traffic.pids();
+    let mut live = Live::start(100, 30, &["-i", "200ms", "-p", &pids]);
     live.see("demo-backup");
     // Known rates: 20 MB/s from one process, 2 MB/s from another.
     live.wait_for("20 MB/s on top", |text| {
@@ -217,8 +237,9 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
 
 #[test]
 fn suspended_it_gives_the_terminal_back_and_continued_it_goes_on() {
-    let _traffic = Traffic::start();
-    let mut live = Live::start(80, 24, &["-i", "200ms"]);
+    let traffic = Traffic::start();
+    let pids = traffic.pids();
+    let mut live = Live::start(80, 24, &["-i", "200ms", "-p", &pids]);
     live.see("demo-backup");
     assert!(live.is_raw());
     live.press("\x1a");
@@ -251,8 +272,9 @@ fn is_coloured(screen: &vt100::Screen, process: &str) -> bool {
 
 #[test]
 fn a_terminal_that_answers_is_believed_and_no_key_is_lost_to_that() {
-    let _traffic = Traffic::start();
-    let mut live = Live::start(100, 30, &["-i", "200ms"]);
+    let traffic = Traffic::start();
+    let pids = traffic.pids();
+    let mut live = Live::start(100, 30, &["-i", "200ms", "-p", &pids]);
     assert!(live.was_asked());
     // It says nothing yet: the table comes all the same, in colours that suit any background.
     live.see("demo-backup");
