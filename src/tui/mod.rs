@@ -118,6 +118,7 @@ pub fn run(
         collector: &collector,
         start: Instant::now(),
         asked,
+        found: (false, false),
     };
     let outcome = session.watch(&events);
     session.await_answer(&events);
@@ -132,6 +133,9 @@ struct Session<'a> {
     start: Instant,
     /// When the terminal was asked for its background, until it has answered.
     asked: Option<Instant>,
+    /// Whether names, and facts about processes, were found since the last drawing. They come by the
+    /// hundred, and each may put all rows in a new order: once a drawing is enough.
+    found: (bool, bool),
 }
 
 impl Session<'_> {
@@ -140,6 +144,13 @@ impl Session<'_> {
             let (width, height) = self.screen.size()?;
             self.app.update(Action::Resize(width, height));
             self.app.update(Action::Clock(self.start.elapsed()));
+            let (names, owners) = std::mem::take(&mut self.found);
+            if names {
+                self.app.update(Action::NameFound);
+            }
+            if owners {
+                self.app.update(Action::OwnerFound);
+            }
             self.screen.draw(&self.app)?;
             let mut event = match self.next(events)? {
                 Some(event) => event,
@@ -204,8 +215,8 @@ impl Session<'_> {
                 self.asked = None;
                 self.app.update(Action::Background(background));
             }
-            Event::Name => self.app.update(Action::NameFound),
-            Event::Owner => self.app.update(Action::OwnerFound),
+            Event::Name => self.found.0 = true,
+            Event::Owner => self.found.1 = true,
             Event::Stop => self.app.update(Action::Do(Command::Quit)),
         }
         None
