@@ -18,8 +18,10 @@
 
 #include "flowtop.h"
 #include "maps.bpf.h"
+#include "owner.bpf.h"
 #include "account.bpf.h"
 #include "peer.bpf.h"
+#include "tcp.bpf.h"
 #include "drain.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -90,7 +92,8 @@ int tp_send(struct trace_event_raw_sock_msg_length *ctx)
 		    !BPF_CORE_READ(sk, __sk_common.skc_dport))
 			read_cork(&call, sk, udp_pending(sk));
 	}
-	account(sk, event.protocol, TX, event.ret, &call, false);
+	account(sk, event.protocol, TX, event.ret, &call,
+		packets_sent(&call, event.ret), false);
 	return 0;
 }
 
@@ -108,7 +111,8 @@ int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
 		unstash(&call);
 	}
 	if (consumes(event.flags))
-		account(event.sk, event.protocol, RX, event.ret, &call, false);
+		account(event.sk, event.protocol, RX, event.ret, &call, 1,
+			false);
 	return 0;
 }
 
@@ -173,7 +177,7 @@ static __always_inline int stash_destination(struct sock *sk,
 	struct call call = {};
 
 	read_destination(&call, sk, msg);
-	if (call.family)
+	if (call.family || call.continues || call.gso_size)
 		stash(&call);
 	return 0;
 }
@@ -221,7 +225,7 @@ static __always_inline int kp_return(int dir, int ret)
 
 	if (unstash(&call))
 		account((struct sock *)call.sk, call.protocol, dir, ret, &call,
-			false);
+			packets_sent(&call, ret), false);
 	return 0;
 }
 
@@ -264,9 +268,11 @@ int kp_udp_rx(struct pt_regs *ctx)
 	struct sock *sk = (void *)PT_REGS_PARM1(ctx);
 	struct call peer = {};
 
-	read_skb_sender(&peer, (void *)PT_REGS_PARM2(ctx), false);
+	struct sk_buff *skb = (void *)PT_REGS_PARM2(ctx);
+
+	read_skb_sender(&peer, skb, false);
 	account(sk, BPF_CORE_READ(sk, sk_protocol), RX, PT_REGS_PARM3(ctx),
-		&peer, false);
+		&peer, packets_received(skb, false), false);
 	return 0;
 }
 
@@ -329,7 +335,7 @@ int kr_zerocopy(struct pt_regs *ctx)
 		return 0;
 	__builtin_memcpy(&zc, call.addr, sizeof(zc));
 	account((struct sock *)call.sk, IPPROTO_TCP, RX,
-		zerocopy_bytes((void *)zc), NULL, false);
+		zerocopy_bytes((void *)zc), NULL, 0, false);
 	return 0;
 }
 
@@ -394,7 +400,7 @@ static __always_inline int fx_stream(struct socket *sock, int dir, int ret)
 		return 0;
 	sk = sock->sk;
 	if (is_tcp(sk->sk_protocol)) /* UDP has hooks of its own below */
-		account(sk, IPPROTO_TCP, dir, ret, NULL, true);
+		account(sk, IPPROTO_TCP, dir, ret, NULL, 0, true);
 	return 0;
 }
 
@@ -436,6 +442,7 @@ static __always_inline int fe_cork(struct sock *sk)
 	if (!pending)
 		return 0;
 	read_cork(&cork, sk, pending);
+	cork.continues = 1;
 	stash(&cork);
 	return 0;
 }
@@ -457,7 +464,10 @@ static __always_inline void fx_datagram(struct sock *sk, struct msghdr *msg,
 {
 	if (!peer->family)
 		read_msg_name(peer, msg, sk->__sk_common.skc_family, true);
-	account(sk, sk->sk_protocol, TX, ret, peer, true);
+	if (!peer->continues)
+		peer->gso_size = read_gso_size(sk, msg, true);
+	account(sk, sk->sk_protocol, TX, ret, peer, packets_sent(peer, ret),
+		true);
 }
 
 /*
@@ -503,7 +513,8 @@ int BPF_PROG(fe_udp_rx, struct sock *sk, struct sk_buff *skb, int len)
 	if (len <= 0)
 		return 0;
 	read_skb_sender(&peer, skb, true);
-	account(sk, sk->sk_protocol, RX, len, &peer, true);
+	account(sk, sk->sk_protocol, RX, len, &peer,
+		packets_received(skb, true), true);
 	return 0;
 }
 
@@ -513,7 +524,7 @@ int BPF_PROG(fx_splice, struct sk_buff *skb, struct sock *sk,
 	     unsigned int len, unsigned int flags, int ret)
 {
 	if (ret > 0 && sk)
-		account(sk, sk->sk_protocol, RX, ret, NULL, true);
+		account(sk, sk->sk_protocol, RX, ret, NULL, 1, true);
 	return 0;
 }
 
@@ -524,7 +535,7 @@ int BPF_PROG(fx_sendpage, struct socket *sock, struct page *page, int offset,
 	struct sock *sk = sock->sk;
 
 	if (sk->sk_protocol == IPPROTO_TCP)
-		account(sk, IPPROTO_TCP, TX, ret, NULL, true);
+		account(sk, IPPROTO_TCP, TX, ret, NULL, 0, true);
 	return 0;
 }
 
@@ -550,6 +561,6 @@ int BPF_PROG(fx_udp_sendpage, struct sock *sk, struct page *page, int offset,
 	struct call call;
 
 	if (unstash(&call))
-		account(sk, IPPROTO_UDP, TX, ret, NULL, true);
+		account(sk, IPPROTO_UDP, TX, ret, NULL, 1, true);
 	return 0;
 }

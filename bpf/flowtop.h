@@ -12,17 +12,30 @@
 /* CPUs share an untracked slot beyond this; the adds are atomic. */
 #define FLOWTOP_UNTRACKED_SLOTS 64
 
-/* flowtop_key.tgid_flags: tgid << 2 | UDP | IPv6. A tgid has at most 22 bits
+/* flowtop_id.tgid_flags: tgid << 2 | UDP | IPv6. A tgid has at most 22 bits
  * (PID_MAX_LIMIT, include/linux/threads.h). */
 #define FLOWTOP_KEY_IPV6 1
 #define FLOWTOP_KEY_UDP 2
 #define FLOWTOP_KEY_TGID_SHIFT 2
 
-struct flowtop_key {
+/* What keys of both families begin with */
+struct flowtop_id {
 	__u32 tgid_flags;
-	__u16 local_port;     /* host order */
-	__u16 remote_port;    /* host order */
-	__be32 local_addr[4]; /* IPv4 in [0], the rest 0 */
+	__u32 tid;	   /* 0 where threads are not told apart */
+	__u32 net;	   /* tells network namespaces apart: net_id() */
+	__u16 local_port;  /* host order */
+	__u16 remote_port; /* host order */
+};
+
+struct flowtop_key4 {
+	struct flowtop_id id;
+	__be32 local_addr;
+	__be32 remote_addr;
+};
+
+struct flowtop_key6 {
+	struct flowtop_id id;
+	__be32 local_addr[4]; /* IPv4 in [0], the rest 0 (in records) */
 	__be32 remote_addr[4];
 };
 
@@ -33,22 +46,90 @@ struct flowtop_stats {
 	__u64 rx_msgs;
 };
 
-/* What is known of a process, taken when it first moves bytes in an interval */
-struct flowtop_owner {
-	char comm[FLOWTOP_COMM_LEN]; /* of the group leader */
+/* What a flow's key leads to, one a CPU */
+struct flowtop_slot {
+	struct flowtop_stats stats;
+	/* TCP: address of the socket, on the CPU that made the slot.
+	 * UDP: packets received << 32 | packets sent. */
+	__u64 extra;
+	__u32 netns; /* inode number, on the CPU that made the slot */
+	__u32 pad;
 };
 
-/* One drained flow: its counters summed over all CPUs, and its owner */
+/* flowtop_owner.flags */
+#define FLOWTOP_OWNER_KERNEL 1 /* PF_KTHREAD */
+
+/* What is known of who moves bytes, taken at the first call in an interval */
+struct flowtop_owner {
+	char comm[FLOWTOP_COMM_LEN];   /* of the group leader */
+	char thread[FLOWTOP_COMM_LEN]; /* where threads are told apart */
+	__u64 start_ns;		       /* of the process, CLOCK_BOOTTIME */
+	__u64 cgroup;		       /* number of its kernfs node; 0: none */
+	__u32 uid;
+	__u32 flags;
+};
+
+/* Names on the way from a cgroup up to, not including, the root */
+#define FLOWTOP_CGROUP_DEPTH 10
+#define FLOWTOP_CGROUP_NAME 128
+
+/* In pieces of 32: what Rust derives for arrays ends there. */
+struct flowtop_cgroup {
+	char names[FLOWTOP_CGROUP_DEPTH][FLOWTOP_CGROUP_NAME / 32][32];
+};
+
+/* State of a TCP connection, as its socket has it. Cumulative ones count from
+ * its beginning, and wrap. */
+struct flowtop_tcp {
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u32 unread; /* bytes received and not yet read */
+	__u32 srtt_us;
+	__u32 cwnd;	   /* segments */
+	__u32 unacked;	   /* bytes */
+	__u32 notsent;	   /* bytes */
+	__u32 snd_wnd;	   /* bytes */
+	__u32 rcv_wnd;	   /* bytes */
+	__u32 retransmits; /* segments, cumulative, as the next two */
+	__u32 segs_in;
+	__u32 segs_out;
+	__u32 jiffies; /* of the reading */
+	__u32 busy;    /* jiffies with data under way, cumulative */
+	__u32 rwnd_limited;
+	__u32 sndbuf_limited;
+};
+
+/* One drained flow, summed over all CPUs */
 struct flowtop_record {
-	struct flowtop_key key;
+	struct flowtop_key6 key;
 	struct flowtop_stats stats;
+	__u64 sk;      /* TCP: address of the socket; 0: it is gone */
+	__u64 packets; /* UDP: as in flowtop_slot.extra */
+	__u32 netns;
+	__u32 pad;
+	struct flowtop_tcp tcp; /* where sk is not 0 */
+};
+
+struct flowtop_owner_record {
+	__u32 id; /* tid where threads are told apart, else tgid */
+	__u32 pad;
 	struct flowtop_owner owner;
 };
 
-_Static_assert(sizeof(struct flowtop_key) == 40, "key has no padding");
-_Static_assert(sizeof(struct flowtop_stats) == 32, "stats have no padding");
-_Static_assert(sizeof(struct flowtop_record) == 88, "record has no padding");
-_Static_assert(sizeof(struct flowtop_record) % 8 == 0,
+struct flowtop_cgroup_record {
+	__u64 id;
+	struct flowtop_cgroup cgroup;
+};
+
+_Static_assert(sizeof(struct flowtop_key4) == 24, "key has no padding");
+_Static_assert(sizeof(struct flowtop_key6) == 48, "key has no padding");
+_Static_assert(sizeof(struct flowtop_slot) == 48, "slot has no padding");
+_Static_assert(sizeof(struct flowtop_owner) == 56, "owner has no padding");
+_Static_assert(sizeof(struct flowtop_tcp) == 72, "sample has no padding");
+_Static_assert(sizeof(struct flowtop_record) == 176, "record has no padding");
+_Static_assert(sizeof(struct flowtop_record) % 8 == 0 &&
+		       sizeof(struct flowtop_owner_record) % 8 == 0 &&
+		       sizeof(struct flowtop_cgroup_record) % 8 == 0,
 	       "an mmapable array's elements stand 8 bytes apart");
 
 #endif

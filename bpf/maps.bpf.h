@@ -11,27 +11,46 @@
  * PERCPU_HASH: two CPUs that move bytes of one flow never share a cache line.
  * Preallocated (never BPF_F_NO_PREALLOC): an insert in a socket call must not
  * allocate. Never LRU: it evicts silently, and what is evicted is lost.
- * Size: --max-flows; memory about 122 + 32 * possible CPUs bytes an entry.
+ * One for each family, because hashing and comparing 48 bytes instead of 24 is
+ * the dearest part of an event. Size: --max-flows each; see map_bytes() in
+ * src/kernel/explain.rs for the memory.
  */
-struct flow_map {
+struct flow4_map {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 65536);
-	__type(key, struct flowtop_key);
-	__type(value, struct flowtop_stats);
-} flows_a SEC(".maps"), flows_b SEC(".maps");
+	__type(key, struct flowtop_key4);
+	__type(value, struct flowtop_slot);
+} flows4_a SEC(".maps"), flows4_b SEC(".maps");
+
+struct flow6_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct flowtop_key6);
+	__type(value, struct flowtop_slot);
+} flows6_a SEC(".maps"), flows6_b SEC(".maps");
 
 /*
- * Who the processes are, one entry a tgid, buffered like the flows so that an
- * entry is never older than its interval. Written once per process and
- * interval, hence shared, not per CPU. A process that finds it full is still
- * counted under its tgid; only its name is left to /proc.
+ * Who moves bytes: one entry a process, or a thread where those are told
+ * apart. Buffered like the flows so that an entry is never older than its
+ * interval. Written once per process and interval, hence shared, not per CPU.
+ * A process that finds it full is still counted under its tgid; only what is
+ * known of it is left to /proc.
  */
 struct owner_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
-	__type(key, __u32);
+	__type(key, __u32); /* tid or tgid */
 	__type(value, struct flowtop_owner);
 } owners_a SEC(".maps"), owners_b SEC(".maps");
+
+/* The names of their cgroups, in the same way. A cgroup can be gone before
+ * anyone looks for it by its number. */
+struct cgroup_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64); /* number of the kernfs node */
+	__type(value, struct flowtop_cgroup);
+} cgroups_a SEC(".maps"), cgroups_b SEC(".maps");
 
 /*
  * The grace period of fentry. User space updates the slot after a flip: the
@@ -69,13 +88,30 @@ struct {
 	__type(value, struct flowtop_record);
 } records SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct flowtop_owner_record);
+} owner_records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct flowtop_cgroup_record);
+} cgroup_records SEC(".maps");
+
 /* Carried from a function's entry to its return, or to the tracepoint. */
 struct call {
 	__u64 sk;	/* address of the socket; compared, never followed */
 	__u16 protocol; /* of the socket */
-	__u16 family;	/* of the peer; 0: the socket's own */
 	__u16 port;	/* of the peer, host order */
-	__u16 pad;
+	__u8 family;	/* of the peer; 0: the socket's own */
+	__u8 continues; /* a datagram that an earlier call began */
+	__u16 gso_size; /* bytes a segment that is sent; 0: not segmented */
 	__be32 addr[4]; /* of the peer */
 };
 
@@ -110,6 +146,12 @@ const volatile __u32 nr_tgids;
 const volatile __u32 nr_tids;
 const volatile __u32 tgids[FLOWTOP_MAX_FILTERS];
 const volatile __u32 tids[FLOWTOP_MAX_FILTERS];
+
+/* Threads are told apart, and so are their flows. */
+const volatile bool by_thread;
+
+/* What a cgroup's entry is made of before its names are filled in. */
+const struct flowtop_cgroup no_cgroup = {};
 
 /* Possible CPUs, for the drain's sums. */
 const volatile __u32 nr_cpus = 1;

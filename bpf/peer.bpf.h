@@ -7,6 +7,16 @@
 #ifndef FLOWTOP_PEER_BPF_H
 #define FLOWTOP_PEER_BPF_H
 
+static __always_inline void as_v4(__be32 addr[4], __be32 v4)
+{
+	addr[0] = v4;
+	addr[1] = addr[2] = addr[3] = 0;
+}
+
+#define SOL_UDP 17
+#define UDP_SEGMENT 103
+#define MAX_CMSGS 4
+
 /*
  * The destination in a message, as udp_sendmsg() and udpv6_sendmsg() read it:
  * AF_UNSPEC is IPv4 to the first and no address to the second. msg_name is
@@ -103,18 +113,82 @@ static __always_inline int udp_pending(const struct sock *sk)
 	return BPF_CORE_READ((const struct udp_sock *)sk, pending);
 }
 
-/* Where a send goes, at its entry. */
+/* ---------------------------------------------------------- how many packets
+ */
+
+/*
+ * The size of the segments that a message is cut into, as udp_sendmsg() finds
+ * it: UDP_SEGMENT in its control messages, else the socket's; 0: none. The
+ * control messages are kernel memory by then (____sys_sendmsg()).
+ */
+static __always_inline __u16 read_gso_size(const struct sock *sk,
+					   const struct msghdr *msg,
+					   const bool direct)
+{
+	const struct udp_sock *udp = (const struct udp_sock *)sk;
+	size_t length = READ(direct, msg, msg_controllen);
+	void *control;
+
+	if (length) {
+		control = READ(direct, msg, msg_control);
+		for (int i = 0; i < MAX_CMSGS; i++) {
+			struct {
+				struct cmsghdr header;
+				__u16 gso_size;
+			} cmsg = {};
+			size_t size;
+
+			if (length < sizeof(cmsg.header))
+				break;
+			bpf_probe_read_kernel(&cmsg, sizeof(cmsg), control);
+			if (cmsg.header.cmsg_level == SOL_UDP &&
+			    cmsg.header.cmsg_type == UDP_SEGMENT)
+				return cmsg.gso_size;
+			size = (cmsg.header.cmsg_len + 7) & ~7UL;
+			if (size < sizeof(cmsg.header) || size >= length)
+				break;
+			control += size;
+			length -= size;
+		}
+	}
+	return BPF_CORE_READ(udp, gso_size);
+}
+
+/* Datagrams that a call sent. One in parts counts where it begins. */
+static __always_inline __u32 packets_sent(const struct call *call, int bytes)
+{
+	if (call->continues)
+		return 0;
+	if (!call->gso_size || bytes <= 0)
+		return 1;
+	return ((__u32)bytes + call->gso_size - 1) / call->gso_size;
+}
+
+/* Datagrams in a received skb: more than one where UDP_GRO joined them. */
+static __always_inline __u32 packets_received(const struct sk_buff *skb,
+					      const bool direct)
+{
+	unsigned char *end = READ(direct, skb, head) + READ(direct, skb, end);
+	struct skb_shared_info *shinfo = (void *)end;
+
+	return BPF_CORE_READ(shinfo, gso_segs) ?: 1;
+}
+
+/* Where a send goes, and in how many packets, at its entry. */
 static __always_inline void read_destination(struct call *peer,
 					     const struct sock *sk,
 					     const struct msghdr *msg)
 {
 	int pending = udp_pending(sk);
 
-	if (pending)
+	if (pending) {
 		read_cork(peer, sk, pending);
-	else
+		peer->continues = 1;
+	} else {
 		read_msg_name(peer, msg,
 			      BPF_CORE_READ(sk, __sk_common.skc_family), false);
+		peer->gso_size = read_gso_size(sk, msg, false);
+	}
 }
 
 #endif

@@ -53,6 +53,7 @@ test=(
     "xz                 xz-utils              xz               xz            xz             xz"
     "tmux               tmux                  tmux             tmux          tmux           tmux"
     "jq                 jq                    jq               jq            jq             jq"
+    "nsd                nsd                   nsd              nsd           nsd            nsd"
     "dpkg-deb           dpkg                  dpkg             dpkg          dpkg           dpkg"
     "apt-get            apt                   apt              apt           -              -"
     "debian-archive-keyring.* debian-archive-keyring debian-keyring debian-archive-keyring - debian-archive-keyring"
@@ -126,3 +127,7 @@ run "${command[@]}" "${packages[@]}" || { refresh && run "${command[@]}" "${pack
     tail -n 20 "$log" >&2
     die "'$install ${packages[*]}' failed (above)." "  Install what is missing by hand, then run make again."
 }
+# Debian starts the name server it installs. Here it is for tests, which start one themselves.
+if [[ " ${packages[*]} " == *" nsd "* ]] && [ -d /run/systemd/system ]; then
+    run systemctl disable --now nsd || true
+fi

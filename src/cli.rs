@@ -79,7 +79,7 @@ struct Args {
     )]
     tids: Vec<u32>,
 
-    /// Show host names of the ends where DNS knows them; never waits for one
+    /// Show names of hosts and services where known; never waits for one
     #[arg(short = 'x', long = "host-name")]
     host_name: bool,
 
@@ -216,6 +216,7 @@ where
         top_n: (args.top_n > 0).then_some(args.top_n),
         pids: unique("--pid", args.pids)?,
         tids: unique("--tid", args.tids)?,
+        by_thread: false,
         host_names: args.host_name,
         interval: args.interval,
         count: args.count,

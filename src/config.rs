@@ -30,7 +30,9 @@ pub struct Config {
     pub pids: Vec<u32>,
     /// Count only what these threads move; empty means all. At most [`MAX_IDS`].
     pub tids: Vec<u32>,
-    /// Show host names for peers where they are known.
+    /// Threads are told apart, and so are their flows.
+    pub by_thread: bool,
+    /// Show names of hosts and services where they are known.
     pub host_names: bool,
     /// Wanted length of an interval; what is reported is the measured one.
     pub interval: Duration,
@@ -68,6 +70,7 @@ impl Default for Config {
             top_n: Some(10),
             pids: Vec::new(),
             tids: Vec::new(),
+            by_thread: false,
             host_names: false,
             interval: Duration::from_secs(1),
             count: None,

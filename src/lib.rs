@@ -24,7 +24,7 @@
 //! | [`history`] | intervals | totals, averages, peaks, the last minute |
 //! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
 //! | [`owner`] | process ids | users, programs, containers, in the background |
-//! | [`names`] | addresses | host names, in the background |
+//! | [`names`] | addresses, ports | host names, in the background; services |
 //! | [`audit`] | losses | words |
 //! | [`report`] | rankings | text or JSON Lines |
 //! | [`tui`] | rankings and keys | a live table |
@@ -35,6 +35,7 @@ pub mod audit;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod filter;
 pub mod flow;
 pub mod history;
 pub mod interval;

@@ -6,10 +6,11 @@ mod common;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use common::{Script, assert_matches_file, bad_interval, interval, web_server};
+use common::{Script, assert_matches_file, bad_interval, end, flow, interval, web_server};
 use flowtop::config::{Config, Output};
+use flowtop::flow::Protocol;
 use flowtop::interval::Interval;
-use flowtop::names::Names;
+use flowtop::names::{Names, Services};
 use flowtop::rank::Ranking;
 use flowtop::report::json::Json;
 use flowtop::report::text::Text;
@@ -225,6 +226,54 @@ fn names_are_added_to_json_once_they_are_known() {
     assert_eq!(named(after), ["client.example.net"]);
     // The first may or may not have been quick enough; what it must not do is wait.
     assert!(named(before).len() <= 1);
+}
+
+#[test]
+fn services_and_own_flows_are_beside_what_they_explain_in_json() {
+    let own = (std::process::id(), &b"flowtop"[..]);
+    let mut flows = web_server();
+    flows.push(flow(
+        Protocol::Udp,
+        end("10.0.0.5", 40_001),
+        end("192.0.2.53", 53),
+        own,
+        (120, 45),
+    ));
+    let ranking = Ranking::new(&interval(flows), None);
+    let names = Names::with(|_| None, || ()).unwrap();
+    let names = names.with_services(Services::built_in());
+    let mut json = Vec::new();
+    Json.append(&ranking, &names, &mut json).unwrap();
+    let records = records(std::str::from_utf8(&json).unwrap());
+    let is_own = |record: &&Value| record["own"] == true;
+    let marked: Vec<&Value> = records.iter().filter(is_own).collect();
+    assert_eq!(marked.len(), 1, "{marked:?}");
+    assert_eq!(marked[0]["pid"], own.0);
+    assert_eq!(marked[0]["remote_port"], 53);
+    assert_eq!(marked[0]["remote_service"], "domain");
+    assert!(marked[0].get("local_service").is_none());
+    let nginx = records.iter().find(|record| record["comm"] == "nginx");
+    assert_eq!(nginx.unwrap()["local_port"], 443);
+    assert_eq!(nginx.unwrap()["local_service"], "https");
+
+    let mut text = Vec::new();
+    Text::default().append(&ranking, &names, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("10.0.0.5:https "), "{text}");
+    assert!(text.contains("203.0.113.7:52110 "), "{text}");
+    assert!(text.contains("10.0.0.5:ntp "), "{text}");
+    assert_eq!(text.matches("flowtop (own look-ups)").count(), 2, "{text}");
+
+    // Without names there are no look-ups to mark, and ports are numbers.
+    let mut text = Vec::new();
+    Text::default()
+        .append(&ranking, &Names::off(), &mut text)
+        .unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        !text.contains("own look-ups") && !text.contains("https"),
+        "{text}"
+    );
 }
 
 /// Counts writes and flushes, and breaks like a pipe whose reader has gone.

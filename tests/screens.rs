@@ -7,7 +7,7 @@ use common::screen::{draw, press, text};
 use common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
 use flowtop::config::{Config, Palette};
 use flowtop::interval::Interval;
-use flowtop::names::Names;
+use flowtop::names::{Names, Services};
 use flowtop::owner::Owners;
 use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
 use ratatui::style::{Color, Modifier};
@@ -300,6 +300,43 @@ fn a_hostile_process_name_is_shown_not_obeyed() {
     let screen = text(&buffer);
     assert!(screen.contains("\\x1b[2J\u{fffd}evil"), "{screen}");
     assert!(!screen.contains('\u{1b}'));
+}
+
+#[test]
+fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
+    let names = Names::with(|_| None, || ()).unwrap();
+    let names = names.with_services(Services::built_in());
+    let look = Look::new(&config(), Depth::Mono, Background::Unknown);
+    let mut app = with(&config(), names, look);
+    let mut flows = web_server();
+    flows.push(flow(
+        flowtop::flow::Protocol::Udp,
+        common::end("10.0.0.5", 40_001),
+        common::end("192.0.2.53", 53),
+        (std::process::id(), b"flowtop"),
+        (50_000_000, 45),
+    ));
+    app.update(Action::Show(interval(flows)));
+    let screen = text(&draw(&app, 120, 40));
+    assert!(screen.contains("flowtop (own)"), "{screen}");
+    assert!(
+        screen.contains("192.0.2.53:53 ") && !screen.contains(":https"),
+        "{screen}"
+    );
+    press(&mut app, &[Command::Names]);
+    let screen = text(&draw(&app, 120, 40));
+    assert!(screen.contains("192.0.2.53:domain "), "{screen}");
+    assert!(screen.contains("10.0.0.5:https "), "{screen}");
+    press(&mut app, &[Command::Down, Command::Enter]);
+    let screen = text(&draw(&app, 120, 40));
+    assert!(screen.contains("192.0.2.53:53  domain"), "{screen}");
+    assert!(screen.contains(", own look-ups"), "{screen}");
+    press(&mut app, &[Command::Back]);
+    while !text(&draw(&app, 120, 40)).contains("by port") {
+        press(&mut app, &[Command::NextGroup]);
+    }
+    let screen = text(&draw(&app, 120, 40));
+    assert!(screen.contains("tcp port 443 (https)"), "{screen}");
 }
 
 #[test]

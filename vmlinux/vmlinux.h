@@ -84,6 +84,19 @@ struct in6_addr {
 	} in6_u;
 };
 
+/* include/linux/ns_common.h, include/net/net_namespace.h */
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 /* include/net/sock.h. The kernel nests the first fields in unions. */
 struct sock_common {
 	__be32 skc_daddr;
@@ -92,6 +105,7 @@ struct sock_common {
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
+	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -142,6 +156,28 @@ struct inet_sock {
 /* include/linux/udp.h */
 struct udp_sock {
 	int pending;
+	__u16 gso_size;
+};
+
+/* include/linux/tcp.h */
+struct tcp_sock {
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 srtt_us; /* << 3 */
+	__u32 snd_cwnd;
+	__u32 snd_una;
+	__u32 snd_nxt;
+	__u32 write_seq;
+	__u32 snd_wnd;
+	__u32 rcv_wnd;
+	__u32 total_retrans;
+	__u32 segs_in;
+	__u32 segs_out;
+	__u32 chrono_start;
+	__u32 chrono_stat[3];
+	__u8 chrono_type : 2;
 };
 
 /* include/linux/net.h */
@@ -153,14 +189,21 @@ struct socket {
 struct msghdr {
 	void *msg_name;
 	int msg_namelen;
+	void *msg_control;
+	size_t msg_controllen;
 };
 
 /* include/linux/skbuff.h */
 struct sk_buff {
+	unsigned int end; /* offset from head: skb_end_pointer() on 64 bits */
 	unsigned char *head;
 	__be16 protocol;
 	__u16 transport_header;
 	__u16 network_header;
+};
+
+struct skb_shared_info {
+	unsigned short gso_segs;
 };
 
 /* include/uapi/linux/tcp.h; copybuf_len came with 18fb76ed53865, v5.11 */
@@ -173,6 +216,42 @@ struct tcp_zerocopy_receive {
 struct task_struct {
 	struct task_struct *group_leader;
 	char comm[16];
+	unsigned int flags;
+	__u64 start_boottime;
+	struct css_set *cgroups;
+};
+
+/* include/linux/kernfs.h. `parent` became `__parent` with 633488947ef6,
+ * v6.15. */
+struct kernfs_node {
+	struct kernfs_node *parent;
+	const char *name;
+	__u64 id;
+};
+
+struct kernfs_node___v6_15 {
+	struct kernfs_node *__parent;
+};
+
+/* include/linux/cgroup-defs.h, include/linux/cgroup_subsys.h */
+struct cgroup_root;
+
+enum cgroup_subsys_id {
+	pids_cgrp_id = 1,
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+struct css_set {
+	struct cgroup_subsys_state *subsys[1];
+	struct cgroup *dfl_cgrp;
 };
 
 /* include/trace/events/sock.h, sock_msg_length: 40e0b0908142, v6.3 */
@@ -205,6 +284,12 @@ struct ipv6hdr {
 	__u8 before_saddr[8];
 	__be32 saddr[4];
 	__be32 daddr[4];
+};
+
+struct cmsghdr {
+	size_t cmsg_len;
+	int cmsg_level;
+	int cmsg_type;
 };
 
 struct sockaddr_in {

@@ -173,6 +173,11 @@ impl Plan {
         tables.into_iter().flatten()
     }
 
+    /// Whether its hooks see how many datagrams a call moves on UDP.
+    pub const fn sees_datagrams(self) -> bool {
+        !matches!(self.backend, Backend::Tracepoint) || self.kprobes
+    }
+
     /// Paths that no hook of this plan can see, whatever attaches.
     pub fn unseen(self) -> &'static [&'static str] {
         match (self.backend, self.kprobes) {

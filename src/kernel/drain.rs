@@ -1,44 +1,53 @@
 //! Takes everything out of the retired buffer and turns it into flows.
 //!
-//! In the kernel where its helpers allow (from 5.19): a program moves the flows into an array that
-//! is mapped here, so that no bpf() look-up makes probes skip events. Before that, by batches of
-//! system calls: those kernels do not preempt themselves by default, so nothing is skipped.
+//! In the kernel where its helpers allow (from 5.19): programs move what is in the maps into arrays
+//! that are mapped here, so that no bpf() look-up makes probes skip events. Before that, by batches
+//! of system calls: those kernels do not preempt themselves by default, so nothing is skipped.
 
-use std::ffi::c_void;
+mod batches;
+
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-use std::{io, ptr};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use libbpf_rs::{MapCore, ProgramInput, ProgramType, libbpf_sys};
-use memmap2::{Mmap, MmapOptions};
+use anyhow::{Context, Result, bail};
+use libbpf_rs::{Map, MapCore, ProgramInput, ProgramMut, ProgramType, libbpf_sys};
+use memmap2::{MmapMut, MmapOptions};
 
+use self::batches::Batches;
 use super::skel::{
-    FlowtopSkel, KEY_IPV6, KEY_TGID_SHIFT, KEY_UDP, RawKey, RawOwner, RawRecord, RawStats,
+    self, FlowtopSkel, KEY_IPV6, KEY_TGID_SHIFT, KEY_UDP, OWNER_KERNEL, RawCgroup, RawCgroupRecord,
+    RawId, RawOwner, RawOwnerRecord, RawRecord,
 };
-use crate::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
-
-/// Entries asked for in one batch; size makes no difference between 256 and 16384 (measured).
-const BATCH: usize = 4096;
+use super::tcp::Samples;
+use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol};
 
 /// Which of the two buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffer {
-    /// `flows_a`, active when the flag is 0.
+    /// The maps `*_a`, active when the flag is 0.
     A,
-    /// `flows_b`, active when the flag is 1.
+    /// The maps `*_b`, active when the flag is 1.
     B,
 }
 
+/// Takes out what the programs counted, and remembers what the next interval is compared with.
+pub struct Drain {
+    way: Way,
+    samples: Samples,
+    /// Whether the hooks see how many datagrams a UDP message is.
+    udp_packets: bool,
+}
+
 /// The way this kernel allows.
-pub enum Drain {
-    /// A program run by BPF_PROG_TEST_RUN, writing to mapped memory.
+enum Way {
+    /// Programs run by BPF_PROG_TEST_RUN, writing to mapped memory.
     InKernel {
-        /// The `records` array.
-        records: Mmap,
-        /// How many records it holds.
-        capacity: usize,
+        records: Records,
+        owners: Records,
+        cgroups: Records,
     },
     /// bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH), which needs 5.6.
     Batches(Batches),
@@ -64,22 +73,22 @@ impl Drain {
     ///
     /// # Errors
     /// When the records cannot be mapped or the number of CPUs is unknown.
-    pub fn new(skel: &FlowtopSkel<'_>, in_kernel: bool) -> Result<Self> {
-        if !in_kernel {
-            return Ok(Self::Batches(Batches::new()?));
-        }
-        let map = &skel.maps.records;
-        let capacity = usize::try_from(map.max_entries())?;
-        // SAFETY: the kernel keeps the mapping's pages for the mapping's life. They change only
-        // while a drain program runs, which is inside `take` alone, and no reference into them is
-        // held over that.
-        let records = unsafe {
-            MmapOptions::new()
-                .len(capacity * size_of::<RawRecord>())
-                .map(map.as_fd().as_raw_fd())
-        }
-        .context("map the drain's records")?;
-        Ok(Self::InKernel { records, capacity })
+    pub fn new(skel: &FlowtopSkel<'_>, in_kernel: bool, udp_packets: bool) -> Result<Self> {
+        let maps = &skel.maps;
+        let way = if in_kernel {
+            Way::InKernel {
+                records: Records::map::<RawRecord>(&maps.records)?,
+                owners: Records::map::<RawOwnerRecord>(&maps.owner_records)?,
+                cgroups: Records::map::<RawCgroupRecord>(&maps.cgroup_records)?,
+            }
+        } else {
+            Way::Batches(Batches::new(Records::map::<RawRecord>(&maps.records)?)?)
+        };
+        Ok(Self {
+            way,
+            samples: Samples::default(),
+            udp_packets,
+        })
     }
 
     /// Empties the retired buffer, which no running program may still write, into `flows`.
@@ -92,190 +101,180 @@ impl Drain {
         retired: Buffer,
         flows: &mut Vec<Flow>,
     ) -> Result<()> {
-        match self {
-            Self::InKernel { records, capacity } => {
+        self.samples.next_interval();
+        let samples = &mut self.samples;
+        let udp_packets = self.udp_packets;
+        let mut owners = Owners::default();
+        match &mut self.way {
+            Way::InKernel {
+                records,
+                owners: owner_records,
+                cgroups,
+            } => {
                 let progs = &skel.progs;
-                let (drain_flows, drain_owners) = match retired {
-                    Buffer::A => (&progs.drain_flows_a, &progs.drain_owners_a),
-                    Buffer::B => (&progs.drain_flows_b, &progs.drain_owners_b),
+                let (take_cgroups, take_owners, take_flows) = match retired {
+                    Buffer::A => (
+                        &progs.drain_cgroups_a,
+                        &progs.drain_owners_a,
+                        [&progs.drain_flows4_a, &progs.drain_flows6_a],
+                    ),
+                    Buffer::B => (
+                        &progs.drain_cgroups_b,
+                        &progs.drain_owners_b,
+                        [&progs.drain_flows4_b, &progs.drain_flows6_b],
+                    ),
                 };
-                loop {
-                    let run = drain_flows.test_run(ProgramInput::default());
-                    let taken = usize::try_from(run.context("drain the flows")?.return_value)?;
-                    for raw in records.chunks_exact(size_of::<RawRecord>()).take(taken) {
-                        let raw: &RawRecord = from_bytes(raw)?;
-                        flows.push(flow(&raw.key, &raw.stats, Some(&raw.owner)));
-                    }
-                    if taken < *capacity {
-                        break;
-                    }
+                cgroups
+                    .each(take_cgroups, |raw: &RawCgroupRecord| {
+                        owners.add_cgroup(raw.id, &raw.cgroup);
+                    })
+                    .context("drain the cgroups")?;
+                owner_records
+                    .each(take_owners, |raw: &RawOwnerRecord| {
+                        owners.add(raw.id, &raw.owner);
+                    })
+                    .context("drain the owners")?;
+                for program in take_flows {
+                    records
+                        .each(program, |raw: &RawRecord| {
+                            flows.push(flow(raw, &owners, samples, udp_packets));
+                        })
+                        .context("drain the flows")?;
                 }
-                let run = drain_owners.test_run(ProgramInput::default());
-                run.context("drain the owners")?;
                 Ok(())
             }
-            Self::Batches(batches) => {
-                let maps = &skel.maps;
-                match retired {
-                    Buffer::A => batches.take(maps.flows_a.as_fd(), maps.owners_a.as_fd(), flows),
-                    Buffer::B => batches.take(maps.flows_b.as_fd(), maps.owners_b.as_fd(), flows),
-                }
-            }
+            Way::Batches(batches) => batches.take(skel, retired, &mut owners, |raw, owners| {
+                flows.push(flow(raw, owners, samples, udp_packets));
+            }),
         }
     }
 }
 
-/// Buffers of the batched drain, kept from interval to interval.
-pub struct Batches {
-    cpus: usize,
-    keys: Vec<u64>,
-    values: Vec<u64>,
-    /// The kernel writes its position here: a u32, or a key where those are shorter.
-    token: [u64; 2],
+/// An array map of fixed-size records, mapped.
+struct Records {
+    memory: MmapMut,
+    capacity: usize,
 }
 
-impl Batches {
-    fn new() -> Result<Self> {
-        let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
-        Ok(Self {
-            cpus,
-            keys: vec![0; BATCH * size_of::<RawKey>() / 8],
-            values: vec![0; BATCH * size_of::<RawStats>() / 8 * cpus],
-            token: [0; 2],
-        })
+impl Records {
+    /// Maps an array of `T`.
+    fn map<T: plain::Plain>(map: &Map<'_>) -> Result<Self> {
+        let capacity = usize::try_from(map.max_entries())?;
+        // SAFETY: the kernel keeps the mapping's pages for the mapping's life. Programs write them
+        // only while one is run, which is inside of calls with `&mut self` alone, and no reference
+        // into them is held over that.
+        let memory = unsafe {
+            MmapOptions::new()
+                .len(capacity * size_of::<T>())
+                .map_mut(map.as_fd().as_raw_fd())
+        }
+        .context("map the drain's records")?;
+        Ok(Self { memory, capacity })
     }
 
-    fn take(
+    /// Writes at most as many records as there is room for, runs a program that fills them in, and
+    /// returns their bytes.
+    fn fill(
         &mut self,
-        flow_map: BorrowedFd<'_>,
-        owner_map: BorrowedFd<'_>,
-        flows: &mut Vec<Flow>,
-    ) -> Result<()> {
-        let mut owners = std::collections::HashMap::new();
-        self.each_batch(
-            owner_map,
-            size_of::<u32>(),
-            size_of::<RawOwner>(),
-            |keys, values| {
-                for (tgid, owner) in keys
-                    .chunks_exact(4)
-                    .zip(values.chunks_exact(size_of::<RawOwner>()))
-                {
-                    let tgid: &u32 = from_bytes(tgid)?;
-                    owners.insert(*tgid, *from_bytes::<RawOwner>(owner)?);
-                }
-                Ok(())
-            },
-        )
-        .context("drain the owners")?;
-        let stride = size_of::<RawStats>() * self.cpus;
-        self.each_batch(flow_map, size_of::<RawKey>(), stride, |keys, values| {
-            for (key, per_cpu) in keys
-                .chunks_exact(size_of::<RawKey>())
-                .zip(values.chunks_exact(stride))
-            {
-                let key: &RawKey = from_bytes(key)?;
-                let mut sum = RawStats::default();
-                for stats in per_cpu.chunks_exact(size_of::<RawStats>()) {
-                    let stats: &RawStats = from_bytes(stats)?;
-                    sum.tx_bytes += stats.tx_bytes;
-                    sum.rx_bytes += stats.rx_bytes;
-                    sum.tx_msgs += stats.tx_msgs;
-                    sum.rx_msgs += stats.rx_msgs;
-                }
-                flows.push(flow(
-                    key,
-                    &sum,
-                    owners.get(&(key.tgid_flags >> KEY_TGID_SHIFT)),
-                ));
-            }
-            Ok(())
-        })
-        .context("drain the flows")
+        program: &ProgramMut<'_>,
+        records: &[RawRecord],
+    ) -> Result<impl Iterator<Item = &[u8]>> {
+        const SIZE: usize = size_of::<RawRecord>();
+        self.memory.fill(0);
+        for (to, from) in self.memory.chunks_exact_mut(SIZE).zip(records) {
+            to.copy_from_slice(skel::bytes_of(from));
+        }
+        program.test_run(ProgramInput::default())?;
+        Ok(self.memory.chunks_exact(SIZE).take(records.len()))
     }
 
-    /// Looks up and deletes everything in a hash map, handing over batch after batch of keys and
-    /// values. libbpf-rs's own batches refuse per-CPU maps and take a short batch for the last.
-    fn each_batch(
+    /// Runs a drain program until nothing is left, and hands over every record.
+    fn each<T: plain::Plain>(
         &mut self,
-        map: BorrowedFd<'_>,
-        key_size: usize,
-        value_size: usize,
-        mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
+        program: &ProgramMut<'_>,
+        mut each: impl FnMut(&T),
     ) -> Result<()> {
-        let mut asked = BATCH;
-        let mut first = true;
         loop {
-            self.keys
-                .resize(self.keys.len().max((asked * key_size).div_ceil(8)), 0);
-            self.values
-                .resize(self.values.len().max((asked * value_size).div_ceil(8)), 0);
-            let mut count = u32::try_from(asked)?;
-            let token: *mut c_void = self.token.as_mut_ptr().cast();
-            let opts = libbpf_sys::bpf_map_batch_opts {
-                sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as libbpf_sys::size_t,
-                ..Default::default()
-            };
-            // SAFETY: `keys` and `values` hold `count` elements of the map's sizes (resized above;
-            // `value_size` is one value for each possible CPU, 8-byte multiples), and `token` more
-            // bytes than the u32 the kernel keeps its position in. All outlive the call.
-            let ret = unsafe {
-                libbpf_sys::bpf_map_lookup_and_delete_batch(
-                    map.as_raw_fd(),
-                    if first { ptr::null_mut() } else { token },
-                    token,
-                    self.keys.as_mut_ptr().cast(),
-                    self.values.as_mut_ptr().cast(),
-                    &mut count,
-                    &opts,
-                )
-            };
-            let error = io::Error::from_raw_os_error(-ret);
-            let ended = error.kind() == io::ErrorKind::NotFound;
-            if ret != 0 && !ended {
-                // ENOSPC: the next bucket holds more than was asked for. Nothing was deleted.
-                if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error())
-                    && asked < 1 << 20
-                {
-                    asked *= 2;
-                    continue;
-                }
-                return Err(error).context("look up and delete a batch");
+            let run = program.test_run(ProgramInput::default())?;
+            let taken = usize::try_from(run.return_value)?;
+            for raw in self.memory.chunks_exact(size_of::<T>()).take(taken) {
+                each(from_bytes(raw)?);
             }
-            let taken = usize::try_from(count)?;
-            ensure!(
-                taken <= asked,
-                "the kernel returned {taken} entries for {asked}"
-            );
-            each(
-                &as_bytes(&self.keys)[..taken * key_size],
-                &as_bytes(&self.values)[..taken * value_size],
-            )?;
-            // ENOENT is the end, with what was left.
-            if ended {
+            if taken < self.capacity {
                 return Ok(());
             }
-            first = false;
         }
     }
 }
 
-fn as_bytes(words: &[u64]) -> &[u8] {
-    // SAFETY: any initialised memory is valid as bytes, of the same length and lifetime.
-    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+/// Who moved bytes in the interval, by the number that flows know them by.
+#[derive(Default)]
+struct Owners {
+    by_id: HashMap<u32, Arc<Owner>>,
+    cgroups: HashMap<u64, Arc<str>>,
 }
 
-fn from_bytes<T: plain::Plain>(bytes: &[u8]) -> Result<&T> {
-    match plain::from_bytes(bytes) {
-        Ok(value) => Ok(value),
-        Err(err) => bail!("decode a map's bytes: {err:?}"),
+impl Owners {
+    fn add_cgroup(&mut self, id: u64, raw: &RawCgroup) {
+        self.cgroups.insert(id, cgroup_path(raw).into());
     }
+
+    /// Its cgroup first, if it has one.
+    fn add(&mut self, id: u32, raw: &RawOwner) {
+        let owner = Owner {
+            comm: Comm::new(&raw.comm.map(i8::cast_unsigned)),
+            thread: Comm::new(&raw.thread.map(i8::cast_unsigned)),
+            uid: Some(raw.uid),
+            start: Some(Duration::from_nanos(raw.start_ns)),
+            cgroup: self.cgroups.get(&raw.cgroup).cloned(),
+            kernel: raw.flags & OWNER_KERNEL != 0,
+        };
+        self.by_id.insert(id, Arc::new(owner));
+    }
+
+    fn get(&self, id: &RawId) -> Arc<Owner> {
+        let who = if id.tid == 0 { tgid(id) } else { id.tid };
+        self.by_id.get(&who).cloned().unwrap_or_default()
+    }
+}
+
+/// The path of a cgroup below the root, from its names upwards. One deeper than the kernel side
+/// looks begins with `…` in place of what is not known.
+fn cgroup_path(raw: &RawCgroup) -> String {
+    let names: Vec<_> = raw
+        .names
+        .iter()
+        .map(|name| {
+            let bytes: Vec<u8> = name.iter().flatten().map(|c| c.cast_unsigned()).collect();
+            let end = bytes.iter().position(|&byte| byte == 0);
+            String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
+        })
+        .take_while(|name| !name.is_empty())
+        .collect();
+    let mut path = String::new();
+    if names.len() == raw.names.len() {
+        path.push_str("/…");
+    }
+    for name in names.iter().rev() {
+        path.push('/');
+        path.push_str(name);
+    }
+    if path.is_empty() {
+        "/".to_owned()
+    } else {
+        path
+    }
+}
+
+const fn tgid(id: &RawId) -> u32 {
+    id.tgid_flags >> KEY_TGID_SHIFT
 }
 
 /// One flow as the kernel holds it, in the project's words.
-fn flow(key: &RawKey, stats: &RawStats, owner: Option<&RawOwner>) -> Flow {
+fn flow(raw: &RawRecord, owners: &Owners, samples: &mut Samples, udp_packets: bool) -> Flow {
+    let id = &raw.key.id;
     let address = |words: &[u32; 4]| -> IpAddr {
-        if key.tgid_flags & KEY_IPV6 == 0 {
+        if id.tgid_flags & KEY_IPV6 == 0 {
             Ipv4Addr::from(words[0].to_ne_bytes()).into()
         } else {
             let mut bytes = [0; 16];
@@ -285,61 +284,133 @@ fn flow(key: &RawKey, stats: &RawStats, owner: Option<&RawOwner>) -> Flow {
             Ipv6Addr::from(bytes).into()
         }
     };
-    let protocol = if key.tgid_flags & KEY_UDP == 0 {
+    let protocol = if id.tgid_flags & KEY_UDP == 0 {
         Protocol::Tcp
     } else {
         Protocol::Udp
     };
-    let key = FlowKey::new(
+    let key = FlowKey {
         protocol,
-        Endpoint::new(address(&key.local_addr), key.local_port),
-        Endpoint::new(address(&key.remote_addr), key.remote_port),
-        key.tgid_flags >> KEY_TGID_SHIFT,
-    );
-    let counters = Counters {
-        rx_bytes: stats.rx_bytes,
-        tx_bytes: stats.tx_bytes,
-        rx_msgs: stats.rx_msgs,
-        tx_msgs: stats.tx_msgs,
+        local: Endpoint::new(address(&raw.key.local_addr), id.local_port),
+        remote: Endpoint::new(address(&raw.key.remote_addr), id.remote_port),
+        tgid: tgid(id),
+        tid: id.tid,
+        netns: raw.netns,
     };
-    let owner = owner.map_or_else(Owner::default, |owner| {
-        Owner::named(&owner.comm.map(i8::cast_unsigned))
-    });
-    Flow::new(key, counters, Arc::new(owner))
+    let counters = Counters {
+        rx_bytes: raw.stats.rx_bytes,
+        tx_bytes: raw.stats.tx_bytes,
+        rx_msgs: raw.stats.rx_msgs,
+        tx_msgs: raw.stats.tx_msgs,
+    };
+    let mut flow = Flow::new(key, counters, owners.get(id));
+    if protocol == Protocol::Udp {
+        flow.packets = udp_packets.then_some(Packets {
+            rx: raw.packets >> 32,
+            tx: raw.packets & u64::from(u32::MAX),
+        });
+    } else if raw.sk != 0 {
+        let (tcp, packets) = samples.take(raw.sk, &key, &counters, &raw.tcp);
+        flow.tcp = Some(tcp);
+        flow.packets = packets;
+    }
+    flow
+}
+
+fn from_bytes<T: plain::Plain>(bytes: &[u8]) -> Result<&T> {
+    match plain::from_bytes(bytes) {
+        Ok(value) => Ok(value),
+        Err(err) => bail!("decode a map's bytes: {err:?}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::skel::RawKey6;
 
-    fn raw(flags: u32, local: [u8; 4], remote: [u8; 4]) -> RawKey {
-        RawKey {
-            tgid_flags: 4321 << KEY_TGID_SHIFT | flags,
-            local_port: 443,
-            remote_port: 52110,
-            local_addr: [u32::from_ne_bytes(local), 0, 0, 0],
-            remote_addr: [u32::from_ne_bytes(remote), 0, 0, 0],
+    fn raw(flags: u32, local: [u8; 4], remote: [u8; 4]) -> RawRecord {
+        RawRecord {
+            key: RawKey6 {
+                id: RawId {
+                    tgid_flags: 4321 << KEY_TGID_SHIFT | flags,
+                    local_port: 443,
+                    remote_port: 52110,
+                    ..RawId::default()
+                },
+                local_addr: [u32::from_ne_bytes(local), 0, 0, 0],
+                remote_addr: [u32::from_ne_bytes(remote), 0, 0, 0],
+            },
+            netns: 4026531840,
+            packets: 7 << 32 | 5,
+            ..RawRecord::default()
         }
+    }
+
+    fn decode(raw: &RawRecord, udp_packets: bool) -> Flow {
+        let owners = Owners::default();
+        flow(raw, &owners, &mut Samples::default(), udp_packets)
     }
 
     #[test]
     fn a_kernel_key_keeps_its_ports_addresses_and_process() {
-        let flow = flow(
-            &raw(0, [10, 0, 0, 5], [203, 0, 113, 7]),
-            &RawStats::default(),
-            None,
-        );
+        let flow = decode(&raw(0, [10, 0, 0, 5], [203, 0, 113, 7]), true);
         assert_eq!(flow.key.local.to_string(), "10.0.0.5:443");
         assert_eq!(flow.key.remote.to_string(), "203.0.113.7:52110");
         assert_eq!((flow.key.tgid, flow.key.protocol), (4321, Protocol::Tcp));
+        assert_eq!(flow.key.netns, 4026531840);
+        assert_eq!((flow.tcp, flow.packets), (None, None));
     }
 
     #[test]
     fn an_ipv6_key_is_read_in_network_order() {
-        let mut key = raw(KEY_IPV6 | KEY_UDP, [0x20, 0x01, 0x0d, 0xb8], [0; 4]);
-        key.local_addr[3] = u32::from_ne_bytes([0, 0, 0, 1]);
-        let flow = flow(&key, &RawStats::default(), None);
+        let mut record = raw(KEY_IPV6 | KEY_UDP, [0x20, 0x01, 0x0d, 0xb8], [0; 4]);
+        record.key.local_addr[3] = u32::from_ne_bytes([0, 0, 0, 1]);
+        let flow = decode(&record, true);
         assert_eq!(flow.key.local.to_string(), "[2001:db8::1]:443");
         assert_eq!(flow.key.protocol, Protocol::Udp);
+        assert_eq!(flow.packets, Some(Packets { rx: 7, tx: 5 }));
+        assert_eq!(decode(&record, false).packets, None);
+    }
+
+    #[test]
+    fn a_cgroup_path_is_read_from_the_leaf_up() {
+        let mut raw = RawCgroup::default();
+        assert_eq!(cgroup_path(&raw), "/");
+        let mut name = |i: usize, text: &str| {
+            for (n, byte) in text.bytes().enumerate() {
+                raw.names[i][n / 32][n % 32] = byte.cast_signed();
+            }
+        };
+        name(0, &format!("docker-{}.scope", "0".repeat(64)));
+        name(1, "system.slice");
+        let path = format!("/system.slice/docker-{}.scope", "0".repeat(64));
+        assert_eq!(cgroup_path(&raw), path);
+        let mut deep = RawCgroup::default();
+        for i in 0..deep.names.len() {
+            deep.names[i][0][0] = b'a'.cast_signed();
+        }
+        assert_eq!(cgroup_path(&deep), format!("/…{}", "/a".repeat(10)));
+    }
+
+    #[test]
+    fn flows_of_a_thread_find_the_thread_and_others_the_process() {
+        let mut owners = Owners::default();
+        owners.add(
+            7,
+            &RawOwner {
+                uid: 3,
+                flags: OWNER_KERNEL,
+                ..RawOwner::default()
+            },
+        );
+        let id = |tid, tgid: u32| RawId {
+            tid,
+            tgid_flags: tgid << KEY_TGID_SHIFT,
+            ..RawId::default()
+        };
+        assert_eq!(owners.get(&id(7, 5)).uid, Some(3));
+        assert!(owners.get(&id(0, 7)).kernel);
+        assert_eq!(owners.get(&id(0, 5)).uid, None);
     }
 }

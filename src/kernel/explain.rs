@@ -69,6 +69,9 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
+/// Kernel memory that the flow maps may take unless `--max-flows` says otherwise.
+const MAP_BYTES: u64 = 64 << 20;
+
 /// Keeps libbpf's messages for [`refusal`]; prints them as they come when `verbose`.
 pub fn keep_libbpf_log(verbose: bool) {
     VERBOSE.store(verbose, Ordering::Relaxed);
@@ -98,10 +101,22 @@ pub fn forget_libbpf_log() {
     }
 }
 
-/// Kernel memory that the two buffers take, in bytes: 122 + 32 * possible CPUs an entry
-/// (measured on 7.2 with 2, 8 and 32 CPUs).
+/// Kernel memory that the flow maps take, in bytes, for so many flows of IPv4 and as many of IPv6, in
+/// two buffers. An entry of a preallocated per-CPU hash map takes 82 bytes, its key (24, 48) and its
+/// value (48) once for each possible CPU (measured on 7.2 with 2, 8 and 32 CPUs).
 fn map_bytes(max_flows: u32, cpus: usize) -> u64 {
-    2 * u64::from(max_flows) * (122 + 32 * cpus as u64)
+    let both = 2 * 82 + 24 + 48 + 2 * 48 * cpus as u64;
+    2 * u64::from(max_flows) * both
+}
+
+/// What `--max-flows` is unless it is said: 65536, or as many as two buffers of [`MAP_BYTES`] hold
+/// on machines with many CPUs, but not less than 4096.
+pub fn default_max_flows(cpus: usize) -> u32 {
+    let mut flows = 65_536;
+    while flows > 4096 && map_bytes(flows, cpus) > MAP_BYTES {
+        flows /= 2;
+    }
+    flows
 }
 
 /// Checks that the maps, which are allocated in full before anything is counted, leave the machine
@@ -177,13 +192,23 @@ mod tests {
 
     #[test]
     fn the_memory_of_the_maps_is_as_measured() {
-        assert_eq!(map_bytes(65536, 2), 2 * 65536 * 186);
-        assert_eq!(map_bytes(65536, 32), 2 * 65536 * 1146);
+        let entry = |key: u64, cpus: u64| 82 + key + 48 * cpus;
+        assert_eq!(
+            map_bytes(65536, 2),
+            2 * 65536 * (entry(24, 2) + entry(48, 2))
+        );
+        assert_eq!(map_bytes(1, 32), 2 * (entry(24, 32) + entry(48, 32)));
         assert_eq!(
             available_bytes("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"),
             2 << 20
         );
         assert_eq!(available_bytes(""), u64::MAX);
+    }
+
+    #[test]
+    fn wide_machines_hold_fewer_flows_in_the_same_memory() {
+        let flows = [1, 2, 4, 8, 16, 32, 128, 512].map(default_max_flows);
+        assert_eq!(flows, [65536, 65536, 32768, 32768, 16384, 8192, 4096, 4096]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod drain;
 mod explain;
 mod health;
 mod skel;
+mod tcp;
 pub mod tracefs;
 
 use std::mem::MaybeUninit;
@@ -30,14 +31,13 @@ use self::tracefs::KprobeEvents;
 use crate::config::Config;
 use crate::interval::{Interval, Losses, Method};
 
-/// Flows in each of the two buffers unless `--max-flows` says otherwise.
-const MAX_FLOWS: u32 = 65_536;
-/// The same on machines with more than [`WIDE`] possible CPUs: see [`explain::map_bytes`]; 65536
-/// flows would be 150 MB at 32.
-const MAX_FLOWS_WIDE: u32 = 16_384;
-const WIDE: usize = 16;
 /// Flows the drain hands over at a time; each time it scans the map anew.
 const RECORDS: u32 = 16_384;
+/// The same of processes.
+const OWNER_RECORDS: u32 = 4096;
+/// Sockets that are read at a time where the drain is not in the kernel: as many as the program's
+/// loop goes round (`FLOWTOP_SAMPLES`).
+const SAMPLES: u32 = 128;
 
 /// The loaded and attached kernel side. Dropping it detaches and unloads everything.
 pub struct Engine {
@@ -116,6 +116,8 @@ impl Engine {
             let name = program.name().to_string_lossy().into_owned();
             let wanted = if name.starts_with("drain_") {
                 in_kernel
+            } else if name == "sample_records" {
+                !in_kernel
             } else {
                 hooks.iter().any(|hook| hook.program == name)
             };
@@ -127,7 +129,7 @@ impl Engine {
         let mut engine = Self {
             links: Vec::new(),
             kprobes: None,
-            drain: Drain::new(&skel, in_kernel)?,
+            drain: Drain::new(&skel, in_kernel, plan.sees_datagrams())?,
             skel,
             attached: Vec::new(),
             backend: plan.backend,
@@ -260,23 +262,28 @@ fn configure(
     in_kernel_drain: bool,
 ) -> Result<()> {
     let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
-    let max_flows = config.max_flows.unwrap_or(if cpus > WIDE {
-        MAX_FLOWS_WIDE
-    } else {
-        MAX_FLOWS
-    });
+    let max_flows = config
+        .max_flows
+        .unwrap_or_else(|| explain::default_max_flows(cpus));
     explain::check_memory(max_flows, cpus)?;
     let maps = &mut open.maps;
-    maps.flows_a.set_max_entries(max_flows)?;
-    maps.flows_b.set_max_entries(max_flows)?;
-    // Processes are fewer than flows; one too many only leaves its name to /proc.
-    let owners = (max_flows / 4).max(1024);
+    maps.flows4_a.set_max_entries(max_flows)?;
+    maps.flows4_b.set_max_entries(max_flows)?;
+    maps.flows6_a.set_max_entries(max_flows)?;
+    maps.flows6_b.set_max_entries(max_flows)?;
+    // Processes are fewer than flows; of one too many /proc knows. Threads may be as many.
+    let owners = if config.by_thread {
+        max_flows
+    } else {
+        (max_flows / 4).max(1024)
+    };
     maps.owners_a.set_max_entries(owners)?;
     maps.owners_b.set_max_entries(owners)?;
+    maps.owner_records.set_max_entries(OWNER_RECORDS)?;
     maps.records.set_max_entries(if in_kernel_drain {
         RECORDS.min(max_flows)
     } else {
-        1
+        SAMPLES
     })?;
 
     let rodata = maps
@@ -286,6 +293,7 @@ fn configure(
     rodata.nr_cpus = u32::try_from(cpus)?;
     rodata.nr_tgids = fill(&mut rodata.tgids, &config.pids)?;
     rodata.nr_tids = fill(&mut rodata.tids, &config.tids)?;
+    rodata.by_thread = config.by_thread;
     rodata.udp_rx_by_skb = plan.backend == Backend::Tracepoint && plan.kprobes;
     Ok(())
 }
@@ -313,7 +321,7 @@ mod tests {
             .open_object()
             .progs()
             .map(|program| program.name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with("drain_"))
+            .filter(|name| !name.starts_with("drain_") && name != "sample_records")
             .collect();
         let hooked: BTreeSet<String> = [Backend::Tracepoint, Backend::Fentry, Backend::Kprobe]
             .into_iter()

@@ -20,31 +20,57 @@ use libbpf_rs::{Program, libbpf_sys};
 
 include!(concat!(env!("OUT_DIR"), "/flowtop.skel.rs"));
 
-pub use types::{flowtop_key as RawKey, flowtop_owner as RawOwner};
-pub use types::{flowtop_record as RawRecord, flowtop_stats as RawStats};
+pub use types::{
+    flowtop_cgroup as RawCgroup, flowtop_cgroup_record as RawCgroupRecord, flowtop_id as RawId,
+    flowtop_key4 as RawKey4, flowtop_key6 as RawKey6, flowtop_owner as RawOwner,
+    flowtop_owner_record as RawOwnerRecord, flowtop_record as RawRecord, flowtop_slot as RawSlot,
+    flowtop_stats as RawStats, flowtop_tcp as RawTcp,
+};
 
 /// Entries of the filter arrays in read-only data (`FLOWTOP_MAX_FILTERS`).
 pub const MAX_FILTERS: usize = 64;
-/// Low bits of `RawKey::tgid_flags` (`FLOWTOP_KEY_*`).
+/// Low bits of `RawId::tgid_flags` (`FLOWTOP_KEY_*`).
 pub const KEY_IPV6: u32 = 1;
 pub const KEY_UDP: u32 = 2;
 pub const KEY_TGID_SHIFT: u32 = 2;
+/// Bit of `RawOwner::flags` (`FLOWTOP_OWNER_*`).
+pub const OWNER_KERNEL: u32 = 1;
 
-const _: () = assert!(size_of::<RawKey>() == 40);
+const _: () = assert!(size_of::<RawKey4>() == 24);
+const _: () = assert!(size_of::<RawKey6>() == 48);
 const _: () = assert!(size_of::<RawStats>() == 32);
-const _: () = assert!(size_of::<RawOwner>() == 16);
-const _: () = assert!(size_of::<RawRecord>() == 88);
+const _: () = assert!(size_of::<RawSlot>() == 48);
+const _: () = assert!(size_of::<RawOwner>() == 56);
+const _: () = assert!(size_of::<RawOwnerRecord>() == 64);
+const _: () = assert!(size_of::<RawCgroup>() == 1280);
+const _: () = assert!(size_of::<RawCgroupRecord>() == 1288);
+const _: () = assert!(size_of::<RawTcp>() == 72);
+const _: () = assert!(size_of::<RawRecord>() == 176);
 const _: () = assert!(size_of::<[u32; MAX_FILTERS]>() == 256);
 
 // SAFETY: `repr(C)` structs of integers and arrays of integers without padding (their sizes are
 // asserted above to be the sums of their fields), so every bit pattern is a value.
-unsafe impl plain::Plain for RawKey {}
+unsafe impl plain::Plain for RawKey4 {}
 // SAFETY: as above.
-unsafe impl plain::Plain for RawStats {}
+unsafe impl plain::Plain for RawKey6 {}
+// SAFETY: as above.
+unsafe impl plain::Plain for RawSlot {}
 // SAFETY: as above.
 unsafe impl plain::Plain for RawOwner {}
 // SAFETY: as above.
+unsafe impl plain::Plain for RawOwnerRecord {}
+// SAFETY: as above.
+unsafe impl plain::Plain for RawCgroup {}
+// SAFETY: as above.
+unsafe impl plain::Plain for RawCgroupRecord {}
+// SAFETY: as above.
 unsafe impl plain::Plain for RawRecord {}
+
+/// The bytes of a record.
+pub fn bytes_of(record: &RawRecord) -> &[u8] {
+    // SAFETY: it has no padding (its size is asserted above), so all its bytes are initialized.
+    unsafe { plain::as_bytes(record) }
+}
 
 /// The flag that says which buffer is active.
 pub fn active(bss: &mut types::bss) -> &AtomicU32 {

@@ -188,17 +188,23 @@ impl Text {
     }
 
     fn row(&self, flow: &Flow, direction: Direction, elapsed: Duration, names: &Names) -> Row {
-        let end = |end| {
-            let label = names.label(end);
+        let key = &flow.key;
+        let end = |end, other| {
+            let label = names.label(end, names.service(key.protocol, end, Some(other)));
             units::sanitize(&label.host).into_owned() + &label.port
         };
+        let comm = flow.owner.comm.to_string_lossy();
+        let mut process = units::sanitize(&comm).into_owned();
+        if names.is_own(key.tgid) {
+            process.push_str(" (own look-ups)");
+        }
         Row {
             rate: self.per_second(flow.counters.bytes(direction), elapsed),
-            protocol: flow.key.protocol.as_str(),
-            local: end(&flow.key.local),
-            remote: end(&flow.key.remote),
-            pid: flow.key.tgid,
-            process: units::sanitize(&flow.owner.comm.to_string_lossy()).into_owned(),
+            protocol: key.protocol.as_str(),
+            local: end(&key.local, &key.remote),
+            remote: end(&key.remote, &key.local),
+            pid: key.tgid,
+            process,
         }
     }
 

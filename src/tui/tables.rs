@@ -1,6 +1,7 @@
 //! What keys, the mouse and new intervals do to the tables of an [`App`].
 
 use std::cell::Cell;
+use std::net::Ipv4Addr;
 
 use ratatui::layout::Rect;
 
@@ -228,7 +229,14 @@ impl App {
                 Some(name) => name.to_string(),
                 None => addr.to_string(),
             },
-            RowId::Port(protocol, port) => format!("{protocol} port {port}"),
+            RowId::Port(protocol, port) => {
+                let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
+                let service = self.names.service(*protocol, &end, None);
+                match service.filter(|_| self.look.names) {
+                    Some(service) => format!("{protocol} port {port} ({service})"),
+                    None => format!("{protocol} port {port}"),
+                }
+            }
             RowId::Container(name) => name.to_string(),
             RowId::Unknown => "unknown".to_owned(),
         }
@@ -266,19 +274,19 @@ impl App {
     pub(super) fn grow(&mut self) {
         let mut widths = Widths::default();
         let mut containers = false;
-        let end = |end: &Endpoint| {
-            let label = self.label(end);
+        let end = |end: &Endpoint, other: Option<&Endpoint>, protocol| {
+            let label = self.label(end, other, protocol);
             columns_of(&units::sanitize(&label.host)) + label.port.len()
         };
         for (table, section) in self.tables.iter().zip(self.sections(self.area)) {
             for row in table.shown(table.offset, self.room(table, section)) {
                 let common = &row.common;
-                let name = common.owner.as_ref().map(|owner| owner.name());
+                let (local, remote) = (common.local.as_ref(), common.remote.as_ref());
                 widths.grow(&Widths {
-                    local: common.local.map_or(0, |local| end(&local)),
-                    remote: common.remote.map_or(0, |remote| end(&remote)),
+                    local: local.map_or(0, |local| end(local, remote, common.protocol)),
+                    remote: remote.map_or(0, |remote| end(remote, local, common.protocol)),
                     pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
-                    process: columns_of(&units::sanitize(&name.unwrap_or_default())),
+                    process: columns_of(&self.process_name(common)),
                 });
                 let place = row.who().and_then(|who| self.owners.place(&who));
                 containers |= place.is_some();

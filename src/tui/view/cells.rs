@@ -143,19 +143,15 @@ impl App {
             put_foreign(buf, at, &title, ellipsis, style);
             return;
         }
-        let end = match column {
-            Column::Local => row.common.local,
-            Column::Remote => row.common.remote,
-            _ => None,
+        let common = &row.common;
+        let (end, other) = match column {
+            Column::Local => (common.local, common.remote),
+            Column::Remote => (common.remote, common.local),
+            _ => (None, None),
         };
         if let Some(end) = end {
-            put(
-                buf,
-                at,
-                0,
-                &shorten(&self.label(&end), at.width, ellipsis),
-                style,
-            );
+            let label = self.label(&end, other.as_ref(), common.protocol);
+            put(buf, at, 0, &shorten(&label, at.width, ellipsis), style);
             return;
         }
         let Some(who) = row.who() else {
@@ -163,7 +159,7 @@ impl App {
         };
         match column {
             Column::Process => {
-                let name = units::sanitize(&who.owner.name()).into_owned();
+                let name = self.process_name(common);
                 put_foreign(buf, at, &name, ellipsis, style);
                 let after = crate::tui::draw::width(&name) + 2;
                 if self.group == Group::Process

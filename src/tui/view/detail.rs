@@ -10,7 +10,7 @@ use ratatui::style::Style;
 
 use super::cells::per_second;
 use super::duration;
-use crate::flow::{Endpoint, FlowKey};
+use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::history::FlowStats;
 use crate::interval::rate;
 use crate::names::Names;
@@ -144,8 +144,14 @@ impl App {
         let theme = &self.look.theme;
         let plain = Style::new();
         let key = &flow.key;
-        list.add("local", &self.end(&key.local), theme.bold());
-        list.add("remote", &self.end(&key.remote), theme.bold());
+        let ends = [
+            ("local", &key.local, &key.remote),
+            ("remote", &key.remote, &key.local),
+        ];
+        for (name, end, other) in ends {
+            let text = self.end(end, other, key.protocol);
+            list.add(name, &text, theme.bold());
+        }
         list.add("protocol", key.protocol.as_str(), plain);
         if key.netns != 0 {
             list.add("net ns", &key.netns.to_string(), plain);
@@ -217,7 +223,12 @@ impl App {
         let plain = Style::new();
         let (key, owner, who) = (&flow.key, &flow.owner, Who::of(flow));
         let process = self.owners.process(&who);
-        let name = format!("{} ({})", owner.name(), key.tgid);
+        let own = if self.names.is_own(key.tgid) {
+            ", own look-ups"
+        } else {
+            ""
+        };
+        let name = format!("{} ({}){own}", owner.name(), key.tgid);
         list.add("process", &name, theme.bold());
         if owner.kernel {
             list.add("", "a thread of the kernel", plain);
@@ -277,14 +288,20 @@ impl App {
         }
     }
 
-    /// An end with its address and, where it is known, its name.
-    fn end(&self, end: &Endpoint) -> String {
-        let plain = Names::off().label(end);
-        let text = format!("{}{}", plain.host, plain.port);
-        match self.look.names.then(|| self.names.get(end.addr)).flatten() {
-            Some(name) => format!("{text}  {name}"),
-            None => text,
+    /// An end with its address and, where they are known, its name and what is served there.
+    fn end(&self, end: &Endpoint, other: &Endpoint, protocol: Protocol) -> String {
+        let plain = Names::off().label(end, None);
+        let mut text = format!("{}{}", plain.host, plain.port);
+        if !self.look.names {
+            return text;
         }
+        if let Some(name) = self.names.get(end.addr) {
+            text = format!("{text}  {name}");
+        }
+        if let Some(service) = self.names.service(protocol, end, Some(other)) {
+            text = format!("{text}  {service}");
+        }
+        text
     }
 
     fn time(&self, time: SystemTime) -> String {

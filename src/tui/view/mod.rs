@@ -13,9 +13,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
-use crate::flow::Endpoint;
+use crate::flow::{Endpoint, Protocol};
 use crate::interval::rate;
 use crate::names::{Label, Names};
+use crate::rank::Common;
 use crate::tui::app::{App, Mode};
 use crate::tui::chart::{Chart, Sample};
 use crate::tui::draw::{line, put};
@@ -97,13 +98,30 @@ impl App {
         samples.split_off(samples.len().saturating_sub(most))
     }
 
-    /// How an end of a flow is written now.
-    pub(super) fn label(&self, end: &Endpoint) -> Label {
+    /// How an end of a row's flows is written now; `other` is the other end.
+    pub(super) fn label(
+        &self,
+        end: &Endpoint,
+        other: Option<&Endpoint>,
+        protocol: Option<Protocol>,
+    ) -> Label {
         if self.look.names {
-            self.names.label(end)
+            let service = |protocol| self.names.service(protocol, end, other);
+            self.names.label(end, protocol.and_then(service))
         } else {
-            Names::off().label(end)
+            Names::off().label(end, None)
         }
+    }
+
+    /// The name of the process of a row's flows, harmless, and marked where these are flowtop's own
+    /// look-ups; nothing where there are several.
+    pub(super) fn process_name(&self, common: &Common) -> String {
+        let name = common.owner.as_ref().map(|owner| owner.name());
+        let mut name = units::sanitize(&name.unwrap_or_default()).into_owned();
+        if common.tgid.is_some_and(|tgid| self.names.is_own(tgid)) {
+            name.push_str(" (own)");
+        }
+        name
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::subject::{Counts, FlowId, Seen, number, text};
+use crate::subject::{Counts, FlowId, Owner, Seen, number, text};
 
 /// A flow as the case's own system calls returned it.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,8 @@ pub struct TrueFlow {
 /// All that the processes of a case reported.
 #[derive(Default)]
 pub struct CaseTruth {
-    pub comms: BTreeMap<u64, BTreeSet<String>>,
+    /// The processes and who they are.
+    pub owners: BTreeMap<u64, Owner>,
     pub flows: BTreeMap<FlowId, TrueFlow>,
     pub absent: Option<String>,
     pub errors: Vec<String>,
@@ -33,8 +34,11 @@ impl CaseTruth {
         let line: Value = serde_json::from_str(line)?;
         match line["type"].as_str() {
             Some("process") => {
-                let comms = self.comms.entry(number(&line, "pid")?).or_default();
-                comms.extend(line["comm"].as_str().map(str::to_owned));
+                let owner = self.owners.entry(number(&line, "pid")?).or_default();
+                owner.comms.extend(line["comm"].as_str().map(str::to_owned));
+                let uids = line["uids"].as_array().into_iter().flatten();
+                owner.uids.extend(uids.filter_map(Value::as_u64));
+                owner.cgroups.insert(text(&line, "cgroup")?);
                 self.lossy |= line["lossy"] == true;
             }
             Some("absent") => self.absent = Some(text(&line, "why")?),
@@ -214,7 +218,7 @@ pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
     let expected = expected(truth, &seen.unseen, &mut v.unseen);
     let mut got: BTreeMap<FlowId, Counts> = BTreeMap::new();
     for (id, counts) in &seen.flows {
-        if truth.comms.contains_key(&id.pid) && counts.rx_bytes + counts.tx_bytes > 0 {
+        if truth.owners.contains_key(&id.pid) && counts.rx_bytes + counts.tx_bytes > 0 {
             let id = if id.remote_addr == "*" {
                 unknown_peer(id)
             } else {
@@ -239,15 +243,11 @@ pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
             g.rx_bytes, g.tx_bytes
         ));
     }
-    for (pid, comms) in &truth.comms {
-        let shown = seen.comms.get(pid);
-        if let Some(wrong) = shown.and_then(|s| s.difference(comms).next())
-            && !comms.is_empty()
-        {
-            v.wrong = true;
-            v.complaints.push(format!(
-                "pid {pid}: comm {wrong:?}, expected one of {comms:?}"
-            ));
+    for (pid, owner) in &truth.owners {
+        if let Some(shown) = seen.owners.get(pid) {
+            let complaints = owner.complaints(*pid, shown);
+            v.wrong |= !complaints.is_empty();
+            v.complaints.extend(complaints);
         }
     }
     v

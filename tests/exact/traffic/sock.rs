@@ -67,6 +67,7 @@ struct Names {
 pub struct Sock {
     fd: RawFd,
     proto: Proto,
+    netns: u64,
     names: Mutex<Names>,
     /// The special path all of this socket's data takes: "ktls", "mptcp" or nothing.
     layer: Mutex<&'static str>,
@@ -83,6 +84,7 @@ impl Sock {
         Self {
             fd,
             proto,
+            netns: sys::netns_of(fd),
             names: Mutex::default(),
             layer: Mutex::new(""),
         }
@@ -249,7 +251,13 @@ impl Sock {
             bytes: n as u64,
             msgs,
         };
-        truth::add(self.proto, local, remote, dir, moved, &via, how.loose);
+        let socket = truth::Socket {
+            proto: self.proto,
+            netns: self.netns,
+            local,
+            remote,
+        };
+        truth::add(socket, dir, moved, &via, how.loose);
         n
     }
 

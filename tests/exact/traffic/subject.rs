@@ -20,6 +20,7 @@ pub struct FlowId {
     pub local_port: u64,
     pub remote_addr: String,
     pub remote_port: u64,
+    pub netns: u64,
 }
 
 impl FlowId {
@@ -31,6 +32,7 @@ impl FlowId {
             local_port: number(line, "local_port")?,
             remote_addr: text(line, "remote_addr")?,
             remote_port: number(line, "remote_port")?,
+            netns: number(line, "netns")?,
         })
     }
 }
@@ -44,10 +46,11 @@ impl std::fmt::Display for FlowId {
             local_port,
             remote_addr,
             remote_port,
+            netns,
         } = self;
         write!(
             f,
-            "{pid} {proto} {local_addr}:{local_port} <-> {remote_addr}:{remote_port}"
+            "{pid} {proto} {local_addr}:{local_port} <-> {remote_addr}:{remote_port} in netns {netns}"
         )
     }
 }
@@ -82,6 +85,38 @@ impl Counts {
     }
 }
 
+/// Whose bytes they are: every value that was seen of a process.
+#[derive(Default)]
+pub struct Owner {
+    pub comms: BTreeSet<String>,
+    pub uids: BTreeSet<u64>,
+    pub cgroups: BTreeSet<String>,
+}
+
+impl Owner {
+    /// Says what of `shown` is not in this, the truth. An empty truth is one that is not known.
+    pub fn complaints(&self, pid: u64, shown: &Self) -> Vec<String> {
+        fn wrong<T: Ord + std::fmt::Debug>(
+            what: &str,
+            expected: &BTreeSet<T>,
+            shown: &BTreeSet<T>,
+        ) -> Option<String> {
+            let wrong = shown.difference(expected).next()?;
+            (!expected.is_empty())
+                .then(|| format!("{what} {wrong:?}, expected one of {expected:?}"))
+        }
+        [
+            wrong("comm", &self.comms, &shown.comms),
+            wrong("uid", &self.uids, &shown.uids),
+            wrong("cgroup", &self.cgroups, &shown.cgroups),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|wrong| format!("pid {pid}: {wrong}"))
+        .collect()
+    }
+}
+
 /// Everything flowtop has written, added up.
 #[derive(Default)]
 pub struct Seen {
@@ -90,7 +125,8 @@ pub struct Seen {
     pub backend: String,
     pub unseen: BTreeSet<String>,
     pub flows: BTreeMap<FlowId, Counts>,
-    pub comms: BTreeMap<u64, BTreeSet<String>>,
+    /// What is said of the processes.
+    pub owners: BTreeMap<u64, Owner>,
     /// The sums of the interval records.
     pub rx_bytes: u64,
     pub tx_bytes: u64,
@@ -121,8 +157,10 @@ impl Seen {
             Some("flow") => {
                 self.flow_lines += 1;
                 let id = FlowId::parse(&line)?;
-                let comm = text(&line, "comm")?;
-                self.comms.entry(id.pid).or_default().insert(comm);
+                let owner = self.owners.entry(id.pid).or_default();
+                owner.comms.insert(text(&line, "comm")?);
+                owner.uids.insert(number(&line, "uid")?);
+                owner.cgroups.insert(text(&line, "cgroup")?);
                 self.flows.entry(id).or_default().add(&Counts {
                     rx_bytes: number(&line, "rx_bytes")?,
                     tx_bytes: number(&line, "tx_bytes")?,

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -149,6 +150,47 @@ pub fn new_netns(mtu: i32) -> Result<()> {
     // SAFETY: unshare has no memory arguments.
     cvt(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map_err(crate::cases::absent("unshare"))?;
     lo_up(mtu)
+}
+
+/// Real user id of this thread.
+pub fn uid() -> u32 {
+    // SAFETY: getuid cannot fail and has no arguments.
+    unsafe { libc::getuid() }
+}
+
+/// Inode number of a socket's network namespace; that of this thread where only the privileged may
+/// ask for a socket's.
+pub fn netns_of(fd: RawFd) -> u64 {
+    const SIOCGSKNS: libc::c_ulong = 0x894c;
+    // SAFETY: this ioctl has no argument.
+    let ns = unsafe { libc::ioctl(fd, SIOCGSKNS as _) };
+    let path = if ns < 0 {
+        "/proc/thread-self/ns/net".to_owned()
+    } else {
+        format!("/proc/self/fd/{ns}")
+    };
+    let inode = std::fs::metadata(path).map_or(0, |file| file.ino());
+    if ns >= 0 {
+        close(ns);
+    }
+    inode
+}
+
+/// Path of this process's cgroup: in the hierarchy of the pids controller where it has one of its own
+/// and the process is below its root, else in that of v2.
+pub fn cgroup() -> String {
+    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = |wanted: &str| {
+        text.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let mut controllers = fields.next()?.split(',');
+            controllers
+                .any(|one| one == wanted)
+                .then(|| fields.next())?
+        })
+    };
+    let v1 = path("pids").filter(|path| *path != "/");
+    v1.or_else(|| path("")).unwrap_or("/").to_owned()
 }
 
 pub fn kernel_release() -> String {

@@ -1,6 +1,6 @@
 //! What the system calls returned, added up per flow in this process, and handed to the parent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,15 +56,29 @@ struct Row {
     via: BTreeMap<String, (Moved, Moved)>,
 }
 
-type Key = (Proto, SocketAddr, SocketAddr);
+/// A socket, as far as it tells one flow of a process from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Socket {
+    pub proto: Proto,
+    /// Inode number of its network namespace.
+    pub netns: u64,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+}
 
-static ROWS: Mutex<BTreeMap<Key, Row>> = Mutex::new(BTreeMap::new());
+/// Users that this process was while it moved bytes.
+static UIDS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+static ROWS: Mutex<BTreeMap<Socket, Row>> = Mutex::new(BTreeMap::new());
 static LOSSY: AtomicBool = AtomicBool::new(false);
 /// This process as the initial PID namespace knows it, when that differs from `getpid`.
 static OUTER_PID: AtomicU32 = AtomicU32::new(0);
 
-fn rows() -> MutexGuard<'static, BTreeMap<Key, Row>> {
+fn rows() -> MutexGuard<'static, BTreeMap<Socket, Row>> {
     ROWS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn uids() -> MutexGuard<'static, BTreeSet<u32>> {
+    UIDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Everything beside the byte count that the truth wants to know about a call.
@@ -79,21 +93,14 @@ pub struct How {
 }
 
 /// Adds `msgs` calls that moved `bytes` in all.
-pub fn add(
-    proto: Proto,
-    local: SocketAddr,
-    remote: SocketAddr,
-    dir: Dir,
-    moved: Moved,
-    via: &str,
-    loose: bool,
-) {
+pub fn add(mut socket: Socket, dir: Dir, moved: Moved, via: &str, loose: bool) {
     if moved.bytes == 0 {
         return;
     }
-    let (local, remote) = as_flow(local, remote);
+    uids().insert(sys::uid());
+    (socket.local, socket.remote) = as_flow(socket.local, socket.remote);
     let mut rows = rows();
-    let row = rows.entry((proto, local, remote)).or_default();
+    let row = rows.entry(socket).or_default();
     match dir {
         Dir::Rx => {
             row.rx.add(moved.bytes, moved.msgs);
@@ -121,6 +128,7 @@ pub fn lossy() {
 /// Forgets what a forked child inherited.
 pub fn reset() {
     rows().clear();
+    uids().clear();
 }
 
 pub fn set_outer_pid(pid: u32) {
@@ -144,9 +152,12 @@ pub fn flush() {
         "type": "process",
         "pid": pid,
         "comm": if same_pid_ns { Some(comm.trim_end()) } else { None },
+        "uids": std::mem::take(&mut *uids()),
+        "cgroup": sys::cgroup(),
         "lossy": LOSSY.load(Relaxed),
     }));
-    for ((proto, local, remote), row) in std::mem::take(&mut *rows()) {
+    for (socket, row) in std::mem::take(&mut *rows()) {
+        let Socket { local, remote, .. } = socket;
         let via: serde_json::Map<String, Value> = row
             .via
             .iter()
@@ -155,7 +166,8 @@ pub fn flush() {
         say(&json!({
             "type": "truth",
             "pid": pid,
-            "proto": proto.name(),
+            "proto": socket.proto.name(),
+            "netns": socket.netns,
             "local_addr": local.ip().to_string(),
             "local_port": local.port(),
             "remote_addr": remote.ip().to_string(),

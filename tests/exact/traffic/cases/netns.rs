@@ -77,7 +77,7 @@ fn netns_same_addresses() -> Result<()> {
     c2.connect(to)?;
     let s2 = l2.accept()?;
     enter(first.as_raw_fd())?;
-    // The rows cannot be told apart by their addresses: their sum must be right.
+    // The rows are told apart by their namespaces alone.
     c.send_all(&pattern(1000))?;
     c2.send_all(&pattern(20_000))?;
     s.recv_exact(1000)?;

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Whose bytes they are: what the kernel knows of the current process, taken in
+ * its own context when a flow first moves bytes in an interval. So the owner
+ * of a byte is never looked up by its number later, when it may be another's.
+ */
+#ifndef FLOWTOP_OWNER_BPF_H
+#define FLOWTOP_OWNER_BPF_H
+
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+
+static __always_inline __u32 read_netns(const struct sock *sk)
+{
+	if (!bpf_core_field_exists(sk->__sk_common.skc_net.net))
+		return 0;
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
+{
+	struct kernfs_node___v6_15 *newer = (void *)kn;
+
+	if (bpf_core_field_exists(newer->__parent))
+		return BPF_CORE_READ(newer, __parent);
+	return BPF_CORE_READ(kn, parent);
+}
+
+/*
+ * The cgroup that tells most of a process: on hosts where the pids controller
+ * is a hierarchy of its own (v1, hybrid), the one there, for that is where
+ * container engines put their containers; else, or if it is the root there,
+ * that of v2.
+ */
+static __always_inline struct kernfs_node *
+cgroup_of(const struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct cgroup *v2 = BPF_CORE_READ(set, dfl_cgrp);
+
+	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
+		int pids = bpf_core_enum_value(enum cgroup_subsys_id,
+					       pids_cgrp_id);
+		struct cgroup_subsys_state *css = NULL;
+		struct cgroup *v1;
+
+		bpf_probe_read_kernel(&css, sizeof(css),
+				      &set->subsys[0] + pids);
+		v1 = BPF_CORE_READ(css, cgroup);
+		if (v1 && BPF_CORE_READ(v1, root) != BPF_CORE_READ(v2, root)) {
+			struct kernfs_node *kn = BPF_CORE_READ(v1, kn);
+
+			if (parent_of(kn))
+				return kn;
+		}
+	}
+	return BPF_CORE_READ(v2, kn);
+}
+
+static __noinline int remember_cgroup(void *cgroups, __u64 id,
+				      struct kernfs_node *kn)
+{
+	struct flowtop_cgroup *cgroup;
+
+	if (bpf_map_lookup_elem(cgroups, &id))
+		return 0;
+	/* Zeros first: the value is larger than the stack. Two that fill it at
+	 * once write the same. */
+	bpf_map_update_elem(cgroups, &id, (void *)&no_cgroup, BPF_NOEXIST);
+	cgroup = bpf_map_lookup_elem(cgroups, &id);
+	if (!cgroup)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < FLOWTOP_CGROUP_DEPTH; i++) {
+		struct kernfs_node *parent = parent_of(kn);
+
+		if (!parent)
+			break;
+		bpf_probe_read_kernel_str(cgroup->names[i], FLOWTOP_CGROUP_NAME,
+					  BPF_CORE_READ(kn, name));
+		kn = parent;
+	}
+	return 0;
+}
+
+/* Not inlined: it runs once a process and interval. */
+static __noinline int remember_owner(void *owners, void *cgroups,
+				     const struct flowtop_id *id)
+{
+	__u32 who = id->tid ?: id->tgid_flags >> FLOWTOP_KEY_TGID_SHIFT;
+	struct flowtop_owner owner = {};
+	struct task_struct *task, *leader;
+	struct kernfs_node *kn;
+
+	if (bpf_map_lookup_elem(owners, &who))
+		return 0;
+	task = (void *)bpf_get_current_task();
+	/* The process, not a thread that renamed itself. */
+	leader = BPF_CORE_READ(task, group_leader);
+	BPF_CORE_READ_INTO(&owner.comm, leader, comm);
+	if (by_thread)
+		BPF_CORE_READ_INTO(&owner.thread, task, comm);
+	owner.start_ns = BPF_CORE_READ(leader, start_boottime);
+	owner.uid = bpf_get_current_uid_gid();
+	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
+		owner.flags = FLOWTOP_OWNER_KERNEL;
+	kn = cgroup_of(task);
+	owner.cgroup = BPF_CORE_READ(kn, id);
+	if (owner.cgroup)
+		remember_cgroup(cgroups, owner.cgroup, kn);
+	bpf_map_update_elem(owners, &who, &owner, BPF_NOEXIST);
+	return 0;
+}
+
+#endif

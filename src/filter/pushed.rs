@@ -1,0 +1,207 @@
+//! What of a filter the kernel decides, as plain data that is written into the read-only data of the
+//! BPF programs before they are loaded. [`Pushed::matches`] says in Rust what they must do.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::flow::{FlowKey, Protocol};
+
+/// Most process ids in [`Tasks::tgids`], and most thread ids in [`Tasks::tids`].
+pub const MAX_TASKS: usize = 64;
+/// Most values of [`Pushed::uids`].
+pub const MAX_UIDS: usize = 16;
+/// Most values of [`Pushed::netns`].
+pub const MAX_NETNS: usize = 8;
+/// Most ranges of each list of ports.
+pub const MAX_PORTS: usize = 16;
+/// Most networks of each list of networks, both families together.
+pub const MAX_NETS: usize = 8;
+
+/// IPv4 or IPv6. A flow has one: an IPv6 socket that talks IPv4 is an IPv4 flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of a flow, by its local end: that one is known also where the peer is not.
+    pub const fn of(key: &FlowKey) -> Self {
+        match key.local.addr {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// Ports from the first to the last, both included, in host byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortRange {
+    /// The first.
+    pub first: u16,
+    /// The last, not below the first.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Whether a port is in it.
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+}
+
+/// A network, or with a full prefix one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Net {
+    /// Its address: no bit beyond the prefix is set, and it is no IPv4-mapped one.
+    pub addr: IpAddr,
+    /// Length of the prefix in bits, at most 32 or 128.
+    pub prefix: u8,
+}
+
+impl Net {
+    /// The network of this prefix that an address is in.
+    pub fn of(addr: IpAddr, prefix: u8) -> Self {
+        let addr = match addr {
+            IpAddr::V4(addr) => IpAddr::V4((addr.to_bits() & mask32(prefix)).into()),
+            IpAddr::V6(addr) => IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask128(prefix))),
+        };
+        Self { addr, prefix }
+    }
+
+    /// Bits of an address of the family.
+    pub const fn bits(addr: IpAddr) -> u8 {
+        match addr {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        }
+    }
+
+    /// Whether an address is in it: of the same family, and the bits of the prefix are the same.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        addr.is_ipv4() == self.addr.is_ipv4() && Self::of(addr, self.prefix).addr == self.addr
+    }
+}
+
+fn mask32(prefix: u8) -> u32 {
+    u32::MAX
+        .checked_shl(32 - u32::from(prefix.min(32)))
+        .unwrap_or(0)
+}
+
+fn mask128(prefix: u8) -> u128 {
+    u128::MAX
+        .checked_shl(128 - u32::from(prefix.min(128)))
+        .unwrap_or(0)
+}
+
+/// One of these values, or none of them. Without values it says nothing: everything passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice<T> {
+    /// The values, sorted, each once.
+    pub values: Vec<T>,
+    /// Whether it is passed by what has *none* of the values.
+    pub except: bool,
+}
+
+impl<T> Default for Choice<T> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            except: false,
+        }
+    }
+}
+
+impl<T> Choice<T> {
+    /// Whether it says nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    fn passes(&self, has: impl Fn(&T) -> bool) -> bool {
+        self.values.is_empty() || self.values.iter().any(has) != self.except
+    }
+}
+
+/// Processes and threads: passed by what is of one of the processes *or* of one of the threads, or
+/// with `except` by what is of neither. Without any id it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Thread group ids, sorted, each once; at most [`MAX_TASKS`].
+    pub tgids: Vec<u32>,
+    /// Thread ids, of the thread that makes the call; the same.
+    pub tids: Vec<u32>,
+    /// Whether it is passed by what is of *none* of them.
+    pub except: bool,
+}
+
+impl Tasks {
+    /// Whether it says nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.tgids.is_empty() && self.tids.is_empty()
+    }
+}
+
+/// What the kernel decides for every event before it counts: all of it must hold. The default lets
+/// everything pass. Whatever does not pass is in no flow, no total, and not in untracked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Only this protocol.
+    pub protocol: Option<Protocol>,
+    /// Only this family. A peer that is not known does not change it.
+    pub family: Option<Family>,
+    /// Processes and threads.
+    pub tasks: Tasks,
+    /// Real user ids in the initial user namespace; at most [`MAX_UIDS`].
+    pub uids: Choice<u32>,
+    /// Inode numbers of network namespaces of sockets; at most [`MAX_NETNS`].
+    pub netns: Choice<u32>,
+    /// Ports of the local end; at most [`MAX_PORTS`], as in the two that follow. The port of an end
+    /// that is not known is 0.
+    pub local_ports: Choice<PortRange>,
+    /// Ports of the remote end.
+    pub remote_ports: Choice<PortRange>,
+    /// Ports of which either end must have one; with `except`, neither.
+    pub any_ports: Choice<PortRange>,
+    /// Networks of the local end; at most [`MAX_NETS`], as in the two that follow. The address of an
+    /// end that is not known is 0.0.0.0 or ::, as the family is.
+    pub local_nets: Choice<Net>,
+    /// Networks of the remote end.
+    pub remote_nets: Choice<Net>,
+    /// Networks of which either end must be in one; with `except`, neither.
+    pub any_nets: Choice<Net>,
+}
+
+impl Pushed {
+    /// Whether everything passes.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether an event passes: one on the flow of this key, by its thread `key.tid`, of the user
+    /// `uid`. This is what the BPF side must do; there the thread and the user are always known.
+    pub fn matches(&self, key: &FlowKey, uid: Option<u32>) -> bool {
+        let (local, remote) = (key.local, key.remote);
+        let tasks = &self.tasks;
+        let of_task = || tasks.tgids.contains(&key.tgid) || tasks.tids.contains(&key.tid);
+        self.protocol.is_none_or(|wanted| wanted == key.protocol)
+            && self.family.is_none_or(|wanted| wanted == Family::of(key))
+            && (tasks.is_empty() || of_task() != tasks.except)
+            && self.uids.passes(|&wanted| uid == Some(wanted))
+            && self.netns.passes(|&wanted| key.netns == wanted)
+            && self.local_ports.passes(|ports| ports.contains(local.port))
+            && self
+                .remote_ports
+                .passes(|ports| ports.contains(remote.port))
+            && self
+                .any_ports
+                .passes(|ports| ports.contains(local.port) || ports.contains(remote.port))
+            && self.local_nets.passes(|net| net.contains(local.addr))
+            && self.remote_nets.passes(|net| net.contains(remote.addr))
+            && self
+                .any_nets
+                .passes(|net| net.contains(local.addr) || net.contains(remote.addr))
+    }
+}

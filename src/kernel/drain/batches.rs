@@ -1,0 +1,221 @@
+//! The drain before 5.19: batches of look-ups and deletions by system calls on the idle maps.
+
+use std::ffi::c_void;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::{io, ptr};
+
+use anyhow::{Context, Result, ensure};
+use libbpf_rs::libbpf_sys;
+
+use super::super::skel::{
+    FlowtopSkel, KEY_UDP, RawCgroup, RawKey4, RawKey6, RawOwner, RawRecord, RawSlot,
+};
+use super::{Buffer, Owners, Records, from_bytes};
+
+/// Entries asked for in one batch; size makes no difference between 256 and 16384 (measured).
+const BATCH: usize = 4096;
+
+/// Buffers of the batched drain, kept from interval to interval.
+pub struct Batches {
+    cpus: usize,
+    keys: Vec<u64>,
+    values: Vec<u64>,
+    /// Flows that wait for the state of their sockets.
+    pending: Vec<RawRecord>,
+    /// The kernel writes its position here: a u32, or a key where it is longer.
+    token: [u64; 6],
+    /// Where a program finds the sockets to read, and leaves what it read.
+    records: Records,
+}
+
+impl Batches {
+    pub fn new(records: Records) -> Result<Self> {
+        let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
+        Ok(Self {
+            cpus,
+            keys: vec![0; BATCH * size_of::<RawKey6>() / 8],
+            values: vec![0; BATCH * size_of::<RawSlot>() / 8 * cpus],
+            pending: Vec::new(),
+            token: [0; 6],
+            records,
+        })
+    }
+
+    /// Empties the retired maps and hands over every flow.
+    ///
+    /// # Errors
+    /// When the kernel refuses a batch.
+    pub fn take(
+        &mut self,
+        skel: &FlowtopSkel<'_>,
+        retired: Buffer,
+        owners: &mut Owners,
+        mut each: impl FnMut(&RawRecord, &Owners),
+    ) -> Result<()> {
+        let maps = &skel.maps;
+        let (cgroup_map, owner_map, flows4, flows6) = match retired {
+            Buffer::A => (
+                &maps.cgroups_a,
+                &maps.owners_a,
+                &maps.flows4_a,
+                &maps.flows6_a,
+            ),
+            Buffer::B => (
+                &maps.cgroups_b,
+                &maps.owners_b,
+                &maps.flows4_b,
+                &maps.flows6_b,
+            ),
+        };
+        self.each_entry::<u64, RawCgroup>(cgroup_map.as_fd(), 1, |id, value| {
+            owners.add_cgroup(*id, from_bytes(value)?);
+            Ok(())
+        })
+        .context("drain the cgroups")?;
+        self.each_entry::<u32, RawOwner>(owner_map.as_fd(), 1, |id, value| {
+            owners.add(*id, from_bytes(value)?);
+            Ok(())
+        })
+        .context("drain the owners")?;
+
+        let mut pending = std::mem::take(&mut self.pending);
+        let cpus = self.cpus;
+        self.each_entry::<RawKey4, RawSlot>(flows4.as_fd(), cpus, |key, slots| {
+            let key = RawKey6 {
+                id: key.id,
+                local_addr: [key.local_addr, 0, 0, 0],
+                remote_addr: [key.remote_addr, 0, 0, 0],
+            };
+            pending.push(record(key, slots)?);
+            Ok(())
+        })
+        .context("drain the flows of IPv4")?;
+        self.each_entry::<RawKey6, RawSlot>(flows6.as_fd(), cpus, |key, slots| {
+            pending.push(record(*key, slots)?);
+            Ok(())
+        })
+        .context("drain the flows of IPv6")?;
+        for records in pending.chunks(self.records.capacity) {
+            let sampled = self.records.fill(&skel.progs.sample_records, records);
+            for record in sampled.context("read the sockets' states")? {
+                each(from_bytes(record)?, owners);
+            }
+        }
+        pending.clear();
+        self.pending = pending;
+        Ok(())
+    }
+
+    /// Looks up and deletes everything in a hash map, one entry after the other: its key, and its
+    /// values, one for each of `cpus`.
+    fn each_entry<K: plain::Plain, V: plain::Plain>(
+        &mut self,
+        map: BorrowedFd<'_>,
+        cpus: usize,
+        mut each: impl FnMut(&K, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let size = size_of::<V>() * cpus;
+        self.each_batch(map, size_of::<K>(), size, |keys, values| {
+            let keys = keys.chunks_exact(size_of::<K>());
+            for (key, values) in keys.zip(values.chunks_exact(size)) {
+                each(from_bytes(key)?, values)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Looks up and deletes everything in a hash map, handing over batch after batch of keys and
+    /// values. libbpf-rs's own batches refuse per-CPU maps and take a short batch for the last.
+    fn each_batch(
+        &mut self,
+        map: BorrowedFd<'_>,
+        key_size: usize,
+        value_size: usize,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut asked = BATCH;
+        let mut first = true;
+        loop {
+            self.keys
+                .resize(self.keys.len().max((asked * key_size).div_ceil(8)), 0);
+            self.values
+                .resize(self.values.len().max((asked * value_size).div_ceil(8)), 0);
+            let mut count = u32::try_from(asked)?;
+            let token: *mut c_void = self.token.as_mut_ptr().cast();
+            let opts = libbpf_sys::bpf_map_batch_opts {
+                sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as libbpf_sys::size_t,
+                ..Default::default()
+            };
+            // SAFETY: `keys` and `values` hold `count` elements of the map's sizes (resized above;
+            // `value_size` is one value for each possible CPU, 8-byte multiples), and `token` more
+            // bytes than the u32 the kernel keeps its position in. All outlive the call.
+            let ret = unsafe {
+                libbpf_sys::bpf_map_lookup_and_delete_batch(
+                    map.as_raw_fd(),
+                    if first { ptr::null_mut() } else { token },
+                    token,
+                    self.keys.as_mut_ptr().cast(),
+                    self.values.as_mut_ptr().cast(),
+                    &mut count,
+                    &opts,
+                )
+            };
+            let error = io::Error::from_raw_os_error(-ret);
+            let ended = error.kind() == io::ErrorKind::NotFound;
+            if ret != 0 && !ended {
+                // ENOSPC: the next bucket holds more than was asked for. Nothing was deleted.
+                if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error())
+                    && asked < 1 << 20
+                {
+                    asked *= 2;
+                    continue;
+                }
+                return Err(error).context("look up and delete a batch");
+            }
+            let taken = usize::try_from(count)?;
+            ensure!(
+                taken <= asked,
+                "the kernel returned {taken} entries for {asked}"
+            );
+            each(
+                &as_bytes(&self.keys)[..taken * key_size],
+                &as_bytes(&self.values)[..taken * value_size],
+            )?;
+            // ENOENT is the end, with what was left.
+            if ended {
+                return Ok(());
+            }
+            first = false;
+        }
+    }
+}
+
+fn as_bytes(words: &[u64]) -> &[u8] {
+    // SAFETY: any initialized memory is bytes, of the same length and lifetime.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
+/// One flow, its slots summed.
+fn record(key: RawKey6, slots: &[u8]) -> Result<RawRecord> {
+    let udp = key.id.tgid_flags & KEY_UDP != 0;
+    let mut record = RawRecord {
+        key,
+        ..RawRecord::default()
+    };
+    for slot in slots.chunks_exact(size_of::<RawSlot>()) {
+        let slot: &RawSlot = from_bytes(slot)?;
+        record.stats.tx_bytes += slot.stats.tx_bytes;
+        record.stats.rx_bytes += slot.stats.rx_bytes;
+        record.stats.tx_msgs += slot.stats.tx_msgs;
+        record.stats.rx_msgs += slot.stats.rx_msgs;
+        if udp {
+            record.packets += slot.extra;
+        } else if slot.extra != 0 {
+            record.sk = slot.extra;
+        }
+        if slot.netns != 0 {
+            record.netns = slot.netns;
+        }
+    }
+    Ok(record)
+}

@@ -1,0 +1,218 @@
+//! Turns readings of a TCP socket's cumulative counters into what they say of an interval.
+
+use std::collections::HashMap;
+use std::mem;
+
+use super::skel::RawTcp;
+use crate::flow::{Counters, Endpoint, FlowKey, Limit, Packets, Tcp};
+
+/// Sockets remembered; one forgotten is as one seen for the first time.
+const MAX_SOCKETS: usize = 131_072;
+/// Clock ticks below which shares of the time say nothing.
+const MIN_JIFFIES: u32 = 4;
+
+/// The last readings of every socket.
+#[derive(Default)]
+pub struct Samples {
+    interval: u64,
+    sockets: HashMap<u64, Socket>,
+}
+
+struct Socket {
+    /// An address in the kernel is soon another socket's.
+    local: Endpoint,
+    remote: Endpoint,
+    interval: u64,
+    now: RawTcp,
+    /// Of the interval before, or `None` if this is the first. Processes that share a socket share
+    /// both readings.
+    before: Option<RawTcp>,
+}
+
+impl Samples {
+    /// To be called before an interval's first reading.
+    pub fn next_interval(&mut self) {
+        self.interval += 1;
+        if self.sockets.len() > MAX_SOCKETS {
+            let last = self.interval - 1;
+            self.sockets.retain(|_, socket| socket.interval == last);
+        }
+    }
+
+    /// What the reading of the socket at address `sk` says, whose flow moved `moved` in the interval.
+    pub fn take(
+        &mut self,
+        sk: u64,
+        key: &FlowKey,
+        moved: &Counters,
+        now: &RawTcp,
+    ) -> (Tcp, Option<Packets>) {
+        let interval = self.interval;
+        let before = match self.sockets.get_mut(&sk) {
+            Some(socket) if (socket.local, socket.remote) == (key.local, key.remote) => {
+                if socket.interval != interval {
+                    socket.interval = interval;
+                    socket.before = Some(mem::replace(&mut socket.now, *now));
+                }
+                socket.before
+            }
+            _ => {
+                let socket = Socket {
+                    local: key.local,
+                    remote: key.remote,
+                    interval,
+                    now: *now,
+                    before: None,
+                };
+                self.sockets.insert(sk, socket);
+                None
+            }
+        };
+        let began = before.is_none() && began_here(now, moved);
+        let since = |field: fn(&RawTcp) -> u32| match &before {
+            Some(before) => Some(field(now).wrapping_sub(field(before))),
+            None => began.then(|| field(now)),
+        };
+        let retransmits = since(|tcp| tcp.retransmits);
+        let packets = since(|tcp| tcp.segs_in).zip(since(|tcp| tcp.segs_out));
+        let tcp = Tcp {
+            srtt_us: now.srtt_us,
+            cwnd: now.cwnd,
+            unacked: now.unacked,
+            notsent: now.notsent,
+            snd_wnd: now.snd_wnd,
+            rcv_wnd: now.rcv_wnd,
+            total_retransmits: now.retransmits,
+            retransmits,
+            limit: before.and_then(|before| limit(&before, now)),
+        };
+        let packets = packets.map(|(rx, tx)| Packets {
+            rx: rx.into(),
+            tx: tx.into(),
+        });
+        (tcp, packets)
+    }
+}
+
+/// Whether a connection seen for the first time began in the interval: all it ever moved is what the
+/// flow moved now, but for the sequence numbers of SYN and FIN. One that did more before was there
+/// before flowtop looked, and how much of its counts belongs to the interval is not known.
+fn began_here(now: &RawTcp, moved: &Counters) -> bool {
+    let read = now.bytes_received.saturating_sub(now.unread.into());
+    now.bytes_acked <= moved.tx_bytes + 2 && read <= moved.rx_bytes + 2
+}
+
+/// What held the sender back between two readings: see [`Limit`].
+fn limit(before: &RawTcp, now: &RawTcp) -> Option<Limit> {
+    let since = |field: fn(&RawTcp) -> u32| field(now).wrapping_sub(field(before));
+    let elapsed = since(|tcp| tcp.jiffies);
+    let half = |ticks: u32| u64::from(ticks) * 2 >= u64::from(elapsed);
+    if elapsed < MIN_JIFFIES {
+        None
+    } else if half(since(|tcp| tcp.rwnd_limited)) {
+        Some(Limit::ReceiverWindow)
+    } else if half(since(|tcp| tcp.sndbuf_limited)) {
+        Some(Limit::SendBuffer)
+    } else if since(|tcp| tcp.retransmits) > 0 {
+        Some(Limit::Loss)
+    } else if !half(since(|tcp| tcp.busy)) && since(|tcp| tcp.busy) > 0 {
+        Some(Limit::Application)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::key;
+
+    fn reading(retransmits: u32, segs: u32) -> RawTcp {
+        RawTcp {
+            bytes_acked: 1000,
+            bytes_received: 500,
+            retransmits,
+            segs_in: segs,
+            segs_out: segs * 2,
+            ..RawTcp::default()
+        }
+    }
+
+    const MOVED: Counters = Counters {
+        rx_bytes: 500,
+        tx_bytes: 999,
+        rx_msgs: 1,
+        tx_msgs: 1,
+    };
+    const LITTLE: Counters = Counters {
+        tx_bytes: 10,
+        ..MOVED
+    };
+
+    #[test]
+    fn an_interval_has_what_came_since_the_last() {
+        let mut samples = Samples::default();
+        samples.next_interval();
+        samples.take(1, &key(1), &LITTLE, &reading(3, 10));
+        samples.next_interval();
+        samples.next_interval();
+        let (tcp, packets) = samples.take(1, &key(1), &LITTLE, &reading(5, 14));
+        assert_eq!((tcp.retransmits, tcp.total_retransmits), (Some(2), 5));
+        assert_eq!(packets, Some(Packets { rx: 4, tx: 8 }));
+    }
+
+    #[test]
+    fn processes_that_share_a_socket_see_the_same() {
+        let mut samples = Samples::default();
+        for total in [3, 5] {
+            samples.next_interval();
+            samples.take(1, &key(2), &LITTLE, &reading(total, 10));
+        }
+        let again = samples.take(1, &key(2), &LITTLE, &reading(5, 10)).0;
+        assert_eq!(again.retransmits, Some(2));
+    }
+
+    #[test]
+    fn what_an_older_connection_did_before_is_nobodys() {
+        let mut samples = Samples::default();
+        samples.next_interval();
+        let (tcp, packets) = samples.take(1, &key(1), &LITTLE, &reading(3, 10));
+        assert_eq!((tcp.retransmits, packets), (None, None));
+        let (tcp, packets) = samples.take(2, &key(1), &MOVED, &reading(3, 10));
+        assert_eq!(tcp.retransmits, Some(3));
+        assert_eq!(packets, Some(Packets { rx: 10, tx: 20 }));
+    }
+
+    #[test]
+    fn an_address_used_again_is_another_socket() {
+        let mut samples = Samples::default();
+        samples.next_interval();
+        samples.take(1, &key(1), &MOVED, &reading(3, 10));
+        samples.next_interval();
+        let (tcp, _) = samples.take(1, &key(9), &MOVED, &reading(4, 10));
+        assert_eq!(tcp.retransmits, Some(4));
+    }
+
+    #[test]
+    fn what_held_a_sender_back_is_told_by_the_kernels_clocks() {
+        let before = RawTcp::default();
+        let tcp = |busy, rwnd_limited, sndbuf_limited, retransmits| RawTcp {
+            jiffies: 100,
+            busy,
+            rwnd_limited,
+            sndbuf_limited,
+            retransmits,
+            ..before
+        };
+        assert_eq!(
+            limit(&before, &tcp(90, 50, 0, 9)),
+            Some(Limit::ReceiverWindow)
+        );
+        assert_eq!(limit(&before, &tcp(90, 0, 50, 0)), Some(Limit::SendBuffer));
+        assert_eq!(limit(&before, &tcp(90, 49, 0, 1)), Some(Limit::Loss));
+        assert_eq!(limit(&before, &tcp(49, 0, 0, 0)), Some(Limit::Application));
+        assert_eq!(limit(&before, &tcp(90, 0, 0, 0)), None);
+        assert_eq!(limit(&before, &tcp(0, 0, 0, 0)), None, "it sent nothing");
+        assert_eq!(limit(&tcp(0, 0, 0, 0), &tcp(90, 90, 0, 0)), None, "no time");
+    }
+}

@@ -1,0 +1,220 @@
+//! What is known of addresses, bounded: what was not asked for longest makes way.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Addresses remembered.
+pub(super) const CACHE: usize = 4096;
+
+/// What a look-up came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The address has this name.
+    Name(String),
+    /// It is known to have none.
+    Nameless,
+    /// Nobody answered: a name known before stands.
+    Failed,
+}
+
+/// The answer of a look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// What it came to.
+    pub(super) outcome: Outcome,
+    /// How long not to ask again.
+    pub(super) good_for: Duration,
+    /// Counts the configurations that were read: an answer by an earlier one is asked for anew.
+    pub(super) generation: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    entries: HashMap<IpAddr, Entry>,
+    /// Counts looks, for finding what was not looked at for longest.
+    clock: u64,
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Option<Arc<str>>,
+    /// When to ask again; `None` while a look-up is under way.
+    expires: Option<Instant>,
+    used: u64,
+}
+
+impl Cache {
+    /// What is known, and whether to ask now. An expired name stands until the new one is there.
+    pub(super) fn look(&mut self, addr: IpAddr, now: Instant) -> (Option<Arc<str>>, bool) {
+        self.clock += 1;
+        if let Some(entry) = self.entries.get_mut(&addr) {
+            entry.used = self.clock;
+            let ask = entry.expires.is_some_and(|expires| expires <= now);
+            if ask {
+                entry.expires = None;
+            }
+            return (entry.name.clone(), ask);
+        }
+        if self.entries.len() >= CACHE {
+            self.drop_oldest();
+        }
+        let entry = Entry {
+            name: None,
+            expires: None,
+            used: self.clock,
+        };
+        self.entries.insert(addr, entry);
+        (None, true)
+    }
+
+    /// Takes an answer; whether another name is known now.
+    pub(super) fn store(&mut self, addr: IpAddr, answer: Answer, now: Instant) -> bool {
+        if answer.generation > self.generation {
+            self.generation = answer.generation;
+            for entry in self.entries.values_mut() {
+                // Those under way will bring their own generation.
+                entry.expires = entry.expires.map(|expires| expires.min(now));
+            }
+        }
+        // Dropped meanwhile means: not shown for long.
+        let Some(entry) = self.entries.get_mut(&addr) else {
+            return false;
+        };
+        let is_current = answer.generation == self.generation;
+        entry.expires = Some(if is_current {
+            now + answer.good_for
+        } else {
+            now
+        });
+        let name = match answer.outcome {
+            Outcome::Name(name) => Some(Arc::from(name)),
+            Outcome::Nameless => None,
+            Outcome::Failed => return false,
+        };
+        let changed = entry.name != name;
+        entry.name = name;
+        changed
+    }
+
+    /// The question could not be asked: the next look asks it again.
+    pub(super) fn forget(&mut self, addr: IpAddr, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&addr) {
+            entry.expires = Some(now);
+        }
+    }
+
+    /// A quarter goes at once, so that the scan is rare.
+    fn drop_oldest(&mut self) {
+        let mut used: Vec<u64> = self.entries.values().map(|entry| entry.used).collect();
+        used.sort_unstable();
+        let limit = used[used.len() / 4];
+        self.entries.retain(|_, entry| entry.used > limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const FOR: Duration = Duration::from_secs(300);
+
+    fn addr(n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n))
+    }
+
+    fn answer(outcome: Outcome) -> Answer {
+        Answer {
+            outcome,
+            good_for: FOR,
+            generation: 0,
+        }
+    }
+
+    fn name(name: &str) -> Answer {
+        answer(Outcome::Name(name.to_owned()))
+    }
+
+    #[test]
+    fn an_address_is_asked_for_once() {
+        let mut cache = Cache::default();
+        let now = Instant::now();
+        assert_eq!(cache.look(addr(1), now), (None, true));
+        assert_eq!(cache.look(addr(1), now), (None, false));
+        assert!(!cache.store(addr(1), answer(Outcome::Nameless), now));
+        assert_eq!(cache.look(addr(1), now), (None, false));
+        assert_eq!(cache.look(addr(1), now + FOR), (None, true));
+    }
+
+    #[test]
+    fn an_expired_name_stands_until_the_new_one_is_there() {
+        let mut cache = Cache::default();
+        let now = Instant::now();
+        cache.look(addr(1), now);
+        assert!(cache.store(addr(1), name("old"), now));
+        assert_eq!(cache.look(addr(1), now + FOR), (Some("old".into()), true));
+        assert!(cache.store(addr(1), name("new"), now + FOR));
+        assert_eq!(cache.look(addr(1), now + FOR).0, Some("new".into()));
+        assert!(!cache.store(addr(1), name("new"), now + FOR), "no news");
+    }
+
+    #[test]
+    fn a_name_survives_a_failure_but_not_a_no() {
+        let mut cache = Cache::default();
+        let now = Instant::now();
+        cache.look(addr(1), now);
+        cache.store(addr(1), name("web"), now);
+        assert!(!cache.store(addr(1), answer(Outcome::Failed), now));
+        assert_eq!(cache.look(addr(1), now), (Some("web".into()), false));
+        assert!(cache.store(addr(1), answer(Outcome::Nameless), now));
+        assert_eq!(cache.look(addr(1), now), (None, false));
+    }
+
+    #[test]
+    fn a_changed_configuration_has_everything_asked_for_anew() {
+        let mut cache = Cache::default();
+        let now = Instant::now();
+        for n in 1..=3 {
+            cache.look(addr(n), now);
+        }
+        cache.store(addr(1), name("one"), now);
+        let newer = Answer {
+            generation: 1,
+            ..name("two")
+        };
+        cache.store(addr(2), newer, now);
+        assert_eq!(cache.look(addr(1), now), (Some("one".into()), true));
+        assert_eq!(cache.look(addr(2), now), (Some("two".into()), false));
+        // One that was under way when the configuration changed.
+        cache.store(addr(3), name("three"), now);
+        assert_eq!(cache.look(addr(3), now), (Some("three".into()), true));
+    }
+
+    #[test]
+    fn what_could_not_be_asked_is_asked_at_the_next_look() {
+        let mut cache = Cache::default();
+        let now = Instant::now();
+        cache.look(addr(1), now);
+        cache.forget(addr(1), now);
+        assert_eq!(cache.look(addr(1), now), (None, true));
+        cache.store(addr(1), name("web"), now);
+        cache.look(addr(1), now + FOR);
+        cache.forget(addr(1), now + FOR);
+        assert_eq!(cache.look(addr(1), now + FOR), (Some("web".into()), true));
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_keeps_what_is_looked_at() {
+        let mut cache = Cache::default();
+        let now = Instant::now();
+        for n in 1..=3 * CACHE as u32 {
+            cache.look(addr(n), now);
+            cache.look(addr(1), now);
+            assert!(cache.entries.len() <= CACHE);
+        }
+        assert!(cache.entries.contains_key(&addr(1)));
+    }
+}

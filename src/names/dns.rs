@@ -1,0 +1,146 @@
+//! Asks name servers, one after the other, over UDP and, for what does not fit, TCP. Every wait has
+//! an end, whatever a server does.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::cache::Outcome;
+use super::ptr::{Query, Reply};
+use super::resolv::Conf;
+
+/// A server that did not answer is asked after the others for so long: else every name would wait
+/// for it first.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+/// How long not to ask again when no server has answered. RFC 9520, section 3.2: at least a second,
+/// at most five minutes.
+const FAILED_FOR: Duration = Duration::from_secs(60);
+/// What a server may send without being asked for more (RFC 1035, section 4.2.1) is 512 bytes; some
+/// send more.
+const MOST_UDP: usize = 4096;
+
+/// The servers of a configuration, and how they did lately.
+#[derive(Debug)]
+pub(super) struct Servers {
+    conf: Conf,
+    /// Until when a server counts as one that does not answer; of each.
+    silent: Mutex<Vec<Option<Instant>>>,
+}
+
+impl Servers {
+    pub(super) fn new(conf: Conf) -> Self {
+        let silent = Mutex::new(vec![None; conf.servers.len()]);
+        Self { conf, silent }
+    }
+
+    /// The name of an address, and how long the answer is good. Returns at the latest after
+    /// attempts * servers * twice the timeout.
+    pub(super) fn ask(&self, addr: IpAddr) -> (Outcome, Duration) {
+        for _ in 0..self.conf.attempts {
+            for place in self.order() {
+                let Some(server) = self.conf.servers[place].socket_addr() else {
+                    continue;
+                };
+                // Every time with another id and port.
+                let reply = Query::new(addr)
+                    .ok()
+                    .and_then(|query| ask(server, &query, self.conf.timeout).ok());
+                self.note(place, reply.is_some());
+                match reply {
+                    Some(Reply::Name(name, good_for)) => return (Outcome::Name(name), good_for),
+                    Some(Reply::Nameless(good_for)) => return (Outcome::Nameless, good_for),
+                    Some(Reply::Truncated | Reply::Useless) | None => {}
+                }
+            }
+        }
+        (Outcome::Failed, FAILED_FOR)
+    }
+
+    /// In the order of the file, but those that did not answer last.
+    fn order(&self) -> Vec<usize> {
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let mut order: Vec<usize> = (0..silent.len()).collect();
+        order.sort_by_key(|&place| silent[place].is_some_and(|until| until > now));
+        order
+    }
+
+    fn note(&self, place: usize, has_answered: bool) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent[place] = (!has_answered).then(|| Instant::now() + SILENT_FOR);
+    }
+}
+
+/// One question to one server: by UDP, and by TCP if it says that its answer does not fit.
+fn ask(server: SocketAddr, query: &Query, timeout: Duration) -> io::Result<Reply> {
+    match udp(server, query, Instant::now() + timeout)? {
+        Reply::Truncated => tcp(server, query, Instant::now() + timeout),
+        reply => Ok(reply),
+    }
+}
+
+fn udp(server: SocketAddr, query: &Query, deadline: Instant) -> io::Result<Reply> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // For port 0 the kernel takes one at random; connected, it takes datagrams of this server only.
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    socket.send(query.as_bytes())?;
+    let mut buffer = [0; MOST_UDP];
+    loop {
+        socket.set_read_timeout(Some(left(deadline)?))?;
+        match socket.recv(&mut buffer) {
+            // Anything else that comes is someone's guess: the answer may still follow.
+            Ok(length) => {
+                if let Some(reply) = query.read(&buffer[..length]) {
+                    return Ok(reply);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn tcp(server: SocketAddr, query: &Query, deadline: Instant) -> io::Result<Reply> {
+    let mut stream = TcpStream::connect_timeout(&server, left(deadline)?)?;
+    let query_length = u16::try_from(query.as_bytes().len()).map_err(io::Error::other)?;
+    // In one piece: there are servers that want that.
+    let message = [&query_length.to_be_bytes(), query.as_bytes()].concat();
+    stream.set_write_timeout(Some(left(deadline)?))?;
+    stream.write_all(&message)?;
+    let mut length = [0; 2];
+    read_exact(&mut stream, &mut length, deadline)?;
+    let mut answer = vec![0; u16::from_be_bytes(length).into()];
+    read_exact(&mut stream, &mut answer, deadline)?;
+    query
+        .read(&answer)
+        .ok_or_else(|| io::Error::from(ErrorKind::InvalidData))
+}
+
+/// As `Read::read_exact()`, but all of it by the deadline: a server may send a byte now and then.
+fn read_exact(stream: &mut TcpStream, buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        match stream.read(&mut buffer[filled..]) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Time until the deadline; never nothing, which would mean without end.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(ErrorKind::TimedOut.into());
+    }
+    Ok(left)
+}

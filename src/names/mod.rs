@@ -1,0 +1,289 @@
+//! Turns addresses of shown flows into host names, in the background, and ports into names of
+//! services. Asking never waits: a name appears once a look-up has found it. Knows nothing of flows'
+//! bytes, the kernel or drawing.
+
+mod cache;
+mod dns;
+mod file;
+mod hosts;
+mod ptr;
+mod resolv;
+mod services;
+mod system;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+pub use self::services::Services;
+
+use self::cache::{Answer, Cache, Outcome};
+use self::system::System;
+use crate::flow::{Endpoint, Protocol};
+
+/// Look-ups under way at once: some slow name servers must not hold up every other name.
+const WORKERS: usize = 8;
+/// Addresses waiting for a worker; more are asked for again when they are next shown.
+const QUEUE: usize = 256;
+/// How long what a function says is good, which does not say that itself.
+const SAID_FOR: Duration = Duration::from_secs(300);
+
+/// Host names by address, and names of services by port.
+#[derive(Debug, Default)]
+pub struct Names {
+    resolver: Option<Resolver>,
+    services: Services,
+    /// Process id of this process as flows have it, where that is known.
+    own: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Resolver {
+    cache: Arc<Mutex<Cache>>,
+    queue: SyncSender<IpAddr>,
+}
+
+/// What is written for an endpoint: host and port apart, so that a narrow column can shorten the
+/// one and keep the other. Not sanitized: a host name is what some name server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Host name or address; IPv6 in brackets; `*` where unknown.
+    pub host: String,
+    /// `:port` or `:service`, printable ASCII; nothing where unknown.
+    pub port: String,
+}
+
+impl Names {
+    /// No names: every label is an address.
+    pub fn off() -> Self {
+        Self::default()
+    }
+
+    /// Names as the system has them: from `/etc/hosts`, the servers of `/etc/resolv.conf` and
+    /// `/etc/services`. `notify` is called from a background thread after a name was found.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn system(notify: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+        let system = System::new();
+        let names = Self::start(move |addr| system.lookup(addr), notify)?;
+        Ok(names.with_services(Services::system()))
+    }
+
+    /// Names from any function; it may take as long as it wants.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn with(
+        lookup: impl Fn(IpAddr) -> Option<String> + Send + Sync + 'static,
+        notify: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let answer = move |addr| Answer {
+            outcome: lookup(addr).map_or(Outcome::Nameless, Outcome::Name),
+            good_for: SAID_FOR,
+            generation: 0,
+        };
+        Self::start(answer, notify)
+    }
+
+    fn start(
+        lookup: impl Fn(IpAddr) -> Answer + Send + Sync + 'static,
+        notify: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let cache = Arc::new(Mutex::new(Cache::default()));
+        let (queue, waiting) = sync_channel(QUEUE);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let lookup = Arc::new(lookup);
+        let notify = Arc::new(notify);
+        for i in 0..WORKERS {
+            let cache = Arc::clone(&cache);
+            let waiting = Arc::clone(&waiting);
+            let lookup = Arc::clone(&lookup);
+            let notify = Arc::clone(&notify);
+            thread::Builder::new()
+                .name(format!("names-{i}"))
+                .spawn(move || work(&waiting, &cache, &*lookup, &*notify))
+                .context("start a thread for host names")?;
+        }
+        Ok(Self {
+            resolver: Some(Resolver { cache, queue }),
+            services: Services::default(),
+            own: own_tgid(),
+        })
+    }
+
+    /// The same, with names of services.
+    #[must_use]
+    pub fn with_services(self, services: Services) -> Self {
+        Self { services, ..self }
+    }
+
+    /// The name of an address if it is known now; asks for it in the background if not.
+    pub fn get(&self, addr: IpAddr) -> Option<Arc<str>> {
+        let resolver = self.resolver.as_ref()?;
+        if addr.is_unspecified() {
+            return None;
+        }
+        let mut cache = lock(&resolver.cache);
+        let now = Instant::now();
+        let (name, ask) = cache.look(addr, now);
+        if ask && resolver.queue.try_send(addr).is_err() {
+            cache.forget(addr, now);
+        }
+        name
+    }
+
+    /// What is served at one end of a flow, see [`Services::at`].
+    pub fn service(
+        &self,
+        protocol: Protocol,
+        end: &Endpoint,
+        other: Option<&Endpoint>,
+    ) -> Option<&str> {
+        self.services.at(protocol, end, other)
+    }
+
+    /// Whether a flow with this process id is flowtop's own. It has no sockets but for look-ups, so
+    /// it is one. Nothing is where the kernel's number of this process is not known: in a pid
+    /// namespace other than the initial one.
+    pub fn is_own(&self, tgid: u32) -> bool {
+        self.own == Some(tgid)
+    }
+
+    /// How an endpoint is written: with its host name where that is known now, and the name of a
+    /// service in place of the port where one is given.
+    pub fn label(&self, end: &Endpoint, service: Option<&str>) -> Label {
+        if end.is_unknown() {
+            return Label {
+                host: "*".to_owned(),
+                port: String::new(),
+            };
+        }
+        let host = match (self.get(end.addr), end.addr) {
+            (Some(name), _) => name.to_string(),
+            (None, IpAddr::V4(addr)) => addr.to_string(),
+            (None, IpAddr::V6(addr)) => format!("[{addr}]"),
+        };
+        let port = match service {
+            Some(service) => format!(":{service}"),
+            None => format!(":{}", end.port),
+        };
+        Label { host, port }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panicking holder left is at worst a name missing.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn work(
+    waiting: &Mutex<Receiver<IpAddr>>,
+    cache: &Mutex<Cache>,
+    lookup: &dyn Fn(IpAddr) -> Answer,
+    notify: &dyn Fn(),
+) {
+    loop {
+        // Its own statement, so that the lock is free again during the look-up.
+        let next = lock(waiting).recv();
+        let Ok(addr) = next else {
+            return;
+        };
+        let answer = lookup(addr);
+        let changed = lock(cache).store(addr, answer, Instant::now());
+        if changed {
+            notify();
+        }
+    }
+}
+
+/// This process's id as flows have it. In another pid namespace than the initial one this process
+/// sees another number, which may be some other process's in flows.
+fn own_tgid() -> Option<u32> {
+    // `PROC_PID_INIT_INO` of the kernel's include/linux/proc_ns.h; user space relies on it.
+    let initial = Path::new("pid:[4026531836]");
+    let here = fs::read_link("/proc/self/ns/pid").ok()?;
+    (here == initial).then(std::process::id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc::channel;
+
+    fn addr(n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n))
+    }
+
+    #[test]
+    fn a_name_appears_when_it_is_there_and_asking_does_not_wait() {
+        let (release, gate) = channel::<()>();
+        let (told, tidings) = channel();
+        let gate = Mutex::new(gate);
+        let names = Names::with(
+            move |_| {
+                let _ = lock(&gate).recv();
+                Some("web.example".to_owned())
+            },
+            move || {
+                let _ = told.send(());
+            },
+        )
+        .unwrap();
+        let end = Endpoint::new(addr(5), 443);
+        // The look-up hangs until released: were asking to wait, this would never return.
+        assert_eq!(names.label(&end, None).host, "10.0.0.5");
+        assert_eq!(names.label(&end, None).host, "10.0.0.5");
+        release.send(()).unwrap();
+        tidings.recv().unwrap();
+        assert_eq!(
+            names.label(&end, None),
+            Label {
+                host: "web.example".into(),
+                port: ":443".into()
+            }
+        );
+    }
+
+    #[test]
+    fn without_names_labels_are_addresses() {
+        let names = Names::off();
+        let label = |text: &str, port| {
+            let label = names.label(&Endpoint::new(text.parse().unwrap(), port), None);
+            label.host + &label.port
+        };
+        assert_eq!(label("192.0.2.1", 80), "192.0.2.1:80");
+        assert_eq!(label("2001:db8::1", 80), "[2001:db8::1]:80");
+        assert_eq!(label("0.0.0.0", 0), "*");
+        assert_eq!(label("0.0.0.0", 53), "0.0.0.0:53");
+    }
+
+    #[test]
+    fn a_service_stands_for_the_port() {
+        let names = Names::off();
+        let end = Endpoint::new("2001:db8::1".parse().unwrap(), 443);
+        let label = names.label(&end, Some("https"));
+        assert_eq!(label.host + &label.port, "[2001:db8::1]:https");
+        assert_eq!(
+            names.service(Protocol::Tcp, &end, None),
+            None,
+            "they are off"
+        );
+    }
+
+    #[test]
+    fn what_is_its_own_is_known_by_its_process() {
+        let names = Names::with(|_| None, || ()).unwrap();
+        let me = std::process::id();
+        assert!(names.is_own(me), "tests run in the initial pid namespace");
+        assert!(!names.is_own(me + 1));
+        assert!(!Names::off().is_own(me));
+    }
+}

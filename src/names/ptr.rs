@@ -1,0 +1,128 @@
+//! The question for the name of an address, and what its answer says (RFC 1035, RFC 3596). What
+//! comes is what anyone may have sent: nothing here trusts a length, a count or a name.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use domain::base::iana::{Class, Opcode, Rcode, Rtype};
+use domain::base::{Message, MessageBuilder, Name};
+use domain::rdata::{Ptr, Soa};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// Bounds of how long a name is good, whatever its server says: a second would have every
+/// screen asked for again and again, and a name that changed is not to be wrong for more than a day.
+const NAME_FOR: (u32, u32) = (60, 86_400);
+/// The same for an address without a name. RFC 2308, section 5: more than one to three hours makes
+/// no sense.
+const NAMELESS_FOR: (u32, u32) = (60, 3600);
+/// Where the server does not say how long an address has no name.
+const NAMELESS_UNSAID: u32 = 300;
+
+/// A question for the name of an address.
+#[derive(Debug)]
+pub(super) struct Query {
+    message: Message<Vec<u8>>,
+}
+
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// The name, in DNS's own text form (RFC 4343, section 2.1): `\027` for what is not printable,
+    /// `\.` for a dot that separates nothing. And how long it is good.
+    Name(String, Duration),
+    /// There is none, for so long.
+    Nameless(Duration),
+    /// It did not fit: to be asked for by TCP.
+    Truncated,
+    /// The server cannot or does not want to say, or what it says makes no sense.
+    Useless,
+}
+
+impl Query {
+    /// With a random id (RFC 5452).
+    ///
+    /// # Errors
+    /// When the kernel gives no random numbers.
+    pub(super) fn new(addr: IpAddr) -> Result<Self> {
+        let mut id = [0; 2];
+        getrandom(&mut id, GetRandomFlags::empty()).context("get a random number")?;
+        Self::with_id(addr, u16::from_ne_bytes(id))
+    }
+
+    fn with_id(addr: IpAddr, id: u16) -> Result<Self> {
+        let name = Name::<Vec<u8>>::reverse_from_addr(addr).context("write an address as name")?;
+        let mut message = MessageBuilder::new_vec();
+        message.header_mut().set_id(id);
+        message.header_mut().set_rd(true);
+        let mut question = message.question();
+        question
+            .push((name, Rtype::PTR, Class::IN))
+            .context("write a question")?;
+        Ok(Self {
+            message: question.into_message(),
+        })
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.message.as_slice()
+    }
+
+    /// What `bytes` say; `None` when they are no answer to this question.
+    pub(super) fn read(&self, bytes: &[u8]) -> Option<Reply> {
+        let answer = Message::from_slice(bytes).ok()?;
+        if answer.header().opcode() != Opcode::QUERY || !answer.is_answer(&self.message) {
+            return None;
+        }
+        Some(if answer.header().tc() {
+            Reply::Truncated
+        } else {
+            interpret(answer).unwrap_or(Reply::Useless)
+        })
+    }
+}
+
+fn interpret(answer: &Message<[u8]>) -> Option<Reply> {
+    let header = answer.header();
+    if !matches!(header.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN) {
+        return None;
+    }
+    // Where a block of addresses is delegated, an alias leads to its name (RFC 2317). `None` when
+    // aliases turn in a circle.
+    let alias = answer.canonical_name()?;
+    let mut name = None;
+    let mut good_for = u32::MAX;
+    for record in answer.answer().ok()? {
+        let record = record.ok()?;
+        good_for = good_for.min(record.ttl().as_secs());
+        if name.is_none()
+            && record.owner() == alias
+            && let Some(record) = record.into_record::<Ptr<_>>().ok()?
+        {
+            name = Some(record.into_data().into_ptrdname().to_string());
+        }
+    }
+    let seconds = |value: u32, (least, most)| Duration::from_secs(value.clamp(least, most).into());
+    if let Some(name) = name.filter(|name| is_name(name)) {
+        return Some(Reply::Name(name, seconds(good_for, NAME_FOR)));
+    }
+    // RFC 2308, section 5: the lesser of the two.
+    let mut soas = answer.authority().ok()?.limit_to::<Soa<_>>();
+    let soa = soas.next().transpose().ok()?;
+    let said = soa.map(|soa| soa.ttl().as_secs().min(soa.data().minimum().as_secs()));
+    if said.is_none() && !header.aa() && !header.ra() {
+        // A server that neither knows nor finds out, and only points to others.
+        return None;
+    }
+    let good_for = said.unwrap_or(NAMELESS_UNSAID);
+    Some(Reply::Nameless(seconds(good_for, NAMELESS_FOR)))
+}
+
+/// Whether it is a name at all, and none that would be taken for an address.
+fn is_name(name: &str) -> bool {
+    let bare = name.trim_matches(['[', ']', '.']);
+    !bare.is_empty() && bare.replace("\\.", ".").parse::<IpAddr>().is_err()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! The system's way from an address to a name, without the C library: `/etc/hosts`, then the servers
+//! of `/etc/resolv.conf`. Works in a static binary, and asks no module of `nsswitch.conf`.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::cache::{Answer, Outcome};
+use super::dns::Servers;
+use super::file::Watched;
+use super::hosts::Hosts;
+use super::resolv::Conf;
+
+const HOSTS: &str = "/etc/hosts";
+/// Lists of blocked hosts have a few megabytes.
+const MOST_HOSTS: u64 = 16 << 20;
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const MOST_RESOLV_CONF: u64 = 64 << 10;
+/// How long an answer is good that needed no server: a change of the file ends it sooner.
+const LOCAL_FOR: Duration = Duration::from_secs(300);
+
+/// Looks names up.
+#[derive(Debug)]
+pub(super) struct System {
+    files: Mutex<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
+    hosts_file: Watched,
+    resolv_conf: Watched,
+    hosts: Arc<Hosts>,
+    servers: Arc<Servers>,
+    /// Counts the changes of either.
+    generation: u64,
+}
+
+impl System {
+    pub(super) fn new() -> Self {
+        let files = Files {
+            hosts_file: Watched::new(HOSTS, MOST_HOSTS),
+            resolv_conf: Watched::new(RESOLV_CONF, MOST_RESOLV_CONF),
+            hosts: Arc::default(),
+            servers: Arc::new(Servers::new(Conf::default())),
+            generation: 0,
+        };
+        Self {
+            files: Mutex::new(files),
+        }
+    }
+
+    /// Takes as long as the servers may.
+    pub(super) fn lookup(&self, addr: IpAddr) -> Answer {
+        let (hosts, servers, generation) = {
+            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            files.refresh();
+            let (hosts, servers) = (Arc::clone(&files.hosts), Arc::clone(&files.servers));
+            (hosts, servers, files.generation)
+        };
+        let (outcome, good_for) = match hosts.name(addr) {
+            Some(name) => (Outcome::Name(name.to_owned()), LOCAL_FOR),
+            None if !may_be_known_to_servers(addr) => (Outcome::Nameless, LOCAL_FOR),
+            None => servers.ask(addr),
+        };
+        Answer {
+            outcome,
+            good_for,
+            generation,
+        }
+    }
+}
+
+impl Files {
+    fn refresh(&mut self) {
+        if let Some(text) = self.hosts_file.changed() {
+            self.hosts = Arc::new(Hosts::parse(&text));
+            self.generation += 1;
+        }
+        if let Some(text) = self.resolv_conf.changed() {
+            self.servers = Arc::new(Servers::new(Conf::parse(&text)));
+            self.generation += 1;
+        }
+    }
+}
+
+/// Private addresses may be known to the servers of their network; these mean something on one
+/// machine or link only, or are no machine's at all.
+fn may_be_known_to_servers(addr: IpAddr) -> bool {
+    if addr.is_unspecified() || addr.is_loopback() || addr.is_multicast() {
+        return false;
+    }
+    match addr {
+        IpAddr::V4(addr) => !addr.is_link_local() && !addr.is_broadcast(),
+        IpAddr::V6(addr) => !addr.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_asked_for_what_they_may_know_only() {
+        let asked = |addr: &str| may_be_known_to_servers(addr.parse().unwrap());
+        for addr in [
+            "8.8.8.8",
+            "10.0.0.1",
+            "100.64.0.1",
+            "2001:db8::1",
+            "fd00::1",
+        ] {
+            assert!(asked(addr), "{addr}");
+        }
+        for addr in [
+            "0.0.0.0",
+            "127.0.0.53",
+            "169.254.169.254",
+            "224.0.0.251",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "ff02::fb",
+        ] {
+            assert!(!asked(addr), "{addr}");
+        }
+    }
+}
