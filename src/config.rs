@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, effective};
+pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, Usual, effective};
 use crate::filter::Plan;
 use crate::table::{Column, Group, SortKey};
 use crate::units::Units;
