@@ -1,22 +1,31 @@
 //! What the live table costs: taking in an interval, ranking it, drawing it, and answering a key,
 //! with few and with many flows. `cargo bench --bench screen`; prints medians, and how much of a
-//! core one interval a second takes.
+//! core one interval a second takes. And how long it takes from a key to what it brings on the screen
+//! of a pseudo-terminal, with intervals coming and a collector that is always busy.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a benchmark: it talks on stdout, and stops where it cannot go on"
 )]
 
+#[allow(dead_code, reason = "the tests use the rest of it")]
+#[path = "../tests/common/pty.rs"]
+mod pty;
+
 use std::hint::black_box;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use flowtop::config::Config;
+use anyhow::Result;
+use flowtop::config::{Config, Output};
 use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use flowtop::interval::{Interval, Losses, Method};
 use flowtop::names::Names;
 use flowtop::owner::Owners;
+use flowtop::signals::Watch;
+use flowtop::source::Source;
 use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -72,7 +81,110 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-fn main() {
+/// Set for the program in the pseudo-terminal: how many flows it has.
+const FLOWS: &str = "FLOWTOP_BENCH_FLOWS";
+/// Keys pressed there.
+const KEYS: usize = 200;
+
+/// A source that takes a whole interval to end one, the processor included.
+struct Busy {
+    flows: u32,
+    round: u64,
+    length: Duration,
+}
+
+impl Source for Busy {
+    fn end_interval(&mut self) -> Result<Interval> {
+        let begin = Instant::now();
+        let next = interval(self.flows, self.round);
+        self.round += 1;
+        while begin.elapsed() < self.length {
+            std::hint::spin_loop();
+        }
+        Ok(next)
+    }
+}
+
+fn be_the_program(flows: u32) -> Result<()> {
+    let length = Duration::from_secs(1);
+    let config = Config {
+        interval: length,
+        output: Output::Table,
+        ..Config::default()
+    };
+    let source = Busy {
+        flows,
+        round: 0,
+        length: length * 95 / 100,
+    };
+    flowtop::tui::run(&config, source, Arc::default(), Watch::install()?)
+}
+
+/// Times from a key to all of what it brings, by turns: groupings, which rank anew, and help.
+fn answers(flows: u32) -> Vec<Duration> {
+    let mut terminal = pty::Pty::open(80, 24);
+    let program = std::env::current_exe().unwrap();
+    let mut command = terminal.command(program);
+    let mut child = command.env(FLOWS, flows.to_string()).spawn().unwrap();
+    let screen = Arc::new(pty::Watched::new(vt100::Parser::new(24, 80, 0)));
+    let drawing = Arc::clone(&screen);
+    terminal.read(move |bytes| drawing.change(|screen| screen.process(bytes)));
+    let wait = |what: &str| {
+        assert!(
+            screen.wait_until(|screen| screen.screen().contents().contains(what)),
+            "no {what}: {}",
+            screen.with(|screen| screen.screen().contents())
+        );
+    };
+    wait(&format!("{flows} flows"));
+    let steps = [
+        ("g", "Egress by process"),
+        ("?", "row down, past N"),
+        ("?", "Egress by process"),
+        ("g", "Egress by user"),
+        ("g", "Egress by remote"),
+        ("g", "Egress by port"),
+        ("g", "Egress by container"),
+        ("g", "Egress -"),
+    ];
+    let mut times = Vec::new();
+    for (key, answer) in steps.into_iter().cycle().take(KEYS) {
+        // At any time of an interval.
+        std::thread::sleep(Duration::from_millis(23));
+        let start = Instant::now();
+        terminal.keyboard.write_all(key.as_bytes()).unwrap();
+        wait(answer);
+        times.push(start.elapsed());
+    }
+    terminal.keyboard.write_all(b"q").unwrap();
+    child.wait().unwrap();
+    times.sort_unstable();
+    times
+}
+
+fn main() -> Result<()> {
+    if let Ok(flows) = std::env::var(FLOWS) {
+        return be_the_program(flows.parse()?);
+    }
+    costs();
+    println!(
+        "\nfrom a key to the screen, {KEYS} keys   flows       median         95 %         most"
+    );
+    for flows in [100, 1000, 10_000] {
+        let times = answers(flows);
+        let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+        println!(
+            "{:>34} {flows:>8} {:>12.2?} {:>12.2?} {:>12.2?}",
+            "80x24",
+            at(50),
+            at(95),
+            at(100)
+        );
+    }
+    Ok(())
+}
+
+fn costs() {
     println!(
         "processor time, median of {ROUNDS} rounds   flows   interval     drawing   key+drawing   of a core at 1 s"
     );

@@ -12,45 +12,6 @@
 #ifndef FLOWTOP_ACCOUNT_BPF_H
 #define FLOWTOP_ACCOUNT_BPF_H
 
-#define AF_INET 2
-#define AF_INET6 10
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define IPPROTO_MPTCP 262
-#define MSG_PEEK 2
-#define MSG_ERRQUEUE 0x2000
-#define ETH_P_IP 0x0800
-#define SOCK_RAW 3
-
-#define NULL ((void *)0)
-
-#define RX 0
-#define TX 1
-
-#define READ(direct, ptr, field) \
-	((direct) ? (ptr)->field : BPF_CORE_READ(ptr, field))
-
-/* ------------------------------------------------------------- who is it */
-
-static __always_inline bool listed(__u32 id, const volatile __u32 *list,
-				   __u32 len)
-{
-	for (int i = 0; i < FLOWTOP_MAX_FILTERS && i < len; i++) {
-		if (list[i] == id)
-			return true;
-	}
-	return false;
-}
-
-/* -p and -t together mean either. */
-static __always_inline bool wanted(__u64 pid_tgid)
-{
-	if (!nr_tgids && !nr_tids)
-		return true;
-	return listed(pid_tgid >> 32, tgids, nr_tgids) ||
-	       listed((__u32)pid_tgid, tids, nr_tids);
-}
-
 static __always_inline bool is_tcp(__u16 protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
@@ -248,6 +209,8 @@ static __always_inline void add(void *flows, void *owners, void *cgroups,
 static __always_inline void add4(const struct flowtop_key4 *key,
 				 const struct moved *moved)
 {
+	if (!wanted_flow4(key, moved->sk))
+		return;
 	if (active)
 		add(&flows4_b, &owners_b, &cgroups_b, key, &key->id, moved);
 	else
@@ -257,6 +220,8 @@ static __always_inline void add4(const struct flowtop_key4 *key,
 static __always_inline void add6(const struct flowtop_key6 *key,
 				 const struct moved *moved)
 {
+	if (!wanted_flow6(key, moved->sk))
+		return;
 	if (active)
 		add(&flows6_b, &owners_b, &cgroups_b, key, &key->id, moved);
 	else
@@ -312,7 +277,7 @@ static __always_inline void account(const struct sock *sk, __u16 protocol,
 	if (ret <= 0 || !(udp || is_tcp(protocol)))
 		return;
 	pid_tgid = bpf_get_current_pid_tgid();
-	if (!wanted(pid_tgid))
+	if (!wanted_call(pid_tgid, udp))
 		return;
 	if (udp)
 		moved.packets = dir == TX ? packets : (__u64)packets << 32;

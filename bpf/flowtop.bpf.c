@@ -18,7 +18,9 @@
 
 #include "flowtop.h"
 #include "maps.bpf.h"
+#include "kernel.bpf.h"
 #include "owner.bpf.h"
+#include "filter.bpf.h"
 #include "account.bpf.h"
 #include "peer.bpf.h"
 #include "tcp.bpf.h"

@@ -8,7 +8,12 @@
 #define FLOWTOP_H
 
 #define FLOWTOP_COMM_LEN 16
-#define FLOWTOP_MAX_FILTERS 64
+/* Most values of each list of a filter: src/filter/pushed.rs */
+#define FLOWTOP_MAX_TASKS 64
+#define FLOWTOP_MAX_UIDS 16
+#define FLOWTOP_MAX_NETNS 8
+#define FLOWTOP_MAX_PORTS 16
+#define FLOWTOP_MAX_NETS 8
 /* CPUs share an untracked slot beyond this; the adds are atomic. */
 #define FLOWTOP_UNTRACKED_SLOTS 64
 
@@ -119,6 +124,33 @@ struct flowtop_owner_record {
 struct flowtop_cgroup_record {
 	__u64 id;
 	struct flowtop_cgroup cgroup;
+};
+
+/* Ports from the first to the last, both included, host order */
+struct flowtop_ports {
+	__u16 first;
+	__u16 last;
+};
+
+/* A network of one family: an address is in it if its bits under the mask are
+ * those of `addr`. IPv4 in [0]. */
+struct flowtop_net {
+	__u32 family; /* AF_INET or AF_INET6 */
+	__be32 addr[4];
+	__be32 mask[4];
+};
+
+/* One of the values, or with `except` none of them; without values, anything */
+struct flowtop_port_choice {
+	__u32 nr;
+	__u32 except;
+	struct flowtop_ports ports[FLOWTOP_MAX_PORTS];
+};
+
+struct flowtop_net_choice {
+	__u32 nr;
+	__u32 except;
+	struct flowtop_net nets[FLOWTOP_MAX_NETS];
 };
 
 _Static_assert(sizeof(struct flowtop_key4) == 24, "key has no padding");

@@ -141,11 +141,27 @@ struct untracked_slot {
 __u64 missed_calls;
 
 /* Read-only: the verifier knows the values and drops what they rule out, so a
- * filter that is not set costs nothing. */
+ * filter that is not set costs nothing. What they mean: src/filter/pushed.rs.
+ */
+const volatile __u32 only_protocol; /* IPPROTO_TCP or IPPROTO_UDP; 0: both */
+const volatile __u32 only_family;   /* AF_INET or AF_INET6; 0: both */
 const volatile __u32 nr_tgids;
 const volatile __u32 nr_tids;
-const volatile __u32 tgids[FLOWTOP_MAX_FILTERS];
-const volatile __u32 tids[FLOWTOP_MAX_FILTERS];
+const volatile __u32 tgids[FLOWTOP_MAX_TASKS];
+const volatile __u32 tids[FLOWTOP_MAX_TASKS];
+const volatile __u32 tasks_except;
+const volatile __u32 nr_uids;
+const volatile __u32 uids[FLOWTOP_MAX_UIDS];
+const volatile __u32 uids_except;
+const volatile __u32 nr_netns;
+const volatile __u32 netns[FLOWTOP_MAX_NETNS];
+const volatile __u32 netns_except;
+const volatile struct flowtop_port_choice local_ports;
+const volatile struct flowtop_port_choice remote_ports;
+const volatile struct flowtop_port_choice any_ports;
+const volatile struct flowtop_net_choice local_nets;
+const volatile struct flowtop_net_choice remote_nets;
+const volatile struct flowtop_net_choice any_nets;
 
 /* Threads are told apart, and so are their flows. */
 const volatile bool by_thread;

@@ -14,9 +14,7 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 pub use self::environment::Environment;
 
-use crate::config::{
-    BackendChoice, Config, KERNEL_REACH, MAX_ID, MAX_IDS, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output,
-};
+use crate::config::{BackendChoice, Config, MAX_ID, MAX_IDS, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output};
 use crate::filter::{self, Expr, Plan, Reach, Term, Words};
 use crate::settings::{self, Origin, Settings, When};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
@@ -235,8 +233,6 @@ where
     }
     Ok(Request::Run(Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
-        pids: plan.pushed.tasks.tgids.clone(),
-        tids: plan.pushed.tasks.tids.clone(),
         by_thread: plan.needs_threads(),
         filter: plan,
         host_names: args.host_name,
@@ -291,7 +287,7 @@ fn plan(args: &mut Args) -> Result<Plan, clap::Error> {
     };
     let reach = match args.no_pushdown {
         true => Reach::Nothing,
-        false => KERNEL_REACH,
+        false => Reach::All,
     };
     Ok(Plan::new(all, reach))
 }

@@ -7,8 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, effective};
-use crate::filter::{Plan, Reach};
+pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, Usual, effective};
+use crate::filter::Plan;
 use crate::table::{Column, Group, SortKey};
 use crate::units::Units;
 
@@ -22,22 +22,14 @@ pub const MIN_MAX_FLOWS: u32 = 16;
 /// Largest accepted size of the flow map, in flows.
 pub const MAX_MAX_FLOWS: u32 = 16_777_216;
 
-/// How much of a filter the kernel side takes.
-pub const KERNEL_REACH: Reach = Reach::Tasks;
-
 /// Everything a run of flowtop can be told, already checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Flows shown each way; `None` means all.
     pub top_n: Option<usize>,
-    /// Count only these processes (thread group ids); empty means all. At most [`MAX_IDS`].
-    pub pids: Vec<u32>,
-    /// Count only what these threads move; empty means all. At most [`MAX_IDS`].
-    pub tids: Vec<u32>,
     /// Threads are told apart, and so are their flows.
     pub by_thread: bool,
-    /// Which flows are counted, and where that is decided. [`Self::pids`] and [`Self::tids`] are those
-    /// of its [`Pushed::tasks`](crate::filter::Pushed::tasks).
+    /// Which flows are counted, and where that is decided.
     pub filter: Plan,
     /// Show names of hosts and services where they are known.
     pub host_names: bool,
@@ -75,8 +67,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             top_n: Some(10),
-            pids: Vec::new(),
-            tids: Vec::new(),
             by_thread: false,
             filter: Plan::default(),
             host_names: false,

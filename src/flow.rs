@@ -246,6 +246,16 @@ impl Owner {
             ..Self::default()
         }
     }
+
+    /// The name as `ps` shows it: that of a kernel thread in brackets. Not sanitized.
+    pub fn name(&self) -> String {
+        let comm = self.comm.to_string_lossy();
+        if self.kernel {
+            format!("[{comm}]")
+        } else {
+            comm.into_owned()
+        }
+    }
 }
 
 /// Packets moved, as segments: what GSO and GRO carry in one piece counts as its parts.

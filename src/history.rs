@@ -10,6 +10,7 @@
 
 mod figures;
 mod recent;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 pub use self::figures::{Clock, Figures};
 pub use self::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
+pub use self::seen::Seen;
 
 use self::figures::Decay;
 use self::recent::{Bars, Points, Ring};
@@ -84,6 +86,7 @@ pub struct History {
     points: Points,
     bars: Bars,
     sparks: usize,
+    seen: Seen,
     limits: Limits,
 }
 
@@ -129,6 +132,7 @@ impl History {
             points: Points::default(),
             bars: Bars::default(),
             sparks: 0,
+            seen: Seen::default(),
             limits,
         }
     }
@@ -171,6 +175,7 @@ impl History {
             flow.figures.rest(&decay);
         }
         for flow in &interval.flows {
+            self.seen.add(flow);
             let i = self.place(flow.key, begun_at, begun);
             let stats = &mut self.recent[i];
             stats.owner = Arc::clone(&flow.owner);
@@ -276,25 +281,37 @@ impl History {
         };
         let clock = self.clock;
         let is_wanted = |stats: &FlowStats| stats.figures.avg60(Way::Both) >= wanted;
+        // The others are equals at the edge, of which there may be more than there is room for.
+        let is_above = |stats: &FlowStats| stats.figures.avg60(Way::Both) > wanted;
         if self.recent.len() > most {
+            let mut lacking = 0;
             for stats in &mut self.recent {
                 if stats.ring.is_some() && !is_wanted(stats) {
                     stats.ring = None;
                     self.sparks -= 1;
                 }
+                lacking += usize::from(stats.ring.is_none() && is_above(stats));
+            }
+            let equals = |stats: &&mut FlowStats| stats.ring.is_some() && !is_above(stats);
+            let excess = (self.sparks + lacking).saturating_sub(most);
+            for stats in self.recent.iter_mut().filter(equals).take(excess) {
+                stats.ring = None;
+                self.sparks -= 1;
             }
         }
-        for stats in &mut self.recent {
-            if self.sparks >= most {
-                return;
-            }
-            if stats.ring.is_none() && is_wanted(stats) {
-                // New: it moved nothing before. Otherwise what it moved is not known any more.
-                let is_new = stats.figures.age(&clock) <= clock.elapsed;
-                let mut ring = Box::new(Ring::new(if is_new { 0 } else { bar }));
-                ring.add(bar, &stats.figures.now);
-                stats.ring = Some(ring);
-                self.sparks += 1;
+        for largest in [true, false] {
+            for stats in &mut self.recent {
+                if self.sparks >= most {
+                    return;
+                }
+                if stats.ring.is_none() && is_wanted(stats) && is_above(stats) == largest {
+                    // New: it moved nothing before. Otherwise what it moved is not known any more.
+                    let is_new = stats.figures.age(&clock) <= clock.elapsed;
+                    let mut ring = Box::new(Ring::new(if is_new { 0 } else { bar }));
+                    ring.add(bar, &stats.figures.now);
+                    stats.ring = Some(ring);
+                    self.sparks += 1;
+                }
             }
         }
     }
@@ -322,6 +339,11 @@ impl History {
     /// What was lost since the beginning.
     pub const fn losses_total(&self) -> Losses {
         self.losses_total
+    }
+
+    /// What was ever known of any flow.
+    pub const fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// The whole machine: every flow, and what was untracked.

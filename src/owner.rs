@@ -4,9 +4,13 @@
 //! A number that was given to another process is noticed by its start time: facts are looked at
 //! again every [`FRESH_FOR`] while they are asked for, and those of the process before are kept beside
 //! the new ones, so that a flow that ended is not given to a stranger.
+//!
+//! What the kernel itself said of a process (user id, cgroup) is turned into names here too, without
+//! asking `/proc`: those of processes that were gone before anyone could look.
 
 mod cgroup;
 mod process;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -21,22 +25,31 @@ use anyhow::{Context, Result};
 
 pub use self::cgroup::{Container, Place, Runtime, place};
 pub use self::process::Process;
+pub use self::sockets::open_sockets;
 
 use self::process::Reader;
+use self::users::Names;
 
 /// Processes waiting to be looked at; more are asked for again when they are next shown.
 const QUEUE: usize = 1024;
 /// Processes remembered.
 const CACHE: usize = 16_384;
+/// Cgroups whose short names are remembered.
+const PLACES: usize = 4096;
 /// After this facts are looked at again, if someone still asks for them.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Start times are of 10 ms, and reckoned from two clocks.
 const SLACK: Duration = Duration::from_secs(1);
 
+/// Short names of cgroups; `None` for one that nobody named.
+type Places = HashMap<Arc<str>, Option<Arc<str>>>;
+
 /// Facts about processes, by their number.
 #[derive(Debug, Default)]
 pub struct Owners {
     asked: Option<Asked>,
+    users: Names,
+    places: Mutex<Places>,
 }
 
 #[derive(Debug)]
@@ -46,7 +59,7 @@ struct Asked {
 }
 
 impl Owners {
-    /// No facts: every answer is `None`.
+    /// No facts: every answer that is not in the question itself is `None`.
     pub fn off() -> Self {
         Self::default()
     }
@@ -58,7 +71,9 @@ impl Owners {
     /// When no thread can be started.
     pub fn system(notify: impl Fn() + Send + 'static) -> Result<Self> {
         let mut reader = Reader::new("/proc", "/etc/passwd");
-        Self::with(move |tgid| reader.read(tgid), notify)
+        let users = reader.user_names();
+        let owners = Self::with(move |tgid| reader.read(tgid), notify)?;
+        Ok(Self { users, ..owners })
     }
 
     /// Facts from any function; it may take as long as it wants.
@@ -78,6 +93,7 @@ impl Owners {
             .context("start a thread for facts about processes")?;
         Ok(Self {
             asked: Some(Asked { cache, queue }),
+            ..Self::default()
         })
     }
 
@@ -95,14 +111,68 @@ impl Owners {
         known.current.filter(was).or(known.before.filter(was))
     }
 
+    /// The same, of the process with this number that started so long after boot
+    /// (CLOCK_BOOTTIME), as the kernel told: no other is meant, whenever it ran.
+    pub fn get_started(&self, tgid: u32, start: Duration) -> Option<Arc<Process>> {
+        let is_it = |process: &Arc<Process>| process.started_at(start);
+        let known = self.look(tgid)?;
+        if let Some(current) = &known.current
+            && !current.exited
+            && current.started_before(start)
+        {
+            // The number is another's already: it need not become stale first.
+            self.hurry(tgid);
+        }
+        known.current.filter(is_it).or(known.before.filter(is_it))
+    }
+
+    /// Name of a user, if it is known now.
+    pub fn user_name(&self, uid: u32) -> Option<Arc<str>> {
+        self.users.get(uid)
+    }
+
+    /// What a cgroup path says in short, as in `docker:0123456789ab` or `nginx.service`. Known at
+    /// once: nothing has to be asked for it.
+    pub fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
+        let mut places = lock(&self.places);
+        if let Some(known) = places.get(cgroup) {
+            return known.clone();
+        }
+        if places.len() >= PLACES {
+            places.clear();
+        }
+        let place = cgroup::place(cgroup);
+        let name = (!place.is_empty()).then(|| Arc::from(place.to_string()));
+        places.insert(Arc::clone(cgroup), name.clone());
+        name
+    }
+
     fn look(&self, tgid: u32) -> Option<Known> {
         let asked = self.asked.as_ref()?;
         let mut cache = lock(&asked.cache);
         let (known, ask) = cache.look(tgid, Instant::now());
-        if ask && asked.queue.try_send(tgid).is_err() {
-            cache.forget(tgid);
+        if ask {
+            asked.ask(tgid, &mut cache);
         }
         Some(known)
+    }
+
+    /// Looks again now, unless that is under way.
+    fn hurry(&self, tgid: u32) {
+        if let Some(asked) = &self.asked {
+            let mut cache = lock(&asked.cache);
+            if cache.hurry(tgid) {
+                asked.ask(tgid, &mut cache);
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn ask(&self, tgid: u32, cache: &mut Cache) {
+        if self.queue.try_send(tgid).is_err() {
+            cache.forget(tgid);
+        }
     }
 }
 
@@ -212,6 +282,12 @@ impl Cache {
         };
         known.current = Some(Arc::new(next));
         true
+    }
+
+    /// Whether to look again before it is time.
+    fn hurry(&mut self, tgid: u32) -> bool {
+        let entry = self.entries.get_mut(&tgid);
+        entry.is_some_and(|entry| entry.look_again.take().is_some())
     }
 
     /// The question could not be asked: as if it had not been tried.

@@ -2,6 +2,9 @@
 //! groups in any order ([`Rows`]): the first N, and everything else summed, so that every view adds
 //! up to the totals. Pure; knows neither where intervals come from nor how rankings are drawn.
 
+mod condition;
+mod facts;
+mod order;
 mod rows;
 mod top;
 
@@ -9,7 +12,9 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use self::rows::{Common, Facts, Row, RowId, Rows, Sum, View, group_of, sparklines};
+pub use self::condition::Condition;
+pub use self::facts::{Facts, Who};
+pub use self::rows::{Common, Row, RowId, Rows, Sum, View, group_of, sparklines};
 
 use crate::flow::{Counters, Direction, Flow};
 use crate::interval::{Interval, Losses, Method};

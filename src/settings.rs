@@ -318,15 +318,10 @@ impl fmt::Display for Settings {
         )?;
         writeln!(
             f,
-            "# Columns of the live table: \"auto\" fills the width, or a list of"
+            "# Columns of the live table: \"auto\" fills the width, or a list of\n# (one without data hides itself)"
         )?;
         for column in Column::ALL {
-            let note = if column.has_data() {
-                ""
-            } else {
-                ", not counted yet"
-            };
-            writeln!(f, "#   {:11}  {}{note}", column.as_str(), column.about())?;
+            writeln!(f, "#   {:11}  {}", column.as_str(), column.about())?;
         }
         match &self.columns {
             None => writeln!(f, "columns = \"auto\"\n")?,

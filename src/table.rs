@@ -244,22 +244,13 @@ impl Column {
             Self::User => "user of the process",
             Self::Msgs => "messages a second",
             Self::Packets => "packets a second",
-            Self::Srtt => "round-trip time of TCP",
-            Self::Retransmits => "segments sent again by TCP",
+            Self::Srtt => "smoothed round-trip time of TCP",
+            Self::Retransmits => "segments TCP sent again in the interval",
             Self::Cwnd => "congestion window of TCP",
             Self::Container => "container, pod or systemd unit",
             Self::Flows => "flows in the row",
             Self::Age => "time since first seen",
         }
-    }
-
-    /// Whether there is anything to show in it: the others are known words that nothing counts
-    /// yet, so their columns hide themselves.
-    pub const fn has_data(self) -> bool {
-        !matches!(
-            self,
-            Self::Packets | Self::Srtt | Self::Retransmits | Self::Cwnd
-        )
     }
 
     /// Whether it holds numbers: right-aligned, and largest first when first sorted by.

@@ -175,6 +175,23 @@ pub fn bytes(amount: u64) -> String {
     Units::Bytes.amount(amount)
 }
 
+/// A short time in microseconds with three significant digits, as in `87 us`, `12.3 ms`, `1.20 s`;
+/// at most seven columns up to an hour, longer than which no round trip is.
+pub fn short_time(us: u64) -> String {
+    // The first values that round to what the next unit begins with.
+    let (value, unit) = match us {
+        0..1000 => return format!("{us} us"),
+        1000..999_500 => (us as f64 / 1e3, "ms"),
+        _ => (us as f64 / 1e6, "s"),
+    };
+    let decimals = match value {
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
 /// A length of time as it was asked for, as in `500 ms`, `2.5 s`, `60 s`.
 pub fn span(length: Duration) -> String {
     if length < Duration::from_secs(1) {
@@ -265,6 +282,22 @@ fn is_hostile(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_times_have_three_digits_at_every_boundary() {
+        for (us, expected) in [
+            (0, "0 us"),
+            (999, "999 us"),
+            (1000, "1.00 ms"),
+            (12_345, "12.3 ms"),
+            (999_499, "999 ms"),
+            (999_500, "1.00 s"),
+            (u64::from(u32::MAX), "4295 s"),
+        ] {
+            assert_eq!(short_time(us), expected);
+            assert!(expected.len() <= 7);
+        }
+    }
 
     #[test]
     fn rates_have_three_digits_at_every_boundary() {

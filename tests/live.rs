@@ -2,19 +2,22 @@
 //! root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use std::fs::File;
-use std::io::{Read, Write};
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::pty::{PATIENCE, Pty, Watched, is_raw, resize};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What the terminal is asked for its background with.
+const QUESTION: &[u8] = b"\x1b]11;?\x1b\\";
 
 /// Traffic of known kinds, ended when dropped.
 struct Traffic(Child);
@@ -32,6 +35,25 @@ impl Traffic {
             .unwrap();
         Self(child)
     }
+
+    /// Its processes, as `--pid` takes them: what else runs on the machine is not in the picture.
+    fn pids(&self) -> String {
+        let id = self.0.id();
+        let start = Instant::now();
+        loop {
+            let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+            let children = children.unwrap();
+            let pids: Vec<&str> = children.split_whitespace().collect();
+            let comm = |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+            // The last that it starts.
+            let is_last = |pid| comm(pid).is_ok_and(|comm| comm.trim_end() == "demo-resolver");
+            if pids.iter().any(is_last) {
+                return pids.join(",");
+            }
+            assert!(start.elapsed() < PATIENCE, "{children}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Traffic {
@@ -44,68 +66,50 @@ impl Drop for Traffic {
 /// flowtop on a terminal of its own.
 struct Live {
     child: Child,
-    keyboard: File,
-    line: File,
-    screen: Arc<Mutex<vt100::Parser>>,
+    terminal: Pty,
+    screen: Arc<Watched<vt100::Parser>>,
+    /// Everything that was written, as it was.
+    written: Arc<Watched<Vec<u8>>>,
 }
 
 impl Live {
     fn start(width: u16, height: u16, args: &[&str]) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let line = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        let keyboard = File::from(master);
-        resize(&keyboard, width, height);
-        let child = Command::new("setsid")
-            .arg("--ctty")
-            .arg(env!("CARGO_BIN_EXE_flowtop"))
+        let terminal = Pty::open(width, height);
+        let child = terminal
+            .command(env!("CARGO_BIN_EXE_flowtop"))
             .args(args)
-            .env("TERM", "xterm-256color")
             .env("LC_ALL", "C.UTF-8")
             .env("XDG_CONFIG_HOME", "/nonexistent")
-            .stdin(line.try_clone().unwrap())
-            .stdout(line.try_clone().unwrap())
-            .stderr(line.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(height, width, 0)));
-        let (mut output, filling) = (keyboard.try_clone().unwrap(), Arc::clone(&screen));
-        thread::spawn(move || {
-            let mut bytes = [0; 8192];
-            while let Ok(n @ 1..) = output.read(&mut bytes) {
-                filling.lock().unwrap().process(&bytes[..n]);
-            }
+        let screen = Arc::new(Watched::new(vt100::Parser::new(height, width, 0)));
+        let written = Arc::new(Watched::default());
+        let (filling, log) = (Arc::clone(&screen), Arc::clone(&written));
+        terminal.read(move |bytes| {
+            log.change(|log: &mut Vec<u8>| log.extend(bytes));
+            filling.change(|screen| screen.process(bytes));
         });
         Self {
             child,
-            keyboard,
-            line,
+            terminal,
             screen,
+            written,
         }
     }
 
     fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
+        self.screen.with(|screen| screen.screen().contents())
     }
 
     #[track_caller]
     fn wait_for(&self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
-        let start = Instant::now();
-        loop {
-            let text = self.text();
-            if is_there(&text) {
-                return text;
-            }
-            assert!(start.elapsed() < PATIENCE, "no {what}:\n{text}");
-            thread::sleep(Duration::from_millis(10));
-        }
+        let mut text = String::new();
+        let seen = self.screen.wait_until(|screen| {
+            text = screen.screen().contents();
+            is_there(&text)
+        });
+        assert!(seen, "no {what}:\n{text}");
+        text
     }
 
     #[track_caller]
@@ -114,12 +118,18 @@ impl Live {
     }
 
     fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.terminal.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     fn is_raw(&self) -> bool {
-        let modes = tcgetattr(&self.line).unwrap().local_modes;
-        !modes.contains(LocalModes::ICANON)
+        is_raw(&self.terminal.line)
+    }
+
+    /// Whether it asks the terminal for its background.
+    fn was_asked(&self) -> bool {
+        let is_question = |part: &[u8]| part == QUESTION;
+        self.written
+            .wait_until(|written| written.windows(QUESTION.len()).any(is_question))
     }
 
     fn pid(&self) -> Pid {
@@ -138,13 +148,13 @@ impl Live {
         };
         assert_eq!(status.code(), Some(code), "{}", self.text());
         assert!(!self.is_raw());
-        self.wait_for("shell's screen", |_| {
-            let screen = self.screen.lock().unwrap();
+        let back = self.screen.wait_until(|screen| {
             let screen = screen.screen();
             !screen.alternate_screen()
                 && !screen.hide_cursor()
                 && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
         });
+        assert!(back, "no shell's screen: {}", self.text());
     }
 }
 
@@ -155,20 +165,11 @@ impl Drop for Live {
     }
 }
 
-fn resize(terminal: &File, width: u16, height: u16) {
-    let size = Winsize {
-        ws_row: height,
-        ws_col: width,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    tcsetwinsize(terminal, size).unwrap();
-}
-
 #[test]
 fn the_whole_table_is_worked_by_keys_and_mouse() {
-    let _traffic = Traffic::start();
-    let mut live = Live::start(100, 30, &["-i", "200ms"]);
+    let traffic = Traffic::start();
+    let pids = traffic.pids();
+    let mut live = Live::start(100, 30, &["-i", "200ms", "-p", &pids]);
     live.see("demo-backup");
     // Known rates: 20 MB/s from one process, 2 MB/s from another.
     live.wait_for("20 MB/s on top", |text| {
@@ -224,8 +225,9 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.press("\x1b");
     live.see("Egress › demo-backup");
 
-    live.screen.lock().unwrap().screen_mut().set_size(40, 140);
-    resize(&live.keyboard, 140, 40);
+    live.screen
+        .with(|screen| screen.screen_mut().set_size(40, 140));
+    resize(&live.terminal.keyboard, 140, 40);
     live.see("ago ─");
     live.press("?");
     live.see("What is shown");
@@ -235,8 +237,9 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
 
 #[test]
 fn suspended_it_gives_the_terminal_back_and_continued_it_goes_on() {
-    let _traffic = Traffic::start();
-    let mut live = Live::start(80, 24, &["-i", "200ms"]);
+    let traffic = Traffic::start();
+    let pids = traffic.pids();
+    let mut live = Live::start(80, 24, &["-i", "200ms", "-p", &pids]);
     live.see("demo-backup");
     assert!(live.is_raw());
     live.press("\x1a");
@@ -252,5 +255,137 @@ fn suspended_it_gives_the_terminal_back_and_continued_it_goes_on() {
     live.see("demo-backup");
     assert!(live.is_raw());
     kill_process(live.pid(), Signal::TERM).unwrap();
+    live.assert_gone(0);
+}
+
+/// Whether the row of a process has a colour behind some of its cells.
+fn is_coloured(screen: &vt100::Screen, process: &str) -> bool {
+    let (_, columns) = screen.size();
+    let is_row = |row: &String| row.contains(process) && row.contains("B/s");
+    let Some(row) = screen.rows(0, columns).position(|row| is_row(&row)) else {
+        return false;
+    };
+    let cells = (0..columns).filter_map(|column| screen.cell(row as u16, column));
+    let mut colours = cells.map(vt100::Cell::bgcolor);
+    colours.any(|colour| colour != vt100::Color::Default)
+}
+
+#[test]
+fn a_terminal_that_answers_is_believed_and_no_key_is_lost_to_that() {
+    let traffic = Traffic::start();
+    let pids = traffic.pids();
+    let mut live = Live::start(100, 30, &["-i", "200ms", "-p", &pids]);
+    assert!(live.was_asked());
+    // It says nothing yet: the table comes all the same, in colours that suit any background.
+    live.see("demo-backup");
+    let coloured = |screen: &mut vt100::Parser| is_coloured(screen.screen(), "demo-backup");
+    assert!(!live.screen.with(coloured));
+    // The answer comes late, in the middle of what is typed, and is none of it.
+    live.press("/demo\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\-backup\r");
+    live.see("/demo-backup ");
+    let bar = live.screen.wait_until(coloured);
+    assert!(bar, "no bar behind a row: {}", live.text());
+    live.press("q");
+    live.assert_gone(0);
+}
+
+#[test]
+fn who_leaves_at_once_leaves_no_answer_to_the_shell() {
+    for _ in 0..20 {
+        let mut live = Live::start(80, 24, &[]);
+        assert!(live.was_asked());
+        let start = Instant::now();
+        live.press("q");
+        thread::sleep(Duration::from_millis(20));
+        live.press("\x1b]11;rgb:0000/0000/0000\x07");
+        let answered = start.elapsed();
+        live.assert_gone(0);
+        // Raw, so that it is told what is in the line though no Enter came.
+        let mut modes = tcgetattr(&live.terminal.line).unwrap();
+        modes.make_raw();
+        tcsetattr(&live.terminal.line, OptionalActions::Now, &modes).unwrap();
+        let left = rustix::io::ioctl_fionread(&live.terminal.line).unwrap();
+        // A terminal that takes long is not waited for: on a busy machine this may be one.
+        if answered < Duration::from_millis(50) {
+            assert_eq!(left, 0, "bytes left for the shell");
+            return;
+        }
+    }
+    panic!("this machine is too busy to answer within 50 ms");
+}
+
+/// The line of a flow in one of the sections.
+fn line_of(text: &str, section: &str, local: SocketAddr, remote: SocketAddr) -> Option<String> {
+    let lines = text.lines().skip_while(|line| !line.contains(section));
+    let mut lines = lines.skip(1).take_while(|line| !line.starts_with('╶'));
+    let ends = [local, remote].map(|end| end.to_string());
+    let found = lines.find(|line| ends.iter().all(|end| line.contains(end.as_str())));
+    found.map(str::to_owned)
+}
+
+#[test]
+fn totals_are_what_the_generator_sent_to_the_byte() {
+    // This process is the generator, and the only one that is counted.
+    let pid = std::process::id().to_string();
+    let mut live = Live::start(120, 30, &["-i", "100ms", "-p", &pid]);
+    live.see("no traffic seen yet: the chosen processes moved no bytes");
+
+    let mut expected = Vec::new();
+    let mut kept = Vec::new();
+    // Below 1000 every byte is shown, above three digits. In many small parts, over many intervals.
+    for (total, shown) in [(987, "987  B"), (12_345_678, "12.3 MB"), (99_951, "100 kB")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut from = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut to, _) = listener.accept().unwrap();
+        let mut left: usize = total;
+        let parts = 40;
+        while left > 0 {
+            let part = left.min(total.div_ceil(parts));
+            from.write_all(&vec![1; part]).unwrap();
+            to.read_exact(&mut vec![0; part]).unwrap();
+            left -= part;
+            thread::sleep(Duration::from_millis(10));
+        }
+        let ends = (from.local_addr().unwrap(), to.local_addr().unwrap());
+        expected.push((ends, shown));
+        kept.push((from, to));
+    }
+    let (from, to) = (
+        UdpSocket::bind("127.0.0.1:0").unwrap(),
+        UdpSocket::bind("127.0.0.1:0").unwrap(),
+    );
+    let ends = (from.local_addr().unwrap(), to.local_addr().unwrap());
+    from.connect(ends.1).unwrap();
+    to.connect(ends.0).unwrap();
+    for part in [300, 20, 1] {
+        from.send(&vec![1; part]).unwrap();
+        assert_eq!(to.recv(&mut [0; 400]).unwrap(), part);
+    }
+    expected.push((ends, "321  B"));
+
+    live.press("t");
+    live.see("Egress totals");
+    for ((from, to), shown) in expected {
+        for (section, local, remote) in [("Egress", from, to), ("Ingress", to, from)] {
+            let is_there = |text: &str| {
+                let line = line_of(text, section, local, remote);
+                line.is_some_and(|line| line.trim_start().starts_with(shown))
+            };
+            live.wait_for(
+                &format!("{shown} from {local} to {remote} in {section}"),
+                is_there,
+            );
+        }
+    }
+    let text = live.text();
+    // 987 + 12,345,678 + 99,951 + 321, each way; nothing else, and nothing twice.
+    let (mut tables, mut rest) = (0, 0);
+    for line in text.lines() {
+        tables += usize::from(line.contains("all 4, 100 %"));
+        rest += usize::from(line.contains("other flow"));
+    }
+    assert_eq!((tables, rest), (2, 0), "{text}");
+    assert_eq!(text.matches("12.4 MB in all").count(), 2, "{text}");
+    live.press("q");
     live.assert_gone(0);
 }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::screen::{draw, press, text};
 use common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
 use flowtop::config::{Config, Palette};
 use flowtop::filter::{Plan, Reach, Words, parse};
@@ -10,10 +11,7 @@ use flowtop::interval::Interval;
 use flowtop::names::{Names, Services};
 use flowtop::owner::Owners;
 use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
-use ratatui::widgets::Widget;
 
 fn config() -> Config {
     Config {
@@ -51,35 +49,11 @@ fn sized(mut app: App, width: u16, height: u16) -> App {
     app
 }
 
-fn press(app: &mut App, commands: &[Command]) {
-    for command in commands {
-        app.update(Action::Do(*command));
-    }
-}
-
 fn type_in(app: &mut App, text: &str) {
     press(app, &[Command::Filter]);
     for c in text.chars() {
         app.update(Action::Type(Edit::Insert(c)));
     }
-}
-
-fn draw(app: &App, width: u16, height: u16) -> Buffer {
-    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
-    app.render(buffer.area, &mut buffer);
-    buffer
-}
-
-fn text(buffer: &Buffer) -> String {
-    let mut text = String::new();
-    for y in 0..buffer.area.height {
-        let line: String = (0..buffer.area.width)
-            .map(|x| buffer[(x, y)].symbol())
-            .collect();
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[test]
@@ -105,7 +79,15 @@ fn a_quiet_machine_is_one_calm_line() {
     assert_matches_file("screens/quiet.txt", &text(&draw(&app(None), 80, 8)));
     assert_matches_file("screens/quiet.txt", &text(&draw(&app(None), 80, 8)));
     let quiet = text(&draw(&app(Some(interval(Vec::new()))), 80, 8));
-    assert!(quiet.contains("no traffic seen yet"), "{quiet}");
+    assert!(
+        quiet.contains("no traffic seen yet: no socket moved bytes in 1 s"),
+        "{quiet}"
+    );
+    let mut app = app(Some(interval(Vec::new())));
+    app.update(Action::Sockets(212));
+    let told = text(&draw(&app, 80, 8));
+    let line = "no traffic seen yet: 0 of 212 open sockets moved bytes in 1 s";
+    assert!(told.contains(line), "{told}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common;
 
 use std::time::Duration;
 
+use common::screen::press;
 use common::{interval, method, web_server};
 use flowtop::config::Config;
 use flowtop::names::Names;
@@ -35,12 +36,6 @@ fn app() -> App {
     app.update(Action::Resize(SIZE.0, SIZE.1));
     app.update(Action::Show(interval(web_server())));
     app
-}
-
-fn press(app: &mut App, commands: &[Command]) {
-    for command in commands {
-        app.update(Action::Do(*command));
-    }
 }
 
 fn screen(app: &App) -> String {

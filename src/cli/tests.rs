@@ -53,18 +53,23 @@ fn zero_means_all_flows() {
     assert_eq!(parsed(&["-n3"]).unwrap().top_n, Some(3));
 }
 
+fn tasks(config: &Config) -> (Vec<u32>, Vec<u32>) {
+    let tasks = config.filter.pushed.tasks.clone();
+    (tasks.tgids, tasks.tids)
+}
+
 #[test]
 fn pids_and_tids_are_not_swapped() {
     let config = parsed(&["-p", "10", "-t", "20"]).unwrap();
-    assert_eq!((config.pids, config.tids), (vec![10], vec![20]));
+    assert_eq!(tasks(&config), (vec![10], vec![20]));
     let config = parsed(&["--tid", "7", "--pid", "5"]).unwrap();
-    assert_eq!((config.pids, config.tids), (vec![5], vec![7]));
+    assert_eq!(tasks(&config), (vec![5], vec![7]));
 }
 
 #[test]
 fn ids_can_be_repeated_and_separated_by_commas() {
     let config = parsed(&["-p", "3,1", "-p", "2", "-p", "1"]).unwrap();
-    assert_eq!(config.pids, [1, 2, 3]);
+    assert_eq!(config.filter.pushed.tasks.tgids, [1, 2, 3]);
 }
 
 #[test]
@@ -75,7 +80,16 @@ fn at_most_64_ids_and_the_message_says_so() {
             .collect::<Vec<_>>()
             .join(",")
     };
-    assert_eq!(parsed(&["-p", &many(64)]).unwrap().pids.len(), 64);
+    assert_eq!(
+        parsed(&["-p", &many(64)])
+            .unwrap()
+            .filter
+            .pushed
+            .tasks
+            .tgids
+            .len(),
+        64
+    );
     let message = parsed(&["-t", &many(65)]).unwrap_err();
     assert!(message.contains("--tid takes at most 64 ids"), "{message}");
 }
@@ -86,7 +100,15 @@ fn ids_outside_what_linux_gives_out_are_refused() {
         let message = parsed(&[&format!("--pid={bad}")]).unwrap_err();
         assert!(message.contains("from 1 to 4194304"), "{bad}: {message}");
     }
-    assert_eq!(parsed(&["-p", "4194304"]).unwrap().pids, [4_194_304]);
+    assert_eq!(
+        parsed(&["-p", "4194304"])
+            .unwrap()
+            .filter
+            .pushed
+            .tasks
+            .tgids,
+        [4_194_304]
+    );
 }
 
 #[test]
@@ -329,13 +351,13 @@ fn what_is_said_by_options_and_by_words_must_both_hold() {
 #[test]
 fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
     let config = parsed(&["pid 7 or 5 and comm ssh"]).unwrap();
-    assert_eq!(config.pids, [5, 7]);
+    assert_eq!(config.filter.pushed.tasks.tgids, [5, 7]);
     assert_eq!(config.filter.rest.unwrap().to_string(), "comm ssh");
     let config = parsed(&["--no-pushdown", "-p7"]).unwrap();
-    assert!(config.pids.is_empty() && config.filter.pushed.is_empty());
+    assert!(config.filter.pushed.tasks.tgids.is_empty() && config.filter.pushed.is_empty());
     let config = parsed(&["pid 7 or port 80"]).unwrap();
-    assert!(config.pids.is_empty() && !config.by_thread);
+    assert!(config.filter.pushed.tasks.tgids.is_empty() && !config.by_thread);
     let config = parsed(&["tid 7 or port 80"]).unwrap();
-    assert!(config.tids.is_empty() && config.by_thread);
+    assert!(config.filter.pushed.tasks.is_empty() && config.by_thread);
     assert!(!parsed(&["-t7"]).unwrap().by_thread);
 }

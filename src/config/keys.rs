@@ -54,9 +54,70 @@ pub enum KeyCode {
     Escape,
 }
 
-/// A command of the live table.
+/// A command of the live table: what a key can mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Select the row above.
+    Up,
+    /// Select the row below.
+    Down,
+    /// A page up.
+    PageUp,
+    /// A page down.
+    PageDown,
+    /// To the first row.
+    Home,
+    /// To the last row.
+    End,
+    /// To the other section.
+    NextSection,
+    /// Open the selected row.
+    Enter,
+    /// One step back.
+    Back,
+    /// Sort by the next column.
+    NextSort,
+    /// Sort by the column before.
+    PreviousSort,
+    /// Turn the order round.
+    Reverse,
+    /// Hold the order still, or let it go.
+    Freeze,
+    /// Begin to type a filter.
+    Filter,
+    /// The next grouping.
+    NextGroup,
+    /// Both ways in one table, or apart.
+    Combine,
+    /// Hold the picture, or let it go.
+    Pause,
+    /// Totals, or rates.
+    Totals,
+    /// The next units.
+    Units,
+    /// Host names, or addresses.
+    Names,
+    /// Choose columns.
+    Columns,
+    /// Longer intervals.
+    Slower,
+    /// Shorter intervals.
+    Faster,
+    /// The help screen.
+    Help,
+    /// Draw everything anew.
+    Redraw,
+    /// Give the terminal back and stop, until continued.
+    Suspend,
+    /// Leave.
+    Quit,
+}
+
+/// How a command is called, and which keys it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Command {
+pub struct Usual {
+    /// Which.
+    pub command: Command,
     /// Its name in the configuration file.
     pub name: &'static str,
     /// The keys that it has if nothing else is said.
@@ -80,61 +141,66 @@ pub const CTRL_C: Key = Key {
     alt: false,
 };
 
-const fn command(name: &'static str, keys: &'static [&'static str]) -> Command {
-    Command { name, keys }
+const fn usual(command: Command, name: &'static str, keys: &'static [&'static str]) -> Usual {
+    Usual {
+        command,
+        name,
+        keys,
+    }
 }
 
 /// Every command that keys can be given to, in the order of the help screen.
-pub const COMMANDS: &[Command] = &[
-    command("up", &["up", "k"]),
-    command("down", &["down", "j"]),
-    command("page-up", &["pageup", "ctrl-b", "ctrl-u"]),
-    command("page-down", &["pagedown", "ctrl-f", "ctrl-d"]),
-    command("home", &["home", "0"]),
-    command("end", &["end", "G"]),
-    command("next-section", &["tab", "backtab"]),
-    command("enter", &["enter", "l", "right"]),
-    command("back", &["escape", "h", "left"]),
-    command("next-sort", &["s", ">"]),
-    command("previous-sort", &["<"]),
-    command("reverse", &["S", "r"]),
-    command("freeze", &["o"]),
-    command("filter", &["/"]),
-    command("next-group", &["g"]),
-    command("combine", &["b"]),
-    command("pause", &["space", "p"]),
-    command("totals", &["t"]),
-    command("units", &["u"]),
-    command("names", &["x"]),
-    command("columns", &["c"]),
-    command("slower", &["+", "="]),
-    command("faster", &["-"]),
-    command("help", &["?", "f1"]),
-    command("redraw", &["ctrl-l"]),
-    command("suspend", &["ctrl-z"]),
-    command("quit", &["q", "ctrl-c"]),
+pub const COMMANDS: &[Usual] = &[
+    usual(Command::Up, "up", &["up", "k"]),
+    usual(Command::Down, "down", &["down", "j"]),
+    usual(Command::PageUp, "page-up", &["pageup", "ctrl-b", "ctrl-u"]),
+    usual(
+        Command::PageDown,
+        "page-down",
+        &["pagedown", "ctrl-f", "ctrl-d"],
+    ),
+    usual(Command::Home, "home", &["home", "0"]),
+    usual(Command::End, "end", &["end", "G"]),
+    usual(Command::NextSection, "next-section", &["tab", "backtab"]),
+    usual(Command::Enter, "enter", &["enter", "l", "right"]),
+    usual(Command::Back, "back", &["escape", "h", "left"]),
+    usual(Command::NextSort, "next-sort", &["s", ">"]),
+    usual(Command::PreviousSort, "previous-sort", &["<"]),
+    usual(Command::Reverse, "reverse", &["S", "r"]),
+    usual(Command::Freeze, "freeze", &["o"]),
+    usual(Command::Filter, "filter", &["/"]),
+    usual(Command::NextGroup, "next-group", &["g"]),
+    usual(Command::Combine, "combine", &["b"]),
+    usual(Command::Pause, "pause", &["space", "p"]),
+    usual(Command::Totals, "totals", &["t"]),
+    usual(Command::Units, "units", &["u"]),
+    usual(Command::Names, "names", &["x"]),
+    usual(Command::Columns, "columns", &["c"]),
+    usual(Command::Slower, "slower", &["+", "="]),
+    usual(Command::Faster, "faster", &["-"]),
+    usual(Command::Help, "help", &["?", "f1"]),
+    usual(Command::Redraw, "redraw", &["ctrl-l"]),
+    usual(Command::Suspend, "suspend", &["ctrl-z"]),
+    usual(Command::Quit, "quit", &["q", "ctrl-c"]),
 ];
 
 /// The keys of every command, in the order of [`COMMANDS`]: those it was given, or else its usual ones
-/// without those that were given to others. [`CTRL_C`] always is one of `quit`.
-pub fn effective(given: &[Binding]) -> Vec<Binding> {
+/// without those that were given to others. [`CTRL_C`] always is one of [`Command::Quit`].
+pub fn effective(given: &[Binding]) -> Vec<(Command, Vec<Key>)> {
     let is_given = |key: &Key| given.iter().any(|binding| binding.keys.contains(key));
     let mut all = Vec::with_capacity(COMMANDS.len());
-    for command in COMMANDS {
-        let mut keys = match given.iter().find(|other| other.command == command.name) {
+    for usual in COMMANDS {
+        let mut keys = match given.iter().find(|other| other.command == usual.name) {
             Some(binding) => binding.keys.clone(),
             None => {
-                let usual = command.keys.iter().filter_map(|key| key.parse().ok());
-                usual.filter(|key| !is_given(key)).collect()
+                let keys = usual.keys.iter().filter_map(|key| key.parse().ok());
+                keys.filter(|key| !is_given(key)).collect()
             }
         };
-        if command.name == "quit" && !keys.contains(&CTRL_C) {
+        if usual.command == Command::Quit && !keys.contains(&CTRL_C) {
             keys.push(CTRL_C);
         }
-        all.push(Binding {
-            command: command.name,
-            keys,
-        });
+        all.push((usual.command, keys));
     }
     all
 }
@@ -297,8 +363,8 @@ mod tests {
     fn keys_of(given: &[Binding], command: &str) -> String {
         let all = effective(given);
         assert_eq!(all.len(), COMMANDS.len());
-        let binding = all.iter().find(|binding| binding.command == command);
-        let keys = binding.unwrap().keys.iter().map(Key::to_string);
+        let place = COMMANDS.iter().position(|usual| usual.name == command);
+        let keys = all[place.unwrap()].1.iter().map(Key::to_string);
         keys.collect::<Vec<_>>().join(" ")
     }
 

@@ -417,3 +417,22 @@ fn sparklines_are_for_the_largest_and_say_what_they_do_not_know() {
     assert_eq!(line(3), vec![None; 5], "not kept");
     assert_eq!(line(5)[0], Some(1000.0));
 }
+
+#[test]
+fn equals_at_the_edge_make_room_for_a_sparkline_of_a_larger_flow() {
+    let mut history = small(100, 100, 4);
+    let mut intervals = Intervals::default();
+    // More equals than have room, all of them from the beginning.
+    let equals = || (0..10).map(|id| flow(id, 10, 10)).collect::<Vec<_>>();
+    for _ in 0..3 {
+        history.add(&intervals.next(1000, equals()));
+    }
+    let mut flows = equals();
+    flows.push(flow(20, 5000, 1));
+    history.add(&intervals.next(1000, flows));
+    let line = history.sparkline(history.get(&key(20)), Way::Rx);
+    assert_eq!(line, [0.0, 0.0, 0.0, 5000.0].map(Some));
+    assert_eq!(history.sparks, 4);
+    let rings = history.recent().iter().filter(|flow| flow.ring.is_some());
+    assert_eq!(rings.count(), 4);
+}

@@ -7,6 +7,7 @@ pub mod backend;
 mod buffers;
 mod drain;
 mod explain;
+mod filter;
 mod health;
 mod skel;
 mod tcp;
@@ -26,7 +27,7 @@ use self::attach::attach;
 use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
 use self::drain::Drain;
 use self::health::Reading;
-use self::skel::{FlowtopSkel, FlowtopSkelBuilder, MAX_FILTERS, OpenFlowtopSkel};
+use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::tracefs::KprobeEvents;
 use crate::config::Config;
 use crate::interval::{Interval, Losses, Method};
@@ -291,20 +292,10 @@ fn configure(
         .as_deref_mut()
         .context("find the BPF object's read-only data")?;
     rodata.nr_cpus = u32::try_from(cpus)?;
-    rodata.nr_tgids = fill(&mut rodata.tgids, &config.pids)?;
-    rodata.nr_tids = fill(&mut rodata.tids, &config.tids)?;
+    filter::write(&config.filter.pushed, rodata).context("push the filter down")?;
     rodata.by_thread = config.by_thread;
     rodata.udp_rx_by_skb = plan.backend == Backend::Tracepoint && plan.kprobes;
     Ok(())
-}
-
-/// Writes a filter's ids; returns how many.
-fn fill(list: &mut [u32; MAX_FILTERS], ids: &[u32]) -> Result<u32> {
-    let Some(head) = list.get_mut(..ids.len()) else {
-        bail!("at most {MAX_FILTERS} processes and {MAX_FILTERS} threads can be filtered for");
-    };
-    head.copy_from_slice(ids);
-    Ok(u32::try_from(ids.len())?)
 }
 
 #[cfg(test)]
@@ -330,13 +321,5 @@ mod tests {
             .map(|hook| hook.program.to_owned())
             .collect();
         assert_eq!(programs, hooked);
-    }
-
-    #[test]
-    fn a_filter_longer_than_its_list_is_refused() {
-        let mut list = [0; MAX_FILTERS];
-        assert_eq!(fill(&mut list, &[3, 4]).unwrap(), 2);
-        assert_eq!(list[..3], [3, 4, 0]);
-        assert!(fill(&mut list, &[1; MAX_FILTERS + 1]).is_err());
     }
 }

@@ -27,8 +27,6 @@ pub use types::{
     flowtop_stats as RawStats, flowtop_tcp as RawTcp,
 };
 
-/// Entries of the filter arrays in read-only data (`FLOWTOP_MAX_FILTERS`).
-pub const MAX_FILTERS: usize = 64;
 /// Low bits of `RawId::tgid_flags` (`FLOWTOP_KEY_*`).
 pub const KEY_IPV6: u32 = 1;
 pub const KEY_UDP: u32 = 2;
@@ -46,7 +44,6 @@ const _: () = assert!(size_of::<RawCgroup>() == 1280);
 const _: () = assert!(size_of::<RawCgroupRecord>() == 1288);
 const _: () = assert!(size_of::<RawTcp>() == 72);
 const _: () = assert!(size_of::<RawRecord>() == 176);
-const _: () = assert!(size_of::<[u32; MAX_FILTERS]>() == 256);
 
 // SAFETY: `repr(C)` structs of integers and arrays of integers without padding (their sizes are
 // asserted above to be the sums of their fields), so every bit pattern is a value.

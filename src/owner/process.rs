@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::cgroup::{self, Place};
-use super::users::Users;
+use super::users::{Names, Users};
 
 /// Longest part of a command line that is kept, in bytes.
 const MAX_CMDLINE: u64 = 4096;
@@ -49,6 +49,24 @@ pub struct Process {
     pub exited: bool,
 }
 
+impl Process {
+    /// Whether it is the one that started so long after boot: `/proc` has whole ticks of that.
+    pub fn started_at(&self, start: Duration) -> bool {
+        self.start_ticks == ticks(start)
+    }
+
+    /// Whether it is an earlier one.
+    pub fn started_before(&self, start: Duration) -> bool {
+        self.start_ticks < ticks(start)
+    }
+}
+
+/// Ticks of the clock that `/proc` counts in, as the kernel rounds them.
+fn ticks(after_boot: Duration) -> u64 {
+    let hz = rustix::param::clock_ticks_per_second().max(1);
+    after_boot.as_secs() * hz + u64::from(after_boot.subsec_nanos()) / (1_000_000_000 / hz)
+}
+
 /// Where and how to read.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -64,6 +82,12 @@ impl Reader {
             users: Users::new(passwd),
             ticks_per_sec: rustix::param::clock_ticks_per_second().max(1),
         }
+    }
+
+    /// Names of users as they are read here.
+    pub(super) fn user_names(&mut self) -> Names {
+        self.users.refresh();
+        self.users.names()
     }
 
     /// `None` if there is no such process, or it ended while it was read.

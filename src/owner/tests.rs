@@ -130,6 +130,69 @@ fn a_number_given_to_another_does_not_give_it_the_flows_of_the_first() {
 }
 
 #[test]
+fn a_start_that_the_kernel_told_finds_its_process_and_no_other() {
+    let (told, tidings) = channel();
+    let mut starts = [10, 20].into_iter();
+    let owners = Owners::with(
+        move |tgid| starts.next().map(|ticks| process(tgid, ticks, at(ticks))),
+        move || {
+            let _ = told.send(());
+        },
+    )
+    .unwrap();
+    let tick = Duration::from_secs(1) / rustix::param::clock_ticks_per_second() as u32;
+    let ticks = |n: u32, more| {
+        let found = owners.get_started(1, tick * n + Duration::from_nanos(more));
+        found.map(|process| process.start_ticks)
+    };
+    assert_eq!(ticks(10, 0), None, "not known yet");
+    tidings.recv().unwrap();
+    assert_eq!(ticks(10, 0), Some(10));
+    assert_eq!(ticks(10, 999_999), Some(10), "within the tick");
+    assert_eq!(ticks(9, 0), None, "one that was before it");
+    // A later one: looked for at once, and not when what is known has become stale.
+    assert_eq!(ticks(20, 0), None);
+    tidings.recv_timeout(FRESH_FOR / 2).unwrap();
+    assert_eq!(ticks(20, 0), Some(20));
+    assert_eq!(ticks(10, 0), Some(10));
+    assert!(owners.get_started(1, tick * 10).unwrap().exited);
+}
+
+#[test]
+fn the_kernels_start_of_this_process_is_the_one_proc_tells() {
+    // A process of its own, so that two clocks can be put around its start.
+    let boottime = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    };
+    let before = boottime();
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let after = boottime();
+    let found = reader().read(child.id()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!found.started_before(before) && !found.started_at(after + Duration::from_secs(1)));
+    assert!(found.started_at(before) || found.started_before(after) || found.started_at(after));
+}
+
+#[test]
+fn what_the_kernel_told_needs_no_proc() {
+    let owners = Owners::off();
+    let name = |path: &str| owners.place_name(&Arc::from(path));
+    let nginx = "/system.slice/nginx.service";
+    assert_eq!(name(nginx).as_deref(), Some("nginx.service"));
+    assert_eq!(name("/"), None);
+    for n in 0..2 * PLACES {
+        name(&format!("/system.slice/{n}.service"));
+    }
+    assert!(lock(&owners.places).len() <= PLACES);
+    assert_eq!(name(nginx).as_deref(), Some("nginx.service"));
+    assert_eq!(owners.user_name(0), None);
+    let owners = Owners::system(|| {}).unwrap();
+    assert_eq!(owners.user_name(0).as_deref(), Some("root"));
+}
+
+#[test]
 fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
     let mut cache = Cache::default();
     let now = Instant::now();

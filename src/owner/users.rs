@@ -4,11 +4,21 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 /// Larger files are not read: this one is read into memory whole.
 const MAX_BYTES: u64 = 16 << 20;
+
+/// Names by id, as last read; the same wherever it was cloned to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names(Arc<Mutex<HashMap<u32, Arc<str>>>>);
+
+impl Names {
+    pub(super) fn get(&self, uid: u32) -> Option<Arc<str>> {
+        super::lock(&self.0).get(&uid).map(Arc::clone)
+    }
+}
 
 /// Names of users; reads the file again when it has changed.
 #[derive(Debug)]
@@ -16,7 +26,7 @@ pub(super) struct Users {
     path: PathBuf,
     /// When the file that was read had last been changed, and its size.
     version: Option<(SystemTime, u64)>,
-    names: HashMap<u32, Arc<str>>,
+    names: Names,
 }
 
 impl Users {
@@ -24,7 +34,7 @@ impl Users {
         Self {
             path: path.into(),
             version: None,
-            names: HashMap::new(),
+            names: Names::default(),
         }
     }
 
@@ -42,13 +52,18 @@ impl Users {
             return;
         }
         if let Ok(text) = fs::read(&self.path) {
-            self.names = parse(&text);
+            *super::lock(&self.names.0) = parse(&text);
             self.version = version;
         }
     }
 
     pub(super) fn name(&self, uid: u32) -> Option<Arc<str>> {
-        self.names.get(&uid).map(Arc::clone)
+        self.names.get(uid)
+    }
+
+    /// What is read here, for others to look into.
+    pub(super) fn names(&self) -> Names {
+        self.names.clone()
     }
 }
 

@@ -4,36 +4,18 @@
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::condition::Condition;
+use super::facts::{Facts, Who};
+use super::order::Order;
 use super::top::top_n;
-use crate::flow::{Comm, Counters, Endpoint, FlowKey, Protocol};
+use crate::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
 use crate::history::{Clock, Figures, FlowStats, History, RECENT_FOR};
-use crate::owner::{Owners, Process};
-use crate::table::{Column, Group, SortKey, Way};
-
-/// Facts that flows themselves do not hold, for grouping and sorting by them. Asked for only then.
-pub trait Facts {
-    /// The process that had this number then, if it is known now.
-    fn process(&self, tgid: u32, when: SystemTime) -> Option<Arc<Process>>;
-}
-
-/// No facts.
-impl Facts for () {
-    fn process(&self, _: u32, _: SystemTime) -> Option<Arc<Process>> {
-        None
-    }
-}
-
-impl Facts for Owners {
-    fn process(&self, tgid: u32, when: SystemTime) -> Option<Arc<Process>> {
-        self.get_at(tgid, when)
-    }
-}
+use crate::table::{Group, SortKey, Way};
 
 /// What is asked of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +53,7 @@ pub enum RowId {
 }
 
 /// What all flows of a row have in common; `None` where they differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Common {
     /// Transport protocol.
     pub protocol: Option<Protocol>,
@@ -83,6 +65,8 @@ pub struct Common {
     pub tgid: Option<u32>,
     /// Process name.
     pub comm: Option<Comm>,
+    /// What the kernel said of the process, where it is one: the latest.
+    pub owner: Option<Arc<Owner>>,
 }
 
 /// One row.
@@ -96,6 +80,8 @@ pub struct Row {
     pub common: Common,
     /// What they moved.
     pub figures: Figures,
+    /// How they are doing besides.
+    pub condition: Condition,
 }
 
 /// Flows that are no rows, summed.
@@ -122,6 +108,8 @@ pub struct Rows {
     pub filtered: Sum,
     /// Flows that ended, or moved nothing this way lately.
     pub silent: Sum,
+    /// How many of those that are kept never moved anything this way.
+    pub never: usize,
     /// In the latest interval, of flows that found the map full.
     pub untracked: Counters,
     /// The same since the beginning.
@@ -144,7 +132,7 @@ impl Rows {
             flows: 0,
             figures: Figures::nothing(clock, history.ended()),
         };
-        let (mut filtered, mut silent) = (nothing, nothing);
+        let (mut filtered, mut silent, mut never) = (nothing, nothing, 0);
         silent.flows += usize::try_from(history.older().flows).unwrap_or(usize::MAX);
         silent.figures += &history.older().figures;
 
@@ -152,6 +140,7 @@ impl Rows {
         for flow in history.recent().iter().chain(history.past()) {
             if !is_in(flow, view, &clock) {
                 silent.add(flow);
+                never += usize::from(flow.figures.idle(view.way, &clock).is_none());
             } else if !filter(flow) {
                 filtered.add(flow);
             } else {
@@ -159,17 +148,17 @@ impl Rows {
             }
         }
         let (rows, other) = if view.group == Group::Flow {
-            let order = |flow: &&FlowStats| Order::new(view, &clock, facts, &Row::of(flow));
+            let order = |flow: &&FlowStats| Order::new(view, &clock, facts, &Row::of(flow, &clock));
             pick(
                 &kept,
                 view,
                 order,
                 nothing,
-                |flow| Row::of(flow),
+                |flow| Row::of(flow, &clock),
                 part_of_flow,
             )
         } else {
-            let groups = groups(kept, view.group, facts);
+            let groups = groups(kept, view.group, facts, &clock);
             let order = |row: &Row| Order::new(view, &clock, facts, row);
             pick(&groups, view, order, nothing, Row::clone, part_of_group)
         };
@@ -179,6 +168,7 @@ impl Rows {
             other,
             filtered,
             silent,
+            never,
             untracked: history.losses().untracked,
             untracked_total: history.losses_total().untracked,
             all: *history.all(),
@@ -217,19 +207,31 @@ impl Sum {
 }
 
 impl Row {
-    fn of(flow: &FlowStats) -> Self {
+    fn of(flow: &FlowStats, clock: &Clock) -> Self {
         Self {
             id: RowId::Flow(flow.key),
             flows: 1,
             common: Common::of(flow),
             figures: flow.figures,
+            condition: Condition::of(flow, clock),
         }
     }
 
-    fn add(&mut self, flow: &FlowStats) {
+    fn add(&mut self, flow: &FlowStats, clock: &Clock) {
         self.flows += 1;
-        self.common.narrow(&Common::of(flow));
+        let is_later = flow.figures.last_seen > self.figures.last_seen;
+        self.common.narrow(&Common::of(flow), is_later);
         self.figures += &flow.figures;
+        self.condition.add(&Condition::of(flow, clock));
+    }
+
+    /// Whose its flows are, where they are one process's.
+    pub fn who(&self) -> Option<Who<'_>> {
+        Some(Who {
+            tgid: self.common.tgid?,
+            owner: self.common.owner.as_deref()?,
+            when: self.figures.last_seen,
+        })
     }
 
     /// Whether no bytes moved this way in the latest interval, and how long ago the last did.
@@ -246,10 +248,11 @@ impl Common {
             remote: Some(flow.key.remote),
             tgid: Some(flow.key.tgid),
             comm: Some(flow.owner.comm),
+            owner: Some(Arc::clone(&flow.owner)),
         }
     }
 
-    fn narrow(&mut self, other: &Self) {
+    fn narrow(&mut self, other: &Self, is_later: bool) {
         fn keep<T: PartialEq>(mine: &mut Option<T>, theirs: &Option<T>) {
             if mine != theirs {
                 *mine = None;
@@ -260,17 +263,22 @@ impl Common {
         keep(&mut self.remote, &other.remote);
         keep(&mut self.tgid, &other.tgid);
         keep(&mut self.comm, &other.comm);
+        if self.tgid.is_none() {
+            self.owner = None;
+        } else if is_later {
+            self.owner.clone_from(&other.owner);
+        }
     }
 }
 
 /// The row that a flow belongs to.
 pub fn group_of(group: Group, flow: &FlowStats, facts: &dyn Facts) -> RowId {
     let key = &flow.key;
-    let process = || facts.process(key.tgid, flow.figures.last_seen);
+    let who = Who::of(flow);
     match group {
         Group::Flow => RowId::Flow(*key),
         Group::Process => RowId::Process(key.tgid),
-        Group::User => process().map_or(RowId::Unknown, |process| RowId::User(process.uid)),
+        Group::User => facts.uid(&who).map_or(RowId::Unknown, RowId::User),
         Group::Remote if key.remote.is_unknown() => RowId::Unknown,
         Group::Remote => RowId::Remote(key.remote.addr),
         Group::Port => {
@@ -280,25 +288,23 @@ pub fn group_of(group: Group, flow: &FlowStats, facts: &dyn Facts) -> RowId {
             };
             RowId::Port(key.protocol, port)
         }
-        Group::Container => process()
-            .and_then(|process| process.place_name.clone())
-            .map_or(RowId::Unknown, RowId::Container),
+        Group::Container => facts.place(&who).map_or(RowId::Unknown, RowId::Container),
     }
 }
 
 /// Sums flows by the rows they belong to.
-fn groups(flows: Vec<&FlowStats>, group: Group, facts: &dyn Facts) -> Vec<Row> {
+fn groups(flows: Vec<&FlowStats>, group: Group, facts: &dyn Facts, clock: &Clock) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut places: HashMap<RowId, usize> = HashMap::new();
     for flow in flows {
         let id = group_of(group, flow, facts);
         if let Some(&place) = places.get(&id) {
-            rows[place].add(flow);
+            rows[place].add(flow, clock);
         } else {
             places.insert(id.clone(), rows.len());
             rows.push(Row {
                 id,
-                ..Row::of(flow)
+                ..Row::of(flow, clock)
             });
         }
     }
@@ -339,98 +345,6 @@ fn part_of_flow<'a>(flow: &'a &FlowStats) -> (usize, &'a Figures) {
 
 const fn part_of_group(row: &Row) -> (usize, &Figures) {
     (row.flows, &row.figures)
-}
-
-/// A place in the order of rows: more is nearer to the top. Unknown values come last either way.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Order(Place, Reverse<RowId>);
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    Unknown,
-    Up(Reverse<Value>),
-    Down(Value),
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Value {
-    Whole(u64),
-    Real(Real),
-    Span(Duration),
-    End(Endpoint),
-    Name(Comm),
-    Text(Arc<str>),
-    Protocol(Protocol),
-}
-
-/// A number that can be put in order.
-struct Real(f64);
-
-impl Ord for Real {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Real {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Real {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Real {}
-
-impl Order {
-    fn new(view: &View, clock: &Clock, facts: &dyn Facts, row: &Row) -> Self {
-        let place = match value(row, view, clock, facts) {
-            None => Place::Unknown,
-            Some(value) if view.sort.descending => Place::Down(value),
-            Some(value) => Place::Up(Reverse(value)),
-        };
-        Self(place, Reverse(row.id.clone()))
-    }
-}
-
-/// What a row is sorted by.
-fn value(row: &Row, view: &View, clock: &Clock, facts: &dyn Facts) -> Option<Value> {
-    let figures = &row.figures;
-    let way = view.way;
-    let real = |value| Some(Value::Real(Real(value)));
-    let process = || facts.process(row.common.tgid?, figures.last_seen);
-    match view.sort.column {
-        // All over the same time, so bytes give the same order and are exact.
-        Column::Rate | Column::Share | Column::Spark => Some(Value::Whole(way.bytes(&figures.now))),
-        Column::Rx => Some(Value::Whole(figures.now.rx_bytes)),
-        Column::Tx => Some(Value::Whole(figures.now.tx_bytes)),
-        Column::Msgs => Some(Value::Whole(way.msgs(&figures.now))),
-        Column::Total => Some(Value::Whole(way.bytes(&figures.total))),
-        Column::Avg10 => real(figures.avg10(way)),
-        Column::Avg60 => real(figures.avg60(way)),
-        Column::Average => real(figures.average(way, clock)),
-        Column::Peak => real(figures.peak(way)?),
-        Column::Flows => Some(Value::Whole(row.flows as u64)),
-        Column::Age => Some(Value::Span(figures.age(clock))),
-        Column::Protocol => row.common.protocol.map(Value::Protocol),
-        Column::Local => row.common.local.map(Value::End),
-        Column::Remote => match (&row.id, row.common.remote) {
-            (RowId::Remote(addr), _) => Some(Value::End(Endpoint::new(*addr, 0))),
-            (_, remote) => remote.map(Value::End),
-        },
-        Column::Pid => row.common.tgid.map(|tgid| Value::Whole(tgid.into())),
-        Column::Process => row.common.comm.map(Value::Name),
-        Column::User => process()?.user.clone().map(Value::Text),
-        Column::Container => match &row.id {
-            RowId::Container(name) => Some(Value::Text(Arc::clone(name))),
-            _ => process()?.place_name.clone().map(Value::Text),
-        },
-        Column::Packets | Column::Srtt | Column::Retransmits | Column::Cwnd => None,
-    }
 }
 
 /// The sparklines of some rows of a view; see [`History::sparkline`]. One walk over all flows, so

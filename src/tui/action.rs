@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+pub use crate::config::Command;
+
+use super::theme::Background;
 use crate::interval::Interval;
 
 /// Something that happened.
@@ -13,6 +16,10 @@ pub enum Action {
     NameFound,
     /// Facts about a process were found.
     OwnerFound,
+    /// The terminal said what its background looks like.
+    Background(Background),
+    /// So many sockets are open; told while nothing was seen to move.
+    Sockets(u64),
     /// Time since the start, for what tells how long it has lasted.
     Clock(Duration),
     /// The terminal has this many columns and rows.
@@ -25,65 +32,6 @@ pub enum Action {
     Click(u16, u16),
     /// The wheel was turned over a column and row of the terminal, by so many rows.
     Wheel(u16, u16, i32),
-}
-
-/// What a key can mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
-    /// Select the row above.
-    Up,
-    /// Select the row below.
-    Down,
-    /// A page up.
-    PageUp,
-    /// A page down.
-    PageDown,
-    /// To the first row.
-    Home,
-    /// To the last row.
-    End,
-    /// To the other section.
-    NextSection,
-    /// Open the selected row.
-    Enter,
-    /// One step back.
-    Back,
-    /// Sort by the next column.
-    NextSort,
-    /// Sort by the column before.
-    PreviousSort,
-    /// Turn the order round.
-    Reverse,
-    /// Hold the order still, or let it go.
-    Freeze,
-    /// Begin to type a filter.
-    Filter,
-    /// The next grouping.
-    NextGroup,
-    /// Both ways in one table, or apart.
-    Combine,
-    /// Hold the picture, or let it go.
-    Pause,
-    /// Totals, or rates.
-    Totals,
-    /// The next units.
-    Units,
-    /// Host names, or addresses.
-    Names,
-    /// Choose columns.
-    Columns,
-    /// Longer intervals.
-    Slower,
-    /// Shorter intervals.
-    Faster,
-    /// The help screen.
-    Help,
-    /// Draw everything anew.
-    Redraw,
-    /// Give the terminal back and stop, until continued.
-    Suspend,
-    /// Leave.
-    Quit,
 }
 
 /// What a key does to text that is being typed.

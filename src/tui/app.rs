@@ -11,7 +11,7 @@ use super::columns::Widths;
 use super::filter::Meaning;
 use super::keys::Keys;
 use super::look::Look;
-use super::tables::{Step, Table};
+use super::table::{Step, Table};
 use crate::config::Config;
 use crate::flow::FlowKey;
 use crate::history::History;
@@ -80,6 +80,10 @@ pub struct App {
     pub(super) flows_now: usize,
     /// Whether any interval had bytes.
     pub(super) traffic_seen: bool,
+    /// Open sockets, where that is known.
+    pub(super) sockets: Option<u64>,
+    /// Whether only some processes or threads are counted.
+    pub(super) chosen: bool,
     pub(super) group: Group,
     pub(super) sort: SortKey,
     pub(super) filter: String,
@@ -128,6 +132,8 @@ impl App {
             history: History::new(),
             flows_now: 0,
             traffic_seen: false,
+            sockets: None,
+            chosen: config.filter.filter.is_some(),
             filter: String::new(),
             meaning: Meaning::default(),
             path: Vec::new(),
@@ -158,6 +164,11 @@ impl App {
                 }
                 self.grow();
             }
+            Action::Background(background) => {
+                self.look.theme.background = background;
+                self.settle();
+            }
+            Action::Sockets(open) => self.sockets = Some(open),
             Action::Clock(now) => self.clock = now,
             Action::Resize(width, height) => {
                 self.area = Rect::new(0, 0, width, height);
@@ -183,6 +194,11 @@ impl App {
     /// Whether the picture is held, so that time passes on it.
     pub fn is_paused(&self) -> bool {
         self.pause.is_some()
+    }
+
+    /// Whether nothing was seen to move yet.
+    pub fn is_quiet(&self) -> bool {
+        !self.traffic_seen
     }
 
     /// What is asked of the one who runs this, once.
@@ -283,7 +299,7 @@ impl App {
     }
 
     fn act_on_chooser(&mut self, at: usize, command: Command) {
-        let all = super::chooser::choices();
+        let all = super::chooser::choices(self.history.seen());
         let last = all.len() - 1;
         match command {
             Command::Up => self.mode = Mode::Chooser(at.saturating_sub(1)),

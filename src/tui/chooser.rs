@@ -1,13 +1,14 @@
 //! The columns that can be chosen.
 
+use crate::history::Seen;
 use crate::table::Column;
 
-/// Every column that can come and go.
-pub fn choices() -> Vec<Column> {
+/// Every column that can come and go, of those that ever had anything to show.
+pub fn choices(seen: Seen) -> Vec<Column> {
     Column::ALL
         .into_iter()
         .filter(|column| {
-            column.has_data()
+            seen.has(*column)
                 && !matches!(
                     column,
                     Column::Rate

@@ -1,7 +1,8 @@
 //! Which columns a table has in a given width and where they stand. That depends on the width, on
-//! what was chosen and on the kind of table, never on the traffic, so that none comes and goes; and
-//! widths only grow. A column is there whole or not at all.
+//! what was chosen and on the kind of table, not on the traffic, so that none comes and goes (but one
+//! that never had anything to show hides until it has); and widths only grow. A column is there whole or not at all.
 
+use crate::history::Seen;
 use crate::table::{Column, Group, Way};
 use crate::units::Units;
 
@@ -128,6 +129,8 @@ pub struct Wish<'a> {
     pub names: bool,
     /// Whether any process is in a container or unit.
     pub containers: bool,
+    /// What there ever was to show.
+    pub seen: Seen,
     /// Widest content so far.
     pub widths: Widths,
 }
@@ -161,7 +164,7 @@ impl Wish<'_> {
         use Column::{Container, Peak, Pid, Protocol, User};
         let of_process = matches!(self.group, Group::Flow | Group::Process);
         self.chosen.contains(&column)
-            && column.has_data()
+            && self.seen.has(column)
             && match column {
                 Protocol | Peak => self.group == Group::Flow,
                 Pid | User => of_process,

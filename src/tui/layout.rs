@@ -16,9 +16,8 @@ pub struct Frame {
     pub footer: Rect,
 }
 
-/// Rows from which on there is a chart, and the most it gets.
+/// Rows from which on there is a chart.
 const CHART_FROM: u16 = 32;
-const MOST_CHART: u16 = 15;
 
 impl Frame {
     /// Divides the screen. What tables of at most `most` lines in all leave over is the chart's.
@@ -37,7 +36,8 @@ impl Frame {
             .saturating_sub(most);
         let chart = match chart {
             0 => 0,
-            least => left.clamp(least, MOST_CHART),
+            // Half of the screen at most: the tables are what one came for.
+            least => left.clamp(least, (area.height / 2).max(least)),
         };
         let part = |y: u16, height: u16| Rect {
             y: area.y + y,

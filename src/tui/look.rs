@@ -49,6 +49,12 @@ impl Look {
         }
     }
 
+    /// Whether it matters what the terminal's background looks like, and can be asked. The console of
+    /// Linux has no answer, and older ones print what they do not know.
+    pub fn depends_on_background(&self) -> bool {
+        self.theme.depth != Depth::Mono && env::var("TERM").is_ok_and(|term| term != "linux")
+    }
+
     /// As the configuration says, on the terminal that the environment tells of.
     pub fn of(config: &Config) -> Self {
         let var = |name| env::var(name).unwrap_or_default();

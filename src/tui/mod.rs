@@ -12,11 +12,13 @@ mod chooser;
 mod columns;
 mod draw;
 mod filter;
+mod keyboard;
 mod keys;
 mod layout;
 mod look;
 mod mouse;
 mod order;
+mod table;
 mod tables;
 mod terminal;
 mod theme;
@@ -25,32 +27,35 @@ mod view;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use crossterm::event::{self, Event as TerminalEvent};
+use crossterm::event::Event as TerminalEvent;
 
 pub use self::action::{Action, Command, Edit, Request};
 pub use self::app::{App, Machine};
 pub use self::look::Look;
 pub use self::theme::{Background, Depth, Glyphs, Theme};
 
+use self::keyboard::Input;
 use self::terminal::Screen;
 use crate::collector::{Collector, Notice, Schedule};
 use crate::config::Config;
 use crate::interval::Method;
 use crate::names::Names;
-use crate::owner::Owners;
+use crate::owner::{Owners, open_sockets};
 use crate::signals::Watch;
 use crate::source::Source;
 
 /// How often what tells how long it lasts is drawn anew.
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a terminal takes at most to answer a question, if it does.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 
 enum Event {
     Collector(Notice),
     Terminal(io::Result<TerminalEvent>),
+    Background(Background),
     Name,
     Owner,
     Stop,
@@ -92,17 +97,32 @@ pub fn run(
     let machine = machine();
     let title = format!("flowtop {}", machine.host);
     let look = Look::of(config);
+    let look_matters = look.depends_on_background();
     let app = App::new(config, machine, method, names, owners, look);
     // Dropped first of all that lives here, so that whatever follows is seen.
-    let screen = Screen::enter(&title)?;
-    read_keyboard(tell)?;
+    let mut screen = Screen::enter(&title)?;
+    keyboard::read(move |input| {
+        let event = match input {
+            Input::Event(event) => Event::Terminal(event),
+            Input::Background(background) => Event::Background(background),
+        };
+        tell.send(event).is_ok()
+    })?;
+    let asked = look_matters.then(Instant::now);
+    if look_matters {
+        screen.ask_background()?;
+    }
     let mut session = Session {
         app,
         screen,
         collector: &collector,
         start: Instant::now(),
+        asked,
+        found: (false, false),
     };
-    session.watch(&events)
+    let outcome = session.watch(&events);
+    session.await_answer(&events);
+    outcome
 }
 
 /// What happens between the events and the screen.
@@ -111,6 +131,11 @@ struct Session<'a> {
     screen: Screen,
     collector: &'a Collector,
     start: Instant,
+    /// When the terminal was asked for its background, until it has answered.
+    asked: Option<Instant>,
+    /// Whether names, and facts about processes, were found since the last drawing. They come by the
+    /// hundred, and each may put all rows in a new order: once a drawing is enough.
+    found: (bool, bool),
 }
 
 impl Session<'_> {
@@ -119,6 +144,13 @@ impl Session<'_> {
             let (width, height) = self.screen.size()?;
             self.app.update(Action::Resize(width, height));
             self.app.update(Action::Clock(self.start.elapsed()));
+            let (names, owners) = std::mem::take(&mut self.found);
+            if names {
+                self.app.update(Action::NameFound);
+            }
+            if owners {
+                self.app.update(Action::OwnerFound);
+            }
             self.screen.draw(&self.app)?;
             let mut event = match self.next(events)? {
                 Some(event) => event,
@@ -179,16 +211,40 @@ impl Session<'_> {
                     }
                 }
             }
-            Event::Name => self.app.update(Action::NameFound),
-            Event::Owner => self.app.update(Action::OwnerFound),
+            Event::Background(background) => {
+                self.asked = None;
+                self.app.update(Action::Background(background));
+            }
+            Event::Name => self.found.0 = true,
+            Event::Owner => self.found.1 = true,
             Event::Stop => self.app.update(Action::Do(Command::Quit)),
         }
         None
     }
 
+    /// An answer that is on its way would be typed into what comes after this program. Who leaves that
+    /// soon waits for it, but not for a terminal that does not answer.
+    fn await_answer(&self, events: &Receiver<Event>) {
+        let Some(until) = self.asked.map(|asked| asked + ANSWERS_WITHIN) else {
+            return;
+        };
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            if let Ok(Event::Background(_)) | Err(_) = events.recv_timeout(left) {
+                return;
+            }
+        }
+    }
+
     fn take(&mut self) {
         if let Some(interval) = self.collector.take() {
             self.app.update(Action::Show(interval));
+            // Two small reads that wait for nothing, and only until something moves: one who looks
+            // at an empty screen wants to know that someone is looking.
+            if self.app.is_quiet()
+                && let Some(open) = open_sockets()
+            {
+                self.app.update(Action::Sockets(open));
+            }
         }
     }
 
@@ -207,27 +263,6 @@ impl Session<'_> {
 fn sender(tell: &Sender<Event>, event: fn() -> Event) -> impl Fn() + Send + 'static {
     let tell = tell.clone();
     move || drop(tell.send(event()))
-}
-
-/// Keys and changes of size come from a thread of their own, which ends with the process: a read
-/// of the keyboard cannot be called off.
-fn read_keyboard(tell: Sender<Event>) -> Result<()> {
-    // Has changes of size noticed from here on, before the first drawing, and not from whenever
-    // the thread gets to its first read.
-    event::poll(Duration::ZERO).context("read the keyboard")?;
-    thread::Builder::new()
-        .name("keyboard".to_owned())
-        .spawn(move || {
-            loop {
-                let event = event::read();
-                let last = event.is_err();
-                if tell.send(Event::Terminal(event)).is_err() || last {
-                    return;
-                }
-            }
-        })
-        .context("start a thread for the keyboard")?;
-    Ok(())
 }
 
 /// What is known of the machine from the start.

@@ -54,12 +54,13 @@ impl App {
 
     /// The wheel moves the selection of what is below the pointer.
     pub(super) fn wheel(&mut self, x: u16, y: u16, rows: i32) {
+        let seen = self.history.seen();
         match &mut self.mode {
             Mode::Help(top) | Mode::Detail(_, top) => {
                 *top = top.saturating_add_signed(rows as isize);
             }
             Mode::Chooser(at) => {
-                let last = super::chooser::choices().len() - 1;
+                let last = super::chooser::choices(seen).len() - 1;
                 *at = at.saturating_add_signed(rows.signum() as isize).min(last);
             }
             Mode::Table | Mode::Typing(_) => {

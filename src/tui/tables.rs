@@ -1,5 +1,4 @@
-//! The tables of an [`App`]: their rows, what is selected in them, and what keys and the mouse do
-//! to that.
+//! What keys, the mouse and new intervals do to the tables of an [`App`].
 
 use std::cell::Cell;
 use std::net::Ipv4Addr;
@@ -10,154 +9,12 @@ use super::app::{App, Mode};
 use super::columns::{Place, Widths, Wish, fit};
 use super::draw::columns as columns_of;
 use super::layout::{Frame, HEAD, room};
-use super::order::Order;
+use super::table::{Step, Table};
 use crate::flow::Endpoint;
 use crate::history::FlowStats;
-use crate::rank::{Facts, Row, RowId, Rows, View, group_of};
+use crate::rank::{Facts, Row, RowId, Rows, View, Who, group_of};
 use crate::table::{Column, Group, SortKey, Way};
 use crate::units;
-
-/// A group that was opened.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// What the rows were.
-    pub group: Group,
-    /// Their order.
-    pub sort: SortKey,
-    /// Which one was opened.
-    pub id: RowId,
-    /// What it is called; not sanitized.
-    pub title: String,
-}
-
-/// One table.
-#[derive(Debug)]
-pub struct Table {
-    /// Which bytes it is about.
-    pub way: Way,
-    /// What there is to show; `None` before the first interval.
-    pub rows: Option<Rows>,
-    /// Places of the rows in the order in which they are shown.
-    pub places: Vec<usize>,
-    /// Keeps that order still.
-    pub order: Order,
-    selected: Option<RowId>,
-    /// Where the selected row is, or was last.
-    index: usize,
-    /// The first row shown.
-    pub offset: usize,
-    /// How many rows moved bytes in the latest interval.
-    pub moving: usize,
-    /// How many flows did, and those among them that the filter left out.
-    pub moving_flows: usize,
-    /// Most rows it had since it was begun anew: its room does not shrink before.
-    most: usize,
-}
-
-impl Table {
-    /// An empty one.
-    pub fn new(way: Way) -> Self {
-        Self {
-            way,
-            rows: None,
-            places: Vec::new(),
-            order: Order::default(),
-            selected: None,
-            index: 0,
-            offset: 0,
-            moving: 0,
-            moving_flows: 0,
-            most: 0,
-        }
-    }
-
-    /// Rows in the order in which they are shown, from the given one on.
-    pub fn shown(&self, from: usize, count: usize) -> impl Iterator<Item = &Row> {
-        let rows = self.rows.iter().flat_map(|rows| &rows.rows);
-        let rows: Vec<&Row> = rows.collect();
-        let places = self.places.iter().skip(from).take(count);
-        places.filter_map(move |&place| rows.get(place).copied())
-    }
-
-    /// The row at a place in the order.
-    pub fn row(&self, index: usize) -> Option<&Row> {
-        let place = *self.places.get(index)?;
-        self.rows.as_ref()?.rows.get(place)
-    }
-
-    /// The place of the selected row.
-    pub fn selected(&self) -> Option<usize> {
-        self.selected.as_ref().map(|_| self.index)
-    }
-
-    /// Selects a row, if it is or comes there.
-    pub fn select(&mut self, id: Option<RowId>) {
-        self.index = match &id {
-            Some(id) => self.find(id).unwrap_or(self.index),
-            None => 0,
-        };
-        self.selected = id;
-    }
-
-    fn find(&self, id: &RowId) -> Option<usize> {
-        let rows = &self.rows.as_ref()?.rows;
-        self.places.iter().position(|&place| rows[place].id == *id)
-    }
-
-    pub(super) fn select_index(&mut self, index: usize) {
-        let index = index.min(self.places.len().saturating_sub(1));
-        self.selected = self.row(index).map(|row| row.id.clone());
-        self.index = index;
-    }
-
-    /// After rows have changed: the selection follows its row, or stays where that was last.
-    fn follow(&mut self) {
-        if let Some(id) = &self.selected {
-            match self.find(id) {
-                Some(index) => self.index = index,
-                None => self.select_index(self.index),
-            }
-        }
-    }
-
-    /// Has the selected row within the `room` rows that are shown.
-    fn scroll(&mut self, room: usize) {
-        let index = self.selected().unwrap_or(0);
-        let last = self.places.len().saturating_sub(room);
-        self.offset = self.offset.min(last).min(index);
-        if room > 0 && index >= self.offset + room {
-            self.offset = index + 1 - room;
-        }
-        if self.selected.is_none() {
-            self.offset = 0;
-        }
-    }
-
-    /// Whether untracked bytes have a line.
-    pub fn has_untracked(&self, totals: bool) -> bool {
-        self.untracked(totals) > 0
-    }
-
-    /// Bytes of flows that found the map full.
-    pub fn untracked(&self, totals: bool) -> u64 {
-        self.rows.as_ref().map_or(0, |rows| {
-            let counters = if totals {
-                &rows.untracked_total
-            } else {
-                &rows.untracked
-            };
-            self.way.bytes(counters)
-        })
-    }
-
-    fn wanted(&self, top_n: Option<usize>, totals: bool) -> u16 {
-        let rows = top_n.map_or(self.most, |most| most.min(self.most)).max(1);
-        let lines = u16::try_from(rows)
-            .unwrap_or(u16::MAX / 4)
-            .min(u16::MAX / 4);
-        lines + HEAD + 1 + u16::from(self.has_untracked(totals))
-    }
-}
 
 impl App {
     /// Where the tables are on a screen of this size.
@@ -172,6 +29,10 @@ impl App {
 
     /// The parts of a screen of this size.
     pub(super) fn frame(&self, area: Rect) -> Frame {
+        if !matches!(self.mode, Mode::Table | Mode::Typing(_)) {
+            // Text takes what it can get.
+            return Frame::new(area, u16::MAX);
+        }
         let lines = self.top_n.map_or(u16::MAX, |rows| {
             u16::try_from(rows)
                 .unwrap_or(u16::MAX)
@@ -198,6 +59,7 @@ impl App {
                 units: self.look.units,
                 share_bar: self.look.theme.share(None).is_none(),
                 containers: self.containers,
+                seen: self.history.seen(),
                 names: self.look.names,
                 widths: self.widths,
             },
@@ -235,7 +97,7 @@ impl App {
         }
         let elapsed = self.history.clock().elapsed;
         self.meaning.matches(flow, elapsed, || {
-            self.owners.process(flow.key.tgid, flow.figures.last_seen)
+            self.owners.process(&Who::of(flow))
         })
     }
 
@@ -354,19 +216,17 @@ impl App {
 
     /// What a row is called. Not sanitized.
     pub(super) fn title_of(&self, row: &Row) -> String {
-        let process = || {
-            let tgid = row.common.tgid?;
-            self.owners.process(tgid, row.figures.last_seen)
-        };
         match &row.id {
             RowId::Flow(key) => format!("{} {} {}", key.protocol, key.local, key.remote),
             RowId::Process(tgid) => {
-                let comm = row.common.comm.unwrap_or_default();
-                format!("{} {tgid}", comm.to_string_lossy())
+                let name = row.common.owner.as_ref().map(|owner| owner.name());
+                format!("{} {tgid}", name.unwrap_or_default())
             }
-            RowId::User(uid) => process()
-                .and_then(|process| process.user.clone())
-                .map_or_else(|| format!("uid {uid}"), |name| name.to_string()),
+            RowId::User(uid) => {
+                let by_proc = || self.owners.process(&row.who()?)?.user.clone();
+                let name = self.owners.user_name(*uid).or_else(by_proc);
+                name.map_or_else(|| format!("uid {uid}"), |name| name.to_string())
+            }
             RowId::Remote(addr) => match self.look.names.then(|| self.names.get(*addr)).flatten() {
                 Some(name) => name.to_string(),
                 None => addr.to_string(),
@@ -430,10 +290,8 @@ impl App {
                     pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
                     process: columns_of(&self.process_name(common)),
                 });
-                let process = common
-                    .tgid
-                    .and_then(|tgid| self.owners.process(tgid, row.figures.last_seen));
-                containers |= process.is_some_and(|process| process.place_name.is_some());
+                let place = row.who().and_then(|who| self.owners.place(&who));
+                containers |= place.is_some();
             }
         }
         self.widths.grow(&widths);
@@ -451,6 +309,7 @@ fn steady_value(row: &Row, column: Column, way: Way) -> Option<f64> {
         Column::Msgs => Some(way.msgs(&figures.now) as f64),
         Column::Avg10 => Some(figures.avg10(way)),
         Column::Avg60 => Some(figures.avg60(way)),
+        Column::Packets => row.condition.packets(way).map(|packets| packets as f64),
         _ => None,
     }
 }

@@ -20,6 +20,7 @@ use ratatui::backend::{Backend, CrosstermBackend};
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::app::App;
+use super::keyboard::ASK_BACKGROUND;
 use crate::units;
 
 /// Whether the terminal is taken over: there is only one.
@@ -60,6 +61,14 @@ impl Screen {
         let backend = CrosstermBackend::new(stdout());
         let terminal = Terminal::new(backend).context("ask for the terminal's size")?;
         Ok(Self { terminal, title })
+    }
+
+    /// Asks what the background looks like; the answer comes by the keyboard.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written.
+    pub fn ask_background(&mut self) -> Result<()> {
+        execute!(stdout(), Print(ASK_BACKGROUND)).context("ask the terminal for its colours")
     }
 
     /// Columns and rows of the terminal.

@@ -7,6 +7,9 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
+pub mod pty;
+pub mod screen;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
+use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp};
 use flowtop::interval::{Interval, Losses, Method};
 use flowtop::source::Source;
 
@@ -100,6 +103,67 @@ pub fn web_server() -> Vec<Flow> {
             (811, b"nginx"),
             (100, 5000),
         ));
+    }
+    flows
+}
+
+/// So many clients of one server.
+pub fn many_flows(count: u32) -> Vec<Flow> {
+    let flows = (0..count).map(|n| {
+        let addr = std::net::Ipv4Addr::from(0x0a01_0000 + n);
+        let peer = Endpoint::new(addr.into(), 40_000 + (n % 20_000) as u16);
+        let bytes = (
+            u64::from(n) * 7919 % 100_003,
+            u64::from(n) * 104_729 % 9_999_991,
+        );
+        let process = (1000 + n % 200, &b"server"[..]);
+        flow(Protocol::Tcp, end("10.0.0.5", 443), peer, process, bytes)
+    });
+    flows.collect()
+}
+
+/// The same, of which the kernel tells all it can: packets, connections, users, cgroups. The last is
+/// a thread of the kernel's own.
+pub fn told() -> Vec<Flow> {
+    let mut flows = web_server();
+    for (n, flow) in flows.iter_mut().enumerate() {
+        let n = n as u32;
+        let unit = String::from_utf8_lossy(flow.owner.comm.as_bytes()).into_owned();
+        flow.owner = Arc::new(Owner {
+            uid: Some(if unit == "nginx" { 33 } else { n }),
+            start: Some(Duration::from_millis(72_345)),
+            cgroup: Some(Arc::from(format!("/system.slice/{unit}.service"))),
+            ..Owner::clone(&flow.owner)
+        });
+        flow.packets = Some(Packets {
+            rx: flow.counters.rx_bytes.div_ceil(1448),
+            tx: flow.counters.tx_bytes.div_ceil(1448),
+        });
+        if flow.key.protocol == Protocol::Tcp {
+            flow.tcp = Some(Tcp {
+                srtt_us: 12_345 >> (n % 8),
+                cwnd: 10 + n,
+                unacked: 14_480,
+                notsent: 1_234_567,
+                snd_wnd: 65_536,
+                rcv_wnd: 131_072,
+                total_retransmits: 40 + n,
+                retransmits: (n != 1).then_some(n % 4),
+                limit: [Some(Limit::ReceiverWindow), None, Some(Limit::Loss)][n as usize % 3],
+            });
+        }
+    }
+    flows[0].key.netns = 4_026_531_840;
+    if let Some(flow) = flows.last_mut() {
+        flow.key.tgid = 77;
+        flow.owner = Arc::new(Owner {
+            comm: flowtop::flow::Comm::new(b"kworker/0:1"),
+            uid: Some(0),
+            kernel: true,
+            cgroup: Some(Arc::from("/")),
+            ..Owner::default()
+        });
+        flow.counters.tx_bytes = 77_777;
     }
     flows
 }

@@ -1,12 +1,13 @@
 //! Rows of random histories, held against sums and orders made in a simpler way.
 
 use super::*;
-use crate::flow::Flow;
-use crate::owner::Place;
+use crate::flow::{Flow, Packets, Tcp};
+use crate::owner::{Place, Process};
 use crate::table::Column;
 use crate::testing::{Intervals, Random, flow, key};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];
 
@@ -14,7 +15,16 @@ const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];
 struct Known;
 
 impl Facts for Known {
-    fn process(&self, tgid: u32, _: SystemTime) -> Option<Arc<Process>> {
+    fn user_name(&self, uid: u32) -> Option<Arc<str>> {
+        Some(Arc::from(format!("user-{uid}")))
+    }
+
+    fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
+        cgroup.strip_prefix('/').map(Arc::from)
+    }
+
+    fn process(&self, who: &Who<'_>) -> Option<Arc<Process>> {
+        let tgid = who.tgid;
         let place_name = (!tgid.is_multiple_of(3)).then(|| Arc::from(format!("unit-{}", tgid % 4)));
         (!tgid.is_multiple_of(5)).then(|| {
             Arc::new(Process {
@@ -49,12 +59,30 @@ fn history_of(random: &mut Random) -> History {
             .map(|&id| flow(id, random.below(4), random.below(3) * random.below(1 << 40)))
             .filter(|flow| !flow.counters.is_zero())
             .collect();
+        let flows = flows.into_iter().map(|flow| with_condition(flow, random));
+        let flows = flows.collect();
         let mut interval = intervals.next(1 + random.below(4000), flows);
         interval.losses.untracked.rx_bytes = random.below(50);
         interval.losses.untracked.tx_bytes = random.below(50);
         history.add(&interval);
     }
     history
+}
+
+/// The flow, of which the kernel may have told more.
+fn with_condition(mut flow: Flow, random: &mut Random) -> Flow {
+    let mut maybe = |n: u64| (random.below(4) > 0).then(|| random.below(n) as u32);
+    flow.packets = maybe(5).map(|n| Packets {
+        rx: n.into(),
+        tx: 1,
+    });
+    flow.tcp = maybe(3).map(|srtt_us| Tcp {
+        srtt_us,
+        cwnd: srtt_us + 1,
+        retransmits: maybe(4),
+        ..Tcp::default()
+    });
+    flow
 }
 
 fn view_of(random: &mut Random) -> View {
@@ -178,11 +206,15 @@ fn by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
             Column::Flows => row.flows as f64,
             Column::Age => figures.age(clock).as_secs_f64(),
             Column::Pid => f64::from(row.common.tgid?),
+            Column::Packets => row.condition.packets(way)? as f64,
+            Column::Srtt => f64::from(row.condition.srtt_us?),
+            Column::Retransmits => row.condition.retransmits? as f64,
+            Column::Cwnd => f64::from(row.condition.cwnd?),
             _ => return None,
         })
     };
     let text = |row: &Row| -> Option<String> {
-        let process = || Known.process(row.common.tgid?, SystemTime::UNIX_EPOCH);
+        let process = || Known.process(&row.who()?);
         let end = |end: Option<Endpoint>| end.map(|end| format!("{} {:05}", end.addr, end.port));
         match view.sort.column {
             Column::Protocol => row.common.protocol.map(|protocol| protocol.to_string()),
@@ -195,7 +227,10 @@ fn by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
                 .common
                 .comm
                 .map(|comm| comm.to_string_lossy().into_owned()),
-            Column::User => process()?.user.as_deref().map(str::to_owned),
+            Column::User => match &row.id {
+                RowId::User(uid) => Some(format!("user-{uid}")),
+                _ => process()?.user.as_deref().map(str::to_owned),
+            },
             Column::Container => match &row.id {
                 RowId::Container(name) => Some(name.to_string()),
                 _ => process()?.place_name.as_deref().map(str::to_owned),
@@ -319,7 +354,7 @@ fn a_row_says_what_its_flows_have_in_common() {
         ..View::default()
     };
     let row = &Rows::new(&history, &view, &(), &|_| true).rows[0];
-    let common = row.common;
+    let common = &row.common;
     assert_eq!(row.flows, 2);
     assert_eq!(common.tgid, Some(2));
     assert_eq!(common.comm, Some(flow(4, 1, 1).owner.comm));
@@ -380,4 +415,39 @@ fn sparklines_of_rows_are_the_sums_of_those_of_their_flows() {
             assert_eq!(line, history.sparkline(members, view.way));
         }
     }
+}
+
+/// Flow `id`, of which the kernel told more.
+fn told(id: u32, uid: u32, cgroup: &str) -> Flow {
+    Flow {
+        owner: Arc::new(Owner {
+            uid: Some(uid),
+            cgroup: Some(Arc::from(cgroup)),
+            ..Owner::clone(&flow(id, 1, 1).owner)
+        }),
+        ..flow(id, 1, 1)
+    }
+}
+
+#[test]
+fn what_the_kernel_said_of_a_process_goes_before_what_proc_says() {
+    // By /proc, process 2 is of user-2 in unit-2, and nothing is known of process 5.
+    let flows = vec![flow(5, 1, 1), told(4, 70, "/a"), told(10, 71, "/b")];
+    let mut history = History::new();
+    history.add(&Intervals::default().next(1000, flows));
+    let ids = |group| {
+        let view = View {
+            group,
+            sort: SortKey::by(Column::Pid),
+            ..View::default()
+        };
+        let rows = Rows::new(&history, &view, &Known, &|_| true).rows;
+        let ids: BTreeSet<RowId> = rows.into_iter().map(|row| row.id).collect();
+        ids
+    };
+    let user = RowId::User;
+    assert_eq!(ids(Group::User), [user(2), user(70), user(71)].into());
+    let place = |name: &str| RowId::Container(Arc::from(name));
+    let places = [place("unit-2"), place("a"), place("b")];
+    assert_eq!(ids(Group::Container), places.into());
 }

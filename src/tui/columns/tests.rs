@@ -10,6 +10,7 @@ fn wish(group: Group, way: Way) -> Wish<'static> {
         share_bar: false,
         names: false,
         containers: true,
+        seen: Seen::ALL,
         widths: Widths::default(),
     }
 }

@@ -9,6 +9,7 @@ use ratatui::style::Style;
 use super::duration;
 use crate::flow::Direction;
 use crate::history::Clock;
+use crate::interval::rate;
 use crate::rank::{Facts as _, Row, RowId};
 use crate::table::{Column, Group, Way};
 use crate::tui::app::App;
@@ -111,7 +112,27 @@ impl App {
             Column::Local | Column::Remote | Column::Process | Column::User | Column::Container => {
                 self.text_cell(buf, at, column, row, plain)
             }
-            Column::Packets | Column::Srtt | Column::Retransmits | Column::Cwnd => {}
+            Column::Packets => {
+                let packets = row.condition.packets(way);
+                if let Some(packets) = packets.filter(|_| row.idle(way, clock).is_none()) {
+                    right(buf, &per_second(rate(packets, clock.elapsed)), plain);
+                }
+            }
+            Column::Srtt => {
+                if let Some(us) = row.condition.srtt_us {
+                    right(buf, &units::short_time(us.into()), plain);
+                }
+            }
+            Column::Retransmits => {
+                if let Some(retransmits) = row.condition.retransmits {
+                    right(buf, &in_short(retransmits), plain);
+                }
+            }
+            Column::Cwnd => {
+                if let Some(cwnd) = row.condition.cwnd {
+                    right(buf, &in_short(cwnd.into()), plain);
+                }
+            }
         }
     }
 
@@ -133,9 +154,8 @@ impl App {
             put(buf, at, 0, &shorten(&label, at.width, ellipsis), style);
             return;
         }
-        let process = || {
-            let tgid = row.common.tgid?;
-            self.owners.process(tgid, row.figures.last_seen)
+        let Some(who) = row.who() else {
+            return;
         };
         match column {
             Column::Process => {
@@ -144,7 +164,7 @@ impl App {
                 let after = crate::tui::draw::width(&name) + 2;
                 if self.group == Group::Process
                     && after + 8 < at.width
-                    && let Some(process) = process()
+                    && let Some(process) = self.owners.process(&who)
                     && process.cmdline.len() > 1
                 {
                     let at = within(at, after, at.width);
@@ -154,14 +174,14 @@ impl App {
                 }
             }
             Column::User => {
-                if let Some(process) = process() {
-                    let uid = process.uid.to_string();
-                    let user = process.user.as_deref().unwrap_or(&uid);
-                    put_foreign(buf, at, user, ellipsis, style);
+                if let Some(uid) = self.owners.uid(&who) {
+                    let user = self.owners.user(&who);
+                    let uid = uid.to_string();
+                    put_foreign(buf, at, user.as_deref().unwrap_or(&uid), ellipsis, style);
                 }
             }
             Column::Container => {
-                if let Some(place) = process().and_then(|process| process.place_name.clone()) {
+                if let Some(place) = self.owners.place(&who) {
                     put_foreign(buf, at, &place, ellipsis, style);
                 }
             }
@@ -182,10 +202,7 @@ impl App {
 
     /// Instead of a rate, where nothing moved: since when, or that the process has gone.
     fn idle(&self, row: &Row, idle: Duration) -> String {
-        let process = row
-            .common
-            .tgid
-            .and_then(|tgid| self.owners.process(tgid, row.figures.last_seen));
+        let process = row.who().and_then(|who| self.owners.process(&who));
         if process.is_some_and(|process| process.exited) {
             "ended".to_owned()
         } else {
@@ -232,13 +249,22 @@ pub fn percent(part: u64, whole: u64) -> String {
 }
 
 /// Events a second in at most six columns.
-fn per_second(value: f64) -> String {
+pub fn per_second(value: f64) -> String {
     match value {
         value if value < 0.05 => "0".to_owned(),
         value if value < 99.95 => format!("{value:.1}"),
         value if value < 99_999.5 => format!("{value:.0}"),
         value if value < 9_999_500.0 => format!("{:.0}k", value / 1e3),
         value => format!("{:.0}M", value / 1e6),
+    }
+}
+
+/// A count in at most six columns.
+fn in_short(count: u64) -> String {
+    match count {
+        0..1_000_000 => count.to_string(),
+        1_000_000..1_000_000_000 => format!("{}k", count / 1000),
+        _ => format!("{}M", count / 1_000_000),
     }
 }
 

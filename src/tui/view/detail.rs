@@ -1,4 +1,5 @@
-//! One flow: its ends and figures, the process that owns it, and a chart of its own.
+//! One flow: its ends and figures, the process that owns it, a chart of its own, and how its
+//! connection is doing.
 
 use std::time::SystemTime;
 
@@ -7,12 +8,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use super::cells::per_second;
 use super::duration;
 use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::history::FlowStats;
+use crate::interval::rate;
 use crate::names::Names;
-use crate::owner::Process;
-use crate::rank::Facts as _;
+use crate::rank::{Condition, Facts as _, Who};
 use crate::table::Way;
 use crate::tui::app::App;
 use crate::tui::chart::{Chart, Sample};
@@ -23,12 +25,54 @@ use crate::units;
 const BESIDE: u16 = 110;
 /// Width of the names of facts.
 const NAME: u16 = 11;
+/// Lines from which on there are empty ones between the parts.
+const ROOMY: u16 = 24;
+/// Most lines of the chart.
+const MOST_CHART: u16 = 16;
 
 /// A fact with its name, or a heading.
-enum Line {
+pub(super) enum Line {
     Heading(&'static str),
     Fact(&'static str, String, Style),
     Empty,
+}
+
+/// Facts below each other.
+pub(super) struct List {
+    lines: Vec<Line>,
+    /// Columns for what a fact says.
+    room: usize,
+}
+
+impl List {
+    fn new(width: u16) -> Self {
+        Self {
+            lines: Vec::new(),
+            room: usize::from(width.saturating_sub(3 + NAME + 1)),
+        }
+    }
+
+    pub(super) fn heading(&mut self, text: &'static str) {
+        self.lines.push(Line::Heading(text));
+    }
+
+    /// A fact in as many lines as it takes, but not more than four.
+    pub(super) fn add(&mut self, name: &'static str, value: &str, style: Style) {
+        let clean = units::sanitize(value);
+        for (n, text) in wrap(&clean, self.room).into_iter().take(4).enumerate() {
+            let name = if n == 0 { name } else { "" };
+            self.lines.push(Line::Fact(name, text, style));
+        }
+    }
+
+    /// A fact that is no one's text, as it is.
+    fn put(&mut self, name: &'static str, value: String, style: Style) {
+        self.lines.push(Line::Fact(name, value, style));
+    }
+
+    fn gap(&mut self) {
+        self.lines.push(Line::Empty);
+    }
 }
 
 impl App {
@@ -44,68 +88,61 @@ impl App {
             put(buf, line(body, 1), 1, text, Style::new());
             return;
         };
-        let process = self.owners.process(key.tgid, flow.figures.last_seen);
         let beside = body.width >= BESIDE;
         let wide = if beside { body.width / 2 } else { body.width };
-        let lines = self.facts(flow, process.as_deref(), usize::from(wide), body.height);
-        let (left, right) = if beside {
-            (
-                within_area(body, 0, wide),
-                within_area(body, wide + 1, body.width),
-            )
+        let mut left = List::new(wide);
+        self.facts(flow, body.height, &mut left);
+        if beside {
+            // The chart has what the state of the connection leaves.
+            let mut right = List::new(body.width - wide - 1);
+            self.connection(flow, &mut right);
+            let area = within_area(body, wide + 1, body.width);
+            let facts = u16::try_from(right.lines.len()).unwrap_or(u16::MAX);
+            let chart = area.height.saturating_sub(facts + 1).min(MOST_CHART);
+            self.flow_chart(
+                flow,
+                Rect {
+                    height: chart,
+                    ..area
+                },
+                buf,
+            );
+            self.list(&right, 0, below(area, chart), buf);
+            self.list(&left, top, within_area(body, 0, wide), buf);
         } else {
             // The facts come first: below them is what they leave.
-            let facts = u16::try_from(lines.len())
-                .unwrap_or(u16::MAX)
-                .min(body.height);
-            let left = Rect {
-                height: facts,
-                ..body
-            };
-            let right = Rect {
-                y: body.y + facts,
-                height: body.height - facts,
-                ..body
-            };
-            (left, right)
-        };
-        let last = lines.len().saturating_sub(usize::from(left.height));
-        for (text, y) in lines.iter().skip(top.min(last)).zip(0..) {
-            self.fact(text, line(left, y), buf);
-        }
-        self.flow_chart(flow, right, buf);
-    }
-
-    fn fact(&self, text: &Line, at: Rect, buf: &mut Buffer) {
-        let theme = &self.look.theme;
-        match text {
-            Line::Heading(title) => {
-                put(buf, at, 1, title, theme.dim());
+            if body.height >= ROOMY {
+                left.gap();
             }
-            Line::Fact(name, value, style) => {
-                put(buf, at, 3, name, theme.dim());
-                put(buf, at, 3 + NAME, value, *style);
-            }
-            Line::Empty => {}
+            self.connection(flow, &mut left);
+            let facts = u16::try_from(left.lines.len()).unwrap_or(u16::MAX);
+            self.list(&left, top, body, buf);
+            self.flow_chart(flow, below(body, facts.min(body.height)), buf);
         }
     }
 
-    fn facts(
-        &self,
-        flow: &FlowStats,
-        process: Option<&Process>,
-        width: usize,
-        height: u16,
-    ) -> Vec<Line> {
+    /// As much of a list as finds room, from a line on.
+    fn list(&self, list: &List, top: usize, area: Rect, buf: &mut Buffer) {
         let theme = &self.look.theme;
-        let room = width.saturating_sub(usize::from(3 + NAME) + 1);
-        let mut lines = Vec::new();
-        let add = |lines: &mut Vec<Line>, name: &'static str, value: &str, style: Style| {
-            let clean = units::sanitize(value);
-            for (n, text) in wrap(&clean, room).into_iter().take(4).enumerate() {
-                lines.push(Line::Fact(if n == 0 { name } else { "" }, text, style));
+        let last = list.lines.len().saturating_sub(usize::from(area.height));
+        for (text, y) in list.lines.iter().skip(top.min(last)).zip(0..) {
+            let at = line(area, y);
+            match text {
+                Line::Heading(title) => {
+                    put(buf, at, 1, title, theme.dim());
+                }
+                Line::Fact(name, value, style) => {
+                    put(buf, at, 3, name, theme.dim());
+                    put(buf, at, 3 + NAME, value, *style);
+                }
+                Line::Empty => {}
             }
-        };
+        }
+    }
+
+    fn facts(&self, flow: &FlowStats, height: u16, list: &mut List) {
+        let theme = &self.look.theme;
+        let plain = Style::new();
         let key = &flow.key;
         let ends = [
             ("local", &key.local, &key.remote),
@@ -113,9 +150,12 @@ impl App {
         ];
         for (name, end, other) in ends {
             let text = self.end(end, other, key.protocol);
-            add(&mut lines, name, &text, theme.bold());
+            list.add(name, &text, theme.bold());
         }
-        add(&mut lines, "protocol", key.protocol.as_str(), Style::new());
+        list.add("protocol", key.protocol.as_str(), plain);
+        if key.netns != 0 {
+            list.add("net ns", &key.netns.to_string(), plain);
+        }
         let clock = self.history.clock();
         let figures = &flow.figures;
         let seen = format!(
@@ -123,129 +163,128 @@ impl App {
             self.time(figures.first_seen),
             duration(figures.age(&clock).as_secs())
         );
-        add(&mut lines, "first seen", &seen, Style::new());
-        if let Some(idle) = figures
-            .idle(Way::Both, &clock)
-            .filter(|idle| !idle.is_zero())
-        {
+        list.add("first seen", &seen, plain);
+        let idle = figures.idle(Way::Both, &clock);
+        if let Some(idle) = idle.filter(|idle| !idle.is_zero()) {
             let idle = format!("no bytes for {}", duration(idle.as_secs()));
-            add(&mut lines, "now", &idle, Style::new());
+            list.add("now", &idle, plain);
         }
-        if height >= 24 {
-            lines.push(Line::Empty);
+        if height >= ROOMY {
+            list.gap();
         }
-        lines.push(Line::Heading("Owner"));
-        let comm = flow.owner.comm.to_string_lossy();
+        list.heading("Owner");
+        self.owner(flow, list);
+        if height >= ROOMY {
+            list.gap();
+        }
+        list.heading("Figures");
+        self.figures(flow, list);
+    }
+
+    fn figures(&self, flow: &FlowStats, list: &mut List) {
+        let clock = self.history.clock();
+        let figures = &flow.figures;
+        let units = self.look.units;
+        let wide = units.rate_width() + 2;
+        let pair = |rx: String, tx: String| format!("{rx:>wide$}{tx:>wide$}");
+        let both = [Way::Rx, Way::Tx];
+        let head = pair("in".to_owned(), "out".to_owned());
+        list.put("", head, self.look.theme.dim());
+        let rates: [(&'static str, [f64; 2]); 5] = [
+            ("now", both.map(|way| figures.rate(way, &clock))),
+            ("10 s", both.map(|way| figures.avg10(way))),
+            ("60 s", both.map(|way| figures.avg60(way))),
+            ("average", both.map(|way| figures.average(way, &clock))),
+            ("peak", both.map(|way| figures.peak(way).unwrap_or(0.0))),
+        ];
+        for (name, [rx, tx]) in rates {
+            let text = pair(units.rate_cell(rx), units.rate_cell(tx));
+            list.put(name, text, Style::new());
+        }
+        // As wide as the rates, so that numbers and units stand below each other.
+        let amount = |way: Way| format!("{}  ", units.amount_cell(way.bytes(&figures.total)));
+        let [rx, tx] = both.map(amount);
+        list.put("total", pair(rx, tx), Style::new());
+        let [rx, tx] = both.map(|way| way.msgs(&figures.total).to_string());
+        list.put("messages", pair(rx, tx), Style::new());
+        if flow.packets.is_some() {
+            let condition = Condition::of(flow, &clock);
+            let [rx, tx] = both.map(|way| {
+                let packets = condition.packets(way).unwrap_or(0);
+                per_second(rate(packets, clock.elapsed))
+            });
+            list.put("packets/s", pair(rx, tx), Style::new());
+        }
+    }
+
+    /// Whose it is: what the kernel said when bytes moved, and what `/proc` adds to that.
+    fn owner(&self, flow: &FlowStats, list: &mut List) {
+        let theme = &self.look.theme;
+        let plain = Style::new();
+        let (key, owner, who) = (&flow.key, &flow.owner, Who::of(flow));
+        let process = self.owners.process(&who);
         let own = if self.names.is_own(key.tgid) {
             ", own look-ups"
         } else {
             ""
         };
-        add(
-            &mut lines,
-            "process",
-            &format!("{comm} ({}){own}", key.tgid),
-            theme.bold(),
-        );
-        match process {
-            None => add(&mut lines, "", "nothing more is known of it", theme.dim()),
-            Some(process) => self.owner(&mut lines, process, &add),
+        let name = format!("{} ({}){own}", owner.name(), key.tgid);
+        list.add("process", &name, theme.bold());
+        if owner.kernel {
+            list.add("", "a thread of the kernel", plain);
         }
-        if height >= 24 {
-            lines.push(Line::Empty);
+        if key.tid != 0 {
+            let thread = owner.thread.to_string_lossy();
+            list.add("thread", &format!("{thread} ({})", key.tid), plain);
         }
-        let units = self.look.units;
-        let wide = units.rate_width() + 2;
-        lines.push(Line::Heading("Figures"));
-        let pair = |rx: String, tx: String| format!("{rx:>wide$}{tx:>wide$}");
-        let figure = |lines: &mut Vec<Line>, name, rx: String, tx: String| {
-            lines.push(Line::Fact(name, pair(rx, tx), Style::new()));
-        };
-        lines.push(Line::Fact(
-            "",
-            pair("in".to_owned(), "out".to_owned()),
-            theme.dim(),
-        ));
-        let rates: [(&'static str, [f64; 2]); 5] = [
-            (
-                "now",
-                [Way::Rx, Way::Tx].map(|way| figures.rate(way, &clock)),
-            ),
-            ("10 s", [Way::Rx, Way::Tx].map(|way| figures.avg10(way))),
-            ("60 s", [Way::Rx, Way::Tx].map(|way| figures.avg60(way))),
-            (
-                "average",
-                [Way::Rx, Way::Tx].map(|way| figures.average(way, &clock)),
-            ),
-            (
-                "peak",
-                [Way::Rx, Way::Tx].map(|way| figures.peak(way).unwrap_or(0.0)),
-            ),
-        ];
-        for (name, [rx, tx]) in rates {
-            figure(&mut lines, name, units.rate_cell(rx), units.rate_cell(tx));
+        if let Some(process) = &process {
+            if process.exited {
+                list.add("", "has ended", theme.bold());
+            }
+            if !process.cmdline.is_empty() {
+                list.add("command", &process.cmdline.join(" "), plain);
+            }
+            if let Some(exe) = &process.exe {
+                list.add("program", &exe.to_string_lossy(), plain);
+            }
         }
-        let total = &figures.total;
-        // As wide as the rates, so that numbers and units stand below each other.
-        let amount = |bytes| format!("{}  ", units.amount_cell(bytes));
-        figure(
-            &mut lines,
-            "total",
-            amount(total.rx_bytes),
-            amount(total.tx_bytes),
-        );
-        let messages = |n: u64| format!("{n}");
-        figure(
-            &mut lines,
-            "messages",
-            messages(total.rx_msgs),
-            messages(total.tx_msgs),
-        );
-        lines
-    }
-
-    fn owner(
-        &self,
-        lines: &mut Vec<Line>,
-        process: &Process,
-        add: &impl Fn(&mut Vec<Line>, &'static str, &str, Style),
-    ) {
-        let plain = Style::new();
-        if process.exited {
-            add(lines, "", "has ended", self.look.theme.bold());
+        if let Some(uid) = self.owners.uid(&who) {
+            let user = match self.owners.user(&who) {
+                Some(name) => format!("{name} ({uid})"),
+                None => uid.to_string(),
+            };
+            list.add("user", &user, plain);
         }
-        if !process.cmdline.is_empty() {
-            add(lines, "command", &process.cmdline.join(" "), plain);
+        if let Some(process) = &process {
+            let parent = process.parent.as_deref().unwrap_or("unknown");
+            list.add("parent", &format!("{parent} ({})", process.ppid), plain);
+            let running = SystemTime::now().duration_since(process.started);
+            let started = format!(
+                "{}, {} ago",
+                self.time(process.started),
+                duration(running.unwrap_or_default().as_secs())
+            );
+            list.add("started", &started, plain);
+        } else if let Some(start) = owner.start {
+            let started = format!("{} after boot", duration(start.as_secs()));
+            list.add("started", &started, plain);
         }
-        if let Some(exe) = &process.exe {
-            add(lines, "program", &exe.to_string_lossy(), plain);
+        if let Some(place) = self.owners.place(&who) {
+            list.add("runs in", &place, plain);
         }
-        let user = match &process.user {
-            Some(name) => format!("{name} ({})", process.uid),
-            None => process.uid.to_string(),
-        };
-        add(lines, "user", &user, plain);
-        let parent = process.parent.as_deref().unwrap_or("unknown");
-        add(
-            lines,
-            "parent",
-            &format!("{parent} ({})", process.ppid),
-            plain,
-        );
-        let running = SystemTime::now()
-            .duration_since(process.started)
-            .unwrap_or_default();
-        let started = format!(
-            "{}, {} ago",
-            self.time(process.started),
-            duration(running.as_secs())
-        );
-        add(lines, "started", &started, plain);
-        if let Some(place) = &process.place_name {
-            add(lines, "runs in", place, plain);
+        let by_proc = process
+            .as_ref()
+            .and_then(|process| process.cgroup.as_deref());
+        if let Some(cgroup) = owner.cgroup.as_deref().or(by_proc) {
+            list.add("cgroup", cgroup, theme.dim());
         }
-        if let Some(cgroup) = &process.cgroup {
-            add(lines, "cgroup", cgroup, self.look.theme.dim());
+        if process.is_none() {
+            let more = if owner.uid.is_some() {
+                "of /proc nothing is known"
+            } else {
+                "nothing more is known of it"
+            };
+            list.add("", more, theme.dim());
         }
     }
 
@@ -284,7 +323,7 @@ impl App {
             .flat_map(|sample| std::iter::repeat_n(sample, each))
             .collect();
         let seconds = 1.0 / each as f64;
-        let height = area.height.min(15);
+        let height = area.height.min(MOST_CHART).saturating_sub(1);
         Chart {
             samples: &samples,
             units: self.look.units,
@@ -303,6 +342,16 @@ impl App {
                 self.look.theme.dim(),
             );
         }
+    }
+}
+
+/// The part of an area from a line on.
+fn below(area: Rect, lines: u16) -> Rect {
+    let lines = lines.min(area.height);
+    Rect {
+        y: area.y + lines,
+        height: area.height - lines,
+        ..area
     }
 }
 

@@ -132,7 +132,7 @@ impl App {
         self.heading_line("Columns", line(area, 0), buf);
         let about = "Shown where there is room; a narrow terminal leaves some out.";
         put(buf, line(area, 1), 1, about, theme.dim());
-        let all = choices();
+        let all = choices(self.history.seen());
         let room = usize::from(area.height.saturating_sub(3));
         let top = (cursor + 1).saturating_sub(room);
         for ((n, column), y) in all.iter().enumerate().skip(top).take(room).zip(3..) {

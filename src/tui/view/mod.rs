@@ -1,6 +1,7 @@
 //! Turns an [`App`] into a screen. Draws and changes nothing; draws only what is in sight.
 
 mod cells;
+mod connection;
 mod detail;
 mod footer;
 mod header;
@@ -50,13 +51,16 @@ impl App {
     }
 
     fn nothing_yet(&self) -> String {
-        match self.history.intervals() {
-            0 => "no traffic seen yet".to_owned(),
-            _ => format!(
-                "no traffic seen yet: no socket moved bytes in {}",
-                duration(self.history.clock().at.as_secs())
-            ),
+        if self.history.intervals() == 0 {
+            return "no traffic seen yet".to_owned();
         }
+        let who = match self.sockets {
+            _ if self.chosen => "the chosen processes moved no bytes".to_owned(),
+            Some(open) => format!("0 of {} moved bytes", units::count(open, "open socket")),
+            None => "no socket moved bytes".to_owned(),
+        };
+        let time = duration(self.history.clock().at.as_secs());
+        format!("no traffic seen yet: {who} in {time}")
     }
 
     fn chart(&self, area: Rect, buf: &mut Buffer) {
@@ -112,8 +116,8 @@ impl App {
     /// The name of the process of a row's flows, harmless, and marked where these are flowtop's own
     /// look-ups; nothing where there are several.
     pub(super) fn process_name(&self, common: &Common) -> String {
-        let comm = common.comm.unwrap_or_default();
-        let mut name = units::sanitize(&comm.to_string_lossy()).into_owned();
+        let name = common.owner.as_ref().map(|owner| owner.name());
+        let mut name = units::sanitize(&name.unwrap_or_default()).into_owned();
         if common.tgid.is_some_and(|tgid| self.names.is_own(tgid)) {
             name.push_str(" (own)");
         }

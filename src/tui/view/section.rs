@@ -14,7 +14,7 @@ use crate::tui::app::App;
 use crate::tui::columns::{Place, heading};
 use crate::tui::draw::{columns, fill, line, put, put_right, within};
 use crate::tui::layout::HEAD;
-use crate::tui::tables::Table;
+use crate::tui::table::Table;
 use crate::units;
 
 impl App {
@@ -249,7 +249,8 @@ impl App {
         let bytes: u64 = shown.iter().map(|row| sheet.bytes(row)).sum();
         let rest = sheet.total.saturating_sub(bytes + untracked);
         let flows = if self.look.totals {
-            let all = rows.flows() + rows.filtered.flows + rows.silent.flows;
+            // Those that only ever moved bytes the other way are none of this table's.
+            let all = rows.flows() + rows.filtered.flows + rows.silent.flows - rows.never;
             all - shown.iter().map(|row| row.flows).sum::<usize>()
         } else {
             let moving = |row: &&&Row| sheet.bytes(row) > 0;

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What is counted at all: the part of a filter that is decided here, before
+ * anything is added. Pushed::matches() in src/filter/pushed.rs says the same
+ * in Rust. All of it stands in read-only data: what is not set is not there.
+ */
+#ifndef FLOWTOP_FILTER_BPF_H
+#define FLOWTOP_FILTER_BPF_H
+
+static __always_inline bool listed(__u32 id, const volatile __u32 *list,
+				   __u32 len, const __u32 most)
+{
+	for (int i = 0; i < most && i < len; i++) {
+		if (list[i] == id)
+			return true;
+	}
+	return false;
+}
+
+/* Decided before the socket is read. */
+static __always_inline bool wanted_call(__u64 pid_tgid, bool udp)
+{
+	if (only_protocol && udp != (only_protocol == IPPROTO_UDP))
+		return false;
+	if (nr_tgids || nr_tids) {
+		bool one = listed(pid_tgid >> 32, tgids, nr_tgids,
+				  FLOWTOP_MAX_TASKS) ||
+			   listed((__u32)pid_tgid, tids, nr_tids,
+				  FLOWTOP_MAX_TASKS);
+
+		if (one == !!tasks_except)
+			return false;
+	}
+	if (nr_uids && listed((__u32)bpf_get_current_uid_gid(), uids, nr_uids,
+			      FLOWTOP_MAX_UIDS) == !!uids_except)
+		return false;
+	return true;
+}
+
+static __always_inline bool
+passes_ports(const volatile struct flowtop_port_choice *choice, __u16 one,
+	     __u16 other)
+{
+	for (int i = 0; i < FLOWTOP_MAX_PORTS && i < choice->nr; i++) {
+		__u16 first = choice->ports[i].first;
+		__u16 last = choice->ports[i].last;
+
+		if ((one >= first && one <= last) ||
+		    (other >= first && other <= last))
+			return !choice->except;
+	}
+	return !choice->nr || choice->except;
+}
+
+static __always_inline bool in_net4(const volatile struct flowtop_net *net,
+				    __be32 addr)
+{
+	return (addr & net->mask[0]) == net->addr[0];
+}
+
+static __always_inline bool in_net6(const volatile struct flowtop_net *net,
+				    const __be32 addr[4])
+{
+	return (addr[0] & net->mask[0]) == net->addr[0] &&
+	       (addr[1] & net->mask[1]) == net->addr[1] &&
+	       (addr[2] & net->mask[2]) == net->addr[2] &&
+	       (addr[3] & net->mask[3]) == net->addr[3];
+}
+
+static __always_inline bool
+passes_nets4(const volatile struct flowtop_net_choice *choice, __be32 one,
+	     __be32 other)
+{
+	for (int i = 0; i < FLOWTOP_MAX_NETS && i < choice->nr; i++) {
+		const volatile struct flowtop_net *net = &choice->nets[i];
+
+		if (net->family == AF_INET &&
+		    (in_net4(net, one) || in_net4(net, other)))
+			return !choice->except;
+	}
+	return !choice->nr || choice->except;
+}
+
+static __always_inline bool
+passes_nets6(const volatile struct flowtop_net_choice *choice,
+	     const __be32 one[4], const __be32 other[4])
+{
+	for (int i = 0; i < FLOWTOP_MAX_NETS && i < choice->nr; i++) {
+		const volatile struct flowtop_net *net = &choice->nets[i];
+
+		if (net->family == AF_INET6 &&
+		    (in_net6(net, one) || in_net6(net, other)))
+			return !choice->except;
+	}
+	return !choice->nr || choice->except;
+}
+
+/* What both families have. */
+static __always_inline bool wanted_flow(const struct flowtop_id *id,
+					__u32 family, const struct sock *sk)
+{
+	if (only_family && only_family != family)
+		return false;
+	if (nr_netns && listed(read_netns(sk), netns, nr_netns,
+			       FLOWTOP_MAX_NETNS) == !!netns_except)
+		return false;
+	return passes_ports(&local_ports, id->local_port, id->local_port) &&
+	       passes_ports(&remote_ports, id->remote_port, id->remote_port) &&
+	       passes_ports(&any_ports, id->local_port, id->remote_port);
+}
+
+static __always_inline bool wanted_flow4(const struct flowtop_key4 *key,
+					 const struct sock *sk)
+{
+	__be32 local = key->local_addr, remote = key->remote_addr;
+
+	return wanted_flow(&key->id, AF_INET, sk) &&
+	       passes_nets4(&local_nets, local, local) &&
+	       passes_nets4(&remote_nets, remote, remote) &&
+	       passes_nets4(&any_nets, local, remote);
+}
+
+static __always_inline bool wanted_flow6(const struct flowtop_key6 *key,
+					 const struct sock *sk)
+{
+	const __be32 *local = key->local_addr, *remote = key->remote_addr;
+
+	return wanted_flow(&key->id, AF_INET6, sk) &&
+	       passes_nets6(&local_nets, local, local) &&
+	       passes_nets6(&remote_nets, remote, remote) &&
+	       passes_nets6(&any_nets, local, remote);
+}
+
+#endif

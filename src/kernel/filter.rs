@@ -1,0 +1,125 @@
+//! Writes what of a filter the kernel decides into the programs' read-only data, before they are
+//! loaded.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+
+use super::skel::types;
+use crate::filter::{Choice, Family, Net, PortRange, Pushed};
+use crate::flow::Protocol;
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
+
+/// Writes all of `pushed`; see [`Pushed::matches`] for what it means.
+///
+/// # Errors
+/// When a list is longer than the programs have room for.
+pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
+    to.only_protocol = match pushed.protocol {
+        None => 0,
+        Some(Protocol::Tcp) => IPPROTO_TCP,
+        Some(Protocol::Udp) => IPPROTO_UDP,
+    };
+    to.only_family = match pushed.family {
+        None => 0,
+        Some(Family::V4) => AF_INET,
+        Some(Family::V6) => AF_INET6,
+    };
+    to.nr_tgids = fill(&mut to.tgids, &pushed.tasks.tgids, |&id| id).context("processes")?;
+    to.nr_tids = fill(&mut to.tids, &pushed.tasks.tids, |&id| id).context("threads")?;
+    to.tasks_except = pushed.tasks.except.into();
+    to.nr_uids = fill(&mut to.uids, &pushed.uids.values, |&id| id).context("users")?;
+    to.uids_except = pushed.uids.except.into();
+    to.nr_netns = fill(&mut to.netns, &pushed.netns.values, |&id| id).context("namespaces")?;
+    to.netns_except = pushed.netns.except.into();
+    ports(&mut to.local_ports, &pushed.local_ports)?;
+    ports(&mut to.remote_ports, &pushed.remote_ports)?;
+    ports(&mut to.any_ports, &pushed.any_ports)?;
+    nets(&mut to.local_nets, &pushed.local_nets)?;
+    nets(&mut to.remote_nets, &pushed.remote_nets)?;
+    nets(&mut to.any_nets, &pushed.any_nets)
+}
+
+fn ports(to: &mut types::flowtop_port_choice, choice: &Choice<PortRange>) -> Result<()> {
+    to.except = choice.except.into();
+    to.nr = fill(&mut to.ports, &choice.values, |range| {
+        types::flowtop_ports {
+            first: range.first,
+            last: range.last,
+        }
+    })
+    .context("ports")?;
+    Ok(())
+}
+
+fn nets(to: &mut types::flowtop_net_choice, choice: &Choice<Net>) -> Result<()> {
+    to.except = choice.except.into();
+    to.nr = fill(&mut to.nets, &choice.values, net).context("networks")?;
+    Ok(())
+}
+
+fn net(net: &Net) -> types::flowtop_net {
+    let words = |bytes: [u8; 16]| {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *word = u32::from_ne_bytes(*bytes);
+        }
+        words
+    };
+    let mask = |bits: u8| u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+    match net.addr {
+        IpAddr::V4(addr) => types::flowtop_net {
+            family: AF_INET,
+            addr: [u32::from_ne_bytes(addr.octets()), 0, 0, 0],
+            mask: words(mask(net.prefix).to_be_bytes()),
+        },
+        IpAddr::V6(addr) => types::flowtop_net {
+            family: AF_INET6,
+            addr: words(addr.octets()),
+            mask: words(mask(net.prefix).to_be_bytes()),
+        },
+    }
+}
+
+/// Writes a list; returns how many.
+fn fill<T, F>(list: &mut [T], values: &[F], raw: impl Fn(&F) -> T) -> Result<u32> {
+    let room = list.len();
+    let head = list.get_mut(..values.len());
+    let head = head.with_context(|| format!("at most {room} of these can be filtered for"))?;
+    for (to, value) in head.iter_mut().zip(values) {
+        *to = raw(value);
+    }
+    Ok(u32::try_from(values.len())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_words_in_network_order() {
+        let v4 = net(&Net::of("10.1.2.3".parse().unwrap(), 20));
+        assert_eq!(v4.addr[0].to_ne_bytes(), [10, 1, 0, 0]);
+        assert_eq!(v4.mask[0].to_ne_bytes(), [255, 255, 240, 0]);
+        let v6 = net(&Net::of("2001:db8::1".parse().unwrap(), 33));
+        assert_eq!(v6.addr[0].to_ne_bytes(), [0x20, 1, 0xd, 0xb8]);
+        assert_eq!(v6.mask[1].to_ne_bytes(), [0x80, 0, 0, 0]);
+        assert_eq!(net(&Net::of("::".parse().unwrap(), 0)).mask, [0; 4]);
+        assert_eq!(
+            net(&Net::of("::1".parse().unwrap(), 128)).mask,
+            [u32::MAX; 4]
+        );
+    }
+
+    #[test]
+    fn a_list_longer_than_its_room_is_refused() {
+        let mut list = [0; 4];
+        assert_eq!(fill(&mut list, &[3, 4], |&id| id).unwrap(), 2);
+        assert_eq!(list, [3, 4, 0, 0]);
+        assert!(fill(&mut list, &[1; 5], |&id: &u32| id).is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! How flows are doing besides the bytes they move: their packets, and the state of connections.
+
+use crate::flow::{Packets, Tcp};
+use crate::history::{Clock, FlowStats};
+use crate::table::Way;
+
+/// Packets and connections of the flows of a row. What is silent counts with nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// In the latest interval. A sum of which a part is unknown is unknown.
+    packets: Option<Packets>,
+    /// Segments sent again in the latest interval, of the connections of which it is known; `None`
+    /// if it is of none.
+    pub retransmits: Option<u64>,
+    /// Smoothed round-trip time of one connection, in microseconds; `None` before the first
+    /// measurement, and of several.
+    pub srtt_us: Option<u32>,
+    /// Congestion window of one connection, in segments; `None` of several.
+    pub cwnd: Option<u32>,
+}
+
+impl Condition {
+    /// Of one flow.
+    pub fn of(flow: &FlowStats, clock: &Clock) -> Self {
+        let moves = flow
+            .figures
+            .idle(Way::Both, clock)
+            .is_some_and(|idle| idle.is_zero());
+        let (packets, tcp) = (flow.packets, flow.tcp);
+        let retransmits = tcp.and_then(|tcp: Tcp| tcp.retransmits);
+        Self {
+            packets: packets.map(|now| if moves { now } else { Packets::default() }),
+            retransmits: retransmits.filter(|_| moves).map(u64::from),
+            srtt_us: tcp.map(|tcp| tcp.srtt_us).filter(|&us| us > 0),
+            cwnd: tcp.map(|tcp| tcp.cwnd),
+        }
+    }
+
+    /// Of one flow more.
+    pub fn add(&mut self, other: &Self) {
+        self.packets = self
+            .packets
+            .zip(other.packets)
+            .map(|(mine, theirs)| Packets {
+                rx: mine.rx.saturating_add(theirs.rx),
+                tx: mine.tx.saturating_add(theirs.tx),
+            });
+        self.retransmits = match (self.retransmits, other.retransmits) {
+            (Some(mine), Some(theirs)) => Some(mine.saturating_add(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        (self.srtt_us, self.cwnd) = (None, None);
+    }
+
+    /// Packets in the latest interval, this way.
+    pub fn packets(&self, way: Way) -> Option<u64> {
+        self.packets.map(|packets| match way {
+            Way::Rx => packets.rx,
+            Way::Tx => packets.tx,
+            Way::Both => packets.rx.saturating_add(packets.tx),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Flow;
+    use crate::history::History;
+    use crate::rank::{Rows, View};
+    use crate::table::{Column, Group, SortKey};
+    use crate::testing::{Intervals, flow};
+
+    #[test]
+    fn packets_add_up_where_all_are_known_and_retransmits_where_any_is() {
+        let tcp = |retransmits| {
+            Some(Tcp {
+                srtt_us: 1000,
+                cwnd: 10,
+                retransmits,
+                ..Tcp::default()
+            })
+        };
+        // Two flows of process 0, and one of process 1.
+        let mut flows = vec![flow(0, 1, 1), flow(1, 1, 1), flow(2, 1, 1)];
+        for (n, flow) in flows.iter_mut().enumerate() {
+            flow.packets = Some(Packets { rx: 1 << n, tx: 3 });
+            flow.tcp = tcp(Some(10 + n as u32));
+        }
+        flows[1].tcp = tcp(None);
+        let condition = |flows: &[Flow], silent: usize, group| {
+            let mut intervals = Intervals::default();
+            let mut history = History::new();
+            history.add(&intervals.next(1000, flows.to_vec()));
+            for _ in 0..silent {
+                history.add(&intervals.next(1000, Vec::new()));
+            }
+            let view = View {
+                group,
+                sort: SortKey::by(Column::Retransmits),
+                ..View::default()
+            };
+            let rows = Rows::new(&history, &view, &(), &|_| true).rows;
+            rows.into_iter()
+                .map(|row| row.condition)
+                .collect::<Vec<_>>()
+        };
+        let groups = condition(&flows, 0, Group::Process);
+        let sums = |group: &Condition| (group.packets(Way::Rx), group.retransmits);
+        assert_eq!(sums(&groups[0]), (Some(4), Some(12)));
+        assert_eq!(sums(&groups[1]), (Some(1 + 2), Some(10)));
+        assert_eq!((groups[0].srtt_us, groups[0].cwnd), (Some(1000), Some(10)));
+        assert_eq!((groups[1].srtt_us, groups[1].cwnd), (None, None));
+        assert_eq!(groups[1].packets(Way::Both), Some(1 + 2 + 3 + 3));
+        // Of what is silent nothing is counted twice.
+        let silent = condition(&flows, 1, Group::Process);
+        assert_eq!(sums(&silent[0]), (Some(0), None));
+        flows[0].packets = None;
+        let unknown = condition(&flows, 0, Group::Process);
+        assert_eq!(sums(&unknown[1]), (None, Some(10)));
+        let single = condition(&flows, 0, Group::Flow);
+        let retransmits = single.iter().map(|one| one.retransmits);
+        assert_eq!(retransmits.collect::<Vec<_>>(), [Some(12), Some(10), None]);
+    }
+}

@@ -1,0 +1,96 @@
+//! Whose flows are. What the kernel said of a process when it moved bytes goes before what `/proc`
+//! says of whoever has its number now.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::flow::Owner;
+use crate::history::FlowStats;
+use crate::owner::{Owners, Process};
+
+/// A process at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// Its number.
+    pub tgid: u32,
+    /// What the kernel said of it.
+    pub owner: &'a Owner,
+    /// When it last moved bytes.
+    pub when: SystemTime,
+}
+
+impl<'a> Who<'a> {
+    /// Whose a flow is.
+    pub fn of(flow: &'a FlowStats) -> Self {
+        Self {
+            tgid: flow.key.tgid,
+            owner: &flow.owner,
+            when: flow.figures.last_seen,
+        }
+    }
+}
+
+/// Facts that flows themselves do not hold, for grouping and sorting by them. Asked for only then.
+pub trait Facts {
+    /// What `/proc` says of a process, if it is known now.
+    fn process(&self, who: &Who<'_>) -> Option<Arc<Process>>;
+
+    /// Name of a user.
+    fn user_name(&self, uid: u32) -> Option<Arc<str>>;
+
+    /// What is behind a cgroup path: a container, pod or unit.
+    fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>>;
+
+    /// User id of a process: the real one by the kernel, else the effective one by `/proc`.
+    fn uid(&self, who: &Who<'_>) -> Option<u32> {
+        who.owner.uid.or_else(|| Some(self.process(who)?.uid))
+    }
+
+    /// Name of that user.
+    fn user(&self, who: &Who<'_>) -> Option<Arc<str>> {
+        match who.owner.uid {
+            Some(uid) => self.user_name(uid),
+            None => self.process(who)?.user.clone(),
+        }
+    }
+
+    /// Container, pod or unit of a process, in short.
+    fn place(&self, who: &Who<'_>) -> Option<Arc<str>> {
+        match &who.owner.cgroup {
+            Some(cgroup) => self.place_name(cgroup),
+            None => self.process(who)?.place_name.clone(),
+        }
+    }
+}
+
+/// No facts but those that flows hold.
+impl Facts for () {
+    fn process(&self, _: &Who<'_>) -> Option<Arc<Process>> {
+        None
+    }
+
+    fn user_name(&self, _: u32) -> Option<Arc<str>> {
+        None
+    }
+
+    fn place_name(&self, _: &Arc<str>) -> Option<Arc<str>> {
+        None
+    }
+}
+
+impl Facts for Owners {
+    fn process(&self, who: &Who<'_>) -> Option<Arc<Process>> {
+        match who.owner.start {
+            Some(start) => self.get_started(who.tgid, start),
+            None => self.get_at(who.tgid, who.when),
+        }
+    }
+
+    fn user_name(&self, uid: u32) -> Option<Arc<str>> {
+        Self::user_name(self, uid)
+    }
+
+    fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
+        Self::place_name(self, cgroup)
+    }
+}

@@ -1,0 +1,269 @@
+//! Reads the keyboard in a thread of its own, and picks out of the keys what the terminal itself says:
+//! the colour of its background, which it is asked for at the start.
+//!
+//! The answer comes whenever the terminal likes, between keys, or never. So nothing waits for it and
+//! no key is read past: whoever reads keys reads it too, and an answer is no key whenever it comes.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use crossterm::event::{self, Event, KeyCode, KeyModifiers};
+
+use super::theme::Background;
+
+/// Asks a terminal what its background looks like (xterm's OSC 11). One that does not know it says
+/// nothing.
+pub const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\";
+/// An answer comes in one piece. What has begun like one and does not go on so soon was typed.
+const GOES_ON_WITHIN: Duration = Duration::from_millis(100);
+/// What an answer begins with after its introducer, ESC ].
+const HEAD: &str = "11;";
+/// Longer than any answer: `11;rgba:ffff/ffff/ffff/ffff`.
+const MOST: usize = 64;
+
+/// What came from the terminal.
+pub enum Input {
+    /// A key, the mouse, a change of size; or why there is no more.
+    Event(io::Result<Event>),
+    /// What its background looks like.
+    Background(Background),
+}
+
+/// Tells of everything that comes, from a thread that ends with the process: a read of the keyboard
+/// cannot be called off. `tell` says whether anyone listens.
+///
+/// # Errors
+/// When the terminal cannot be read or the thread not be started.
+pub fn read(tell: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
+    // Has changes of size noticed from here on, before the first drawing, and not from whenever
+    // the thread gets to its first read.
+    event::poll(Duration::ZERO).context("read the keyboard")?;
+    thread::Builder::new()
+        .name("keyboard".to_owned())
+        .spawn(move || {
+            let mut answer = Answer::default();
+            loop {
+                let next = match answer.is_begun() {
+                    true => event::poll(GOES_ON_WITHIN),
+                    false => Ok(true),
+                };
+                let inputs = match next.and_then(|is_there| is_there.then(event::read).transpose())
+                {
+                    Ok(Some(event)) => answer.take(event),
+                    Ok(None) => answer.give_up(),
+                    Err(error) => {
+                        tell(Input::Event(Err(error)));
+                        return;
+                    }
+                };
+                for input in inputs {
+                    if !tell(input) {
+                        return;
+                    }
+                }
+            }
+        })
+        .context("start a thread for the keyboard")?;
+    Ok(())
+}
+
+/// An answer as it comes: to a reader of keys it is Alt-], the letters of its text, and Alt-\ or
+/// Ctrl-G.
+#[derive(Debug, Default)]
+struct Answer {
+    /// The keys it is made of so far; none where there is none under way.
+    held: Vec<Event>,
+    text: String,
+    /// The terminator came in two parts, of which this was the first.
+    ending: bool,
+}
+
+impl Answer {
+    fn is_begun(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// What is to be told now that this came.
+    fn take(&mut self, event: Event) -> Vec<Input> {
+        let Some((code, modifiers)) = pressed(&event) else {
+            // The mouse and the like know no order among keys.
+            return vec![Input::Event(Ok(event))];
+        };
+        if !self.is_begun() {
+            if (code, modifiers) == (KeyCode::Char(']'), KeyModifiers::ALT) {
+                self.held.push(event);
+                return Vec::new();
+            }
+            return vec![Input::Event(Ok(event))];
+        }
+        let is_end = match (code, modifiers) {
+            (KeyCode::Char('\\'), KeyModifiers::ALT)
+            | (KeyCode::Char('g'), KeyModifiers::CONTROL) => true,
+            (KeyCode::Char('\\'), _) => self.ending,
+            _ => false,
+        };
+        if is_end && self.is_certain() {
+            let found = background(&self.text[HEAD.len()..]);
+            *self = Self::default();
+            return found.map(Input::Background).into_iter().collect();
+        }
+        self.ending = code == KeyCode::Esc && self.is_certain();
+        match code {
+            KeyCode::Char(c) if modifiers.is_empty() => self.text.push(c),
+            _ if self.ending => {}
+            _ => return self.typed(event),
+        }
+        if !self.is_certain() && !HEAD.starts_with(&self.text) || self.text.len() > MOST {
+            return self.typed(event);
+        }
+        self.held.push(event);
+        Vec::new()
+    }
+
+    /// Whether nobody types this.
+    fn is_certain(&self) -> bool {
+        self.text.starts_with(HEAD)
+    }
+
+    /// It was no answer: someone typed that, and now this.
+    fn typed(&mut self, event: Event) -> Vec<Input> {
+        let mut inputs = self.give_up();
+        inputs.extend(self.take(event));
+        inputs
+    }
+
+    /// It does not go on. What is surely the beginning of an answer is dropped; else it was typed.
+    fn give_up(&mut self) -> Vec<Input> {
+        let begun = std::mem::take(self);
+        if begun.is_certain() {
+            return Vec::new();
+        }
+        let keys = begun.held.into_iter();
+        keys.map(|event| Input::Event(Ok(event))).collect()
+    }
+}
+
+/// The key of an event, if it is one that went down. Capital letters say shift in addition.
+fn pressed(event: &Event) -> Option<(KeyCode, KeyModifiers)> {
+    let key = event.as_key_press_event()?;
+    Some((key.code, key.modifiers - KeyModifiers::SHIFT))
+}
+
+/// What `rgb:ffff/ffff/ffff` looks like, with one to four digits a colour, and perhaps with how
+/// transparent it is.
+fn background(text: &str) -> Option<Background> {
+    let (kind, colours) = text.split_once(':')?;
+    if !matches!(kind, "rgb" | "rgba") {
+        return None;
+    }
+    let mut parts = colours.split('/').map(|digits| {
+        let value = u16::from_str_radix(digits, 16).ok()?;
+        let most = (1_u32 << (4 * digits.len())) - 1;
+        Some(f64::from(value) / f64::from(most))
+    });
+    let (red, green, blue) = (parts.next()??, parts.next()??, parts.next()??);
+    // How bright each colour looks (ITU-R BT.601).
+    let bright = 0.299 * red + 0.587 * green + 0.114 * blue;
+    Some(if bright > 0.5 {
+        Background::Light
+    } else {
+        Background::Dark
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossterm::event::KeyEvent;
+
+    fn key(code: KeyCode, modifiers: KeyModifiers) -> Event {
+        Event::Key(KeyEvent::new(code, modifiers))
+    }
+
+    /// Bytes as crossterm reads them: ESC is Alt with what follows, or Escape at the end of a read.
+    fn keys(text: &str) -> Vec<Event> {
+        let mut alt = KeyModifiers::NONE;
+        let mut events = Vec::new();
+        for c in text.chars() {
+            match c {
+                '\x1b' => alt = KeyModifiers::ALT,
+                '\x07' => events.push(key(KeyCode::Char('g'), KeyModifiers::CONTROL)),
+                '|' => events.push(key(KeyCode::Esc, KeyModifiers::NONE)),
+                c => {
+                    let shift = if c.is_uppercase() {
+                        KeyModifiers::SHIFT
+                    } else {
+                        alt
+                    };
+                    events.push(key(KeyCode::Char(c), shift | alt));
+                    alt = KeyModifiers::NONE;
+                }
+            }
+        }
+        events
+    }
+
+    /// What is told, in short: keys as they are, answers in capitals.
+    fn told(text: &str) -> String {
+        let mut answer = Answer::default();
+        let mut inputs: Vec<Input> = keys(text)
+            .into_iter()
+            .flat_map(|key| answer.take(key))
+            .collect();
+        inputs.extend(answer.give_up());
+        let short = inputs.into_iter().map(|input| match input {
+            Input::Background(background) => format!("{background:?}").to_uppercase(),
+            Input::Event(Ok(event)) => match pressed(&event) {
+                Some((KeyCode::Char(c), KeyModifiers::NONE)) => c.to_string(),
+                Some((code, modifiers)) => format!("<{modifiers}{code}>"),
+                None => "?".to_owned(),
+            },
+            Input::Event(Err(_)) => "!".to_owned(),
+        });
+        short.collect()
+    }
+
+    #[test]
+    fn an_answer_is_no_key_wherever_it_comes() {
+        assert_eq!(told("gb\x1b]11;rgb:ffff/ffff/ffff\x1b\\gb"), "gbLIGHTgb");
+        assert_eq!(told("\x1b]11;rgb:1E1E/1E1E/2E2E\x07q"), "DARKq");
+        assert_eq!(told("\x1b]11;rgba:ff/ff/ff/80\x1b\\"), "LIGHT");
+        assert_eq!(
+            told("\x1b]11;rgb:f/f/f|\\x"),
+            "LIGHTx",
+            "torn in its terminator"
+        );
+        assert_eq!(told("\x1b]11;?\x1b\\x"), "x", "nothing of use");
+        assert_eq!(told("\x1b]11;rgb:12"), "", "the rest never came");
+    }
+
+    #[test]
+    fn what_is_typed_is_not_lost() {
+        assert_eq!(told("\x1b]"), "<Alt]>");
+        assert_eq!(told("\x1b]q"), "<Alt]>q");
+        assert_eq!(told("\x1b]11q"), "<Alt]>11q");
+        assert_eq!(told("\x1b]\x1b]11;rgb:0/0/0\x07"), "<Alt]>DARK");
+        assert_eq!(told("]11;\x1bx\x07|"), "]11;<Altx><Controlg><Esc>");
+    }
+
+    #[test]
+    fn bright_colours_are_light_and_nonsense_is_nothing() {
+        assert_eq!(background("rgb:fdf6/e3e3/d5d5"), Some(Background::Light));
+        assert_eq!(background("rgb:0000/2b2b/3636"), Some(Background::Dark));
+        for text in [
+            "",
+            "rgb:",
+            "rgb:ff/ff",
+            "rgb:x/y/z",
+            "#ffffff",
+            "rgb:fffff/0/0",
+            "rgb:-1/0/0",
+            "rgb://",
+            "hsl:0/0/0",
+        ] {
+            assert_eq!(background(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One table of the screen: its rows in their order, what is selected, which part is in sight.
+
+use super::layout::HEAD;
+use super::order::Order;
+use crate::rank::{Row, RowId, Rows};
+use crate::table::{Group, SortKey, Way};
+
+/// A group that was opened.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What the rows were.
+    pub group: Group,
+    /// Their order.
+    pub sort: SortKey,
+    /// Which one was opened.
+    pub id: RowId,
+    /// What it is called; not sanitized.
+    pub title: String,
+}
+
+/// One table.
+#[derive(Debug)]
+pub struct Table {
+    /// Which bytes it is about.
+    pub way: Way,
+    /// What there is to show; `None` before the first interval.
+    pub rows: Option<Rows>,
+    /// Places of the rows in the order in which they are shown.
+    pub places: Vec<usize>,
+    /// Keeps that order still.
+    pub order: Order,
+    pub(super) selected: Option<RowId>,
+    /// Where the selected row is, or was last.
+    pub(super) index: usize,
+    /// The first row shown.
+    pub offset: usize,
+    /// How many rows moved bytes in the latest interval.
+    pub moving: usize,
+    /// How many flows did, and those among them that the filter left out.
+    pub moving_flows: usize,
+    /// Most rows it had since it was begun anew: its room does not shrink before.
+    pub(super) most: usize,
+}
+
+impl Table {
+    /// An empty one.
+    pub fn new(way: Way) -> Self {
+        Self {
+            way,
+            rows: None,
+            places: Vec::new(),
+            order: Order::default(),
+            selected: None,
+            index: 0,
+            offset: 0,
+            moving: 0,
+            moving_flows: 0,
+            most: 0,
+        }
+    }
+
+    /// Rows in the order in which they are shown, from the given one on.
+    pub fn shown(&self, from: usize, count: usize) -> impl Iterator<Item = &Row> {
+        let rows = self.rows.iter().flat_map(|rows| &rows.rows);
+        let rows: Vec<&Row> = rows.collect();
+        let places = self.places.iter().skip(from).take(count);
+        places.filter_map(move |&place| rows.get(place).copied())
+    }
+
+    /// The row at a place in the order.
+    pub fn row(&self, index: usize) -> Option<&Row> {
+        let place = *self.places.get(index)?;
+        self.rows.as_ref()?.rows.get(place)
+    }
+
+    /// The place of the selected row.
+    pub fn selected(&self) -> Option<usize> {
+        self.selected.as_ref().map(|_| self.index)
+    }
+
+    /// Selects a row, if it is or comes there.
+    pub fn select(&mut self, id: Option<RowId>) {
+        self.index = match &id {
+            Some(id) => self.find(id).unwrap_or(self.index),
+            None => 0,
+        };
+        self.selected = id;
+    }
+
+    fn find(&self, id: &RowId) -> Option<usize> {
+        let rows = &self.rows.as_ref()?.rows;
+        self.places.iter().position(|&place| rows[place].id == *id)
+    }
+
+    pub(super) fn select_index(&mut self, index: usize) {
+        let index = index.min(self.places.len().saturating_sub(1));
+        self.selected = self.row(index).map(|row| row.id.clone());
+        self.index = index;
+    }
+
+    /// After rows have changed: the selection follows its row, or stays where that was last.
+    pub(super) fn follow(&mut self) {
+        if let Some(id) = &self.selected {
+            match self.find(id) {
+                Some(index) => self.index = index,
+                None => self.select_index(self.index),
+            }
+        }
+    }
+
+    /// Has the selected row within the `room` rows that are shown.
+    pub(super) fn scroll(&mut self, room: usize) {
+        let index = self.selected().unwrap_or(0);
+        let last = self.places.len().saturating_sub(room);
+        self.offset = self.offset.min(last).min(index);
+        if room > 0 && index >= self.offset + room {
+            self.offset = index + 1 - room;
+        }
+        if self.selected.is_none() {
+            self.offset = 0;
+        }
+    }
+
+    /// Whether untracked bytes have a line.
+    pub fn has_untracked(&self, totals: bool) -> bool {
+        self.untracked(totals) > 0
+    }
+
+    /// Bytes of flows that found the map full.
+    pub fn untracked(&self, totals: bool) -> u64 {
+        self.rows.as_ref().map_or(0, |rows| {
+            let counters = if totals {
+                &rows.untracked_total
+            } else {
+                &rows.untracked
+            };
+            self.way.bytes(counters)
+        })
+    }
+
+    pub(super) fn wanted(&self, top_n: Option<usize>, totals: bool) -> u16 {
+        let rows = top_n.map_or(self.most, |most| most.min(self.most)).max(1);
+        let lines = u16::try_from(rows)
+            .unwrap_or(u16::MAX / 4)
+            .min(u16::MAX / 4);
+        lines + HEAD + 1 + u16::from(self.has_untracked(totals))
+    }
+}

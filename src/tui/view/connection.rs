@@ -1,0 +1,107 @@
+//! How the TCP connection of a flow is doing, in sentences with the numbers they come from.
+
+use ratatui::style::Style;
+
+use super::detail::List;
+use crate::flow::{Limit, Tcp};
+use crate::history::FlowStats;
+use crate::table::Way;
+use crate::tui::app::App;
+use crate::units;
+
+impl App {
+    /// Nothing for what is no connection, or of which the kernel told nothing.
+    pub(super) fn connection(&self, flow: &FlowStats, list: &mut List) {
+        let Some(tcp) = &flow.tcp else {
+            return;
+        };
+        let idle = flow.figures.idle(Way::Both, &self.history.clock());
+        let is_now = idle.is_some_and(|idle| idle.is_zero());
+        list.heading(if is_now {
+            "Connection"
+        } else {
+            "Connection, as of its last bytes"
+        });
+        let plain = Style::new();
+        let size = |bytes: u32| self.look.units.amount(bytes.into());
+        list.add("round trip", &round_trip(tcp), plain);
+        let retransmits = tcp.retransmits.unwrap_or(0) > 0;
+        let style = if retransmits {
+            self.look.theme.bold()
+        } else {
+            plain
+        };
+        list.add("sent again", &sent_again(tcp), style);
+        let cwnd = format!(
+            "congestion window of {}",
+            units::count(tcp.cwnd.into(), "segment")
+        );
+        list.add("window", &cwnd, plain);
+        let queued = format!(
+            "{} not yet acknowledged, {} not yet sent",
+            size(tcp.unacked),
+            size(tcp.notsent)
+        );
+        list.add("under way", &queued, plain);
+        let room = format!(
+            "peer's window {}, own window {}",
+            size(tcp.snd_wnd),
+            size(tcp.rcv_wnd)
+        );
+        list.add("room", &room, plain);
+        if let Some(limit) = tcp.limit {
+            let text = format!("{}: {}", limit.as_str(), explained(limit));
+            let style = match limit {
+                Limit::Application => plain,
+                _ => self.look.theme.bold(),
+            };
+            list.add("held up by", &text, style);
+        }
+    }
+}
+
+fn round_trip(tcp: &Tcp) -> String {
+    match tcp.srtt_us {
+        0 => "not measured yet".to_owned(),
+        us => format!("{}, smoothed", units::short_time(us.into())),
+    }
+}
+
+fn sent_again(tcp: &Tcp) -> String {
+    let all = tcp.total_retransmits;
+    match tcp.retransmits {
+        Some(now) => format!(
+            "{} in this interval, {all} in all",
+            units::count(now.into(), "segment")
+        ),
+        None => format!("{} in all", units::count(all.into(), "segment")),
+    }
+}
+
+/// What it means that a sender is held back so.
+const fn explained(limit: Limit) -> &'static str {
+    match limit {
+        Limit::ReceiverWindow => "the peer's program reads too slowly",
+        Limit::SendBuffer => "the own socket's buffer is too small for this path",
+        Limit::Loss => "segments were lost on the way and sent again",
+        Limit::Application => "there is nothing to send, most of the time",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_with_what_they_are_of() {
+        let mut tcp = Tcp {
+            total_retransmits: 17,
+            ..Tcp::default()
+        };
+        assert_eq!(round_trip(&tcp), "not measured yet");
+        assert_eq!(sent_again(&tcp), "17 segments in all");
+        (tcp.srtt_us, tcp.retransmits) = (12_345, Some(1));
+        assert_eq!(round_trip(&tcp), "12.3 ms, smoothed");
+        assert_eq!(sent_again(&tcp), "1 segment in this interval, 17 in all");
+    }
+}

@@ -1,0 +1,30 @@
+//! Drawing the live table into a buffer, and pressing its keys, without a terminal.
+
+use flowtop::tui::{Action, App, Command};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget;
+
+pub fn press(app: &mut App, commands: &[Command]) {
+    for command in commands {
+        app.update(Action::Do(*command));
+    }
+}
+
+pub fn draw(app: &App, width: u16, height: u16) -> Buffer {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+    app.render(buffer.area, &mut buffer);
+    buffer
+}
+
+pub fn text(buffer: &Buffer) -> String {
+    let mut text = String::new();
+    for y in 0..buffer.area.height {
+        let line: String = (0..buffer.area.width)
+            .map(|x| buffer[(x, y)].symbol())
+            .collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,91 @@
+//! What the kernel tells of packets, connections and owners, on the screen.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use common::screen::{draw, press, text};
+use common::{assert_matches_file, interval, method, told, web_server};
+use flowtop::config::Config;
+use flowtop::names::Names;
+use flowtop::owner::Owners;
+use flowtop::tui::{Action, App, Background, Command, Depth, Look, Machine};
+
+fn app(config: &Config, width: u16, height: u16) -> App {
+    let look = Look::new(config, Depth::Mono, Background::Unknown);
+    let machine = Machine::default();
+    let mut app = App::new(config, machine, method(), Names::off(), Owners::off(), look);
+    app.update(Action::Resize(width, height));
+    app
+}
+
+#[test]
+fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
+    let config = Config {
+        top_n: Some(6),
+        columns: Some(
+            [
+                "rate",
+                "10s",
+                "packets",
+                "srtt",
+                "retransmits",
+                "cwnd",
+                "proto",
+                "local",
+                "remote",
+            ]
+            .into_iter()
+            .chain(["pid", "process", "user", "container"])
+            .map(|column| column.parse().unwrap())
+            .collect(),
+        ),
+        ascii: false,
+        ..Config::default()
+    };
+    let mut app = app(&config, 180, 30);
+    app.update(Action::Show(interval(told())));
+    assert_matches_file("screens/connections.txt", &text(&draw(&app, 180, 30)));
+    press(&mut app, &[Command::Down, Command::Enter]);
+    assert_matches_file("screens/connection.txt", &text(&draw(&app, 140, 45)));
+    // What finds no room is scrolled to.
+    let mut seen = text(&draw(&app, 80, 24));
+    for _ in 0..4 {
+        press(&mut app, &[Command::PageDown]);
+        seen += &text(&draw(&app, 80, 24));
+    }
+    for fact in [
+        "net ns",
+        "nginx.service",
+        "round trip",
+        "sent again",
+        "under way",
+        "room",
+    ] {
+        assert!(seen.contains(fact), "no {fact} in {seen}");
+    }
+    press(&mut app, &[Command::Back, Command::NextGroup]);
+    assert_matches_file(
+        "screens/connections-grouped.txt",
+        &text(&draw(&app, 180, 30)),
+    );
+    // A machine gone quiet keeps its columns.
+    app.update(Action::Show(interval(Vec::new())));
+    let quiet = text(&draw(&app, 180, 30));
+    assert!(
+        quiet.contains("RETR") && quiet.contains("PKTS/s"),
+        "{quiet}"
+    );
+}
+
+#[test]
+fn columns_that_never_had_anything_to_show_are_not_there() {
+    let mut app = app(&Config::default(), 250, 30);
+    app.update(Action::Show(interval(web_server())));
+    assert!(!text(&draw(&app, 250, 30)).contains("RTT"));
+    press(&mut app, &[Command::Columns]);
+    assert!(!text(&draw(&app, 250, 30)).contains("cwnd"));
+    app.update(Action::Show(interval(told())));
+    assert!(text(&draw(&app, 250, 30)).contains("cwnd"));
+    press(&mut app, &[Command::Back]);
+    assert!(text(&draw(&app, 250, 30)).contains("RTT"));
+}
