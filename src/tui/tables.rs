@@ -96,9 +96,8 @@ impl App {
             return true;
         }
         let elapsed = self.history.clock().elapsed;
-        self.meaning.matches(flow, elapsed, || {
-            self.owners.process(&Who::of(flow))
-        })
+        self.meaning
+            .matches(flow, elapsed, || self.owners.process(&Who::of(flow)))
     }
 
     /// Brings the tables up to date with the history.
