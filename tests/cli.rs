@@ -151,7 +151,10 @@ fn a_filter_is_explained() {
         "{all}"
     );
     let (kernel, user) = all.split_once("\nuser space:  ").unwrap();
-    assert!(kernel.contains("\nkernel:      pid 7 or tid 9"), "{all}");
+    assert!(
+        kernel.ends_with("\nkernel:      (pid 7 or tid 9) and tcp and port 443"),
+        "{all}"
+    );
     assert!(
         user.ends_with("not comm ssh  (names are read when the interval has ended)\n"),
         "{all}"
