@@ -209,7 +209,7 @@ static __always_inline void add(void *flows, void *owners, void *cgroups,
 static __always_inline void add4(const struct flowtop_key4 *key,
 				 const struct moved *moved)
 {
-	if (!wanted_flow4(key, moved->sk))
+	if (filters_flows && !wanted_flow4(key, moved->sk))
 		return;
 	if (active)
 		add(&flows4_b, &owners_b, &cgroups_b, key, &key->id, moved);
@@ -220,7 +220,7 @@ static __always_inline void add4(const struct flowtop_key4 *key,
 static __always_inline void add6(const struct flowtop_key6 *key,
 				 const struct moved *moved)
 {
-	if (!wanted_flow6(key, moved->sk))
+	if (filters_flows && !wanted_flow6(key, moved->sk))
 		return;
 	if (active)
 		add(&flows6_b, &owners_b, &cgroups_b, key, &key->id, moved);

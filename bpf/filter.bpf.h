@@ -109,8 +109,10 @@ static __always_inline bool wanted_flow(const struct flowtop_id *id,
 	       passes_ports(&any_ports, id->local_port, id->remote_port);
 }
 
-static __always_inline bool wanted_flow4(const struct flowtop_key4 *key,
-					 const struct sock *sk)
+/* Not inlined, so that one copy serves every place that counts. Asked for only
+ * where filters_flows says that there is something to decide. */
+static __noinline bool wanted_flow4(const struct flowtop_key4 *key,
+				    const struct sock *sk)
 {
 	__be32 local = key->local_addr, remote = key->remote_addr;
 
@@ -120,8 +122,8 @@ static __always_inline bool wanted_flow4(const struct flowtop_key4 *key,
 	       passes_nets4(&any_nets, local, remote);
 }
 
-static __always_inline bool wanted_flow6(const struct flowtop_key6 *key,
-					 const struct sock *sk)
+static __noinline bool wanted_flow6(const struct flowtop_key6 *key,
+				    const struct sock *sk)
 {
 	const __be32 *local = key->local_addr, *remote = key->remote_addr;
 

@@ -162,6 +162,8 @@ const volatile struct flowtop_port_choice any_ports;
 const volatile struct flowtop_net_choice local_nets;
 const volatile struct flowtop_net_choice remote_nets;
 const volatile struct flowtop_net_choice any_nets;
+/* Whether family, namespaces, ports or networks are among what is set. */
+const volatile bool filters_flows;
 
 /* Threads are told apart, and so are their flows. */
 const volatile bool by_thread;

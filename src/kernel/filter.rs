@@ -41,7 +41,15 @@ pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
     ports(&mut to.any_ports, &pushed.any_ports)?;
     nets(&mut to.local_nets, &pushed.local_nets)?;
     nets(&mut to.remote_nets, &pushed.remote_nets)?;
-    nets(&mut to.any_nets, &pushed.any_nets)
+    nets(&mut to.any_nets, &pushed.any_nets)?;
+    to.filters_flows = *pushed
+        != Pushed {
+            protocol: pushed.protocol,
+            tasks: pushed.tasks.clone(),
+            uids: pushed.uids.clone(),
+            ..Pushed::default()
+        };
+    Ok(())
 }
 
 fn ports(to: &mut types::flowtop_port_choice, choice: &Choice<PortRange>) -> Result<()> {
