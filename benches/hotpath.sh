@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# What flowtop adds to a send or a receive, in instructions: emulated machines with one CPU whose
+# clock counts instructions, so that a nanosecond is an instruction and a run repeats to 0.1 %.
+#
+#   benches/hotpath.sh [KERNEL]…     5.10, 6.1, 6.12, 7.2; all of them if none is named
+#
+# Writes target/bench/hotpath-KERNEL.jsonl, and a table on stdout. Needs what `make deps-test`
+# installs; builds what it runs. RUNS=3 runs of each, of which the least counts. FLOWTOP=… measures
+# that binary. TRAFFIC="tcp4 tcp6 udp4 unix" is what is sent by. BACKENDS="tracepoint fentry kprobe".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+kernels=("$@")
+if [ $# -eq 0 ]; then kernels=(5.10 6.1 6.12 7.2); fi
+target=${CARGO_TARGET_DIR:-target}
+results=$target/bench
+flowtop=${FLOWTOP:-$target/release/flowtop}
+mkdir -p "$results"
+
+cargo build --quiet --locked --release --bin flowtop --example load
+clang -O2 -g -target bpf -Wall -Werror -c benches/empty.bpf.c -o "$results/empty.bpf.o"
+
+# In the guest. Each measurement on a fresh load, so that runs differ in what they may differ in.
+cat >"$results/hotpath-guest.sh" <<'GUEST'
+measure() { # METHOD
+    for traffic in $TRAFFIC; do
+        printf '{"method":"%s","traffic":"%s","insn":%s}\n' "$1" "$traffic" "$(load hot "$traffic")" >>/out/hotpath.jsonl
+    done
+}
+stop() { kill "$pid"; wait "$pid" 2>/dev/null; }
+# await FILE WORD METHOD: until it stands there, or the process is gone.
+await() {
+    until grep -q "$2" "$1"; do
+        kill -0 "$pid" 2>/dev/null || { echo "$3 does not attach:"; tail -n 3 "$1"; return 1; }
+        usleep 100000
+    done
+    sleep 1 # of the guest's time: threads go to sleep
+}
+empty() { # METHOD PROGRAM…
+    method=$1
+    shift
+    : >/tmp/log
+    load empty /root/empty.bpf.o "$@" >/tmp/log 2>&1 &
+    pid=$!
+    if await /tmp/log attached "$method"; then measure "$method"; fi
+    stop
+}
+backend() {
+    : >/tmp/log
+    flowtop --json -v -i 1h --backend "$1" >/tmp/out 2>/tmp/log &
+    pid=$!
+    if await /tmp/log "$1 backend: " "$1"; then measure "$1"; fi
+    stop
+}
+run=0
+while [ $run -lt "$RUNS" ]; do
+    measure none
+    for backend in $BACKENDS; do
+        case $backend in
+        tracepoint)
+            [ -d /sys/kernel/tracing/events/sock/sock_send_length ] || continue
+            empty empty-tracepoint tp_send tp_recv
+            ;;
+        fentry) empty empty-fentry fx_send fx_recv ;;
+        kprobe)
+            empty empty-kprobe kp_send kp_recv
+            empty empty-kretprobe kr_send kr_recv
+            empty empty-kprobe+kretprobe kp_send kp_recv kr_send kr_recv
+            ;;
+        esac
+        backend "$backend"
+    done
+    run=$((run + 1))
+done
+GUEST
+
+for kernel in "${kernels[@]}"; do
+    tests/vm/run.sh --kernel "$kernel" --icount --timeout 3600 --out "$results/hotpath-$kernel" \
+        --log "$results/hotpath-$kernel.console" \
+        --file "$flowtop:/bin/flowtop" --file "$target/release/examples/load:/bin/load" \
+        --file "$results/empty.bpf.o:/root/empty.bpf.o" --file "$results/hotpath-guest.sh:/root/guest.sh" -- \
+        "RUNS=${RUNS:-3} TRAFFIC='${TRAFFIC:-tcp4 tcp6 udp4 unix}' BACKENDS='${BACKENDS:-tracepoint fentry kprobe}' sh /root/guest.sh" >&2
+    # Above no program, the least of the runs, and how far the runs are apart.
+    jq -cn --arg kernel "$kernel" '
+        [inputs] | group_by([.method, .traffic])
+        | map(.[0] + {least: (map(.insn) | min), most: (map(.insn) | max)})
+        | (map(select(.method == "none")) | INDEX(.traffic)) as $none
+        | .[] | {kernel: $kernel, method, traffic, insn: .least, apart: (.most - .least | round),
+            above: (.least - $none[.traffic].least | round)}
+        ' "$results/hotpath-$kernel/hotpath.jsonl" >"$results/hotpath-$kernel.jsonl"
+    echo "$kernel: instructions per call above no program (runs apart by)"
+    # shellcheck disable=SC2016
+    jq -rn '
+        [inputs] | (map(.traffic) | unique) as $traffic | INDEX("\(.method) \(.traffic)") as $at
+        | (["method", $traffic[]] | @tsv),
+          (map(.method) | unique | sort_by([. != "none", (startswith("empty") | not)]) | .[] as $m
+            | [$m, ($traffic[] | $at["\($m) \(.)"]
+              | if $m == "none" then "\(.insn) in all (\(.apart))" else "\(.above) (\(.apart))" end)] | @tsv)
+        ' "$results/hotpath-$kernel.jsonl" | column -t -s $'\t'
+done
