@@ -2,7 +2,9 @@
 # What flowtop adds to a send or a receive, in instructions: emulated machines with one CPU whose
 # clock counts instructions, so that a nanosecond is an instruction and a run repeats to 0.1 %.
 #
-#   benches/hotpath.sh [KERNEL]…     5.10, 6.1, 6.12, 7.2; all of them if none is named
+#   benches/hotpath.sh [KERNEL]…     5.10, 6.1, 6.12, 7.2, native; all of them if none is named
+#
+# native is this machine as it is: nanoseconds, the least of many, with the backends that work here.
 #
 # Writes target/bench/hotpath-KERNEL.jsonl, and a table on stdout. Needs what `make deps-test`
 # installs; builds what it runs. RUNS=3 runs of each, of which the least counts. FLOWTOP=… measures
@@ -11,20 +13,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 kernels=("$@")
-if [ $# -eq 0 ]; then kernels=(5.10 6.1 6.12 7.2); fi
-target=${CARGO_TARGET_DIR:-target}
-results=$target/bench
-flowtop=${FLOWTOP:-$target/release/flowtop}
-mkdir -p "$results"
-
-cargo build --quiet --locked --release --bin flowtop --example load
+if [ $# -eq 0 ]; then kernels=(5.10 6.1 6.12 7.2 native); fi
+. benches/common.sh
+build
 clang -O2 -g -target bpf -Wall -Werror -c benches/empty.bpf.c -o "$results/empty.bpf.o"
 
-# In the guest. Each measurement on a fresh load, so that runs differ in what they may differ in.
+# In the guest, or here. Each measurement on a fresh load, so that runs differ in what they may differ in.
 cat >"$results/hotpath-guest.sh" <<'GUEST'
 measure() { # METHOD
     for traffic in $TRAFFIC; do
-        printf '{"method":"%s","traffic":"%s","insn":%s}\n' "$1" "$traffic" "$(load hot "$traffic")" >>/out/hotpath.jsonl
+        printf '{"method":"%s","traffic":"%s","insn":%s}\n' "$1" "$traffic" "$(load hot "$traffic")" >>"$OUT/hotpath.jsonl"
     done
 }
 stop() { kill "$pid"; wait "$pid" 2>/dev/null; }
@@ -32,24 +30,24 @@ stop() { kill "$pid"; wait "$pid" 2>/dev/null; }
 await() {
     until grep -q "$2" "$1"; do
         kill -0 "$pid" 2>/dev/null || { echo "$3 does not attach:"; tail -n 3 "$1"; return 1; }
-        usleep 100000
+        sleep 0.1
     done
-    sleep 1 # of the guest's time: threads go to sleep
+    sleep 1 # of the guest's time: its threads come to rest
 }
 empty() { # METHOD PROGRAM…
     method=$1
     shift
-    : >/tmp/log
-    load empty /root/empty.bpf.o "$@" >/tmp/log 2>&1 &
+    : >"$OUT/log"
+    load empty "$OBJECT" "$@" >"$OUT/log" 2>&1 &
     pid=$!
-    if await /tmp/log attached "$method"; then measure "$method"; fi
+    if await "$OUT/log" attached "$method"; then measure "$method"; fi
     stop
 }
 backend() {
-    : >/tmp/log
-    flowtop --json -v -i 1h --backend "$1" >/tmp/out 2>/tmp/log &
+    : >"$OUT/log"
+    flowtop --json -v -i 1h --backend "$1" >"$OUT/out" 2>"$OUT/log" &
     pid=$!
-    if await /tmp/log "$1 backend: " "$1"; then measure "$1"; fi
+    if await "$OUT/log" "$1 backend: " "$1"; then measure "$1"; fi
     stop
 }
 run=0
@@ -75,11 +73,24 @@ done
 GUEST
 
 for kernel in "${kernels[@]}"; do
-    tests/vm/run.sh --kernel "$kernel" --icount --timeout 3600 --out "$results/hotpath-$kernel" \
-        --log "$results/hotpath-$kernel.console" \
-        --file "$flowtop:/bin/flowtop" --file "$target/release/examples/load:/bin/load" \
-        --file "$results/empty.bpf.o:/root/empty.bpf.o" --file "$results/hotpath-guest.sh:/root/guest.sh" -- \
-        "RUNS=${RUNS:-3} TRAFFIC='${TRAFFIC:-tcp4 tcp6 udp4 unix}' BACKENDS='${BACKENDS:-tracepoint fentry kprobe}' sh /root/guest.sh" >&2
+    out=$results/hotpath-$kernel
+    settings="TRAFFIC='${TRAFFIC:-tcp4 tcp6 udp4 unix}' BACKENDS='${BACKENDS:-tracepoint fentry kprobe}'"
+    rm -rf "$out"
+    mkdir -p "$out/bin"
+    if [ "$kernel" = native ]; then
+        cp "$flowtop" "$out/bin/flowtop"
+        cp "$load" "$out/bin/load"
+        # tracefs for oneself, as flowtop does; kprobes and trampolines only where the kernel has them.
+        mount="[ -e /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing"
+        can="[ -e /sys/kernel/tracing/kprobe_events ] && [ -e /sys/kernel/tracing/enabled_functions ]"
+        "${sudo[@]}" env PATH="$(realpath "$out/bin"):$PATH" unshare -m sh -c "$mount; $settings; $can || BACKENDS=tracepoint
+            RUNS=${RUNS:-5} OUT=$out OBJECT=$results/empty.bpf.o; . $results/hotpath-guest.sh" >&2
+    else
+        tests/vm/run.sh --kernel "$kernel" --icount --timeout 3600 --out "$out" --log "$results/hotpath-$kernel.console" \
+            --file "$flowtop:/bin/flowtop" --file "$load:/bin/load" \
+            --file "$results/empty.bpf.o:/root/empty.bpf.o" --file "$results/hotpath-guest.sh:/root/guest.sh" -- \
+            "$settings RUNS=${RUNS:-3} OUT=/out OBJECT=/root/empty.bpf.o; . /root/guest.sh" >&2
+    fi
     # Above no program, the least of the runs, and how far the runs are apart.
     jq -cn --arg kernel "$kernel" '
         [inputs] | group_by([.method, .traffic])
@@ -87,8 +98,10 @@ for kernel in "${kernels[@]}"; do
         | (map(select(.method == "none")) | INDEX(.traffic)) as $none
         | .[] | {kernel: $kernel, method, traffic, insn: .least, apart: (.most - .least | round),
             above: (.least - $none[.traffic].least | round)}
-        ' "$results/hotpath-$kernel/hotpath.jsonl" >"$results/hotpath-$kernel.jsonl"
-    echo "$kernel: instructions per call above no program (runs apart by)"
+        ' "$out/hotpath.jsonl" >"$results/hotpath-$kernel.jsonl"
+    unit=instructions
+    if [ "$kernel" = native ]; then unit=nanoseconds; fi
+    echo "$kernel: $unit per call above no program (runs apart by)"
     # shellcheck disable=SC2016
     jq -rn '
         [inputs] | (map(.traffic) | unique) as $traffic | INDEX("\(.method) \(.traffic)") as $at
