@@ -4,11 +4,12 @@
 #
 #   benches/hotpath.sh [KERNEL]…     5.10, 6.1, 6.12, 7.2, native; all of them if none is named
 #
-# native is this machine as it is: nanoseconds, the least of many, with the backends that work here.
+# native is this machine as it is, in nanoseconds, with the backends that work here.
 #
 # Writes target/bench/hotpath-KERNEL.jsonl, and a table on stdout. Needs what `make deps-test`
-# installs; builds what it runs. RUNS=3 runs of each, of which the least counts. FLOWTOP=… measures
-# that binary. TRAFFIC="tcp4 tcp6 udp4 unix" is what is sent by. BACKENDS="tracepoint fentry kprobe".
+# installs; builds what it runs. RUNS=3 runs of each, of which the least counts (9 natively, and the
+# median). FLOWTOP=… measures another binary. TRAFFIC="tcp4 tcp6 udp4 unix" is what is sent by.
+# BACKENDS="tracepoint fentry kprobe".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +23,7 @@ clang -O2 -g -target bpf -Wall -Werror -c benches/empty.bpf.c -o "$results/empty
 cat >"$results/hotpath-guest.sh" <<'GUEST'
 measure() { # METHOD
     for traffic in $TRAFFIC; do
-        printf '{"method":"%s","traffic":"%s","insn":%s}\n' "$1" "$traffic" "$(load hot "$traffic")" >>"$OUT/hotpath.jsonl"
+        printf '{"run":%d,"method":"%s","traffic":"%s","insn":%s}\n' $run "$1" "$traffic" "$(load hot "$traffic")" >>"$OUT/hotpath.jsonl"
     done
 }
 stop() { kill "$pid"; wait "$pid" 2>/dev/null; }
@@ -83,21 +84,28 @@ for kernel in "${kernels[@]}"; do
         # tracefs for oneself, as flowtop does; kprobes and trampolines only where the kernel has them.
         mount="[ -e /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing"
         can="[ -e /sys/kernel/tracing/kprobe_events ] && [ -e /sys/kernel/tracing/enabled_functions ]"
-        "${sudo[@]}" env PATH="$(realpath "$out/bin"):$PATH" unshare -m sh -c "$mount; $settings; $can || BACKENDS=tracepoint
-            RUNS=${RUNS:-5} OUT=$out OBJECT=$results/empty.bpf.o; . $results/hotpath-guest.sh" >&2
+        # Ahead of all else, as a session of its own; see `first` in common.sh.
+        first="renice -n -20 -p \$\$ >/dev/null; [ ! -e /proc/self/autogroup ] || echo -20 >/proc/self/autogroup"
+        "${sudo[@]}" env PATH="$(realpath "$out/bin"):$PATH" setsid -w unshare -m sh -c "$first; $mount; $settings; $can || BACKENDS=tracepoint
+            RUNS=${RUNS:-9} OUT=$out OBJECT=$results/empty.bpf.o; . $results/hotpath-guest.sh" >&2
     else
         tests/vm/run.sh --kernel "$kernel" --icount --timeout 3600 --out "$out" --log "$results/hotpath-$kernel.console" \
             --file "$flowtop:/bin/flowtop" --file "$load:/bin/load" \
             --file "$results/empty.bpf.o:/root/empty.bpf.o" --file "$results/hotpath-guest.sh:/root/guest.sh" -- \
             "$settings RUNS=${RUNS:-3} OUT=/out OBJECT=/root/empty.bpf.o; . /root/guest.sh" >&2
     fi
-    # Above no program, the least of the runs, and how far the runs are apart.
+    # Above no program: of instructions the least, and how far the runs are apart; of nanoseconds the
+    # median of what each run has above its own without, as the machine is not the same all the time.
     jq -cn --arg kernel "$kernel" '
-        [inputs] | group_by([.method, .traffic])
+        [inputs] as $all | ($all | map(select(.method == "none")) | INDEX("\(.run) \(.traffic)")) as $without
+        | $all | group_by([.method, .traffic])
         | map(.[0] + {least: (map(.insn) | min), most: (map(.insn) | max)})
         | (map(select(.method == "none")) | INDEX(.traffic)) as $none
-        | .[] | {kernel: $kernel, method, traffic, insn: .least, apart: (.most - .least | round),
-            above: (.least - $none[.traffic].least | round)}
+        | .[] | . as $it | {kernel: $kernel, method, traffic, insn: .least, apart: (.most - .least | round),
+            above: (if $kernel == "native" then
+                [$all[] | select(.method == $it.method and .traffic == $it.traffic)
+                    | .insn - $without["\(.run) \(.traffic)"].insn] | sort | .[length / 2 | floor]
+                else .least - $none[.traffic].least end | round)}
         ' "$out/hotpath.jsonl" >"$results/hotpath-$kernel.jsonl"
     unit=instructions
     if [ "$kernel" = native ]; then unit=nanoseconds; fi

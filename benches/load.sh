@@ -26,11 +26,6 @@ read -ra kinds <<<"${KINDS:-stream small pingpong udp churn}"
 pairs=${PAIRS:-7} seconds=${SECONDS_EACH:-0.3}
 command -v tmux >/dev/null || { echo "load: needs tmux: make deps-test" >&2; exit 1; }
 
-# The second where the kernel weighs sessions first (sched_autogroup).
-first() { # PID
-    renice -n -20 -p "$1" >/dev/null
-    if [ -e "/proc/$1/autogroup" ]; then echo -20 >"/proc/$1/autogroup"; fi
-}
 first $$
 
 command_of() { # SUBJECT
@@ -74,7 +69,7 @@ stop() {
 cleanup() {
     [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || true
     tmux -L $socket kill-server 2>/dev/null || true
-    [ ! -e /proc/$$/autogroup ] || echo 0 >/proc/$$/autogroup # the session is the caller's
+    [ ! -e /proc/$$/autogroup ] || echo 0 >/proc/$$/autogroup
 }
 trap cleanup EXIT
 

@@ -100,7 +100,7 @@ table '. as $all | ["tcp4", "tcp6", "udp4", "unix"] as $traffic
       | sort_by([. != "none", (startswith("empty") | not)])[] as $method
       | [$kernel, $method, ($traffic[] as $t | $all | hot($kernel; $method; $t)
           | if . == null then "" elif $method == "none" then "\(.insn | round) in all" else .above end)] | row)'
-printf '\nOn this machine as it is, in nanoseconds, the least of many:\n\n'
+printf '\nOn this machine as it is, in nanoseconds; medians of nine:\n\n'
 table '. as $all | ["tcp4", "tcp6", "udp4", "unix"] as $traffic
     | (["method", $traffic[]] | row), (["", $traffic[]] | rule),
     ($all["hotpath-native"] | map(.method) | unique | sort_by([. != "none", (startswith("empty") | not)])[] as $method
@@ -115,7 +115,9 @@ What gets through beside a program, as a share of what gets through without it: 
 runs one right after the other. Each program runs in a terminal of its own and watches the loopback
 interface (`benches/load.sh`). `bare` is pairs without a program: its distance from 1 is noise. `own` is
 the processor time of the program itself meanwhile, as a share of one core: on a machine that has no
-CPU to spare it is taken from the traffic as well.
+CPU to spare it is taken from the traffic as well. `tcptop` (bcc) is missing where the kernel has no
+kprobes. Traffic that is written in small pieces shows what a count of calls costs and a capture of
+packets does not: the kernel puts many writes into a packet.
 
 TEXT
 tax() { # one|two FIGURE

@@ -4,7 +4,7 @@
 #
 #   benches/self.sh            writes target/bench/{self,start,maps}.json*, tables on stdout
 #
-# Natively; needs root, tmux and bpftool; builds what it runs. FLOWTOP=… measures another binary,
+# Natively; needs root and tmux; builds what it runs. FLOWTOP=… measures another binary,
 # SECONDS_EACH=30 is for how long processor time is counted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 build
 as_root "$@"
 seconds=${SECONDS_EACH:-30}
+first $$
 
 socket=flowtop-bench-$$
 generator='' pid=''
@@ -21,11 +22,19 @@ cleanup() {
     [ -z "$generator" ] || kill "$generator" 2>/dev/null || true
     [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
     tmux -L $socket kill-server 2>/dev/null || true
+    [ ! -e /proc/$$/autogroup ] || echo 0 >/proc/$$/autogroup
 }
 trap cleanup EXIT
 
 # User and system time of flowtop so far, in ticks.
 used() { sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f12,13; }
+
+# What the kernel says of the maps a process holds, each as an object.
+maps() { # PID
+    grep -l ^map_id /proc/"$1"/fdinfo/* | while read -r file; do
+        awk -F':\t' '/^(map_id|map_type|max_entries|memlock)/ { printf "%s\"%s\":%d", n++ ? "," : "{", $1, $2 } END { print "}" }' "$file"
+    done
+}
 
 : >"$results/self.jsonl"
 for flows in 0 1000 10000 65536; do
@@ -50,9 +59,9 @@ for flows in 0 1000 10000 65536; do
             {flows: $flows, output: $output, user: ($user / $tick / $seconds * 100), system: ($system / $tick / $seconds * 100),
              rss_mib: ($rss / 1024), anonymous_mib: ($anon / 1024)} | .percent = .user + .system' >>"$results/self.jsonl"
         if [ $flows -eq 0 ] && [ $output = table ]; then
-            bpftool -j map show | jq -c --argjson pid "$pid" '
-                map(select(any(.pids[]?; .pid == $pid))) | {entries: (map(select(.name == "flows_a").max_entries) | add),
-                flow_maps: (map(select(.name | startswith("flows_")).bytes_memlock) | add), all: (map(.bytes_memlock) | add)}' \
+            maps "$pid" |
+                jq -s 'unique_by(.map_id) | (map(select(.map_type == 5))) as $flows # BPF_MAP_TYPE_PERCPU_HASH
+                    | {entries: $flows[0].max_entries, flow_maps: ($flows | map(.memlock) | add), all: (map(.memlock) | add)}' \
                 >"$results/maps.json"
         fi
         kill "$pid"
