@@ -6,6 +6,8 @@ CARGO  ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 PREFIX ?= /usr/local
 # Arguments for flowtop: make run ARGS='-n 5 -i 500ms'
 ARGS   ?=
+# Kernels to measure the hot path on: none named means all.
+KERNELS ?=
 
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
@@ -23,7 +25,7 @@ VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-thread
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test fuzz vm exact-table kernels install uninstall clean deps deps-test
+.PHONY: help build run demo check test fuzz vm exact-table kernels bench bench-hotpath install uninstall clean deps deps-test
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -68,6 +70,18 @@ kernels: deps-test ## fetch the kernels that the virtual machines boot
 exact-table: ## write docs/EXACTNESS.md from the last `make vm`
 	@scripts/exact-table.sh $(TARGET)/exact >docs/EXACTNESS.md.new
 	@mv docs/EXACTNESS.md.new docs/EXACTNESS.md
+
+bench: deps-test kernels ## measure everything and write docs/BENCHMARKS.md; 40 minutes
+	@benches/hotpath.sh
+	@benches/drain.sh
+	@benches/load.sh
+	@benches/self.sh
+	$(CARGO) bench --locked --bench screen >$(TARGET)/bench/screen.txt
+	@benches/report.sh >docs/BENCHMARKS.md.new
+	@mv docs/BENCHMARKS.md.new docs/BENCHMARKS.md
+
+bench-hotpath: deps-test ## instructions a call costs, by kernel and backend (KERNELS='7.2 6.1')
+	@benches/hotpath.sh $(KERNELS)
 
 install: build ## install into PREFIX (/usr/local)
 	install -D -m 755 $(RELEASE)/flowtop $(DESTDIR)$(PREFIX)/bin/flowtop

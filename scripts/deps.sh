@@ -52,6 +52,7 @@ test=(
     "bpftool            bpftool               bpftool          bpf           bpftool        bpftool"
     "xz                 xz-utils              xz               xz            xz             xz"
     "tmux               tmux                  tmux             tmux          tmux           tmux"
+    "column             bsdextrautils         util-linux       util-linux    util-linux     util-linux-misc"
     "jq                 jq                    jq               jq            jq             jq"
     "nsd                nsd                   nsd              nsd           nsd            nsd"
     "dpkg-deb           dpkg                  dpkg             dpkg          dpkg           dpkg"

@@ -8,7 +8,8 @@
 #   --file HOST:GUEST  copies a file in, with the shared libraries it needs; repeatable
 #   --out DIR          what the command left in /out is put in DIR
 #   --append "ARGS"    more kernel command line, such as preempt=full
-#   --smp N            CPUs (2)              --mem SIZE   memory (1G)
+#   --smp N            CPUs (2), or N,maxcpus=M for M possible ones
+#   --mem SIZE         memory (1G)
 #   --icount           counts instructions instead of time: one CPU, repeatable
 #   --timeout S        gives up after S seconds (600)
 #   --log FILE         keeps the kernel's console there
@@ -23,7 +24,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 die() { printf 'vm: %s\n' "$*" >&2; exit 125; }
 
-kernel=7.2 append='' smp=2 mem=1G icount=no limit=600 log='' out='' minimal=no quiet=no files=()
+kernel=7.2 append='' smp= mem=1G icount=no limit=600 log='' out='' minimal=no quiet=no files=()
 while [ $# -gt 0 ]; do
     case $1 in
     --) shift; break ;;
@@ -121,9 +122,9 @@ truncate -s 256M "$work/disk" # sparse
 # cx16=off: without it QEMU 7.2's emulation of cmpxchg16b takes 6.12 down now and then.
 machine=(-M q35 -cpu 'max,cx16=off' -m "$mem" -display none -monitor none -no-reboot -nodefaults)
 if [ $icount = yes ]; then
-    machine+=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -smp 1)
+    machine+=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -smp "${smp:-1}")
 else
-    machine+=(-accel 'tcg,thread=multi' -smp "$smp")
+    machine+=(-accel 'tcg,thread=multi' -smp "${smp:-2}")
     # On a busy host the kernel would find the emulated TSC unstable and, while both CPUs run, patch
     # its scheduler's clock: the emulator executes the breakpoint of that after it has gone (int3
     # oops), or time stands still.

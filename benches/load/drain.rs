@@ -1,0 +1,92 @@
+//! From the flip to the rows: ends intervals with many real flows, ranks them and writes them.
+//!
+//! Measured is processor time of this thread: that leaves out the wait for running programs, and
+//! whatever else the machine does.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use flowtop::config::{BackendChoice, Config};
+use flowtop::kernel::Engine;
+use flowtop::names::Names;
+use flowtop::rank::Ranking;
+use flowtop::report::{Report, json};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::flows::Flows;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Flows in an interval
+    flows: u32,
+    /// Intervals; the median is told
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Flows the map has room for, rather than 65536 or as many as are asked for
+    #[arg(long)]
+    max_flows: Option<u32>,
+}
+
+/// Prints milliseconds.
+pub fn run(args: &Args) -> Result<()> {
+    let config = Config {
+        max_flows: Some(args.max_flows.unwrap_or_else(|| args.flows.max(65_536))),
+        backend: BackendChoice::Auto,
+        ..Config::default()
+    };
+    let mut engine = Engine::open(&config)?;
+    let flows = Flows::new()?;
+    let (mut drains, mut waits, mut ranks, mut lines, mut all) =
+        <[Vec<Duration>; 5]>::default().into();
+    for _ in 0..args.rounds {
+        engine.end_interval()?;
+        for flow in 0..args.flows {
+            flows.send(flow)?;
+        }
+        let (start, used) = (Instant::now(), processor_time());
+        let interval = engine.end_interval()?;
+        let drain = processor_time() - used;
+        drains.push(drain);
+        waits.push(start.elapsed().saturating_sub(drain));
+        ensure!(
+            interval.flows.len() >= args.flows as usize,
+            "{} flows were drained of {}: is the map too small?",
+            interval.flows.len(),
+            args.flows
+        );
+        let used = processor_time();
+        let top = black_box(Ranking::new(&interval, Some(10)));
+        let rank = processor_time() - used;
+        ranks.push(rank);
+        drop(top);
+
+        let used = processor_time();
+        let mut out = Vec::new();
+        let ranking = Ranking::new(&interval, None);
+        json::Json.append(&ranking, &Names::off(), &mut out)?;
+        black_box(out);
+        lines.push(processor_time() - used);
+        all.push(drain + rank);
+    }
+    let [drain, wait, rank, json, all] =
+        [drains, waits, ranks, lines, all].map(|times| median(times).as_secs_f64() * 1e3);
+    println!(
+        "{{\"cpus\":{},\"flows\":{},\"backend\":\"{}\",\"drain_ms\":{drain:.3},\"rank_ms\":{rank:.3},\"all_ms\":{all:.3},\
+         \"wait_ms\":{wait:.3},\"json_all_ms\":{json:.3}}}",
+        libbpf_rs::num_possible_cpus()?,
+        args.flows,
+        engine.method().backend
+    );
+    Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

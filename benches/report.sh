@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Prints docs/BENCHMARKS.md from what the other scripts left in target/bench:
+#
+#   benches/report.sh >docs/BENCHMARKS.md
+#
+# What has not been measured is said to be so.
+# shellcheck disable=SC2016 # dollars are jq's
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+. benches/common.sh
+command -v jq >/dev/null || { echo "report: needs jq: make deps-test" >&2; exit 1; }
+shopt -s nullglob
+
+# All results in one object, a list for each file, empty where there is none.
+all=$(for name in hotpath-{5.10,6.1,6.12,7.2,native} load drain-native drain-guests self; do
+    file=$results/$name.jsonl
+    [ -e "$file" ] || file=/dev/null
+    jq -cs --arg name "$name" '{($name): .}' "$file"
+done | jq -s 'add')
+for name in start maps; do
+    file=$results/$name.json
+    [ -e "$file" ] && all=$(jq --arg name $name --slurpfile it "$file" '.[$name] = $it[0]' <<<"$all")
+done
+table() { jq -r "$(cat <<'JQ'
+    def round_to($n): if . == null then null else (. * $n | round) / $n end;
+    def median: if length == 0 then null else sort | .[length / 2 | floor] end;
+    def row: "| \(map(. // "" | tostring) | join(" | ")) |";
+    def rule: "|\(map("---") | join("|"))|";
+    def hot($kernel; $method; $traffic): .["hotpath-\($kernel)"] | map(select(.method == $method and .traffic == $traffic)) | .[0];
+    def through($subject; $kind; $cpus): .load | map(select(.subject == $subject and .kind == $kind and .cpus == $cpus).through) | median;
+    def processor($subject; $kind; $cpus): .load | map(select(.subject == $subject and .kind == $kind and .cpus == $cpus).processor) | median;
+    def drained($flows): .["drain-native"] | map(select(.flows == $flows)) | .[0].all_ms;
+    def own($flows; $output): .self | map(select(.flows == $flows and .output == $output)) | .[0];
+    def subjects: .load | map(.subject) | reduce .[] as $s ([]; if index($s) then . else . + [$s] end);
+    def kinds: .load | map(.kind) | reduce .[] as $s ([]; if index($s) then . else . + [$s] end);
+JQ
+)
+$1" <<<"$all"; }
+
+cat <<'TEXT'
+# Benchmarks
+
+What flowtop costs, measured by `make bench`, which writes this file. Counts of instructions and
+ratios say the same on other machines; milliseconds and nanoseconds are those of the machine below.
+
+TEXT
+printf 'Measured %s on %s CPUs (%s), Linux %s.\n\n' "$(date -u +%F)" "$(nproc)" \
+    "$(sed -n 's/^model name\t*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r | sed 's/-.*//')"
+
+echo '## Budgets'
+echo
+table '
+    def most($what; $unit; $budget; $value): [$what, "at most \($budget)\($unit)",
+        if $value == null then "not measured" else "\($value)\($unit)" end,
+        if $value == null then "" elif $value <= $budget then "met" else "**missed**" end];
+    . as $all
+    | def peers($kind; $cpus): $all | [subjects[] | select(. != "bare" and (startswith("flowtop") | not)) as $s | $all | through($s; $kind; $cpus)] | max;
+      # On two CPUs, as programs run, and beside it on one, where runs differ less.
+      def load($what; $kind; $budget): ($all | through("flowtop-tracepoint"; $kind; "two")) as $value | peers($kind; "two") as $peer
+        | [$what, "at least \($budget), ahead of every peer", if $value == null then "not measured" else
+            "\($value | round_to(1000)), best peer \($peer | round_to(1000)), noise \($all | through("bare"; $kind; "two") | round_to(1000)); on one CPU \(
+            $all | through("flowtop-tracepoint"; $kind; "one") | round_to(1000)), \(peers($kind; "one") | round_to(1000)), \(
+            $all | through("bare"; $kind; "one") | round_to(1000))" end,
+          if $value == null then "" elif $value >= $budget and ($peer == null or $value > $peer) then "met" else "**missed**" end];
+    ["what", "budget", "measured", ""] | row, rule,
+    (
+    most("`tracepoint`, 7.2: instructions a call, IPv4 TCP"; ""; 600; $all | hot("7.2"; "tracepoint"; "tcp4").above),
+    most("`fentry`, 6.1: the same"; ""; 500; $all | hot("6.1"; "fentry"; "tcp4").above),
+    most("`kprobe`, 7.2: the same"; ""; 1300; $all | hot("7.2"; "kprobe"; "tcp4").above),
+    load("throughput beside `tracepoint`: stream"; "stream"; 0.985),
+    load("the same: writes of 100 B"; "small"; 0.95),
+    load("the same: ping-pong of 1 B"; "pingpong"; 0.96),
+    load("the same: UDP of 100 B"; "udp"; 0.95),
+    most("flip to ranking, 65,536 flows, 2 CPUs"; " ms"; 40; $all | drained(65536) | round_to(10)),
+    most("the same, 1,000,000 flows"; " ms"; 1000; $all | drained(1000000) | round_to(1)),
+    most("own processor time, idle machine"; " % of a core"; 0.3; $all | own(0; "table").percent | round_to(100)),
+    most("the same, 1,000 flows"; " % of a core"; 1; $all | own(1000; "table").percent | round_to(100)),
+    most("the same, 10,000 flows"; " % of a core"; 3; $all | own(10000; "table").percent | round_to(100)),
+    most("resident memory, 1,000 flows"; " MiB"; 12; $all | own(1000; "table").rss_mib | round_to(10)),
+    most("the same, 65,536 flows"; " MiB"; 48; $all | own(65536; "table").rss_mib | round_to(10)),
+    most("start to attached"; " ms"; 250; $all.start.attached_ms),
+    most("first rows, after the first interval"; " ms"; 50; $all.start.first_after_interval_ms),
+    most("release binary, stripped"; " MiB"; 4; $all.start.binary_bytes // null | if . == null then null else . / 1048576 end | round_to(100))
+    | row)'
+
+cat <<'TEXT'
+
+## Hot path
+
+Instructions that flowtop adds to one send or receive of 100 bytes over loopback, both ends in one
+thread; the mean of sends and receives. Stock Debian kernels in emulated machines of one CPU whose
+clock counts instructions (`make bench-hotpath`); runs lie 0.1 % apart. `empty` is a program that does
+nothing on the same hook (on the IPv4 functions only): what is left above it is flowtop's own.
+
+TEXT
+table '. as $all | ["tcp4", "tcp6", "udp4", "unix"] as $traffic
+    | (["kernel", "method", $traffic[]] | row), (["", "", $traffic[]] | rule),
+    (("5.10", "6.1", "6.12", "7.2") as $kernel | $all["hotpath-\($kernel)"] | map(.method) | unique
+      | sort_by([. != "none", (startswith("empty") | not)])[] as $method
+      | [$kernel, $method, ($traffic[] as $t | $all | hot($kernel; $method; $t)
+          | if . == null then "" elif $method == "none" then "\(.insn | round) in all" else .above end)] | row)'
+printf '\nOn this machine as it is, in nanoseconds; medians of nine:\n\n'
+table '. as $all | ["tcp4", "tcp6", "udp4", "unix"] as $traffic
+    | (["method", $traffic[]] | row), (["", $traffic[]] | rule),
+    ($all["hotpath-native"] | map(.method) | unique | sort_by([. != "none", (startswith("empty") | not)])[] as $method
+      | [$method, ($traffic[] as $t | $all | hot("native"; $method; $t)
+          | if . == null then "" elif $method == "none" then "\(.insn | round) in all" else .above end)] | row)'
+
+cat <<'TEXT'
+
+## Load tax
+
+What gets through beside a program, as a share of what gets through without it: medians of pairs of
+runs one right after the other. Each program runs in a terminal of its own and watches the loopback
+interface (`benches/load.sh`). `bare` is pairs without a program: its distance from 1 is noise. `own` is
+the processor time of the program itself meanwhile, as a share of one core: on a machine that has no
+CPU to spare it is taken from the traffic as well. `tcptop` (bcc) is missing where the kernel has no
+kprobes. Traffic that is written in small pieces shows what a count of calls costs and a capture of
+packets does not: the kernel puts many writes into a packet.
+
+TEXT
+tax() { # one|two FIGURE
+    table '. as $all | (["", ($all | kinds[]), "own"] | row), (["", ($all | kinds[]), ""] | rule),
+        ($all | subjects[] as $s | [$s, ($all | kinds[] as $k | $all | '"$2"'($s; $k; "'"$1"'") | round_to(1000)),
+            ($all.load | map(select(.subject == $s).own) | median | . * 100 | round | "\(.) %")] | row)'
+}
+printf 'Throughput, the two ends on two CPUs:\n\n'
+tax two through
+printf '\nThroughput, both ends on one CPU, where processor time is all there is:\n\n'
+tax one through
+cat <<'TEXT'
+
+## Drain and ranking
+
+From the flip to the ranking with real flows, in processor time, which leaves out the wait for running
+programs (`benches/drain.sh`). On this machine, in milliseconds; `wait` is that wait, with whatever else
+the machine did:
+
+TEXT
+table '. as $all | (["flows", "drain", "ranking", "both", "ns a flow", "all flows as JSON", "wait"] | row, rule),
+    ($all["drain-native"][] | [.flows, (.drain_ms, .rank_ms, .all_ms | round_to(100)), (.all_ms / .flows * 1e6 | round),
+        (.json_all_ms, .wait_ms | round_to(10))] | row)'
+printf '\nKernel 6.1 with few and many possible CPUs, one of them there, in million instructions:\n\n'
+table '. as $all | (["possible CPUs", "flows", "drain", "ranking", "both", "instructions a flow", "all flows as JSON"] | row, rule),
+    ($all["drain-guests"][] | [.cpus, .flows, (.drain_ms, .rank_ms, .all_ms | round_to(100)), (.all_ms / .flows * 1e6 | round),
+        (.json_all_ms | round_to(10))] | row)'
+cat <<'TEXT'
+
+## Flowtop itself
+
+At one interval a second, every flow moving bytes in each; percent of one core, and MiB:
+
+TEXT
+table '. as $all | (["flows", "output", "user", "system", "both", "resident", "of it its own"] | row, rule),
+    ($all.self[] | [.flows, .output, (.user, .system, .percent | round_to(100)), (.rss_mib, .anonymous_mib | round_to(10))] | row)'
+echo
+table 'select(.maps) | .maps | "The kernel'"'"'s memory of the two flow maps with room for \(.entries) flows: \(.flow_maps / 1048576 * 10
+    | round / 10) MiB, all maps \(.all / 1048576 * 10 | round / 10) MiB. By the formula in the README, 122 + 32 × possible CPUs bytes a flow and map.\n"'
+table 'select(.start) | .start | "Start to attached \(.attached_ms) ms; the first interval'"'"'s rows \(.first_after_interval_ms
+    ) ms after its end, the wait for running programs included; binary \(.binary_bytes / 1048576 * 100 | round / 100) MiB."'
+if [ -s "$results/screen.txt" ]; then
+    printf '\n## The live table\n\nTaking in an interval, ranking and drawing (`cargo bench --bench screen`):\n\n```\n'
+    cat "$results/screen.txt"
+    echo '```'
+fi

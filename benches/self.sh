@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# What flowtop itself takes: processor time and memory with few and many live flows, time to start,
+# memory of its maps, size of its binary.
+#
+#   benches/self.sh            writes target/bench/{self,start,maps}.json*, tables on stdout
+#
+# Natively; needs root and tmux; builds what it runs. FLOWTOP=… measures another binary,
+# SECONDS_EACH=30 is for how long processor time is counted.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+. benches/common.sh
+build
+as_root "$@"
+seconds=${SECONDS_EACH:-30}
+first $$
+
+socket=flowtop-bench-$$
+generator='' pid=''
+# shellcheck disable=SC2317 # the trap calls it
+cleanup() {
+    [ -z "$generator" ] || kill "$generator" 2>/dev/null || true
+    [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+    tmux -L $socket kill-server 2>/dev/null || true
+    [ ! -e /proc/$$/autogroup ] || echo 0 >/proc/$$/autogroup
+}
+trap cleanup EXIT
+
+# User and system time of flowtop so far, in ticks.
+used() { sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f12,13; }
+
+# What the kernel says of the maps a process holds, each as an object.
+maps() { # PID
+    grep -l ^map_id /proc/"$1"/fdinfo/* | while read -r file; do
+        awk -F':\t' '/^(map_id|map_type|max_entries|memlock)/ { printf "%s\"%s\":%d", n++ ? "," : "{", $1, $2 } END { print "}" }' "$file"
+    done
+}
+
+: >"$results/self.jsonl"
+for flows in 0 1000 10000 65536; do
+    if [ $flows -gt 0 ]; then
+        "$load" flows $flows >"$results/generator" &
+        generator=$!
+        until grep -q sending "$results/generator"; do kill -0 $generator && sleep 0.1; done
+    fi
+    for output in table json; do
+        command="$flowtop"
+        if [ $output = json ]; then command="$flowtop --json >/dev/null"; fi
+        tmux -L $socket -f /dev/null new-session -d -x 160 -y 50 "exec env LC_ALL=C.UTF-8 $command"
+        pid=$(tmux -L $socket list-panes -F '#{pane_pid}')
+        sleep 12 # what was silent for 10 s goes; from then on it stays as it is
+        read -r user system < <(used)
+        sleep "$seconds"
+        read -r user_after system_after < <(used)
+        jq -cn --argjson flows $flows --arg output $output --argjson tick "$(getconf CLK_TCK)" --argjson seconds "$seconds" \
+            --argjson user $((user_after - user)) --argjson system $((system_after - system)) \
+            --argjson rss "$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")" \
+            --argjson anon "$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status")" '
+            {flows: $flows, output: $output, user: ($user / $tick / $seconds * 100), system: ($system / $tick / $seconds * 100),
+             rss_mib: ($rss / 1024), anonymous_mib: ($anon / 1024)} | .percent = .user + .system' >>"$results/self.jsonl"
+        if [ $flows -eq 0 ] && [ $output = table ]; then
+            maps "$pid" |
+                jq -s 'unique_by(.map_id) | (map(select(.map_type == 5))) as $flows # BPF_MAP_TYPE_PERCPU_HASH
+                    | {entries: $flows[0].max_entries, flow_maps: ($flows | map(.memlock) | add), all: (map(.memlock) | add)}' \
+                >"$results/maps.json"
+        fi
+        kill "$pid"
+        while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+        pid=
+        tmux -L $socket kill-server 2>/dev/null || true
+    done
+    if [ -n "$generator" ]; then
+        kill $generator
+        wait $generator 2>/dev/null || true
+        generator=
+    fi
+done
+echo "percent of one core at 1 s, and resident memory in MiB"
+jq -rn '["flows", "output", "user", "system", "both", "resident", "of it anonymous"], (inputs
+    | [.flows, .output, (.user, .system, .percent, .rss_mib, .anonymous_mib | . * 100 | round / 100)]) | @tsv' \
+    "$results/self.jsonl" | column -t -s $'\t'
+
+"$load" start "$flowtop" | jq -c --argjson bytes "$(stat -c %s "$flowtop")" '. + {binary_bytes: $bytes}' >"$results/start.json"
+cat "$results/start.json" "$results/maps.json"
