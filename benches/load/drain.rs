@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
         let used = processor_time();
         let mut out = Vec::new();
         let ranking = Ranking::new(&interval, None);
-        json::Json.append(&ranking, &Names::off(), &mut out)?;
+        json::Json::default().append(&ranking, &Names::off(), &mut out)?;
         black_box(out);
         lines.push(processor_time() - used);
         all.push(drain + rank);
