@@ -44,18 +44,20 @@ empty() { # METHOD PROGRAM…
     if await "$OUT/log" attached "$method"; then measure "$method"; fi
     stop
 }
-backend() {
+backend() { # METHOD BACKEND [FILTER…]
+    method=$1 backend=$2
+    shift 2
     : >"$OUT/log"
-    flowtop --json -v -i 1h --backend "$1" >"$OUT/out" 2>"$OUT/log" &
+    flowtop --json -v -i 1h --backend "$backend" "$@" >"$OUT/out" 2>"$OUT/log" &
     pid=$!
-    if await "$OUT/log" "$1 backend: " "$1"; then measure "$1"; fi
+    if await "$OUT/log" "$backend backend: " "$method"; then measure "$method"; fi
     stop
 }
 run=0
 while [ $run -lt "$RUNS" ]; do
     measure none
-    for backend in $BACKENDS; do
-        case $backend in
+    for each in $BACKENDS; do
+        case $each in
         tracepoint)
             [ -d /sys/kernel/tracing/events/sock/sock_send_length ] || continue
             empty empty-tracepoint tp_send tp_recv
@@ -67,7 +69,10 @@ while [ $run -lt "$RUNS" ]; do
             empty empty-kprobe+kretprobe kp_send kp_recv kr_send kr_recv
             ;;
         esac
-        backend "$backend"
+        backend "$each" "$each"
+        # Traffic that a filter does not mean: what it costs that the kernel decides.
+        backend "$each, not of pid 1" "$each" pid 1
+        backend "$each, not of port 1" "$each" port 1
     done
     run=$((run + 1))
 done

@@ -276,9 +276,9 @@ static __always_inline void account(const struct sock *sk, __u16 protocol,
 
 	if (ret <= 0 || !(udp || is_tcp(protocol)))
 		return;
-	pid_tgid = bpf_get_current_pid_tgid();
-	if (!wanted_call(pid_tgid, udp))
+	if (!wanted_protocol(udp) || !wanted_task())
 		return;
+	pid_tgid = bpf_get_current_pid_tgid();
 	if (udp)
 		moved.packets = dir == TX ? packets : (__u64)packets << 32;
 	read_head(&head, sk, direct);

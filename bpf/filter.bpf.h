@@ -17,12 +17,11 @@ static __always_inline bool listed(__u32 id, const volatile __u32 *list,
 	return false;
 }
 
-/* Decided before the socket is read. */
-static __always_inline bool wanted_call(__u64 pid_tgid, bool udp)
+/* Who calls: decided before anything is read. */
+static __always_inline bool wanted_task(void)
 {
-	if (only_protocol && udp != (only_protocol == IPPROTO_UDP))
-		return false;
 	if (nr_tgids || nr_tids) {
+		__u64 pid_tgid = bpf_get_current_pid_tgid();
 		bool one = listed(pid_tgid >> 32, tgids, nr_tgids,
 				  FLOWTOP_MAX_TASKS) ||
 			   listed((__u32)pid_tgid, tids, nr_tids,
@@ -35,6 +34,11 @@ static __always_inline bool wanted_call(__u64 pid_tgid, bool udp)
 			      FLOWTOP_MAX_UIDS) == !!uids_except)
 		return false;
 	return true;
+}
+
+static __always_inline bool wanted_protocol(bool udp)
+{
+	return !only_protocol || udp == (only_protocol == IPPROTO_UDP);
 }
 
 static __always_inline bool

@@ -209,10 +209,18 @@ int kp_udpv6_sendmsg(struct pt_regs *ctx)
 static __always_inline int kp_enter(struct socket *sock, struct msghdr *msg,
 				    bool send)
 {
-	struct sock *sk = BPF_CORE_READ(sock, sk);
-	__u16 protocol = BPF_CORE_READ(sk, sk_protocol);
-	struct call call = { .sk = (__u64)sk, .protocol = protocol };
+	struct call call = {};
+	struct sock *sk;
+	__u16 protocol;
 
+	/* account() asks again, but what is not wanted is not to cost all that
+	 * comes before. */
+	if (!wanted_task())
+		return 0;
+	sk = BPF_CORE_READ(sock, sk);
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	call.sk = (__u64)sk;
+	call.protocol = protocol;
 	if (protocol == IPPROTO_UDP && send)
 		read_destination(&call, sk, msg);
 	else if (!is_tcp(protocol))
@@ -225,7 +233,7 @@ static __always_inline int kp_return(int dir, int ret)
 {
 	struct call call = {};
 
-	if (unstash(&call))
+	if (wanted_task() && unstash(&call))
 		account((struct sock *)call.sk, call.protocol, dir, ret, &call,
 			packets_sent(&call, ret), false);
 	return 0;
