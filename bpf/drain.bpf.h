@@ -15,7 +15,7 @@
 /*
  * Records taken in this run. One drain runs at a time. Not on the stack, where
  * the verifier would know it and follow the drain entry by entry: it looks
- * into constant keys of arrays (d2102f2f5d75, v6.15).
+ * into constant keys of arrays (get_constant_map_key(), v6.14).
  */
 __u32 taken;
 
