@@ -163,8 +163,8 @@ fn leftover(kernel: &str, backends: &[&str]) {
 fn hybrid(kernel: &str, backends: &[&str]) {
     let run = || {
         let name = format!("{kernel}-hybrid");
-        let vm = Vm::new(&name, kernel, "", 400)?
-            .file(&scripts().join("hybrid.sh"), "/bin/hybrid.sh");
+        let vm =
+            Vm::new(&name, kernel, "", 400)?.file(&scripts().join("hybrid.sh"), "/bin/hybrid.sh");
         vm.run(&format!("hybrid.sh {}", backends.join(" ")))
             .and_then(|output| all_passed(&output))
             .map_err(|error| format!("{name}: {error}"))
