@@ -32,7 +32,8 @@ pub fn path() -> Result<()> {
     let tun = open()?;
     sys::lo_up(0)?;
     ip(&["address", "add", "10.9.0.1/24", "dev", DEVICE])?;
-    ip(&["link", "set", DEVICE, "up"])?;
+    // Segments of one packet each: larger ones are held back for a while, to grow.
+    ip(&["link", "set", DEVICE, "up", "gso_max_segs", "1"])?;
     println!("ok");
     forward(tun)
 }
@@ -57,7 +58,10 @@ fn forward(tun: RawFd) -> Result<()> {
         let timeout = wait.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: the array and the timeout live across the call; no signal mask is given.
         cvt(unsafe { libc::ppoll(fds.as_mut_ptr(), 2, timeout, std::ptr::null()) })?;
-        while under_way.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+        while under_way
+            .front()
+            .is_some_and(|(due, _)| *due <= Instant::now())
+        {
             let (_, packet) = under_way.pop_front().context("a packet under way")?;
             sys::write_all(tun, &packet);
         }
@@ -85,7 +89,7 @@ impl Weather {
             return true;
         }
         self.segments += 1;
-        self.drop_every == 0 || self.segments % self.drop_every != 0
+        self.drop_every == 0 || !self.segments.is_multiple_of(self.drop_every)
     }
 
     /// False when there are no more changes to come.
