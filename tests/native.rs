@@ -3,73 +3,17 @@
 //! does; it fails where it cannot run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod common;
+
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use common::counting::{Flowtop, traffic_program};
 use rustix::thread::gettid;
 use serde_json::Value;
-
-/// flowtop counting this machine's sockets. What it wrote is read when it has ended.
-struct Flowtop {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Flowtop {
-    /// Returns when everything is attached, which the first interval says.
-    fn start(args: &[&str]) -> Self {
-        Self::every("50ms", args)
-    }
-
-    fn every(interval: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_flowtop"))
-            .args(["--json", "-n", "0", "-i", interval])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        stdout.read_line(&mut first).unwrap();
-        assert!(first.contains(r#""type":"interval""#), "got {first:?}");
-        Self { child, stdout }
-    }
-
-    /// Blocks until intervals have ended, so that what follows is counted in a later one.
-    fn await_intervals(&mut self, intervals: usize) -> Vec<Value> {
-        let mut lines = Vec::new();
-        let mut seen = 0;
-        while seen < intervals {
-            let mut line = String::new();
-            assert!(
-                self.stdout.read_line(&mut line).unwrap() > 0,
-                "flowtop ended"
-            );
-            let record: Value = serde_json::from_str(&line).unwrap();
-            seen += usize::from(record["type"] == "interval");
-            lines.push(record);
-        }
-        lines
-    }
-
-    /// Ends it as Ctrl-C does and gives all its records.
-    fn stop(mut self) -> Vec<Value> {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
-        assert!(self.child.wait().unwrap().success());
-        rest.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-}
 
 /// This process's flow records: other processes may use the same ports elsewhere.
 fn mine(records: &[Value]) -> impl Iterator<Item = &Value> {
@@ -115,10 +59,7 @@ fn transfer(from: &mut TcpStream, to: &mut TcpStream, bytes: usize, calls: usize
 }
 
 fn traffic(args: &[&str]) {
-    // target/<profile>/deps/native-… -> target/<profile>/examples/traffic; cargo builds examples
-    // before it runs tests.
-    let test = std::env::current_exe().unwrap();
-    let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/traffic");
+    let program = traffic_program();
     let status = Command::new(&program)
         .args(args)
         .args(["--flowtop", env!("CARGO_BIN_EXE_flowtop")])

@@ -1,5 +1,5 @@
 //! The exactness suite on stock kernels: each test boots virtual machines by `tests/vm/run.sh`
-//! and runs the checker (`traffic`) or `leftover.sh` in them.
+//! and runs the checker (`traffic`), `leftover.sh` or `hybrid.sh` in them.
 //!
 //! They are `#[ignore]`d since they take minutes; `make test` runs them all. One that cannot run,
 //! for want of QEMU or of a kernel, fails. Reports go to `target/exact/`, consoles and the guests'
@@ -89,6 +89,18 @@ fn leftover_7_2() {
     leftover("7.2", SINCE_6_3);
 }
 
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn hybrid_5_10() {
+    hybrid("5.10", &["kprobe"]);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn hybrid_6_1() {
+    hybrid("6.1", &["fentry"]);
+}
+
 /// Every case by every backend, each in a machine of its own: what one leaves behind cannot
 /// help or hurt the next.
 fn exact(kernel: &str, backends: &[&str]) {
@@ -141,6 +153,19 @@ fn leftover(kernel: &str, backends: &[&str]) {
             .file(&bpftool()?, "/bin/bpftool")
             .file(&scripts().join("leftover.sh"), "/bin/leftover.sh");
         vm.run(&format!("leftover.sh {}", backends.join(" ")))
+            .and_then(|output| all_passed(&output))
+            .map_err(|error| format!("{name}: {error}"))
+    };
+    report(std::iter::once_with(run));
+}
+
+/// Containers where cgroup v1 and v2 are side by side.
+fn hybrid(kernel: &str, backends: &[&str]) {
+    let run = || {
+        let name = format!("{kernel}-hybrid");
+        let vm =
+            Vm::new(&name, kernel, "", 400)?.file(&scripts().join("hybrid.sh"), "/bin/hybrid.sh");
+        vm.run(&format!("hybrid.sh {}", backends.join(" ")))
             .and_then(|output| all_passed(&output))
             .map_err(|error| format!("{name}: {error}"))
     };

@@ -7,6 +7,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
+pub mod counting;
 pub mod pty;
 pub mod screen;
 

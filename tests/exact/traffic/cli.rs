@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::check::{self, Check};
 use crate::storm::{self, Storm};
 use crate::subject::Start;
-use crate::{cases, demo, proc, sys};
+use crate::{cases, demo, path, proc, send, sys};
 
 /// Traffic of every kind, known to the byte, and a check of flowtop against it.
 #[derive(Parser)]
@@ -109,6 +109,12 @@ enum Command {
     /// What a case goes on as after exec
     #[command(hide = true)]
     Role { role: String, fd: i32 },
+    /// One process that sends so many bytes, as whoever it is told to be
+    #[command(hide = true)]
+    Send(send::Send),
+    /// A slow and lossy path in a network namespace of its own, until stdin ends
+    #[command(hide = true)]
+    Path,
     /// The storm itself, until stdin ends
     #[command(hide = true)]
     StormTraffic { pairs: usize },
@@ -168,6 +174,8 @@ pub fn run() -> Result<bool> {
         Command::Role { role, fd } => {
             proc::leave(cases::report(cases::after_exec(&role, fd)));
         }
+        Command::Send(how) => send::send(&how).map(|()| true),
+        Command::Path => path::path().map(|()| true),
         Command::StormTraffic { pairs } => storm::traffic(pairs).map(|()| true),
     }
 }

@@ -14,6 +14,8 @@ pub struct TrueFlow {
     /// The number of messages is open.
     loose_rx: bool,
     loose_tx: bool,
+    /// Datagrams received and sent, of UDP; `None` where that is open.
+    packets: Option<(u64, u64)>,
     /// The part that went by way of these paths.
     via: Vec<(Vec<String>, Counts)>,
 }
@@ -50,7 +52,18 @@ impl CaseTruth {
     }
 
     fn take_flow(&mut self, line: &Value) -> Result<()> {
-        let flow = self.flows.entry(FlowId::parse(line)?).or_default();
+        let packets = line["rx_packets"].as_u64().zip(line["tx_packets"].as_u64());
+        let flow = self
+            .flows
+            .entry(FlowId::parse(line)?)
+            .or_insert_with(|| TrueFlow {
+                packets: Some((0, 0)),
+                ..TrueFlow::default()
+            });
+        flow.packets = flow
+            .packets
+            .zip(packets)
+            .map(|(sum, more)| (sum.0 + more.0, sum.1 + more.1));
         flow.loose_rx |= line["rx_msgs"].is_null();
         flow.loose_tx |= line["tx_msgs"].is_null();
         flow.counts.add(&Counts {
@@ -235,6 +248,7 @@ pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
         let g = got.remove(id).unwrap_or_default();
         check_flow(&mut v, id, e, &g);
     }
+    check_packets(&mut v, truth, seen);
     for (id, g) in got {
         v.diff += i128::from(g.rx_bytes) + i128::from(g.tx_bytes);
         v.wrong = true;
@@ -251,6 +265,22 @@ pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
         }
     }
     v
+}
+
+/// Datagrams of the flows that were seen to the byte. Only the tracepoints do not tell them.
+fn check_packets(v: &mut Verdict, truth: &CaseTruth, seen: &Seen) {
+    for (id, flow) in &truth.flows {
+        let (Some(expected), Some(got)) = (flow.packets, seen.packets.get(id)) else {
+            continue;
+        };
+        let exact = seen.flows.get(id) == Some(&flow.counts);
+        if exact && *got != Some(expected) && (got.is_some() || seen.backend != "tracepoint") {
+            v.wrong = true;
+            v.complaints.push(format!(
+                "{id}: packets (rx, tx) expected {expected:?}, got {got:?}"
+            ));
+        }
+    }
 }
 
 fn check_flow(v: &mut Verdict, id: &FlowId, e: &Expected, g: &Counts) {

@@ -233,14 +233,7 @@ impl Sock {
         if n == 0 {
             return 0;
         }
-        if self.proto == Proto::Udp || self.remote().is_none() {
-            self.refresh();
-        }
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(local), Some(remote)) = (names.local, how.peer.or(names.remote)) else {
-            panic!("{n} bytes {dir:?} on a socket without addresses");
-        };
-        drop(names);
+        let socket = self.flow(how.peer);
         let layer = *self.layer.lock().unwrap_or_else(PoisonError::into_inner);
         let via = match (layer, how.via) {
             ("", via) => via.to_owned(),
@@ -251,14 +244,31 @@ impl Sock {
             bytes: n as u64,
             msgs,
         };
-        let socket = truth::Socket {
+        truth::add(socket, dir, moved, &via, how.loose);
+        n
+    }
+
+    /// This socket and `peer`, or whom it is connected to.
+    fn flow(&self, peer: Option<SocketAddr>) -> truth::Socket {
+        if self.proto == Proto::Udp || self.remote().is_none() {
+            self.refresh();
+        }
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(local), Some(remote)) = (names.local, peer.or(names.remote)) else {
+            panic!("bytes on a socket without addresses");
+        };
+        truth::Socket {
             proto: self.proto,
             netns: self.netns,
             local,
             remote,
-        };
-        truth::add(socket, dir, moved, &via, how.loose);
-        n
+        }
+    }
+
+    /// Says that so many datagrams more were moved than there were calls: see
+    /// [`truth::more_packets`].
+    pub fn more_packets(&self, dir: Dir, peer: Option<SocketAddr>, more: i64) {
+        truth::more_packets(self.flow(peer), dir, more);
     }
 
     pub fn try_set<T>(&self, level: i32, name: i32, value: T) -> io::Result<()> {

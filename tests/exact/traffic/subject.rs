@@ -125,6 +125,8 @@ pub struct Seen {
     pub backend: String,
     pub unseen: BTreeSet<String>,
     pub flows: BTreeMap<FlowId, Counts>,
+    /// Of flows of UDP: packets received and sent; `None` where one line did not say.
+    pub packets: BTreeMap<FlowId, Option<(u64, u64)>>,
     /// What is said of the processes.
     pub owners: BTreeMap<u64, Owner>,
     /// The sums of the interval records.
@@ -161,6 +163,13 @@ impl Seen {
                 owner.comms.insert(text(&line, "comm")?);
                 owner.uids.insert(number(&line, "uid")?);
                 owner.cgroups.insert(text(&line, "cgroup")?);
+                if id.proto == "udp" {
+                    let now = line["rx_packets"].as_u64().zip(line["tx_packets"].as_u64());
+                    let sum = self.packets.entry(id.clone()).or_insert(Some((0, 0)));
+                    *sum = sum
+                        .zip(now)
+                        .map(|(sum, now)| (sum.0 + now.0, sum.1 + now.1));
+                }
                 self.flows.entry(id).or_default().add(&Counts {
                     rx_bytes: number(&line, "rx_bytes")?,
                     tx_bytes: number(&line, "tx_bytes")?,

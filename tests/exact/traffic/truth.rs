@@ -49,6 +49,8 @@ impl Moved {
 struct Row {
     rx: Moved,
     tx: Moved,
+    /// Datagrams more, or fewer, than there were calls: received, sent.
+    more_packets: (i64, i64),
     /// The API leaves open how many messages it made.
     loose_rx: bool,
     loose_tx: bool,
@@ -120,6 +122,17 @@ pub fn add(mut socket: Socket, dir: Dir, moved: Moved, via: &str, loose: bool) {
     }
 }
 
+/// Says that `more` datagrams more were moved than there were calls (fewer, where negative).
+pub fn more_packets(mut socket: Socket, dir: Dir, more: i64) {
+    (socket.local, socket.remote) = as_flow(socket.local, socket.remote);
+    let mut rows = rows();
+    let row = rows.entry(socket).or_default();
+    match dir {
+        Dir::Rx => row.more_packets.0 += more,
+        Dir::Tx => row.more_packets.1 += more,
+    }
+}
+
 /// This case leaves data unread on purpose: sent and received need not be equal.
 pub fn lossy() {
     LOSSY.store(true, Relaxed);
@@ -163,6 +176,8 @@ pub fn flush() {
             .iter()
             .map(|(name, (rx, tx))| (name.clone(), json!([rx.bytes, tx.bytes, rx.msgs, tx.msgs])))
             .collect();
+        let known = socket.proto == Proto::Udp && !row.loose_rx && !row.loose_tx;
+        let packets = |msgs: u64, more: i64| known.then(|| msgs.saturating_add_signed(more));
         say(&json!({
             "type": "truth",
             "pid": pid,
@@ -176,6 +191,8 @@ pub fn flush() {
             "tx_bytes": row.tx.bytes,
             "rx_msgs": if row.loose_rx { None } else { Some(row.rx.msgs) },
             "tx_msgs": if row.loose_tx { None } else { Some(row.tx.msgs) },
+            "rx_packets": packets(row.rx.msgs, row.more_packets.0),
+            "tx_packets": packets(row.tx.msgs, row.more_packets.1),
             "via": via,
         }));
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cases::absent;
 use crate::proc::{self, Gate};
+use crate::send::fork_as;
 use crate::sock::{Sock, V4, V6, tcp_pair, udp_pair};
 use crate::sys::{self, cvt};
 use crate::transfer::{cmsg, pattern};
@@ -29,6 +30,9 @@ cases! {
     "a child made by clone(CLONE_FILES): shared descriptors, own pid" => clone_files,
     "a process renamed before it moves anything" => renamed_process,
     "a process with another user" => other_user,
+    "a process that sends once and is gone at once, under a name of its own" => gone_at_once,
+    "two processes, one after the other, with the same number" => pid_reused,
+    "exec under another name" => exec_renamed,
 }
 
 fn fork_two_ends() -> Result<()> {
@@ -357,5 +361,53 @@ fn other_user() -> Result<()> {
     })?;
     c.send_all(&pattern(2000))?;
     c.recv_exact(1000)?;
+    child.join()
+}
+
+fn gone_at_once() -> Result<()> {
+    for i in 0..sys::scaled(20) {
+        let (c, s) = tcp_pair(V4)?;
+        proc::spawn(|| {
+            sys::set_comm(&format!("gone-{i}"));
+            c.send_all(&pattern(700 + i))
+        })?
+        .join()?;
+        s.recv_exact(700 + i)?;
+    }
+    Ok(())
+}
+
+fn pid_reused() -> Result<()> {
+    // The number of a process that has just ended, which is free.
+    let first = proc::spawn(|| Ok(()))?;
+    let pid = first.pid;
+    first.join()?;
+    for comm in ["first-of-two", "second-of-two"] {
+        let (c, s) = tcp_pair(V4)?;
+        let child = fork_as(pid)?;
+        if child.pid == 0 {
+            sys::die_with_parent();
+            sys::watchdog(None);
+            truth::reset();
+            sys::set_comm(comm);
+            proc::leave(crate::cases::report(c.send_all(&pattern(3000))));
+        }
+        s.recv_exact(3000)?;
+        child.join()?;
+    }
+    Ok(())
+}
+
+fn exec_renamed() -> Result<()> {
+    let (c, s) = tcp_pair(V4)?;
+    let child = proc::spawn(|| {
+        sys::set_comm("before-exec");
+        s.recv_exact(1000)?;
+        truth::flush();
+        exec_role("echo", s.fd())
+    })?;
+    c.send_all(&pattern(3000))?;
+    c.shutdown(libc::SHUT_WR)?;
+    c.recv_exact(4000)?;
     child.join()
 }

@@ -83,6 +83,7 @@ fn udp_gso() -> Result<()> {
     let (a, b) = gso_pair(V4)?;
     for _ in 0..5 {
         ensure!(a.send(&pattern(20_500), 0)? == 20_500, "partial send");
+        a.more_packets(Dir::Tx, None, 20);
         for i in 0..21 {
             let n = b.recv(&mut [0; 2000], 0)?;
             ensure!(n == if i < 20 { 1000 } else { 500 }, "segment {i}: {n}");
@@ -96,6 +97,7 @@ fn udp_gso_cmsg() -> Result<()> {
     let control = cmsg(libc::SOL_UDP, UDP_SEGMENT, 700u16);
     let p = pattern(7000);
     a.sendmsg(&[&p], Some(b.local()?), &control, 0).map_err(absent("UDP_SEGMENT message"))?;
+    a.more_packets(Dir::Tx, Some(b.local()?), 9);
     for _ in 0..10 {
         ensure!(b.recvfrom(&mut [0; 2000], 0)?.0 == 700, "segment");
     }
@@ -108,9 +110,12 @@ fn udp_gro() -> Result<()> {
     let mut buf = vec![0; 65_536];
     for _ in 0..5 {
         a.send(&pattern(15_300), 0)?;
+        a.more_packets(Dir::Tx, None, 15);
         let mut got = 0;
         while got < 15_300 {
-            got += b.recvmsg(&mut [&mut buf], 0)?.n;
+            let n = b.recvmsg(&mut [&mut buf], 0)?.n;
+            b.more_packets(Dir::Rx, None, n.div_ceil(1000) as i64 - 1);
+            got += n;
         }
     }
     Ok(())
@@ -122,6 +127,7 @@ fn udp_msg_more() -> Result<()> {
         for i in 0..30 {
             a.send(&pattern(100), if i % 3 == 2 { 0 } else { libc::MSG_MORE })?;
         }
+        a.more_packets(Dir::Tx, None, -20);
         for _ in 0..10 {
             ensure!(b.recv(&mut [0; 1000], 0)? == 300, "length");
         }
@@ -140,6 +146,7 @@ fn udp_cork() -> Result<()> {
                 a.send(&pattern(123), 0)?;
             }
             a.set(libc::SOL_UDP, UDP_CORK, 0)?;
+            a.more_packets(Dir::Tx, None, -3);
             ensure!(b.recv(&mut [0; 1000], 0)? == 492, "length");
         }
     }
@@ -156,6 +163,7 @@ fn udp_cork_unnamed() -> Result<()> {
         let n = unsafe { libc::send(a.fd(), p.as_ptr().cast(), p.len(), 0) };
         let n = crate::sys::cvt(n)?;
         a.note(Dir::Tx, n, How { via: "udp_cork_peer", ..peer(Some(b.local()?)) });
+        a.more_packets(Dir::Tx, Some(b.local()?), -1);
         ensure!(b.recvfrom(&mut [0; 1000], 0)?.0 == 350, "length");
     }
     Ok(())
@@ -185,6 +193,7 @@ fn udp_cork_other_name() -> Result<()> {
     let n = unsafe { libc::sendto(a.fd(), p.as_ptr().cast(), p.len(), 0, raw.ptr(), raw.len) };
     let n = crate::sys::cvt(n)?;
     a.note(Dir::Tx, n, How { via: "udp_cork_peer", ..peer(Some(b.local()?)) });
+    a.more_packets(Dir::Tx, Some(b.local()?), -1);
     ensure!(b.recvfrom(&mut [0; 1000], 0)?.0 == 300, "length");
     ensure!(c.recvfrom(&mut [0; 1000], libc::MSG_DONTWAIT).is_err(), "sent to the second");
     Ok(())

@@ -1,0 +1,77 @@
+//! The real flowtop counting this machine's sockets, and the generator of known traffic.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// flowtop counting this machine's sockets. What it wrote is read when it has ended.
+pub struct Flowtop {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Flowtop {
+    /// Returns when everything is attached, which the first interval says.
+    pub fn start(args: &[&str]) -> Self {
+        Self::every("50ms", args)
+    }
+
+    pub fn every(interval: &str, args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flowtop"))
+            .args(["--json", "-n", "0", "-i", interval])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        stdout.read_line(&mut first).unwrap();
+        assert!(first.contains(r#""type":"interval""#), "got {first:?}");
+        Self { child, stdout }
+    }
+
+    /// Blocks until intervals have ended, so that what follows is counted in a later one.
+    pub fn await_intervals(&mut self, intervals: usize) -> Vec<Value> {
+        let mut lines = Vec::new();
+        let mut seen = 0;
+        while seen < intervals {
+            let mut line = String::new();
+            assert!(
+                self.stdout.read_line(&mut line).unwrap() > 0,
+                "flowtop ended"
+            );
+            let record: Value = serde_json::from_str(&line).unwrap();
+            seen += usize::from(record["type"] == "interval");
+            lines.push(record);
+        }
+        lines
+    }
+
+    /// Ends it as Ctrl-C does and gives all its records.
+    pub fn stop(mut self) -> Vec<Value> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        rest.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// `target/<profile>/examples/traffic`; cargo builds examples before it runs tests.
+pub fn traffic_program() -> PathBuf {
+    let flowtop = PathBuf::from(env!("CARGO_BIN_EXE_flowtop"));
+    let program = flowtop.with_file_name("examples").join("traffic");
+    assert!(
+        program.is_file(),
+        "no {}: cargo build --example traffic",
+        program.display()
+    );
+    program
+}

@@ -1,0 +1,340 @@
+//! Whose bytes they are, on this machine's own kernel: containers by the cgroups that their engines
+//! make, processes that become others, threads told apart. Needs root, as all of `make test` does.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use common::counting::{Flowtop, traffic_program};
+use rustix::thread::gettid;
+use serde_json::Value;
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef01234567";
+
+/// A listener that takes every connection and reads it to its end.
+struct Sink {
+    addr: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Sink {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        Self { addr, listener }
+    }
+
+    /// The next connection's bytes.
+    fn take(&self) -> usize {
+        let mut all = Vec::new();
+        let mut stream = self.listener.accept().unwrap().0;
+        stream.read_to_end(&mut all).unwrap()
+    }
+
+    /// `traffic send` to here, not waited for.
+    fn sender(&self, bytes: usize, args: &[&str]) -> Child {
+        Command::new(traffic_program())
+            .args(["send", &self.addr.to_string(), &bytes.to_string()])
+            .args(args)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// The same, gone when this returns.
+    fn sent(&self, bytes: usize, args: &[&str]) {
+        let mut child = self.sender(bytes, args);
+        assert_eq!(self.take(), bytes);
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// What was sent to here, of the flow records.
+    fn flows<'a>(&self, records: &'a [Value]) -> Vec<&'a Value> {
+        let port = self.addr.port();
+        let sent = |flow: &&Value| {
+            flow["type"] == "flow"
+                && flow["remote_port"] == port
+                && flow["remote_addr"] == "127.0.0.1"
+        };
+        records.iter().filter(sent).collect()
+    }
+}
+
+fn bytes(flow: &Value) -> u64 {
+    flow["tx_bytes"].as_u64().unwrap()
+}
+
+/// Where a hierarchy of cgroups is mounted: the first that `is` takes, of file system type and
+/// options.
+fn hierarchy(is: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let found = mounts.lines().find_map(|line| {
+        let (mount, system) = line.split_once(" - ")?;
+        let options = system.split(' ').nth(2)?;
+        is(system.split(' ').next()?, options).then(|| mount.split(' ').nth(4))?
+    });
+    found.map(PathBuf::from)
+}
+
+/// Cgroups that are removed when dropped, with every parent that is empty by then.
+struct Cgroups {
+    root: PathBuf,
+    made: Vec<PathBuf>,
+}
+
+impl Cgroups {
+    fn v2() -> Self {
+        Self::below(hierarchy(|system, _| system == "cgroup2").unwrap())
+    }
+
+    /// On hosts where the pids controller is a hierarchy of its own.
+    fn pids() -> Option<Self> {
+        let pids = |options: &str| options.split(',').any(|option| option == "pids");
+        hierarchy(|system, options| system == "cgroup" && pids(options)).map(Self::below)
+    }
+
+    const fn below(root: PathBuf) -> Self {
+        let made = Vec::new();
+        Self { root, made }
+    }
+
+    /// Makes a cgroup by its path; returns its directory.
+    fn make(&mut self, path: &str) -> String {
+        let mut dir = self.root.clone();
+        for part in Path::new(path.trim_start_matches('/')) {
+            dir.push(part);
+            if !dir.exists() {
+                fs::create_dir(&dir).unwrap();
+                self.made.push(dir.clone());
+            }
+        }
+        dir.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for dir in self.made.iter().rev() {
+            if let Err(err) = fs::remove_dir(dir)
+                && !thread::panicking()
+            {
+                panic!("{}: {err}", dir.display());
+            }
+        }
+    }
+}
+
+/// As the engines write them; the last digits of an id are appended.
+fn places() -> Vec<String> {
+    let pod = "pod0a1b2c3d_4e5f_6789_abcd_ef0123456789";
+    let slice = format!("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-{pod}.slice");
+    let kind = format!("docker/{ID}0000000a/kubelet.slice/kubelet-{slice}");
+    [
+        format!("/docker/{ID}00000001"),
+        format!("/system.slice/docker-{ID}00000002.scope"),
+        format!("/machine.slice/libpod-{ID}00000003.scope/container"),
+        format!("/libpod_parent/libpod-{ID}00000004"),
+        format!("/default/{ID}00000005"),
+        format!("/{slice}/cri-containerd-{ID}00000006.scope"),
+        format!("/{slice}/crio-{ID}00000007.scope"),
+        format!("/kubepods/besteffort/pod0a1b2c3d-4e5f-6789-abcd-ef0123456789/{ID}00000008"),
+        format!("/{kind}/cri-containerd-{ID}00000009.scope"),
+        "/lxc.payload.web".to_owned(),
+        "/system.slice/flowtop-test.service".to_owned(),
+        r"/system.slice/system-flowtop\x2dtest.slice/flowtop-test@1.service".to_owned(),
+    ]
+    .into()
+}
+
+/// Two processes in every place, all of them and their cgroups gone before the interval ends.
+fn containers_are_exact(mut cgroups: Cgroups) {
+    let sink = Sink::new();
+    // Long enough for all of it to be in one interval, which the end of flowtop ends.
+    let flowtop = Flowtop::every("3s", &[]);
+    let places = places();
+    for (n, place) in places.iter().enumerate() {
+        let dir = cgroups.make(place);
+        sink.sent(1000 + n, &["--cgroup", &dir]);
+        sink.sent(20_000 * (n + 1), &["--cgroup", &dir]);
+    }
+    drop(cgroups);
+    let records = flowtop.stop();
+    let flows = sink.flows(&records);
+    assert_eq!(flows.len(), places.len() * 2, "a flow was cut in two");
+    for (n, place) in places.iter().enumerate() {
+        let here = flows.iter().filter(|flow| flow["cgroup"] == *place);
+        let sum: u64 = here.map(|flow| bytes(flow)).sum();
+        let expected = 1000 + n + 20_000 * (n + 1);
+        assert_eq!(sum, expected as u64, "{place} in {flows:#?}");
+    }
+}
+
+#[test]
+fn containers_that_are_gone_are_exact_by_cgroup_v2() {
+    containers_are_exact(Cgroups::v2());
+}
+
+#[test]
+fn containers_that_are_gone_are_exact_by_the_pids_controller_of_v1() {
+    // Only where there is such a hierarchy; tests/vm/hybrid.sh makes one.
+    if let Some(pids) = Cgroups::pids() {
+        containers_are_exact(pids);
+    }
+}
+
+/// The v1 group says more than that of v2, unless it is the root.
+#[test]
+fn on_a_hybrid_host_the_container_goes_before_the_unit() {
+    let Some(mut pids) = Cgroups::pids() else {
+        return;
+    };
+    let mut v2 = Cgroups::v2();
+    let sink = Sink::new();
+    let flowtop = Flowtop::start(&[]);
+    let place = format!("/docker/{ID}000000ff");
+    let (container, unit) = (pids.make(&place), v2.make("/flowtop-hybrid.service"));
+    sink.sent(500, &["--cgroup", &container, "--cgroup", &unit]);
+    sink.sent(600, &["--cgroup", &unit]);
+    let records = flowtop.stop();
+    let mut seen: Vec<_> = sink
+        .flows(&records)
+        .iter()
+        .map(|flow| (bytes(flow), &flow["cgroup"]))
+        .collect();
+    seen.sort_by_key(|(bytes, _)| *bytes);
+    assert_eq!(seen.len(), 2);
+    assert_eq!((seen[0].0, seen[0].1), (500, &Value::from(place)));
+    assert_eq!(
+        (seen[1].0, seen[1].1),
+        (600, &Value::from("/flowtop-hybrid.service"))
+    );
+}
+
+/// One number, two processes, one after the other: each interval tells of its own.
+#[test]
+fn a_pid_used_again_is_another_process() {
+    let sink = Sink::new();
+    let mut flowtop = Flowtop::start(&[]);
+    let mut probe = Command::new("true").spawn().unwrap();
+    let pid = probe.id();
+    probe.wait().unwrap();
+    let number = pid.to_string();
+    let mut records = Vec::new();
+    for (bytes, comm, uid) in [
+        (700, "first-of-two", "65534"),
+        (800, "second-of-two", "1234"),
+    ] {
+        sink.sent(bytes, &["--pid", &number, "--comm", comm, "--uid", uid]);
+        // Two, so that the next is in an interval of its own.
+        records.extend(flowtop.await_intervals(2));
+    }
+    records.extend(flowtop.stop());
+    let facts: Vec<_> = sink
+        .flows(&records)
+        .iter()
+        .map(|flow| {
+            let comm = flow["comm"].as_str().unwrap();
+            (
+                bytes(flow),
+                flow["pid"] == pid,
+                comm,
+                flow["uid"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        (700, true, "first-of-two", 65534),
+        (800, true, "second-of-two", 1234),
+    ];
+    assert_eq!(facts, expected);
+}
+
+#[test]
+fn exec_is_seen_in_the_next_interval() {
+    let sink = Sink::new();
+    let mut flowtop = Flowtop::start(&[]);
+    let mut child = sink.sender(300, &["--comm", "before", "--exec", "400"]);
+    // The program's own connection ends with it, by exec.
+    let mut first = sink.listener.accept().unwrap().0;
+    first.read_exact(&mut [0; 300]).unwrap();
+    let mut records = flowtop.await_intervals(2);
+    child.stdin.take().unwrap().write_all(b"x").unwrap();
+    assert_eq!(sink.take(), 400);
+    assert!(child.wait().unwrap().success());
+    records.extend(flowtop.stop());
+    let flows = sink.flows(&records);
+    let facts: Vec<_> = flows
+        .iter()
+        .map(|flow| {
+            (
+                bytes(flow),
+                flow["pid"].as_u64().unwrap(),
+                flow["comm"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let pid = u64::from(child.id());
+    assert_eq!(facts, [(300, pid, "before"), (400, pid, "traffic")]);
+}
+
+/// What a filter leaves to user space it needs to know: then the kernel tells threads apart.
+#[test]
+fn two_threads_on_one_socket_are_two_flows_where_a_filter_asks_for_threads() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let filter = format!("tid 4194304 or remote port {port}");
+    let flowtop = Flowtop::every("1s", &[&filter]);
+    let plain = Flowtop::every("1s", &[&format!("remote port {port}")]);
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut server = listener.accept().unwrap().0;
+    let mut expected = Vec::new();
+    for (name, bytes) in [("writer-one", 1000), ("writer-two", 250)] {
+        let mut client = client.try_clone().unwrap();
+        let writer = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            for _ in 0..4 {
+                client.write_all(&vec![7; bytes]).unwrap();
+            }
+            gettid().as_raw_nonzero().get()
+        });
+        let tid = writer.unwrap().join().unwrap();
+        server.read_exact(&mut vec![0; bytes * 4]).unwrap();
+        expected.push((bytes as u64 * 4, tid as u64, name.to_owned()));
+    }
+    let mine = |records: &[Value]| {
+        let me = std::process::id();
+        let flows = records
+            .iter()
+            .filter(|record| record["type"] == "flow" && record["pid"] == me);
+        flows.cloned().collect::<Vec<_>>()
+    };
+    let comm = fs::read_to_string("/proc/self/comm").unwrap();
+    let mut seen: Vec<(u64, u64, String)> = Vec::new();
+    for flow in mine(&flowtop.stop()) {
+        assert_eq!(flow["comm"], comm.trim_end());
+        let tid = flow["tid"].as_u64().unwrap();
+        match seen.iter_mut().find(|(_, known, _)| *known == tid) {
+            Some((sum, ..)) => *sum += bytes(&flow),
+            None => seen.push((
+                bytes(&flow),
+                tid,
+                flow["thread"].as_str().unwrap().to_owned(),
+            )),
+        }
+    }
+    seen.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+    let plain = mine(&plain.stop());
+    assert_eq!(plain.iter().map(bytes).sum::<u64>(), 5000);
+    assert!(
+        plain
+            .iter()
+            .all(|flow| flow["tid"].is_null() && flow["thread"].is_null())
+    );
+}
