@@ -21,6 +21,9 @@ use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::table::{Column, Group, SortKey};
 use crate::units::Units;
 
+/// Columns of a line from which on plain text is wide.
+const WIDE: u16 = 140;
+
 const EXAMPLES: &str = "\
 Examples:
   sudo flowtop                     who is using this machine's network right now
@@ -132,7 +135,8 @@ struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Group rows of the live table by flow, process, user, remote, port or container
+    /// Sum flows by process, thread, user, container, unit, remote, net/24 (or net/24,64: IPv4, IPv6)
+    /// or port, in every output
     #[arg(short = 'g', long, value_name = "BY", value_parser = str::parse::<Group>)]
     group: Option<Group>,
 
@@ -153,6 +157,11 @@ struct Args {
     /// Units for people: bytes, bytes-iec, bits or bits-iec; JSON always has bytes
     #[arg(long, value_name = "UNITS", value_parser = str::parse::<Units>)]
     units: Option<Units>,
+
+    /// Write plain text with users, containers, round-trip times and retransmits, as where a line has
+    /// 140 columns
+    #[arg(long, conflicts_with = "json")]
+    wide: bool,
 
     /// Use colours: auto (on a terminal, unless NO_COLOR is set), always or never
     #[arg(long, value_name = "WHEN", value_parser = str::parse::<When>)]
@@ -231,9 +240,14 @@ where
     if args.print_config {
         return Ok(Request::Print(settings.to_string()));
     }
+    let group = match output {
+        Output::Table => settings.group,
+        // What others read does not hang on what someone likes to see.
+        Output::Text | Output::Json => args.group.unwrap_or_default(),
+    };
     Ok(Request::Run(Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
-        by_thread: plan.needs_threads(),
+        by_thread: plan.needs_threads() || group == Group::Thread,
         filter: plan,
         host_names: args.host_name,
         interval: args.interval,
@@ -250,7 +264,8 @@ where
         columns: settings.columns,
         units: settings.units,
         sort: settings.sort,
-        group: settings.group,
+        group,
+        wide: args.wide || environment.columns.is_some_and(|columns| columns >= WIDE),
         color: match settings.color {
             When::Auto => environment.terminal && !environment.no_color,
             When::Always => true,
@@ -321,11 +336,10 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
     Ok(settings)
 }
 
-/// Text and JSON write flows in their own order: better to say so than to write something else than
+/// Text and JSON have their own order and columns: better to say so than to write something else than
 /// was asked for. What the configuration file says of the table is no question here.
 fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
     let asked = [
-        ("--group", args.group.is_some()),
         ("--sort", args.sort.is_some()),
         ("--columns", args.columns.is_some()),
     ];

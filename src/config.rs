@@ -51,8 +51,10 @@ pub struct Config {
     pub units: Units,
     /// The order of rows in the live table.
     pub sort: SortKey,
-    /// What a row of the live table is.
+    /// What a row is.
     pub group: Group,
+    /// Whether plain text has the columns that need a wide page.
+    pub wide: bool,
     /// Whether colours may be used.
     pub color: bool,
     /// Whether only ASCII may be drawn.
@@ -80,6 +82,7 @@ impl Default for Config {
             units: Units::default(),
             sort: SortKey::default(),
             group: Group::default(),
+            wide: false,
             color: false,
             ascii: true,
             palette: Palette::default(),

@@ -23,26 +23,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-pub use self::cgroup::{Container, Place, Runtime, place};
+pub use self::cgroup::{Container, Located, Place, Runtime, place};
 pub use self::process::Process;
 pub use self::sockets::open_sockets;
 
 use self::process::Reader;
-use self::users::Names;
+use self::users::{Names, Users};
 
 /// Processes waiting to be looked at; more are asked for again when they are next shown.
 const QUEUE: usize = 1024;
 /// Processes remembered.
 const CACHE: usize = 16_384;
-/// Cgroups whose short names are remembered.
+/// Cgroups of which it is remembered what they say.
 const PLACES: usize = 4096;
 /// After this facts are looked at again, if someone still asks for them.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Start times are of 10 ms, and reckoned from two clocks.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// Short names of cgroups; `None` for one that nobody named.
-type Places = HashMap<Arc<str>, Option<Arc<str>>>;
+/// What paths of cgroups say.
+type Places = HashMap<Arc<str>, Arc<Located>>;
 
 /// Facts about processes, by their number.
 #[derive(Debug, Default)]
@@ -62,6 +62,17 @@ impl Owners {
     /// No facts: every answer that is not in the question itself is `None`.
     pub fn off() -> Self {
         Self::default()
+    }
+
+    /// Names of users as `/etc/passwd` has them now, and nothing of processes but what is in the
+    /// question: for output that waits for nothing.
+    pub fn at_once() -> Self {
+        let mut users = Users::new("/etc/passwd");
+        users.refresh();
+        Self {
+            users: users.names(),
+            ..Self::default()
+        }
     }
 
     /// Facts from `/proc` and `/etc/passwd`. `notify` is called from a background thread after
@@ -131,20 +142,23 @@ impl Owners {
         self.users.get(uid)
     }
 
-    /// What a cgroup path says in short, as in `docker:0123456789ab` or `nginx.service`. Known at
-    /// once: nothing has to be asked for it.
-    pub fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
+    /// What a cgroup path says. Known at once: nothing has to be asked for it.
+    pub fn located(&self, cgroup: &Arc<str>) -> Arc<Located> {
         let mut places = lock(&self.places);
         if let Some(known) = places.get(cgroup) {
-            return known.clone();
+            return Arc::clone(known);
         }
         if places.len() >= PLACES {
             places.clear();
         }
-        let place = cgroup::place(cgroup);
-        let name = (!place.is_empty()).then(|| Arc::from(place.to_string()));
-        places.insert(Arc::clone(cgroup), name.clone());
-        name
+        let located = Arc::new(Located::from(&cgroup::place(cgroup)));
+        places.insert(Arc::clone(cgroup), Arc::clone(&located));
+        located
+    }
+
+    /// The same in short, as in `docker:0123456789ab` or `nginx.service`.
+    pub fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
+        self.located(cgroup).name.clone()
     }
 
     fn look(&self, tgid: u32) -> Option<Known> {

@@ -4,24 +4,30 @@
 
 mod condition;
 mod facts;
+mod id;
 mod order;
 mod rows;
+mod tally;
 mod top;
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::condition::Condition;
 pub use self::facts::{Facts, Who};
-pub use self::rows::{Common, Row, RowId, Rows, Sum, View, group_of, sparklines};
+pub use self::id::RowId;
+pub use self::rows::{Common, Row, Rows, Sum, View, group_of, sparklines};
+pub use self::tally::Tally;
 
-use crate::flow::{Counters, Direction, Flow};
+use crate::flow::{Counters, Direction, Flow, FlowKey};
 use crate::interval::{Interval, Losses, Method};
 
-/// One interval, ranked.
+/// One interval, ranked: its flows, or groups of them.
 #[derive(Clone, Debug)]
-pub struct Ranking {
+pub struct Ranking<T = Flow> {
     /// Wall-clock time of the interval's end.
     pub ended: SystemTime,
     /// Measured length of the interval; rates divide by this.
@@ -35,16 +41,67 @@ pub struct Ranking {
     /// How it was counted.
     pub method: Arc<Method>,
     /// Bytes received.
-    pub ingress: Section,
+    pub ingress: Section<T>,
     /// Bytes sent.
-    pub egress: Section,
+    pub egress: Section<T>,
+    /// What is a row of neither section. With those that are, and untracked, it adds up to `total`.
+    pub rest: Rest,
+}
+
+/// What can be a row of a ranking.
+pub trait Ranked: Clone {
+    /// What tells one from another, and puts equals in order.
+    type Key: Ord + Hash;
+
+    /// Which it is.
+    fn key(&self) -> Self::Key;
+
+    /// What it moved.
+    fn counters(&self) -> &Counters;
+
+    /// Number of flows in it.
+    fn flows(&self) -> usize;
+}
+
+impl Ranked for Flow {
+    type Key = FlowKey;
+
+    fn key(&self) -> FlowKey {
+        self.key
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn flows(&self) -> usize {
+        1
+    }
+}
+
+/// What is a row of neither section, summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// Number of rows it would be.
+    pub rows: usize,
+    /// Number of flows in them.
+    pub flows: usize,
+    /// What they moved.
+    pub counters: Counters,
 }
 
 impl Ranking {
     /// Ranks an interval's flows; `top_n` is the most rows each way, `None` for all.
     pub fn new(interval: &Interval, top_n: Option<usize>) -> Self {
-        let section = |direction| Section::new(direction, interval, top_n);
-        Self {
+        Self::of(interval, &interval.flows, top_n)
+    }
+}
+
+impl<T: Ranked> Ranking<T> {
+    /// Ranks what an interval's flows were made into.
+    fn of(interval: &Interval, all: &[T], top_n: Option<usize>) -> Self {
+        let section = |direction| Section::new(direction, all, interval.losses.untracked, top_n);
+        let mut ranking = Self {
             ended: interval.ended,
             elapsed: interval.elapsed,
             total: interval.total(),
@@ -53,31 +110,44 @@ impl Ranking {
             method: Arc::clone(&interval.method),
             ingress: section(Direction::Rx),
             egress: section(Direction::Tx),
+            rest: Rest::default(),
+        };
+        let mut shown = Rest::default();
+        for row in ranking.rows() {
+            shown.rows += 1;
+            shown.flows += row.flows();
+            shown.counters += *row.counters();
         }
+        let counted: Counters = all.iter().map(|row| *row.counters()).sum();
+        ranking.rest = Rest {
+            rows: all.len() - shown.rows,
+            flows: interval.flows.len() - shown.flows,
+            counters: counted.since(&shown.counters),
+        };
+        ranking
     }
 
-    /// Every flow that is a row of either section, once: ingress in its order, then the rest of
-    /// egress in its order.
-    pub fn rows(&self) -> impl Iterator<Item = &Flow> {
-        let seen: std::collections::HashSet<_> =
-            self.ingress.rows.iter().map(|flow| flow.key).collect();
+    /// Every row of either section, once: ingress in its order, then the rest of egress in its
+    /// order.
+    pub fn rows(&self) -> impl Iterator<Item = &T> {
+        let seen: HashSet<T::Key> = self.ingress.rows.iter().map(Ranked::key).collect();
         self.ingress.rows.iter().chain(
             self.egress
                 .rows
                 .iter()
-                .filter(move |flow| !seen.contains(&flow.key)),
+                .filter(move |row| !seen.contains(&row.key())),
         )
     }
 }
 
 /// One direction of a ranking. The bytes of `rows`, `other` and `untracked` add up to `total`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
+pub struct Section<T = Flow> {
     /// Which way.
     pub direction: Direction,
-    /// The largest flows, largest first, equal ones by key. None without bytes this way.
-    pub rows: Vec<Flow>,
-    /// Every other flow with bytes this way.
+    /// The largest, largest first, equal ones by key. None without bytes this way.
+    pub rows: Vec<T>,
+    /// All others with bytes this way.
     pub other: Other,
     /// Bytes counted for flows that found the map full.
     pub untracked: u64,
@@ -85,42 +155,40 @@ pub struct Section {
     pub total: u64,
 }
 
-/// The flows that are not rows, summed.
+/// What is not a row, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Other {
-    /// How many there are.
+    /// How many rows it would be.
+    pub rows: usize,
+    /// How many flows are in them.
     pub flows: usize,
     /// What they moved, in bytes, in the direction of the section.
     pub bytes: u64,
 }
 
-impl Section {
-    fn new(direction: Direction, interval: &Interval, top_n: Option<usize>) -> Self {
-        let moving = || {
-            interval
-                .flows
-                .iter()
-                .filter(|flow| flow.counters.bytes(direction) > 0)
-        };
-        let flows = moving().count();
-        let bytes: u64 = moving().map(|flow| flow.counters.bytes(direction)).sum();
-        let ranked =
-            moving().map(|flow| ((flow.counters.bytes(direction), Reverse(flow.key)), flow));
-        let rows: Vec<Flow> = top::top_n(ranked, top_n.unwrap_or(flows))
+impl<T: Ranked> Section<T> {
+    fn new(direction: Direction, all: &[T], untracked: Counters, top_n: Option<usize>) -> Self {
+        let bytes = |row: &T| row.counters().bytes(direction);
+        let moving = || all.iter().filter(|row| bytes(row) > 0);
+        let count = moving().count();
+        let ranked = moving().map(|row| ((bytes(row), Reverse(row.key())), row));
+        let rows: Vec<T> = top::top_n(ranked, top_n.unwrap_or(count))
             .into_iter()
             .cloned()
             .collect();
-        let shown = bytes_of(&rows, direction);
-        let untracked = interval.losses.untracked.bytes(direction);
+        let total: u64 = moving().map(bytes).sum();
+        let flows: usize = moving().map(Ranked::flows).sum();
+        let untracked = untracked.bytes(direction);
         Self {
             direction,
             other: Other {
-                flows: flows - rows.len(),
-                bytes: bytes - shown,
+                rows: count - rows.len(),
+                flows: flows - flows_of(&rows),
+                bytes: total - bytes_of(&rows, direction),
             },
             rows,
             untracked,
-            total: bytes + untracked,
+            total: total + untracked,
         }
     }
 
@@ -133,7 +201,8 @@ impl Section {
             direction: self.direction,
             rows: kept.to_vec(),
             other: Other {
-                flows: self.other.flows + folded.len(),
+                rows: self.other.rows + folded.len(),
+                flows: self.other.flows + flows_of(folded),
                 bytes: self.other.bytes + bytes_of(folded, self.direction),
             },
             untracked: self.untracked,
@@ -141,9 +210,14 @@ impl Section {
         }
     }
 
-    /// Flows with bytes this way.
+    /// Rows, with those that are in `other`.
+    pub fn len(&self) -> usize {
+        self.rows.len() + self.other.rows
+    }
+
+    /// Flows of what has bytes this way.
     pub fn flows(&self) -> usize {
-        self.rows.len() + self.other.flows
+        flows_of(&self.rows) + self.other.flows
     }
 
     /// Bytes of the rows.
@@ -152,16 +226,17 @@ impl Section {
     }
 
     /// Whether nothing moved this way.
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.total == 0
     }
 }
 
-fn bytes_of(flows: &[Flow], direction: Direction) -> u64 {
-    flows
-        .iter()
-        .map(|flow| flow.counters.bytes(direction))
-        .sum()
+fn bytes_of<T: Ranked>(rows: &[T], direction: Direction) -> u64 {
+    rows.iter().map(|row| row.counters().bytes(direction)).sum()
+}
+
+fn flows_of<T: Ranked>(rows: &[T]) -> usize {
+    rows.iter().map(Ranked::flows).sum()
 }
 
 #[cfg(test)]

@@ -338,9 +338,9 @@ impl fmt::Display for Settings {
             "# A column; add :asc or :desc for the order that is not usual for it.\nsort = {}\n",
             quoted(&self.sort.to_string())
         )?;
-        let groups = Group::ALL.map(Group::as_str);
-        writeln!(f, "# {}", names(&groups))?;
-        writeln!(f, "group = {}\n", quoted(self.group.as_str()))?;
+        let groups = Group::ALL.map(|group| group.to_string());
+        writeln!(f, "# Of the live table: {}", groups.join(", "))?;
+        writeln!(f, "group = {}\n", quoted(&self.group.to_string()))?;
         writeln!(
             f,
             "# auto, always, never. auto: on a terminal, unless NO_COLOR is set.\ncolor = {}\n",

@@ -1,8 +1,12 @@
 //! The words for a table of flows: its columns, its order, how flows are grouped, which way bytes
 //! go. What the command line, the configuration file, rankings and drawing all name.
 
+mod group;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use self::group::{Group, Prefix};
 
 use crate::flow::{Counters, Direction};
 
@@ -16,24 +20,6 @@ pub enum Way {
     /// Both together, for one combined table.
     #[default]
     Both,
-}
-
-/// What a row of a table is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Group {
-    /// One flow.
-    #[default]
-    Flow,
-    /// All flows of a process (thread group).
-    Process,
-    /// All flows of the processes of a user.
-    User,
-    /// All flows with a remote address.
-    Remote,
-    /// All flows of a service: by the smaller port of the two ends, see [`crate::rank::RowId`].
-    Port,
-    /// All flows of a container, pod or systemd unit.
-    Container,
 }
 
 /// A column that a table can have.
@@ -123,43 +109,6 @@ impl From<Direction> for Way {
         match direction {
             Direction::Rx => Self::Rx,
             Direction::Tx => Self::Tx,
-        }
-    }
-}
-
-impl Group {
-    /// Every grouping, in the order in which one key steps through them.
-    pub const ALL: [Self; 6] = [
-        Self::Flow,
-        Self::Process,
-        Self::User,
-        Self::Remote,
-        Self::Port,
-        Self::Container,
-    ];
-
-    /// The name on the command line and in the configuration file.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Flow => "flow",
-            Self::Process => "process",
-            Self::User => "user",
-            Self::Remote => "remote",
-            Self::Port => "port",
-            Self::Container => "container",
-        }
-    }
-
-    /// The next one round the circle.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        match self {
-            Self::Flow => Self::Process,
-            Self::Process => Self::User,
-            Self::User => Self::Remote,
-            Self::Remote => Self::Port,
-            Self::Port => Self::Container,
-            Self::Container => Self::Flow,
         }
     }
 }
@@ -359,16 +308,6 @@ fn distance(a: &str, b: &str) -> usize {
     last[b.len()]
 }
 
-impl FromStr for Group {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        let known = Self::ALL.map(Self::as_str);
-        let found = Self::ALL.into_iter().find(|group| group.as_str() == word);
-        found.ok_or_else(|| UnknownWord::new("grouping", word, &known))
-    }
-}
-
 impl FromStr for Column {
     type Err = UnknownWord;
 
@@ -418,9 +357,6 @@ mod tests {
 
     #[test]
     fn every_word_is_read_as_what_it_is_written_for() {
-        for group in Group::ALL {
-            assert_eq!(group.as_str().parse(), Ok(group));
-        }
         for column in Column::ALL {
             assert_eq!(column.as_str().parse(), Ok(column));
             for sort in [SortKey::by(column), SortKey::by(column).reversed()] {
@@ -433,15 +369,6 @@ mod tests {
     fn no_two_columns_share_a_name() {
         let names: HashSet<_> = Column::ALL.iter().map(|column| column.as_str()).collect();
         assert_eq!(names.len(), Column::ALL.len());
-    }
-
-    #[test]
-    fn one_key_steps_through_every_grouping() {
-        let mut group = Group::Flow;
-        for expected in Group::ALL.into_iter().skip(1).chain([Group::Flow]) {
-            group = group.next();
-            assert_eq!(group, expected);
-        }
     }
 
     #[test]

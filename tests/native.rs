@@ -308,6 +308,60 @@ fn the_name_is_the_process_and_not_the_thread() {
     assert_eq!(flow["comm"], comm.trim_end());
 }
 
+/// What grouping adds up is what the flows were: by process, and by thread with its own id and name.
+#[test]
+fn a_group_is_the_sum_of_its_flows() {
+    let started = [
+        Flowtop::start(&[]),
+        Flowtop::start(&["-g", "process"]),
+        Flowtop::start(&["-g", "thread"]),
+    ];
+    let pairs: Vec<_> = (0..3).map(|_| pair()).collect();
+    let ports: Vec<u64> = pairs.iter().map(|(client, _)| port(client)).collect();
+    let mut sender = 0;
+    thread::scope(|scope| {
+        let worker = thread::Builder::new().name("sender".to_owned());
+        let worker = worker.spawn_scoped(scope, || {
+            for (n, (mut client, mut server)) in pairs.into_iter().enumerate() {
+                transfer(&mut client, &mut server, 1000 << n, 4);
+            }
+            gettid().as_raw_nonzero().get()
+        });
+        sender = worker.unwrap().join().unwrap();
+    });
+    let [flows, processes, threads] = started.map(Flowtop::stop);
+    let of_flows = |field| {
+        sum(&flows, field, |flow| {
+            ports.iter().any(|port| flow["local_port"] == *port)
+        })
+    };
+    assert_eq!(of_flows("tx_bytes"), 7000);
+    // By other tests of this process too.
+    let me = u64::from(std::process::id());
+    let group = |records: &[Value], field: &str, id: (&str, u64)| -> u64 {
+        let groups = records.iter().filter(|record| record["type"] == "group");
+        let mine = groups.filter(|record| record[id.0] == id.1);
+        mine.map(|record| record[field].as_u64().unwrap()).sum()
+    };
+    let tid = u64::try_from(sender).unwrap();
+    for field in ["tx_bytes", "rx_bytes"] {
+        assert!(group(&processes, field, ("pid", me)) >= 7000, "{field}");
+        assert_eq!(group(&threads, field, ("tid", tid)), 7000, "{field}");
+    }
+    let sender = threads.iter().find(|record| record["tid"] == tid).unwrap();
+    assert_eq!(sender["thread"], "sender");
+    assert_eq!(sender["pid"], me);
+    // With all groups shown, groups and untracked are the total of every interval.
+    for records in [&processes, &threads] {
+        for field in ["rx_bytes", "tx_bytes"] {
+            let groups = records.iter().filter(|record| record["type"] == "group");
+            let groups: u64 = groups.map(|group| group[field].as_u64().unwrap()).sum();
+            let untracked = total(records, &format!("untracked_{field}"));
+            assert_eq!(groups + untracked, total(records, field), "{field}");
+        }
+    }
+}
+
 /// Two at once do not disturb each other.
 #[test]
 fn two_flowtops_count_the_same() {

@@ -6,7 +6,7 @@ mod common;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use common::{Script, assert_matches_file, bad_interval, end, flow, interval, web_server};
+use common::{Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server};
 use flowtop::config::{Config, Output};
 use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::flow::Protocol;
@@ -17,6 +17,7 @@ use flowtop::report::json::Json;
 use flowtop::report::text::Text;
 use flowtop::report::{self, Report};
 use flowtop::source::filtered::Filtered;
+use flowtop::table::Group;
 use serde_json::Value;
 
 fn config(output: Output, count: u64) -> Config {
@@ -161,11 +162,110 @@ fn a_flow_in_both_tops_is_one_record() {
     };
     let (text, _) = run(&config, [interval(web_server())]);
     let records = records(&text);
+    let types: Vec<&Value> = records.iter().map(|record| &record["type"]).collect();
     assert_eq!(
-        records.len(),
-        2,
+        types,
+        ["interval", "flow", "other"],
         "the largest each way is the same flow: {text}"
     );
+}
+
+/// Every grouping that can be asked for, and one more net.
+fn groups() -> impl Iterator<Item = Group> {
+    let net = "net/8,32".parse().unwrap();
+    Group::ALL.into_iter().chain([net])
+}
+
+fn grouped(group: Group, top_n: Option<usize>, report: &mut dyn Report) -> String {
+    let interval = bad_interval(told());
+    let mut out = Vec::new();
+    let names = Names::off();
+    if group == Group::Flow {
+        let ranking = Ranking::new(&interval, top_n);
+        report.append(&ranking, &names, &mut out).unwrap();
+    } else {
+        let ranking = Ranking::grouped(&interval, group, &(), top_n);
+        report
+            .append_groups(group, &ranking, &names, &mut out)
+            .unwrap();
+    }
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn groups_and_other_and_untracked_are_the_interval_in_json() {
+    for group in groups() {
+        for top_n in [None, Some(0), Some(1), Some(3), Some(100)] {
+            let text = grouped(group, top_n, &mut Json::default());
+            let records = records(&text);
+            let rows = records[1..].iter();
+            for field in ["rx_bytes", "tx_bytes", "flows"] {
+                let number = |record: &Value| match (field, &record["type"]) {
+                    ("flows", kind) if *kind == "flow" => 1,
+                    _ => record[field].as_u64().unwrap(),
+                };
+                let untracked = records[0][format!("untracked_{field}")].as_u64();
+                let sum: u64 = rows.clone().map(number).sum();
+                assert_eq!(
+                    records[0][field],
+                    sum + untracked.unwrap_or(0),
+                    "{field} by {group}, {top_n:?}: {text}"
+                );
+            }
+            let others = rows.filter(|record| record["type"] == "other").count();
+            match top_n {
+                None | Some(100) => assert_eq!(others, 0, "nothing is left out: {text}"),
+                Some(0) => assert_eq!((others, records.len()), (1, 2), "{text}"),
+                _ => assert!(others <= 1),
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_are_as_documented() {
+    let mut text = String::new();
+    let mut json = String::new();
+    for group in groups() {
+        text += &format!("# {group}\n");
+        text += &grouped(group, Some(2), &mut Text::default());
+        json += &grouped(group, Some(2), &mut Json::default());
+    }
+    assert_matches_file("golden/groups.txt", &text);
+    assert_matches_file("golden/groups.jsonl", &json);
+}
+
+#[test]
+fn wide_text_has_owners_and_connections() {
+    let wide = || Text {
+        wide: true,
+        ..Text::default()
+    };
+    let mut text = grouped(Group::Flow, Some(5), &mut wide());
+    text += &grouped(Group::Process, Some(5), &mut wide());
+    text += &grouped(Group::Unit, Some(5), &mut wide());
+    assert_matches_file("golden/wide.txt", &text);
+}
+
+#[test]
+fn a_run_groups_as_it_was_told_to() {
+    let config = Config {
+        group: Group::Process,
+        ..config(Output::Json, 1)
+    };
+    let (text, outcome) = run(&config, [interval(web_server())]);
+    outcome.unwrap();
+    let records = records(&text);
+    assert_eq!(records[0]["group"], "process");
+    let nginx = records.iter().find(|record| record["comm"] == "nginx");
+    assert_eq!(nginx.unwrap()["flows"], 22);
+    assert_eq!(nginx.unwrap()["tx_bytes"], 148_300_000);
+    let config = Config {
+        output: Output::Text,
+        ..config
+    };
+    let (text, _) = run(&config, [interval(web_server())]);
+    assert!(text.contains("5 processes, 5 shown with 100 %"), "{text}");
 }
 
 #[test]

@@ -484,6 +484,36 @@ fn grouped_by_process_and_opened() {
 }
 
 #[test]
+fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
+    let circle = |by_thread, group: &str| {
+        let config = Config {
+            by_thread,
+            group: group.parse().unwrap(),
+            ..config()
+        };
+        let look = Look::new(&config, Depth::Mono, Background::Unknown);
+        let mut app = sized(with(&config, Names::off(), look), 120, 40);
+        app.update(Action::Show(interval(web_server())));
+        let seen = (0..9).map(|_| {
+            let screen = text(&draw(&app, 120, 40));
+            press(&mut app, &[Command::NextGroup]);
+            let group = screen.split(" by ").nth(1);
+            let group = group.and_then(|rest| rest.split_whitespace().next());
+            group.unwrap_or("flow").to_owned()
+        });
+        seen.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        circle(true, "flow"),
+        "flow process thread user container unit remote net/24 port"
+    );
+    assert_eq!(
+        circle(false, "net/16,48"),
+        "net/16,48 port flow process user container unit remote net/16,48"
+    );
+}
+
+#[test]
 fn help_comes_from_the_table_of_keys() {
     let mut app = sized(app(Some(interval(web_server()))), 120, 40);
     press(&mut app, &[Command::Help]);

@@ -12,6 +12,8 @@ pub struct Environment {
     /// Whether standard output is a terminal that can be drawn on: only then does the live table
     /// come without being asked for.
     pub terminal: bool,
+    /// How wide a line of the output is: by the terminal that it is, else by `COLUMNS`.
+    pub columns: Option<u16>,
     /// Whether `NO_COLOR` is set and not empty, see <https://no-color.org>.
     pub no_color: bool,
     /// Whether the locale is one of UTF-8.
@@ -36,8 +38,12 @@ impl Environment {
             Some(_) => fs::read("/etc/passwd").unwrap_or_default(),
             None => Vec::new(),
         };
+        let window = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+        let window = window.ok().map(|size| size.ws_col);
+        let said = || var("COLUMNS")?.to_str()?.parse().ok();
         Self {
             terminal,
+            columns: window.filter(|&columns| columns > 0).or_else(said),
             no_color: var("NO_COLOR").is_some(),
             utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
             places: find(&vars, &passwd),

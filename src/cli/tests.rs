@@ -6,6 +6,7 @@ use std::fs;
 fn terminal() -> Environment {
     Environment {
         terminal: true,
+        columns: Some(80),
         no_color: false,
         utf8: true,
         places: Vec::new(),
@@ -237,11 +238,7 @@ fn wrong_words_are_answered_with_the_right_ones() {
 
 #[test]
 fn what_only_the_table_has_is_not_ignored_elsewhere() {
-    for args in [
-        ["-g", "process"],
-        ["--sort", "total"],
-        ["--columns", "rate"],
-    ] {
+    for args in [["--sort", "total"], ["--columns", "rate"]] {
         for output in ["--json", "--batch"] {
             let message = parsed(&[args[0], args[1], output]).unwrap_err();
             assert!(message.contains("for the live table"), "{message}");
@@ -249,6 +246,47 @@ fn what_only_the_table_has_is_not_ignored_elsewhere() {
         assert!(parsed_in(&args, &Environment::default()).is_err());
     }
     assert!(parsed(&["--units", "bits", "--batch"]).is_ok());
+}
+
+#[test]
+fn every_output_has_groups_and_threads_are_told_apart_for_theirs() {
+    for output in ["--json", "--batch", "-v"] {
+        for group in Group::ALL {
+            let config = parsed(&["-g", &group.to_string(), output]).unwrap();
+            assert_eq!(config.group, group, "{output}");
+            assert_eq!(config.by_thread, group == Group::Thread, "{output}");
+        }
+        assert_eq!(parsed(&[output]).unwrap().group, Group::Flow);
+        let message = parsed(&["-g", "net/0", output]).unwrap_err();
+        assert!(message.contains("write net/24"), "{message}");
+    }
+    // What others read does not hang on what someone likes to see.
+    let file = File::with("group", "group = \"thread\"\n");
+    let path = file.0.to_str().unwrap();
+    for (output, group) in [
+        ("--json", Group::Flow),
+        ("--batch", Group::Flow),
+        ("-v", Group::Thread),
+    ] {
+        let config = parsed(&["--config", path, output]).unwrap();
+        assert_eq!(config.group, group, "{output}");
+        assert_eq!(config.by_thread, group == Group::Thread, "{output}");
+    }
+}
+
+#[test]
+fn text_is_wide_where_a_line_is_or_by_wish() {
+    let wide = |args: &[&str], columns| {
+        let environment = Environment {
+            columns,
+            ..Environment::default()
+        };
+        parsed_in(args, &environment).unwrap().wide
+    };
+    assert!(!wide(&[], None) && !wide(&[], Some(139)));
+    assert!(wide(&[], Some(140)) && wide(&["--wide"], None));
+    let message = parsed(&["--wide", "--json"]).unwrap_err();
+    assert!(message.contains("cannot be used with"), "{message}");
 }
 
 /// A file of its own, gone at the end.

@@ -5,6 +5,7 @@
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What put a container there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +53,31 @@ pub struct Place {
     pub pod: Option<String>,
     /// The systemd unit on the host: a service, scope or, for lack of one, a slice.
     pub unit: Option<String>,
+}
+
+/// The same, divided by what rows can be grouped by, for sharing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Located {
+    /// As people know it; `None` where nothing is known.
+    pub name: Option<Arc<str>>,
+    /// Container and pod alone; `None` outside of both.
+    pub container: Option<Arc<Place>>,
+    /// The systemd unit, if it is in one.
+    pub unit: Option<Arc<str>>,
+}
+
+impl From<&Place> for Located {
+    fn from(place: &Place) -> Self {
+        let container = Place {
+            unit: None,
+            ..place.clone()
+        };
+        Self {
+            name: (!place.is_empty()).then(|| Arc::from(place.to_string())),
+            container: (!container.is_empty()).then(|| Arc::new(container)),
+            unit: place.unit.as_deref().map(Arc::from),
+        }
+    }
 }
 
 /// A container.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::flow::Owner;
 use crate::history::FlowStats;
-use crate::owner::{Owners, Process};
+use crate::owner::{Located, Owners, Process, place};
 
 /// A process at a time.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +38,20 @@ pub trait Facts {
     /// Name of a user.
     fn user_name(&self, uid: u32) -> Option<Arc<str>>;
 
-    /// What is behind a cgroup path: a container, pod or unit.
-    fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>>;
+    /// What a cgroup path says: container, pod and unit.
+    fn located(&self, cgroup: &Arc<str>) -> Arc<Located> {
+        Arc::new(Located::from(&place(cgroup)))
+    }
+
+    /// Where a process runs, if that is known.
+    fn location(&self, who: &Who<'_>) -> Option<Arc<Located>> {
+        if let Some(cgroup) = &who.owner.cgroup {
+            return Some(self.located(cgroup));
+        }
+        let process = self.process(who)?;
+        process.cgroup.as_ref()?;
+        Some(Arc::new(Located::from(&process.place)))
+    }
 
     /// User id of a process: the real one by the kernel, else the effective one by `/proc`.
     fn uid(&self, who: &Who<'_>) -> Option<u32> {
@@ -57,7 +69,7 @@ pub trait Facts {
     /// Container, pod or unit of a process, in short.
     fn place(&self, who: &Who<'_>) -> Option<Arc<str>> {
         match &who.owner.cgroup {
-            Some(cgroup) => self.place_name(cgroup),
+            Some(cgroup) => self.located(cgroup).name.clone(),
             None => self.process(who)?.place_name.clone(),
         }
     }
@@ -70,10 +82,6 @@ impl Facts for () {
     }
 
     fn user_name(&self, _: u32) -> Option<Arc<str>> {
-        None
-    }
-
-    fn place_name(&self, _: &Arc<str>) -> Option<Arc<str>> {
         None
     }
 }
@@ -90,7 +98,7 @@ impl Facts for Owners {
         Self::user_name(self, uid)
     }
 
-    fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
-        Self::place_name(self, cgroup)
+    fn located(&self, cgroup: &Arc<str>) -> Arc<Located> {
+        Self::located(self, cgroup)
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::facts::Facts;
-use super::rows::{Row, RowId, View};
+use super::id::RowId;
+use super::rows::{Row, View};
 use crate::flow::{Comm, Endpoint, Protocol};
 use crate::history::Clock;
 use crate::table::Column;
@@ -88,7 +89,9 @@ fn value(row: &Row, view: &View, clock: &Clock, facts: &dyn Facts) -> Option<Val
         Column::Protocol => row.common.protocol.map(Value::Protocol),
         Column::Local => row.common.local.map(Value::End),
         Column::Remote => match (&row.id, row.common.remote) {
-            (RowId::Remote(addr), _) => Some(Value::End(Endpoint::new(*addr, 0))),
+            (RowId::Remote(addr) | RowId::Net(addr, _), _) => {
+                Some(Value::End(Endpoint::new(*addr, 0)))
+            }
             (_, remote) => remote.map(Value::End),
         },
         Column::Pid => row.common.tgid.map(|tgid| Value::Whole(tgid.into())),
@@ -99,7 +102,9 @@ fn value(row: &Row, view: &View, clock: &Clock, facts: &dyn Facts) -> Option<Val
         }
         .map(Value::Text),
         Column::Container => match &row.id {
-            RowId::Container(name) => Some(Value::Text(Arc::clone(name))),
+            RowId::Container(place) => Some(Value::Text(place.to_string().into())),
+            RowId::Unit(name) => Some(Value::Text(Arc::clone(name))),
+            RowId::Without(_) => None,
             _ => facts.place(&who?).map(Value::Text),
         },
         Column::Packets => condition.packets(way).map(Value::Whole),

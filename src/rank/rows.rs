@@ -5,15 +5,15 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::condition::Condition;
 use super::facts::{Facts, Who};
+use super::id::RowId;
 use super::order::Order;
 use super::top::top_n;
-use crate::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
+use crate::flow::{Comm, Counters, Endpoint, Owner, Protocol};
 use crate::history::{Clock, Figures, FlowStats, History, RECENT_FOR};
 use crate::table::{Group, SortKey, Way};
 
@@ -30,26 +30,6 @@ pub struct View {
     pub top_n: Option<usize>,
     /// Whether flows that ended long ago are rows too, as in a view of totals.
     pub past: bool,
-}
-
-/// What tells one row from another, whatever its place: a selection follows it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RowId {
-    /// A flow.
-    Flow(FlowKey),
-    /// The flows of the process with this number.
-    Process(u32),
-    /// The flows of the user with this number.
-    User(u32),
-    /// The flows with this peer.
-    Remote(IpAddr),
-    /// The flows of a service: with this port at one end and a larger one at the other. Where an
-    /// end has no port, that of the other.
-    Port(Protocol, u16),
-    /// The flows of a container, pod or unit.
-    Container(Arc<str>),
-    /// The flows of which it is not known, or not yet.
-    Unknown,
 }
 
 /// What all flows of a row have in common; `None` where they differ.
@@ -273,23 +253,7 @@ impl Common {
 
 /// The row that a flow belongs to.
 pub fn group_of(group: Group, flow: &FlowStats, facts: &dyn Facts) -> RowId {
-    let key = &flow.key;
-    let who = Who::of(flow);
-    match group {
-        Group::Flow => RowId::Flow(*key),
-        Group::Process => RowId::Process(key.tgid),
-        Group::User => facts.uid(&who).map_or(RowId::Unknown, RowId::User),
-        Group::Remote if key.remote.is_unknown() => RowId::Unknown,
-        Group::Remote => RowId::Remote(key.remote.addr),
-        Group::Port => {
-            let port = match (key.local.port, key.remote.port) {
-                (0, port) | (port, 0) => port,
-                (local, remote) => local.min(remote),
-            };
-            RowId::Port(key.protocol, port)
-        }
-        Group::Container => facts.place(&who).map_or(RowId::Unknown, RowId::Container),
-    }
+    RowId::of(group, &flow.key, &Who::of(flow), facts)
 }
 
 /// Sums flows by the rows they belong to.

@@ -1,10 +1,11 @@
-//! Turns intervals into lines on a stream, each interval with one write as soon as it has ended.
+//! Turns intervals, by flow or by group, into lines on a stream, each interval with one write as soon as it has ended.
 //! Knows nothing of the kernel or of terminals.
 
 pub mod json;
 pub mod text;
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::SystemTime;
 
@@ -13,17 +14,31 @@ use anyhow::{Context, Result};
 use crate::collector::{Collector, Notice, Schedule};
 use crate::config::{Config, Output};
 use crate::names::Names;
-use crate::rank::Ranking;
+use crate::owner::Owners;
+use crate::rank::{Ranking, Tally};
 use crate::signals::Watch;
 use crate::source::Source;
+use crate::table::Group;
 
 /// A form of output for streams.
 pub trait Report {
-    /// Appends one interval to `out`.
+    /// Appends one interval to `out`, a row a flow.
     ///
     /// # Errors
     /// When something cannot be put into this form, which for the two forms here does not happen.
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()>;
+
+    /// The same, a row a group.
+    ///
+    /// # Errors
+    /// The same.
+    fn append_groups(
+        &mut self,
+        group: Group,
+        ranking: &Ranking<Tally>,
+        names: &Names,
+        out: &mut Vec<u8>,
+    ) -> Result<()>;
 }
 
 enum Event {
@@ -57,9 +72,17 @@ pub fn run(
         Names::off()
     };
     let filter = config.filter.text();
+    let owners = Arc::new(Owners::at_once());
+    let facts = Arc::clone(&owners);
     let mut report: Box<dyn Report> = match config.output {
-        Output::Json => Box::new(json::Json { filter }),
-        Output::Text | Output::Table => Box::new(text::Text::new(config.units, filter)),
+        Output::Json => Box::new(json::Json { filter, owners }),
+        Output::Text | Output::Table => Box::new(text::Text {
+            units: config.units,
+            wide: config.wide,
+            filter,
+            owners,
+            ..text::Text::default()
+        }),
     };
     let schedule = Schedule {
         interval: config.interval,
@@ -73,9 +96,15 @@ pub fn run(
     loop {
         let event = events.recv().context("wait for the collector")?;
         if let Some(interval) = collector.take() {
-            let ranking = Ranking::new(&interval, config.top_n);
             buffer.clear();
-            report.append(&ranking, &names, &mut buffer)?;
+            if config.group == Group::Flow {
+                let ranking = Ranking::new(&interval, config.top_n);
+                report.append(&ranking, &names, &mut buffer)?;
+            } else {
+                let group = config.group;
+                let ranking = Ranking::grouped(&interval, group, &*facts, config.top_n);
+                report.append_groups(group, &ranking, &names, &mut buffer)?;
+            }
             out.write_all(&buffer)
                 .and_then(|()| out.flush())
                 .context("write the output")?;

@@ -1,8 +1,9 @@
 //! Turns rankings into plain text for people and pipes: per interval one header line, the largest
-//! flows each way, the rest summed. Columns only ever grow, so they hold still.
+//! flows or groups each way, the rest summed. Columns only ever grow, so they hold still.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use anyhow::Result;
 
 use super::{Report, rfc3339};
 use crate::audit;
-use crate::flow::{Direction, Flow};
+use crate::flow::{Endpoint, Flow, Owner};
 use crate::interval::{Method, rate};
 use crate::names::Names;
-use crate::rank::{Ranking, Section};
+use crate::owner::Owners;
+use crate::rank::{Ranked, Ranking, RowId, Section, Tally};
+use crate::table::Group;
 use crate::units::{self, Units};
 
 /// `255.255.255.255:65535`.
@@ -21,57 +24,94 @@ const LEAST_WIDTH: usize = 21;
 /// The longest address with its port; a longer host name moves the rest of its own row only.
 const MOST_WIDTH: usize = 47;
 
+/// Names of processes, users, containers and units, where something stands behind them.
+const PROCESS_WIDTH: usize = 15;
+const USER_WIDTH: usize = 8;
+const PLACE_WIDTH: usize = 20;
+
 /// Plain text. Remembers what was said once and how wide columns have become.
 #[derive(Clone, Debug)]
 pub struct Text {
-    units: Units,
+    /// Of rates.
+    pub units: Units,
+    /// Whether there is room for user, container or unit, round-trip time and retransmits.
+    pub wide: bool,
+    /// Which flows were counted, where not all.
+    pub filter: Option<String>,
+    /// Names of users; what cgroup paths say.
+    pub owners: Arc<Owners>,
+    /// Remembered.
+    pub said: Said,
+}
+
+/// What [`Text`] remembers.
+#[derive(Clone, Debug)]
+pub struct Said {
     local_width: usize,
     remote_width: usize,
+    name_width: usize,
     traffic_seen: bool,
     method: Option<Arc<Method>>,
-    filter: Option<String>,
 }
 
 impl Default for Text {
     fn default() -> Self {
         Self {
             units: Units::default(),
-            local_width: LEAST_WIDTH,
-            remote_width: LEAST_WIDTH,
-            traffic_seen: false,
-            method: None,
+            wide: false,
             filter: None,
+            owners: Arc::default(),
+            said: Said {
+                local_width: LEAST_WIDTH,
+                remote_width: LEAST_WIDTH,
+                name_width: LEAST_WIDTH,
+                traffic_seen: false,
+                method: None,
+            },
         }
     }
 }
 
-struct Row {
-    rate: String,
-    protocol: &'static str,
-    local: String,
-    remote: String,
-    pid: u32,
-    process: String,
+/// One line of a table, but its rate.
+struct Line {
+    bytes: u64,
+    cells: String,
+}
+
+/// One table: what is above it and in it.
+struct Table {
+    heading: String,
+    ingress: Vec<Line>,
+    egress: Vec<Line>,
+    group: Group,
 }
 
 impl Report for Text {
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        out.write_all(self.block(ranking, names).as_bytes())?;
+        let text = self.block(ranking, |text| text.flows(ranking, names));
+        out.write_all(text.as_bytes())?;
+        Ok(())
+    }
+
+    fn append_groups(
+        &mut self,
+        group: Group,
+        ranking: &Ranking<Tally>,
+        names: &Names,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let text = self.block(ranking, |text| text.groups(group, ranking, names));
+        out.write_all(text.as_bytes())?;
         Ok(())
     }
 }
 
 impl Text {
-    /// In these units, of the flows that this filter means.
-    pub fn new(units: Units, filter: Option<String>) -> Self {
-        Self {
-            units,
-            filter,
-            ..Self::default()
-        }
-    }
-
-    fn block(&mut self, ranking: &Ranking, names: &Names) -> String {
+    fn block<T: Ranked>(
+        &mut self,
+        ranking: &Ranking<T>,
+        table: impl FnOnce(&mut Self) -> Table,
+    ) -> String {
         let mut text = String::new();
         self.introduce(&ranking.method, &mut text);
         // Writing to a string cannot fail.
@@ -89,50 +129,31 @@ impl Text {
             let _ = writeln!(text, "!!! {line}");
         }
         if ranking.ingress.is_empty() && ranking.egress.is_empty() {
-            text.push_str(if self.traffic_seen {
+            text.push_str(if self.said.traffic_seen {
                 "no traffic in this interval\n\n"
             } else {
                 "no traffic seen yet\n\n"
             });
             return text;
         }
-        self.traffic_seen = true;
-
-        let rows = |section: &Section| -> Vec<Row> {
-            let rows = section.rows.iter();
-            rows.map(|flow| self.row(flow, section.direction, ranking.elapsed, names))
-                .collect()
-        };
-        let (ingress, egress) = (rows(&ranking.ingress), rows(&ranking.egress));
-        for row in ingress.iter().chain(&egress) {
-            let grown = |width: usize, text: &str| width.max(text.chars().count().min(MOST_WIDTH));
-            self.local_width = grown(self.local_width, &row.local);
-            self.remote_width = grown(self.remote_width, &row.remote);
+        self.said.traffic_seen = true;
+        let table = table(self);
+        for (title, section, lines) in [
+            ("Ingress", &ranking.ingress, &table.ingress),
+            ("Egress", &ranking.egress, &table.egress),
+        ] {
+            self.section(title, section, &table, lines, ranking.elapsed, &mut text);
         }
-        self.section(
-            "Ingress",
-            &ranking.ingress,
-            &ingress,
-            ranking.elapsed,
-            &mut text,
-        );
-        self.section(
-            "Egress",
-            &ranking.egress,
-            &egress,
-            ranking.elapsed,
-            &mut text,
-        );
         text.push('\n');
         text
     }
 
     /// Says how bytes are seen, at the start and whenever that changes.
     fn introduce(&mut self, method: &Arc<Method>, text: &mut String) {
-        if self.method.as_ref() == Some(method) {
+        if self.said.method.as_ref() == Some(method) {
             return;
         }
-        self.method = Some(Arc::clone(method));
+        self.said.method = Some(Arc::clone(method));
         let _ = write!(text, "flowtop: {} backend", method.backend);
         if !method.reason.is_empty() {
             let _ = write!(text, ": {}", method.reason);
@@ -147,74 +168,231 @@ impl Text {
         text.push('\n');
     }
 
-    fn section(
+    fn section<T: Ranked>(
         &self,
         title: &str,
-        section: &Section,
-        rows: &[Row],
+        section: &Section<T>,
+        table: &Table,
+        lines: &[Line],
         elapsed: Duration,
         text: &mut String,
     ) {
-        let (local, remote) = (self.local_width, self.remote_width);
         let rate = self.units.rate_width();
+        let count = section.len();
         let _ = writeln!(
             text,
-            "{title}: {}, {}, {} shown with {} %",
+            "{title}: {}, {count} {}, {} shown with {} %",
             self.per_second(section.total, elapsed),
-            units::count(section.flows() as u64, "flow"),
-            rows.len(),
+            table.group.rows(count),
+            lines.len(),
             units::percent(section.shown(), section.total),
         );
-        let _ = writeln!(
-            text,
-            "{:>rate$}  PROTO  {:<local$}  {:<remote$}  {:>7}  PROCESS",
-            "RATE", "LOCAL", "REMOTE", "PID"
-        );
-        for row in rows {
-            let _ = writeln!(
-                text,
-                "{:>rate$}  {:<5}  {:<local$}  {:<remote$}  {:>7}  {}",
-                row.rate, row.protocol, row.local, row.remote, row.pid, row.process
-            );
+        let _ = writeln!(text, "{:>rate$}  {}", "RATE", table.heading);
+        for line in lines {
+            let bytes = self.per_second(line.bytes, elapsed);
+            let _ = writeln!(text, "{bytes:>rate$}  {}", line.cells.trim_end());
         }
-        for (bytes, flows) in [
-            (
-                section.other.bytes,
-                units::count(section.other.flows as u64, "other flow"),
-            ),
+        let other = section.other;
+        let others = match table.group {
+            Group::Flow => units::count(other.flows as u64, "other flow"),
+            group => format!("{} other {}", other.rows, group.rows(other.rows)),
+        };
+        for (bytes, what) in [
+            (other.bytes, others),
             (
                 section.untracked,
                 "untracked: the flow table was full".to_owned(),
             ),
         ] {
             if bytes > 0 {
-                let _ = writeln!(text, "{:>rate$}  {flows}", self.per_second(bytes, elapsed));
+                let _ = writeln!(text, "{:>rate$}  {what}", self.per_second(bytes, elapsed));
             }
         }
     }
 
-    fn row(&self, flow: &Flow, direction: Direction, elapsed: Duration, names: &Names) -> Row {
-        let key = &flow.key;
-        let end = |end, other| {
-            let label = names.label(end, names.service(key.protocol, end, Some(other)));
-            units::sanitize(&label.host).into_owned() + &label.port
+    fn flows(&mut self, ranking: &Ranking, names: &Names) -> Table {
+        let ends = |flow: &Flow| {
+            let (local, remote) = (flow.key.local, flow.key.remote);
+            let end = |end, other| {
+                let label = names.label(end, names.service(flow.key.protocol, end, Some(other)));
+                units::sanitize(&label.host).into_owned() + &label.port
+            };
+            (end(&local, &remote), end(&remote, &local))
         };
-        let comm = flow.owner.comm.to_string_lossy();
-        let mut process = units::sanitize(&comm).into_owned();
-        if names.is_own(key.tgid) {
-            process.push_str(" (own look-ups)");
+        let said = &mut self.said;
+        for (local, remote) in ranking.rows().map(ends) {
+            grow(&mut said.local_width, &local);
+            grow(&mut said.remote_width, &remote);
         }
-        Row {
-            rate: self.per_second(flow.counters.bytes(direction), elapsed),
-            protocol: key.protocol.as_str(),
-            local: end(&key.local, &key.remote),
-            remote: end(&key.remote, &key.local),
-            pid: key.tgid,
-            process,
+        let (local_width, remote_width) = (said.local_width, said.remote_width);
+        let mut heading = format!(
+            "PROTO  {:<local_width$}  {:<remote_width$}  {:>7}  PROCESS",
+            "LOCAL", "REMOTE", "PID"
+        );
+        if self.wide {
+            let pad = PROCESS_WIDTH - "PROCESS".len();
+            let _ = write!(
+                heading,
+                "{:pad$}  {:<USER_WIDTH$}  {:<PLACE_WIDTH$}  {:>7}  {:>6}",
+                "", "USER", "CONTAINER", "RTT", "RETR"
+            );
         }
+        let lines = |section: &Section| {
+            let lines = section.rows.iter().map(|flow| {
+                let key = &flow.key;
+                let (local, remote) = ends(flow);
+                let mut process = units::sanitize(&flow.owner.comm.to_string_lossy()).into_owned();
+                if names.is_own(key.tgid) {
+                    process.push_str(" (own look-ups)");
+                }
+                let mut cells = format!(
+                    "{:<5}  {local:<local_width$}  {remote:<remote_width$}  {:>7}  {process}",
+                    key.protocol.as_str(),
+                    key.tgid
+                );
+                if self.wide {
+                    let pad = PROCESS_WIDTH.saturating_sub(process.chars().count());
+                    let tcp = flow.tcp.as_ref();
+                    let srtt = tcp.map(|tcp| tcp.srtt_us).filter(|&us| us > 0);
+                    let srtt = srtt.map(|us| units::short_time(us.into()));
+                    let retransmits = tcp.and_then(|tcp| tcp.retransmits);
+                    let _ = write!(
+                        cells,
+                        "{:pad$}  {}  {:>7}  {:>6}",
+                        "",
+                        self.owner(&flow.owner),
+                        srtt.unwrap_or_default(),
+                        retransmits.map_or_else(String::new, |count| count.to_string()),
+                    );
+                }
+                Line {
+                    bytes: flow.counters.bytes(section.direction),
+                    cells,
+                }
+            });
+            lines.collect()
+        };
+        Table {
+            heading,
+            ingress: lines(&ranking.ingress),
+            egress: lines(&ranking.egress),
+            group: Group::Flow,
+        }
+    }
+
+    fn groups(&mut self, group: Group, ranking: &Ranking<Tally>, names: &Names) -> Table {
+        let of_process = matches!(group, Group::Process | Group::Thread);
+        for tally in ranking.rows() {
+            let name = self.name(tally, names);
+            grow(&mut self.said.name_width, &name);
+        }
+        let width = self.said.name_width;
+        let title = group.rows(1).to_uppercase();
+        let mut heading = format!("{:>6}  ", "FLOWS");
+        if of_process {
+            let _ = write!(heading, "{:>7}  ", "PID");
+        }
+        if group == Group::Thread {
+            let _ = write!(heading, "{:>7}  ", "TID");
+        }
+        let _ = write!(heading, "{title:<width$}");
+        if self.wide && of_process {
+            let _ = write!(
+                heading,
+                "  {:<USER_WIDTH$}  {:<PLACE_WIDTH$}",
+                "USER", "CONTAINER"
+            );
+        }
+        if self.wide {
+            let _ = write!(heading, "  {:>6}", "RETR");
+        }
+        let heading = heading.trim_end().to_owned();
+        let lines = |section: &Section<Tally>| {
+            let lines = section.rows.iter().map(|tally| {
+                let mut cells = format!("{:>6}  ", tally.flows);
+                match tally.id {
+                    RowId::Thread(pid, tid) => {
+                        let _ = write!(cells, "{pid:>7}  {tid:>7}  ");
+                    }
+                    RowId::Process(pid) => {
+                        let _ = write!(cells, "{pid:>7}  ");
+                    }
+                    _ => {}
+                }
+                let _ = write!(cells, "{:<width$}", self.name(tally, names));
+                if self.wide
+                    && of_process
+                    && let Some((_, owner)) = &tally.process
+                {
+                    let _ = write!(cells, "  {}", self.owner(owner));
+                }
+                if self.wide
+                    && let Some(retransmits) = tally.retransmits()
+                {
+                    let _ = write!(cells, "  {retransmits:>6}");
+                }
+                Line {
+                    bytes: tally.counters.bytes(section.direction),
+                    cells,
+                }
+            });
+            lines.collect()
+        };
+        Table {
+            heading,
+            ingress: lines(&ranking.ingress),
+            egress: lines(&ranking.egress),
+            group,
+        }
+    }
+
+    /// What a group is called.
+    fn name(&self, tally: &Tally, names: &Names) -> String {
+        let owner = tally.process.as_ref().map(|(_, owner)| owner);
+        let name = match &tally.id {
+            RowId::Process(_) | RowId::Thread(_, 0) => owner.map(|owner| owner.name()),
+            RowId::Thread(..) => owner.map(|owner| owner.thread.to_string_lossy().into_owned()),
+            RowId::User(uid) => self.owners.user_name(*uid).map(|name| name.to_string()),
+            RowId::Remote(addr) => names.get(*addr).map(|name| name.to_string()),
+            RowId::Port(protocol, port) => {
+                let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
+                let service = names.service(*protocol, &end, None);
+                service.map(|service| format!("{} ({service})", tally.id))
+            }
+            _ => None,
+        };
+        let name = name.unwrap_or_else(|| tally.id.to_string());
+        let mut name = units::sanitize(&name).into_owned();
+        if let RowId::Process(tgid) | RowId::Thread(tgid, _) = tally.id
+            && names.is_own(tgid)
+        {
+            name.push_str(" (own look-ups)");
+        }
+        name
+    }
+
+    /// User, and container or unit, of a process, as wide as their columns.
+    fn owner(&self, owner: &Owner) -> String {
+        let user = owner.uid.map(|uid| {
+            let name = self.owners.user_name(uid);
+            name.map_or_else(|| uid.to_string(), |name| name.to_string())
+        });
+        let place = owner.cgroup.as_ref();
+        let place = place.and_then(|path| self.owners.place_name(path));
+        let user = user.unwrap_or_default();
+        let (user, place) = (
+            units::sanitize(&user),
+            units::sanitize(place.as_deref().unwrap_or_default()),
+        );
+        format!("{user:<USER_WIDTH$}  {place:<PLACE_WIDTH$}")
     }
 
     fn per_second(&self, bytes: u64, elapsed: Duration) -> String {
         self.units.rate(rate(bytes, elapsed))
     }
+}
+
+/// Makes room for a text, up to a bound.
+fn grow(width: &mut usize, text: &str) {
+    *width = (*width).max(text.chars().count().min(MOST_WIDTH));
 }

@@ -84,6 +84,8 @@ pub struct App {
     pub(super) sockets: Option<u64>,
     /// Whether only some processes or threads are counted.
     pub(super) chosen: bool,
+    /// Whether threads are told apart.
+    pub(super) threads: bool,
     pub(super) group: Group,
     pub(super) sort: SortKey,
     pub(super) filter: String,
@@ -125,6 +127,7 @@ impl App {
             top_n: config.top_n,
             names,
             owners,
+            threads: config.by_thread,
             group: look.group,
             sort: look.sort,
             look,
@@ -159,7 +162,8 @@ impl App {
             Action::Show(interval) => self.show(interval),
             Action::NameFound => self.grow(),
             Action::OwnerFound => {
-                if matches!(self.group, Group::User | Group::Container) && self.pause.is_none() {
+                let by_owner = matches!(self.group, Group::User | Group::Container | Group::Unit);
+                if by_owner && self.pause.is_none() {
                     self.rebuild();
                 }
                 self.grow();
@@ -267,7 +271,12 @@ impl App {
             }
             Command::Filter => self.mode = Mode::Typing(self.filter.clone()),
             Command::NextGroup => {
-                self.group = self.group.next();
+                self.group = match self.group.next() {
+                    // One row a process would say nothing of threads.
+                    Group::Thread if !self.threads => Group::Thread.next(),
+                    Group::Net(_) if matches!(self.look.group, Group::Net(_)) => self.look.group,
+                    next => next,
+                };
                 self.sort = self.look.sort;
                 self.anew();
             }

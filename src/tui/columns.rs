@@ -151,10 +151,10 @@ impl Wish<'_> {
             Flows => self.group != Group::Flow,
             // In the place of what the rows are grouped by.
             Local => matches!(self.group, Group::Flow | Group::Port),
-            Remote => matches!(self.group, Group::Flow | Group::Remote),
-            Process => matches!(self.group, Group::Flow | Group::Process),
+            Remote => matches!(self.group, Group::Flow | Group::Remote | Group::Net(_)),
+            Process => matches!(self.group, Group::Flow | Group::Process | Group::Thread),
             User => self.group == Group::User,
-            Container => self.group == Group::Container,
+            Container => matches!(self.group, Group::Container | Group::Unit),
             _ => false,
         }
     }
@@ -162,7 +162,7 @@ impl Wish<'_> {
     /// What comes if there is room.
     fn may_come(&self, column: Column) -> bool {
         use Column::{Container, Peak, Pid, Protocol, User};
-        let of_process = matches!(self.group, Group::Flow | Group::Process);
+        let of_process = matches!(self.group, Group::Flow | Group::Process | Group::Thread);
         self.chosen.contains(&column)
             && self.seen.has(column)
             && match column {
@@ -186,10 +186,10 @@ impl Wish<'_> {
             Column::Share | Column::Flows | Column::Protocol | Column::Age => 5,
             Column::Spark => SPARK.0,
             Column::Pid => MOST_PID,
-            Column::Process if self.group == Group::Process => 24,
+            Column::Process if matches!(self.group, Group::Process | Group::Thread) => 24,
             Column::Process => MOST_PROCESS,
             Column::User if self.group == Group::User => 16,
-            Column::Container if self.group == Group::Container => 24,
+            Column::Container if matches!(self.group, Group::Container | Group::Unit) => 24,
             Column::User => USER,
             Column::Container => CONTAINER,
             Column::Msgs | Column::Packets => 7,
@@ -309,7 +309,7 @@ fn place(width: u16, wish: &Wish, mut there: Vec<Column>) -> Vec<Place> {
 
     // What is left over is for the text that can use it.
     let last = match wish.group {
-        Group::Process => Some(Column::Process),
+        Group::Process | Group::Thread => Some(Column::Process),
         _ => there.last().copied(),
     };
     let mut x = MARGIN;
@@ -366,6 +366,9 @@ pub fn heading(column: Column, group: Group) -> &'static str {
         Column::Spark => "LAST MINUTE",
         Column::Protocol => "PROTO",
         Column::Local if group == Group::Port => "SERVICE PORT",
+        Column::Remote if matches!(group, Group::Net(_)) => "REMOTE NET",
+        Column::Process if group == Group::Thread => "THREAD",
+        Column::Container if group == Group::Unit => "UNIT",
         Column::Local => "LOCAL",
         Column::Remote => "REMOTE",
         Column::Pid => "PID",

@@ -216,15 +216,22 @@ impl App {
     /// What a row is called. Not sanitized.
     pub(super) fn title_of(&self, row: &Row) -> String {
         match &row.id {
-            RowId::Flow(key) => format!("{} {} {}", key.protocol, key.local, key.remote),
-            RowId::Process(tgid) => {
+            RowId::Process(tgid) | RowId::Thread(tgid, 0) => {
                 let name = row.common.owner.as_ref().map(|owner| owner.name());
                 format!("{} {tgid}", name.unwrap_or_default())
             }
+            RowId::Thread(tgid, tid) => match row.common.owner.as_deref() {
+                Some(owner) if tid == tgid => format!("{} {tid}", owner.name()),
+                Some(owner) => {
+                    let thread = owner.thread.to_string_lossy();
+                    format!("{thread} {tid} of {}", owner.name())
+                }
+                None => row.id.to_string(),
+            },
             RowId::User(uid) => {
                 let by_proc = || self.owners.process(&row.who()?)?.user.clone();
                 let name = self.owners.user_name(*uid).or_else(by_proc);
-                name.map_or_else(|| format!("uid {uid}"), |name| name.to_string())
+                name.map_or_else(|| row.id.to_string(), |name| name.to_string())
             }
             RowId::Remote(addr) => match self.look.names.then(|| self.names.get(*addr)).flatten() {
                 Some(name) => name.to_string(),
@@ -234,12 +241,11 @@ impl App {
                 let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
                 let service = self.names.service(*protocol, &end, None);
                 match service.filter(|_| self.look.names) {
-                    Some(service) => format!("{protocol} port {port} ({service})"),
-                    None => format!("{protocol} port {port}"),
+                    Some(service) => format!("{} ({service})", row.id),
+                    None => row.id.to_string(),
                 }
             }
-            RowId::Container(name) => name.to_string(),
-            RowId::Unknown => "unknown".to_owned(),
+            id => id.to_string(),
         }
     }
 

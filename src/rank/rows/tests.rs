@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::flow::{Flow, Packets, Tcp};
-use crate::owner::{Place, Process};
-use crate::table::Column;
+use crate::owner::{Container, Located, Place, Process, Runtime};
+use crate::table::{Column, Prefix};
 use crate::testing::{Intervals, Random, flow, key};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];
@@ -19,13 +20,18 @@ impl Facts for Known {
         Some(Arc::from(format!("user-{uid}")))
     }
 
-    fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
-        cgroup.strip_prefix('/').map(Arc::from)
-    }
-
     fn process(&self, who: &Who<'_>) -> Option<Arc<Process>> {
         let tgid = who.tgid;
-        let place_name = (!tgid.is_multiple_of(3)).then(|| Arc::from(format!("unit-{}", tgid % 4)));
+        let unit = (!tgid.is_multiple_of(3)).then(|| format!("unit-{}", tgid % 4));
+        let container = tgid.is_multiple_of(4).then(|| Container {
+            runtime: Runtime::Lxc,
+            id: format!("box-{}", tgid % 8),
+        });
+        let place = Place {
+            unit,
+            container,
+            pod: None,
+        };
         (!tgid.is_multiple_of(5)).then(|| {
             Arc::new(Process {
                 tgid,
@@ -38,9 +44,9 @@ impl Facts for Known {
                 parent: None,
                 started: SystemTime::UNIX_EPOCH,
                 start_ticks: 0,
-                cgroup: None,
-                place: Place::default(),
-                place_name,
+                cgroup: Some(String::new()),
+                place_name: Located::from(&place).name,
+                place,
                 exited: false,
             })
         })
@@ -220,7 +226,7 @@ fn by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
             Column::Protocol => row.common.protocol.map(|protocol| protocol.to_string()),
             Column::Local => end(row.common.local),
             Column::Remote => match &row.id {
-                RowId::Remote(addr) => Some(format!("{addr} 00000")),
+                RowId::Remote(addr) | RowId::Net(addr, _) => Some(format!("{addr} 00000")),
                 _ => end(row.common.remote),
             },
             Column::Process => row
@@ -232,7 +238,8 @@ fn by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
                 _ => process()?.user.as_deref().map(str::to_owned),
             },
             Column::Container => match &row.id {
-                RowId::Container(name) => Some(name.to_string()),
+                RowId::Container(_) | RowId::Unit(_) => Some(row.id.to_string()),
+                RowId::Without(_) => None,
                 _ => process()?.place_name.as_deref().map(str::to_owned),
             },
             _ => None,
@@ -301,11 +308,28 @@ fn each_grouping_puts_together_what_belongs_together() {
     assert_eq!(ids(Group::User), users.collect());
     let peers = (2..5).map(|host| RowId::Remote(IpAddr::from([10, 0, 0, host])));
     assert_eq!(ids(Group::Remote), peers.collect());
-    let places = (0..4).map(|n| RowId::Container(Arc::from(format!("unit-{n}"))));
+    let units = (0..4).map(|n| RowId::Unit(Arc::from(format!("unit-{n}"))));
+    let rest = |group| [RowId::Without(group), RowId::Unknown];
+    assert_eq!(ids(Group::Unit), units.chain(rest(Group::Unit)).collect());
+    let container = |id: &str| {
+        RowId::Container(Arc::new(Place {
+            container: Some(Container {
+                runtime: Runtime::Lxc,
+                id: id.to_owned(),
+            }),
+            ..Place::default()
+        }))
+    };
+    let containers = ["box-0", "box-4"].map(container).into_iter();
     assert_eq!(
         ids(Group::Container),
-        places.chain([RowId::Unknown]).collect()
+        containers.chain(rest(Group::Container)).collect()
     );
+    let net = |v4| ids(Group::Net(Prefix { v4, v6: 64 }));
+    let first = |host| IpAddr::from([10, 0, 0, host]);
+    assert_eq!(net(24), [RowId::Net(first(0), 24)].into());
+    let nets = [2, 4].map(|host| RowId::Net(first(host), 31));
+    assert_eq!(net(31), nets.into());
 }
 
 #[test]
@@ -432,7 +456,11 @@ fn told(id: u32, uid: u32, cgroup: &str) -> Flow {
 #[test]
 fn what_the_kernel_said_of_a_process_goes_before_what_proc_says() {
     // By /proc, process 2 is of user-2 in unit-2, and nothing is known of process 5.
-    let flows = vec![flow(5, 1, 1), told(4, 70, "/a"), told(10, 71, "/b")];
+    let flows = vec![
+        flow(5, 1, 1),
+        told(4, 70, "/a.service"),
+        told(10, 71, "/b.service"),
+    ];
     let mut history = History::new();
     history.add(&Intervals::default().next(1000, flows));
     let ids = |group| {
@@ -447,7 +475,7 @@ fn what_the_kernel_said_of_a_process_goes_before_what_proc_says() {
     };
     let user = RowId::User;
     assert_eq!(ids(Group::User), [user(2), user(70), user(71)].into());
-    let place = |name: &str| RowId::Container(Arc::from(name));
-    let places = [place("unit-2"), place("a"), place("b")];
-    assert_eq!(ids(Group::Container), places.into());
+    let unit = |name: &str| RowId::Unit(Arc::from(name));
+    let units = [unit("unit-2"), unit("a.service"), unit("b.service")];
+    assert_eq!(ids(Group::Unit), units.into());
 }

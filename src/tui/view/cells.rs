@@ -138,7 +138,7 @@ impl App {
 
     fn text_cell(&self, buf: &mut Buffer, at: Rect, column: Column, row: &Row, style: Style) {
         let ellipsis = self.look.theme.glyphs.ellipsis;
-        if self.is_title(column) && self.group != Group::Process {
+        if self.is_title(column) {
             let title = self.title_of(row);
             put_foreign(buf, at, &title, ellipsis, style);
             return;
@@ -194,9 +194,10 @@ impl App {
         matches!(
             (self.group, column),
             (Group::User, Column::User)
-                | (Group::Remote, Column::Remote)
+                | (Group::Remote | Group::Net(_), Column::Remote)
+                | (Group::Thread, Column::Process)
                 | (Group::Port, Column::Local)
-                | (Group::Container, Column::Container)
+                | (Group::Container | Group::Unit, Column::Container)
         )
     }
 

@@ -81,7 +81,7 @@ impl App {
                 buf,
                 at,
                 x,
-                &format!(" by {}", self.group.as_str()),
+                &format!(" by {}", self.group),
                 clear(theme.bold()),
             );
         }
@@ -136,7 +136,7 @@ impl App {
         };
         let what = match self.group {
             Group::Flow => String::new(),
-            group => format!(" {}", many(group, count)),
+            group => format!(" {}", group.rows(count)),
         };
         let passed = if self.filter.is_empty() { "" } else { " found" };
         format!("{which} {count}{what}{passed}, {percent} %")
@@ -282,7 +282,7 @@ impl App {
             let what = match self.group {
                 Group::Flow => units::count(flows as u64, "other flow"),
                 _ if others == 0 => "others".to_owned(),
-                group => format!("{others} other {}", many(group, others)),
+                group => format!("{others} other {}", group.rows(others)),
             };
             self.sum(
                 rest,
@@ -378,17 +378,4 @@ impl App {
 /// What stands on a line that is drawn dim, and is not dim itself.
 fn clear(style: Style) -> Style {
     style.remove_modifier(Modifier::DIM)
-}
-
-/// What rows of a grouping are called, when there are so many.
-fn many(group: Group, count: usize) -> &'static str {
-    let (one, more) = match group {
-        Group::Flow => ("flow", "flows"),
-        Group::Process => ("process", "processes"),
-        Group::User => ("user", "users"),
-        Group::Remote => ("remote", "remotes"),
-        Group::Port => ("port", "ports"),
-        Group::Container => ("container", "containers"),
-    };
-    if count == 1 { one } else { more }
 }

@@ -1,0 +1,187 @@
+//! What tells one row from another.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::facts::{Facts, Who};
+use crate::flow::{FlowKey, Protocol};
+use crate::owner::Place;
+use crate::table::{Group, Prefix};
+
+/// What tells one row from another, whatever its place: a selection follows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowId {
+    /// A flow.
+    Flow(FlowKey),
+    /// The flows of the process with this number.
+    Process(u32),
+    /// The flows of a thread: process and thread id. The second is 0 where threads are not told apart.
+    Thread(u32, u32),
+    /// The flows of the user with this number.
+    User(u32),
+    /// The flows with this peer.
+    Remote(IpAddr),
+    /// The flows with peers in a net: its first address and the length of its prefix.
+    Net(IpAddr, u8),
+    /// The flows of a service: with this port at one end and a larger one at the other. Where an
+    /// end has no port, that of the other.
+    Port(Protocol, u16),
+    /// The flows of a container, or of a pod where the path tells no container.
+    Container(Arc<Place>),
+    /// The flows of a systemd unit.
+    Unit(Arc<str>),
+    /// The flows of which it is known that they are in no such group.
+    Without(Group),
+    /// The flows of which it is not known, or not yet.
+    Unknown,
+}
+
+impl RowId {
+    /// The row that a flow belongs to.
+    pub fn of(group: Group, key: &FlowKey, who: &Who<'_>, facts: &dyn Facts) -> Self {
+        let remote = key.remote;
+        match group {
+            Group::Flow => Self::Flow(*key),
+            Group::Process => Self::Process(key.tgid),
+            Group::Thread => Self::Thread(key.tgid, key.tid),
+            Group::User => facts.uid(who).map_or(Self::Unknown, Self::User),
+            Group::Remote | Group::Net(_) if remote.is_unknown() => Self::Unknown,
+            Group::Remote => Self::Remote(remote.addr),
+            Group::Net(prefix) => {
+                let (addr, length) = net(remote.addr, prefix);
+                Self::Net(addr, length)
+            }
+            Group::Port => {
+                let port = match (key.local.port, remote.port) {
+                    (0, port) | (port, 0) => port,
+                    (local, remote) => local.min(remote),
+                };
+                Self::Port(key.protocol, port)
+            }
+            Group::Container => match facts.location(who) {
+                Some(place) => place
+                    .container
+                    .clone()
+                    .map_or(Self::Without(group), Self::Container),
+                None => Self::Unknown,
+            },
+            Group::Unit => match facts.location(who) {
+                Some(place) => place.unit.clone().map_or(Self::Without(group), Self::Unit),
+                None => Self::Unknown,
+            },
+        }
+    }
+}
+
+/// What a row is called where nothing but its id is known. Not sanitized.
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flow(key) => write!(f, "{} {} {}", key.protocol, key.local, key.remote),
+            Self::Process(pid) | Self::Thread(pid, 0) => write!(f, "pid {pid}"),
+            Self::Thread(_, tid) => write!(f, "tid {tid}"),
+            Self::User(uid) => write!(f, "uid {uid}"),
+            Self::Remote(addr) => write!(f, "{addr}"),
+            Self::Net(addr, length) => write!(f, "{addr}/{length}"),
+            Self::Port(protocol, port) => write!(f, "{protocol} port {port}"),
+            Self::Container(place) => write!(f, "{place}"),
+            Self::Unit(name) => f.write_str(name),
+            Self::Without(group) => write!(f, "no {group}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// First address and prefix length of the net that an address is in.
+fn net(addr: IpAddr, prefix: Prefix) -> (IpAddr, u8) {
+    match addr {
+        IpAddr::V4(addr) => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(prefix.v4.min(32)))
+                .unwrap_or(0);
+            let first = (addr.to_bits() & mask).into();
+            (IpAddr::V4(first), prefix.v4)
+        }
+        IpAddr::V6(addr) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(prefix.v6.min(128)))
+                .unwrap_or(0);
+            let first = (addr.to_bits() & mask).into();
+            (IpAddr::V6(first), prefix.v6)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Endpoint, Owner};
+    use crate::rank::Who;
+    use std::time::SystemTime;
+
+    fn id(group: Group, remote: &str, cgroup: Option<&str>) -> RowId {
+        let local = Endpoint::new(IpAddr::from([10, 0, 0, 1]), 443);
+        let remote = match remote {
+            "*" => Endpoint::default(),
+            addr => Endpoint::new(addr.parse().unwrap(), 50_000),
+        };
+        let owner = Owner {
+            cgroup: cgroup.map(Arc::from),
+            ..Owner::named(b"x")
+        };
+        let who = Who {
+            tgid: 7,
+            owner: &owner,
+            when: SystemTime::UNIX_EPOCH,
+        };
+        let key = FlowKey::new(Protocol::Tcp, local, remote, 7);
+        RowId::of(group, &key, &who, &())
+    }
+
+    #[test]
+    fn an_address_is_in_the_net_of_its_first_bits() {
+        for (group, remote, net) in [
+            ("net/24", "192.0.2.77", "192.0.2.0/24"),
+            ("net/20", "192.0.47.77", "192.0.32.0/20"),
+            ("net/1", "192.0.2.77", "128.0.0.0/1"),
+            ("net/32", "192.0.2.77", "192.0.2.77/32"),
+            ("net/24", "::ffff:192.0.2.77", "192.0.2.0/24"),
+            ("net/24", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+            ("net/24,33", "2001:db8:8001::4", "2001:db8:8000::/33"),
+            ("net/24,128", "2001:db8::4", "2001:db8::4/128"),
+            ("net/24,1", "ff02::4", "8000::/1"),
+            ("net/24", "*", "unknown"),
+        ] {
+            let id = id(group.parse().unwrap(), remote, None);
+            assert_eq!(id.to_string(), net, "{remote} by {group}");
+        }
+    }
+
+    #[test]
+    fn containers_and_units_are_told_from_what_is_in_none_and_what_is_not_known() {
+        let docker = format!("/system.slice/docker-{}.scope", "ab".repeat(32));
+        let pod = "/kubepods.slice/kubepods-pod0a1b2c3d_0000_1111_2222_333344445555.slice";
+        for (cgroup, container, unit) in [
+            (Some(docker.as_str()), "docker:abababababab", "no unit"),
+            (Some(pod), "pod:0a1b2c3d", "no unit"),
+            (
+                Some("/system.slice/nginx.service"),
+                "no container",
+                "nginx.service",
+            ),
+            (Some("/"), "no container", "no unit"),
+            (None, "unknown", "unknown"),
+        ] {
+            let name = |group| id(group, "*", cgroup).to_string();
+            assert_eq!(name(Group::Container), container, "{cgroup:?}");
+            assert_eq!(name(Group::Unit), unit, "{cgroup:?}");
+        }
+        // By the whole id, not by the digits that are shown.
+        let other = docker.replace("abab.scope", "abac.scope");
+        assert_ne!(
+            id(Group::Container, "*", Some(&docker)),
+            id(Group::Container, "*", Some(&other))
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! One interval's flows summed by groups.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::facts::{Facts, Who};
+use super::id::RowId;
+use super::{Ranked, Ranking};
+use crate::flow::{Counters, Flow, FlowKey, Owner, Packets};
+use crate::interval::Interval;
+use crate::table::Group;
+
+/// The flows of a group in one interval, summed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Which.
+    pub id: RowId,
+    /// Number of flows in it.
+    pub flows: usize,
+    /// What they moved.
+    pub counters: Counters,
+    /// The same in packets; a sum of which a part is unknown is unknown.
+    pub packets: Option<Packets>,
+    /// Process id, and what the kernel said of the process, where all are one's: of the latest that
+    /// has the number.
+    pub process: Option<(u32, Arc<Owner>)>,
+    retransmits: Option<u64>,
+    connections: usize,
+    /// Which flow `process` was taken from: the same one whatever their order.
+    taken_from: Option<FlowKey>,
+}
+
+impl Tally {
+    fn new(id: RowId, flow: &Flow) -> Self {
+        Self {
+            id,
+            flows: 1,
+            counters: flow.counters,
+            packets: flow.packets,
+            process: Some((flow.key.tgid, Arc::clone(&flow.owner))),
+            retransmits: retransmits(flow),
+            connections: usize::from(flow.tcp.is_some()),
+            taken_from: Some(flow.key),
+        }
+    }
+
+    fn add(&mut self, flow: &Flow) {
+        self.flows += 1;
+        self.counters += flow.counters;
+        self.packets = self
+            .packets
+            .zip(flow.packets)
+            .map(|(mine, theirs)| Packets {
+                rx: mine.rx + theirs.rx,
+                tx: mine.tx + theirs.tx,
+            });
+        self.retransmits = self
+            .retransmits
+            .zip(retransmits(flow))
+            .map(|(mine, theirs)| mine + theirs);
+        self.connections += usize::from(flow.tcp.is_some());
+        match &self.process {
+            Some((tgid, owner)) if *tgid == flow.key.tgid => {
+                let later = |owner: &Owner, key| (owner.start, Reverse(key));
+                let theirs = Some(flow.key);
+                if later(&flow.owner, theirs) > later(owner, self.taken_from) {
+                    self.process = Some((*tgid, Arc::clone(&flow.owner)));
+                    self.taken_from = theirs;
+                }
+            }
+            _ => (self.process, self.taken_from) = (None, None),
+        }
+    }
+
+    /// Segments that TCP sent again in the interval; `None` where it is not known of a connection,
+    /// or there is none.
+    pub fn retransmits(&self) -> Option<u64> {
+        self.retransmits.filter(|_| self.connections > 0)
+    }
+}
+
+/// Of what has no connection: none.
+fn retransmits(flow: &Flow) -> Option<u64> {
+    match &flow.tcp {
+        None if flow.key.protocol == crate::flow::Protocol::Udp => Some(0),
+        None => None,
+        Some(tcp) => tcp.retransmits.map(u64::from),
+    }
+}
+
+impl Ranked for Tally {
+    type Key = RowId;
+
+    fn key(&self) -> RowId {
+        self.id.clone()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn flows(&self) -> usize {
+        self.flows
+    }
+}
+
+impl Ranking<Tally> {
+    /// Ranks an interval's flows by groups; `top_n` is the most rows each way, `None` for all.
+    pub fn grouped(
+        interval: &Interval,
+        group: Group,
+        facts: &dyn Facts,
+        top_n: Option<usize>,
+    ) -> Self {
+        Self::of(interval, &tallies(interval, group, facts), top_n)
+    }
+}
+
+fn tallies(interval: &Interval, group: Group, facts: &dyn Facts) -> Vec<Tally> {
+    let by_owner = matches!(group, Group::User | Group::Container | Group::Unit);
+    let mut tallies: Vec<Tally> = Vec::new();
+    let mut places: HashMap<RowId, usize> = HashMap::new();
+    // What hangs on the owner alone is found out once an owner: a path is long.
+    let mut of_owner: HashMap<(u32, *const Owner), usize> = HashMap::new();
+    for flow in &interval.flows {
+        let owner = (flow.key.tgid, Arc::as_ptr(&flow.owner));
+        if by_owner && let Some(&place) = of_owner.get(&owner) {
+            tallies[place].add(flow);
+            continue;
+        }
+        let who = Who {
+            tgid: flow.key.tgid,
+            owner: &flow.owner,
+            when: interval.ended,
+        };
+        let id = RowId::of(group, &flow.key, &who, facts);
+        let place = if let Some(&place) = places.get(&id) {
+            tallies[place].add(flow);
+            place
+        } else {
+            places.insert(id.clone(), tallies.len());
+            tallies.push(Tally::new(id, flow));
+            tallies.len() - 1
+        };
+        if by_owner {
+            of_owner.insert(owner, place);
+        }
+    }
+    tallies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Direction, Tcp};
+    use crate::testing::{Intervals, Random, flow};
+
+    /// Flows of 60 processes, of which the kernel told more or less.
+    fn random_interval(random: &mut Random) -> Interval {
+        let owners: Vec<Arc<Owner>> = (0..30)
+            .map(|n| {
+                let paths = ["/", "/a.slice/b.service", "/user.slice", "/machine-x.scope"];
+                Arc::new(Owner {
+                    uid: (n % 4 > 0).then_some(n % 3),
+                    cgroup: (n % 5 > 0).then(|| Arc::from(paths[n as usize % paths.len()])),
+                    ..Owner::named(b"x")
+                })
+            })
+            .collect();
+        let flows = (0..random.below(60) as u32).map(|id| {
+            let mut flow = flow(
+                id,
+                random.below(4),
+                1 + random.below(3) * random.below(1 << 40),
+            );
+            flow.key.tid = id;
+            flow.owner = Arc::clone(&owners[flow.key.tgid as usize]);
+            let mut maybe = |n: u64| (random.below(4) > 0).then(|| random.below(n));
+            flow.packets = maybe(9).map(|rx| Packets { rx, tx: 1 });
+            flow.tcp = maybe(9).map(|n| Tcp {
+                retransmits: (n > 0).then_some(n as u32),
+                ..Tcp::default()
+            });
+            flow
+        });
+        let mut flows: Vec<Flow> = flows.collect();
+        random.shuffle(&mut flows);
+        let mut interval = Intervals::default().next(1000, flows);
+        interval.losses.untracked = Counters {
+            rx_bytes: random.below(50),
+            tx_bytes: random.below(50),
+            rx_msgs: 1,
+            tx_msgs: 2,
+        };
+        interval
+    }
+
+    fn groups() -> impl Iterator<Item = Group> {
+        let other = ["net/8", "net/31,1"].map(|word| word.parse().unwrap());
+        Group::ALL.into_iter().chain(other)
+    }
+
+    #[test]
+    fn rows_and_other_and_untracked_are_the_total_in_every_grouping() {
+        let mut random = Random(21);
+        for _ in 0..300 {
+            let interval = random_interval(&mut random);
+            for group in groups() {
+                let n = (random.below(4) > 0).then_some(random.below(12) as usize);
+                let ranking = Ranking::grouped(&interval, group, &(), n);
+                let mut sum = interval.losses.untracked;
+                let (mut flows, mut count) = (0, 0);
+                for row in ranking.rows() {
+                    sum += row.counters;
+                    flows += row.flows;
+                    count += 1;
+                }
+                sum += ranking.rest.counters;
+                assert_eq!(sum, interval.total(), "{group} {n:?}");
+                assert_eq!(flows + ranking.rest.flows, interval.flows.len());
+                if n.is_none() {
+                    assert_eq!(ranking.rest.rows, 0);
+                }
+                let all = Ranking::grouped(&interval, group, &(), None);
+                assert_eq!(all.rows().count(), count + ranking.rest.rows);
+                for section in [&ranking.ingress, &ranking.egress] {
+                    let sum = section.shown() + section.other.bytes + section.untracked;
+                    assert_eq!(sum, section.total, "{group} {n:?}");
+                    assert!(section.rows.len() <= n.unwrap_or(usize::MAX));
+                    let way = section.direction;
+                    let moving = interval.flows.iter();
+                    let moving = moving.filter(|flow| flow.counters.bytes(way) > 0).count();
+                    assert!(
+                        section.flows() >= moving,
+                        "silent ones of a group count too"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_sum_of_the_flows_that_are_in_it() {
+        let mut random = Random(22);
+        for _ in 0..100 {
+            let interval = random_interval(&mut random);
+            for group in groups() {
+                for row in Ranking::grouped(&interval, group, &(), None).rows() {
+                    let is_in = |flow: &&Flow| {
+                        let who = Who {
+                            tgid: flow.key.tgid,
+                            owner: &flow.owner,
+                            when: interval.ended,
+                        };
+                        RowId::of(group, &flow.key, &who, &()) == row.id
+                    };
+                    let flows: Vec<&Flow> = interval.flows.iter().filter(is_in).collect();
+                    let sum: Counters = flows.iter().map(|flow| flow.counters).sum();
+                    assert_eq!((row.flows, row.counters), (flows.len(), sum), "{group}");
+                    let packets: Option<Vec<Packets>> = flows.iter().map(|f| f.packets).collect();
+                    let rx = packets.map(|all| all.iter().map(|packets| packets.rx).sum());
+                    assert_eq!(row.packets.map(|packets| packets.rx), rx);
+                    let tcp = |flow: &&&Flow| flow.key.protocol == crate::flow::Protocol::Tcp;
+                    let tcp: Vec<_> = flows.iter().filter(|f| f.tcp.is_some() || tcp(f)).collect();
+                    let known: Option<Vec<u32>> =
+                        tcp.iter().map(|flow| flow.tcp?.retransmits).collect();
+                    let known = known.filter(|known| !known.is_empty());
+                    let sum = known.map(|all| all.iter().copied().map(u64::from).sum());
+                    assert_eq!(row.retransmits(), sum, "{group}");
+                    let first = flows[0].key.tgid;
+                    let one = flows.iter().all(|flow| flow.key.tgid == first);
+                    assert_eq!(row.process.is_some(), one);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_input_does_not_matter() {
+        let mut random = Random(23);
+        for _ in 0..100 {
+            let mut interval = random_interval(&mut random);
+            for group in groups() {
+                let rank = |interval: &Interval| Ranking::grouped(interval, group, &(), Some(5));
+                let first = rank(&interval);
+                random.shuffle(&mut interval.flows);
+                let second = rank(&interval);
+                assert_eq!(first.ingress, second.ingress, "{group}");
+                assert_eq!(first.egress, second.egress, "{group}");
+                assert_eq!(first.rest, second.rest, "{group}");
+            }
+        }
+    }
+
+    #[test]
+    fn groups_are_ranked_by_what_they_moved_that_way() {
+        let interval = Intervals::default().next(
+            1000,
+            // Two flows a process.
+            vec![flow(0, 5, 1), flow(1, 5, 1), flow(2, 9, 0), flow(4, 0, 3)],
+        );
+        let ranking = Ranking::grouped(&interval, Group::Process, &(), Some(1));
+        let first = |way| match way {
+            Direction::Rx => ranking.ingress.rows[0].id.clone(),
+            Direction::Tx => ranking.egress.rows[0].id.clone(),
+        };
+        assert_eq!(first(Direction::Rx), RowId::Process(0));
+        assert_eq!(first(Direction::Tx), RowId::Process(2));
+        assert_eq!((ranking.rest.rows, ranking.rest.counters.rx_bytes), (1, 9));
+    }
+}

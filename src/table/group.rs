@@ -1,0 +1,207 @@
+//! What a row of a table is: a flow, or a sum of flows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{UnknownWord, nearest};
+
+/// What a row of a table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Group {
+    /// One flow.
+    #[default]
+    Flow,
+    /// All flows of a process (thread group).
+    Process,
+    /// All flows of a thread; only where threads are told apart.
+    Thread,
+    /// All flows of the processes of a user.
+    User,
+    /// All flows of a container, or of a pod where the container is not told.
+    Container,
+    /// All flows of a systemd unit.
+    Unit,
+    /// All flows with a remote address.
+    Remote,
+    /// All flows with remote addresses in a net.
+    Net(Prefix),
+    /// All flows of a service: by the smaller port of the two ends, see [`crate::rank::RowId`].
+    Port,
+}
+
+/// How many leading bits of an address name its net.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefix {
+    /// Of an IPv4 address: 1 to 32.
+    pub v4: u8,
+    /// Of an IPv6 address: 1 to 128.
+    pub v6: u8,
+}
+
+impl Default for Prefix {
+    /// /24, and /64: the usual size of one link (RFC 4291, 2.5.4).
+    fn default() -> Self {
+        Self { v4: 24, v6: 64 }
+    }
+}
+
+impl Group {
+    /// Every grouping, in the order in which one key steps through them; of nets the usual one.
+    pub const ALL: [Self; 9] = [
+        Self::Flow,
+        Self::Process,
+        Self::Thread,
+        Self::User,
+        Self::Container,
+        Self::Unit,
+        Self::Remote,
+        Self::Net(Prefix { v4: 24, v6: 64 }),
+        Self::Port,
+    ];
+
+    /// The next one round the circle.
+    #[must_use]
+    pub fn next(self) -> Self {
+        let kind = std::mem::discriminant(&self);
+        let place = Self::ALL
+            .iter()
+            .position(|group| std::mem::discriminant(group) == kind);
+        let next = place.map_or(0, |place| (place + 1) % Self::ALL.len());
+        Self::ALL[next]
+    }
+
+    /// What so many rows are called.
+    pub const fn rows(self, count: usize) -> &'static str {
+        let (one, more) = match self {
+            Self::Flow => ("flow", "flows"),
+            Self::Process => ("process", "processes"),
+            Self::Thread => ("thread", "threads"),
+            Self::User => ("user", "users"),
+            Self::Container => ("container", "containers"),
+            Self::Unit => ("unit", "units"),
+            Self::Remote => ("remote", "remotes"),
+            Self::Net(_) => ("net", "nets"),
+            Self::Port => ("port", "ports"),
+        };
+        if count == 1 { one } else { more }
+    }
+}
+
+/// As on the command line and in the configuration file.
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(prefix) if prefix.v6 == Prefix::default().v6 => {
+                write!(f, "net/{}", prefix.v4)
+            }
+            Self::Net(prefix) => write!(f, "net/{},{}", prefix.v4, prefix.v6),
+            // The word for one row.
+            group => f.write_str(group.rows(1)),
+        }
+    }
+}
+
+impl FromStr for Group {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let known = Self::ALL.map(|group| group.to_string());
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        if let Some(place) = known.iter().position(|known| *known == word) {
+            return Ok(Self::ALL[place]);
+        }
+        match word.split_once('/') {
+            Some(("net", length)) => prefix(length).map(Self::Net),
+            Some((kind, _)) if nearest(kind, &["net"]).is_some() => Err(no_net(word)),
+            None if nearest(word, &["net", "nets", "network", "subnet"]).is_some() => {
+                Err(no_net(word))
+            }
+            _ => Err(UnknownWord::new("grouping", word, &known)),
+        }
+    }
+}
+
+/// `24`, or `24,64`.
+fn prefix(text: &str) -> Result<Prefix, UnknownWord> {
+    let (v4, v6) = match text.split_once(',') {
+        Some((v4, v6)) => (v4, Some(v6)),
+        None => (text, None),
+    };
+    let usual = Prefix::default();
+    let prefix = Some(Prefix {
+        v4: length(v4, 32).unwrap_or(0),
+        v6: v6.map_or(Some(usual.v6), |v6| length(v6, 128)).unwrap_or(0),
+    });
+    let prefix = prefix.filter(|prefix| prefix.v4 > 0 && prefix.v6 > 0);
+    prefix.ok_or_else(|| no_net(&format!("net/{text}")))
+}
+
+fn length(text: &str, most: u8) -> Option<u8> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let length = text.parse().ok().filter(|_| digits)?;
+    (1..=most).contains(&length).then_some(length)
+}
+
+fn no_net(word: &str) -> UnknownWord {
+    UnknownWord(format!(
+        "{word:?} says no net; write net/24 for nets of 24 bits in IPv4 (1 to 32) and 64 in IPv6, or \
+         net/24,48 to say both (1 to 128)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_grouping_is_read_as_it_is_written() {
+        for group in Group::ALL {
+            assert_eq!(group.to_string().parse(), Ok(group));
+        }
+        for (v4, v6) in [(1, 1), (32, 128), (24, 48), (16, 64)] {
+            let group = Group::Net(Prefix { v4, v6 });
+            assert_eq!(group.to_string().parse(), Ok(group));
+        }
+        assert_eq!("net/24".parse(), Ok(Group::Net(Prefix::default())));
+        assert_eq!("net/24,64".parse::<Group>(), "net/24".parse());
+    }
+
+    #[test]
+    fn one_key_steps_through_every_grouping() {
+        let mut group = Group::Flow;
+        for expected in Group::ALL.into_iter().skip(1).chain([Group::Flow]) {
+            group = group.next();
+            assert_eq!(group, expected);
+        }
+        let other = Group::Net(Prefix { v4: 8, v6: 32 });
+        assert_eq!(other.next(), Group::Port);
+    }
+
+    #[test]
+    fn what_is_no_grouping_is_answered_with_what_could_be() {
+        let message = |word: &str| word.parse::<Group>().unwrap_err().to_string();
+        for word in [
+            "net",
+            "net/",
+            "net/0",
+            "net/33",
+            "net/-1",
+            "net/+8",
+            "net/24,",
+            "net/24,0",
+            "net/24,129",
+            "net/,64",
+            "net/a",
+            "net/24,64,1",
+            "ne/24",
+            "nets",
+            "network",
+        ] {
+            assert!(message(word).contains("write net/24"), "{}", message(word));
+        }
+        assert!(message("proces").contains("did you mean \"process\"?"));
+        assert!(
+            message("zzzzzz").contains("thread, user, container, unit, remote, net/24 and port")
+        );
+    }
+}
