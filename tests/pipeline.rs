@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server};
 use flowtop::config::{Config, Output};
 use flowtop::filter::{Plan, Reach, Words, parse};
-use flowtop::flow::Protocol;
+use flowtop::flow::{Comm, Owner, Protocol};
 use flowtop::interval::Interval;
 use flowtop::names::{Names, Services};
 use flowtop::rank::Ranking;
@@ -245,6 +245,43 @@ fn wide_text_has_owners_and_connections() {
     text += &grouped(Group::Process, Some(5), &mut wide());
     text += &grouped(Group::Unit, Some(5), &mut wide());
     assert_matches_file("golden/wide.txt", &text);
+}
+
+#[test]
+fn a_thread_is_called_by_its_name_and_that_of_its_process() {
+    let mut flows = web_server();
+    flows.truncate(2);
+    for (flow, (tid, thread)) in flows
+        .iter_mut()
+        .zip([(812, "worker"), (4_194_304, "sshd-session")])
+    {
+        flow.key.tid = tid;
+        let owner = Owner::clone(&flow.owner);
+        let thread = Comm::new(thread.as_bytes());
+        flow.owner = std::sync::Arc::new(Owner { thread, ..owner });
+    }
+    let ranking = Ranking::grouped(&interval(flows), Group::Thread, &(), None);
+    let write = |report: &mut dyn Report| {
+        let mut out = Vec::new();
+        let names = Names::off();
+        report
+            .append_groups(Group::Thread, &ranking, &names, &mut out)
+            .unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let text = write(&mut Text::default());
+    assert!(
+        text.contains("    811      812  worker of nginx\n"),
+        "{text}"
+    );
+    assert!(text.contains("4194304  4194304  sshd-session\n"), "{text}");
+    let records = records(&write(&mut Json::default()));
+    let worker = records.iter().find(|record| record["tid"] == 812).unwrap();
+    assert_eq!(worker["thread"], "worker");
+    assert_eq!(
+        (&worker["comm"], &worker["pid"]),
+        (&"nginx".into(), &811.into())
+    );
 }
 
 #[test]

@@ -351,7 +351,10 @@ impl Text {
         let owner = tally.process.as_ref().map(|(_, owner)| owner);
         let name = match &tally.id {
             RowId::Process(_) | RowId::Thread(_, 0) => owner.map(|owner| owner.name()),
-            RowId::Thread(..) => owner.map(|owner| owner.thread.to_string_lossy().into_owned()),
+            RowId::Thread(..) => owner.map(|owner| match owner.thread.to_string_lossy() {
+                thread if owner.thread == owner.comm => thread.into_owned(),
+                thread => format!("{thread} of {}", owner.name()),
+            }),
             RowId::User(uid) => self.owners.user_name(*uid).map(|name| name.to_string()),
             RowId::Remote(addr) => names.get(*addr).map(|name| name.to_string()),
             RowId::Port(protocol, port) => {
