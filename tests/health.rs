@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::counting::{Flowtop, traffic_program};
+use jiff::Timestamp;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
@@ -112,22 +113,41 @@ impl Pair {
         }
     }
 
-    /// Moves a little, and gives what `ss` says beside the flow records of that, of a moment when
-    /// nothing changed, and all records until then.
+    /// Moves a little, and gives what `ss` says, and all records up to those of that: of a moment
+    /// when nothing changed, so that the last are of the same state.
     fn quiet(&mut self, flowtop: &mut Flowtop) -> ([Ss; 2], Vec<Value>) {
         let mut records = Vec::new();
         for _ in 0..20 {
-            records.extend(flowtop.await_intervals(1));
             self.exchange(2);
             let before = self.idle();
+            let since = Timestamp::now();
+            // What is read first may have been written long ago.
+            loop {
+                let more = flowtop.await_intervals(1);
+                let late = more.iter().any(|record| time(record) > since);
+                records.extend(more);
+                if late {
+                    break;
+                }
+            }
             // The flows of an interval follow its record.
-            records.extend(flowtop.await_intervals(2));
-            if self.idle() == before {
+            records.extend(flowtop.await_intervals(1));
+            // Else an interval ended while it was moved.
+            let whole = self.ports().into_iter().all(|port| {
+                let last = of_port(&records, port);
+                last.last().is_some_and(|flow| time(flow) > since)
+            });
+            if whole && self.idle() == before {
                 return (before, records);
             }
         }
         panic!("it is never quiet");
     }
+}
+
+/// When the interval of a record ended.
+fn time(record: &Value) -> Timestamp {
+    record["time"].as_str().unwrap().parse().unwrap()
 }
 
 fn move_bytes(from: &mut TcpStream, to: &mut TcpStream, bytes: usize) {
@@ -220,11 +240,15 @@ fn assert_same_state(flow: &Value, ss: &Ss) {
 #[test]
 fn a_connection_is_as_ss_says_from_its_start() {
     let mut flowtop = Flowtop::every("400ms", &[]);
-    let mut path = Path::enter(10, 12);
+    let mut path = Path::enter(10, 0);
     let mut pair = Pair::new(|_| {});
+    // Were much of it moved while its first interval ends, it could be an older one.
+    let (_, mut records) = pair.quiet(&mut flowtop);
+    path.weather(10, 12);
     pair.exchange(200_000);
     path.weather(10, 0);
-    let (ss, records) = pair.quiet(&mut flowtop);
+    let (ss, more) = pair.quiet(&mut flowtop);
+    records.extend(more);
     assert!(ss[0].total_retransmits() >= 10, "nothing was lost: {ss:?}");
     assert!(ss[0].srtt_us() >= 20_000, "{ss:?}");
     for (port, ss) in pair.ports().into_iter().zip(&ss) {
@@ -287,19 +311,28 @@ fn limited_by(
     let mut flowtop = Flowtop::every("500ms", &[]);
     let [port, _] = pair.ports();
     let ends = [&pair.client, &pair.server].map(|end| end.try_clone().unwrap());
-    let records = thread::scope(|scope| {
+    let (records, ss) = thread::scope(|scope| {
         scope.spawn(|| until_the_end(pair.client, write));
         scope.spawn(|| until_the_end(pair.server, read));
         let records = flowtop.await_intervals(7);
+        let ss = Ss::of(port);
         for end in ends {
             let _ = end.shutdown(std::net::Shutdown::Both);
         }
-        records
+        (records, ss)
     });
     let flows = of_port(&records, port);
     assert!(flows.len() >= 5, "{flows:?}");
     // The first has nothing before it, and in the second things may still settle.
     let limits: Vec<_> = flows.iter().map(|flow| &flow["limit"]).collect();
+    if limit == "send buffer" && !ss.0.contains_key("sndbuf_limited") {
+        // 5.10 does not see it here.
+        assert!(
+            limits.iter().all(|seen| *seen != limit),
+            "{limits:?} {ss:?}"
+        );
+        return;
+    }
     assert!(
         limits[2..].iter().all(|seen| *seen == limit),
         "{limits:?} in {flows:?}"
@@ -334,7 +367,11 @@ fn a_small_buffer_over_a_long_path_is_the_send_buffer() {
     let _path = Path::enter(20, 0);
     let pair = Pair::new(|_| {});
     set_socket_send_buffer_size(&pair.client, 4096).unwrap();
-    limited_by("send buffer", pair, write_little, read_much);
+    // What Nagle's algorithm holds back is not for want of a buffer.
+    pair.client.set_nodelay(true).unwrap();
+    // More than the buffer at once: the kernel knows by writers that it left waiting.
+    let write = |end: &mut TcpStream| end.write_all(&[7; 10_000]);
+    limited_by("send buffer", pair, write, read_much);
 }
 
 #[test]

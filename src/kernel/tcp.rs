@@ -97,6 +97,8 @@ impl Samples {
 /// Whether a connection seen for the first time began in the interval: all it ever moved is what the
 /// flow moved now, but for the sequence numbers of SYN and FIN. One that did more before was there
 /// before flowtop looked, and how much of its counts belongs to the interval is not known.
+/// The socket is read a moment after the interval's end: one that receives at that moment is taken for
+/// an older one too, which leaves its first interval without numbers rather than with wrong ones.
 fn began_here(now: &RawTcp, moved: &Counters) -> bool {
     let read = now.bytes_received.saturating_sub(now.unread.into());
     now.bytes_acked <= moved.tx_bytes + 2 && read <= moved.rx_bytes + 2
