@@ -94,7 +94,8 @@ chmod +x "$root/init"
 copy_in() {
     [ -f "$1" ] || die "--file: there is no $1"
     mkdir -p "$root/$(dirname "$2")"
-    cp -L "$1" "$root/$2"
+    # Not through the applet's link that may stand there: it leads to the host's own busybox.
+    cp -L --remove-destination "$1" "$root/$2"
     local listing library
     listing=$(ldd "$1" 2>/dev/null) || return 0 # static, or no program at all
     ! grep 'not found' <<<"$listing" >&2 || die "$1 misses libraries on this machine (above)"
