@@ -326,7 +326,7 @@ fn limited_by(
     // The first has nothing before it, and in the second things may still settle.
     let limits: Vec<_> = flows.iter().map(|flow| &flow["limit"]).collect();
     if limit == "send buffer" && !ss.0.contains_key("sndbuf_limited") {
-        // 5.10 does not see it here.
+        // Where the kernel does not say so, neither do we.
         assert!(
             limits.iter().all(|seen| *seen != limit),
             "{limits:?} {ss:?}"

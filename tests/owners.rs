@@ -188,6 +188,34 @@ fn containers_that_are_gone_are_exact_by_the_pids_controller_of_v1() {
     }
 }
 
+/// What a person would ask: two containers side by side, each with its own bytes, to the byte.
+#[test]
+fn two_containers_side_by_side_are_two_groups() {
+    let mut cgroups = Cgroups::pids().unwrap_or_else(Cgroups::v2);
+    let sink = Sink::new();
+    let filter = format!("remote port {}", sink.addr.port());
+    let flowtop = Flowtop::every("3s", &["-g", "container", &filter]);
+    let ids = [format!("{ID}0000001a"), format!("{ID}0000001b")];
+    let dirs = [
+        cgroups.make(&format!("/docker/{}", ids[0])),
+        cgroups.make(&format!("/system.slice/docker-{}.scope", ids[1])),
+    ];
+    for round in 1..=3 {
+        sink.sent(70_000 * round, &["--cgroup", &dirs[0]]);
+        sink.sent(1234 * round, &["--cgroup", &dirs[1]]);
+    }
+    sink.sent(77, &[]);
+    drop(cgroups);
+    let records = flowtop.stop();
+    let groups = || records.iter().filter(|record| record["type"] == "group");
+    let sum = |is: &dyn Fn(&Value) -> bool| -> u64 { groups().filter(|g| is(g)).map(bytes).sum() };
+    assert_eq!(sum(&|group| group["container"] == ids[0]), 420_000);
+    assert_eq!(sum(&|group| group["container"] == ids[1]), 7404);
+    assert_eq!(sum(&|group| group.get("container").is_none()), 77);
+    let total = records.iter().filter(|record| record["type"] == "interval");
+    assert_eq!(sum(&|_| true), total.map(bytes).sum::<u64>());
+}
+
 /// The v1 group says more than that of v2, unless it is the root.
 #[test]
 fn on_a_hybrid_host_the_container_goes_before_the_unit() {
