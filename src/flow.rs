@@ -232,7 +232,8 @@ pub struct Owner {
     /// tgid it tells a process from every other.
     pub start: Option<Duration>,
     /// Path of its cgroup below the root of the hierarchy, as `/proc/PID/cgroup` has it: that of
-    /// cgroup v2, or of a v1 controller where v2 has the process in its root.
+    /// cgroup v2, or of the pids controller where that is a hierarchy of its own and the process is
+    /// not in its root.
     pub cgroup: Option<Arc<str>>,
     /// A thread of the kernel itself (PF_KTHREAD), with no process behind it.
     pub kernel: bool,
