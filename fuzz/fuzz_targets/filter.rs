@@ -86,7 +86,7 @@ fuzz_target!(|text: &str| {
         assert_eq!(parse(&written, &WORDS).as_ref(), Ok(&expr), "{written}");
     }
     let whole = meant(&expr);
-    for reach in [Reach::Nothing, Reach::Tasks, Reach::All] {
+    for reach in [Reach::Nothing, Reach::All] {
         let plan = Plan::new(expr.clone(), reach);
         let rest = plan.rest.as_ref().map_or_else(|| vec![true; FLOWS.len()], meant);
         for ((flow, rest), whole) in FLOWS.iter().zip(rest).zip(&whole) {

@@ -15,8 +15,6 @@ use crate::flow::Protocol;
 pub enum Reach {
     /// Nothing.
     Nothing,
-    /// Processes and threads.
-    Tasks,
     /// All that [`Pushed`] can say.
     #[default]
     All,
@@ -55,7 +53,7 @@ impl Plan {
             for (part, placed) in parts.iter().zip(&mut placed) {
                 if let Some(limit) = Limit::of(part)
                     && limit.except == except
-                    && limit.is_within(reach)
+                    && reach == Reach::All
                 {
                     *placed |= limit.put(&mut plan.pushed);
                 }
@@ -115,7 +113,6 @@ fn reason(part: &Expr, reach: Reach) -> &'static str {
     }
     let late = part.terms().into_iter().find_map(Term::why_late);
     late.unwrap_or(match Limit::of(part) {
-        Some(limit) if !limit.is_within(reach) => "the kernel does not decide it yet",
         Some(_) => "the kernel has no room for it",
         None => "the kernel decides no alternatives of several kinds",
     })
@@ -228,14 +225,6 @@ impl Limit {
             _ => return None,
         }
         Some(self)
-    }
-
-    fn is_within(&self, reach: Reach) -> bool {
-        match reach {
-            Reach::Nothing => false,
-            Reach::Tasks => !self.except && matches!(self.what, What::Tasks { .. }),
-            Reach::All => true,
-        }
     }
 
     /// Says it, if there is room; whether there was.

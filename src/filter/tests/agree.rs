@@ -215,7 +215,7 @@ proptest! {
         examples in vec(example(), 20),
     ) {
         let mut whole = Sieve::new(&expr);
-        for reach in [Reach::Nothing, Reach::Tasks, Reach::All] {
+        for reach in [Reach::Nothing, Reach::All] {
             let plan = Plan::new(expr.clone(), reach);
             let pushed = plan.kernel.as_ref().map(Sieve::new);
             prop_assert_eq!(plan.kernel.is_none(), plan.pushed.is_empty());
