@@ -6,8 +6,9 @@ use std::mem;
 use super::skel::RawTcp;
 use crate::flow::{Counters, Endpoint, FlowKey, Limit, Packets, Tcp};
 
-/// Sockets remembered; one forgotten is as one seen for the first time.
-const MAX_SOCKETS: usize = 131_072;
+/// Sockets remembered, 230 bytes each, or twice as many as were seen in the last interval if that is
+/// more. One forgotten is as one seen for the first time.
+const SOCKETS: usize = 16_384;
 /// Clock ticks below which shares of the time say nothing.
 const MIN_JIFFIES: u32 = 4;
 
@@ -32,11 +33,20 @@ struct Socket {
 impl Samples {
     /// To be called before an interval's first reading.
     pub fn next_interval(&mut self) {
+        let last = self.interval;
         self.interval += 1;
-        if self.sockets.len() > MAX_SOCKETS {
-            let last = self.interval - 1;
-            self.sockets.retain(|_, socket| socket.interval == last);
+        if self.sockets.len() <= SOCKETS {
+            return;
         }
+        let mut seen: Vec<u64> = self.sockets.values().map(|it| it.interval).collect();
+        let active = seen.iter().filter(|&&interval| interval == last).count();
+        if seen.len() <= active * 2 {
+            return;
+        }
+        // The half that was silent for longest goes, so that this is rare.
+        let half = seen.len() / 2;
+        let (_, &mut oldest, _) = seen.select_nth_unstable(half);
+        self.sockets.retain(|_, socket| socket.interval >= oldest);
     }
 
     /// What the reading of the socket at address `sk` says, whose flow moved `moved` in the interval.
@@ -183,6 +193,27 @@ mod tests {
         let (tcp, packets) = samples.take(2, &key(1), &MOVED, &reading(3, 10));
         assert_eq!(tcp.retransmits, Some(3));
         assert_eq!(packets, Some(Packets { rx: 10, tx: 20 }));
+    }
+
+    #[test]
+    fn sockets_that_are_silent_for_longest_are_forgotten() {
+        let mut samples = Samples::default();
+        for interval in 0..100 {
+            samples.next_interval();
+            for n in 0..1000 {
+                samples.take(interval * 1000 + n, &key(1), &LITTLE, &reading(3, 10));
+            }
+            assert!(samples.sockets.len() <= SOCKETS + 1000);
+        }
+        assert!(samples.sockets.len() > SOCKETS / 2);
+        assert!(samples.sockets.contains_key(&99_000) && !samples.sockets.contains_key(&0));
+        // Those of the last interval stay, however many.
+        samples.next_interval();
+        for sk in 0..100_000 {
+            samples.take(sk, &key(1), &LITTLE, &reading(3, 10));
+        }
+        samples.next_interval();
+        assert_eq!(samples.sockets.len(), 100_000);
     }
 
     #[test]
