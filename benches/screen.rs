@@ -142,9 +142,11 @@ fn answers(flows: u32) -> Vec<Duration> {
         ("?", "row down, past N"),
         ("?", "Egress by process"),
         ("g", "Egress by user"),
-        ("g", "Egress by remote"),
-        ("g", "Egress by port"),
         ("g", "Egress by container"),
+        ("g", "Egress by unit"),
+        ("g", "Egress by remote"),
+        ("g", "Egress by net/24"),
+        ("g", "Egress by port"),
         ("g", "Egress -"),
     ];
     let mut times = Vec::new();
