@@ -162,24 +162,25 @@ static __always_inline void add_untracked(const struct moved *moved)
 	}
 }
 
-static __always_inline void insert(void *flows, void *owners, void *cgroups,
-				   const void *key, const struct flowtop_id *id,
-				   const struct moved *moved,
-				   struct flowtop_slot **slot)
+/* A new flow's slot; NULL if there is no room. */
+static __always_inline struct flowtop_slot *
+insert(void *flows, void *owners, void *cgroups, const void *key,
+       const struct flowtop_id *id, const struct moved *moved)
 {
-	struct flowtop_slot zero = {};
+	struct flowtop_slot zero = {}, *slot;
 
 	/* Zeros and NOEXIST, then a look-up: whoever loses the race of two
 	 * inserts still adds to the winner's slot. Full is E2BIG, and then
 	 * there is no slot to find. */
 	bpf_map_update_elem(flows, key, &zero, BPF_NOEXIST);
-	*slot = bpf_map_lookup_elem(flows, key);
-	if (!*slot)
-		return;
-	(*slot)->netns = read_netns(moved->sk);
+	slot = bpf_map_lookup_elem(flows, key);
+	if (!slot)
+		return NULL;
+	slot->netns = read_netns(moved->sk);
 	if (!(id->tgid_flags & FLOWTOP_KEY_UDP))
-		(*slot)->extra = (__u64)moved->sk;
+		slot->extra = (__u64)moved->sk;
 	remember_owner(owners, cgroups, id);
+	return slot;
 }
 
 static __always_inline void add(void *flows, void *owners, void *cgroups,
@@ -189,7 +190,7 @@ static __always_inline void add(void *flows, void *owners, void *cgroups,
 	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, key);
 
 	if (!slot) {
-		insert(flows, owners, cgroups, key, id, moved, &slot);
+		slot = insert(flows, owners, cgroups, key, id, moved);
 		if (!slot) {
 			add_untracked(moved);
 			return;

@@ -14,8 +14,8 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 pub use self::environment::Environment;
 
-use crate::config::{BackendChoice, Config, MAX_ID, MAX_IDS, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output};
-use crate::filter::{self, Expr, Plan, Reach, Term, Words};
+use crate::config::{BackendChoice, Config, MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output};
+use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
 use crate::settings::{self, Origin, Settings, When};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::table::{Column, Group, SortKey};
@@ -359,11 +359,11 @@ fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
 fn unique(flag: &str, mut ids: Vec<u32>) -> Result<Vec<u32>, clap::Error> {
     ids.sort_unstable();
     ids.dedup();
-    if ids.len() > MAX_IDS {
+    if ids.len() > MAX_TASKS {
         return Err(Args::command().error(
             ErrorKind::TooManyValues,
             format!(
-                "{flag} takes at most {MAX_IDS} ids, {} were given: name fewer, or leave {flag} \
+                "{flag} takes at most {MAX_TASKS} ids, {} were given: name fewer, or leave {flag} \
                  out and filter the output",
                 ids.len()
             ),

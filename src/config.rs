@@ -12,9 +12,6 @@ use crate::filter::Plan;
 use crate::table::{Column, Group, SortKey};
 use crate::units::Units;
 
-/// Most process ids, and most thread ids, that can be asked for: the kernel side keeps them in
-/// small fixed maps.
-pub const MAX_IDS: usize = 64;
 /// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
 pub const MAX_ID: u32 = 4_194_304;
 /// Smallest accepted size of the flow map, in flows.

@@ -26,6 +26,7 @@ use anyhow::{Context, Result};
 pub use self::cgroup::{Container, Located, Place, Runtime, place};
 pub use self::process::Process;
 pub use self::sockets::open_sockets;
+pub use self::users::passwd;
 
 use self::process::Reader;
 use self::users::{Names, Users};

@@ -58,13 +58,14 @@ fn a_real_server_is_understood() {
             "a first question waits for nothing"
         );
         // Without names, asked for before the others.
-        for nameless in [
+        let nameless = [
             "192.0.2.4",
             "192.0.2.99",
             "127.0.0.1",
             "169.254.1.1",
             "fe80::1",
-        ] {
+        ];
+        for nameless in nameless {
             assert_eq!(asker.now(nameless), None);
         }
         assert_eq!(asker.name("192.0.2.1"), "one.example");
@@ -77,13 +78,7 @@ fn a_real_server_is_understood() {
         assert_eq!(asker.name("192.0.2.5"), long.trim_end_matches('.'));
         let one_of_many = asker.name("192.0.2.6");
         assert!(one_of_many.starts_with("many-"), "{one_of_many}");
-        for nameless in [
-            "192.0.2.4",
-            "192.0.2.99",
-            "127.0.0.1",
-            "169.254.1.1",
-            "fe80::1",
-        ] {
+        for nameless in nameless {
             assert_eq!(asker.now(nameless), None, "{nameless}");
         }
     });

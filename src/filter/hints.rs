@@ -4,7 +4,7 @@ use super::value;
 use crate::table::nearest;
 
 /// Every word that a term can begin with, and the joining ones.
-const KNOWN: [&str; 23] = [
+pub(super) const KNOWN: [&str; 23] = [
     "tcp",
     "udp",
     "ip",

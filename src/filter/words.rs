@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::owner::passwd;
 use crate::table::nearest;
 
 /// No more than this is read of a file.
@@ -70,17 +71,21 @@ impl Words {
     }
 
     fn users(&self) -> &[(String, u32)] {
-        self.users
-            .get_or_init(|| passwd(&self.read("passwd")).collect())
+        self.users.get_or_init(|| {
+            let text = self.read("passwd");
+            passwd(&text)
+                .map(|(name, uid)| (name.into_owned(), uid))
+                .collect()
+        })
     }
 
     fn services(&self) -> &[(String, u16)] {
         self.services
-            .get_or_init(|| services(&self.read("services")))
+            .get_or_init(|| services(&String::from_utf8_lossy(&self.read("services"))))
     }
 
     /// A file that is not there has no words.
-    fn read(&self, name: &str) -> String {
+    fn read(&self, name: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
         if let Some(folder) = &self.folder
             && let Ok(file) = fs::File::open(folder.join(name))
@@ -88,7 +93,7 @@ impl Words {
             // What was read before an error is as good as any.
             let _ = file.take(MAX_BYTES).read_to_end(&mut bytes);
         }
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes
     }
 }
 
@@ -96,19 +101,6 @@ fn near<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a s
     // Longer ones are not meant to be near anything.
     let known: Vec<&str> = known.map(String::as_str).collect();
     (word.len() <= 32).then(|| nearest(word, &known)).flatten()
-}
-
-/// `name:password:uid:...` a line.
-fn passwd(text: &str) -> impl Iterator<Item = (String, u32)> {
-    text.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next().filter(|name| !name.is_empty())?;
-        // Lines of NIS begin with + or -.
-        if name.starts_with(['#', '+', '-']) {
-            return None;
-        }
-        Some((name.to_owned(), fields.nth(1)?.parse().ok()?))
-    })
 }
 
 /// `name port/protocol alias... # comment` a line.

@@ -297,12 +297,7 @@ fn flow(raw: &RawRecord, owners: &Owners, samples: &mut Samples, udp_packets: bo
         tid: id.tid,
         netns: raw.netns,
     };
-    let counters = Counters {
-        rx_bytes: raw.stats.rx_bytes,
-        tx_bytes: raw.stats.tx_bytes,
-        rx_msgs: raw.stats.rx_msgs,
-        tx_msgs: raw.stats.tx_msgs,
-    };
+    let counters = Counters::from(&raw.stats);
     let mut flow = Flow::new(key, counters, owners.get(id));
     if protocol == Protocol::Udp {
         flow.packets = udp_packets.then_some(Packets {

@@ -37,14 +37,8 @@ pub fn read(
     if let Some(kprobes) = kprobes {
         missed += kprobes.missed()?;
     }
-    let untracked = skel::untracked(bss);
     Ok(Reading {
-        untracked: Counters {
-            rx_bytes: untracked.rx_bytes,
-            tx_bytes: untracked.tx_bytes,
-            rx_msgs: untracked.rx_msgs,
-            tx_msgs: untracked.tx_msgs,
-        },
+        untracked: skel::untracked(bss),
         missed,
     })
 }

@@ -18,6 +18,8 @@ use std::sync::atomic::AtomicU32;
 
 use libbpf_rs::{Program, libbpf_sys};
 
+use crate::flow::Counters;
+
 include!(concat!(env!("OUT_DIR"), "/flowtop.skel.rs"));
 
 pub use types::{
@@ -76,19 +78,36 @@ pub fn active(bss: &mut types::bss) -> &AtomicU32 {
     unsafe { AtomicU32::from_ptr(&raw mut bss.active) }
 }
 
+impl std::ops::AddAssign<&Self> for RawStats {
+    fn add_assign(&mut self, other: &Self) {
+        self.tx_bytes += other.tx_bytes;
+        self.rx_bytes += other.rx_bytes;
+        self.tx_msgs += other.tx_msgs;
+        self.rx_msgs += other.rx_msgs;
+    }
+}
+
+impl From<&RawStats> for Counters {
+    fn from(raw: &RawStats) -> Self {
+        Self {
+            rx_bytes: raw.rx_bytes,
+            tx_bytes: raw.tx_bytes,
+            rx_msgs: raw.rx_msgs,
+            tx_msgs: raw.tx_msgs,
+        }
+    }
+}
+
 /// What was counted without a slot, summed over the CPUs' slots. Cumulative.
-pub fn untracked(bss: &types::bss) -> RawStats {
+pub fn untracked(bss: &types::bss) -> Counters {
     let mut sum = RawStats::default();
     for slot in &bss.untracked {
         // SAFETY: a valid reference to live memory that programs add to: integers of 64 aligned
         // bits, so none is torn in itself.
         let stats = unsafe { std::ptr::read_volatile(&raw const slot.stats) };
-        sum.tx_bytes += stats.tx_bytes;
-        sum.rx_bytes += stats.rx_bytes;
-        sum.tx_msgs += stats.tx_msgs;
-        sum.rx_msgs += stats.rx_msgs;
+        sum += &stats;
     }
-    sum
+    (&sum).into()
 }
 
 /// Calls that found no room between entry and return. Cumulative.

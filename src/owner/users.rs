@@ -1,6 +1,7 @@
 //! Turns user ids into names by `/etc/passwd`, and nothing else: a name service may have to ask
 //! another machine, and a wrong name is worse than a number.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
@@ -67,25 +68,25 @@ impl Users {
     }
 }
 
-/// `name:password:uid:...` a line. The first line of an id gives its name, as getpwuid() does it.
+/// The users of a passwd(5) file, `name:password:uid:...` a line, in its order.
+pub fn passwd(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, u32)> {
+    text.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        // Lines of NIS begin with + or -.
+        if matches!(name[0], b'#' | b'+' | b'-') {
+            return None;
+        }
+        let uid = std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
+        Some((String::from_utf8_lossy(name), uid))
+    })
+}
+
+/// The first line of an id gives its name, as getpwuid() does it.
 fn parse(text: &[u8]) -> HashMap<u32, Arc<str>> {
     let mut names = HashMap::new();
-    for line in text.split(|&byte| byte == b'\n') {
-        let mut fields = line.split(|&byte| byte == b':');
-        let (Some(name), Some(_), Some(uid)) = (fields.next(), fields.next(), fields.next()) else {
-            continue;
-        };
-        // Lines of NIS begin with + or -.
-        if name.is_empty() || matches!(name[0], b'#' | b'+' | b'-') {
-            continue;
-        }
-        let uid = std::str::from_utf8(uid)
-            .ok()
-            .and_then(|uid| uid.parse().ok());
-        if let Some(uid) = uid {
-            let name = String::from_utf8_lossy(name);
-            names.entry(uid).or_insert_with(|| Arc::from(&*name));
-        }
+    for (name, uid) in passwd(text) {
+        names.entry(uid).or_insert_with(|| Arc::from(&*name));
     }
     names
 }

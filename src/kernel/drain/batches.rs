@@ -204,10 +204,7 @@ fn record(key: RawKey6, slots: &[u8]) -> Result<RawRecord> {
     };
     for slot in slots.chunks_exact(size_of::<RawSlot>()) {
         let slot: &RawSlot = from_bytes(slot)?;
-        record.stats.tx_bytes += slot.stats.tx_bytes;
-        record.stats.rx_bytes += slot.stats.rx_bytes;
-        record.stats.tx_msgs += slot.stats.tx_msgs;
-        record.stats.rx_msgs += slot.stats.rx_msgs;
+        record.stats += &slot.stats;
         if udp {
             record.packets += slot.extra;
         } else if slot.extra != 0 {
