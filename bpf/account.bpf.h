@@ -3,11 +3,6 @@
  * The only code that counts: identify the socket, find or insert its slot in
  * the active buffer, add. Every function here is inlined into programs that
  * differ in nothing but how they were called.
- *
- * `direct` says that the caller's pointers are typed by the kernel's BTF
- * (fentry, fexit) and may be followed by plain loads; elsewhere they are
- * addresses, read by bpf_probe_read_kernel(). It is a constant wherever it is
- * passed, so one of the two ways is all that is left.
  */
 #ifndef FLOWTOP_ACCOUNT_BPF_H
 #define FLOWTOP_ACCOUNT_BPF_H
@@ -19,50 +14,54 @@ static __always_inline bool is_tcp(__u16 protocol)
 
 /* ------------------------------------------------------------- which flow */
 
-/* The first bytes of struct sock_common, as laid out since v3.13 (c63661848581
- * gave skc_portpair its place) on 64 bits; checked against the kernel's BTF at
- * load. */
+/* What of a socket makes a key, in the pieces that the kernel compares itself
+ * (c63661848581, v3.13). */
 struct sock_head {
-	__be32 daddr;
-	__be32 rcv_saddr;
-	__u32 hash;
-	__be16 dport;
-	__u16 num;
-	__u16 family;
-	__u16 state;
-	__u32 bound_dev_if;
-	__u64 bind_node[2];
-	__u64 prot;
+	__u64 addrpair; /* remote, local */
+	__u32 portpair; /* remote in network order, local in host order */
 	__u64 net;
 };
 
-#define HEAD_IS_AT(field, offset) \
-	(bpf_core_field_offset(struct sock, __sk_common.field) == (offset))
+/* The first bytes of struct sock_common as they lie on 64 bits; checked against
+ * the kernel's BTF at load. */
+struct sock_bytes {
+	__u64 addrpair;
+	__u32 hash;
+	__u32 portpair;
+	__u64 others[4];
+	__u64 net;
+};
+
+#define LIES_AT(field, of)                                        \
+	(bpf_core_field_offset(struct sock, __sk_common.field) == \
+	 __builtin_offsetof(struct sock_bytes, of))
 
 static __always_inline void read_head(struct sock_head *head,
 				      const struct sock *sk, const bool direct)
 {
 	/* One read of 56 bytes costs what each single one does. */
-	if (!direct && HEAD_IS_AT(skc_daddr, 0) &&
-	    HEAD_IS_AT(skc_rcv_saddr, 4) && HEAD_IS_AT(skc_dport, 12) &&
-	    HEAD_IS_AT(skc_num, 14) && HEAD_IS_AT(skc_family, 16) &&
-	    HEAD_IS_AT(skc_net, 48)) {
-		bpf_probe_read_kernel(head, sizeof(*head), sk);
+	if (!direct && LIES_AT(skc_addrpair, addrpair) &&
+	    LIES_AT(skc_portpair, portpair) && LIES_AT(skc_net, net)) {
+		struct sock_bytes bytes;
+
+		bpf_probe_read_kernel(&bytes, sizeof(bytes), sk);
+		head->addrpair = bytes.addrpair;
+		head->portpair = bytes.portpair;
+		head->net = bytes.net;
 		return;
 	}
-	head->daddr = READ(direct, sk, __sk_common.skc_daddr);
-	head->rcv_saddr = READ(direct, sk, __sk_common.skc_rcv_saddr);
-	head->dport = READ(direct, sk, __sk_common.skc_dport);
-	head->num = READ(direct, sk, __sk_common.skc_num);
-	head->family = READ(direct, sk, __sk_common.skc_family);
+	head->addrpair = READ(direct, sk, __sk_common.skc_addrpair);
+	head->portpair = READ(direct, sk, __sk_common.skc_portpair);
 	head->net = 0;
-	if (!direct && bpf_core_field_exists(sk->__sk_common.skc_net.net))
-		head->net = (__u64)BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	if (bpf_core_field_exists(sk->__sk_common.skc_net.net))
+		head->net = (__u64)READ(direct, sk, __sk_common.skc_net.net);
 }
 
 static __always_inline void read_v6(struct flowtop_key6 *key,
 				    const struct sock *sk, const bool direct)
 {
+	const __u64 *remote, *local;
+
 	if (!direct) {
 		BPF_CORE_READ_INTO(&key->remote_addr, sk,
 				   __sk_common.skc_v6_daddr);
@@ -70,13 +69,12 @@ static __always_inline void read_v6(struct flowtop_key6 *key,
 				   __sk_common.skc_v6_rcv_saddr);
 		return;
 	}
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		key->remote_addr[i] =
-			sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32[i];
-		key->local_addr[i] =
-			sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i];
-	}
+	remote = (void *)sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32;
+	local = (void *)sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32;
+	((__u64 *)key->remote_addr)[0] = remote[0];
+	((__u64 *)key->remote_addr)[1] = remote[1];
+	((__u64 *)key->local_addr)[0] = local[0];
+	((__u64 *)key->local_addr)[1] = local[1];
 }
 
 static __always_inline bool is_v4_mapped(const __be32 addr[4])
@@ -84,42 +82,31 @@ static __always_inline bool is_v4_mapped(const __be32 addr[4])
 	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
 }
 
-/*
- * Tells network namespaces apart: by number where that is two plain loads,
- * else by the address of struct net, which came with the head. Those stand 64
- * bytes apart or more, so two are equal here only 256 GiB apart, which matters
- * only to a process with one and the same flow in both.
- */
-static __always_inline __u32 net_id(const struct sock_head *head,
-				    const struct sock *sk, const bool direct)
+/* Who moves bytes: the thread where those are told apart, else the process. */
+static __always_inline __u32 current_id(void)
 {
-	if (direct && bpf_core_field_exists(sk->__sk_common.skc_net.net))
-		return sk->__sk_common.skc_net.net->ns.inum;
-	return head->net >> 6;
+	return by_thread ? current_tid() : current_tgid();
 }
 
-/* What the keys of both families share; false for what is not counted. */
+/* What keys of both families share; false for what is not counted. */
 static __always_inline bool fill_id(struct flowtop_id *id,
 				    const struct sock_head *head,
-				    const struct sock *sk, __u64 pid_tgid,
-				    bool udp, const bool direct)
+				    const struct sock *sk, bool udp,
+				    const bool direct)
 {
-	id->tgid_flags = pid_tgid >> 32 << FLOWTOP_KEY_TGID_SHIFT |
-			 (udp ? FLOWTOP_KEY_UDP : 0);
-	id->tid = by_thread ? (__u32)pid_tgid : 0;
-	id->net = net_id(head, sk, direct);
-	id->local_port = head->num;
-	id->remote_port = bpf_ntohs(head->dport);
+	id->net = head->net;
+	id->who =
+		current_id() << FLOWTOP_KEY_SHIFT | (udp ? FLOWTOP_KEY_UDP : 0);
+	__builtin_memcpy(&id->remote_port, &head->portpair,
+			 sizeof(head->portpair));
 	/* inet_put_port() clears skc_num when a socket closes, with data
 	 * perhaps still unread; inet_sport keeps the port. */
-	if (!head->num) {
-		const struct inet_sock *inet = (const struct inet_sock *)sk;
-
-		id->local_port = bpf_ntohs(BPF_CORE_READ(inet, inet_sport));
-	}
+	if (!id->local_port)
+		id->local_port = bpf_ntohs(
+			READ_AS(const struct inet_sock, sk, inet_sport));
 	/* A raw socket of protocol TCP or UDP has the protocol for its port
 	 * (inet_create()), and hears what other sockets move. */
-	return head->num != (udp ? IPPROTO_UDP : IPPROTO_TCP) ||
+	return id->local_port != (udp ? IPPROTO_UDP : IPPROTO_TCP) ||
 	       READ(direct, sk, sk_type) != SOCK_RAW;
 }
 
@@ -148,11 +135,9 @@ struct moved {
 	__u64 packets; /* UDP: as in flowtop_slot.extra; TCP: 0 */
 };
 
-static __always_inline void add_untracked(const struct moved *moved)
+static __always_inline void add_to(struct flowtop_stats *stats,
+				   const struct moved *moved)
 {
-	__u32 slot = bpf_get_smp_processor_id() & (FLOWTOP_UNTRACKED_SLOTS - 1);
-	struct flowtop_stats *stats = &untracked[slot].stats;
-
 	if (moved->dir == TX) {
 		__sync_fetch_and_add(&stats->tx_bytes, moved->bytes);
 		__sync_fetch_and_add(&stats->tx_msgs, 1);
@@ -162,25 +147,31 @@ static __always_inline void add_untracked(const struct moved *moved)
 	}
 }
 
+static __always_inline void add_untracked(const struct moved *moved)
+{
+	__u32 slot = bpf_get_smp_processor_id() & (FLOWTOP_UNTRACKED_SLOTS - 1);
+
+	add_to(&untracked[slot].stats, moved);
+}
+
 /* A new flow's slot; NULL if there is no room. */
 static __always_inline struct flowtop_slot *
 insert(void *flows, void *owners, void *cgroups, const void *key,
        const struct flowtop_id *id, const struct moved *moved)
 {
-	struct flowtop_slot zero = {}, *slot;
+	struct flowtop_slot fresh = {
+		.netns = read_netns(moved->sk),
+		.tgid = current_tgid(),
+	};
 
-	/* Zeros and NOEXIST, then a look-up: whoever loses the race of two
-	 * inserts still adds to the winner's slot. Full is E2BIG, and then
-	 * there is no slot to find. */
-	bpf_map_update_elem(flows, key, &zero, BPF_NOEXIST);
-	slot = bpf_map_lookup_elem(flows, key);
-	if (!slot)
-		return NULL;
-	slot->netns = read_netns(moved->sk);
-	if (!(id->tgid_flags & FLOWTOP_KEY_UDP))
-		slot->extra = (__u64)moved->sk;
+	if (!(id->who & FLOWTOP_KEY_UDP))
+		fresh.extra = (__u64)moved->sk;
 	remember_owner(owners, cgroups, id);
-	return slot;
+	/* Nothing moved and NOEXIST, then a look-up: whoever loses the race of
+	 * two inserts still adds to the winner's slot. Full is E2BIG, and then
+	 * there is no slot to find. */
+	bpf_map_update_elem(flows, key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(flows, key);
 }
 
 static __always_inline void add(void *flows, void *owners, void *cgroups,
@@ -196,15 +187,9 @@ static __always_inline void add(void *flows, void *owners, void *cgroups,
 			return;
 		}
 	}
-	if (moved->dir == TX) {
-		slot->stats.tx_bytes += moved->bytes;
-		slot->stats.tx_msgs++;
-	} else {
-		slot->stats.rx_bytes += moved->bytes;
-		slot->stats.rx_msgs++;
-	}
-	if (id->tgid_flags & FLOWTOP_KEY_UDP)
-		slot->extra += moved->packets;
+	add_to(&slot->stats, moved);
+	if (moved->packets)
+		__sync_fetch_and_add(&slot->extra, moved->packets);
 }
 
 static __always_inline void add4(const struct flowtop_key4 *key,
@@ -229,34 +214,41 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 		add(&flows6_a, &owners_a, &cgroups_a, key, &key->id, moved);
 }
 
+/* A key whose family is not known yet; what both begin with lies together. */
+union flowtop_key {
+	struct flowtop_id id;
+	struct flowtop_key4 v4;
+	struct flowtop_key6 v6;
+};
+
 /*
  * `moved->bytes` went through a socket of IPv6. One that talks IPv4 is an IPv4
  * flow: otherwise one peer shows as two. Its own address is then mapped too,
  * or unbound.
  */
-static __always_inline void account6(const struct flowtop_id *id,
+static __always_inline void account6(union flowtop_key *key,
 				     const struct call *peer,
 				     const struct moved *moved,
 				     const bool direct)
 {
-	struct flowtop_key6 key = { .id = *id };
 	bool local, remote;
 
-	read_v6(&key, moved->sk, direct);
+	read_v6(&key->v6, moved->sk, direct);
 	if (peer && peer->family)
-		take_peer6(&key, peer);
-	local = is_v4_mapped(key.local_addr);
-	remote = is_v4_mapped(key.remote_addr);
+		take_peer6(&key->v6, peer);
+	local = is_v4_mapped(key->v6.local_addr);
+	remote = is_v4_mapped(key->v6.remote_addr);
 	if (local || remote) {
-		struct flowtop_key4 key4 = { .id = key.id };
+		__be32 local4 = local ? key->v6.local_addr[3] : 0;
+		__be32 remote4 = remote ? key->v6.remote_addr[3] : 0;
 
-		key4.local_addr = local ? key.local_addr[3] : 0;
-		key4.remote_addr = remote ? key.remote_addr[3] : 0;
-		add4(&key4, moved);
+		key->v4.local_addr = local4;
+		key->v4.remote_addr = remote4;
+		add4(&key->v4, moved);
 		return;
 	}
-	key.id.tgid_flags |= FLOWTOP_KEY_IPV6;
-	add6(&key, moved);
+	key->id.who |= FLOWTOP_KEY_IPV6;
+	add6(&key->v6, moved);
 }
 
 /*
@@ -265,62 +257,38 @@ static __always_inline void account6(const struct flowtop_id *id,
  * zero are nobody's bytes. `peer`, where given and of a family, is who the
  * datagram came from or went to.
  */
-static __always_inline void account(const struct sock *sk, __u16 protocol,
-				    int dir, int ret, const struct call *peer,
-				    __u32 packets, const bool direct)
+static __always_inline void account(const struct sock *sk, __u16 family,
+				    __u16 protocol, int dir, int ret,
+				    const struct call *peer, __u32 packets,
+				    const bool direct)
 {
 	bool udp = protocol == IPPROTO_UDP;
 	struct moved moved = { .sk = sk, .dir = dir, .bytes = ret };
-	struct flowtop_key4 key = {};
+	union flowtop_key key;
 	struct sock_head head;
-	__u64 pid_tgid;
 
 	if (ret <= 0 || !(udp || is_tcp(protocol)))
 		return;
-	if (!wanted_protocol(udp) || !wanted_task())
+	if (!wanted_call(udp))
 		return;
-	pid_tgid = bpf_get_current_pid_tgid();
 	if (udp)
 		moved.packets = dir == TX ? packets : (__u64)packets << 32;
 	read_head(&head, sk, direct);
-	if (!fill_id(&key.id, &head, sk, pid_tgid, udp, direct))
+	if (!fill_id(&key.id, &head, sk, udp, direct))
 		return;
-	if (head.family == AF_INET6) {
-		account6(&key.id, peer, &moved, direct);
+	if (family == AF_INET6) {
+		account6(&key, peer, &moved, direct);
 		return;
 	}
-	if (head.family != AF_INET)
+	if (family != AF_INET)
 		return;
-	key.local_addr = head.rcv_saddr;
-	key.remote_addr = head.daddr;
+	__builtin_memcpy(&key.v4.remote_addr, &head.addrpair,
+			 sizeof(head.addrpair));
 	if (peer && peer->family == AF_INET) {
 		key.id.remote_port = peer->port;
-		key.remote_addr = peer->addr[0];
+		key.v4.remote_addr = peer->addr[0];
 	}
-	add4(&key, &moved);
-}
-
-/* ------------------------------------------- from entry to return, by tid */
-
-static __always_inline void stash(const struct call *call)
-{
-	__u32 tid = bpf_get_current_pid_tgid();
-
-	if (bpf_map_update_elem(&calls, &tid, call, BPF_ANY))
-		__sync_fetch_and_add(&missed_calls, 1);
-}
-
-/* Takes the thread's call; false if there is none. */
-static __always_inline bool unstash(struct call *call)
-{
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct call *stashed = bpf_map_lookup_elem(&calls, &tid);
-
-	if (!stashed)
-		return false;
-	*call = *stashed;
-	bpf_map_delete_elem(&calls, &tid);
-	return true;
+	add4(&key.v4, &moved);
 }
 
 #endif

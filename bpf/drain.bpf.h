@@ -3,14 +3,11 @@
  * The drain. Run by BPF_PROG_TEST_RUN on the retired buffer, when no other
  * program uses it. Not through bpf() look-ups: those hold bpf_prog_active,
  * which makes kprobe and tracepoint programs on the CPU skip events when the
- * drainer is preempted. Needs bpf_for_each_map_elem (v5.13) and
- * bpf_map_lookup_percpu_elem (v5.19); older kernels are drained from user
- * space.
+ * drainer is preempted. Needs bpf_for_each_map_elem (v5.13); older kernels are
+ * drained from user space.
  */
 #ifndef FLOWTOP_DRAIN_BPF_H
 #define FLOWTOP_DRAIN_BPF_H
-
-#define FLOWTOP_MAX_CPUS 8192
 
 /*
  * Records taken in this run. One drain runs at a time. Not on the stack, where
@@ -20,52 +17,38 @@
 __u32 taken;
 
 /*
- * Sums a flow's slots into the next record, but for its key; NULL when all
- * records are taken: user space reads them and runs the drain again. In the
- * record and not on the stack, where each slot's values would be one more
- * state for the verifier to follow.
+ * Fills the next record, but for its key and the state of its socket; NULL when
+ * all records are taken: user space reads them and runs the drain again.
  */
-static __always_inline struct flowtop_record *take(struct bpf_map *flows,
-						   const void *key,
-						   const struct flowtop_id *id,
-						   __u32 index)
+static __always_inline struct flowtop_record *
+take(const struct flowtop_id *id, const struct flowtop_slot *slot)
 {
-	bool udp = id->tgid_flags & FLOWTOP_KEY_UDP;
 	struct flowtop_record *record;
+	__u32 index = taken;
 
 	record = bpf_map_lookup_elem(&records, &index);
 	if (!record)
 		return NULL;
-	__builtin_memset(&record->stats, 0, sizeof(record->stats));
-	record->sk = 0;
-	record->packets = 0;
-	record->netns = 0;
-	for (__u32 cpu = 0; cpu < nr_cpus && cpu < FLOWTOP_MAX_CPUS; cpu++) {
-		struct flowtop_slot *slot;
-
-		slot = bpf_map_lookup_percpu_elem(flows, key, cpu);
-		if (!slot)
-			continue;
-		record->stats.tx_bytes += slot->stats.tx_bytes;
-		record->stats.rx_bytes += slot->stats.rx_bytes;
-		record->stats.tx_msgs += slot->stats.tx_msgs;
-		record->stats.rx_msgs += slot->stats.rx_msgs;
-		if (udp)
-			record->packets += slot->extra;
-		else if (slot->extra)
-			record->sk = slot->extra;
-		if (slot->netns)
-			record->netns = slot->netns;
+	record->stats = slot->stats;
+	record->netns = slot->netns;
+	record->tgid = slot->tgid;
+	if (id->who & FLOWTOP_KEY_UDP) {
+		record->sk = 0;
+		record->packets = slot->extra;
+	} else {
+		record->sk = slot->extra;
+		record->packets = 0;
 	}
 	return record;
 }
 
 static __always_inline long take4(struct bpf_map *flows,
-				  const struct flowtop_key4 *key)
+				  const struct flowtop_key4 *key,
+				  const struct flowtop_slot *slot)
 {
 	struct flowtop_record *record;
 
-	record = take(flows, key, &key->id, taken);
+	record = take(&key->id, slot);
 	if (!record)
 		return 1;
 	__builtin_memset(record->key.local_addr, 0,
@@ -82,11 +65,12 @@ static __always_inline long take4(struct bpf_map *flows,
 }
 
 static __always_inline long take6(struct bpf_map *flows,
-				  const struct flowtop_key6 *key)
+				  const struct flowtop_key6 *key,
+				  const struct flowtop_slot *slot)
 {
 	struct flowtop_record *record;
 
-	record = take(flows, key, &key->id, taken);
+	record = take(&key->id, slot);
 	if (!record)
 		return 1;
 	record->key = *key;
@@ -148,10 +132,14 @@ static long take_cgroup(struct bpf_map *cgroups, __u64 *id,
 		return taken;                                       \
 	}
 
-DRAIN(flows4_a, take4(from, key), struct flowtop_key4, void)
-DRAIN(flows4_b, take4(from, key), struct flowtop_key4, void)
-DRAIN(flows6_a, take6(from, key), struct flowtop_key6, void)
-DRAIN(flows6_b, take6(from, key), struct flowtop_key6, void)
+DRAIN(flows4_a, take4(from, key, value), struct flowtop_key4,
+      struct flowtop_slot)
+DRAIN(flows4_b, take4(from, key, value), struct flowtop_key4,
+      struct flowtop_slot)
+DRAIN(flows6_a, take6(from, key, value), struct flowtop_key6,
+      struct flowtop_slot)
+DRAIN(flows6_b, take6(from, key, value), struct flowtop_key6,
+      struct flowtop_slot)
 DRAIN(owners_a, take_owner(from, key, value), __u32, struct flowtop_owner)
 DRAIN(owners_b, take_owner(from, key, value), __u32, struct flowtop_owner)
 DRAIN(cgroups_a, take_cgroup(from, key, value), __u64, struct flowtop_cgroup)

@@ -20,6 +20,8 @@ static __always_inline bool listed(__u32 id, const volatile __u32 *list,
 /* Who calls: decided before anything is read. */
 static __always_inline bool wanted_task(void)
 {
+	if (!filters_calls)
+		return true;
 	if (nr_tgids || nr_tids) {
 		__u64 pid_tgid = bpf_get_current_pid_tgid();
 		bool one = listed(pid_tgid >> 32, tgids, nr_tgids,
@@ -36,9 +38,14 @@ static __always_inline bool wanted_task(void)
 	return true;
 }
 
-static __always_inline bool wanted_protocol(bool udp)
+/* The same, and by what. */
+static __always_inline bool wanted_call(bool udp)
 {
-	return !only_protocol || udp == (only_protocol == IPPROTO_UDP);
+	if (!filters_calls)
+		return true;
+	if (only_protocol && udp != (only_protocol == IPPROTO_UDP))
+		return false;
+	return wanted_task();
 }
 
 static __always_inline bool
@@ -103,14 +110,16 @@ passes_nets6(const volatile struct flowtop_net_choice *choice,
 static __always_inline bool wanted_flow(const struct flowtop_id *id,
 					__u32 family, const struct sock *sk)
 {
+	__u16 local = id->local_port, remote = bpf_ntohs(id->remote_port);
+
 	if (only_family && only_family != family)
 		return false;
 	if (nr_netns && listed(read_netns(sk), netns, nr_netns,
 			       FLOWTOP_MAX_NETNS) == !!netns_except)
 		return false;
-	return passes_ports(&local_ports, id->local_port, id->local_port) &&
-	       passes_ports(&remote_ports, id->remote_port, id->remote_port) &&
-	       passes_ports(&any_ports, id->local_port, id->remote_port);
+	return passes_ports(&local_ports, local, local) &&
+	       passes_ports(&remote_ports, remote, remote) &&
+	       passes_ports(&any_ports, local, remote);
 }
 
 /* Not inlined, so that one copy serves every place that counts. Asked for only

@@ -21,6 +21,7 @@
 #include "kernel.bpf.h"
 #include "owner.bpf.h"
 #include "filter.bpf.h"
+#include "call.bpf.h"
 #include "account.bpf.h"
 #include "peer.bpf.h"
 #include "tcp.bpf.h"
@@ -77,45 +78,82 @@ static __always_inline bool is_inet(__u16 family)
 	return family == AF_INET || family == AF_INET6;
 }
 
+static __always_inline int tp_stream(const struct event *event, int dir)
+{
+	if (casts)
+		account(FOLLOW(struct sock, event->sk), event->family,
+			event->protocol, dir, event->ret, NULL, 0, true);
+	else
+		account(event->sk, event->family, event->protocol, dir,
+			event->ret, NULL, 0, false);
+	return 0;
+}
+
+/* A datagram, whose peer an earlier program of the call may have left. */
+static __always_inline void tp_datagram(const struct event *event,
+					const struct sock *sk, int dir,
+					const bool direct)
+{
+	struct call call = {}, *left = close_call();
+
+	/* Closed even when it failed, or came to nothing. */
+	if (event->ret <= 0)
+		return;
+	if (left)
+		call = *left;
+	/* No address on an unconnected socket: a corked datagram. */
+	if (dir == TX && !call.family &&
+	    !READ(direct, sk, __sk_common.skc_dport))
+		read_cork(&call, sk, udp_pending(sk));
+	account(sk, event->family, IPPROTO_UDP, dir, event->ret, &call,
+		dir == TX ? packets_sent(&call, event->ret) : 1, direct);
+}
+
+/* Not inlined: so that streams have a program to themselves. */
+static __noinline int tp_datagram_sent(const struct event *event)
+{
+	if (casts)
+		tp_datagram(event, FOLLOW(struct sock, event->sk), TX, true);
+	else
+		tp_datagram(event, event->sk, TX, false);
+	return 0;
+}
+
+static __noinline int tp_datagram_received(const struct event *event)
+{
+	if (casts)
+		tp_datagram(event, FOLLOW(struct sock, event->sk), RX, true);
+	else
+		tp_datagram(event, event->sk, RX, false);
+	return 0;
+}
+
 SEC("tracepoint/sock/sock_send_length")
 int tp_send(struct trace_event_raw_sock_msg_length *ctx)
 {
 	struct event event = read_event(ctx);
-	struct sock *sk = event.sk;
-	struct call call = {};
 
 	if (!is_inet(event.family))
 		return 0;
-	if (event.protocol == IPPROTO_UDP) {
-		/* Even from a call that failed: it must not outlive that. */
-		unstash(&call);
-		/* No address on an unconnected socket: a corked datagram. */
-		if (!call.family && event.ret > 0 &&
-		    !BPF_CORE_READ(sk, __sk_common.skc_dport))
-			read_cork(&call, sk, udp_pending(sk));
-	}
-	account(sk, event.protocol, TX, event.ret, &call,
-		packets_sent(&call, event.ret), false);
-	return 0;
+	if (event.protocol == IPPROTO_UDP)
+		return tp_datagram_sent(&event);
+	return tp_stream(&event, TX);
 }
 
 SEC("tracepoint/sock/sock_recv_length")
 int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
 {
 	struct event event = read_event(ctx);
-	struct call call = {};
 
 	if (!is_inet(event.family))
 		return 0;
-	if (event.protocol == IPPROTO_UDP) {
-		if (udp_rx_by_skb)
-			return 0;
-		unstash(&call);
-	}
-	if (consumes(event.flags))
-		account(event.sk, event.protocol, RX, event.ret, &call, 1,
-			false);
-	return 0;
+	if (event.protocol == IPPROTO_UDP && udp_rx_by_skb)
+		return 0;
+	if (!consumes(event.flags))
+		event.ret = 0;
+	if (event.protocol == IPPROTO_UDP)
+		return tp_datagram_received(&event);
+	return tp_stream(&event, RX);
 }
 
 /*
@@ -123,148 +161,193 @@ int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
  * cgroup hooks run in the call, before the tracepoint. They see a send with
  * an address on an unconnected socket, and a receive that asks for one.
  */
-static __always_inline int stash_v4(struct bpf_sock_addr *ctx)
+static __always_inline int leave_v4(struct bpf_sock_addr *ctx)
 {
-	struct call call = { .family = AF_INET };
+	struct call *call = open_call(bpf_get_current_pid_tgid(), 0);
 
-	call.addr[0] = ctx->user_ip4;
-	call.port = bpf_ntohs(ctx->user_port);
-	stash(&call);
+	if (!call)
+		return 1;
+	call->family = AF_INET;
+	call->addr[0] = ctx->user_ip4;
+	call->port = ctx->user_port;
 	return 1;
 }
 
-static __always_inline int stash_v6(struct bpf_sock_addr *ctx)
+static __always_inline int leave_v6(struct bpf_sock_addr *ctx)
 {
-	struct call call = { .family = AF_INET6 };
+	struct call *call = open_call(bpf_get_current_pid_tgid(), 0);
 
-	call.addr[0] = ctx->user_ip6[0];
-	call.addr[1] = ctx->user_ip6[1];
-	call.addr[2] = ctx->user_ip6[2];
-	call.addr[3] = ctx->user_ip6[3];
-	call.port = bpf_ntohs(ctx->user_port);
-	stash(&call);
+	if (!call)
+		return 1;
+	call->family = AF_INET6;
+	call->addr[0] = ctx->user_ip6[0];
+	call->addr[1] = ctx->user_ip6[1];
+	call->addr[2] = ctx->user_ip6[2];
+	call->addr[3] = ctx->user_ip6[3];
+	call->port = ctx->user_port;
 	return 1;
 }
 
 SEC("cgroup/sendmsg4")
 int cg_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return stash_v4(ctx);
+	return leave_v4(ctx);
 }
 
 SEC("cgroup/sendmsg6")
 int cg_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return stash_v6(ctx);
+	return leave_v6(ctx);
 }
 
 SEC("cgroup/recvmsg4")
 int cg_recvmsg4(struct bpf_sock_addr *ctx)
 {
-	return stash_v4(ctx);
+	return leave_v4(ctx);
 }
 
 SEC("cgroup/recvmsg6")
 int cg_recvmsg6(struct bpf_sock_addr *ctx)
 {
-	return stash_v6(ctx);
-}
-
-/* The same where there are kprobes; see kp_udp_rx for what is received. For a
- * v4-mapped peer udpv6_sendmsg() calls udp_sendmsg(), which stashes the same
- * peer once more. */
-static __always_inline int stash_destination(struct sock *sk,
-					     struct msghdr *msg)
-{
-	struct call call = {};
-
-	read_destination(&call, sk, msg);
-	if (call.family || call.continues || call.gso_size)
-		stash(&call);
-	return 0;
-}
-
-SEC("kprobe/udp_sendmsg")
-int kp_udp_sendmsg(struct pt_regs *ctx)
-{
-	return stash_destination((void *)PT_REGS_PARM1(ctx),
-				 (void *)PT_REGS_PARM2(ctx));
-}
-
-SEC("kprobe/udpv6_sendmsg")
-int kp_udpv6_sendmsg(struct pt_regs *ctx)
-{
-	return stash_destination((void *)PT_REGS_PARM1(ctx),
-				 (void *)PT_REGS_PARM2(ctx));
+	return leave_v6(ctx);
 }
 
 /* ================================================================ kprobe */
 /*
- * A kprobe at entry stashes the socket under the thread, a return probe takes
- * it and the return value. User space gives each return probe 4096 instances:
- * with the default (10, or twice the CPUs) calls that block use them up and
- * returns are missed.
+ * A kprobe at entry leaves what leads to the socket with the thread, a return
+ * probe finds it and has the return value. User space gives each return probe
+ * 4096 instances: with the default (10, or twice the CPUs) calls that block
+ * use them up and returns are missed.
  */
 
-static __always_inline int kp_enter(struct socket *sock, struct msghdr *msg,
-				    bool send)
+static __always_inline int kp_enter(__u64 sk)
 {
-	struct call call = {};
-	struct sock *sk;
-	__u16 protocol;
-
 	/* account() asks again, but what is not wanted is not to cost all that
 	 * comes before. */
-	if (!wanted_task())
-		return 0;
-	sk = BPF_CORE_READ(sock, sk);
-	protocol = BPF_CORE_READ(sk, sk_protocol);
-	call.sk = (__u64)sk;
-	call.protocol = protocol;
-	if (protocol == IPPROTO_UDP && send)
-		read_destination(&call, sk, msg);
-	else if (!is_tcp(protocol))
-		return 0; /* kp_udp_rx counts what UDP receives */
-	stash(&call);
+	if (wanted_task())
+		open_call(current_tid(), sk);
 	return 0;
 }
 
+/* `bytes` of the call that ends moved through `sk`. */
+static __always_inline void kp_count(const struct sock *sk,
+				     const struct call *call, int dir,
+				     int bytes, const bool direct)
+{
+	__u16 protocol = READ(direct, sk, sk_protocol);
+	__u16 family = READ(direct, sk, __sk_common.skc_family);
+
+	if (is_tcp(protocol))
+		account(sk, family, IPPROTO_TCP, dir, bytes, NULL, 0, direct);
+	else if (protocol == IPPROTO_UDP && dir == TX)
+		account(sk, family, IPPROTO_UDP, dir, bytes, call,
+			packets_sent(call, bytes), direct);
+	/* What UDP receives is counted by kp_udp_rx. */
+}
+
+/* The end of a call that was opened with its socket's struct sock. */
 static __always_inline int kp_return(int dir, int ret)
 {
-	struct call call = {};
+	struct call *call;
 
-	if (wanted_task() && unstash(&call))
-		account((struct sock *)call.sk, call.protocol, dir, ret, &call,
-			packets_sent(&call, ret), false);
+	if (!wanted_task())
+		return 0;
+	call = close_call();
+	if (!call || ret <= 0)
+		return 0;
+	if (casts)
+		kp_count(FOLLOW(struct sock, (void *)call->sk), call, dir, ret,
+			 true);
+	else
+		kp_count((void *)call->sk, call, dir, ret, false);
+	return 0;
+}
+
+/* The same with struct socket. */
+static __always_inline int kp_return_socket(int dir, int ret)
+{
+	struct call *call;
+	struct socket *sock;
+
+	if (!wanted_task())
+		return 0;
+	call = close_call();
+	if (!call || ret <= 0)
+		return 0;
+	sock = (void *)call->sk;
+	if (casts)
+		kp_count(FOLLOW(struct socket, sock)->sk, call, dir, ret, true);
+	else
+		kp_count(BPF_CORE_READ(sock, sk), call, dir, ret, false);
 	return 0;
 }
 
 SEC("kprobe/inet_sendmsg")
 int kp_send(struct pt_regs *ctx)
 {
-	return kp_enter((void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx),
-			true);
+	return kp_enter(PT_REGS_PARM1(ctx));
 }
 
 SEC("kretprobe/inet_sendmsg")
 int kr_send(struct pt_regs *ctx)
 {
-	return kp_return(TX, PT_REGS_RC(ctx));
+	return kp_return_socket(TX, PT_REGS_RC(ctx));
 }
 
 SEC("kprobe/inet_recvmsg")
 int kp_recv(struct pt_regs *ctx)
 {
-	if (!consumes(PT_REGS_PARM4(ctx)))
-		return 0;
-	return kp_enter((void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx),
-			false);
+	return consumes(PT_REGS_PARM4(ctx)) ? kp_enter(PT_REGS_PARM1(ctx)) : 0;
 }
 
 SEC("kretprobe/inet_recvmsg")
 int kr_recv(struct pt_regs *ctx)
 {
-	return kp_return(RX, PT_REGS_RC(ctx));
+	return kp_return_socket(RX, PT_REGS_RC(ctx));
+}
+
+/*
+ * Where a datagram goes, told by the one function that every send of UDP goes
+ * through: to the return probe of inet_sendmsg(), which has opened the call,
+ * or to the tracepoint, which has not. For a v4-mapped peer udpv6_sendmsg()
+ * calls udp_sendmsg(), which tells the same peer once more.
+ */
+static __always_inline int kp_destination(struct pt_regs *ctx)
+{
+	struct sock *sk = (void *)PT_REGS_PARM1(ctx);
+	struct msghdr *msg = (void *)PT_REGS_PARM2(ctx);
+	struct call to = {}, *call;
+
+	if (!wanted_task())
+		return 0;
+	if (casts)
+		read_destination(&to, FOLLOW(struct sock, sk),
+				 FOLLOW(struct msghdr, msg), true);
+	else
+		read_destination(&to, sk, msg, false);
+	if (!to.family && !to.continues && !to.gso_size)
+		return 0;
+	call = udp_tx_by_return ? current_call() : open_call(current_tid(), 0);
+	if (!call)
+		return 0;
+	__builtin_memcpy(call->addr, to.addr, sizeof(call->addr));
+	call->port = to.port;
+	call->gso_size = to.gso_size;
+	call->family = to.family;
+	call->continues = to.continues;
+	return 0;
+}
+
+SEC("kprobe/udp_sendmsg")
+int kp_udp_sendmsg(struct pt_regs *ctx)
+{
+	return kp_destination(ctx);
+}
+
+SEC("kprobe/udpv6_sendmsg")
+int kp_udpv6_sendmsg(struct pt_regs *ctx)
+{
+	return kp_destination(ctx);
 }
 
 /*
@@ -272,18 +355,32 @@ int kr_recv(struct pt_regs *ctx)
  * will return, negative when it only peeked (b2bf1e2659b1 and 65a8d6a4b2c7,
  * before v4.10).
  */
+static __always_inline int udp_received(const struct sock *sk,
+					const struct sk_buff *skb, int len,
+					const bool direct)
+{
+	struct call peer = {};
+
+	if (len <= 0)
+		return 0;
+	read_skb_sender(&peer, skb, direct);
+	account(sk, READ(direct, sk, __sk_common.skc_family),
+		READ(direct, sk, sk_protocol), RX, len, &peer,
+		packets_received(skb, direct), direct);
+	return 0;
+}
+
 SEC("kprobe/skb_consume_udp")
 int kp_udp_rx(struct pt_regs *ctx)
 {
 	struct sock *sk = (void *)PT_REGS_PARM1(ctx);
-	struct call peer = {};
-
 	struct sk_buff *skb = (void *)PT_REGS_PARM2(ctx);
+	int len = PT_REGS_PARM3(ctx);
 
-	read_skb_sender(&peer, skb, false);
-	account(sk, BPF_CORE_READ(sk, sk_protocol), RX, PT_REGS_PARM3(ctx),
-		&peer, packets_received(skb, false), false);
-	return 0;
+	if (casts)
+		return udp_received(FOLLOW(struct sock, sk),
+				    FOLLOW(struct sk_buff, skb), len, true);
+	return udp_received(sk, skb, len, false);
 }
 
 /*
@@ -293,13 +390,8 @@ int kp_udp_rx(struct pt_regs *ctx)
 SEC("kprobe/skb_splice_bits")
 int kp_splice(struct pt_regs *ctx)
 {
-	struct sock *sk = (void *)PT_REGS_PARM2(ctx);
-	struct call call = { .sk = (__u64)sk };
-
-	call.protocol = BPF_CORE_READ(sk, sk_protocol);
-	if (is_tcp(call.protocol))
-		stash(&call);
-	return 0;
+	/* Not all that call it have a socket. */
+	return PT_REGS_PARM2(ctx) ? kp_enter(PT_REGS_PARM2(ctx)) : 0;
 }
 
 SEC("kretprobe/skb_splice_bits")
@@ -327,24 +419,26 @@ static __always_inline int zerocopy_bytes(struct tcp_zerocopy_receive *zc)
 SEC("kprobe/tcp_zerocopy_receive")
 int kp_zerocopy(struct pt_regs *ctx)
 {
-	struct call call = { .sk = PT_REGS_PARM1(ctx) };
+	struct call *call = open_call(current_tid(), PT_REGS_PARM1(ctx));
 	__u64 zc = PT_REGS_PARM2(ctx);
 
-	__builtin_memcpy(call.addr, &zc, sizeof(zc));
-	stash(&call);
+	if (call)
+		__builtin_memcpy(call->addr, &zc, sizeof(zc));
 	return 0;
 }
 
 SEC("kretprobe/tcp_zerocopy_receive")
 int kr_zerocopy(struct pt_regs *ctx)
 {
-	struct call call = {};
+	struct call *call = close_call();
+	struct sock *sk;
 	__u64 zc;
 
-	if (!unstash(&call) || PT_REGS_RC(ctx))
+	if (!call || PT_REGS_RC(ctx))
 		return 0;
-	__builtin_memcpy(&zc, call.addr, sizeof(zc));
-	account((struct sock *)call.sk, IPPROTO_TCP, RX,
+	sk = (void *)call->sk;
+	__builtin_memcpy(&zc, call->addr, sizeof(zc));
+	account(sk, BPF_CORE_READ(sk, __sk_common.skc_family), IPPROTO_TCP, RX,
 		zerocopy_bytes((void *)zc), NULL, 0, false);
 	return 0;
 }
@@ -359,10 +453,9 @@ int kp_sendpage(struct pt_regs *ctx)
 {
 	struct socket *sock = (void *)PT_REGS_PARM1(ctx);
 	struct sock *sk = BPF_CORE_READ(sock, sk);
-	struct call call = { .sk = (__u64)sk, .protocol = IPPROTO_TCP };
 
 	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
-		stash(&call);
+		kp_enter((__u64)sk);
 	return 0;
 }
 
@@ -381,11 +474,7 @@ int kr_sendpage(struct pt_regs *ctx)
 SEC("kprobe/udp_sendpage")
 int kp_udp_sendpage(struct pt_regs *ctx)
 {
-	struct call call = { .sk = PT_REGS_PARM1(ctx),
-			     .protocol = IPPROTO_UDP };
-
-	stash(&call);
-	return 0;
+	return kp_enter(PT_REGS_PARM1(ctx));
 }
 
 SEC("kretprobe/udp_sendpage")
@@ -402,58 +491,66 @@ int kr_udp_sendpage(struct pt_regs *ctx)
  * space takes this backend by itself only where it cannot.
  */
 
-static __always_inline int fx_stream(struct socket *sock, int dir, int ret)
+static __always_inline int fx_stream(struct sock *sk, __u16 family, int dir,
+				     int ret)
 {
-	struct sock *sk;
-
-	if (ret <= 0)
-		return 0;
-	sk = sock->sk;
-	if (is_tcp(sk->sk_protocol)) /* UDP has hooks of its own below */
-		account(sk, IPPROTO_TCP, dir, ret, NULL, 0, true);
+	if (ret > 0 && is_tcp(sk->sk_protocol)) /* UDP has hooks of its own */
+		account(sk, family, IPPROTO_TCP, dir, ret, NULL, 0, true);
 	return 0;
+}
+
+/* A socket of IPv6 can become one of IPv4 (IPV6_ADDRFORM), never the other way
+ * round, and each is given the functions of its family. */
+static __always_inline int fx_stream6(struct sock *sk, int dir, int ret)
+{
+	return fx_stream(sk, sk->__sk_common.skc_family, dir, ret);
 }
 
 SEC("fexit/inet_sendmsg")
 int BPF_PROG(fx_send, struct socket *sock, struct msghdr *msg, size_t size,
 	     int ret)
 {
-	return fx_stream(sock, TX, ret);
+	return fx_stream(sock->sk, AF_INET, TX, ret);
 }
 
 SEC("fexit/inet6_sendmsg")
 int BPF_PROG(fx_send6, struct socket *sock, struct msghdr *msg, size_t size,
 	     int ret)
 {
-	return fx_stream(sock, TX, ret);
+	return fx_stream6(sock->sk, TX, ret);
 }
 
 SEC("fexit/inet_recvmsg")
 int BPF_PROG(fx_recv, struct socket *sock, struct msghdr *msg, size_t size,
 	     int flags, int ret)
 {
-	return consumes(flags) ? fx_stream(sock, RX, ret) : 0;
+	return consumes(flags) ? fx_stream(sock->sk, AF_INET, RX, ret) : 0;
 }
 
 SEC("fexit/inet6_recvmsg")
 int BPF_PROG(fx_recv6, struct socket *sock, struct msghdr *msg, size_t size,
 	     int flags, int ret)
 {
-	return consumes(flags) ? fx_stream(sock, RX, ret) : 0;
+	return consumes(flags) ? fx_stream6(sock->sk, RX, ret) : 0;
 }
 
 /* A corked datagram's destination is known at entry only: the part that is
  * sent may push it out. */
 static __always_inline int fe_cork(struct sock *sk)
 {
-	struct call cork = {};
 	int pending = udp_pending(sk);
+	struct call cork = {}, *call;
 
 	if (!pending)
 		return 0;
 	read_cork(&cork, sk, pending);
-	cork.continues = 1;
-	stash(&cork);
+	call = open_call(current_tid(), (__u64)sk);
+	if (!call)
+		return 0;
+	__builtin_memcpy(call->addr, cork.addr, sizeof(call->addr));
+	call->port = cork.port;
+	call->family = cork.family;
+	call->continues = 1;
 	return 0;
 }
 
@@ -470,14 +567,18 @@ int BPF_PROG(fe_udp_send6, struct sock *sk)
 }
 
 static __always_inline void fx_datagram(struct sock *sk, struct msghdr *msg,
-					int ret, struct call *peer)
+					int ret, struct call *left)
 {
-	if (!peer->family)
-		read_msg_name(peer, msg, sk->__sk_common.skc_family, true);
-	if (!peer->continues)
-		peer->gso_size = read_gso_size(sk, msg, true);
-	account(sk, sk->sk_protocol, TX, ret, peer, packets_sent(peer, ret),
-		true);
+	struct call peer = {};
+
+	if (left)
+		peer = *left;
+	if (!peer.family)
+		read_msg_name(&peer, msg, sk->__sk_common.skc_family, true);
+	if (!peer.continues)
+		peer.gso_size = read_gso_size(sk, msg, true);
+	account(sk, sk->__sk_common.skc_family, sk->sk_protocol, TX, ret, &peer,
+		packets_sent(&peer, ret), true);
 }
 
 /*
@@ -489,17 +590,13 @@ SEC("fexit/udp_sendmsg")
 int BPF_PROG(fx_udp_send, struct sock *sk, struct msghdr *msg, size_t len,
 	     int ret)
 {
-	struct call peer = {};
+	struct call *left = close_call(); /* even if this one failed */
 
-	unstash(&peer); /* even if the call failed: it must not outlive that */
 	if (ret <= 0)
 		return 0;
-	fx_datagram(sk, msg, ret, &peer);
-	if (sk->__sk_common.skc_family == AF_INET6) {
-		struct call counted = { .sk = (__u64)sk };
-
-		stash(&counted);
-	}
+	fx_datagram(sk, msg, ret, left);
+	if (sk->__sk_common.skc_family == AF_INET6)
+		open_call(current_tid(), (__u64)sk);
 	return 0;
 }
 
@@ -507,25 +604,19 @@ SEC("fexit/udpv6_sendmsg")
 int BPF_PROG(fx_udp_send6, struct sock *sk, struct msghdr *msg, size_t len,
 	     int ret)
 {
-	struct call peer = {};
+	struct call *left = close_call();
 
-	if (unstash(&peer) && !peer.family)
+	if (left && !left->family)
 		return 0; /* counted */
-	fx_datagram(sk, msg, ret, &peer);
+	if (ret > 0)
+		fx_datagram(sk, msg, ret, left);
 	return 0;
 }
 
 SEC("fentry/skb_consume_udp")
 int BPF_PROG(fe_udp_rx, struct sock *sk, struct sk_buff *skb, int len)
 {
-	struct call peer = {};
-
-	if (len <= 0)
-		return 0;
-	read_skb_sender(&peer, skb, true);
-	account(sk, sk->sk_protocol, RX, len, &peer,
-		packets_received(skb, true), true);
-	return 0;
+	return udp_received(sk, skb, len, true);
 }
 
 SEC("fexit/skb_splice_bits")
@@ -534,7 +625,8 @@ int BPF_PROG(fx_splice, struct sk_buff *skb, struct sock *sk,
 	     unsigned int len, unsigned int flags, int ret)
 {
 	if (ret > 0 && sk)
-		account(sk, sk->sk_protocol, RX, ret, NULL, 1, true);
+		account(sk, sk->__sk_common.skc_family, sk->sk_protocol, RX,
+			ret, NULL, 1, true);
 	return 0;
 }
 
@@ -545,7 +637,8 @@ int BPF_PROG(fx_sendpage, struct socket *sock, struct page *page, int offset,
 	struct sock *sk = sock->sk;
 
 	if (sk->sk_protocol == IPPROTO_TCP)
-		account(sk, IPPROTO_TCP, TX, ret, NULL, 0, true);
+		account(sk, sk->__sk_common.skc_family, IPPROTO_TCP, TX, ret,
+			NULL, 0, true);
 	return 0;
 }
 
@@ -557,10 +650,8 @@ SEC("fexit/ip_append_page")
 int BPF_PROG(fx_append, struct sock *sk, void *fl4, struct page *page,
 	     int offset, size_t size, int flags, int ret)
 {
-	struct call call = { .sk = (__u64)sk };
-
 	if (!ret)
-		stash(&call);
+		open_call(current_tid(), (__u64)sk);
 	return 0;
 }
 
@@ -568,9 +659,8 @@ SEC("fexit/udp_sendpage")
 int BPF_PROG(fx_udp_sendpage, struct sock *sk, struct page *page, int offset,
 	     size_t size, int flags, int ret)
 {
-	struct call call;
-
-	if (unstash(&call))
-		account(sk, IPPROTO_UDP, TX, ret, NULL, 1, true);
+	if (close_call())
+		account(sk, sk->__sk_common.skc_family, IPPROTO_UDP, TX, ret,
+			NULL, 1, true);
 	return 0;
 }

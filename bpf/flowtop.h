@@ -17,31 +17,35 @@
 /* CPUs share an untracked slot beyond this; the adds are atomic. */
 #define FLOWTOP_UNTRACKED_SLOTS 64
 
-/* flowtop_id.tgid_flags: tgid << 2 | UDP | IPv6. A tgid has at most 22 bits
- * (PID_MAX_LIMIT, include/linux/threads.h). */
+/* Threads whose calls are carried at once without a look-up; a power of two */
+#define FLOWTOP_CELLS 16384
+#define FLOWTOP_CELL_TAKEN 0x80000000 /* no tid: those have 22 bits */
+
+/* flowtop_id.who: tgid << 2 | UDP | IPv6, or the tid in its place where threads
+ * are told apart. Both have at most 22 bits (PID_MAX_LIMIT,
+ * include/linux/threads.h). */
 #define FLOWTOP_KEY_IPV6 1
 #define FLOWTOP_KEY_UDP 2
-#define FLOWTOP_KEY_TGID_SHIFT 2
+#define FLOWTOP_KEY_SHIFT 2
 
 /* What keys of both families begin with */
 struct flowtop_id {
-	__u32 tgid_flags;
-	__u32 tid;	   /* 0 where threads are not told apart */
-	__u32 net;	   /* tells network namespaces apart: net_id() */
-	__u16 local_port;  /* host order */
-	__u16 remote_port; /* host order */
+	__u64 net; /* address of struct net; compared, never followed */
+	__u32 who;
+	__be16 remote_port; /* as in skc_portpair, for it is copied whole */
+	__u16 local_port;   /* host order */
 };
 
 struct flowtop_key4 {
 	struct flowtop_id id;
+	__be32 remote_addr; /* as in skc_addrpair */
 	__be32 local_addr;
-	__be32 remote_addr;
 };
 
 struct flowtop_key6 {
 	struct flowtop_id id;
-	__be32 local_addr[4]; /* IPv4 in [0], the rest 0 (in records) */
-	__be32 remote_addr[4];
+	__be32 remote_addr[4]; /* IPv4 in [0], the rest 0 (in records) */
+	__be32 local_addr[4];
 };
 
 struct flowtop_stats {
@@ -51,14 +55,14 @@ struct flowtop_stats {
 	__u64 rx_msgs;
 };
 
-/* What a flow's key leads to, one a CPU */
+/* What a flow's key leads to */
 struct flowtop_slot {
 	struct flowtop_stats stats;
-	/* TCP: address of the socket, on the CPU that made the slot.
+	/* TCP: address of the socket.
 	 * UDP: packets received << 32 | packets sent. */
 	__u64 extra;
-	__u32 netns; /* inode number, on the CPU that made the slot */
-	__u32 pad;
+	__u32 netns; /* inode number */
+	__u32 tgid;
 };
 
 /* flowtop_owner.flags */
@@ -111,7 +115,7 @@ struct flowtop_record {
 	__u64 sk;      /* TCP: address of the socket; 0: it is gone */
 	__u64 packets; /* UDP: as in flowtop_slot.extra */
 	__u32 netns;
-	__u32 pad;
+	__u32 tgid;
 	struct flowtop_tcp tcp; /* where sk is not 0 */
 };
 

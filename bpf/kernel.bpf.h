@@ -19,7 +19,45 @@
 #define RX 0
 #define TX 1
 
+/*
+ * How the kernel's memory is read. `direct` says that a pointer is typed by the
+ * kernel's BTF and may be followed by plain loads: in fentry and fexit
+ * programs, and where FOLLOW() made it so. Elsewhere it is an address, read by
+ * bpf_probe_read_kernel(), which costs ten times as much. It is a constant
+ * wherever it is passed, so one of the two ways is all that is left.
+ */
 #define READ(direct, ptr, field) \
 	((direct) ? (ptr)->field : BPF_CORE_READ(ptr, field))
+
+/* Types an address (a35b9af4ec2c, v6.2): the verifier makes a move of it. Loads
+ * by it read 0 where there is no memory, as those of fentry programs do. */
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
+/* Only where `casts` is set */
+#define FOLLOW(type, ptr) \
+	((type *)bpf_rdonly_cast((ptr), bpf_core_type_id_kernel(type)))
+
+/* The current thread: by a helper, or by plain loads where there are typed ones
+ * of the task (3ca1032ab7ab, v5.11), which newer kernels make of two or three
+ * instructions. */
+static __always_inline __u32 current_tid(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id,
+				       BPF_FUNC_get_current_task_btf))
+		return bpf_get_current_task_btf()->pid;
+	return bpf_get_current_pid_tgid();
+}
+
+static __always_inline __u32 current_tgid(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id,
+				       BPF_FUNC_get_current_task_btf))
+		return bpf_get_current_task_btf()->tgid;
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+/* A field of what a socket is besides: struct udp_sock and the like. */
+#define READ_AS(type, ptr, field) \
+	(casts ? FOLLOW(type, ptr)->field : BPF_CORE_READ((type *)(ptr), field))
 
 #endif

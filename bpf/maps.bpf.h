@@ -8,7 +8,10 @@
  * The double buffer. Programs add to the active one; user space flips, waits
  * for running programs, then drains the other.
  *
- * PERCPU_HASH: two CPUs that move bytes of one flow never share a cache line.
+ * HASH, shared by all CPUs, with atomic adds: a flow's bytes have passed its
+ * socket's lock or counters just before, so CPUs that would contend here have
+ * contended there. Measured, it costs an event what PERCPU_HASH costs, and its
+ * memory, a new flow and the drain do not grow with the number of CPUs.
  * Preallocated (never BPF_F_NO_PREALLOC): an insert in a socket call must not
  * allocate. Never LRU: it evicts silently, and what is evicted is lost.
  * One for each family, because hashing and comparing 48 bytes instead of 24 is
@@ -16,14 +19,14 @@
  * src/kernel/explain.rs for the memory.
  */
 struct flow4_map {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct flowtop_key4);
 	__type(value, struct flowtop_slot);
 } flows4_a SEC(".maps"), flows4_b SEC(".maps");
 
 struct flow6_map {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct flowtop_key6);
 	__type(value, struct flowtop_slot);
@@ -106,24 +109,39 @@ struct {
 
 /* Carried from a function's entry to its return, or to the tracepoint. */
 struct call {
-	__u64 sk;	/* address of the socket; compared, never followed */
-	__u16 protocol; /* of the socket */
-	__u16 port;	/* of the peer, host order */
+	__u64 sk;	/* address of the socket, or what leads to it */
+	__be32 addr[4]; /* of the peer */
+	__be16 port;	/* of the peer */
+	__u16 gso_size; /* bytes a segment that is sent; 0: not segmented */
 	__u8 family;	/* of the peer; 0: the socket's own */
 	__u8 continues; /* a datagram that an earlier call began */
-	__u16 gso_size; /* bytes a segment that is sent; 0: not segmented */
-	__be32 addr[4]; /* of the peer */
+	__u8 under_way; /* opened, and not yet closed */
+	__u8 pad;
+	__u32 tid; /* whose it is */
+	__u32 pad2;
 };
 
 /*
- * Calls under way, by thread. One entry for each thread that is inside a
- * hooked function; four return probes with 4096 instances each bound how
- * many can matter.
+ * Where a call is carried: in the cell that its thread's number leads to, which
+ * costs an event a tenth of a look-up in a hash. Not per CPU: threads move
+ * between CPUs in the middle of a call.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FLOWTOP_CELLS);
+	__type(key, __u32); /* tid % FLOWTOP_CELLS */
+	__type(value, struct call);
+} cells SEC(".maps");
+
+/*
+ * Who has which cell, and the calls of threads that found theirs taken. A
+ * thread is entered at its first call and removed when it ends: so calls do not
+ * change the map, and only a thread itself ever touches what is its own.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u32); /* tid */
+	__uint(max_entries, 32768);
+	__type(key, __u32); /* tid, or FLOWTOP_CELL_TAKEN | number of a cell */
 	__type(value, struct call);
 } calls SEC(".maps");
 
@@ -162,7 +180,10 @@ const volatile struct flowtop_port_choice any_ports;
 const volatile struct flowtop_net_choice local_nets;
 const volatile struct flowtop_net_choice remote_nets;
 const volatile struct flowtop_net_choice any_nets;
-/* Whether family, namespaces, ports or networks are among what is set. */
+/* Whether protocol, tasks or users are among what is set: one test where they
+ * are not, instead of four. */
+const volatile bool filters_calls;
+/* Whether family, namespaces, ports or networks are. */
 const volatile bool filters_flows;
 
 /* Threads are told apart, and so are their flows. */
@@ -171,10 +192,13 @@ const volatile bool by_thread;
 /* What a cgroup's entry is made of before its names are filled in. */
 const struct flowtop_cgroup no_cgroup = {};
 
-/* Possible CPUs, for the drain's sums. */
-const volatile __u32 nr_cpus = 1;
+/* bpf_rdonly_cast() is there: see FOLLOW(). */
+const volatile bool casts;
 
 /* tracepoint: skb_consume_udp is hooked too and counts what UDP receives. */
 const volatile bool udp_rx_by_skb;
+
+/* kprobe: a call's return counts what UDP sends. */
+const volatile bool udp_tx_by_return;
 
 #endif

@@ -86,7 +86,7 @@ static __noinline int remember_cgroup(void *cgroups, __u64 id,
 static __noinline int remember_owner(void *owners, void *cgroups,
 				     const struct flowtop_id *id)
 {
-	__u32 who = id->tid ?: id->tgid_flags >> FLOWTOP_KEY_TGID_SHIFT;
+	__u32 who = id->who >> FLOWTOP_KEY_SHIFT;
 	struct flowtop_owner owner = {};
 	struct task_struct *task, *leader;
 	struct kernfs_node *kn;

@@ -44,7 +44,7 @@ static __always_inline void read_msg_name(struct call *peer,
 		peer->family = AF_INET;
 		as_v4(peer->addr, sin->sin_addr);
 	}
-	peer->port = bpf_ntohs(sin6.sin6_port);
+	peer->port = sin6.sin6_port;
 }
 
 /* The sender of a received datagram, from its headers, which stay in the skb
@@ -55,10 +55,8 @@ read_skb_sender(struct call *peer, const struct sk_buff *skb, const bool direct)
 	unsigned char *head = READ(direct, skb, head);
 	unsigned char *network = head + READ(direct, skb, network_header);
 	unsigned char *transport = head + READ(direct, skb, transport_header);
-	__be16 port = 0;
 
-	bpf_probe_read_kernel(&port, sizeof(port), transport);
-	peer->port = bpf_ntohs(port);
+	bpf_probe_read_kernel(&peer->port, sizeof(peer->port), transport);
 	if (READ(direct, skb, protocol) == bpf_htons(ETH_P_IP)) {
 		peer->family = AF_INET;
 		bpf_probe_read_kernel(
@@ -83,7 +81,7 @@ static __always_inline void read_cork(struct call *peer, const struct sock *sk,
 				      int pending)
 {
 	const struct inet_sock *inet = (const struct inet_sock *)sk;
-	__be16 sport = BPF_CORE_READ(inet, inet_sport);
+	__be16 sport = READ_AS(const struct inet_sock, sk, inet_sport);
 	bool v4 = pending == AF_INET, v6 = pending == AF_INET6;
 
 	if (!pending) {
@@ -97,20 +95,18 @@ static __always_inline void read_cork(struct call *peer, const struct sock *sk,
 		return; /* neither, or no telling: the peer stays unknown */
 	if (v4) {
 		peer->family = AF_INET;
-		peer->port = bpf_ntohs(
-			BPF_CORE_READ(inet, cork.fl.u.ip4.uli.ports.dport));
+		peer->port = BPF_CORE_READ(inet, cork.fl.u.ip4.uli.ports.dport);
 		as_v4(peer->addr, BPF_CORE_READ(inet, cork.fl.u.ip4.daddr));
 	} else {
 		peer->family = AF_INET6;
-		peer->port = bpf_ntohs(
-			BPF_CORE_READ(inet, cork.fl.u.ip6.uli.ports.dport));
+		peer->port = BPF_CORE_READ(inet, cork.fl.u.ip6.uli.ports.dport);
 		BPF_CORE_READ_INTO(&peer->addr, inet, cork.fl.u.ip6.daddr);
 	}
 }
 
 static __always_inline int udp_pending(const struct sock *sk)
 {
-	return BPF_CORE_READ((const struct udp_sock *)sk, pending);
+	return READ_AS(const struct udp_sock, sk, pending);
 }
 
 /* ---------------------------------------------------------- how many packets
@@ -125,7 +121,6 @@ static __always_inline __u16 read_gso_size(const struct sock *sk,
 					   const struct msghdr *msg,
 					   const bool direct)
 {
-	const struct udp_sock *udp = (const struct udp_sock *)sk;
 	size_t length = READ(direct, msg, msg_controllen);
 	void *control;
 
@@ -151,7 +146,7 @@ static __always_inline __u16 read_gso_size(const struct sock *sk,
 			length -= size;
 		}
 	}
-	return BPF_CORE_READ(udp, gso_size);
+	return READ_AS(const struct udp_sock, sk, gso_size);
 }
 
 /* Datagrams that a call sent. One in parts counts where it begins. */
@@ -169,15 +164,15 @@ static __always_inline __u32 packets_received(const struct sk_buff *skb,
 					      const bool direct)
 {
 	unsigned char *end = READ(direct, skb, head) + READ(direct, skb, end);
-	struct skb_shared_info *shinfo = (void *)end;
 
-	return BPF_CORE_READ(shinfo, gso_segs) ?: 1;
+	return READ_AS(struct skb_shared_info, end, gso_segs) ?: 1;
 }
 
 /* Where a send goes, and in how many packets, at its entry. */
 static __always_inline void read_destination(struct call *peer,
 					     const struct sock *sk,
-					     const struct msghdr *msg)
+					     const struct msghdr *msg,
+					     const bool direct)
 {
 	int pending = udp_pending(sk);
 
@@ -186,8 +181,8 @@ static __always_inline void read_destination(struct call *peer,
 		peer->continues = 1;
 	} else {
 		read_msg_name(peer, msg,
-			      BPF_CORE_READ(sk, __sk_common.skc_family), false);
-		peer->gso_size = read_gso_size(sk, msg, false);
+			      READ(direct, sk, __sk_common.skc_family), direct);
+		peer->gso_size = read_gso_size(sk, msg, direct);
 	}
 }
 

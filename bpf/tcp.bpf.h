@@ -16,22 +16,26 @@
 #define CHRONO_SNDBUF_LIMITED 3
 
 static __always_inline bool is_socket_of(const struct sock *sk,
-					 const struct flowtop_key6 *key)
+					 const struct flowtop_key6 *key,
+					 const bool direct)
 {
+	struct flowtop_key4 now4;
 	struct sock_head head;
 
-	read_head(&head, sk, false);
+	read_head(&head, sk, direct);
+	__builtin_memcpy(&now4.id.remote_port, &head.portpair,
+			 sizeof(head.portpair));
 	/* A socket that closed has given its port back (inet_put_port()). */
-	if (!head.num || head.num != key->id.local_port ||
-	    bpf_ntohs(head.dport) != key->id.remote_port)
+	if (!now4.id.local_port || now4.id.local_port != key->id.local_port ||
+	    now4.id.remote_port != key->id.remote_port)
 		return false;
 	/* MPTCP's sockets are no tcp_sock. */
-	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+	if (READ(direct, sk, sk_protocol) != IPPROTO_TCP)
 		return false;
-	if (key->id.tgid_flags & FLOWTOP_KEY_IPV6) {
+	if (key->id.who & FLOWTOP_KEY_IPV6) {
 		struct flowtop_key6 now = {};
 
-		read_v6(&now, sk, false);
+		read_v6(&now, sk, direct);
 		for (int i = 0; i < 4; i++) {
 			if (now.local_addr[i] != key->local_addr[i] ||
 			    now.remote_addr[i] != key->remote_addr[i])
@@ -39,36 +43,45 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 		}
 		return true;
 	}
-	return head.rcv_saddr == key->local_addr[0] &&
-	       head.daddr == key->remote_addr[0];
+	__builtin_memcpy(&now4.remote_addr, &head.addrpair,
+			 sizeof(head.addrpair));
+	return now4.local_addr == key->local_addr[0] &&
+	       now4.remote_addr == key->remote_addr[0];
 }
 
 /* Reads what tcp_get_info() reads, in the same way. */
-static __always_inline void read_tcp(struct flowtop_tcp *to,
-				     const struct tcp_sock *tp)
+static __always_inline void
+read_tcp(struct flowtop_tcp *to, const struct tcp_sock *tp, const bool direct)
 {
-	__u32 snd_nxt = BPF_CORE_READ(tp, snd_nxt);
+	__u32 snd_nxt = READ(direct, tp, snd_nxt);
 	__u32 now = bpf_jiffies64();
 	__u32 chrono[3], type;
 
-	to->bytes_acked = BPF_CORE_READ(tp, bytes_acked);
-	to->bytes_received = BPF_CORE_READ(tp, bytes_received);
-	to->unread = BPF_CORE_READ(tp, rcv_nxt) - BPF_CORE_READ(tp, copied_seq);
-	to->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
-	to->cwnd = BPF_CORE_READ(tp, snd_cwnd);
-	to->unacked = snd_nxt - BPF_CORE_READ(tp, snd_una);
-	to->notsent = BPF_CORE_READ(tp, write_seq) - snd_nxt;
-	to->snd_wnd = BPF_CORE_READ(tp, snd_wnd);
-	to->rcv_wnd = BPF_CORE_READ(tp, rcv_wnd);
-	to->retransmits = BPF_CORE_READ(tp, total_retrans);
-	to->segs_in = BPF_CORE_READ(tp, segs_in);
-	to->segs_out = BPF_CORE_READ(tp, segs_out);
+	to->bytes_acked = READ(direct, tp, bytes_acked);
+	to->bytes_received = READ(direct, tp, bytes_received);
+	to->unread = READ(direct, tp, rcv_nxt) - READ(direct, tp, copied_seq);
+	to->srtt_us = READ(direct, tp, srtt_us) >> 3;
+	to->cwnd = READ(direct, tp, snd_cwnd);
+	to->unacked = snd_nxt - READ(direct, tp, snd_una);
+	to->notsent = READ(direct, tp, write_seq) - snd_nxt;
+	to->snd_wnd = READ(direct, tp, snd_wnd);
+	to->rcv_wnd = READ(direct, tp, rcv_wnd);
+	to->retransmits = READ(direct, tp, total_retrans);
+	to->segs_in = READ(direct, tp, segs_in);
+	to->segs_out = READ(direct, tp, segs_out);
 
 	/* tcp_get_info_chrono_stats() */
-	BPF_CORE_READ_INTO(&chrono, tp, chrono_stat);
-	type = BPF_CORE_READ_BITFIELD_PROBED(tp, chrono_type);
+	if (direct) {
+		chrono[0] = tp->chrono_stat[0];
+		chrono[1] = tp->chrono_stat[1];
+		chrono[2] = tp->chrono_stat[2];
+		type = BPF_CORE_READ_BITFIELD(tp, chrono_type);
+	} else {
+		BPF_CORE_READ_INTO(&chrono, tp, chrono_stat);
+		type = BPF_CORE_READ_BITFIELD_PROBED(tp, chrono_type);
+	}
 	if (type) {
-		__u32 running = now - BPF_CORE_READ(tp, chrono_start);
+		__u32 running = now - READ(direct, tp, chrono_start);
 
 		if (type == CHRONO_BUSY)
 			chrono[CHRONO_BUSY - 1] += running;
@@ -83,19 +96,32 @@ static __always_inline void read_tcp(struct flowtop_tcp *to,
 	to->sndbuf_limited = chrono[CHRONO_SNDBUF_LIMITED - 1];
 }
 
+static __always_inline bool read_sample(struct flowtop_record *record,
+					const struct sock *sk,
+					const struct tcp_sock *tp,
+					const bool direct)
+{
+	if (!is_socket_of(sk, &record->key, direct))
+		return false;
+	read_tcp(&record->tcp, tp, direct);
+	return is_socket_of(sk, &record->key, direct);
+}
+
 /* Fills a record's sample, or clears its socket if that has gone. */
 static __always_inline void sample(struct flowtop_record *record)
 {
-	const struct sock *sk = (const void *)record->sk;
+	const void *sk = (const void *)record->sk;
+	bool is_there;
 
 	if (!sk)
 		return;
-	if (is_socket_of(sk, &record->key)) {
-		read_tcp(&record->tcp, (const void *)sk);
-		if (is_socket_of(sk, &record->key))
-			return;
-	}
-	record->sk = 0;
+	if (casts)
+		is_there = read_sample(record, FOLLOW(const struct sock, sk),
+				       FOLLOW(const struct tcp_sock, sk), true);
+	else
+		is_there = read_sample(record, sk, sk, false);
+	if (!is_there)
+		record->sk = 0;
 }
 
 #endif

@@ -33,8 +33,11 @@ enum {
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
-	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+};
+
+enum bpf_func_id {
+	BPF_FUNC_get_current_task_btf = 158,
 };
 
 enum {
@@ -97,13 +100,12 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
-/* include/net/sock.h. The kernel nests the first fields in unions. */
+/* include/net/sock.h. The kernel nests the pairs in unions with their halves:
+ * daddr and rcv_saddr, dport and num. */
 struct sock_common {
-	__be32 skc_daddr;
-	__be32 skc_rcv_saddr;
-	unsigned int skc_hash;
+	__u64 skc_addrpair;
+	__u32 skc_portpair;
 	__be16 skc_dport;
-	__u16 skc_num;
 	unsigned short skc_family;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
@@ -214,6 +216,8 @@ struct tcp_zerocopy_receive {
 
 /* include/linux/sched.h */
 struct task_struct {
+	int pid;
+	int tgid;
 	struct task_struct *group_leader;
 	char comm[16];
 	unsigned int flags;

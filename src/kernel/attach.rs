@@ -29,6 +29,10 @@ pub fn attach(
             .attach_tracepoint(TracepointCategory::Custom("sock".to_owned()), name)
             .map(Some)
             .with_context(|| format!("attach to the tracepoint sock:{name}")),
+        Attach::RawTracepoint(name) => program
+            .attach_raw_tracepoint(name)
+            .map(Some)
+            .with_context(|| format!("attach to the tracepoint {name}")),
         Attach::Trampoline(function) => match program.attach_trace() {
             Ok(link) => Ok(Some(link)),
             Err(err) => Err(err).with_context(|| format!("attach a trampoline to {function}")),

@@ -32,6 +32,8 @@ impl Backend {
 pub enum Attach {
     /// To `sock:<name>` by a perf event.
     Tracepoint(&'static str),
+    /// To a tracepoint of this name, directly.
+    RawTracepoint(&'static str),
     /// To a function by a trampoline; the object names the function too.
     Trampoline(&'static str),
     /// To a function's entry, by an event made in tracefs.
@@ -83,9 +85,9 @@ const TRACEPOINTS: &[Hook] = &[
     hook("tp_recv", Attach::Tracepoint("sock_recv_length"), Fatal),
 ];
 
-/// Beside the tracepoints where kprobes exist: peers of UDP, and what never passes
-/// `sock_sendmsg()` and `sock_recvmsg()`.
-const TRACEPOINT_KPROBES: &[Hook] = &[
+/// Datagrams, beside the tracepoints where kprobes exist, and for the kprobe backend: the peers, and
+/// all that is received.
+const DATAGRAMS: &[Hook] = &[
     hook("kp_udp_rx", Kprobe("skb_consume_udp"), Fatal),
     hook("kp_udp_sendmsg", Kprobe("udp_sendmsg"), Fatal),
     hook("kp_udpv6_sendmsg", Kprobe("udpv6_sendmsg"), Fine),
@@ -98,6 +100,20 @@ const TRACEPOINT_CGROUP: &[Hook] = &[
     hook("cg_recvmsg4", Cgroup, Unseen("udp_recv_peer")),
     hook("cg_recvmsg6", Cgroup, Unseen("udp_recv_peer")),
 ];
+
+impl Hook {
+    /// Whether it counts, so that a run that was skipped may be bytes that were missed.
+    pub const fn counts(&self) -> bool {
+        !matches!(self.attach, Attach::RawTracepoint(_))
+    }
+}
+
+/// Beside every backend: what is kept of a thread goes with it.
+const THREADS: &[Hook] = &[hook(
+    "end_thread",
+    Attach::RawTracepoint("sched_process_exit"),
+    Fine,
+)];
 
 /// Beside every backend where kprobes exist. Return probes before their entries: a call must not
 /// be opened that nothing closes.
@@ -131,7 +147,6 @@ const KPROBES: &[Hook] = &[
     hook("kp_send", Kprobe("inet6_sendmsg"), Fine),
     hook("kp_recv", Kprobe("inet_recvmsg"), Fatal),
     hook("kp_recv", Kprobe("inet6_recvmsg"), Fine),
-    hook("kp_udp_rx", Kprobe("skb_consume_udp"), Fatal),
 ];
 
 /// Programs that stash come after those that take what was stashed.
@@ -164,13 +179,13 @@ impl Plan {
     /// The hooks of this plan, in the order in which they are attached.
     pub fn hooks(self) -> impl Iterator<Item = &'static Hook> {
         let tables: [&[Hook]; 4] = match (self.backend, self.kprobes) {
-            (Backend::Tracepoint, true) => [TRACEPOINT_KPROBES, ZEROCOPY, BYPASSES, TRACEPOINTS],
+            (Backend::Tracepoint, true) => [DATAGRAMS, ZEROCOPY, BYPASSES, TRACEPOINTS],
             (Backend::Tracepoint, false) => [TRACEPOINT_CGROUP, TRACEPOINTS, &[], &[]],
             (Backend::Fentry, true) => [TRAMPOLINES, ZEROCOPY, &[], &[]],
             (Backend::Fentry, false) => [TRAMPOLINES, &[], &[], &[]],
-            (Backend::Kprobe, _) => [ZEROCOPY, BYPASSES, KPROBES, &[]],
+            (Backend::Kprobe, _) => [ZEROCOPY, BYPASSES, KPROBES, DATAGRAMS],
         };
-        tables.into_iter().flatten()
+        THREADS.iter().chain(tables.into_iter().flatten())
     }
 
     /// Whether its hooks see how many datagrams a call moves on UDP.

@@ -1,6 +1,6 @@
 //! Takes everything out of the retired buffer and turns it into flows.
 //!
-//! In the kernel where its helpers allow (from 5.19): programs move what is in the maps into arrays
+//! In the kernel where its helper is (from 5.13): programs move what is in the maps into arrays
 //! that are mapped here, so that no bpf() look-up makes probes skip events. Before that, by batches
 //! of system calls: those kernels do not preempt themselves by default, so nothing is skipped.
 
@@ -18,8 +18,8 @@ use memmap2::{MmapMut, MmapOptions};
 
 use self::batches::Batches;
 use super::skel::{
-    self, FlowtopSkel, KEY_IPV6, KEY_TGID_SHIFT, KEY_UDP, OWNER_KERNEL, RawCgroup, RawCgroupRecord,
-    RawId, RawOwner, RawOwnerRecord, RawRecord,
+    self, FlowtopSkel, KEY_IPV6, KEY_SHIFT, KEY_UDP, OWNER_KERNEL, RawCgroup, RawCgroupRecord,
+    RawOwner, RawOwnerRecord, RawRecord,
 };
 use super::tcp::Samples;
 use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol};
@@ -36,7 +36,14 @@ pub enum Buffer {
 /// Takes out what the programs counted, and remembers what the next interval is compared with.
 pub struct Drain {
     way: Way,
+    decoder: Decoder,
+}
+
+/// What there is to know of records, to make flows of them.
+pub struct Decoder {
     samples: Samples,
+    /// Threads are told apart: it is them that keys and owners are by.
+    by_thread: bool,
     /// Whether the hooks see how many datagrams a UDP message is.
     udp_packets: bool,
 }
@@ -53,19 +60,11 @@ enum Way {
     Batches(Batches),
 }
 
-/// Whether the kernel has the helpers of the drain programs: `bpf_for_each_map_elem` (5.13) and
-/// `bpf_map_lookup_percpu_elem` (5.19).
+/// Whether the kernel has the helper of the drain programs (5.13).
 pub fn in_kernel_supported() -> bool {
-    [
-        libbpf_sys::BPF_FUNC_for_each_map_elem,
-        libbpf_sys::BPF_FUNC_map_lookup_percpu_elem,
-    ]
-    .into_iter()
-    .all(|helper| {
-        ProgramType::RawTracepoint
-            .is_helper_supported(helper)
-            .unwrap_or(false)
-    })
+    ProgramType::RawTracepoint
+        .is_helper_supported(libbpf_sys::BPF_FUNC_for_each_map_elem)
+        .unwrap_or(false)
 }
 
 impl Drain {
@@ -73,7 +72,7 @@ impl Drain {
     ///
     /// # Errors
     /// When the records cannot be mapped or the number of CPUs is unknown.
-    pub fn new(skel: &FlowtopSkel<'_>, in_kernel: bool, udp_packets: bool) -> Result<Self> {
+    pub fn new(skel: &FlowtopSkel<'_>, in_kernel: bool, decoder: Decoder) -> Result<Self> {
         let maps = &skel.maps;
         let way = if in_kernel {
             Way::InKernel {
@@ -82,13 +81,9 @@ impl Drain {
                 cgroups: Records::map::<RawCgroupRecord>(&maps.cgroup_records)?,
             }
         } else {
-            Way::Batches(Batches::new(Records::map::<RawRecord>(&maps.records)?)?)
+            Way::Batches(Batches::new(Records::map::<RawRecord>(&maps.records)?))
         };
-        Ok(Self {
-            way,
-            samples: Samples::default(),
-            udp_packets,
-        })
+        Ok(Self { way, decoder })
     }
 
     /// Empties the retired buffer, which no running program may still write, into `flows`.
@@ -101,9 +96,8 @@ impl Drain {
         retired: Buffer,
         flows: &mut Vec<Flow>,
     ) -> Result<()> {
-        self.samples.next_interval();
-        let samples = &mut self.samples;
-        let udp_packets = self.udp_packets;
+        let decoder = &mut self.decoder;
+        decoder.samples.next_interval();
         let mut owners = Owners::default();
         match &mut self.way {
             Way::InKernel {
@@ -137,14 +131,14 @@ impl Drain {
                 for program in take_flows {
                     records
                         .each(program, |raw: &RawRecord| {
-                            flows.push(flow(raw, &owners, samples, udp_packets));
+                            flows.push(decoder.flow(raw, &owners));
                         })
                         .context("drain the flows")?;
                 }
                 Ok(())
             }
             Way::Batches(batches) => batches.take(skel, retired, &mut owners, |raw, owners| {
-                flows.push(flow(raw, owners, samples, udp_packets));
+                flows.push(decoder.flow(raw, owners));
             }),
         }
     }
@@ -232,8 +226,7 @@ impl Owners {
         self.by_id.insert(id, Arc::new(owner));
     }
 
-    fn get(&self, id: &RawId) -> Arc<Owner> {
-        let who = if id.tid == 0 { tgid(id) } else { id.tid };
+    fn get(&self, who: u32) -> Arc<Owner> {
         self.by_id.get(&who).cloned().unwrap_or_default()
     }
 }
@@ -266,50 +259,57 @@ fn cgroup_path(raw: &RawCgroup) -> String {
     }
 }
 
-const fn tgid(id: &RawId) -> u32 {
-    id.tgid_flags >> KEY_TGID_SHIFT
-}
-
-/// One flow as the kernel holds it, in the project's words.
-fn flow(raw: &RawRecord, owners: &Owners, samples: &mut Samples, udp_packets: bool) -> Flow {
-    let id = &raw.key.id;
-    let address = |words: &[u32; 4]| -> IpAddr {
-        if id.tgid_flags & KEY_IPV6 == 0 {
-            Ipv4Addr::from(words[0].to_ne_bytes()).into()
-        } else {
-            let mut bytes = [0; 16];
-            for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
-                bytes.copy_from_slice(&word.to_ne_bytes());
-            }
-            Ipv6Addr::from(bytes).into()
+impl Decoder {
+    pub fn new(by_thread: bool, udp_packets: bool) -> Self {
+        Self {
+            samples: Samples::default(),
+            by_thread,
+            udp_packets,
         }
-    };
-    let protocol = if id.tgid_flags & KEY_UDP == 0 {
-        Protocol::Tcp
-    } else {
-        Protocol::Udp
-    };
-    let key = FlowKey {
-        protocol,
-        local: Endpoint::new(address(&raw.key.local_addr), id.local_port),
-        remote: Endpoint::new(address(&raw.key.remote_addr), id.remote_port),
-        tgid: tgid(id),
-        tid: id.tid,
-        netns: raw.netns,
-    };
-    let counters = Counters::from(&raw.stats);
-    let mut flow = Flow::new(key, counters, owners.get(id));
-    if protocol == Protocol::Udp {
-        flow.packets = udp_packets.then_some(Packets {
-            rx: raw.packets >> 32,
-            tx: raw.packets & u64::from(u32::MAX),
-        });
-    } else if raw.sk != 0 {
-        let (tcp, packets) = samples.take(raw.sk, &key, &counters, &raw.tcp);
-        flow.tcp = Some(tcp);
-        flow.packets = packets;
     }
-    flow
+
+    /// One flow as the kernel holds it, in the project's words.
+    fn flow(&mut self, raw: &RawRecord, owners: &Owners) -> Flow {
+        let id = &raw.key.id;
+        let who = id.who >> KEY_SHIFT;
+        let address = |words: &[u32; 4]| -> IpAddr {
+            if id.who & KEY_IPV6 == 0 {
+                Ipv4Addr::from(words[0].to_ne_bytes()).into()
+            } else {
+                let mut bytes = [0; 16];
+                for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+                    bytes.copy_from_slice(&word.to_ne_bytes());
+                }
+                Ipv6Addr::from(bytes).into()
+            }
+        };
+        let protocol = if id.who & KEY_UDP == 0 {
+            Protocol::Tcp
+        } else {
+            Protocol::Udp
+        };
+        let key = FlowKey {
+            protocol,
+            local: Endpoint::new(address(&raw.key.local_addr), id.local_port),
+            remote: Endpoint::new(address(&raw.key.remote_addr), u16::from_be(id.remote_port)),
+            tgid: raw.tgid,
+            tid: if self.by_thread { who } else { 0 },
+            netns: raw.netns,
+        };
+        let counters = Counters::from(&raw.stats);
+        let mut flow = Flow::new(key, counters, owners.get(who));
+        if protocol == Protocol::Udp {
+            flow.packets = self.udp_packets.then_some(Packets {
+                rx: raw.packets >> 32,
+                tx: raw.packets & u64::from(u32::MAX),
+            });
+        } else if raw.sk != 0 {
+            let (tcp, packets) = self.samples.take(raw.sk, &key, &counters, &raw.tcp);
+            flow.tcp = Some(tcp);
+            flow.packets = packets;
+        }
+        flow
+    }
 }
 
 fn from_bytes<T: plain::Plain>(bytes: &[u8]) -> Result<&T> {
@@ -322,29 +322,29 @@ fn from_bytes<T: plain::Plain>(bytes: &[u8]) -> Result<&T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::skel::RawKey6;
+    use crate::kernel::skel::{RawId, RawKey6};
 
     fn raw(flags: u32, local: [u8; 4], remote: [u8; 4]) -> RawRecord {
         RawRecord {
             key: RawKey6 {
                 id: RawId {
-                    tgid_flags: 4321 << KEY_TGID_SHIFT | flags,
+                    who: 4321 << KEY_SHIFT | flags,
                     local_port: 443,
-                    remote_port: 52110,
+                    remote_port: 52110u16.to_be(),
                     ..RawId::default()
                 },
                 local_addr: [u32::from_ne_bytes(local), 0, 0, 0],
                 remote_addr: [u32::from_ne_bytes(remote), 0, 0, 0],
             },
             netns: 4026531840,
+            tgid: 4321,
             packets: 7 << 32 | 5,
             ..RawRecord::default()
         }
     }
 
     fn decode(raw: &RawRecord, udp_packets: bool) -> Flow {
-        let owners = Owners::default();
-        flow(raw, &owners, &mut Samples::default(), udp_packets)
+        Decoder::new(false, udp_packets).flow(raw, &Owners::default())
     }
 
     #[test]
@@ -399,13 +399,16 @@ mod tests {
                 ..RawOwner::default()
             },
         );
-        let id = |tid, tgid: u32| RawId {
-            tid,
-            tgid_flags: tgid << KEY_TGID_SHIFT,
-            ..RawId::default()
-        };
-        assert_eq!(owners.get(&id(7, 5)).uid, Some(3));
-        assert!(owners.get(&id(0, 7)).kernel);
-        assert_eq!(owners.get(&id(0, 5)).uid, None);
+        let mut record = raw(0, [10, 0, 0, 5], [0; 4]);
+        record.key.id.who = 7 << KEY_SHIFT;
+        record.tgid = 5;
+        for by_thread in [false, true] {
+            let flow = Decoder::new(by_thread, true).flow(&record, &owners);
+            assert_eq!(flow.key.tgid, 5);
+            assert_eq!(flow.key.tid, if by_thread { 7 } else { 0 });
+            assert_eq!((flow.owner.uid, flow.owner.kernel), (Some(3), true));
+        }
+        record.key.id.who = 8 << KEY_SHIFT;
+        assert_eq!(decode(&record, true).owner.uid, None);
     }
 }

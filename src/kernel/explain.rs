@@ -69,9 +69,6 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Kernel memory that the flow maps may take unless `--max-flows` says otherwise.
-const MAP_BYTES: u64 = 64 << 20;
-
 /// Keeps libbpf's messages for [`refusal`]; prints them as they come when `verbose`.
 pub fn keep_libbpf_log(verbose: bool) {
     VERBOSE.store(verbose, Ordering::Relaxed);
@@ -102,21 +99,10 @@ pub fn forget_libbpf_log() {
 }
 
 /// Kernel memory that the flow maps take, in bytes, for so many flows of IPv4 and as many of IPv6, in
-/// two buffers. An entry of a preallocated per-CPU hash map takes 82 bytes, its key (24, 48) and its
-/// value (48) once for each possible CPU (measured on 7.2 with 2, 8 and 32 CPUs).
-fn map_bytes(max_flows: u32, cpus: usize) -> u64 {
-    let both = 2 * 82 + 24 + 48 + 2 * 48 * cpus as u64;
-    2 * u64::from(max_flows) * both
-}
-
-/// What `--max-flows` is unless it is said: 65536, or as many as two buffers of [`MAP_BYTES`] hold
-/// on machines with many CPUs, but not less than 4096.
-pub fn default_max_flows(cpus: usize) -> u32 {
-    let mut flows = 65_536;
-    while flows > 4096 && map_bytes(flows, cpus) > MAP_BYTES {
-        flows /= 2;
-    }
-    flows
+/// two buffers. An entry of a preallocated hash map takes 64 bytes, its key (24, 48) and its value (48),
+/// however many CPUs there are (measured).
+const fn map_bytes(max_flows: u32) -> u64 {
+    2 * max_flows as u64 * (2 * 64 + 24 + 48 + 2 * 48)
 }
 
 /// Checks that the maps, which are allocated in full before anything is counted, leave the machine
@@ -124,13 +110,13 @@ pub fn default_max_flows(cpus: usize) -> u32 {
 ///
 /// # Errors
 /// When they would take more than half of what is available.
-pub fn check_memory(max_flows: u32, cpus: usize) -> Result<()> {
+pub fn check_memory(max_flows: u32) -> Result<()> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let (needed, available) = (map_bytes(max_flows, cpus), available_bytes(&meminfo));
+    let (needed, available) = (map_bytes(max_flows), available_bytes(&meminfo));
     if needed > available / 2 {
         bail!(
-            "{max_flows} flows need about {} MB of kernel memory on {cpus} possible CPUs, more than half of \
-             the {} MB available: lower --max-flows",
+            "{max_flows} flows need about {} MB of kernel memory, more than half of the {} MB available: \
+             lower --max-flows",
             needed / 1_000_000,
             available / 1_000_000
         );
@@ -191,24 +177,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_of_the_maps_is_as_measured() {
-        let entry = |key: u64, cpus: u64| 82 + key + 48 * cpus;
-        assert_eq!(
-            map_bytes(65536, 2),
-            2 * 65536 * (entry(24, 2) + entry(48, 2))
-        );
-        assert_eq!(map_bytes(1, 32), 2 * (entry(24, 32) + entry(48, 32)));
+    fn available_memory_is_in_bytes() {
         assert_eq!(
             available_bytes("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"),
             2 << 20
         );
         assert_eq!(available_bytes(""), u64::MAX);
-    }
-
-    #[test]
-    fn wide_machines_hold_fewer_flows_in_the_same_memory() {
-        let flows = [1, 2, 4, 8, 16, 32, 128, 512].map(default_max_flows);
-        assert_eq!(flows, [65536, 65536, 32768, 32768, 16384, 8192, 4096, 4096]);
     }
 
     #[test]

@@ -42,13 +42,14 @@ pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
     nets(&mut to.local_nets, &pushed.local_nets)?;
     nets(&mut to.remote_nets, &pushed.remote_nets)?;
     nets(&mut to.any_nets, &pushed.any_nets)?;
-    to.filters_flows = *pushed
-        != Pushed {
-            protocol: pushed.protocol,
-            tasks: pushed.tasks.clone(),
-            uids: pushed.uids.clone(),
-            ..Pushed::default()
-        };
+    let calls = Pushed {
+        protocol: pushed.protocol,
+        tasks: pushed.tasks.clone(),
+        uids: pushed.uids.clone(),
+        ..Pushed::default()
+    };
+    to.filters_calls = calls != Pushed::default();
+    to.filters_flows = *pushed != calls;
     Ok(())
 }
 

@@ -25,17 +25,21 @@ use libbpf_rs::{Btf, Link};
 
 use self::attach::attach;
 use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
-use self::drain::Drain;
+use self::drain::{Decoder, Drain};
 use self::health::Reading;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::tracefs::KprobeEvents;
 use crate::config::Config;
 use crate::interval::{Interval, Losses, Method};
 
-/// Flows the drain hands over at a time; each time it scans the map anew.
-const RECORDS: u32 = 16_384;
-/// The same of processes.
-const OWNER_RECORDS: u32 = 4096;
+/// What `--max-flows` is unless it is said.
+const DEFAULT_MAX_FLOWS: u32 = 65_536;
+/// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
+/// each time it scans the map anew. The memory is mapped, so it is in flowtop's own size.
+const RECORDS: u32 = 8192;
+/// The same of processes and of cgroups, of which few move bytes.
+const OWNER_RECORDS: u32 = 1024;
+const CGROUP_RECORDS: u32 = 128;
 /// Sockets that are read at a time where the drain is not in the kernel: as many as the program's
 /// loop goes round (`FLOWTOP_SAMPLES`).
 const SAMPLES: u32 = 128;
@@ -48,6 +52,7 @@ pub struct Engine {
     kprobes: Option<KprobeEvents>,
     drain: Drain,
     skel: FlowtopSkel<'static>,
+    /// Programs whose skipped runs are missed events.
     attached: Vec<&'static str>,
     backend: Backend,
     method: Arc<Method>,
@@ -67,12 +72,23 @@ impl Engine {
         let btf = Btf::from_vmlinux().context("read the kernel's BTF")?;
         let tracefs = tracefs::find_or_mount();
         let kprobes = tracefs.as_deref().is_ok_and(tracefs::has_kprobes);
+        let casts = has_function(&btf, "bpf_rdonly_cast");
         let mut refusals = Vec::new();
         for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
         {
             let opened = match lacks(plan, &btf, &tracefs) {
                 Some(lack) => Err(lack),
-                None => Self::try_plan(config, plan, reason, &btf, tracefs.as_deref().ok()),
+                None => {
+                    let attempt = |casts| {
+                        let tracefs = tracefs.as_deref().ok();
+                        Self::try_plan(config, plan, reason, &btf, tracefs, casts)
+                    };
+                    match attempt(casts) {
+                        // Not every kernel that has the function lets these programs call it.
+                        Err(_) if casts => attempt(false),
+                        opened => opened,
+                    }
+                }
             };
             match opened {
                 Ok(engine) => return Ok(engine),
@@ -92,6 +108,7 @@ impl Engine {
         reason: &str,
         btf: &Btf<'_>,
         tracefs: Option<&Path>,
+        casts: bool,
     ) -> Result<Self> {
         explain::forget_libbpf_log();
         let mut unseen: Vec<&'static str> = plan.unseen().to_vec();
@@ -124,13 +141,14 @@ impl Engine {
             };
             program.set_autoload(wanted);
         }
-        configure(&mut open, config, plan, in_kernel)?;
+        configure(&mut open, config, plan, in_kernel, casts)?;
         let skel = open.load().map_err(explain::load_error)?;
 
+        let decoder = Decoder::new(config.by_thread, plan.sees_datagrams());
         let mut engine = Self {
             links: Vec::new(),
             kprobes: None,
-            drain: Drain::new(&skel, in_kernel, plan.sees_datagrams())?,
+            drain: Drain::new(&skel, in_kernel, decoder)?,
             skel,
             attached: Vec::new(),
             backend: plan.backend,
@@ -142,7 +160,9 @@ impl Engine {
             match attach(&engine.skel, hook, tracefs, &mut engine.kprobes)? {
                 Some(link) => {
                     engine.links.push(link);
-                    engine.attached.push(hook.program);
+                    if hook.counts() {
+                        engine.attached.push(hook.program);
+                    }
                 }
                 None => note_absent(hook, &mut unseen)?,
             }
@@ -261,12 +281,10 @@ fn configure(
     config: &Config,
     plan: Plan,
     in_kernel_drain: bool,
+    casts: bool,
 ) -> Result<()> {
-    let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
-    let max_flows = config
-        .max_flows
-        .unwrap_or_else(|| explain::default_max_flows(cpus));
-    explain::check_memory(max_flows, cpus)?;
+    let max_flows = config.max_flows.unwrap_or(DEFAULT_MAX_FLOWS);
+    explain::check_memory(max_flows)?;
     let maps = &mut open.maps;
     maps.flows4_a.set_max_entries(max_flows)?;
     maps.flows4_b.set_max_entries(max_flows)?;
@@ -281,8 +299,9 @@ fn configure(
     maps.owners_a.set_max_entries(owners)?;
     maps.owners_b.set_max_entries(owners)?;
     maps.owner_records.set_max_entries(OWNER_RECORDS)?;
+    maps.cgroup_records.set_max_entries(CGROUP_RECORDS)?;
     maps.records.set_max_entries(if in_kernel_drain {
-        RECORDS.min(max_flows)
+        RECORDS.max(max_flows / 16).min(max_flows)
     } else {
         SAMPLES
     })?;
@@ -291,9 +310,10 @@ fn configure(
         .rodata_data
         .as_deref_mut()
         .context("find the BPF object's read-only data")?;
-    rodata.nr_cpus = u32::try_from(cpus)?;
+    rodata.casts = casts;
     filter::write(&config.filter.pushed, rodata).context("push the filter down")?;
     rodata.by_thread = config.by_thread;
+    rodata.udp_tx_by_return = plan.backend == Backend::Kprobe;
     rodata.udp_rx_by_skb = plan.backend == Backend::Tracepoint && plan.kprobes;
     Ok(())
 }

@@ -22,17 +22,19 @@ use crate::flow::Counters;
 
 include!(concat!(env!("OUT_DIR"), "/flowtop.skel.rs"));
 
+#[cfg(test)]
+pub use types::flowtop_id as RawId;
 pub use types::{
-    flowtop_cgroup as RawCgroup, flowtop_cgroup_record as RawCgroupRecord, flowtop_id as RawId,
-    flowtop_key4 as RawKey4, flowtop_key6 as RawKey6, flowtop_owner as RawOwner,
-    flowtop_owner_record as RawOwnerRecord, flowtop_record as RawRecord, flowtop_slot as RawSlot,
-    flowtop_stats as RawStats, flowtop_tcp as RawTcp,
+    flowtop_cgroup as RawCgroup, flowtop_cgroup_record as RawCgroupRecord, flowtop_key4 as RawKey4,
+    flowtop_key6 as RawKey6, flowtop_owner as RawOwner, flowtop_owner_record as RawOwnerRecord,
+    flowtop_record as RawRecord, flowtop_slot as RawSlot, flowtop_stats as RawStats,
+    flowtop_tcp as RawTcp,
 };
 
-/// Low bits of `RawId::tgid_flags` (`FLOWTOP_KEY_*`).
+/// Low bits of `RawId::who` (`FLOWTOP_KEY_*`).
 pub const KEY_IPV6: u32 = 1;
 pub const KEY_UDP: u32 = 2;
-pub const KEY_TGID_SHIFT: u32 = 2;
+pub const KEY_SHIFT: u32 = 2;
 /// Bit of `RawOwner::flags` (`FLOWTOP_OWNER_*`).
 pub const OWNER_KERNEL: u32 = 1;
 

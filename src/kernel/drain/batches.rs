@@ -1,4 +1,4 @@
-//! The drain before 5.19: batches of look-ups and deletions by system calls on the idle maps.
+//! The drain before 5.13: batches of look-ups and deletions by system calls on the idle maps.
 
 use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -17,7 +17,6 @@ const BATCH: usize = 4096;
 
 /// Buffers of the batched drain, kept from interval to interval.
 pub struct Batches {
-    cpus: usize,
     keys: Vec<u64>,
     values: Vec<u64>,
     /// Flows that wait for the state of their sockets.
@@ -29,16 +28,14 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub fn new(records: Records) -> Result<Self> {
-        let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
-        Ok(Self {
-            cpus,
+    pub fn new(records: Records) -> Self {
+        Self {
             keys: vec![0; BATCH * size_of::<RawKey6>() / 8],
-            values: vec![0; BATCH * size_of::<RawSlot>() / 8 * cpus],
+            values: vec![0; BATCH * size_of::<RawSlot>() / 8],
             pending: Vec::new(),
             token: [0; 6],
             records,
-        })
+        }
     }
 
     /// Empties the retired maps and hands over every flow.
@@ -67,31 +64,30 @@ impl Batches {
                 &maps.flows6_b,
             ),
         };
-        self.each_entry::<u64, RawCgroup>(cgroup_map.as_fd(), 1, |id, value| {
-            owners.add_cgroup(*id, from_bytes(value)?);
+        self.each_entry::<u64, RawCgroup>(cgroup_map.as_fd(), |id, value| {
+            owners.add_cgroup(*id, value);
             Ok(())
         })
         .context("drain the cgroups")?;
-        self.each_entry::<u32, RawOwner>(owner_map.as_fd(), 1, |id, value| {
-            owners.add(*id, from_bytes(value)?);
+        self.each_entry::<u32, RawOwner>(owner_map.as_fd(), |id, value| {
+            owners.add(*id, value);
             Ok(())
         })
         .context("drain the owners")?;
 
         let mut pending = std::mem::take(&mut self.pending);
-        let cpus = self.cpus;
-        self.each_entry::<RawKey4, RawSlot>(flows4.as_fd(), cpus, |key, slots| {
+        self.each_entry::<RawKey4, RawSlot>(flows4.as_fd(), |key, slot| {
             let key = RawKey6 {
                 id: key.id,
                 local_addr: [key.local_addr, 0, 0, 0],
                 remote_addr: [key.remote_addr, 0, 0, 0],
             };
-            pending.push(record(key, slots)?);
+            pending.push(record(key, slot));
             Ok(())
         })
         .context("drain the flows of IPv4")?;
-        self.each_entry::<RawKey6, RawSlot>(flows6.as_fd(), cpus, |key, slots| {
-            pending.push(record(*key, slots)?);
+        self.each_entry::<RawKey6, RawSlot>(flows6.as_fd(), |key, slot| {
+            pending.push(record(*key, slot));
             Ok(())
         })
         .context("drain the flows of IPv6")?;
@@ -106,26 +102,24 @@ impl Batches {
         Ok(())
     }
 
-    /// Looks up and deletes everything in a hash map, one entry after the other: its key, and its
-    /// values, one for each of `cpus`.
+    /// Looks up and deletes everything in a hash map, one entry after the other.
     fn each_entry<K: plain::Plain, V: plain::Plain>(
         &mut self,
         map: BorrowedFd<'_>,
-        cpus: usize,
-        mut each: impl FnMut(&K, &[u8]) -> Result<()>,
+        mut each: impl FnMut(&K, &V) -> Result<()>,
     ) -> Result<()> {
-        let size = size_of::<V>() * cpus;
-        self.each_batch(map, size_of::<K>(), size, |keys, values| {
-            let keys = keys.chunks_exact(size_of::<K>());
-            for (key, values) in keys.zip(values.chunks_exact(size)) {
-                each(from_bytes(key)?, values)?;
+        let (key_size, value_size) = (size_of::<K>(), size_of::<V>());
+        self.each_batch(map, key_size, value_size, |keys, values| {
+            let keys = keys.chunks_exact(key_size);
+            for (key, value) in keys.zip(values.chunks_exact(value_size)) {
+                each(from_bytes(key)?, from_bytes(value)?)?;
             }
             Ok(())
         })
     }
 
     /// Looks up and deletes everything in a hash map, handing over batch after batch of keys and
-    /// values. libbpf-rs's own batches refuse per-CPU maps and take a short batch for the last.
+    /// values. libbpf-rs's own batches take a short one for the last, and lose the rest.
     fn each_batch(
         &mut self,
         map: BorrowedFd<'_>,
@@ -146,8 +140,7 @@ impl Batches {
                 sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as libbpf_sys::size_t,
                 ..Default::default()
             };
-            // SAFETY: `keys` and `values` hold `count` elements of the map's sizes (resized above;
-            // `value_size` is one value for each possible CPU, 8-byte multiples), and `token` more
+            // SAFETY: `keys` and `values` hold `count` elements of the map's sizes (resized above), and `token` more
             // bytes than the u32 the kernel keeps its position in. All outlive the call.
             let ret = unsafe {
                 libbpf_sys::bpf_map_lookup_and_delete_batch(
@@ -195,24 +188,19 @@ fn as_bytes(words: &[u64]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
 
-/// One flow, its slots summed.
-fn record(key: RawKey6, slots: &[u8]) -> Result<RawRecord> {
-    let udp = key.id.tgid_flags & KEY_UDP != 0;
-    let mut record = RawRecord {
-        key,
-        ..RawRecord::default()
+/// What a key and its slot are as a record, but for the state of the socket.
+fn record(key: RawKey6, slot: &RawSlot) -> RawRecord {
+    let (sk, packets) = match key.id.who & KEY_UDP {
+        0 => (slot.extra, 0),
+        _ => (0, slot.extra),
     };
-    for slot in slots.chunks_exact(size_of::<RawSlot>()) {
-        let slot: &RawSlot = from_bytes(slot)?;
-        record.stats += &slot.stats;
-        if udp {
-            record.packets += slot.extra;
-        } else if slot.extra != 0 {
-            record.sk = slot.extra;
-        }
-        if slot.netns != 0 {
-            record.netns = slot.netns;
-        }
+    RawRecord {
+        key,
+        stats: slot.stats,
+        sk,
+        packets,
+        netns: slot.netns,
+        tgid: slot.tgid,
+        ..RawRecord::default()
     }
-    Ok(record)
 }
