@@ -6,7 +6,7 @@ use std::mem;
 use super::skel::RawTcp;
 use crate::flow::{Counters, Endpoint, FlowKey, Limit, Packets, Tcp};
 
-/// Sockets remembered, 230 bytes each, or twice as many as were seen in the last interval if that is
+/// Sockets remembered, 113 bytes each, or twice as many as were seen in the last interval if that is
 /// more. One forgotten is as one seen for the first time.
 const SOCKETS: usize = 16_384;
 /// Clock ticks below which shares of the time say nothing.
@@ -15,7 +15,8 @@ const MIN_JIFFIES: u32 = 4;
 /// The last readings of every socket.
 #[derive(Default)]
 pub struct Samples {
-    interval: u64,
+    /// Wraps after a century of seconds.
+    interval: u32,
     sockets: HashMap<u64, Socket>,
 }
 
@@ -23,22 +24,48 @@ struct Socket {
     /// An address in the kernel is soon another socket's.
     local: Endpoint,
     remote: Endpoint,
-    interval: u64,
-    now: RawTcp,
+    interval: u32,
+    now: Reading,
     /// Of the interval before, or `None` if this is the first. Processes that share a socket share
     /// both readings.
-    before: Option<RawTcp>,
+    before: Option<Reading>,
+}
+
+/// What differences are made of: as in [`RawTcp`].
+#[derive(Clone, Copy)]
+struct Reading {
+    retransmits: u32,
+    segs_in: u32,
+    segs_out: u32,
+    jiffies: u32,
+    busy: u32,
+    rwnd_limited: u32,
+    sndbuf_limited: u32,
+}
+
+impl From<&RawTcp> for Reading {
+    fn from(raw: &RawTcp) -> Self {
+        Self {
+            retransmits: raw.retransmits,
+            segs_in: raw.segs_in,
+            segs_out: raw.segs_out,
+            jiffies: raw.jiffies,
+            busy: raw.busy,
+            rwnd_limited: raw.rwnd_limited,
+            sndbuf_limited: raw.sndbuf_limited,
+        }
+    }
 }
 
 impl Samples {
     /// To be called before an interval's first reading.
     pub fn next_interval(&mut self) {
         let last = self.interval;
-        self.interval += 1;
+        self.interval = last.wrapping_add(1);
         if self.sockets.len() <= SOCKETS {
             return;
         }
-        let mut seen: Vec<u64> = self.sockets.values().map(|it| it.interval).collect();
+        let mut seen: Vec<u32> = self.sockets.values().map(|it| it.interval).collect();
         let active = seen.iter().filter(|&&interval| interval == last).count();
         if seen.len() <= active * 2 {
             return;
@@ -55,14 +82,15 @@ impl Samples {
         sk: u64,
         key: &FlowKey,
         moved: &Counters,
-        now: &RawTcp,
+        raw: &RawTcp,
     ) -> (Tcp, Option<Packets>) {
         let interval = self.interval;
+        let now = Reading::from(raw);
         let before = match self.sockets.get_mut(&sk) {
             Some(socket) if (socket.local, socket.remote) == (key.local, key.remote) => {
                 if socket.interval != interval {
                     socket.interval = interval;
-                    socket.before = Some(mem::replace(&mut socket.now, *now));
+                    socket.before = Some(mem::replace(&mut socket.now, now));
                 }
                 socket.before
             }
@@ -71,30 +99,30 @@ impl Samples {
                     local: key.local,
                     remote: key.remote,
                     interval,
-                    now: *now,
+                    now,
                     before: None,
                 };
                 self.sockets.insert(sk, socket);
                 None
             }
         };
-        let began = before.is_none() && began_here(now, moved);
-        let since = |field: fn(&RawTcp) -> u32| match &before {
-            Some(before) => Some(field(now).wrapping_sub(field(before))),
-            None => began.then(|| field(now)),
+        let began = before.is_none() && began_here(raw, moved);
+        let since = |field: fn(&Reading) -> u32| match &before {
+            Some(before) => Some(field(&now).wrapping_sub(field(before))),
+            None => began.then(|| field(&now)),
         };
         let retransmits = since(|tcp| tcp.retransmits);
         let packets = since(|tcp| tcp.segs_in).zip(since(|tcp| tcp.segs_out));
         let tcp = Tcp {
-            srtt_us: now.srtt_us,
-            cwnd: now.cwnd,
-            unacked: now.unacked,
-            notsent: now.notsent,
-            snd_wnd: now.snd_wnd,
-            rcv_wnd: now.rcv_wnd,
-            total_retransmits: now.retransmits,
+            srtt_us: raw.srtt_us,
+            cwnd: raw.cwnd,
+            unacked: raw.unacked,
+            notsent: raw.notsent,
+            snd_wnd: raw.snd_wnd,
+            rcv_wnd: raw.rcv_wnd,
+            total_retransmits: raw.retransmits,
             retransmits,
-            limit: before.and_then(|before| limit(&before, now)),
+            limit: before.and_then(|before| limit(&before, &now)),
         };
         let packets = packets.map(|(rx, tx)| Packets {
             rx: rx.into(),
@@ -115,8 +143,8 @@ fn began_here(now: &RawTcp, moved: &Counters) -> bool {
 }
 
 /// What held the sender back between two readings: see [`Limit`].
-fn limit(before: &RawTcp, now: &RawTcp) -> Option<Limit> {
-    let since = |field: fn(&RawTcp) -> u32| field(now).wrapping_sub(field(before));
+fn limit(before: &Reading, now: &Reading) -> Option<Limit> {
+    let since = |field: fn(&Reading) -> u32| field(now).wrapping_sub(field(before));
     let elapsed = since(|tcp| tcp.jiffies);
     let half = |ticks: u32| u64::from(ticks) * 2 >= u64::from(elapsed);
     if elapsed < MIN_JIFFIES {
@@ -228,8 +256,8 @@ mod tests {
 
     #[test]
     fn what_held_a_sender_back_is_told_by_the_kernels_clocks() {
-        let before = RawTcp::default();
-        let tcp = |busy, rwnd_limited, sndbuf_limited, retransmits| RawTcp {
+        let before = Reading::from(&RawTcp::default());
+        let tcp = |busy, rwnd_limited, sndbuf_limited, retransmits| Reading {
             jiffies: 100,
             busy,
             rwnd_limited,
