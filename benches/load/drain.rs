@@ -20,6 +20,9 @@ use crate::flows::Flows;
 pub struct Args {
     /// Flows in an interval
     flows: u32,
+    /// Connections of TCP, of which the drain reads the state too
+    #[arg(long)]
+    tcp: bool,
     /// Intervals; the median is told
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -36,7 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
         ..Config::default()
     };
     let mut engine = Engine::open(&config)?;
-    let flows = Flows::new()?;
+    let flows = Flows::new(args.tcp, args.flows)?;
     let (mut drains, mut waits, mut ranks, mut lines, mut all) =
         <[Vec<Duration>; 5]>::default().into();
     for _ in 0..args.rounds {
@@ -72,9 +75,10 @@ pub fn run(args: &Args) -> Result<()> {
     let [drain, wait, rank, json, all] =
         [drains, waits, ranks, lines, all].map(|times| median(times).as_secs_f64() * 1e3);
     println!(
-        "{{\"cpus\":{},\"flows\":{},\"backend\":\"{}\",\"drain_ms\":{drain:.3},\"rank_ms\":{rank:.3},\"all_ms\":{all:.3},\
+        "{{\"cpus\":{},\"tcp\":{},\"flows\":{},\"backend\":\"{}\",\"drain_ms\":{drain:.3},\"rank_ms\":{rank:.3},\"all_ms\":{all:.3},\
          \"wait_ms\":{wait:.3},\"json_all_ms\":{json:.3}}}",
         libbpf_rs::num_possible_cpus()?,
+        args.tcp,
         args.flows,
         engine.method().backend
     );
