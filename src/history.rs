@@ -214,6 +214,8 @@ impl History {
             let size = |flow: &&Flow| (Reverse(Way::Both.bytes(&flow.counters)), flow.key);
             strangers.select_nth_unstable_by_key(room, size);
         }
+        // At once: growing by and by leaves holes that stay resident.
+        self.recent.reserve(strangers.len().min(room));
         for (n, flow) in strangers.into_iter().enumerate() {
             let mut stats = FlowStats {
                 key: flow.key,
@@ -256,6 +258,8 @@ impl History {
                 self.older.add(&stats);
             }
         }
+        // Room for twice as many is needed only where there are more than are kept.
+        self.recent.shrink_to(self.limits.recent);
     }
 
     /// These recent flows, by rising number, become past ones.

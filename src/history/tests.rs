@@ -312,6 +312,14 @@ fn what_makes_way_is_old_and_small() {
 }
 
 #[test]
+fn a_flow_takes_what_the_documents_say() {
+    // docs/SCALE.md and the head of this module reckon with them.
+    assert_eq!(size_of::<Flow>(), 160);
+    assert_eq!(size_of::<FlowStats>(), 304);
+    assert_eq!(size_of::<Ring>(), 976);
+}
+
+#[test]
 fn of_more_new_flows_than_there_is_room_for_the_largest_are_taken_in() {
     let mut intervals = Intervals::default();
     let mut history = small(8, 100, 0);
