@@ -65,20 +65,30 @@ cleanup() {
 }
 trap cleanup EXIT
 
+runs_here() { # SUBJECT
+    case $1 in
+    flowtop-*) "$flowtop" --backend "${1#flowtop-}" --batch -c 1 -i 0.01 >/dev/null 2>&1 ;;
+    *)
+        # Some find out late that they lack something.
+        local runs=1
+        { start "$1" && sleep 3 && kill -0 "$pid"; } 2>/dev/null || runs=0
+        stop
+        [ $runs = 1 ]
+        ;;
+    esac
+}
+
 subjects=("$@")
 if [ $# -eq 0 ]; then
     subjects=(bare)
     for subject in flowtop-{tracepoint,fentry,kprobe} nethogs iftop bandwhich rustnet tcptop; do
-        program=${subject%%-*}
-        [ "$program" != flowtop ] || program=$flowtop
-        if ! command -v "$program" >/dev/null; then
+        if [[ $subject != flowtop-* ]] && ! command -v "$subject" >/dev/null; then
             echo "load: no $subject on this machine: make bench-peers" >&2
-        elif start "$subject" 2>/dev/null; then
+        elif runs_here "$subject"; then
             subjects+=("$subject")
         else
             echo "load: $subject does not run here" >&2
         fi
-        stop
     done
 fi
 
@@ -99,7 +109,7 @@ traffic() {
 before=$(traffic)
 for pair in $(seq "$pairs"); do
     for subject in "${subjects[@]}"; do
-        start "$subject" || { echo "load: $subject does not run here: $(command_of "$subject")" >&2; exit 1; }
+        start "$subject" || { echo "load: $subject does not run: $(command_of "$subject")" >&2; exit 1; }
         began=$(used) clock=$EPOCHREALTIME
         with=$(traffic)
         # own: processor time of the subject itself meanwhile, as a share of one CPU.
