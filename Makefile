@@ -25,7 +25,7 @@ VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-thread
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test fuzz vm exact-table kernels bench bench-hotpath install uninstall clean deps deps-test
+.PHONY: help build run demo check test fuzz vm exact-table kernels bench bench-hotpath bench-peers install uninstall clean deps deps-test
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -71,17 +71,21 @@ exact-table: ## write docs/EXACTNESS.md from the last `make vm`
 	@scripts/exact-table.sh $(TARGET)/exact >docs/EXACTNESS.md.new
 	@mv docs/EXACTNESS.md.new docs/EXACTNESS.md
 
-bench: deps-test kernels ## measure everything and write docs/BENCHMARKS.md; 40 minutes
+bench: deps-test kernels ## measure everything and write docs/BENCHMARKS.md; an hour
 	@benches/hotpath.sh
 	@benches/drain.sh
 	@benches/load.sh
 	@benches/self.sh
+	$(CARGO) bench --locked --bench scale >$(TARGET)/bench/scale.jsonl
 	$(CARGO) bench --locked --bench screen >$(TARGET)/bench/screen.txt
 	@benches/report.sh >docs/BENCHMARKS.md.new
 	@mv docs/BENCHMARKS.md.new docs/BENCHMARKS.md
 
 bench-hotpath: deps-test ## instructions a call costs, by kernel and backend (KERNELS='7.2 6.1')
 	@benches/hotpath.sh $(KERNELS)
+
+bench-peers: ## install what load is measured beside: nethogs, iftop, tcptop, bandwhich, rustnet
+	@benches/peers.sh
 
 install: build ## install into PREFIX (/usr/local)
 	install -D -m 755 $(RELEASE)/flowtop $(DESTDIR)$(PREFIX)/bin/flowtop

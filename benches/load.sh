@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # What traffic still gets through beside flowtop, and beside the peers that are on this machine:
-# runs with and without in pairs, one right after the other, so that what else the machine does
-# strikes both. Natively, over loopback, each program in a terminal of its own, as one would use it.
+# runs without, with, without, with …, the programs by turns. Each run with a program is held against
+# the mean of the runs without just before and just after it, so that what else the machine does, and
+# how it drifts, strikes both. Natively, over loopback, each program in a terminal of its own, as one
+# would use it.
 #
-#   benches/load.sh [SUBJECT]…     bare, flowtop-BACKEND, nethogs, iftop, bandwhich, rustnet;
+#   benches/load.sh [SUBJECT]…     bare, flowtop-BACKEND, nethogs, iftop, bandwhich, rustnet, tcptop;
 #                                  whatever works here if none is named
 #
-# Writes target/bench/load.jsonl, a pair a line, and a table of medians on stdout; `bare` is pairs
-# without anything: their distance from 1 is noise. Both ends on one CPU, where processor time is
-# all there is and runs differ least, and on two, where waking up weighs more than any counting.
-# All of it runs ahead of whatever else the machine does (nice -20).
-# Needs root, tmux and two CPUs; builds what it runs.
-# PAIRS=7, SECONDS_EACH=0.3, KINDS="stream small pingpong udp churn", FLOWTOP=… another binary.
-#
-# nethogs and iftop come from the distribution, bandwhich and rustnet by
-#   cargo install --locked --root ~/.cache/flowtop/peers bandwhich rustnet-monitor
+# Writes target/bench/load.jsonl, a pair a line, and a table on stdout: medians, each with the 95 %
+# confidence interval of the median by the order of the pairs, which assumes nothing of how they are
+# spread. `bare` is pairs without anything: its distance from 1 is noise. Both ends on one CPU, where
+# processor time is all there is and runs differ least, and on two, where waking up weighs more than
+# any counting. All of it runs ahead of whatever else the machine does (nice -20).
+# Needs root, tmux and two CPUs; builds what it runs. `make bench-peers` installs the peers.
+# PAIRS=21 (ten minutes with four peers), SECONDS_EACH=0.15, KINDS="stream small pingpong udp churn",
+# FLOWTOP=… another binary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +24,7 @@ build
 as_root "$@"
 PATH=$PATH:$cache/peers/bin
 read -ra kinds <<<"${KINDS:-stream small pingpong udp churn}"
-pairs=${PAIRS:-7} seconds=${SECONDS_EACH:-0.3}
+pairs=${PAIRS:-21} seconds=${SECONDS_EACH:-0.15}
 command -v tmux >/dev/null || { echo "load: needs tmux: make deps-test" >&2; exit 1; }
 
 first $$
@@ -36,32 +37,23 @@ command_of() { # SUBJECT
     iftop) echo "iftop -i lo -n -P" ;;
     bandwhich) echo "bandwhich -i lo -n" ;;
     rustnet) echo "rustnet -i lo --show-localhost" ;;
+    tcptop) echo tcptop ;;
+    *) echo "load: no such subject: $1" >&2; exit 2 ;;
     esac
 }
 
-subjects=("$@")
-if [ $# -eq 0 ]; then
-    subjects=(bare)
-    for backend in tracepoint fentry kprobe; do
-        if "$flowtop" --backend $backend --batch -c 1 -i 0.01 >/dev/null 2>&1; then subjects+=("flowtop-$backend"); fi
-    done
-    for peer in nethogs iftop bandwhich rustnet; do
-        if command -v $peer >/dev/null; then subjects+=("$peer"); else echo "load: no $peer on this machine" >&2; fi
-    done
-fi
-
 socket=flowtop-bench-$$
 pid=
-start() { # SUBJECT
+start() { # SUBJECT: fails if it does not run here
     tmux -L $socket -f /dev/null new-session -d -x 160 -y 50 "exec env LC_ALL=C.UTF-8 $(command_of "$1")"
-    pid=$(tmux -L $socket list-panes -F '#{pane_pid}')
-    first "$pid"
+    pid=$(tmux -L $socket list-panes -F '#{pane_pid}') || return 1
+    first "$pid" || return 1
     sleep 1 # a peer does not say when it is ready; flowtop takes 0.2 s
-    kill -0 "$pid" 2>/dev/null || { echo "load: $1 does not run here: $(command_of "$1")" >&2; exit 1; }
+    kill -0 "$pid" 2>/dev/null
 }
 stop() {
-    kill "$pid" 2>/dev/null || true
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+    [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+    while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
     tmux -L $socket kill-server 2>/dev/null || true
     pid=
 }
@@ -73,47 +65,74 @@ cleanup() {
 }
 trap cleanup EXIT
 
+runs_here() { # SUBJECT
+    case $1 in
+    flowtop-*) "$flowtop" --backend "${1#flowtop-}" --batch -c 1 -i 0.01 >/dev/null 2>&1 ;;
+    *)
+        # Some find out late that they lack something.
+        local runs=1
+        { start "$1" && sleep 3 && kill -0 "$pid"; } 2>/dev/null || runs=0
+        stop
+        [ $runs = 1 ]
+        ;;
+    esac
+}
+
+subjects=("$@")
+if [ $# -eq 0 ]; then
+    subjects=(bare)
+    for subject in flowtop-{tracepoint,fentry,kprobe} nethogs iftop bandwhich rustnet tcptop; do
+        if [[ $subject != flowtop-* ]] && ! command -v "$subject" >/dev/null; then
+            echo "load: no $subject on this machine: make bench-peers" >&2
+        elif runs_here "$subject"; then
+            subjects+=("$subject")
+        else
+            echo "load: $subject does not run here" >&2
+        fi
+    done
+fi
+
 # Processor time of the subject so far, in seconds.
 used() { awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13) / tick }' "/proc/$pid/stat"; }
-# Runs a kind of traffic with both ends on one CPU, and on two.
-traffic() { # KIND
-    local one two
-    one=$("$load" traffic "$1" --seconds "$seconds" --near-cpu 0 --far-cpu 0)
-    two=$("$load" traffic "$1" --seconds "$seconds" --near-cpu 0 --far-cpu 1)
-    echo "{\"one\":$one,\"two\":$two}"
+# Runs every kind of traffic with both ends on one CPU, and on two: an object a line.
+traffic() {
+    local kind cpus
+    for kind in "${kinds[@]}"; do
+        for cpus in one two; do
+            "$load" traffic "$kind" --seconds "$seconds" --near-cpu 0 --far-cpu $([ $cpus = one ] && echo 0 || echo 1) |
+                jq -c --arg kind "$kind" --arg cpus $cpus '. + {kind: $kind, cpus: $cpus}'
+        done
+    done
 }
 
 : >"$results/load.jsonl"
+before=$(traffic)
 for pair in $(seq "$pairs"); do
     for subject in "${subjects[@]}"; do
-        for kind in "${kinds[@]}"; do
-            # By turns first and second: neither always gets the machine the other warmed.
-            if [ $((pair % 2)) -eq 1 ]; then off=$(traffic "$kind"); fi
-            start "$subject"
-            before=$(used)
-            on=$(traffic "$kind")
-            after=$(used)
-            stop
-            if [ $((pair % 2)) -eq 0 ]; then off=$(traffic "$kind"); fi
-            # own: processor time of the subject itself, as a share of one CPU.
-            jq -cn --arg subject "$subject" --arg kind "$kind" --argjson off "$off" --argjson on "$on" \
-                --argjson own "$(awk "BEGIN { print ($after - $before) / $seconds / 2 }")" '
-                ("one", "two") as $cpus | {subject: $subject, kind: $kind, cpus: $cpus, own: $own,
-                    through: ($on[$cpus].rate / $off[$cpus].rate),
-                    processor: ($on[$cpus].processor_ns / $off[$cpus].processor_ns)}' >>"$results/load.jsonl"
-        done
+        start "$subject" || { echo "load: $subject does not run: $(command_of "$subject")" >&2; exit 1; }
+        began=$(used) clock=$EPOCHREALTIME
+        with=$(traffic)
+        # own: processor time of the subject itself meanwhile, as a share of one CPU.
+        own=$(awk "BEGIN { print ($(used) - $began) / ($EPOCHREALTIME - $clock) }")
+        stop
+        after=$(traffic)
+        jq -cn --arg subject "$subject" --argjson own "$own" --slurpfile before <(echo "$before") \
+            --slurpfile with <(echo "$with") --slurpfile after <(echo "$after") '
+            range($with | length) as $i | $with[$i] as $on | [$before[$i], $after[$i]] as $off
+            | {subject: $subject, kind: $on.kind, cpus: $on.cpus, own: $own,
+                through: ($on.rate * 2 / ($off | map(.rate) | add)),
+                processor: ($on.processor_ns * 2 / ($off | map(.processor_ns) | add))}' >>"$results/load.jsonl"
+        before=$after
     done
     printf '\rload: pair %d of %d' "$pair" "$pairs" >&2
 done
 echo >&2
 
-jq -rn --arg kinds "${kinds[*]}" '
-    def median: sort | .[length / 2 | floor];
-    def two: . * 1000 | round / 1000 | tostring;
+jq -rn --arg kinds "${kinds[*]}" "$(cat benches/median.jq)"'
     [inputs] as $all | ($kinds / " ") as $kinds
     | ($all | map(.subject) | reduce .[] as $s ([]; if index($s) then . else . + [$s] end)) as $subjects
     | (["", ("one", "two" | . as $cpus | $kinds[] | "\(.) \($cpus)"), "own"] | @tsv),
       ($subjects[] as $s | [$s, (("one", "two") as $cpus | $kinds[] as $k
-          | $all | map(select(.subject == $s and .kind == $k and .cpus == $cpus).through) | median | two),
-          ($all | map(select(.subject == $s).own) | median | two)] | @tsv)
+          | $all | map(select(.subject == $s and .kind == $k and .cpus == $cpus).through) | median_interval),
+          ($all | map(select(.subject == $s).own) | median | round_to(100))] | @tsv)
     ' "$results/load.jsonl" | column -t -s $'\t'

@@ -11,112 +11,36 @@
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/common/pty.rs"]
 mod pty;
+mod simulated;
 
 use std::hint::black_box;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use flowtop::config::{Config, Output};
-use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
-use flowtop::interval::{Interval, Losses, Method};
+use flowtop::interval::Method;
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::signals::Watch;
-use flowtop::source::Source;
 use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
-use rustix::time::{ClockId, clock_gettime};
+use simulated::{Busy, config, interval, median, timed};
 
 const ROUNDS: u64 = 40;
-
-fn interval(flows: u32, round: u64) -> Interval {
-    let owner = Arc::new(Owner::named(b"server"));
-    let flows = (0..flows).map(|n| {
-        let mut random = u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            ^ round.wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        random ^= random >> 29;
-        let addr = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
-        let key = FlowKey::new(
-            Protocol::Tcp,
-            Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 9, 8, 7)), 443),
-            Endpoint::new(addr, 40_000 + (n % 20_000) as u16),
-            1000 + n % 200,
-        );
-        let counters = Counters {
-            rx_bytes: 1 + random % 100_000,
-            tx_bytes: 1 + (random >> 20) % 10_000_000,
-            rx_msgs: 3,
-            tx_msgs: 5,
-        };
-        Flow::new(key, counters, Arc::clone(&owner))
-    });
-    Interval {
-        ended: SystemTime::UNIX_EPOCH + Duration::from_secs(round),
-        elapsed: Duration::from_secs(1),
-        flows: flows.collect(),
-        losses: Losses::default(),
-        method: Arc::new(Method::default()),
-    }
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-/// Time on the processor, so that what else runs does not count.
-fn timed(times: &mut Vec<Duration>, work: impl FnOnce()) {
-    let start = processor_time();
-    work();
-    times.push(processor_time().saturating_sub(start));
-}
-
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
 
 /// Set for the program in the pseudo-terminal: how many flows it has.
 const FLOWS: &str = "FLOWTOP_BENCH_FLOWS";
 /// Keys pressed there.
 const KEYS: usize = 200;
 
-/// A source that takes a whole interval to end one, the processor included.
-struct Busy {
-    flows: u32,
-    round: u64,
-    length: Duration,
-}
-
-impl Source for Busy {
-    fn end_interval(&mut self) -> Result<Interval> {
-        let begin = Instant::now();
-        let next = interval(self.flows, self.round);
-        self.round += 1;
-        while begin.elapsed() < self.length {
-            std::hint::spin_loop();
-        }
-        Ok(next)
-    }
-}
-
 fn be_the_program(flows: u32) -> Result<()> {
-    let length = Duration::from_secs(1);
-    let config = Config {
-        interval: length,
-        output: Output::Table,
-        ..Config::default()
-    };
-    let source = Busy {
-        flows,
-        round: 0,
-        length: length * 95 / 100,
-    };
+    let config = config(Output::Table);
+    // The collector takes a whole interval to end one, the processor included.
+    let source = Busy::new(flows, config.interval * 95 / 100);
     flowtop::tui::run(&config, source, Arc::default(), Watch::install()?)
 }
 

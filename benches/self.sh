@@ -60,7 +60,9 @@ for flows in 0 1000 10000 65536; do
              rss_mib: ($rss / 1024), anonymous_mib: ($anon / 1024)} | .percent = .user + .system' >>"$results/self.jsonl"
         if [ $flows -eq 0 ] && [ $output = table ]; then
             maps "$pid" |
-                jq -s 'unique_by(.map_id) | (map(select(.map_type == 5))) as $flows # BPF_MAP_TYPE_PERCPU_HASH
+                # BPF_MAP_TYPE_HASH and _PERCPU_HASH; those of flows are the largest.
+                jq -s 'unique_by(.map_id) | map(select(.map_type == 1 or .map_type == 5)) as $hashes
+                    | ($hashes | map(.max_entries) | max) as $most | ($hashes | map(select(.max_entries == $most))) as $flows
                     | {entries: $flows[0].max_entries, flow_maps: ($flows | map(.memlock) | add), all: (map(.memlock) | add)}' \
                 >"$results/maps.json"
         fi

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing to build or to test flowtop, and says so; does nothing,
-# quickly, when all of it is there.
+# Installs what is missing to build or to test flowtop, or to measure its peers
+# beside it, and says so; does nothing, quickly, when all of it is there.
 #
-#   scripts/deps.sh build|test
+#   scripts/deps.sh build|test|peers
 #
 # Rust itself is not installed: which toolchain is the user's choice.
 set -euo pipefail
@@ -59,10 +59,18 @@ test=(
     "apt-get            apt                   apt              apt           -              -"
     "debian-archive-keyring.* debian-archive-keyring debian-keyring debian-archive-keyring - debian-archive-keyring"
 )
+# The peers of benches/load.sh, and what the one of them that cargo builds needs.
+peers=(
+    "nethogs            nethogs               nethogs          nethogs       nethogs        nethogs"
+    "iftop              iftop                 iftop            iftop         iftop          iftop"
+    "tcptop             libbpf-tools          libbpf-tools     libbpf-tools  libbpf-tools   -"
+    "pcap.h             libpcap-dev           libpcap-devel    libpcap       libpcap-devel  libpcap-dev"
+)
 case $what in
 build) wanted=("${build[@]}") why="to build flowtop" ;;
 test) wanted=("${build[@]}" "${test[@]}") why="to build and test flowtop" ;;
-*) die "usage: scripts/deps.sh build|test" ;;
+peers) wanted=("${build[@]}" "${test[@]}" "${peers[@]}") why="to measure flowtop beside its peers" ;;
+*) die "usage: scripts/deps.sh build|test|peers" ;;
 esac
 
 present() {

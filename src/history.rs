@@ -4,17 +4,21 @@
 //! Memory is bounded. Flows that moved bytes in the last [`RECENT_FOR`] are *recent*, at most
 //! [`MAX_RECENT`]; older ones are *past*, at most [`MAX_PAST`], and come back with all their figures
 //! when they move again. When a store is full, of the half that was silent for longest the smaller
-//! half goes: from recent to past, from past into the one sum *older*. Recent, past, older and
-//! untracked always add up to everything that was counted, to the byte. A flow takes about 400 bytes
-//! with its index, so full stores about 32 MB, sparklines 2 MB.
+//! ones go: from recent to past, from past into the one sum *older*. Of the flows of one interval that
+//! were not known before the largest are taken in, as many as there is room for and at least a quarter
+//! of [`MAX_RECENT`]; the others are *older* at once. Recent, past, older and untracked always add up to
+//! everything that was counted, to the byte. A flow takes about 320 bytes with its index, so full
+//! stores about 26 MB, sparklines half a MB.
 
 mod figures;
+mod places;
 mod recent;
 mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -22,9 +26,12 @@ pub use self::figures::{Clock, Figures};
 pub use self::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
 pub use self::seen::Seen;
 
+use hashbrown::HashTable;
+
 use self::figures::Decay;
+use self::places::Place;
 use self::recent::{Bars, Points, Ring};
-use crate::flow::{Counters, FlowKey, Owner, Packets, Tcp};
+use crate::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
 use crate::interval::{Interval, Losses, rate};
 use crate::table::Way;
 
@@ -34,8 +41,9 @@ pub const RECENT_FOR: Duration = Duration::from_secs(10);
 pub const MAX_RECENT: usize = 65_536;
 /// Most past flows.
 pub const MAX_PAST: usize = 16_384;
-/// Most flows with a sparkline: those with the largest 60 s averages.
-pub const MAX_SPARKS: usize = 1024;
+/// Most flows with a sparkline, a kilobyte each: those with the largest 60 s averages, more than a screen
+/// shows.
+pub const MAX_SPARKS: usize = 512;
 
 /// One flow over all intervals.
 #[derive(Clone, Debug)]
@@ -63,11 +71,11 @@ pub struct Older {
     pub figures: Figures,
 }
 
-/// Where a flow is kept.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Recent(u32),
-    Past(u32),
+impl Older {
+    fn add(&mut self, stats: &FlowStats) {
+        self.flows += 1;
+        self.figures += &stats.figures;
+    }
 }
 
 /// What intervals add up to.
@@ -82,7 +90,9 @@ pub struct History {
     older: Older,
     recent: Vec<FlowStats>,
     past: Vec<FlowStats>,
-    places: HashMap<FlowKey, Place>,
+    /// Where each flow is, by its key, which stands there and is not held again.
+    places: HashTable<Place>,
+    hasher: RandomState,
     points: Points,
     bars: Bars,
     sparks: usize,
@@ -128,7 +138,8 @@ impl History {
             },
             recent: Vec::new(),
             past: Vec::new(),
-            places: HashMap::new(),
+            places: HashTable::new(),
+            hasher: RandomState::new(),
             points: Points::default(),
             bars: Bars::default(),
             sparks: 0,
@@ -174,10 +185,7 @@ impl History {
         for flow in self.recent.iter_mut().chain(&mut self.past) {
             flow.figures.rest(&decay);
         }
-        for flow in &interval.flows {
-            self.seen.add(flow);
-            let i = self.place(flow.key, begun_at, begun);
-            let stats = &mut self.recent[i];
+        let count = |stats: &mut FlowStats, flow: &Flow| {
             stats.owner = Arc::clone(&flow.owner);
             stats.packets = flow.packets;
             stats.tcp = flow.tcp;
@@ -185,50 +193,48 @@ impl History {
             if let Some(ring) = &mut stats.ring {
                 ring.add(bar, &flow.counters);
             }
+        };
+        let mut strangers: Vec<&Flow> = Vec::new();
+        for flow in &interval.flows {
+            self.seen.add(flow);
+            match self.find(&flow.key) {
+                Some(place) => {
+                    let i = self.place(place);
+                    count(&mut self.recent[i], flow);
+                }
+                None => strangers.push(flow),
+            }
         }
-        self.retire();
-        self.spark(bar);
-    }
-
-    /// Where the flow is among the recent ones, put there if it was not.
-    fn place(&mut self, key: FlowKey, begun_at: Duration, begun: SystemTime) -> usize {
-        let stats = match self.places.get(&key) {
-            Some(&Place::Recent(i)) => return i as usize,
-            Some(&Place::Past(i)) => self.take_past(i as usize),
-            None => FlowStats {
-                key,
-                owner: Arc::default(),
+        // Those that would have to make way at once are not let in: the smallest. The largest are, however
+        // many are there already.
+        let most = self.limits.recent;
+        let room = (most + strangers.len()).saturating_sub(interval.flows.len());
+        let room = room.max(most / 4);
+        if strangers.len() > room {
+            let size = |flow: &&Flow| (Reverse(Way::Both.bytes(&flow.counters)), flow.key);
+            strangers.select_nth_unstable_by_key(room, size);
+        }
+        // At once: growing by and by leaves holes that stay resident.
+        self.recent.reserve(strangers.len().min(room));
+        for (n, flow) in strangers.into_iter().enumerate() {
+            let mut stats = FlowStats {
+                key: flow.key,
+                owner: Arc::clone(&flow.owner),
                 packets: None,
                 tcp: None,
                 figures: Figures::new(begun_at, begun),
                 ring: None,
-            },
-        };
-        let i = self.recent.len();
-        self.recent.push(stats);
-        self.places.insert(key, Place::Recent(i as u32));
-        i
-    }
-
-    fn take_past(&mut self, i: usize) -> FlowStats {
-        let stats = self.past.swap_remove(i);
-        self.places.remove(&stats.key);
-        if let Some(moved) = self.past.get(i) {
-            self.places.insert(moved.key, Place::Past(i as u32));
+            };
+            count(&mut stats, flow);
+            if n < room {
+                self.recent.push(stats);
+                self.note(Place::Recent(self.recent.len() as u32 - 1));
+            } else {
+                self.older.add(&stats);
+            }
         }
-        stats
-    }
-
-    fn take_recent(&mut self, i: usize) -> FlowStats {
-        let mut stats = self.recent.swap_remove(i);
-        self.places.remove(&stats.key);
-        if let Some(moved) = self.recent.get(i) {
-            self.places.insert(moved.key, Place::Recent(i as u32));
-        }
-        if stats.ring.take().is_some() {
-            self.sparks -= 1;
-        }
-        stats
+        self.retire();
+        self.spark(bar);
     }
 
     /// Silent flows become past ones, and what no store has room for makes way.
@@ -242,26 +248,26 @@ impl History {
         leaving.extend((0..self.recent.len()).filter(|&i| is_silent(&self.recent[i])));
         self.leave(&leaving);
         while self.recent.len() > self.limits.recent {
-            let leaving = dispensable(&self.recent);
+            let leaving = dispensable(&self.recent, self.limits.recent);
             self.leave(&leaving);
         }
         while self.past.len() > self.limits.past {
-            let leaving = dispensable(&self.past);
+            let leaving = dispensable(&self.past, self.limits.past);
             for &i in leaving.iter().rev() {
                 let stats = self.take_past(i);
-                self.older.flows += 1;
-                self.older.figures += &stats.figures;
+                self.older.add(&stats);
             }
         }
+        // Room for twice as many is needed only where there are more than are kept.
+        self.recent.shrink_to(self.limits.recent);
     }
 
     /// These recent flows, by rising number, become past ones.
     fn leave(&mut self, leaving: &[usize]) {
         for &i in leaving.iter().rev() {
             let stats = self.take_recent(i);
-            self.places
-                .insert(stats.key, Place::Past(self.past.len() as u32));
             self.past.push(stats);
+            self.note(Place::Past(self.past.len() as u32 - 1));
         }
     }
 
@@ -361,6 +367,32 @@ impl History {
         &self.past
     }
 
+    /// All flows that are kept: recent, then past. Their numbers count from 0, and hold until the next
+    /// interval is taken in.
+    pub fn flows(&self) -> impl Iterator<Item = &FlowStats> {
+        self.recent.iter().chain(&self.past)
+    }
+
+    /// The flow with a number.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn flow(&self, number: u32) -> &FlowStats {
+        let number = number as usize;
+        match self.recent.get(number) {
+            Some(flow) => flow,
+            None => &self.past[number - self.recent.len()],
+        }
+    }
+
+    /// The number of a flow.
+    pub fn number(&self, key: &FlowKey) -> Option<u32> {
+        Some(match self.find(key)? {
+            Place::Recent(i) => i,
+            Place::Past(i) => self.recent.len() as u32 + i,
+        })
+    }
+
     /// Flows that are no longer kept apart.
     pub const fn older(&self) -> &Older {
         &self.older
@@ -368,10 +400,7 @@ impl History {
 
     /// A flow, recent or past.
     pub fn get(&self, key: &FlowKey) -> Option<&FlowStats> {
-        match *self.places.get(key)? {
-            Place::Recent(i) => self.recent.get(i as usize),
-            Place::Past(i) => self.past.get(i as usize),
-        }
+        self.number(key).map(|number| self.flow(number))
     }
 
     /// The machine's chart, oldest point first.
@@ -404,18 +433,19 @@ impl History {
     }
 }
 
-/// The places, by rising number, of those to do without: of the half that was silent for longest the
-/// smaller half, at least one.
-fn dispensable(flows: &[FlowStats]) -> Vec<usize> {
+/// The places, by rising number, of those to do without so that at most `most` are left, or the first of
+/// them: of the half that was silent for longest the smaller ones, half of it at most. Not more than is
+/// too many, as those that move come back with the next interval.
+fn dispensable(flows: &[FlowStats], most: usize) -> Vec<usize> {
     let mut places: Vec<usize> = (0..flows.len()).collect();
     let half = flows.len() / 2;
     let silence = |i: &usize| (flows[*i].figures.last_bytes_at(), flows[*i].key);
     places.select_nth_unstable_by_key(half, silence);
     places.truncate(half.max(1));
     let bytes = |counters: &Counters| Way::Both.bytes(counters);
-    let quarter = places.len() / 2;
-    places.select_nth_unstable_by_key(quarter, |&i| (bytes(&flows[i].figures.total), flows[i].key));
-    places.truncate(quarter.max(1));
+    let count = (flows.len() - most).min(places.len() / 2);
+    places.select_nth_unstable_by_key(count, |&i| (bytes(&flows[i].figures.total), flows[i].key));
+    places.truncate(count.max(1));
     places.sort_unstable();
     places
 }

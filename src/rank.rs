@@ -11,15 +11,13 @@ mod tally;
 mod top;
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::condition::Condition;
 pub use self::facts::{Facts, Who};
 pub use self::id::RowId;
-pub use self::rows::{Common, Row, Rows, Sum, View, group_of, sparklines};
+pub use self::rows::{Common, Row, Rows, Sum, View, group_of};
 pub use self::tally::Tally;
 
 use crate::flow::{Counters, Direction, Flow, FlowKey};
@@ -51,7 +49,7 @@ pub struct Ranking<T = Flow> {
 /// What can be a row of a ranking.
 pub trait Ranked: Clone {
     /// What tells one from another, and puts equals in order.
-    type Key: Ord + Hash;
+    type Key: Ord;
 
     /// Which it is.
     fn key(&self) -> Self::Key;
@@ -130,13 +128,19 @@ impl<T: Ranked> Ranking<T> {
     /// Every row of either section, once: ingress in its order, then the rest of egress in its
     /// order.
     pub fn rows(&self) -> impl Iterator<Item = &T> {
-        let seen: HashSet<T::Key> = self.ingress.rows.iter().map(Ranked::key).collect();
-        self.ingress.rows.iter().chain(
-            self.egress
-                .rows
-                .iter()
-                .filter(move |row| !seen.contains(&row.key())),
-        )
+        let ingress = &self.ingress;
+        // Rows are the first of a total order: what is there too is not behind the last of them.
+        let rank = |row: &T| (row.counters().rx_bytes, Reverse(row.key()));
+        let last = ingress.rows.last().map(rank);
+        let is_there = move |row: &T| {
+            let last = last.as_ref();
+            last.is_some_and(|last| row.counters().rx_bytes > 0 && rank(row) >= *last)
+        };
+        let egress = self.egress.rows.iter();
+        ingress
+            .rows
+            .iter()
+            .chain(egress.filter(move |row| !is_there(row)))
     }
 }
 
@@ -171,11 +175,16 @@ impl<T: Ranked> Section<T> {
         let bytes = |row: &T| row.counters().bytes(direction);
         let moving = || all.iter().filter(|row| bytes(row) > 0);
         let count = moving().count();
-        let ranked = moving().map(|row| ((bytes(row), Reverse(row.key())), row));
-        let rows: Vec<T> = top::top_n(ranked, top_n.unwrap_or(count))
-            .into_iter()
-            .cloned()
-            .collect();
+        let first: Vec<&T> = match top_n {
+            Some(n) if n < count => {
+                let ranked = moving().map(|row| ((bytes(row), Reverse(row.key())), row));
+                top::top_n(ranked, n)
+            }
+            _ => top::in_order(moving().map(|row| (Reverse(bytes(row)), row)), |a, b| {
+                a.key().cmp(&b.key())
+            }),
+        };
+        let rows: Vec<T> = first.into_iter().cloned().collect();
         let total: u64 = moving().map(bytes).sum();
         let flows: usize = moving().map(Ranked::flows).sum();
         let untracked = untracked.bytes(direction);

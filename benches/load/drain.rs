@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use flowtop::config::{BackendChoice, Config};
 use flowtop::kernel::Engine;
 use flowtop::names::Names;
@@ -38,7 +38,9 @@ pub fn run(args: &Args) -> Result<()> {
         backend: BackendChoice::Auto,
         ..Config::default()
     };
+    let before = free_memory()?;
     let mut engine = Engine::open(&config)?;
+    let taken = before.saturating_sub(free_memory()?);
     let flows = Flows::new(args.tcp, args.flows)?;
     let (mut drains, mut waits, mut ranks, mut lines, mut all) =
         <[Vec<Duration>; 5]>::default().into();
@@ -76,13 +78,24 @@ pub fn run(args: &Args) -> Result<()> {
         [drains, waits, ranks, lines, all].map(|times| median(times).as_secs_f64() * 1e3);
     println!(
         "{{\"cpus\":{},\"tcp\":{},\"flows\":{},\"backend\":\"{}\",\"drain_ms\":{drain:.3},\"rank_ms\":{rank:.3},\"all_ms\":{all:.3},\
-         \"wait_ms\":{wait:.3},\"json_all_ms\":{json:.3}}}",
+         \"wait_ms\":{wait:.3},\"json_all_ms\":{json:.3},\"max_flows\":{},\"taken_mib\":{}}}",
         libbpf_rs::num_possible_cpus()?,
         args.tcp,
         args.flows,
-        engine.method().backend
+        engine.method().backend,
+        config.max_flows.unwrap_or_default(),
+        taken >> 10
     );
     Ok(())
+}
+
+/// Memory that nobody uses, in KiB. What opening takes of it is the kernel's maps and programs and some
+/// MiB of this process; it says something on a machine that does nothing else.
+fn free_memory() -> Result<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo")?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemFree:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.context("/proc/meminfo has no MemFree")?.parse()?)
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -1,7 +1,7 @@
 //! What is known of a flow, or of several together, over all intervals: totals, averages, peak.
 
 use std::ops::AddAssign;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::flow::Counters;
 use crate::interval::rate;
@@ -37,18 +37,41 @@ pub struct Figures {
     /// Moved since first seen.
     pub total: Counters,
     /// Beginning of the interval in which it was first seen, by the clock of the history.
-    pub first_at: Duration,
+    first_at: Nanos,
     /// The same by the wall clock.
-    pub first_seen: SystemTime,
+    first_seen: Nanos,
     /// End of the last interval in which bytes moved, by the wall clock.
-    pub last_seen: SystemTime,
+    last_seen: Nanos,
     /// End of the last interval with bytes received and with bytes sent; meaningless without any.
-    pub(super) last_at: [Duration; 2],
+    last_at: [Nanos; 2],
     /// Averages in bytes a second: received and sent over 10 s, then over 60 s.
     pub(super) averages: [[f64; 2]; 2],
     /// Largest rates of an interval in bytes a second: received, sent, both together. `None` for
     /// more than one flow: their peaks were at different times.
     pub(super) peaks: Option<[f64; 3]>,
+}
+
+/// A time since some beginning: half of what a [`Duration`] takes, as there is one of each kind for
+/// every flow. Reaches 584 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Nanos(u64);
+
+impl Nanos {
+    fn of(at: Duration) -> Self {
+        Self(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn wall(time: SystemTime) -> Self {
+        Self::of(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    const fn duration(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    fn time(self) -> SystemTime {
+        UNIX_EPOCH + self.duration()
+    }
 }
 
 /// How much of an average remains after an interval, and how much of the interval's rate comes in,
@@ -83,20 +106,11 @@ impl Decay {
 
 impl Figures {
     /// Nothing yet, first seen in an interval that began then.
-    pub(super) const fn new(first_at: Duration, first_seen: SystemTime) -> Self {
+    pub(super) fn new(first_at: Duration, first_seen: SystemTime) -> Self {
+        let (first_at, first_seen) = (Nanos::of(first_at), Nanos::wall(first_seen));
         Self {
-            now: Counters {
-                rx_bytes: 0,
-                tx_bytes: 0,
-                rx_msgs: 0,
-                tx_msgs: 0,
-            },
-            total: Counters {
-                rx_bytes: 0,
-                tx_bytes: 0,
-                rx_msgs: 0,
-                tx_msgs: 0,
-            },
+            now: Counters::default(),
+            total: Counters::default(),
             first_at,
             first_seen,
             last_seen: first_seen,
@@ -109,7 +123,7 @@ impl Figures {
     /// The sum of no flows, to which others can be added.
     pub fn nothing(clock: Clock, ended: SystemTime) -> Self {
         Self {
-            last_seen: SystemTime::UNIX_EPOCH,
+            last_seen: Nanos(0),
             ..Self::new(clock.at, ended)
         }
     }
@@ -147,10 +161,10 @@ impl Figures {
         }
         for (at, bytes) in self.last_at.iter_mut().zip(bytes) {
             if bytes > 0 {
-                *at = clock.at;
+                *at = Nanos::of(clock.at);
             }
         }
-        self.last_seen = ended;
+        self.last_seen = Nanos::wall(ended);
     }
 
     /// Bytes a second over the latest interval.
@@ -190,15 +204,25 @@ impl Figures {
 
     /// Time from the beginning of the interval in which it was first seen.
     pub fn age(&self, clock: &Clock) -> Duration {
-        clock.at.saturating_sub(self.first_at)
+        clock.at.saturating_sub(self.first_at.duration())
+    }
+
+    /// Beginning of the interval in which it was first seen, by the wall clock.
+    pub fn first_seen(&self) -> SystemTime {
+        self.first_seen.time()
+    }
+
+    /// End of the last interval in which bytes moved, by the wall clock.
+    pub fn last_seen(&self) -> SystemTime {
+        self.last_seen.time()
     }
 
     /// Time since the end of the last interval with bytes this way: zero if that is the latest.
     /// `None` if there never were any.
     pub fn idle(&self, way: Way, clock: &Clock) -> Option<Duration> {
         let last = match way {
-            Way::Rx => (self.total.rx_bytes > 0).then_some(self.last_at[0]),
-            Way::Tx => (self.total.tx_bytes > 0).then_some(self.last_at[1]),
+            Way::Rx => (self.total.rx_bytes > 0).then(|| self.last_at[0].duration()),
+            Way::Tx => (self.total.tx_bytes > 0).then(|| self.last_at[1].duration()),
             Way::Both => self.last_bytes_at(),
         };
         last.map(|last| clock.at.saturating_sub(last))
@@ -208,7 +232,7 @@ impl Figures {
     pub(super) fn last_bytes_at(&self) -> Option<Duration> {
         let rx = (self.total.rx_bytes > 0).then_some(self.last_at[0]);
         let tx = (self.total.tx_bytes > 0).then_some(self.last_at[1]);
-        rx.max(tx)
+        rx.max(tx).map(Nanos::duration)
     }
 }
 
@@ -222,7 +246,7 @@ fn of(way: Way, values: [f64; 2]) -> f64 {
 
 impl AddAssign<&Self> for Figures {
     fn add_assign(&mut self, other: &Self) {
-        let merge = |mine: bool, theirs: bool, a: Duration, b: Duration| match (mine, theirs) {
+        let merge = |mine: bool, theirs: bool, a: Nanos, b: Nanos| match (mine, theirs) {
             (true, true) => a.max(b),
             (false, true) => b,
             _ => a,

@@ -126,60 +126,53 @@ impl Bars {
 /// Bytes of one flow in each of the latest bars.
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
-    bars: [Bar; MAX_BARS],
+    /// Received and sent, each bar at its number modulo their count.
+    bars: [[u64; 2]; MAX_BARS],
     /// Before this bar nothing is known.
     since: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Bar {
-    number: u64,
-    rx_bytes: u64,
-    tx_bytes: u64,
+    /// After this bar nothing has moved.
+    last: u64,
 }
 
 impl Ring {
     pub(super) const fn new(since: u64) -> Self {
-        let bar = Bar {
-            number: u64::MAX,
-            rx_bytes: 0,
-            tx_bytes: 0,
-        };
         Self {
-            bars: [bar; MAX_BARS],
+            bars: [[0; 2]; MAX_BARS],
             since,
+            last: since,
         }
     }
 
-    pub(super) const fn add(&mut self, number: u64, moved: &Counters) {
-        let bar = &mut self.bars[(number % MAX_BARS as u64) as usize];
-        if bar.number != number {
-            *bar = Bar {
-                number,
-                rx_bytes: 0,
-                tx_bytes: 0,
-            };
-        }
-        bar.rx_bytes += moved.rx_bytes;
-        bar.tx_bytes += moved.tx_bytes;
+    const fn place(number: u64) -> usize {
+        (number % MAX_BARS as u64) as usize
     }
 
-    /// Bytes in a bar; `None` if they were not kept.
-    pub(super) const fn get(&self, number: u64) -> Option<Counters> {
+    /// Bars come in their order.
+    pub(super) fn add(&mut self, number: u64, moved: &Counters) {
+        // What stands where the bars since then go is of a round before.
+        for passed in (self.last + 1..=number).rev().take(MAX_BARS) {
+            self.bars[Self::place(passed)] = [0; 2];
+        }
+        self.last = number;
+        let [rx_bytes, tx_bytes] = &mut self.bars[Self::place(number)];
+        *rx_bytes += moved.rx_bytes;
+        *tx_bytes += moved.tx_bytes;
+    }
+
+    /// Bytes in one of the latest [`MAX_BARS`] bars; `None` if they were not kept.
+    pub(super) fn get(&self, number: u64) -> Option<Counters> {
         if number < self.since {
             return None;
         }
-        let bar = &self.bars[(number % MAX_BARS as u64) as usize];
-        let (rx_bytes, tx_bytes) = if bar.number == number {
-            (bar.rx_bytes, bar.tx_bytes)
+        let [rx_bytes, tx_bytes] = if number <= self.last {
+            self.bars[Self::place(number)]
         } else {
-            (0, 0)
+            [0; 2]
         };
         Some(Counters {
             rx_bytes,
             tx_bytes,
-            rx_msgs: 0,
-            tx_msgs: 0,
+            ..Counters::default()
         })
     }
 }

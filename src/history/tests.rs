@@ -172,8 +172,8 @@ fn times_are_those_of_the_intervals() {
     history.add(&intervals.next(500, vec![]));
     let figures = history.get(&key(2)).unwrap().figures;
     let clock = history.clock();
-    assert_eq!(figures.first_seen, first.ended - first.elapsed);
-    assert_eq!(figures.last_seen, last.ended);
+    assert_eq!(figures.first_seen(), first.ended - first.elapsed);
+    assert_eq!(figures.last_seen(), last.ended);
     assert_eq!(figures.age(&clock), seconds(3.5));
     assert_eq!(figures.idle(Way::Rx, &clock), Some(seconds(1.5)));
     assert_eq!(figures.idle(Way::Tx, &clock), Some(seconds(0.5)));
@@ -298,16 +298,42 @@ fn what_makes_way_is_old_and_small() {
     let mut intervals = Intervals::default();
     let mut history = small(8, 100, 0);
     let bytes = |id: u32| if id.is_multiple_of(2) { 1000 } else { 1 };
-    for id in 0..4 {
+    for id in 0..6 {
         history.add(&intervals.next(100, vec![flow(id, bytes(id), 0)]));
     }
-    let rest = (4..9).map(|id| flow(id, 1, 0)).collect();
+    let rest = (6..10).map(|id| flow(id, 1, 0)).collect();
     history.add(&intervals.next(100, rest));
-    let mut past: Vec<u32> = (0..9)
+    let mut past: Vec<u32> = (0..10)
         .filter(|&id| history.past().iter().any(|flow| flow.key == key(id)))
         .collect();
     past.sort_unstable();
-    assert_eq!(past, [1, 3], "not the large ones, and not the latest");
+    let why = "not the large ones, not the latest, and not more than are too many";
+    assert_eq!(past, [1, 3], "{why}");
+}
+
+#[test]
+fn a_flow_takes_what_the_documents_say() {
+    // docs/SCALE.md and the head of this module reckon with them.
+    assert_eq!(size_of::<Flow>(), 160);
+    assert_eq!(size_of::<FlowStats>(), 304);
+    assert_eq!(size_of::<Ring>(), 976);
+}
+
+#[test]
+fn of_more_new_flows_than_there_is_room_for_the_largest_are_taken_in() {
+    let mut intervals = Intervals::default();
+    let mut history = small(8, 100, 0);
+    let known = || (0..8).map(|id| flow(id, 1, 0));
+    history.add(&intervals.next(100, known().collect()));
+    let new = (8..30).map(|id| flow(id, u64::from(id), 0));
+    history.add(&intervals.next(100, known().chain(new).collect()));
+    let is_kept = |id: &u32| history.get(&key(*id)).is_some();
+    let kept: Vec<u32> = (0..30).filter(is_kept).collect();
+    assert_eq!(kept, [0, 1, 2, 3, 4, 5, 6, 7, 28, 29]);
+    assert_eq!(history.older().flows, 20);
+    let older: u64 = (8..28).sum();
+    assert_eq!(history.older().figures.now.rx_bytes, older);
+    assert_eq!(history.recent().len(), 8);
 }
 
 #[test]

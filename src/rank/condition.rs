@@ -100,8 +100,8 @@ mod tests {
                 sort: SortKey::by(Column::Retransmits),
                 ..View::default()
             };
-            let rows = Rows::new(&history, &view, &(), &|_| true).rows;
-            rows.into_iter()
+            let rows = Rows::new(&history, &view, &(), &|_| true);
+            rows.iter(&history)
                 .map(|row| row.condition)
                 .collect::<Vec<_>>()
         };

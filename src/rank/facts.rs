@@ -25,7 +25,7 @@ impl<'a> Who<'a> {
         Self {
             tgid: flow.key.tgid,
             owner: &flow.owner,
-            when: flow.figures.last_seen,
+            when: flow.figures.last_seen(),
         }
     }
 }

@@ -1,16 +1,17 @@
 //! What tells one row from another.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::facts::{Facts, Who};
-use crate::flow::{FlowKey, Protocol};
+use crate::flow::{FlowKey, Owner, Protocol};
 use crate::owner::Place;
 use crate::table::{Group, Prefix};
 
 /// What tells one row from another, whatever its place: a selection follows it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowId {
     /// A flow.
     Flow(FlowKey),
@@ -34,6 +35,7 @@ pub enum RowId {
     /// The flows of which it is known that they are in no such group.
     Without(Group),
     /// The flows of which it is not known, or not yet.
+    #[default]
     Unknown,
 }
 
@@ -71,6 +73,52 @@ impl RowId {
                 None => Self::Unknown,
             },
         }
+    }
+}
+
+/// Finds out which groups there are, and numbers them as they come.
+pub(super) struct Groups<'a> {
+    group: Group,
+    facts: &'a dyn Facts,
+    places: HashMap<RowId, usize>,
+    /// What hangs on the owner alone is found out once an owner: a path is long. Owners are told by
+    /// where they are, so all that are asked about must live until the end.
+    of_owner: HashMap<(u32, *const Owner), usize>,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(group: Group, facts: &'a dyn Facts) -> Self {
+        Self {
+            group,
+            facts,
+            places: HashMap::new(),
+            of_owner: HashMap::new(),
+        }
+    }
+
+    /// The number of the group that a flow belongs to: that of all groups so far for a new one.
+    pub(super) fn place(&mut self, key: &FlowKey, who: &Who<'_>) -> usize {
+        let by_owner = matches!(self.group, Group::User | Group::Container | Group::Unit);
+        // Without its start it is the time that tells one process from the next with its number.
+        let owner = (by_owner && who.owner.start.is_some())
+            .then(|| (who.tgid, std::ptr::from_ref(who.owner)));
+        if let Some(&place) = owner.and_then(|owner| self.of_owner.get(&owner)) {
+            return place;
+        }
+        let new = self.places.len();
+        let id = RowId::of(self.group, key, who, self.facts);
+        let place = *self.places.entry(id).or_insert(new);
+        if let Some(owner) = owner {
+            self.of_owner.insert(owner, place);
+        }
+        place
+    }
+
+    /// All groups, by their numbers.
+    pub(super) fn into_ids(self) -> Vec<RowId> {
+        let mut ids: Vec<(RowId, usize)> = self.places.into_iter().collect();
+        ids.sort_unstable_by_key(|&(_, place)| place);
+        ids.into_iter().map(|(id, _)| id).collect()
     }
 }
 

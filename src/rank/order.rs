@@ -2,31 +2,28 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::facts::Facts;
 use super::id::RowId;
 use super::rows::{Row, View};
 use crate::flow::{Comm, Endpoint, Protocol};
-use crate::history::Clock;
+use crate::history::{Clock, Figures};
 use crate::table::Column;
 
-/// A place in the order of rows: more is nearer to the top. Unknown values come last either way.
+/// A place in the order of rows: more is nearer to the top. Unknown values come last either way. Equal
+/// ones are in the order of their ids.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Order(Place, Reverse<RowId>);
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub(super) enum Place {
     Unknown,
     Up(Reverse<Value>),
     Down(Value),
 }
 
+/// What a row is sorted by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Value {
+pub(super) enum Value {
     Whole(u64),
     Real(Real),
-    Span(Duration),
     End(Endpoint),
     Name(Comm),
     Text(Arc<str>),
@@ -34,7 +31,7 @@ enum Value {
 }
 
 /// A number that can be put in order.
-struct Real(f64);
+pub(super) struct Real(f64);
 
 impl Ord for Real {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
@@ -56,36 +53,43 @@ impl PartialEq for Real {
 
 impl Eq for Real {}
 
-impl Order {
-    pub(super) fn new(view: &View, clock: &Clock, facts: &dyn Facts, row: &Row) -> Self {
-        let place = match value(row, view, clock, facts) {
-            None => Place::Unknown,
-            Some(value) if view.sort.descending => Place::Down(value),
-            Some(value) => Place::Up(Reverse(value)),
-        };
-        Self(place, Reverse(row.id.clone()))
+impl Place {
+    /// Where a column is of no figures.
+    pub(super) fn new(view: &View, facts: &dyn Facts, row: &Row) -> Self {
+        match value(row, view, facts) {
+            None => Self::Unknown,
+            Some(value) if view.sort.descending => Self::Down(value),
+            Some(value) => Self::Up(Reverse(value)),
+        }
     }
 }
 
-/// What a row is sorted by.
-fn value(row: &Row, view: &View, clock: &Clock, facts: &dyn Facts) -> Option<Value> {
-    let figures = &row.figures;
+/// What rows are sorted by where their figures tell, as a number of the same order: they are many, and
+/// small numbers are sorted in a third of the time. `None` for other columns.
+pub(super) fn number(view: &View, clock: &Clock, figures: &Figures) -> Option<u64> {
     let way = view.way;
-    let real = |value| Some(Value::Real(Real(value)));
+    Some(match view.sort.column {
+        // All over the same time, so bytes give the same order and are exact.
+        Column::Rate | Column::Share | Column::Spark => way.bytes(&figures.now),
+        Column::Rx => figures.now.rx_bytes,
+        Column::Tx => figures.now.tx_bytes,
+        Column::Msgs => way.msgs(&figures.now),
+        Column::Total => way.bytes(&figures.total),
+        // Bits of numbers that are not negative are in their order.
+        Column::Avg10 => figures.avg10(way).max(0.0).to_bits(),
+        Column::Avg60 => figures.avg60(way).max(0.0).to_bits(),
+        Column::Average => figures.average(way, clock).max(0.0).to_bits(),
+        Column::Age => figures.age(clock).as_nanos() as u64,
+        _ => return None,
+    })
+}
+
+/// What a row is sorted by where they do not.
+fn value(row: &Row, view: &View, facts: &dyn Facts) -> Option<Value> {
     let (condition, who) = (&row.condition, row.who());
     match view.sort.column {
-        // All over the same time, so bytes give the same order and are exact.
-        Column::Rate | Column::Share | Column::Spark => Some(Value::Whole(way.bytes(&figures.now))),
-        Column::Rx => Some(Value::Whole(figures.now.rx_bytes)),
-        Column::Tx => Some(Value::Whole(figures.now.tx_bytes)),
-        Column::Msgs => Some(Value::Whole(way.msgs(&figures.now))),
-        Column::Total => Some(Value::Whole(way.bytes(&figures.total))),
-        Column::Avg10 => real(figures.avg10(way)),
-        Column::Avg60 => real(figures.avg60(way)),
-        Column::Average => real(figures.average(way, clock)),
-        Column::Peak => real(figures.peak(way)?),
+        Column::Peak => Some(Value::Real(Real(row.figures.peak(view.way)?))),
         Column::Flows => Some(Value::Whole(row.flows as u64)),
-        Column::Age => Some(Value::Span(figures.age(clock))),
         Column::Protocol => row.common.protocol.map(Value::Protocol),
         Column::Local => row.common.local.map(Value::End),
         Column::Remote => match (&row.id, row.common.remote) {
@@ -107,9 +111,11 @@ fn value(row: &Row, view: &View, clock: &Clock, facts: &dyn Facts) -> Option<Val
             RowId::Without(_) => None,
             _ => facts.place(&who?).map(Value::Text),
         },
-        Column::Packets => condition.packets(way).map(Value::Whole),
+        Column::Packets => condition.packets(view.way).map(Value::Whole),
         Column::Srtt => condition.srtt_us.map(|us| Value::Whole(us.into())),
         Column::Retransmits => condition.retransmits.map(Value::Whole),
         Column::Cwnd => condition.cwnd.map(|cwnd| Value::Whole(cwnd.into())),
+        // All others are numbers.
+        _ => None,
     }
 }

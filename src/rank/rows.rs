@@ -1,19 +1,24 @@
 //! Rows over a history: flows, or sums of flows by process, user, peer, port or container, in the
 //! order asked for, with what is not a row summed.
+//!
+//! Rows are large, many, and hardly looked at: what is kept of them is which flows they are made of.
+//! The row itself is made when it comes into sight.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::condition::Condition;
 use super::facts::{Facts, Who};
-use super::id::RowId;
-use super::order::Order;
-use super::top::top_n;
-use crate::flow::{Comm, Counters, Endpoint, Owner, Protocol};
+use super::id::{Groups, RowId};
+use super::order::{self, Place};
+use super::top::in_order;
+use crate::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
 use crate::history::{Clock, Figures, FlowStats, History, RECENT_FOR};
 use crate::table::{Group, SortKey, Way};
 
@@ -26,8 +31,6 @@ pub struct View {
     pub group: Group,
     /// The order of rows; equal ones by their id, so that they hold still.
     pub sort: SortKey,
-    /// Most rows; `None` for all.
-    pub top_n: Option<usize>,
     /// Whether flows that ended long ago are rows too, as in a view of totals.
     pub past: bool,
 }
@@ -67,23 +70,22 @@ pub struct Row {
 /// Flows that are no rows, summed.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum {
-    /// Number of rows it would be; 0 where that is not known.
-    pub rows: usize,
     /// Number of flows.
     pub flows: usize,
     /// What they moved.
     pub figures: Figures,
 }
 
-/// What a view shows. `rows`, `other`, `filtered`, `silent` and `untracked` add up to `all`.
+/// What a view shows. All rows, `filtered`, `silent` and `untracked` add up to `all`. Of the history it
+/// was made of as long as that takes no interval in: a method that is given another may panic.
 #[derive(Clone, Debug)]
 pub struct Rows {
     /// The clock that the figures are read by.
     pub clock: Clock,
-    /// The first rows in order.
-    pub rows: Vec<Row>,
-    /// Other rows that passed the filter.
-    pub other: Sum,
+    /// Number of flows in all rows.
+    pub flows: usize,
+    /// How many of the rows moved bytes this way in the latest interval.
+    pub moving: usize,
     /// Flows that did not pass the filter.
     pub filtered: Sum,
     /// Flows that ended, or moved nothing this way lately.
@@ -96,6 +98,20 @@ pub struct Rows {
     pub untracked_total: Counters,
     /// The whole machine.
     pub all: Figures,
+    way: Way,
+    parts: Parts,
+}
+
+/// What rows are made of, in their order. Flows are told by their numbers in the history.
+#[derive(Clone, Debug)]
+enum Parts {
+    /// A flow each.
+    Flows(Vec<u32>),
+    /// A group each: which, and where in `members` its flows are.
+    Groups {
+        groups: Vec<(RowId, Range<u32>)>,
+        members: Vec<u32>,
+    },
 }
 
 impl Rows {
@@ -108,7 +124,6 @@ impl Rows {
     ) -> Self {
         let clock = history.clock();
         let nothing = Sum {
-            rows: 0,
             flows: 0,
             figures: Figures::nothing(clock, history.ended()),
         };
@@ -116,58 +131,233 @@ impl Rows {
         silent.flows += usize::try_from(history.older().flows).unwrap_or(usize::MAX);
         silent.figures += &history.older().figures;
 
-        let mut kept: Vec<&FlowStats> = Vec::with_capacity(history.recent().len());
-        for flow in history.recent().iter().chain(history.past()) {
+        let mut kept: Vec<u32> = Vec::with_capacity(history.recent().len());
+        for (number, flow) in (0..).zip(history.flows()) {
             if !is_in(flow, view, &clock) {
                 silent.add(flow);
                 never += usize::from(flow.figures.idle(view.way, &clock).is_none());
             } else if !filter(flow) {
                 filtered.add(flow);
             } else {
-                kept.push(flow);
+                kept.push(number);
             }
         }
-        let (rows, other) = if view.group == Group::Flow {
-            let order = |flow: &&FlowStats| Order::new(view, &clock, facts, &Row::of(flow, &clock));
-            pick(
-                &kept,
-                view,
-                order,
-                nothing,
-                |flow| Row::of(flow, &clock),
-                part_of_flow,
-            )
+        let flows = kept.len();
+        let parts = if view.group == Group::Flow {
+            Parts::Flows(kept)
         } else {
-            let groups = groups(kept, view.group, facts, &clock);
-            let order = |row: &Row| Order::new(view, &clock, facts, row);
-            pick(&groups, view, order, nothing, Row::clone, part_of_group)
+            let by = |number: u32| {
+                let flow = history.flow(number);
+                (&flow.key, Who::of(flow))
+            };
+            Parts::grouped(&kept, view.group, facts, by)
         };
-        Self {
+        let mut rows = Self {
             clock,
-            rows,
-            other,
+            flows,
+            moving: 0,
             filtered,
             silent,
             never,
             untracked: history.losses().untracked,
             untracked_total: history.losses_total().untracked,
             all: *history.all(),
+            way: view.way,
+            parts,
+        };
+        rows.sort(history, view, facts);
+        rows
+    }
+
+    /// Puts them in the order of the view.
+    fn sort(&mut self, history: &History, view: &View, facts: &dyn Facts) {
+        let number = |n: u32| {
+            let number = match &self.parts {
+                Parts::Flows(flows) => {
+                    let figures = &history.flow(flows[n as usize]).figures;
+                    order::number(view, &self.clock, figures)?
+                }
+                Parts::Groups { .. } => {
+                    let figures = self.row_at(history, n as usize).figures;
+                    order::number(view, &self.clock, &figures)?
+                }
+            };
+            Some((
+                if view.sort.descending {
+                    !number
+                } else {
+                    number
+                },
+                n,
+            ))
+        };
+        let by_id = |a: u32, b: u32| match &self.parts {
+            Parts::Flows(flows) => {
+                let key = |n: u32| &history.flow(flows[n as usize]).key;
+                key(a).cmp(key(b))
+            }
+            Parts::Groups { groups, .. } => groups[a as usize].0.cmp(&groups[b as usize].0),
+        };
+        let all = 0..self.len() as u32;
+        let numbers: Option<Vec<(u64, u32)>> = all.clone().map(number).collect();
+        let order = match numbers {
+            Some(numbers) => in_order(numbers.into_iter(), by_id),
+            None => {
+                let place = |n: u32| Place::new(view, facts, &self.row_at(history, n as usize));
+                in_order(all.map(|n| (Reverse(place(n)), n)), by_id)
+            }
+        };
+        let order = order.into_iter().map(|n| n as usize);
+        match &mut self.parts {
+            Parts::Flows(flows) => *flows = order.map(|n| flows[n]).collect(),
+            Parts::Groups { groups, .. } => {
+                *groups = order.map(|n| std::mem::take(&mut groups[n])).collect();
+            }
+        }
+        let moving = (0..self.len()).filter(|&n| !self.is_idle(history, n));
+        self.moving = moving.count();
+    }
+
+    /// Which bytes it is about.
+    pub const fn way(&self) -> Way {
+        self.way
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        match &self.parts {
+            Parts::Flows(flows) => flows.len(),
+            Parts::Groups { groups, .. } => groups.len(),
         }
     }
 
-    /// Rows in all, those in `other` included.
-    pub fn len(&self) -> usize {
-        self.rows.len() + self.other.rows
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Flows in all rows, those in `other` included.
-    pub fn flows(&self) -> usize {
-        self.rows.iter().map(|row| row.flows).sum::<usize>() + self.other.flows
+    /// The row at a place in the order.
+    pub fn row(&self, history: &History, n: usize) -> Option<Row> {
+        (n < self.len()).then(|| self.row_at(history, n))
+    }
+
+    /// All of them in their order.
+    pub fn iter(&self, history: &History) -> impl Iterator<Item = Row> {
+        (0..self.len()).map(|n| self.row_at(history, n))
+    }
+
+    /// Which row is at a place in the order.
+    pub fn id(&self, history: &History, n: usize) -> Option<RowId> {
+        match &self.parts {
+            Parts::Flows(flows) => Some(RowId::Flow(history.flow(*flows.get(n)?).key)),
+            Parts::Groups { groups, .. } => Some(groups.get(n)?.0.clone()),
+        }
+    }
+
+    /// Where a row is.
+    pub fn find(&self, history: &History, id: &RowId) -> Option<usize> {
+        match (&self.parts, id) {
+            (Parts::Flows(flows), RowId::Flow(key)) => {
+                let number = history.number(key)?;
+                flows.iter().position(|&flow| flow == number)
+            }
+            (Parts::Flows(_), _) => None,
+            (Parts::Groups { groups, .. }, id) => groups.iter().position(|group| group.0 == *id),
+        }
+    }
+
+    /// Whether a row moved no bytes this way in the latest interval.
+    pub fn is_idle(&self, history: &History, n: usize) -> bool {
+        let mut flows = self.numbers(n).iter().map(|&flow| history.flow(flow));
+        flows.all(|flow| self.way.bytes(&flow.figures.now) == 0)
+    }
+
+    /// Puts these rows, told by their places, before all others, which keep their order.
+    pub fn bring_forward(&mut self, first: &[usize]) {
+        fn reorder<T: Default>(all: &mut Vec<T>, first: &[usize]) {
+            let mut old = std::mem::take(all)
+                .into_iter()
+                .map(Some)
+                .collect::<Vec<_>>();
+            let head = first.iter().filter_map(|&n| old[n].take());
+            let mut new: Vec<T> = head.collect();
+            new.extend(old.into_iter().flatten());
+            *all = new;
+        }
+        match &mut self.parts {
+            Parts::Flows(flows) => reorder(flows, first),
+            Parts::Groups { groups, .. } => reorder(groups, first),
+        }
+    }
+
+    /// The sparkline of a row; see [`History::sparkline`].
+    pub fn sparkline(&self, history: &History, n: usize) -> Vec<Option<f64>> {
+        let all = self.numbers(n).iter();
+        // Past flows have none, and moved nothing within its span.
+        let recent = all.filter(|&&flow| (flow as usize) < history.recent().len());
+        history.sparkline(recent.map(|&flow| history.flow(flow)), self.way)
+    }
+
+    fn row_at(&self, history: &History, n: usize) -> Row {
+        let (first, others) = match self.numbers(n) {
+            [first, others @ ..] => (history.flow(*first), others),
+            [] => unreachable!("a row is of one flow at least"),
+        };
+        let mut row = Row::of(first, &self.clock);
+        for &flow in others {
+            row.add(history.flow(flow), &self.clock);
+        }
+        if let Parts::Groups { groups, .. } = &self.parts {
+            row.id = groups[n].0.clone();
+        }
+        row
+    }
+
+    /// The flows of a row.
+    fn numbers(&self, n: usize) -> &[u32] {
+        match &self.parts {
+            Parts::Flows(flows) => slice::from_ref(&flows[n]),
+            Parts::Groups { groups, members } => {
+                let range = &groups[n].1;
+                &members[range.start as usize..range.end as usize]
+            }
+        }
+    }
+}
+
+impl Parts {
+    /// Puts flows together by the rows they belong to.
+    fn grouped<'a>(
+        flows: &[u32],
+        group: Group,
+        facts: &dyn Facts,
+        flow: impl Fn(u32) -> (&'a FlowKey, Who<'a>),
+    ) -> Self {
+        let mut found = Groups::new(group, facts);
+        let places: Vec<u32> = flows
+            .iter()
+            .map(|&number| {
+                let (key, who) = flow(number);
+                found.place(key, &who) as u32
+            })
+            .collect();
+        let ids = found.into_ids();
+        // Where each group begins, then where its next flow goes.
+        let mut next = vec![0; ids.len() + 1];
+        for &place in &places {
+            next[place as usize + 1] += 1;
+        }
+        for n in 1..next.len() {
+            next[n] += next[n - 1];
+        }
+        let ranges = next.windows(2).map(|ends| ends[0]..ends[1]);
+        let groups = ids.into_iter().zip(ranges).collect();
+        let mut members = vec![0; flows.len()];
+        for (&flow, &place) in flows.iter().zip(&places) {
+            members[next[place as usize] as usize] = flow;
+            next[place as usize] += 1;
+        }
+        Self::Groups { groups, members }
     }
 }
 
@@ -199,7 +389,7 @@ impl Row {
 
     fn add(&mut self, flow: &FlowStats, clock: &Clock) {
         self.flows += 1;
-        let is_later = flow.figures.last_seen > self.figures.last_seen;
+        let is_later = flow.figures.last_seen() > self.figures.last_seen();
         self.common.narrow(&Common::of(flow), is_later);
         self.figures += &flow.figures;
         self.condition.add(&Condition::of(flow, clock));
@@ -210,7 +400,7 @@ impl Row {
         Some(Who {
             tgid: self.common.tgid?,
             owner: self.common.owner.as_deref()?,
-            when: self.figures.last_seen,
+            when: self.figures.last_seen(),
         })
     }
 
@@ -254,91 +444,4 @@ impl Common {
 /// The row that a flow belongs to.
 pub fn group_of(group: Group, flow: &FlowStats, facts: &dyn Facts) -> RowId {
     RowId::of(group, &flow.key, &Who::of(flow), facts)
-}
-
-/// Sums flows by the rows they belong to.
-fn groups(flows: Vec<&FlowStats>, group: Group, facts: &dyn Facts, clock: &Clock) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    let mut places: HashMap<RowId, usize> = HashMap::new();
-    for flow in flows {
-        let id = group_of(group, flow, facts);
-        if let Some(&place) = places.get(&id) {
-            rows[place].add(flow, clock);
-        } else {
-            places.insert(id.clone(), rows.len());
-            rows.push(Row {
-                id,
-                ..Row::of(flow, clock)
-            });
-        }
-    }
-    rows
-}
-
-/// The first of many by their order, and the rest summed. Only the first are made into rows: many
-/// rows are megabytes.
-fn pick<T>(
-    all: &[T],
-    view: &View,
-    order: impl Fn(&T) -> Order,
-    mut other: Sum,
-    row: impl Fn(&T) -> Row,
-    part: impl Fn(&T) -> (usize, &Figures),
-) -> (Vec<Row>, Sum) {
-    let n = view.top_n.unwrap_or(all.len());
-    let first = top_n(all.iter().map(&order).zip(0_usize..), n);
-    let mut is_row = vec![false; all.len()];
-    for &place in &first {
-        is_row[place] = true;
-    }
-    let rest = all.iter().zip(is_row).filter(|(_, is_row)| !is_row);
-    for (flows, figures) in rest.map(|(item, _)| part(item)) {
-        other.rows += 1;
-        other.flows += flows;
-        other.figures += figures;
-    }
-    (
-        first.into_iter().map(|place| row(&all[place])).collect(),
-        other,
-    )
-}
-
-fn part_of_flow<'a>(flow: &'a &FlowStats) -> (usize, &'a Figures) {
-    (1, &flow.figures)
-}
-
-const fn part_of_group(row: &Row) -> (usize, &Figures) {
-    (row.flows, &row.figures)
-}
-
-/// The sparklines of some rows of a view; see [`History::sparkline`]. One walk over all flows, so
-/// ask for all that are shown at once.
-pub fn sparklines(
-    history: &History,
-    view: &View,
-    facts: &dyn Facts,
-    rows: &[RowId],
-) -> Vec<Vec<Option<f64>>> {
-    let clock = history.clock();
-    let mut members: Vec<Vec<&FlowStats>> = vec![Vec::new(); rows.len()];
-    if view.group == Group::Flow {
-        for (row, members) in rows.iter().zip(&mut members) {
-            if let RowId::Flow(key) = row {
-                members.extend(history.get(key));
-            }
-        }
-    } else {
-        let places: HashMap<&RowId, usize> = rows.iter().zip(0..).collect();
-        for flow in history.recent() {
-            if is_in(flow, view, &clock)
-                && let Some(&place) = places.get(&group_of(view.group, flow, facts))
-            {
-                members[place].push(flow);
-            }
-        }
-    }
-    members
-        .into_iter()
-        .map(|members| history.sparkline(members, view.way))
-        .collect()
 }

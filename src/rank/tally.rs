@@ -1,11 +1,10 @@
 //! One interval's flows summed by groups.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::facts::{Facts, Who};
-use super::id::RowId;
+use super::id::{Groups, RowId};
 use super::{Ranked, Ranking};
 use crate::flow::{Counters, Flow, FlowKey, Owner, Packets};
 use crate::interval::Interval;
@@ -32,9 +31,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn new(id: RowId, flow: &Flow) -> Self {
+    /// Of one flow, in a group that is yet to be told.
+    fn new(flow: &Flow) -> Self {
         Self {
-            id,
+            id: RowId::default(),
             flows: 1,
             counters: flow.counters,
             packets: flow.packets,
@@ -118,34 +118,21 @@ impl Ranking<Tally> {
 }
 
 fn tallies(interval: &Interval, group: Group, facts: &dyn Facts) -> Vec<Tally> {
-    let by_owner = matches!(group, Group::User | Group::Container | Group::Unit);
     let mut tallies: Vec<Tally> = Vec::new();
-    let mut places: HashMap<RowId, usize> = HashMap::new();
-    // What hangs on the owner alone is found out once an owner: a path is long.
-    let mut of_owner: HashMap<(u32, *const Owner), usize> = HashMap::new();
+    let mut groups = Groups::new(group, facts);
     for flow in &interval.flows {
-        let owner = (flow.key.tgid, Arc::as_ptr(&flow.owner));
-        if by_owner && let Some(&place) = of_owner.get(&owner) {
-            tallies[place].add(flow);
-            continue;
-        }
         let who = Who {
             tgid: flow.key.tgid,
             owner: &flow.owner,
             when: interval.ended,
         };
-        let id = RowId::of(group, &flow.key, &who, facts);
-        let place = if let Some(&place) = places.get(&id) {
-            tallies[place].add(flow);
-            place
-        } else {
-            places.insert(id.clone(), tallies.len());
-            tallies.push(Tally::new(id, flow));
-            tallies.len() - 1
-        };
-        if by_owner {
-            of_owner.insert(owner, place);
+        match tallies.get_mut(groups.place(&flow.key, &who)) {
+            Some(tally) => tally.add(flow),
+            None => tallies.push(Tally::new(flow)),
         }
+    }
+    for (tally, id) in tallies.iter_mut().zip(groups.into_ids()) {
+        tally.id = id;
     }
     tallies
 }

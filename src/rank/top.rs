@@ -1,4 +1,4 @@
-//! The first N of many, without sorting the rest.
+//! The first N of many, without sorting the rest; or all of them.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -8,15 +8,6 @@ use std::collections::BinaryHeap;
 pub(super) fn top_n<K: Ord, T>(items: impl Iterator<Item = (K, T)>, n: usize) -> Vec<T> {
     if n == 0 {
         return Vec::new();
-    }
-    if items.size_hint().1.is_some_and(|count| count <= n) {
-        // All of them: nothing to leave out. Sorted by their places, as keys are large.
-        let (keys, mut all): (Vec<K>, Vec<Option<T>>) =
-            items.map(|(key, item)| (key, Some(item))).unzip();
-        let mut places: Vec<usize> = (0..keys.len()).collect();
-        places.sort_by(|&a, &b| keys[b].cmp(&keys[a]));
-        let taken = places.into_iter().filter_map(|place| all[place].take());
-        return taken.collect();
     }
     // The least of those kept is on top, to be replaced by anything larger.
     let mut heap: BinaryHeap<Reverse<Ranked<K, T>>> = BinaryHeap::new();
@@ -35,6 +26,17 @@ pub(super) fn top_n<K: Ord, T>(items: impl Iterator<Item = (K, T)>, n: usize) ->
         .into_iter()
         .map(|Reverse(ranked)| ranked.item)
         .collect()
+}
+
+/// All items by their keys, least first; `equals` puts those of equal keys in order. Keys are best small:
+/// they are moved about.
+pub(super) fn in_order<K: Ord, T: Copy>(
+    items: impl Iterator<Item = (K, T)>,
+    equals: impl Fn(T, T) -> Ordering,
+) -> Vec<T> {
+    let mut items: Vec<(K, T)> = items.collect();
+    items.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| equals(a.1, b.1)));
+    items.into_iter().map(|(_, item)| item).collect()
 }
 
 /// An item by its place in a ranking.

@@ -2,6 +2,10 @@
 //! sum of what is not shown. Raw counters and the measured length go in; readers divide. Fields are added, never changed; the README is the
 //! reference.
 
+mod records;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -9,10 +13,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use self::records::{
+    FlowFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord, PlaceFields,
+    ProcessFields, TcpFields,
+};
 use super::{Report, rfc3339};
-use crate::flow::{Counters, Endpoint, Flow, Limit, Owner, Tcp};
+use crate::flow::{Endpoint, Flow, Owner};
 use crate::names::Names;
-use crate::owner::{Owners, Place};
+use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, Rest, RowId, Tally};
 use crate::table::Group;
 
@@ -28,238 +36,32 @@ pub struct Json {
     pub owners: Arc<Owners>,
 }
 
-#[derive(Serialize)]
-struct IntervalRecord<'a> {
-    r#type: &'static str,
-    schema: u32,
-    time: &'a str,
-    interval: f64,
-    rx_bytes: u64,
-    tx_bytes: u64,
-    flows: usize,
-    untracked_rx_bytes: u64,
-    untracked_tx_bytes: u64,
-    missed_events: u64,
-    backend: &'a str,
-    unseen: &'a [&'static str],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    filter: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct FlowRecord<'a> {
-    r#type: &'static str,
-    time: &'a str,
-    interval: f64,
-    proto: &'static str,
-    local_addr: String,
-    local_port: u16,
-    remote_addr: String,
-    remote_port: u16,
-    pid: u32,
-    #[serde(skip_serializing_if = "is_zero")]
-    tid: u32,
-    comm: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    thread: &'a str,
-    #[serde(skip_serializing_if = "is_zero")]
-    netns: u32,
-    #[serde(flatten)]
-    process: ProcessFields<'a>,
-    #[serde(flatten)]
-    moved: Moved,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rx_packets: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tx_packets: Option<u64>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    tcp: Option<TcpFields>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local_service: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_service: Option<&'a str>,
-    /// Written where it is true: of flowtop's own flows.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    own: bool,
-}
-
-/// What the kernel said of a process, and what that means in names.
-#[derive(Default, Serialize)]
-struct ProcessFields<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cgroup: Option<&'a str>,
-    #[serde(flatten)]
-    place: PlaceFields,
-    #[serde(skip_serializing_if = "is_false")]
-    kernel: bool,
-}
-
-/// See [`Place`].
-#[derive(Default, Serialize)]
-struct PlaceFields {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container_runtime: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pod: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<Arc<str>>,
-}
-
-impl From<&Place> for PlaceFields {
-    fn from(place: &Place) -> Self {
-        let container = place.container.as_ref();
-        Self {
-            container_runtime: container.map(|container| container.runtime.as_str()),
-            container: container.map(|container| container.id.clone()),
-            pod: place.pod.clone(),
-            unit: place.unit.as_deref().map(Arc::from),
-        }
-    }
-}
-
-/// See [`Counters`].
-#[derive(Serialize)]
-struct Moved {
-    rx_bytes: u64,
-    tx_bytes: u64,
-    rx_msgs: u64,
-    tx_msgs: u64,
-}
-
-impl From<Counters> for Moved {
-    fn from(counters: Counters) -> Self {
-        Self {
-            rx_bytes: counters.rx_bytes,
-            tx_bytes: counters.tx_bytes,
-            rx_msgs: counters.rx_msgs,
-            tx_msgs: counters.tx_msgs,
-        }
-    }
-}
-
-/// The flows of a group, summed.
-#[derive(Serialize)]
-struct GroupRecord<'a> {
-    r#type: &'static str,
-    time: &'a str,
-    interval: f64,
-    group: &'a str,
-    /// What the row is called; the only field by which one of no container is told from one of
-    /// which it is not known.
-    name: &'a str,
-    #[serde(flatten)]
-    id: IdFields<'a>,
-    flows: usize,
-    #[serde(flatten)]
-    moved: Moved,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rx_packets: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tx_packets: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retransmits: Option<u64>,
-    #[serde(skip_serializing_if = "is_false")]
-    own: bool,
-}
-
-/// What tells a group from others of its kind: some of these.
-#[derive(Default, Serialize)]
-struct IdFields<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    comm: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thread: Option<String>,
-    #[serde(flatten)]
-    process: ProcessFields<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_addr: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_name: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_net: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proto: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<&'a str>,
-}
-
-/// What is no record of its own, summed.
-#[derive(Serialize)]
-struct OtherRecord<'a> {
-    r#type: &'static str,
-    time: &'a str,
-    interval: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    groups: Option<usize>,
-    flows: usize,
-    #[serde(flatten)]
-    moved: Moved,
-}
-
-/// See [`crate::flow::Tcp`].
-#[derive(Serialize)]
-struct TcpFields {
-    srtt_us: u32,
-    cwnd: u32,
-    unacked: u32,
-    notsent: u32,
-    snd_wnd: u32,
-    rcv_wnd: u32,
-    total_retransmits: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retransmits: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<&'static str>,
-}
-
-impl From<Tcp> for TcpFields {
-    fn from(tcp: Tcp) -> Self {
-        Self {
-            srtt_us: tcp.srtt_us,
-            cwnd: tcp.cwnd,
-            unacked: tcp.unacked,
-            notsent: tcp.notsent,
-            snd_wnd: tcp.snd_wnd,
-            rcv_wnd: tcp.rcv_wnd,
-            total_retransmits: tcp.total_retransmits,
-            retransmits: tcp.retransmits,
-            limit: tcp.limit.map(Limit::as_str),
-        }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
 impl Report for Json {
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
         let time = rfc3339(ranking.ended);
         self.append_interval(ranking, None, &time, out)?;
+        let mut head = Vec::new();
+        let record = Head {
+            r#type: "flow",
+            time: &time,
+            interval: ranking.elapsed.as_secs_f64(),
+        };
+        serde_json::to_writer(&mut head, &record).context("write a record as JSON")?;
+        // Without the brace: the fields of flows follow.
+        head.pop();
+        // Processes are few, and what is said of them is long.
+        let mut processes: HashMap<*const Owner, Vec<u8>> = HashMap::new();
         for flow in ranking.rows() {
-            self.append_flow(flow, (&time, ranking.elapsed.as_secs_f64()), names, out)?;
+            let process = match processes.entry(Arc::as_ptr(&flow.owner)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let mut text = Vec::new();
+                    append_fields(&self.process(&flow.owner), &mut text)?;
+                    new.insert(text)
+                }
+            };
+            out.extend_from_slice(&head);
+            append_flow(flow, process, names, out)?;
         }
         append_other(ranking, false, &time, out)
     }
@@ -321,47 +123,6 @@ impl Json {
             unseen: &ranking.method.unseen,
             filter: self.filter.as_deref(),
             group,
-        };
-        line(&record, out)
-    }
-
-    fn append_flow(
-        &self,
-        flow: &Flow,
-        (time, interval): (&str, f64),
-        names: &Names,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        let (local, remote) = (flow.key.local, flow.key.remote);
-        let owner = &flow.owner;
-        let name = names.get(remote.addr);
-        let record = FlowRecord {
-            r#type: "flow",
-            time,
-            interval,
-            proto: flow.key.protocol.as_str(),
-            local_addr: local.addr.to_string(),
-            local_port: local.port,
-            remote_addr: if remote.is_unknown() {
-                "*".to_owned()
-            } else {
-                remote.addr.to_string()
-            },
-            remote_port: remote.port,
-            pid: flow.key.tgid,
-            tid: flow.key.tid,
-            comm: &owner.comm.to_string_lossy(),
-            thread: &owner.thread.to_string_lossy(),
-            netns: flow.key.netns,
-            process: self.process(owner),
-            moved: flow.counters.into(),
-            rx_packets: flow.packets.map(|packets| packets.rx),
-            tx_packets: flow.packets.map(|packets| packets.tx),
-            tcp: flow.tcp.map(TcpFields::from),
-            remote_name: name.as_deref(),
-            local_service: names.service(flow.key.protocol, &local, Some(&remote)),
-            remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
-            own: names.is_own(flow.key.tgid),
         };
         line(&record, out)
     }
@@ -454,6 +215,57 @@ fn append_other<T: Ranked>(
         moved: counters.into(),
     };
     line(&record, out)
+}
+
+/// The rest of the record of a flow, after what all of an interval begin with.
+fn append_flow(flow: &Flow, process: &[u8], names: &Names, out: &mut Vec<u8>) -> Result<()> {
+    let (local, remote) = (flow.key.local, flow.key.remote);
+    let owner = &flow.owner;
+    let which = FlowFields {
+        proto: flow.key.protocol.as_str(),
+        local_addr: local.addr,
+        local_port: local.port,
+        remote_addr: &remote,
+        remote_port: remote.port,
+        pid: flow.key.tgid,
+        tid: flow.key.tid,
+        comm: &owner.comm.to_string_lossy(),
+        thread: &owner.thread.to_string_lossy(),
+        netns: flow.key.netns,
+    };
+    let name = names.get(remote.addr);
+    let moved = MovedFields {
+        rx_bytes: flow.counters.rx_bytes,
+        tx_bytes: flow.counters.tx_bytes,
+        rx_msgs: flow.counters.rx_msgs,
+        tx_msgs: flow.counters.tx_msgs,
+        rx_packets: flow.packets.map(|packets| packets.rx),
+        tx_packets: flow.packets.map(|packets| packets.tx),
+        tcp: flow.tcp.map(TcpFields::from),
+        remote_name: name.as_deref(),
+        local_service: names.service(flow.key.protocol, &local, Some(&remote)),
+        remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
+        own: names.is_own(flow.key.tgid),
+    };
+    append_fields(&which, out)?;
+    out.extend_from_slice(process);
+    append_fields(&moved, out)?;
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+/// Appends the fields of a record to those of another: each after a comma, without braces.
+fn append_fields(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
+    let start = out.len();
+    serde_json::to_writer(&mut *out, record).context("write a record as JSON")?;
+    if out.len() == start + 2 {
+        // It has none.
+        out.truncate(start);
+    } else {
+        out[start] = b',';
+        out.pop();
+    }
+    Ok(())
 }
 
 fn line(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {

@@ -222,6 +222,8 @@ impl App {
         self.method = Arc::clone(&interval.method);
         self.flows_now = interval.flows.len();
         self.history.add(&interval);
+        // Its memory is what the rows are sorted in.
+        drop(interval);
         self.rebuild();
         self.grow();
     }
@@ -364,7 +366,7 @@ impl App {
             self.sort = step.sort;
             self.anew();
             for table in &mut self.tables {
-                table.select(Some(step.id.clone()));
+                table.select(&self.history, Some(step.id.clone()));
             }
             self.settle();
         } else if !self.filter.is_empty() {
@@ -376,7 +378,7 @@ impl App {
             self.anew();
         } else {
             for table in &mut self.tables {
-                table.select(None);
+                table.select(&self.history, None);
             }
             self.settle();
         }

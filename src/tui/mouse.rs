@@ -40,12 +40,12 @@ impl App {
             let Some(row) = line.checked_sub(HEAD).map(usize::from) else {
                 return;
             };
-            if row < self.room(table, section) && table.offset + row < table.places.len() {
+            if row < self.room(table, section) && table.offset + row < table.len() {
                 let index = table.offset + row;
                 if table.selected() == Some(index) {
                     self.enter();
                 } else {
-                    self.tables[n].select_index(index);
+                    self.tables[n].select_index(&self.history, index);
                 }
             }
             return;

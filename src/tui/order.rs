@@ -1,9 +1,10 @@
 //! Keeps a table still. Rows that are nearly equal keep the places they had; a row that went silent
 //! keeps its place as long as it is shown; and an order that is held is held whatever rates do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use crate::rank::{Row, RowId};
+use crate::history::History;
+use crate::rank::{Row, RowId, Rows};
 
 /// A row moves for a change of more than this part of what it was last placed by.
 const NEAR: f64 = 1.0 / 16.0;
@@ -35,96 +36,97 @@ impl Order {
         self.held = held;
     }
 
-    /// The order in which `rows`, sorted already, are shown. `value` is what they are sorted by,
-    /// `None` for text, which needs no steadying; `descending` is which way.
+    /// Puts `rows`, sorted already, in the order in which they are shown. `value` is what they are
+    /// sorted by, `None` for text, which needs no steadying; `descending` is which way.
     pub fn arrange(
         &mut self,
-        rows: &[Row],
+        rows: &mut Rows,
+        history: &History,
         value: impl Fn(&Row) -> Option<f64>,
-        is_idle: impl Fn(&Row) -> bool,
         descending: bool,
-    ) -> Vec<usize> {
-        struct Placed {
-            row: usize,
-            value: f64,
-            idle: bool,
-            before: usize,
-        }
-        let place = |row: usize| {
-            let anchor = self.anchors.get(&rows[row].id);
-            let now = value(&rows[row])?;
-            let idle = is_idle(&rows[row]);
-            let value = match anchor {
-                Some(anchor) if idle || (now - anchor.value).abs() <= anchor.value * NEAR => {
-                    anchor.value
-                }
-                _ => now,
-            };
-            Some(Placed {
-                row,
-                value,
-                idle,
-                before: anchor.map_or(usize::MAX, |anchor| anchor.place),
-            })
-        };
+    ) {
         let head = rows.len().min(KEPT);
-        let was_shown =
-            |&row: &usize| is_idle(&rows[row]) && self.anchors.contains_key(&rows[row].id);
-        let kept = (0..head).chain((head..rows.len()).filter(was_shown));
-        let kept: Option<Vec<Placed>> = kept.map(place).collect();
-        let mut order: Vec<usize> = match kept {
-            None => (0..head).collect(),
-            Some(mut kept) => {
-                kept.sort_by(|a, b| {
-                    let (first, second) = if descending { (b, a) } else { (a, b) };
-                    let by_value = first.value.total_cmp(&second.value);
-                    by_value
-                        .then(a.idle.cmp(&b.idle))
-                        .then(a.before.cmp(&b.before))
-                        .then(a.row.cmp(&b.row))
-                });
-                for placed in &kept {
-                    let anchor = Anchor {
-                        value: placed.value,
-                        place: placed.before,
-                    };
-                    self.anchors.insert(rows[placed.row].id.clone(), anchor);
-                }
-                spread(kept.iter().map(|placed| (placed.row, placed.idle)))
-            }
+        let was_shown = |&n: &usize| {
+            let id = rows.is_idle(history, n).then(|| rows.id(history, n));
+            id.flatten()
+                .is_some_and(|id| self.anchors.contains_key(&id))
         };
+        let kept = (0..head).chain((head..rows.len()).filter(was_shown));
+        let mut kept: Vec<Placed> = kept
+            .filter_map(|n| {
+                let row = rows.row(history, n)?;
+                let now = value(&row);
+                Some(self.place(n, row.id, now, rows.is_idle(history, n)))
+            })
+            .collect();
+        if kept.iter().all(|placed| placed.is_steadied) {
+            kept.sort_by(|a, b| {
+                let (first, second) = if descending { (b, a) } else { (a, b) };
+                let by_value = first.value.total_cmp(&second.value);
+                by_value
+                    .then(a.idle.cmp(&b.idle))
+                    .then(a.before.cmp(&b.before))
+                    .then(a.row.cmp(&b.row))
+            });
+            kept = spread(kept);
+        } else {
+            kept.truncate(head);
+        }
         if self.held {
-            let anchors = &self.anchors;
-            order.sort_by_key(|&row| anchors.get(&rows[row].id).map_or(usize::MAX, |a| a.place));
+            kept.sort_by_key(|placed| placed.before);
         }
-        self.remember(rows, &order);
-        let mut is_in = vec![false; rows.len()];
-        for &row in &order {
-            is_in[row] = true;
-        }
-        order.extend((0..rows.len()).filter(|&row| !is_in[row]));
-        order
+        let order: Vec<usize> = kept.iter().map(|placed| placed.row).collect();
+        rows.bring_forward(&order);
+        let anchors = (0..).zip(kept).map(|(place, placed)| {
+            let value = placed.value;
+            (placed.id, Anchor { value, place })
+        });
+        self.anchors = anchors.collect();
     }
 
-    fn remember(&mut self, rows: &[Row], order: &[usize]) {
-        let mut anchors = HashMap::with_capacity(order.len());
-        for (place, &row) in order.iter().enumerate() {
-            let id = &rows[row].id;
-            let value = self.anchors.get(id).map_or(f64::NAN, |anchor| anchor.value);
-            anchors.insert(id.clone(), Anchor { value, place });
+    fn place(&self, row: usize, id: RowId, now: Option<f64>, idle: bool) -> Placed {
+        let anchor = self.anchors.get(&id);
+        let value = match (anchor, now) {
+            (Some(anchor), Some(now))
+                if !idle && (now - anchor.value).abs() > anchor.value * NEAR =>
+            {
+                now
+            }
+            (Some(anchor), _) => anchor.value,
+            (None, now) => now.unwrap_or(f64::NAN),
+        };
+        Placed {
+            row,
+            id,
+            value,
+            idle,
+            before: anchor.map_or(usize::MAX, |anchor| anchor.place),
+            is_steadied: now.is_some(),
         }
-        self.anchors = anchors;
     }
+}
+
+/// A row on its way to a place.
+struct Placed {
+    /// Where it is by sorting.
+    row: usize,
+    id: RowId,
+    /// What it is placed by.
+    value: f64,
+    idle: bool,
+    /// Where it was shown before.
+    before: usize,
+    is_steadied: bool,
 }
 
 /// Rows in their order, but never so many silent ones together that those that move are pushed out
 /// of sight: of the first rows, however many one looks at, about a third is silent at most.
-fn spread(rows: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
-    let mut order = Vec::new();
-    let mut waiting = std::collections::VecDeque::new();
+fn spread(rows: Vec<Placed>) -> Vec<Placed> {
+    let mut order = Vec::with_capacity(rows.len());
+    let mut waiting = VecDeque::new();
     let (mut moving, mut silent) = (0, 0);
-    for (row, idle) in rows {
-        if idle {
+    for row in rows {
+        if row.idle {
             waiting.push_back(row);
         } else {
             order.push(row);
@@ -144,9 +146,8 @@ fn spread(rows: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::History;
     use crate::interval::{Interval, Losses};
-    use crate::rank::{Rows, View};
+    use crate::rank::View;
     use crate::table::{SortKey, Way};
     use crate::testing::sent;
     use std::sync::Arc;
@@ -169,13 +170,11 @@ mod tests {
             sort: SortKey::default(),
             ..View::default()
         };
-        let rows = Rows::new(history, &view, &(), &|_| true);
-        let clock = rows.clock;
+        let mut rows = Rows::new(history, &view, &(), &|_| true);
         let value = |row: &Row| Some(row.figures.now.tx_bytes as f64);
-        let idle = |row: &Row| row.idle(Way::Tx, &clock).is_some();
-        let places = order.arrange(&rows.rows, value, idle, true);
-        let tgid = |place: usize| rows.rows[place].common.tgid.unwrap_or(0);
-        places.into_iter().map(tgid).collect()
+        order.arrange(&mut rows, history, value, true);
+        let tgid = |row: Row| row.common.tgid.unwrap_or(0);
+        rows.iter(history).map(tgid).collect()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::layout::HEAD;
 use super::order::Order;
+use crate::history::History;
 use crate::rank::{Row, RowId, Rows};
 use crate::table::{Group, SortKey, Way};
 
@@ -23,20 +24,16 @@ pub struct Step {
 pub struct Table {
     /// Which bytes it is about.
     pub way: Way,
-    /// What there is to show; `None` before the first interval.
+    /// What there is to show, in the order in which it is shown; `None` before the first interval.
     pub rows: Option<Rows>,
-    /// Places of the rows in the order in which they are shown.
-    pub places: Vec<usize>,
-    /// Keeps that order still.
+    /// Keeps their order still.
     pub order: Order,
     pub(super) selected: Option<RowId>,
     /// Where the selected row is, or was last.
     pub(super) index: usize,
     /// The first row shown.
     pub offset: usize,
-    /// How many rows moved bytes in the latest interval.
-    pub moving: usize,
-    /// How many flows did, and those among them that the filter left out.
+    /// How many flows moved bytes in the latest interval, and those among them that the filter left out.
     pub moving_flows: usize,
     /// Most rows it had since it was begun anew: its room does not shrink before.
     pub(super) most: usize,
@@ -48,29 +45,36 @@ impl Table {
         Self {
             way,
             rows: None,
-            places: Vec::new(),
             order: Order::default(),
             selected: None,
             index: 0,
             offset: 0,
-            moving: 0,
             moving_flows: 0,
             most: 0,
         }
     }
 
-    /// Rows in the order in which they are shown, from the given one on.
-    pub fn shown(&self, from: usize, count: usize) -> impl Iterator<Item = &Row> {
-        let rows = self.rows.iter().flat_map(|rows| &rows.rows);
-        let rows: Vec<&Row> = rows.collect();
-        let places = self.places.iter().skip(from).take(count);
-        places.filter_map(move |&place| rows.get(place).copied())
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.as_ref().map_or(0, Rows::len)
+    }
+
+    /// How many of them moved bytes in the latest interval.
+    pub fn moving(&self) -> usize {
+        self.rows.as_ref().map_or(0, |rows| rows.moving)
+    }
+
+    /// So many rows, from the given one on.
+    pub fn shown(&self, history: &History, from: usize, count: usize) -> Vec<Row> {
+        let places = from..self.len().min(from.saturating_add(count));
+        places
+            .filter_map(|index| self.row(history, index))
+            .collect()
     }
 
     /// The row at a place in the order.
-    pub fn row(&self, index: usize) -> Option<&Row> {
-        let place = *self.places.get(index)?;
-        self.rows.as_ref()?.rows.get(place)
+    pub fn row(&self, history: &History, index: usize) -> Option<Row> {
+        self.rows.as_ref()?.row(history, index)
     }
 
     /// The place of the selected row.
@@ -79,31 +83,31 @@ impl Table {
     }
 
     /// Selects a row, if it is or comes there.
-    pub fn select(&mut self, id: Option<RowId>) {
+    pub fn select(&mut self, history: &History, id: Option<RowId>) {
         self.index = match &id {
-            Some(id) => self.find(id).unwrap_or(self.index),
+            Some(id) => self.find(history, id).unwrap_or(self.index),
             None => 0,
         };
         self.selected = id;
     }
 
-    fn find(&self, id: &RowId) -> Option<usize> {
-        let rows = &self.rows.as_ref()?.rows;
-        self.places.iter().position(|&place| rows[place].id == *id)
+    fn find(&self, history: &History, id: &RowId) -> Option<usize> {
+        self.rows.as_ref()?.find(history, id)
     }
 
-    pub(super) fn select_index(&mut self, index: usize) {
-        let index = index.min(self.places.len().saturating_sub(1));
-        self.selected = self.row(index).map(|row| row.id.clone());
+    pub(super) fn select_index(&mut self, history: &History, index: usize) {
+        let index = index.min(self.len().saturating_sub(1));
+        let rows = self.rows.as_ref();
+        self.selected = rows.and_then(|rows| rows.id(history, index));
         self.index = index;
     }
 
     /// After rows have changed: the selection follows its row, or stays where that was last.
-    pub(super) fn follow(&mut self) {
+    pub(super) fn follow(&mut self, history: &History) {
         if let Some(id) = &self.selected {
-            match self.find(id) {
+            match self.find(history, id) {
                 Some(index) => self.index = index,
-                None => self.select_index(self.index),
+                None => self.select_index(history, self.index),
             }
         }
     }
@@ -111,7 +115,7 @@ impl Table {
     /// Has the selected row within the `room` rows that are shown.
     pub(super) fn scroll(&mut self, room: usize) {
         let index = self.selected().unwrap_or(0);
-        let last = self.places.len().saturating_sub(room);
+        let last = self.len().saturating_sub(room);
         self.offset = self.offset.min(last).min(index);
         if room > 0 && index >= self.offset + room {
             self.offset = index + 1 - room;

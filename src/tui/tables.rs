@@ -81,7 +81,6 @@ impl App {
             way,
             group: self.group,
             sort: self.sort,
-            top_n: None,
             past: self.look.totals,
         }
     }
@@ -111,24 +110,21 @@ impl App {
             let view = self.view(table.way);
             let way = table.way;
             let moving = Cell::new(0);
-            let rows = Rows::new(&self.history, &view, &self.owners, &|flow| {
+            let mut rows = Rows::new(&self.history, &view, &self.owners, &|flow| {
                 moving.set(moving.get() + usize::from(way.bytes(&flow.figures.now) > 0));
                 self.is_meant(flow)
             });
-            let clock = rows.clock;
-            let is_moving = |row: &&Row| way.bytes(&row.figures.now) > 0;
-            table.moving = rows.rows.iter().filter(is_moving).count();
             table.moving_flows = moving.get();
             let sort = self.sort;
-            table.places = table.order.arrange(
-                &rows.rows,
+            table.order.arrange(
+                &mut rows,
+                &self.history,
                 |row| steady_value(row, sort.column, way),
-                |row| row.idle(way, &clock).is_some(),
                 sort.descending,
             );
-            table.most = table.most.max(rows.rows.len());
+            table.most = table.most.max(rows.len());
             table.rows = Some(rows);
-            table.follow();
+            table.follow(&self.history);
         }
         self.tables = tables;
         self.settle();
@@ -177,7 +173,7 @@ impl App {
                 None if rows > 1 => rows - 1,
                 None => 0,
             };
-            table.select_index(usize::try_from(index).unwrap_or(usize::MAX));
+            table.select_index(&self.history, usize::try_from(index).unwrap_or(usize::MAX));
         }
         self.settle();
     }
@@ -188,10 +184,10 @@ impl App {
             return;
         };
         if table.selected.is_none() {
-            table.select_index(0);
+            table.select_index(&self.history, 0);
         }
         let index = table.index;
-        let Some(row) = self.tables[self.focus].row(index) else {
+        let Some(row) = self.tables[self.focus].row(&self.history, index) else {
             return;
         };
         if let RowId::Flow(key) = row.id {
@@ -202,13 +198,13 @@ impl App {
             group: self.group,
             sort: self.sort,
             id: row.id.clone(),
-            title: self.title_of(row),
+            title: self.title_of(&row),
         };
         self.path.push(step);
         self.group = Group::Flow;
         self.sort = SortKey::by(self.main_column());
         for table in &mut self.tables {
-            table.select(None);
+            table.select(&self.history, None);
         }
         self.anew();
     }
@@ -286,7 +282,7 @@ impl App {
             columns_of(&units::sanitize(&label.host)) + label.port.len()
         };
         for (table, section) in self.tables.iter().zip(self.sections(self.area)) {
-            for row in table.shown(table.offset, self.room(table, section)) {
+            for row in table.shown(&self.history, table.offset, self.room(table, section)) {
                 let common = &row.common;
                 let (local, remote) = (common.local.as_ref(), common.remote.as_ref());
                 widths.grow(&Widths {

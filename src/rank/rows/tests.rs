@@ -103,7 +103,6 @@ fn view_of(random: &mut Random) -> View {
         } else {
             sort.reversed()
         },
-        top_n: (random.below(4) > 0).then_some(random.below(20) as usize),
         past: random.below(2) == 0,
     }
 }
@@ -122,24 +121,20 @@ fn every_view_adds_up_to_the_totals() {
         let filter = random.below(3) as u32;
         let rows = Rows::new(&history, &view, &Known, &|flow| flow.key.tgid % 3 >= filter);
         let mut sum = (rows.untracked, rows.untracked_total);
-        for row in &rows.rows {
+        let (mut flows, mut moving) = (0, 0);
+        for row in rows.iter(&history) {
             add(&mut sum, &row.figures);
+            flows += row.flows;
+            moving += usize::from(view.way.bytes(&row.figures.now) > 0);
         }
-        for rest in [&rows.other, &rows.filtered, &rows.silent] {
+        assert_eq!((rows.flows, rows.moving), (flows, moving));
+        for rest in [&rows.filtered, &rows.silent] {
             add(&mut sum, &rest.figures);
         }
         assert_eq!(sum, (history.all().now, history.all().total), "{view:?}");
-        let flows = rows.flows() + rows.filtered.flows + rows.silent.flows;
+        let flows = flows + rows.filtered.flows + rows.silent.flows;
         let kept = history.recent().len() + history.past().len();
         assert_eq!(flows as u64, kept as u64 + history.older().flows);
-        assert_eq!(rows.len(), rows.rows.len() + rows.other.rows);
-        assert!(rows.rows.len() <= view.top_n.unwrap_or(usize::MAX));
-        if rows.rows.len() < view.top_n.unwrap_or(usize::MAX) {
-            assert_eq!(
-                rows.other.rows, 0,
-                "nothing is left out while there is room"
-            );
-        }
     }
 }
 
@@ -149,12 +144,11 @@ fn averages_of_groups_are_the_sums_of_those_of_their_flows() {
     for _ in 0..300 {
         let history = history_of(&mut random);
         let view = View {
-            top_n: None,
             past: true,
             ..view_of(&mut random)
         };
         let rows = Rows::new(&history, &view, &Known, &|_| true);
-        for row in &rows.rows {
+        for row in rows.iter(&history) {
             let flows = history.recent().iter().chain(history.past());
             let members: Vec<&FlowStats> = flows
                 .filter(|flow| is_in(flow, &view, &rows.clock))
@@ -166,8 +160,11 @@ fn averages_of_groups_are_the_sums_of_those_of_their_flows() {
                 .map(|flow| flow.figures.avg60(view.way))
                 .sum();
             assert!((sum - row.figures.avg60(view.way)).abs() <= 1e-9 * sum.max(1.0));
-            let first = members.iter().map(|flow| flow.figures.first_at).min();
-            assert_eq!(Some(row.figures.first_at), first);
+            let oldest = members
+                .iter()
+                .map(|flow| flow.figures.age(&rows.clock))
+                .max();
+            assert_eq!(Some(row.figures.age(&rows.clock)), oldest);
             let idle = |figures: &Figures| figures.idle(view.way, &rows.clock);
             let least = members.iter().map(|flow| idle(&flow.figures)).min();
             assert_eq!(Some(idle(&row.figures)), least);
@@ -177,24 +174,35 @@ fn averages_of_groups_are_the_sums_of_those_of_their_flows() {
 }
 
 #[test]
-fn the_first_rows_are_those_that_sorting_puts_first() {
+fn rows_are_in_the_order_asked_for_and_found_by_their_ids() {
     let mut random = Random(13);
     for _ in 0..1000 {
         let history = history_of(&mut random);
         let view = view_of(&mut random);
-        let some = Rows::new(&history, &view, &Known, &|_| true);
-        let all = View {
-            top_n: None,
-            ..view
-        };
-        let mut sorted = Rows::new(&history, &all, &Known, &|_| true).rows;
-        sorted.sort_by(|a, b| by_hand(&view, &some.clock, a, b));
-        let ids = |rows: &[Row]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
-        assert_eq!(ids(&some.rows), ids(&sorted)[..some.rows.len()], "{view:?}");
+        let mut rows = Rows::new(&history, &view, &Known, &|_| true);
+        let clock = rows.clock;
+        let all: Vec<Row> = rows.iter(&history).collect();
+        let in_order = |ends: &[Row]| by_hand(&view, &clock, &ends[0], &ends[1]).is_lt();
+        assert!(all.windows(2).all(in_order), "{view:?}");
+        for (n, row) in all.iter().enumerate() {
+            assert_eq!(rows.id(&history, n).as_ref(), Some(&row.id));
+            assert_eq!(rows.find(&history, &row.id), Some(n));
+            let idle = row.idle(view.way, &clock).is_some();
+            assert_eq!(rows.is_idle(&history, n), idle);
+        }
+        let mut first: Vec<usize> = (0..all.len()).collect();
+        random.shuffle(&mut first);
+        first.truncate(random.below(60) as usize);
+        rows.bring_forward(&first);
+        let others = (0..all.len()).filter(|n| !first.contains(n));
+        let expected = first.iter().copied().chain(others);
+        let expected: Vec<&RowId> = expected.map(|n| &all[n].id).collect();
+        let ids: Vec<RowId> = rows.iter(&history).map(|row| row.id).collect();
+        assert_eq!(ids.iter().collect::<Vec<_>>(), expected);
     }
 }
 
-/// The order of two rows, without the keys that the heap is made of.
+/// The order of two rows, without the keys that they are sorted by.
 fn by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
     let way = view.way;
     let real = |row: &Row| -> Option<f64> {
@@ -270,17 +278,14 @@ fn the_order_of_the_input_does_not_matter() {
         let mut flows: Vec<Flow> = (0..40)
             .map(|id| flow(id, random.below(3), random.below(3)))
             .collect();
-        let view = View {
-            top_n: Some(7),
-            ..view_of(&mut random)
-        };
+        let view = view_of(&mut random);
         let mut rows = || {
             random.shuffle(&mut flows);
             let mut history = History::new();
             history.add(&Intervals::default().next(1000, flows.clone()));
             let rows = Rows::new(&history, &view, &Known, &|_| true);
-            let ids = rows.rows.iter().map(|row| (row.id.clone(), row.flows));
-            (ids.collect::<Vec<_>>(), rows.other.figures.total)
+            let ids = rows.iter(&history).map(|row| (row.id, row.flows));
+            ids.collect::<Vec<_>>()
         };
         assert_eq!(rows(), rows());
     }
@@ -296,8 +301,9 @@ fn each_grouping_puts_together_what_belongs_together() {
             group,
             ..View::default()
         };
-        let rows = Rows::new(&history, &view, &Known, &|_| true).rows;
-        rows.into_iter().map(|row| row.id).collect::<BTreeSet<_>>()
+        let rows = Rows::new(&history, &view, &Known, &|_| true);
+        let ids = rows.iter(&history).map(|row| row.id);
+        ids.collect::<BTreeSet<_>>()
     };
     assert_eq!(
         ids(Group::Flow),
@@ -363,8 +369,8 @@ fn without_facts_users_and_containers_are_one_unknown_row() {
             ..View::default()
         };
         let rows = Rows::new(&history, &view, &(), &|_| true);
-        assert_eq!(rows.rows[0].id, RowId::Unknown);
-        assert_eq!((rows.rows[0].flows, rows.len()), (9, 1));
+        let row = rows.row(&history, 0).unwrap();
+        assert_eq!((row.id, row.flows, rows.len()), (RowId::Unknown, 9, 1));
     }
 }
 
@@ -377,7 +383,8 @@ fn a_row_says_what_its_flows_have_in_common() {
         group: Group::Process,
         ..View::default()
     };
-    let row = &Rows::new(&history, &view, &(), &|_| true).rows[0];
+    let rows = Rows::new(&history, &view, &(), &|_| true);
+    let row = rows.row(&history, 0).unwrap();
     let common = &row.common;
     assert_eq!(row.flows, 2);
     assert_eq!(common.tgid, Some(2));
@@ -402,8 +409,9 @@ fn a_flow_is_a_row_of_the_ways_it_moved_bytes_lately() {
             past,
             ..View::default()
         };
-        let rows = Rows::new(&history, &view, &(), &|_| true).rows;
-        rows.into_iter().map(|row| row.id).collect::<BTreeSet<_>>()
+        let rows = Rows::new(&history, &view, &(), &|_| true);
+        let ids = rows.iter(&history).map(|row| row.id);
+        ids.collect::<BTreeSet<_>>()
     };
     let of = |ids: &[u32]| {
         ids.iter()
@@ -424,19 +432,16 @@ fn sparklines_of_rows_are_the_sums_of_those_of_their_flows() {
         let history = history_of(&mut random);
         let view = View {
             past: false,
-            top_n: Some(5),
             ..view_of(&mut random)
         };
-        let rows = Rows::new(&history, &view, &Known, &|_| true).rows;
-        let ids: Vec<RowId> = rows.into_iter().map(|row| row.id).collect();
-        let lines = sparklines(&history, &view, &Known, &ids);
-        assert_eq!(lines.len(), ids.len());
-        for (id, line) in ids.iter().zip(lines) {
+        let rows = Rows::new(&history, &view, &Known, &|_| true);
+        for (n, row) in rows.iter(&history).enumerate() {
             let clock = history.clock();
             let members = history.recent().iter().filter(|flow| {
-                is_in(flow, &view, &clock) && group_of(view.group, flow, &Known) == *id
+                is_in(flow, &view, &clock) && group_of(view.group, flow, &Known) == row.id
             });
-            assert_eq!(line, history.sparkline(members, view.way));
+            let line = history.sparkline(members, view.way);
+            assert_eq!(rows.sparkline(&history, n), line);
         }
     }
 }
@@ -469,9 +474,9 @@ fn what_the_kernel_said_of_a_process_goes_before_what_proc_says() {
             sort: SortKey::by(Column::Pid),
             ..View::default()
         };
-        let rows = Rows::new(&history, &view, &Known, &|_| true).rows;
-        let ids: BTreeSet<RowId> = rows.into_iter().map(|row| row.id).collect();
-        ids
+        let rows = Rows::new(&history, &view, &Known, &|_| true);
+        let ids = rows.iter(&history).map(|row| row.id);
+        ids.collect::<BTreeSet<_>>()
     };
     let user = RowId::User;
     assert_eq!(ids(Group::User), [user(2), user(70), user(71)].into());

@@ -10,7 +10,7 @@ use super::duration;
 use crate::flow::Direction;
 use crate::history::Clock;
 use crate::interval::rate;
-use crate::rank::{Facts as _, Row, RowId};
+use crate::rank::{Facts as _, Row};
 use crate::table::{Column, Group, Way};
 use crate::tui::app::App;
 use crate::tui::chart::nice;
@@ -227,16 +227,6 @@ impl App {
             });
             put(buf, within(at, 6, room), 0, &bar, hue);
         }
-    }
-
-    /// Ids of rows, for asking for their sparklines at once.
-    pub(super) fn sparks<'a>(
-        &self,
-        way: Way,
-        rows: impl Iterator<Item = &'a Row>,
-    ) -> Vec<Vec<Option<f64>>> {
-        let ids: Vec<RowId> = rows.map(|row| row.id.clone()).collect();
-        crate::rank::sparklines(&self.history, &self.view(way), &self.owners, &ids)
     }
 }
 

@@ -160,7 +160,7 @@ impl App {
         let figures = &flow.figures;
         let seen = format!(
             "{}, {} ago",
-            self.time(figures.first_seen),
+            self.time(figures.first_seen()),
             duration(figures.age(&clock).as_secs())
         );
         list.add("first seen", &seen, plain);

@@ -1,6 +1,8 @@
 //! One table: its title, its headings, the rows in sight, and the sum of all others, so that what is
 //! shown adds up to the total whatever finds room.
 
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -27,8 +29,8 @@ impl App {
             return;
         }
         let room = self.room(table, area);
-        let offset = table.offset.min(table.places.len().saturating_sub(room));
-        let shown: Vec<&Row> = table.shown(offset, room).collect();
+        let offset = table.offset.min(table.len().saturating_sub(room));
+        let shown = table.shown(&self.history, offset, room);
         let all = if self.look.totals {
             &rows.all.total
         } else {
@@ -48,7 +50,7 @@ impl App {
                 self.focus == n && table.selected() == Some(offset + usize::from(y - HEAD));
             self.row(row, &sheet, &places, selected, line(area, y), buf);
         }
-        self.draw_sparks(&shown, &sheet, &places, area, buf);
+        self.draw_sparks(rows, offset..offset + shown.len(), &places, area, buf);
         let below = HEAD + u16::try_from(shown.len()).unwrap_or(0);
         self.rest(table, rows, &shown, &sheet, &places, below, area, buf);
     }
@@ -56,7 +58,7 @@ impl App {
     fn title(
         &self,
         n: usize,
-        (offset, shown): (usize, &[&Row]),
+        (offset, shown): (usize, &[Row]),
         sheet: &Sheet,
         at: Rect,
         buf: &mut Buffer,
@@ -118,11 +120,11 @@ impl App {
     }
 
     /// Which rows are shown, of how many, and how much of everything they are.
-    fn share_of(&self, table: &Table, offset: usize, shown: &[&Row], sheet: &Sheet) -> String {
+    fn share_of(&self, table: &Table, offset: usize, shown: &[Row], sheet: &Sheet) -> String {
         // Of those that went silent only the ones in sight are counted.
         let count = match sheet.totals {
-            true => table.places.len(),
-            false => table.moving.max(offset + shown.len()),
+            true => table.len(),
+            false => table.moving().max(offset + shown.len()),
         };
         if sheet.total == 0 || count == 0 {
             return String::new();
@@ -209,8 +211,8 @@ impl App {
 
     fn draw_sparks(
         &self,
-        shown: &[&Row],
-        sheet: &Sheet,
+        rows: &Rows,
+        shown: Range<usize>,
         places: &[Place],
         area: Rect,
         buf: &mut Buffer,
@@ -218,16 +220,16 @@ impl App {
         let Some(place) = places.iter().find(|place| place.column == Column::Spark) else {
             return;
         };
-        let hue = self.look.theme.hue(match sheet.way {
+        let hue = self.look.theme.hue(match rows.way() {
             Way::Tx => Direction::Tx,
             _ => Direction::Rx,
         });
         // Never turned round, as the selected row is: a bar is what is filled.
         let hue = hue.remove_modifier(Modifier::REVERSED);
-        let sparks = self.sparks(sheet.way, shown.iter().copied());
-        for (rates, y) in sparks.iter().zip(HEAD..) {
+        for (n, y) in shown.zip(HEAD..) {
             let cell = within(line(area, y), place.x, place.width);
-            spark(buf, cell, rates, self.look.theme.glyphs, hue);
+            let rates = rows.sparkline(&self.history, n);
+            spark(buf, cell, &rates, self.look.theme.glyphs, hue);
         }
     }
 
@@ -237,7 +239,7 @@ impl App {
         &self,
         table: &Table,
         rows: &Rows,
-        shown: &[&Row],
+        shown: &[Row],
         sheet: &Sheet,
         places: &[Place],
         below: u16,
@@ -250,10 +252,10 @@ impl App {
         let rest = sheet.total.saturating_sub(bytes + untracked);
         let flows = if self.look.totals {
             // Those that only ever moved bytes the other way are none of this table's.
-            let all = rows.flows() + rows.filtered.flows + rows.silent.flows - rows.never;
+            let all = rows.flows + rows.filtered.flows + rows.silent.flows - rows.never;
             all - shown.iter().map(|row| row.flows).sum::<usize>()
         } else {
-            let moving = |row: &&&Row| sheet.bytes(row) > 0;
+            let moving = |row: &&Row| sheet.bytes(row) > 0;
             let flows = shown.iter().filter(moving).map(|row| row.flows);
             table.moving_flows.saturating_sub(flows.sum())
         };
@@ -277,7 +279,7 @@ impl App {
                 (Column::Avg60, avg60.max(0.0)),
             ];
             let others = table
-                .moving
+                .moving()
                 .saturating_sub(shown.iter().filter(|row| sheet.bytes(row) > 0).count());
             let what = match self.group {
                 Group::Flow => units::count(flows as u64, "other flow"),
@@ -318,7 +320,7 @@ impl App {
         bytes: u64,
         what: &str,
         averages: &[(Column, f64)],
-        (sheet, rows, shown): (&Sheet, &Rows, &[&Row]),
+        (sheet, rows, shown): (&Sheet, &Rows, &[Row]),
         places: &[Place],
         at: Rect,
         style: Style,

@@ -1,0 +1,255 @@
+//! The records, as serde writes them: the order of fields is that of the structs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::flow::{Counters, Endpoint, Limit, Tcp};
+use crate::owner::Place;
+
+#[derive(Serialize)]
+pub struct IntervalRecord<'a> {
+    pub r#type: &'static str,
+    pub schema: u32,
+    pub time: &'a str,
+    pub interval: f64,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub flows: usize,
+    pub untracked_rx_bytes: u64,
+    pub untracked_tx_bytes: u64,
+    pub missed_events: u64,
+    pub backend: &'a str,
+    pub unseen: &'a [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<&'a str>,
+}
+
+/// What all records of an interval begin with.
+#[derive(Serialize)]
+pub struct Head<'a> {
+    pub r#type: &'static str,
+    pub time: &'a str,
+    pub interval: f64,
+}
+
+/// A flow: which, and whose by its own word.
+#[derive(Serialize)]
+pub struct FlowFields<'a> {
+    pub proto: &'static str,
+    pub local_addr: IpAddr,
+    pub local_port: u16,
+    #[serde(serialize_with = "remote_addr")]
+    pub remote_addr: &'a Endpoint,
+    pub remote_port: u16,
+    pub pid: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tid: u32,
+    pub comm: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub thread: &'a str,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub netns: u32,
+}
+
+/// What a flow moved, and how it is doing. The fields of its process come before.
+#[derive(Serialize)]
+pub struct MovedFields<'a> {
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub rx_msgs: u64,
+    pub tx_msgs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rx_packets: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx_packets: Option<u64>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_service: Option<&'a str>,
+    /// Written where it is true: of flowtop's own flows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
+}
+
+/// What the kernel said of a process, and what that means in names.
+#[derive(Default, Serialize)]
+pub struct ProcessFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<&'a str>,
+    #[serde(flatten)]
+    pub place: PlaceFields,
+    #[serde(skip_serializing_if = "is_false")]
+    pub kernel: bool,
+}
+
+/// See [`Place`].
+#[derive(Default, Serialize)]
+pub struct PlaceFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_runtime: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Arc<str>>,
+}
+
+impl From<&Place> for PlaceFields {
+    fn from(place: &Place) -> Self {
+        let container = place.container.as_ref();
+        Self {
+            container_runtime: container.map(|container| container.runtime.as_str()),
+            container: container.map(|container| container.id.clone()),
+            pod: place.pod.clone(),
+            unit: place.unit.as_deref().map(Arc::from),
+        }
+    }
+}
+
+/// See [`Counters`].
+#[derive(Serialize)]
+pub struct Moved {
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub rx_msgs: u64,
+    pub tx_msgs: u64,
+}
+
+impl From<Counters> for Moved {
+    fn from(counters: Counters) -> Self {
+        Self {
+            rx_bytes: counters.rx_bytes,
+            tx_bytes: counters.tx_bytes,
+            rx_msgs: counters.rx_msgs,
+            tx_msgs: counters.tx_msgs,
+        }
+    }
+}
+
+/// The flows of a group, summed.
+#[derive(Serialize)]
+pub struct GroupRecord<'a> {
+    pub r#type: &'static str,
+    pub time: &'a str,
+    pub interval: f64,
+    pub group: &'a str,
+    /// What the row is called; the only field by which one of no container is told from one of
+    /// which it is not known.
+    pub name: &'a str,
+    #[serde(flatten)]
+    pub id: IdFields<'a>,
+    pub flows: usize,
+    #[serde(flatten)]
+    pub moved: Moved,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rx_packets: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx_packets: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmits: Option<u64>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub own: bool,
+}
+
+/// What tells a group from others of its kind: some of these.
+#[derive(Default, Serialize)]
+pub struct IdFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
+    #[serde(flatten)]
+    pub process: ProcessFields<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_addr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_name: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_net: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proto: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<&'a str>,
+}
+
+/// What is no record of its own, summed.
+#[derive(Serialize)]
+pub struct OtherRecord<'a> {
+    pub r#type: &'static str,
+    pub time: &'a str,
+    pub interval: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
+    pub flows: usize,
+    #[serde(flatten)]
+    pub moved: Moved,
+}
+
+/// See [`crate::flow::Tcp`].
+#[derive(Serialize)]
+pub struct TcpFields {
+    pub srtt_us: u32,
+    pub cwnd: u32,
+    pub unacked: u32,
+    pub notsent: u32,
+    pub snd_wnd: u32,
+    pub rcv_wnd: u32,
+    pub total_retransmits: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmits: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<&'static str>,
+}
+
+impl From<Tcp> for TcpFields {
+    fn from(tcp: Tcp) -> Self {
+        Self {
+            srtt_us: tcp.srtt_us,
+            cwnd: tcp.cwnd,
+            unacked: tcp.unacked,
+            notsent: tcp.notsent,
+            snd_wnd: tcp.snd_wnd,
+            rcv_wnd: tcp.rcv_wnd,
+            total_retransmits: tcp.total_retransmits,
+            retransmits: tcp.retransmits,
+            limit: tcp.limit.map(Limit::as_str),
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+fn remote_addr<S: Serializer>(remote: &Endpoint, to: S) -> Result<S::Ok, S::Error> {
+    if remote.is_unknown() {
+        to.serialize_str("*")
+    } else {
+        remote.addr.serialize(to)
+    }
+}
