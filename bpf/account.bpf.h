@@ -154,18 +154,21 @@ static __always_inline void add_untracked(const struct moved *moved)
 	add_to(&untracked[slot].stats, moved);
 }
 
-/* A new flow's slot; NULL if there is no room. */
-static __always_inline struct flowtop_slot *
-insert(void *flows, void *owners, void *cgroups, const void *key,
-       const struct flowtop_id *id, const struct moved *moved)
+/* A new flow's slot; NULL if there is no room. Not inlined: it runs once a flow
+ * and interval. */
+static __noinline struct flowtop_slot *insert(void *flows, void *owners,
+					      void *cgroups,
+					      const struct flowtop_id *id,
+					      const struct sock *sk)
 {
 	struct flowtop_slot fresh = {
-		.netns = read_netns(moved->sk),
+		.netns = read_netns(sk),
 		.tgid = current_tgid(),
 	};
+	const void *key = id; /* which it begins */
 
 	if (!(id->who & FLOWTOP_KEY_UDP))
-		fresh.extra = (__u64)moved->sk;
+		fresh.extra = (__u64)sk;
 	remember_owner(owners, cgroups, id);
 	/* Nothing moved and NOEXIST, then a look-up: whoever loses the race of
 	 * two inserts still adds to the winner's slot. Full is E2BIG, and then
@@ -175,13 +178,13 @@ insert(void *flows, void *owners, void *cgroups, const void *key,
 }
 
 static __always_inline void add(void *flows, void *owners, void *cgroups,
-				const void *key, const struct flowtop_id *id,
+				const struct flowtop_id *id,
 				const struct moved *moved)
 {
-	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, key);
+	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, id);
 
 	if (!slot) {
-		slot = insert(flows, owners, cgroups, key, id, moved);
+		slot = insert(flows, owners, cgroups, id, moved->sk);
 		if (!slot) {
 			add_untracked(moved);
 			return;
@@ -198,9 +201,9 @@ static __always_inline void add4(const struct flowtop_key4 *key,
 	if (filters_flows && !wanted_flow4(key, moved->sk))
 		return;
 	if (active)
-		add(&flows4_b, &owners_b, &cgroups_b, key, &key->id, moved);
+		add(&flows4_b, &owners_b, &cgroups_b, &key->id, moved);
 	else
-		add(&flows4_a, &owners_a, &cgroups_a, key, &key->id, moved);
+		add(&flows4_a, &owners_a, &cgroups_a, &key->id, moved);
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
@@ -209,9 +212,9 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 	if (filters_flows && !wanted_flow6(key, moved->sk))
 		return;
 	if (active)
-		add(&flows6_b, &owners_b, &cgroups_b, key, &key->id, moved);
+		add(&flows6_b, &owners_b, &cgroups_b, &key->id, moved);
 	else
-		add(&flows6_a, &owners_a, &cgroups_a, key, &key->id, moved);
+		add(&flows6_a, &owners_a, &cgroups_a, &key->id, moved);
 }
 
 /* A key whose family is not known yet; what both begin with lies together. */
