@@ -2,17 +2,23 @@
 //! sum of what is not shown. Raw counters and the measured length go in; readers divide. Fields are added, never changed; the README is the
 //! reference.
 
-use std::io::Write;
+mod records;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use self::records::{
+    FlowRecord, GroupRecord, IdFields, IntervalRecord, OtherRecord, PlaceFields, ProcessFields,
+    TcpFields,
+};
 use super::{Report, rfc3339};
-use crate::flow::{Counters, Endpoint, Flow, Limit, Owner, Tcp};
+use crate::flow::{Endpoint, Flow, Owner};
+use crate::interval::{Machine, Told};
 use crate::names::Names;
-use crate::owner::{Owners, Place};
+use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, Rest, RowId, Tally};
 use crate::table::Group;
 
@@ -26,242 +32,31 @@ pub struct Json {
     pub filter: Option<String>,
     /// Names of users; what cgroup paths say.
     pub owners: Arc<Owners>,
+    /// Where it was counted, as far as that is known.
+    pub machine: Machine,
 }
 
-#[derive(Serialize)]
-struct IntervalRecord<'a> {
-    r#type: &'static str,
-    schema: u32,
-    time: &'a str,
-    interval: f64,
-    rx_bytes: u64,
-    tx_bytes: u64,
-    flows: usize,
-    untracked_rx_bytes: u64,
-    untracked_tx_bytes: u64,
-    missed_events: u64,
-    backend: &'a str,
-    unseen: &'a [&'static str],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    filter: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<&'a str>,
+/// Where records go, one after the other.
+pub(super) trait Sink {
+    /// Takes the next.
+    ///
+    /// # Errors
+    /// When it cannot be put into the form that this is for.
+    fn put(&mut self, record: &impl Serialize) -> Result<()>;
 }
 
-#[derive(Serialize)]
-struct FlowRecord<'a> {
-    r#type: &'static str,
-    time: &'a str,
-    interval: f64,
-    proto: &'static str,
-    local_addr: String,
-    local_port: u16,
-    remote_addr: String,
-    remote_port: u16,
-    pid: u32,
-    #[serde(skip_serializing_if = "is_zero")]
-    tid: u32,
-    comm: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    thread: &'a str,
-    #[serde(skip_serializing_if = "is_zero")]
-    netns: u32,
-    #[serde(flatten)]
-    process: ProcessFields<'a>,
-    #[serde(flatten)]
-    moved: Moved,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rx_packets: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tx_packets: Option<u64>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    tcp: Option<TcpFields>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local_service: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_service: Option<&'a str>,
-    /// Written where it is true: of flowtop's own flows.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    own: bool,
-}
-
-/// What the kernel said of a process, and what that means in names.
-#[derive(Default, Serialize)]
-struct ProcessFields<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cgroup: Option<&'a str>,
-    #[serde(flatten)]
-    place: PlaceFields,
-    #[serde(skip_serializing_if = "is_false")]
-    kernel: bool,
-}
-
-/// See [`Place`].
-#[derive(Default, Serialize)]
-struct PlaceFields {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container_runtime: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pod: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<Arc<str>>,
-}
-
-impl From<&Place> for PlaceFields {
-    fn from(place: &Place) -> Self {
-        let container = place.container.as_ref();
-        Self {
-            container_runtime: container.map(|container| container.runtime.as_str()),
-            container: container.map(|container| container.id.clone()),
-            pod: place.pod.clone(),
-            unit: place.unit.as_deref().map(Arc::from),
-        }
+/// One object a line.
+impl Sink for Vec<u8> {
+    fn put(&mut self, record: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut *self, record).context("write a record as JSON")?;
+        self.push(b'\n');
+        Ok(())
     }
-}
-
-/// See [`Counters`].
-#[derive(Serialize)]
-struct Moved {
-    rx_bytes: u64,
-    tx_bytes: u64,
-    rx_msgs: u64,
-    tx_msgs: u64,
-}
-
-impl From<Counters> for Moved {
-    fn from(counters: Counters) -> Self {
-        Self {
-            rx_bytes: counters.rx_bytes,
-            tx_bytes: counters.tx_bytes,
-            rx_msgs: counters.rx_msgs,
-            tx_msgs: counters.tx_msgs,
-        }
-    }
-}
-
-/// The flows of a group, summed.
-#[derive(Serialize)]
-struct GroupRecord<'a> {
-    r#type: &'static str,
-    time: &'a str,
-    interval: f64,
-    group: &'a str,
-    /// What the row is called; the only field by which one of no container is told from one of
-    /// which it is not known.
-    name: &'a str,
-    #[serde(flatten)]
-    id: IdFields<'a>,
-    flows: usize,
-    #[serde(flatten)]
-    moved: Moved,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rx_packets: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tx_packets: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retransmits: Option<u64>,
-    #[serde(skip_serializing_if = "is_false")]
-    own: bool,
-}
-
-/// What tells a group from others of its kind: some of these.
-#[derive(Default, Serialize)]
-struct IdFields<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    comm: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thread: Option<String>,
-    #[serde(flatten)]
-    process: ProcessFields<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_addr: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_name: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_net: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proto: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<&'a str>,
-}
-
-/// What is no record of its own, summed.
-#[derive(Serialize)]
-struct OtherRecord<'a> {
-    r#type: &'static str,
-    time: &'a str,
-    interval: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    groups: Option<usize>,
-    flows: usize,
-    #[serde(flatten)]
-    moved: Moved,
-}
-
-/// See [`crate::flow::Tcp`].
-#[derive(Serialize)]
-struct TcpFields {
-    srtt_us: u32,
-    cwnd: u32,
-    unacked: u32,
-    notsent: u32,
-    snd_wnd: u32,
-    rcv_wnd: u32,
-    total_retransmits: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retransmits: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<&'static str>,
-}
-
-impl From<Tcp> for TcpFields {
-    fn from(tcp: Tcp) -> Self {
-        Self {
-            srtt_us: tcp.srtt_us,
-            cwnd: tcp.cwnd,
-            unacked: tcp.unacked,
-            notsent: tcp.notsent,
-            snd_wnd: tcp.snd_wnd,
-            rcv_wnd: tcp.rcv_wnd,
-            total_retransmits: tcp.total_retransmits,
-            retransmits: tcp.retransmits,
-            limit: tcp.limit.map(Limit::as_str),
-        }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Report for Json {
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        let time = rfc3339(ranking.ended);
-        self.append_interval(ranking, None, &time, out)?;
-        for flow in ranking.rows() {
-            self.append_flow(flow, (&time, ranking.elapsed.as_secs_f64()), names, out)?;
-        }
-        append_other(ranking, false, &time, out)
+        self.flows(ranking, names, out)
     }
 
     fn append_groups(
@@ -270,6 +65,39 @@ impl Report for Json {
         ranking: &Ranking<Tally>,
         names: &Names,
         out: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.groups(group, ranking, names, out)
+    }
+
+    fn learn(&mut self, told: &Told) {
+        self.machine = told.machine.clone();
+        self.filter.clone_from(&told.filter);
+    }
+}
+
+impl Json {
+    /// An interval's records, by flow.
+    pub(super) fn flows(
+        &self,
+        ranking: &Ranking,
+        names: &Names,
+        out: &mut impl Sink,
+    ) -> Result<()> {
+        let time = rfc3339(ranking.ended);
+        self.append_interval(ranking, None, &time, out)?;
+        for flow in ranking.rows() {
+            self.append_flow(flow, (&time, ranking.elapsed.as_secs_f64()), names, out)?;
+        }
+        append_other(ranking, false, &time, out)
+    }
+
+    /// The same by group.
+    pub(super) fn groups(
+        &self,
+        group: Group,
+        ranking: &Ranking<Tally>,
+        names: &Names,
+        out: &mut impl Sink,
     ) -> Result<()> {
         let time = rfc3339(ranking.ended);
         let group = group.to_string();
@@ -291,19 +119,17 @@ impl Report for Json {
                 tx_packets: tally.packets.map(|packets| packets.tx),
                 retransmits: tally.retransmits(),
             };
-            line(&record, out)?;
+            out.put(&record)?;
         }
         append_other(ranking, true, &time, out)
     }
-}
 
-impl Json {
     fn append_interval<T: Ranked>(
         &self,
         ranking: &Ranking<T>,
         group: Option<&str>,
         time: &str,
-        out: &mut Vec<u8>,
+        out: &mut impl Sink,
     ) -> Result<()> {
         let untracked = ranking.losses.untracked;
         let record = IntervalRecord {
@@ -316,13 +142,18 @@ impl Json {
             flows: ranking.flows,
             untracked_rx_bytes: untracked.rx_bytes,
             untracked_tx_bytes: untracked.tx_bytes,
+            untracked_rx_msgs: untracked.rx_msgs,
+            untracked_tx_msgs: untracked.tx_msgs,
             missed_events: ranking.losses.missed_events,
             backend: &ranking.method.backend,
             unseen: &ranking.method.unseen,
+            reason: &ranking.method.reason,
+            host: &self.machine.host,
+            kernel: &self.machine.kernel,
             filter: self.filter.as_deref(),
             group,
         };
-        line(&record, out)
+        out.put(&record)
     }
 
     fn append_flow(
@@ -330,7 +161,7 @@ impl Json {
         flow: &Flow,
         (time, interval): (&str, f64),
         names: &Names,
-        out: &mut Vec<u8>,
+        out: &mut impl Sink,
     ) -> Result<()> {
         let (local, remote) = (flow.key.local, flow.key.remote);
         let owner = &flow.owner;
@@ -363,7 +194,7 @@ impl Json {
             remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
             own: names.is_own(flow.key.tgid),
         };
-        line(&record, out)
+        out.put(&record)
     }
 
     fn process<'a>(&self, owner: &'a Owner) -> ProcessFields<'a> {
@@ -382,6 +213,9 @@ impl Json {
             cgroup: owner.cgroup.as_deref(),
             place: place.unwrap_or_default(),
             kernel: owner.kernel,
+            start_ns: owner
+                .start
+                .and_then(|start| u64::try_from(start.as_nanos()).ok()),
         }
     }
 
@@ -435,7 +269,7 @@ fn append_other<T: Ranked>(
     ranking: &Ranking<T>,
     groups: bool,
     time: &str,
-    out: &mut Vec<u8>,
+    out: &mut impl Sink,
 ) -> Result<()> {
     let Rest {
         rows,
@@ -453,10 +287,5 @@ fn append_other<T: Ranked>(
         flows,
         moved: counters.into(),
     };
-    line(&record, out)
-}
-
-fn line(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(&mut *out, record).context("write a record as JSON")?;
-    out.write_all(b"\n").context("write a record as JSON")
+    out.put(&record)
 }
