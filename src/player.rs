@@ -2,6 +2,7 @@
 //! or any other, forth and back. What is shown at a place is always the history of everything before
 //! it, however one got there. Knows no kernel and no presentation.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ const SPEEDS: [f64; 12] = [
 ];
 /// How often something is shown of a long way.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
-/// Most damages that are remembered; of more the number is.
+/// Most damages that are remembered: one a file.
 const MOST_DAMAGES: usize = 100;
 
 /// What a player is told.
@@ -74,10 +75,8 @@ pub struct Position {
     pub at: Duration,
     /// Recorded time in all; `None` until it is known.
     pub whole: Option<Duration>,
-    /// What could not be read so far, and how many more.
+    /// What could not be read so far, of many files that of the first hundred.
     pub damages: Vec<Damage>,
-    /// Not among [`Self::damages`].
-    pub more_damages: usize,
 }
 
 /// What is to be shown.
@@ -174,6 +173,7 @@ impl Player {
                 ..Position::default()
             },
             limits,
+            waiting: VecDeque::new(),
             shared: Arc::clone(&shared),
             notify: Box::new(notify),
         };
@@ -251,6 +251,8 @@ struct Work {
     told: Told,
     position: Position,
     limits: Limits,
+    /// Orders that came on the way to a place.
+    waiting: VecDeque<Order>,
     shared: Arc<Shared>,
     notify: Box<dyn Fn(Notice) + Send>,
 }
@@ -262,6 +264,7 @@ impl Work {
         let mut due = Instant::now();
         loop {
             let order = match self.position.state {
+                _ if !self.waiting.is_empty() => self.waiting.pop_front(),
                 State::Playing if self.next.is_some() => {
                     match orders.recv_timeout(due.saturating_duration_since(Instant::now())) {
                         Err(RecvTimeoutError::Timeout) => {
@@ -326,10 +329,8 @@ impl Work {
                 return self.go(Goal::Time(at.saturating_sub(by)), now, orders);
             }
             Order::SeekTo(part) => {
-                let whole = lock(&self.shared.extent).map(|extent| extent.elapsed);
-                if let Some(whole) = whole {
-                    let goal = whole.mul_f64(part.clamp(0.0, 1.0));
-                    return self.go(Goal::Time(goal), now, orders);
+                if let Some(goal) = self.part(part) {
+                    return self.go(goal, now, orders);
                 }
             }
             Order::Speed(direction) => {
@@ -345,27 +346,27 @@ impl Work {
         false
     }
 
-    /// Goes to a place, unless something else is ordered on the way; then is in that state. True when a
-    /// limit is reached.
-    fn go(&mut self, goal: Goal, then: State, orders: &Receiver<Order>) -> bool {
-        let clock = self.history.clock();
-        let is_behind = match goal {
-            Goal::Count(count) => count < self.history.intervals(),
-            Goal::Time(time) => time + clock.elapsed / 2 < clock.at,
-        };
-        if is_behind {
-            self.rewind();
-        }
+    /// Goes to a place; then is in that state. Another place that is asked for on the way takes the
+    /// place of it, all else waits until it is reached. True when a limit is.
+    fn go(&mut self, mut goal: Goal, then: State, orders: &Receiver<Order>) -> bool {
         self.position.state = State::Seeking;
         let mut shown = Instant::now();
         let mut reached = false;
-        let mut overtaken = None;
-        while !reached && !self.is_at(goal) {
+        loop {
+            if self.is_past(goal) {
+                self.rewind();
+            }
+            if reached || self.is_at(goal) {
+                break;
+            }
             match orders.try_recv() {
-                Ok(order) => {
-                    overtaken = Some(order);
-                    break;
-                }
+                Ok(order) => match self.instead(goal, order) {
+                    Some(other) => {
+                        goal = other;
+                        continue;
+                    }
+                    None => self.waiting.push_back(order),
+                },
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => {}
             }
@@ -381,10 +382,38 @@ impl Work {
             then => then,
         };
         self.show();
-        match overtaken {
-            Some(order) => self.obey(order, orders),
-            None => reached,
+        reached
+    }
+
+    /// The place that an order means which comes on the way to another.
+    fn instead(&self, goal: Goal, order: Order) -> Option<Goal> {
+        match (goal, order) {
+            (Goal::Time(time), Order::SeekBy(by, Direction::Forward)) => {
+                Some(Goal::Time(time.saturating_add(by)))
+            }
+            (Goal::Time(time), Order::SeekBy(by, Direction::Back)) => {
+                Some(Goal::Time(time.saturating_sub(by)))
+            }
+            (_, Order::SeekTo(part)) => self.part(part),
+            _ => None,
         }
+    }
+
+    /// The place where a part of the whole lies behind, if the whole is known.
+    fn part(&self, part: f64) -> Option<Goal> {
+        let whole = lock(&self.shared.extent).map(|extent| extent.elapsed)?;
+        Some(Goal::Time(whole.mul_f64(part.clamp(0.0, 1.0))))
+    }
+
+    /// Whether a place can only be reached from the beginning.
+    fn is_past(&self, goal: Goal) -> bool {
+        let clock = self.history.clock();
+        // The first interval is always there.
+        self.history.intervals() > 1
+            && match goal {
+                Goal::Count(count) => count < self.history.intervals(),
+                Goal::Time(time) => time + clock.elapsed / 2 < clock.at,
+            }
     }
 
     /// Whether there is no better place.
@@ -422,11 +451,10 @@ impl Work {
             match self.replay.next() {
                 Some(Ok(frame)) => self.next = Some(frame),
                 Some(Err(damage)) => {
-                    if self.position.damages.contains(&damage) {
-                    } else if self.position.damages.len() < MOST_DAMAGES {
-                        self.position.damages.push(damage);
-                    } else {
-                        self.position.more_damages += 1;
+                    let damages = &mut self.position.damages;
+                    // Every time it is played there is the same one.
+                    if !damages.contains(&damage) && damages.len() < MOST_DAMAGES {
+                        damages.push(damage);
                     }
                     continue;
                 }

@@ -205,13 +205,13 @@ impl Work {
             if is_last {
                 return Err(error);
             }
-            if lock(&self.status).trouble.is_none() {
+            let trouble = lock(&self.status).trouble.replace(error.to_string());
+            if trouble.is_none() {
                 (self.say)(&format!(
                     "{}; counting goes on, and what is counted waits for room",
                     self.about(&error.to_string())
                 ));
             }
-            lock(&self.status).trouble = Some(error.to_string());
             is_last = self.queue.wait_for_close(AGAIN);
         }
         let mut status = lock(&self.status);

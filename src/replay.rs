@@ -98,7 +98,7 @@ impl Replay {
     fn recorded(&mut self) -> Option<Result<Frame, Damage>> {
         loop {
             if let Some(reader) = &mut self.reader {
-                match reader.next(&mut self.sums) {
+                match reader.read_next(&mut self.sums) {
                     Some(Ok(frame)) => return Some(Ok(frame)),
                     Some(Err(damage)) => {
                         self.reader = None;

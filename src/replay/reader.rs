@@ -117,6 +117,8 @@ pub struct Reader {
     users: HashMap<u32, Arc<str>>,
     owners: HashMap<(u32, u32), Arc<Owner>>,
     begun: Option<Begun>,
+    /// Of this recording, where it is read by itself.
+    sums: Sums,
 }
 
 impl std::fmt::Debug for Reader {
@@ -153,11 +155,12 @@ impl Reader {
             users: HashMap::new(),
             owners: HashMap::new(),
             begun: None,
+            sums: Sums::default(),
         }
     }
 
-    /// The next interval; nothing follows damage.
-    pub(super) fn next(&mut self, sums: &mut Sums) -> Option<Result<Frame, Damage>> {
+    /// The next interval, of a recording that is one of several; nothing follows damage.
+    pub(super) fn read_next(&mut self, sums: &mut Sums) -> Option<Result<Frame, Damage>> {
         match self.read(sums) {
             Ok(frame) => frame.map(|frame| {
                 self.intervals += 1;
@@ -184,8 +187,8 @@ impl Reader {
             Line::Whole => Ok(true),
             Line::End => Ok(false),
             Line::TooLong => Err(format!("the line is longer than {MAX_LINE} bytes")),
-            // Perhaps only its end is missing.
-            Line::Open if Kind::of(&self.line).is_ok() => Ok(true),
+            // Perhaps only its end is missing, or it never was a record.
+            Line::Open if Kind::of(&self.line).is_ok() || self.line[0] != b'{' => Ok(true),
             Line::Open => Err("the last line is cut off".to_owned()),
         }
     }
@@ -306,6 +309,18 @@ impl Reader {
             extent.intervals += 1;
             extent.elapsed = extent.elapsed.saturating_add(elapsed);
         }
+    }
+}
+
+/// Of a recording by itself. Nothing that follows damage means anything.
+impl Iterator for Reader {
+    type Item = Result<Frame, Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut sums = self.sums;
+        let next = self.read_next(&mut sums);
+        self.sums = sums;
+        next
     }
 }
 

@@ -23,6 +23,7 @@ const COLUMNS: &[&str] = &[
     "type",
     "group",
     "name",
+    "groups",
     "flows",
     "proto",
     "local_addr",

@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use crate::audit;
+use crate::tui::action::Command;
 use crate::tui::app::App;
 use crate::tui::chooser::choices;
 use crate::tui::draw::{columns, fill, line, put, within, wrap};
@@ -117,7 +118,11 @@ impl App {
             .iter()
             .filter(|(title, _)| *title != REPLAY || self.position.is_some())
             .map(|(title, commands)| {
-                let keys = commands.iter().map(|(command, about)| {
+                // A recording has the intervals that it has.
+                let has_use = |(command, _): &&(Command, &str)| {
+                    self.position.is_none() || !matches!(command, Command::Slower | Command::Faster)
+                };
+                let keys = commands.iter().filter(has_use).map(|(command, about)| {
                     let keys = self.keys.label(*command, 2, theme.glyphs.ascii);
                     Line::Key(keys, (*about).to_owned())
                 });
