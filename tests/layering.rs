@@ -34,7 +34,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "record",
-        &["config", "interval", "names", "rank", "report", "units"],
+        &[
+            "config", "interval", "names", "rank", "replay", "report", "units",
+        ],
     ),
     ("kernel", &["config", "filter", "flow", "interval"]),
     ("collector", &["flow", "interval", "source"]),

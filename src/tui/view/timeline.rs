@@ -79,6 +79,9 @@ impl Timeline {
         let x = put(buf, at, START, &self.state, theme.notice()) + 2;
         put(buf, at, x, &self.when, theme.bold());
         let bar = self.bar;
+        if bar.is_empty() {
+            return x + width(&self.when);
+        }
         // What lies before is there to be clicked at too.
         put(
             buf,
