@@ -7,8 +7,6 @@
 mod lines;
 mod reader;
 mod record;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
