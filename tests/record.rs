@@ -463,8 +463,18 @@ fn a_damaged_file_is_read_up_to_the_damage() {
     let packed = fs::read(sample()).unwrap();
     let text = unpacked(&sample());
     let half = text.len() / 2;
+    // A digit of a counter: still a record, but not what was counted.
+    let field = b"\"rx_bytes\":";
+    let digit = text[half..]
+        .windows(field.len())
+        .position(|window| window == field);
+    let digit = half + digit.unwrap() + field.len();
     let mut changed = text.clone();
-    changed[half] ^= 0x10;
+    changed[digit] = if changed[digit] == b'9' {
+        b'8'
+    } else {
+        changed[digit] + 1
+    };
     let mut garbled = packed.clone();
     let middle = garbled.len() / 2;
     garbled[middle..middle + 64].fill(0x55);
@@ -623,13 +633,15 @@ fn a_full_disk_holds_up_nothing_and_loses_nothing_if_room_comes_in_time() {
             filling.change(|said| said.push_str(&String::from_utf8_lossy(&bytes[..n])));
         }
     });
-    let is_full = said.wait_until(|said| said.contains("No space left on device"));
+    // The disk is small, but whoever else uses the machine may slow all of this down.
+    let says = |what: &str| (0..3).any(|_| said.wait_until(|said| said.contains(what)));
+    let is_full = says("No space left on device");
     assert!(is_full, "{}", said.with(|said| said.clone()));
     // Whole intervals are what is there now.
     let now = run(&["--json", "--replay", file.to_str().unwrap()], 0);
     assert!(!now.stdout.is_empty());
     fs::remove_file(&ballast).unwrap();
-    let goes_on = said.wait_until(|said| said.contains("it goes on, nothing is lost"));
+    let goes_on = says("it goes on, nothing is lost");
     assert!(goes_on, "{}", said.with(|said| said.clone()));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let (code, live) = (child.wait().unwrap().code(), live.join().unwrap());
