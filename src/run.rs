@@ -56,13 +56,13 @@ type Said = Arc<std::sync::Mutex<Option<String>>>;
 
 fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
     let machine = machine();
-    // Before anything is attached: it says at once what is wrong.
+    let live = Live::open(config)?;
+    let method = live.method();
+    // Not before: where nothing can be counted no file is left behind.
     let recorder = match &config.record {
         Some(record) => Some(recorder(config, record, machine.clone())?),
         None => None,
     };
-    let live = Live::open(config)?;
-    let method = live.method();
     // From here on there is something to hand over before the end.
     let signals = Watch::install().context("watch for signals")?;
     if config.verbose {

@@ -96,7 +96,8 @@ impl Work {
                             }
                             self.show();
                             // Late ones are not made up for in a hurry.
-                            due = due.max(Instant::now() - SHOW_EVERY) + self.wait();
+                            let now = Instant::now();
+                            due = due.max(now.checked_sub(SHOW_EVERY).unwrap_or(now)) + self.wait();
                             continue;
                         }
                         other => other.ok(),

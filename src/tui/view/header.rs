@@ -68,7 +68,11 @@ impl App {
             };
             x = put(buf, at, x, &format!("filter: {shown}"), theme.bold()) + 2;
         }
-        for (part, style, from) in self.parts() {
+        for (part, style, from) in self
+            .parts()
+            .into_iter()
+            .filter(|(part, ..)| !part.is_empty())
+        {
             if at.width >= from && usize::from(x) + columns(&part) + 1 < most {
                 x = put(buf, at, x, &part, style) + 2;
             }
