@@ -60,9 +60,10 @@ vm: deps-test kernels ## only the virtual machines; reports in target/exact, con
 	@rm -rf $(TARGET)/exact
 	$(VM_TESTS)
 
-fuzz: deps ## a minute of any text as a filter (needs nightly Rust and cargo-fuzz)
-	@mkdir -p fuzz/corpus/filter
+fuzz: deps ## a minute of any text as a filter, and of any bytes as a recording (needs nightly Rust and cargo-fuzz)
+	@mkdir -p fuzz/corpus/filter fuzz/corpus/replay
 	$(CARGO) +nightly fuzz run filter fuzz/corpus/filter fuzz/seeds/filter -- -max_total_time=60
+	$(CARGO) +nightly fuzz run replay fuzz/corpus/replay fuzz/seeds/replay -- -max_total_time=60
 
 kernels: deps-test ## fetch the kernels that the virtual machines boot
 	@for kernel in 5.10 6.1 6.12 7.2; do tests/vm/fetch-kernel.sh $$kernel >/dev/null || exit 1; done

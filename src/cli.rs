@@ -2,8 +2,10 @@
 //! nothing of the kernel or of drawing.
 
 mod environment;
+mod recordings;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,13 +16,18 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 pub use self::environment::Environment;
 
-use crate::config::{BackendChoice, Config, MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output};
+use self::values::{
+    parse_condition, parse_count, parse_duration, parse_files, parse_id, parse_interval,
+    parse_max_flows, parse_size, parse_top_n,
+};
+use crate::config::{BackendChoice, Config, Output};
 use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
 use crate::settings::{self, Origin, Settings, When};
-use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::table::{Column, Group, SortKey};
 use crate::units::Units;
 
+/// Length of an interval if nothing else is said.
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Columns of a line from which on plain text is wide.
 const WIDE: u16 = 140;
 
@@ -33,12 +40,13 @@ Examples:
   sudo flowtop -g process          the processes that move most
   sudo flowtop -c 5 | less         five intervals as plain text
   sudo flowtop --json -n 0 -i 10   every flow, every 10 s, one JSON object a line
+  sudo flowtop --record day.jsonl.zst   keep what is shown, for flowtop --replay day.jsonl.zst
 
 Bytes are what programs read from and wrote to their TCP and UDP sockets: payload, not packets.
 Rates divide by the measured length of the interval.
 
 Exit codes: 0 done (also when stopped by Ctrl-C or a closed pipe), 1 it could not go on,
-2 the command line or the configuration file was wrong.";
+2 the command line or the configuration file was wrong, 3 what --exit-when says came true.";
 
 /// What can be typed, before it is checked as a whole.
 #[derive(Debug, Parser)]
@@ -93,16 +101,16 @@ struct Args {
     #[arg(short = 'x', long = "host-name")]
     host_name: bool,
 
-    /// Length of an interval: seconds, or with a unit as in 500ms, 2s, 1m
     #[arg(
         short = 'i',
         long,
         value_name = "TIME",
-        default_value = "1",
+        help = "Length of an interval: seconds, or with a unit as in 500ms, 2s, 1m [default: 1; of a \
+                replay: as recorded]",
         allow_negative_numbers = true,
         value_parser = parse_interval
     )]
-    interval: Duration,
+    interval: Option<Duration>,
 
     /// End after N intervals
     #[arg(
@@ -113,6 +121,73 @@ struct Args {
         value_parser = parse_count
     )]
     count: Option<u64>,
+
+    /// End after one interval, as -c 1
+    #[arg(long, conflicts_with = "count")]
+    once: bool,
+
+    /// End after so long: seconds, or with a unit as in 90s, 5m, 1h, 1d; the interval under way is
+    /// handed over
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_negative_numbers = true,
+        value_parser = parse_duration
+    )]
+    duration: Option<Duration>,
+
+    /// End with exit code 3 after the first interval of which this is true of all that was counted
+    /// together: rate or bytes, with rx or tx one way, as in 'tx rate > 1GB'
+    #[arg(long, value_name = "CONDITION", value_parser = parse_condition)]
+    exit_when: Option<Expr>,
+
+    /// Keep every flow of every interval in a file too, as JSON Lines; compressed if it ends in .zst
+    #[arg(long, value_name = "FILE", help_heading = "Recordings")]
+    record: Option<PathBuf>,
+
+    /// Begin a new file when one has this size, as in 100MB; files then have their time in their names
+    #[arg(
+        long,
+        value_name = "SIZE",
+        requires = "record",
+        help_heading = "Recordings",
+        allow_negative_numbers = true,
+        value_parser = parse_size
+    )]
+    record_size: Option<u64>,
+
+    /// Begin a new file when one has so much time in it, as in 1h; the same
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "record",
+        help_heading = "Recordings",
+        allow_negative_numbers = true,
+        value_parser = parse_duration
+    )]
+    record_time: Option<Duration>,
+
+    /// Keep only the N newest of these files
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "record",
+        help_heading = "Recordings",
+        allow_negative_numbers = true,
+        value_parser = parse_files
+    )]
+    record_files: Option<usize>,
+
+    /// Show recordings instead of this machine, one after the other; - is standard input. A FILTER
+    /// comes before it, or after --
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 1..,
+        help_heading = "Recordings",
+        conflicts_with_all = ["record", "backend", "max_flows", "no_pushdown"]
+    )]
+    replay: Vec<PathBuf>,
 
     /// How to attach to the kernel; auto takes the best that works here, a named one never falls back
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Backend::Auto)]
@@ -134,6 +209,10 @@ struct Args {
     /// Write JSON Lines
     #[arg(long)]
     json: bool,
+
+    /// Write comma-separated values with a header line, for spreadsheets
+    #[arg(long, conflicts_with_all = ["json", "batch"])]
+    csv: bool,
 
     /// Sum flows by process, thread, user, container, unit, remote, net/24 (or net/24,64: IPv4, IPv6)
     /// or port, in every output
@@ -225,16 +304,21 @@ where
 {
     let mut args = Args::try_parse_from(args)?;
     let plan = plan(&mut args)?;
+    let (record, replay) = (recordings::record(&args)?, recordings::replay(&args)?);
     if args.explain_filter {
         return Ok(Request::Print(plan.to_string()));
     }
-    let output = match (args.json, args.batch || !environment.terminal) {
-        (true, _) => Output::Json,
-        (false, true) => Output::Text,
-        (false, false) => Output::Table,
+    let output = match (args.json, args.csv, args.batch || !environment.terminal) {
+        (true, _, _) => Output::Json,
+        (_, true, _) => Output::Csv,
+        (_, _, true) => Output::Text,
+        (_, _, false) => Output::Table,
     };
     if !args.print_config && output != Output::Table {
         only_in_the_table(&args)?;
+    }
+    if output == Output::Table {
+        recordings::must_be_files(replay.as_ref())?;
     }
     let settings = settings(&args, environment)?;
     if args.print_config {
@@ -243,15 +327,19 @@ where
     let group = match output {
         Output::Table => settings.group,
         // What others read does not hang on what someone likes to see.
-        Output::Text | Output::Json => args.group.unwrap_or_default(),
+        Output::Text | Output::Json | Output::Csv => args.group.unwrap_or_default(),
     };
     Ok(Request::Run(Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
         by_thread: plan.needs_threads() || group == Group::Thread,
         filter: plan,
         host_names: args.host_name,
-        interval: args.interval,
-        count: args.count,
+        interval: args.interval.unwrap_or(INTERVAL),
+        count: args.once.then_some(1).or(args.count),
+        duration: args.duration,
+        exit_when: args.exit_when,
+        record,
+        replay,
         backend: match args.backend {
             Backend::Auto => BackendChoice::Auto,
             Backend::Tracepoint => BackendChoice::Tracepoint,
@@ -300,7 +388,8 @@ fn plan(args: &mut Args) -> Result<Plan, clap::Error> {
     let Some(all) = Expr::all(tasks.into_iter().chain(words)) else {
         return Ok(Plan::default());
     };
-    let reach = match args.no_pushdown {
+    // A recording has no kernel to push anything to.
+    let reach = match args.no_pushdown || !args.replay.is_empty() {
         true => Reach::Nothing,
         false => Reach::All,
     };
@@ -336,7 +425,7 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
     Ok(settings)
 }
 
-/// Text and JSON have their own order and columns: better to say so than to write something else than
+/// Text, JSON and CSV have their own order and columns: better to say so than to write something else than
 /// was asked for. What the configuration file says of the table is no question here.
 fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
     let asked = [
@@ -348,8 +437,8 @@ fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
         Some((flag, _)) => Err(Args::command().error(
             ErrorKind::ArgumentConflict,
             format!(
-                "{flag} is for the live table, and the output is text or JSON: leave {flag} out, \
-                 or run flowtop on a terminal without --batch and --json"
+                "{flag} is for the live table, and the output is text, JSON or CSV: leave {flag} \
+                 out, or run flowtop on a terminal without --batch, --json and --csv"
             ),
         )),
     }
@@ -370,60 +459,4 @@ fn unique(flag: &str, mut ids: Vec<u32>) -> Result<Vec<u32>, clap::Error> {
         ));
     }
     Ok(ids)
-}
-
-fn parse_top_n(text: &str) -> Result<usize, String> {
-    text.parse()
-        .map_err(|_| "give a number from 1 up, or 0 for all flows".to_owned())
-}
-
-fn parse_id(text: &str) -> Result<u32, String> {
-    match text.trim().parse() {
-        Ok(id) if (1..=MAX_ID).contains(&id) => Ok(id),
-        _ => Err(format!("give a number from 1 to {MAX_ID}")),
-    }
-}
-
-fn parse_count(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err("give a number from 1 up, or leave --count out to run until stopped".to_owned()),
-    }
-}
-
-fn parse_max_flows(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(flows) if (MIN_MAX_FLOWS..=MAX_MAX_FLOWS).contains(&flows) => Ok(flows),
-        _ => Err(format!(
-            "give a number from {MIN_MAX_FLOWS} to {MAX_MAX_FLOWS}"
-        )),
-    }
-}
-
-fn parse_interval(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "ms" => 1e-3,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(interval_help()),
-    };
-    // Not "inf", "nan" or "1e3": those begin with a letter or hold one, and are refused above.
-    let seconds: f64 = number.parse::<f64>().map_err(|_| interval_help())? * seconds;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(interval) if (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) => Ok(interval),
-        _ => Err(interval_help()),
-    }
-}
-
-fn interval_help() -> String {
-    format!(
-        "give {} to {} seconds, as in 0.5, 2, 500ms or 1m",
-        MIN_INTERVAL.as_secs_f64(),
-        MAX_INTERVAL.as_secs()
-    )
 }

@@ -28,6 +28,8 @@ pub struct Schedule {
     pub interval: Duration,
     /// Finish after this many; `None` means at a stop only.
     pub count: Option<u64>,
+    /// Finish after so long, with the interval under way; `None` means at a stop only.
+    pub duration: Option<Duration>,
 }
 
 /// What the collector tells, from its own thread.
@@ -66,12 +68,15 @@ impl Collector {
     ) -> Result<Self> {
         let (commands, orders) = channel();
         let mailbox = Arc::new(Mailbox::default());
-        let grid = Grid::new(Instant::now(), schedule.interval);
+        let now = Instant::now();
+        let grid = Grid::new(now, schedule.interval);
         let mut work = Work {
             orders,
             mailbox: Arc::clone(&mailbox),
             grid,
             left: schedule.count,
+            // So long that no clock gets there is never.
+            end: schedule.duration.and_then(|length| now.checked_add(length)),
         };
         let thread = thread::Builder::new()
             .name("collector".to_owned())
@@ -133,6 +138,7 @@ struct Work {
     mailbox: Arc<Mailbox>,
     grid: Grid,
     left: Option<u64>,
+    end: Option<Instant>,
 }
 
 impl Work {
@@ -147,7 +153,7 @@ impl Work {
             if self.mailbox.put(interval) {
                 notify(Notice::Ready);
             }
-            if stop {
+            if stop || source.is_over() {
                 break;
             }
             self.grid.advance(Instant::now());
@@ -156,17 +162,20 @@ impl Work {
         Ok(())
     }
 
-    /// Sleeps until the next grid point; true when asked to stop before it.
+    /// Sleeps until the next grid point; true when asked to stop before it, or when that is beyond
+    /// the end.
     fn wait(&mut self) -> bool {
         loop {
             let now = Instant::now();
-            let rest = self.grid.next.saturating_duration_since(now);
+            let is_last = self.end.is_some_and(|end| end <= self.grid.next);
+            let until = self.end.filter(|_| is_last).unwrap_or(self.grid.next);
+            let rest = until.saturating_duration_since(now);
             match self.orders.recv_timeout(rest) {
                 Ok(Command::SetInterval(interval)) => self.grid.set_interval(interval),
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => {
-                    if Instant::now() >= self.grid.next {
-                        return false;
+                    if Instant::now() >= until {
+                        return is_last;
                     }
                 }
             }

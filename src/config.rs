@@ -4,11 +4,12 @@
 mod keys;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, Usual, effective};
-use crate::filter::Plan;
+use crate::filter::{Expr, Plan};
 use crate::table::{Column, Group, SortKey};
 use crate::units::Units;
 
@@ -34,6 +35,14 @@ pub struct Config {
     pub interval: Duration,
     /// End after this many intervals; `None` means never.
     pub count: Option<u64>,
+    /// End after so long, with the interval under way; `None` means never.
+    pub duration: Option<Duration>,
+    /// End with the first interval whose total is so; about amounts only.
+    pub exit_when: Option<Expr>,
+    /// Keep every interval in a file too.
+    pub record: Option<Record>,
+    /// Show recordings, and no machine.
+    pub replay: Option<Replay>,
     /// How to attach to the kernel.
     pub backend: BackendChoice,
     /// Flows the kernel can tell apart in one interval; `None` leaves it to the kernel side.
@@ -71,6 +80,10 @@ impl Default for Config {
             host_names: false,
             interval: Duration::from_secs(1),
             count: None,
+            duration: None,
+            exit_when: None,
+            record: None,
+            replay: None,
             backend: BackendChoice::Auto,
             max_flows: None,
             output: Output::Text,
@@ -123,6 +136,38 @@ pub enum Output {
     Text,
     /// JSON Lines, one object a line.
     Json,
+    /// Comma-separated values, one row a line.
+    Csv,
+}
+
+/// Where recordings go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The file, or with any of the following what the names of several are made from. Compressed
+    /// when its name ends in `.zst`.
+    pub file: PathBuf,
+    /// Begin another file when one has this many bytes.
+    pub size: Option<u64>,
+    /// Begin another file when one has this much time in it.
+    pub time: Option<Duration>,
+    /// Keep only so many files.
+    pub files: Option<usize>,
+}
+
+impl Record {
+    /// Whether there may be more than one file.
+    pub const fn rotates(&self) -> bool {
+        self.size.is_some() || self.time.is_some()
+    }
+}
+
+/// Which recordings are shown, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// One after the other; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// Join recorded intervals until they are so long; `None` leaves them as they are.
+    pub interval: Option<Duration>,
 }
 
 /// Colours that were asked for; `None` leaves one to the theme.

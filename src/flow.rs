@@ -293,6 +293,17 @@ impl Limit {
             Self::Application => "application",
         }
     }
+
+    /// The one that is called so.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::ReceiverWindow,
+            Self::SendBuffer,
+            Self::Loss,
+            Self::Application,
+        ];
+        all.into_iter().find(|limit| limit.as_str() == name)
+    }
 }
 
 /// How a TCP connection is doing, read from its socket at the end of the interval.

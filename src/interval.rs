@@ -40,7 +40,38 @@ pub const UNSEEN_NAMES: &[(&str, &str)] = &[
         "udp_recv_peer",
         "UDP received without asking for the sender is counted without its peer, or under the one the socket is connected to",
     ),
+    (
+        OTHER_UNSEEN,
+        "a path that this version of flowtop has no word for was not counted; replay it with the version that recorded it",
+    ),
 ];
+
+/// Stands in [`Method::unseen`] for a name in a recording that is not among [`UNSEEN_NAMES`].
+pub const OTHER_UNSEEN: &str = "other";
+
+/// The machine that was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Its name; empty where unknown. Chosen by others: sanitized where it is written.
+    pub host: String,
+    /// Release of its kernel; empty where unknown.
+    pub kernel: String,
+    /// How long it was up when flowtop started; zero where unknown.
+    pub uptime: Duration,
+}
+
+/// What a recording says beside its intervals, and a live machine is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Where it was recorded.
+    pub machine: Machine,
+    /// Which flows were counted, where not all.
+    pub filter: Option<String>,
+    /// Names of users that were not told before, or otherwise.
+    pub users: Vec<(u32, Arc<str>)>,
+    /// Process ids of the flowtop that recorded it.
+    pub own: Vec<u32>,
+}
 
 /// What could not be counted, or not be attributed, in an interval. All zero when all is well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,10 @@
 //!        kernel                          retired map ┴─▶ drain
 //!  ─────────────────────────────────────────────────────│──────────────────────
 //!        user space                                     ▼
-//!                      kernel ──▶ source ──▶ collector ─┬─▶ rank ──▶ report (text, json)
-//!                                           (own thread) └─▶ history ──▶ rank ──▶ tui
+//!                      kernel ──▶ source ──▶ collector ─┬─▶ rank ──▶ report (text, json, csv)
+//!                                   └─▶ record ──▶ files └─▶ history ──▶ rank ──▶ tui
+//!                        files ──▶ replay ──────────────▶ rank ──▶ report
+//!                                   └─▶ player ──▶ history ──▶ rank ──▶ tui
 //! ```
 //!
 //! Data goes one way, from left to right. What is on the left knows nothing of what is on its
@@ -20,14 +22,17 @@
 //! | [`settings`] | the configuration file | defaults |
 //! | [`filter`] | text | which flows are meant, and what of that the kernel decides |
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
-//! | [`source`] | drained counters, later recordings | [`interval::Interval`]s on demand |
+//! | [`source`] | drained counters | [`interval::Interval`]s on demand |
 //! | [`collector`] | a source | intervals on time, in its own thread |
 //! | [`history`] | intervals | totals, averages, peaks, the last minute |
 //! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
 //! | [`owner`] | process ids | users, programs, containers, in the background |
 //! | [`names`] | addresses, ports | host names, in the background; services |
 //! | [`audit`] | losses | words |
-//! | [`report`] | rankings | text or JSON Lines |
+//! | [`record`] | intervals | files of JSON Lines, in its own thread |
+//! | [`replay`] | such files | intervals again |
+//! | [`player`] | recordings | a history at any place of them, at any pace, in its own thread |
+//! | [`report`] | rankings | text, JSON Lines or CSV |
 //! | [`tui`] | rankings and keys | a live table |
 
 #![warn(missing_docs)]
@@ -43,7 +48,10 @@ pub mod interval;
 pub mod kernel;
 pub mod names;
 pub mod owner;
+pub mod player;
 pub mod rank;
+pub mod record;
+pub mod replay;
 pub mod report;
 pub mod settings;
 pub mod signals;
@@ -54,34 +62,6 @@ mod testing;
 pub mod tui;
 pub mod units;
 
-use std::io::{self, Write as _};
+mod run;
 
-use anyhow::{Context, Result};
-
-use config::{Config, Output};
-use signals::Watch;
-use source::filtered::Filtered;
-use source::live::Live;
-
-/// Counts this machine's flows and shows them as `config` says, until told to stop.
-///
-/// # Errors
-/// When the kernel side cannot be attached or read, or the output cannot be written.
-pub fn run(config: &Config) -> Result<()> {
-    let live = Live::open(config)?;
-    let method = live.method();
-    // From here on there is something to hand over before the end.
-    let signals = Watch::install().context("watch for signals")?;
-    if config.verbose {
-        let (backend, reason) = (&method.backend, &method.reason);
-        // A closed standard error is no reason to end.
-        let _ = writeln!(io::stderr(), "flowtop: {backend} backend: {reason}");
-    }
-    let source = Filtered::new(live, config.filter.rest.as_ref());
-    match config.output {
-        Output::Table => tui::run(config, source, method, signals),
-        Output::Text | Output::Json => {
-            report::run(config, source, Some(signals), &mut io::stdout().lock())
-        }
-    }
-}
+pub use run::{End, run};

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use flowtop::cli::{self, Environment, Request};
 use flowtop::kernel::tracefs;
-use flowtop::report;
+use flowtop::{End, report};
+
+/// What `--exit-when` says came true.
+const CONDITION_MET: u8 = 3;
 
 fn main() -> ExitCode {
     let mut args = env::args_os().skip(1).peekable();
@@ -32,7 +35,8 @@ fn main() -> ExitCode {
         }
     };
     match flowtop::run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::ConditionMet) => ExitCode::from(CONDITION_MET),
         Err(error) if report::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(stderr(), "flowtop: {error:#}");

@@ -143,6 +143,12 @@ impl Owners {
         self.users.get(uid)
     }
 
+    /// Takes a user's name from a recording, in place of what was known. For [`Owners::off`], which
+    /// asks nobody else.
+    pub fn learn_user(&self, uid: u32, name: Arc<str>) {
+        self.users.put(uid, name);
+    }
+
     /// What a cgroup path says. Known at once: nothing has to be asked for it.
     pub fn located(&self, cgroup: &Arc<str>) -> Arc<Located> {
         let mut places = lock(&self.places);

@@ -246,12 +246,19 @@ fn public_copy() -> PathBuf {
 fn without_privilege_the_missing_capability_is_named() {
     let copy = public_copy();
     let mut command = Command::new(&copy);
-    command.args(["--json", "-c", "1"]).stdin(Stdio::null());
+    let record = copy.with_file_name("x.jsonl");
+    let anyone = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(copy.parent().unwrap(), anyone).unwrap();
+    command
+        .args(["--json", "-c", "1", "--record"])
+        .arg(&record)
+        .stdin(Stdio::null());
     if getuid().is_root() {
         // Also takes every capability and supplementary group away.
         command.uid(65534).gid(65534);
     }
     let output = command.output().unwrap();
+    assert!(!record.exists(), "no file is left behind");
     fs::remove_dir_all(copy.parent().unwrap()).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stdout(&output), "");

@@ -399,3 +399,37 @@ fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
     assert!(config.filter.pushed.tasks.is_empty() && config.by_thread);
     assert!(!parsed(&["-t7"]).unwrap().by_thread);
 }
+
+#[test]
+fn an_end_can_be_said_in_several_ways() {
+    let config = parsed(&["--once", "--duration", "5m", "--exit-when", "tx rate>8Mbit"]).unwrap();
+    assert_eq!(config.count, Some(1));
+    assert_eq!(config.duration, Some(Duration::from_secs(300)));
+    assert_eq!(config.exit_when.unwrap().to_string(), "tx rate > 1MB");
+    for (text, seconds) in [
+        ("90", 90.0),
+        ("1.5h", 5400.0),
+        ("1d", 86_400.0),
+        ("100ms", 0.1),
+    ] {
+        let config = parsed(&["--duration", text]).unwrap();
+        assert_eq!(config.duration.unwrap().as_secs_f64(), seconds, "{text}");
+    }
+}
+
+#[test]
+fn a_recording_is_filtered_by_user_space_and_has_its_own_intervals() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/demo.jsonl.zst");
+    let config = parsed(&["-p7", "port 80", "--replay", sample]).unwrap();
+    assert_eq!(config.filter.rest.unwrap().to_string(), "pid 7 and port 80");
+    assert!(config.filter.pushed.is_empty());
+    assert_eq!(config.replay.unwrap().interval, None);
+    let config = parsed(&["--replay", sample, sample, "-i5", "--csv"]).unwrap();
+    assert_eq!(config.output, Output::Csv);
+    let replay = config.replay.unwrap();
+    assert_eq!(
+        (replay.files.len(), replay.interval),
+        (2, Some(Duration::from_secs(5)))
+    );
+    assert_eq!(parsed(&[]).unwrap().interval, Duration::from_secs(1));
+}

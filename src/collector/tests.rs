@@ -63,7 +63,11 @@ impl Source for Script {
 
 fn start(source: Script, interval: Duration, count: Option<u64>) -> (Collector, Receiver<Notice>) {
     let (tell, notices) = channel();
-    let schedule = Schedule { interval, count };
+    let schedule = Schedule {
+        interval,
+        count,
+        duration: None,
+    };
     let collector = Collector::start(source, schedule, move |notice| {
         let _ = tell.send(notice);
     });
@@ -189,6 +193,7 @@ fn a_panic_in_the_source_is_an_error_and_not_a_hang() {
     let schedule = Schedule {
         interval: TICK,
         count: None,
+        duration: None,
     };
     let collector =
         Collector::start(Panics, schedule, move |notice| drop(tell.send(notice))).unwrap();
@@ -261,4 +266,27 @@ fn changing_the_interval_moves_the_end_of_the_one_under_way() {
     assert_eq!(grid.next, start + 5 * TICK);
     grid.advance(start + 5 * TICK);
     assert_eq!(grid.next, start + 9 * TICK);
+}
+
+#[test]
+fn a_duration_ends_on_the_grid_or_hands_over_what_is_under_way() {
+    for (interval, most) in [(TICK, 3), (NEVER, 1)] {
+        let (source, ended) = Script::new();
+        let (began, length) = (source.began, 3 * TICK);
+        let (tell, notices) = channel();
+        let schedule = Schedule {
+            interval,
+            count: None,
+            duration: Some(length),
+        };
+        let collector =
+            Collector::start(source, schedule, move |notice| drop(tell.send(notice))).unwrap();
+        let (intervals, outcome) = drain(&collector, &notices);
+        outcome.unwrap();
+        // A late one skips to the next point of the grid, and the last one never does.
+        assert!((1..=most).contains(&ended.load(Ordering::SeqCst)));
+        assert!(began.elapsed() >= length);
+        let elapsed: Duration = intervals.iter().map(|interval| interval.elapsed).sum();
+        assert!(elapsed >= length, "{elapsed:?}");
+    }
 }

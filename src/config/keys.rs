@@ -103,6 +103,18 @@ pub enum Command {
     Slower,
     /// Shorter intervals.
     Faster,
+    /// Of a recording the next interval.
+    StepForward,
+    /// Of a recording the interval before.
+    StepBack,
+    /// On in a recording.
+    SeekForward,
+    /// Back in a recording.
+    SeekBack,
+    /// Play a recording faster.
+    SpeedUp,
+    /// Play a recording slower.
+    SpeedDown,
     /// The help screen.
     Help,
     /// Draw everything anew.
@@ -178,6 +190,12 @@ pub const COMMANDS: &[Usual] = &[
     usual(Command::Columns, "columns", &["c"]),
     usual(Command::Slower, "slower", &["+", "="]),
     usual(Command::Faster, "faster", &["-"]),
+    usual(Command::StepForward, "step-forward", &["."]),
+    usual(Command::StepBack, "step-back", &[","]),
+    usual(Command::SeekForward, "seek-forward", &["}"]),
+    usual(Command::SeekBack, "seek-back", &["{"]),
+    usual(Command::SpeedUp, "speed-up", &["]"]),
+    usual(Command::SpeedDown, "speed-down", &["["]),
     usual(Command::Help, "help", &["?", "f1"]),
     usual(Command::Redraw, "redraw", &["ctrl-l"]),
     usual(Command::Suspend, "suspend", &["ctrl-z"]),

@@ -145,6 +145,12 @@ impl Expr {
         }
     }
 
+    /// Whether it asks for nothing but how much was moved: then it can be asked of a total too.
+    pub fn is_about_amounts(&self) -> bool {
+        let is = |term: &&Term| matches!(term, Term::Compare(_) | Term::Moved(_));
+        self.terms().iter().all(is)
+    }
+
     /// As a part of something larger.
     fn part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

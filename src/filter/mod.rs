@@ -49,3 +49,11 @@ pub fn looks_like_filter(text: &str) -> bool {
     let first = text.split_whitespace().next().unwrap_or_default();
     hints::begins_term(first) || text.starts_with(['(', '!'])
 }
+
+/// Reads an amount as filters have it, as in `1MB`, and gives it in whole bytes.
+///
+/// # Errors
+/// What is wrong, with what to write instead.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    amount::Amount::parse(text, false).map(|amount| amount.0 / 8)
+}

@@ -39,9 +39,13 @@ const SAID_FOR: Duration = Duration::from_secs(300);
 pub struct Names {
     resolver: Option<Resolver>,
     services: Services,
-    /// Process id of this process as flows have it, where that is known.
-    own: Option<u32>,
+    /// Process ids, as flows have them, of the flowtop whose look-ups are in the flows: this one's,
+    /// where that is known, or those that a recording tells.
+    own: Vec<u32>,
 }
+
+/// Most process ids of flowtops that are taken from recordings.
+const MAX_OWN: usize = 1024;
 
 #[derive(Debug)]
 struct Resolver {
@@ -63,6 +67,30 @@ impl Names {
     /// No names: every label is an address.
     pub fn off() -> Self {
         Self::default()
+    }
+
+    /// No names, but knows this process's own flows.
+    pub fn only_own() -> Self {
+        Self {
+            own: own_tgid().into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The same names, for flows of a recording: no process of now has moved them.
+    #[must_use]
+    pub fn of_a_recording(self) -> Self {
+        Self {
+            own: Vec::new(),
+            ..self
+        }
+    }
+
+    /// Takes from a recording which process it was recorded by.
+    pub fn learn_own(&mut self, tgid: u32) {
+        if !self.is_own(tgid) && self.own.len() < MAX_OWN {
+            self.own.push(tgid);
+        }
     }
 
     /// Names as the system has them: from `/etc/hosts`, the servers of `/etc/resolv.conf` and
@@ -114,7 +142,7 @@ impl Names {
         Ok(Self {
             resolver: Some(Resolver { cache, queue }),
             services: Services::default(),
-            own: own_tgid(),
+            own: own_tgid().into_iter().collect(),
         })
     }
 
@@ -153,7 +181,7 @@ impl Names {
     /// it is one. Nothing is where the kernel's number of this process is not known: in a pid
     /// namespace other than the initial one.
     pub fn is_own(&self, tgid: u32) -> bool {
-        self.own == Some(tgid)
+        self.own.contains(&tgid)
     }
 
     /// How an endpoint is written: with its host name where that is known now, and the name of a

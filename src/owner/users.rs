@@ -11,6 +11,9 @@ use std::time::SystemTime;
 /// Larger files are not read: this one is read into memory whole.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// Most names that are taken from others than the file.
+const MAX_TOLD: usize = 65_536;
+
 /// Names by id, as last read; the same wherever it was cloned to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names(Arc<Mutex<HashMap<u32, Arc<str>>>>);
@@ -18,6 +21,13 @@ pub(super) struct Names(Arc<Mutex<HashMap<u32, Arc<str>>>>);
 impl Names {
     pub(super) fn get(&self, uid: u32) -> Option<Arc<str>> {
         super::lock(&self.0).get(&uid).map(Arc::clone)
+    }
+
+    pub(super) fn put(&self, uid: u32, name: Arc<str>) {
+        let mut names = super::lock(&self.0);
+        if names.len() < MAX_TOLD || names.contains_key(&uid) {
+            names.insert(uid, name);
+        }
     }
 }
 

@@ -6,7 +6,6 @@ mod records;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::io::Write;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -14,11 +13,12 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use self::records::{
-    FlowFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord, PlaceFields,
-    ProcessFields, TcpFields,
+    FlowFields, FlowRecord, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord,
+    PlaceFields, ProcessFields, TcpFields,
 };
 use super::{Report, rfc3339};
 use crate::flow::{Endpoint, Flow, Owner};
+use crate::interval::{Machine, Told};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, Rest, RowId, Tally};
@@ -34,36 +34,113 @@ pub struct Json {
     pub filter: Option<String>,
     /// Names of users; what cgroup paths say.
     pub owners: Arc<Owners>,
+    /// Where it was counted, as far as that is known.
+    pub machine: Machine,
+}
+
+/// Where records go, one after the other.
+pub(super) trait Sink {
+    /// Takes the next.
+    ///
+    /// # Errors
+    /// When it cannot be put into the form that this is for.
+    fn put(&mut self, record: &impl Serialize) -> Result<()>;
+
+    /// Takes a flow, in the parts that its record is made of: `head` is that of all flows of an
+    /// interval, and what `process` says is the same for all of one `owner`.
+    ///
+    /// # Errors
+    /// The same.
+    fn put_flow<'a>(
+        &mut self,
+        head: &Head<'_>,
+        which: &FlowFields<'_>,
+        owner: &'a Arc<Owner>,
+        process: impl FnOnce(&'a Owner) -> ProcessFields<'a>,
+        moved: &MovedFields<'_>,
+    ) -> Result<()> {
+        self.put(&FlowRecord {
+            head,
+            which,
+            process: process(owner),
+            moved,
+        })
+    }
+}
+
+/// One object a line. What flows of an interval share is written once and then copied: processes are
+/// few, and what is said of them is long.
+struct Lines<'a> {
+    out: &'a mut Vec<u8>,
+    head: Vec<u8>,
+    processes: HashMap<*const Owner, Vec<u8>>,
+}
+
+impl<'a> Lines<'a> {
+    /// For one interval.
+    fn of(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            head: Vec::new(),
+            processes: HashMap::new(),
+        }
+    }
+}
+
+impl Sink for Lines<'_> {
+    fn put(&mut self, record: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut *self.out, record).context("write a record as JSON")?;
+        self.out.push(b'\n');
+        Ok(())
+    }
+
+    fn put_flow<'a>(
+        &mut self,
+        head: &Head<'_>,
+        which: &FlowFields<'_>,
+        owner: &'a Arc<Owner>,
+        process: impl FnOnce(&'a Owner) -> ProcessFields<'a>,
+        moved: &MovedFields<'_>,
+    ) -> Result<()> {
+        if self.head.is_empty() {
+            serde_json::to_writer(&mut self.head, head).context("write a record as JSON")?;
+            // Without the brace: the fields of flows follow.
+            self.head.pop();
+        }
+        let process = match self.processes.entry(Arc::as_ptr(owner)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let mut text = Vec::new();
+                append_fields(&process(owner), &mut text)?;
+                new.insert(text)
+            }
+        };
+        self.out.extend_from_slice(&self.head);
+        append_fields(which, self.out)?;
+        self.out.extend_from_slice(process);
+        append_fields(moved, self.out)?;
+        self.out.extend_from_slice(b"}\n");
+        Ok(())
+    }
+}
+
+/// Appends the fields of a record to those of another: each after a comma, without braces.
+fn append_fields(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
+    let start = out.len();
+    serde_json::to_writer(&mut *out, record).context("write a record as JSON")?;
+    if out.len() == start + 2 {
+        // It has none.
+        out.truncate(start);
+    } else {
+        out[start] = b',';
+        out.pop();
+    }
+    Ok(())
 }
 
 impl Report for Json {
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        let time = rfc3339(ranking.ended);
-        self.append_interval(ranking, None, &time, out)?;
-        let mut head = Vec::new();
-        let record = Head {
-            r#type: "flow",
-            time: &time,
-            interval: ranking.elapsed.as_secs_f64(),
-        };
-        serde_json::to_writer(&mut head, &record).context("write a record as JSON")?;
-        // Without the brace: the fields of flows follow.
-        head.pop();
-        // Processes are few, and what is said of them is long.
-        let mut processes: HashMap<*const Owner, Vec<u8>> = HashMap::new();
-        for flow in ranking.rows() {
-            let process = match processes.entry(Arc::as_ptr(&flow.owner)) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => {
-                    let mut text = Vec::new();
-                    append_fields(&self.process(&flow.owner), &mut text)?;
-                    new.insert(text)
-                }
-            };
-            out.extend_from_slice(&head);
-            append_flow(flow, process, names, out)?;
-        }
-        append_other(ranking, false, &time, out)
+        self.flows(ranking, names, &mut Lines::of(out))
     }
 
     fn append_groups(
@@ -72,6 +149,44 @@ impl Report for Json {
         ranking: &Ranking<Tally>,
         names: &Names,
         out: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.groups(group, ranking, names, &mut Lines::of(out))
+    }
+
+    fn learn(&mut self, told: &Told) {
+        self.machine = told.machine.clone();
+        self.filter.clone_from(&told.filter);
+    }
+}
+
+impl Json {
+    /// An interval's records, by flow.
+    pub(super) fn flows(
+        &self,
+        ranking: &Ranking,
+        names: &Names,
+        out: &mut impl Sink,
+    ) -> Result<()> {
+        let time = rfc3339(ranking.ended);
+        self.append_interval(ranking, None, &time, out)?;
+        let head = Head {
+            r#type: "flow",
+            time: &time,
+            interval: ranking.elapsed.as_secs_f64(),
+        };
+        for flow in ranking.rows() {
+            self.append_flow(flow, &head, names, out)?;
+        }
+        append_other(ranking, false, &time, out)
+    }
+
+    /// The same by group.
+    pub(super) fn groups(
+        &self,
+        group: Group,
+        ranking: &Ranking<Tally>,
+        names: &Names,
+        out: &mut impl Sink,
     ) -> Result<()> {
         let time = rfc3339(ranking.ended);
         let group = group.to_string();
@@ -93,19 +208,17 @@ impl Report for Json {
                 tx_packets: tally.packets.map(|packets| packets.tx),
                 retransmits: tally.retransmits(),
             };
-            line(&record, out)?;
+            out.put(&record)?;
         }
         append_other(ranking, true, &time, out)
     }
-}
 
-impl Json {
     fn append_interval<T: Ranked>(
         &self,
         ranking: &Ranking<T>,
         group: Option<&str>,
         time: &str,
-        out: &mut Vec<u8>,
+        out: &mut impl Sink,
     ) -> Result<()> {
         let untracked = ranking.losses.untracked;
         let record = IntervalRecord {
@@ -118,13 +231,56 @@ impl Json {
             flows: ranking.flows,
             untracked_rx_bytes: untracked.rx_bytes,
             untracked_tx_bytes: untracked.tx_bytes,
+            untracked_rx_msgs: untracked.rx_msgs,
+            untracked_tx_msgs: untracked.tx_msgs,
             missed_events: ranking.losses.missed_events,
             backend: &ranking.method.backend,
             unseen: &ranking.method.unseen,
+            reason: &ranking.method.reason,
+            host: &self.machine.host,
+            kernel: &self.machine.kernel,
             filter: self.filter.as_deref(),
             group,
         };
-        line(&record, out)
+        out.put(&record)
+    }
+
+    fn append_flow(
+        &self,
+        flow: &Flow,
+        head: &Head<'_>,
+        names: &Names,
+        out: &mut impl Sink,
+    ) -> Result<()> {
+        let (local, remote) = (flow.key.local, flow.key.remote);
+        let owner = &flow.owner;
+        let which = FlowFields {
+            proto: flow.key.protocol.as_str(),
+            local_addr: local.addr,
+            local_port: local.port,
+            remote_addr: &remote,
+            remote_port: remote.port,
+            pid: flow.key.tgid,
+            tid: flow.key.tid,
+            comm: &owner.comm.to_string_lossy(),
+            thread: &owner.thread.to_string_lossy(),
+            netns: flow.key.netns,
+        };
+        let name = names.get(remote.addr);
+        let moved = MovedFields {
+            rx_bytes: flow.counters.rx_bytes,
+            tx_bytes: flow.counters.tx_bytes,
+            rx_msgs: flow.counters.rx_msgs,
+            tx_msgs: flow.counters.tx_msgs,
+            rx_packets: flow.packets.map(|packets| packets.rx),
+            tx_packets: flow.packets.map(|packets| packets.tx),
+            tcp: flow.tcp.map(TcpFields::from),
+            remote_name: name.as_deref(),
+            local_service: names.service(flow.key.protocol, &local, Some(&remote)),
+            remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
+            own: names.is_own(flow.key.tgid),
+        };
+        out.put_flow(head, &which, owner, |owner| self.process(owner), &moved)
     }
 
     fn process<'a>(&self, owner: &'a Owner) -> ProcessFields<'a> {
@@ -143,6 +299,9 @@ impl Json {
             cgroup: owner.cgroup.as_deref(),
             place: place.unwrap_or_default(),
             kernel: owner.kernel,
+            start_ns: owner
+                .start
+                .and_then(|start| u64::try_from(start.as_nanos()).ok()),
         }
     }
 
@@ -196,7 +355,7 @@ fn append_other<T: Ranked>(
     ranking: &Ranking<T>,
     groups: bool,
     time: &str,
-    out: &mut Vec<u8>,
+    out: &mut impl Sink,
 ) -> Result<()> {
     let Rest {
         rows,
@@ -214,61 +373,5 @@ fn append_other<T: Ranked>(
         flows,
         moved: counters.into(),
     };
-    line(&record, out)
-}
-
-/// The rest of the record of a flow, after what all of an interval begin with.
-fn append_flow(flow: &Flow, process: &[u8], names: &Names, out: &mut Vec<u8>) -> Result<()> {
-    let (local, remote) = (flow.key.local, flow.key.remote);
-    let owner = &flow.owner;
-    let which = FlowFields {
-        proto: flow.key.protocol.as_str(),
-        local_addr: local.addr,
-        local_port: local.port,
-        remote_addr: &remote,
-        remote_port: remote.port,
-        pid: flow.key.tgid,
-        tid: flow.key.tid,
-        comm: &owner.comm.to_string_lossy(),
-        thread: &owner.thread.to_string_lossy(),
-        netns: flow.key.netns,
-    };
-    let name = names.get(remote.addr);
-    let moved = MovedFields {
-        rx_bytes: flow.counters.rx_bytes,
-        tx_bytes: flow.counters.tx_bytes,
-        rx_msgs: flow.counters.rx_msgs,
-        tx_msgs: flow.counters.tx_msgs,
-        rx_packets: flow.packets.map(|packets| packets.rx),
-        tx_packets: flow.packets.map(|packets| packets.tx),
-        tcp: flow.tcp.map(TcpFields::from),
-        remote_name: name.as_deref(),
-        local_service: names.service(flow.key.protocol, &local, Some(&remote)),
-        remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
-        own: names.is_own(flow.key.tgid),
-    };
-    append_fields(&which, out)?;
-    out.extend_from_slice(process);
-    append_fields(&moved, out)?;
-    out.extend_from_slice(b"}\n");
-    Ok(())
-}
-
-/// Appends the fields of a record to those of another: each after a comma, without braces.
-fn append_fields(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
-    let start = out.len();
-    serde_json::to_writer(&mut *out, record).context("write a record as JSON")?;
-    if out.len() == start + 2 {
-        // It has none.
-        out.truncate(start);
-    } else {
-        out[start] = b',';
-        out.pop();
-    }
-    Ok(())
-}
-
-fn line(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(&mut *out, record).context("write a record as JSON")?;
-    out.write_all(b"\n").context("write a record as JSON")
+    out.put(&record)
 }

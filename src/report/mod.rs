@@ -1,6 +1,7 @@
 //! Turns intervals, by flow or by group, into lines on a stream, each interval with one write as soon as it has ended.
 //! Knows nothing of the kernel or of terminals.
 
+pub mod csv;
 pub mod json;
 pub mod text;
 
@@ -13,9 +14,11 @@ use anyhow::{Context, Result};
 
 use crate::collector::{Collector, Notice, Schedule};
 use crate::config::{Config, Output};
+use crate::interval::{Interval, Machine, Told};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranking, Tally};
+use crate::replay::{Damage, Frame};
 use crate::signals::Watch;
 use crate::source::Source;
 use crate::table::Group;
@@ -25,7 +28,7 @@ pub trait Report {
     /// Appends one interval to `out`, a row a flow.
     ///
     /// # Errors
-    /// When something cannot be put into this form, which for the two forms here does not happen.
+    /// When something cannot be put into this form, which for the forms here does not happen.
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()>;
 
     /// The same, a row a group.
@@ -39,6 +42,9 @@ pub trait Report {
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()>;
+
+    /// Takes what a recording says beside its intervals.
+    fn learn(&mut self, told: &Told);
 }
 
 enum Event {
@@ -46,7 +52,8 @@ enum Event {
     Stop,
 }
 
-/// Writes intervals until the count is reached, a signal comes, the source fails or `out` does.
+/// Writes intervals until the count is reached, a signal comes, the source ends or fails, or `out`
+/// does. Nothing is known of the machine.
 ///
 /// `signals` is `None` where someone else takes care of them.
 ///
@@ -59,61 +66,156 @@ pub fn run(
     signals: Option<Watch>,
     out: &mut impl Write,
 ) -> Result<()> {
-    let (tell, events) = channel();
-    if let Some(signals) = signals {
-        let tell = tell.clone();
-        signals
-            .forward(move || drop(tell.send(Event::Stop)), || ())
-            .context("watch for signals")?;
-    }
-    let names = if config.host_names {
-        Names::system(|| ())?
-    } else {
-        Names::off()
-    };
-    let filter = config.filter.text();
-    let owners = Arc::new(Owners::at_once());
-    let facts = Arc::clone(&owners);
-    let mut report: Box<dyn Report> = match config.output {
-        Output::Json => Box::new(json::Json { filter, owners }),
-        Output::Text | Output::Table => Box::new(text::Text {
-            units: config.units,
-            wide: config.wide,
-            filter,
-            owners,
-            ..text::Text::default()
-        }),
-    };
-    let schedule = Schedule {
-        interval: config.interval,
-        count: config.count,
-    };
-    let collector = Collector::start(source, schedule, move |notice| {
-        drop(tell.send(Event::Collector(notice)));
-    })?;
+    Stream::new(config, Machine::default(), Owners::at_once())?.run(config, source, signals, out)
+}
 
-    let mut buffer = Vec::new();
-    loop {
-        let event = events.recv().context("wait for the collector")?;
-        if let Some(interval) = collector.take() {
-            buffer.clear();
-            if config.group == Group::Flow {
-                let ranking = Ranking::new(&interval, config.top_n);
-                report.append(&ranking, &names, &mut buffer)?;
-            } else {
-                let group = config.group;
-                let ranking = Ranking::grouped(&interval, group, &*facts, config.top_n);
-                report.append_groups(group, &ranking, &names, &mut buffer)?;
+/// Intervals on their way to a stream.
+pub struct Stream {
+    report: Box<dyn Report>,
+    names: Names,
+    owners: Arc<Owners>,
+    group: Group,
+    top_n: Option<usize>,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// In the form that `config` says.
+    ///
+    /// # Errors
+    /// When no thread can be started for names.
+    pub fn new(config: &Config, machine: Machine, owners: Owners) -> Result<Self> {
+        let names = if config.host_names {
+            Names::system(|| ())?
+        } else {
+            Names::off()
+        };
+        let owners = Arc::new(owners);
+        let filter = config.filter.text();
+        let json = json::Json {
+            filter: filter.clone(),
+            owners: Arc::clone(&owners),
+            machine,
+        };
+        let report: Box<dyn Report> = match config.output {
+            Output::Json => Box::new(json),
+            Output::Csv => Box::new(csv::Csv::new(json)),
+            Output::Text | Output::Table => Box::new(text::Text {
+                units: config.units,
+                wide: config.wide,
+                filter,
+                owners: Arc::clone(&owners),
+                ..text::Text::default()
+            }),
+        };
+        Ok(Self {
+            report,
+            names,
+            owners,
+            group: config.group,
+            top_n: config.top_n,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// See [`run`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn run(
+        mut self,
+        config: &Config,
+        source: impl Source + 'static,
+        signals: Option<Watch>,
+        out: &mut impl Write,
+    ) -> Result<()> {
+        let (tell, events) = channel();
+        if let Some(signals) = signals {
+            let tell = tell.clone();
+            signals
+                .forward(move || drop(tell.send(Event::Stop)), || ())
+                .context("watch for signals")?;
+        }
+        let schedule = Schedule {
+            interval: config.interval,
+            count: config.count,
+            duration: config.duration,
+        };
+        let collector = Collector::start(source, schedule, move |notice| {
+            drop(tell.send(Event::Collector(notice)));
+        })?;
+        loop {
+            let event = events.recv().context("wait for the collector")?;
+            if let Some(interval) = collector.take() {
+                self.write(&interval, out)?;
             }
-            out.write_all(&buffer)
-                .and_then(|()| out.flush())
-                .context("write the output")?;
+            match event {
+                Event::Collector(Notice::Ready) => {}
+                Event::Collector(Notice::Finished(outcome)) => return outcome,
+                Event::Stop => collector.stop(),
+            }
         }
-        match event {
-            Event::Collector(Notice::Ready) => {}
-            Event::Collector(Notice::Finished(outcome)) => return outcome,
-            Event::Stop => collector.stop(),
+    }
+
+    /// Writes recorded intervals as fast as they can be read, until `go_on` says no after one.
+    /// `damaged` is told of what cannot be read.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn replay(
+        mut self,
+        recorded: impl Iterator<Item = Result<Frame, Damage>>,
+        mut go_on: impl FnMut(&Interval) -> bool,
+        mut damaged: impl FnMut(&Damage),
+        out: &mut impl Write,
+    ) -> Result<()> {
+        self.names = self.names.of_a_recording();
+        for frame in recorded {
+            match frame {
+                Ok(Frame { interval, told }) => {
+                    for (uid, name) in &told.users {
+                        self.owners.learn_user(*uid, Arc::clone(name));
+                    }
+                    for tgid in &told.own {
+                        self.names.learn_own(*tgid);
+                    }
+                    self.report.learn(&told);
+                    self.write(&interval, out)?;
+                    if !go_on(&interval) {
+                        break;
+                    }
+                }
+                Err(damage) => damaged(&damage),
+            }
         }
+        Ok(())
+    }
+
+    fn write(&mut self, interval: &Interval, out: &mut impl Write) -> Result<()> {
+        let Self {
+            report,
+            names,
+            buffer,
+            top_n,
+            ..
+        } = self;
+        buffer.clear();
+        if self.group == Group::Flow {
+            let ranking = Ranking::new(interval, *top_n);
+            report.append(&ranking, names, buffer)?;
+        } else {
+            let ranking = Ranking::grouped(interval, self.group, &*self.owners, *top_n);
+            report.append_groups(self.group, &ranking, names, buffer)?;
+        }
+        out.write_all(buffer)
+            .and_then(|()| out.flush())
+            .context("write the output")
     }
 }
 

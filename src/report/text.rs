@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::{Report, rfc3339};
 use crate::audit;
 use crate::flow::{Endpoint, Flow, Owner};
-use crate::interval::{Method, rate};
+use crate::interval::{Method, Told, rate};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, RowId, Section, Tally};
@@ -103,6 +103,13 @@ impl Report for Text {
         let text = self.block(ranking, |text| text.groups(group, ranking, names));
         out.write_all(text.as_bytes())?;
         Ok(())
+    }
+
+    fn learn(&mut self, told: &Told) {
+        if self.filter != told.filter {
+            self.filter.clone_from(&told.filter);
+            self.said.method = None;
+        }
     }
 }
 

@@ -32,9 +32,14 @@ impl<S: Source> Source for Filtered<S> {
         }
         Ok(interval)
     }
+
+    fn is_over(&self) -> bool {
+        self.source.is_over()
+    }
 }
 
-fn sift(sieve: &mut Sieve, interval: &mut Interval) {
+/// Drops the flows of an interval that are not meant.
+pub fn sift(sieve: &mut Sieve, interval: &mut Interval) {
     let elapsed = interval.elapsed;
     sieve.begin();
     // Dropping one drops its share of an owner, and the next may come to stand where that was: so

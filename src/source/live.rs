@@ -1,12 +1,13 @@
 //! The running kernel as a source of intervals.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::Source;
 use crate::config::{BackendChoice, Config};
-use crate::interval::{Interval, Method};
+use crate::interval::{Interval, Machine, Method};
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
 
@@ -62,5 +63,16 @@ impl Source for Live {
             self.leave_fentry(&mut interval)?;
         }
         Ok(interval)
+    }
+}
+
+/// What is known of this machine from the start.
+pub fn machine() -> Machine {
+    let name = rustix::system::uname();
+    let uptime = rustix::system::sysinfo().uptime;
+    Machine {
+        host: name.nodename().to_string_lossy().into_owned(),
+        kernel: name.release().to_string_lossy().into_owned(),
+        uptime: Duration::from_secs(u64::try_from(uptime).unwrap_or(0)),
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod filtered;
 pub mod live;
+pub mod tee;
+pub mod until;
 
 use std::time::Duration;
 
@@ -17,6 +19,11 @@ pub trait Source: Send {
     /// # Errors
     /// When the source can no longer be read; what was read before stays valid.
     fn end_interval(&mut self) -> Result<Interval>;
+
+    /// Whether the last interval was the last of all.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// Shortest accepted interval: a flip waits for running programs, which takes milliseconds.

@@ -6,12 +6,18 @@ pub use crate::config::Command;
 
 use super::theme::Background;
 use crate::interval::Interval;
+use crate::player::{Order, Picture};
+use crate::record::Status;
 
 /// Something that happened.
 #[derive(Debug)]
 pub enum Action {
     /// An interval has ended: show it.
     Show(Interval),
+    /// A recording is at a place: show that.
+    Picture(Box<Picture>),
+    /// How the recording of what is counted goes.
+    Recording(Status),
     /// A host name was found.
     NameFound,
     /// Facts about a process were found.
@@ -52,10 +58,12 @@ pub enum Edit {
 }
 
 /// What an [`App`](super::App) asks of the one who runs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Request {
     /// Intervals of this length from now on.
     SetInterval(Duration),
+    /// Play the recording so.
+    Play(Order),
     /// Suspend the process, with the terminal given back.
     Suspend,
     /// Draw everything anew.

@@ -15,9 +15,11 @@ use super::table::{Step, Table};
 use crate::config::Config;
 use crate::flow::FlowKey;
 use crate::history::History;
-use crate::interval::{Interval, Method};
+use crate::interval::{Interval, Machine, Method};
 use crate::names::Names;
 use crate::owner::Owners;
+use crate::player::{Order, Position};
+use crate::record::Status;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::table::{Column, Group, SortKey, Way};
 
@@ -25,17 +27,6 @@ use crate::table::{Column, Group, SortKey, Way};
 const STEPS_MS: [u64; 10] = [
     100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000,
 ];
-
-/// The machine that is looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Machine {
-    /// Its name. Chosen by others: sanitized where it is written.
-    pub host: String,
-    /// Release of its kernel.
-    pub kernel: String,
-    /// How long it was up when flowtop started.
-    pub uptime: Duration,
-}
 
 /// What has the keyboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +96,11 @@ pub struct App {
     pub(super) widths: Widths,
     /// Whether any process was seen in a container or unit.
     pub(super) containers: bool,
-    request: Option<Request>,
+    /// Where in a recording this is; `None` of a live machine.
+    pub(super) position: Option<Position>,
+    /// How what is counted is recorded, if it is.
+    pub(super) recording: Option<Status>,
+    pub(super) request: Option<Request>,
     quit: bool,
 }
 
@@ -149,6 +144,8 @@ impl App {
             area: Rect::new(0, 0, 80, 24),
             widths: Widths::default(),
             containers: false,
+            position: None,
+            recording: None,
             request: None,
             quit: false,
         };
@@ -160,6 +157,8 @@ impl App {
     pub fn update(&mut self, action: Action) {
         match action {
             Action::Show(interval) => self.show(interval),
+            Action::Picture(picture) => self.show_picture(*picture),
+            Action::Recording(status) => self.recording = Some(status),
             Action::NameFound => self.grow(),
             Action::OwnerFound => {
                 let by_owner = matches!(self.group, Group::User | Group::Container | Group::Unit);
@@ -233,11 +232,21 @@ impl App {
             Command::Quit => self.quit = true,
             Command::Suspend => self.request = Some(Request::Suspend),
             Command::Redraw => self.request = Some(Request::Redraw),
-            Command::Pause if !matches!(self.mode, Mode::Chooser(_)) => self.toggle_pause(),
+            Command::Pause if !matches!(self.mode, Mode::Chooser(_)) => match self.position {
+                Some(_) => self.request = Some(Request::Play(Order::Toggle)),
+                None => self.toggle_pause(),
+            },
+            Command::StepForward
+            | Command::StepBack
+            | Command::SeekForward
+            | Command::SeekBack
+            | Command::SpeedUp
+            | Command::SpeedDown => self.play(command),
             Command::Help if matches!(self.mode, Mode::Help(_)) => self.mode = Mode::Table,
             Command::Help => self.mode = Mode::Help(0),
             Command::Units => self.look.units = self.look.units.next(),
             Command::Names => self.look.names = !self.look.names,
+            Command::Slower | Command::Faster if self.position.is_some() => {}
             Command::Slower | Command::Faster => self.step_interval(command == Command::Slower),
             _ => match self.mode.clone() {
                 Mode::Table | Mode::Typing(_) => self.act_on_table(command),

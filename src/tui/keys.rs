@@ -8,6 +8,9 @@ use crossterm::event::{
 use super::action::{Action, Command, Edit};
 use crate::config::{Binding, Key, KeyCode as Code, effective};
 
+/// The chapter that is only of use with a recording.
+pub const REPLAY: &str = "Replay";
+
 /// Commands that belong together in the help screen, with what they do in a few words.
 pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
     (
@@ -52,6 +55,17 @@ pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
         ],
     ),
     (
+        REPLAY,
+        &[
+            (Command::StepForward, "one interval on, then hold"),
+            (Command::StepBack, "one interval back, then hold"),
+            (Command::SeekForward, "a twentieth of it on"),
+            (Command::SeekBack, "a twentieth of it back"),
+            (Command::SpeedUp, "play it faster"),
+            (Command::SpeedDown, "play it slower"),
+        ],
+    ),
+    (
         "flowtop",
         &[
             (Command::Help, "this help"),
@@ -69,6 +83,9 @@ pub const MOUSE: &[(&str, &str)] = &[
     ("heading", "sort by it; once more turns it round"),
     ("shift-drag", "select text, as without flowtop"),
 ];
+
+/// What the mouse does in addition with a recording.
+pub const MOUSE_REPLAY: &[(&str, &str)] = &[("the bar", "go to that place of the recording")];
 
 /// Which keys do what.
 #[derive(Clone, Debug)]

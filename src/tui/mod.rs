@@ -18,6 +18,7 @@ mod layout;
 mod look;
 mod mouse;
 mod order;
+mod replay;
 mod table;
 mod tables;
 mod terminal;
@@ -33,17 +34,21 @@ use anyhow::{Context, Result};
 use crossterm::event::Event as TerminalEvent;
 
 pub use self::action::{Action, Command, Edit, Request};
-pub use self::app::{App, Machine};
+pub use self::app::App;
 pub use self::look::Look;
 pub use self::theme::{Background, Depth, Glyphs, Theme};
+pub use crate::interval::Machine;
 
 use self::keyboard::Input;
 use self::terminal::Screen;
 use crate::collector::{Collector, Notice, Schedule};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::interval::Method;
 use crate::names::Names;
 use crate::owner::{Owners, open_sockets};
+use crate::player::{self, Limits, Player};
+use crate::record;
+use crate::replay::Damage;
 use crate::signals::Watch;
 use crate::source::Source;
 
@@ -54,6 +59,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 
 enum Event {
     Collector(Notice),
+    Player(player::Notice),
     Terminal(io::Result<TerminalEvent>),
     Background(Background),
     Name,
@@ -61,7 +67,7 @@ enum Event {
     Stop,
 }
 
-/// Shows a live table until a key, a signal, the count or an error ends it. The terminal is as
+/// Shows a live table of this machine until a key, a signal, the count or an error ends it. The terminal is as
 /// before afterwards, whatever the end.
 ///
 /// # Errors
@@ -72,14 +78,22 @@ pub fn run(
     method: Arc<Method>,
     signals: Watch,
 ) -> Result<()> {
-    let (tell, events) = channel();
-    signals
-        .forward(sender(&tell, || Event::Stop), terminal::restore_soon)
-        .context("watch for signals")?;
-    let names = {
-        let tell = tell.clone();
-        Names::system(move || drop(tell.send(Event::Name)))?
-    };
+    live(config, source, (Machine::default(), method), None, signals)
+}
+
+/// The same, of a machine of which something is known and with a recording beside it.
+///
+/// # Errors
+/// The same.
+pub fn live(
+    config: &Config,
+    source: impl Source + 'static,
+    (machine, method): (Machine, Arc<Method>),
+    recording: Option<record::Watch>,
+    signals: Watch,
+) -> Result<()> {
+    let (tell, events) = events(signals)?;
+    let names = names(&tell)?;
     let owners = {
         let tell = tell.clone();
         Owners::system(move || drop(tell.send(Event::Owner)))?
@@ -87,6 +101,7 @@ pub fn run(
     let schedule = Schedule {
         interval: config.interval,
         count: config.count,
+        duration: config.duration,
     };
     let collector = {
         let tell = tell.clone();
@@ -94,11 +109,74 @@ pub fn run(
             drop(tell.send(Event::Collector(notice)));
         })?
     };
-    let machine = machine();
-    let title = format!("flowtop {}", machine.host);
     let look = Look::of(config);
-    let look_matters = look.depends_on_background();
     let app = App::new(config, machine, method, names, owners, look);
+    let feed = Feed::Live(&collector);
+    show(app, feed, recording, tell, &events).map(drop)
+}
+
+/// Shows recordings in the live table until a key, a signal or a limit ends it. What could not be read of
+/// them.
+///
+/// # Errors
+/// When the terminal cannot be read or written.
+pub fn replay(
+    config: &Config,
+    replay: &config::Replay,
+    limits: Limits,
+    signals: Watch,
+) -> Result<Vec<Damage>> {
+    let (tell, events) = events(signals)?;
+    let names = names(&tell)?.of_a_recording();
+    // What is said of a process is what was recorded: none of now is asked about.
+    let owners = Owners::off();
+    let player = {
+        let tell = tell.clone();
+        let filter = config.filter.rest.as_ref();
+        Player::start(replay, filter, limits, move |notice| {
+            drop(tell.send(Event::Player(notice)));
+        })?
+    };
+    let look = Look::of(config);
+    let mut app = App::new(
+        config,
+        Machine::default(),
+        Arc::default(),
+        names,
+        owners,
+        look,
+    );
+    app.begin_replay();
+    let app = show(app, Feed::Played(&player), None, tell, &events)?;
+    Ok(app.into_damages())
+}
+
+fn events(signals: Watch) -> Result<(Sender<Event>, Receiver<Event>)> {
+    let (tell, events) = channel();
+    signals
+        .forward(sender(&tell, || Event::Stop), terminal::restore_soon)
+        .context("watch for signals")?;
+    Ok((tell, events))
+}
+
+fn names(tell: &Sender<Event>) -> Result<Names> {
+    let tell = tell.clone();
+    Names::system(move || drop(tell.send(Event::Name)))
+}
+
+/// Takes the terminal over and shows what comes. The state at the end.
+fn show(
+    app: App,
+    feed: Feed<'_>,
+    recording: Option<record::Watch>,
+    tell: Sender<Event>,
+    events: &Receiver<Event>,
+) -> Result<App> {
+    let title = match feed {
+        Feed::Live(_) => format!("flowtop {}", app.machine.host),
+        Feed::Played(_) => "flowtop replay".to_owned(),
+    };
+    let look_matters = app.look.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
     let mut screen = Screen::enter(&title)?;
     keyboard::read(move |input| {
@@ -115,21 +193,30 @@ pub fn run(
     let mut session = Session {
         app,
         screen,
-        collector: &collector,
+        feed,
+        recording,
         start: Instant::now(),
         asked,
         found: (false, false),
     };
-    let outcome = session.watch(&events);
-    session.await_answer(&events);
-    outcome
+    let outcome = session.watch(events);
+    session.await_answer(events);
+    outcome.map(|()| session.app)
+}
+
+/// Where what is shown comes from.
+#[derive(Clone, Copy)]
+enum Feed<'a> {
+    Live(&'a Collector),
+    Played(&'a Player),
 }
 
 /// What happens between the events and the screen.
 struct Session<'a> {
     app: App,
     screen: Screen,
-    collector: &'a Collector,
+    feed: Feed<'a>,
+    recording: Option<record::Watch>,
     start: Instant,
     /// When the terminal was asked for its background, until it has answered.
     asked: Option<Instant>,
@@ -150,6 +237,9 @@ impl Session<'_> {
             }
             if owners {
                 self.app.update(Action::OwnerFound);
+            }
+            if let Some(recording) = &self.recording {
+                self.app.update(Action::Recording(recording.status()));
             }
             self.screen.draw(&self.app)?;
             let mut event = match self.next(events)? {
@@ -197,6 +287,12 @@ impl Session<'_> {
                     return Some(outcome);
                 }
             }
+            Event::Player(notice) => {
+                self.take();
+                if matches!(notice, player::Notice::Finished) {
+                    return Some(Ok(()));
+                }
+            }
             Event::Terminal(event) => {
                 let event = match event.context("read the keyboard") {
                     Ok(event) => event,
@@ -236,14 +332,24 @@ impl Session<'_> {
     }
 
     fn take(&mut self) {
-        if let Some(interval) = self.collector.take() {
-            self.app.update(Action::Show(interval));
-            // Two small reads that wait for nothing, and only until something moves: one who looks
-            // at an empty screen wants to know that someone is looking.
-            if self.app.is_quiet()
-                && let Some(open) = open_sockets()
-            {
-                self.app.update(Action::Sockets(open));
+        match self.feed {
+            Feed::Live(collector) => {
+                let Some(interval) = collector.take() else {
+                    return;
+                };
+                self.app.update(Action::Show(interval));
+                // Two small reads that wait for nothing, and only until something moves: one who
+                // looks at an empty screen wants to know that someone is looking.
+                if self.app.is_quiet()
+                    && let Some(open) = open_sockets()
+                {
+                    self.app.update(Action::Sockets(open));
+                }
+            }
+            Feed::Played(player) => {
+                if let Some(picture) = player.take() {
+                    self.app.update(Action::Picture(Box::new(picture)));
+                }
             }
         }
     }
@@ -251,7 +357,16 @@ impl Session<'_> {
     /// Does what the state asked for.
     fn answer(&mut self) -> Result<()> {
         match self.app.take_request() {
-            Some(Request::SetInterval(interval)) => self.collector.set_interval(interval),
+            Some(Request::SetInterval(interval)) => {
+                if let Feed::Live(collector) = self.feed {
+                    collector.set_interval(interval);
+                }
+            }
+            Some(Request::Play(order)) => {
+                if let Feed::Played(player) = self.feed {
+                    player.order(order);
+                }
+            }
             Some(Request::Suspend) => self.screen.suspend()?,
             Some(Request::Redraw) => self.screen.forget()?,
             None => {}
@@ -263,15 +378,4 @@ impl Session<'_> {
 fn sender(tell: &Sender<Event>, event: fn() -> Event) -> impl Fn() + Send + 'static {
     let tell = tell.clone();
     move || drop(tell.send(event()))
-}
-
-/// What is known of the machine from the start.
-fn machine() -> Machine {
-    let name = rustix::system::uname();
-    let uptime = rustix::system::sysinfo().uptime;
-    Machine {
-        host: name.nodename().to_string_lossy().into_owned(),
-        kernel: name.release().to_string_lossy().into_owned(),
-        uptime: Duration::from_secs(u64::try_from(uptime).unwrap_or(0)),
-    }
 }

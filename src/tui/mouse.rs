@@ -2,14 +2,24 @@
 
 use ratatui::layout::Position;
 
+use super::action::Request;
 use super::app::{App, Mode};
 use super::columns::Place;
 use super::layout::HEAD;
+use crate::player::Order;
 use crate::table::SortKey;
 
 impl App {
-    /// A click: on a heading it sorts, on a row it selects, on the selected row it opens.
+    /// A click: on the bar of a recording it goes there, on a heading it sorts, on a row it selects, on the selected row it opens.
     pub(super) fn click(&mut self, x: u16, y: u16) {
+        if let Some(bar) = self.timeline(self.area).map(|timeline| timeline.bar)
+            && bar.contains(Position::new(x, y))
+        {
+            // The middle of the cell.
+            let part = (f64::from(x - bar.x) + 0.5) / f64::from(bar.width);
+            self.request = Some(Request::Play(Order::SeekTo(part)));
+            return;
+        }
         if self.mode != Mode::Table && !self.is_typing() {
             if self.frame(self.area).footer.contains(Position::new(x, y)) {
                 self.mode = Mode::Table;

@@ -102,10 +102,15 @@ impl App {
     /// Brings the tables up to date with the history.
     pub(super) fn rebuild(&mut self) {
         self.meaning.follow(&self.filter);
+        let mut tables = std::mem::take(&mut self.tables);
         if self.history.intervals() == 0 {
+            // As at the beginning of a recording: rows of another history mean nothing in this one.
+            for table in &mut tables {
+                table.rows = None;
+            }
+            self.tables = tables;
             return;
         }
-        let mut tables = std::mem::take(&mut self.tables);
         for table in &mut tables {
             let view = self.view(table.way);
             let way = table.way;

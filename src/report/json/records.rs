@@ -19,9 +19,17 @@ pub struct IntervalRecord<'a> {
     pub flows: usize,
     pub untracked_rx_bytes: u64,
     pub untracked_tx_bytes: u64,
+    pub untracked_rx_msgs: u64,
+    pub untracked_tx_msgs: u64,
     pub missed_events: u64,
     pub backend: &'a str,
     pub unseen: &'a [&'static str],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub host: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub kernel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +87,19 @@ pub struct MovedFields<'a> {
     pub own: bool,
 }
 
+/// A flow as one record.
+#[derive(Serialize)]
+pub struct FlowRecord<'a> {
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    #[serde(flatten)]
+    pub which: &'a FlowFields<'a>,
+    #[serde(flatten)]
+    pub process: ProcessFields<'a>,
+    #[serde(flatten)]
+    pub moved: &'a MovedFields<'a>,
+}
+
 /// What the kernel said of a process, and what that means in names.
 #[derive(Default, Serialize)]
 pub struct ProcessFields<'a> {
@@ -92,6 +113,9 @@ pub struct ProcessFields<'a> {
     pub place: PlaceFields,
     #[serde(skip_serializing_if = "is_false")]
     pub kernel: bool,
+    /// Nanoseconds after boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_ns: Option<u64>,
 }
 
 /// See [`Place`].

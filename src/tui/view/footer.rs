@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
+use crate::player::State;
 use crate::table::Group;
 use crate::tui::action::Command;
 use crate::tui::app::{App, Mode};
@@ -72,6 +73,16 @@ impl App {
             ]),
             Mode::Table | Mode::Typing(_) => {
                 hints.push((Command::Help, "help"));
+                if self.position.is_some() {
+                    hints.extend([
+                        (Command::Pause, self.pause_word()),
+                        (Command::StepForward, "step"),
+                        (Command::SeekForward, "on"),
+                        (Command::SeekBack, "back"),
+                        (Command::SpeedUp, "faster"),
+                        (Command::SpeedDown, "slower"),
+                    ]);
+                }
                 let inside = !self.path.is_empty() || self.group != Group::Flow;
                 if inside || !self.filter.is_empty() {
                     hints.push((Command::Back, "back"));
@@ -80,16 +91,18 @@ impl App {
                     (Command::Filter, "filter"),
                     (Command::NextGroup, "group"),
                     (Command::NextSort, "sort"),
-                    (Command::Pause, self.pause_word()),
-                    (
-                        Command::Enter,
-                        if self.group == Group::Flow {
-                            "detail"
-                        } else {
-                            "open"
-                        },
-                    ),
                 ]);
+                if self.position.is_none() {
+                    hints.push((Command::Pause, self.pause_word()));
+                }
+                hints.extend([(
+                    Command::Enter,
+                    if self.group == Group::Flow {
+                        "detail"
+                    } else {
+                        "open"
+                    },
+                )]);
                 if self.tables.len() > 1 {
                     hints.push((Command::NextSection, "next"));
                 }
@@ -120,6 +133,11 @@ impl App {
     }
 
     fn pause_word(&self) -> &'static str {
-        if self.is_paused() { "go on" } else { "pause" }
+        match &self.position {
+            Some(position) if position.state == State::AtEnd => "again",
+            Some(position) if position.state == State::Paused => "play",
+            None if self.is_paused() => "go on",
+            _ => "pause",
+        }
     }
 }

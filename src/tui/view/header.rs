@@ -9,6 +9,7 @@ use ratatui::style::Style;
 use super::duration;
 use crate::audit;
 use crate::flow::Direction;
+use crate::player::Position;
 use crate::table::Way;
 use crate::tui::app::App;
 use crate::tui::draw::{columns, line, put, put_right, take, width, within};
@@ -27,23 +28,30 @@ impl App {
 
     fn first(&self, at: Rect, buf: &mut Buffer) {
         let theme = &self.look.theme;
-        let losses = self.history.losses();
-        let word = audit::word(&losses, &self.method);
-        let (word, style) = if audit::is_alarm(&losses, &self.method) {
-            (format!(" ! {word} "), theme.alarm())
-        } else {
-            (format!(" {word} "), theme.dim())
+        let (word, style) = match self.trouble() {
+            Some(word) => (format!(" ! {word} "), theme.alarm()),
+            None => {
+                let word = audit::word(&self.history.losses(), &self.method);
+                (format!(" {word} "), theme.dim())
+            }
         };
         // The word on the right must not be missed: what would run into it is left out.
         let mut most = usize::from(at.width).saturating_sub(columns(&word));
         let flows = units::count(self.flows_now as u64, "flow");
-        let flows_fit = 40 + columns(&flows) + 3 < most;
+        let timeline = self.timeline(at);
+        let before = timeline
+            .as_ref()
+            .map_or(40, |timeline| usize::from(timeline.end()));
+        let flows_fit = before + columns(&flows) + 3 < most;
         if flows_fit && self.history.intervals() > 0 {
             let right = within(at, 0, u16::try_from(most).unwrap_or(at.width));
             put_right(buf, right, &format!("{flows} "), Style::new());
             most -= columns(&flows) + 1;
         }
         let mut x = put(buf, at, 1, "flowtop", theme.bold()) + 2;
+        if let Some(timeline) = &timeline {
+            x = timeline.render(at, theme, buf) + 2;
+        }
         if let Some(pause) = &self.pause {
             let held = self.clock.saturating_sub(pause.since).as_secs();
             let text = format!(" PAUSED {} ", duration(held));
@@ -60,12 +68,41 @@ impl App {
             };
             x = put(buf, at, x, &format!("filter: {shown}"), theme.bold()) + 2;
         }
-        for (part, style, from) in self.parts() {
+        for (part, style, from) in self
+            .parts()
+            .into_iter()
+            .filter(|(part, ..)| !part.is_empty())
+        {
             if at.width >= from && usize::from(x) + columns(&part) + 1 < most {
                 x = put(buf, at, x, &part, style) + 2;
             }
         }
         put_right(buf, at, &word, style);
+    }
+
+    /// What keeps the numbers from being exact, or a recording from being whole.
+    fn trouble(&self) -> Option<String> {
+        let losses = self.history.losses();
+        let mut words = Vec::new();
+        if let Some(recording) = &self.recording {
+            if recording.trouble.is_some() {
+                words.push("recording stalled".to_owned());
+            }
+            if recording.lost.intervals > 0 {
+                words.push("recording incomplete".to_owned());
+            }
+        }
+        if self
+            .position
+            .as_ref()
+            .is_some_and(|position| !position.damages.is_empty())
+        {
+            words.push("recording damaged".to_owned());
+        }
+        if audit::is_alarm(&losses, &self.method) {
+            words.push(audit::word(&losses, &self.method));
+        }
+        (!words.is_empty()).then(|| words.join(", "))
     }
 
     /// What the first line says where there is room, with the width from which on it does.
@@ -80,9 +117,15 @@ impl App {
             let kernel = units::sanitize(&self.machine.kernel);
             parts.push((format!("Linux {kernel}"), theme.dim(), 100));
         }
+        if let Some(recording) = &self.recording {
+            let written = format!("REC {}", units::bytes(recording.bytes));
+            parts.push((written, theme.bold(), 0));
+        }
         parts.push((self.method.backend.clone(), theme.dim(), 0));
-        let every = format!("every {}", units::span(self.interval));
-        parts.push((every, theme.dim(), 0));
+        if self.position.is_none() {
+            let every = format!("every {}", units::span(self.interval));
+            parts.push((every, theme.dim(), 0));
+        }
         let counting = self.history.clock().at;
         if !self.machine.uptime.is_zero() {
             let up = duration((self.machine.uptime + self.clock).as_secs());
@@ -90,9 +133,19 @@ impl App {
         }
         if !counting.is_zero() {
             let counting = duration(counting.as_secs());
-            parts.push((format!("counting for {counting}"), theme.dim(), 140));
+            let counting = match &self.position {
+                None => format!("counting for {counting}"),
+                Some(Position { whole: None, .. }) => format!("after {counting}"),
+                Some(Position {
+                    whole: Some(whole), ..
+                }) => {
+                    format!("after {counting} of {}", duration(whole.as_secs()))
+                }
+            };
+            parts.push((counting, theme.dim(), 140));
         }
         if self.history.intervals() > 0
+            && self.position.is_none()
             && let Ok(time) = Timestamp::try_from(self.history.ended())
         {
             let time = format!("{} UTC", time.strftime("%H:%M:%S"));

@@ -6,10 +6,11 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use crate::audit;
+use crate::tui::action::Command;
 use crate::tui::app::App;
 use crate::tui::chooser::choices;
 use crate::tui::draw::{columns, fill, line, put, within, wrap};
-use crate::tui::keys::{CHAPTERS, MOUSE};
+use crate::tui::keys::{CHAPTERS, MOUSE, MOUSE_REPLAY, REPLAY};
 
 /// Width of the column of keys.
 const KEYS: u16 = 9;
@@ -91,20 +92,47 @@ impl App {
                 say(&format!("! {text}"), theme.bold());
             }
         }
+        if let Some(recording) = &self.recording {
+            let (file, bytes) = (&recording.file, crate::units::bytes(recording.bytes));
+            let text = match (&recording.trouble, recording.lost.intervals) {
+                (Some(trouble), _) => {
+                    format!("! record {file}: {trouble}; what is counted waits for room")
+                }
+                (None, _) => format!("recording to {file}: {bytes}"),
+            };
+            say(&crate::units::sanitize(&text), theme.bold());
+            if recording.lost.intervals > 0 {
+                say(
+                    &format!("! {} found no room to wait", recording.lost),
+                    theme.bold(),
+                );
+            }
+        }
+        for damage in self.position.iter().flat_map(|position| &position.damages) {
+            let text = format!("! {damage}");
+            say(&crate::units::sanitize(&text), theme.bold());
+        }
         let reason = format!("{} backend: {}", self.method.backend, self.method.reason);
         say(&crate::units::sanitize(&reason), theme.dim());
         let mut chapters: Vec<Vec<Line>> = CHAPTERS
             .iter()
+            .filter(|(title, _)| *title != REPLAY || self.position.is_some())
             .map(|(title, commands)| {
-                let keys = commands.iter().map(|(command, about)| {
+                // A recording has the intervals that it has.
+                let has_use = |(command, _): &&(Command, &str)| {
+                    self.position.is_none() || !matches!(command, Command::Slower | Command::Faster)
+                };
+                let keys = commands.iter().filter(has_use).map(|(command, about)| {
                     let keys = self.keys.label(*command, 2, theme.glyphs.ascii);
                     Line::Key(keys, (*about).to_owned())
                 });
                 std::iter::once(Line::Title(title)).chain(keys).collect()
             })
             .collect();
+        let with_recording = self.position.iter().flat_map(|_| MOUSE_REPLAY);
         let mouse = MOUSE
             .iter()
+            .chain(with_recording)
             .map(|(what, about)| Line::Key((*what).to_owned(), (*about).to_owned()));
         chapters.push(std::iter::once(Line::Title("Mouse")).chain(mouse).collect());
         (above, chapters)

@@ -7,6 +7,7 @@ mod footer;
 mod header;
 mod help;
 mod section;
+mod timeline;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -1,0 +1,112 @@
+//! What is asked for of recordings, checked as far as that can be done before anything runs.
+
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use super::Args;
+use crate::config::{Record, Replay};
+use crate::filter;
+
+/// Standard input.
+const STDIN: &str = "-";
+
+/// Where to record to. Nothing that is there is written over: a recording is evidence.
+pub(super) fn record(args: &Args) -> Result<Option<Record>, clap::Error> {
+    let Some(file) = &args.record else {
+        return Ok(None);
+    };
+    let record = Record {
+        file: file.clone(),
+        size: args.record_size,
+        time: args.record_time,
+        files: args.record_files,
+    };
+    let shown = file.display();
+    let metadata = fs::metadata(file);
+    let is_file = metadata.as_ref().is_ok_and(|metadata| metadata.is_file());
+    if record.files.is_some() && !record.rotates() {
+        return Err(refused(
+            "--record-files is for several files: say with --record-size or --record-time when a new \
+             one begins"
+                .to_owned(),
+        ));
+    }
+    if file.as_os_str() == STDIN {
+        return Err(refused(
+            "--record writes to a file; for standard output there is --json -n 0".to_owned(),
+        ));
+    }
+    if file.file_name().is_none() || metadata.as_ref().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(refused(format!(
+            "{shown} is a folder: give --record the name of a file in it"
+        )));
+    }
+    if is_file && !record.rotates() {
+        return Err(refused(format!(
+            "{shown} is there already, and nothing is written over it: remove it, give another name, \
+             or have names made of the time by --record-time or --record-size"
+        )));
+    }
+    Ok(Some(record))
+}
+
+/// What to replay.
+pub(super) fn replay(args: &Args) -> Result<Option<Replay>, clap::Error> {
+    let files = &args.replay;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    if files.iter().filter(|file| is_stdin(file)).count() > 1 {
+        return Err(refused("standard input can be replayed once".to_owned()));
+    }
+    for file in files.iter().filter(|file| !is_stdin(file)) {
+        let shown = file.display();
+        let metadata = fs::metadata(file).map_err(|error| {
+            let word = file.to_string_lossy();
+            let help = match filter::looks_like_filter(&word) {
+                true => "; a filter goes before --replay, or after --",
+                false => "",
+            };
+            refused(format!("replay {shown}: {error}{help}"))
+        })?;
+        if metadata.is_dir() {
+            return Err(refused(format!(
+                "{shown} is a folder: name the recordings in it, as in {shown}/*.zst"
+            )));
+        }
+    }
+    Ok(Some(Replay {
+        files: files.clone(),
+        interval: args.interval,
+    }))
+}
+
+/// The live table goes back and forth.
+pub(super) fn must_be_files(replay: Option<&Replay>) -> Result<(), clap::Error> {
+    let mut files = replay.into_iter().flat_map(|replay| &replay.files);
+    let is_no_file = |file: &&std::path::PathBuf| {
+        is_stdin(file) || !fs::metadata(file).is_ok_and(|m| m.is_file())
+    };
+    match files.find(is_no_file) {
+        None => Ok(()),
+        Some(file) => Err(refused(format!(
+            "the live table goes back and forth in a recording, which {} cannot: save it in a file \
+             first, or add --batch, --json or --csv",
+            match is_stdin(file) {
+                true => "standard input".into(),
+                false => file.to_string_lossy(),
+            }
+        ))),
+    }
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == STDIN
+}
+
+fn refused(message: String) -> clap::Error {
+    Args::command().error(ErrorKind::ValueValidation, message)
+}

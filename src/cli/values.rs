@@ -1,0 +1,106 @@
+//! Reads single values of arguments, or says what to write instead.
+
+use std::time::Duration;
+
+use crate::config::{MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
+use crate::filter::{self, Expr, Words};
+use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
+use crate::units::Units;
+
+/// Smallest size of a recording after which there may be another.
+const LEAST_SIZE: u64 = 10_000;
+
+pub(super) fn parse_top_n(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "give a number from 1 up, or 0 for all flows".to_owned())
+}
+
+pub(super) fn parse_id(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(id) if (1..=MAX_ID).contains(&id) => Ok(id),
+        _ => Err(format!("give a number from 1 to {MAX_ID}")),
+    }
+}
+
+pub(super) fn parse_count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("give a number from 1 up, or leave --count out to run until stopped".to_owned()),
+    }
+}
+
+pub(super) fn parse_max_flows(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(flows) if (MIN_MAX_FLOWS..=MAX_MAX_FLOWS).contains(&flows) => Ok(flows),
+        _ => Err(format!(
+            "give a number from {MIN_MAX_FLOWS} to {MAX_MAX_FLOWS}"
+        )),
+    }
+}
+
+pub(super) fn parse_files(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(files) if files > 0 => Ok(files),
+        _ => Err("give a number from 1 up, or leave --record-files out to keep all".to_owned()),
+    }
+}
+
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    match filter::parse_bytes(text)? {
+        size if size >= LEAST_SIZE => Ok(size),
+        _ => Err(format!(
+            "give at least {}, as in 100MB",
+            Units::Bytes.amount(LEAST_SIZE)
+        )),
+    }
+}
+
+pub(super) fn parse_condition(text: &str) -> Result<Expr, String> {
+    let expr = filter::parse(text, &Words::default()).map_err(|error| error.to_string())?;
+    if expr.is_about_amounts() {
+        return Ok(expr);
+    }
+    Err("it is about everything that is counted, so only rate and bytes can be asked for, with rx or \
+         tx before them for one way; give a FILTER to count less"
+        .to_owned())
+}
+
+pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
+    match seconds(text) {
+        Some(interval) if (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) => Ok(interval),
+        _ => Err(format!(
+            "give {} to {} seconds, as in 0.5, 2, 500ms or 1m",
+            MIN_INTERVAL.as_secs_f64(),
+            MAX_INTERVAL.as_secs()
+        )),
+    }
+}
+
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    match seconds(text) {
+        Some(length) if length >= MIN_INTERVAL => Ok(length),
+        _ => Err(format!(
+            "give {} seconds or more, as in 90, 30s, 5m, 1h or 1d",
+            MIN_INTERVAL.as_secs_f64()
+        )),
+    }
+}
+
+/// A length of time with its unit, or in seconds.
+fn seconds(text: &str) -> Option<Duration> {
+    let digits = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    };
+    // Not "inf", "nan" or "1e3": those begin with a letter or hold one, and are refused above.
+    let seconds: f64 = number.parse::<f64>().ok()? * seconds;
+    Duration::try_from_secs_f64(seconds).ok()
+}

@@ -1,0 +1,203 @@
+//! Plays recordings for the live table, in a thread of its own: at the pace at which they were recorded
+//! or any other, forth and back. What is shown at a place is always the history of everything before
+//! it, however one got there. Knows no kernel and no presentation.
+
+mod work;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use self::work::Work;
+use crate::config;
+use crate::filter::Expr;
+use crate::history::History;
+use crate::interval::{Interval, Method, Told};
+use crate::replay::{Damage, Extent, measure};
+
+/// What a player is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Order {
+    /// Go on, or stand still; at the end, go on from the beginning.
+    Toggle,
+    /// So many intervals on, or back; then stand still.
+    Step(i64),
+    /// So much recorded time on, or back.
+    SeekBy(Duration, Direction),
+    /// To a place, as a part of the whole.
+    SeekTo(f64),
+    /// The next speed.
+    Speed(Direction),
+}
+
+/// Which way in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// On.
+    Forward,
+    /// Back.
+    Back,
+}
+
+/// What a player does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Intervals follow.
+    #[default]
+    Playing,
+    /// It stands still.
+    Paused,
+    /// It is on its way to another place.
+    Seeking,
+    /// There is no more.
+    AtEnd,
+}
+
+/// Where a player is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Position {
+    /// What it does.
+    pub state: State,
+    /// Recorded time a second.
+    pub speed: f64,
+    /// Recorded time until here.
+    pub at: Duration,
+    /// Recorded time in all; `None` until it is known.
+    pub whole: Option<Duration>,
+    /// What could not be read so far, of many files that of the first hundred.
+    pub damages: Vec<Damage>,
+}
+
+/// What is to be shown.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Where.
+    pub position: Position,
+    /// Of everything until there.
+    pub history: History,
+    /// Flows in the latest interval.
+    pub flows: usize,
+    /// How that was counted.
+    pub method: Arc<Method>,
+    /// What is told since the last picture.
+    pub told: Told,
+}
+
+/// What a player tells, from its own thread.
+#[derive(Debug)]
+pub enum Notice {
+    /// A picture waits to be taken.
+    Ready,
+    /// Nothing follows: a limit is reached.
+    Finished,
+}
+
+/// When a player ends by itself. The end of the recording is none.
+pub struct Limits {
+    /// After so many intervals.
+    pub count: Option<u64>,
+    /// After so much recorded time.
+    pub duration: Option<Duration>,
+    /// After an interval of which this is true.
+    pub until: Box<dyn FnMut(&Interval) -> bool + Send>,
+}
+
+impl std::fmt::Debug for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Limits");
+        shown.field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl Limits {
+    /// Whether an interval is the last, of which so many and so much time are there with it.
+    pub fn is_reached(&mut self, interval: &Interval, count: u64, elapsed: Duration) -> bool {
+        let met = (self.until)(interval);
+        met || self.count.is_some_and(|most| count >= most)
+            || self.duration.is_some_and(|most| elapsed >= most)
+    }
+}
+
+/// A running player. Dropping it stops it and waits for its end.
+#[derive(Debug)]
+pub struct Player {
+    orders: Option<Sender<Order>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the threads share.
+#[derive(Debug, Default)]
+struct Shared {
+    picture: Mutex<Option<Picture>>,
+    extent: Mutex<Option<Extent>>,
+    over: AtomicBool,
+}
+
+impl Player {
+    /// Starts to play. `notify` must not block.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        config: &config::Replay,
+        filter: Option<&Expr>,
+        limits: Limits,
+        notify: impl Fn(Notice) + Send + 'static,
+    ) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let (orders, receiver) = channel();
+        let mut work = Work::new(config, filter, limits, Arc::clone(&shared), notify);
+        let scanned = Arc::clone(&shared);
+        let files = config.files.clone();
+        let scan = thread::Builder::new().name("measure".to_owned());
+        scan.spawn(move || {
+            let is_over = || scanned.over.load(Ordering::Relaxed);
+            let extent = measure(&files, is_over);
+            *lock(&scanned.extent) = Some(extent);
+        })
+        .context("start a thread to measure recordings")?;
+        let thread = thread::Builder::new()
+            .name("player".to_owned())
+            .spawn(move || work.run(&receiver))
+            .context("start a thread to play recordings")?;
+        Ok(Self {
+            orders: Some(orders),
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Takes what is to be shown, if anything is new.
+    pub fn take(&self) -> Option<Picture> {
+        let mut picture = lock(&self.shared.picture).take()?;
+        picture.position.whole = lock(&self.shared.extent).map(|extent| extent.elapsed);
+        Some(picture)
+    }
+
+    /// Tells it to do something. Does not wait.
+    pub fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // An error means that it has ended by itself.
+            let _ = orders.send(order);
+        }
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

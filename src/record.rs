@@ -1,0 +1,245 @@
+//! Keeps intervals in files, as JSON Lines: every flow of every interval, whatever is shown meanwhile.
+//!
+//! ```text
+//!  collector's thread ──▶ queue, bounded ──▶ recorder's thread: rank ──▶ JSON ──▶ zstd ──▶ file
+//! ```
+//!
+//! Whoever counts never waits for a disk. While the disk takes nothing (slow, full, gone), intervals wait;
+//! when too many wait they are joined: sums kept, lengths added, as for any slow reader. What finds no
+//! room even then is lost, which is counted and said. A file always ends with a whole interval, but
+//! for one that was being written when the process was killed.
+
+mod file;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use self::file::Files;
+use self::queue::Queue;
+use crate::config;
+use crate::interval::Interval;
+use crate::names::Names;
+use crate::rank::Ranking;
+use crate::report::Report as _;
+use crate::report::json::Json;
+use crate::units;
+
+/// How long the recorder waits before it tries again to write what could not be written.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How a recording goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The file that is written.
+    pub file: String,
+    /// Bytes that were written, to all files.
+    pub bytes: u64,
+    /// Intervals that were written; joined ones are one.
+    pub intervals: u64,
+    /// Why nothing can be written now.
+    pub trouble: Option<String>,
+    /// What found no room to wait.
+    pub lost: Lost,
+}
+
+/// What is in no file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Intervals.
+    pub intervals: u64,
+    /// Bytes that were counted in them.
+    pub bytes: u64,
+}
+
+impl Lost {
+    fn add(&mut self, interval: &Interval) {
+        let total = interval.total();
+        self.intervals += 1;
+        self.bytes += total.rx_bytes + total.tx_bytes;
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let intervals = units::count(self.intervals, "interval");
+        write!(f, "{intervals} with {}", units::bytes(self.bytes))
+    }
+}
+
+/// A recording under way.
+#[derive(Debug)]
+pub struct Recorder {
+    queue: Arc<Queue>,
+    status: Arc<Mutex<Status>>,
+    thread: JoinHandle<Result<()>>,
+}
+
+/// For looking at a recording under way.
+#[derive(Clone, Debug)]
+pub struct Watch(Arc<Mutex<Status>>);
+
+impl Watch {
+    /// How it goes now.
+    pub fn status(&self) -> Status {
+        lock(&self.0).clone()
+    }
+}
+
+impl Recorder {
+    /// Opens the file and starts the thread. `say` is told, from there, when trouble begins and ends.
+    ///
+    /// # Errors
+    /// When the file cannot be made or the thread not be started.
+    pub fn start(
+        config: &config::Record,
+        json: Json,
+        say: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self> {
+        let files = Files::create(config.clone())?;
+        let status = Arc::new(Mutex::new(Status {
+            file: files.name(),
+            ..Status::default()
+        }));
+        let queue = Arc::new(Queue::default());
+        let mut work = Work {
+            files,
+            json,
+            names: Names::only_own(),
+            queue: Arc::clone(&queue),
+            status: Arc::clone(&status),
+            say: Box::new(say),
+        };
+        let thread = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || work.run())
+            .context("start a thread for recording")?;
+        Ok(Self {
+            queue,
+            status,
+            thread,
+        })
+    }
+
+    /// What is to be shown every interval. Does not block.
+    pub fn tap(&self) -> impl FnMut(&Interval) + Send + use<> {
+        let queue = Arc::clone(&self.queue);
+        let status = Arc::clone(&self.status);
+        move |interval| {
+            if !queue.put(interval) {
+                lock(&status).lost.add(interval);
+            }
+        }
+    }
+
+    /// For looking at it.
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.status))
+    }
+
+    /// Writes what waits and ends the file.
+    ///
+    /// # Errors
+    /// When that cannot be done, or anything was lost before.
+    pub fn finish(self) -> Result<()> {
+        self.queue.close();
+        let outcome = match self.thread.join() {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("the recording stopped by a bug in flowtop"),
+        };
+        let status = lock(&self.status).clone();
+        let file = &status.file;
+        let lost = match status.lost {
+            Lost { intervals: 0, .. } => None,
+            lost => Some(format!("record {file}: {lost} are not in it")),
+        };
+        match (outcome, lost) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(lost)) => bail!(lost),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(lost)) => Err(error.context(lost)),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Work {
+    files: Files,
+    json: Json,
+    names: Names,
+    queue: Arc<Queue>,
+    status: Arc<Mutex<Status>>,
+    say: Box<dyn Fn(&str) + Send>,
+}
+
+impl Work {
+    fn run(&mut self) -> Result<()> {
+        let mut text = Vec::new();
+        while let Some(interval) = self.queue.take() {
+            text.clear();
+            let ranking = Ranking::new(&interval, None);
+            self.json.append(&ranking, &self.names, &mut text)?;
+            if let Err(error) = self.write(&text, &interval) {
+                self.give_up(&interval);
+                return Err(error).with_context(|| self.about("end it"));
+            }
+        }
+        self.files.finish().with_context(|| self.about("end it"))
+    }
+
+    /// Writes an interval, however long that takes; fails only when there is no more time.
+    fn write(&mut self, text: &[u8], interval: &Interval) -> io::Result<()> {
+        self.files.encode(text, interval)?;
+        let mut is_last = false;
+        while let Err(error) = self.files.write() {
+            if is_last {
+                return Err(error);
+            }
+            let trouble = lock(&self.status).trouble.replace(error.to_string());
+            if trouble.is_none() {
+                (self.say)(&format!(
+                    "{}; counting goes on, and what is counted waits for room",
+                    self.about(&error.to_string())
+                ));
+            }
+            is_last = self.queue.wait_for_close(AGAIN);
+        }
+        let mut status = lock(&self.status);
+        status.bytes = self.files.bytes();
+        status.intervals += 1;
+        status.file = self.files.name();
+        let (was_in_trouble, lost) = (status.trouble.take().is_some(), status.lost);
+        drop(status);
+        if was_in_trouble {
+            let lost = match lost {
+                Lost { intervals: 0, .. } => "nothing is lost".to_owned(),
+                lost => format!("{lost} are lost"),
+            };
+            (self.say)(&self.about(&format!("it goes on, {lost}")));
+        }
+        Ok(())
+    }
+
+    /// What waits will not be written.
+    fn give_up(&self, interval: &Interval) {
+        let mut status = lock(&self.status);
+        status.lost.add(interval);
+        while let Some(interval) = self.queue.take() {
+            status.lost.add(&interval);
+        }
+    }
+
+    fn about(&self, what: &str) -> String {
+        format!("record {}: {what}", self.files.name())
+    }
+}

@@ -1,0 +1,99 @@
+//! Intervals that wait to be written. Bounded in number and in flows.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::interval::Interval;
+
+/// Most intervals that wait apart; later ones are joined with the last.
+const MOST_INTERVALS: usize = 64;
+/// With more flows in all that wait there is no room: about 64 MB, and one interval beyond.
+const MOST_FLOWS: usize = 1 << 18;
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Interval>,
+    flows: usize,
+    closed: bool,
+}
+
+impl Queue {
+    /// False when there is no room for it.
+    pub(super) fn put(&self, interval: &Interval) -> bool {
+        let mut state = self.lock();
+        if state.flows > MOST_FLOWS {
+            return false;
+        }
+        let flows = interval.flows.len();
+        let is_full = state.waiting.len() >= MOST_INTERVALS || state.flows + flows > MOST_FLOWS;
+        match state.waiting.back_mut() {
+            Some(last) if is_full => {
+                // Most of its flows wait already, usually: joined they take no more room.
+                let before = last.flows.len();
+                last.merge(interval.clone());
+                let grown = last.flows.len() - before;
+                state.flows += grown;
+            }
+            _ => {
+                state.flows += flows;
+                state.waiting.push_back(interval.clone());
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+        true
+    }
+
+    /// The next; waits for it. `None` when it is closed and empty.
+    pub(super) fn take(&self) -> Option<Interval> {
+        let mut state = self.lock();
+        loop {
+            if let Some(interval) = state.waiting.pop_front() {
+                state.flows -= interval.flows.len();
+                return Some(interval);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Nothing follows.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for so long, or until it is closed; whether it is.
+    pub(super) fn wait_for_close(&self, most: Duration) -> bool {
+        let until = Instant::now() + most;
+        let mut state = self.lock();
+        while !state.closed {
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,194 @@
+//! Turns recordings (JSON Lines, as [`crate::report::json`] writes them) back into intervals. Knows no
+//! kernel and no presentation, and asks this machine for nothing but the files.
+//!
+//! What is in a file is foreign: lines, intervals and sums are bounded, and whatever cannot be is
+//! damage. A file is read up to its damage, then the next one; what was read stays valid.
+
+mod lines;
+mod reader;
+mod record;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use self::reader::{Extent, Frame, Reader};
+
+use crate::filter::{Expr, Sieve};
+use crate::source::filtered::sift;
+
+/// Longest line. A record of a flow with the longest names has a tenth of it.
+pub const MAX_LINE: usize = 64 << 10;
+/// Most flows of an interval: a bound for memory, above what a kernel's map is ever made for.
+pub const MAX_FLOWS: usize = 1 << 22;
+/// Most that all intervals of a recording can add up to, in bytes, messages, packets or events: sums
+/// of sums stay below 2^64.
+pub const MAX_SUM: u64 = 1 << 62;
+
+/// Why a recording is not read on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: u64,
+    /// What is wrong, and what to do where there is something.
+    pub what: String,
+    /// Intervals that were read of this file.
+    pub intervals: u64,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = (self.file.display(), self.line);
+        write!(f, "{file}: line {line}: {}; ", self.what)?;
+        match self.intervals {
+            0 => f.write_str("no interval was read"),
+            1 => f.write_str("the interval before it was read"),
+            n => write!(f, "the {n} intervals before it were read"),
+        }
+    }
+}
+
+impl std::error::Error for Damage {}
+
+/// Recordings one after the other: joined into longer intervals where that was asked for, and of
+/// their flows those that are meant.
+pub struct Replay {
+    files: VecDeque<PathBuf>,
+    reader: Option<Reader>,
+    sums: reader::Sums,
+    interval: Option<Duration>,
+    sieve: Option<Sieve>,
+    /// Which flows are meant, in words.
+    filter: Option<String>,
+    /// What is joined so far.
+    begun: Option<Frame>,
+    /// What comes when that has been given away.
+    held: VecDeque<Result<Frame, Damage>>,
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Replay");
+        shown.field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl Replay {
+    /// Of these files, `-` being standard input. None is opened before it is its turn.
+    pub fn new(files: &[PathBuf], interval: Option<Duration>, filter: Option<&Expr>) -> Self {
+        Self {
+            files: files.iter().cloned().collect(),
+            reader: None,
+            sums: reader::Sums::default(),
+            interval,
+            sieve: filter.map(Sieve::new),
+            filter: filter.map(ToString::to_string),
+            begun: None,
+            held: VecDeque::new(),
+        }
+    }
+
+    /// The next interval as it was recorded, or why a file is not read on: then the next one follows.
+    fn recorded(&mut self) -> Option<Result<Frame, Damage>> {
+        loop {
+            if let Some(reader) = &mut self.reader {
+                match reader.read_next(&mut self.sums) {
+                    Some(Ok(frame)) => return Some(Ok(frame)),
+                    Some(Err(damage)) => {
+                        self.reader = None;
+                        return Some(Err(damage));
+                    }
+                    None => self.reader = None,
+                }
+            }
+            let file = self.files.pop_front()?;
+            match open(&file) {
+                Ok(reader) => self.reader = Some(reader),
+                Err(error) => return Some(Err(unread(&file, &error))),
+            }
+        }
+    }
+
+    /// The next interval, joined.
+    fn joined(&mut self) -> Option<Result<Frame, Damage>> {
+        let Some(wanted) = self.interval else {
+            return self.recorded();
+        };
+        loop {
+            if let Some(held) = self.held.pop_front() {
+                return Some(held);
+            }
+            let next = self.recorded();
+            let Some(begun) = &mut self.begun else {
+                match next {
+                    Some(Ok(frame)) if frame.interval.elapsed < wanted => self.begun = Some(frame),
+                    other => return other,
+                }
+                continue;
+            };
+            match next {
+                Some(Ok(frame)) if begun.can_take(&frame, wanted) => begun.append(frame),
+                Some(Ok(frame)) => self.held.extend(self.begun.replace(frame).map(Ok)),
+                Some(Err(damage)) => {
+                    self.held.extend(self.begun.take().map(Ok));
+                    self.held.push_back(Err(damage));
+                }
+                None => return self.begun.take().map(Ok),
+            }
+        }
+    }
+}
+
+impl Iterator for Replay {
+    type Item = Result<Frame, Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut next = self.joined();
+        if let (Some(Ok(frame)), Some(sieve)) = (&mut next, &mut self.sieve) {
+            sift(sieve, &mut frame.interval);
+            let recorded = frame.told.filter.take();
+            frame.told.filter = both(recorded, self.filter.clone());
+        }
+        next
+    }
+}
+
+/// Which flows pass two filters.
+fn both(recorded: Option<String>, asked: Option<String>) -> Option<String> {
+    match (recorded, asked) {
+        (Some(one), Some(other)) if one != other => Some(format!("({one}) and ({other})")),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Goes through recordings for how long they are, with the least of reading. Ends early when `stop`
+/// says so.
+pub fn measure(files: &[PathBuf], mut stop: impl FnMut() -> bool) -> Extent {
+    let mut extent = Extent::default();
+    for file in files {
+        if let Ok(mut reader) = open(file) {
+            reader.measure(&mut extent, &mut stop);
+        }
+    }
+    extent
+}
+
+fn open(file: &Path) -> io::Result<Reader> {
+    match file.as_os_str().to_str() {
+        Some("-") => Reader::new(Path::new("standard input"), Box::new(io::stdin())),
+        _ => Reader::open(file),
+    }
+}
+
+fn unread(file: &Path, error: &io::Error) -> Damage {
+    Damage {
+        file: file.to_owned(),
+        line: 1,
+        what: error.to_string(),
+        intervals: 0,
+    }
+}

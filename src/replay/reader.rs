@@ -1,0 +1,377 @@
+//! Reads one recording: an interval's record, then its flows, as many as it says.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lines::{Line, Lines};
+use super::record::{self, FlowRecord, IntervalRecord, Kind, json};
+use super::{Damage, MAX_FLOWS, MAX_LINE, MAX_SUM};
+use crate::flow::{Counters, Flow, FlowKey, Owner};
+use crate::interval::{Interval, Machine, Method, Told};
+use crate::units::sanitize;
+
+/// Processes whose facts are looked for among those of earlier flows; more are held several times.
+const MAX_OWNERS: usize = 1 << 16;
+/// Users whose names are remembered.
+const MAX_USERS: usize = 1 << 16;
+
+/// An interval of a recording, and what it says beside.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The interval.
+    pub interval: Interval,
+    /// What is told with it: of users only what was not told before.
+    pub told: Told,
+}
+
+impl Frame {
+    /// Whether a later one can be joined to it and it is then not longer than wanted, give or take half
+    /// of what is joined.
+    pub(super) fn can_take(&self, next: &Self, wanted: Duration) -> bool {
+        let length = self.interval.elapsed + next.interval.elapsed / 2;
+        let flows = self.interval.flows.len() + next.interval.flows.len();
+        let told = |frame: &Self| (frame.told.machine.clone(), frame.told.filter.clone());
+        length <= wanted
+            && flows <= MAX_FLOWS
+            && self.interval.method == next.interval.method
+            && told(self) == told(next)
+    }
+
+    pub(super) fn append(&mut self, next: Self) {
+        self.interval.merge(next.interval);
+        self.told.users.extend(next.told.users);
+        self.told.own.extend(next.told.own);
+    }
+}
+
+/// How long recordings are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Recorded intervals.
+    pub intervals: u64,
+    /// Their lengths together.
+    pub elapsed: Duration,
+}
+
+/// What all intervals so far add up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    moved: u64,
+    msgs: u64,
+    packets: u64,
+    missed: u64,
+    elapsed: Duration,
+}
+
+impl Sums {
+    /// Adds an interval, if the sums are then still such that any sum of them can be reckoned with.
+    fn add(&mut self, interval: &Interval) -> Option<Counters> {
+        let add = |sum: &mut u64, more: u64| {
+            *sum = sum.checked_add(more).filter(|&sum| sum <= MAX_SUM)?;
+            Some(())
+        };
+        let untracked = interval.losses.untracked;
+        for counters in interval
+            .flows
+            .iter()
+            .map(|flow| &flow.counters)
+            .chain([&untracked])
+        {
+            for bytes in [counters.rx_bytes, counters.tx_bytes] {
+                add(&mut self.moved, bytes)?;
+            }
+            for msgs in [counters.rx_msgs, counters.tx_msgs] {
+                add(&mut self.msgs, msgs)?;
+            }
+        }
+        for packets in interval.flows.iter().filter_map(|flow| flow.packets) {
+            add(&mut self.packets, packets.rx)?;
+            add(&mut self.packets, packets.tx)?;
+        }
+        add(&mut self.missed, interval.losses.missed_events)?;
+        self.elapsed = self.elapsed.checked_add(interval.elapsed)?;
+        Some(interval.total())
+    }
+}
+
+/// What an interval's record said, until its flows are there.
+struct Begun {
+    frame: Frame,
+    wanted: usize,
+    places: HashMap<FlowKey, usize>,
+    total: (u64, u64),
+    read: usize,
+}
+
+/// One recording.
+pub struct Reader {
+    file: PathBuf,
+    lines: Lines,
+    line: Vec<u8>,
+    at: u64,
+    intervals: u64,
+    method: Arc<Method>,
+    users: HashMap<u32, Arc<str>>,
+    owners: HashMap<(u32, u32), Arc<Owner>>,
+    begun: Option<Begun>,
+    /// Of this recording, where it is read by itself.
+    sums: Sums,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Reader");
+        shown
+            .field("file", &self.file)
+            .field("line", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    pub(super) fn open(file: &Path) -> io::Result<Self> {
+        Ok(Self::with(file, Lines::open(file)?))
+    }
+
+    /// Of something that is called so.
+    ///
+    /// # Errors
+    /// When its beginning cannot be read.
+    pub fn new(name: &Path, input: Box<dyn io::Read + Send>) -> io::Result<Self> {
+        Ok(Self::with(name, Lines::new(input)?))
+    }
+
+    fn with(file: &Path, lines: Lines) -> Self {
+        Self {
+            file: file.to_owned(),
+            lines,
+            line: Vec::new(),
+            at: 0,
+            intervals: 0,
+            method: Arc::default(),
+            users: HashMap::new(),
+            owners: HashMap::new(),
+            begun: None,
+            sums: Sums::default(),
+        }
+    }
+
+    /// The next interval, of a recording that is one of several; nothing follows damage.
+    pub(super) fn read_next(&mut self, sums: &mut Sums) -> Option<Result<Frame, Damage>> {
+        match self.read(sums) {
+            Ok(frame) => frame.map(|frame| {
+                self.intervals += 1;
+                Ok(frame)
+            }),
+            Err(what) => Some(Err(self.damage(what))),
+        }
+    }
+
+    fn damage(&self, what: String) -> Damage {
+        Damage {
+            file: self.file.clone(),
+            line: self.at,
+            what,
+            intervals: self.intervals,
+        }
+    }
+
+    /// The next line, if there is one.
+    fn take(&mut self) -> Result<bool, String> {
+        self.at += 1;
+        let line = self.lines.next(&mut self.line);
+        match line.map_err(|error| unreadable(&error))? {
+            Line::Whole => Ok(true),
+            Line::End => Ok(false),
+            Line::TooLong => Err(format!("the line is longer than {MAX_LINE} bytes")),
+            // Perhaps only its end is missing, or it never was a record.
+            Line::Open if Kind::of(&self.line).is_ok() || self.line[0] != b'{' => Ok(true),
+            Line::Open => Err("the last line is cut off".to_owned()),
+        }
+    }
+
+    fn read(&mut self, sums: &mut Sums) -> Result<Option<Frame>, String> {
+        loop {
+            if let Some(begun) = self.begun.take_if(|begun| begun.read == begun.wanted) {
+                return finished(begun, sums).map(Some);
+            }
+            if !self.take()? {
+                return match &self.begun {
+                    None => Ok(None),
+                    Some(begun) => Err(format!(
+                        "the recording is cut off: {} of the last interval's {} flows are there",
+                        begun.read, begun.wanted
+                    )),
+                };
+            }
+            if self.line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            match Kind::of(&self.line)? {
+                Kind::Interval => self.begin()?,
+                Kind::Flow => self.flow()?,
+                Kind::Sum => return Err(record::sums()),
+                Kind::Unknown => {}
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), String> {
+        if let Some(begun) = &self.begun {
+            return Err(format!(
+                "another interval begins, and only {} of the last one's {} flows are there",
+                begun.read, begun.wanted
+            ));
+        }
+        let record: IntervalRecord<'_> = json(&self.line)?;
+        record.check()?;
+        let wanted = usize::try_from(record.flows)
+            .ok()
+            .filter(|&flows| flows <= MAX_FLOWS);
+        let wanted = wanted.ok_or_else(|| format!("an interval has at most {MAX_FLOWS} flows"))?;
+        let method = record.method();
+        if *self.method != method {
+            self.method = Arc::new(method);
+        }
+        let interval = Interval {
+            ended: record.ended()?,
+            elapsed: record.elapsed()?,
+            flows: Vec::new(),
+            losses: record.losses(),
+            method: Arc::clone(&self.method),
+        };
+        let told = Told {
+            machine: Machine {
+                host: record.host.clone().into_owned(),
+                kernel: record.kernel.clone().into_owned(),
+                uptime: Duration::ZERO,
+            },
+            filter: record.filter.as_deref().map(str::to_owned),
+            ..Told::default()
+        };
+        self.begun = Some(Begun {
+            frame: Frame { interval, told },
+            wanted,
+            places: HashMap::new(),
+            total: (record.rx_bytes, record.tx_bytes),
+            read: 0,
+        });
+        Ok(())
+    }
+
+    fn flow(&mut self) -> Result<(), String> {
+        let Some(begun) = &mut self.begun else {
+            return Err("this flow belongs to no interval".to_owned());
+        };
+        let record: FlowRecord<'_> = json(&self.line)?;
+        let key = record.key()?;
+        if self.owners.len() >= MAX_OWNERS {
+            self.owners.clear();
+        }
+        let id = (key.tgid, key.tid);
+        let mut owner = self.owners.get(&id).map(Arc::clone);
+        let flow = record.flow(&mut owner)?;
+        if let Some(owner) = owner {
+            self.owners.insert(id, owner);
+        }
+        let told = &mut begun.frame.told;
+        // Names of users are written as they are.
+        let user = record.user.as_deref().map(sanitize);
+        if let (Some(uid), Some(user)) = (record.uid, user)
+            && self.users.get(&uid).is_none_or(|known| **known != *user)
+        {
+            let user: Arc<str> = Arc::from(&*user);
+            if self.users.len() < MAX_USERS || self.users.contains_key(&uid) {
+                self.users.insert(uid, Arc::clone(&user));
+            }
+            told.users.push((uid, user));
+        }
+        if record.own && !told.own.contains(&key.tgid) && told.own.len() < MAX_OWNERS {
+            told.own.push(key.tgid);
+        }
+        begun.read += 1;
+        begun.put(flow)
+    }
+
+    /// Adds what is left to the extent: intervals' own records only.
+    pub(super) fn measure(&mut self, extent: &mut Extent, stop: &mut dyn FnMut() -> bool) {
+        while !stop() && self.take().unwrap_or(false) {
+            if !matches!(Kind::of(&self.line), Ok(Kind::Interval)) {
+                continue;
+            }
+            let record = json::<IntervalRecord<'_>>(&self.line);
+            let Some(elapsed) = record.ok().and_then(|record| record.elapsed().ok()) else {
+                return;
+            };
+            extent.intervals += 1;
+            extent.elapsed = extent.elapsed.saturating_add(elapsed);
+        }
+    }
+}
+
+/// Of a recording by itself. Nothing that follows damage means anything.
+impl Iterator for Reader {
+    type Item = Result<Frame, Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut sums = self.sums;
+        let next = self.read_next(&mut sums);
+        self.sums = sums;
+        next
+    }
+}
+
+impl Begun {
+    /// A flow of which there is one already can only be one whose unknown peer was of another family
+    /// there: their sum is right.
+    fn put(&mut self, flow: Flow) -> Result<(), String> {
+        let flows = &mut self.frame.interval.flows;
+        let Some(&place) = self.places.get(&flow.key) else {
+            self.places.insert(flow.key, flows.len());
+            flows.push(flow);
+            return Ok(());
+        };
+        let (mine, theirs) = (&flows[place], &flow);
+        let both = [mine, theirs].map(|flow| {
+            let Counters {
+                rx_bytes,
+                tx_bytes,
+                rx_msgs,
+                tx_msgs,
+            } = flow.counters;
+            let packets = flow.packets.unwrap_or_default();
+            [rx_bytes, tx_bytes, rx_msgs, tx_msgs, packets.rx, packets.tx]
+        });
+        if both.iter().flatten().any(|&count| count > MAX_SUM) {
+            return Err(too_much());
+        }
+        flows[place].merge(flow);
+        Ok(())
+    }
+}
+
+/// An interval whose flows are there: it must be what its own record says.
+fn finished(begun: Begun, sums: &mut Sums) -> Result<Frame, String> {
+    let total = sums.add(&begun.frame.interval).ok_or_else(too_much)?;
+    if (total.rx_bytes, total.tx_bytes) != begun.total {
+        return Err(format!(
+            "the flows add up to {} and {} bytes, and the interval says {} and {}",
+            total.rx_bytes, total.tx_bytes, begun.total.0, begun.total.1
+        ));
+    }
+    Ok(begun.frame)
+}
+
+fn too_much() -> String {
+    "these are more bytes than can be counted".to_owned()
+}
+
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the compressed data is cut off".to_owned(),
+        _ => format!("it cannot be read on ({error})"),
+    }
+}

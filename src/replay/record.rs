@@ -1,0 +1,336 @@
+//! The records of a recording, as they stand in a line. Fields that are not known here are left alone,
+//! as are records of other types: they are of a later version.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+
+use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp};
+use crate::interval::{Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES};
+use crate::units::sanitize;
+
+/// The latest schema that is understood.
+const SCHEMA: u32 = 2;
+/// Longest name of a backend, in characters.
+const MAX_BACKEND: usize = 32;
+/// Longest interval in seconds: three centuries.
+const MAX_SECONDS: f64 = 1e10;
+
+/// What a line is.
+pub(super) enum Kind {
+    Interval,
+    Flow,
+    /// The sum of flows that are not there.
+    Sum,
+    /// Something of a later version.
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+}
+
+impl Kind {
+    /// # Errors
+    /// When it is no record.
+    pub(super) fn of(line: &[u8]) -> Result<Self, String> {
+        // As they are written; whoever writes them otherwise is understood too.
+        if line.starts_with(br#"{"type":"flow","#) {
+            return Ok(Self::Flow);
+        }
+        let typed: Typed<'_> = json(line)?;
+        Ok(match &*typed.r#type {
+            "interval" => Self::Interval,
+            "flow" => Self::Flow,
+            "group" | "other" => Self::Sum,
+            _ => Self::Unknown,
+        })
+    }
+}
+
+/// # Errors
+/// What is wrong, in words.
+pub(super) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(line).map_err(|error| match error.classify() {
+        serde_json::error::Category::Eof => "the line is cut off".to_owned(),
+        // Its place is within the line; what it quotes is foreign.
+        _ => format!("this is no record ({})", sanitize(&error.to_string())),
+    })
+}
+
+/// An interval's own record.
+#[derive(Deserialize)]
+pub(super) struct IntervalRecord<'a> {
+    pub(super) schema: u32,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    interval: f64,
+    pub(super) rx_bytes: u64,
+    pub(super) tx_bytes: u64,
+    pub(super) flows: u64,
+    untracked_rx_bytes: u64,
+    untracked_tx_bytes: u64,
+    #[serde(default)]
+    untracked_rx_msgs: u64,
+    #[serde(default)]
+    untracked_tx_msgs: u64,
+    missed_events: u64,
+    #[serde(borrow)]
+    backend: Cow<'a, str>,
+    #[serde(default)]
+    unseen: Vec<String>,
+    #[serde(borrow, default)]
+    reason: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) host: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) kernel: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) filter: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    group: Option<Cow<'a, str>>,
+}
+
+impl IntervalRecord<'_> {
+    /// # Errors
+    /// When it is of a later schema, or of no recording.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.schema > SCHEMA {
+            return Err(format!(
+                "this has schema {}, and this flowtop knows {SCHEMA}: replay it with a newer flowtop",
+                self.schema
+            ));
+        }
+        match &self.group {
+            None => Ok(()),
+            Some(_) => Err(sums()),
+        }
+    }
+
+    /// # Errors
+    /// When it is none.
+    pub(super) fn elapsed(&self) -> Result<Duration, String> {
+        let wrong = || "interval is no length of time".to_owned();
+        match self.interval {
+            seconds if seconds <= MAX_SECONDS => {
+                Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// # Errors
+    /// When it is no time.
+    pub(super) fn ended(&self) -> Result<SystemTime, String> {
+        let time: Result<jiff::Timestamp, _> = self.time.parse();
+        time.map(SystemTime::from)
+            .map_err(|_| "time is none of RFC 3339".to_owned())
+    }
+
+    pub(super) const fn losses(&self) -> Losses {
+        Losses {
+            untracked: Counters {
+                rx_bytes: self.untracked_rx_bytes,
+                tx_bytes: self.untracked_tx_bytes,
+                rx_msgs: self.untracked_rx_msgs,
+                tx_msgs: self.untracked_tx_msgs,
+            },
+            missed_events: self.missed_events,
+        }
+    }
+
+    /// How it was counted. Shown as it is, so harmless from here on.
+    pub(super) fn method(&self) -> Method {
+        let known = |name: &String| {
+            let known = UNSEEN_NAMES.iter().find(|(known, _)| known == name);
+            known.map_or(OTHER_UNSEEN, |(known, _)| known)
+        };
+        let mut unseen: Vec<&'static str> = Vec::new();
+        for name in self.unseen.iter().map(known) {
+            if !unseen.contains(&name) {
+                unseen.push(name);
+            }
+        }
+        let backend: String = self.backend.chars().take(MAX_BACKEND).collect();
+        Method {
+            backend: sanitize(&backend).into_owned(),
+            reason: sanitize(&self.reason).into_owned(),
+            unseen,
+        }
+    }
+}
+
+/// Why a file with sums is no recording.
+pub(super) fn sums() -> String {
+    "this holds sums of flows and not the flows: record with --record, or with --json -n 0 and no -g"
+        .to_owned()
+}
+
+/// A flow in an interval.
+#[derive(Deserialize)]
+pub(super) struct FlowRecord<'a> {
+    #[serde(borrow)]
+    proto: Cow<'a, str>,
+    #[serde(borrow)]
+    local_addr: Cow<'a, str>,
+    local_port: u16,
+    #[serde(borrow)]
+    remote_addr: Cow<'a, str>,
+    remote_port: u16,
+    pub(super) pid: u32,
+    #[serde(default)]
+    tid: u32,
+    #[serde(borrow, default)]
+    comm: Cow<'a, str>,
+    #[serde(borrow, default)]
+    thread: Cow<'a, str>,
+    #[serde(default)]
+    netns: u32,
+    #[serde(default)]
+    pub(super) uid: Option<u32>,
+    #[serde(borrow, default)]
+    pub(super) user: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    cgroup: Option<Cow<'a, str>>,
+    #[serde(default)]
+    start_ns: Option<u64>,
+    #[serde(default)]
+    kernel: bool,
+    rx_bytes: u64,
+    tx_bytes: u64,
+    #[serde(default)]
+    rx_msgs: u64,
+    #[serde(default)]
+    tx_msgs: u64,
+    #[serde(default)]
+    rx_packets: Option<u64>,
+    #[serde(default)]
+    tx_packets: Option<u64>,
+    #[serde(default)]
+    srtt_us: Option<u32>,
+    #[serde(default)]
+    cwnd: u32,
+    #[serde(default)]
+    unacked: u32,
+    #[serde(default)]
+    notsent: u32,
+    #[serde(default)]
+    snd_wnd: u32,
+    #[serde(default)]
+    rcv_wnd: u32,
+    #[serde(default)]
+    total_retransmits: u32,
+    #[serde(default)]
+    retransmits: Option<u32>,
+    #[serde(borrow, default)]
+    limit: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(super) own: bool,
+}
+
+impl FlowRecord<'_> {
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn key(&self) -> Result<FlowKey, String> {
+        let addr = |text: &str| -> Result<IpAddr, String> {
+            text.parse()
+                .map_err(|_| format!("\"{}\" is no address", sanitize(text)))
+        };
+        let local = addr(&self.local_addr)?;
+        let remote = match (&*self.remote_addr, local) {
+            ("*", IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+            ("*", IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+            (text, _) => addr(text)?,
+        };
+        Ok(FlowKey {
+            protocol: match &*self.proto {
+                "tcp" => Protocol::Tcp,
+                "udp" => Protocol::Udp,
+                other => return Err(format!("\"{}\" is no protocol", sanitize(other))),
+            },
+            local: Endpoint::new(local, self.local_port),
+            remote: Endpoint::new(remote, self.remote_port),
+            tgid: self.pid,
+            tid: self.tid,
+            netns: self.netns,
+        })
+    }
+
+    /// The flow, of a process known before or a new one.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn flow(&self, known: &mut Option<Arc<Owner>>) -> Result<Flow, String> {
+        let tcp = self.srtt_us.map(|srtt_us| Tcp {
+            srtt_us,
+            cwnd: self.cwnd,
+            unacked: self.unacked,
+            notsent: self.notsent,
+            snd_wnd: self.snd_wnd,
+            rcv_wnd: self.rcv_wnd,
+            total_retransmits: self.total_retransmits,
+            retransmits: self.retransmits,
+            limit: self.limit.as_deref().and_then(Limit::named),
+        });
+        let packets = self.rx_packets.zip(self.tx_packets);
+        Ok(Flow {
+            key: self.key()?,
+            counters: Counters {
+                rx_bytes: self.rx_bytes,
+                tx_bytes: self.tx_bytes,
+                rx_msgs: self.rx_msgs,
+                tx_msgs: self.tx_msgs,
+            },
+            owner: self.owner(known),
+            packets: packets.map(|(rx, tx)| Packets { rx, tx }),
+            tcp,
+        })
+    }
+
+    /// The process: the same one as before where nothing differs, so that it is held once.
+    fn owner(&self, known: &mut Option<Arc<Owner>>) -> Arc<Owner> {
+        let mut owner = Owner {
+            comm: comm(&self.comm),
+            thread: comm(&self.thread),
+            uid: self.uid,
+            start: self.start_ns.map(Duration::from_nanos),
+            cgroup: None,
+            kernel: self.kernel,
+        };
+        if let Some(known) = known {
+            let cgroup = known.cgroup.as_ref();
+            let same = cgroup.map(|path| &**path) == self.cgroup.as_deref();
+            owner.cgroup = cgroup.filter(|_| same).map(Arc::clone);
+            if same && owner == **known {
+                return Arc::clone(known);
+            }
+        }
+        if owner.cgroup.is_none() {
+            owner.cgroup = self.cgroup.as_deref().map(Arc::from);
+        }
+        let owner = Arc::new(owner);
+        *known = Some(Arc::clone(&owner));
+        owner
+    }
+}
+
+/// A name as the kernel keeps it. What was no UTF-8 stands in a recording as U+FFFD, three bytes for
+/// one, and finds room again as one that is no UTF-8 either.
+fn comm(name: &str) -> Comm {
+    if !name.contains(char::REPLACEMENT_CHARACTER) {
+        return Comm::new(name.as_bytes());
+    }
+    let mut bytes = Vec::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            char::REPLACEMENT_CHARACTER => bytes.push(0xff),
+            c => bytes.extend(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    Comm::new(&bytes)
+}

@@ -1,0 +1,190 @@
+//! Turns rankings into comma-separated values (RFC 4180), one row a flow or group, with the columns
+//! always the same: for spreadsheets and all that reads tables. Fields are those of the JSON records, by
+//! the same names.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Report;
+use super::json::{Json, Sink};
+use crate::interval::Told;
+use crate::names::Names;
+use crate::rank::{Ranking, Tally};
+use crate::table::Group;
+use crate::units::sanitize;
+
+/// The columns, in their order. Only ever added to, at the end.
+const COLUMNS: &[&str] = &[
+    "time",
+    "interval",
+    "type",
+    "group",
+    "name",
+    "groups",
+    "flows",
+    "proto",
+    "local_addr",
+    "local_port",
+    "remote_addr",
+    "remote_port",
+    "rx_bytes",
+    "tx_bytes",
+    "rx_msgs",
+    "tx_msgs",
+    "pid",
+    "comm",
+    "tid",
+    "thread",
+    "uid",
+    "user",
+    "container_runtime",
+    "container",
+    "pod",
+    "unit",
+    "cgroup",
+    "kernel",
+    "netns",
+    "rx_packets",
+    "tx_packets",
+    "srtt_us",
+    "cwnd",
+    "unacked",
+    "notsent",
+    "snd_wnd",
+    "rcv_wnd",
+    "total_retransmits",
+    "retransmits",
+    "limit",
+    "remote_net",
+    "port",
+    "service",
+    "remote_name",
+    "local_service",
+    "remote_service",
+    "own",
+    "start_ns",
+    "missed_events",
+    "backend",
+    "unseen",
+    "host",
+];
+
+/// The row of an interval: what of it belongs to no flow. Every interval has one, so that sums of a
+/// column are the total, and an interval in which nothing moved is a row too.
+const UNTRACKED: &str = "untracked";
+
+/// Comma-separated values.
+#[derive(Clone, Debug, Default)]
+pub struct Csv {
+    json: Json,
+    begun: bool,
+}
+
+impl Csv {
+    /// With what [`Json`] would say of the same.
+    pub const fn new(json: Json) -> Self {
+        Self { json, begun: false }
+    }
+
+    /// Appends rows to `out`, after the names of the columns where that is the first.
+    fn rows(
+        &mut self,
+        out: &mut Vec<u8>,
+        append: impl FnOnce(&Json, &mut Rows<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(out);
+        if !std::mem::replace(&mut self.begun, true) {
+            writer.write_record(COLUMNS).context("write the columns")?;
+        }
+        let mut rows = Rows {
+            writer,
+            cell: String::new(),
+        };
+        append(&self.json, &mut rows)?;
+        rows.writer.flush().context("write rows")
+    }
+}
+
+impl Report for Csv {
+    fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
+        self.rows(out, |json, rows| json.flows(ranking, names, rows))
+    }
+
+    fn append_groups(
+        &mut self,
+        group: Group,
+        ranking: &Ranking<Tally>,
+        names: &Names,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.rows(out, |json, rows| json.groups(group, ranking, names, rows))
+    }
+
+    fn learn(&mut self, told: &Told) {
+        self.json.learn(told);
+    }
+}
+
+/// Records as rows.
+struct Rows<'a> {
+    writer: csv::Writer<&'a mut Vec<u8>>,
+    cell: String,
+}
+
+impl Sink for Rows<'_> {
+    fn put(&mut self, record: &impl Serialize) -> Result<()> {
+        let record = serde_json::to_value(record).context("write a row")?;
+        let Value::Object(mut record) = record else {
+            bail!("a record has no fields");
+        };
+        if record.get("type").is_some_and(|kind| kind == "interval") {
+            untracked(&mut record);
+        }
+        for column in COLUMNS {
+            self.cell.clear();
+            if let Some(value) = record.get(*column) {
+                append(value, &mut self.cell);
+            }
+            self.writer.write_field(&self.cell).context("write a row")?;
+        }
+        self.writer
+            .write_record(None::<&[u8]>)
+            .context("write a row")
+    }
+}
+
+/// Leaves of an interval's record what is of no flow.
+fn untracked(record: &mut Map<String, Value>) {
+    for field in ["rx_bytes", "tx_bytes", "rx_msgs", "tx_msgs"] {
+        let value = record.remove(&format!("untracked_{field}"));
+        record.insert(field.to_owned(), value.unwrap_or(Value::Null));
+    }
+    record.remove("flows");
+    record.remove("kernel");
+    record.insert("type".to_owned(), UNTRACKED.into());
+}
+
+/// A value as a cell. What others chose is made harmless for terminals, and for spreadsheets, which
+/// take for a formula what begins with one of `=+-@`.
+fn append(value: &Value, cell: &mut String) {
+    match value {
+        Value::String(text) => {
+            if text.starts_with(['=', '+', '-', '@']) {
+                cell.push('\'');
+            }
+            cell.push_str(&sanitize(text));
+        }
+        Value::Array(values) => {
+            for (n, value) in values.iter().enumerate() {
+                cell.push_str(if n > 0 { " " } else { "" });
+                append(value, cell);
+            }
+        }
+        Value::Null => {}
+        // Writing to a string cannot fail.
+        other => drop(write!(cell, "{other}")),
+    }
+}

@@ -1,0 +1,235 @@
+//! Joins what must not know each other, as a configuration says.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::config::{Config, Output};
+use crate::interval::{Interval, Machine, rate};
+use crate::owner::Owners;
+use crate::player::Limits;
+use crate::record::{Recorder, Watch as Recording};
+use crate::replay::{Damage, Replay};
+use crate::report::json::Json;
+use crate::report::{self, Stream};
+use crate::signals::Watch;
+use crate::source::filtered::Filtered;
+use crate::source::live::{Live, machine};
+use crate::source::tee::Tee;
+use crate::source::until::{Condition, Until};
+use crate::units;
+use crate::{config, source::Source, tui};
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to, or had nothing more to do.
+    Done,
+    /// What [`Config::exit_when`] says came true.
+    ConditionMet,
+}
+
+/// Counts this machine's flows, or reads recordings, and shows them as `config` says, until told to
+/// stop.
+///
+/// # Errors
+/// When the kernel side cannot be attached or read, the output cannot be written, or a recording
+/// cannot be written or read to its end.
+pub fn run(config: &Config) -> Result<End> {
+    let met = Arc::new(AtomicBool::new(false));
+    let outcome = match &config.replay {
+        Some(replay) => replayed(config, replay, &met),
+        None => live(config, &met),
+    };
+    outcome.map(|()| match met.load(Ordering::Relaxed) {
+        true => End::ConditionMet,
+        false => End::Done,
+    })
+}
+
+/// What to be told when the condition comes true: it is said after the end, when the terminal is as
+/// before.
+type Said = Arc<std::sync::Mutex<Option<String>>>;
+
+fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
+    let machine = machine();
+    let live = Live::open(config)?;
+    let method = live.method();
+    // Not before: where nothing can be counted no file is left behind.
+    let recorder = match &config.record {
+        Some(record) => Some(recorder(config, record, machine.clone())?),
+        None => None,
+    };
+    // From here on there is something to hand over before the end.
+    let signals = Watch::install().context("watch for signals")?;
+    if config.verbose {
+        let (backend, reason) = (&method.backend, &method.reason);
+        say(&format!("{backend} backend: {reason}"));
+    }
+    let source = Filtered::new(live, config.filter.rest.as_ref());
+    let said = Said::default();
+    let condition = config.exit_when.as_ref().map(Condition::new);
+    let source = Until::new(source, condition, tell(config, met, &said));
+    let watch = recorder.as_ref().map(Recorder::watch);
+    let outcome = match &recorder {
+        Some(recorder) => shown(
+            config,
+            Tee::new(source, recorder.tap()),
+            machine,
+            watch,
+            method,
+            signals,
+        ),
+        None => shown(config, source, machine, None, method, signals),
+    };
+    // Also when the output has failed: what was counted until then is kept.
+    let recorded = recorder.map_or(Ok(()), Recorder::finish);
+    if let Some(text) = take(&said) {
+        say(&text);
+    }
+    match (outcome, recorded) {
+        (Ok(()), recorded) => recorded,
+        (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(lost)) => {
+            say(&format!("{lost:#}"));
+            match report::is_closed_pipe(&error) {
+                true => bail!("the recording is not complete"),
+                false => Err(error),
+            }
+        }
+    }
+}
+
+/// Shows what a source gives.
+fn shown(
+    config: &Config,
+    source: impl Source + 'static,
+    machine: Machine,
+    recording: Option<Recording>,
+    method: Arc<crate::interval::Method>,
+    signals: Watch,
+) -> Result<()> {
+    match config.output {
+        Output::Table => tui::live(config, source, (machine, method), recording, signals),
+        Output::Text | Output::Json | Output::Csv => {
+            let stream = Stream::new(config, machine, Owners::at_once())?;
+            stream.run(config, source, Some(signals), &mut io::stdout().lock())
+        }
+    }
+}
+
+fn recorder(config: &Config, record: &config::Record, machine: Machine) -> Result<Recorder> {
+    let json = Json {
+        filter: config.filter.text(),
+        owners: Arc::new(Owners::at_once()),
+        machine,
+    };
+    // The live table says it itself: here it would be written across it.
+    let is_drawn = config.output == Output::Table;
+    Recorder::start(record, json, move |text| {
+        if !is_drawn {
+            say(text);
+        }
+    })
+}
+
+fn replayed(config: &Config, replay: &config::Replay, met: &Arc<AtomicBool>) -> Result<()> {
+    let signals = Watch::install().context("watch for signals")?;
+    let said = Said::default();
+    let mut condition = config.exit_when.as_ref().map(Condition::new);
+    let mut tell = tell(config, met, &said);
+    let until = move |interval: &Interval| {
+        let is_met = condition
+            .as_mut()
+            .is_some_and(|condition| condition.is_met(interval));
+        if is_met {
+            tell(interval);
+        }
+        is_met
+    };
+    let mut limits = Limits {
+        count: config.count,
+        duration: config.duration,
+        until: Box::new(until),
+    };
+    let filter = config.filter.rest.as_ref();
+    let damages = if config.output == Output::Table {
+        let damages = tui::replay(config, replay, limits, signals)?;
+        for damage in &damages {
+            say(&damaged(damage));
+        }
+        damages.len()
+    } else {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        signals
+            .forward(move || stopped.store(true, Ordering::Relaxed), || ())
+            .context("watch for signals")?;
+        let (mut count, mut elapsed, mut damages) = (0, Duration::ZERO, 0);
+        let stream = Stream::new(config, Machine::default(), Owners::off())?;
+        stream.replay(
+            Replay::new(&replay.files, replay.interval, filter),
+            |interval| {
+                count += 1;
+                elapsed += interval.elapsed;
+                !limits.is_reached(interval, count, elapsed) && !stop.load(Ordering::Relaxed)
+            },
+            |damage| {
+                damages += 1;
+                say(&damaged(damage));
+            },
+            &mut io::stdout().lock(),
+        )?;
+        damages
+    };
+    if let Some(text) = take(&said) {
+        say(&text);
+    }
+    match damages {
+        0 => Ok(()),
+        _ => bail!("not all of what was to be replayed could be read"),
+    }
+}
+
+fn damaged(damage: &Damage) -> String {
+    units::sanitize(&format!("replay {damage}")).into_owned()
+}
+
+/// What is done when the condition comes true.
+fn tell(
+    config: &Config,
+    met: &Arc<AtomicBool>,
+    said: &Said,
+) -> impl FnMut(&Interval) + Send + use<> {
+    let condition = config.exit_when.as_ref().map(ToString::to_string);
+    let condition = condition.unwrap_or_default();
+    let (met, said) = (Arc::clone(met), Arc::clone(said));
+    move |interval| {
+        met.store(true, Ordering::Relaxed);
+        let (total, elapsed) = (interval.total(), interval.elapsed);
+        let [rx, tx] = [total.rx_bytes, total.tx_bytes].map(|bytes| {
+            let rate = units::rate(rate(bytes, elapsed));
+            format!("{} ({rate})", units::bytes(bytes))
+        });
+        let time = report::rfc3339(interval.ended);
+        let text = format!("ended by --exit-when '{condition}': in {rx}, out {tx} at {time}");
+        *said
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
+    }
+}
+
+fn take(said: &Said) -> Option<String> {
+    said.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .take()
+}
+
+/// Says something to whoever started this.
+fn say(text: &str) {
+    // A closed standard error is no reason to end.
+    let _ = writeln!(io::stderr(), "flowtop: {text}");
+}

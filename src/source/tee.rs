@@ -1,0 +1,40 @@
+//! A source of which someone else sees every interval too.
+
+use std::fmt;
+
+use anyhow::Result;
+
+use super::Source;
+use crate::interval::Interval;
+
+/// Shows every interval to `see` as soon as it has ended, before anyone else can hold it up or merge
+/// it with the next. `see` must not block.
+pub struct Tee<S, F> {
+    source: S,
+    see: F,
+}
+
+impl<S, F> Tee<S, F> {
+    /// Nothing but that is changed.
+    pub const fn new(source: S, see: F) -> Self {
+        Self { source, see }
+    }
+}
+
+impl<S: fmt::Debug, F> fmt::Debug for Tee<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tee").field(&self.source).finish()
+    }
+}
+
+impl<S: Source, F: FnMut(&Interval) + Send> Source for Tee<S, F> {
+    fn end_interval(&mut self) -> Result<Interval> {
+        let interval = self.source.end_interval()?;
+        (self.see)(&interval);
+        Ok(interval)
+    }
+
+    fn is_over(&self) -> bool {
+        self.source.is_over()
+    }
+}

@@ -1,0 +1,120 @@
+//! A source that ends with the interval in which something came true.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::Source;
+use crate::filter::{Expr, Sieve, Subject};
+use crate::flow::{Endpoint, FlowKey, Owner, Protocol};
+use crate::interval::Interval;
+
+/// Asks of every interval whether its total is so much.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    sieve: Sieve,
+    key: FlowKey,
+    owner: Arc<Owner>,
+}
+
+impl Condition {
+    /// Of an expression that is about amounts only, see
+    /// [`Expr::is_about_amounts`](crate::filter::Expr::is_about_amounts): the total has neither ends
+    /// nor an owner.
+    pub fn new(expr: &Expr) -> Self {
+        let end = Endpoint::default();
+        Self {
+            sieve: Sieve::new(expr),
+            key: FlowKey::new(Protocol::Tcp, end, end, 0),
+            owner: Arc::default(),
+        }
+    }
+
+    /// Whether it is true of an interval: of everything counted in it, untracked bytes included.
+    pub fn is_met(&mut self, interval: &Interval) -> bool {
+        self.sieve.matches(&Subject {
+            key: &self.key,
+            owner: &self.owner,
+            counters: &interval.total(),
+            elapsed: interval.elapsed,
+        })
+    }
+}
+
+/// Ends with the interval that meets a condition, and says so.
+#[derive(Debug)]
+pub struct Until<S, F> {
+    source: S,
+    condition: Option<Condition>,
+    tell: F,
+    is_met: bool,
+}
+
+impl<S, F> Until<S, F> {
+    /// Without a condition there is no end. `tell` is called with the interval that met it.
+    pub const fn new(source: S, condition: Option<Condition>, tell: F) -> Self {
+        Self {
+            source,
+            condition,
+            tell,
+            is_met: false,
+        }
+    }
+}
+
+impl<S: Source, F: FnMut(&Interval) + Send> Source for Until<S, F> {
+    fn end_interval(&mut self) -> Result<Interval> {
+        let interval = self.source.end_interval()?;
+        if let Some(condition) = &mut self.condition
+            && condition.is_met(&interval)
+        {
+            self.is_met = true;
+            (self.tell)(&interval);
+        }
+        Ok(interval)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_met || self.source.is_over()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::{Words, parse};
+    use crate::flow::Counters;
+    use crate::testing::{Intervals, flow};
+
+    fn is_met(text: &str) -> bool {
+        let expr = parse(text, &Words::default()).unwrap();
+        assert!(expr.is_about_amounts(), "{text}");
+        // 1000 B/s received, 3000 B/s sent, 500 of them untracked.
+        let mut interval =
+            Intervals::default().next(2000, vec![flow(1, 500, 5000), flow(2, 1500, 0)]);
+        interval.losses.untracked = Counters {
+            tx_bytes: 1000,
+            ..Counters::default()
+        };
+        Condition::new(&expr).is_met(&interval)
+    }
+
+    #[test]
+    fn the_total_is_everything_that_was_counted() {
+        for text in [
+            "rate >= 4kB",
+            "rx rate = 1kB",
+            "tx rate > 2999B",
+            "bytes = 8kB",
+            "tx bytes > 5999 and rx bytes <= 2000",
+            "rate > 1GB or not rx rate > 1MB",
+        ] {
+            assert!(is_met(text), "{text}");
+        }
+        for text in ["rate > 4kB", "rx rate > 1kB", "tx bytes < 6kB"] {
+            assert!(!is_met(text), "{text}");
+        }
+        let expr = parse("rate > 1 and tcp", &Words::default()).unwrap();
+        assert!(!expr.is_about_amounts());
+    }
+}

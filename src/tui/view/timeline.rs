@@ -1,0 +1,99 @@
+//! Where in a recording the picture is: what the player does, the recorded time, the speed, and a bar
+//! that says how much of the whole lies behind.
+
+use jiff::Timestamp;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::player::State;
+use crate::tui::app::App;
+use crate::tui::draw::{line, put, width, within};
+use crate::tui::theme::Theme;
+use crate::units;
+
+/// Width from which on the date stands before the time.
+const DATE_FROM: u16 = 100;
+/// Column after the name of the program.
+const START: u16 = 10;
+
+/// What is written, and where.
+pub struct Timeline {
+    state: String,
+    when: String,
+    /// Where the bar is.
+    pub bar: Rect,
+    part: Option<f64>,
+    percent: String,
+}
+
+impl App {
+    /// On a screen of this size; nothing of a live machine.
+    pub fn timeline(&self, area: Rect) -> Option<Timeline> {
+        let position = self.position.as_ref()?;
+        let state = match position.state {
+            State::Playing => "PLAY",
+            State::Paused => "PAUSED",
+            State::Seeking => "SEEK",
+            State::AtEnd => "END",
+        };
+        let format = match area.width >= DATE_FROM {
+            true => "%Y-%m-%d %H:%M:%S UTC",
+            false => "%H:%M:%S UTC",
+        };
+        let time = Timestamp::try_from(self.history.ended()).unwrap_or_default();
+        let time = match self.history.intervals() {
+            0 => String::new(),
+            _ => time.strftime(format).to_string(),
+        };
+        let state = format!(" {state:<6} ");
+        // As wide at any speed: nothing jumps.
+        let when = format!("{time}  {:<5}", format!("x{}", position.speed));
+        let x = START + width(&state) + 2 + width(&when) + 1;
+        let part = position.whole.map(|whole| {
+            let whole = whole.as_secs_f64();
+            let part = position.at.as_secs_f64() / whole;
+            if whole > 0.0 { part.min(1.0) } else { 1.0 }
+        });
+        let percent = part.map_or_else(String::new, |part| {
+            format!("{} %", units::percent((part * 1e6) as u64, 1_000_000))
+        });
+        Some(Timeline {
+            state,
+            when,
+            bar: within(line(area, 0), x, (area.width / 8).min(40)),
+            part,
+            percent,
+        })
+    }
+}
+
+impl Timeline {
+    /// The column after it.
+    pub const fn end(&self) -> u16 {
+        self.bar.x + self.bar.width + 6
+    }
+
+    /// Draws it into the first line; the column after it.
+    pub fn render(&self, at: Rect, theme: &Theme, buf: &mut Buffer) -> u16 {
+        let x = put(buf, at, START, &self.state, theme.notice()) + 2;
+        put(buf, at, x, &self.when, theme.bold());
+        let bar = self.bar;
+        if bar.is_empty() {
+            return x + width(&self.when);
+        }
+        // What lies before is there to be clicked at too.
+        put(
+            buf,
+            bar,
+            0,
+            &theme.glyphs.rule.repeat(bar.width.into()),
+            theme.dim(),
+        );
+        let part = self.part.unwrap_or(0.0);
+        let behind = theme.glyphs.block(part, 1.0, bar.width.into());
+        put(buf, bar, 0, behind.trim_end(), Style::new());
+        let after = bar.x - at.x + bar.width + 1;
+        put(buf, at, after, &format!("{:<5}", self.percent), theme.dim()).max(after + 4)
+    }
+}

@@ -1,0 +1,897 @@
+//! Recording and replaying with the real binary: real traffic, a disk that is full, a process that is
+//! killed, files that are damaged, a user without rights, the live table on a terminal. Needs root, as
+//! all of `make test` does.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::counting::traffic_program;
+use common::pty::{PATIENCE, Pty, Watched};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// A folder of its own that everyone can look into, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("flowtop-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Traffic of known kinds, ended when dropped.
+struct Traffic(Child);
+
+impl Traffic {
+    fn start() -> Self {
+        let mut command = Command::new(traffic_program());
+        command.args(["demo", "--seconds", "120"]);
+        Self(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+fn flowtop(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+    command
+        .args(args)
+        .env_remove("COLUMNS")
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env_remove("SUDO_UID")
+        .stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn run(args: &[&str], code: i32) -> Output {
+    let output = flowtop(args).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    output
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn records(text: &[u8]) -> Vec<Value> {
+    let lines = text
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
+fn sum(records: &[Value], kind: &str, field: &str) -> u64 {
+    let wanted = records.iter().filter(|record| record["type"] == kind);
+    wanted
+        .map(|record| record[field].as_u64().unwrap_or(0))
+        .sum()
+}
+
+/// The recording that ships with flowtop.
+fn sample() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/demo.jsonl.zst");
+    path.to_str().unwrap().to_owned()
+}
+
+fn unpacked(file: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut decoder = zstd::stream::read::Decoder::new(fs::File::open(file).unwrap()).unwrap();
+    // What comes before the end that may be missing.
+    let _ = decoder.read_to_end(&mut text);
+    text
+}
+
+/// Live, recorded and replayed are the same records, under load, plain and compressed.
+#[test]
+fn live_recorded_and_replayed_are_the_same_bytes() {
+    let folder = Folder::new("same");
+    let _traffic = Traffic::start();
+    for name in ["x.jsonl", "x.jsonl.zst"] {
+        let file = folder.file(name);
+        let live = run(
+            &["--json", "-n0", "-i", "0.2", "-c", "10", "--record", &file],
+            0,
+        );
+        let recorded = match name.ends_with(".zst") {
+            true => unpacked(&file),
+            false => fs::read(&file).unwrap(),
+        };
+        let (shown, kept) = (records(&live.stdout), records(&recorded));
+        for field in ["rx_bytes", "tx_bytes", "rx_msgs", "tx_msgs"] {
+            let moved = sum(&kept, "flow", field);
+            assert!(moved > 0);
+            assert_eq!(sum(&shown, "flow", field), moved, "{field}");
+        }
+        assert_eq!(
+            sum(&kept, "flow", "tx_bytes"),
+            sum(&kept, "interval", "tx_bytes")
+        );
+        let replayed = run(&["--replay", &file, "--json", "-n", "0"], 0).stdout;
+        assert!(replayed == recorded, "{name}: not the same bytes");
+        // Whatever else is shown, everything is kept.
+        let other = folder.file(&format!("other-{name}"));
+        run(
+            &[
+                "--csv",
+                "-n1",
+                "-g",
+                "user",
+                "-i",
+                "0.2",
+                "--duration",
+                "0.9",
+                "--record",
+                &other,
+            ],
+            0,
+        );
+        let replayed = run(&["--json", "-n0", "--replay", &other], 0).stdout;
+        let all = records(&replayed);
+        assert!(sum(&all, "flow", "tx_bytes") > 0);
+        assert_eq!(
+            sum(&all, "flow", "tx_bytes"),
+            sum(&all, "interval", "tx_bytes")
+        );
+        let length: f64 = all
+            .iter()
+            .filter_map(|record| match record["type"] == "interval" {
+                true => record["interval"].as_f64(),
+                false => None,
+            })
+            .sum();
+        assert!((0.9..5.0).contains(&length), "{length}");
+    }
+}
+
+#[test]
+fn groups_filters_and_top_n_work_on_a_recording_as_on_a_machine() {
+    let all = records(&run(&["--replay", &sample(), "--json", "-n0"], 0).stdout);
+    let total = sum(&all, "interval", "rx_bytes");
+    assert!(total > 1_000_000);
+    for group in [
+        "process",
+        "user",
+        "container",
+        "unit",
+        "remote",
+        "net/24",
+        "port",
+    ] {
+        let groups =
+            records(&run(&["--replay", &sample(), "--json", "-n2", "-g", group], 0).stdout);
+        let rows = sum(&groups, "group", "rx_bytes") + sum(&groups, "other", "rx_bytes");
+        assert_eq!(rows, total, "{group}");
+    }
+    let filter = "tcp and comm demo-store";
+    let some = records(&run(&["--json", "-n0", filter, "--replay", &sample()], 0).stdout);
+    let wanted = all.iter().filter(|record| record["comm"] == "demo-store");
+    let wanted: u64 = wanted
+        .map(|record| record["rx_bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(sum(&some, "interval", "rx_bytes"), wanted);
+    assert!(
+        some[0]["filter"]
+            .as_str()
+            .unwrap()
+            .ends_with("and (tcp and comm demo-store)")
+    );
+    let minutes = records(&run(&["--json", "-n0", "-i", "10", "--replay", &sample()], 0).stdout);
+    assert_eq!(sum(&minutes, "interval", "rx_bytes"), total);
+    let intervals = |records: &[Value]| records.iter().filter(|r| r["type"] == "interval").count();
+    assert_eq!(intervals(&minutes), intervals(&all).div_ceil(10));
+    for (args, count) in [
+        (&["--once"][..], 1),
+        (&["-c", "3"][..], 3),
+        (&["--duration", "5"][..], 5),
+    ] {
+        let some = run(&[args, &["--replay", &sample(), "--json"]].concat(), 0);
+        assert!(intervals(&records(&some.stdout)).abs_diff(count) <= usize::from(count == 5));
+    }
+    let text = run(&["--replay", &sample(), "--batch", "-c1"], 0).stdout;
+    assert!(
+        String::from_utf8(text)
+            .unwrap()
+            .starts_with("flowtop: tracepoint backend: ")
+    );
+}
+
+#[test]
+fn csv_adds_up_and_has_what_json_has() {
+    let file = sample();
+    for args in [
+        &["-n0"][..],
+        &["-n", "3"],
+        &["-n2", "-g", "process"],
+        &["-n1", "-g", "net/16"],
+    ] {
+        let json = run(&[&["--replay", &file, "--json"], args].concat(), 0).stdout;
+        let json = records(&json);
+        let text = run(&[&["--replay", &file, "--csv"], args].concat(), 0).stdout;
+        let mut reader = csv::Reader::from_reader(&text[..]);
+        let columns = reader.headers().unwrap().clone();
+        let place = |name: &str| columns.iter().position(|column| column == name).unwrap();
+        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), json.len(), "a record is a row");
+        for field in ["rx_bytes", "tx_bytes"] {
+            let cells = rows
+                .iter()
+                .map(|row| row[place(field)].parse::<u64>().unwrap());
+            assert_eq!(
+                cells.sum::<u64>(),
+                sum(&json, "interval", field),
+                "{args:?}"
+            );
+        }
+        for (row, record) in rows.iter().zip(&json) {
+            if record["type"] == "interval" {
+                assert_eq!(&row[place("type")], "untracked");
+                assert_eq!(&row[place("missed_events")], "0");
+                continue;
+            }
+            for (name, value) in record.as_object().unwrap() {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                assert_eq!(row[place(name)], value, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_process_calls_itself_is_one_harmless_cell() {
+    let folder = Folder::new("cells");
+    let file = folder.file("hostile.jsonl");
+    let text = String::from_utf8(unpacked(&sample())).unwrap();
+    let text = text.replace(
+        "\"comm\":\"demo-store\"",
+        r#""comm":"=1+\"a\",\n\u001b[2J""#,
+    );
+    fs::write(&file, text).unwrap();
+    let out = run(&["--replay", &file, "--csv", "-c2"], 0).stdout;
+    assert!(
+        out.iter().all(|&byte| byte == b'\n' || byte >= b' '),
+        "no control character"
+    );
+    let mut reader = csv::Reader::from_reader(&out[..]);
+    let cells: Vec<String> = reader
+        .records()
+        .flat_map(|row| row.unwrap().iter().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert!(cells.iter().any(|cell| cell == "'=1+\"a\",\\n\\x1b[2J"));
+    for args in [
+        &["--batch"][..],
+        &["--batch", "--wide"],
+        &["--batch", "-g", "process"],
+    ] {
+        let out = run(&[args, &["--replay", &file]].concat(), 0).stdout;
+        assert!(
+            out.iter().all(|&byte| byte == b'\n' || byte >= b' '),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn a_condition_ends_with_its_own_code_live_and_replayed() {
+    let _traffic = Traffic::start();
+    for output in ["--json", "--csv", "--batch"] {
+        let met = run(
+            &[
+                output,
+                "-i0.1",
+                "--exit-when",
+                "rate > 1kB",
+                "--duration",
+                "60",
+            ],
+            3,
+        );
+        assert!(
+            stderr(&met).contains("ended by --exit-when 'rate > 1kB'"),
+            "{}",
+            stderr(&met)
+        );
+        let met = run(
+            &[
+                output,
+                "--replay",
+                &sample(),
+                "--exit-when",
+                "tx rate > 1kB",
+            ],
+            3,
+        );
+        assert!(stderr(&met).contains("--exit-when"));
+        let not = run(
+            &[
+                output,
+                "--replay",
+                &sample(),
+                "--exit-when",
+                "bytes > 1TB or rx bytes > 1TB",
+            ],
+            0,
+        );
+        assert_eq!(stderr(&not), "");
+    }
+    let met = records(
+        &run(
+            &[
+                "--json",
+                "-n0",
+                "--replay",
+                &sample(),
+                "--exit-when",
+                "rate > 1kB",
+            ],
+            3,
+        )
+        .stdout,
+    );
+    let mut intervals = met.iter().filter(|record| record["type"] == "interval");
+    let last = intervals.next_back().unwrap();
+    assert!(
+        last["rx_bytes"].as_u64().unwrap() > 500,
+        "the interval that met it is the last"
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let folder = Folder::new("refused");
+    let there = folder.file("there.jsonl");
+    fs::write(&there, "precious").unwrap();
+    let (sample, missing) = (sample(), folder.file("missing"));
+    let dir = folder.0.to_str().unwrap();
+    for (args, fix) in [
+        (
+            vec!["--replay", &sample, "--backend", "kprobe"],
+            "cannot be used with",
+        ),
+        (
+            vec!["--replay", &sample, "--record", &missing],
+            "cannot be used with",
+        ),
+        (
+            vec!["--replay", &sample, "--max-flows", "100"],
+            "cannot be used with",
+        ),
+        (
+            vec!["--replay", &sample, "--no-pushdown"],
+            "cannot be used with",
+        ),
+        (vec!["--replay", &missing], "No such file"),
+        (
+            vec!["--replay", &sample, "tcp"],
+            "a filter goes before --replay",
+        ),
+        (vec!["--replay", dir], "is a folder"),
+        (vec!["--replay", "-", "-"], "can be replayed once"),
+        (vec!["--replay"], "a value is required"),
+        (vec!["--record", &there], "is there already"),
+        (vec!["--record", dir], "is a folder"),
+        (vec!["--record", "-"], "--json -n 0"),
+        (vec!["--record-size", "1GB"], "--record <FILE>"),
+        (
+            vec!["--record", &missing, "--record-files", "3"],
+            "--record-size or --record-time",
+        ),
+        (
+            vec!["--record", &missing, "--record-size", "1Mb"],
+            "write 1Mbit or 1MB",
+        ),
+        (
+            vec!["--record", &missing, "--record-size", "1B"],
+            "give at least 10.0 kB",
+        ),
+        (
+            vec!["--record", &missing, "--record-time", "0"],
+            "as in 90, 30s, 5m, 1h or 1d",
+        ),
+        (
+            vec!["--record", &missing, "--record-files", "0"],
+            "give a number from 1 up",
+        ),
+        (vec!["--once", "-c", "2"], "cannot be used with"),
+        (vec!["--csv", "--json"], "cannot be used with"),
+        (vec!["--csv", "--sort", "total"], "for the live table"),
+        (vec!["--duration", "soon"], "as in 90, 30s"),
+        (vec!["--exit-when", "tcp"], "only rate and bytes"),
+        (
+            vec!["--exit-when", "rate > 1GB and port 80"],
+            "only rate and bytes",
+        ),
+        (vec!["--exit-when", "rate"], "needs a comparison"),
+    ] {
+        let output = run(&args, 2);
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert!(
+            stderr(&output).contains(fix),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(fs::read(&there).unwrap(), b"precious");
+    assert!(!Path::new(&missing).exists());
+}
+
+/// Cut off anywhere, and changed: read up to there, said, exit code 1.
+#[test]
+fn a_damaged_file_is_read_up_to_the_damage() {
+    let folder = Folder::new("damaged");
+    let packed = fs::read(sample()).unwrap();
+    let text = unpacked(&sample());
+    let half = text.len() / 2;
+    // A digit of a counter: still a record, but not what was counted.
+    let field = b"\"rx_bytes\":";
+    let digit = text[half..]
+        .windows(field.len())
+        .position(|window| window == field);
+    let digit = half + digit.unwrap() + field.len();
+    let mut changed = text.clone();
+    changed[digit] = if changed[digit] == b'9' {
+        b'8'
+    } else {
+        changed[digit] + 1
+    };
+    let mut garbled = packed.clone();
+    let middle = garbled.len() / 2;
+    garbled[middle..middle + 64].fill(0x55);
+    let lines = |text: &[u8]| {
+        records(text)
+            .iter()
+            .filter(|r| r["type"] == "interval")
+            .count()
+    };
+    let whole = lines(&run(&["--replay", &sample(), "--json"], 0).stdout);
+    for (name, bytes, said) in [
+        ("cut.jsonl", &text[..half], "cut off"),
+        ("cut.jsonl.zst", &packed[..packed.len() / 2], "cut off"),
+        ("changed.jsonl", &changed, "changed.jsonl: line "),
+        ("garbled.jsonl.zst", &garbled, "garbled.jsonl.zst: line "),
+    ] {
+        let file = folder.file(name);
+        fs::write(&file, bytes).unwrap();
+        let output = run(&["--replay", &file, "--json"], 1);
+        let read = lines(&output.stdout);
+        assert!(
+            (1..whole).contains(&read) || name.starts_with("garbled"),
+            "{name}: {read}"
+        );
+        assert!(
+            stderr(&output).contains(said),
+            "{name}: {}",
+            stderr(&output)
+        );
+        // The next file is read all the same.
+        let both = run(&["--json", "--replay", &file, &sample()], 1);
+        assert_eq!(lines(&both.stdout), read + whole, "{name}");
+    }
+    let newer = folder.file("newer.jsonl");
+    fs::write(
+        &newer,
+        String::from_utf8(text)
+            .unwrap()
+            .replace("\"schema\":2", "\"schema\":9"),
+    )
+    .unwrap();
+    let output = run(&["--replay", &newer, "--batch"], 1);
+    assert!(
+        stderr(&output).contains("replay it with a newer flowtop"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(output.stdout.is_empty());
+}
+
+/// Killed in the middle of it: every interval that had ended is there.
+#[test]
+fn after_kill_9_at_most_the_last_interval_is_lost() {
+    let folder = Folder::new("killed");
+    let _traffic = Traffic::start();
+    for name in ["x.jsonl", "x.jsonl.zst"] {
+        let file = folder.file(name);
+        let mut command = flowtop(&["--json", "-n0", "-i", "0.05", "--record", &file]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let mut live = Vec::new();
+        let mut chunk = [0; 4096];
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(2) {
+            let n = stdout.read(&mut chunk).unwrap();
+            assert!(n > 0, "ended");
+            live.extend(&chunk[..n]);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        stdout.read_to_end(&mut live).unwrap();
+        let output = flowtop(&["--json", "-n0", "--replay", &file])
+            .output()
+            .unwrap();
+        let replayed = output.stdout.clone();
+        let intervals = |text: &[u8]| {
+            text.windows(19)
+                .filter(|w| *w == br#"{"type":"interval","#)
+                .count()
+        };
+        assert!(intervals(&replayed) > 10);
+        assert!(
+            intervals(&replayed) + 2 >= intervals(&live),
+            "{}",
+            stderr(&output)
+        );
+        let same = replayed.len().min(live.len()) / 2;
+        assert!(
+            replayed[..same] == live[..same],
+            "what was seen is what is there"
+        );
+        if name.ends_with(".zst") {
+            assert_eq!(output.status.code(), Some(1));
+            assert!(stderr(&output).contains("cut off"), "{}", stderr(&output));
+        }
+    }
+}
+
+/// A file system of so many bytes, unmounted when dropped.
+struct Tiny(PathBuf);
+
+impl Tiny {
+    fn mount(path: PathBuf, kib: u32) -> Self {
+        fs::create_dir_all(&path).unwrap();
+        let options = std::ffi::CString::new(format!("size={kib}k")).unwrap();
+        mount(
+            "tmpfs",
+            &path,
+            "tmpfs",
+            MountFlags::empty(),
+            Some(options.as_c_str()),
+        )
+        .unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// The display goes on, it is said, what waits is written when there is room again, and sums are whole.
+#[test]
+fn a_full_disk_holds_up_nothing_and_loses_nothing_if_room_comes_in_time() {
+    let folder = Folder::new("full");
+    let disk = Tiny::mount(folder.0.join("disk"), 256);
+    let _traffic = Traffic::start();
+    let (file, ballast) = (disk.0.join("x.jsonl"), disk.0.join("ballast"));
+    fs::write(&ballast, vec![7; 100 << 10]).unwrap();
+    let mut command = flowtop(&[
+        "--json",
+        "-n0",
+        "-i",
+        "0.1",
+        "--record",
+        file.to_str().unwrap(),
+    ]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let live = thread::spawn(move || {
+        let mut live = Vec::new();
+        stdout.read_to_end(&mut live).unwrap();
+        live
+    });
+    let said = Arc::new(Watched::new(String::new()));
+    let (mut log, filling) = (child.stderr.take().unwrap(), Arc::clone(&said));
+    let reader = thread::spawn(move || {
+        let mut bytes = [0; 1024];
+        while let Ok(n @ 1..) = log.read(&mut bytes) {
+            filling.change(|said| said.push_str(&String::from_utf8_lossy(&bytes[..n])));
+        }
+    });
+    // The disk is small, but whoever else uses the machine may slow all of this down.
+    let says = |what: &str| (0..3).any(|_| said.wait_until(|said| said.contains(what)));
+    let is_full = says("No space left on device");
+    assert!(is_full, "{}", said.with(|said| said.clone()));
+    // Whole intervals are what is there now.
+    let now = run(&["--json", "--replay", file.to_str().unwrap()], 0);
+    assert!(!now.stdout.is_empty());
+    fs::remove_file(&ballast).unwrap();
+    let goes_on = says("it goes on, nothing is lost");
+    assert!(goes_on, "{}", said.with(|said| said.clone()));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let (code, live) = (child.wait().unwrap().code(), live.join().unwrap());
+    reader.join().unwrap();
+    let said = said.with(|said| said.clone());
+    let replayed = run(&["--json", "-n0", "--replay", file.to_str().unwrap()], 0).stdout;
+    let (live, replayed) = (records(&live), records(&replayed));
+    for field in ["rx_bytes", "tx_bytes"] {
+        let (shown, kept) = (
+            sum(&live, "interval", field),
+            sum(&replayed, "interval", field),
+        );
+        match code {
+            Some(0) => assert_eq!(kept, shown, "{field}"),
+            // The rest of the disk was not enough for all that had waited.
+            _ => assert!(
+                kept < shown && said.contains("are not in it"),
+                "{field}: {said}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_stays_full_is_an_error_in_the_end() {
+    let _traffic = Traffic::start();
+    let output = run(
+        &["--json", "-i", "0.1", "-c", "10", "--record", "/dev/full"],
+        1,
+    );
+    let shown = records(&output.stdout);
+    assert!(
+        shown.iter().filter(|r| r["type"] == "interval").count() > 1,
+        "it went on"
+    );
+    let said = stderr(&output);
+    assert!(
+        said.contains("No space left on device") && said.contains("are not in it"),
+        "{said}"
+    );
+}
+
+#[test]
+fn files_rotate_under_real_traffic_and_are_one_recording() {
+    let folder = Folder::new("rotate");
+    let _traffic = Traffic::start();
+    let file = folder.file("web.jsonl.zst");
+    let live = run(
+        &[
+            "--json",
+            "-n0",
+            "-i",
+            "0.1",
+            "--duration",
+            "2",
+            "--record",
+            &file,
+            "--record-time",
+            "0.5",
+        ],
+        0,
+    );
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(files.len() >= 3, "{files:?}");
+    let mut args = vec!["--json", "-n0", "--replay"];
+    args.extend(files.iter().map(|file| file.to_str().unwrap()));
+    let replayed = run(&args, 0).stdout;
+    let (live, replayed) = (records(&live.stdout), records(&replayed));
+    assert_eq!(
+        sum(&replayed, "flow", "tx_bytes"),
+        sum(&live, "flow", "tx_bytes")
+    );
+}
+
+/// No privilege, no /proc that could be asked, no kernel side.
+#[test]
+fn anyone_can_replay() {
+    let folder = Folder::new("nobody");
+    let (program, file) = (folder.0.join("flowtop"), folder.0.join("demo.jsonl.zst"));
+    fs::copy(env!("CARGO_BIN_EXE_flowtop"), &program).unwrap();
+    fs::copy(sample(), &file).unwrap();
+    let mut command = Command::new(&program);
+    command
+        .args(["--json", "-n0", "--replay"])
+        .arg(&file)
+        .stdin(Stdio::null());
+    let output = command.uid(65534).gid(65534).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(output.stdout == unpacked(&sample()));
+    // By a pipe as well.
+    let mut command = Command::new(&program);
+    command
+        .args(["--json", "-n0", "--replay", "-"])
+        .stdin(fs::File::open(&file).unwrap());
+    assert!(command.uid(65534).gid(65534).output().unwrap().stdout == output.stdout);
+}
+
+/// flowtop on a terminal of its own.
+struct Table {
+    child: Child,
+    terminal: Pty,
+    screen: Arc<Watched<vt100::Parser>>,
+}
+
+impl Table {
+    fn start(args: &[&str]) -> Self {
+        let terminal = Pty::open(120, 30);
+        let child = terminal
+            .command(env!("CARGO_BIN_EXE_flowtop"))
+            .args(args)
+            .env("LC_ALL", "C.UTF-8")
+            .env("XDG_CONFIG_HOME", "/nonexistent")
+            .spawn()
+            .unwrap();
+        let screen = Arc::new(Watched::new(vt100::Parser::new(30, 120, 0)));
+        let drawing = Arc::clone(&screen);
+        terminal.read(move |bytes| drawing.change(|screen| screen.process(bytes)));
+        Self {
+            child,
+            terminal,
+            screen,
+        }
+    }
+
+    #[track_caller]
+    fn see(&self, what: &str) -> String {
+        let found = self
+            .screen
+            .wait_until(|screen| screen.screen().contents().contains(what));
+        let text = self.screen.with(|screen| screen.screen().contents());
+        assert!(found, "no {what:?} in\n{text}");
+        text
+    }
+
+    fn press(&mut self, keys: &str) {
+        std::io::Write::write_all(&mut self.terminal.keyboard, keys.as_bytes()).unwrap();
+    }
+
+    #[track_caller]
+    fn ends_with(mut self, code: i32) {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert_eq!(
+                    status.code(),
+                    Some(code),
+                    "{}",
+                    self.screen.with(|s| s.screen().contents())
+                );
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.child.kill().unwrap();
+        panic!("still running");
+    }
+}
+
+/// The recorded time of the interval with this number, as the header has it.
+fn time_of(records: &[Value], number: usize) -> String {
+    let interval = records
+        .iter()
+        .filter(|r| r["type"] == "interval")
+        .nth(number)
+        .unwrap();
+    let time = interval["time"].as_str().unwrap();
+    format!("{} {} UTC", &time[..10], &time[11..19])
+}
+
+#[test]
+fn a_recording_is_played_stepped_and_sought_in_the_live_table() {
+    let all = records(&run(&["--replay", &sample(), "--json", "-n0"], 0).stdout);
+    let last = all.iter().filter(|r| r["type"] == "interval").count() - 1;
+    let mut table = Table::start(&["--replay", &sample()]);
+    table.see("PLAY");
+    table.press(" ");
+    table.see("PAUSED");
+    // To the beginning, then step by step: what is shown is what was recorded then.
+    table.press(&"{".repeat(20));
+    let first = time_of(&all, 0);
+    table.see(&first);
+    for number in 1..4 {
+        table.press(".");
+        table.see(&time_of(&all, number));
+    }
+    table.press(",,");
+    table.see(&time_of(&all, 1));
+    table.press("]");
+    table.see("x2");
+    table.press("[[");
+    table.see("x0.5");
+    // A click near the end of the bar, which 120 columns have from the 53rd on.
+    let line = table.see("x0.5").lines().next().unwrap().to_owned();
+    let percent = line.chars().position(|c| c == '%').unwrap();
+    table.press(&format!("\x1b[<0;{};1M", percent - 4));
+    table.see(&time_of(&all, last - 1)[..16]);
+    table.press(&"}".repeat(20));
+    let shown = table.see("100 %");
+    assert!(
+        shown.contains(&time_of(&all, last)) && shown.contains("END"),
+        "{shown}"
+    );
+    let total = sum(&all, "interval", "rx_bytes");
+    table.press("t");
+    let total = flowtop::units::bytes(total);
+    table.see(&format!("{total} in all"));
+    table.press(" ");
+    table.see(&first[..16]);
+    table.press("q");
+    table.ends_with(0);
+}
+
+#[test]
+fn the_live_table_says_what_is_damaged_and_what_it_records() {
+    let folder = Folder::new("table");
+    let (cut, kept) = (folder.file("cut.jsonl"), folder.file("kept.jsonl.zst"));
+    let text = unpacked(&sample());
+    fs::write(&cut, &text[..text.len() / 8]).unwrap();
+    let mut table = Table::start(&["--replay", &cut]);
+    table.see("PLAY");
+    table.press(&"}".repeat(20));
+    table.see("recording damaged");
+    table.press("?");
+    table.see("cut off");
+    table.press("q");
+    table.see("not all of what was to be replayed could be read");
+    table.ends_with(1);
+
+    let mut table = Table::start(&["--record", &kept, "-i", "0.1"]);
+    table.see("REC ");
+    table.press("?");
+    table.see("recording to");
+    table.press("q");
+    table.ends_with(0);
+    let replayed = run(&["--replay", &kept, "--json"], 0).stdout;
+    assert!(!replayed.is_empty());
+
+    let table = Table::start(&["--record", "/dev/full", "-i", "0.1"]);
+    table.see("recording stalled");
+    kill_process(Pid::from_child(&table.child), Signal::TERM).unwrap();
+    table.see("are not in it");
+    table.ends_with(1);
+
+    let table = Table::start(&["--replay", &sample(), "--exit-when", "rate > 1kB"]);
+    table.see("ended by --exit-when");
+    table.ends_with(3);
+    Table::start(&["--replay", &sample(), "--once"]).ends_with(0);
+    Table::start(&["--duration", "0.2"]).ends_with(0);
+}
