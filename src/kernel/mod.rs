@@ -13,6 +13,9 @@ mod skel;
 mod tcp;
 pub mod tracefs;
 
+#[cfg(any(test, fuzzing))]
+pub use self::drain::fuzz;
+
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::Arc;
