@@ -2,13 +2,17 @@
 //! sum of what is not shown. Raw counters and the measured length go in; readers divide. Fields are added, never changed; the README is the
 //! reference.
 
+mod harmless;
+
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::Serializer;
 
+use self::harmless::Harmless;
 use super::{Report, rfc3339};
 use crate::flow::{Counters, Endpoint, Flow, Limit, Owner, Tcp};
 use crate::names::Names;
@@ -457,6 +461,9 @@ fn append_other<T: Ranked>(
 }
 
 fn line(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(&mut *out, record).context("write a record as JSON")?;
+    let mut serializer = Serializer::with_formatter(&mut *out, Harmless);
+    record
+        .serialize(&mut serializer)
+        .context("write a record as JSON")?;
     out.write_all(b"\n").context("write a record as JSON")
 }

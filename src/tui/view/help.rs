@@ -8,8 +8,9 @@ use ratatui::style::{Modifier, Style};
 use crate::audit;
 use crate::tui::app::App;
 use crate::tui::chooser::choices;
-use crate::tui::draw::{columns, fill, line, put, within, wrap};
+use crate::tui::draw::{fill, line, put, within, wrap};
 use crate::tui::keys::{CHAPTERS, MOUSE};
+use crate::units::columns;
 
 /// Width of the column of keys.
 const KEYS: u16 = 9;
