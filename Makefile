@@ -6,6 +6,8 @@ CARGO  ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 PREFIX ?= /usr/local
 # Arguments for flowtop: make run ARGS='-n 5 -i 500ms'
 ARGS   ?=
+# Fuzz targets: none named means all.
+FUZZ   ?=
 # Kernels to measure the hot path on: none named means all.
 KERNELS ?=
 
@@ -25,7 +27,8 @@ VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-thread
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test fuzz vm exact-table kernels bench bench-hotpath bench-peers install uninstall clean deps deps-test
+.PHONY: help build run demo check test fuzz deny reproduce vm exact-table faults fault-table soak kernels bench
+.PHONY: bench-hotpath bench-peers install uninstall clean deps deps-test
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -58,12 +61,29 @@ test: check vm ## check, then the exactness suite on stock kernels in virtual ma
 vm: deps-test kernels ## only the virtual machines; reports in target/exact, consoles in target/vm
 	$(CARGO) build --locked --release --bin flowtop --example traffic
 	@rm -rf $(TARGET)/exact
-	$(VM_TESTS)
+	$(VM_TESTS) --skip faults_5 --skip faults_6
 
-fuzz: deps ## a minute of any text as a filter, and of any bytes as a recording (needs nightly Rust and cargo-fuzz)
-	@mkdir -p fuzz/corpus/filter fuzz/corpus/replay
-	$(CARGO) +nightly fuzz run filter fuzz/corpus/filter fuzz/seeds/filter -- -max_total_time=60
-	$(CARGO) +nightly fuzz run replay fuzz/corpus/replay fuzz/seeds/replay -- -max_total_time=60
+fuzz: deps ## a minute for each fuzz target (FUZZ='filter answer'; needs nightly Rust and cargo-fuzz)
+	@scripts/fuzz.sh $(FUZZ)
+
+deny: ## licences, duplicates and sources of all crates; advisories where their list can be had
+	@scripts/deny.sh
+
+reproduce: deps ## build the commit twice and compare the binaries
+	@scripts/reproduce.sh
+
+faults: deps-test kernels ## every fault as long as in life, and kills at many moments; long
+	$(CARGO) build --locked --release --bin flowtop --example traffic
+	FLOWTOP_LONG=1 $(AS_ROOT) $(CARGO) test --locked --release --test faults
+	FLOWTOP_LONG=1 $(VM_TESTS) faults_ leftover_
+
+fault-table: ## write docs/FAULTS.md from the last `make test` or `make faults`
+	@scripts/fault-table.sh $(TARGET)/faults >docs/FAULTS.md.new
+	@mv docs/FAULTS.md.new docs/FAULTS.md
+
+soak: deps-test kernels ## everything for an hour in a virtual machine (SECONDS_LONG=300 KERNEL=6.1)
+	$(CARGO) build --locked --release --bin flowtop --example traffic
+	@scripts/soak.sh $(RELEASE)
 
 kernels: deps-test ## fetch the kernels that the virtual machines boot
 	@for kernel in 5.10 6.1 6.12 7.2; do tests/vm/fetch-kernel.sh $$kernel >/dev/null || exit 1; done

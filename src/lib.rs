@@ -43,6 +43,8 @@ pub mod collector;
 pub mod config;
 pub mod filter;
 pub mod flow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod history;
 pub mod interval;
 pub mod kernel;

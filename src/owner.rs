@@ -9,6 +9,8 @@
 //! asking `/proc`: those of processes that were gone before anyone could look.
 
 mod cgroup;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod process;
 mod sockets;
 #[cfg(test)]

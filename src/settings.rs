@@ -1,6 +1,8 @@
 //! Turns the configuration file into [`Settings`], and settings into a file that says the same. Knows
 //! no arguments; what the file says is a default that they override.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -16,7 +18,7 @@ pub use self::place::{Origin, Vars, find, read};
 
 use crate::config::{Binding, COMMANDS, CTRL_C, Key, Palette};
 use crate::table::{Column, Group, SortKey, UnknownWord, nearest};
-use crate::units::Units;
+use crate::units::{Units, sanitize};
 
 /// What the configuration file can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +77,8 @@ impl FromStr for When {
     }
 }
 
-/// What is wrong in a configuration file, where, and what to do.
+/// What is wrong in a configuration file, where, and what to do. Harmless where it is shown: the file
+/// may be another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
     /// Counted from 1.
@@ -90,9 +93,9 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: ", self.line)?;
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            write!(f, "{}: ", sanitize(&self.key))?;
         }
-        f.write_str(&self.message)
+        f.write_str(&sanitize(&self.message))
     }
 }
 

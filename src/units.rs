@@ -1,10 +1,12 @@
 //! Numbers and foreign text for people: rates and sizes of fixed width in the units asked for, and
 //! text that cannot take over a terminal. Knows no flows.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
+mod foreign;
+
 use std::str::FromStr;
 use std::time::Duration;
+
+pub use self::foreign::{columns, is_hostile, padded, sanitize};
 
 use crate::table::UnknownWord;
 
@@ -220,65 +222,6 @@ pub fn percent(part: u64, whole: u64) -> u64 {
     rounded.clamp(1, 99) as u64
 }
 
-/// Text that others chose (process names, host names), made harmless for a terminal and for a
-/// column of text: whatever moves the cursor, starts an escape sequence, turns the writing
-/// direction or takes no space becomes a visible `\u{..}`.
-pub fn sanitize(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
-        return Cow::Borrowed(text);
-    }
-    let mut clean = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '\n' => clean.push_str("\\n"),
-            '\r' => clean.push_str("\\r"),
-            '\t' => clean.push_str("\\t"),
-            c if (c as u32) < 0x100 && is_hostile(c) => {
-                let _ = write!(clean, "\\x{:02x}", c as u32);
-            }
-            c if is_hostile(c) => {
-                let _ = write!(clean, "\\u{{{:x}}}", c as u32);
-            }
-            c => clean.push(c),
-        }
-    }
-    Cow::Owned(clean)
-}
-
-/// Controls, direction marks, line separators, and what is drawn as nothing or onto its neighbour.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c as u32,
-            0xad // soft hyphen
-            | 0x300..=0x36f // combining marks, grapheme joiner
-            | 0x483..=0x489
-            | 0x61c // Arabic letter mark
-            | 0x115f..=0x1160 // Hangul fillers
-            | 0x17b4..=0x17b5
-            | 0x180b..=0x180f
-            | 0x1ab0..=0x1aff
-            | 0x1dc0..=0x1dff
-            | 0x200b..=0x200f // zero width, left-to-right and right-to-left marks
-            | 0x2028..=0x202e // line separators, embeddings and overrides
-            | 0x2060..=0x206f // joiner, isolates, deprecated formats
-            | 0x20d0..=0x20ff
-            | 0x2800 // blank Braille
-            | 0x3164
-            | 0xe000..=0xf8ff // private use: no font agrees
-            | 0xfe00..=0xfe0f // variation selectors
-            | 0xfe20..=0xfe2f
-            | 0xfeff // byte order mark
-            | 0xffa0
-            | 0xfff0..=0xfffb
-            | 0x110bd | 0x110cd
-            | 0x13430..=0x1345f
-            | 0x1bca0..=0x1bca3
-            | 0x1d165..=0x1d182
-            | 0xe0000.. // tags, selectors, supplementary private use
-        )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -464,32 +407,5 @@ mod tests {
         assert_eq!(percent(10, 10), 100);
         assert_eq!(percent(1, 3), 33);
         assert_eq!(percent(u64::MAX - 1, u64::MAX), 99);
-    }
-
-    #[test]
-    fn text_of_others_cannot_drive_the_terminal() {
-        assert_eq!(sanitize("nginx: worker"), "nginx: worker");
-        assert_eq!(sanitize("caf\u{e9}\u{4e16}"), "caf\u{e9}\u{4e16}");
-        assert_eq!(
-            sanitize("\u{1b}[2J\u{1b}]0;x\u{7}"),
-            "\\x1b[2J\\x1b]0;x\\x07"
-        );
-        assert_eq!(sanitize("a\nb\tc\rd"), "a\\nb\\tc\\rd");
-        assert_eq!(sanitize("\u{9b}31m"), "\\x9b31m");
-        assert_eq!(sanitize("\u{202e}gpj.exe"), "\\u{202e}gpj.exe");
-        assert_eq!(sanitize("a\u{200b}b\u{2066}c"), "a\\u{200b}b\\u{2066}c");
-        assert_eq!(sanitize("e\u{301}"), "e\\u{301}");
-        assert_eq!(sanitize("\u{e0041}"), "\\u{e0041}");
-        assert_eq!(sanitize(&String::from_utf8_lossy(b"a\xffb")), "a\u{fffd}b");
-    }
-
-    #[test]
-    fn sanitized_text_is_harmless_whatever_went_in() {
-        for c in (0..=0x0010_ffff).filter_map(char::from_u32) {
-            let text = c.to_string();
-            let clean = sanitize(&text);
-            assert!(!clean.chars().any(is_hostile), "{:x}", c as u32);
-            assert!(!clean.is_empty());
-        }
     }
 }

@@ -90,6 +90,30 @@ fn leftover_7_2() {
 }
 
 #[test]
+#[ignore = "boots virtual machines: make faults"]
+fn faults_5_10() {
+    faults("5.10");
+}
+
+#[test]
+#[ignore = "boots virtual machines: make faults"]
+fn faults_6_1() {
+    faults("6.1");
+}
+
+#[test]
+#[ignore = "boots virtual machines: make faults"]
+fn faults_6_12() {
+    faults("6.12");
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn faults_7_2() {
+    faults("7.2");
+}
+
+#[test]
 #[ignore = "boots virtual machines: make vm"]
 fn hybrid_5_10() {
     hybrid("5.10", &["kprobe"]);
@@ -149,14 +173,38 @@ fn storm(kernel: &str, preempt: &str) {
 fn leftover(kernel: &str, backends: &[&str]) {
     let run = || {
         let name = format!("{kernel}-leftover");
-        let vm = Vm::new(&name, kernel, "", 600)?
+        let vm = Vm::new(&name, kernel, "", if long() { 3000 } else { 600 })?
             .file(&bpftool()?, "/bin/bpftool")
             .file(&scripts().join("leftover.sh"), "/bin/leftover.sh");
-        vm.run(&format!("leftover.sh {}", backends.join(" ")))
+        let moments = if long() { 40 } else { 3 };
+        vm.run(&format!("leftover.sh {moments} {}", backends.join(" ")))
             .and_then(|output| all_passed(&output))
             .map_err(|error| format!("{name}: {error}"))
     };
     report(std::iter::once_with(run));
+}
+
+/// Everything that can go wrong, in a machine whose clock, CPUs and switches are the test's.
+fn faults(kernel: &str) {
+    let run = || {
+        let name = format!("{kernel}-faults");
+        let vm = Vm::new(&name, kernel, "", if long() { 6000 } else { 600 })?.memory("3G");
+        let report = target()?.join("faults").join(format!("{kernel}.jsonl"));
+        let _ = fs::remove_file(&report);
+        let long = if long() { "--long" } else { "" };
+        let command = format!(
+            "traffic faults --flowtop /bin/flowtop --machine-is-mine --report /out/report.jsonl {long}"
+        );
+        let outcome = vm.run(&command).and_then(|output| all_passed(&output));
+        copy(&vm.out().join("report.jsonl"), &report)?;
+        outcome.map_err(|error| format!("{name}: {error}"))
+    };
+    report(std::iter::once_with(run));
+}
+
+/// Whether faults take as long as in life: `make faults`.
+fn long() -> bool {
+    std::env::var_os("FLOWTOP_LONG").is_some()
 }
 
 /// Containers where cgroup v1 and v2 are side by side.
@@ -199,6 +247,7 @@ struct Vm {
     kernel: String,
     append: String,
     timeout: u32,
+    memory: &'static str,
     files: Vec<(PathBuf, String)>,
     /// `target/vm`.
     logs: PathBuf,
@@ -219,6 +268,7 @@ impl Vm {
             kernel: kernel.to_owned(),
             append: append.to_owned(),
             timeout,
+            memory: "1G",
             files: Vec::new(),
             logs: target()?.join("vm"),
         };
@@ -227,6 +277,11 @@ impl Vm {
         Ok(vm
             .file(Path::new(env!("CARGO_BIN_EXE_flowtop")), "/bin/flowtop")
             .file(&traffic, "/bin/traffic"))
+    }
+
+    const fn memory(mut self, size: &'static str) -> Self {
+        self.memory = size;
+        self
     }
 
     fn file(mut self, host: &Path, guest: &str) -> Self {
@@ -248,6 +303,7 @@ impl Vm {
         let mut run = Command::new(scripts().join("run.sh"));
         run.args(["--kernel", &self.kernel])
             .args(["--append", &self.append])
+            .args(["--mem", self.memory])
             .args(["--timeout", &self.timeout.to_string()])
             .arg("--log")
             .arg(self.logs.join(format!("{}.console", self.name)))

@@ -11,6 +11,8 @@ mod amount;
 mod error;
 mod eval;
 mod expr;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hints;
 mod lex;
 mod parse;

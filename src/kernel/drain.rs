@@ -5,6 +5,8 @@
 //! of system calls: those kernels do not preempt themselves by default, so nothing is skipped.
 
 mod batches;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

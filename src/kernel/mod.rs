@@ -13,6 +13,9 @@ mod skel;
 mod tcp;
 pub mod tracefs;
 
+#[cfg(any(test, fuzzing))]
+pub use self::drain::fuzz;
+
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::Arc;
@@ -71,7 +74,8 @@ impl Engine {
         explain::keep_libbpf_log(config.verbose);
         let btf = Btf::from_vmlinux().context("read the kernel's BTF")?;
         let tracefs = tracefs::find_or_mount();
-        let kprobes = tracefs.as_deref().is_ok_and(tracefs::has_kprobes);
+        let kprobes =
+            tracefs.as_deref().is_ok_and(tracefs::has_kprobes) && tracefs::kprobes_off().is_none();
         let casts = has_function(&btf, "bpf_rdonly_cast");
         let mut refusals = Vec::new();
         for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
@@ -233,6 +237,9 @@ impl Engine {
 fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Option<anyhow::Error> {
     let tracefs = match (plan.backend, tracefs) {
         (Backend::Fentry, _) => {
+            if let Some(off) = tracefs::ftrace_off() {
+                return Some(anyhow::anyhow!("{off}"));
+            }
             let mut hooks = plan.hooks().filter(|hook| hook.absent == Absent::Fatal);
             return hooks.find_map(|hook| match hook.attach {
                 Attach::Trampoline(function) if !has_function(btf, function) => Some(
@@ -253,6 +260,7 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
         Backend::Kprobe if !tracefs::has_kprobes(tracefs) => Some(anyhow::anyhow!(
             "the kernel has no kprobes (it is built without CONFIG_KPROBE_EVENTS)"
         )),
+        Backend::Kprobe => tracefs::kprobes_off().map(|off| anyhow::anyhow!("{off}")),
         _ => None,
     }
 }

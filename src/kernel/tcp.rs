@@ -139,7 +139,7 @@ impl Samples {
 /// an older one too, which leaves its first interval without numbers rather than with wrong ones.
 fn began_here(now: &RawTcp, moved: &Counters) -> bool {
     let read = now.bytes_received.saturating_sub(now.unread.into());
-    now.bytes_acked <= moved.tx_bytes + 2 && read <= moved.rx_bytes + 2
+    now.bytes_acked <= moved.tx_bytes.saturating_add(2) && read <= moved.rx_bytes.saturating_add(2)
 }
 
 /// What held the sender back between two readings: see [`Limit`].

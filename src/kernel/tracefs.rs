@@ -63,6 +63,27 @@ pub fn has_kprobes(tracefs: &Path) -> bool {
     tracefs.join("kprobe_events").exists()
 }
 
+/// Switches that keep probes from being hit though they attach. Where one cannot be read, nobody has
+/// switched it: debugfs may not be mounted.
+const FTRACE_SWITCH: &str = "/proc/sys/kernel/ftrace_enabled";
+const KPROBES_SWITCH: &str = "/sys/kernel/debug/kprobes/enabled";
+
+/// Says that trampolines, and probes at the beginnings of functions, are switched off, and how to switch
+/// them on.
+pub fn ftrace_off() -> Option<String> {
+    is_off(FTRACE_SWITCH).then(|| format!("ftrace is switched off: echo 1 >{FTRACE_SWITCH}"))
+}
+
+/// The same of kprobes, which stand on ftrace.
+pub fn kprobes_off() -> Option<String> {
+    let off = || format!("kprobes are switched off: echo 1 >{KPROBES_SWITCH}");
+    ftrace_off().or_else(|| is_off(KPROBES_SWITCH).then(off))
+}
+
+fn is_off(switch: &str) -> bool {
+    fs::read_to_string(switch).is_ok_and(|state| state.trim() == "0")
+}
+
 /// The probe events of this process. Dropping it removes them; drop what uses them first.
 pub struct KprobeEvents {
     tracefs: PathBuf,

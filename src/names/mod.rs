@@ -5,6 +5,8 @@
 mod cache;
 mod dns;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hosts;
 mod ptr;
 mod resolv;

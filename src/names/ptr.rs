@@ -50,7 +50,7 @@ impl Query {
         Self::with_id(addr, u16::from_ne_bytes(id))
     }
 
-    fn with_id(addr: IpAddr, id: u16) -> Result<Self> {
+    pub(super) fn with_id(addr: IpAddr, id: u16) -> Result<Self> {
         let name = Name::<Vec<u8>>::reverse_from_addr(addr).context("write an address as name")?;
         let mut message = MessageBuilder::new_vec();
         message.header_mut().set_id(id);

@@ -56,7 +56,7 @@ impl Services {
 
     /// Name, `port/protocol`, aliases a line; `#` begins a comment. See services(5). The first line
     /// of a port gives its name. Only printable ASCII is taken, so names are harmless as they are.
-    fn parse(text: &[u8]) -> Self {
+    pub(super) fn parse(text: &[u8]) -> Self {
         let mut names = HashMap::new();
         for line in lines(text) {
             let mut fields = fields(line);
@@ -77,6 +77,12 @@ impl Services {
     /// The name of a port.
     pub fn name(&self, protocol: Protocol, port: u16) -> Option<&str> {
         self.names.get(&(protocol, port)).map(AsRef::as_ref)
+    }
+
+    /// Every name.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(AsRef::as_ref)
     }
 
     /// What is served at one end of a flow: the name of its port, if that is the smaller of the two

@@ -141,8 +141,8 @@ impl Reader {
     }
 }
 
-struct Stat {
-    comm: String,
+pub(super) struct Stat {
+    pub(super) comm: String,
     ppid: u32,
     start_ticks: u64,
 }
@@ -154,7 +154,7 @@ impl Stat {
     }
 
     /// `pid (comm) state ppid ...`, where comm can hold anything, brackets and spaces too.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let open = text.find('(')?;
         let close = text.rfind(')')?;
         let mut fields = text.get(close + 1..)?.split_ascii_whitespace();
@@ -170,7 +170,11 @@ impl Stat {
 }
 
 fn effective_uid(folder: &Path) -> Option<u32> {
-    let status = read_some(&folder.join("status"), MAX_FILE).ok()?;
+    uid_of(&read_some(&folder.join("status"), MAX_FILE).ok()?)
+}
+
+/// The effective user id in a `/proc/PID/status`.
+pub(super) fn uid_of(status: &str) -> Option<u32> {
     // A name cannot stand for this line: the kernel escapes line ends in it.
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
@@ -183,6 +187,11 @@ fn cmdline(folder: &Path) -> Vec<String> {
     if read.is_err() {
         return Vec::new();
     }
+    arguments(&bytes)
+}
+
+/// The arguments in a `/proc/PID/cmdline`.
+pub(super) fn arguments(bytes: &[u8]) -> Vec<String> {
     // Programs that write their title over their arguments leave zeros behind it.
     let used = bytes
         .iter()

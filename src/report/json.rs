@@ -2,6 +2,7 @@
 //! sum of what is not shown. Raw counters and the measured length go in; readers divide. Fields are added, never changed; the README is the
 //! reference.
 
+mod harmless;
 mod records;
 
 use std::collections::HashMap;
@@ -11,7 +12,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::Serializer;
 
+use self::harmless::Harmless;
 use self::records::{
     FlowFields, FlowRecord, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord,
     PlaceFields, ProcessFields, TcpFields,
@@ -89,7 +92,7 @@ impl<'a> Lines<'a> {
 
 impl Sink for Lines<'_> {
     fn put(&mut self, record: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut *self.out, record).context("write a record as JSON")?;
+        write(record, self.out)?;
         self.out.push(b'\n');
         Ok(())
     }
@@ -103,7 +106,7 @@ impl Sink for Lines<'_> {
         moved: &MovedFields<'_>,
     ) -> Result<()> {
         if self.head.is_empty() {
-            serde_json::to_writer(&mut self.head, head).context("write a record as JSON")?;
+            write(head, &mut self.head)?;
             // Without the brace: the fields of flows follow.
             self.head.pop();
         }
@@ -127,7 +130,7 @@ impl Sink for Lines<'_> {
 /// Appends the fields of a record to those of another: each after a comma, without braces.
 fn append_fields(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
-    serde_json::to_writer(&mut *out, record).context("write a record as JSON")?;
+    write(record, out)?;
     if out.len() == start + 2 {
         // It has none.
         out.truncate(start);
@@ -374,4 +377,11 @@ fn append_other<T: Ranked>(
         moved: counters.into(),
     };
     out.put(&record)
+}
+
+fn write(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
+    let mut serializer = Serializer::with_formatter(out, Harmless);
+    record
+        .serialize(&mut serializer)
+        .context("write a record as JSON")
 }

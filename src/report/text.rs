@@ -17,7 +17,7 @@ use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, RowId, Section, Tally};
 use crate::table::Group;
-use crate::units::{self, Units};
+use crate::units::{self, Units, columns, padded};
 
 /// `255.255.255.255:65535`.
 const LEAST_WIDTH: usize = 21;
@@ -253,12 +253,14 @@ impl Text {
                     process.push_str(" (own look-ups)");
                 }
                 let mut cells = format!(
-                    "{:<5}  {local:<local_width$}  {remote:<remote_width$}  {:>7}  {process}",
+                    "{:<5}  {}  {}  {:>7}  {process}",
                     key.protocol.as_str(),
+                    padded(&local, local_width),
+                    padded(&remote, remote_width),
                     key.tgid
                 );
                 if self.wide {
-                    let pad = PROCESS_WIDTH.saturating_sub(process.chars().count());
+                    let pad = PROCESS_WIDTH.saturating_sub(columns(&process));
                     let tcp = flow.tcp.as_ref();
                     let srtt = tcp.map(|tcp| tcp.srtt_us).filter(|&us| us > 0);
                     let srtt = srtt.map(|us| units::short_time(us.into()));
@@ -326,7 +328,7 @@ impl Text {
                     }
                     _ => {}
                 }
-                let _ = write!(cells, "{:<width$}", self.name(tally, names));
+                cells.push_str(&padded(&self.name(tally, names), width));
                 if self.wide
                     && of_process
                     && let Some((_, owner)) = &tally.process
@@ -394,7 +396,8 @@ impl Text {
             units::sanitize(&user),
             units::sanitize(place.as_deref().unwrap_or_default()),
         );
-        format!("{user:<USER_WIDTH$}  {place:<PLACE_WIDTH$}")
+        let (user, place) = (padded(&user, USER_WIDTH), padded(&place, PLACE_WIDTH));
+        format!("{user}  {place}")
     }
 
     fn per_second(&self, bytes: u64, elapsed: Duration) -> String {
@@ -404,5 +407,5 @@ impl Text {
 
 /// Makes room for a text, up to a bound.
 fn grow(width: &mut usize, text: &str) {
-    *width = (*width).max(text.chars().count().min(MOST_WIDTH));
+    *width = (*width).max(columns(text).min(MOST_WIDTH));
 }

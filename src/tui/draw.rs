@@ -4,19 +4,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::Span;
 
 use crate::names::Label;
-use crate::units;
-
-/// Columns a text takes on a terminal.
-pub fn columns(text: &str) -> usize {
-    if text.is_ascii() {
-        text.len()
-    } else {
-        Span::raw(text).width()
-    }
-}
+use crate::units::{self, columns};
 
 /// Columns as a width; what is wider than any terminal is as wide as can be.
 pub fn width(text: &str) -> u16 {

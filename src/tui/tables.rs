@@ -7,7 +7,6 @@ use ratatui::layout::Rect;
 
 use super::app::{App, Mode};
 use super::columns::{Place, Widths, Wish, fit};
-use super::draw::columns as columns_of;
 use super::layout::{Frame, HEAD, room};
 use super::table::{Step, Table};
 use crate::flow::Endpoint;
@@ -284,7 +283,7 @@ impl App {
         let mut containers = false;
         let end = |end: &Endpoint, other: Option<&Endpoint>, protocol| {
             let label = self.label(end, other, protocol);
-            columns_of(&units::sanitize(&label.host)) + label.port.len()
+            units::columns(&units::sanitize(&label.host)) + label.port.len()
         };
         for (table, section) in self.tables.iter().zip(self.sections(self.area)) {
             for row in table.shown(&self.history, table.offset, self.room(table, section)) {
@@ -294,7 +293,7 @@ impl App {
                     local: local.map_or(0, |local| end(local, remote, common.protocol)),
                     remote: remote.map_or(0, |remote| end(remote, local, common.protocol)),
                     pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
-                    process: columns_of(&self.process_name(common)),
+                    process: units::columns(&self.process_name(common)),
                 });
                 let place = row.who().and_then(|who| self.owners.place(&who));
                 containers |= place.is_some();

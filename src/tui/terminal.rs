@@ -2,6 +2,7 @@
 //! it is dropped, at a panic in any thread, at a signal that does not wait, and while suspended.
 
 use std::io::{Stdout, stdout};
+use std::mem::ManuallyDrop;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, mpsc};
@@ -37,7 +38,9 @@ const NO_MOUSE: &str = "\x1b[?1006l\x1b[?1000l";
 
 /// The terminal, taken over.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: what it would do then is done by [`restore`], and where the terminal has gone it
+    /// would panic, as it complains about the cursor on a standard error that has gone too.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
     title: String,
 }
 
@@ -60,7 +63,10 @@ impl Screen {
         take(&title)?;
         let backend = CrosstermBackend::new(stdout());
         let terminal = Terminal::new(backend).context("ask for the terminal's size")?;
-        Ok(Self { terminal, title })
+        Ok(Self {
+            terminal: ManuallyDrop::new(terminal),
+            title,
+        })
     }
 
     /// Asks what the background looks like; the answer comes by the keyboard.

@@ -6,6 +6,10 @@
     clippy::expect_used,
     reason = "a test that cannot go on stops there"
 )]
+#![allow(
+    dead_code,
+    reason = "every test is a crate of its own and uses some of this"
+)]
 
 use std::fs;
 use std::io::ErrorKind;
@@ -61,13 +65,16 @@ impl Lan {
             &["addr", "add", "2001:db8::53/64", "dev", "lo", "nodad"],
         );
         for name in ["hosts", "resolv.conf"] {
-            self.write(name, "");
-            let ours = self.folder.join(name);
-            run(
-                "mount",
-                &["--bind", ours.to_str().unwrap(), &format!("/etc/{name}")],
-            );
+            self.replace(name, "");
         }
+    }
+
+    /// Puts a file over one in `/etc`.
+    pub fn replace(&self, name: &str, text: &str) {
+        self.write(name, text);
+        let ours = self.folder.join(name);
+        let etc = format!("/etc/{name}");
+        run("mount", &["--bind", ours.to_str().unwrap(), &etc]);
     }
 
     /// Changes a file in `/etc`, or makes one of the name server's.

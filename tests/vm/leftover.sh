@@ -3,9 +3,13 @@
 # kernel: no program, map, link, probe, trampoline or pin. Kernels take things down
 # after a grace period, so that is awaited, with a bound.
 #
-#   leftover.sh BACKEND…
+#   leftover.sh MOMENTS BACKEND…
+#
+# MOMENTS: how many more it is killed at, at random, while it starts or has just begun.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 wait_seconds=30
+moments=$1
+shift
 
 # Everything that flowtop could leave. bpftool's own helpers come and go with it.
 snapshot() {
@@ -32,15 +36,27 @@ clean() { [ "$(snapshot)" = "$before" ]; }
 # Until it is waited for, a dead child is a zombie that kill -0 still finds.
 gone() { ! grep -q ') [^ZX] ' "/proc/$pid/stat" 2>/dev/null; }
 shows() { [ -s /tmp/flowtop.out ] || gone; }
+# Hundredths of a second since boot.
+now() { sed 's/\([0-9]*\)\.\([0-9]*\) .*/\1\2/' /proc/uptime; }
+start() {
+    : >/tmp/flowtop.out
+    flowtop --backend "$backend" --batch -i 300ms >/tmp/flowtop.out 2>/tmp/flowtop.err &
+    pid=$!
+}
+left() {
+    echo "FAILED $1: left in the kernel after $wait_seconds s:"
+    echo "$before" >/tmp/before
+    snapshot | grep -vxF -f /tmp/before | sed 's/^/    /'
+    failed=$((failed + 1))
+}
 
 before=$(snapshot)
 passed=0 failed=0
 for backend in "$@"; do
     for signal in KILL TERM; do
         what="$backend, SIG$signal"
-        : >/tmp/flowtop.out
-        flowtop --backend "$backend" --batch -i 300ms >/tmp/flowtop.out 2>/tmp/flowtop.err &
-        pid=$!
+        began=$(now)
+        start
         if ! await 90 shows || gone; then
             echo "FAILED $what: flowtop did not come up:"
             sed 's/^/    /' /tmp/flowtop.err
@@ -48,8 +64,9 @@ for backend in "$@"; do
             kill -KILL $pid 2>/dev/null
             wait $pid 2>/dev/null
             await $wait_seconds clean
-            break # nor will it for the other signal
+            continue 2 # nor will it again
         fi
+        took=$(($(now) - began))
         # The list is worth something only if it sees flowtop while it runs.
         seen=$(snapshot)
         kill -$signal $pid
@@ -66,12 +83,46 @@ for backend in "$@"; do
             echo "ok     $what: $(echo "$seen" | grep -c .) objects while it ran, none after it"
             passed=$((passed + 1))
         else
-            echo "FAILED $what: left in the kernel after $wait_seconds s:"
-            echo "$before" >/tmp/before
-            snapshot | grep -vxF -f /tmp/before | sed 's/^/    /'
-            failed=$((failed + 1))
+            left "$what"
         fi
     done
+    # Any moment of the start, and a little of what follows.
+    i=0 when=
+    while [ $i -lt "$moments" ]; do
+        i=$((i + 1))
+        moment=$(((RANDOM * 32768 + RANDOM) % (took * 5 / 4 + 1)))
+        start
+        usleep $((moment * 10000))
+        kill -KILL $pid 2>/dev/null
+        wait $pid 2>/dev/null
+        when="$when $((moment * 10))"
+        if ! await $wait_seconds clean; then
+            left "$backend, SIGKILL after $((moment * 10)) ms"
+            break
+        fi
+    done
+    if [ "$moments" -gt 0 ] && clean; then
+        echo "ok     $backend, SIGKILL after (ms):$when: nothing stayed"
+        passed=$((passed + 1))
+    fi
+    # Whoever kills the guard of the probe events too leaves them to the next flowtop.
+    case $backend in *kprobe*)
+        start
+        await 90 shows
+        kill -KILL $pid $(pidof flowtop-guard) 2>/dev/null
+        wait $pid 2>/dev/null
+        start
+        await 90 shows
+        kill -TERM $pid
+        wait $pid 2>/dev/null
+        if await $wait_seconds clean; then
+            echo "ok     $backend, SIGKILL of the guard too: the next flowtop cleared up"
+            passed=$((passed + 1))
+        else
+            left "$backend, SIGKILL of the guard too, and a flowtop after it"
+        fi
+        ;;
+    esac
 done
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ] && [ $passed -gt 0 ]

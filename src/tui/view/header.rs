@@ -12,8 +12,8 @@ use crate::flow::Direction;
 use crate::player::Position;
 use crate::table::Way;
 use crate::tui::app::App;
-use crate::tui::draw::{columns, line, put, put_right, take, width, within};
-use crate::units;
+use crate::tui::draw::{line, put, put_right, take, width, within};
+use crate::units::{self, columns};
 
 /// Least cells of a sparkline that says anything.
 const LEAST_SPARK: u16 = 6;

@@ -9,8 +9,9 @@ use crate::audit;
 use crate::tui::action::Command;
 use crate::tui::app::App;
 use crate::tui::chooser::choices;
-use crate::tui::draw::{columns, fill, line, put, within, wrap};
+use crate::tui::draw::{fill, line, put, within, wrap};
 use crate::tui::keys::{CHAPTERS, MOUSE, MOUSE_REPLAY, REPLAY};
+use crate::units::columns;
 
 /// Width of the column of keys.
 const KEYS: u16 = 9;

@@ -14,10 +14,10 @@ use crate::rank::{Row, Rows};
 use crate::table::{Column, Group, Way};
 use crate::tui::app::App;
 use crate::tui::columns::{Place, heading};
-use crate::tui::draw::{columns, fill, line, put, put_right, within};
+use crate::tui::draw::{fill, line, put, put_right, within};
 use crate::tui::layout::HEAD;
 use crate::tui::table::Table;
-use crate::units;
+use crate::units::{self, columns};
 
 impl App {
     pub(super) fn section(&self, n: usize, area: Rect, buf: &mut Buffer) {

@@ -24,7 +24,7 @@ struct Ran {
 }
 
 /// `*` stands for any text.
-fn matches(glob: &str, name: &str) -> bool {
+pub fn matches(glob: &str, name: &str) -> bool {
     match glob.split_once('*') {
         None => glob == name,
         Some((head, rest)) => name.strip_prefix(head).is_some_and(|tail| {

@@ -6,9 +6,10 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::check::{self, Check};
+use crate::faults::{self, Faults};
 use crate::storm::{self, Storm};
 use crate::subject::Start;
-use crate::{cases, demo, path, proc, send, sys};
+use crate::{cases, demo, load, path, proc, send, soak, sys};
 
 /// Traffic of every kind, known to the byte, and a check of flowtop against it.
 #[derive(Parser)]
@@ -97,6 +98,34 @@ enum Command {
         #[arg(long, default_value_t = 600)]
         timeout: u64,
     },
+    /// Provoke faults beside known traffic, and hold flowtop to it
+    Faults {
+        #[command(flatten)]
+        subject: Subject,
+        /// A name or glob; may be repeated; all faults when there is none
+        #[arg(long = "fault")]
+        faults: Vec<String>,
+        /// Append a JSON line for every fault
+        #[arg(long)]
+        report: Option<PathBuf>,
+        /// Take minutes instead of seconds, and a million flows
+        #[arg(long)]
+        long: bool,
+        /// Also what changes the whole machine: its clock, its CPUs, its switches
+        #[arg(long)]
+        machine_is_mine: bool,
+    },
+    /// An hour of everything, with memory, descriptors and CPU time sampled
+    Soak {
+        #[command(flatten)]
+        subject: Subject,
+        /// How long
+        #[arg(long, default_value_t = 3600)]
+        seconds: u64,
+        /// Write a line for every sample
+        #[arg(long)]
+        samples: Option<PathBuf>,
+    },
     /// Moderate traffic of several processes over loopback, to look at
     Demo {
         /// Stop after so many seconds
@@ -115,6 +144,12 @@ enum Command {
     /// A slow and lossy path in a network namespace of its own, until stdin ends
     #[command(hide = true)]
     Path,
+    /// Something of everything, until stdin ends
+    #[command(hide = true)]
+    MixedTraffic { threads: usize, pause: u64 },
+    /// A datagram to each of so many peers, for every byte on stdin
+    #[command(hide = true)]
+    FlowsTraffic { count: u32 },
     /// The storm itself, until stdin ends
     #[command(hide = true)]
     StormTraffic { pairs: usize },
@@ -176,6 +211,26 @@ pub fn run() -> Result<bool> {
         }
         Command::Send(how) => send::send(&how).map(|()| true),
         Command::Path => path::path().map(|()| true),
+        Command::Faults {
+            subject,
+            faults,
+            report,
+            long,
+            machine_is_mine,
+        } => faults::faults(&Faults {
+            start: subject.start(0.2),
+            globs: &faults,
+            report: report.as_deref(),
+            long,
+            machine_is_mine,
+        }),
+        Command::Soak {
+            subject,
+            seconds,
+            samples,
+        } => soak::soak(&subject.start(1.0), seconds, samples.as_deref()),
+        Command::MixedTraffic { threads, pause } => load::mixed(threads, pause).map(|()| true),
+        Command::FlowsTraffic { count } => load::flows(count).map(|()| true),
         Command::StormTraffic { pairs } => storm::traffic(pairs).map(|()| true),
     }
 }

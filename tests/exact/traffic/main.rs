@@ -13,14 +13,18 @@ mod check;
 mod cli;
 mod compare;
 mod demo;
+mod faults;
+mod load;
 mod path;
 mod proc;
 mod ring;
 mod send;
+mod soak;
 mod sock;
 mod storm;
 mod subject;
 mod sys;
+mod terminal;
 mod transfer;
 mod truth;
 

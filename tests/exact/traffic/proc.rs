@@ -1,4 +1,5 @@
-//! Roles of a case that are processes of their own, and how they wait for each other.
+//! Roles of a case that are processes of their own, and how they wait for each other; and what a process
+//! takes of the machine.
 
 use std::os::fd::RawFd;
 
@@ -68,5 +69,49 @@ impl Gate {
             Ok(_) => bail!("the other side of a gate is gone"),
             Err(e) => Err(e).context("gate"),
         }
+    }
+}
+
+/// What a process takes of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    /// Resident memory in bytes.
+    pub memory: u64,
+    pub files: u64,
+    pub threads: u64,
+    /// Processor time since it began, in seconds.
+    pub cpu: f64,
+}
+
+impl Taken {
+    /// What `/proc` says of it.
+    pub fn of(pid: u32) -> Result<Self> {
+        let folder = format!("/proc/{pid}");
+        let text = |file: &str| {
+            std::fs::read_to_string(format!("{folder}/{file}"))
+                .with_context(|| format!("{folder}/{file}"))
+        };
+        let status = text("status")?;
+        let field = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let word = line.and_then(|line| line.split_whitespace().next());
+            word.and_then(|word| word.parse().ok())
+                .with_context(|| format!("no {name} in {folder}/status"))
+        };
+        let stat = text("stat")?;
+        let (_, fields) = stat.rsplit_once(')').context("no comm in stat")?;
+        // utime and stime, fields 14 and 15 of proc_pid_stat(5); the first here is field 3.
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        Ok(Self {
+            memory: field("VmRSS:")? << 10,
+            files: std::fs::read_dir(format!("{folder}/fd"))?.count() as u64,
+            threads: field("Threads:")?,
+            cpu: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! One process that sends so many bytes, as whoever it is told to be: for tests of whose bytes they
 //! are.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::mem;
@@ -28,7 +29,7 @@ pub struct Send {
     pid: Option<i32>,
     /// Name of the process
     #[arg(long)]
-    comm: Option<String>,
+    comm: Option<OsString>,
     /// Its user
     #[arg(long)]
     uid: Option<u32>,

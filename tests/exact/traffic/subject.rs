@@ -121,6 +121,9 @@ impl Owner {
 #[derive(Default)]
 pub struct Seen {
     pub intervals: u64,
+    /// Their lengths, in seconds: all, and the longest.
+    pub elapsed: f64,
+    pub longest: f64,
     pub flow_lines: u64,
     pub backend: String,
     pub unseen: BTreeSet<String>,
@@ -146,6 +149,9 @@ impl Seen {
         match line["type"].as_str() {
             Some("interval") => {
                 self.intervals += 1;
+                let length = line["interval"].as_f64().context("no number interval")?;
+                self.elapsed += length;
+                self.longest = self.longest.max(length);
                 self.rx_bytes += number(&line, "rx_bytes")?;
                 self.tx_bytes += number(&line, "tx_bytes")?;
                 self.untracked_rx += number(&line, "untracked_rx_bytes")?;
@@ -230,6 +236,15 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Seen> {
 impl Subject {
     /// Starts flowtop and waits until it has written its first interval: from there on it counts.
     pub fn start(how: &Start, patience: Duration) -> Result<Self> {
+        let subject = Self::spawn(how)?;
+        subject
+            .wait_for(1, patience)
+            .context("waiting for the first interval")?;
+        Ok(subject)
+    }
+
+    /// Starts flowtop.
+    pub fn spawn(how: &Start) -> Result<Self> {
         let mut cmd = Command::new(how.flowtop);
         cmd.args(["--json", "-n", "0", "-i", &how.interval.to_string()]);
         if let Some(b) = how.backend {
@@ -255,15 +270,11 @@ impl Subject {
             lock(&mine).ended = true;
             mine.1.notify_all();
         });
-        let subject = Self {
+        Ok(Self {
             child,
             shared,
             reader,
-        };
-        subject
-            .wait_for(1, patience)
-            .context("waiting for the first interval")?;
-        Ok(subject)
+        })
     }
 
     /// Waits until `intervals` interval records are there.
@@ -288,23 +299,27 @@ impl Subject {
         Ok(())
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Keeps its output from being read until this is dropped.
+    pub fn hold(&self) -> impl Sized + '_ {
+        lock(&self.shared)
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: kill has no memory arguments; the child is not yet reaped, so the pid is its own.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
     pub fn intervals(&self) -> u64 {
         lock(&self.shared).intervals
     }
 
     fn interrupt(&mut self, patience: Duration) -> Result<ExitStatus> {
-        // SAFETY: kill has no memory arguments; the child is not yet reaped, so the pid is its own.
-        unsafe { libc::kill(self.child.id() as i32, libc::SIGINT) };
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.child.kill()?;
-        self.child.wait()?;
-        bail!("flowtop did not end within {patience:?} of SIGINT");
+        self.signal(libc::SIGINT);
+        ended(&mut self.child, patience).context("after SIGINT")
     }
 
     /// Sends SIGINT, reads to the end, and hands over everything that was written.
@@ -316,4 +331,18 @@ impl Subject {
         ensure!(status.success(), "flowtop ended with {status}");
         Ok(seen)
     }
+}
+
+/// Waits until a process has ended; one that does not is killed.
+pub fn ended(child: &mut Child, patience: Duration) -> Result<ExitStatus> {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill()?;
+    child.wait()?;
+    bail!("flowtop did not end within {patience:?}");
 }

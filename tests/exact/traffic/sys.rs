@@ -1,8 +1,9 @@
 //! Thin wrappers of system calls that are not about moving socket data.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -68,8 +69,8 @@ pub fn die_with_parent() {
 }
 
 /// Names the calling thread.
-pub fn set_comm(name: &str) {
-    if let Ok(name) = CString::new(name) {
+pub fn set_comm(name: impl AsRef<OsStr>) {
+    if let Ok(name) = CString::new(name.as_ref().as_bytes()) {
         // SAFETY: the kernel copies at most 16 bytes of a terminated string.
         unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
     }

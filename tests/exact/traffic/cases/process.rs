@@ -368,7 +368,7 @@ fn gone_at_once() -> Result<()> {
     for i in 0..sys::scaled(20) {
         let (c, s) = tcp_pair(V4)?;
         proc::spawn(|| {
-            sys::set_comm(&format!("gone-{i}"));
+            sys::set_comm(format!("gone-{i}"));
             c.send_all(&pattern(700 + i))
         })?
         .join()?;

@@ -1,0 +1,118 @@
+//! What holds of any text as a filter.
+
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use super::{Expr, Plan, Reach, Sieve, Subject, Words, looks_like_filter, parse};
+use crate::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
+
+static WORDS: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(
+        &[("root", 0), ("www-data", 33)],
+        &[("https", 443), ("domain", 53)],
+    )
+});
+
+/// A few flows that differ in all that filters ask for.
+static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
+    let end = |addr: &str, port| {
+        let addr: IpAddr = addr.parse().unwrap_or(IpAddr::from([0; 4]));
+        Endpoint::new(addr, port)
+    };
+    let docker = format!("/system.slice/docker-4f2a{}.scope", "0".repeat(60));
+    [
+        (
+            "10.0.0.1",
+            "192.0.2.7",
+            "nginx",
+            Some(0),
+            Some(docker.as_str()),
+        ),
+        (
+            "::1",
+            "2001:db8::1",
+            "ssh",
+            Some(33),
+            Some("/system.slice/ssh.service"),
+        ),
+        ("0.0.0.0", "0.0.0.0", "", None, None),
+    ]
+    .into_iter()
+    .zip(1..)
+    .flat_map(|((local, remote, comm, uid, cgroup), id)| {
+        [Protocol::Tcp, Protocol::Udp].map(|protocol| {
+            let key = FlowKey {
+                tid: id + 1,
+                netns: id,
+                ..FlowKey::new(protocol, end(local, 443), end(remote, 53), id)
+            };
+            let owner = Owner {
+                uid,
+                cgroup: cgroup.map(Arc::from),
+                ..Owner::named(comm.as_bytes())
+            };
+            let counters = Counters {
+                rx_bytes: u64::from(id) * 500_000,
+                tx_bytes: 0,
+                rx_msgs: 1,
+                tx_msgs: 0,
+            };
+            Flow::new(key, counters, Arc::new(owner))
+        })
+    })
+    .collect()
+});
+
+/// Which of the flows are meant.
+fn meant(expr: &Expr) -> Vec<bool> {
+    let mut sieve = Sieve::new(expr);
+    let flows = FLOWS.iter().map(|flow| {
+        sieve.matches(&Subject {
+            key: &flow.key,
+            owner: &flow.owner,
+            counters: &flow.counters,
+            elapsed: Duration::from_millis(500),
+        })
+    });
+    flows.collect()
+}
+
+/// Any text is read as a filter or refused, without a panic and in bounded time. What was read says
+/// the same when it is written out, and the same when it is divided between kernel and user space.
+///
+/// # Panics
+/// When that is not so.
+pub fn filter(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let _ = looks_like_filter(text);
+    let expr = match parse(text, &WORDS) {
+        Ok(expr) => expr,
+        Err(error) => {
+            let shown = error.to_string();
+            assert!(shown.chars().all(|c| c == '\n' || !c.is_control()));
+            assert!(error.column() <= text.chars().count() + 1);
+            return;
+        }
+    };
+    let written = expr.to_string();
+    // What was short may be long when nothing is left out.
+    if written.len() <= 4096 {
+        assert_eq!(parse(&written, &WORDS).as_ref(), Ok(&expr), "{written}");
+    }
+    let whole = meant(&expr);
+    for reach in [Reach::Nothing, Reach::All] {
+        let plan = Plan::new(expr.clone(), reach);
+        let rest = plan
+            .rest
+            .as_ref()
+            .map_or_else(|| vec![true; FLOWS.len()], meant);
+        for ((flow, rest), whole) in FLOWS.iter().zip(rest).zip(&whole) {
+            let pushed = plan.pushed.matches(&flow.key, flow.owner.uid);
+            assert_eq!(pushed && rest, *whole, "{plan}");
+        }
+        assert!(plan.to_string().starts_with("filter: "));
+    }
+}

@@ -1,0 +1,165 @@
+//! What holds of every output, whatever others called themselves.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget as _;
+
+use crate::config::Config;
+use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
+use crate::interval::{Interval, Losses, Method};
+use crate::names::Names;
+use crate::owner::Owners;
+use crate::rank::Ranking;
+use crate::report::{Report, json::Json, text::Text};
+use crate::table::Group;
+use crate::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
+use crate::units::is_hostile;
+
+/// Names of a process, a thread, a cgroup and a machine, and a filter, made of any bytes, are shown in
+/// text, JSON and on the screen: nothing in these could drive a terminal, no line is broken, and
+/// JSON says what there was.
+///
+/// # Panics
+/// When that is not so.
+pub fn shown(bytes: &[u8]) {
+    let mut parts = bytes.splitn(5, |&byte| byte == 0xff);
+    let mut part = || parts.next().unwrap_or_default();
+    let owner = Owner {
+        comm: Comm::new(part()),
+        thread: Comm::new(part()),
+        cgroup: Some(Arc::from(format!("/{}", String::from_utf8_lossy(part())))),
+        uid: Some(4_000_000_000),
+        ..Owner::default()
+    };
+    let host = String::from_utf8_lossy(part()).into_owned();
+    let filter = String::from_utf8_lossy(part()).into_owned();
+    let harmless = Owner {
+        cgroup: Some(Arc::from("/")),
+        ..Owner::named(b"harmless")
+    };
+    let interval = interval(&owner);
+    let expected = interval_lines(&self::interval(&harmless), "harmless");
+    let lines = interval_lines(&interval, &filter);
+    assert_eq!(lines, expected, "lines of text, by grouping");
+    json(&interval, &owner, &filter);
+    screens(interval, host, &filter);
+}
+
+fn interval(owner: &Owner) -> Interval {
+    let end = Endpoint::new([192, 0, 2, 1].into(), 443);
+    let key = FlowKey {
+        tid: 8,
+        ..FlowKey::new(Protocol::Tcp, end, end, 7)
+    };
+    let counters = Counters {
+        rx_bytes: 1000,
+        tx_bytes: 2000,
+        rx_msgs: 1,
+        tx_msgs: 2,
+    };
+    Interval {
+        ended: SystemTime::UNIX_EPOCH,
+        elapsed: Duration::from_secs(1),
+        flows: vec![Flow::new(key, counters, Arc::new(owner.clone()))],
+        losses: Losses::default(),
+        method: Arc::new(Method::default()),
+    }
+}
+
+const GROUPS: [Group; 4] = [Group::Process, Group::Thread, Group::Container, Group::Unit];
+
+fn written(report: &mut impl Report, interval: &Interval, group: Option<Group>) -> String {
+    let mut out = Vec::new();
+    let (names, owners) = (Names::off(), Owners::off());
+    let appended = match group {
+        None => report.append(&Ranking::new(interval, None), &names, &mut out),
+        Some(group) => {
+            let ranking = Ranking::grouped(interval, group, &owners, None);
+            report.append_groups(group, &ranking, &names, &mut out)
+        }
+    };
+    assert!(appended.is_ok());
+    let text = String::from_utf8_lossy(&out).into_owned();
+    assert!(!text.contains(char::REPLACEMENT_CHARACTER) || std::str::from_utf8(&out).is_ok());
+    assert!(
+        !text.chars().any(|c| c != '\n' && is_hostile(c)),
+        "{text:?}"
+    );
+    text
+}
+
+fn interval_lines(interval: &Interval, filter: &str) -> Vec<usize> {
+    let groups = GROUPS.into_iter().map(Some).chain([None]);
+    let lines = groups.flat_map(|group| {
+        [false, true].map(|wide| {
+            let mut text = Text {
+                wide,
+                filter: Some(filter.to_owned()),
+                ..Text::default()
+            };
+            written(&mut text, interval, group).lines().count()
+        })
+    });
+    lines.collect()
+}
+
+fn json(interval: &Interval, owner: &Owner, filter: &str) {
+    for group in GROUPS.into_iter().map(Some).chain([None]) {
+        let mut json = Json {
+            filter: Some(filter.to_owned()),
+            ..Json::default()
+        };
+        let text = written(&mut json, interval, group);
+        let mut lines = text.lines().map(serde_json::from_str::<serde_json::Value>);
+        let (first, second) = (lines.next(), lines.next());
+        assert!(lines.next().is_none());
+        assert!(first.is_some_and(|line| line.is_ok_and(|record| record["filter"] == filter)));
+        if group.is_none_or(|group| group == Group::Process) {
+            let comm = owner.comm.to_string_lossy();
+            assert!(second.is_some_and(|line| line.is_ok_and(|record| record["comm"] == *comm)));
+        }
+    }
+}
+
+fn screens(interval: Interval, host: String, filter: &str) {
+    let config = Config::default();
+    let machine = Machine {
+        host,
+        kernel: "6.18".to_owned(),
+        uptime: Duration::from_secs(1),
+    };
+    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let method = Arc::clone(&interval.method);
+    let mut app = App::new(&config, machine, method, Names::off(), Owners::off(), look);
+    app.update(Action::Show(interval));
+    draw(&app, 80, 24);
+    app.update(Action::Do(Command::Filter));
+    for c in filter.chars().take(100) {
+        app.update(Action::Type(Edit::Insert(c)));
+    }
+    draw(&app, 100, 30);
+    for command in [
+        Command::Back,
+        Command::NextGroup,
+        Command::Enter,
+        Command::Enter,
+    ] {
+        app.update(Action::Do(command));
+        draw(&app, 160, 50);
+    }
+}
+
+fn draw(app: &App, width: u16, height: u16) {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+    app.render(buffer.area, &mut buffer);
+    for cell in &buffer.content {
+        assert!(
+            !cell.symbol().chars().any(is_hostile),
+            "{:?}",
+            cell.symbol()
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! What holds of any bytes that the drain programs may have left in their arrays.
+
+use super::{Decoder, Owners};
+use crate::kernel::skel::{RawCgroupRecord, RawOwnerRecord, RawRecord};
+
+/// Any bytes become flows of two intervals, by both kinds of hooks and keys. Their owners are those that were
+/// told, and paths of cgroups are paths.
+///
+/// # Panics
+/// When that is not so.
+pub fn decode(bytes: &[u8]) {
+    // How many cgroups and owners there are; the rest are flows.
+    let [cgroups, owned, rest @ ..] = bytes else {
+        return;
+    };
+    let mut bytes = rest;
+    let mut owners = Owners::default();
+    for _ in 0..*cgroups % 3 {
+        let raw: RawCgroupRecord = take(&mut bytes);
+        owners.add_cgroup(raw.id, &raw.cgroup);
+    }
+    for _ in 0..*owned % 4 {
+        let raw: RawOwnerRecord = take(&mut bytes);
+        owners.add(raw.id, &raw.owner);
+    }
+    let mut decoder = Decoder::new(false, false);
+    for by_all in [false, true] {
+        (decoder.by_thread, decoder.udp_packets) = (by_all, by_all);
+        decoder.samples.next_interval();
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            let raw: RawRecord = take(&mut bytes);
+            let flow = decoder.flow(&raw, &owners);
+            assert!(flow.owner.comm.as_bytes().len() < 16);
+            if let Some(path) = &flow.owner.cgroup {
+                assert!(path.starts_with('/') && !path.contains('\0'), "{path:?}");
+            }
+            let _ = (flow.key.local.to_string(), flow.key.remote.to_string());
+        }
+    }
+}
+
+/// The next record; zeros where there are no more bytes.
+fn take<T: plain::Plain + Default>(bytes: &mut &[u8]) -> T {
+    let mut raw = T::default();
+    let (now, rest) = bytes.split_at(bytes.len().min(size_of::<T>()));
+    *bytes = rest;
+    let mut whole = vec![0; size_of::<T>()];
+    whole[..now.len()].copy_from_slice(now);
+    // What does not succeed leaves zeros.
+    let _ = plain::copy_from_bytes(&mut raw, &whole);
+    raw
+}

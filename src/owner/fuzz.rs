@@ -1,0 +1,60 @@
+//! What holds of any text that `/proc` may have of a process, and of any cgroup path and passwd.
+
+use super::cgroup::{self, Located, Runtime};
+use super::process::{Stat, arguments, uid_of};
+use super::users::passwd;
+
+/// Any text is read as a cgroup path, and as a `/proc/PID/cgroup`. Ids are ids, and nothing is in
+/// the short form that is not in the long one.
+///
+/// # Panics
+/// When that is not so.
+pub fn cgroup(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for path in [Some(&*text), cgroup::path_of(&text)].into_iter().flatten() {
+        let place = cgroup::place(path);
+        if let Some(container) = &place.container {
+            let is_id = container.id.len() == 64
+                && container.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let has_name = matches!(container.runtime, Runtime::Lxc | Runtime::Machine);
+            assert!(is_id || has_name, "{container:?}");
+        }
+        if let Some(pod) = &place.pod {
+            assert!(matches!(pod.len(), 32 | 36), "{pod}");
+        }
+        assert!(place.unit.as_deref() != Some(""));
+        let located = Located::from(&place);
+        assert_eq!(located.name.is_none(), place.is_empty());
+        assert_eq!(located.unit.as_deref(), place.unit.as_deref());
+    }
+}
+
+/// Any text is read as what `/proc/PID` holds: stat, status and cmdline.
+///
+/// # Panics
+/// When that is not so.
+pub fn proc(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(stat) = Stat::parse(&text) {
+        assert!(text.contains(&stat.comm));
+    }
+    let _ = uid_of(&text);
+    let arguments = arguments(bytes);
+    assert_eq!(arguments.is_empty(), bytes.iter().all(|&byte| byte == 0));
+    let zeros = bytes.iter().filter(|&&byte| byte == 0).count();
+    assert!(arguments.len() <= zeros + 1);
+}
+
+/// Any file is read as `/etc/passwd`, and every user in it has a name.
+///
+/// # Panics
+/// When that is not so.
+pub fn users(bytes: &[u8]) {
+    let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let mut found = 0;
+    for (name, _) in passwd(bytes) {
+        assert!(!name.is_empty() && !name.contains([':', '\n']));
+        found += 1;
+    }
+    assert!(found <= lines);
+}

@@ -1,0 +1,62 @@
+//! JSON that cannot drive a terminal either: it says the same to a program that reads it.
+
+use std::io::{self, Write};
+
+use serde_json::ser::Formatter;
+
+use crate::units::is_hostile;
+
+/// Compact JSON with `\u....` in place of what [`is_hostile`] names. JSON itself asks for that of the
+/// characters below U+0020 only, and terminals take others for controls too.
+pub struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + Write,
+    {
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hostile(c)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = &rest[at + c.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Serialize as _;
+
+    use super::*;
+
+    fn json(text: &str) -> String {
+        let mut out = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut out, Harmless);
+        text.serialize(&mut serializer).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_could_drive_a_terminal_is_escaped() {
+        assert_eq!(json("nginx: caf\u{e9}"), "\"nginx: caf\u{e9}\"");
+        assert_eq!(json("\x1b[2J\x7f"), r#""\u001b[2J\u007f""#);
+        assert_eq!(json("\u{9b}31m"), r#""\u009b31m""#);
+        assert_eq!(json("\u{202e}\u{200b}"), r#""\u202e\u200b""#);
+        assert_eq!(json("a\u{e0041}b"), r#""a\udb40\udc41b""#);
+        assert_eq!(json("a\"\\\n"), r#""a\"\\\n""#);
+    }
+
+    proptest! {
+        #[test]
+        fn it_says_the_same(text in any::<String>()) {
+            let json = json(&text);
+            prop_assert!(!json.chars().any(is_hostile), "{json}");
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+}

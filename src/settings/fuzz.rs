@@ -1,0 +1,30 @@
+//! What holds of any text as a configuration file.
+
+use super::Settings;
+use crate::units::is_hostile;
+
+/// Any text is read or refused, without a panic. What was read says the same when it is written out;
+/// a refusal is harmless to show.
+///
+/// # Panics
+/// When that is not so.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match Settings::parse(text) {
+        Ok(settings) => {
+            let written = settings.to_string();
+            assert_eq!(
+                Settings::parse(&written).as_ref(),
+                Ok(&settings),
+                "{written}"
+            );
+        }
+        Err(wrong) => {
+            let shown = wrong.to_string();
+            assert!(!shown.chars().any(is_hostile), "{shown:?}");
+            assert!(wrong.line <= text.lines().count() + 1, "{shown}");
+        }
+    }
+}

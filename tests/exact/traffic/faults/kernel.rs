@@ -1,0 +1,194 @@
+//! Too much for the kernel's maps, and kernels that refuse or lack something.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Faults, PATIENCE, Told, beside, counted, lost};
+use crate::cases::Absent;
+use crate::load::Flows;
+use crate::subject::ended;
+use crate::sys::cvt;
+
+faults! { false,
+    "more flows than the flow table holds" => map_full,
+    "a million flows in one interval" => many_flows,
+    "two flowtops at once" => two_at_once,
+    "not the privileges to load BPF programs" => load_refused,
+    "a kernel without BTF" => btf_missing,
+    "no kprobes and no cgroup v2 to attach to" => hooks_missing,
+}
+
+fn map_full(how: &Faults) -> Result<Told> {
+    flows_in(how, 3000, &["--max-flows", "16"])
+}
+
+fn many_flows(how: &Faults) -> Result<Told> {
+    flows_in(how, how.number(70_000, 1_000_000), &[])
+}
+
+/// So many flows of one process in one interval.
+fn flows_in(how: &Faults, count: u32, args: &[&str]) -> Result<Told> {
+    let mut load = Flows::new(count)?;
+    let pid = load.pid().to_string();
+    let subject = how.one_interval(&[&["--pid", &pid], args].concat())?;
+    load.go()?;
+    let sent = load.go()?;
+    let seen = subject.stop(PATIENCE)?;
+    let attributed: u64 = seen.flows.values().map(|counts| counts.tx_bytes).sum();
+    ensure!(seen.missed == 0, "{} events were missed", seen.missed);
+    ensure!(
+        seen.untracked_tx > 0 && attributed + seen.untracked_tx == seen.tx_bytes,
+        "{attributed} of flows and {} untracked are not {}",
+        seen.untracked_tx,
+        seen.tx_bytes
+    );
+    Ok(Told {
+        happened: format!(
+            "{sent} bytes of {count} flows: {} flows told apart, {} bytes counted as untracked",
+            seen.flows.len(),
+            seen.untracked_tx
+        ),
+        lost: i128::from(sent) - i128::from(seen.tx_bytes),
+        said: "`untracked_tx_bytes`; in text `!!! UNTRACKED`; at the top right of the table"
+            .to_owned(),
+    })
+}
+
+fn two_at_once(how: &Faults) -> Result<Told> {
+    let other = how.flowtop(0.07, &[])?;
+    let (truth, seen) = beside(how, 0.05, |_| Ok(()))?;
+    let others = other.stop(PATIENCE)?;
+    Ok(Told {
+        happened: format!("both exact: {}", counted(&truth, &seen)),
+        lost: lost(&truth, &seen)? + lost(&truth, &others)?,
+        said: "nothing to say".to_owned(),
+    })
+}
+
+/// flowtop as `prepare` leaves the child before it is started, with what it says piped.
+pub fn prepared(
+    how: &Faults,
+    args: &[&str],
+    prepare: impl Fn() -> std::io::Result<()> + Send + Sync + 'static,
+) -> Result<Child> {
+    let mut command = Command::new(how.start.flowtop);
+    command
+        .args(["--json", "-n", "0", "-i", "0.1"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if let Some(backend) = how.start.backend {
+        command.args(["--backend", backend]);
+    }
+    // SAFETY: all that callers do between fork and exec is system calls on constants.
+    unsafe { command.pre_exec(prepare) };
+    command.spawn().context("start flowtop")
+}
+
+/// It must not start: what it says instead, on one line.
+pub fn refusal(mut child: Child) -> Result<String> {
+    // Were it not to refuse, it would go on: until nobody reads what it writes.
+    drop(child.stdout.take());
+    let mut said = String::new();
+    let errors = child.stderr.take().context("no stderr")?;
+    BufReader::new(errors).read_to_string(&mut said)?;
+    let status = ended(&mut child, PATIENCE)?;
+    ensure!(status.code() == Some(1), "it ended with {status}: {said}");
+    Ok(said.lines().map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
+pub fn refused(said: String, wanted: &str) -> Result<Told> {
+    ensure!(said.contains(wanted), "it does not say {wanted:?}: {said}");
+    Ok(Told {
+        happened: "it counts nothing and ends with 1".to_owned(),
+        lost: 0,
+        said: format!("standard error: `{said}`"),
+    })
+}
+
+fn load_refused(how: &Faults) -> Result<Told> {
+    let child = prepared(how, &[], || {
+        // SAFETY: setresuid has no memory arguments. Capabilities go with root.
+        cvt(unsafe { libc::setresuid(65_534, 65_534, 65_534) }).map(drop)
+    })?;
+    refused(refusal(child)?, "CAP_BPF")
+}
+
+/// A mount namespace of its own, so that nothing is mounted for others.
+pub fn own_mounts() -> std::io::Result<()> {
+    let none = std::ptr::null();
+    // SAFETY: unshare has no memory arguments; mount reads C string literals.
+    unsafe {
+        cvt(libc::unshare(libc::CLONE_NEWNS))?;
+        cvt(libc::mount(
+            none,
+            c"/".as_ptr(),
+            none,
+            libc::MS_REC | libc::MS_PRIVATE,
+            none.cast(),
+        ))?;
+    }
+    Ok(())
+}
+
+fn btf_missing(how: &Faults) -> Result<Told> {
+    let child = prepared(how, &[], || {
+        own_mounts()?;
+        let tmpfs = c"tmpfs".as_ptr();
+        // SAFETY: mount reads C string literals.
+        cvt(unsafe {
+            libc::mount(
+                tmpfs,
+                c"/sys/kernel/btf".as_ptr(),
+                tmpfs,
+                0,
+                std::ptr::null(),
+            )
+        })
+        .map(drop)
+    })?;
+    refused(refusal(child)?, "CONFIG_DEBUG_INFO_BTF")
+}
+
+/// Hooks that are not there: paths are unseen, and it is said so; all else is exact.
+fn hooks_missing(how: &Faults) -> Result<Told> {
+    if std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+        return Err(Absent("this kernel has kprobes, which see all of it".to_owned()).into());
+    }
+    let mut load = Flows::new(100)?;
+    let pid = load.pid().to_string();
+    let mut child = prepared(how, &["--pid", &pid, "--backend", "tracepoint"], || {
+        own_mounts()?;
+        // SAFETY: umount2 reads a C string literal.
+        let gone = unsafe { libc::umount2(c"/sys/fs/cgroup".as_ptr(), libc::MNT_DETACH) };
+        cvt(gone).map(drop)
+    })?;
+    let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+    let first = lines.next().context("it wrote nothing")??;
+    let truth = load.go()?;
+    // SAFETY: kill has no memory arguments; the child is not yet reaped.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let mut sent = 0;
+    for line in lines {
+        let record: serde_json::Value = serde_json::from_str(&line?)?;
+        if record["type"] == "interval" {
+            sent += record["tx_bytes"].as_u64().unwrap_or(0);
+        }
+    }
+    ended(&mut child, PATIENCE)?;
+    let first: serde_json::Value = serde_json::from_str(&first)?;
+    let unseen = first["unseen"].to_string();
+    ensure!(unseen.contains("udp_send_peer"), "unseen: {unseen}");
+    Ok(Told {
+        happened: format!("{sent} bytes counted, without their peers"),
+        lost: i128::from(truth) - i128::from(sent),
+        said: format!(
+            "`unseen`: {}; in text `!!! UNSEEN`; at the top right of the table",
+            unseen.replace('"', "`")
+        ),
+    })
+}

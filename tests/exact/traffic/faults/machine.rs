@@ -1,0 +1,128 @@
+//! What happens to a whole machine: only where nobody else uses it.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::kernel::{prepared, refusal, refused};
+use super::{Faults, Told, beside, counted, lost};
+use crate::cases::Absent;
+use crate::sys::cvt;
+
+faults! { true,
+    "the wall clock steps by hours, both ways" => clock_steps,
+    "a CPU goes and comes back" => cpu_unplugged,
+    "kprobes are switched off" => kprobes_off,
+    "ftrace is switched off" => ftrace_off,
+    "lockdown: BPF may not read the kernel's memory" => locked_down,
+}
+
+fn step_clock(seconds: i64) -> Result<()> {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: one live timespec, written and read.
+    unsafe {
+        cvt(libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now))?;
+        now.tv_sec += seconds;
+        cvt(libc::clock_settime(libc::CLOCK_REALTIME, &raw const now)).context("set the clock")?;
+    }
+    Ok(())
+}
+
+fn clock_steps(how: &Faults) -> Result<Told> {
+    let mut took = 0.0;
+    let (truth, seen) = beside(how, 0.2, |_| {
+        let begun = Instant::now();
+        for step in [3600, -7200, 86_400, -82_800] {
+            step_clock(step)?;
+            thread::sleep(Duration::from_millis(500));
+        }
+        took = begun.elapsed().as_secs_f64();
+        Ok(())
+    })?;
+    // By the wall clock, lengths would be hours, nothing, or negative.
+    ensure!(
+        seen.elapsed > took && seen.elapsed < took + 600.0 && seen.longest < 600.0,
+        "intervals of {} s over {took} s, the longest {} s",
+        seen.elapsed,
+        seen.longest
+    );
+    Ok(Told {
+        happened: format!(
+            "+1 h, -2 h, +24 h, -23 h: the longest interval is {:.1} s; {}",
+            seen.longest,
+            counted(&truth, &seen)
+        ),
+        lost: lost(&truth, &seen)?,
+        said: "`time` steps with the clock, `interval` does not".to_owned(),
+    })
+}
+
+fn cpu_unplugged(how: &Faults) -> Result<Told> {
+    let switch = Path::new("/sys/devices/system/cpu/cpu1/online");
+    if !switch.exists() {
+        return Err(Absent("there is no CPU to unplug".to_owned()).into());
+    }
+    let times = how.number(4, 60);
+    let (truth, seen) = beside(how, 0.1, |subject| {
+        for _ in 0..times {
+            for on in ["0", "1"] {
+                fs::write(switch, on).context("switch a CPU")?;
+                subject.wait_for(subject.intervals() + 2, super::PATIENCE)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Told {
+        happened: format!("{times} times: {}", counted(&truth, &seen)),
+        lost: lost(&truth, &seen)?,
+        said: "nothing to say".to_owned(),
+    })
+}
+
+/// A backend that needs what is switched off is refused, instead of seeing nothing.
+fn switched_off(how: &Faults, switch: &str, backend: &str) -> Result<Told> {
+    if !Path::new(switch).exists() {
+        return Err(Absent(format!("there is no {switch}")).into());
+    }
+    fs::write(switch, "0").with_context(|| format!("write {switch}"))?;
+    let asked = Faults {
+        start: crate::subject::Start {
+            backend: Some(backend),
+            ..how.start
+        },
+        ..*how
+    };
+    let said = prepared(&asked, &[], || Ok(())).and_then(refusal);
+    fs::write(switch, "1").with_context(|| format!("write {switch}"))?;
+    refused(said?, switch)
+}
+
+fn kprobes_off(how: &Faults) -> Result<Told> {
+    switched_off(how, "/sys/kernel/debug/kprobes/enabled", "kprobe")
+}
+
+fn ftrace_off(how: &Faults) -> Result<Told> {
+    switched_off(how, "/proc/sys/kernel/ftrace_enabled", "fentry")
+}
+
+/// The last of all: there is no way back from it.
+fn locked_down(how: &Faults) -> Result<Told> {
+    let (kind, at) = (c"securityfs".as_ptr(), c"/sys/kernel/security".as_ptr());
+    // SAFETY: mount reads C string literals. Where it is mounted already that is all right.
+    unsafe { libc::mount(kind, at, kind, 0, std::ptr::null()) };
+    let switch = "/sys/kernel/security/lockdown";
+    if !Path::new(switch).exists() {
+        return Err(Absent(format!("there is no {switch}")).into());
+    }
+    fs::write(switch, "confidentiality").with_context(|| format!("write {switch}"))?;
+    refused(
+        refusal(prepared(how, &[], || Ok(()))?)?,
+        "lockdown=integrity",
+    )
+}

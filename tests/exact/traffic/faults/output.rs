@@ -1,0 +1,151 @@
+//! Whoever reads what flowtop writes is slow, gone, or has no room.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::kernel::{own_mounts, prepared};
+use super::{Faults, PATIENCE, Told, counted, lost};
+use crate::load::Load;
+use crate::proc::Taken;
+use crate::subject::ended;
+use crate::sys::cvt;
+use crate::terminal::Terminal;
+
+faults! { false,
+    "a reader that does not read" => slow_reader,
+    "a pipe that is closed" => closed_pipe,
+    "an output file on a full disk" => disk_full,
+    "a terminal that is closed" => terminal_gone,
+    "a terminal that is closed under `nohup`" => terminal_gone_unheard,
+}
+
+fn slow_reader(how: &Faults) -> Result<Told> {
+    let silent = how.seconds(3, 60);
+    let subject = how.flowtop(0.01, &[])?;
+    let pid = subject.pid();
+    let load = Load::mixed(2, 5)?;
+    let (early, late) = {
+        let _held = subject.hold();
+        thread::sleep(silent / 3);
+        let early = Taken::of(pid)?;
+        thread::sleep(silent * 2 / 3);
+        (early, Taken::of(pid)?)
+    };
+    subject.wait_for(subject.intervals() + 3, PATIENCE)?;
+    let truth = load.end()?;
+    let seen = subject.stop(PATIENCE)?;
+    let grown = late.memory.saturating_sub(early.memory);
+    ensure!(grown < 32 << 20, "its memory grew by {grown} bytes");
+    ensure!(
+        seen.longest > silent.as_secs_f64() / 2.0,
+        "the longest interval is {} s",
+        seen.longest
+    );
+    Ok(Told {
+        happened: format!(
+            "not read for {} s at 10 ms an interval: they merge, memory grows by {} kB, then {}",
+            silent.as_secs(),
+            grown >> 10,
+            counted(&truth, &seen)
+        ),
+        lost: lost(&truth, &seen)?,
+        said: format!("the length of the interval: {:.1} s", seen.longest),
+    })
+}
+
+fn closed_pipe(how: &Faults) -> Result<Told> {
+    let mut child = prepared(how, &[], || Ok(()))?;
+    let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+    let first = lines.next().context("it wrote nothing")??;
+    drop(lines);
+    let status = ended(&mut child, PATIENCE)?;
+    ensure!(status.success(), "it ended with {status}");
+    let record: Value = serde_json::from_str(&first)?;
+    ensure!(record["type"] == "interval", "{first}");
+    Ok(Told {
+        happened: "it ends with 0: nobody wants more".to_owned(),
+        lost: 0,
+        said: "nowhere".to_owned(),
+    })
+}
+
+fn disk_full(how: &Faults) -> Result<Told> {
+    // In a thread, which alone sees the disk.
+    thread::scope(|scope| scope.spawn(|| on_a_small_disk(how)).join())
+        .map_err(|_| anyhow::anyhow!("the thread panicked"))?
+}
+
+fn on_a_small_disk(how: &Faults) -> Result<Told> {
+    own_mounts().context("unshare mounts")?;
+    let (tmpfs, at) = (c"tmpfs".as_ptr(), c"/tmp".as_ptr());
+    // SAFETY: mount reads C string literals.
+    cvt(unsafe { libc::mount(tmpfs, at, tmpfs, 0, c"size=64k".as_ptr().cast()) })
+        .context("mount")?;
+    let load = Load::mixed(2, 5)?;
+    let mut child = Command::new(how.start.flowtop)
+        .args(["--json", "-n", "0", "-i", "0.05"])
+        .stdin(Stdio::null())
+        .stdout(File::create("/tmp/out")?)
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut said = String::new();
+    let errors = child.stderr.take().context("no stderr")?;
+    BufReader::new(errors).read_to_string(&mut said)?;
+    let status = ended(&mut child, PATIENCE)?;
+    load.end()?;
+    ensure!(status.code() == Some(1), "it ended with {status}: {said}");
+    ensure!(said.contains("No space left on device"), "it says {said:?}");
+    let written = std::fs::read_to_string("/tmp/out")?;
+    // What was there before is whole: all lines, but for the one that found no room.
+    let whole = written.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let mut moved = (0, 0);
+    for line in whole.lines() {
+        let record: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        moved.0 += u64::from(record["type"] == "interval");
+        moved.1 += u64::from(record["type"] == "flow");
+    }
+    ensure!(moved.0 > 0 && moved.1 > 0, "nothing was written");
+    Ok(Told {
+        happened: format!(
+            "it ends with 1; {} intervals with {} flows stand there whole",
+            moved.0, moved.1
+        ),
+        lost: 0,
+        said: format!("standard error: `{}`", said.trim()),
+    })
+}
+
+fn terminal_gone(how: &Faults) -> Result<Told> {
+    hang_up(how, false)
+}
+
+fn terminal_gone_unheard(how: &Faults) -> Result<Told> {
+    hang_up(how, true)
+}
+
+fn hang_up(how: &Faults, unheard: bool) -> Result<Told> {
+    let mut terminal = Terminal::start(how.start.flowtop, &["-i", "0.2"], unheard)?;
+    terminal.press("g")?;
+    let gone = Instant::now();
+    let mut child = terminal.hang_up();
+    let status = ended(&mut child, Duration::from_secs(30))?;
+    // 1 where it noticed by itself that nothing can be written; a panic would be 101.
+    ensure!(
+        matches!(status.code(), Some(0 | 1)),
+        "it ended with {status}"
+    );
+    Ok(Told {
+        happened: format!(
+            "it ends within {} ms ({status})",
+            gone.elapsed().as_millis().div_ceil(100) * 100
+        ),
+        lost: 0,
+        said: "nobody is there".to_owned(),
+    })
+}
