@@ -33,6 +33,7 @@
 #![warn(missing_docs)]
 
 pub mod audit;
+pub mod capability;
 pub mod cli;
 pub mod collector;
 pub mod config;

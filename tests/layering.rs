@@ -25,7 +25,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "source/filtered",
         &["filter", "flow", "interval", "testing"],
     ),
-    ("kernel", &["config", "filter", "flow", "interval"]),
+    ("capability", &[]),
+    (
+        "kernel",
+        &["capability", "config", "filter", "flow", "interval"],
+    ),
     ("collector", &["flow", "interval", "source"]),
     ("history", &["flow", "interval", "table"]),
     ("owner", &[]),

@@ -6,9 +6,10 @@ mod attach;
 pub mod backend;
 mod buffers;
 mod drain;
-mod explain;
+pub mod explain;
 mod filter;
 mod health;
+pub mod lack;
 mod skel;
 mod tcp;
 pub mod tracefs;
@@ -26,7 +27,9 @@ use libbpf_rs::{Btf, Link};
 use self::attach::attach;
 use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
 use self::drain::Drain;
+pub use self::explain::NoBackend;
 use self::health::Reading;
+use self::lack::Lack;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::tracefs::KprobeEvents;
 use crate::config::Config;
@@ -62,12 +65,17 @@ impl Engine {
     /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or what the
     /// kernel said to each backend that was tried.
     pub fn open(config: &Config) -> Result<Self> {
-        explain::check_requirements()?;
+        if let Some(lack) = lack::of_requirements() {
+            return Err(lack.into());
+        }
         explain::keep_libbpf_log(config.verbose);
+        explain::forget_libbpf_log();
         let btf = Btf::from_vmlinux().context("read the kernel's BTF")?;
         let tracefs = tracefs::find_or_mount();
         let kprobes = tracefs.as_deref().is_ok_and(tracefs::has_kprobes);
         let mut refusals = Vec::new();
+        // What a better way was refused for, which is said with the one that is taken.
+        let mut denied = tracefs.as_ref().err().and_then(Lack::of).cloned();
         for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
         {
             let opened = match lacks(plan, &btf, &tracefs) {
@@ -75,15 +83,21 @@ impl Engine {
                 None => Self::try_plan(config, plan, reason, &btf, tracefs.as_deref().ok()),
             };
             match opened {
-                Ok(engine) => return Ok(engine),
-                Err(err) => refusals.push(explain::refusal(plan.backend, &err)),
+                Ok(mut engine) => {
+                    if let Some(lack) = &denied {
+                        engine.set_reason(&format!("{}; {}", engine.method.reason, lack.what));
+                    }
+                    return Ok(engine);
+                }
+                Err(err) => {
+                    let refusal = explain::refusal(plan.backend, &err);
+                    denied = denied.or_else(|| refusal.lack.clone());
+                    refusals.push(refusal);
+                }
             }
         }
         refusals.dedup();
-        match refusals.as_slice() {
-            [only] => bail!("{only}"),
-            all => bail!("no backend works here:\n  {}", all.join("\n  ")),
-        }
+        Err(NoBackend(refusals).into())
     }
 
     fn try_plan(
@@ -138,13 +152,22 @@ impl Engine {
             interval_start: Instant::now(),
             last: Reading::default(),
         };
+        let mut denied = None;
         for hook in hooks {
-            match attach(&engine.skel, hook, tracefs, &mut engine.kprobes)? {
-                Some(link) => {
+            match attach(&engine.skel, hook, tracefs, &mut engine.kprobes) {
+                Ok(Some(link)) => {
                     engine.links.push(link);
                     engine.attached.push(hook.program);
                 }
-                None => note_absent(hook, &mut unseen)?,
+                Ok(None) => note_absent(hook, &mut unseen)?,
+                // The bytes of everything else are worth having.
+                Err(err) => match (hook.absent, Lack::of(&err)) {
+                    (Absent::Unseen(path), Some(lack)) => {
+                        unseen.push(path);
+                        denied.get_or_insert_with(|| lack.what.clone());
+                    }
+                    _ => return Err(err),
+                },
             }
         }
         unseen.sort_unstable();
@@ -153,7 +176,10 @@ impl Engine {
         engine.attached.dedup();
         engine.method = Arc::new(Method {
             backend: plan.backend.as_str().to_owned(),
-            reason: reason.to_owned(),
+            reason: match denied {
+                None => reason.to_owned(),
+                Some(denied) => format!("{reason}; {denied}"),
+            },
             unseen,
         });
         // While hooks were still being attached some calls were seen by one and not the other:
@@ -222,19 +248,32 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
             });
         }
         (_, Ok(tracefs)) => tracefs,
-        (_, Err(err)) => return Some(anyhow::anyhow!("{err:#}")),
+        (_, Err(err)) => {
+            return Some(match Lack::of(err) {
+                Some(lack) => lack.clone().into(),
+                None => anyhow::anyhow!("{err:#}"),
+            });
+        }
     };
     match plan.backend {
-        Backend::Tracepoint if !tracefs.join("events/sock/sock_send_length").is_dir() => {
-            Some(anyhow::anyhow!(
+        Backend::Tracepoint if !tracefs::has_sock_tracepoints(tracefs) => {
+            return Some(anyhow::anyhow!(
                 "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)"
-            ))
+            ));
         }
-        Backend::Kprobe if !tracefs::has_kprobes(tracefs) => Some(anyhow::anyhow!(
-            "the kernel has no kprobes (it is built without CONFIG_KPROBE_EVENTS)"
-        )),
-        _ => None,
+        Backend::Kprobe if !tracefs::has_kprobes(tracefs) => {
+            return Some(anyhow::anyhow!(
+                "the kernel has no kprobes (it is built without CONFIG_KPROBE_EVENTS)"
+            ));
+        }
+        _ => {}
     }
+    if let Some(lack) = lack::before_perf() {
+        return Some(lack.into());
+    }
+    plan.kprobes
+        .then(|| tracefs::check_kprobes(tracefs).err())
+        .flatten()
 }
 
 /// Whether the kernel has this function, by its BTF.
@@ -262,11 +301,8 @@ fn configure(
     plan: Plan,
     in_kernel_drain: bool,
 ) -> Result<()> {
-    let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
-    let max_flows = config
-        .max_flows
-        .unwrap_or_else(|| explain::default_max_flows(cpus));
-    explain::check_memory(max_flows, cpus)?;
+    let memory = explain::map_memory(config.max_flows)?;
+    let max_flows = memory.flows;
     let maps = &mut open.maps;
     maps.flows4_a.set_max_entries(max_flows)?;
     maps.flows4_b.set_max_entries(max_flows)?;
@@ -291,7 +327,7 @@ fn configure(
         .rodata_data
         .as_deref_mut()
         .context("find the BPF object's read-only data")?;
-    rodata.nr_cpus = u32::try_from(cpus)?;
+    rodata.nr_cpus = u32::try_from(memory.cpus)?;
     filter::write(&config.filter.pushed, rodata).context("push the filter down")?;
     rodata.by_thread = config.by_thread;
     rodata.udp_rx_by_skb = plan.backend == Backend::Tracepoint && plan.kprobes;
