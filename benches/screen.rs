@@ -117,7 +117,9 @@ fn be_the_program(flows: u32) -> Result<()> {
         round: 0,
         length: length * 95 / 100,
     };
-    flowtop::tui::run(&config, source, Arc::default(), Watch::install()?)
+    let confinement = flowtop::sandbox::Confinement::declined();
+    let signals = Watch::install()?;
+    flowtop::tui::run(&config, source, Arc::default(), &confinement, signals)
 }
 
 /// Times from a key to all of what it brings, by turns: groupings, which rank anew, and help.

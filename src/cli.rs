@@ -187,6 +187,10 @@ struct Args {
     #[arg(long)]
     no_pushdown: bool,
 
+    /// Keep all privileges while running, as to see which programs others run, or for a debugger
+    #[arg(long)]
+    no_sandbox: bool,
+
     /// Say on standard error what is done and why
     #[arg(short = 'v', long)]
     verbose: bool,
@@ -245,7 +249,7 @@ where
         // What others read does not hang on what someone likes to see.
         Output::Text | Output::Json => args.group.unwrap_or_default(),
     };
-    Ok(Request::Run(Box::new(Config {
+    let config = Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
         by_thread: plan.needs_threads() || group == Group::Thread,
         filter: plan,
@@ -260,6 +264,7 @@ where
         },
         max_flows: args.max_flows,
         output,
+        sandbox: !args.no_sandbox,
         verbose: args.verbose,
         columns: settings.columns,
         units: settings.units,
@@ -278,7 +283,8 @@ where
         },
         palette: settings.palette,
         keys: settings.keys,
-    })))
+    });
+    Ok(Request::Run(config))
 }
 
 /// The filter of all that was said: one of the processes and threads, if any are named, and what the

@@ -24,6 +24,7 @@
 //! | [`collector`] | a source | intervals on time, in its own thread |
 //! | [`history`] | intervals | totals, averages, peaks, the last minute |
 //! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
+//! | [`sandbox`] | all privileges | what counting and showing needs |
 //! | [`owner`] | process ids | users, programs, containers, in the background |
 //! | [`names`] | addresses, ports | host names, in the background; services |
 //! | [`audit`] | losses | words |
@@ -46,6 +47,7 @@ pub mod names;
 pub mod owner;
 pub mod rank;
 pub mod report;
+pub mod sandbox;
 pub mod settings;
 pub mod signals;
 pub mod source;
@@ -60,6 +62,7 @@ use std::io::{self, Write as _};
 use anyhow::{Context, Result};
 
 use config::{Config, Output};
+use sandbox::{Allow, Confinement};
 use signals::Watch;
 use source::filtered::Filtered;
 use source::live::Live;
@@ -69,18 +72,27 @@ use source::live::Live;
 /// # Errors
 /// When the kernel side cannot be attached or read, or the output cannot be written.
 pub fn run(config: &Config) -> Result<()> {
-    let live = Live::open(config)?;
+    let mut live = Live::open(config)?;
     let method = live.method();
     // From here on there is something to hand over before the end.
     let signals = Watch::install().context("watch for signals")?;
+    if config.output == Output::Table {
+        tui::take_keyboard();
+    }
+    let confinement = if config.sandbox {
+        live.confine(&Allow::default())?
+    } else {
+        Confinement::declined()
+    };
     if config.verbose {
         let (backend, reason) = (&method.backend, &method.reason);
         // A closed standard error is no reason to end.
         let _ = writeln!(io::stderr(), "flowtop: {backend} backend: {reason}");
+        let _ = writeln!(io::stderr(), "flowtop: {confinement}");
     }
     let source = Filtered::new(live, config.filter.rest.as_ref());
     match config.output {
-        Output::Table => tui::run(config, source, method, signals),
+        Output::Table => tui::run(config, source, method, &confinement, signals),
         Output::Text | Output::Json => {
             report::run(config, source, Some(signals), &mut io::stdout().lock())
         }

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use flowtop::cli::{self, Environment, Request};
 use flowtop::kernel::tracefs;
 use flowtop::report;
+use flowtop::sandbox::{self, Allow};
 
 fn main() -> ExitCode {
     let mut args = env::args_os().skip(1).peekable();
     if args.next_if(|arg| arg == tracefs::GUARD_ARG).is_some() {
-        return match tracefs::guard(args, || Ok(())) {
+        let confine = || sandbox::confine(&Allow::default(), || Ok(())).map(drop);
+        return match tracefs::guard(args, confine) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
@@ -34,9 +36,11 @@ fn main() -> ExitCode {
     match flowtop::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if report::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(stderr(), "flowtop: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failure(&error),
     }
+}
+
+fn failure(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(stderr(), "flowtop: {error:#}");
+    ExitCode::FAILURE
 }

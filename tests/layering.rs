@@ -20,12 +20,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("interval", &["flow", "testing"]),
     ("source", &["interval"]),
-    ("source/live", &["config", "flow", "interval", "kernel"]),
+    (
+        "source/live",
+        &["config", "flow", "interval", "kernel", "sandbox"],
+    ),
     (
         "source/filtered",
         &["filter", "flow", "interval", "testing"],
     ),
-    ("capability", &[]),
     (
         "kernel",
         &["capability", "config", "filter", "flow", "interval"],
@@ -33,6 +35,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("collector", &["flow", "interval", "source"]),
     ("history", &["flow", "interval", "table"]),
     ("owner", &[]),
+    ("capability", &[]),
+    ("sandbox", &["capability"]),
     ("rank", &["flow", "history", "interval", "owner", "table"]),
     ("testing", &["flow", "interval"]),
     ("names", &["flow"]),
@@ -72,6 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "names",
             "owner",
             "rank",
+            "sandbox",
             "signals",
             "source",
             "table",
@@ -93,6 +98,9 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("serde_json", &["report"]),
     ("domain", &["names"]),
     ("signal_hook", &["kernel", "signals"]),
+    ("landlock", &["sandbox"]),
+    ("seccompiler", &["sandbox"]),
+    ("libc", &["sandbox"]),
 ];
 
 struct Source {

@@ -10,6 +10,7 @@ use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::interval::Interval;
 use flowtop::names::{Names, Services};
 use flowtop::owner::Owners;
+use flowtop::sandbox::Confinement;
 use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
 use ratatui::style::{Color, Modifier};
 
@@ -26,6 +27,7 @@ fn machine() -> Machine {
         host: "web-01".to_owned(),
         kernel: "6.18.5".to_owned(),
         uptime: std::time::Duration::from_secs(93_000),
+        confinement: None,
     }
 }
 
@@ -239,6 +241,7 @@ fn no_cell_ever_holds_a_control_character() {
         host: "\x1b[31mhost\n".to_owned(),
         kernel: "6\t.1".to_owned(),
         uptime: std::time::Duration::ZERO,
+        confinement: None,
     };
     let look = Look {
         names: true,
@@ -547,4 +550,44 @@ fn a_filter_stands_in_the_title_and_the_rest_is_summed() {
     let mut app = sized(app(Some(interval(web_server()))), 80, 24);
     type_in(&mut app, "sshd");
     assert_matches_file("screens/filtered.txt", &text(&draw(&app, 80, 24)));
+}
+
+#[test]
+fn what_was_given_up_stands_in_the_header_and_the_help() {
+    let shown = |confinement| {
+        let machine = Machine {
+            confinement: Some(confinement),
+            ..machine()
+        };
+        let config = config();
+        let look = Look::new(&config, Depth::Mono, Background::Unknown);
+        let mut app = App::new(
+            &config,
+            machine,
+            method(),
+            Names::off(),
+            Owners::off(),
+            look,
+        );
+        let header = text(&draw(&app, 160, 24));
+        let header = header.lines().next().unwrap().to_owned();
+        press(&mut app, &[Command::Help]);
+        (header, text(&draw(&app, 160, 40)))
+    };
+    let (header, help) = shown(Confinement::declined());
+    assert!(header.contains("not confined"), "{header}");
+    assert!(help.contains("--no-sandbox keeps all privileges"), "{help}");
+    let confined = Confinement {
+        declined: false,
+        landlock: Some(6),
+        no_new_privs: true,
+        seccomp: true,
+        ..Confinement::declined()
+    };
+    let (header, help) = shown(confined);
+    assert!(
+        header.contains("confined") && !header.contains("not confined"),
+        "{header}"
+    );
+    assert!(help.contains("files by Landlock 6"), "{help}");
 }

@@ -21,7 +21,7 @@ fn requested(args: &[&str], environment: &Environment) -> Result<Request, String
 fn parsed_in(args: &[&str], environment: &Environment) -> Result<Config, String> {
     match requested(args, environment)? {
         Request::Run(config) => Ok(*config),
-        Request::Print(text) => panic!("{text}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -356,7 +356,7 @@ fn what_is_printed_is_what_was_asked_for() {
     ];
     let text = match requested(&print, &terminal()).unwrap() {
         Request::Print(text) => text,
-        Request::Run(config) => panic!("{config:?}"),
+        other => panic!("{other:?}"),
     };
     let settings = Settings::parse(&text).unwrap();
     assert_eq!(
@@ -398,4 +398,10 @@ fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
     let config = parsed(&["tid 7 or port 80"]).unwrap();
     assert!(config.filter.pushed.tasks.is_empty() && config.by_thread);
     assert!(!parsed(&["-t7"]).unwrap().by_thread);
+}
+
+#[test]
+fn privileges_are_given_up_unless_someone_wants_them() {
+    assert!(parsed(&[]).unwrap().sandbox);
+    assert!(!parsed(&["--no-sandbox"]).unwrap().sandbox);
 }

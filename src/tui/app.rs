@@ -18,6 +18,7 @@ use crate::history::History;
 use crate::interval::{Interval, Method};
 use crate::names::Names;
 use crate::owner::Owners;
+use crate::sandbox::Confinement;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::table::{Column, Group, SortKey, Way};
 
@@ -26,7 +27,7 @@ const STEPS_MS: [u64; 10] = [
     100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000,
 ];
 
-/// The machine that is looked at.
+/// The machine that is looked at, and how far this process is held in on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     /// Its name. Chosen by others: sanitized where it is written.
@@ -35,6 +36,8 @@ pub struct Machine {
     pub kernel: String,
     /// How long it was up when flowtop started.
     pub uptime: Duration,
+    /// What of its privileges flowtop has given up; `None` where it needed none.
+    pub confinement: Option<Confinement>,
 }
 
 /// What has the keyboard.

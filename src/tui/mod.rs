@@ -35,6 +35,7 @@ use crossterm::event::Event as TerminalEvent;
 pub use self::action::{Action, Command, Edit, Request};
 pub use self::app::{App, Machine};
 pub use self::look::Look;
+pub use self::terminal::take_keyboard;
 pub use self::theme::{Background, Depth, Glyphs, Theme};
 
 use self::keyboard::Input;
@@ -44,6 +45,7 @@ use crate::config::Config;
 use crate::interval::Method;
 use crate::names::Names;
 use crate::owner::{Owners, open_sockets};
+use crate::sandbox::Confinement;
 use crate::signals::Watch;
 use crate::source::Source;
 
@@ -70,6 +72,7 @@ pub fn run(
     config: &Config,
     source: impl Source + 'static,
     method: Arc<Method>,
+    confinement: &Confinement,
     signals: Watch,
 ) -> Result<()> {
     let (tell, events) = channel();
@@ -94,7 +97,10 @@ pub fn run(
             drop(tell.send(Event::Collector(notice)));
         })?
     };
-    let machine = machine();
+    let machine = Machine {
+        confinement: Some(confinement.clone()),
+        ..machine()
+    };
     let title = format!("flowtop {}", machine.host);
     let look = Look::of(config);
     let look_matters = look.depends_on_background();
@@ -273,5 +279,6 @@ fn machine() -> Machine {
         host: name.nodename().to_string_lossy().into_owned(),
         kernel: name.release().to_string_lossy().into_owned(),
         uptime: Duration::from_secs(u64::try_from(uptime).unwrap_or(0)),
+        confinement: None,
     }
 }

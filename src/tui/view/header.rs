@@ -81,6 +81,14 @@ impl App {
             parts.push((format!("Linux {kernel}"), theme.dim(), 100));
         }
         parts.push((self.method.backend.clone(), theme.dim(), 0));
+        if let Some(confinement) = &self.machine.confinement {
+            // Of what was asked for otherwise one is reminded in smaller windows too.
+            let (style, from) = match confinement.declined {
+                true => (theme.bold(), 100),
+                false => (theme.dim(), 140),
+            };
+            parts.push((confinement.word().to_owned(), style, from));
+        }
         let every = format!("every {}", units::span(self.interval));
         parts.push((every, theme.dim(), 0));
         let counting = self.history.clock().at;

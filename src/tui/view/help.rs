@@ -93,6 +93,9 @@ impl App {
         }
         let reason = format!("{} backend: {}", self.method.backend, self.method.reason);
         say(&crate::units::sanitize(&reason), theme.dim());
+        if let Some(confinement) = &self.machine.confinement {
+            say(&confinement.to_string(), theme.dim());
+        }
         let mut chapters: Vec<Vec<Line>> = CHAPTERS
             .iter()
             .map(|(title, commands)| {
