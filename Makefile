@@ -25,7 +25,7 @@ VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-thread
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test fuzz vm exact-table kernels bench bench-hotpath install uninstall clean deps deps-test
+.PHONY: help build run demo check test fuzz vm exact-table privileges-table kernels bench bench-hotpath install setcap uninstall clean deps deps-test
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -57,7 +57,7 @@ test: check vm ## check, then the exactness suite on stock kernels in virtual ma
 
 vm: deps-test kernels ## only the virtual machines; reports in target/exact, consoles in target/vm
 	$(CARGO) build --locked --release --bin flowtop --example traffic
-	@rm -rf $(TARGET)/exact
+	@rm -rf $(TARGET)/exact $(TARGET)/privileges
 	$(VM_TESTS)
 
 fuzz: deps ## a minute of any text as a filter (needs nightly Rust and cargo-fuzz)
@@ -70,6 +70,10 @@ kernels: deps-test ## fetch the kernels that the virtual machines boot
 exact-table: ## write docs/EXACTNESS.md from the last `make vm`
 	@scripts/exact-table.sh $(TARGET)/exact >docs/EXACTNESS.md.new
 	@mv docs/EXACTNESS.md.new docs/EXACTNESS.md
+
+privileges-table: ## write docs/PRIVILEGES.md from the last `make vm`
+	@scripts/privileges-table.sh $(TARGET)/privileges >docs/PRIVILEGES.md.new
+	@mv docs/PRIVILEGES.md.new docs/PRIVILEGES.md
 
 bench: deps-test kernels ## measure everything and write docs/BENCHMARKS.md; 40 minutes
 	@benches/hotpath.sh
@@ -85,6 +89,15 @@ bench-hotpath: deps-test ## instructions a call costs, by kernel and backend (KE
 
 install: build ## install into PREFIX (/usr/local)
 	install -D -m 755 $(RELEASE)/flowtop $(DESTDIR)$(PREFIX)/bin/flowtop
+
+# The doctor says which: it depends on the kernel and its settings. Whoever may run the file then sees
+# everyone's flows, so it is for the file's group alone.
+CAPS_GROUP ?= root
+setcap: ## let members of a group run it without sudo (CAPS_GROUP=adm); make install first
+	@file=$(DESTDIR)$(PREFIX)/bin/flowtop; \
+	caps=$$($$file --doctor --json | jq -r .setcap); \
+	$(SUDO) chgrp $(CAPS_GROUP) "$$file" && $(SUDO) chmod 750 "$$file" && \
+	$(SUDO) setcap "$$caps" "$$file" && echo "$$file: $$caps, for the group $(CAPS_GROUP)"
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/flowtop

@@ -183,6 +183,10 @@ struct Args {
     #[arg(long)]
     explain_filter: bool,
 
+    /// Look whether flowtop works here, say what to do where not, and end; with --json for machines
+    #[arg(long)]
+    doctor: bool,
+
     /// Let user space decide all of the filter: the same flows at a higher price
     #[arg(long)]
     no_pushdown: bool,
@@ -215,6 +219,8 @@ pub enum Request {
     Run(Box<Config>),
     /// To print this, and end.
     Print(String),
+    /// To look whether that would run.
+    Doctor(Box<Config>),
 }
 
 /// Turns arguments (the program's name first) into what was asked for.
@@ -237,7 +243,7 @@ where
         (false, true) => Output::Text,
         (false, false) => Output::Table,
     };
-    if !args.print_config && output != Output::Table {
+    if !args.print_config && !args.doctor && output != Output::Table {
         only_in_the_table(&args)?;
     }
     let settings = settings(&args, environment)?;
@@ -284,7 +290,10 @@ where
         palette: settings.palette,
         keys: settings.keys,
     });
-    Ok(Request::Run(config))
+    Ok(match args.doctor {
+        true => Request::Doctor(config),
+        false => Request::Run(config),
+    })
 }
 
 /// The filter of all that was said: one of the processes and threads, if any are named, and what the

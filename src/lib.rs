@@ -30,6 +30,7 @@
 //! | [`audit`] | losses | words |
 //! | [`report`] | rankings | text or JSON Lines |
 //! | [`tui`] | rankings and keys | a live table |
+//! | [`doctor`] | this machine | what flowtop lacks here, and the fix |
 
 #![warn(missing_docs)]
 
@@ -38,6 +39,7 @@ pub mod capability;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod doctor;
 pub mod filter;
 pub mod flow;
 pub mod history;

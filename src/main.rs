@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use flowtop::cli::{self, Environment, Request};
+use flowtop::doctor;
 use flowtop::kernel::tracefs;
 use flowtop::report;
 use flowtop::sandbox::{self, Allow};
@@ -26,6 +27,13 @@ fn main() -> ExitCode {
             // As help: into a closed pipe it is read as far as someone wanted to.
             let _ = stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
+        }
+        Ok(Request::Doctor(config)) => {
+            return match doctor::run(&config, &mut stdout()) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => failure(&error),
+            };
         }
         Err(message) => {
             // Help into a closed pipe is read as far as someone wanted to.

@@ -401,7 +401,15 @@ fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
 }
 
 #[test]
-fn privileges_are_given_up_unless_someone_wants_them() {
-    assert!(parsed(&[]).unwrap().sandbox);
+fn the_doctor_takes_the_settings_of_a_run() {
+    let asked = ["--doctor", "--json", "--max-flows", "4096"];
+    let Request::Doctor(config) = requested(&asked, &terminal()).unwrap() else {
+        panic!("not the doctor");
+    };
+    assert_eq!(
+        (config.output, config.max_flows),
+        (Output::Json, Some(4096))
+    );
+    assert!(config.sandbox);
     assert!(!parsed(&["--no-sandbox"]).unwrap().sandbox);
 }
