@@ -95,7 +95,7 @@ install: build ## install into PREFIX (/usr/local)
 CAPS_GROUP ?= root
 setcap: ## let members of a group run it without sudo (CAPS_GROUP=adm); make install first
 	@file=$(DESTDIR)$(PREFIX)/bin/flowtop; \
-	caps=$$($$file --doctor --json | jq -r .setcap); \
+	caps=$$($$file --doctor --json | sed -n 's/.*"setcap":"\([^"]*\)".*/\1/p'); \
 	$(SUDO) chgrp $(CAPS_GROUP) "$$file" && $(SUDO) chmod 750 "$$file" && \
 	$(SUDO) setcap "$$caps" "$$file" && echo "$$file: $$caps, for the group $(CAPS_GROUP)"
 

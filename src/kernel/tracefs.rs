@@ -256,15 +256,11 @@ fn remove_stale(list: &mut EventList, own_group: &str) {
 }
 
 /// The guard: waits until flowtop is gone, however it went, then removes its events. `confine` gives up
-/// what it does not need for that, which is everything: the file is open by then.
+/// what it does not need for that, which is everything, as far as it can: the file is open by then.
 ///
 /// # Errors
-/// When its arguments are not those that [`KprobeEvents::open`] gives, `confine` fails, or events
-/// cannot be removed.
-pub fn guard(
-    mut args: impl Iterator<Item = OsString>,
-    confine: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+/// When its arguments are not those that [`KprobeEvents::open`] gives, or events cannot be removed.
+pub fn guard(mut args: impl Iterator<Item = OsString>, confine: impl FnOnce()) -> Result<()> {
     let (Some(tracefs), Some(group)) = (args.next(), args.next()) else {
         bail!("{GUARD_ARG} is flowtop's own");
     };
@@ -280,7 +276,7 @@ pub fn guard(
             .context("keep the guard from signals")?;
     }
     let mut list = EventList::open(&tracefs)?;
-    confine()?;
+    confine();
     // Returns at end of file only; read_to_end retries when a signal interrupts it.
     io::stdin()
         .read_to_end(&mut Vec::new())

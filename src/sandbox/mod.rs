@@ -94,11 +94,11 @@ impl fmt::Display for Confinement {
         }
         match self.landlock {
             Some(version) => write!(f, ", files by Landlock {version}")?,
-            None => f.write_str(", no Landlock in this kernel")?,
+            None => f.write_str(", no Landlock here")?,
         }
         match self.seccomp {
             true => f.write_str(", system calls by seccomp"),
-            false => f.write_str(", no seccomp in this kernel"),
+            false => f.write_str(", no seccomp here"),
         }
     }
 }
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(
             old.to_string(),
             "partly confined: CAP_BPF kept, without which this kernel does not count, no new \
-             privileges, no Landlock in this kernel, system calls by seccomp"
+             privileges, no Landlock here, system calls by seccomp"
         );
     }
 

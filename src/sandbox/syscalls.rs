@@ -186,9 +186,12 @@ pub(super) fn restrict(allow: &Allow) -> Result<bool> {
     for filter in [arguments, calls] {
         match apply_filter(&filter) {
             Ok(()) => {}
-            // Not built with CONFIG_SECCOMP_FILTER.
+            // Not built with CONFIG_SECCOMP_FILTER, or a container does not let us.
             Err(seccompiler::Error::Seccomp(error))
-                if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) =>
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINVAL | libc::ENOSYS | libc::EPERM)
+                ) =>
             {
                 return Ok(false);
             }
@@ -275,21 +278,22 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     let commands = commands.map(|command| command as u64);
     refuse(libc::SYS_fcntl, none_of(1, &commands))?;
     // Terminals as they are; not TIOCSTI, which types into them.
+    // Their type differs between C libraries.
     let requests = [
-        libc::TCGETS,
-        libc::TCSETS,
-        libc::TCSETSW,
-        libc::TCSETSF,
-        libc::TCSBRK,
-        libc::TCFLSH,
-        libc::TIOCGWINSZ,
-        libc::TIOCGPGRP,
-        libc::FIONREAD,
-        libc::FIONBIO,
-        libc::FIOCLEX,
-        libc::SIOCGIFINDEX,
+        libc::TCGETS as u32,
+        libc::TCSETS as u32,
+        libc::TCSETSW as u32,
+        libc::TCSETSF as u32,
+        libc::TCSBRK as u32,
+        libc::TCFLSH as u32,
+        libc::TIOCGWINSZ as u32,
+        libc::TIOCGPGRP as u32,
+        libc::FIONREAD as u32,
+        libc::FIONBIO as u32,
+        libc::FIOCLEX as u32,
+        libc::SIOCGIFINDEX as u32,
     ];
-    let requests = requests.map(|request| u64::from(request as u32));
+    let requests = requests.map(u64::from);
     let requests = [&requests[..], &TERMIOS2, &[PERF_DISABLE]].concat();
     refuse(libc::SYS_ioctl, none_of(1, &requests))?;
     // The network, and nothing that speaks for this machine's services.
