@@ -196,49 +196,47 @@ fn trial(trial: &Trial) -> Check {
 
 /// Starts as a run does, gives up what a run gives up, and counts. The backend, if all is well.
 fn start(config: &Config) -> (Option<String>, Vec<Check>) {
-    let mut checks = Vec::new();
     // Its sockets stand before: confined, none could be opened.
     let traffic = Traffic::prepare();
-    let opened = Live::open(&with_backend(config, config.backend));
-    let confinement = match (&opened, config.sandbox) {
-        (_, false) => Ok(Confinement::declined()),
-        (Err(_), true) => sandbox::confine(&Allow::default(), || Ok(())),
-        (Ok(_), true) => Ok(Confinement::declined()),
-    };
-    let mut backend = None;
-    let mut confinement = confinement;
-    match opened {
-        Ok(mut live) => {
-            let method = live.method();
-            let value = format!("{}: {}", method.backend, method.reason);
-            let state = match method.unseen.is_empty() {
-                true => State::Ok,
-                false => State::Note,
-            };
-            checks.push(Check::new("backend", "backend", state, value));
-            if !method.unseen.is_empty() {
-                let value = method.unseen.join(", ");
-                let check = Check::new("unseen", "paths unseen", State::Note, value);
-                checks.push(check.fix("the README says what they are: Limits"));
-            }
-            if config.sandbox {
-                confinement = live.confine(&Allow::default());
-            }
-            let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
-            let exact = outcome.as_ref().is_ok_and(Outcome::is_exact);
-            checks.push(counted(&outcome));
-            backend = exact.then(|| method.backend.clone());
+    let mut live = match Live::open(&with_backend(config, config.backend)) {
+        Ok(live) => live,
+        Err(error) => {
+            let mut checks = vec![match lack_of(&error) {
+                Some(lack) => Check::lack("backend", "backend", State::Fail, lack),
+                None => Check::new("backend", "backend", State::Fail, format!("{error:#}")),
+            }];
+            // What can be given up here is worth knowing all the same.
+            checks.extend(confined(&confine(config, |allow| {
+                sandbox::confine(allow, || Ok(()))
+            })));
+            return (None, checks);
         }
-        Err(error) => checks.push(match lack_of(&error) {
-            Some(lack) => Check::lack("backend", "backend", State::Fail, lack),
-            None => Check::new("backend", "backend", State::Fail, format!("{error:#}")),
-        }),
+    };
+    let method = live.method();
+    let (state, value) = (State::Ok, format!("{}: {}", method.backend, method.reason));
+    let mut checks = vec![Check::new("backend", "backend", state, value)];
+    if !method.unseen.is_empty() {
+        let value = method.unseen.join(", ");
+        let check = Check::new("unseen", "paths unseen", State::Note, value);
+        checks.push(check.fix("the README says what they are: Limits"));
     }
+    let confinement = confine(config, |allow| live.confine(allow));
+    let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
+    let exact = outcome.as_ref().is_ok_and(Outcome::is_exact);
+    checks.push(counted(&outcome));
     checks.extend(confined(&confinement));
-    if confinement.is_err() {
-        backend = None;
+    let works = exact && confinement.is_ok();
+    (works.then(|| method.backend.clone()), checks)
+}
+
+fn confine(
+    config: &Config,
+    confine: impl FnOnce(&Allow) -> Result<Confinement>,
+) -> Result<Confinement> {
+    match config.sandbox {
+        true => confine(&Allow::default()),
+        false => Ok(Confinement::declined()),
     }
-    (backend, checks)
 }
 
 fn counted(outcome: &Result<Outcome>) -> Check {

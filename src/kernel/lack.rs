@@ -74,12 +74,15 @@ pub fn memlock_limit() -> Option<u64> {
     getrlimit(Resource::Memlock).current
 }
 
-/// Whether a capability is not held. CAP_SYS_ADMIN includes what BPF asks of these three.
+/// Whether this process lacks a capability.
 fn lacks(capability: CapabilitySet) -> bool {
-    let held = capability::held();
-    let admin = CapabilitySet::SYS_ADMIN;
+    is_missing(capability::held(), capability)
+}
+
+/// Whether it is not among those held. CAP_SYS_ADMIN includes what BPF asks of these three.
+fn is_missing(held: CapabilitySet, capability: CapabilitySet) -> bool {
     let included = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::NET_ADMIN;
-    let by_admin = held.contains(admin) && included.contains(capability);
+    let by_admin = held.contains(CapabilitySet::SYS_ADMIN) && included.contains(capability);
     !(held.contains(capability) || by_admin)
 }
 
@@ -253,6 +256,19 @@ mod tests {
         assert_eq!(lack.what, "attaching probes needs CAP_SYS_ADMIN");
         assert!(lack.fix.contains("SYS_ADMIN") || lack.fix.contains("sys_admin"));
         assert_eq!(lack.to_string(), format!("{}: {}", lack.what, lack.fix));
+    }
+
+    #[test]
+    fn the_admin_is_let_in_where_others_need_their_own() {
+        use CapabilitySet as Set;
+        assert!(is_missing(Set::BPF, Set::PERFMON));
+        assert!(!is_missing(Set::BPF | Set::PERFMON, Set::PERFMON));
+        assert!(!is_missing(Set::SYS_ADMIN, Set::BPF));
+        assert!(is_missing(Set::SYS_ADMIN, Set::DAC_OVERRIDE));
+        assert!(is_missing(
+            Set::all() - Set::SYS_RESOURCE,
+            Set::SYS_RESOURCE
+        ));
     }
 
     #[test]
