@@ -27,8 +27,8 @@ VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-thread
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test fuzz deny reproduce vm exact-table faults fault-table soak kernels bench
-.PHONY: bench-hotpath bench-peers install uninstall clean deps deps-test
+.PHONY: help build run demo check test fuzz deny reproduce vm exact-table privileges-table faults fault-table soak
+.PHONY: kernels bench bench-hotpath bench-peers install setcap uninstall clean deps deps-test
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -60,7 +60,7 @@ test: check vm ## check, then the exactness suite on stock kernels in virtual ma
 
 vm: deps-test kernels ## only the virtual machines; reports in target/exact, consoles in target/vm
 	$(CARGO) build --locked --release --bin flowtop --example traffic
-	@rm -rf $(TARGET)/exact
+	@rm -rf $(TARGET)/exact $(TARGET)/privileges
 	$(VM_TESTS) --skip faults_5 --skip faults_6
 
 fuzz: deps ## a minute for each fuzz target (FUZZ='filter answer'; needs nightly Rust and cargo-fuzz)
@@ -92,6 +92,10 @@ exact-table: ## write docs/EXACTNESS.md from the last `make vm`
 	@scripts/exact-table.sh $(TARGET)/exact >docs/EXACTNESS.md.new
 	@mv docs/EXACTNESS.md.new docs/EXACTNESS.md
 
+privileges-table: ## write docs/PRIVILEGES.md from the last `make vm`
+	@scripts/privileges-table.sh $(TARGET)/privileges >docs/PRIVILEGES.md.new
+	@mv docs/PRIVILEGES.md.new docs/PRIVILEGES.md
+
 bench: deps-test kernels ## measure everything and write docs/BENCHMARKS.md; an hour
 	@benches/hotpath.sh
 	@benches/drain.sh
@@ -110,6 +114,15 @@ bench-peers: ## install what load is measured beside: nethogs, iftop, tcptop, ba
 
 install: build ## install into PREFIX (/usr/local)
 	install -D -m 755 $(RELEASE)/flowtop $(DESTDIR)$(PREFIX)/bin/flowtop
+
+# The doctor says which: it depends on the kernel and its settings. Whoever may run the file then sees
+# everyone's flows, so it is for the file's group alone.
+CAPS_GROUP ?= root
+setcap: ## let members of a group run it without sudo (CAPS_GROUP=adm); make install first
+	@file=$(DESTDIR)$(PREFIX)/bin/flowtop; \
+	caps=$$($$file --doctor --json | sed -n 's/.*"setcap":"\([^"]*\)".*/\1/p'); \
+	$(SUDO) chgrp $(CAPS_GROUP) "$$file" && $(SUDO) chmod 750 "$$file" && \
+	$(SUDO) setcap "$$caps" "$$file" && echo "$$file: $$caps, for the group $(CAPS_GROUP)"
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/flowtop

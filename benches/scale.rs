@@ -126,7 +126,9 @@ fn be_the_program(flows: u32) -> Result<()> {
         );
     }
     let config = config(Output::Table);
-    flowtop::tui::run(&config, source, Arc::default(), Watch::install()?)
+    let confinement = flowtop::sandbox::Confinement::declined();
+    let signals = Watch::install()?;
+    flowtop::tui::run(&config, source, Arc::default(), &confinement, signals)
 }
 
 /// From collector to screen or stream, in a process of its own: resident memory in the end, and the

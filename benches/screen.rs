@@ -41,7 +41,9 @@ fn be_the_program(flows: u32) -> Result<()> {
     let config = config(Output::Table);
     // The collector takes a whole interval to end one, the processor included.
     let source = Busy::new(flows, config.interval * 95 / 100);
-    flowtop::tui::run(&config, source, Arc::default(), Watch::install()?)
+    let confinement = flowtop::sandbox::Confinement::declined();
+    let signals = Watch::install()?;
+    flowtop::tui::run(&config, source, Arc::default(), &confinement, signals)
 }
 
 /// Times from a key to all of what it brings, by turns: groupings, which rank anew, and help.

@@ -55,6 +55,8 @@ test=(
     "column             bsdextrautils         util-linux       util-linux    util-linux     util-linux-misc"
     "jq                 jq                    jq               jq            jq             jq"
     "nsd                nsd                   nsd              nsd           nsd            nsd"
+    "setcap             libcap2-bin           libcap           libcap        libcap-progs   libcap-utils"
+    "setpriv            util-linux            util-linux       util-linux    util-linux     setpriv"
     "dpkg-deb           dpkg                  dpkg             dpkg          dpkg           dpkg"
     "apt-get            apt                   apt              apt           -              -"
     "debian-archive-keyring.* debian-archive-keyring debian-keyring debian-archive-keyring - debian-archive-keyring"

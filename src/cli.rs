@@ -262,9 +262,17 @@ struct Args {
     #[arg(long)]
     explain_filter: bool,
 
+    /// Look whether flowtop works here, say what to do where not, and end; with --json for machines
+    #[arg(long)]
+    doctor: bool,
+
     /// Let user space decide all of the filter: the same flows at a higher price
     #[arg(long)]
     no_pushdown: bool,
+
+    /// Keep all privileges while running, as to see which programs others run, or for a debugger
+    #[arg(long)]
+    no_sandbox: bool,
 
     /// Say on standard error what is done and why
     #[arg(short = 'v', long)]
@@ -290,6 +298,8 @@ pub enum Request {
     Run(Box<Config>),
     /// To print this, and end.
     Print(String),
+    /// To look whether that would run.
+    Doctor(Box<Config>),
 }
 
 /// Turns arguments (the program's name first) into what was asked for.
@@ -314,7 +324,7 @@ where
         (_, _, true) => Output::Text,
         (_, _, false) => Output::Table,
     };
-    if !args.print_config && output != Output::Table {
+    if !args.print_config && !args.doctor && output != Output::Table {
         only_in_the_table(&args)?;
     }
     if output == Output::Table {
@@ -329,7 +339,7 @@ where
         // What others read does not hang on what someone likes to see.
         Output::Text | Output::Json | Output::Csv => args.group.unwrap_or_default(),
     };
-    Ok(Request::Run(Box::new(Config {
+    let config = Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
         by_thread: plan.needs_threads() || group == Group::Thread,
         filter: plan,
@@ -348,6 +358,7 @@ where
         },
         max_flows: args.max_flows,
         output,
+        sandbox: !args.no_sandbox,
         verbose: args.verbose,
         columns: settings.columns,
         units: settings.units,
@@ -366,7 +377,11 @@ where
         },
         palette: settings.palette,
         keys: settings.keys,
-    })))
+    });
+    Ok(match args.doctor {
+        true => Request::Doctor(config),
+        false => Request::Run(config),
+    })
 }
 
 /// The filter of all that was said: one of the processes and threads, if any are named, and what the

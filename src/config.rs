@@ -49,6 +49,8 @@ pub struct Config {
     pub max_flows: Option<u32>,
     /// Where and in which form results go.
     pub output: Output,
+    /// Give up privileges once counting has begun.
+    pub sandbox: bool,
     /// Say on standard error what is done and why.
     pub verbose: bool,
     /// Columns of the live table, in this order; `None` leaves them to its width.
@@ -87,6 +89,7 @@ impl Default for Config {
             backend: BackendChoice::Auto,
             max_flows: None,
             output: Output::Text,
+            sandbox: true,
             verbose: false,
             columns: None,
             units: Units::default(),

@@ -26,6 +26,7 @@
 //! | [`collector`] | a source | intervals on time, in its own thread |
 //! | [`history`] | intervals | totals, averages, peaks, the last minute |
 //! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
+//! | [`sandbox`] | all privileges | what counting and showing needs |
 //! | [`owner`] | process ids | users, programs, containers, in the background |
 //! | [`names`] | addresses, ports | host names, in the background; services |
 //! | [`audit`] | losses | words |
@@ -34,13 +35,16 @@
 //! | [`player`] | recordings | a history at any place of them, at any pace, in its own thread |
 //! | [`report`] | rankings | text, JSON Lines or CSV |
 //! | [`tui`] | rankings and keys | a live table |
+//! | [`doctor`] | this machine | what flowtop lacks here, and the fix |
 
 #![warn(missing_docs)]
 
 pub mod audit;
+pub mod capability;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod doctor;
 pub mod filter;
 pub mod flow;
 #[cfg(any(test, fuzzing))]
@@ -55,6 +59,7 @@ pub mod rank;
 pub mod record;
 pub mod replay;
 pub mod report;
+pub mod sandbox;
 pub mod settings;
 pub mod signals;
 pub mod source;

@@ -5,7 +5,9 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use flowtop::cli::{self, Environment, Request};
+use flowtop::doctor;
 use flowtop::kernel::tracefs;
+use flowtop::sandbox::{self, Allow};
 use flowtop::{End, report};
 
 /// What `--exit-when` says came true.
@@ -14,7 +16,9 @@ const CONDITION_MET: u8 = 3;
 fn main() -> ExitCode {
     let mut args = env::args_os().skip(1).peekable();
     if args.next_if(|arg| arg == tracefs::GUARD_ARG).is_some() {
-        return match tracefs::guard(args) {
+        // Where it cannot be, flowtop says so; the probes are removed all the same.
+        let confine = || drop(sandbox::confine(&Allow::default(), || Ok(())));
+        return match tracefs::guard(args, confine) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
@@ -28,6 +32,13 @@ fn main() -> ExitCode {
             let _ = stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
+        Ok(Request::Doctor(config)) => {
+            return match doctor::run(&config, &mut stdout()) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => failure(&error),
+            };
+        }
         Err(message) => {
             // Help into a closed pipe is read as far as someone wanted to.
             let _ = message.print();
@@ -38,9 +49,11 @@ fn main() -> ExitCode {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::ConditionMet) => ExitCode::from(CONDITION_MET),
         Err(error) if report::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(stderr(), "flowtop: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failure(&error),
     }
+}
+
+fn failure(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(stderr(), "flowtop: {error:#}");
+    ExitCode::FAILURE
 }

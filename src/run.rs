@@ -1,6 +1,7 @@
 //! Joins what must not know each other, as a configuration says.
 
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,13 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Output};
-use crate::interval::{Interval, Machine, rate};
+use crate::interval::{Interval, Machine, Method, rate};
 use crate::owner::Owners;
 use crate::player::Limits;
 use crate::record::{Recorder, Watch as Recording};
 use crate::replay::{Damage, Replay};
 use crate::report::json::Json;
 use crate::report::{self, Stream};
+use crate::sandbox::{Allow, Confinement};
 use crate::signals::Watch;
 use crate::source::filtered::Filtered;
 use crate::source::live::{Live, machine};
@@ -56,19 +58,27 @@ type Said = Arc<std::sync::Mutex<Option<String>>>;
 
 fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
     let machine = machine();
-    let live = Live::open(config)?;
+    let mut live = Live::open(config)?;
     let method = live.method();
-    // Not before: where nothing can be counted no file is left behind.
+    // From here on there is something to hand over before the end.
+    let signals = Watch::install().context("watch for signals")?;
+    if config.output == Output::Table {
+        tui::take_keyboard();
+    }
+    let confinement = match config.sandbox {
+        true => live.confine(&allow(config))?,
+        false => Confinement::declined(),
+    };
+    if config.verbose {
+        let (backend, reason) = (&method.backend, &method.reason);
+        say(&format!("{backend} backend: {reason}"));
+        say(&confinement.to_string());
+    }
+    // Not before: where nothing can be counted no file is left behind. Its thread is confined too.
     let recorder = match &config.record {
         Some(record) => Some(recorder(config, record, machine.clone())?),
         None => None,
     };
-    // From here on there is something to hand over before the end.
-    let signals = Watch::install().context("watch for signals")?;
-    if config.verbose {
-        let (backend, reason) = (&method.backend, &method.reason);
-        say(&format!("{backend} backend: {reason}"));
-    }
     let source = Filtered::new(live, config.filter.rest.as_ref());
     let said = Said::default();
     let condition = config.exit_when.as_ref().map(Condition::new);
@@ -78,12 +88,17 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
         Some(recorder) => shown(
             config,
             Tee::new(source, recorder.tap()),
-            machine,
+            (machine, confinement, method),
             watch,
-            method,
             signals,
         ),
-        None => shown(config, source, machine, None, method, signals),
+        None => shown(
+            config,
+            source,
+            (machine, confinement, method),
+            None,
+            signals,
+        ),
     };
     // Also when the output has failed: what was counted until then is kept.
     let recorded = recorder.map_or(Ok(()), Recorder::finish);
@@ -107,17 +122,33 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
 fn shown(
     config: &Config,
     source: impl Source + 'static,
-    machine: Machine,
+    (machine, confinement, method): (Machine, Confinement, Arc<Method>),
     recording: Option<Recording>,
-    method: Arc<crate::interval::Method>,
     signals: Watch,
 ) -> Result<()> {
     match config.output {
-        Output::Table => tui::live(config, source, (machine, method), recording, signals),
+        Output::Table => {
+            let told = (machine, confinement, method);
+            tui::live(config, source, told, recording, signals)
+        }
         Output::Text | Output::Json | Output::Csv => {
             let stream = Stream::new(config, machine, Owners::at_once())?;
             stream.run(config, source, Some(signals), &mut io::stdout().lock())
         }
+    }
+}
+
+/// What is to be written in the time to come.
+fn allow(config: &Config) -> Allow {
+    let folder = config.record.as_ref().map(|record| {
+        let parent = record.file.parent().unwrap_or(Path::new("."));
+        match parent.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => parent.to_owned(),
+        }
+    });
+    Allow {
+        write: folder.into_iter().collect(),
     }
 }
 

@@ -14,6 +14,7 @@ use flowtop::owner::Owners;
 use flowtop::player::{Direction, Order, Picture, Position, State};
 use flowtop::record::Status;
 use flowtop::replay::Damage;
+use flowtop::sandbox::Confinement;
 use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine, Request};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
@@ -732,4 +733,34 @@ fn a_damaged_or_incomplete_recording_cannot_be_missed() {
         help.contains("! recording incomplete") && help.contains("2 intervals with 0 B"),
         "{help}"
     );
+}
+
+#[test]
+fn what_was_given_up_stands_in_the_header_and_the_help() {
+    let shown = |confinement| {
+        let config = config();
+        let look = Look::new(&config, Depth::Mono, Background::Unknown);
+        let mut app = with(&config, Names::off(), look);
+        app.tell_confinement(confinement);
+        let header = text(&draw(&app, 160, 24));
+        let header = header.lines().next().unwrap().to_owned();
+        press(&mut app, &[Command::Help]);
+        (header, text(&draw(&app, 160, 40)))
+    };
+    let (header, help) = shown(Confinement::declined());
+    assert!(header.contains("not confined"), "{header}");
+    assert!(help.contains("--no-sandbox keeps all privileges"), "{help}");
+    let confined = Confinement {
+        declined: false,
+        landlock: Some(6),
+        no_new_privs: true,
+        seccomp: true,
+        ..Confinement::declined()
+    };
+    let (header, help) = shown(confined);
+    assert!(
+        header.contains("confined") && !header.contains("not confined"),
+        "{header}"
+    );
+    assert!(help.contains("files by Landlock 6"), "{help}");
 }

@@ -15,6 +15,7 @@ use anyhow::{Result, bail};
 use common::pty::{PATIENCE, Pty, Watched, resize};
 use flowtop::config::{Config, Output};
 use flowtop::interval::Interval;
+use flowtop::sandbox::Confinement;
 use flowtop::signals::Watch;
 use flowtop::source::Source;
 use flowtop::tui;
@@ -98,7 +99,9 @@ fn be_the_child() {
         began: Instant::now(),
         log,
     };
-    match tui::run(&config, source, common::method(), Watch::install().unwrap()) {
+    let confinement = Confinement::declined();
+    let signals = Watch::install().unwrap();
+    match tui::run(&config, source, common::method(), &confinement, signals) {
         Ok(()) => exit(0),
         Err(error) => {
             eprintln!("flowtop: {error:#}");

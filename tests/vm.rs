@@ -1,8 +1,8 @@
 //! The exactness suite on stock kernels: each test boots virtual machines by `tests/vm/run.sh`
-//! and runs the checker (`traffic`), `leftover.sh` or `hybrid.sh` in them.
+//! and runs the checker (`traffic`), `leftover.sh`, `hybrid.sh` or `privileges.sh` in them.
 //!
 //! They are `#[ignore]`d since they take minutes; `make test` runs them all. One that cannot run,
-//! for want of QEMU or of a kernel, fails. Reports go to `target/exact/`, consoles and the guests'
+//! for want of QEMU or of a kernel, fails. Reports go to `target/exact/` and `target/privileges/`, consoles and the guests'
 //! output to `target/vm/`.
 
 use std::fs::{self, File};
@@ -125,6 +125,30 @@ fn hybrid_6_1() {
     hybrid("6.1", &["fentry"]);
 }
 
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn privileges_5_10() {
+    privileges("5.10", &["kprobe", "fentry"]);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn privileges_6_1() {
+    privileges("6.1", &["kprobe", "fentry"]);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn privileges_6_12() {
+    privileges("6.12", &["tracepoint", "kprobe", "fentry"]);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn privileges_7_2() {
+    privileges("7.2", &["tracepoint", "kprobe", "fentry"]);
+}
+
 /// Every case by every backend, each in a machine of its own: what one leaves behind cannot
 /// help or hurt the next.
 fn exact(kernel: &str, backends: &[&str]) {
@@ -216,6 +240,23 @@ fn hybrid(kernel: &str, backends: &[&str]) {
         vm.run(&format!("hybrid.sh {}", backends.join(" ")))
             .and_then(|output| all_passed(&output))
             .map_err(|error| format!("{name}: {error}"))
+    };
+    report(std::iter::once_with(run));
+}
+
+/// Which capabilities each backend needs, which are left, and what the doctor says of it.
+fn privileges(kernel: &str, backends: &[&str]) {
+    let run = || {
+        let name = format!("{kernel}-privileges");
+        let table = target()?.join("privileges").join(format!("{kernel}.txt"));
+        let _ = fs::remove_file(&table);
+        let vm = Vm::new(&name, kernel, "", 400)?
+            .file(Path::new("/usr/bin/setpriv"), "/bin/privset")
+            .file(&scripts().join("privileges.sh"), "/bin/privileges.sh");
+        vm.run(&format!("privileges.sh {}", backends.join(" ")))
+            .and_then(|output| all_passed(&output))
+            .map_err(|error| format!("{name}: {error}"))?;
+        copy(&vm.out().join("privileges"), &table)
     };
     report(std::iter::once_with(run));
 }

@@ -21,7 +21,7 @@ fn requested(args: &[&str], environment: &Environment) -> Result<Request, String
 fn parsed_in(args: &[&str], environment: &Environment) -> Result<Config, String> {
     match requested(args, environment)? {
         Request::Run(config) => Ok(*config),
-        Request::Print(text) => panic!("{text}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -356,7 +356,7 @@ fn what_is_printed_is_what_was_asked_for() {
     ];
     let text = match requested(&print, &terminal()).unwrap() {
         Request::Print(text) => text,
-        Request::Run(config) => panic!("{config:?}"),
+        other => panic!("{other:?}"),
     };
     let settings = Settings::parse(&text).unwrap();
     assert_eq!(
@@ -432,4 +432,18 @@ fn a_recording_is_filtered_by_user_space_and_has_its_own_intervals() {
         (2, Some(Duration::from_secs(5)))
     );
     assert_eq!(parsed(&[]).unwrap().interval, Duration::from_secs(1));
+}
+
+#[test]
+fn the_doctor_takes_the_settings_of_a_run() {
+    let asked = ["--doctor", "--json", "--max-flows", "4096"];
+    let Request::Doctor(config) = requested(&asked, &terminal()).unwrap() else {
+        panic!("not the doctor");
+    };
+    assert_eq!(
+        (config.output, config.max_flows),
+        (Output::Json, Some(4096))
+    );
+    assert!(config.sandbox);
+    assert!(!parsed(&["--no-sandbox"]).unwrap().sandbox);
 }

@@ -10,7 +10,8 @@ use libbpf_rs::{ErrorKind, Link, ProgramMut, TracepointCategory};
 
 use super::backend::{Attach, Hook};
 use super::skel::FlowtopSkel;
-use super::tracefs::KprobeEvents;
+use super::tracefs::{self, KprobeEvents};
+use super::{explain, lack};
 
 /// Attaches a loaded program; `None` where the kernel has nothing to attach it to. The first
 /// kprobe opens `kprobes`.
@@ -25,10 +26,15 @@ pub fn attach(
 ) -> Result<Option<Link>> {
     let program = program(skel, hook.program)?;
     match hook.attach {
-        Attach::Tracepoint(name) => program
-            .attach_tracepoint(TracepointCategory::Custom("sock".to_owned()), name)
-            .map(Some)
-            .with_context(|| format!("attach to the tracepoint sock:{name}")),
+        Attach::Tracepoint(name) => {
+            let tracefs = tracefs.context("find tracefs")?;
+            tracefs::check_event(tracefs, "sock", name)?;
+            program
+                .attach_tracepoint(TracepointCategory::Custom("sock".to_owned()), name)
+                .map(Some)
+                .map_err(explain::perf_error)
+                .with_context(|| format!("attach to the tracepoint sock:{name}"))
+        }
         Attach::RawTracepoint(name) => program
             .attach_raw_tracepoint(name)
             .map(Some)
@@ -67,7 +73,8 @@ fn attach_kprobe(
         return Ok(None);
     };
     let category = TracepointCategory::Custom(events.group().to_owned());
-    Ok(Some(program.attach_tracepoint(category, event)?))
+    let link = program.attach_tracepoint(category, event);
+    link.map(Some).map_err(explain::perf_error)
 }
 
 /// To the root of the cgroup v2 hierarchy, which every socket is under.
@@ -79,8 +86,7 @@ fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
         File::open(&root).with_context(|| format!("open the cgroup root {}", root.display()))?;
     match program.attach_cgroup(root.as_raw_fd()) {
         Ok(link) => Ok(Some(link)),
-        // Without CAP_NET_ADMIN peers stay unknown; that is shown, not fatal.
-        Err(err) if err.kind() == ErrorKind::PermissionDenied => Ok(None),
+        Err(err) if err.kind() == ErrorKind::PermissionDenied => Err(lack::of_cgroup().into()),
         Err(err) => bail!("attach to the root cgroup: {err}"),
     }
 }

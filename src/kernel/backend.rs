@@ -260,7 +260,10 @@ pub fn plans(
     let plan = |backend, kprobes| Plan { backend, kprobes };
     let asked = "asked for by --backend";
     let with_kprobes = "exact in every preemption mode; kprobes add the peers of UDP";
-    let without_kprobes = "exact in every preemption mode; no kprobes in this kernel";
+    let without_kprobes = match kprobes {
+        true => "exact in every preemption mode; without kprobes",
+        false => "exact in every preemption mode; no kprobes in this kernel",
+    };
     let mut plans = Vec::new();
     match choice {
         BackendChoice::Tracepoint => {

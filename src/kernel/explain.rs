@@ -1,7 +1,7 @@
 //! Says what is missing, and the fix, instead of an errno.
 
+use std::fmt;
 use std::fs;
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,65 +9,12 @@ use anyhow::{Result, anyhow, bail};
 use libbpf_rs::PrintLevel;
 
 use super::backend::Backend;
+use super::lack::{self, Lack};
 
 /// Most of libbpf's log kept for an error message, in bytes.
 const LOG_LIMIT: usize = 16 * 1024;
 static LOG: Mutex<String> = Mutex::new(String::new());
 static VERBOSE: AtomicBool = AtomicBool::new(false);
-
-/// Bit numbers in `CapEff` (include/uapi/linux/capability.h).
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
-
-/// Checks what every backend needs, so that the first refusal of the kernel is not a riddle.
-///
-/// # Errors
-/// A sentence that names what is missing and the fix.
-pub fn check_requirements() -> Result<()> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let missing = missing_capabilities(&status);
-    if !missing.is_empty() {
-        bail!(
-            "reading the kernel's socket calls needs {}: run it as root (sudo flowtop), or give the binary \
-             these capabilities",
-            missing.join(" and ")
-        );
-    }
-    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        bail!(
-            "this kernel has no BTF (/sys/kernel/btf/vmlinux): flowtop needs one built with \
-             CONFIG_DEBUG_INFO_BTF=y, as the kernels of all larger distributions are"
-        );
-    }
-    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    if lockdown.contains("[confidentiality]") {
-        bail!(
-            "kernel lockdown is in confidentiality mode, in which no BPF program may read kernel memory: \
-             boot with lockdown=integrity or without it"
-        );
-    }
-    Ok(())
-}
-
-/// Names of what `CapEff` lacks. CAP_SYS_ADMIN includes both.
-fn missing_capabilities(status: &str) -> Vec<&'static str> {
-    let held = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        // Unreadable: let the kernel say it.
-        .unwrap_or(u64::MAX);
-    let has = |capability: u32| held & (1 << capability) != 0;
-    if has(CAP_SYS_ADMIN) {
-        return Vec::new();
-    }
-    [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")]
-        .into_iter()
-        .filter(|&(capability, _)| !has(capability))
-        .map(|(_, name)| name)
-        .collect()
-}
 
 /// Keeps libbpf's messages for [`refusal`]; prints them as they come when `verbose`.
 pub fn keep_libbpf_log(verbose: bool) {
@@ -105,12 +52,35 @@ const fn map_bytes(max_flows: u32) -> u64 {
     2 * max_flows as u64 * (2 * 64 + 24 + 48 + 2 * 48)
 }
 
+/// What `--max-flows` is unless it is said.
+const DEFAULT_MAX_FLOWS: u32 = 65_536;
+
+/// What the maps take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapMemory {
+    /// Flows of IPv4, and as many of IPv6, in each of the two buffers.
+    pub flows: u32,
+    /// Kernel memory, in bytes.
+    pub bytes: u64,
+}
+
+/// What the maps take for `--max-flows`, or without it, on this machine.
+///
+/// # Errors
+/// When that is more than there is room for.
+pub fn map_memory(max_flows: Option<u32>) -> Result<MapMemory> {
+    let flows = max_flows.unwrap_or(DEFAULT_MAX_FLOWS);
+    check_memory(flows)?;
+    let bytes = map_bytes(flows);
+    Ok(MapMemory { flows, bytes })
+}
+
 /// Checks that the maps, which are allocated in full before anything is counted, leave the machine
 /// room to breathe.
 ///
 /// # Errors
 /// When they would take more than half of what is available.
-pub fn check_memory(max_flows: u32) -> Result<()> {
+fn check_memory(max_flows: u32) -> Result<()> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let (needed, available) = (map_bytes(max_flows), available_bytes(&meminfo));
     if needed > available / 2 {
@@ -135,41 +105,87 @@ fn available_bytes(meminfo: &str) -> u64 {
 
 /// An error of loading: EACCES is how the verifier refuses, whatever the privileges.
 pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
-    if err.to_string().contains("os error 13") {
+    let text = err.to_string();
+    if text.contains("os error 13") {
         anyhow!(
             "the kernel's verifier refused a program: a bug in flowtop on this kernel; -v shows the verifier's log"
         )
+    } else if text.contains("os error 1)") {
+        lack::of_load().into()
     } else {
         anyhow::Error::new(err).context("load the BPF programs")
     }
 }
 
-/// Why a backend could not be taken: the error, and what libbpf said of it when that adds
-/// something.
-pub fn refusal(backend: Backend, err: &anyhow::Error) -> String {
-    let mut text = format!("{}: {err:#}", backend.as_str());
-    if let Some(errno) = err
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<libbpf_rs::Error>())
-    {
-        match errno.kind() {
-            libbpf_rs::ErrorKind::PermissionDenied => text.push_str(
-                " (not permitted: run it as root; where /proc/sys/kernel/perf_event_paranoid is 3, \
-                 capabilities other than CAP_SYS_ADMIN do not suffice)",
-            ),
-            // ENOTSUPP is not known to the C library, which says only its number.
-            _ if backend == Backend::Fentry => {
-                text.push_str(" (this kernel may be built without BPF trampolines)")
+/// An error of attaching by a perf event.
+pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
+    match err.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => lack::of_perf().into(),
+        _ => err.into(),
+    }
+}
+
+/// Why a backend could not be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    backend: Backend,
+    /// The error.
+    pub text: String,
+    /// What is missing, where that is known; `text` says it too.
+    pub lack: Option<Lack>,
+}
+
+/// No backend could be taken of those that were to be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoBackend(pub Vec<Refusal>);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.backend.as_str(), self.text)
+    }
+}
+
+impl fmt::Display for NoBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [only] => write!(f, "{only}"),
+            all => {
+                f.write_str("no backend works here:")?;
+                all.iter()
+                    .try_for_each(|refusal| write!(f, "\n  {refusal}"))
             }
-            _ => {}
         }
+    }
+}
+
+impl std::error::Error for NoBackend {}
+
+/// Why a backend could not be taken: what is missing, or the error and what libbpf said of it where
+/// that adds something.
+pub fn refusal(backend: Backend, err: &anyhow::Error) -> Refusal {
+    if let Some(lack) = Lack::of(err) {
+        return Refusal {
+            backend,
+            text: lack.to_string(),
+            lack: Some(lack.clone()),
+        };
+    }
+    let mut text = format!("{err:#}");
+    let of_libbpf = err.chain().any(|cause| cause.is::<libbpf_rs::Error>());
+    if of_libbpf && backend == Backend::Fentry {
+        // ENOTSUPP is not known to the C library, which says only its number.
+        text.push_str(" (this kernel may be built without BPF trampolines)");
     }
     let log = LOG.lock().map(|log| log.clone()).unwrap_or_default();
     // The line that says most is the last one that libbpf calls a failure.
     if let Some(line) = log.lines().rfind(|line| line.contains("failed")) {
         text.push_str(&format!("; {}", line.trim()));
     }
-    text
+    Refusal {
+        backend,
+        text,
+        lack: None,
+    }
 }
 
 #[cfg(test)]
@@ -183,25 +199,5 @@ mod tests {
             2 << 20
         );
         assert_eq!(available_bytes(""), u64::MAX);
-    }
-
-    #[test]
-    fn the_missing_capability_is_named() {
-        assert_eq!(
-            missing_capabilities("CapEff:\t0000000000000000"),
-            ["CAP_BPF", "CAP_PERFMON"]
-        );
-        assert_eq!(
-            missing_capabilities("CapEff:\t0000004000000000"),
-            ["CAP_BPF"]
-        );
-        assert_eq!(
-            missing_capabilities("CapEff:\t000001ffffffffff"),
-            Vec::<&str>::new()
-        );
-        assert_eq!(
-            missing_capabilities("CapEff:\t0000000000200000"),
-            Vec::<&str>::new()
-        );
     }
 }

@@ -6,9 +6,10 @@ mod attach;
 pub mod backend;
 mod buffers;
 mod drain;
-mod explain;
+pub mod explain;
 mod filter;
 mod health;
+pub mod lack;
 mod skel;
 mod tcp;
 pub mod tracefs;
@@ -29,14 +30,14 @@ use libbpf_rs::{Btf, Link};
 use self::attach::attach;
 use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
 use self::drain::{Decoder, Drain};
+pub use self::explain::NoBackend;
 use self::health::Reading;
+use self::lack::Lack;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::tracefs::KprobeEvents;
 use crate::config::Config;
 use crate::interval::{Interval, Losses, Method};
 
-/// What `--max-flows` is unless it is said.
-const DEFAULT_MAX_FLOWS: u32 = 65_536;
 /// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
 /// each time it scans the map anew. The memory is mapped, so it is in flowtop's own size.
 const RECORDS: u32 = 8192;
@@ -70,14 +71,19 @@ impl Engine {
     /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or what the
     /// kernel said to each backend that was tried.
     pub fn open(config: &Config) -> Result<Self> {
-        explain::check_requirements()?;
+        if let Some(lack) = lack::of_requirements() {
+            return Err(lack.into());
+        }
         explain::keep_libbpf_log(config.verbose);
+        explain::forget_libbpf_log();
         let btf = Btf::from_vmlinux().context("read the kernel's BTF")?;
         let tracefs = tracefs::find_or_mount();
         let kprobes =
             tracefs.as_deref().is_ok_and(tracefs::has_kprobes) && tracefs::kprobes_off().is_none();
         let casts = has_function(&btf, "bpf_rdonly_cast");
         let mut refusals = Vec::new();
+        // What a better way was refused for, which is said with the one that is taken.
+        let mut denied = tracefs.as_ref().err().and_then(Lack::of).cloned();
         for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
         {
             let opened = match lacks(plan, &btf, &tracefs) {
@@ -95,15 +101,21 @@ impl Engine {
                 }
             };
             match opened {
-                Ok(engine) => return Ok(engine),
-                Err(err) => refusals.push(explain::refusal(plan.backend, &err)),
+                Ok(mut engine) => {
+                    if let Some(lack) = &denied {
+                        engine.set_reason(&format!("{}; {}", engine.method.reason, lack.what));
+                    }
+                    return Ok(engine);
+                }
+                Err(err) => {
+                    let refusal = explain::refusal(plan.backend, &err);
+                    denied = denied.or_else(|| refusal.lack.clone());
+                    refusals.push(refusal);
+                }
             }
         }
         refusals.dedup();
-        match refusals.as_slice() {
-            [only] => bail!("{only}"),
-            all => bail!("no backend works here:\n  {}", all.join("\n  ")),
-        }
+        Err(NoBackend(refusals).into())
     }
 
     fn try_plan(
@@ -160,15 +172,24 @@ impl Engine {
             interval_start: Instant::now(),
             last: Reading::default(),
         };
+        let mut denied = None;
         for hook in hooks {
-            match attach(&engine.skel, hook, tracefs, &mut engine.kprobes)? {
-                Some(link) => {
+            match attach(&engine.skel, hook, tracefs, &mut engine.kprobes) {
+                Ok(Some(link)) => {
                     engine.links.push(link);
                     if hook.counts() {
                         engine.attached.push(hook.program);
                     }
                 }
-                None => note_absent(hook, &mut unseen)?,
+                Ok(None) => note_absent(hook, &mut unseen)?,
+                // The bytes of everything else are worth having.
+                Err(err) => match (hook.absent, Lack::of(&err)) {
+                    (Absent::Unseen(path), Some(lack)) => {
+                        unseen.push(path);
+                        denied.get_or_insert_with(|| lack.what.clone());
+                    }
+                    _ => return Err(err),
+                },
             }
         }
         unseen.sort_unstable();
@@ -177,7 +198,10 @@ impl Engine {
         engine.attached.dedup();
         engine.method = Arc::new(Method {
             backend: plan.backend.as_str().to_owned(),
-            reason: reason.to_owned(),
+            reason: match denied {
+                None => reason.to_owned(),
+                Some(denied) => format!("{reason}; {denied}"),
+            },
             unseen,
         });
         // While hooks were still being attached some calls were seen by one and not the other:
@@ -249,20 +273,37 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
             });
         }
         (_, Ok(tracefs)) => tracefs,
-        (_, Err(err)) => return Some(anyhow::anyhow!("{err:#}")),
+        (_, Err(err)) => {
+            return Some(match Lack::of(err) {
+                Some(lack) => lack.clone().into(),
+                None => anyhow::anyhow!("{err:#}"),
+            });
+        }
     };
     match plan.backend {
-        Backend::Tracepoint if !tracefs.join("events/sock/sock_send_length").is_dir() => {
-            Some(anyhow::anyhow!(
+        Backend::Tracepoint if !tracefs::has_sock_tracepoints(tracefs) => {
+            return Some(anyhow::anyhow!(
                 "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)"
-            ))
+            ));
         }
-        Backend::Kprobe if !tracefs::has_kprobes(tracefs) => Some(anyhow::anyhow!(
-            "the kernel has no kprobes (it is built without CONFIG_KPROBE_EVENTS)"
-        )),
-        Backend::Kprobe => tracefs::kprobes_off().map(|off| anyhow::anyhow!("{off}")),
-        _ => None,
+        Backend::Kprobe if !tracefs::has_kprobes(tracefs) => {
+            return Some(anyhow::anyhow!(
+                "the kernel has no kprobes (it is built without CONFIG_KPROBE_EVENTS)"
+            ));
+        }
+        Backend::Kprobe => {
+            if let Some(off) = tracefs::kprobes_off() {
+                return Some(anyhow::anyhow!("{off}"));
+            }
+        }
+        _ => {}
     }
+    if let Some(lack) = lack::before_perf() {
+        return Some(lack.into());
+    }
+    plan.kprobes
+        .then(|| tracefs::check_kprobes(tracefs).err())
+        .flatten()
 }
 
 /// Whether the kernel has this function, by its BTF.
@@ -291,8 +332,7 @@ fn configure(
     in_kernel_drain: bool,
     casts: bool,
 ) -> Result<()> {
-    let max_flows = config.max_flows.unwrap_or(DEFAULT_MAX_FLOWS);
-    explain::check_memory(max_flows)?;
+    let max_flows = explain::map_memory(config.max_flows)?.flows;
     let maps = &mut open.maps;
     maps.flows4_a.set_max_entries(max_flows)?;
     maps.flows4_b.set_max_entries(max_flows)?;

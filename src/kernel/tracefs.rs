@@ -6,8 +6,8 @@
 //! outlives its maker, so a guard process, which survives a `kill -9` of flowtop, removes it.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
+
+use super::lack;
 
 /// First argument that makes the program a guard instead of a top.
 pub const GUARD_ARG: &str = "--kprobe-guard";
@@ -37,10 +39,17 @@ const DEBUGFS_MOUNT_POINT: &str = "/sys/kernel/debug/tracing";
 /// # Errors
 /// When it cannot be mounted, with the command that would.
 pub fn find_or_mount() -> Result<PathBuf> {
+    let mut forbidden = None;
     for path in [DEBUGFS_MOUNT_POINT, MOUNT_POINT] {
-        if Path::new(path).join("events").is_dir() {
-            return Ok(path.into());
+        match std::fs::metadata(Path::new(path).join("events")) {
+            Ok(_) => return Ok(path.into()),
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => forbidden = Some(err),
+            Err(_) => {}
         }
+    }
+    // It may be there for those who may look.
+    if let Some(err) = forbidden {
+        return Err(lack::of_tracefs(err, Path::new(MOUNT_POINT)));
     }
     let mounted = (|| -> rustix::io::Result<()> {
         // SAFETY: of the flags, only FILES is unsafe to unshare (file descriptors would differ
@@ -52,9 +61,7 @@ pub fn find_or_mount() -> Result<PathBuf> {
             .or_else(|_| mount_change("/", MountPropagationFlags::DOWNSTREAM))?;
         mount("tracefs", MOUNT_POINT, "tracefs", MountFlags::empty(), None)
     })();
-    mounted.with_context(|| {
-        format!("mount tracefs, which is not mounted: run `mount -t tracefs tracefs {MOUNT_POINT}`")
-    })?;
+    mounted.map_err(|err| lack::of_mount(err.into(), MOUNT_POINT))?;
     Ok(MOUNT_POINT.into())
 }
 
@@ -84,10 +91,36 @@ fn is_off(switch: &str) -> bool {
     fs::read_to_string(switch).is_ok_and(|state| state.trim() == "0")
 }
 
+/// Whether this kernel has the tracepoints of sockets.
+pub fn has_sock_tracepoints(tracefs: &Path) -> bool {
+    tracefs.join("events/sock/sock_send_length").is_dir()
+}
+
+/// Whether an event can be attached to: libbpf reads its number here.
+///
+/// # Errors
+/// When it may not be read, with what is missing.
+pub fn check_event(tracefs: &Path, category: &str, name: &str) -> Result<()> {
+    let id = tracefs.join("events").join(category).join(name).join("id");
+    File::open(&id)
+        .map(drop)
+        .map_err(|err| lack::of_tracefs(err, &id))
+}
+
+/// Whether kprobe events can be made.
+///
+/// # Errors
+/// When their list may not be written, with what is missing.
+pub fn check_kprobes(tracefs: &Path) -> Result<()> {
+    EventList::open(tracefs).map(drop)
+}
+
 /// The probe events of this process. Dropping it removes them; drop what uses them first.
 pub struct KprobeEvents {
     tracefs: PathBuf,
     group: String,
+    /// Open from the start: later there is no privilege to open it.
+    profile: File,
     guard: Child,
 }
 
@@ -98,7 +131,10 @@ impl KprobeEvents {
     /// When the guard cannot be started.
     pub fn open(tracefs: &Path) -> Result<Self> {
         let group = format!("{GROUP_PREFIX}{}", std::process::id());
-        remove_stale(tracefs, &group);
+        let profile = File::open(tracefs.join("kprobe_profile"))
+            .map_err(|err| lack::of_tracefs(err, tracefs))?;
+        let mut list = EventList::open(tracefs)?;
+        remove_stale(&mut list, &group);
         let guard = Command::new("/proc/self/exe")
             .arg0("flowtop-guard")
             .arg(GUARD_ARG)
@@ -114,6 +150,7 @@ impl KprobeEvents {
         Ok(Self {
             tracefs: tracefs.into(),
             group,
+            profile,
             guard,
         })
     }
@@ -138,14 +175,18 @@ impl KprobeEvents {
             ("p".to_owned(), format!("{}_{symbol}", self.group))
         };
         let line = format!("{kind}:{}/{name} {symbol}", self.group);
-        match append(&self.tracefs, &line) {
+        match EventList::open(&self.tracefs)?.append(&line) {
             Ok(()) => Ok(Some(name)),
             // ENOENT: no such symbol, as 5.10 and later say; EINVAL: one that cannot be probed.
-            Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
-            Err(err) => Err(err).with_context(|| {
-                format!("make the kprobe event `{line}` (needs root, and write access to {}/kprobe_events)",
-                    self.tracefs.display())
-            }),
+            Err(err)
+                if matches!(
+                    err.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(err) => Err(err).with_context(|| format!("make the kprobe event `{line}`")),
         }
     }
 
@@ -154,8 +195,7 @@ impl KprobeEvents {
     /// # Errors
     /// When `kprobe_profile` cannot be read.
     pub fn missed(&self) -> Result<u64> {
-        let profile = fs::read_to_string(self.tracefs.join("kprobe_profile"))
-            .context("read kprobe_profile")?;
+        let profile = read_anew(&self.profile).context("read kprobe_profile")?;
         Ok(misses(&profile, &self.group))
     }
 }
@@ -181,44 +221,67 @@ fn misses(profile: &str, group: &str) -> u64 {
         .sum()
 }
 
-/// Adds a line to `kprobe_events`. Never truncates it: that would remove everyone's events.
-fn append(tracefs: &Path, line: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .append(true)
-        .open(tracefs.join("kprobe_events"))?;
-    file.write_all(format!("{line}\n").as_bytes())
+/// All of a file of the kernel that is open already.
+fn read_anew(mut file: &File) -> io::Result<String> {
+    file.rewind()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
-/// `group/name` of the events whose group is wanted.
-fn events(tracefs: &Path, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let list = fs::read_to_string(tracefs.join("kprobe_events")).unwrap_or_default();
-    list.lines()
-        .filter_map(|line| {
-            let event = line.split_whitespace().next()?.split_once(':')?.1;
-            wanted(event.split_once('/')?.0).then(|| event.to_owned())
-        })
-        .collect()
+/// `kprobe_events`, open: all that a guard needs, which then can give up every privilege.
+struct EventList(File);
+
+impl EventList {
+    /// Never truncates it: that would remove everyone's events.
+    fn open(tracefs: &Path) -> Result<Self> {
+        let mut options = File::options();
+        let file = options.read(true).append(true);
+        file.open(tracefs.join("kprobe_events"))
+            .map(Self)
+            .map_err(|err| lack::of_tracefs(err, tracefs))
+    }
+
+    fn append(&mut self, line: &str) -> io::Result<()> {
+        self.0.write_all(format!("{line}\n").as_bytes())
+    }
+
+    /// `group/name` of the events whose group is wanted.
+    fn events(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let list = read_anew(&self.0).unwrap_or_default();
+        list.lines()
+            .filter_map(|line| {
+                let event = line.split_whitespace().next()?.split_once(':')?.1;
+                wanted(event.split_once('/')?.0).then(|| event.to_owned())
+            })
+            .collect()
+    }
+
+    fn remove(&mut self, event: &str) -> io::Result<()> {
+        self.append(&format!("-:{event}"))
+    }
 }
 
 /// Removes events of flowtops that no longer run: one killed together with its guard. What another
 /// process still uses is busy and stays.
-fn remove_stale(tracefs: &Path, own_group: &str) {
-    let stale = events(tracefs, |group| {
+fn remove_stale(list: &mut EventList, own_group: &str) {
+    let stale = list.events(|group| {
         group == own_group
             || group.strip_prefix(GROUP_PREFIX).is_some_and(|pid| {
                 pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()
             })
     });
     for event in stale {
-        let _ = append(tracefs, &format!("-:{event}"));
+        let _ = list.remove(&event);
     }
 }
 
-/// The guard: waits until flowtop is gone, however it went, then removes its events.
+/// The guard: waits until flowtop is gone, however it went, then removes its events. `confine` gives up
+/// what it does not need for that, which is everything, as far as it can: the file is open by then.
 ///
 /// # Errors
 /// When its arguments are not those that [`KprobeEvents::open`] gives, or events cannot be removed.
-pub fn guard(mut args: impl Iterator<Item = OsString>) -> Result<()> {
+pub fn guard(mut args: impl Iterator<Item = OsString>, confine: impl FnOnce()) -> Result<()> {
     let (Some(tracefs), Some(group)) = (args.next(), args.next()) else {
         bail!("{GUARD_ARG} is flowtop's own");
     };
@@ -233,6 +296,8 @@ pub fn guard(mut args: impl Iterator<Item = OsString>) -> Result<()> {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
             .context("keep the guard from signals")?;
     }
+    let mut list = EventList::open(&tracefs)?;
+    confine();
     // Returns at end of file only; read_to_end retries when a signal interrupts it.
     io::stdin()
         .read_to_end(&mut Vec::new())
@@ -242,13 +307,13 @@ pub fn guard(mut args: impl Iterator<Item = OsString>) -> Result<()> {
     // are busy, and there is no event to wait for.
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
-        let left = events(&tracefs, |candidate| candidate == group);
+        let left = list.events(|candidate| candidate == group);
         if left.is_empty() {
             return Ok(());
         }
         let removed = left
             .iter()
-            .filter(|event| append(&tracefs, &format!("-:{event}")).is_ok())
+            .filter(|event| list.remove(event).is_ok())
             .count();
         if removed == 0 {
             if Instant::now() > give_up {

@@ -10,11 +10,14 @@ use crate::config::{BackendChoice, Config};
 use crate::interval::{Interval, Machine, Method};
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
+use crate::sandbox::{self, Allow, Confinement};
 
 /// Counts on this machine, from now on.
 pub struct Live {
     engine: Engine,
     config: Config,
+    /// Whether the privileges are gone that another backend would need.
+    confined: bool,
 }
 
 impl Live {
@@ -26,12 +29,33 @@ impl Live {
         Ok(Self {
             engine: Engine::open(config)?,
             config: config.clone(),
+            confined: false,
         })
+    }
+
+    /// Gives up all privileges but those that counting needs, and begins anew. From now on the backend
+    /// stays what it is: to attach another takes what is given up here.
+    ///
+    /// # Errors
+    /// When there are other threads, or the kernel does not count any more.
+    pub fn confine(&mut self, allow: &Allow) -> Result<Confinement> {
+        let engine = &mut self.engine;
+        let confinement = sandbox::confine(allow, || engine.end_interval().map(drop))?;
+        self.confined = true;
+        Ok(confinement)
     }
 
     /// How it counts.
     pub fn method(&self) -> Arc<Method> {
         Arc::clone(self.engine.method())
+    }
+
+    /// Says that this backend missed events and stays, with what to do.
+    fn stay_with_fentry(&mut self) {
+        self.engine.set_reason(
+            "fentry missed events on this kernel, and the privileges to move to kprobe are given up: \
+             start flowtop again with --backend kprobe",
+        );
     }
 
     /// Moves from a backend that missed events to one that does not, if there is one, and adds to
@@ -60,7 +84,12 @@ impl Source for Live {
             && self.config.backend == BackendChoice::Auto
             && self.engine.backend() == Backend::Fentry
         {
-            self.leave_fentry(&mut interval)?;
+            if self.confined {
+                self.stay_with_fentry();
+                interval.method = self.method();
+            } else {
+                self.leave_fentry(&mut interval)?;
+            }
         }
         Ok(interval)
     }

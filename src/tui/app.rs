@@ -20,6 +20,7 @@ use crate::names::Names;
 use crate::owner::Owners;
 use crate::player::{Order, Position};
 use crate::record::Status;
+use crate::sandbox::Confinement;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::table::{Column, Group, SortKey, Way};
 
@@ -56,6 +57,8 @@ pub struct Pause {
 #[derive(Debug)]
 pub struct App {
     pub(super) machine: Machine,
+    /// What of its privileges flowtop has given up; `None` where it needed none.
+    pub(super) confinement: Option<Confinement>,
     pub(super) method: Arc<Method>,
     /// Which flows are counted, where not all. Not sanitized.
     pub(super) counted: Option<String>,
@@ -116,6 +119,7 @@ impl App {
     ) -> Self {
         let mut app = Self {
             machine,
+            confinement: None,
             method,
             counted: config.filter.text(),
             interval: config.interval,
@@ -151,6 +155,11 @@ impl App {
         };
         app.lay_tables();
         app
+    }
+
+    /// Says what of its privileges flowtop has given up.
+    pub fn tell_confinement(&mut self, confinement: Confinement) {
+        self.confinement = Some(confinement);
     }
 
     /// Changes the state by what happened.

@@ -36,6 +36,7 @@ use crossterm::event::Event as TerminalEvent;
 pub use self::action::{Action, Command, Edit, Request};
 pub use self::app::App;
 pub use self::look::Look;
+pub use self::terminal::take_keyboard;
 pub use self::theme::{Background, Depth, Glyphs, Theme};
 pub use crate::interval::Machine;
 
@@ -49,6 +50,7 @@ use crate::owner::{Owners, open_sockets};
 use crate::player::{self, Limits, Player};
 use crate::record;
 use crate::replay::Damage;
+use crate::sandbox::Confinement;
 use crate::signals::Watch;
 use crate::source::Source;
 
@@ -76,9 +78,18 @@ pub fn run(
     config: &Config,
     source: impl Source + 'static,
     method: Arc<Method>,
+    confinement: &Confinement,
     signals: Watch,
 ) -> Result<()> {
-    live(config, source, (Machine::default(), method), None, signals)
+    let machine = Machine::default();
+    let confinement = confinement.clone();
+    live(
+        config,
+        source,
+        (machine, confinement, method),
+        None,
+        signals,
+    )
 }
 
 /// The same, of a machine of which something is known and with a recording beside it.
@@ -88,7 +99,7 @@ pub fn run(
 pub fn live(
     config: &Config,
     source: impl Source + 'static,
-    (machine, method): (Machine, Arc<Method>),
+    (machine, confinement, method): (Machine, Confinement, Arc<Method>),
     recording: Option<record::Watch>,
     signals: Watch,
 ) -> Result<()> {
@@ -110,7 +121,8 @@ pub fn live(
         })?
     };
     let look = Look::of(config);
-    let app = App::new(config, machine, method, names, owners, look);
+    let mut app = App::new(config, machine, method, names, owners, look);
+    app.tell_confinement(confinement);
     let feed = Feed::Live(&collector);
     show(app, feed, recording, tell, &events).map(drop)
 }

@@ -1,7 +1,8 @@
 //! The terminal while the table is on it: taken over when a [`Screen`] is made and given back when
 //! it is dropped, at a panic in any thread, at a signal that does not wait, and while suspended.
 
-use std::io::{Stdout, stdout};
+use std::fs::File;
+use std::io::{IsTerminal, Stdout, stdin, stdout};
 use std::mem::ManuallyDrop;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,6 +130,20 @@ impl Screen {
         kill_process(getpid(), Signal::STOP).context("stop the process")?;
         take(&self.title)?;
         self.forget()
+    }
+}
+
+/// Makes the terminal the standard input where that is something else, as in `sleep 9 | flowtop`:
+/// keys come from the terminal all the same, and there is no other use for it. Later there is no
+/// permission to open it.
+pub fn take_keyboard() {
+    if stdin().is_terminal() {
+        return;
+    }
+    let mut options = File::options();
+    // Without a terminal keys cannot be read; who reads them says so.
+    if let Ok(terminal) = options.read(true).write(true).open("/dev/tty") {
+        let _ = rustix::stdio::dup2_stdin(terminal);
     }
 }
 

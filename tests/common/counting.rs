@@ -34,6 +34,11 @@ impl Flowtop {
         Self { child, stdout }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Blocks until intervals have ended, so that what follows is counted in a later one.
     pub fn await_intervals(&mut self, intervals: usize) -> Vec<Value> {
         let mut lines = Vec::new();

@@ -122,6 +122,14 @@ impl App {
             parts.push((written, theme.bold(), 0));
         }
         parts.push((self.method.backend.clone(), theme.dim(), 0));
+        if let Some(confinement) = &self.confinement {
+            // Of what was asked for otherwise one is reminded in smaller windows too.
+            let (style, from) = match confinement.declined {
+                true => (theme.bold(), 100),
+                false => (theme.dim(), 140),
+            };
+            parts.push((confinement.word().to_owned(), style, from));
+        }
         if self.position.is_none() {
             let every = format!("every {}", units::span(self.interval));
             parts.push((every, theme.dim(), 0));

@@ -115,6 +115,9 @@ impl App {
         }
         let reason = format!("{} backend: {}", self.method.backend, self.method.reason);
         say(&crate::units::sanitize(&reason), theme.dim());
+        if let Some(confinement) = &self.confinement {
+            say(&confinement.to_string(), theme.dim());
+        }
         let mut chapters: Vec<Vec<Line>> = CHAPTERS
             .iter()
             .filter(|(title, _)| *title != REPLAY || self.position.is_some())

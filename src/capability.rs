@@ -1,0 +1,47 @@
+//! Linux capabilities by their names (capabilities(7)): which this process holds, and how to say
+//! which are missing.
+
+pub use rustix::thread::CapabilitySet;
+
+/// What this thread may do now. Nothing where the kernel does not say, which it always does.
+pub fn held() -> CapabilitySet {
+    rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
+}
+
+/// As in `CAP_BPF and CAP_PERFMON`; `none` for the empty set, `all` for more than a person reads.
+pub fn names(set: CapabilitySet) -> String {
+    /// More are a root's.
+    const MOST: usize = 12;
+    let names: Vec<String> = set
+        .iter_names()
+        .map(|(name, _)| format!("CAP_{name}"))
+        .collect();
+    match names.as_slice() {
+        [] => "none".to_owned(),
+        all if all.len() > MOST => format!("{} of them, as root has", all.len()),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// As setcap(8) takes them: `cap_bpf,cap_perfmon`.
+pub fn for_setcap(set: CapabilitySet) -> String {
+    let names = set.iter_names();
+    let names = names.map(|(name, _)| format!("cap_{}", name.to_lowercase()));
+    names.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_told_by_the_names_of_the_manual() {
+        let two = CapabilitySet::PERFMON | CapabilitySet::BPF;
+        assert_eq!(names(two), "CAP_PERFMON and CAP_BPF");
+        assert_eq!(for_setcap(two), "cap_perfmon,cap_bpf");
+        assert_eq!(names(CapabilitySet::empty()), "none");
+        let all = CapabilitySet::all();
+        assert!(names(all).ends_with("as root has"), "{}", names(all));
+    }
+}

@@ -1,0 +1,202 @@
+//! What the kernel, the privileges and the memory are like, as far as it can be read.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Check, State};
+use crate::capability::{self, CapabilitySet};
+use crate::config::Config;
+use crate::kernel::backend::Preemption;
+use crate::kernel::lack::{self, Lack};
+use crate::kernel::{explain, tracefs};
+
+/// What the kernel has.
+pub(super) fn kernel() -> Vec<Check> {
+    let tracefs = tracefs::find_or_mount();
+    let mut checks = vec![
+        match Path::new(lack::BTF).exists() {
+            true => Check::new("btf", "BTF", State::Ok, lack::BTF),
+            false => Check::lack("btf", "BTF", State::Fail, &lack::of_btf()),
+        },
+        lockdown(),
+        match &tracefs {
+            Ok(path) => {
+                let (id, title) = ("tracefs", "tracefs");
+                Check::new(id, title, State::Ok, path.display().to_string())
+            }
+            Err(error) => match Lack::of(error) {
+                Some(lack) => Check::lack("tracefs", "tracefs", State::Note, lack),
+                None => Check::new("tracefs", "tracefs", State::Note, format!("{error:#}")),
+            },
+        },
+    ];
+    checks.push(match &tracefs {
+        Ok(path) if tracefs::has_sock_tracepoints(path) => Check::new(
+            "sock_tracepoints",
+            "sock tracepoints",
+            State::Ok,
+            "sock_send_length, sock_recv_length",
+        ),
+        Ok(_) => Check::new(
+            "sock_tracepoints",
+            "sock tracepoints",
+            State::Note,
+            "none (Linux 6.3 and later have them); fentry or kprobes do as well",
+        ),
+        Err(_) => Check::new(
+            "sock_tracepoints",
+            "sock tracepoints",
+            State::Note,
+            "not known without tracefs",
+        ),
+    });
+    checks.push(match lack::has_kprobes() {
+        true => Check::new("kprobes", "kprobes", State::Ok, "yes"),
+        false => Check::new(
+            "kprobes",
+            "kprobes",
+            State::Note,
+            "none (CONFIG_KPROBE_EVENTS): splice() from TCP, TCP_ZEROCOPY_RECEIVE and some peers of UDP are unseen",
+        ),
+    });
+    checks.push(match Preemption::of_this_kernel() {
+        Preemption::Off => Check::new(
+            "preemption",
+            "preemption",
+            State::Ok,
+            "off: fentry is exact",
+        ),
+        Preemption::Possible => Check::new(
+            "preemption",
+            "preemption",
+            State::Ok,
+            "possible: fentry may miss events, so auto takes it last",
+        ),
+    });
+    checks.push(cgroups());
+    checks
+}
+
+fn lockdown() -> Check {
+    let (id, title) = ("lockdown", "lockdown");
+    let Ok(modes) = fs::read_to_string(lack::LOCKDOWN) else {
+        let value = "the kernel does not say (no lockdown, or securityfs is not mounted)";
+        return Check::new(id, title, State::Ok, value);
+    };
+    if modes.contains("[confidentiality]") {
+        return Check::lack(id, title, State::Fail, &lack::of_lockdown());
+    }
+    let mode = modes
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
+    Check::new(id, title, State::Ok, mode.map_or("none", |(mode, _)| mode))
+}
+
+/// Containers and units are told by cgroups; without kprobes peers of UDP come by v2.
+fn cgroups() -> Check {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let has = |kind: &str| {
+        let mut mounts = mounts.lines();
+        mounts.any(|mount| mount.split(' ').nth(2) == Some(kind))
+    };
+    let (state, value) = match (has("cgroup2"), has("cgroup")) {
+        (true, false) => (State::Ok, "v2"),
+        (true, true) => (State::Ok, "v2 beside v1"),
+        (false, true) => (State::Ok, "v1"),
+        (false, false) => (State::Note, "none is mounted: no containers, no units"),
+    };
+    Check::new("cgroup", "cgroups", state, value)
+}
+
+/// What this process may do.
+pub(super) fn privileges() -> Vec<Check> {
+    let held = capability::held();
+    let uid = rustix::process::geteuid().as_raw();
+    let value = format!("{} (user {uid})", capability::names(held));
+    let mut checks = vec![match lack::of_requirements() {
+        Some(lack) if !has_all(held) => {
+            let check = Check::new("capabilities", "capabilities", State::Fail, value);
+            check.fix(lack.fix)
+        }
+        _ => Check::new("capabilities", "capabilities", State::Ok, value),
+    }];
+    checks.push(match lack::perf_event_paranoid() {
+        None => Check::new(
+            "perf_event_paranoid",
+            "perf_event_paranoid",
+            State::Note,
+            "not readable",
+        ),
+        Some(level) => {
+            let (id, title) = ("perf_event_paranoid", "perf_event_paranoid");
+            match level > 2 && !held.contains(CapabilitySet::SYS_ADMIN) {
+                false => Check::new(id, title, State::Ok, level.to_string()),
+                true => {
+                    let value = format!("{level}: tracepoints and kprobes need CAP_SYS_ADMIN");
+                    let check = Check::new(id, title, State::Note, value);
+                    check.fix("sudo sysctl kernel.perf_event_paranoid=2, or give CAP_SYS_ADMIN")
+                }
+            }
+        }
+    });
+    checks.push(unprivileged_bpf());
+    let (id, title) = ("memlock", "locked memory");
+    checks.push(match (lack::is_memlock_charged(), lack::memlock_limit()) {
+        (false, _) => Check::new(id, title, State::Ok, "not asked for by this kernel"),
+        (true, None) => Check::new(id, title, State::Ok, "unlimited"),
+        (true, Some(limit)) if held.contains(CapabilitySet::SYS_RESOURCE) => {
+            let value = format!("{} KiB, which CAP_SYS_RESOURCE raises", limit / 1024);
+            Check::new(id, title, State::Ok, value)
+        }
+        (true, Some(limit)) => {
+            let value = format!("{} KiB, less than the maps take", limit / 1024);
+            let check = Check::new(id, title, State::Fail, value);
+            check.fix("ulimit -l unlimited, or give CAP_SYS_RESOURCE")
+        }
+    });
+    checks
+}
+
+fn has_all(held: CapabilitySet) -> bool {
+    let two = CapabilitySet::BPF | CapabilitySet::PERFMON;
+    held.contains(two) || held.contains(CapabilitySet::SYS_ADMIN)
+}
+
+/// Of no matter to flowtop, but to the machine.
+fn unprivileged_bpf() -> Check {
+    let (id, title) = ("unprivileged_bpf_disabled", "unprivileged BPF");
+    let value = fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled");
+    match value.as_deref().map(str::trim) {
+        Ok("0") => {
+            let value =
+                "allowed to everyone (unprivileged_bpf_disabled = 0); flowtop does not need that";
+            let check = Check::new(id, title, State::Note, value);
+            check.fix("sudo sysctl kernel.unprivileged_bpf_disabled=2")
+        }
+        Ok(level) => {
+            let value = format!("off (unprivileged_bpf_disabled = {level})");
+            Check::new(id, title, State::Ok, value)
+        }
+        Err(_) => Check::new(id, title, State::Ok, "not in this kernel"),
+    }
+}
+
+/// What the maps take for the settings given.
+pub(super) fn memory(config: &Config) -> Vec<Check> {
+    let (id, title) = ("map_memory", "maps");
+    let checked = explain::map_memory(config.max_flows);
+    vec![match checked {
+        Ok(memory) => {
+            let value = format!(
+                "{} flows of IPv4 and as many of IPv6, {} MB",
+                memory.flows,
+                memory.bytes / 1_000_000
+            );
+            Check::new(id, title, State::Ok, value)
+        }
+        Err(error) => {
+            let check = Check::new(id, title, State::Fail, format!("{error:#}"));
+            check.fix("a smaller --max-flows, as in --max-flows 4096")
+        }
+    }]
+}

@@ -1,0 +1,312 @@
+//! `--doctor`: says what of this machine flowtop needs is there, how to get what is not, and proves by
+//! bytes of its own that it counts. Starts as a run does, so what it says is what a run will find.
+
+mod checks;
+mod selftest;
+mod write;
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+
+use self::selftest::{Outcome, Traffic};
+use crate::config::{BackendChoice, Config, Output};
+use crate::kernel::lack::Lack;
+use crate::kernel::{NoBackend, lack};
+use crate::sandbox::{self, Allow, Confinement, Refusal};
+use crate::source::live::Live;
+
+/// How something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; flowtop works all the same.
+    Note,
+    /// Keeps flowtop from working.
+    Fail,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug)]
+struct Check {
+    /// Its name for machines; it does not change.
+    id: &'static str,
+    /// Its name for people.
+    title: &'static str,
+    state: State,
+    /// What was found.
+    value: String,
+    /// What to run, to say or to boot with.
+    fix: Option<String>,
+}
+
+impl Check {
+    fn new(id: &'static str, title: &'static str, state: State, value: impl Into<String>) -> Self {
+        Self {
+            id,
+            title,
+            state,
+            value: value.into(),
+            fix: None,
+        }
+    }
+
+    fn fix(self, fix: impl Into<String>) -> Self {
+        Self {
+            fix: Some(fix.into()),
+            ..self
+        }
+    }
+
+    fn lack(id: &'static str, title: &'static str, state: State, lack: &Lack) -> Self {
+        Self::new(id, title, state, lack.what.as_str()).fix(lack.fix.as_str())
+    }
+}
+
+/// Checks that belong together.
+#[derive(Debug)]
+struct Section {
+    title: &'static str,
+    checks: Vec<Check>,
+}
+
+/// A backend, and what it counted if it could be attached.
+#[derive(Debug)]
+struct Trial {
+    backend: &'static str,
+    outcome: Result<Outcome>,
+}
+
+/// Everything that was found.
+#[derive(Debug)]
+struct Report {
+    sections: Vec<Section>,
+    trials: Vec<Trial>,
+    /// The backend that a run takes, if it takes one and that is exact.
+    backend: Option<String>,
+}
+
+/// Looks at everything and writes what it found, as text or, where JSON is asked for, as one object.
+/// Whether flowtop works here. Call it before other threads start.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn run(config: &Config, out: &mut impl Write) -> Result<bool> {
+    let mut sections = vec![
+        Section {
+            title: "Kernel",
+            checks: checks::kernel(),
+        },
+        Section {
+            title: "Privileges",
+            checks: checks::privileges(),
+        },
+        Section {
+            title: "Memory",
+            checks: checks::memory(config),
+        },
+    ];
+    let trials = [
+        BackendChoice::Tracepoint,
+        BackendChoice::Fentry,
+        BackendChoice::Kprobe,
+    ];
+    let trials: Vec<Trial> = trials
+        .into_iter()
+        .map(|choice| Trial {
+            backend: choice.as_str(),
+            outcome: attempt(config, choice),
+        })
+        .collect();
+    sections.push(Section {
+        title: "Backends, by known bytes over loopback",
+        checks: trials.iter().map(trial).collect(),
+    });
+    let (backend, checks) = start(config);
+    sections.push(Section {
+        title: "As flowtop starts",
+        checks,
+    });
+    let report = Report {
+        sections,
+        trials,
+        backend,
+    };
+    let text = match config.output {
+        Output::Json => write::json(&report)?,
+        Output::Table | Output::Text | Output::Csv => write::text(&report),
+    };
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("write the output")?;
+    Ok(report.backend.is_some())
+}
+
+fn with_backend(config: &Config, backend: BackendChoice) -> Config {
+    Config {
+        backend,
+        // The maps hold what this test makes; anything else would be left out of them.
+        filter: Default::default(),
+        ..config.clone()
+    }
+}
+
+fn attempt(config: &Config, choice: BackendChoice) -> Result<Outcome> {
+    let mut live = Live::open(&with_backend(config, choice))?;
+    Traffic::prepare()?.measure(&mut live)
+}
+
+/// What is missing for an error, if that is known.
+fn lack_of(error: &anyhow::Error) -> Option<&Lack> {
+    let refused = error.downcast_ref::<NoBackend>();
+    let of_backend = refused.and_then(|refused| refused.0.iter().find_map(|one| one.lack.as_ref()));
+    of_backend.or_else(|| Lack::of(error))
+}
+
+fn trial(trial: &Trial) -> Check {
+    let name = trial.backend;
+    match &trial.outcome {
+        Ok(outcome) if outcome.is_exact() => Check::new(name, name, State::Ok, outcome.to_string()),
+        Ok(outcome) => {
+            let check = Check::new(name, name, State::Note, outcome.to_string());
+            check.fix("leave it to --backend auto, which takes one that is exact")
+        }
+        Err(error) => match lack_of(error) {
+            Some(lack) => Check::lack(name, name, State::Note, lack),
+            None => {
+                // The error begins with the same name.
+                let text = format!("{error:#}");
+                let text = text.strip_prefix(&format!("{name}: ")).unwrap_or(&text);
+                Check::new(name, name, State::Note, text)
+            }
+        },
+    }
+}
+
+/// Starts as a run does, gives up what a run gives up, and counts. The backend, if all is well.
+fn start(config: &Config) -> (Option<String>, Vec<Check>) {
+    // Its sockets stand before: confined, none could be opened.
+    let traffic = Traffic::prepare();
+    let mut live = match Live::open(&with_backend(config, config.backend)) {
+        Ok(live) => live,
+        Err(error) => {
+            let mut checks = vec![match lack_of(&error) {
+                Some(lack) => Check::lack("backend", "backend", State::Fail, lack),
+                None => Check::new("backend", "backend", State::Fail, format!("{error:#}")),
+            }];
+            // What can be given up here is worth knowing all the same.
+            checks.extend(confined(&confine(config, |allow| {
+                sandbox::confine(allow, || Ok(()))
+            })));
+            return (None, checks);
+        }
+    };
+    let method = live.method();
+    let (state, value) = (State::Ok, format!("{}: {}", method.backend, method.reason));
+    let mut checks = vec![Check::new("backend", "backend", state, value)];
+    if !method.unseen.is_empty() {
+        let value = method.unseen.join(", ");
+        let check = Check::new("unseen", "paths unseen", State::Note, value);
+        checks.push(check.fix("the README says what they are: Limits"));
+    }
+    let confinement = confine(config, |allow| live.confine(allow));
+    let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
+    let exact = outcome.as_ref().is_ok_and(Outcome::is_exact);
+    checks.push(counted(&outcome));
+    checks.extend(confined(&confinement));
+    let works = exact && confinement.is_ok();
+    (works.then(|| method.backend.clone()), checks)
+}
+
+fn confine(
+    config: &Config,
+    confine: impl FnOnce(&Allow) -> Result<Confinement>,
+) -> Result<Confinement> {
+    match config.sandbox {
+        true => confine(&Allow::default()),
+        false => Ok(Confinement::declined()),
+    }
+}
+
+fn counted(outcome: &Result<Outcome>) -> Check {
+    let (id, title) = ("self_test", "self-test");
+    match outcome {
+        Ok(outcome) if outcome.is_exact() => Check::new(id, title, State::Ok, outcome.to_string()),
+        Ok(outcome) => {
+            let check = Check::new(id, title, State::Fail, outcome.to_string());
+            check.fix("a bug in flowtop on this kernel: report it with the output of flowtop --doctor --json")
+        }
+        Err(error) => Check::new(id, title, State::Fail, format!("{error:#}")),
+    }
+}
+
+/// What was given up, and whether it really is.
+fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
+    let (id, title) = ("confinement", "confinement");
+    let confinement = match confinement {
+        Ok(confinement) => confinement,
+        Err(error) => {
+            let check = Check::new(id, title, State::Fail, format!("{error:#}"));
+            return vec![check.fix("flowtop --no-sandbox does without")];
+        }
+    };
+    let state = match confinement.is_whole() {
+        true => State::Ok,
+        false => State::Note,
+    };
+    let mut checks = vec![Check::new(id, title, state, confinement.to_string())];
+    if confinement.declined {
+        return checks;
+    }
+    let (refused, allowed) = tried(confinement, sandbox::refusals());
+    if !refused.is_empty() {
+        let value = refused.join(", ");
+        checks.push(Check::new(
+            "refused",
+            "tried, and refused",
+            State::Ok,
+            value,
+        ));
+    }
+    if !allowed.is_empty() {
+        let check = Check::new(
+            "not_refused",
+            "NOT refused",
+            State::Fail,
+            allowed.join(", "),
+        );
+        checks.push(check.fix(
+            "a bug in flowtop on this kernel: report it with the output of flowtop --doctor --json",
+        ));
+    }
+    checks
+}
+
+/// What was refused; and what was not, though this kernel could.
+fn tried(confinement: &Confinement, tried: Vec<Refusal>) -> (Vec<&'static str>, Vec<&'static str>) {
+    let can = |tried: &Refusal| match tried.landlock {
+        Some(since) => confinement.landlock.is_some_and(|version| version >= since),
+        None => confinement.seccomp,
+    };
+    let (refused, allowed): (Vec<Refusal>, Vec<Refusal>) =
+        tried.into_iter().partition(|tried| tried.refused);
+    let what = |tried: Vec<Refusal>| tried.into_iter().map(|tried| tried.what).collect();
+    let allowed = allowed.into_iter().filter(can).collect();
+    (what(refused), what(allowed))
+}
+
+/// Capabilities for setcap(8): what a user other than root needs to see everything here.
+fn setcap() -> String {
+    format!("{}=ep", crate::capability::for_setcap(lack::wanted()))
+}

@@ -1,0 +1,255 @@
+//! Moves known bytes over loopback and compares them with what was counted.
+
+use std::fmt;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::flow::{Endpoint, Protocol};
+use crate::interval::Interval;
+use crate::source::Source;
+use crate::units;
+
+/// Calls each way, alternating, so that nothing fills a buffer.
+const CALLS: u64 = 20;
+/// Bytes of a call, which no header could be taken for.
+const ASKED: usize = 701;
+const ANSWERED: usize = 97;
+/// A datagram over loopback is there at once or never.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sockets that are connected, and have moved nothing yet.
+pub(super) struct Traffic {
+    pairs: Vec<Pair>,
+    netns: Option<u32>,
+}
+
+enum Pair {
+    Tcp(TcpStream, TcpStream),
+    Udp(UdpSocket, UdpSocket),
+}
+
+/// What one end moved, and what was counted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) protocol: Protocol,
+    pub(super) local: SocketAddr,
+    remote: SocketAddr,
+    /// Received and sent, by this process's own count.
+    pub(super) moved: (u64, u64),
+    /// Received and sent, by flowtop's.
+    pub(super) counted: (u64, u64),
+}
+
+/// How the counts compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) ends: Vec<End>,
+    /// Events that the kernel says were not seen, of whomever.
+    pub(super) missed: u64,
+}
+
+impl Traffic {
+    /// Connects TCP and UDP over IPv4 and, where there is a loopback address of it, IPv6.
+    ///
+    /// # Errors
+    /// When IPv4 cannot be connected.
+    pub(super) fn prepare() -> Result<Self> {
+        let mut pairs = Vec::new();
+        let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let context = "connect over loopback (is it up? ip link set lo up)";
+        pairs.push(tcp(v4).context(context)?);
+        pairs.push(udp(v4).context(context)?);
+        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        pairs.extend(tcp(v6));
+        pairs.extend(udp(v6));
+        let netns = fs::metadata("/proc/self/ns/net").ok();
+        let netns = netns.and_then(|file| u32::try_from(file.ino()).ok());
+        Ok(Self { pairs, netns })
+    }
+
+    /// Moves the bytes within one interval of `source`.
+    ///
+    /// # Errors
+    /// When bytes do not arrive or `source` fails.
+    pub(super) fn measure(mut self, source: &mut impl Source) -> Result<Outcome> {
+        source.end_interval()?;
+        for pair in &mut self.pairs {
+            pair.talk().context("move bytes over loopback")?;
+        }
+        let interval = source.end_interval()?;
+        let mut ends = Vec::new();
+        for pair in &self.pairs {
+            for mut end in pair.ends()? {
+                end.count(&interval, self.netns);
+                ends.push(end);
+            }
+        }
+        Ok(Outcome {
+            ends,
+            missed: interval.losses.missed_events,
+        })
+    }
+}
+
+fn tcp(addr: IpAddr) -> Result<Pair> {
+    let listener = TcpListener::bind((addr, 0))?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let server = listener.accept()?.0;
+    for stream in [&client, &server] {
+        stream.set_read_timeout(Some(PATIENCE))?;
+    }
+    Ok(Pair::Tcp(client, server))
+}
+
+fn udp(addr: IpAddr) -> Result<Pair> {
+    let (client, server) = (UdpSocket::bind((addr, 0))?, UdpSocket::bind((addr, 0))?);
+    client.connect(server.local_addr()?)?;
+    server.connect(client.local_addr()?)?;
+    for socket in [&client, &server] {
+        socket.set_read_timeout(Some(PATIENCE))?;
+    }
+    Ok(Pair::Udp(client, server))
+}
+
+impl Pair {
+    fn talk(&mut self) -> Result<()> {
+        let mut buffer = [0x55; ASKED];
+        for _ in 0..CALLS {
+            match self {
+                Self::Tcp(client, server) => {
+                    client.write_all(&buffer)?;
+                    server.read_exact(&mut buffer)?;
+                    server.write_all(&buffer[..ANSWERED])?;
+                    client.read_exact(&mut buffer[..ANSWERED])?;
+                }
+                Self::Udp(client, server) => {
+                    client.send(&buffer)?;
+                    server.recv(&mut buffer)?;
+                    server.send(&buffer[..ANSWERED])?;
+                    client.recv(&mut buffer[..ANSWERED])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ends(&self) -> Result<[End; 2]> {
+        let (protocol, client, server) = match self {
+            Self::Tcp(a, b) => (Protocol::Tcp, a.local_addr()?, b.local_addr()?),
+            Self::Udp(a, b) => (Protocol::Udp, a.local_addr()?, b.local_addr()?),
+        };
+        let (asked, answered) = (CALLS * ASKED as u64, CALLS * ANSWERED as u64);
+        let end = |local, remote, moved| End {
+            protocol,
+            local,
+            remote,
+            moved,
+            counted: (0, 0),
+        };
+        Ok([
+            end(client, server, (answered, asked)),
+            end(server, client, (asked, answered)),
+        ])
+    }
+}
+
+impl End {
+    /// Another network namespace has a loopback too, with ports that may be the same. By the ends and
+    /// not by the process: in a pid namespace flows have another number than this process knows.
+    fn count(&mut self, interval: &Interval, netns: Option<u32>) {
+        let endpoint = |addr: SocketAddr| Endpoint::new(addr.ip(), addr.port());
+        let (local, remote) = (endpoint(self.local), endpoint(self.remote));
+        let flows = interval.flows.iter().filter(|flow| {
+            let key = &flow.key;
+            key.protocol == self.protocol
+                && (key.local, key.remote) == (local, remote)
+                && netns.is_none_or(|netns| key.netns == netns)
+        });
+        for flow in flows {
+            self.counted.0 += flow.counters.rx_bytes;
+            self.counted.1 += flow.counters.tx_bytes;
+        }
+    }
+
+    /// As in `tcp over IPv4`.
+    pub(super) fn name(&self) -> String {
+        let family = if self.local.is_ipv4() { "IPv4" } else { "IPv6" };
+        format!("{} over {family}", self.protocol)
+    }
+}
+
+impl Outcome {
+    pub(super) fn is_exact(&self) -> bool {
+        self.missed == 0 && self.ends.iter().all(|end| end.moved == end.counted)
+    }
+}
+
+/// A sentence: exact, or by how much it is not.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moved: u64 = self.ends.iter().map(|end| end.moved.0 + end.moved.1).sum();
+        if self.is_exact() {
+            let v6 = self.ends.iter().any(|end| end.local.is_ipv6());
+            let families = if v6 { "IPv4 and IPv6" } else { "IPv4" };
+            return write!(f, "exact: {moved} bytes of TCP and UDP over {families}");
+        }
+        let wrong = self.ends.iter().filter(|end| end.moved != end.counted);
+        let wrong = wrong.map(|end| {
+            let off = |moved: u64, counted: u64| i128::from(counted) - i128::from(moved);
+            let (rx, tx) = (
+                off(end.moved.0, end.counted.0),
+                off(end.moved.1, end.counted.1),
+            );
+            format!("{} is off by {rx:+} received, {tx:+} sent", end.name())
+        });
+        let mut parts: Vec<String> = wrong.collect();
+        if self.missed > 0 {
+            parts.push(format!("{} missed", units::count(self.missed, "event")));
+        }
+        write!(f, "not exact: {}", parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Intervals;
+
+    /// Counts nothing.
+    struct Blind;
+
+    impl Source for Blind {
+        fn end_interval(&mut self) -> Result<Interval> {
+            Ok(Intervals::default().next(1000, Vec::new()))
+        }
+    }
+
+    #[test]
+    fn who_counts_nothing_is_not_exact() {
+        let outcome = Traffic::prepare().unwrap().measure(&mut Blind).unwrap();
+        assert!(!outcome.is_exact());
+        let text = outcome.to_string();
+        assert!(
+            text.contains("tcp over IPv4 is off by -1940 received, -14020 sent"),
+            "{text}"
+        );
+        assert!(text.contains("udp over IPv4 is off by -14020 received, -1940 sent"));
+    }
+
+    #[test]
+    fn missed_events_are_not_exact_though_the_bytes_are() {
+        let ends = Vec::new();
+        let outcome = |missed| Outcome {
+            ends: ends.clone(),
+            missed,
+        };
+        assert!(outcome(0).is_exact());
+        assert!(!outcome(2).is_exact());
+        assert_eq!(outcome(2).to_string(), "not exact: 2 events missed");
+    }
+}

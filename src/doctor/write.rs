@@ -1,0 +1,149 @@
+//! What was found, for people and for machines.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Report, State, setcap};
+use crate::kernel::explain::NoBackend;
+use crate::units;
+
+/// Version of the JSON form.
+const SCHEMA: u32 = 1;
+/// Width of the column of names.
+const TITLES: usize = 19;
+/// Width of what was found.
+const VALUES: usize = 72;
+
+/// Lines, one a check, with the fix below it.
+pub(super) fn text(report: &Report) -> String {
+    let (release, machine) = uname();
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = format!("flowtop {version}, Linux {release} {machine}\n");
+    let mut said: BTreeSet<&str> = BTreeSet::new();
+    for section in &report.sections {
+        let _ = write!(text, "\n{}\n", section.title);
+        for check in &section.checks {
+            let state = match check.state {
+                State::Ok | State::Note => check.state.as_str(),
+                // It must not be missed.
+                State::Fail => "FAIL",
+            };
+            let value = units::sanitize(&check.value);
+            let mut lines = wrap(&value);
+            let first = lines.next().unwrap_or_default();
+            let _ = writeln!(text, "  {state:<4}  {:<TITLES$}  {first}", check.title);
+            for line in lines {
+                let _ = writeln!(text, "        {:<TITLES$}  {line}", "");
+            }
+            if let Some(fix) = &check.fix {
+                // In one line, however long: it is to be copied.
+                let fix = match said.insert(fix.as_str()) {
+                    true => units::sanitize(fix),
+                    false => "as above".into(),
+                };
+                let _ = writeln!(text, "        {:<TITLES$}  fix: {fix}", "");
+            }
+        }
+    }
+    let verdict = match &report.backend {
+        Some(backend) => format!("flowtop works here, by the {backend} backend."),
+        None => "flowtop does not work here: see FAIL above.".to_owned(),
+    };
+    let _ = write!(text, "\n{verdict}\n");
+    text
+}
+
+/// Lines of at most so many characters as there is room for beside the names, broken at spaces.
+fn wrap(text: &str) -> impl Iterator<Item = String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= VALUES => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.into_iter()
+}
+
+/// One object; the README has what is in it.
+pub(super) fn json(report: &Report) -> Result<String> {
+    let (release, machine) = uname();
+    let checks = report.sections.iter().flat_map(|section| {
+        section.checks.iter().map(|check| {
+            let mut object = json!({
+                "section": section.title,
+                "id": check.id,
+                "state": check.state.as_str(),
+                "value": check.value,
+            });
+            if let Some(fix) = &check.fix {
+                object["fix"] = json!(fix);
+            }
+            object
+        })
+    });
+    let backends = report.trials.iter().map(|trial| match &trial.outcome {
+        Ok(outcome) => {
+            let flows = outcome.ends.iter().map(|end| {
+                json!({
+                    "proto": end.protocol.to_string(),
+                    "family": if end.local.is_ipv4() { "ipv4" } else { "ipv6" },
+                    "rx_bytes": end.moved.0,
+                    "tx_bytes": end.moved.1,
+                    "counted_rx_bytes": end.counted.0,
+                    "counted_tx_bytes": end.counted.1,
+                })
+            });
+            json!({
+                "backend": trial.backend,
+                "attaches": true,
+                "exact": outcome.is_exact(),
+                "missed_events": outcome.missed,
+                "flows": flows.collect::<Vec<_>>(),
+            })
+        }
+        Err(error) => json!({
+            "backend": trial.backend,
+            "attaches": false,
+            "exact": false,
+            "error": reason(error),
+        }),
+    });
+    let object = json!({
+        "type": "doctor",
+        "schema": SCHEMA,
+        "version": env!("CARGO_PKG_VERSION"),
+        "kernel": release,
+        "machine": machine,
+        "works": report.backend.is_some(),
+        "backend": report.backend,
+        "setcap": setcap(),
+        "checks": checks.collect::<Vec<Value>>(),
+        "backends": backends.collect::<Vec<Value>>(),
+    });
+    Ok(format!("{}\n", serde_json::to_string(&object)?))
+}
+
+/// Without the name of the backend, which stands beside it.
+fn reason(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<NoBackend>() {
+        Some(NoBackend(refusals)) => {
+            let texts = refusals.iter().map(|refusal| refusal.text.as_str());
+            texts.collect::<Vec<_>>().join("; ")
+        }
+        None => format!("{error:#}"),
+    }
+}
+
+fn uname() -> (String, String) {
+    let uname = rustix::system::uname();
+    let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+    (text(uname.release()), text(uname.machine()))
+}

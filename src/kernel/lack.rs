@@ -1,0 +1,287 @@
+//! What keeps flowtop from counting, or from seeing a path, and the fix: the same words at start-up and
+//! in `--doctor`.
+
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use rustix::process::{Resource, geteuid, getrlimit};
+
+use crate::capability::{self, CapabilitySet};
+
+/// Something that is missing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What is missing, part of a sentence.
+    pub what: String,
+    /// What to run, to say or to boot with.
+    pub fix: String,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.fix)
+    }
+}
+
+impl Error for Lack {}
+
+impl Lack {
+    fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            fix: fix.into(),
+        }
+    }
+
+    /// The one that an error is of, if it is of one.
+    pub fn of(error: &anyhow::Error) -> Option<&Self> {
+        error.downcast_ref::<Self>()
+    }
+}
+
+/// `kernel.perf_event_paranoid`; from 3 on, on kernels of Debian and its kin, only CAP_SYS_ADMIN may
+/// open perf events, which tracepoints and kprobes are attached by.
+pub fn perf_event_paranoid() -> Option<i32> {
+    let text = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?;
+    text.trim().parse().ok()
+}
+
+/// Whether perf events are for CAP_SYS_ADMIN alone.
+pub fn is_perf_for_admins() -> bool {
+    perf_event_paranoid().is_some_and(|level| level > 2)
+}
+
+/// Whether maps are charged to the memory that a user may lock, and not to a cgroup: before 5.11.
+/// Not asked of the kernel by trying: this is for words and for what setcap needs.
+pub fn is_memlock_charged() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    matches!((next(), next()), (Some(major), Some(minor)) if (major, minor) < (5, 11))
+}
+
+/// Whether the kernel has kprobes, by what everyone may read.
+pub fn has_kprobes() -> bool {
+    Path::new("/sys/bus/event_source/devices/kprobe").exists()
+}
+
+/// Bytes that this process may lock; `None` for any number.
+pub fn memlock_limit() -> Option<u64> {
+    getrlimit(Resource::Memlock).current
+}
+
+/// Whether this process lacks a capability.
+fn lacks(capability: CapabilitySet) -> bool {
+    is_missing(capability::held(), capability)
+}
+
+/// Whether it is not among those held. CAP_SYS_ADMIN includes what BPF asks of these three.
+fn is_missing(held: CapabilitySet, capability: CapabilitySet) -> bool {
+    let included = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::NET_ADMIN;
+    let by_admin = held.contains(CapabilitySet::SYS_ADMIN) && included.contains(capability);
+    !(held.contains(capability) || by_admin)
+}
+
+/// What a user other than root needs to see everything here.
+pub fn wanted() -> CapabilitySet {
+    let mut wanted = CapabilitySet::BPF | CapabilitySet::PERFMON | for_tracefs();
+    if is_perf_for_admins() {
+        wanted |= CapabilitySet::SYS_ADMIN;
+    }
+    if is_memlock_charged() {
+        wanted |= CapabilitySet::SYS_RESOURCE;
+    }
+    // Without kprobes the peers of UDP come from cgroup hooks.
+    if !has_kprobes() {
+        wanted |= CapabilitySet::NET_ADMIN;
+    }
+    wanted
+}
+
+/// What a user other than root needs for tracefs, which is root's: kprobes are made by writing there,
+/// tracepoints are read there.
+fn for_tracefs() -> CapabilitySet {
+    match has_kprobes() {
+        true => CapabilitySet::DAC_OVERRIDE,
+        false => CapabilitySet::DAC_READ_SEARCH,
+    }
+}
+
+/// Without these capabilities.
+pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> Lack {
+    let names = capability::names(missing);
+    let what = format!("{purpose} needs {names}");
+    let fix = if geteuid().is_root() {
+        let missing = missing.iter_names();
+        let options = missing.map(|(name, _)| format!("--cap-add {name}"));
+        let options = options.collect::<Vec<_>>().join(" ");
+        format!("root is without it here: start the container with {options}")
+    } else {
+        let set = capability::for_setcap(wanted() | missing);
+        format!("sudo flowtop, or once and for all: sudo setcap {set}=ep \"$(command -v flowtop)\"")
+    };
+    Lack::new(what, fix)
+}
+
+/// What every backend needs and this process has not, in the order in which it is best seen to.
+pub fn of_requirements() -> Option<Lack> {
+    let missing = [CapabilitySet::BPF, CapabilitySet::PERFMON];
+    let missing = missing.into_iter().filter(|&capability| lacks(capability));
+    let missing: CapabilitySet = missing.collect();
+    if !missing.is_empty() {
+        return Some(of_capabilities(
+            missing,
+            "reading the kernel's socket calls",
+        ));
+    }
+    if !Path::new(BTF).exists() {
+        return Some(of_btf());
+    }
+    let lockdown = fs::read_to_string(LOCKDOWN).unwrap_or_default();
+    lockdown.contains("[confidentiality]").then(of_lockdown)
+}
+
+/// Where the kernel describes its types.
+pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Modes of lockdown, the one in force in brackets.
+pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// The kernel does not describe its types.
+pub fn of_btf() -> Lack {
+    Lack::new(
+        format!("this kernel has no BTF ({BTF})"),
+        "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of all larger distributions are",
+    )
+}
+
+/// No BPF program may read kernel memory.
+pub fn of_lockdown() -> Lack {
+    Lack::new(
+        "kernel lockdown is in confidentiality mode, in which no BPF program may read kernel memory",
+        "boot with lockdown=integrity or without it",
+    )
+}
+
+/// The programs were not loaded for want of permission.
+pub fn of_load() -> Lack {
+    if is_memlock_charged() && memlock_limit().is_some() && lacks(CapabilitySet::SYS_RESOURCE) {
+        let mut lack = of_capabilities(
+            CapabilitySet::SYS_RESOURCE,
+            "before Linux 5.11 locking memory for the maps",
+        );
+        lack.fix.push_str("; or allow it: ulimit -l unlimited");
+        return lack;
+    }
+    Lack::new(
+        "the kernel refuses to load BPF programs, though the capabilities for it are held",
+        "in a container allow bpf() (docker run --security-opt seccomp=unconfined), else ask the \
+         security module, which says so in the journal: journalctl -k -g denied",
+    )
+}
+
+/// Perf events, which tracepoints and kprobes are attached by, will be refused.
+pub fn before_perf() -> Option<Lack> {
+    if !is_perf_for_admins() || !lacks(CapabilitySet::SYS_ADMIN) {
+        return None;
+    }
+    let level = perf_event_paranoid().unwrap_or_default();
+    let purpose = format!("with kernel.perf_event_paranoid at {level} attaching probes");
+    let mut lack = of_capabilities(CapabilitySet::SYS_ADMIN, &purpose);
+    lack.fix
+        .push_str("; or lower it: sudo sysctl kernel.perf_event_paranoid=2");
+    Some(lack)
+}
+
+/// A perf event was refused.
+pub fn of_perf() -> Lack {
+    before_perf().unwrap_or_else(|| {
+        Lack::new(
+            "the kernel refuses perf events, though the capabilities for them are held",
+            "in a container allow perf_event_open() (docker run --security-opt seccomp=unconfined)",
+        )
+    })
+}
+
+/// A file of tracefs could not be opened.
+pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
+    if error.kind() != ErrorKind::PermissionDenied {
+        return anyhow::Error::new(error).context(format!("open {}", path.display()));
+    }
+    if !lacks(CapabilitySet::DAC_OVERRIDE) {
+        let what = format!(
+            "{} may not be opened, whatever the capabilities",
+            path.display()
+        );
+        return Lack::new(what, "see to kernel lockdown and to security modules").into();
+    }
+    of_capabilities(for_tracefs(), &format!("opening {}", path.display())).into()
+}
+
+/// tracefs is nowhere, and could not be mounted.
+pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
+    let fix = format!("sudo mount -t tracefs tracefs {mount_point}");
+    if lacks(CapabilitySet::SYS_ADMIN) {
+        return Lack::new(
+            "tracefs is not mounted, and mounting it needs CAP_SYS_ADMIN",
+            fix,
+        )
+        .into();
+    }
+    Lack::new(
+        format!("tracefs is not mounted, and cannot be ({error})"),
+        fix,
+    )
+    .into()
+}
+
+/// The hooks that tell the peers of UDP were refused.
+pub fn of_cgroup() -> Lack {
+    of_capabilities(
+        CapabilitySet::NET_ADMIN,
+        "without kprobes seeing the peers of UDP",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_names_what_is_missing_and_the_fix() {
+        let lack = of_capabilities(CapabilitySet::SYS_ADMIN, "attaching probes");
+        assert_eq!(lack.what, "attaching probes needs CAP_SYS_ADMIN");
+        assert!(lack.fix.contains("SYS_ADMIN") || lack.fix.contains("sys_admin"));
+        assert_eq!(lack.to_string(), format!("{}: {}", lack.what, lack.fix));
+    }
+
+    #[test]
+    fn the_admin_is_let_in_where_others_need_their_own() {
+        use CapabilitySet as Set;
+        assert!(is_missing(Set::BPF, Set::PERFMON));
+        assert!(!is_missing(Set::BPF | Set::PERFMON, Set::PERFMON));
+        assert!(!is_missing(Set::SYS_ADMIN, Set::BPF));
+        assert!(is_missing(Set::SYS_ADMIN, Set::DAC_OVERRIDE));
+        assert!(is_missing(
+            Set::all() - Set::SYS_RESOURCE,
+            Set::SYS_RESOURCE
+        ));
+    }
+
+    #[test]
+    fn it_is_found_below_what_was_being_done() {
+        let error = anyhow::Error::new(of_btf()).context("open it");
+        assert_eq!(Lack::of(&error), Some(&of_btf()));
+        assert_eq!(Lack::of(&anyhow::anyhow!("else")), None);
+    }
+
+    #[test]
+    fn other_errors_of_tracefs_stay_what_they_are() {
+        let error = of_tracefs(ErrorKind::NotFound.into(), Path::new("/t"));
+        assert!(Lack::of(&error).is_none());
+        assert!(format!("{error:#}").starts_with("open /t: "));
+    }
+}

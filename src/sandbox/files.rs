@@ -1,0 +1,111 @@
+//! Files and ports, by Landlock (landlock(7), from Linux 5.13).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus,
+    Scope,
+};
+
+use super::Allow;
+
+/// The newest version whose restrictions are known here; of an older kernel those it has are taken.
+const KNOWN: ABI = ABI::V10;
+/// Where facts and names come from for as long as flowtop runs: processes; `hosts`, `resolv.conf`,
+/// `passwd` and `services`, which are replaced by renaming, so it takes the folder.
+const READ: [&str; 2] = ["/proc", "/etc"];
+/// What the C library asks for the number of CPUs, where it sizes its arenas.
+const CPUS: &str = "/sys/devices/system/cpu";
+/// What may stand behind `/etc/resolv.conf` one day, as a link to somewhere else.
+const RESOLVERS: [&str; 3] = [
+    "/run/systemd/resolve",
+    "/run/NetworkManager",
+    "/run/resolvconf",
+];
+/// Those of [`READ`] that may be links out of there.
+const LINKS: [&str; 4] = [
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/passwd",
+    "/etc/services",
+];
+/// The terminal is asked for its size by this name.
+const TERMINAL: &str = "/dev/tty";
+/// Where name servers listen.
+const DNS: u16 = 53;
+
+/// Restricts this thread; the version by which, or `None` where the kernel has none.
+pub(super) fn restrict(allow: &Allow) -> Result<Option<i32>> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let mut rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(KNOWN))?
+        .handle_access(AccessNet::from_all(KNOWN))?
+        .scope(Scope::from_all(KNOWN))?
+        .create()?
+        // Asking for the program of another's process is refused every time: no news for the log.
+        .log_same_exec(false)?;
+    let linked = LINKS.iter().filter_map(|file| parent_of_target(file));
+    let readable = READ.iter().chain(&RESOLVERS).chain([&CPUS]);
+    for folder in readable.map(PathBuf::from).chain(linked) {
+        rules = beneath(rules, &folder, read)?;
+    }
+    let terminal = AccessFs::ReadFile | AccessFs::IoctlDev;
+    rules = beneath(rules, Path::new(TERMINAL), terminal)?;
+    for folder in &allow.write {
+        rules = beneath(rules, folder, written())?;
+    }
+    let status = rules
+        .add_rule(NetPort::new(
+            DNS,
+            AccessNet::ConnectTcp | AccessNet::ConnectSendUdp,
+        ))?
+        // A port that the kernel chooses.
+        .add_rule(NetPort::new(0, AccessNet::BindUdp))?
+        .restrict_self()?;
+    Ok(version(status))
+}
+
+/// Files may be made, written, renamed and removed: what a recording and its rotation do.
+fn written() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile
+        | AccessFs::Refer
+}
+
+/// What is not there needs no permission.
+fn beneath(
+    rules: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated> {
+    match PathFd::new(path) {
+        Ok(opened) => Ok(rules.add_rule(PathBeneath::new(opened, access))?),
+        Err(_) => Ok(rules),
+    }
+}
+
+fn parent_of_target(file: &str) -> Option<PathBuf> {
+    let target = fs::canonicalize(file).ok()?;
+    target.parent().map(Path::to_owned)
+}
+
+fn version(status: RestrictionStatus) -> Option<i32> {
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => None,
+        (
+            _,
+            LandlockStatus::Available {
+                effective_abi,
+                kernel_abi,
+            },
+        ) => Some(kernel_abi.unwrap_or(effective_abi as i32)),
+        _ => None,
+    }
+}

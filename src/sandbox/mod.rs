@@ -1,0 +1,217 @@
+//! Gives away what flowtop no longer needs once it counts: capabilities, new privileges, most of the
+//! files (Landlock) and most of the system calls (seccomp). Knows nothing of what is counted or shown.
+//!
+//! What remains: reading `/proc` and the few files that names are in, asking name servers, the
+//! descriptors that are open already (the kernel side, the terminal, the output), and writing in the
+//! folders that the caller names. A mistake in what reads strangers' texts has no more than that.
+
+mod files;
+mod probe;
+mod syscalls;
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, no_new_privs,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+
+pub use self::probe::{Refusal, refusals};
+
+/// What a run needs beyond counting and showing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allow {
+    /// Folders in which files may be made, written and renamed, and all that is below them.
+    pub write: Vec<PathBuf>,
+}
+
+/// What holds from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// Capabilities that are left.
+    pub capabilities: CapabilitySet,
+    /// Whether executing a program can no longer give privileges.
+    pub no_new_privs: bool,
+    /// Version of the kernel's Landlock that files are held by; `None` where it has none.
+    pub landlock: Option<i32>,
+    /// Whether system calls are filtered.
+    pub seccomp: bool,
+    /// It was asked for that nothing be given away.
+    pub declined: bool,
+}
+
+impl Confinement {
+    /// Nothing is given away.
+    pub fn declined() -> Self {
+        Self {
+            capabilities: crate::capability::held(),
+            no_new_privs: no_new_privs().unwrap_or(false),
+            landlock: None,
+            seccomp: false,
+            declined: true,
+        }
+    }
+
+    /// Whether all of it holds. Capabilities may be left: old kernels do not count without.
+    pub const fn is_whole(&self) -> bool {
+        self.no_new_privs && self.landlock.is_some() && self.seccomp
+    }
+
+    /// In a word or two: `confined`, `partly confined` or `not confined`.
+    pub const fn word(&self) -> &'static str {
+        match (self.is_whole(), self.declined) {
+            (true, _) => "confined",
+            (false, false) => "partly confined",
+            (false, true) => "not confined",
+        }
+    }
+}
+
+/// A sentence for people, as in `confined: no capabilities, no new privileges, files by Landlock 6,
+/// system calls by seccomp`.
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.word())?;
+        if self.declined {
+            let held = crate::capability::names(self.capabilities);
+            return write!(
+                f,
+                "--no-sandbox keeps all privileges (capabilities: {held})"
+            );
+        }
+        if self.capabilities.is_empty() {
+            f.write_str("no capabilities")?;
+        } else {
+            let left = crate::capability::names(self.capabilities);
+            write!(f, "{left} kept, without which this kernel does not count")?;
+        }
+        if self.no_new_privs {
+            f.write_str(", no new privileges")?;
+        }
+        match self.landlock {
+            Some(version) => write!(f, ", files by Landlock {version}")?,
+            None => f.write_str(", no Landlock here")?,
+        }
+        match self.seccomp {
+            true => f.write_str(", system calls by seccomp"),
+            false => f.write_str(", no seccomp here"),
+        }
+    }
+}
+
+/// Gives away everything but what `allow` names and, where `works` fails without them,
+/// CAP_BPF (before 5.19 every bpf() call needs it). `works` is called until it holds, and once more
+/// at the end. What the kernel cannot do is left out; the answer says so.
+///
+/// Call it before other threads start: what is given away is the calling thread's, and of those
+/// that it starts.
+///
+/// # Errors
+/// When there are other threads, `works` fails, or the kernel refuses what it says it can.
+pub fn confine(allow: &Allow, mut works: impl FnMut() -> Result<()>) -> Result<Confinement> {
+    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads != 1 {
+        bail!("confine one of {threads} threads: the others would keep their privileges");
+    }
+    // Not to be traced, nor written to disk: descriptors of the kernel side are open here.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("forbid to be traced")?;
+    set_no_new_privs(true).context("give up new privileges")?;
+    // While it is still allowed to, and where it is: the set bounds what exec could give back.
+    for capability in CapabilitySet::all().iter() {
+        let _ = remove_capability_from_bounding_set(capability);
+    }
+    let _ = clear_ambient_capability_set();
+    let landlock = files::restrict(allow).context("restrict files by Landlock")?;
+    let capabilities = drop_capabilities(&mut works)?;
+    let seccomp = syscalls::restrict(allow).context("restrict system calls by seccomp")?;
+    works().context("count without privileges")?;
+    Ok(Confinement {
+        capabilities,
+        no_new_privs: no_new_privs().unwrap_or(false),
+        landlock,
+        seccomp,
+        declined: false,
+    })
+}
+
+/// Drops all capabilities, or all but the one without which it does not work. Which is left.
+fn drop_capabilities(works: &mut dyn FnMut() -> Result<()>) -> Result<CapabilitySet> {
+    let held = capabilities(None).context("read the capabilities")?;
+    let set = |effective, permitted| {
+        let inheritable = CapabilitySet::empty();
+        let sets = CapabilitySets {
+            effective,
+            permitted,
+            inheritable,
+        };
+        set_capabilities(None, sets).context("drop capabilities")
+    };
+    let none = CapabilitySet::empty();
+    // What is only permitted can be taken up again.
+    set(none, held.permitted)?;
+    let Err(error) = works() else {
+        return set(none, none).map(|()| none);
+    };
+    for needed in [CapabilitySet::BPF, CapabilitySet::SYS_ADMIN] {
+        if held.permitted.contains(needed) {
+            set(needed, needed)?;
+            // Twice, as what was half done of the first buffer is in the next but one.
+            return works()
+                .and_then(|()| works())
+                .context("count with CAP_BPF alone")
+                .map(|()| needed);
+        }
+    }
+    Err(error.context("count without capabilities"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confined() -> Confinement {
+        Confinement {
+            capabilities: CapabilitySet::empty(),
+            no_new_privs: true,
+            landlock: Some(6),
+            seccomp: true,
+            declined: false,
+        }
+    }
+
+    #[test]
+    fn what_holds_is_said() {
+        assert_eq!(
+            confined().to_string(),
+            "confined: no capabilities, no new privileges, files by Landlock 6, system calls by seccomp"
+        );
+        let old = Confinement {
+            capabilities: CapabilitySet::BPF,
+            landlock: None,
+            ..confined()
+        };
+        assert_eq!(
+            old.to_string(),
+            "partly confined: CAP_BPF kept, without which this kernel does not count, no new \
+             privileges, no Landlock here, system calls by seccomp"
+        );
+    }
+
+    #[test]
+    fn nothing_is_confined_when_that_was_asked_for() {
+        let declined = Confinement::declined();
+        assert_eq!(declined.word(), "not confined");
+        assert!(declined.to_string().contains("--no-sandbox"));
+    }
+
+    #[test]
+    fn one_thread_of_many_is_not_confined_alone() {
+        // Tests run in threads.
+        let error = confine(&Allow::default(), || Ok(())).unwrap_err();
+        assert!(error.to_string().contains("threads"), "{error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Tries what a confined process must not be able to do, in ways that harm nothing if it can.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, getppid, test_kill_process};
+
+/// One thing that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What, as in `write a file`.
+    pub what: &'static str,
+    /// Whether it was refused.
+    pub refused: bool,
+    /// Whether nothing but Landlock refuses it, from this version on.
+    pub landlock: Option<i32>,
+}
+
+/// Tries all of them.
+pub fn refusals() -> Vec<Refusal> {
+    type Try = (&'static str, Option<i32>, fn() -> bool);
+    let tries: [Try; 8] = [
+        ("make a file", None, || is_refused(make_file())),
+        ("write a file", None, || {
+            is_refused(File::options().write(true).open("/proc/self/comm"))
+        }),
+        ("look around", Some(1), || is_refused(fs::read_dir("/"))),
+        ("run a program", None, || is_refused(run())),
+        ("signal another process", None, || {
+            is_refused(test_kill_process(Pid::INIT).map_err(io::Error::from))
+        }),
+        ("look into another process", None, || {
+            let parent = getppid().map_or(1, Pid::as_raw_pid);
+            is_refused(File::open(format!("/proc/{parent}/mem")))
+        }),
+        ("talk to a local service", None, || {
+            is_refused(UnixDatagram::unbound())
+        }),
+        ("connect elsewhere than to a name server", Some(4), || {
+            // Nobody listens at the port of "discard"; without Landlock it says so.
+            is_refused(TcpStream::connect((Ipv4Addr::LOCALHOST, 9)))
+        }),
+    ];
+    let tries = tries.into_iter().map(|(what, landlock, try_it)| Refusal {
+        what,
+        refused: try_it(),
+        landlock,
+    });
+    tries.collect()
+}
+
+fn is_refused<T>(outcome: io::Result<T>) -> bool {
+    outcome.is_err_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::PermissionDenied | ErrorKind::Unsupported
+        )
+    })
+}
+
+fn make_file() -> io::Result<()> {
+    let path = std::env::temp_dir().join(format!("flowtop-doctor-{}", std::process::id()));
+    File::create_new(&path)?;
+    fs::remove_file(path)
+}
+
+fn run() -> io::Result<()> {
+    let null = Stdio::null;
+    let mut command = Command::new("/proc/self/exe");
+    let status = command.arg("--version").stdin(null()).stdout(null());
+    status.stderr(null()).status().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_confined_can_do_some_of_it() {
+        // Were all of it refused here too, it would prove nothing where it is.
+        let can: Vec<_> = refusals()
+            .into_iter()
+            .filter(|tried| !tried.refused)
+            .map(|tried| tried.what)
+            .collect();
+        for what in [
+            "make a file",
+            "write a file",
+            "look around",
+            "run a program",
+        ] {
+            assert!(can.contains(&what), "{what}: {can:?}");
+        }
+        assert!(can.contains(&"talk to a local service"), "{can:?}");
+    }
+}

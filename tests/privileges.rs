@@ -1,0 +1,227 @@
+//! What flowtop needs and what it gives up, on this machine's own kernel; by backend and kernel it is
+//! `tests/vm/privileges.sh`. Needs root, as all of `make test` does.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use common::counting::Flowtop;
+use serde_json::Value;
+
+/// The fields of `/proc/PID/task/TID/status`, of every thread by its name.
+fn threads(pid: u32) -> Vec<(String, BTreeMap<String, String>)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let tasks = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+    tasks
+        .map(|status| {
+            let fields = status.lines().filter_map(|line| line.split_once(":\t"));
+            let fields: BTreeMap<String, String> = fields
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            (fields["Name"].clone(), fields)
+        })
+        .collect()
+}
+
+#[test]
+fn every_thread_has_given_up_all_that_it_can() {
+    let flowtop = Flowtop::start(&["-x"]);
+    let threads = threads(flowtop.id());
+    // Those for names, the collector, and main.
+    assert!(threads.len() >= 10, "{threads:?}");
+    for (name, status) in &threads {
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status[set], "0000000000000000", "{set} of {name}");
+        }
+        assert_eq!(status["NoNewPrivs"], "1", "{name}");
+        assert_eq!(status["Seccomp"], "2", "{name}");
+    }
+    flowtop.stop();
+}
+
+#[test]
+fn without_the_sandbox_nothing_is_given_up() {
+    let flowtop = Flowtop::start(&["--no-sandbox"]);
+    for (name, status) in threads(flowtop.id()) {
+        assert_ne!(status["CapEff"], "0000000000000000", "{name}");
+        assert_eq!((&*status["NoNewPrivs"], &*status["Seccomp"]), ("0", "0"));
+    }
+    flowtop.stop();
+}
+
+fn check<'a>(report: &'a Value, id: &str) -> &'a Value {
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    checks.find(|check| check["id"] == id).unwrap()
+}
+
+fn doctor(mut command: Command) -> (Output, Value) {
+    let output = command.args(["--doctor", "--json"]).output().unwrap();
+    let report = serde_json::from_slice(&output.stdout).unwrap();
+    (output, report)
+}
+
+#[test]
+fn the_doctor_counts_its_own_bytes_before_and_behind_the_sandbox() {
+    let (output, report) = doctor(Command::new(env!("CARGO_BIN_EXE_flowtop")));
+    assert!(output.status.success(), "{report:#}");
+    assert_eq!(report["works"], true);
+    let backends = report["backends"].as_array().unwrap();
+    assert_eq!(backends.len(), 3);
+    let taken = backends
+        .iter()
+        .find(|backend| backend["backend"] == report["backend"])
+        .unwrap();
+    assert_eq!(
+        (&taken["exact"], &taken["attaches"]),
+        (&true.into(), &true.into())
+    );
+    for flow in taken["flows"].as_array().unwrap() {
+        assert_eq!(flow["rx_bytes"], flow["counted_rx_bytes"], "{flow}");
+        assert!(flow["tx_bytes"].as_u64() > Some(0), "{flow}");
+    }
+    assert_eq!(check(&report, "self_test")["state"], "ok");
+    let refused = check(&report, "refused")["value"].as_str().unwrap();
+    for what in [
+        "make a file",
+        "write a file",
+        "run a program",
+        "signal another process",
+    ] {
+        assert!(refused.contains(what), "{refused}");
+    }
+}
+
+/// A copy of the binary that others than root may reach.
+struct Copied(PathBuf);
+
+impl Copied {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("flowtop-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_flowtop"), folder.join("flowtop")).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("flowtop")
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A command as the user nobody, with these capabilities, as in `+bpf,+perfmon`.
+fn as_nobody(program: &Path, capabilities: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .args(["--inh-caps", &format!("-all{capabilities}")])
+        .args(["--ambient-caps", &format!("-all{capabilities}")])
+        .arg(program)
+        .stdin(Stdio::null());
+    command
+}
+
+/// What the doctor says is needed, and what mounting tracefs takes where it is not mounted: by
+/// setcap(8)'s names, without `cap_`.
+fn needed() -> Vec<String> {
+    let (_, report) = doctor(Command::new(env!("CARGO_BIN_EXE_flowtop")));
+    let setcap = report["setcap"].as_str().unwrap();
+    let names = setcap.strip_suffix("=ep").unwrap().split(',');
+    let mut names: Vec<String> = names
+        .map(|name| name.strip_prefix("cap_").unwrap().to_owned())
+        .collect();
+    if !Path::new("/sys/kernel/tracing/events").exists() {
+        names.push("sys_admin".to_owned());
+    }
+    names
+}
+
+fn unseen(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let first = text.lines().next().unwrap_or_default();
+    let record: Value = serde_json::from_str(first).unwrap_or_default();
+    record["unseen"].clone()
+}
+
+#[test]
+fn nobody_with_what_the_doctor_names_sees_what_root_sees() {
+    let copy = Copied::new("ambient");
+    let capabilities: String = needed().iter().map(|name| format!(",+{name}")).collect();
+    let args = ["--json", "-c", "1", "-i", "50ms"];
+    let nobodys = as_nobody(&copy.path(), &capabilities)
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        nobodys.status.success(),
+        "{capabilities}: {}",
+        String::from_utf8_lossy(&nobodys.stderr)
+    );
+    let roots = Command::new(copy.path()).args(args).output().unwrap();
+    assert_eq!(unseen(&nobodys), unseen(&roots));
+}
+
+/// The capabilities of the file, which `make setcap` gives it.
+#[test]
+fn a_file_with_capabilities_needs_no_sudo() {
+    let copy = Copied::new("file");
+    let names: Vec<String> = needed().iter().map(|name| format!("cap_{name}")).collect();
+    let set = Command::new("setcap")
+        .arg(format!("{}=ep", names.join(",")))
+        .arg(copy.path())
+        .status()
+        .unwrap();
+    assert!(set.success());
+    let output = as_nobody(&copy.path(), "")
+        .args(["--json", "-c", "1", "-i", "50ms"])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn without_privileges_the_fix_is_named() {
+    let copy = Copied::new("without");
+    let (output, report) = doctor(as_nobody(&copy.path(), ""));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(report["works"], false);
+    let capabilities = check(&report, "capabilities");
+    assert_eq!(capabilities["state"], "fail");
+    let fix = capabilities["fix"].as_str().unwrap();
+    assert!(fix.contains("sudo setcap cap_"), "{fix}");
+    // And a run says the same.
+    let run = as_nobody(&copy.path(), "").arg("--batch").output().unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&run.stderr);
+    assert!(error.contains("CAP_BPF") && error.contains(fix), "{error}");
+}
+
+/// Bit by bit: each of the two that every backend needs is named when it alone is missing.
+#[test]
+fn the_one_that_is_missing_is_named() {
+    let copy = Copied::new("one");
+    for (held, missing) in [(",+bpf", "CAP_PERFMON"), (",+perfmon", "CAP_BPF")] {
+        let run = as_nobody(&copy.path(), held)
+            .arg("--batch")
+            .output()
+            .unwrap();
+        assert_eq!(run.status.code(), Some(1));
+        let error = String::from_utf8_lossy(&run.stderr);
+        let what = error.split(':').nth(1).unwrap();
+        assert!(what.ends_with(&format!("needs {missing}")), "{error}");
+    }
+}
