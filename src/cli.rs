@@ -2,6 +2,7 @@
 //! nothing of the kernel or of drawing.
 
 mod environment;
+mod manual;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 pub use self::environment::Environment;
+use self::manual::Shell;
 
 use crate::config::{BackendChoice, Config, MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS, Output};
 use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
@@ -187,6 +189,14 @@ struct Args {
     #[arg(long)]
     no_pushdown: bool,
 
+    /// Print the manual page in roff, and end: flowtop --man | man -l -
+    #[arg(long)]
+    man: bool,
+
+    /// Print completions for a shell, and end
+    #[arg(long, value_enum, value_name = "SHELL")]
+    completions: Option<Shell>,
+
     /// Say on standard error what is done and why
     #[arg(short = 'v', long)]
     verbose: bool,
@@ -224,6 +234,12 @@ where
     T: Into<OsString> + Clone,
 {
     let mut args = Args::try_parse_from(args)?;
+    if args.man {
+        return Ok(Request::Print(manual::page(Args::command())));
+    }
+    if let Some(shell) = args.completions {
+        return Ok(Request::Print(manual::completions(Args::command(), shell)));
+    }
     let plan = plan(&mut args)?;
     if args.explain_filter {
         return Ok(Request::Print(plan.to_string()));

@@ -85,6 +85,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("toml", &["settings"]),
     ("serde_json", &["report"]),
     ("domain", &["names"]),
