@@ -59,10 +59,15 @@ test=(
     "apt-get            apt                   apt              apt           -              -"
     "debian-archive-keyring.* debian-archive-keyring debian-keyring debian-archive-keyring - debian-archive-keyring"
 )
+package=(
+    "debootstrap        debootstrap           debootstrap      debootstrap   debootstrap    debootstrap"
+    "qemu-system-aarch64 qemu-system-arm      qemu-system-aarch64-core qemu-system-aarch64 qemu-arm qemu-system-aarch64"
+)
 case $what in
 build) wanted=("${build[@]}") why="to build flowtop" ;;
 test) wanted=("${build[@]}" "${test[@]}") why="to build and test flowtop" ;;
-*) die "usage: scripts/deps.sh build|test" ;;
+package) wanted=("${build[@]}" "${test[@]}" "${package[@]}") why="to package flowtop, and to build and test it for aarch64" ;;
+*) die "usage: scripts/deps.sh build|test|package" ;;
 esac
 
 present() {
