@@ -84,7 +84,7 @@ aarch64: deps-package ## cross-build the static binary in a Debian of its own (r
 deb-aarch64: static aarch64 ## build target/package/flowtop_VERSION_arm64.deb
 	@CARGO=$(CARGO) scripts/deb.sh aarch64
 
-test-aarch64: aarch64 ## the exactness suite on stock aarch64 kernels, in emulation: an hour or two
+test-aarch64: aarch64 ## the exactness suite on stock aarch64 kernels, in emulation: a quarter of an hour
 	@rm -rf $(TARGET)/exact-aarch64
 	$(VM_TESTS) aarch64
 

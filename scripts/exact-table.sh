@@ -20,7 +20,8 @@ cat <<TEXT
 
 What flowtop shows, less what the system calls of the test program returned, in bytes, on stock
 Debian kernels in virtual machines. Each row is one way for a program to use its sockets
-(\`traffic list\` names the trap in each). Made by \`$made\`; $other.
+(\`traffic list\` names the trap in each). Made by \`$made\`;
+$other.
 
 - \`0\`: not one byte of difference, per flow, process and direction
 - \`unseen\`: a path that this backend declares it does not see
