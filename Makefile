@@ -11,6 +11,11 @@ FUZZ   ?=
 # Kernels to measure the hot path on: none named means all.
 KERNELS ?=
 
+MANPAGE   = share/man/man8/flowtop.8
+BASH_FILE = share/bash-completion/completions/flowtop
+ZSH_FILE  = share/zsh/site-functions/_flowtop
+FISH_FILE = share/fish/vendor_completions.d/flowtop.fish
+
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
 IS_ROOT := $(filter 0,$(shell id -u))
@@ -27,17 +32,21 @@ VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-thread
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test fuzz deny reproduce vm exact-table privileges-table faults fault-table soak
-.PHONY: kernels bench bench-hotpath bench-peers install setcap uninstall clean deps deps-test
+.PHONY: help build run demo check test fuzz deny reproduce vm exact-table privileges-table faults fault-table soak \
+	kernels bench bench-hotpath bench-peers install setcap uninstall clean deps deps-test deps-package \
+	static deb package-test aarch64 deb-aarch64 test-aarch64 exact-table-aarch64
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 deps:
 	@scripts/deps.sh build
 
 deps-test:
 	@scripts/deps.sh test
+
+deps-package:
+	@scripts/deps.sh package
 
 build: deps ## build target/release/flowtop
 	$(CARGO) build --locked --release --bin flowtop
@@ -58,10 +67,29 @@ check: deps-test ## format, lints, unit tests and tests on this machine's own ke
 
 test: check vm ## check, then the exactness suite on stock kernels in virtual machines
 
-vm: deps-test kernels ## only the virtual machines; reports in target/exact, consoles in target/vm
+vm: deps-test kernels static ## only the virtual machines; reports in target/exact, consoles in target/vm
 	$(CARGO) build --locked --release --bin flowtop --example traffic
 	@rm -rf $(TARGET)/exact $(TARGET)/privileges
-	$(VM_TESTS) --skip faults_5 --skip faults_6
+	$(VM_TESTS) --skip faults_5 --skip faults_6 --skip aarch64
+
+static: deps ## build one static binary: target/TRIPLE/release/flowtop
+	@CARGO=$(CARGO) scripts/static.sh
+
+deb: static ## build target/package/flowtop_VERSION_ARCH.deb of it
+	@CARGO=$(CARGO) scripts/deb.sh
+
+package-test: deps-package deb ## install the package into a fresh Debian, and have it looked at (root)
+	@$(SUDO) scripts/package-test.sh
+
+aarch64: deps-package ## cross-build the static binary in a Debian of its own (root; 2 GB in ~/.cache/flowtop)
+	@scripts/aarch64.sh
+
+deb-aarch64: static aarch64 ## build target/package/flowtop_VERSION_arm64.deb
+	@CARGO=$(CARGO) scripts/deb.sh aarch64
+
+test-aarch64: aarch64 ## the exactness suite on stock aarch64 kernels, in emulation: a quarter of an hour
+	@rm -rf $(TARGET)/exact-aarch64
+	$(VM_TESTS) aarch64
 
 fuzz: deps ## a minute for each fuzz target (FUZZ='filter answer'; needs nightly Rust and cargo-fuzz)
 	@scripts/fuzz.sh $(FUZZ)
@@ -92,6 +120,10 @@ exact-table: ## write docs/EXACTNESS.md from the last `make vm`
 	@scripts/exact-table.sh $(TARGET)/exact >docs/EXACTNESS.md.new
 	@mv docs/EXACTNESS.md.new docs/EXACTNESS.md
 
+exact-table-aarch64: ## write docs/EXACTNESS-aarch64.md from the last `make test-aarch64`
+	@scripts/exact-table.sh $(TARGET)/exact-aarch64 >docs/EXACTNESS-aarch64.md.new
+	@mv docs/EXACTNESS-aarch64.md.new docs/EXACTNESS-aarch64.md
+
 privileges-table: ## write docs/PRIVILEGES.md from the last `make vm`
 	@scripts/privileges-table.sh $(TARGET)/privileges >docs/PRIVILEGES.md.new
 	@mv docs/PRIVILEGES.md.new docs/PRIVILEGES.md
@@ -112,8 +144,15 @@ bench-hotpath: deps-test ## instructions a call costs, by kernel and backend (KE
 bench-peers: ## install what load is measured beside: nethogs, iftop, tcptop, bandwhich, rustnet
 	@benches/peers.sh
 
-install: build ## install into PREFIX (/usr/local)
+install: build ## install into PREFIX (/usr/local), with manual page and completions
 	install -D -m 755 $(RELEASE)/flowtop $(DESTDIR)$(PREFIX)/bin/flowtop
+	$(RELEASE)/flowtop --man | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/$(MANPAGE)
+	for shell in bash zsh fish; do \
+	    $(RELEASE)/flowtop --completions $$shell >$(RELEASE)/completions.$$shell || exit 1; \
+	done
+	install -D -m 644 $(RELEASE)/completions.bash $(DESTDIR)$(PREFIX)/$(BASH_FILE)
+	install -D -m 644 $(RELEASE)/completions.zsh $(DESTDIR)$(PREFIX)/$(ZSH_FILE)
+	install -D -m 644 $(RELEASE)/completions.fish $(DESTDIR)$(PREFIX)/$(FISH_FILE)
 
 # The doctor says which: it depends on the kernel and its settings. Whoever may run the file then sees
 # everyone's flows, so it is for the file's group alone.
@@ -125,7 +164,7 @@ setcap: ## let members of a group run it without sudo (CAPS_GROUP=adm); make ins
 	$(SUDO) setcap "$$caps" "$$file" && echo "$$file: $$caps, for the group $(CAPS_GROUP)"
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/flowtop
+	cd $(DESTDIR)$(PREFIX) && rm -f bin/flowtop $(MANPAGE) $(BASH_FILE) $(ZSH_FILE) $(FISH_FILE)
 
 clean: ## remove what was built; the kernels stay in ~/.cache/flowtop
 	$(CARGO) clean

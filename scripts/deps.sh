@@ -68,11 +68,16 @@ peers=(
     "tcptop             libbpf-tools          libbpf-tools     libbpf-tools  libbpf-tools   -"
     "pcap.h             libpcap-dev           libpcap-devel    libpcap       libpcap-devel  libpcap-dev"
 )
+package=(
+    "debootstrap        debootstrap           debootstrap      debootstrap   debootstrap    debootstrap"
+    "qemu-system-aarch64 qemu-system-arm      qemu-system-aarch64-core qemu-system-aarch64 qemu-arm qemu-system-aarch64"
+)
 case $what in
 build) wanted=("${build[@]}") why="to build flowtop" ;;
 test) wanted=("${build[@]}" "${test[@]}") why="to build and test flowtop" ;;
 peers) wanted=("${build[@]}" "${test[@]}" "${peers[@]}") why="to measure flowtop beside its peers" ;;
-*) die "usage: scripts/deps.sh build|test|peers" ;;
+package) wanted=("${build[@]}" "${test[@]}" "${package[@]}") why="to package flowtop, and to build and test it for aarch64" ;;
+*) die "usage: scripts/deps.sh build|test|peers|package" ;;
 esac
 
 present() {

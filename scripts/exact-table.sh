@@ -1,27 +1,33 @@
 #!/usr/bin/env bash
 # Prints the exactness table as Markdown, from the reports of the VM runs:
 #
-#   scripts/exact-table.sh target/exact
+#   scripts/exact-table.sh target/exact              x86_64
+#   scripts/exact-table.sh target/exact-aarch64      aarch64
 set -euo pipefail
 
 reports=$1
 command -v jq >/dev/null || { echo "exact-table: needs jq: make deps-test" >&2; exit 1; }
 shopt -s nullglob
 files=("$reports"/*.jsonl)
-[ ${#files[@]} -gt 0 ] || { echo "exact-table: no reports in $reports: run 'make vm' first" >&2; exit 1; }
+[ ${#files[@]} -gt 0 ] || { echo "exact-table: no reports in $reports: run 'make vm' or 'make test-aarch64' first" >&2; exit 1; }
 
-cat <<'TEXT'
-# Exactness
+case $reports in
+*aarch64*) heading='Exactness on aarch64' made='make test-aarch64 exact-table-aarch64' other='[EXACTNESS.md](EXACTNESS.md) is the table of x86_64' ;;
+*) heading=Exactness made='make vm exact-table' other='[EXACTNESS-aarch64.md](EXACTNESS-aarch64.md) is the table of aarch64' ;;
+esac
+cat <<TEXT
+# $heading
 
 What flowtop shows, less what the system calls of the test program returned, in bytes, on stock
 Debian kernels in virtual machines. Each row is one way for a program to use its sockets
-(`traffic list` names the trap in each). Made by `make vm exact-table`.
+(\`traffic list\` names the trap in each). Made by \`$made\`;
+$other.
 
-- `0`: not one byte of difference, per flow, process and direction
-- `unseen`: a path that this backend declares it does not see
-- `missed`: events that the backend could not see, all of them said in `missed_events`: `fentry`,
-  forced on a kernel that preempts itself; `auto` does not take it there
-- `—`: the kernel does not have what the case is about
+- \`0\`: not one byte of difference, per flow, process and direction
+- \`unseen\`: a path that this backend declares it does not see
+- \`missed\`: events that the backend could not see, all of them said in \`missed_events\`: \`fentry\`,
+  forced on a kernel that preempts itself; \`auto\` does not take it there
+- \`—\`: the kernel does not have what the case is about
 - **bold**: a failure, with the difference
 
 TEXT

@@ -2,6 +2,7 @@
 //! nothing of the kernel or of drawing.
 
 mod environment;
+mod manual;
 mod recordings;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 pub use self::environment::Environment;
+use self::manual::Shell;
 
 use self::values::{
     parse_condition, parse_count, parse_duration, parse_files, parse_id, parse_interval,
@@ -274,6 +276,14 @@ struct Args {
     #[arg(long)]
     no_sandbox: bool,
 
+    /// Print the manual page in roff, and end: flowtop --man | man -l -
+    #[arg(long)]
+    man: bool,
+
+    /// Print completions for a shell, and end
+    #[arg(long, value_enum, value_name = "SHELL")]
+    completions: Option<Shell>,
+
     /// Say on standard error what is done and why
     #[arg(short = 'v', long)]
     verbose: bool,
@@ -313,6 +323,12 @@ where
     T: Into<OsString> + Clone,
 {
     let mut args = Args::try_parse_from(args)?;
+    if args.man {
+        return Ok(Request::Print(manual::page(Args::command())));
+    }
+    if let Some(shell) = args.completions {
+        return Ok(Request::Print(manual::completions(Args::command(), shell)));
+    }
     let plan = plan(&mut args)?;
     let (record, replay) = (recordings::record(&args)?, recordings::replay(&args)?);
     if args.explain_filter {

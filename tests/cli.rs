@@ -82,6 +82,62 @@ fn the_version_is_that_of_the_package() {
 }
 
 #[test]
+fn the_manual_page_has_every_option() {
+    let output = run(&["--man"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), "");
+    let page = stdout(&output);
+    let title = concat!(
+        ".TH FLOWTOP 8 \"\" \"flowtop ",
+        env!("CARGO_PKG_VERSION"),
+        "\""
+    );
+    assert!(page.starts_with(title), "{page}");
+    let help = stdout(&run(&["--help"]));
+    let options = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"));
+    let options: Vec<&str> = options.collect();
+    assert!(options.len() > 20, "{options:?}");
+    for option in options {
+        let option = option.trim_end_matches(|c: char| !c.is_ascii_lowercase());
+        let option = option.replace('-', "\\-");
+        assert!(page.contains(&option), "{option} is not in the manual page");
+    }
+}
+
+/// The shell's own functions, called as it calls them for the Tab key.
+#[test]
+fn bash_completes_options_and_their_values() {
+    let script = run(&["--completions", "bash"]);
+    assert_eq!(script.status.code(), Some(0));
+    assert_eq!(stderr(&script), "");
+    for (typed, expected) in [
+        ("--comp", "--completions"),
+        ("--completions ", "bash fish zsh"),
+        ("--backend k", "kprobe"),
+        ("--units bits", "bits bits-iec"),
+        ("-g net", "net/24"),
+        ("--sort ti", ""),
+        ("--json --color a", "auto always"),
+        ("portr", "portrange"),
+    ] {
+        let ask = format!(
+            r#"{}
+            COMP_WORDS=(flowtop {typed}); COMP_LINE="flowtop {typed}"
+            [[ $COMP_LINE == *' ' ]] && COMP_WORDS+=('')
+            COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+            _flowtop flowtop "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"
+            echo "${{COMPREPLY[*]}}""#,
+            stdout(&script)
+        );
+        let bash = Command::new("bash").args(["--norc", "-c", &ask]).output();
+        let bash = bash.unwrap();
+        assert_eq!(stdout(&bash).trim(), expected, "{typed}: {}", stderr(&bash));
+    }
+}
+
+#[test]
 fn bad_values_exit_2_with_the_fix_on_stderr() {
     let many: Vec<String> = (1..=65).map(|id: u32| id.to_string()).collect();
     for (args, fix) in [
@@ -108,6 +164,7 @@ fn bad_values_exit_2_with_the_fix_on_stderr() {
         (vec!["--wide", "--json"], "cannot be used with"),
         (vec!["--sort", "total"], "for the live table"),
         (vec!["--config", "/nonexistent"], "read /nonexistent: "),
+        (vec!["--completions", "tcsh"], "bash, fish, zsh"),
         (vec!["--frobnicate"], "--help"),
         (
             vec!["eth0"],

@@ -133,6 +133,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("ratatui", &["fuzz", "tui"]),
     ("crossterm", &["tui"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("toml", &["settings"]),
     ("serde_json", &["doctor", "fuzz", "replay", "report"]),
     ("csv", &["report"]),

@@ -1,9 +1,10 @@
 //! The exactness suite on stock kernels: each test boots virtual machines by `tests/vm/run.sh`
 //! and runs the checker (`traffic`), `leftover.sh`, `hybrid.sh` or `privileges.sh` in them.
 //!
-//! They are `#[ignore]`d since they take minutes; `make test` runs them all. One that cannot run,
-//! for want of QEMU or of a kernel, fails. Reports go to `target/exact/` and `target/privileges/`, consoles and the guests'
-//! output to `target/vm/`.
+//! They are `#[ignore]`d since they take minutes; `make test` runs them all but those of aarch64, which
+//! emulate another architecture (`make test-aarch64`), and some faults (`make faults`). One that cannot run,
+//! for want of QEMU or of a kernel, fails. Reports go to `target/exact/`, `target/exact-aarch64/` and
+//! `target/privileges/`, consoles and the guests' output to `target/vm/`.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -17,6 +18,8 @@ type Outcome<T = ()> = Result<T, String>;
 /// The backends a kernel has, and `auto`, which must be as exact as any.
 const BEFORE_6_3: &[&str] = &["kprobe", "fentry", "auto"];
 const SINCE_6_3: &[&str] = &["kprobe", "fentry", "tracepoint", "auto"];
+/// BPF trampolines came to aarch64 with Linux 6.4.
+const AARCH64_6_1: &[&str] = &["kprobe", "auto"];
 
 #[test]
 #[ignore = "boots virtual machines: make vm"]
@@ -133,8 +136,20 @@ fn privileges_5_10() {
 
 #[test]
 #[ignore = "boots virtual machines: make vm"]
+fn alone_5_10() {
+    alone("5.10", &["auto", "kprobe"]);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
 fn privileges_6_1() {
     privileges("6.1", &["kprobe", "fentry"]);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn alone_6_1() {
+    alone("6.1", &["auto"]);
 }
 
 #[test]
@@ -145,22 +160,57 @@ fn privileges_6_12() {
 
 #[test]
 #[ignore = "boots virtual machines: make vm"]
+fn alone_6_12() {
+    alone("6.12", &["auto"]);
+}
+
+#[test]
+#[ignore = "boots virtual machines: make vm"]
 fn privileges_7_2() {
     privileges("7.2", &["tracepoint", "kprobe", "fentry"]);
 }
 
+#[test]
+#[ignore = "boots virtual machines: make vm"]
+fn alone_7_2() {
+    alone("7.2", &["auto"]);
+}
+
+#[test]
+#[ignore = "emulates another architecture: make test-aarch64"]
+fn aarch64_6_1() {
+    exact_on("aarch64", "6.1", AARCH64_6_1);
+}
+
+#[test]
+#[ignore = "emulates another architecture: make test-aarch64"]
+fn aarch64_6_12() {
+    exact_on("aarch64", "6.12", SINCE_6_3);
+}
+
+fn exact(kernel: &str, backends: &[&str]) {
+    exact_on("x86_64", kernel, backends);
+}
+
 /// Every case by every backend, each in a machine of its own: what one leaves behind cannot
 /// help or hurt the next.
-fn exact(kernel: &str, backends: &[&str]) {
+fn exact_on(arch: &'static str, kernel: &str, backends: &[&str]) {
+    // Other architectures are emulated several times as slowly as this one.
+    let (patience, folder, suffix) = match arch {
+        "aarch64" => (3, "exact-aarch64", "-aarch64"),
+        _ => (1, "exact", ""),
+    };
     report(backends.iter().map(|backend| {
-        let name = format!("{kernel}-{}", backend.split(' ').next().unwrap_or_default());
-        let vm = Vm::new(&name, kernel, "", 1200)?;
+        let word = backend.split(' ').next().unwrap_or_default();
+        let name = format!("{kernel}{suffix}-{word}");
+        let vm = Vm::on(arch, &name, kernel, "", 1200 * patience)?;
         // A report of an earlier run must not pass for this one's.
-        let report = target()?.join("exact").join(format!("{name}.jsonl"));
+        let report = target()?.join(folder).join(format!("{name}.jsonl"));
         let _ = fs::remove_file(&report);
+        let case_timeout = 120 * patience;
         let command = format!(
             "traffic check --flowtop /bin/flowtop --backend {backend} \
-             --report /out/report.jsonl --case-timeout 120"
+             --report /out/report.jsonl --case-timeout {case_timeout}"
         );
         let outcome = vm.run(&command).and_then(|output| all_passed(&output));
         // Of a failed run too: the table shows what failed.
@@ -261,6 +311,27 @@ fn privileges(kernel: &str, backends: &[&str]) {
     report(std::iter::once_with(run));
 }
 
+/// The static binary where nothing else is.
+fn alone(kernel: &str, backends: &[&str]) {
+    let run = || {
+        let name = format!("{kernel}-alone");
+        let program = target()?.join("x86_64-unknown-linux-gnu/release/flowtop");
+        if !program.is_file() {
+            return Err(format!(
+                "there is no {}: make static builds it",
+                program.display()
+            ));
+        }
+        let vm = Vm::bare("x86_64", &name, kernel, "", 300)?
+            .file(&program, "/bin/flowtop")
+            .file(&scripts().join("alone.sh"), "/bin/alone.sh");
+        vm.run(&format!("alone.sh {}", backends.join(" ")))
+            .and_then(|output| all_passed(&output))
+            .map_err(|error| format!("{name}: {error}"))
+    };
+    report(std::iter::once_with(run));
+}
+
 /// Runs all of them, also after one failed, then fails with all that failed.
 fn report(runs: impl Iterator<Item = Outcome>) {
     let failures: Vec<String> = runs.filter_map(Result::err).collect();
@@ -285,6 +356,7 @@ fn all_passed(output: &str) -> Outcome {
 /// A machine to be booted once.
 struct Vm {
     name: String,
+    arch: &'static str,
     kernel: String,
     append: String,
     timeout: u32,
@@ -297,15 +369,51 @@ struct Vm {
 impl Vm {
     /// With flowtop and the generator in it. `timeout`: seconds until it is given up.
     fn new(name: &str, kernel: &str, append: &str, timeout: u32) -> Outcome<Self> {
-        let traffic = target()?.join(profile()?).join("examples/traffic");
-        if !traffic.is_file() {
-            return Err(format!(
-                "there is no {}: make vm builds it, or cargo build --release --example traffic",
-                traffic.display()
-            ));
+        Self::on("x86_64", name, kernel, append, timeout)
+    }
+
+    /// The same, of another architecture than this machine's with the static binary.
+    fn on(
+        arch: &'static str,
+        name: &str,
+        kernel: &str,
+        append: &str,
+        timeout: u32,
+    ) -> Outcome<Self> {
+        let (flowtop, traffic, how) = match arch {
+            "aarch64" => {
+                let built = target()?.join("aarch64/aarch64-unknown-linux-gnu/release");
+                let traffic = built.join("examples/traffic");
+                (built.join("flowtop"), traffic, "make aarch64 builds it")
+            }
+            _ => (
+                PathBuf::from(env!("CARGO_BIN_EXE_flowtop")),
+                target()?.join(profile()?).join("examples/traffic"),
+                "make vm builds it, or cargo build --release --example traffic",
+            ),
+        };
+        for file in [&flowtop, &traffic] {
+            if !file.is_file() {
+                return Err(format!("there is no {}: {how}", file.display()));
+            }
         }
+        let vm = Self::bare(arch, name, kernel, append, timeout)?;
+        Ok(vm
+            .file(&flowtop, "/bin/flowtop")
+            .file(&traffic, "/bin/traffic"))
+    }
+
+    /// With nothing but busybox in it.
+    fn bare(
+        arch: &'static str,
+        name: &str,
+        kernel: &str,
+        append: &str,
+        timeout: u32,
+    ) -> Outcome<Self> {
         let vm = Self {
             name: name.to_owned(),
+            arch,
             kernel: kernel.to_owned(),
             append: append.to_owned(),
             timeout,
@@ -315,9 +423,7 @@ impl Vm {
         };
         let _ = fs::remove_dir_all(vm.out());
         create_dir(&vm.out())?;
-        Ok(vm
-            .file(Path::new(env!("CARGO_BIN_EXE_flowtop")), "/bin/flowtop")
-            .file(&traffic, "/bin/traffic"))
+        Ok(vm)
     }
 
     const fn memory(mut self, size: &'static str) -> Self {
@@ -342,7 +448,7 @@ impl Vm {
         let file = File::create(&output).map_err(|e| format!("{}: {e}", output.display()))?;
         let errors = file.try_clone().map_err(|e| e.to_string())?;
         let mut run = Command::new(scripts().join("run.sh"));
-        run.args(["--kernel", &self.kernel])
+        run.args(["--arch", self.arch, "--kernel", &self.kernel])
             .args(["--append", &self.append])
             .args(["--mem", self.memory])
             .args(["--timeout", &self.timeout.to_string()])

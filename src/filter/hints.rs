@@ -4,7 +4,7 @@ use super::value;
 use crate::table::nearest;
 
 /// Every word that a term can begin with, and the joining ones.
-pub(super) const KNOWN: [&str; 23] = [
+pub const WORDS: [&str; 23] = [
     "tcp",
     "udp",
     "ip",
@@ -58,7 +58,7 @@ const ELSEWHERE: [(&[&str], &str); 8] = [
 
 /// Whether a word begins a term, so that it is not a name to look for.
 pub(super) fn begins_term(word: &str) -> bool {
-    KNOWN.contains(&word)
+    WORDS.contains(&word)
 }
 
 /// What to write for a word that has a meaning elsewhere.
@@ -81,7 +81,7 @@ pub(super) fn unknown(word: &str) -> String {
     if word.parse::<u32>().is_ok() {
         return format!("write port {word}, or pid {word}");
     }
-    let near = (word.len() <= 16).then(|| nearest(word, &KNOWN)).flatten();
+    let near = (word.len() <= 16).then(|| nearest(word, &WORDS)).flatten();
     match near {
         Some(near) => format!("did you mean {near}? For processes of this name write comm {word}"),
         None => format!("for processes of this name write comm {word}"),

@@ -28,6 +28,7 @@ mod words;
 pub use self::error::Error;
 pub use self::eval::{Sieve, Subject};
 pub use self::expr::{Compare, Expr, Op, Side, Term};
+pub use self::hints::WORDS;
 pub use self::pattern::Pattern;
 pub use self::pushed::{
     Choice, Family, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS, Net, PortRange, Pushed,

@@ -2,20 +2,21 @@
 # Fetches a stock Debian cloud kernel into a cache outside the tree and prints
 # the directory it is in:
 #
-#   tests/vm/fetch-kernel.sh VERSION        VERSION: 5.10, 6.1, 6.12 or 7.2
+#   tests/vm/fetch-kernel.sh VERSION [ARCH]   VERSION: 5.10, 6.1, 6.12 or 7.2
+#                                             ARCH: x86_64 (the default) or aarch64
 #
-#   $FLOWTOP_CACHE/kernels/VERSION/vmlinuz   the kernel
+#   $FLOWTOP_CACHE/kernels/VERSION/vmlinuz   the kernel (VERSION-aarch64 for that one)
 #                                 /config    what it was built with
 #                                 /release   its `uname -r`
 #                                 /modules/  lib/modules/RELEASE, cut to the few we load
+#                                 /busybox   for another architecture than this machine's: a static one
 #
 # apt does the work, on a state directory of its own: it finds the newest build,
 # checks the archive's signature and the package's SHA256, and the machine's own
 # package lists stay as they are. A kernel that is in the cache needs no network.
 #
 # FLOWTOP_CACHE          the cache         (~/.cache/flowtop)
-# FLOWTOP_DEBIAN_MIRROR  a Debian mirror   (the one this machine's apt uses)
-# FLOWTOP_SECURITY_MIRROR  likewise for debian-security
+# and what scripts/debian.sh knows
 set -euo pipefail
 
 # Bump when the layout of the cache or the list of modules changes.
@@ -29,8 +30,13 @@ wanted_modules=(virtio_pci virtio_blk tls gcm ghash_generic ctr ccm aes_generic 
 die() { printf 'fetch-kernel: %s\n' "$*" >&2; exit 1; }
 say() { printf 'fetch-kernel: %s\n' "$*" >&2; }
 
-[ $# -eq 1 ] || die "usage: tests/vm/fetch-kernel.sh VERSION   (5.10, 6.1, 6.12 or 7.2)"
+[ $# -eq 1 ] || [ $# -eq 2 ] || die "usage: tests/vm/fetch-kernel.sh VERSION [ARCH]   (5.10, 6.1, 6.12 or 7.2; x86_64 or aarch64)"
 version=$1
+case ${2:-x86_64} in
+x86_64) name=$version debian=amd64 ;;
+aarch64) name=$version-aarch64 debian=arm64 wanted_modules+=(virtio_console aes_arm64 aes_ce_blk ghash_ce) ;;
+*) die "no architecture is known as '$2'; known are x86_64 and aarch64" ;;
+esac
 case $version in
 5.10) suite=bullseye security=yes ;;
 6.1) suite=bookworm security=yes ;;
@@ -40,7 +46,7 @@ case $version in
 esac
 
 cache=${FLOWTOP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flowtop}/kernels
-target=$cache/$version
+target=$cache/$name
 mkdir -p "$cache"
 
 complete() { [ "$(cat "$target/layout" 2>/dev/null)" = "$layout" ]; }
@@ -50,7 +56,7 @@ if complete; then
 fi
 
 # One download per kernel, whoever asks for it first.
-exec 9>"$cache/.$version.lock"
+exec 9>"$cache/.$name.lock"
 flock 9
 if complete; then
     echo "$target"
@@ -63,29 +69,14 @@ for tool in apt-get apt-cache dpkg-deb depmod modprobe xz; do
 done
 PATH=$PATH:/usr/sbin:/sbin
 
-# site LABEL: the mirror this machine's apt fetches Debian's LABEL archive from.
-site() {
-    # shellcheck disable=SC2016 # $(SITE) is for apt-get to fill in
-    apt-get indextargets --format '$(SITE)' 'Identifier: Packages' 'Origin: Debian' "Label: $1" 2>/dev/null |
-        sort -u | head -n 1
-}
-mirror=${FLOWTOP_DEBIAN_MIRROR:-$(site Debian)}
-[ -n "$mirror" ] || die "this machine's apt names no Debian mirror.
-  On Debian: run 'apt-get update' once. Elsewhere: install debian-archive-keyring and set
-  FLOWTOP_DEBIAN_MIRROR (and FLOWTOP_SECURITY_MIRROR) to the URL of one."
-security_mirror=${FLOWTOP_SECURITY_MIRROR:-$(site Debian-Security)}
+# shellcheck source=scripts/debian.sh
+. "$(dirname "$0")/../../scripts/debian.sh"
 
-keyring=
-for file in /usr/share/keyrings/debian-archive-keyring.{pgp,gpg}; do
-    [ ! -r "$file" ] || { keyring=$file; break; }
-done
-[ -n "$keyring" ] || die "Debian's signing keys are missing: apt-get install debian-archive-keyring"
-
-work=$(mktemp -d "$cache/.$version.XXXXXX")
+work=$(mktemp -d "$cache/.$name.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/{state/lists/partial,cache/archives/partial,debs,root,kernel}
 : >"$work/status"
-source="deb [arch=amd64 target=Packages signed-by=$keyring]"
+source="deb [arch=$debian target=Packages signed-by=$keyring]"
 echo "$source $mirror $suite main" >"$work/sources.list"
 if [ $security = yes ] && [ -n "$security_mirror" ]; then
     echo "$source $security_mirror $suite-security main" >>"$work/sources.list"
@@ -95,7 +86,7 @@ fi
 # keep a Release file past its date; the signature is checked all the same.
 apt=(-q -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=-
     -o "Dir::State=$work/state" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache"
-    -o APT::Architecture=amd64 -o Acquire::Languages=none -o Acquire::Retries=3
+    -o APT::Architecture=$debian -o APT::Architectures=$debian -o Acquire::Languages=none -o Acquire::Retries=3
     -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User="$(id -un)")
 
 # quietly COMMAND…: its output is shown only if it fails.
@@ -111,7 +102,7 @@ linux_depends() {
     apt-cache "${apt[@]}" depends --no-recommends --no-suggests "$1" |
         sed -nE 's/^ *Depends: (linux-(image|binary|modules|base)-[0-9].*)$/\1/p'
 }
-packages=() queue=(linux-image-cloud-amd64)
+packages=() queue=(linux-image-cloud-$debian)
 while [ ${#queue[@]} -gt 0 ]; do
     mapfile -t next < <(for p in "${queue[@]}"; do linux_depends "$p"; done | sort -u)
     # linux-base- is also what linux-binary- and linux-modules- hang on: once is enough.
@@ -119,7 +110,7 @@ while [ ${#queue[@]} -gt 0 ]; do
     packages+=("${next[@]}")
     queue=("${next[@]}")
 done
-[ ${#packages[@]} -gt 0 ] || die "Debian $suite has no linux-image-cloud-amd64 with a kernel behind it on $mirror"
+[ ${#packages[@]} -gt 0 ] || die "Debian $suite has no linux-image-cloud-$debian with a kernel behind it on $mirror"
 
 say "downloading Debian $suite's $(printf '%s\n' "${packages[@]}" | sed -n 's/^linux-image-//p') for the $version tests"
 (cd "$work/debs" && quietly apt-get "${apt[@]}" download "${packages[@]}")
@@ -165,6 +156,14 @@ done | sort -u | while read -r file; do
     esac
 done
 quietly depmod -b "$work/kernel/modules" "$release"
+
+if [ $debian != "$(dpkg --print-architecture)" ] && [ "$debian" != amd64 ]; then
+    (cd "$work/debs" && quietly apt-get "${apt[@]}" download busybox-static)
+    dpkg-deb --extract "$work"/debs/busybox-static_*.deb "$work/root"
+    busybox=$(find "$work/root" -path '*/bin/busybox' -type f | head -n 1)
+    [ -n "$busybox" ] || die "Debian $suite's busybox-static has no busybox in it"
+    cp "$busybox" "$work/kernel/busybox"
+fi
 
 echo "$release" >"$work/kernel/release"
 echo "$layout" >"$work/kernel/layout"

@@ -5,6 +5,7 @@
 #   tests/vm/run.sh [OPTION]… -- COMMAND…       COMMAND is run by sh, as ssh does
 #
 #   --kernel V         5.10, 6.1, 6.12 or 7.2 (the default); fetched when missing
+#   --arch A           x86_64 (the default) or aarch64; files must be of that one
 #   --file HOST:GUEST  copies a file in, with the shared libraries it needs; repeatable
 #   --out DIR          what the command left in /out is put in DIR
 #   --append "ARGS"    more kernel command line, such as preempt=full
@@ -24,7 +25,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 die() { printf 'vm: %s\n' "$*" >&2; exit 125; }
 
-kernel=7.2 append='' smp= mem=1G icount=no limit=600 log='' out='' minimal=no quiet=no files=()
+kernel=7.2 arch=x86_64 append='' smp= mem=1G icount=no limit=600 log='' out='' minimal=no quiet=no files=()
 while [ $# -gt 0 ]; do
     case $1 in
     --) shift; break ;;
@@ -36,6 +37,7 @@ while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || die "$1 needs a value, or is unknown (see --help)"
     case $1 in
     --kernel) kernel=$2 ;;
+    --arch) arch=$2 ;;
     --append) append=$2 ;;
     --smp) smp=$2 ;;
     --mem) mem=$2 ;;
@@ -50,12 +52,17 @@ done
 [ $# -gt 0 ] || die "no command given: tests/vm/run.sh [OPTION]… -- COMMAND…"
 command=$*
 
-for tool in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio ldd:libc-bin timeout:coreutils; do
+case $arch in
+# cx16=off: without it QEMU 7.2's emulation of cmpxchg16b takes 6.12 down now and then.
+x86_64) qemu_package=qemu-system-x86 board=(-M q35 -cpu 'max,cx16=off') console=ttyS0 stdio=ttyS1 ;;
+# Pointer authentication costs as much as all the rest in emulation, and tests nothing of ours.
+aarch64) qemu_package=qemu-system-arm board=(-M virt -cpu 'max,pauth=off') console=ttyAMA0 stdio=hvc0 ;;
+*) die "no architecture is known as '$arch'; known are x86_64 and aarch64" ;;
+esac
+for tool in qemu-system-$arch:$qemu_package busybox:busybox-static cpio:cpio ldd:libc-bin timeout:coreutils; do
     command -v "${tool%%:*}" >/dev/null ||
         die "needs ${tool%%:*} (Debian and Ubuntu: apt-get install ${tool##*:}; or run 'make deps-test')"
 done
-busybox=$(command -v busybox)
-! ldd "$busybox" >/dev/null 2>&1 || die "$busybox is not static: apt-get install busybox-static"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/flowtop-vm.XXXXXX")
 qemu=
@@ -70,8 +77,13 @@ trap 'exit 125' INT TERM HUP
 if [ -n "$log" ]; then mkdir -p "$(dirname "$log")"; else log=$work/console; fi
 : >"$log"
 
-kernel_dir=$("$here/fetch-kernel.sh" "$kernel") || die "kernel $kernel could not be fetched (above)"
+kernel_dir=$("$here/fetch-kernel.sh" "$kernel" "$arch") || die "kernel $kernel could not be fetched (above)"
 release=$(cat "$kernel_dir/release")
+busybox=$kernel_dir/busybox
+if [ ! -e "$busybox" ]; then
+    busybox=$(command -v busybox)
+    ! ldd "$busybox" >/dev/null 2>&1 || die "$busybox is not static: apt-get install busybox-static"
+fi
 
 # --- the root file system ---------------------------------------------------
 root=$work/root
@@ -81,7 +93,7 @@ while read -r applet; do
     [ "$applet" != bin/busybox ] || continue
     mkdir -p "$root/${applet%/*}"
     ln -sf /bin/busybox "$root/$applet"
-done < <("$busybox" --list-full)
+done < <(busybox --list-full)
 ln -sf /run "$root/var/run"
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$root/etc/passwd"
 printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
@@ -113,15 +125,14 @@ done
 nonce=$$-$RANDOM$RANDOM
 command_timeout=$((limit > 60 ? limit - 20 : limit))
 [ $icount = no ] || command_timeout=86400 # the guest's clock is no clock there
-printf 'nonce=%s minimal=%s command_timeout=%s release=%s\n' "$nonce" $minimal "$command_timeout" "$release" >"$root/vm.conf"
+printf 'nonce=%s minimal=%s command_timeout=%s release=%s stdio=%s\n' "$nonce" $minimal "$command_timeout" "$release" $stdio >"$root/vm.conf"
 printf '%s\n' "$command" >"$root/command"
 (cd "$root" && find . -print0 | cpio --null --create --format=newc --owner=0:0 --quiet) >"$work/initramfs"
 rm -rf "$root"
 
 # --- the machine ------------------------------------------------------------
 truncate -s 256M "$work/disk" # sparse
-# cx16=off: without it QEMU 7.2's emulation of cmpxchg16b takes 6.12 down now and then.
-machine=(-M q35 -cpu 'max,cx16=off' -m "$mem" -display none -monitor none -no-reboot -nodefaults)
+machine=("${board[@]}" -m "$mem" -display none -monitor none -no-reboot -nodefaults)
 if [ $icount = yes ]; then
     machine+=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -smp "${smp:-1}")
 else
@@ -131,6 +142,10 @@ else
     # oops), or time stands still.
     append="tsc=reliable $append"
 fi
+case $stdio in
+hvc0) second=(-device virtio-serial-pci -device 'virtconsole,chardev=stdio' -chardev 'stdio,id=stdio,signal=off') ;;
+*) second=(-serial stdio) ;;
+esac
 # Whether init, the first that is ours, has said that it runs.
 is_up() { grep -aq 'flowtop-vm: up' "$log"; }
 # Starts it, and gives up a boot that has not reached init after a minute: QEMU's emulation hangs
@@ -143,10 +158,10 @@ boot() {
     mkfifo "$work/serial"
     cat <"$work/serial" &
     streamer=$!
-    timeout -k 5 "$limit" qemu-system-x86_64 "${machine[@]}" \
+    timeout -k 5 "$limit" qemu-system-$arch "${machine[@]}" \
         -kernel "$kernel_dir/vmlinuz" -initrd "$work/initramfs" \
-        -append "console=ttyS0 loglevel=5 panic=-1 rdinit=/init $append" \
-        -serial "file:$log" -serial stdio \
+        -append "console=$console loglevel=5 panic=-1 rdinit=/init $append" \
+        -serial "file:$log" "${second[@]}" \
         -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" \
         </dev/null >"$work/serial" 2>"$work/qemu.err" &
     qemu=$!

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::super::hints::KNOWN;
+use super::super::hints::WORDS;
 use super::super::*;
 use super::words;
 use crate::flow::{Counters, Direction, Endpoint, FlowKey, Owner, Protocol};
@@ -266,7 +266,7 @@ proptest! {
 
     #[test]
     fn any_words_are_read_or_refused(
-        words in vec(prop::sample::select([&KNOWN[..], &OTHER].concat()), 0..14),
+        words in vec(prop::sample::select([&WORDS[..], &OTHER].concat()), 0..14),
         space in prop::sample::select(vec![" ", ""]),
     ) {
         any_text(&words.join(space))?;

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Tests the Debian package: installs it into a fresh Debian, beside netsniff-ng too, and has the
+# manual page, the completions, the unit and the package looked at by Debian's own tools:
+#
+#   scripts/package-test.sh [PACKAGE]      target/package/flowtop_*_amd64.deb
+#
+# Needs root, for chroot, and a Debian mirror the first time: the roots stay in the cache.
+#
+#   $FLOWTOP_CACHE/package/minimal   debootstrap's minbase: no more than every Debian has
+#                         /tools     the same with man-db, mandoc, zsh, fish, systemd, lintian
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/sbin
+
+die() { printf 'package-test: %s\n' "$*" >&2; exit 1; }
+say() { printf 'package-test: %s\n' "$*" >&2; }
+package=$(realpath -e "${1:-$(ls "${CARGO_TARGET_DIR:-target}"/package/flowtop_*_"$(dpkg --print-architecture)".deb)}")
+[ "$(id -u)" -eq 0 ] || die "needs root"
+
+suite=trixie
+cache=${FLOWTOP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flowtop}/package
+mkdir -p "$cache"
+exec 9>"$cache/.lock"
+flock 9
+log=$cache/log
+quietly() { "$@" >"$log" 2>&1 || { tail -n 20 "$log" >&2; die "'$*' failed (above)"; }; }
+if [ ! -e "$cache/tools/complete" ]; then
+    command -v debootstrap >/dev/null || die "needs debootstrap (Debian and Ubuntu: apt-get install debootstrap)"
+    # shellcheck source=scripts/debian.sh
+    . scripts/debian.sh
+    say "making two roots of Debian $suite in $cache (1 GB)"
+    rm -rf --one-file-system "$cache"/{minimal,tools}
+    quietly debootstrap --variant=minbase --keyring="$keyring" "$suite" "$cache/minimal" "$mirror"
+    cp -a "$cache/minimal" "$cache/tools"
+    quietly env DEBIAN_FRONTEND=noninteractive LC_ALL=C chroot "$cache/tools" apt-get -qy --no-install-recommends \
+        install man-db mandoc zsh fish systemd systemd-sysv bash-completion lintian
+    quietly chroot "$cache/tools" apt-get -qy download netsniff-ng
+    mv "$cache"/tools/netsniff-ng_*.deb "$cache/tools/root/"
+    chroot "$cache/tools" apt-get clean
+    touch "$cache/tools/complete"
+fi
+
+# A throw-away copy of each: what is written lies over it, in memory, and goes with this process.
+# shellcheck disable=SC2016 # for the inner shell
+exec unshare --mount --pid --fork --kill-child bash -euc '
+cache=$1 package=$2
+top=$(mktemp -d)
+mount -t tmpfs tmpfs "$top"
+root() {
+    mkdir -p "$top/$1"/{over,work,root}
+    mount -t overlay overlay -o "lowerdir=$cache/$1,upperdir=$top/$1/over,workdir=$top/$1/work" "$top/$1/root"
+    mount -t proc proc "$top/$1/root/proc"
+    cp "$package" "$top/$1/root/root/flowtop.deb"
+}
+in_root() { local name=$1; shift; env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 chroot "$top/$name/root" "$@"; }
+failed=0 passed=0
+# is TEXT COMMAND…: it succeeds, and says nothing where nothing is all there is to say.
+check() {
+    local what=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        passed=$((passed + 1))
+        echo "ok     $what"
+    else
+        failed=$((failed + 1))
+        echo "FAILED $what:"
+        sed "s/^/    /" <<<"$output"
+    fi
+}
+silent() { local output; output=$("$@" 2>&1) || { echo "$output"; return 1; }; [ -z "$output" ] || { echo "$output"; return 1; }; }
+
+root minimal
+check "installs into a fresh Debian that has nothing else" in_root minimal dpkg -i /root/flowtop.deb
+check "depends on nothing" [ -z "$(in_root minimal dpkg-query -W -f "\${Depends}\${Pre-Depends}" flowtop)" ]
+version=$(in_root minimal dpkg-query -W -f "\${Version}" flowtop)
+check "runs" in_root minimal sh -c "[ \"\$(flowtop --version)\" = \"flowtop $version\" ]"
+check "explains a filter" in_root minimal flowtop --explain-filter tcp and user root
+files="/usr/bin/flowtop /usr/share/man/man8/flowtop.8bpf.gz /usr/share/bash-completion/completions/flowtop
+    /usr/share/zsh/vendor-completions/_flowtop /usr/share/fish/vendor_completions.d/flowtop.fish
+    /usr/lib/systemd/system/flowtop-record.service /usr/share/doc/flowtop/copyright /usr/share/doc/flowtop/README.Debian"
+for file in $files; do check "has $file" in_root minimal test -s "$file"; done
+check "is removed" in_root minimal dpkg --purge flowtop
+check "leaves nothing behind" in_root minimal sh -c "! find / -xdev -path /proc -prune -o -name \"*flowtop*\" -print | grep -v ^/root/"
+
+root tools
+check "unpacks beside netsniff-ng, which has a flowtop too" in_root tools dpkg --unpack /root/flowtop.deb
+check "netsniff-ng unpacks beside it" in_root tools sh -c "dpkg --unpack --force-depends /root/netsniff-ng_*.deb"
+check "both are there" in_root tools sh -c "test -x /usr/sbin/flowtop && test -x /usr/bin/flowtop && dpkg -S /usr/bin/flowtop | grep ^flowtop:"
+check "is configured" in_root tools dpkg --configure flowtop
+check "the record service is off" in_root tools sh -c "! systemctl is-enabled flowtop-record"
+page=/usr/share/man/man8/flowtop.8bpf.gz
+check "man finds the page" in_root tools sh -c "MANPAGER=cat man 8bpf flowtop | grep -q \"byte-exact\""
+check "man has no complaint" silent in_root tools sh -c "MANROFFSEQ= MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null"
+check "apropos has a line of it" in_root tools sh -c "lexgrog $page | grep flowtop"
+# As in other pages: no date, and a paragraph before and after a list that clap_mangen makes.
+check "mandoc has no complaint" silent in_root tools sh -c "zcat $page | mandoc -T lint -W warning | grep -v -e \"missing date\" -e \"skipping paragraph macro\"; true"
+check "zsh reads its completions" silent in_root tools zsh -n /usr/share/zsh/vendor-completions/_flowtop
+check "fish completes" in_root tools fish -c "complete -C \"flowtop --units b\" | grep bits-iec"
+check "zsh completes" in_root tools zsh -fc "
+    fpath=(/usr/share/zsh/vendor-completions \$fpath); autoload -Uz compinit; compinit -u -d /tmp/dump
+    [[ \$_comps[flowtop] == _flowtop ]]"
+check "bash completes" in_root tools bash -c "
+    . /usr/share/bash-completion/bash_completion; _comp_load flowtop 2>/dev/null || _completion_loader flowtop
+    COMP_WORDS=(flowtop --units bits-); COMP_CWORD=2; _flowtop flowtop bits- --units; [ \"\${COMPREPLY[*]}\" = bits-iec ]"
+check "systemd takes the unit as it is" silent in_root tools systemd-analyze verify --man=no /usr/lib/systemd/system/flowtop-record.service
+check "systemd calls it safe (3.5 of 10 or less)" in_root tools systemd-analyze security --offline=yes --threshold=35 --no-pager flowtop-record.service
+in_root tools lintian --allow-root /root/flowtop.deb >"$top/lintian" 2>&1 || true
+check "lintian has no complaint" silent sh -c "grep -E \"^[EW]: \" $top/lintian; true"
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
+' bash "$cache" "$package"

@@ -1,0 +1,138 @@
+//! What flowtop says about itself for others to keep: its manual page, and completions for shells.
+//! Both are made from the arguments themselves, so that they cannot fall behind.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Command, ValueEnum, ValueHint};
+use clap_complete::aot::{Bash, Fish, Zsh};
+use clap_mangen::Man;
+
+use crate::filter;
+use crate::settings::When;
+use crate::table::{Column, Group};
+use crate::units::Units;
+
+/// The page but for its title and its options.
+const PAGE: &str = include_str!("flowtop.8");
+/// The line of [`PAGE`] where the options belong, with its heading.
+const OPTIONS: &str = ".SH OPTIONS\n@OPTIONS@\n";
+
+/// Shells there are completions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Fish,
+    Zsh,
+}
+
+/// The manual page in roff, for section 8.
+pub(super) fn page(command: Command) -> String {
+    let version = command.get_version().unwrap_or_default().to_owned();
+    let mut options = Vec::new();
+    // Writing to memory does not fail.
+    let _ = Man::new(command).render_options_section(&mut options);
+    let options = String::from_utf8_lossy(&options);
+    let (before, after) = PAGE.split_once(OPTIONS).unwrap_or((PAGE, ""));
+    // Not by Man: it leaves the empty date out, and what follows would be taken for one.
+    let title = format!(".TH FLOWTOP 8 \"\" \"flowtop {version}\" \"System Administration\"\n");
+    format!("{title}{before}{options}{after}")
+}
+
+/// A completion script.
+pub(super) fn completions(command: Command, shell: Shell) -> String {
+    let mut command = with_values(command);
+    let name = command.get_name().to_owned();
+    let mut out = Vec::new();
+    match shell {
+        Shell::Bash => clap_complete::generate(Bash, &mut command, name, &mut out),
+        Shell::Fish => clap_complete::generate(Fish, &mut command, name, &mut out),
+        Shell::Zsh => clap_complete::generate(Zsh, &mut command, name, &mut out),
+    }
+    let mut script = String::from_utf8_lossy(&out).into_owned();
+    if shell == Shell::Fish {
+        // What has no name before it clap_complete leaves to fish, which would offer files.
+        let words = filter::WORDS.join(" ");
+        script.push_str(&format!("complete -c flowtop -f -a \"{words}\"\n"));
+    }
+    script
+}
+
+/// The arguments with all the words that they take. They are parsed by types of their own, whose
+/// errors name what was probably meant, and which clap cannot ask for words.
+fn with_values(command: Command) -> Command {
+    let columns = Column::ALL.map(Column::as_str);
+    let groups = Group::ALL.map(|group| match group {
+        Group::Net(_) => "net/24",
+        group => group.rows(1),
+    });
+    command
+        .mut_arg("group", |arg| arg.value_parser(words(groups)))
+        .mut_arg("sort", |arg| arg.value_parser(words(columns)))
+        .mut_arg("columns", |arg| arg.value_parser(words(columns)))
+        .mut_arg("units", |arg| {
+            arg.value_parser(words(Units::ALL.map(Units::as_str)))
+        })
+        .mut_arg("color", |arg| {
+            arg.value_parser(words(When::ALL.map(When::as_str)))
+        })
+        .mut_arg("filter", |arg| arg.value_parser(words(filter::WORDS)))
+        .mut_arg("config", |arg| arg.value_hint(ValueHint::FilePath))
+}
+
+fn words(words: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser {
+    PossibleValuesParser::new(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::Args;
+    use super::*;
+    use crate::filter::WORDS;
+
+    #[test]
+    fn the_page_has_the_options_in_their_place() {
+        assert_eq!(PAGE.matches(OPTIONS).count(), 1);
+        let page = page(Args::command());
+        assert!(!page.contains('@'));
+        let headings: Vec<_> = page
+            .lines()
+            .filter(|line| line.starts_with(".SH "))
+            .collect();
+        let place = headings
+            .iter()
+            .position(|heading| *heading == ".SH OPTIONS");
+        assert_eq!(place, Some(3), "{headings:?}");
+    }
+
+    #[test]
+    fn the_page_explains_every_word_of_a_filter() {
+        let (_, filters) = PAGE.split_once(".SH FILTERS").unwrap();
+        let (filters, _) = filters.split_once(".SH OUTPUT").unwrap();
+        // Heads of entries, and the words in bold after them.
+        for word in WORDS {
+            let mut bold = filters.lines().filter(|line| line.starts_with(".B"));
+            assert!(
+                bold.any(|line| line.split([' ', ',']).any(|part| part == word)),
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn completions_know_the_words_of_every_choice() {
+        for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+            let script = completions(Args::command(), shell);
+            let choices = Column::ALL
+                .map(|column| column.as_str().to_owned())
+                .into_iter();
+            let choices = choices
+                .chain(Units::ALL.map(|units| units.as_str().to_owned()))
+                .chain(Group::ALL.map(|group| group.to_string()))
+                .chain(WORDS.map(str::to_owned));
+            for choice in choices {
+                assert!(script.contains(&choice), "{shell:?}: {choice}");
+            }
+        }
+    }
+}
