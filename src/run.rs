@@ -84,22 +84,14 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
     let condition = config.exit_when.as_ref().map(Condition::new);
     let source = Until::new(source, condition, tell(config, met, &said));
     let watch = recorder.as_ref().map(Recorder::watch);
-    let outcome = match &recorder {
-        Some(recorder) => shown(
-            config,
-            Tee::new(source, recorder.tap()),
-            (machine, confinement, method),
-            watch,
-            signals,
-        ),
-        None => shown(
-            config,
-            source,
-            (machine, confinement, method),
-            None,
-            signals,
-        ),
-    };
+    let mut tap = recorder.as_ref().map(Recorder::tap);
+    let source = Tee::new(source, move |interval: &Interval| {
+        if let Some(tap) = &mut tap {
+            tap(interval);
+        }
+    });
+    let told = (machine, confinement, method);
+    let outcome = shown(config, source, told, watch, signals);
     // Also when the output has failed: what was counted until then is kept.
     let recorded = recorder.map_or(Ok(()), Recorder::finish);
     if let Some(text) = take(&said) {

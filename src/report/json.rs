@@ -16,8 +16,8 @@ use serde_json::Serializer;
 
 use self::harmless::Harmless;
 use self::records::{
-    FlowFields, FlowRecord, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord,
-    PlaceFields, ProcessFields, TcpFields,
+    FlowFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord, PlaceFields,
+    ProcessFields, TcpFields,
 };
 use super::{Report, rfc3339};
 use crate::flow::{Endpoint, Flow, Owner};
@@ -41,220 +41,33 @@ pub struct Json {
     pub machine: Machine,
 }
 
-/// Where records go, one after the other.
-pub(super) trait Sink {
-    /// Takes the next.
-    ///
-    /// # Errors
-    /// When it cannot be put into the form that this is for.
-    fn put(&mut self, record: &impl Serialize) -> Result<()>;
-
-    /// Takes a flow, in the parts that its record is made of: `head` is that of all flows of an
-    /// interval, and what `process` says is the same for all of one `owner`.
-    ///
-    /// # Errors
-    /// The same.
-    fn put_flow<'a>(
-        &mut self,
-        head: &Head<'_>,
-        which: &FlowFields<'_>,
-        owner: &'a Arc<Owner>,
-        process: impl FnOnce(&'a Owner) -> ProcessFields<'a>,
-        moved: &MovedFields<'_>,
-    ) -> Result<()> {
-        self.put(&FlowRecord {
-            head,
-            which,
-            process: process(owner),
-            moved,
-        })
-    }
-}
-
-/// One object a line. What flows of an interval share is written once and then copied: processes are
-/// few, and what is said of them is long.
-struct Lines<'a> {
-    out: &'a mut Vec<u8>,
+/// The flows of one interval. What they share is written once and then copied: processes are few, and
+/// what is said of them is long.
+struct Flows<'a> {
+    json: &'a Json,
+    /// The record's beginning, without a brace at its end.
     head: Vec<u8>,
     processes: HashMap<*const Owner, Vec<u8>>,
 }
 
-impl<'a> Lines<'a> {
-    /// For one interval.
-    fn of(out: &'a mut Vec<u8>) -> Self {
-        Self {
-            out,
-            head: Vec::new(),
-            processes: HashMap::new(),
-        }
-    }
-}
-
-impl Sink for Lines<'_> {
-    fn put(&mut self, record: &impl Serialize) -> Result<()> {
-        write(record, self.out)?;
-        self.out.push(b'\n');
-        Ok(())
-    }
-
-    fn put_flow<'a>(
-        &mut self,
-        head: &Head<'_>,
-        which: &FlowFields<'_>,
-        owner: &'a Arc<Owner>,
-        process: impl FnOnce(&'a Owner) -> ProcessFields<'a>,
-        moved: &MovedFields<'_>,
-    ) -> Result<()> {
-        if self.head.is_empty() {
-            write(head, &mut self.head)?;
-            // Without the brace: the fields of flows follow.
-            self.head.pop();
-        }
-        let process = match self.processes.entry(Arc::as_ptr(owner)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let mut text = Vec::new();
-                append_fields(&process(owner), &mut text)?;
-                new.insert(text)
-            }
-        };
-        self.out.extend_from_slice(&self.head);
-        append_fields(which, self.out)?;
-        self.out.extend_from_slice(process);
-        append_fields(moved, self.out)?;
-        self.out.extend_from_slice(b"}\n");
-        Ok(())
-    }
-}
-
-/// Appends the fields of a record to those of another: each after a comma, without braces.
-fn append_fields(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
-    let start = out.len();
-    write(record, out)?;
-    if out.len() == start + 2 {
-        // It has none.
-        out.truncate(start);
-    } else {
-        out[start] = b',';
-        out.pop();
-    }
-    Ok(())
-}
-
-impl Report for Json {
-    fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        self.flows(ranking, names, &mut Lines::of(out))
-    }
-
-    fn append_groups(
-        &mut self,
-        group: Group,
-        ranking: &Ranking<Tally>,
-        names: &Names,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        self.groups(group, ranking, names, &mut Lines::of(out))
-    }
-
-    fn learn(&mut self, told: &Told) {
-        self.machine = told.machine.clone();
-        self.filter.clone_from(&told.filter);
-    }
-}
-
-impl Json {
-    /// An interval's records, by flow.
-    pub(super) fn flows(
-        &self,
-        ranking: &Ranking,
-        names: &Names,
-        out: &mut impl Sink,
-    ) -> Result<()> {
-        let time = rfc3339(ranking.ended);
-        self.append_interval(ranking, None, &time, out)?;
-        let head = Head {
+impl<'a> Flows<'a> {
+    fn of(json: &'a Json, ranking: &Ranking, time: &str) -> Result<Self> {
+        let mut head = Vec::new();
+        let record = Head {
             r#type: "flow",
-            time: &time,
-            interval: ranking.elapsed.as_secs_f64(),
-        };
-        for flow in ranking.rows() {
-            self.append_flow(flow, &head, names, out)?;
-        }
-        append_other(ranking, false, &time, out)
-    }
-
-    /// The same by group.
-    pub(super) fn groups(
-        &self,
-        group: Group,
-        ranking: &Ranking<Tally>,
-        names: &Names,
-        out: &mut impl Sink,
-    ) -> Result<()> {
-        let time = rfc3339(ranking.ended);
-        let group = group.to_string();
-        self.append_interval(ranking, Some(&group), &time, out)?;
-        for tally in ranking.rows() {
-            let (name, id) = self.id(tally, names);
-            let process = tally.process.as_ref();
-            let record = GroupRecord {
-                r#type: "group",
-                time: &time,
-                interval: ranking.elapsed.as_secs_f64(),
-                group: &group,
-                name: &name,
-                own: id.pid.is_some() && process.is_some_and(|(tgid, _)| names.is_own(*tgid)),
-                id,
-                flows: tally.flows,
-                moved: tally.counters.into(),
-                rx_packets: tally.packets.map(|packets| packets.rx),
-                tx_packets: tally.packets.map(|packets| packets.tx),
-                retransmits: tally.retransmits(),
-            };
-            out.put(&record)?;
-        }
-        append_other(ranking, true, &time, out)
-    }
-
-    fn append_interval<T: Ranked>(
-        &self,
-        ranking: &Ranking<T>,
-        group: Option<&str>,
-        time: &str,
-        out: &mut impl Sink,
-    ) -> Result<()> {
-        let untracked = ranking.losses.untracked;
-        let record = IntervalRecord {
-            r#type: "interval",
-            schema: SCHEMA,
             time,
             interval: ranking.elapsed.as_secs_f64(),
-            rx_bytes: ranking.total.rx_bytes,
-            tx_bytes: ranking.total.tx_bytes,
-            flows: ranking.flows,
-            untracked_rx_bytes: untracked.rx_bytes,
-            untracked_tx_bytes: untracked.tx_bytes,
-            untracked_rx_msgs: untracked.rx_msgs,
-            untracked_tx_msgs: untracked.tx_msgs,
-            missed_events: ranking.losses.missed_events,
-            backend: &ranking.method.backend,
-            unseen: &ranking.method.unseen,
-            reason: &ranking.method.reason,
-            host: &self.machine.host,
-            kernel: &self.machine.kernel,
-            filter: self.filter.as_deref(),
-            group,
         };
-        out.put(&record)
+        write(&record, &mut head)?;
+        head.pop();
+        Ok(Self {
+            json,
+            head,
+            processes: HashMap::new(),
+        })
     }
 
-    fn append_flow(
-        &self,
-        flow: &Flow,
-        head: &Head<'_>,
-        names: &Names,
-        out: &mut impl Sink,
-    ) -> Result<()> {
+    fn append(&mut self, flow: &Flow, names: &Names, out: &mut Vec<u8>) -> Result<()> {
         let (local, remote) = (flow.key.local, flow.key.remote);
         let owner = &flow.owner;
         let which = FlowFields {
@@ -283,7 +96,117 @@ impl Json {
             remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
             own: names.is_own(flow.key.tgid),
         };
-        out.put_flow(head, &which, owner, |owner| self.process(owner), &moved)
+        let process = match self.processes.entry(Arc::as_ptr(owner)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let mut text = Vec::new();
+                append_fields(&self.json.process(owner), &mut text)?;
+                new.insert(text)
+            }
+        };
+        out.extend_from_slice(&self.head);
+        append_fields(&which, out)?;
+        out.extend_from_slice(process);
+        append_fields(&moved, out)?;
+        out.extend_from_slice(b"}\n");
+        Ok(())
+    }
+}
+
+/// Appends the fields of a record to those of another: each after a comma, without braces.
+fn append_fields(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
+    let start = out.len();
+    write(record, out)?;
+    if out.len() == start + 2 {
+        // It has none.
+        out.truncate(start);
+    } else {
+        out[start] = b',';
+        out.pop();
+    }
+    Ok(())
+}
+
+impl Report for Json {
+    fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
+        let time = rfc3339(ranking.ended);
+        self.append_interval(ranking, None, &time, out)?;
+        let mut flows = Flows::of(self, ranking, &time)?;
+        for flow in ranking.rows() {
+            flows.append(flow, names, out)?;
+        }
+        append_other(ranking, false, &time, out)
+    }
+
+    fn append_groups(
+        &mut self,
+        group: Group,
+        ranking: &Ranking<Tally>,
+        names: &Names,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let time = rfc3339(ranking.ended);
+        let group = group.to_string();
+        self.append_interval(ranking, Some(&group), &time, out)?;
+        for tally in ranking.rows() {
+            let (name, id) = self.id(tally, names);
+            let process = tally.process.as_ref();
+            let record = GroupRecord {
+                r#type: "group",
+                time: &time,
+                interval: ranking.elapsed.as_secs_f64(),
+                group: &group,
+                name: &name,
+                own: id.pid.is_some() && process.is_some_and(|(tgid, _)| names.is_own(*tgid)),
+                id,
+                flows: tally.flows,
+                moved: tally.counters.into(),
+                rx_packets: tally.packets.map(|packets| packets.rx),
+                tx_packets: tally.packets.map(|packets| packets.tx),
+                retransmits: tally.retransmits(),
+            };
+            line(&record, out)?;
+        }
+        append_other(ranking, true, &time, out)
+    }
+
+    fn learn(&mut self, told: &Told) {
+        self.machine = told.machine.clone();
+        self.filter.clone_from(&told.filter);
+    }
+}
+
+impl Json {
+    fn append_interval<T: Ranked>(
+        &self,
+        ranking: &Ranking<T>,
+        group: Option<&str>,
+        time: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let untracked = ranking.losses.untracked;
+        let record = IntervalRecord {
+            r#type: "interval",
+            schema: SCHEMA,
+            time,
+            interval: ranking.elapsed.as_secs_f64(),
+            rx_bytes: ranking.total.rx_bytes,
+            tx_bytes: ranking.total.tx_bytes,
+            flows: ranking.flows,
+            untracked_rx_bytes: untracked.rx_bytes,
+            untracked_tx_bytes: untracked.tx_bytes,
+            untracked_rx_msgs: untracked.rx_msgs,
+            untracked_tx_msgs: untracked.tx_msgs,
+            missed_events: ranking.losses.missed_events,
+            backend: &ranking.method.backend,
+            unseen: &ranking.method.unseen,
+            reason: &ranking.method.reason,
+            host: &self.machine.host,
+            kernel: &self.machine.kernel,
+            filter: self.filter.as_deref(),
+            group,
+        };
+        line(&record, out)
     }
 
     fn process<'a>(&self, owner: &'a Owner) -> ProcessFields<'a> {
@@ -358,7 +281,7 @@ fn append_other<T: Ranked>(
     ranking: &Ranking<T>,
     groups: bool,
     time: &str,
-    out: &mut impl Sink,
+    out: &mut Vec<u8>,
 ) -> Result<()> {
     let Rest {
         rows,
@@ -376,7 +299,14 @@ fn append_other<T: Ranked>(
         flows,
         moved: counters.into(),
     };
-    out.put(&record)
+    line(&record, out)
+}
+
+/// One object a line.
+fn line(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
+    write(record, out)?;
+    out.push(b'\n');
+    Ok(())
 }
 
 fn write(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {

@@ -87,19 +87,6 @@ pub struct MovedFields<'a> {
     pub own: bool,
 }
 
-/// A flow as one record.
-#[derive(Serialize)]
-pub struct FlowRecord<'a> {
-    #[serde(flatten)]
-    pub head: &'a Head<'a>,
-    #[serde(flatten)]
-    pub which: &'a FlowFields<'a>,
-    #[serde(flatten)]
-    pub process: ProcessFields<'a>,
-    #[serde(flatten)]
-    pub moved: &'a MovedFields<'a>,
-}
-
 /// What the kernel said of a process, and what that means in names.
 #[derive(Default, Serialize)]
 pub struct ProcessFields<'a> {
