@@ -55,6 +55,8 @@ test=(
     "column             bsdextrautils         util-linux       util-linux    util-linux     util-linux-misc"
     "jq                 jq                    jq               jq            jq             jq"
     "nsd                nsd                   nsd              nsd           nsd            nsd"
+    "prometheus         prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
+    "promtool           prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
     "dpkg-deb           dpkg                  dpkg             dpkg          dpkg           dpkg"
     "apt-get            apt                   apt              apt           -              -"
     "debian-archive-keyring.* debian-archive-keyring debian-keyring debian-archive-keyring - debian-archive-keyring"
@@ -128,7 +130,9 @@ run "${command[@]}" "${packages[@]}" || { refresh && run "${command[@]}" "${pack
     tail -n 20 "$log" >&2
     die "'$install ${packages[*]}' failed (above)." "  Install what is missing by hand, then run make again."
 }
-# Debian starts the name server it installs. Here it is for tests, which start one themselves.
-if [[ " ${packages[*]} " == *" nsd "* ]] && [ -d /run/systemd/system ]; then
-    run systemctl disable --now nsd || true
-fi
+# Debian starts the servers it installs. Here they are for tests, which start them themselves.
+for server in nsd prometheus; do
+    if [[ " ${packages[*]} " == *" $server "* ]] && [ -d /run/systemd/system ]; then
+        run systemctl disable --now "$server" || true
+    fi
+done

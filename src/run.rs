@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Output};
 use crate::interval::{Interval, Machine, rate};
+use crate::metrics::{Exporter, Listener};
 use crate::owner::Owners;
 use crate::player::Limits;
 use crate::record::{Recorder, Watch as Recording};
@@ -56,6 +57,8 @@ type Said = Arc<std::sync::Mutex<Option<String>>>;
 
 fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
     let machine = machine();
+    // Before the rest, as it fails most easily.
+    let listener = Listener::bind(config)?;
     let live = Live::open(config)?;
     let method = live.method();
     // Not before: where nothing can be counted no file is left behind.
@@ -73,18 +76,29 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
     let said = Said::default();
     let condition = config.exit_when.as_ref().map(Condition::new);
     let source = Until::new(source, condition, tell(config, met, &said));
-    let watch = recorder.as_ref().map(Recorder::watch);
-    let outcome = match &recorder {
-        Some(recorder) => shown(
-            config,
-            Tee::new(source, recorder.tap()),
-            machine,
-            watch,
-            method,
-            signals,
-        ),
-        None => shown(config, source, machine, None, method, signals),
+    let mut source: Box<dyn Source> = Box::new(source);
+    let exporter = match listener {
+        Some(listener) => {
+            let (machine, method) = (machine.clone(), Arc::clone(&method));
+            Some(Exporter::start(listener, config, machine, method)?)
+        }
+        None => None,
     };
+    if let Some(exporter) = &exporter {
+        if config.verbose {
+            say(&format!(
+                "metrics are at http://{}/metrics",
+                exporter.addr()
+            ));
+        }
+        source = Box::new(exporter.meter(source));
+    }
+    if let Some(recorder) = &recorder {
+        source = Box::new(Tee::new(source, recorder.tap()));
+    }
+    let watch = recorder.as_ref().map(Recorder::watch);
+    let outcome = shown(config, source, machine, watch, method, signals);
+    drop(exporter);
     // Also when the output has failed: what was counted until then is kept.
     let recorded = recorder.map_or(Ok(()), Recorder::finish);
     if let Some(text) = take(&said) {
@@ -114,7 +128,7 @@ fn shown(
 ) -> Result<()> {
     match config.output {
         Output::Table => tui::live(config, source, (machine, method), recording, signals),
-        Output::Text | Output::Json | Output::Csv => {
+        Output::Text | Output::Json | Output::Csv | Output::Quiet => {
             let stream = Stream::new(config, machine, Owners::at_once())?;
             stream.run(config, source, Some(signals), &mut io::stdout().lock())
         }

@@ -38,6 +38,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config", "interval", "names", "rank", "replay", "report", "units",
         ],
     ),
+    (
+        "metrics",
+        &[
+            "config", "flow", "interval", "owner", "rank", "source", "table", "testing", "units",
+        ],
+    ),
     ("kernel", &["config", "filter", "flow", "interval"]),
     ("collector", &["flow", "interval", "source"]),
     ("history", &["flow", "interval", "table"]),
@@ -106,6 +112,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("serde_json", &["replay", "report"]),
     ("csv", &["report"]),
     ("zstd", &["record", "replay"]),
+    ("httparse", &["metrics"]),
     ("domain", &["names"]),
     ("signal_hook", &["kernel", "signals"]),
 ];
