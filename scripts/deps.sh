@@ -57,6 +57,7 @@ test=(
     "nsd                nsd                   nsd              nsd           nsd            nsd"
     "prometheus         prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
     "promtool           prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
+    "ensurepip          python3-venv          python3          python        python3       python3"
     "dpkg-deb           dpkg                  dpkg             dpkg          dpkg           dpkg"
     "apt-get            apt                   apt              apt           -              -"
     "debian-archive-keyring.* debian-archive-keyring debian-keyring debian-archive-keyring - debian-archive-keyring"
@@ -71,6 +72,8 @@ present() {
     case $1 in
     *.h) [ -e "/usr/include/$1" ] || [ -e "$multiarch/$1" ] ;;
     debian-archive-keyring*) compgen -G "/usr/share/keyrings/$1" >/dev/null ;;
+    # For DuckDB, which no distribution has.
+    ensurepip) python3 -c 'import ensurepip' 2>/dev/null ;;
     # A busybox that needs libraries would not run in the VM.
     busybox) have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
     *) have "$1" ;;
