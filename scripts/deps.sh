@@ -57,6 +57,9 @@ test=(
     "nsd                nsd                   nsd              nsd           nsd            nsd"
     "setcap             libcap2-bin           libcap           libcap        libcap-progs   libcap-utils"
     "setpriv            util-linux            util-linux       util-linux    util-linux     setpriv"
+    "prometheus         prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
+    "promtool           prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
+    "ensurepip          python3-venv          python3          python        python3       python3"
     "dpkg-deb           dpkg                  dpkg             dpkg          dpkg           dpkg"
     "apt-get            apt                   apt              apt           -              -"
     "debian-archive-keyring.* debian-archive-keyring debian-keyring debian-archive-keyring - debian-archive-keyring"
@@ -84,6 +87,8 @@ present() {
     case $1 in
     *.h) [ -e "/usr/include/$1" ] || [ -e "$multiarch/$1" ] ;;
     debian-archive-keyring*) compgen -G "/usr/share/keyrings/$1" >/dev/null ;;
+    # For DuckDB, which no distribution has.
+    ensurepip) python3 -c 'import ensurepip' 2>/dev/null ;;
     # A busybox that needs libraries would not run in the VM.
     busybox) have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
     *) have "$1" ;;
@@ -143,7 +148,9 @@ run "${command[@]}" "${packages[@]}" || { refresh && run "${command[@]}" "${pack
     tail -n 20 "$log" >&2
     die "'$install ${packages[*]}' failed (above)." "  Install what is missing by hand, then run make again."
 }
-# Debian starts the name server it installs. Here it is for tests, which start one themselves.
-if [[ " ${packages[*]} " == *" nsd "* ]] && [ -d /run/systemd/system ]; then
-    run systemctl disable --now nsd || true
-fi
+# Debian starts the servers it installs. Here they are for tests, which start them themselves.
+for server in nsd prometheus; do
+    if [[ " ${packages[*]} " == *" $server "* ]] && [ -d /run/systemd/system ]; then
+        run systemctl disable --now "$server" || true
+    fi
+done

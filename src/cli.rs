@@ -4,11 +4,13 @@
 mod environment;
 mod manual;
 mod recordings;
+mod serving;
 #[cfg(test)]
 mod tests;
 mod values;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use self::manual::Shell;
 
 use self::values::{
     parse_condition, parse_count, parse_duration, parse_files, parse_id, parse_interval,
-    parse_max_flows, parse_size, parse_top_n,
+    parse_listen, parse_max_flows, parse_size, parse_top_n,
 };
 use crate::config::{BackendChoice, Config, Output};
 use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
@@ -42,6 +44,7 @@ Examples:
   sudo flowtop -g process          the processes that move most
   sudo flowtop -c 5 | less         five intervals as plain text
   sudo flowtop --json -n 0 -i 10   every flow, every 10 s, one JSON object a line
+  sudo flowtop --listen 9435 -q    metrics for Prometheus, and nothing else
   sudo flowtop --record day.jsonl.zst   keep what is shown, for flowtop --replay day.jsonl.zst
 
 Bytes are what programs read from and wrote to their TCP and UDP sockets: payload, not packets.
@@ -191,6 +194,17 @@ struct Args {
     )]
     replay: Vec<PathBuf>,
 
+    /// Serve metrics for Prometheus at this address, as in 9435 (for this machine only), [::1]:9435 or
+    /// 0.0.0.0:9435; -g and -n say of what there are series, processes by name if nothing is said
+    #[arg(
+        long,
+        value_name = "ADDR",
+        conflicts_with = "replay",
+        allow_negative_numbers = true,
+        value_parser = parse_listen
+    )]
+    listen: Option<SocketAddr>,
+
     /// How to attach to the kernel; auto takes the best that works here, a named one never falls back
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Backend::Auto)]
     backend: Backend,
@@ -215,6 +229,10 @@ struct Args {
     /// Write comma-separated values with a header line, for spreadsheets
     #[arg(long, conflicts_with_all = ["json", "batch"])]
     csv: bool,
+
+    /// Write nothing, on a terminal neither: only record or serve metrics
+    #[arg(short = 'q', long, conflicts_with_all = ["json", "csv", "batch", "replay"])]
+    quiet: bool,
 
     /// Sum flows by process, thread, user, container, unit, remote, net/24 (or net/24,64: IPv4, IPv6)
     /// or port, in every output
@@ -334,7 +352,9 @@ where
     if args.explain_filter {
         return Ok(Request::Print(plan.to_string()));
     }
+    serving::must_be_for_something(&args)?;
     let output = match (args.json, args.csv, args.batch || !environment.terminal) {
+        _ if args.quiet => Output::Quiet,
         (true, _, _) => Output::Json,
         (_, true, _) => Output::Csv,
         (_, _, true) => Output::Text,
@@ -353,8 +373,9 @@ where
     let group = match output {
         Output::Table => settings.group,
         // What others read does not hang on what someone likes to see.
-        Output::Text | Output::Json | Output::Csv => args.group.unwrap_or_default(),
+        Output::Text | Output::Json | Output::Csv | Output::Quiet => args.group.unwrap_or_default(),
     };
+    let listen = serving::listen(&args);
     let config = Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
         by_thread: plan.needs_threads() || group == Group::Thread,
@@ -366,6 +387,7 @@ where
         exit_when: args.exit_when,
         record,
         replay,
+        listen,
         backend: match args.backend {
             Backend::Auto => BackendChoice::Auto,
             Backend::Tracepoint => BackendChoice::Tracepoint,

@@ -4,6 +4,7 @@
 mod keys;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Config {
     pub record: Option<Record>,
     /// Show recordings, and no machine.
     pub replay: Option<Replay>,
+    /// Serve metrics too.
+    pub listen: Option<Listen>,
     /// How to attach to the kernel.
     pub backend: BackendChoice,
     /// Flows the kernel can tell apart in one interval; `None` leaves it to the kernel side.
@@ -86,6 +89,7 @@ impl Default for Config {
             exit_when: None,
             record: None,
             replay: None,
+            listen: None,
             backend: BackendChoice::Auto,
             max_flows: None,
             output: Output::Text,
@@ -141,6 +145,17 @@ pub enum Output {
     Json,
     /// Comma-separated values, one row a line.
     Csv,
+    /// Nothing: what is wanted is recorded or served.
+    Quiet,
+}
+
+/// Where metrics are served, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// At which address.
+    pub addr: SocketAddr,
+    /// What there are series of; never [`Group::Flow`].
+    pub group: Group,
 }
 
 /// Where recordings go.

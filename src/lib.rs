@@ -6,7 +6,8 @@
 //!  ─────────────────────────────────────────────────────│──────────────────────
 //!        user space                                     ▼
 //!                      kernel ──▶ source ──▶ collector ─┬─▶ rank ──▶ report (text, json, csv)
-//!                                   └─▶ record ──▶ files └─▶ history ──▶ rank ──▶ tui
+//!                                   ├─▶ metrics ──▶ http   └─▶ history ──▶ rank ──▶ tui
+//!                                   └─▶ record ──▶ files
 //!                        files ──▶ replay ──────────────▶ rank ──▶ report
 //!                                   └─▶ player ──▶ history ──▶ rank ──▶ tui
 //! ```
@@ -31,6 +32,7 @@
 //! | [`names`] | addresses, ports | host names, in the background; services |
 //! | [`audit`] | losses | words |
 //! | [`record`] | intervals | files of JSON Lines, in its own thread |
+//! | [`metrics`] | intervals | metrics over HTTP, in its own thread |
 //! | [`replay`] | such files | intervals again |
 //! | [`player`] | recordings | a history at any place of them, at any pace, in its own thread |
 //! | [`report`] | rankings | text, JSON Lines or CSV |
@@ -52,6 +54,7 @@ pub mod fuzz;
 pub mod history;
 pub mod interval;
 pub mod kernel;
+pub mod metrics;
 pub mod names;
 pub mod owner;
 pub mod player;

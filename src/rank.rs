@@ -18,7 +18,7 @@ pub use self::condition::Condition;
 pub use self::facts::{Facts, Who};
 pub use self::id::RowId;
 pub use self::rows::{Common, Row, Rows, Sum, View, group_of};
-pub use self::tally::Tally;
+pub use self::tally::{Tally, tallies};
 
 use crate::flow::{Counters, Direction, Flow, FlowKey};
 use crate::interval::{Interval, Losses, Method};

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Output};
 use crate::interval::{Interval, Machine, Method, rate};
+use crate::metrics::{Exporter, Listener};
 use crate::owner::Owners;
 use crate::player::Limits;
 use crate::record::{Recorder, Watch as Recording};
@@ -58,6 +59,8 @@ type Said = Arc<std::sync::Mutex<Option<String>>>;
 
 fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
     let machine = machine();
+    // Before the rest, as it fails most easily.
+    let listener = Listener::bind(config)?;
     let mut live = Live::open(config)?;
     let method = live.method();
     // From here on there is something to hand over before the end.
@@ -83,15 +86,30 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
     let said = Said::default();
     let condition = config.exit_when.as_ref().map(Condition::new);
     let source = Until::new(source, condition, tell(config, met, &said));
-    let watch = recorder.as_ref().map(Recorder::watch);
-    let mut tap = recorder.as_ref().map(Recorder::tap);
-    let source = Tee::new(source, move |interval: &Interval| {
-        if let Some(tap) = &mut tap {
-            tap(interval);
+    let mut source: Box<dyn Source> = Box::new(source);
+    let exporter = match listener {
+        Some(listener) => {
+            let (machine, method) = (machine.clone(), Arc::clone(&method));
+            Some(Exporter::start(listener, config, machine, method)?)
         }
-    });
+        None => None,
+    };
+    if let Some(exporter) = &exporter {
+        if config.verbose {
+            say(&format!(
+                "metrics are at http://{}/metrics",
+                exporter.addr()
+            ));
+        }
+        source = Box::new(exporter.meter(source));
+    }
+    if let Some(recorder) = &recorder {
+        source = Box::new(Tee::new(source, recorder.tap()));
+    }
+    let watch = recorder.as_ref().map(Recorder::watch);
     let told = (machine, confinement, method);
     let outcome = shown(config, source, told, watch, signals);
+    drop(exporter);
     // Also when the output has failed: what was counted until then is kept.
     let recorded = recorder.map_or(Ok(()), Recorder::finish);
     if let Some(text) = take(&said) {
@@ -123,7 +141,7 @@ fn shown(
             let told = (machine, confinement, method);
             tui::live(config, source, told, recording, signals)
         }
-        Output::Text | Output::Json | Output::Csv => {
+        Output::Text | Output::Json | Output::Csv | Output::Quiet => {
             let stream = Stream::new(config, machine, Owners::at_once())?;
             stream.run(config, source, Some(signals), &mut io::stdout().lock())
         }
@@ -141,6 +159,7 @@ fn allow(config: &Config) -> Allow {
     });
     Allow {
         write: folder.into_iter().collect(),
+        serve: config.listen.is_some(),
     }
 }
 

@@ -42,6 +42,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "metrics",
+        &[
+            "config", "flow", "interval", "owner", "rank", "source", "table", "testing", "units",
+        ],
+    ),
+    (
         "kernel",
         &["capability", "config", "filter", "flow", "interval"],
     ),
@@ -139,6 +145,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("serde_json", &["doctor", "fuzz", "replay", "report"]),
     ("csv", &["report"]),
     ("zstd", &["record", "replay"]),
+    ("httparse", &["metrics"]),
     ("domain", &["names"]),
     ("unicode_width", &["units"]),
     ("signal_hook", &["kernel", "signals"]),

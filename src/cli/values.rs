@@ -1,5 +1,6 @@
 //! Reads single values of arguments, or says what to write instead.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
@@ -53,6 +54,21 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
             Units::Bytes.amount(LEAST_SIZE)
         )),
     }
+}
+
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    // Who says no address means this machine: flows and names of processes are nobody else's business.
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    if let Some(port) = text.strip_prefix("localhost:") {
+        return parse_listen(port);
+    }
+    text.parse().map_err(|_| {
+        "give a port, as in 9435 (reached from this machine only), or an address and a port, as in \
+         192.0.2.1:9435, [::1]:9435 or 0.0.0.0:9435"
+            .to_owned()
+    })
 }
 
 pub(super) fn parse_condition(text: &str) -> Result<Expr, String> {

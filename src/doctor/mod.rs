@@ -145,7 +145,7 @@ pub fn run(config: &Config, out: &mut impl Write) -> Result<bool> {
     };
     let text = match config.output {
         Output::Json => write::json(&report)?,
-        Output::Table | Output::Text | Output::Csv => write::text(&report),
+        _ => write::text(&report),
     };
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())

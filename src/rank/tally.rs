@@ -73,6 +73,19 @@ impl Tally {
         }
     }
 
+    /// What it is called. Not sanitized; empty where the name of a process is not known.
+    pub fn name(&self, facts: &dyn Facts) -> String {
+        match (&self.id, &self.process) {
+            (RowId::Thread(_, 1..), Some((_, owner))) => owner.thread.to_string_lossy().into(),
+            (RowId::Process(_) | RowId::Thread(..), Some((_, owner))) => owner.name(),
+            (RowId::User(uid), _) => match facts.user_name(*uid) {
+                Some(name) => name.to_string(),
+                None => self.id.to_string(),
+            },
+            _ => self.id.to_string(),
+        }
+    }
+
     /// Segments that TCP sent again in the interval; `None` where it is not known of a connection,
     /// or there is none.
     pub fn retransmits(&self) -> Option<u64> {
@@ -117,7 +130,8 @@ impl Ranking<Tally> {
     }
 }
 
-fn tallies(interval: &Interval, group: Group, facts: &dyn Facts) -> Vec<Tally> {
+/// An interval's flows summed by groups, in no order.
+pub fn tallies(interval: &Interval, group: Group, facts: &dyn Facts) -> Vec<Tally> {
     let mut tallies: Vec<Tally> = Vec::new();
     let mut groups = Groups::new(group, facts);
     for flow in &interval.flows {

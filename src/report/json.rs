@@ -234,28 +234,22 @@ impl Json {
     /// What a group is called, and what tells it from others.
     fn id<'a>(&self, tally: &'a Tally, names: &'a Names) -> (String, IdFields<'a>) {
         let mut id = IdFields::default();
-        let mut name = tally.id.to_string();
+        let name = tally.name(&*self.owners);
         match &tally.id {
             RowId::Process(pid) | RowId::Thread(pid, _) => {
                 id.pid = Some(*pid);
                 if let Some((_, owner)) = &tally.process {
                     id.comm = Some(owner.comm.to_string_lossy().into_owned());
                     id.process = self.process(owner);
-                    name = owner.name();
                     if let RowId::Thread(_, tid @ 1..) = tally.id {
-                        let thread = owner.thread.to_string_lossy();
                         id.tid = Some(tid);
-                        id.thread = Some(thread.to_string());
-                        name = thread.into_owned();
+                        id.thread = Some(name.clone());
                     }
                 }
             }
             RowId::User(uid) => {
                 id.process.uid = Some(*uid);
                 id.process.user = self.owners.user_name(*uid);
-                if let Some(user) = &id.process.user {
-                    name = user.to_string();
-                }
             }
             RowId::Container(place) => id.process.place = PlaceFields::from(&**place),
             RowId::Unit(unit) => id.process.place.unit = Some(Arc::clone(unit)),

@@ -71,7 +71,8 @@ pub fn run(
 
 /// Intervals on their way to a stream.
 pub struct Stream {
-    report: Box<dyn Report>,
+    /// None where nothing is to be written.
+    report: Option<Box<dyn Report>>,
     names: Names,
     owners: Arc<Owners>,
     group: Group,
@@ -103,16 +104,17 @@ impl Stream {
             owners: Arc::clone(&owners),
             machine,
         };
-        let report: Box<dyn Report> = match config.output {
-            Output::Json => Box::new(json),
-            Output::Csv => Box::new(csv::Csv::new(json)),
-            Output::Text | Output::Table => Box::new(text::Text {
+        let report: Option<Box<dyn Report>> = match config.output {
+            Output::Json => Some(Box::new(json)),
+            Output::Csv => Some(Box::new(csv::Csv::new(json))),
+            Output::Text | Output::Table => Some(Box::new(text::Text {
                 units: config.units,
                 wide: config.wide,
                 filter,
                 owners: Arc::clone(&owners),
                 ..text::Text::default()
-            }),
+            })),
+            Output::Quiet => None,
         };
         Ok(Self {
             report,
@@ -185,7 +187,9 @@ impl Stream {
                     for tgid in &told.own {
                         self.names.learn_own(*tgid);
                     }
-                    self.report.learn(&told);
+                    if let Some(report) = &mut self.report {
+                        report.learn(&told);
+                    }
                     self.write(&interval, out)?;
                     if !go_on(&interval) {
                         break;
@@ -205,6 +209,9 @@ impl Stream {
             top_n,
             ..
         } = self;
+        let Some(report) = report else {
+            return Ok(());
+        };
         buffer.clear();
         if self.group == Group::Flow {
             let ranking = Ranking::new(interval, *top_n);

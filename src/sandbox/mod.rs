@@ -27,6 +27,8 @@ pub use self::probe::{Refusal, refusals};
 pub struct Allow {
     /// Folders in which files may be made, written and renamed, and all that is below them.
     pub write: Vec<PathBuf>,
+    /// Connections may be taken from a socket that listens already.
+    pub serve: bool,
 }
 
 /// What holds from now on.

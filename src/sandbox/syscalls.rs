@@ -227,7 +227,11 @@ fn calls(allow: &Allow) -> BTreeMap<i64, Vec<SeccompRule>> {
         true => &[],
         false => WRITING_CALLS,
     };
-    let all = [CALLS, OLDER_CALLS, writing].concat();
+    let serving: &[c_long] = match allow.serve {
+        true => &[libc::SYS_accept4],
+        false => &[],
+    };
+    let all = [CALLS, OLDER_CALLS, writing, serving].concat();
     all.into_iter().map(|call| (call, Vec::new())).collect()
 }
 

@@ -26,6 +26,16 @@ pub trait Source: Send {
     }
 }
 
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn end_interval(&mut self) -> Result<Interval> {
+        (**self).end_interval()
+    }
+
+    fn is_over(&self) -> bool {
+        (**self).is_over()
+    }
+}
+
 /// Shortest accepted interval: a flip waits for running programs, which takes milliseconds.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
 /// Longest accepted interval.

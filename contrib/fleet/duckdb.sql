@@ -1,0 +1,54 @@
+-- Recordings of many machines and days in DuckDB, as they are: compressed, by any names.
+--   duckdb -cmd "set variable recordings = '/var/log/flows/*/*.jsonl.zst'" < duckdb.sql
+-- Only what is asked for is named here; the README has all fields. A flow's machine is that of its
+-- interval: the one of the same file and time.
+create or replace temp table records as
+select *
+from read_json(
+    getvariable('recordings'),
+    format = 'newline_delimited',
+    filename = true,
+    columns = {
+        type: 'varchar', time: 'timestamptz', interval: 'double', host: 'varchar',
+        pid: 'bigint', comm: 'varchar', unit: 'varchar', container: 'varchar', remote_addr: 'varchar',
+        rx_bytes: 'ubigint', tx_bytes: 'ubigint',
+        untracked_rx_bytes: 'ubigint', untracked_tx_bytes: 'ubigint', missed_events: 'ubigint'
+    }
+);
+
+create or replace temp view flows as
+select flow.* exclude (host), machine.host
+from records flow
+join records machine using (filename, time)
+where flow.type = 'flow' and machine.type = 'interval';
+
+-- Top talkers by day and machine.
+with sums as (
+    select strftime(time at time zone 'UTC', '%Y-%m-%d') as day, host, comm,
+           sum(rx_bytes)::ubigint as rx, sum(tx_bytes)::ubigint as tx
+    from flows
+    group by all
+)
+select day, host, comm, rx as rx_bytes, tx as tx_bytes
+from sums
+qualify row_number() over (partition by day, host order by rx + tx desc, comm) <= 10
+order by day, host, rx + tx desc, comm;
+
+-- Top talkers of all machines.
+select comm, count(distinct host)::ubigint as hosts, sum(rx_bytes + tx_bytes)::ubigint as bytes
+from flows
+group by comm
+order by bytes desc, comm
+limit 10;
+
+-- Can it be trusted? 0 but in `counted` is right.
+select host,
+       sum(rx_bytes + tx_bytes)::ubigint as counted,
+       sum(untracked_rx_bytes + untracked_tx_bytes)::ubigint as untracked,
+       sum(missed_events)::ubigint as missed,
+       (sum(rx_bytes + tx_bytes - untracked_rx_bytes - untracked_tx_bytes)
+           - (select sum(rx_bytes + tx_bytes) from flows where flows.host = machine.host))::bigint as lacking
+from records machine
+where type = 'interval'
+group by host
+order by host;

@@ -1,0 +1,259 @@
+//! Serves what intervals add up to as metrics over HTTP, for Prometheus and what reads the same.
+//!
+//! ```text
+//!  collector's thread ──▶ totals and series, bounded ◀── server's thread ◀── scrapes
+//! ```
+//!
+//! The collector's thread adds an interval when it has ended; a scrape copies the sums and writes its
+//! answer from the copy. So neither waits for the other longer than for the copy of some numbers, and
+//! a scrape between two intervals gives the last one that has ended.
+
+mod cost;
+mod expose;
+mod http;
+mod series;
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+
+pub use self::expose::{Format, METRICS, Metric};
+pub use self::series::{LINGER, MAX_SERIES};
+
+use self::cost::Cost;
+use self::series::{Key, Series, Told};
+use crate::config::Config;
+use crate::flow::Counters;
+use crate::interval::{Interval, Machine, Method};
+use crate::owner::Owners;
+use crate::rank::tallies;
+use crate::source::Source;
+use crate::table::Group;
+
+/// A place to serve at, taken.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    group: Group,
+}
+
+impl Listener {
+    /// Takes the address that `config` says, if it says one. Before anything is attached: what can
+    /// fail so easily should fail first.
+    ///
+    /// # Errors
+    /// When the address is taken, or none of this machine's.
+    pub fn bind(config: &Config) -> Result<Option<Self>> {
+        let Some(listen) = &config.listen else {
+            return Ok(None);
+        };
+        let addr = listen.addr;
+        let socket = TcpListener::bind(addr).map_err(|error| {
+            let fix = match error.kind() {
+                ErrorKind::AddrInUse => {
+                    "; another program listens there, perhaps another flowtop: name another port"
+                }
+                ErrorKind::AddrNotAvailable => {
+                    "; name an address of this machine, or only a port for 127.0.0.1"
+                }
+                ErrorKind::PermissionDenied => "; name a port from 1024 up, or run it as root",
+                _ => "",
+            };
+            anyhow::anyhow!("--listen {addr}: {error}{fix}")
+        })?;
+        let socket = Self {
+            socket,
+            group: listen.group,
+        };
+        Ok(Some(socket))
+    }
+}
+
+/// Metrics that are served. Dropping it ends that.
+#[derive(Debug)]
+pub struct Exporter {
+    addr: SocketAddr,
+    group: Group,
+    sums: Arc<Mutex<Sums>>,
+    /// Closed, it ends the server's thread.
+    stop: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// All that a scrape is answered from.
+#[derive(Debug)]
+struct Sums {
+    totals: Totals,
+    series: Series,
+}
+
+/// What was counted, and how that went.
+#[derive(Clone, Debug, Default)]
+struct Totals {
+    total: Counters,
+    untracked: Counters,
+    missed_events: u64,
+    intervals: u64,
+    /// Time that ending them took: from asking for the flip until all flows were there.
+    drained_in: Duration,
+    /// Of the last interval, as what follows.
+    flows: usize,
+    elapsed: Duration,
+    ended: Option<SystemTime>,
+    method: Arc<Method>,
+}
+
+/// What does not change.
+#[derive(Debug)]
+struct About {
+    machine: Machine,
+    filter: Option<String>,
+    group: Group,
+    began: SystemTime,
+}
+
+impl Exporter {
+    /// Starts the server's thread.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub fn start(
+        listener: Listener,
+        config: &Config,
+        machine: Machine,
+        method: Arc<Method>,
+    ) -> Result<Self> {
+        let Listener { socket, group } = listener;
+        let sums = Sums {
+            totals: Totals {
+                method,
+                ..Totals::default()
+            },
+            series: Series::new(config.top_n.unwrap_or(MAX_SERIES)),
+        };
+        let about = About {
+            machine,
+            filter: config.filter.text(),
+            group,
+            began: SystemTime::now(),
+        };
+        let sums = Arc::new(Mutex::new(sums));
+        let addr = socket.local_addr().context("serve metrics")?;
+        let (stop, stopped) = UnixStream::pair().context("serve metrics")?;
+        let answer = answers(about, Arc::clone(&sums), Cost::open());
+        let server = http::Server::new(socket, stopped, answer).context("serve metrics")?;
+        let thread = thread::Builder::new()
+            .name("metrics".to_owned())
+            .spawn(move || server.run())
+            .context("start a thread for metrics")?;
+        Ok(Self {
+            addr,
+            group,
+            sums,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it is served.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The same source, of which every interval is added to what is served.
+    pub fn meter<S: Source>(&self, source: S) -> Metered<S> {
+        Metered {
+            source,
+            sums: Arc::clone(&self.sums),
+            owners: Owners::at_once(),
+            group: self.group,
+        }
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn answers(
+    about: About,
+    sums: Arc<Mutex<Sums>>,
+    cost: Cost,
+) -> impl FnMut(Format) -> String + Send + 'static {
+    move |format| {
+        let (totals, told) = {
+            let mut sums = lock(&sums);
+            (sums.totals.clone(), sums.series.scrape())
+        };
+        expose::write(format, &about, &totals, &told, &cost.now())
+    }
+}
+
+fn lock(sums: &Mutex<Sums>) -> MutexGuard<'_, Sums> {
+    sums.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A source that is metered.
+#[derive(Debug)]
+pub struct Metered<S> {
+    source: S,
+    sums: Arc<Mutex<Sums>>,
+    owners: Owners,
+    group: Group,
+}
+
+impl<S: Source> Source for Metered<S> {
+    fn end_interval(&mut self) -> Result<Interval> {
+        let begun = Instant::now();
+        let interval = self.source.end_interval()?;
+        let drained_in = begun.elapsed();
+        // All that takes time before anyone is kept waiting.
+        let groups = tallies(&interval, self.group, &self.owners);
+        let groups = groups
+            .iter()
+            .map(|tally| (Key::of(tally, &self.owners), tally.counters));
+        let groups: Vec<(Key, Counters)> = groups.collect();
+        lock(&self.sums).add(&interval, groups, drained_in);
+        Ok(interval)
+    }
+
+    fn is_over(&self) -> bool {
+        self.source.is_over()
+    }
+}
+
+impl Sums {
+    fn add(&mut self, interval: &Interval, groups: Vec<(Key, Counters)>, drained_in: Duration) {
+        let totals = &mut self.totals;
+        totals.total += interval.total();
+        totals.untracked += interval.losses.untracked;
+        totals.missed_events += interval.losses.missed_events;
+        totals.intervals += 1;
+        totals.drained_in += drained_in;
+        totals.flows = interval.flows.len();
+        totals.elapsed = interval.elapsed;
+        totals.ended = Some(interval.ended);
+        totals.method = Arc::clone(&interval.method);
+        self.series.add(groups, interval.elapsed);
+    }
+}
+
+impl Totals {
+    /// What was counted for groups and is told of none, nor as other: those that have made way, and
+    /// what a new counter holds back until the next scrape.
+    fn hidden(&self, told: &Told) -> Counters {
+        let shown: Counters = told.series.iter().map(|(_, counters)| *counters).sum();
+        let attributed = self.total.since(&self.untracked);
+        attributed.since(&told.other).since(&shown)
+    }
+}

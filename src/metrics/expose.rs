@@ -1,0 +1,320 @@
+//! Writes metrics in the text format of Prometheus, or of OpenMetrics 1.0 for who asks for it. The two
+//! differ in how families are called, and in their end.
+
+use std::fmt::{self, Write as _};
+use std::time::SystemTime;
+
+use super::cost::Now;
+use super::series::Told;
+use super::{About, Totals};
+use crate::flow::Counters;
+use crate::interval::UNSEEN_NAMES;
+use crate::units::sanitize;
+
+/// Which format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus's own, version 0.0.4, which everything reads.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// By what an `Accept` field says.
+    pub fn wanted(accepted: &str) -> Self {
+        match accepted.contains("application/openmetrics-text") {
+            true => Self::OpenMetrics,
+            false => Self::Text,
+        }
+    }
+
+    /// As HTTP calls it.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Kind and name of what is told of no group.
+const OTHER: &str = "other";
+
+/// A family of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// As samples are called.
+    pub name: &'static str,
+    kind: Kind,
+    /// What it is.
+    pub help: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Info,
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Counter,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        help,
+    }
+}
+
+/// Everything that is served, in this order. Only ever added to.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: "flowtop_info",
+        kind: Kind::Info,
+        help: "What counts here, and how.",
+    },
+    counter(
+        "flowtop_rx_bytes_total",
+        "Bytes received: all that was counted.",
+    ),
+    counter(
+        "flowtop_tx_bytes_total",
+        "Bytes sent: all that was counted.",
+    ),
+    counter(
+        "flowtop_rx_msgs_total",
+        "Calls that received at least one byte.",
+    ),
+    counter(
+        "flowtop_tx_msgs_total",
+        "Calls that sent at least one byte.",
+    ),
+    counter(
+        "flowtop_group_rx_bytes_total",
+        "Bytes received by the groups that move most, and by all other ones together.",
+    ),
+    counter(
+        "flowtop_group_tx_bytes_total",
+        "Bytes sent by the groups that move most, and by all other ones together.",
+    ),
+    counter(
+        "flowtop_group_rx_msgs_total",
+        "Calls that received at least one byte, of the same groups.",
+    ),
+    counter(
+        "flowtop_group_tx_msgs_total",
+        "Calls that sent at least one byte, of the same groups.",
+    ),
+    gauge(
+        "flowtop_group_hidden_rx_bytes",
+        "Bytes received that were counted for groups and are not told now.",
+    ),
+    gauge(
+        "flowtop_group_hidden_tx_bytes",
+        "Bytes sent that were counted for groups and are not told now.",
+    ),
+    counter(
+        "flowtop_untracked_rx_bytes_total",
+        "Bytes received that were counted and not attributed: the flow table was full.",
+    ),
+    counter(
+        "flowtop_untracked_tx_bytes_total",
+        "Bytes sent that were counted and not attributed: the flow table was full.",
+    ),
+    counter(
+        "flowtop_missed_events_total",
+        "Events that probes did not see, by the kernel's own counters.",
+    ),
+    gauge(
+        "flowtop_unseen_path",
+        "1 of a path that cannot be seen on this kernel.",
+    ),
+    gauge(
+        "flowtop_flows",
+        "Flows that moved bytes in the last interval.",
+    ),
+    counter("flowtop_intervals_total", "Intervals that have ended."),
+    gauge(
+        "flowtop_interval_seconds",
+        "Measured length of the last interval.",
+    ),
+    gauge(
+        "flowtop_interval_end_timestamp_seconds",
+        "When the last interval ended.",
+    ),
+    counter(
+        "flowtop_drain_seconds_total",
+        "Time it took to end intervals: flip, wait, drain, filter.",
+    ),
+    counter(
+        "process_cpu_seconds_total",
+        "Processor time that flowtop itself took.",
+    ),
+    gauge(
+        "process_resident_memory_bytes",
+        "Memory of flowtop itself that is resident.",
+    ),
+    gauge("process_start_time_seconds", "When flowtop began."),
+];
+
+/// Writes an answer.
+pub(super) fn write(
+    format: Format,
+    about: &About,
+    totals: &Totals,
+    told: &Told,
+    cost: &Now,
+) -> String {
+    let mut page = Page {
+        format,
+        text: String::with_capacity(4096 + 512 * told.series.len()),
+        metrics: METRICS.iter(),
+    };
+    // What cannot fail but by a bug: a string takes everything.
+    let written = page.write(about, totals, told, cost);
+    debug_assert!(written.is_ok(), "every metric has its place");
+    page.text
+}
+
+struct Page {
+    format: Format,
+    text: String,
+    metrics: std::slice::Iter<'static, Metric>,
+}
+
+impl Page {
+    fn write(&mut self, about: &About, totals: &Totals, told: &Told, cost: &Now) -> fmt::Result {
+        let method = &totals.method;
+        let group = about.group.to_string();
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("backend", &method.backend),
+            ("group", &group),
+            ("filter", about.filter.as_deref().unwrap_or_default()),
+            ("host", &about.machine.host),
+            ("kernel", &about.machine.kernel),
+        ];
+        self.family(|page| page.sample(&labels, 1))?;
+        let total = &totals.total;
+        for value in [total.rx_bytes, total.tx_bytes, total.rx_msgs, total.tx_msgs] {
+            self.one(value)?;
+        }
+        type Field = fn(&Counters) -> u64;
+        let fields: [Field; 4] = [
+            |counters| counters.rx_bytes,
+            |counters| counters.tx_bytes,
+            |counters| counters.rx_msgs,
+            |counters| counters.tx_msgs,
+        ];
+        for field in fields {
+            self.family(|page| {
+                for (key, counters) in &told.series {
+                    page.sample(&[("kind", key.kind), ("name", &key.name)], field(counters))?;
+                }
+                page.sample(&[("kind", OTHER), ("name", OTHER)], field(&told.other))
+            })?;
+        }
+        let hidden = totals.hidden(told);
+        self.one(hidden.rx_bytes)?;
+        self.one(hidden.tx_bytes)?;
+        self.one(totals.untracked.rx_bytes)?;
+        self.one(totals.untracked.tx_bytes)?;
+        self.one(totals.missed_events)?;
+        self.family(|page| {
+            UNSEEN_NAMES.iter().try_for_each(|(name, _)| {
+                let is_unseen = method.unseen.contains(name);
+                page.sample(&[("path", name)], u8::from(is_unseen))
+            })
+        })?;
+        self.one(totals.flows)?;
+        self.one(totals.intervals)?;
+        self.one(totals.elapsed.as_secs_f64())?;
+        self.one(totals.ended.map_or(0.0, seconds))?;
+        self.one(totals.drained_in.as_secs_f64())?;
+        self.one(cost.cpu.as_secs_f64())?;
+        self.family(|page| match cost.resident {
+            Some(bytes) => page.sample(&[], bytes),
+            None => Ok(()),
+        })?;
+        self.one(seconds(about.began))?;
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        match self.metrics.next() {
+            None => Ok(()),
+            Some(_) => Err(fmt::Error),
+        }
+    }
+
+    /// The next family, of one sample without labels.
+    fn one(&mut self, value: impl fmt::Display) -> fmt::Result {
+        self.family(|page| page.sample(&[], value))
+    }
+
+    /// The next family, with the samples that `write` writes.
+    fn family(&mut self, write: impl FnOnce(&mut Samples<'_>) -> fmt::Result) -> fmt::Result {
+        let Metric { name, kind, help } = *self.metrics.next().ok_or(fmt::Error)?;
+        // OpenMetrics calls the family without what its kind adds to the samples.
+        let (family, kind) = match (self.format, kind) {
+            (Format::Text, Kind::Info) => (name, "gauge"),
+            (Format::OpenMetrics, Kind::Info) => (name.trim_end_matches("_info"), "info"),
+            (Format::Text, Kind::Counter) => (name, "counter"),
+            (Format::OpenMetrics, Kind::Counter) => (name.trim_end_matches("_total"), "counter"),
+            (_, Kind::Gauge) => (name, "gauge"),
+        };
+        writeln!(self.text, "# HELP {family} {help}\n# TYPE {family} {kind}")?;
+        write(&mut Samples {
+            name,
+            text: &mut self.text,
+        })
+    }
+}
+
+struct Samples<'a> {
+    name: &'static str,
+    text: &'a mut String,
+}
+
+impl Samples<'_> {
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl fmt::Display) -> fmt::Result {
+        self.text.push_str(self.name);
+        for (n, (label, value)) in labels.iter().enumerate() {
+            self.text.push(if n == 0 { '{' } else { ',' });
+            write!(self.text, "{label}=\"")?;
+            escape(value, self.text);
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        writeln!(self.text, " {value}")
+    }
+}
+
+/// Appends the value of a label. What others chose is made harmless before.
+fn escape(value: &str, text: &mut String) {
+    for c in sanitize(value).chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            c => text.push(c),
+        }
+    }
+}
+
+/// Since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests;

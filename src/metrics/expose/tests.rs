@@ -1,0 +1,115 @@
+use std::time::Duration;
+
+use super::*;
+use crate::interval::{Machine, Method};
+use crate::metrics::series::Key;
+use crate::table::Group;
+
+fn page(format: Format) -> String {
+    let about = About {
+        machine: Machine {
+            host: "web-1".into(),
+            kernel: "6.12.0".into(),
+            ..Machine::default()
+        },
+        filter: Some("comm \"a\\b\"".into()),
+        group: Group::Process,
+        began: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_359_600_123),
+    };
+    let moved = |rx_bytes, tx_bytes| Counters {
+        rx_bytes,
+        tx_bytes,
+        rx_msgs: rx_bytes / 10,
+        tx_msgs: tx_bytes / 10,
+    };
+    let totals = Totals {
+        total: moved(1000, 200),
+        untracked: moved(30, 0),
+        missed_events: 3,
+        intervals: 7,
+        drained_in: Duration::from_micros(12_500),
+        flows: 12,
+        elapsed: Duration::from_nanos(1_000_123_456),
+        ended: Some(about.began + Duration::from_secs(7)),
+        method: std::sync::Arc::new(Method {
+            backend: "tracepoint".into(),
+            unseen: vec!["splice_read"],
+            ..Method::default()
+        }),
+    };
+    let named = |name: &str| Key {
+        kind: "process",
+        name: name.into(),
+    };
+    let told = Told {
+        series: vec![
+            (named("say \"hi\"\\n"), moved(500, 100)),
+            (named("\u{1b}[2J\nother"), moved(60, 50)),
+        ],
+        other: moved(400, 50),
+    };
+    let cost = Now {
+        cpu: Duration::from_millis(1250),
+        resident: Some(70_000_000),
+    };
+    write(format, &about, &totals, &told, &cost)
+}
+
+#[test]
+fn every_metric_has_its_samples_and_labels_are_harmless() {
+    let text = page(Format::Text);
+    for line in [
+        r#"flowtop_info{version="0.1.0",backend="tracepoint",group="process",filter="comm \"a\\b\"",host="web-1",kernel="6.12.0"} 1"#,
+        "# TYPE flowtop_rx_bytes_total counter",
+        "flowtop_rx_bytes_total 1000",
+        "flowtop_tx_msgs_total 20",
+        r#"flowtop_group_rx_bytes_total{kind="process",name="say \"hi\"\\n"} 500"#,
+        r#"flowtop_group_tx_bytes_total{kind="process",name="\\x1b[2J\\nother"} 50"#,
+        r#"flowtop_group_rx_bytes_total{kind="other",name="other"} 400"#,
+        "flowtop_group_hidden_rx_bytes 10",
+        "flowtop_group_hidden_tx_bytes 0",
+        "flowtop_untracked_rx_bytes_total 30",
+        "flowtop_missed_events_total 3",
+        r#"flowtop_unseen_path{path="splice_read"} 1"#,
+        r#"flowtop_unseen_path{path="udp_send_peer"} 0"#,
+        "flowtop_flows 12",
+        "flowtop_interval_seconds 1.000123456",
+        "flowtop_interval_end_timestamp_seconds 1795359607.123",
+        "flowtop_drain_seconds_total 0.0125",
+        "process_cpu_seconds_total 1.25",
+        "process_resident_memory_bytes 70000000",
+        "process_start_time_seconds 1795359600.123",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    for metric in METRICS {
+        let samples = text.lines().filter(|line| {
+            let rest = line.strip_prefix(metric.name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        assert!(samples.count() > 0, "{}", metric.name);
+        assert!(metric.help.ends_with('.'), "{}", metric.help);
+    }
+}
+
+#[test]
+fn openmetrics_names_families_without_what_samples_add_and_has_an_end() {
+    let (text, open) = (page(Format::Text), page(Format::OpenMetrics));
+    for line in ["# TYPE flowtop info", "# TYPE flowtop_rx_bytes counter"] {
+        assert!(open.lines().any(|found| found == line), "{line}\n{open}");
+    }
+    assert!(open.ends_with("\n# EOF\n") && !text.contains("EOF"));
+    let samples = |page: &str| -> Vec<String> {
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(samples(&text), samples(&open));
+}
+
+#[test]
+fn who_asks_for_openmetrics_gets_it() {
+    let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    assert_eq!(Format::wanted(prometheus), Format::OpenMetrics);
+    assert_eq!(Format::wanted("text/plain, */*"), Format::Text);
+    assert_eq!(Format::wanted(""), Format::Text);
+}

@@ -1,0 +1,285 @@
+//! As much of HTTP/1.1 (RFC 9112) as scrapes need, for clients that may be slow or mean no good: one
+//! thread, at most [`MAX_CLIENTS`] connections, each with one short request, one answer and
+//! [`PATIENCE`]; nothing ever blocks on one of them. `httparse` reads the requests.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Format;
+
+/// Most connections at once. The oldest makes way for another.
+const MAX_CLIENTS: usize = 64;
+/// How long a connection may take from its beginning to its end.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Most bytes of a request.
+const MAX_REQUEST: usize = 8192;
+/// Most header fields of a request.
+const MAX_FIELDS: usize = 64;
+
+/// Where the metrics are.
+const PATH: &str = "/metrics";
+
+/// A server that was not started yet.
+pub(super) struct Server<F> {
+    listener: TcpListener,
+    stopped: UnixStream,
+    metrics: F,
+}
+
+struct Client {
+    stream: TcpStream,
+    until: Instant,
+    request: Vec<u8>,
+    answer: Option<Answer>,
+}
+
+struct Answer {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl<F: FnMut(Format) -> String> Server<F> {
+    /// `metrics` is asked for what is served. The end of `stopped` is the end of the server.
+    pub(super) fn new(listener: TcpListener, stopped: UnixStream, metrics: F) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener,
+            stopped,
+            metrics,
+        })
+    }
+
+    /// Serves until it is stopped.
+    pub(super) fn run(mut self) {
+        let mut clients = VecDeque::with_capacity(MAX_CLIENTS);
+        while self.wait(&clients) {
+            self.accept(&mut clients);
+            let now = Instant::now();
+            clients.retain_mut(|client| now < client.until && self.serve(client).is_ok());
+        }
+    }
+
+    /// Waits until there is something to do; no more once it is stopped.
+    fn wait(&self, clients: &VecDeque<Client>) -> bool {
+        let mut fds = vec![
+            PollFd::new(&self.stopped, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        fds.extend(clients.iter().map(|client| {
+            let wanted = match client.answer {
+                Some(_) => PollFlags::OUT,
+                None => PollFlags::IN,
+            };
+            PollFd::new(&client.stream, wanted)
+        }));
+        // The first came first, and all have the same patience.
+        let left = clients
+            .front()
+            .map(|client| client.until.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        // Interrupted, it goes round once more.
+        let _ = poll(&mut fds, left.as_ref());
+        fds[0].revents().is_empty()
+    }
+
+    fn accept(&self, clients: &mut VecDeque<Client>) {
+        for _ in 0..MAX_CLIENTS {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    if stream.set_nonblocking(true).is_err() {
+                        continue;
+                    }
+                    if clients.len() == MAX_CLIENTS {
+                        clients.pop_front();
+                    }
+                    clients.push_back(Client {
+                        stream,
+                        until: Instant::now() + PATIENCE,
+                        request: Vec::new(),
+                        answer: None,
+                    });
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // The client has gone already.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    // Out of file descriptors or memory: some come back with a client, others with
+                    // time.
+                    if clients.pop_front().is_none() {
+                        thread::sleep(Duration::from_millis(100));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Does what can be done without waiting. An error is the end of the connection, also a good one.
+    fn serve(&mut self, client: &mut Client) -> io::Result<()> {
+        if client.answer.is_none() {
+            let mut bytes = [0; MAX_REQUEST];
+            let room = MAX_REQUEST - client.request.len();
+            match client.stream.read(&mut bytes[..room]) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(read) => client.request.extend_from_slice(&bytes[..read]),
+                Err(error) if is_for_later(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            let bytes = answer(&client.request, &mut self.metrics);
+            client.answer = bytes.map(|bytes| Answer { bytes, sent: 0 });
+        }
+        let Some(answer) = &mut client.answer else {
+            return Ok(());
+        };
+        while let rest @ [_, ..] = &answer.bytes[answer.sent..] {
+            match client.stream.write(rest) {
+                Ok(sent) => answer.sent += sent,
+                Err(error) if is_for_later(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        client.stream.shutdown(Shutdown::Write)?;
+        Err(ErrorKind::ConnectionReset.into())
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// The answer to a request; none while it is not complete.
+fn answer(request: &[u8], metrics: &mut impl FnMut(Format) -> String) -> Option<Vec<u8>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut fields);
+    let (status, kind, body, is_head) = match parsed.parse(request) {
+        Ok(httparse::Status::Partial) if request.len() < MAX_REQUEST => return None,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            let said = "the request is too long\n".to_owned();
+            ("431 Request Header Fields Too Large", TEXT, said, false)
+        }
+        Err(error) => {
+            let said = format!("this is no HTTP request: {error}\n");
+            ("400 Bad Request", TEXT, said, false)
+        }
+        Ok(httparse::Status::Complete(_)) => {
+            let is_head = parsed.method == Some("HEAD");
+            let path = parsed.path.unwrap_or_default();
+            let path = path.split('?').next().unwrap_or_default();
+            match (parsed.method, path) {
+                (Some("GET"), PATH) => {
+                    let format = Format::wanted(accepted(parsed.headers));
+                    ("200 OK", format.content_type(), metrics(format), false)
+                }
+                // Not asked for: a scrape is more than a look.
+                (Some("HEAD"), PATH) => {
+                    ("200 OK", Format::Text.content_type(), String::new(), true)
+                }
+                (Some("GET" | "HEAD"), "/") => {
+                    let said = format!("flowtop's metrics are at {PATH}\n");
+                    ("200 OK", TEXT, said, is_head)
+                }
+                (Some("GET" | "HEAD"), _) => {
+                    let said = format!("there is only {PATH}\n");
+                    ("404 Not Found", TEXT, said, is_head)
+                }
+                _ => {
+                    let said = "only GET and HEAD\n".to_owned();
+                    ("405 Method Not Allowed", TEXT, said, false)
+                }
+            }
+        }
+    };
+    let length = body.len();
+    let allow = match status.starts_with("405") {
+        true => "Allow: GET, HEAD\r\n",
+        false => "",
+    };
+    let mut bytes = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{allow}").into_bytes();
+    // The length of what HEAD does not ask for is not known.
+    if !(is_head && body.is_empty()) {
+        bytes.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
+    }
+    bytes.extend_from_slice(b"Connection: close\r\nX-Content-Type-Options: nosniff\r\n\r\n");
+    if !is_head {
+        bytes.extend_from_slice(body.as_bytes());
+    }
+    Some(bytes)
+}
+
+/// What kinds of answers the client takes, as far as that is text.
+fn accepted<'a>(fields: &[httparse::Header<'a>]) -> &'a str {
+    let field = fields
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case("accept"));
+    field
+        .and_then(|field| std::str::from_utf8(field.value).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(request: &str) -> Option<String> {
+        let answer = answer(request.as_bytes(), &mut |format| format!("{format:?}"));
+        answer.map(|answer| String::from_utf8(answer).unwrap())
+    }
+
+    #[test]
+    fn a_request_is_answered_once_it_is_complete() {
+        let request = "GET /metrics?x=1 HTTP/1.1\r\nHost: h\r\n\r\n";
+        for length in 0..request.len() {
+            assert_eq!(ask(&request[..length]), None, "{length}");
+        }
+        let answer = ask(request).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("Content-Length: 4\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nText"), "{answer}");
+        let request = request.replace(
+            "Host: h",
+            "accept: application/openmetrics-text;version=1.0.0",
+        );
+        assert!(ask(&request).unwrap().ends_with("\r\n\r\nOpenMetrics"));
+    }
+
+    #[test]
+    fn what_is_no_good_is_told_why() {
+        let long = format!("GET /metrics HTTP/1.1\r\nx: {}", "y".repeat(MAX_REQUEST));
+        let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65));
+        for (request, status) in [
+            (
+                "POST /metrics HTTP/1.1\r\n\r\n",
+                "405 Method Not Allowed\r\n",
+            ),
+            ("GET /metricsx HTTP/1.1\r\n\r\n", "404 Not Found\r\n"),
+            ("HEAD /x HTTP/1.1\r\n\r\n", "404 Not Found\r\n"),
+            ("GET / HTTP/1.1\r\n\r\n", "200 OK\r\n"),
+            ("\x16\x03\x01\x02\x00\x01", "400 Bad Request\r\n"),
+            ("GET /metrics HTTP/9\r\n\r\n", "400 Bad Request\r\n"),
+            (&long, "431 Request Header Fields Too Large\r\n"),
+            (&many, "431 Request Header Fields Too Large\r\n"),
+        ] {
+            let answer = ask(request).unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{answer}"
+            );
+            assert!(answer.contains("Connection: close\r\n"), "{answer}");
+            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert_eq!(body.is_empty(), request.starts_with("HEAD"), "{answer}");
+        }
+        let mut asked = false;
+        answer(b"HEAD /metrics HTTP/1.1\r\n\r\n", &mut |_| {
+            asked = true;
+            String::new()
+        });
+        assert!(!asked, "HEAD is no scrape");
+    }
+}

@@ -1,0 +1,250 @@
+//! Cumulative sums of groups: few, steady, and adding up to everything, however many groups come and go.
+//!
+//! - At most `limit` groups have a counter that is counted into. What all others move is counted into
+//!   `other`. So over any time the increases of all counters and of `other` are what was counted.
+//! - Who has one is decided by what was moved lately ([`MEMORY`]); one that does not have it takes it only
+//!   from one that moved less than half.
+//! - A group that makes way is told unchanged for [`LINGER`], so that whoever looks twice in that time
+//!   sees its last bytes; what it moves from then on is in `other`. No more than `limit` linger at once:
+//!   then nobody makes way. So in every [`LINGER`] at most `limit` names are new.
+//! - A group that comes back goes on where it was. No counter ever goes back, but that of a group that
+//!   was forgotten among thousands: it begins at 0, as after a restart.
+//! - The first scrape that has a new counter is told where it began (0), the next what it counted. A
+//!   counter's first value tells Prometheus nothing: what a process moved that came and went between two
+//!   scrapes would be seen by nobody.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::flow::Counters;
+use crate::rank::{Facts, RowId, Tally};
+use crate::table::Way;
+use crate::units::sanitize;
+
+/// Most series that can be asked for.
+pub const MAX_SERIES: usize = 1000;
+/// How long a series that makes way is still told.
+pub const LINGER: Duration = Duration::from_secs(300);
+/// Bytes so old count for 1/e of new ones when it is decided who has a series.
+const MEMORY: Duration = Duration::from_secs(300);
+/// Most groups without a series that are remembered.
+const MAX_HIDDEN: usize = 4096;
+
+/// What tells a series from others: what is written as its labels, already harmless. By what is written,
+/// so that no two series ever have the same labels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// What it is: the word of a grouping, `none` (it is known to be in no such group) or `unknown`.
+    pub kind: &'static str,
+    /// What it is called.
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// Of a group. Processes and threads go by their names: numbers would be new ones for ever.
+    pub(super) fn of(tally: &Tally, facts: &dyn Facts) -> Self {
+        let kind = match tally.id {
+            RowId::Flow(_) => "flow",
+            RowId::Process(_) => "process",
+            RowId::Thread(..) => "thread",
+            RowId::User(_) => "user",
+            RowId::Remote(_) => "remote",
+            RowId::Net(..) => "net",
+            RowId::Port(..) => "port",
+            RowId::Container(_) => "container",
+            RowId::Unit(_) => "unit",
+            RowId::Without(_) => "none",
+            RowId::Unknown => "unknown",
+        };
+        let name = tally.name(facts);
+        if name.is_empty() {
+            return Self {
+                kind: "unknown",
+                name: RowId::Unknown.to_string().into(),
+            };
+        }
+        Self {
+            kind,
+            name: sanitize(&name).into(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It is counted, and told.
+    Counted,
+    /// It is told until then, and not counted.
+    Lingers(Duration),
+    /// Neither.
+    Hidden,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    counters: Counters,
+    weight: f64,
+    place: Place,
+    /// Where it began, until that was told.
+    began: Option<Counters>,
+}
+
+/// See above.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    limit: usize,
+    now: Duration,
+    groups: HashMap<Key, Entry>,
+    other: Counters,
+    is_told: bool,
+}
+
+/// What is told at one time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// By kind and name.
+    pub series: Vec<(Key, Counters)>,
+    pub other: Counters,
+}
+
+impl Series {
+    /// At most `limit`, and never more than [`MAX_SERIES`].
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit: limit.min(MAX_SERIES),
+            now: Duration::ZERO,
+            groups: HashMap::new(),
+            other: Counters::default(),
+            is_told: false,
+        }
+    }
+
+    /// Takes in what groups moved in an interval. The same may come more than once.
+    pub(super) fn add(&mut self, moved: Vec<(Key, Counters)>, elapsed: Duration) {
+        self.now += elapsed;
+        let decay = (-elapsed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
+        for entry in self.groups.values_mut() {
+            entry.weight *= decay;
+            if matches!(entry.place, Place::Lingers(until) if until <= self.now) {
+                entry.place = Place::Hidden;
+            }
+        }
+        for (key, counters) in &moved {
+            let bytes = Way::Both.bytes(counters) as f64;
+            match self.groups.get_mut(key) {
+                Some(entry) => entry.weight += bytes,
+                None => {
+                    let entry = Entry {
+                        counters: Counters::default(),
+                        weight: bytes,
+                        place: Place::Hidden,
+                        began: None,
+                    };
+                    self.groups.insert(key.clone(), entry);
+                }
+            }
+        }
+        self.choose();
+        for (key, counters) in moved {
+            match self.groups.get_mut(&key) {
+                Some(entry) if entry.place == Place::Counted => entry.counters += counters,
+                _ => self.other += counters,
+            }
+        }
+        self.forget();
+    }
+
+    /// Decides who has a series.
+    fn choose(&mut self) {
+        let is_counted = |entry: &Entry| entry.place == Place::Counted;
+        let lingers = |entry: &Entry| matches!(entry.place, Place::Lingers(_));
+        let mut have = self.ranked(is_counted, usize::MAX);
+        let want = self.ranked(|entry| !is_counted(entry), self.limit);
+        let mut lingering = self.groups.values().filter(|entry| lingers(entry)).count();
+        for (weight, key) in want {
+            let returning = usize::from(self.groups.get(&key).is_some_and(lingers));
+            if have.len() == self.limit {
+                let is_heavier = |(least, _): &mut (f64, Key)| weight > 2.0 * *least;
+                if lingering - returning == self.limit {
+                    continue;
+                }
+                let Some((_, least)) = have.pop_if(is_heavier) else {
+                    break;
+                };
+                self.put(&least, Place::Lingers(self.now + LINGER));
+                lingering += 1;
+            }
+            self.put(&key, Place::Counted);
+            lingering -= returning;
+            have.insert(0, (weight, key));
+        }
+    }
+
+    fn put(&mut self, key: &Key, place: Place) {
+        if let Some(entry) = self.groups.get_mut(key) {
+            if entry.place == Place::Hidden {
+                entry.began.get_or_insert(entry.counters);
+            }
+            entry.place = place;
+        }
+    }
+
+    /// The heaviest, heaviest first, equals by name.
+    fn ranked(&self, is_meant: impl Fn(&Entry) -> bool, most: usize) -> Vec<(f64, Key)> {
+        let groups = self.groups.iter().filter(|(_, entry)| is_meant(entry));
+        let mut ranked: Vec<(f64, &Key)> = groups.map(|(key, entry)| (entry.weight, key)).collect();
+        let heavier = |a: &(f64, &Key), b: &(f64, &Key)| b.0.total_cmp(&a.0).then(a.1.cmp(b.1));
+        if ranked.len() > most {
+            ranked.select_nth_unstable_by(most, heavier);
+            ranked.truncate(most);
+        }
+        ranked.sort_unstable_by(heavier);
+        ranked
+            .into_iter()
+            .map(|(weight, key)| (weight, key.clone()))
+            .collect()
+    }
+
+    /// Drops the lightest of what has no series, where that is too much.
+    fn forget(&mut self) {
+        let is_hidden = |entry: &Entry| entry.place == Place::Hidden;
+        if self
+            .groups
+            .values()
+            .filter(|entry| is_hidden(entry))
+            .count()
+            > MAX_HIDDEN
+        {
+            let kept = self.ranked(is_hidden, MAX_HIDDEN / 2);
+            let kept: HashSet<Key> = kept.into_iter().map(|(_, key)| key).collect();
+            self.groups
+                .retain(|key, entry| !is_hidden(entry) || kept.contains(key));
+        }
+    }
+
+    /// What a scrape is told.
+    pub(super) fn scrape(&mut self) -> Told {
+        let is_first = !std::mem::replace(&mut self.is_told, true);
+        let mut series = Vec::with_capacity(2 * self.limit);
+        for (key, entry) in &mut self.groups {
+            if entry.place == Place::Hidden {
+                continue;
+            }
+            // Of the first scrape of all nothing is expected: whoever looks once sees what there is.
+            let counters = match entry.began.take() {
+                Some(began) if !is_first => began,
+                _ => entry.counters,
+            };
+            series.push((key.clone(), counters));
+        }
+        series.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Told {
+            series,
+            other: self.other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
