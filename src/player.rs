@@ -4,13 +4,14 @@
 
 mod work;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use self::work::Work;
 use crate::config;
@@ -92,8 +93,8 @@ pub struct Picture {
 pub enum Notice {
     /// A picture waits to be taken.
     Ready,
-    /// Nothing follows: a limit is reached.
-    Finished,
+    /// Nothing follows: a limit is reached, or the player failed.
+    Finished(Result<()>),
 }
 
 /// When a player ends by itself. The end of the recording is none.
@@ -147,8 +148,10 @@ impl Player {
         config: &config::Replay,
         filter: Option<&Expr>,
         limits: Limits,
-        notify: impl Fn(Notice) + Send + 'static,
+        notify: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Result<Self> {
+        let notify: Arc<dyn Fn(Notice) + Send + Sync> = Arc::new(notify);
+        let tell = Arc::clone(&notify);
         let shared = Arc::new(Shared::default());
         let (orders, receiver) = channel();
         let mut work = Work::new(config, filter, limits, Arc::clone(&shared), notify);
@@ -163,7 +166,12 @@ impl Player {
         .context("start a thread to measure recordings")?;
         let thread = thread::Builder::new()
             .name("player".to_owned())
-            .spawn(move || work.run(&receiver))
+            .spawn(move || {
+                let outcome = catch_unwind(AssertUnwindSafe(|| work.run(&receiver)));
+                tell(Notice::Finished(outcome.map_err(|_| {
+                    anyhow!("the player of recordings stopped by a bug in flowtop")
+                })));
+            })
             .context("start a thread to play recordings")?;
         Ok(Self {
             orders: Some(orders),

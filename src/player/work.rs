@@ -47,7 +47,7 @@ pub(super) struct Work {
     /// Orders that came on the way to a place.
     waiting: VecDeque<Order>,
     shared: Arc<Shared>,
-    notify: Box<dyn Fn(Notice) + Send>,
+    notify: Arc<dyn Fn(Notice) + Send + Sync>,
 }
 
 impl Work {
@@ -56,7 +56,7 @@ impl Work {
         filter: Option<&Expr>,
         limits: Limits,
         shared: Arc<Shared>,
-        notify: impl Fn(Notice) + Send + 'static,
+        notify: Arc<dyn Fn(Notice) + Send + Sync>,
     ) -> Self {
         Self {
             files: config.files.clone(),
@@ -75,10 +75,11 @@ impl Work {
             limits,
             waiting: VecDeque::new(),
             shared,
-            notify: Box::new(notify),
+            notify,
         }
     }
 
+    /// Until a limit is reached, or nobody is there to order anything.
     pub(super) fn run(&mut self, orders: &Receiver<Order>) {
         self.rewind();
         // Something is on the screen at once.
@@ -91,7 +92,6 @@ impl Work {
                         Err(RecvTimeoutError::Timeout) => {
                             if self.advance() {
                                 self.show();
-                                (self.notify)(Notice::Finished);
                                 return;
                             }
                             self.show();
@@ -115,10 +115,13 @@ impl Work {
                 return;
             };
             if self.obey(order, orders) {
-                (self.notify)(Notice::Finished);
                 return;
             }
-            due = Instant::now() + self.wait();
+            // At the beginning there is nothing to look at meanwhile.
+            due = Instant::now();
+            if self.history.intervals() > 0 {
+                due += self.wait();
+            }
         }
     }
 

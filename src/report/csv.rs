@@ -1,15 +1,14 @@
 //! Turns rankings into comma-separated values (RFC 4180), one row a flow or group, with the columns
-//! always the same: for spreadsheets and all that reads tables. Fields are those of the JSON records, by
-//! the same names.
+//! always the same: for spreadsheets and all that reads tables. Rows are made of the JSON records, so that
+//! nothing is said in two ways.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Report;
-use super::json::{Json, Sink};
+use super::json::Json;
 use crate::interval::Told;
 use crate::names::Names;
 use crate::rank::{Ranking, Tally};
@@ -81,36 +80,54 @@ const UNTRACKED: &str = "untracked";
 pub struct Csv {
     json: Json,
     begun: bool,
+    /// The records that rows are made of.
+    records: Vec<u8>,
 }
 
 impl Csv {
     /// With what [`Json`] would say of the same.
     pub const fn new(json: Json) -> Self {
-        Self { json, begun: false }
+        Self {
+            json,
+            begun: false,
+            records: Vec::new(),
+        }
     }
 
-    /// Appends rows to `out`, after the names of the columns where that is the first.
-    fn rows(
-        &mut self,
-        out: &mut Vec<u8>,
-        append: impl FnOnce(&Json, &mut Rows<'_>) -> Result<()>,
-    ) -> Result<()> {
+    /// Makes rows of the records, after the names of the columns where these are the first.
+    fn rows(&mut self, out: &mut Vec<u8>) -> Result<()> {
         let mut writer = csv::Writer::from_writer(out);
         if !std::mem::replace(&mut self.begun, true) {
             writer.write_record(COLUMNS).context("write the columns")?;
         }
-        let mut rows = Rows {
-            writer,
-            cell: String::new(),
-        };
-        append(&self.json, &mut rows)?;
-        rows.writer.flush().context("write rows")
+        let mut cell = String::new();
+        let lines = self.records.split(|&byte| byte == b'\n');
+        for line in lines.filter(|line| !line.is_empty()) {
+            let record = serde_json::from_slice(line).context("read a record again")?;
+            let Value::Object(mut record) = record else {
+                bail!("a record has no fields");
+            };
+            if record.get("type").is_some_and(|kind| kind == "interval") {
+                untracked(&mut record);
+            }
+            for column in COLUMNS {
+                cell.clear();
+                if let Some(value) = record.get(*column) {
+                    append(value, &mut cell);
+                }
+                writer.write_field(&cell).context("write a row")?;
+            }
+            writer.write_record(None::<&[u8]>).context("write a row")?;
+        }
+        writer.flush().context("write rows")
     }
 }
 
 impl Report for Csv {
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        self.rows(out, |json, rows| json.flows(ranking, names, rows))
+        self.records.clear();
+        self.json.append(ranking, names, &mut self.records)?;
+        self.rows(out)
     }
 
     fn append_groups(
@@ -120,39 +137,14 @@ impl Report for Csv {
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        self.rows(out, |json, rows| json.groups(group, ranking, names, rows))
+        self.records.clear();
+        self.json
+            .append_groups(group, ranking, names, &mut self.records)?;
+        self.rows(out)
     }
 
     fn learn(&mut self, told: &Told) {
         self.json.learn(told);
-    }
-}
-
-/// Records as rows.
-struct Rows<'a> {
-    writer: csv::Writer<&'a mut Vec<u8>>,
-    cell: String,
-}
-
-impl Sink for Rows<'_> {
-    fn put(&mut self, record: &impl Serialize) -> Result<()> {
-        let record = serde_json::to_value(record).context("write a row")?;
-        let Value::Object(mut record) = record else {
-            bail!("a record has no fields");
-        };
-        if record.get("type").is_some_and(|kind| kind == "interval") {
-            untracked(&mut record);
-        }
-        for column in COLUMNS {
-            self.cell.clear();
-            if let Some(value) = record.get(*column) {
-                append(value, &mut self.cell);
-            }
-            self.writer.write_field(&self.cell).context("write a row")?;
-        }
-        self.writer
-            .write_record(None::<&[u8]>)
-            .context("write a row")
     }
 }
 

@@ -36,53 +36,8 @@ pub struct Json {
     pub machine: Machine,
 }
 
-/// Where records go, one after the other.
-pub(super) trait Sink {
-    /// Takes the next.
-    ///
-    /// # Errors
-    /// When it cannot be put into the form that this is for.
-    fn put(&mut self, record: &impl Serialize) -> Result<()>;
-}
-
-/// One object a line.
-impl Sink for Vec<u8> {
-    fn put(&mut self, record: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut *self, record).context("write a record as JSON")?;
-        self.push(b'\n');
-        Ok(())
-    }
-}
-
 impl Report for Json {
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        self.flows(ranking, names, out)
-    }
-
-    fn append_groups(
-        &mut self,
-        group: Group,
-        ranking: &Ranking<Tally>,
-        names: &Names,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        self.groups(group, ranking, names, out)
-    }
-
-    fn learn(&mut self, told: &Told) {
-        self.machine = told.machine.clone();
-        self.filter.clone_from(&told.filter);
-    }
-}
-
-impl Json {
-    /// An interval's records, by flow.
-    pub(super) fn flows(
-        &self,
-        ranking: &Ranking,
-        names: &Names,
-        out: &mut impl Sink,
-    ) -> Result<()> {
         let time = rfc3339(ranking.ended);
         self.append_interval(ranking, None, &time, out)?;
         for flow in ranking.rows() {
@@ -91,13 +46,12 @@ impl Json {
         append_other(ranking, false, &time, out)
     }
 
-    /// The same by group.
-    pub(super) fn groups(
-        &self,
+    fn append_groups(
+        &mut self,
         group: Group,
         ranking: &Ranking<Tally>,
         names: &Names,
-        out: &mut impl Sink,
+        out: &mut Vec<u8>,
     ) -> Result<()> {
         let time = rfc3339(ranking.ended);
         let group = group.to_string();
@@ -119,17 +73,24 @@ impl Json {
                 tx_packets: tally.packets.map(|packets| packets.tx),
                 retransmits: tally.retransmits(),
             };
-            out.put(&record)?;
+            line(&record, out)?;
         }
         append_other(ranking, true, &time, out)
     }
 
+    fn learn(&mut self, told: &Told) {
+        self.machine = told.machine.clone();
+        self.filter.clone_from(&told.filter);
+    }
+}
+
+impl Json {
     fn append_interval<T: Ranked>(
         &self,
         ranking: &Ranking<T>,
         group: Option<&str>,
         time: &str,
-        out: &mut impl Sink,
+        out: &mut Vec<u8>,
     ) -> Result<()> {
         let untracked = ranking.losses.untracked;
         let record = IntervalRecord {
@@ -153,7 +114,7 @@ impl Json {
             filter: self.filter.as_deref(),
             group,
         };
-        out.put(&record)
+        line(&record, out)
     }
 
     fn append_flow(
@@ -161,7 +122,7 @@ impl Json {
         flow: &Flow,
         (time, interval): (&str, f64),
         names: &Names,
-        out: &mut impl Sink,
+        out: &mut Vec<u8>,
     ) -> Result<()> {
         let (local, remote) = (flow.key.local, flow.key.remote);
         let owner = &flow.owner;
@@ -194,7 +155,7 @@ impl Json {
             remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
             own: names.is_own(flow.key.tgid),
         };
-        out.put(&record)
+        line(&record, out)
     }
 
     fn process<'a>(&self, owner: &'a Owner) -> ProcessFields<'a> {
@@ -263,7 +224,7 @@ fn append_other<T: Ranked>(
     ranking: &Ranking<T>,
     groups: bool,
     time: &str,
-    out: &mut impl Sink,
+    out: &mut Vec<u8>,
 ) -> Result<()> {
     let Rest {
         rows,
@@ -281,5 +242,11 @@ fn append_other<T: Ranked>(
         flows,
         moved: counters.into(),
     };
-    out.put(&record)
+    line(&record, out)
+}
+
+fn line(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
+    serde_json::to_writer(&mut *out, record).context("write a record as JSON")?;
+    out.push(b'\n');
+    Ok(())
 }

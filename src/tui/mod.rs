@@ -289,8 +289,8 @@ impl Session<'_> {
             }
             Event::Player(notice) => {
                 self.take();
-                if matches!(notice, player::Notice::Finished) {
-                    return Some(Ok(()));
+                if let player::Notice::Finished(outcome) = notice {
+                    return Some(outcome);
                 }
             }
             Event::Terminal(event) => {
