@@ -8,6 +8,7 @@ mod serving;
 #[cfg(test)]
 mod tests;
 mod values;
+mod wanted;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use self::values::{
     parse_listen, parse_max_flows, parse_size, parse_top_n,
 };
 use crate::config::{BackendChoice, Config, Output};
-use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
+use crate::filter::Expr;
 use crate::settings::{self, Origin, Settings, When};
 use crate::table::{Column, Group, SortKey};
 use crate::units::Units;
@@ -347,7 +348,7 @@ where
     if let Some(shell) = args.completions {
         return Ok(Request::Print(manual::completions(Args::command(), shell)));
     }
-    let plan = plan(&mut args)?;
+    let plan = wanted::plan(&mut args)?;
     let (record, replay) = (recordings::record(&args)?, recordings::replay(&args)?);
     if args.explain_filter {
         return Ok(Request::Print(plan.to_string()));
@@ -422,33 +423,6 @@ where
     })
 }
 
-/// The filter of all that was said: one of the processes and threads, if any are named, and what the
-/// words say.
-fn plan(args: &mut Args) -> Result<Plan, clap::Error> {
-    let pids = unique("--pid", std::mem::take(&mut args.pids))?;
-    let tids = unique("--tid", std::mem::take(&mut args.tids))?;
-    let pids = (!pids.is_empty()).then_some(Expr::Is(Term::Pids(pids)));
-    let tids = (!tids.is_empty()).then_some(Expr::Is(Term::Tids(tids)));
-    let tasks = Expr::any(pids.into_iter().chain(tids));
-    let words = match args.filter.as_slice() {
-        [] => None,
-        words => {
-            let parsed = filter::parse(&words.join(" "), &Words::system());
-            let refuse = |error| clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n"));
-            Some(parsed.map_err(refuse)?)
-        }
-    };
-    let Some(all) = Expr::all(tasks.into_iter().chain(words)) else {
-        return Ok(Plan::default());
-    };
-    // A recording has no kernel to push anything to.
-    let reach = match args.no_pushdown || !args.replay.is_empty() {
-        true => Reach::Nothing,
-        false => Reach::All,
-    };
-    Ok(Plan::new(all, reach))
-}
-
 /// What the file says, and over it what the arguments say.
 fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Error> {
     let asked = args.config.as_ref().map(|path| Origin {
@@ -495,21 +469,4 @@ fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
             ),
         )),
     }
-}
-
-/// Sorts ids and drops repeated ones, so that a list typed twice does not count against the limit.
-fn unique(flag: &str, mut ids: Vec<u32>) -> Result<Vec<u32>, clap::Error> {
-    ids.sort_unstable();
-    ids.dedup();
-    if ids.len() > MAX_TASKS {
-        return Err(Args::command().error(
-            ErrorKind::TooManyValues,
-            format!(
-                "{flag} takes at most {MAX_TASKS} ids, {} were given: name fewer, or leave {flag} \
-                 out and filter the output",
-                ids.len()
-            ),
-        ));
-    }
-    Ok(ids)
 }

@@ -30,3 +30,62 @@ pub(super) fn must_be_for_something(args: &Args) -> Result<(), clap::Error> {
          leave --quiet out",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::tests::parsed;
+    use crate::config::Output;
+    use crate::table::Group;
+
+    #[test]
+    fn metrics_are_served_to_this_machine_unless_an_address_is_said() {
+        let listen = |args: &[&str]| parsed(args).map(|config| config.listen.unwrap());
+        for (said, addr) in [
+            ("9435", "127.0.0.1:9435"),
+            ("localhost:9435", "127.0.0.1:9435"),
+            ("[::1]:9435", "[::1]:9435"),
+            ("0.0.0.0:0", "0.0.0.0:0"),
+        ] {
+            let listen = listen(&["--listen", said]).unwrap();
+            assert_eq!(listen.addr.to_string(), addr);
+            assert_eq!(listen.group, Group::Process);
+        }
+        for said in [
+            "",
+            ":9435",
+            "65536",
+            "-1",
+            "::1:9435",
+            "web:9435",
+            "127.0.0.1",
+            "localhost:x",
+        ] {
+            let error = listen(&["--listen", said]).unwrap_err();
+            assert!(error.contains("[::1]:9435"), "{said}: {error}");
+        }
+        let group = |args: &[&str]| listen(&[&["--listen", "1"], args].concat()).unwrap().group;
+        assert_eq!(group(&["-g", "unit"]), Group::Unit);
+        assert_eq!(group(&["-g", "flow"]), Group::Process, "not one a flow");
+        assert!(
+            parsed(&["--listen", "1", "-g", "thread"])
+                .unwrap()
+                .by_thread
+        );
+    }
+
+    #[test]
+    fn quiet_is_for_what_is_recorded_or_served() {
+        for args in [
+            &["--listen", "9435", "-q"][..],
+            &["--record", "/nonexistent/x", "--quiet"],
+        ] {
+            assert_eq!(parsed(args).unwrap().output, Output::Quiet);
+        }
+        let error = parsed(&["-q"]).unwrap_err();
+        assert!(error.contains("add --listen, --record"), "{error}");
+        let error = parsed(&["-q", "--listen", "1", "--json"]).unwrap_err();
+        assert!(error.contains("cannot be used with"), "{error}");
+        let error = parsed(&["--listen", "1", "--replay", "/dev/null"]).unwrap_err();
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
+}

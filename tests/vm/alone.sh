@@ -15,31 +15,45 @@ head -c $bytes /dev/zero >/tmp/sent
 mkfifo /tmp/open
 exec 3<>/tmp/open
 
-passed=0 failed=0 port=4000
-for backend in "$@"; do
-    flowtop --backend "$backend" --json -n 0 -i 300ms -x >/tmp/flowtop.out 2>/tmp/flowtop.err &
-    pid=$!
-    tries=450
-    until [ -s /tmp/flowtop.out ] || [ $tries -eq 0 ]; do
-        tries=$((tries - 1))
-        usleep 200000
-    done
+# transfer: sends it once over loopback.
+transfer() {
     port=$((port + 1))
     timeout 30 nc -l -p $port <&3 >/tmp/received &
     listener=$!
     until grep -q "$(printf ':%04X .* 0A ' $port)" /proc/net/tcp /proc/net/tcp6; do usleep 100000; done
     timeout 30 nc 127.0.0.1 $port </tmp/sent
     wait $listener
-    kill -INT $pid
+}
+
+# await PATTERN: until it stands in flowtop's output.
+await() {
+    tries=450
+    until grep -q "$1" /tmp/flowtop.out || [ $tries -eq 0 ]; do
+        tries=$((tries - 1))
+        usleep 200000
+    done
+}
+
+passed=0 failed=0 port=4000
+for backend in "$@"; do
+    : >/tmp/flowtop.out # what an earlier one wrote is no sign of this one
+    flowtop --backend "$backend" --json -n 0 -i 300ms -x >/tmp/flowtop.out 2>/tmp/flowtop.err &
+    pid=$!
+    await interval
+    # Twice: a name is looked up when an address is first shown, and there from then on.
+    transfer
+    await '"comm":"nc"'
+    transfer
+    kill -TERM $pid
     wait $pid
     # The sums over all intervals of what nc moved: the sender's and the receiver's.
     sums=$(grep '"comm":"nc"' /tmp/flowtop.out | sed 's/.*"rx_bytes":\([0-9]*\),"tx_bytes":\([0-9]*\),.*/\1 \2/' |
         awk '{ rx += $1; tx += $2 } END { print rx, tx }')
-    if [ "$sums" = "$bytes $bytes" ] && grep -q '"remote_name":"localhost"' /tmp/flowtop.out; then
-        echo "ok     $backend: $bytes bytes both ways, of localhost"
+    if [ "$sums" = "$((2 * bytes)) $((2 * bytes))" ] && grep -q '"remote_name":"localhost"' /tmp/flowtop.out; then
+        echo "ok     $backend: 2 * $bytes bytes both ways, of localhost"
         passed=$((passed + 1))
     else
-        echo "FAILED $backend: $sums bytes received and sent by nc, not $bytes each, or no name:"
+        echo "FAILED $backend: $sums bytes received and sent by nc, not twice $bytes each, or no name:"
         tail -n 20 /tmp/flowtop.out /tmp/flowtop.err
         failed=$((failed + 1))
     fi
