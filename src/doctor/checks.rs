@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::kernel::backend::Preemption;
 use crate::kernel::lack::{self, Lack};
 use crate::kernel::{explain, tracefs};
+use crate::units;
 
 /// What the kernel has.
 pub(super) fn kernel() -> Vec<Check> {
@@ -188,10 +189,10 @@ pub(super) fn memory(config: &Config) -> Vec<Check> {
     vec![match checked {
         Ok(memory) => {
             let value = format!(
-                "{} flows of IPv4 and as many of IPv6, {} MB on {} possible CPUs",
+                "{} flows of IPv4 and as many of IPv6, {} MB on {}",
                 memory.flows,
                 memory.bytes / 1_000_000,
-                memory.cpus
+                units::count(memory.cpus as u64, "possible CPU")
             );
             Check::new(id, title, State::Ok, value)
         }
