@@ -300,7 +300,7 @@ fn privileges(kernel: &str, backends: &[&str]) {
         let name = format!("{kernel}-privileges");
         let table = target()?.join("privileges").join(format!("{kernel}.txt"));
         let _ = fs::remove_file(&table);
-        let vm = Vm::new(&name, kernel, "", 400)?
+        let vm = Vm::new(&name, kernel, "", 900)?
             .file(Path::new("/usr/bin/setpriv"), "/bin/privset")
             .file(&scripts().join("privileges.sh"), "/bin/privileges.sh");
         vm.run(&format!("privileges.sh {}", backends.join(" ")))

@@ -66,8 +66,12 @@ for level in 3 2; do
         if [ $level = 3 ]; then needed=sys_admin left=$admin; else needed="bpf perfmon" left=$bpf; fi
         needed="$needed dac_override $memory"
         what="$backend, perf_event_paranoid $level"
-        if with "$needed"; then ok "$what: with $needed"; else bad "$what: with $needed"; fi
-        echo "$backend $level $(echo $needed | tr ' ' ,) $left" >>/out/privileges
+        if with "$needed"; then
+            ok "$what: with $needed"
+            echo "$backend $level $(echo $needed | tr ' ' ,) $left" >>/out/privileges
+        else
+            bad "$what: with $needed"
+        fi
         for one in $needed; do
             rest=$(for each in $needed; do [ "$each" = "$one" ] || echo "$each"; done)
             if without "$rest" "$one"; then ok "$what: without $one: $(tail -n 1 /tmp/err | cut -c 1-110)"
