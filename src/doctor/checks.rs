@@ -9,7 +9,6 @@ use crate::config::Config;
 use crate::kernel::backend::Preemption;
 use crate::kernel::lack::{self, Lack};
 use crate::kernel::{explain, tracefs};
-use crate::units;
 
 /// What the kernel has.
 pub(super) fn kernel() -> Vec<Check> {
