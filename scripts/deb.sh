@@ -50,4 +50,3 @@ printf 'flowtop (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s
     "$(metadata version)" "$(metadata maintainer)" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")" |
     gzip -9n >"$out/changelog.gz"
 CARGO_TARGET_DIR=$target "$tools/bin/cargo-deb" --quiet --no-build --no-strip --target "$arch-unknown-linux-gnu" -o "$out/"
-ls "$out"/flowtop_*_"$(case $arch in aarch64) echo arm64 ;; *) echo amd64 ;; esac)".deb
