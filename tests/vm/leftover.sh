@@ -7,7 +7,7 @@
 #
 # MOMENTS: how many more it is killed at, at random, while it starts or has just begun.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin
-wait_seconds=30
+wait_seconds=120
 moments=$1
 shift
 
