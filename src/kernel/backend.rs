@@ -149,7 +149,7 @@ const KPROBES: &[Hook] = &[
     hook("kp_recv", Kprobe("inet6_recvmsg"), Fine),
 ];
 
-/// Programs that stash come after those that take what was stashed.
+/// Programs that open a call come after those that close it.
 const TRAMPOLINES: &[Hook] = &[
     hook("fx_send", Trampoline("inet_sendmsg"), Fatal),
     hook("fx_send6", Trampoline("inet6_sendmsg"), Fine),
