@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::counting::traffic_program;
 use common::pty::{PATIENCE, Pty, Watched};
@@ -277,7 +277,8 @@ fn screen() {
     );
     // All of what is known of one, hosts too.
     keyboard.write_all(b"\r").unwrap();
-    thread::sleep(Duration::from_millis(400));
+    let saw = screen.wait_until(|screen| screen.screen().contents().contains(" › "));
+    assert!(saw, "{}", shown());
     keyboard.write_all(b"\r").unwrap();
     let saw = screen.wait_until(|screen| screen.screen().contents().contains("host"));
     assert!(saw, "{}", shown());

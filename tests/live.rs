@@ -181,12 +181,17 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     });
 
     // Sorted by process, from A; then the other way round.
+    let heading = |text: &str| {
+        let line = text.lines().find(|line| line.contains("PROCESS"));
+        line.map(str::to_owned)
+    };
     for _ in 0..9 {
-        if live.text().contains("PROCESS ▲") {
+        let text = live.text();
+        if text.contains("PROCESS ▲") {
             break;
         }
         live.press("s");
-        thread::sleep(Duration::from_millis(150));
+        live.wait_for("another order", |new| heading(new) != heading(&text));
     }
     live.see("PROCESS ▲");
     live.press("S");

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -39,8 +40,11 @@ impl Flowtop {
         self.child.id()
     }
 
-    /// Blocks until intervals have ended, so that what follows is counted in a later one.
+    /// Blocks until intervals have ended, so that what follows is counted in a later one. Gives what
+    /// is read by then, also of intervals before: they may have been written long ago. The flows of
+    /// an interval follow its record, so those of the last are not among them.
     pub fn await_intervals(&mut self, intervals: usize) -> Vec<Value> {
+        let since = Timestamp::now();
         let mut lines = Vec::new();
         let mut seen = 0;
         while seen < intervals {
@@ -50,7 +54,7 @@ impl Flowtop {
                 "flowtop ended"
             );
             let record: Value = serde_json::from_str(&line).unwrap();
-            seen += usize::from(record["type"] == "interval");
+            seen += usize::from(record["type"] == "interval" && time(&record) > since);
             lines.push(record);
         }
         lines
@@ -67,6 +71,11 @@ impl Flowtop {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
+}
+
+/// When the interval of a record ended.
+pub fn time(record: &Value) -> Timestamp {
+    record["time"].as_str().unwrap().parse().unwrap()
 }
 
 /// `target/<profile>/examples/traffic`; cargo builds examples before it runs tests.

@@ -25,7 +25,7 @@ use flowtop::names::Names;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Longer than anything takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Where NSD answers.
 pub const NSD: &str = "192.0.2.53";
 
@@ -135,8 +135,8 @@ impl Drop for Nsd {
 }
 
 /// A name server made of a function: what it is asked in, the datagrams it answers with out. Tells
-/// the number before `.in-addr.arpa` (the last byte of the address) of every question it has
-/// answered. Ends with the process.
+/// the number before `.in-addr.arpa` (the last byte of the address) of every question, before the
+/// answer goes out: whoever has the answer finds the question told. Ends with the process.
 pub fn responder(
     addr: &str,
     mut answer: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
@@ -147,11 +147,12 @@ pub fn responder(
         let mut buffer = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let question = &buffer[..length];
-            for datagram in answer(question) {
+            let answers = answer(question);
+            let _ = told.send(asked(question));
+            for datagram in answers {
                 // Whoever asked may have gone.
                 let _ = socket.send_to(&datagram, from);
             }
-            let _ = told.send(asked(question));
         }
     });
     tidings
