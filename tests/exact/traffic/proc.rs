@@ -1,6 +1,7 @@
 //! Roles of a case that are processes of their own, and how they wait for each other; and what a process
 //! takes of the machine.
 
+use std::fs;
 use std::os::fd::RawFd;
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +31,25 @@ pub fn leave(code: i32) -> ! {
     truth::flush();
     // SAFETY: _exit never returns and needs nothing.
     unsafe { libc::_exit(code) }
+}
+
+/// What a process and its children wait in, for people: state, kernel stack, system call, sockets.
+pub fn tree(root: u32) -> String {
+    let of = |pid: u32, file: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        text.trim().replace('\n', "\n    ")
+    };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_of = |pid: &u32| {
+        let is_child = of(*pid, "status").contains(&format!("PPid:\t{root}\n"));
+        *pid == root || is_child
+    };
+    let lines = pids.filter(is_of).map(|pid| {
+        let [stat, stack, call] = ["stat", "stack", "syscall"].map(|file| of(pid, file));
+        format!("  {stat}\n    {call}\n    {stack}\n")
+    });
+    lines.collect::<String>() + &of(root, "net/tcp")
 }
 
 impl Child {
