@@ -1,7 +1,7 @@
-//! Compiles `bpf/flowtop.bpf.c` to a CO-RE object and generates its Rust skeleton.
+//! Compiles `bpf/flowtop.bpf.c` to a CO-RE object and generates its Rust skeleton, which unpacks it.
 
-use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 use libbpf_cargo::SkeletonBuilder;
@@ -31,5 +31,28 @@ fn main() -> Result<()> {
         .build_and_generate(&out)
         .with_context(|| {
             format!("compile {SOURCE} (needs clang: apt-get install clang, or `make deps`)")
-        })
+        })?;
+    pack(&out)
+}
+
+/// How libbpf-cargo's skeleton begins to embed the object, as its last item.
+const EMBEDDED: &str = "#[unsafe(link_section = \".bpf.objs\")]\n    static DATA: [u8; ";
+
+/// Has the skeleton embed the object packed. It is an eighth so large then, and nothing is left out of
+/// it: a verifier's log still shows the lines of our source.
+fn pack(skeleton: &Path) -> Result<()> {
+    let text = fs::read_to_string(skeleton).context("read the skeleton")?;
+    let (code, embedded) = text
+        .split_once(EMBEDDED)
+        .context("this libbpf-cargo embeds the object in another way: see EMBEDDED")?;
+    let object = embedded.split('"').nth(1).context("find the object")?;
+    let object = fs::read(object).context("read the object")?;
+    let packed = skeleton.with_extension("zst");
+    let bytes = zstd::encode_all(&object[..], 19).context("pack the object")?;
+    fs::write(&packed, bytes).context("write the packed object")?;
+    let unpack = format!(
+        "static DATA: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| \
+         zstd::decode_all(&include_bytes!({packed:?})[..]).expect(\"packed by build.rs\"));\n}}\n"
+    );
+    fs::write(skeleton, [code, &unpack].concat()).context("write the skeleton")
 }
