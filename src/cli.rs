@@ -231,7 +231,7 @@ struct Args {
     #[arg(long, conflicts_with_all = ["json", "batch"])]
     csv: bool,
 
-    /// Write nothing, on a terminal neither: only record or serve metrics
+    /// Write nothing, on a terminal neither: only record, serve metrics or wait for what --exit-when says
     #[arg(short = 'q', long, conflicts_with_all = ["json", "csv", "batch", "replay"])]
     quiet: bool,
 

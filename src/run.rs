@@ -103,13 +103,10 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
         }
         source = Box::new(exporter.meter(source));
     }
+    if let Some(recorder) = &recorder {
+        source = Box::new(Tee::new(source, recorder.tap()));
+    }
     let watch = recorder.as_ref().map(Recorder::watch);
-    let mut tap = recorder.as_ref().map(Recorder::tap);
-    let source = Tee::new(source, move |interval: &Interval| {
-        if let Some(tap) = &mut tap {
-            tap(interval);
-        }
-    });
     let told = (machine, confinement, method);
     let outcome = shown(config, source, told, watch, signals);
     drop(exporter);
