@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -36,8 +36,8 @@ const BEGUN: &str = "begun";
 /// A generator that runs, and will tell what it did.
 pub struct Load {
     child: Child,
-    output: BufReader<ChildStdout>,
-    truth: CaseTruth,
+    /// Takes in what it says as it comes: what nobody reads would fill the pipe and hold it up.
+    reader: Option<JoinHandle<Result<CaseTruth>>>,
 }
 
 impl Load {
@@ -47,29 +47,29 @@ impl Load {
         let args = ["mixed-traffic", &threads.to_string(), &pause.to_string()];
         let mut child = start(&args)?;
         let output = BufReader::new(child.stdout.take().context("no stdout")?);
-        let mut load = Self {
-            child,
-            output,
-            truth: CaseTruth::default(),
-        };
-        while !load.read()?.contains(BEGUN) {}
-        Ok(load)
-    }
-
-    /// Takes in a line of what it says; an empty one is the end.
-    fn read(&mut self) -> Result<String> {
-        let mut line = String::new();
-        if self.output.read_line(&mut line)? > 0 {
-            self.truth.take(&line)?;
-        }
-        Ok(line)
+        let (begin, begun) = channel::<()>();
+        let reader = thread::spawn(move || {
+            let (mut truth, mut begin) = (CaseTruth::default(), Some(begin));
+            for line in output.lines() {
+                let line = line?;
+                truth.take(&line)?;
+                if line.contains(BEGUN) {
+                    begin.take();
+                }
+            }
+            Ok(truth)
+        });
+        let reader = Some(reader);
+        // Gone when it has begun, or has ended, of which end() tells.
+        let _ = begun.recv();
+        Ok(Self { child, reader })
     }
 
     /// Ends it in good order, and gives what it moved.
     pub fn end(mut self) -> Result<CaseTruth> {
         drop(self.child.stdin.take());
-        while !self.read()?.is_empty() {}
-        let truth = std::mem::take(&mut self.truth);
+        let reader = self.reader.take().context("it has been read")?;
+        let truth = reader.join().expect("read the load")?;
         let status = self.child.wait()?;
         let errors = truth.errors.join("; ");
         ensure!(

@@ -33,7 +33,7 @@ pub fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// What a process and its children wait in, for people: state, kernel stack, system call, sockets.
+/// What a process and its children wait in, for people: state, system call and kernel stack.
 pub fn tree(root: u32) -> String {
     let of = |pid: u32, file: &str| {
         let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
@@ -49,7 +49,7 @@ pub fn tree(root: u32) -> String {
         let [stat, stack, call] = ["stat", "stack", "syscall"].map(|file| of(pid, file));
         format!("  {stat}\n    {call}\n    {stack}\n")
     });
-    lines.collect::<String>() + &of(root, "net/tcp")
+    lines.collect()
 }
 
 impl Child {
