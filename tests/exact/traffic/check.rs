@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::cases::{self, Case};
 use crate::compare::{CaseTruth, Verdict, compare};
+use crate::proc;
 use crate::subject::{Seen, Start, Subject};
 use crate::sys;
 
@@ -46,6 +47,9 @@ pub fn select(globs: &[String]) -> Result<Vec<&'static Case>> {
         .collect())
 }
 
+/// Before and after a case's own watchdog.
+const SHORTLY: Duration = Duration::from_secs(5);
+
 /// Runs this program's `case` subcommand and collects what its processes say.
 fn run_case(name: &str, timeout: u32) -> Result<CaseTruth> {
     let mut child = Command::new(std::env::current_exe()?)
@@ -63,10 +67,15 @@ fn run_case(name: &str, timeout: u32) -> Result<CaseTruth> {
         let _ = done.send(());
         read.map(|_| all)
     });
-    // The case has a watchdog of its own; this one is for what it may leave behind.
-    let late = wait
-        .recv_timeout(Duration::from_secs(u64::from(timeout) + 5))
-        .is_err();
+    // The case has a watchdog of its own: just before, one can see what it waits in. The second is for
+    // what it may leave behind.
+    let watchdog = Duration::from_secs(timeout.into());
+    let before = watchdog.saturating_sub(SHORTLY);
+    let stuck = wait
+        .recv_timeout(before)
+        .is_err()
+        .then(|| proc::tree(child.id()));
+    let late = stuck.is_some() && wait.recv_timeout(watchdog - before + SHORTLY).is_err();
     // SAFETY: kill has no memory arguments; the group's leader is not yet reaped.
     unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
     let status = child.wait()?;
@@ -81,6 +90,9 @@ fn run_case(name: &str, timeout: u32) -> Result<CaseTruth> {
         truth.errors.push("the case did not end in time".into());
     } else if !status.success() && !said {
         truth.errors.push(format!("the case ended with {status}"));
+    }
+    if let (Some(stuck), false) = (stuck, truth.errors.is_empty()) {
+        truth.errors.push(format!("it waited in\n{stuck}"));
     }
     if truth.absent.is_none() && truth.errors.is_empty() {
         truth.errors = truth.inconsistencies();

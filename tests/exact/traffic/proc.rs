@@ -33,21 +33,23 @@ pub fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// What a process and its children wait in, for people: state, system call and kernel stack.
+/// What the threads of a process and its children wait in, for people: state, system call and kernel
+/// stack.
 pub fn tree(root: u32) -> String {
-    let of = |pid: u32, file: &str| {
-        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        text.trim().replace('\n', "\n    ")
-    };
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let is_of = |pid: &u32| {
-        let is_child = of(*pid, "status").contains(&format!("PPid:\t{root}\n"));
-        *pid == root || is_child
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        *pid == root || status.contains(&format!("PPid:\t{root}\n"))
     };
-    let lines = pids.filter(is_of).map(|pid| {
-        let [stat, stack, call] = ["stat", "stack", "syscall"].map(|file| of(pid, file));
-        format!("  {stat}\n    {call}\n    {stack}\n")
+    let tasks = pids.filter(is_of).flat_map(|pid| {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+        tasks.into_iter().flatten().flatten()
+    });
+    let lines = tasks.map(|task| {
+        let of = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        let [stat, call, stack] = ["stat", "syscall", "stack"].map(of);
+        format!("{stat}{call}{stack}")
     });
     lines.collect()
 }
