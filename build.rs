@@ -35,15 +35,18 @@ fn main() -> Result<()> {
     pack(&out)
 }
 
-/// How libbpf-cargo's skeleton begins to embed the object, as its last item.
-const EMBEDDED: &str = "#[unsafe(link_section = \".bpf.objs\")]\n    static DATA: [u8; ";
+/// How libbpf-cargo's skeleton begins to embed the object, as its last item: an attribute and a static,
+/// indented where there is a rustfmt.
+const SECTION: &str = "#[unsafe(link_section = \".bpf.objs\")]";
+const EMBEDDED: &str = "static DATA: [u8; ";
 
 /// Has the skeleton embed the object packed. It is an eighth so large then, and nothing is left out of
 /// it: a verifier's log still shows the lines of our source.
 fn pack(skeleton: &Path) -> Result<()> {
     let text = fs::read_to_string(skeleton).context("read the skeleton")?;
     let (code, embedded) = text
-        .split_once(EMBEDDED)
+        .split_once(SECTION)
+        .filter(|(_, embedded)| embedded.trim_start().starts_with(EMBEDDED))
         .context("this libbpf-cargo embeds the object in another way: see EMBEDDED")?;
     let object = embedded.split('"').nth(1).context("find the object")?;
     let object = fs::read(object).context("read the object")?;
