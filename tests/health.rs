@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::counting::{Flowtop, time, traffic_program};
+use common::pty::PATIENCE;
 use jiff::Timestamp;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -108,7 +109,7 @@ impl Pair {
             {
                 return both;
             }
-            assert!(start.elapsed() < Duration::from_secs(60), "{both:?}");
+            assert!(start.elapsed() < PATIENCE, "{both:?}");
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -181,10 +181,6 @@ fn connections(fam: Fam) -> Result<impl FnMut() -> Result<()>> {
     })
 }
 
-/// Seconds after which a case of the load is called slow, and those after which it is ended.
-const SLOW: Duration = Duration::from_secs(60);
-const LONGEST: u32 = 600;
-
 /// Processes of their own, which tell the truth on the same pipe.
 fn churn() -> Result<impl FnMut() -> Result<()>> {
     let me = std::env::current_exe()?;
@@ -192,27 +188,12 @@ fn churn() -> Result<impl FnMut() -> Result<()>> {
     Ok(move || {
         let case = CHURN[n % CHURN.len()];
         n += 1;
-        let mut child = Command::new(&me)
-            .args(["case", case, &LONGEST.to_string()])
+        let status = Command::new(&me)
+            .args(["case", case, "60"])
             .stdin(Stdio::null())
-            .spawn()
+            .status()
             .context("start a case")?;
-        let (begun, mut is_slow) = (Instant::now(), false);
-        let status = loop {
-            if let Some(status) = child.try_wait().context("wait for a case")? {
-                break status;
-            }
-            // Whether it hangs, and in what, nobody could tell once it is ended.
-            if begun.elapsed() > SLOW && !is_slow {
-                is_slow = true;
-                eprintln!("slow: {case}\n{}", proc::tree(child.id()));
-            }
-            thread::sleep(Duration::from_millis(2));
-        };
         ensure!(status.success(), "{case} ended with {status}");
-        if is_slow {
-            eprintln!("{case} ended after {} s", begun.elapsed().as_secs());
-        }
         Ok(())
     })
 }
