@@ -4,12 +4,13 @@
 mod common;
 
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::{Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server};
 use flowtop::config::{Config, Output};
 use flowtop::filter::{Plan, Reach, Words, parse};
-use flowtop::flow::{Comm, Owner, Protocol};
+use flowtop::flow::{Comm, Owner, Protocol, Tcp};
 use flowtop::interval::Interval;
 use flowtop::names::{Names, Services};
 use flowtop::rank::Ranking;
@@ -133,6 +134,47 @@ fn text_over_several_intervals_says_things_once_and_columns_hold_still() {
             .unwrap();
     }
     assert_matches_file("golden/several.txt", std::str::from_utf8(&out).unwrap());
+}
+
+#[test]
+fn a_name_found_while_a_table_is_written_moves_no_column() {
+    let mut flows = Vec::new();
+    for n in 0..1000 {
+        let mut flow = web_server().swap_remove(0);
+        flow.key.remote.addr = Ipv4Addr::from_bits(0x0a00_0000 + n).into();
+        let retransmits = Some(1);
+        flow.tcp = Some(Tcp {
+            retransmits,
+            ..Tcp::default()
+        });
+        flows.push(flow);
+    }
+    let interval = interval(flows);
+    for group in [Group::Flow, Group::Remote] {
+        let name = "one-that-is-longer-than-an-address";
+        let names = Names::with(|_| Some(name.to_owned()), || ()).unwrap();
+        let mut text = Text {
+            wide: true,
+            ..Text::default()
+        };
+        // Not more addresses wait for their names at once, so each table meets new ones.
+        for _ in 0..3 {
+            let mut out = Vec::new();
+            if group == Group::Flow {
+                let ranking = Ranking::new(&interval, None);
+                text.append(&ranking, &names, &mut out).unwrap();
+            } else {
+                let ranking = Ranking::grouped(&interval, group, &(), None);
+                text.append_groups(group, &ranking, &names, &mut out)
+                    .unwrap();
+            }
+            let out = String::from_utf8(out).unwrap();
+            let rows = out.lines().filter(|row| row.ends_with(" 1"));
+            let widths: Vec<_> = rows.map(str::len).collect();
+            assert_eq!(widths.len(), 2 * 1000, "{out}");
+            assert!(widths.iter().all(|width| *width == widths[0]), "{out}");
+        }
+    }
 }
 
 #[test]

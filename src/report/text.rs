@@ -226,10 +226,13 @@ impl Text {
             };
             (end(&local, &remote), end(&remote, &local))
         };
+        // Once for widths and lines: a name found in between would not fit its column.
+        let ends = |section: &Section| section.rows.iter().map(ends).collect::<Vec<_>>();
+        let (ingress, egress) = (ends(&ranking.ingress), ends(&ranking.egress));
         let said = &mut self.said;
-        for (local, remote) in ranking.rows().map(ends) {
-            grow(&mut said.local_width, &local);
-            grow(&mut said.remote_width, &remote);
+        for (local, remote) in ingress.iter().chain(&egress) {
+            grow(&mut said.local_width, local);
+            grow(&mut said.remote_width, remote);
         }
         let (local_width, remote_width) = (said.local_width, said.remote_width);
         let mut heading = format!(
@@ -244,10 +247,10 @@ impl Text {
                 "", "USER", "CONTAINER", "RTT", "RETR"
             );
         }
-        let lines = |section: &Section| {
-            let lines = section.rows.iter().map(|flow| {
+        let lines = |section: &Section, ends: &[(String, String)]| {
+            let rows = section.rows.iter().zip(ends);
+            let lines = rows.map(|(flow, (local, remote))| {
                 let key = &flow.key;
-                let (local, remote) = ends(flow);
                 let mut process = units::sanitize(&flow.owner.comm.to_string_lossy()).into_owned();
                 if names.is_own(key.tgid) {
                     process.push_str(" (own look-ups)");
@@ -255,8 +258,8 @@ impl Text {
                 let mut cells = format!(
                     "{:<5}  {}  {}  {:>7}  {process}",
                     key.protocol.as_str(),
-                    padded(&local, local_width),
-                    padded(&remote, remote_width),
+                    padded(local, local_width),
+                    padded(remote, remote_width),
                     key.tgid
                 );
                 if self.wide {
@@ -283,17 +286,23 @@ impl Text {
         };
         Table {
             heading,
-            ingress: lines(&ranking.ingress),
-            egress: lines(&ranking.egress),
+            ingress: lines(&ranking.ingress, &ingress),
+            egress: lines(&ranking.egress, &egress),
             group: Group::Flow,
         }
     }
 
     fn groups(&mut self, group: Group, ranking: &Ranking<Tally>, names: &Names) -> Table {
         let of_process = matches!(group, Group::Process | Group::Thread);
-        for tally in ranking.rows() {
-            let name = self.name(tally, names);
-            grow(&mut self.said.name_width, &name);
+        // Once for widths and lines, as for flows.
+        let called = |section: &Section<Tally>| {
+            let rows = section.rows.iter();
+            rows.map(|tally| self.name(tally, names))
+                .collect::<Vec<_>>()
+        };
+        let (ingress, egress) = (called(&ranking.ingress), called(&ranking.egress));
+        for name in ingress.iter().chain(&egress) {
+            grow(&mut self.said.name_width, name);
         }
         let width = self.said.name_width;
         let title = group.rows(1).to_uppercase();
@@ -316,8 +325,9 @@ impl Text {
             let _ = write!(heading, "  {:>6}", "RETR");
         }
         let heading = heading.trim_end().to_owned();
-        let lines = |section: &Section<Tally>| {
-            let lines = section.rows.iter().map(|tally| {
+        let lines = |section: &Section<Tally>, called: &[String]| {
+            let rows = section.rows.iter().zip(called);
+            let lines = rows.map(|(tally, name)| {
                 let mut cells = format!("{:>6}  ", tally.flows);
                 match tally.id {
                     RowId::Thread(pid, tid) => {
@@ -328,7 +338,7 @@ impl Text {
                     }
                     _ => {}
                 }
-                cells.push_str(&padded(&self.name(tally, names), width));
+                cells.push_str(&padded(name, width));
                 if self.wide
                     && of_process
                     && let Some((_, owner)) = &tally.process
@@ -349,8 +359,8 @@ impl Text {
         };
         Table {
             heading,
-            ingress: lines(&ranking.ingress),
-            egress: lines(&ranking.egress),
+            ingress: lines(&ranking.ingress, &ingress),
+            egress: lines(&ranking.egress, &egress),
             group,
         }
     }
