@@ -39,6 +39,15 @@ fn main() -> Result<()> {
 /// indented where there is a rustfmt.
 const SECTION: &str = "#[unsafe(link_section = \".bpf.objs\")]";
 const EMBEDDED: &str = "static DATA: [u8; ";
+/// What takes its place. It names no folder: the column of `expect`, which stands in the binary, would
+/// differ with that.
+const UNPACK: &str = r#"
+static DATA: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+    let packed = include_bytes!(concat!(env!("OUT_DIR"), "/flowtop.skel.zst"));
+    zstd::decode_all(&packed[..]).expect("packed by build.rs")
+});
+}
+"#;
 
 /// Has the skeleton embed the object packed. It is an eighth so large then, and nothing is left out of
 /// it: a verifier's log still shows the lines of our source.
@@ -50,12 +59,7 @@ fn pack(skeleton: &Path) -> Result<()> {
         .context("this libbpf-cargo embeds the object in another way: see EMBEDDED")?;
     let object = embedded.split('"').nth(1).context("find the object")?;
     let object = fs::read(object).context("read the object")?;
-    let packed = skeleton.with_extension("zst");
     let bytes = zstd::encode_all(&object[..], 19).context("pack the object")?;
-    fs::write(&packed, bytes).context("write the packed object")?;
-    let unpack = format!(
-        "static DATA: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| \
-         zstd::decode_all(&include_bytes!({packed:?})[..]).expect(\"packed by build.rs\"));\n}}\n"
-    );
-    fs::write(skeleton, [code, &unpack].concat()).context("write the skeleton")
+    fs::write(skeleton.with_extension("zst"), bytes).context("write the packed object")?;
+    fs::write(skeleton, [code, UNPACK].concat()).context("write the skeleton")
 }
