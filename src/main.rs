@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let mut args = env::args_os().skip(1).peekable();
     if args.next_if(|arg| arg == tracefs::GUARD_ARG).is_some() {
         // Where it cannot be, flowtop says so; the probes are removed all the same.
-        let confine = || drop(sandbox::confine(&Allow::default(), || Ok(())));
+        let confine = || drop(sandbox::confine(&Allow::default(), &[], || Ok(())));
         return match tracefs::guard(args, confine) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

@@ -1,5 +1,6 @@
 //! Joins what must not know each other, as a configuration says.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::capability::CapabilitySet;
 use crate::config::{Config, Output};
 use crate::interval::{Interval, Machine, Method, rate};
 use crate::metrics::{Exporter, Listener};
@@ -17,7 +19,7 @@ use crate::record::{Recorder, Watch as Recording};
 use crate::replay::{Damage, Replay};
 use crate::report::json::Json;
 use crate::report::{self, Stream};
-use crate::sandbox::{Allow, Confinement};
+use crate::sandbox::{self, Allow, Confinement};
 use crate::signals::Watch;
 use crate::source::filtered::Filtered;
 use crate::source::live::{Live, machine};
@@ -25,6 +27,9 @@ use crate::source::tee::Tee;
 use crate::source::until::{Condition, Until};
 use crate::units;
 use crate::{config, source::Source, tui};
+
+/// What to do where privileges cannot be given away.
+const UNCONFINED: &str = "give away privileges (--no-sandbox keeps them)";
 
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +74,7 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
         tui::take_keyboard();
     }
     let confinement = match config.sandbox {
-        true => live.confine(&allow(config))?,
+        true => live.confine(&allow(config)).context(UNCONFINED)?,
         false => Confinement::declined(),
     };
     if config.verbose {
@@ -160,7 +165,26 @@ fn allow(config: &Config) -> Allow {
     Allow {
         write: folder.into_iter().collect(),
         serve: config.listen.is_some(),
+        ..Allow::default()
     }
+}
+
+/// Recordings come from anywhere: they are read with no more than reading them takes.
+fn confine_replay(replay: &config::Replay) -> Result<Confinement> {
+    let is_read = |file: &&PathBuf| File::open(file).is_ok();
+    // What is no file, as a pipe, is there once and not to be tried; its path is not looked at.
+    let files = replay.files.iter().filter(|file| file.is_file());
+    let allow = Allow {
+        // Of one that cannot be read the replay itself says why.
+        read: files.filter(is_read).cloned().collect(),
+        ..Allow::default()
+    };
+    // Root without them reads its own files only.
+    let last = [CapabilitySet::DAC_READ_SEARCH, CapabilitySet::DAC_OVERRIDE];
+    sandbox::confine(&allow, &last, || {
+        let mut files = allow.read.iter();
+        files.try_for_each(|file| File::open(file).map(drop).context("read what is replayed"))
+    })
 }
 
 fn recorder(config: &Config, record: &config::Record, machine: Machine) -> Result<Recorder> {
@@ -180,6 +204,16 @@ fn recorder(config: &Config, record: &config::Record, machine: Machine) -> Resul
 
 fn replayed(config: &Config, replay: &config::Replay, met: &Arc<AtomicBool>) -> Result<()> {
     let signals = Watch::install().context("watch for signals")?;
+    if config.output == Output::Table {
+        tui::take_keyboard();
+    }
+    let confinement = match config.sandbox {
+        true => confine_replay(replay).context(UNCONFINED)?,
+        false => Confinement::declined(),
+    };
+    if config.verbose {
+        say(&confinement.to_string());
+    }
     let said = Said::default();
     let mut condition = config.exit_when.as_ref().map(Condition::new);
     let mut tell = tell(config, met, &said);
@@ -199,7 +233,7 @@ fn replayed(config: &Config, replay: &config::Replay, met: &Arc<AtomicBool>) -> 
     };
     let filter = config.filter.rest.as_ref();
     let damages = if config.output == Output::Table {
-        let damages = tui::replay(config, replay, limits, signals)?;
+        let damages = tui::replay(config, replay, confinement, limits, signals)?;
         for damage in &damages {
             say(&damaged(damage));
         }

@@ -22,7 +22,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("source", &["interval"]),
     (
         "source/live",
-        &["config", "flow", "interval", "kernel", "sandbox"],
+        &[
+            "capability",
+            "config",
+            "flow",
+            "interval",
+            "kernel",
+            "sandbox",
+        ],
     ),
     (
         "source/filtered",

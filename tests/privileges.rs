@@ -6,7 +6,8 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -52,6 +53,82 @@ fn without_the_sandbox_nothing_is_given_up() {
         assert_eq!((&*status["NoNewPrivs"], &*status["Seccomp"]), ("0", "0"));
     }
     flowtop.stop();
+}
+
+/// A replay whose recording comes by a pipe: it is confined when that is read, and then stays until the
+/// pipe ends.
+#[test]
+fn a_replay_has_given_up_everything_before_it_reads() {
+    let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"))
+        .args(["-v", "--json", "--replay", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(flowtop.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    assert!(said.contains("confined: no capabilities"), "{said}");
+    for (name, status) in threads(flowtop.id()) {
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status[set], "0000000000000000", "{set} of {name}");
+        }
+        assert_eq!((&*status["NoNewPrivs"], &*status["Seccomp"]), ("1", "2"));
+    }
+    drop(flowtop.stdin.take());
+    assert!(flowtop.wait().unwrap().success());
+}
+
+#[test]
+fn a_replay_keeps_what_its_files_take_and_no_more() {
+    let copy = Copied::new("replay");
+    let [others, roots] = ["others.jsonl.zst", "roots.jsonl.zst"].map(|name| copy.0.join(name));
+    for (file, uid) in [(&others, 65_534), (&roots, 0)] {
+        fs::copy("samples/demo.jsonl.zst", file).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        chown(file, Some(uid), None).unwrap();
+    }
+    let replayed = |command: &mut Command, file: &str| {
+        let output = command.args(["-v", "--csv", "--replay", file]).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), output.stdout, said)
+    };
+    let whole = replayed(&mut Command::new(copy.path()), "samples/demo.jsonl.zst").1;
+    assert!(whole.len() > 10_000, "{}", whole.len());
+    let [others, roots] = [others, roots].map(|file| file.to_str().unwrap().to_owned());
+
+    // A root without capabilities may not read what is another's alone.
+    let (code, read, said) = replayed(&mut Command::new(copy.path()), &others);
+    assert_eq!((code, &read), (Some(0), &whole), "{said}");
+    assert!(said.contains("CAP_DAC_READ_SEARCH kept"), "{said}");
+    let (code, read, said) = replayed(&mut Command::new(copy.path()), &roots);
+    assert_eq!((code, &read), (Some(0), &whole), "{said}");
+    assert!(said.contains("no capabilities"), "{said}");
+    // In containers root often has the other one only.
+    let mut container = Command::new("setpriv");
+    container.args(["--bounding-set", "-dac_read_search"]);
+    let (code, read, said) = replayed(container.arg(copy.path()), &others);
+    assert_eq!((code, &read), (Some(0), &whole), "{said}");
+    assert!(said.contains("CAP_DAC_OVERRIDE kept"), "{said}");
+
+    let (code, read, said) = replayed(&mut as_nobody(&copy.path(), ""), &others);
+    assert_eq!((code, &read), (Some(0), &whole), "{said}");
+    let (code, _, said) = replayed(&mut as_nobody(&copy.path(), ""), &roots);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("roots.jsonl.zst: line 1: Permission denied"),
+        "{said}"
+    );
+
+    // What a shell makes of <(...): a pipe that is opened by the name of a descriptor.
+    let mut shell = as_nobody(Path::new("bash"), "");
+    let line = r#""$0" -v --csv --replay <(cat "$1")"#;
+    let shell = shell.args(["-c", line]).arg(copy.path()).arg(&others);
+    let output = shell.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && output.stdout == whole, "{said}");
 }
 
 fn check<'a>(report: &'a Value, id: &str) -> &'a Value {

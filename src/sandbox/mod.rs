@@ -25,6 +25,8 @@ pub use self::probe::{Refusal, refusals};
 /// What a run needs beyond counting and showing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
+    /// Files that may be read, beside those that facts and names come from.
+    pub read: Vec<PathBuf>,
     /// Folders in which files may be made, written and renamed, and all that is below them.
     pub write: Vec<PathBuf>,
     /// Connections may be taken from a socket that listens already.
@@ -58,7 +60,7 @@ impl Confinement {
         }
     }
 
-    /// Whether all of it holds. Capabilities may be left: old kernels do not count without.
+    /// Whether all of it holds. A capability may be left: old kernels do not count without.
     pub const fn is_whole(&self) -> bool {
         self.no_new_privs && self.landlock.is_some() && self.seccomp
     }
@@ -89,7 +91,7 @@ impl fmt::Display for Confinement {
             f.write_str("no capabilities")?;
         } else {
             let left = crate::capability::names(self.capabilities);
-            write!(f, "{left} kept, without which this kernel does not count")?;
+            write!(f, "{left} kept, without which nothing works here")?;
         }
         if self.no_new_privs {
             f.write_str(", no new privileges")?;
@@ -105,16 +107,20 @@ impl fmt::Display for Confinement {
     }
 }
 
-/// Gives away everything but what `allow` names and, where `works` fails without them,
-/// CAP_BPF (before 5.19 every bpf() call needs it). `works` is called until it holds, and once more
-/// at the end. What the kernel cannot do is left out; the answer says so.
+/// Gives away everything but what `allow` names and, where `works` fails without, the first of the
+/// `last` capabilities that is held. `works` is called until it holds, and once more at the end. What
+/// the kernel cannot do is left out; the answer says so.
 ///
 /// Call it before other threads start: what is given away is the calling thread's, and of those
 /// that it starts.
 ///
 /// # Errors
 /// When there are other threads, `works` fails, or the kernel refuses what it says it can.
-pub fn confine(allow: &Allow, mut works: impl FnMut() -> Result<()>) -> Result<Confinement> {
+pub fn confine(
+    allow: &Allow,
+    last: &[CapabilitySet],
+    mut works: impl FnMut() -> Result<()>,
+) -> Result<Confinement> {
     let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads != 1 {
         bail!("confine one of {threads} threads: the others would keep their privileges");
@@ -128,9 +134,9 @@ pub fn confine(allow: &Allow, mut works: impl FnMut() -> Result<()>) -> Result<C
     }
     let _ = clear_ambient_capability_set();
     let landlock = files::restrict(allow).context("restrict files by Landlock")?;
-    let capabilities = drop_capabilities(&mut works)?;
+    let capabilities = drop_capabilities(last, &mut works)?;
     let seccomp = syscalls::restrict(allow).context("restrict system calls by seccomp")?;
-    works().context("count without privileges")?;
+    works().context("go on without privileges")?;
     Ok(Confinement {
         capabilities,
         no_new_privs: no_new_privs().unwrap_or(false),
@@ -141,7 +147,10 @@ pub fn confine(allow: &Allow, mut works: impl FnMut() -> Result<()>) -> Result<C
 }
 
 /// Drops all capabilities, or all but the one without which it does not work. Which is left.
-fn drop_capabilities(works: &mut dyn FnMut() -> Result<()>) -> Result<CapabilitySet> {
+fn drop_capabilities(
+    last: &[CapabilitySet],
+    works: &mut dyn FnMut() -> Result<()>,
+) -> Result<CapabilitySet> {
     let held = capabilities(None).context("read the capabilities")?;
     let set = |effective, permitted| {
         let inheritable = CapabilitySet::empty();
@@ -158,17 +167,16 @@ fn drop_capabilities(works: &mut dyn FnMut() -> Result<()>) -> Result<Capability
     let Err(error) = works() else {
         return set(none, none).map(|()| none);
     };
-    for needed in [CapabilitySet::BPF, CapabilitySet::SYS_ADMIN] {
-        if held.permitted.contains(needed) {
-            set(needed, needed)?;
-            // Twice, as what was half done of the first buffer is in the next but one.
-            return works()
-                .and_then(|()| works())
-                .context("count with CAP_BPF alone")
-                .map(|()| needed);
-        }
-    }
-    Err(error.context("count without capabilities"))
+    let mut last = last.iter().copied();
+    let Some(needed) = last.find(|&one| held.permitted.contains(one)) else {
+        return Err(error.context("go on without capabilities"));
+    };
+    set(needed, needed)?;
+    // Twice, as what was half done of the first buffer is in the next but one.
+    works()
+        .and_then(|()| works())
+        .with_context(|| format!("go on with {} alone", crate::capability::names(needed)))?;
+    Ok(needed)
 }
 
 #[cfg(test)]
@@ -198,7 +206,7 @@ mod tests {
         };
         assert_eq!(
             old.to_string(),
-            "partly confined: CAP_BPF kept, without which this kernel does not count, no new \
+            "partly confined: CAP_BPF kept, without which nothing works here, no new \
              privileges, no Landlock here, system calls by seccomp"
         );
     }
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn one_thread_of_many_is_not_confined_alone() {
         // Tests run in threads.
-        let error = confine(&Allow::default(), || Ok(())).unwrap_err();
+        let error = confine(&Allow::default(), &[], || Ok(())).unwrap_err();
         assert!(error.to_string().contains("threads"), "{error}");
     }
 }

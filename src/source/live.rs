@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Source;
+use crate::capability::CapabilitySet;
 use crate::config::{BackendChoice, Config};
 use crate::interval::{Interval, Machine, Method};
 use crate::kernel::Engine;
@@ -40,7 +41,9 @@ impl Live {
     /// When there are other threads, or the kernel does not count any more.
     pub fn confine(&mut self, allow: &Allow) -> Result<Confinement> {
         let engine = &mut self.engine;
-        let confinement = sandbox::confine(allow, || engine.end_interval().map(drop))?;
+        // Before 5.19 every bpf() call needs the one, or what came before it.
+        let last = [CapabilitySet::BPF, CapabilitySet::SYS_ADMIN];
+        let confinement = sandbox::confine(allow, &last, || engine.end_interval().map(drop))?;
         self.confined = true;
         Ok(confinement)
     }

@@ -135,6 +135,7 @@ pub fn live(
 pub fn replay(
     config: &Config,
     replay: &config::Replay,
+    confinement: Confinement,
     limits: Limits,
     signals: Watch,
 ) -> Result<Vec<Damage>> {
@@ -158,6 +159,7 @@ pub fn replay(
         owners,
         look,
     );
+    app.tell_confinement(confinement);
     app.begin_replay();
     let app = show(app, Feed::Played(&player), None, tell, &events)?;
     Ok(app.into_damages())

@@ -122,7 +122,10 @@ impl App {
             parts.push((written, theme.bold(), 0));
         }
         parts.push((self.method.backend.clone(), theme.dim(), 0));
-        if let Some(confinement) = &self.confinement {
+        // In a replay the line is about what was recorded.
+        if self.position.is_none()
+            && let Some(confinement) = &self.confinement
+        {
             // Of what was asked for otherwise one is reminded in smaller windows too.
             let (style, from) = match confinement.declined {
                 true => (theme.bold(), 100),
