@@ -1,7 +1,10 @@
 //! Whoever reads what flowtop writes is slow, gone, or has no room.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,22 +79,27 @@ fn closed_pipe(how: &Faults) -> Result<Told> {
 }
 
 fn disk_full(how: &Faults) -> Result<Told> {
+    let disk = std::env::temp_dir().join(format!("flowtop-disk-{}", std::process::id()));
+    std::fs::create_dir(&disk).context("make a mount point")?;
     // In a thread, which alone sees the disk.
-    thread::scope(|scope| scope.spawn(|| on_a_small_disk(how)).join())
-        .map_err(|_| anyhow::anyhow!("the thread panicked"))?
+    let told = thread::scope(|scope| scope.spawn(|| on_a_small_disk(how, &disk)).join());
+    std::fs::remove_dir(&disk).context("remove the mount point")?;
+    told.map_err(|_| anyhow::anyhow!("the thread panicked"))?
 }
 
-fn on_a_small_disk(how: &Faults) -> Result<Told> {
+fn on_a_small_disk(how: &Faults, disk: &Path) -> Result<Told> {
     own_mounts().context("unshare mounts")?;
-    let (tmpfs, at) = (c"tmpfs".as_ptr(), c"/tmp".as_ptr());
-    // SAFETY: mount reads C string literals.
+    let at = CString::new(disk.as_os_str().as_bytes())?;
+    let (tmpfs, at) = (c"tmpfs".as_ptr(), at.as_ptr());
+    // SAFETY: mount reads C strings that outlive the call.
     cvt(unsafe { libc::mount(tmpfs, at, tmpfs, 0, c"size=64k".as_ptr().cast()) })
         .context("mount")?;
+    let out = disk.join("out");
     let load = Load::mixed(2, 5)?;
     let mut child = Command::new(how.start.flowtop)
         .args(["--json", "-n", "0", "-i", "0.05"])
         .stdin(Stdio::null())
-        .stdout(File::create("/tmp/out")?)
+        .stdout(File::create(&out)?)
         .stderr(Stdio::piped())
         .spawn()?;
     let mut said = String::new();
@@ -101,7 +109,7 @@ fn on_a_small_disk(how: &Faults) -> Result<Told> {
     load.end()?;
     ensure!(status.code() == Some(1), "it ended with {status}: {said}");
     ensure!(said.contains("No space left on device"), "it says {said:?}");
-    let written = std::fs::read_to_string("/tmp/out")?;
+    let written = std::fs::read_to_string(&out)?;
     // What was there before is whole: all lines, but for the one that found no room.
     let whole = written.rsplit_once('\n').map_or("", |(whole, _)| whole);
     let mut moved = (0, 0);
