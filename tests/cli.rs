@@ -295,7 +295,7 @@ fn public_copy() -> PathBuf {
     fs::create_dir_all(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.join("flowtop");
-    fs::copy(env!("CARGO_BIN_EXE_flowtop"), &copy).unwrap();
+    common::copy_flowtop(&copy);
     copy
 }
 

@@ -181,17 +181,19 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     });
 
     // Sorted by process, from A; then the other way round.
-    let heading = |text: &str| {
-        let line = text.lines().find(|line| line.contains("PROCESS"));
-        line.map(str::to_owned)
+    let sorted = |text: &str| {
+        let heading = text.lines().find(|line| line.contains("PROCESS"))?;
+        let (column, _) = heading.split_once(['▲', '▼'])?;
+        column.split_whitespace().next_back().map(str::to_owned)
     };
     for _ in 0..9 {
-        let text = live.text();
-        if text.contains("PROCESS ▲") {
+        // None where it is by a column that finds no room.
+        let by = sorted(&live.text());
+        if by.as_deref() == Some("PROCESS") {
             break;
         }
         live.press("s");
-        live.wait_for("another order", |new| heading(new) != heading(&text));
+        live.wait_for("another order", |text| sorted(text) != by);
     }
     live.see("PROCESS ▲");
     live.press("S");
@@ -208,7 +210,10 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.see("demo-backup");
 
     live.press(" ");
-    live.see("PAUSED");
+    // A second later only the clock is drawn: what is held is on the screen whole by then.
+    live.wait_for("a picture at rest", |text| {
+        text.contains("PAUSED") && !text.contains("PAUSED 0 s")
+    });
     let before = live.text();
     thread::sleep(Duration::from_millis(700));
     let without_clock = |text: &str| text.lines().skip(1).collect::<Vec<_>>().join("\n");
@@ -221,11 +226,10 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.press("\t\r");
     live.see("Egress › demo-backup");
     live.press("\r");
-    let detail = live.see("╶ Flow ╴");
-    assert!(
-        detail.contains("demo-backup") && detail.contains("first seen"),
-        "{detail}"
-    );
+    live.wait_for("the flow", |text| {
+        let parts = ["╶ Flow ╴", "demo-backup", "first seen"];
+        parts.iter().all(|part| text.contains(part))
+    });
     live.see("command");
     live.press("\x1b");
     live.see("Egress › demo-backup");
@@ -296,6 +300,7 @@ fn a_terminal_that_answers_is_believed_and_no_key_is_lost_to_that() {
 
 #[test]
 fn who_leaves_at_once_leaves_no_answer_to_the_shell() {
+    let mut late = 0;
     for _ in 0..20 {
         let mut live = Live::start(80, 24, &[]);
         assert!(live.was_asked());
@@ -312,8 +317,13 @@ fn who_leaves_at_once_leaves_no_answer_to_the_shell() {
         let left = rustix::io::ioctl_fionread(&live.terminal.line).unwrap();
         // A terminal that takes long is not waited for: on a busy machine this may be one.
         if answered < Duration::from_millis(50) {
-            assert_eq!(left, 0, "bytes left for the shell");
-            return;
+            if left == 0 {
+                return;
+            }
+            // It counts from before this process heard of it, which may have been long after. One
+            // that never waits is late every time.
+            late += 1;
+            assert!(late < 3, "bytes left for the shell");
         }
     }
     panic!("this machine is too busy to answer within 50 ms");

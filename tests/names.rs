@@ -98,7 +98,8 @@ fn an_address_without_a_name_is_asked_for_once() {
     Lan::enter("negative", |lan| {
         let _nsd = lan.nsd(&[(LAN, &hosts([1]))]);
         let answered = responder("192.0.2.54", relay);
-        lan.write("resolv.conf", "nameserver 192.0.2.54\n");
+        // Asked once more after 5 s without an answer, if this were not said.
+        lan.write("resolv.conf", "nameserver 192.0.2.54\noptions timeout:30\n");
         let asker = Asker::new();
         assert_eq!(asker.now("192.0.2.99"), None);
         assert_eq!(answered.recv_timeout(PATIENCE), Ok(99));
@@ -160,7 +161,7 @@ fn dead_and_failing_servers_are_passed_over() {
             "resolv.conf",
             &format!(
                 "nameserver 192.0.2.54\nnameserver 192.0.2.55\nnameserver {NSD}\n\
-                 options timeout:5 attempts:1\n"
+                 options timeout:10 attempts:1\n"
             ),
         );
         let asker = Asker::new();
@@ -247,7 +248,7 @@ fn guesses_at_an_answer_are_passed_over() {
             }
             vec![wrong.clone(), question.to_vec(), wrong, right]
         });
-        lan.write("resolv.conf", "nameserver 192.0.2.54\n");
+        lan.write("resolv.conf", "nameserver 192.0.2.54\noptions timeout:30\n");
         let asker = Asker::new();
         for n in 1..=5 {
             let addr = format!("192.0.2.{n}");
@@ -284,7 +285,7 @@ fn broken_answers_are_none_and_the_next_server_knows() {
         });
         lan.write(
             "resolv.conf",
-            &format!("nameserver 192.0.2.54\nnameserver {NSD}\n"),
+            &format!("nameserver 192.0.2.54\nnameserver {NSD}\noptions timeout:30\n"),
         );
         let asker = Asker::new();
         // The sixth last: it makes the server one that does not answer.

@@ -181,7 +181,7 @@ impl Copied {
         let folder = std::env::temp_dir().join(format!("flowtop-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_flowtop"), folder.join("flowtop")).unwrap();
+        common::copy_flowtop(&folder.join("flowtop"));
         Self(folder)
     }
 

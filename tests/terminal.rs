@@ -78,7 +78,8 @@ fn be_the_child() {
         return;
     };
     let interval = match role.as_str() {
-        "error" | "panic" => Duration::from_millis(300),
+        // By then the terminal is taken, on a busy machine too.
+        "error" | "panic" => Duration::from_secs(3),
         "keys" | "stuck" => Duration::from_millis(100),
         "flood" => Duration::from_millis(10),
         "many" | "busy" => MANY_EVERY,
@@ -320,11 +321,18 @@ fn a_second_sigint_does_not_wait_for_a_terminal_that_stalls() {
     session.wait_for("quit");
     // From now on nobody reads: drawings fill the terminal until one of them blocks.
     let stalled = session.seen.stall();
-    for _ in 0..100 {
-        resize(&session.keyboard, 200, 60);
-        thread::sleep(Duration::from_millis(5));
-        resize(&session.keyboard, 80, 24);
-        thread::sleep(Duration::from_millis(5));
+    let (start, mut before) = (Instant::now(), 0);
+    loop {
+        for (width, height) in [(200, 60), (80, 24), (200, 60), (80, 24)] {
+            resize(&session.keyboard, width, height);
+            thread::sleep(Duration::from_millis(50));
+        }
+        let waiting = rustix::io::ioctl_fionread(&session.keyboard).unwrap();
+        if waiting > 0 && waiting == before {
+            break;
+        }
+        before = waiting;
+        assert!(start.elapsed() < PATIENCE, "the terminal never fills");
     }
     session.send(Signal::INT);
     thread::sleep(Duration::from_millis(500));
@@ -383,24 +391,26 @@ fn a_key_press_does_not_shorten_the_interval() {
     be_the_child();
     let log = std::env::temp_dir().join(format!("flowtop-keys-{}", std::process::id()));
     let test = "a_key_press_does_not_shorten_the_interval";
+    let start = Instant::now();
     let mut session = Session::start(test, "keys", Some(log.to_str().unwrap()));
     session.wait_for("quit");
-    let start = Instant::now();
+    let first = Instant::now();
+    let ended = || std::fs::read_to_string(&log).unwrap().lines().count();
     let mut pressed = 0;
-    while start.elapsed() < Duration::from_millis(1500) {
+    while first.elapsed() < Duration::from_millis(1500) || pressed <= 100 || ended() <= 3 {
+        assert!(first.elapsed() < PATIENCE, "{pressed} pressed");
         session.press("x\x1b[B \rt ");
         pressed += 4;
         thread::sleep(Duration::from_millis(2));
     }
     session.press("q");
     assert_eq!(session.end().code(), Some(0));
-    let lasted = start.elapsed() + Duration::from_secs(1);
+    let lasted = start.elapsed();
     let lengths = std::fs::read_to_string(&log).unwrap();
     std::fs::remove_file(&log).unwrap();
     let lengths: Vec<u64> = lengths.lines().map(|line| line.parse().unwrap()).collect();
     // The last one is cut by leaving. A grid of 100 ms has no more points than this, and a late
     // end makes only the next one shorter, by as much as it was late.
-    assert!(pressed > 100 && lengths.len() > 2, "{pressed}, {lengths:?}");
     let full = &lengths[..lengths.len() - 1];
     assert!(
         full.len() as u128 <= lasted.as_millis() / 100 + 1,

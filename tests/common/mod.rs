@@ -13,7 +13,8 @@ pub mod screen;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,14 @@ use anyhow::{Context, Result};
 use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp};
 use flowtop::interval::{Interval, Losses, Method};
 use flowtop::source::Source;
+
+/// Copies the binary, by a process of its own: a child that another test starts meanwhile would hold a
+/// file open that this one writes, and who writes to a program keeps it from being run.
+pub fn copy_flowtop(to: &Path) {
+    let mut copy = Command::new("cp");
+    let copied = copy.arg(env!("CARGO_BIN_EXE_flowtop")).arg(to).status();
+    assert!(copied.unwrap().success());
+}
 
 /// `2026-11-22T15:00:00.123Z`
 pub fn afternoon() -> SystemTime {

@@ -25,7 +25,9 @@ for backend in "$@"; do
     first=$!
     nc -l -p 4001 >/tmp/second &
     second=$!
-    usleep 500000
+    for port in 0FA0 0FA1; do
+        until grep -q ":$port .* 0A " /proc/net/tcp /proc/net/tcp6; do usleep 100000; done
+    done
     traffic send 127.0.0.1:4000 1234 --cgroup $v1/docker/$id --cgroup $v2/system.slice/cron.service
     traffic send 127.0.0.1:4001 4321 --cgroup $v2/system.slice/cron.service
     wait $first $second

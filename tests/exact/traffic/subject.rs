@@ -1,11 +1,12 @@
 //! The flowtop under test: started, waited for, stopped, and what it wrote added up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -311,6 +312,25 @@ impl Subject {
     pub fn signal(&self, signal: i32) {
         // SAFETY: kill has no memory arguments; the child is not yet reaped, so the pid is its own.
         unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
+    /// Stops it, and returns when every thread stands still.
+    pub fn freeze(&self, patience: Duration) -> Result<()> {
+        self.signal(libc::SIGSTOP);
+        let start = Instant::now();
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_still = |task: &Path| {
+            let stat = fs::read_to_string(task.join("stat"));
+            stat.is_ok_and(|stat| stat.contains(") T "))
+        };
+        loop {
+            let mut tasks = fs::read_dir(&tasks)?;
+            if tasks.all(|task| task.is_ok_and(|task| is_still(&task.path()))) {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < patience, "it does not stop");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn intervals(&self) -> u64 {

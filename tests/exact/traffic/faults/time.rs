@@ -17,7 +17,7 @@ faults! { false,
 fn suspended(how: &Faults) -> Result<Told> {
     let asleep = how.seconds(3, 180);
     let (truth, seen) = beside(how, 0.2, |subject| {
-        subject.signal(libc::SIGSTOP);
+        subject.freeze(PATIENCE)?;
         thread::sleep(asleep);
         subject.signal(libc::SIGCONT);
         Ok(())
