@@ -28,9 +28,6 @@ use crate::source::until::{Condition, Until};
 use crate::units;
 use crate::{config, source::Source, tui};
 
-/// What to do where privileges cannot be given away.
-const UNCONFINED: &str = "give away privileges (--no-sandbox keeps them)";
-
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -70,13 +67,7 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
     let method = live.method();
     // From here on there is something to hand over before the end.
     let signals = Watch::install().context("watch for signals")?;
-    if config.output == Output::Table {
-        tui::take_keyboard();
-    }
-    let confinement = match config.sandbox {
-        true => live.confine(&allow(config)).context(UNCONFINED)?,
-        false => Confinement::declined(),
-    };
+    let confinement = confined(config, || live.confine(&allow(config)))?;
     if config.verbose {
         let (backend, reason) = (&method.backend, &method.reason);
         say(&format!("{backend} backend: {reason}"));
@@ -153,6 +144,17 @@ fn shown(
     }
 }
 
+/// Gives away what `confine` does, if that is wanted, with all open that is needed afterwards.
+fn confined(config: &Config, confine: impl FnOnce() -> Result<Confinement>) -> Result<Confinement> {
+    if config.output == Output::Table {
+        tui::take_keyboard();
+    }
+    match config.sandbox {
+        true => confine().context("give away privileges (--no-sandbox keeps them)"),
+        false => Ok(Confinement::declined()),
+    }
+}
+
 /// What is to be written in the time to come.
 fn allow(config: &Config) -> Allow {
     let folder = config.record.as_ref().map(|record| {
@@ -204,13 +206,7 @@ fn recorder(config: &Config, record: &config::Record, machine: Machine) -> Resul
 
 fn replayed(config: &Config, replay: &config::Replay, met: &Arc<AtomicBool>) -> Result<()> {
     let signals = Watch::install().context("watch for signals")?;
-    if config.output == Output::Table {
-        tui::take_keyboard();
-    }
-    let confinement = match config.sandbox {
-        true => confine_replay(replay).context(UNCONFINED)?,
-        false => Confinement::declined(),
-    };
+    let confinement = confined(config, || confine_replay(replay))?;
     if config.verbose {
         say(&confinement.to_string());
     }
