@@ -526,19 +526,25 @@ fn a_damaged_file_is_read_up_to_the_damage() {
     assert!(output.stdout.is_empty());
 }
 
-/// Bytes received and sent until the end of each interval of an output that may be cut off.
-fn sums_until(output: &[u8]) -> BTreeMap<String, [u64; 2]> {
+/// Intervals by their ends, with the bytes received and sent until then, of an output that may be cut
+/// off: so without the last.
+fn intervals_of(output: &[u8]) -> BTreeMap<String, (Vec<Value>, [u64; 2])> {
     let end = output.iter().rposition(|&byte| byte == b'\n');
     let all = records(&output[..end.map_or(0, |end| end + 1)]);
+    let mut intervals: Vec<_> = all
+        .chunk_by(|_, next| next["type"] != "interval")
+        .map(<[Value]>::to_vec)
+        .collect();
+    intervals.pop();
     let mut sums = [0; 2];
-    let intervals = all.iter().filter(|record| record["type"] == "interval");
-    let until = intervals.map(|interval| {
+    let ended = intervals.into_iter().map(|interval| {
         for (sum, field) in sums.iter_mut().zip(["rx_bytes", "tx_bytes"]) {
-            *sum += interval[field].as_u64().unwrap();
+            *sum += interval[0][field].as_u64().unwrap();
         }
-        (interval["time"].as_str().unwrap().to_owned(), sums)
+        let time = interval[0]["time"].as_str().unwrap().to_owned();
+        (time, (interval, sums))
     });
-    until.collect()
+    ended.collect()
 }
 
 /// Killed in the middle of it: every interval that had ended is there.
@@ -575,13 +581,16 @@ fn after_kill_9_at_most_the_last_interval_is_lost() {
             "{}",
             stderr(&output)
         );
-        // What is shown is joined where its writer was late; up to each of its ends the sums are those
-        // of the file.
-        let (shown, kept) = (sums_until(&live), sums_until(&replayed));
+        // What was seen is what is there. Where its writer was late, what is shown is joined, and its
+        // sums are those of the file all the same.
+        let (shown, kept) = (intervals_of(&live), intervals_of(&replayed));
         let last = kept.last_key_value().unwrap().0.clone();
         assert!(shown.range(..=last.clone()).count() > 1);
-        for (time, sums) in shown.range(..=last) {
-            assert_eq!(kept.get(time), Some(sums), "what was seen until {time}");
+        for (time, (seen, sums)) in shown.range(..=last) {
+            let (there, until) = &kept[time];
+            let length = |interval: &[Value]| interval[0]["interval"].as_f64();
+            assert_eq!(sums, until, "{time}");
+            assert!(seen == there || length(seen) > length(there), "{time}");
         }
         if name.ends_with(".zst") {
             assert_eq!(output.status.code(), Some(1));
@@ -790,11 +799,18 @@ impl Table {
 
     #[track_caller]
     fn see(&self, what: &str) -> String {
-        let found = self
-            .screen
-            .wait_until(|screen| screen.screen().contents().contains(what));
-        let text = self.screen.with(|screen| screen.screen().contents());
-        assert!(found, "no {what:?} in\n{text}");
+        self.see_all(&[what])
+    }
+
+    /// All of it in one picture, which is given.
+    #[track_caller]
+    fn see_all(&self, what: &[&str]) -> String {
+        let mut text = String::new();
+        let found = self.screen.wait_until(|screen| {
+            text = screen.screen().contents();
+            what.iter().all(|what| text.contains(what))
+        });
+        assert!(found, "not all of {what:?} in\n{text}");
         text
     }
 
@@ -862,11 +878,7 @@ fn a_recording_is_played_stepped_and_sought_in_the_live_table() {
     table.press(&format!("\x1b[<0;{};1M", percent - 4));
     table.see(&time_of(&all, last - 1)[..16]);
     table.press(&"}".repeat(20));
-    let end = ["100 %", "END", &time_of(&all, last)];
-    let is_at_end = |text: &str| end.iter().all(|part| text.contains(part));
-    let screen = &table.screen;
-    let saw = screen.wait_until(|screen| is_at_end(&screen.screen().contents()));
-    assert!(saw, "{}", screen.with(|screen| screen.screen().contents()));
+    table.see_all(&["100 %", "END", &time_of(&all, last)]);
     let total = sum(&all, "interval", "rx_bytes");
     table.press("t");
     let total = flowtop::units::bytes(total);

@@ -411,6 +411,7 @@ fn a_key_press_does_not_shorten_the_interval() {
     let lengths: Vec<u64> = lengths.lines().map(|line| line.parse().unwrap()).collect();
     // The last one is cut by leaving. A grid of 100 ms has no more points than this, and a late
     // end makes only the next one shorter, by as much as it was late.
+    assert!(pressed > 100 && lengths.len() > 2, "{pressed}, {lengths:?}");
     let full = &lengths[..lengths.len() - 1];
     assert!(
         full.len() as u128 <= lasted.as_millis() / 100 + 1,
