@@ -28,6 +28,8 @@ pub const GUARD_ARG: &str = "--kprobe-guard";
 const MAXACTIVE: u32 = 4096;
 /// Prefix of flowtop's event groups, followed by the maker's pid.
 const GROUP_PREFIX: &str = "flowtop_";
+/// The file of tracefs that lists the events, and by which they are made and removed.
+const KPROBE_EVENTS: &str = "kprobe_events";
 const MOUNT_POINT: &str = "/sys/kernel/tracing";
 const DEBUGFS_MOUNT_POINT: &str = "/sys/kernel/debug/tracing";
 
@@ -67,7 +69,7 @@ pub fn find_or_mount() -> Result<PathBuf> {
 
 /// Whether this kernel makes kprobe events.
 pub fn has_kprobes(tracefs: &Path) -> bool {
-    tracefs.join("kprobe_events").exists()
+    tracefs.join(KPROBE_EVENTS).exists()
 }
 
 /// Switches that keep probes from being hit though they attach. Where one cannot be read, nobody has
@@ -138,10 +140,10 @@ impl KprobeEvents {
         let guard = Command::new("/proc/self/exe")
             .arg0("flowtop-guard")
             .arg(GUARD_ARG)
-            .arg(tracefs)
             .arg(&group)
+            .env_clear()
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(list.0)
             .stderr(Stdio::null())
             // Not in the terminal's foreground group: Ctrl-C is for flowtop.
             .process_group(0)
@@ -237,9 +239,46 @@ impl EventList {
     fn open(tracefs: &Path) -> Result<Self> {
         let mut options = File::options();
         let file = options.read(true).append(true);
-        file.open(tracefs.join("kprobe_events"))
+        file.open(tracefs.join(KPROBE_EVENTS))
             .map(Self)
             .map_err(|err| lack::of_tracefs(err, tracefs))
+    }
+
+    /// The one that is this process's standard output.
+    ///
+    /// # Errors
+    /// When that is anything else than a file of tracefs that can be read and written.
+    fn inherited() -> Result<Self> {
+        /// `TRACEFS_MAGIC` (include/uapi/linux/magic.h).
+        const MAGIC: i64 = 0x7472_6163;
+        let list = rustix::stdio::stdout().try_clone_to_owned();
+        let list = File::from(list.context("take the list of kprobe events over")?);
+        let system = rustix::fs::fstatfs(&list).context("look at the list of kprobe events")?;
+        let name = fs::read_link("/proc/self/fd/1").unwrap_or_default();
+        if system.f_type != MAGIC || !name.ends_with(KPROBE_EVENTS) {
+            bail!("{GUARD_ARG} is flowtop's own");
+        }
+        Ok(Self(list))
+    }
+
+    /// Removes all events of a group, as soon as they are no longer busy.
+    ///
+    /// # Errors
+    /// When that takes longer than [`GUARD_TRIES_FOR`].
+    fn remove_all(&mut self, group: &str) -> Result<()> {
+        let give_up = Instant::now() + GUARD_TRIES_FOR;
+        loop {
+            let left = self.events(|candidate| candidate == group);
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > give_up {
+                bail!("{} kprobe events of {group} stay busy", left.len());
+            }
+            if !left.iter().any(|event| self.remove(event).is_ok()) {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
@@ -276,16 +315,24 @@ fn remove_stale(list: &mut EventList, own_group: &str) {
     }
 }
 
-/// The guard: waits until flowtop is gone, however it went, then removes its events. `confine` gives up
-/// what it does not need for that, which is everything, as far as it can: the file is open by then.
+/// How long the guard tries. The kernel lets go of a dead process's perf events a moment after the pipe;
+/// until then they are busy, and there is no event to wait for. With trampolines to take apart before them,
+/// on a machine that is out of breath, the moment was longer than 10 s.
+const GUARD_TRIES_FOR: Duration = Duration::from_secs(120);
+
+/// The guard: waits until flowtop is gone, however it went, then removes its events. It takes no path from
+/// anyone: `kprobe_events` is open as its standard output, as [`KprobeEvents::open`] hands it over. `confine`
+/// gives up what the guard does not need beyond that, which is everything.
 ///
 /// # Errors
-/// When its arguments are not those that [`KprobeEvents::open`] gives, or events cannot be removed.
+/// When its arguments are not those that [`KprobeEvents::open`] gives, its standard output is no file of
+/// tracefs, or events cannot be removed.
 pub fn guard(mut args: impl Iterator<Item = OsString>, confine: impl FnOnce()) -> Result<()> {
-    let (Some(tracefs), Some(group)) = (args.next(), args.next()) else {
+    let group = args.next().and_then(|group| group.into_string().ok());
+    let Some(group) = group.filter(|group| is_own_group(group) && args.next().is_none()) else {
         bail!("{GUARD_ARG} is flowtop's own");
     };
-    let (tracefs, group) = (PathBuf::from(tracefs), group.to_string_lossy().into_owned());
+    let mut list = EventList::inherited()?;
     // Whoever ends flowtop with its whole group must not end the guard first.
     for signal in [
         signal_hook::consts::SIGINT,
@@ -296,33 +343,16 @@ pub fn guard(mut args: impl Iterator<Item = OsString>, confine: impl FnOnce()) -
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
             .context("keep the guard from signals")?;
     }
-    let mut list = EventList::open(&tracefs)?;
     confine();
-    // Returns at end of file only; read_to_end retries when a signal interrupts it.
-    io::stdin()
-        .read_to_end(&mut Vec::new())
-        .context("wait for flowtop's end")?;
+    // Returns at end of file only; copy() retries when a signal interrupts it. What comes is nothing.
+    io::copy(&mut io::stdin().lock(), &mut io::sink()).context("wait for flowtop's end")?;
+    list.remove_all(&group)
+}
 
-    // The kernel lets go of a dead process's perf events a moment after the pipe; until then they
-    // are busy, and there is no event to wait for. With trampolines to take apart before them, on a
-    // machine that is out of breath, the moment was longer than 10 s.
-    let give_up = Instant::now() + Duration::from_secs(120);
-    loop {
-        let left = list.events(|candidate| candidate == group);
-        if left.is_empty() {
-            return Ok(());
-        }
-        let removed = left
-            .iter()
-            .filter(|event| list.remove(event).is_ok())
-            .count();
-        if removed == 0 {
-            if Instant::now() > give_up {
-                bail!("{} kprobe events of {group} stay busy", left.len());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
+/// Whether it is a group that [`KprobeEvents::open`] makes.
+fn is_own_group(group: &str) -> bool {
+    let pid = group.strip_prefix(GROUP_PREFIX);
+    pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -337,5 +367,20 @@ mod tests {
                        myprobe                                   0     50\n";
         assert_eq!(misses(profile, "flowtop_12"), 7);
         assert_eq!(misses("", "flowtop_12"), 0);
+    }
+
+    #[test]
+    fn a_guard_accepts_groups_of_flowtop_only() {
+        assert!(is_own_group("flowtop_12"));
+        for other in [
+            "flowtop_",
+            "flowtop_1x",
+            "flowtop_-1",
+            "b",
+            "",
+            "flowtop_1/x",
+        ] {
+            assert!(!is_own_group(other), "{other}");
+        }
     }
 }
