@@ -348,6 +348,13 @@ where
     if let Some(shell) = args.completions {
         return Ok(Request::Print(manual::completions(Args::command(), shell)));
     }
+    if args.no_sandbox && environment.is_lent {
+        return Err(Args::command().error(
+            ErrorKind::ArgumentConflict,
+            "--no-sandbox is for who has the privilege alone, and here the file lends it \
+             (capabilities, or a set-user-ID bit): leave --no-sandbox out, or run flowtop as root",
+        ));
+    }
     let plan = wanted::plan(&mut args)?;
     let (record, replay) = (recordings::record(&args)?, recordings::replay(&args)?);
     if args.explain_filter {

@@ -27,6 +27,7 @@
 //! | [`collector`] | a source | intervals on time, in its own thread |
 //! | [`history`] | intervals | totals, averages, peaks, the last minute |
 //! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
+//! | [`privilege`] | the privilege it is lent | the caller's rights, but for the kernel side |
 //! | [`sandbox`] | all privileges | what counting and showing needs |
 //! | [`owner`] | process ids | users, programs, containers, in the background |
 //! | [`names`] | addresses, ports | host names, in the background; services |
@@ -58,6 +59,7 @@ pub mod metrics;
 pub mod names;
 pub mod owner;
 pub mod player;
+pub mod privilege;
 pub mod rank;
 pub mod record;
 pub mod replay;

@@ -1,12 +1,14 @@
 //! Parse, run, exit code.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use flowtop::cli::{self, Environment, Request};
 use flowtop::doctor;
 use flowtop::kernel::tracefs;
+use flowtop::privilege::Privilege;
 use flowtop::sandbox::{self, Allow};
 use flowtop::{End, report};
 
@@ -14,17 +16,18 @@ use flowtop::{End, report};
 const CONDITION_MET: u8 = 3;
 
 fn main() -> ExitCode {
+    // Before anything is opened, read or asked.
+    let privilege = match Privilege::lower() {
+        Ok(privilege) => privilege,
+        Err(error) => return failure(&error),
+    };
     let mut args = env::args_os().skip(1).peekable();
     if args.next_if(|arg| arg == tracefs::GUARD_ARG).is_some() {
-        // Where it cannot be, flowtop says so; the probes are removed all the same.
-        let confine = || drop(sandbox::confine(&Allow::default(), &[], || Ok(())));
-        return match tracefs::guard(args, confine) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+        return guard(args, &privilege);
     }
     let terminal = stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
-    let environment = Environment::current(terminal);
+    let environment =
+        Environment::current(terminal, privilege.caller(), privilege.is_of_the_file());
     let config = match cli::parse(env::args_os(), &environment) {
         Ok(Request::Run(config)) => config,
         Ok(Request::Print(text)) => {
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Ok(Request::Doctor(config)) => {
-            return match doctor::run(&config, &mut stdout()) {
+            return match doctor::run(&config, &privilege, &mut stdout()) {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => ExitCode::FAILURE,
                 Err(error) => failure(&error),
@@ -45,11 +48,35 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(2));
         }
     };
-    match flowtop::run(&config) {
+    match flowtop::run(&config, &privilege) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::ConditionMet) => ExitCode::from(CONDITION_MET),
         Err(error) if report::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => failure(&error),
+        Err(error) => {
+            let hint = privilege.hint(&error);
+            let code = failure(&error);
+            if let Some(hint) = hint {
+                let _ = writeln!(stderr(), "flowtop: {hint}");
+            }
+            code
+        }
+    }
+}
+
+/// Runs as the guard of flowtop's kprobe events.
+fn guard(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCode {
+    // Where it cannot be confined, flowtop says so; the events are removed all the same.
+    let confine = || {
+        let identity = privilege.identity(false);
+        let confined = || sandbox::confine(&identity, &Allow::default(), &[], || Ok(()));
+        drop(privilege.raise().and_then(|()| confined()));
+    };
+    match tracefs::guard(args, confine) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure(&error);
+            ExitCode::from(2)
+        }
     }
 }
 

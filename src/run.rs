@@ -15,6 +15,7 @@ use crate::interval::{Interval, Machine, Method, rate};
 use crate::metrics::{Exporter, Listener};
 use crate::owner::Owners;
 use crate::player::Limits;
+use crate::privilege::{Identity, Privilege};
 use crate::record::{Recorder, Watch as Recording};
 use crate::replay::{Damage, Replay};
 use crate::report::json::Json;
@@ -43,11 +44,11 @@ pub enum End {
 /// # Errors
 /// When the kernel side cannot be attached or read, the output cannot be written, or a recording
 /// cannot be written or read to its end.
-pub fn run(config: &Config) -> Result<End> {
+pub fn run(config: &Config, privilege: &Privilege) -> Result<End> {
     let met = Arc::new(AtomicBool::new(false));
     let outcome = match &config.replay {
-        Some(replay) => replayed(config, replay, &met),
-        None => live(config, &met),
+        Some(replay) => replayed(config, privilege, replay, &met),
+        None => live(config, privilege, &met),
     };
     outcome.map(|()| match met.load(Ordering::Relaxed) {
         true => End::ConditionMet,
@@ -59,15 +60,17 @@ pub fn run(config: &Config) -> Result<End> {
 /// before.
 type Said = Arc<std::sync::Mutex<Option<String>>>;
 
-fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
+fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result<()> {
     let machine = machine();
     // Before the rest, as it fails most easily.
     let listener = Listener::bind(config)?;
-    let mut live = Live::open(config)?;
+    let mut live = privilege.raised(|| Live::open(config))?;
     let method = live.method();
     // From here on there is something to hand over before the end.
     let signals = Watch::install().context("watch for signals")?;
-    let confinement = confined(config, || live.confine(&allow(config)))?;
+    let allow = allow(config);
+    let identity = privilege.identity(!allow.write.is_empty());
+    let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
     if config.verbose {
         let (backend, reason) = (&method.backend, &method.reason);
         say(&format!("{backend} backend: {reason}"));
@@ -78,6 +81,10 @@ fn live(config: &Config, met: &Arc<AtomicBool>) -> Result<()> {
         Some(record) => Some(recorder(config, record, machine.clone())?),
         None => None,
     };
+    if !config.sandbox {
+        // What was asked to be kept. The recorder's thread has the caller's rights already.
+        privilege.raise()?;
+    }
     let source = Filtered::new(live, config.filter.rest.as_ref());
     let said = Said::default();
     let condition = config.exit_when.as_ref().map(Condition::new);
@@ -145,12 +152,20 @@ fn shown(
 }
 
 /// Gives away what `confine` does, if that is wanted, with all open that is needed afterwards.
-fn confined(config: &Config, confine: impl FnOnce() -> Result<Confinement>) -> Result<Confinement> {
+fn confined(
+    config: &Config,
+    privilege: &Privilege,
+    confine: impl FnOnce() -> Result<Confinement>,
+) -> Result<Confinement> {
     if config.output == Output::Table {
         tui::take_keyboard();
     }
     match config.sandbox {
-        true => confine().context("give away privileges (--no-sandbox keeps them)"),
+        // There is nothing to lower afterwards.
+        true => privilege
+            .raise()
+            .and_then(|()| confine())
+            .context("give away privileges (--no-sandbox keeps them)"),
         false => Ok(Confinement::declined()),
     }
 }
@@ -167,23 +182,30 @@ fn allow(config: &Config) -> Allow {
     Allow {
         write: folder.into_iter().collect(),
         serve: config.listen.is_some(),
+        // The live table has a key for them.
+        names: config.host_names || config.output == Output::Table,
         ..Allow::default()
     }
 }
 
 /// Recordings come from anywhere: they are read with no more than reading them takes.
-fn confine_replay(replay: &config::Replay) -> Result<Confinement> {
+fn confine_replay(
+    config: &Config,
+    replay: &config::Replay,
+    identity: &Identity,
+) -> Result<Confinement> {
     let is_read = |file: &&PathBuf| File::open(file).is_ok();
     // What is no file, as a pipe, is there once and not to be tried; its path is not looked at.
     let files = replay.files.iter().filter(|file| file.is_file());
     let allow = Allow {
         // Of one that cannot be read the replay itself says why.
         read: files.filter(is_read).cloned().collect(),
+        names: config.host_names || config.output == Output::Table,
         ..Allow::default()
     };
     // Root without them reads its own files only.
     let last = [CapabilitySet::DAC_READ_SEARCH, CapabilitySet::DAC_OVERRIDE];
-    sandbox::confine(&allow, &last, || {
+    sandbox::confine(identity, &allow, &last, || {
         let mut files = allow.read.iter();
         files.try_for_each(|file| File::open(file).map(drop).context("read what is replayed"))
     })
@@ -204,9 +226,16 @@ fn recorder(config: &Config, record: &config::Record, machine: Machine) -> Resul
     })
 }
 
-fn replayed(config: &Config, replay: &config::Replay, met: &Arc<AtomicBool>) -> Result<()> {
+fn replayed(
+    config: &Config,
+    privilege: &Privilege,
+    replay: &config::Replay,
+    met: &Arc<AtomicBool>,
+) -> Result<()> {
     let signals = Watch::install().context("watch for signals")?;
-    let confinement = confined(config, || confine_replay(replay))?;
+    let identity = privilege.identity(false);
+    let confined_replay = || confine_replay(config, replay, &identity);
+    let confinement = confined(config, privilege, confined_replay)?;
     if config.verbose {
         say(&confinement.to_string());
     }

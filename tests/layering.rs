@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "flow",
             "interval",
             "kernel",
+            "privilege",
             "sandbox",
         ],
     ),
@@ -62,7 +63,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("history", &["flow", "interval", "table"]),
     ("owner", &[]),
     ("capability", &[]),
-    ("sandbox", &["capability"]),
+    ("privilege", &[]),
+    ("sandbox", &["capability", "privilege"]),
     ("rank", &["flow", "history", "interval", "owner", "table"]),
     ("testing", &["flow", "interval"]),
     // It looks at what runs are made of, and nothing names it.
@@ -74,6 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "flow",
             "interval",
             "kernel",
+            "privilege",
             "sandbox",
             "source",
             "units",
@@ -84,7 +87,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("settings", &["config", "table", "units"]),
     (
         "cli",
-        &["config", "filter", "settings", "source", "table", "units"],
+        &[
+            "config",
+            "filter",
+            "privilege",
+            "settings",
+            "source",
+            "table",
+            "units",
+        ],
     ),
     (
         "report",

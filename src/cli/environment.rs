@@ -2,8 +2,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 
+use crate::privilege::Caller;
 use crate::settings::{Origin, Vars, find};
 
 /// What is not said by arguments.
@@ -20,23 +20,20 @@ pub struct Environment {
     pub utf8: bool,
     /// Where the configuration file may be.
     pub places: Vec<Origin>,
+    /// Whether the privilege comes from the file's capabilities, so that whoever may run the file has it.
+    pub is_lent: bool,
 }
 
 impl Environment {
-    /// That of this process.
-    pub fn current(terminal: bool) -> Self {
+    /// That of this process. `caller` is who started it, `is_lent` says whether its privilege comes from
+    /// the file's capabilities.
+    pub fn current(terminal: bool, caller: &Caller, is_lent: bool) -> Self {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        let sudo_uid = var("SUDO_UID")
-            .filter(|_| rustix::process::geteuid().is_root())
-            .and_then(|uid| uid.to_str()?.parse().ok());
+        let called_sudo = || (caller.uid.as_raw(), caller.home.clone());
         let vars = Vars {
             xdg_config_home: var("XDG_CONFIG_HOME"),
             home: var("HOME"),
-            sudo_uid,
-        };
-        let passwd = match sudo_uid {
-            Some(_) => fs::read("/etc/passwd").unwrap_or_default(),
-            None => Vec::new(),
+            called_sudo: caller.called_sudo.then(called_sudo),
         };
         let window = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
         let window = window.ok().map(|size| size.ws_col);
@@ -46,7 +43,8 @@ impl Environment {
             columns: window.filter(|&columns| columns > 0).or_else(said),
             no_color: var("NO_COLOR").is_some(),
             utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
-            places: find(&vars, &passwd),
+            places: find(&vars),
+            is_lent,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 
 fn terminal() -> Environment {
     Environment {
+        is_lent: false,
         terminal: true,
         columns: Some(80),
         no_color: false,

@@ -13,6 +13,7 @@ use self::selftest::{Outcome, Traffic};
 use crate::config::{BackendChoice, Config, Output};
 use crate::kernel::lack::Lack;
 use crate::kernel::{NoBackend, lack};
+use crate::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement, Refusal};
 use crate::source::live::Live;
 
@@ -102,7 +103,9 @@ struct Report {
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn run(config: &Config, out: &mut impl Write) -> Result<bool> {
+pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Result<bool> {
+    // From here on no path is opened that anybody names.
+    privilege.raise()?;
     let mut sections = vec![
         Section {
             title: "Kernel",
@@ -133,7 +136,7 @@ pub fn run(config: &Config, out: &mut impl Write) -> Result<bool> {
         title: "Backends, by known bytes over loopback",
         checks: trials.iter().map(trial).collect(),
     });
-    let (backend, checks) = start(config);
+    let (backend, checks) = start(config, &privilege.identity(false));
     sections.push(Section {
         title: "As flowtop starts",
         checks,
@@ -195,7 +198,7 @@ fn trial(trial: &Trial) -> Check {
 }
 
 /// Starts as a run does, gives up what a run gives up, and counts. The backend, if all is well.
-fn start(config: &Config) -> (Option<String>, Vec<Check>) {
+fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
     // Its sockets stand before: confined, none could be opened.
     let traffic = Traffic::prepare();
     let mut live = match Live::open(&with_backend(config, config.backend)) {
@@ -207,7 +210,7 @@ fn start(config: &Config) -> (Option<String>, Vec<Check>) {
             }];
             // What can be given up here is worth knowing all the same.
             checks.extend(confined(&confine(config, |allow| {
-                sandbox::confine(allow, &[], || Ok(()))
+                sandbox::confine(identity, allow, &[], || Ok(()))
             })));
             return (None, checks);
         }
@@ -220,7 +223,7 @@ fn start(config: &Config) -> (Option<String>, Vec<Check>) {
         let check = Check::new("unseen", "paths unseen", State::Note, value);
         checks.push(check.fix("the README says what they are: Limits"));
     }
-    let confinement = confine(config, |allow| live.confine(allow));
+    let confinement = confine(config, |allow| live.confine(identity, allow));
     let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
     let exact = outcome.as_ref().is_ok_and(Outcome::is_exact);
     checks.push(counted(&outcome));
@@ -234,7 +237,10 @@ fn confine(
     confine: impl FnOnce(&Allow) -> Result<Confinement>,
 ) -> Result<Confinement> {
     match config.sandbox {
-        true => confine(&Allow::default()),
+        true => confine(&Allow {
+            names: config.host_names,
+            ..Allow::default()
+        }),
         false => Ok(Confinement::declined()),
     }
 }

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Sockets that are connected, and have moved nothing yet.
 pub(super) struct Traffic {
     pairs: Vec<Pair>,
+    /// The ends of all pairs, looked up before they are measured: a process without names may not ask
+    /// its sockets later.
+    ends: Vec<End>,
     netns: Option<u32>,
 }
 
@@ -67,9 +70,13 @@ impl Traffic {
         let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
         pairs.extend(tcp(v6));
         pairs.extend(udp(v6));
+        let mut ends = Vec::new();
+        for pair in &pairs {
+            ends.extend(pair.ends().context(context)?);
+        }
         let netns = fs::metadata("/proc/self/ns/net").ok();
         let netns = netns.and_then(|file| u32::try_from(file.ino()).ok());
-        Ok(Self { pairs, netns })
+        Ok(Self { pairs, ends, netns })
     }
 
     /// Moves the bytes within one interval of `source`.
@@ -82,15 +89,11 @@ impl Traffic {
             pair.talk().context("move bytes over loopback")?;
         }
         let interval = source.end_interval()?;
-        let mut ends = Vec::new();
-        for pair in &self.pairs {
-            for mut end in pair.ends()? {
-                end.count(&interval, self.netns);
-                ends.push(end);
-            }
+        for end in &mut self.ends {
+            end.count(&interval, self.netns);
         }
         Ok(Outcome {
-            ends,
+            ends: self.ends,
             missed: interval.losses.missed_events,
         })
     }

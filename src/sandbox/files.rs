@@ -14,9 +14,11 @@ use super::Allow;
 
 /// The newest version whose restrictions are known here; of an older kernel those it has are taken.
 const KNOWN: ABI = ABI::V10;
-/// Where facts and names come from for as long as flowtop runs: processes; `hosts`, `resolv.conf`,
-/// `passwd` and `services`, which are replaced by renaming, so it takes the folder.
-const READ: [&str; 2] = ["/proc", "/etc"];
+/// Where facts about processes come from for as long as flowtop runs.
+const PROCESSES: &str = "/proc";
+/// Where names come from: `hosts`, `resolv.conf`, `passwd` and `services` are replaced by renaming, so it
+/// takes the folder.
+const NAMES: &str = "/etc";
 /// What the C library asks for the number of CPUs, where it sizes its arenas.
 const CPUS: &str = "/sys/devices/system/cpu";
 /// What may stand behind `/etc/resolv.conf` one day, as a link to somewhere else.
@@ -25,8 +27,8 @@ const RESOLVERS: [&str; 3] = [
     "/run/NetworkManager",
     "/run/resolvconf",
 ];
-/// Those of [`READ`] that may be links out of there.
-const LINKS: [&str; 4] = [
+/// The files of [`NAMES`], which may be links out of there.
+const NAME_FILES: [&str; 4] = [
     "/etc/hosts",
     "/etc/resolv.conf",
     "/etc/passwd",
@@ -37,8 +39,9 @@ const TERMINAL: &str = "/dev/tty";
 /// Where name servers listen.
 const DNS: u16 = 53;
 
-/// Restricts this thread; the version by which, or `None` where the kernel has none.
-pub(super) fn restrict(allow: &Allow) -> Result<Option<i32>> {
+/// Restricts this thread; the version by which, or `None` where the kernel has none. Root also owns what
+/// is secret in the folder of names, so of that it keeps the single files, as they are now.
+pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
@@ -47,10 +50,21 @@ pub(super) fn restrict(allow: &Allow) -> Result<Option<i32>> {
         .create()?
         // Asking for the program of another's process is refused every time: no news for the log.
         .log_same_exec(false)?;
-    let linked = LINKS.iter().filter_map(|file| parent_of_target(file));
-    let readable = READ.iter().chain(&RESOLVERS).chain([&CPUS]);
-    for folder in readable.map(PathBuf::from).chain(linked) {
-        rules = beneath(rules, &folder, read)?;
+    for folder in [PROCESSES, CPUS].iter().chain(&RESOLVERS) {
+        rules = beneath(rules, Path::new(folder), read)?;
+    }
+    match is_root {
+        true => {
+            for file in NAME_FILES.map(Path::new) {
+                rules = beneath(rules, file, AccessFs::ReadFile.into())?;
+            }
+        }
+        false => {
+            let linked = NAME_FILES.iter().filter_map(|file| parent_of_target(file));
+            for folder in linked.chain([PathBuf::from(NAMES)]) {
+                rules = beneath(rules, &folder, read)?;
+            }
+        }
     }
     let terminal = AccessFs::ReadFile | AccessFs::IoctlDev;
     rules = beneath(rules, Path::new(TERMINAL), terminal)?;
@@ -60,14 +74,14 @@ pub(super) fn restrict(allow: &Allow) -> Result<Option<i32>> {
     for folder in &allow.write {
         rules = beneath(rules, folder, written())?;
     }
-    let status = rules
-        .add_rule(NetPort::new(
-            DNS,
-            AccessNet::ConnectTcp | AccessNet::ConnectSendUdp,
-        ))?
-        // A port that the kernel chooses.
-        .add_rule(NetPort::new(0, AccessNet::BindUdp))?
-        .restrict_self()?;
+    if allow.names {
+        let ask = AccessNet::ConnectTcp | AccessNet::ConnectSendUdp;
+        rules = rules
+            .add_rule(NetPort::new(DNS, ask))?
+            // A port that the kernel chooses.
+            .add_rule(NetPort::new(0, AccessNet::BindUdp))?;
+    }
+    let status = rules.restrict_self()?;
     Ok(version(status))
 }
 

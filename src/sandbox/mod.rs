@@ -1,11 +1,13 @@
-//! Gives away what flowtop no longer needs once it counts: capabilities, new privileges, most of the
-//! files (Landlock) and most of the system calls (seccomp). Knows nothing of what is counted or shown.
+//! Gives away what flowtop no longer needs once it counts: capabilities, the user root, new privileges,
+//! most of the files (Landlock) and most of the system calls (seccomp). Knows nothing of what is counted
+//! or shown.
 //!
 //! What remains: reading `/proc` and the few files that names are in, asking name servers, the
 //! descriptors that are open already (the kernel side, the terminal, the output), and writing in the
 //! folders that the caller names. A mistake in what reads strangers' texts has no more than that.
 
 mod files;
+mod identity;
 mod probe;
 mod syscalls;
 
@@ -14,17 +16,20 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, no_new_privs,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
 pub use self::probe::{Refusal, refusals};
+use crate::privilege::Identity;
 
 /// What a run needs beyond counting and showing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
+    /// Name servers may be asked: TCP and UDP sockets may be made.
+    pub names: bool,
     /// Files that may be read, beside those that facts and names come from.
     pub read: Vec<PathBuf>,
     /// Folders in which files may be made, written and renamed, and all that is below them.
@@ -38,6 +43,8 @@ pub struct Allow {
 pub struct Confinement {
     /// Capabilities that are left.
     pub capabilities: CapabilitySet,
+    /// Number of the user whom every thread belongs to.
+    pub user: u32,
     /// Whether executing a program can no longer give privileges.
     pub no_new_privs: bool,
     /// Version of the kernel's Landlock that files are held by; `None` where it has none.
@@ -53,6 +60,7 @@ impl Confinement {
     pub fn declined() -> Self {
         Self {
             capabilities: crate::capability::held(),
+            user: geteuid().as_raw(),
             no_new_privs: no_new_privs().unwrap_or(false),
             landlock: None,
             seccomp: false,
@@ -75,8 +83,8 @@ impl Confinement {
     }
 }
 
-/// A sentence for people, as in `confined: no capabilities, no new privileges, files by Landlock 6,
-/// system calls by seccomp`.
+/// A sentence for people, as in `confined: user 65534, no capabilities, no new privileges, files by
+/// Landlock 6, system calls by seccomp`.
 impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.word())?;
@@ -87,6 +95,7 @@ impl fmt::Display for Confinement {
                 "--no-sandbox keeps all privileges (capabilities: {held})"
             );
         }
+        write!(f, "user {}, ", self.user)?;
         if self.capabilities.is_empty() {
             f.write_str("no capabilities")?;
         } else {
@@ -107,8 +116,8 @@ impl fmt::Display for Confinement {
     }
 }
 
-/// Gives away everything but what `allow` names and, where `works` fails without, the first of the
-/// `last` capabilities that is held. `works` is called until it holds, and once more at the end. What
+/// Becomes `identity`, and gives away everything but what `allow` names and, where `works` fails without,
+/// the first of the `last` capabilities that is held. `works` is called until it holds, and once more at the end. What
 /// the kernel cannot do is left out; the answer says so.
 ///
 /// Call it before other threads start: what is given away is the calling thread's, and of those
@@ -117,6 +126,7 @@ impl fmt::Display for Confinement {
 /// # Errors
 /// When there are other threads, `works` fails, or the kernel refuses what it says it can.
 pub fn confine(
+    identity: &Identity,
     allow: &Allow,
     last: &[CapabilitySet],
     mut works: impl FnMut() -> Result<()>,
@@ -125,20 +135,24 @@ pub fn confine(
     if threads != 1 {
         bail!("confine one of {threads} threads: the others would keep their privileges");
     }
-    // Not to be traced, nor written to disk: descriptors of the kernel side are open here.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("forbid to be traced")?;
     set_no_new_privs(true).context("give up new privileges")?;
     // While it is still allowed to, and where it is: the set bounds what exec could give back.
     for capability in CapabilitySet::all().iter() {
         let _ = remove_capability_from_bounding_set(capability);
     }
     let _ = clear_ambient_capability_set();
-    let landlock = files::restrict(allow).context("restrict files by Landlock")?;
+    identity::become_user(identity)?;
+    // Not to be traced, nor written to disk: descriptors of the kernel side are open here. After the
+    // change of the user, with which the kernel sets it anew (PR_SET_DUMPABLE, prctl(2)).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("forbid to be traced")?;
+    let user = geteuid();
+    let landlock = files::restrict(allow, user.is_root()).context("restrict files by Landlock")?;
     let capabilities = drop_capabilities(last, &mut works)?;
     let seccomp = syscalls::restrict(allow).context("restrict system calls by seccomp")?;
     works().context("go on without privileges")?;
     Ok(Confinement {
         capabilities,
+        user: user.as_raw(),
         no_new_privs: no_new_privs().unwrap_or(false),
         landlock,
         seccomp,
@@ -186,6 +200,7 @@ mod tests {
     fn confined() -> Confinement {
         Confinement {
             capabilities: CapabilitySet::empty(),
+            user: 1000,
             no_new_privs: true,
             landlock: Some(6),
             seccomp: true,
@@ -197,7 +212,7 @@ mod tests {
     fn what_holds_is_said() {
         assert_eq!(
             confined().to_string(),
-            "confined: no capabilities, no new privileges, files by Landlock 6, system calls by seccomp"
+            "confined: user 1000, no capabilities, no new privileges, files by Landlock 6, system calls by seccomp"
         );
         let old = Confinement {
             capabilities: CapabilitySet::BPF,
@@ -206,7 +221,7 @@ mod tests {
         };
         assert_eq!(
             old.to_string(),
-            "partly confined: CAP_BPF kept, without which nothing works here, no new \
+            "partly confined: user 1000, CAP_BPF kept, without which nothing works here, no new \
              privileges, no Landlock here, system calls by seccomp"
         );
     }
@@ -221,7 +236,12 @@ mod tests {
     #[test]
     fn one_thread_of_many_is_not_confined_alone() {
         // Tests run in threads.
-        let error = confine(&Allow::default(), &[], || Ok(())).unwrap_err();
+        let identity = Identity {
+            uid: geteuid(),
+            gid: rustix::process::getegid(),
+            groups: Vec::new(),
+        };
+        let error = confine(&identity, &Allow::default(), &[], || Ok(())).unwrap_err();
         assert!(error.to_string().contains("threads"), "{error}");
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
+use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, ipproto, sendto, socket};
 use rustix::process::{Pid, getppid, test_kill_process};
 
 /// One thing that was tried.
@@ -19,10 +21,13 @@ pub struct Refusal {
     pub landlock: Option<i32>,
 }
 
+/// The port of "discard", where nobody listens: what is not refused says so, and reaches nobody.
+const DISCARD: u16 = 9;
+
 /// Tries all of them.
 pub fn refusals() -> Vec<Refusal> {
     type Try = (&'static str, Option<i32>, fn() -> bool);
-    let tries: [Try; 8] = [
+    let tries: [Try; 13] = [
         ("make a file", None, || is_refused(make_file())),
         ("write a file", None, || {
             is_refused(File::options().write(true).open("/proc/self/comm"))
@@ -40,8 +45,22 @@ pub fn refusals() -> Vec<Refusal> {
             is_refused(UnixDatagram::unbound())
         }),
         ("connect elsewhere than to a name server", Some(4), || {
-            // Nobody listens at the port of "discard"; without Landlock it says so.
-            is_refused(TcpStream::connect((Ipv4Addr::LOCALHOST, 9)))
+            is_refused(TcpStream::connect((Ipv4Addr::LOCALHOST, DISCARD)))
+        }),
+        ("read what is secret", None, || {
+            is_refused(File::open("/etc/shadow").or_else(not_there))
+        }),
+        ("make a socket of MPTCP", None, || {
+            is_refused(new_socket(SocketType::STREAM, Some(ipproto::MPTCP)))
+        }),
+        ("make a raw socket", None, || {
+            is_refused(new_socket(SocketType::RAW, Some(ipproto::ICMP)))
+        }),
+        ("send before it is connected", None, || {
+            is_refused(send_first(SendFlags::empty()))
+        }),
+        ("connect by sending", None, || {
+            is_refused(send_first(FASTOPEN))
         }),
     ];
     let tries = tries.into_iter().map(|(what, landlock, try_it)| Refusal {
@@ -59,6 +78,33 @@ fn is_refused<T>(outcome: io::Result<T>) -> bool {
             ErrorKind::PermissionDenied | ErrorKind::Unsupported
         )
     })
+}
+
+/// `MSG_FASTOPEN` (include/linux/socket.h).
+const FASTOPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
+
+/// What is not there cannot be read, which proves nothing and harms nothing.
+fn not_there(error: io::Error) -> io::Result<File> {
+    match error.kind() {
+        ErrorKind::NotFound => Err(ErrorKind::PermissionDenied.into()),
+        _ => Err(error),
+    }
+}
+
+fn new_socket(kind: SocketType, protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::INET, kind, protocol)?)
+}
+
+/// Sends to an address on a socket that is connected to none. Where no socket can be made, no such thing
+/// can be done.
+fn send_first(flags: SendFlags) -> io::Result<()> {
+    let kind = match flags == FASTOPEN {
+        true => SocketType::STREAM,
+        false => SocketType::DGRAM,
+    };
+    let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, DISCARD);
+    sendto(new_socket(kind, None)?, b"x", flags, &to)?;
+    Ok(())
 }
 
 fn make_file() -> io::Result<()> {

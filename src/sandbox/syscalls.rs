@@ -92,19 +92,10 @@ const CALLS: &[c_long] = &[
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
     libc::SYS_eventfd2,
-    // Name servers.
-    libc::SYS_socket,
+    // The pair of sockets that signals wake a thread by.
     libc::SYS_socketpair,
-    libc::SYS_bind,
-    libc::SYS_connect,
     libc::SYS_sendto,
     libc::SYS_recvfrom,
-    libc::SYS_sendmsg,
-    libc::SYS_recvmsg,
-    libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
-    libc::SYS_getsockname,
-    libc::SYS_getpeername,
     libc::SYS_shutdown,
     // The machine and this process.
     libc::SYS_uname,
@@ -140,6 +131,17 @@ const OLDER_CALLS: &[c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_CALLS: &[c_long] = &[];
+
+/// What asking name servers takes: sockets of one's own.
+const ASKING_CALLS: &[c_long] = &[
+    libc::SYS_socket,
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+];
 
 /// What changes folders, for those that something is written in.
 const WRITING_CALLS: &[c_long] = &[
@@ -227,11 +229,15 @@ fn calls(allow: &Allow) -> BTreeMap<i64, Vec<SeccompRule>> {
         true => &[],
         false => WRITING_CALLS,
     };
+    let asking: &[c_long] = match allow.names {
+        true => ASKING_CALLS,
+        false => &[],
+    };
     let serving: &[c_long] = match allow.serve {
         true => &[libc::SYS_accept4],
         false => &[],
     };
-    let all = [CALLS, OLDER_CALLS, writing, serving].concat();
+    let all = [CALLS, OLDER_CALLS, writing, asking, serving].concat();
     all.into_iter().map(|call| (call, Vec::new())).collect()
 }
 
@@ -300,10 +306,10 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     let requests = requests.map(u64::from);
     let requests = [&requests[..], &TERMIOS2, &[PERF_DISABLE]].concat();
     refuse(libc::SYS_ioctl, none_of(1, &requests))?;
-    // The network, and nothing that speaks for this machine's services.
-    let families = [libc::AF_INET, libc::AF_INET6].map(|family| family as u64);
-    refuse(libc::SYS_socket, none_of(0, &families))?;
+    refuse(libc::SYS_socket, other_sockets())?;
     refuse(libc::SYS_socketpair, none_of(0, &[libc::AF_UNIX as u64]))?;
+    refuse(libc::SYS_sendto, sent_elsewhere())?;
+    refuse(libc::SYS_setsockopt, other_options())?;
     refuse(libc::SYS_bpf, none_of(0, BPF))?;
     // Files are read and no more, on kernels without Landlock too. Where something is written,
     // Landlock says where.
@@ -312,6 +318,40 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
         #[cfg(target_arch = "x86_64")]
         refuse(libc::SYS_open, written(1))?;
     }
+    Ok(rules)
+}
+
+/// A `socket()` of any kind but plain TCP and UDP over IPv4 and IPv6: of another family, another type, or
+/// with a protocol of its own. MPTCP is a protocol of stream sockets that Landlock is not asked about.
+fn other_sockets() -> Result<Vec<SeccompRule>> {
+    let families = [libc::AF_INET, libc::AF_INET6].map(|family| family as u64);
+    let mut rules = none_of(0, &families)?;
+    // The type's lower four bits (SOCK_TYPE_MASK, include/linux/net.h) are SOCK_STREAM, 1, or SOCK_DGRAM, 2.
+    for (mask, value) in [(3, 0), (3, 3), (4, 4), (8, 8)] {
+        rules.push(masked(1, mask, value)?);
+    }
+    rules.extend(none_of(2, &[0])?);
+    Ok(rules)
+}
+
+/// A `sendto()` to an address, or one that connects on its way (MSG_FASTOPEN): Landlock is not asked
+/// about either on all kernels. What is connected needs neither.
+fn sent_elsewhere() -> Result<Vec<SeccompRule>> {
+    let mut rules = any_of(3, &[libc::MSG_FASTOPEN as u64])?;
+    let (len, op) = (SeccompCmpArgLen::Qword, SeccompCmpOp::Ne);
+    let address = SeccompCondition::new(4, len, op, 0).context("write a condition")?;
+    rules.push(SeccompRule::new(vec![address]).context("write a rule")?);
+    Ok(rules)
+}
+
+/// A `setsockopt()` of anything but time limits, which is what look-ups set.
+fn other_options() -> Result<Vec<SeccompRule>> {
+    /// `SO_RCVTIMEO_NEW` and `SO_SNDTIMEO_NEW` (include/uapi/asm-generic/socket.h), as newer C libraries
+    /// ask for them.
+    const TIMES: [u64; 2] = [66, 67];
+    let limits = [libc::SO_RCVTIMEO as u64, libc::SO_SNDTIMEO as u64];
+    let mut rules = none_of(1, &[libc::SOL_SOCKET as u64])?;
+    rules.extend(none_of(2, &[&limits[..], &TIMES].concat())?);
     Ok(rules)
 }
 

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -23,8 +22,8 @@ pub struct Vars {
     pub xdg_config_home: Option<OsString>,
     /// `HOME`.
     pub home: Option<OsString>,
-    /// `SUDO_UID`, when running as root.
-    pub sudo_uid: Option<u32>,
+    /// User and home folder of who called sudo, where that is not root.
+    pub called_sudo: Option<(u32, Option<PathBuf>)>,
 }
 
 /// A place where the file may be, and whose it then must be.
@@ -32,7 +31,7 @@ pub struct Vars {
 pub struct Origin {
     /// The file.
     pub path: PathBuf,
-    /// Only if it belongs to this user: root reads it, and must not be sent to another's file.
+    /// Only if it belongs to this user, whose settings these are to be.
     pub owner: Option<u32>,
     /// Whether it was asked for by name, so that it is wrong if it is not there.
     pub asked: bool,
@@ -40,7 +39,7 @@ pub struct Origin {
 
 /// Where the file may be, the first that is there counts. Under sudo that is the file of the user who
 /// called it, because the settings are a person's, before that of root.
-pub fn find(vars: &Vars, passwd: &[u8]) -> Vec<Origin> {
+pub fn find(vars: &Vars) -> Vec<Origin> {
     let origin = |folder: PathBuf, owner| Origin {
         path: folder.join(FILE),
         owner,
@@ -59,26 +58,19 @@ pub fn find(vars: &Vars, passwd: &[u8]) -> Vec<Origin> {
         absolute(&vars.home)
     };
     if let Some(folder) = xdg {
-        places.push(origin(folder, vars.sudo_uid));
+        places.push(origin(
+            folder,
+            vars.called_sudo.as_ref().map(|(uid, _)| *uid),
+        ));
     }
-    if let Some(uid) = vars.sudo_uid
-        && let Some(home) = home_of(passwd, uid)
+    if let Some((uid, Some(home))) = &vars.called_sudo
+        && home.is_absolute()
     {
-        places.push(origin(home.join(".config"), Some(uid)));
+        places.push(origin(home.join(".config"), Some(*uid)));
     }
     let home = home.map(|home| origin(home.join(".config"), None));
     places.extend(home.filter(|home| places.iter().all(|place| place.path != home.path)));
     places
-}
-
-/// The home of a user by `/etc/passwd`.
-fn home_of(passwd: &[u8], uid: u32) -> Option<PathBuf> {
-    let uid = uid.to_string();
-    passwd.split(|&byte| byte == b'\n').find_map(|line| {
-        let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').collect();
-        let home = PathBuf::from(OsString::from_vec(fields.get(5)?.to_vec()));
-        (fields[2] == uid.as_bytes() && home.is_absolute()).then_some(home)
-    })
 }
 
 /// Reads the first of these files that is there; without one all is as usual.
@@ -133,7 +125,7 @@ fn open(place: &Origin) -> io::Result<File> {
         // May be a pipe that someone fills in his own time.
         return File::open(&place.path);
     }
-    // Opening a pipe would wait for a writer.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    // Opening a pipe would wait for a writer, and opening a terminal could make it this process's own.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     Ok(File::from(open(&place.path, flags, Mode::empty())?))
 }

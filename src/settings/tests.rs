@@ -182,8 +182,8 @@ fn one_key_needs_no_list_and_twice_is_once() {
     assert_eq!(help.keys.len(), 1);
 }
 
-fn paths(vars: &Vars, passwd: &str) -> Vec<(String, Option<u32>)> {
-    let places = find(vars, passwd.as_bytes());
+fn paths(vars: &Vars) -> Vec<(String, Option<u32>)> {
+    let places = find(vars);
     assert!(places.iter().all(|place| !place.asked));
     places
         .into_iter()
@@ -203,29 +203,28 @@ fn the_file_is_in_the_folder_of_configurations() {
     };
     let file = |path: &str, owner| (path.to_owned(), owner);
     assert_eq!(
-        paths(&vars, ""),
+        paths(&vars),
         [file("/home/ada/.config/flowtop/config.toml", None)]
     );
     vars.xdg_config_home = set("/cfg");
-    assert_eq!(paths(&vars, ""), [file("/cfg/flowtop/config.toml", None)]);
+    assert_eq!(paths(&vars), [file("/cfg/flowtop/config.toml", None)]);
     vars.xdg_config_home = set("relative");
     assert_eq!(
-        paths(&vars, ""),
+        paths(&vars),
         [file("/home/ada/.config/flowtop/config.toml", None)]
     );
-    assert_eq!(paths(&Vars::default(), ""), []);
+    assert_eq!(paths(&Vars::default()), []);
 }
 
 #[test]
 fn under_sudo_it_is_the_file_of_who_called_it_before_that_of_root() {
     let vars = Vars {
         home: set("/root"),
-        sudo_uid: Some(1000),
+        called_sudo: Some((1000, Some("/home/ada".into()))),
         ..Vars::default()
     };
-    let passwd = "root:x:0:0::/root:/bin/sh\nbroken:x\nada:x:1000:1000:Ada:/home/ada:/bin/sh\n";
     assert_eq!(
-        paths(&vars, passwd),
+        paths(&vars),
         [
             (
                 "/home/ada/.config/flowtop/config.toml".to_owned(),

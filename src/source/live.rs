@@ -11,6 +11,7 @@ use crate::config::{BackendChoice, Config};
 use crate::interval::{Interval, Machine, Method};
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
+use crate::privilege::Identity;
 use crate::sandbox::{self, Allow, Confinement};
 
 /// Counts on this machine, from now on.
@@ -34,16 +35,17 @@ impl Live {
         })
     }
 
-    /// Gives up all privileges but those that counting needs, and begins anew. From now on the backend
+    /// Becomes `identity`, gives up all privileges but those that counting needs, and begins anew. From now on the backend
     /// stays what it is: to attach another takes what is given up here.
     ///
     /// # Errors
     /// When there are other threads, or the kernel does not count any more.
-    pub fn confine(&mut self, allow: &Allow) -> Result<Confinement> {
+    pub fn confine(&mut self, identity: &Identity, allow: &Allow) -> Result<Confinement> {
         let engine = &mut self.engine;
         // Before 5.19 every bpf() call needs the one, or what came before it.
         let last = [CapabilitySet::BPF, CapabilitySet::SYS_ADMIN];
-        let confinement = sandbox::confine(allow, &last, || engine.end_interval().map(drop))?;
+        let confinement =
+            sandbox::confine(identity, allow, &last, || engine.end_interval().map(drop))?;
         self.confined = true;
         Ok(confinement)
     }

@@ -1,0 +1,187 @@
+//! The privilege that flowtop is lent, kept apart from the rights of whoever started it.
+//!
+//! File capabilities, a set-user-ID bit and sudo lend privilege to flowtop, not to the person who
+//! starts it. So the first act of `main` is [`Privilege::lower`]: from then on every path is opened
+//! with the rights of the [`Caller`], whether it comes from an argument, the environment or a
+//! configuration file. The privilege is raised to load and attach the kernel side, which opens no
+//! path that anybody names, and to give it away for good.
+//!
+//! User and group ids are a thread's own in Linux: lower before other threads start, so that all
+//! inherit what holds then.
+
+mod caller;
+
+use anyhow::{Context, Result};
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, set_capabilities,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+pub use self::caller::Caller;
+use self::caller::{Accounts, nobody};
+
+/// The ids that every thread has from the moment it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// User.
+    pub uid: Uid,
+    /// Group.
+    pub gid: Gid,
+    /// Supplementary groups.
+    pub groups: Vec<Gid>,
+}
+
+/// The privilege of this process, and whose rights it is kept apart from.
+#[derive(Debug)]
+pub struct Privilege {
+    caller: Caller,
+    /// The effective user who started with the privilege.
+    lent_to: Uid,
+    /// Capabilities come from the file, or from its set-user-ID bit, and not from the caller.
+    is_of_the_file: bool,
+}
+
+impl Privilege {
+    /// Lowers the rights of this process to those of its caller. Call it first, while there is one
+    /// thread.
+    ///
+    /// # Errors
+    /// When the caller is unknown, or the kernel refuses: then nothing may be opened.
+    pub fn lower() -> Result<Self> {
+        let caller = Caller::find()?;
+        let privilege = Self {
+            is_of_the_file: !caller.is_root() && !caller.called_sudo && has_more_than_inherited()?,
+            lent_to: geteuid(),
+            caller,
+        };
+        if privilege.is_apart() {
+            if privilege.caller.called_sudo {
+                set_thread_groups(&privilege.caller.groups).with_context(|| privilege.cannot())?;
+            }
+            set_thread_res_gid(None, privilege.caller.gid, None)
+                .with_context(|| privilege.cannot())?;
+        }
+        privilege.lower_again()?;
+        Ok(privilege)
+    }
+
+    /// Whether there is a privilege that its caller has not.
+    fn is_apart(&self) -> bool {
+        self.lent_to.is_root() && !self.caller.is_root()
+    }
+
+    fn cannot(&self) -> String {
+        format!(
+            "take the rights of user {}, who started flowtop",
+            self.caller.uid.as_raw()
+        )
+    }
+
+    fn lower_again(&self) -> Result<()> {
+        if self.is_apart() {
+            set_thread_res_uid(None, self.caller.uid, None).with_context(|| self.cannot())?;
+        }
+        if !self.caller.is_root() {
+            // With a change of the effective user the kernel has done so already (capabilities(7)).
+            set_effective(CapabilitySet::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Takes the privilege back. Only for what opens no path that anybody names.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn raise(&self) -> Result<()> {
+        if self.is_apart() {
+            set_thread_res_uid(None, self.lent_to, None).context("take the privilege back")?;
+        }
+        if !self.caller.is_root() {
+            let permitted = capabilities(None)
+                .context("read the capabilities")?
+                .permitted;
+            set_effective(permitted)?;
+        }
+        Ok(())
+    }
+
+    /// Does some work with the privilege raised, and lowers it again.
+    ///
+    /// # Errors
+    /// Those of the work, and when the kernel refuses one of the changes.
+    pub fn raised<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.raise()?;
+        let outcome = work();
+        self.lower_again()?;
+        outcome
+    }
+
+    /// Who started flowtop.
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whether the privilege comes from the file's capabilities or its set-user-ID bit: whoever may run
+    /// the file has it then, and must not keep it.
+    pub const fn is_of_the_file(&self) -> bool {
+        self.is_of_the_file
+    }
+
+    /// The ids to count with. A run that still makes files in a folder needs those that the folder is
+    /// opened to: the caller's, with all of its groups. Any other run needs no right to any file: the
+    /// caller's without groups, and `nobody`'s where the caller is root.
+    pub fn identity(&self, makes_files: bool) -> Identity {
+        let caller = &self.caller;
+        match (caller.is_root(), makes_files) {
+            (true, false) => {
+                let (uid, gid) = nobody(&Accounts::system());
+                let groups = Vec::new();
+                Identity { uid, gid, groups }
+            }
+            (_, true) => Identity {
+                uid: caller.uid,
+                gid: caller.gid,
+                groups: caller.groups.clone(),
+            },
+            (false, false) => Identity {
+                uid: caller.uid,
+                gid: caller.gid,
+                groups: Vec::new(),
+            },
+        }
+    }
+
+    /// What to say beside an error of a path that root could open and the caller cannot.
+    pub fn hint(&self, error: &anyhow::Error) -> Option<String> {
+        let is_denied = error.chain().any(|cause| {
+            let cause = cause.downcast_ref::<std::io::Error>();
+            cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
+        });
+        (is_denied && self.caller.called_sudo).then(|| {
+            format!(
+                "files are opened with the rights of user {}, who called sudo: choose a file of that \
+                 user, or run flowtop in a shell of root (sudo -i; unset SUDO_UID)",
+                self.caller.uid.as_raw()
+            )
+        })
+    }
+}
+
+/// Whether there are permitted capabilities that the caller did not hand on: the ambient ones are
+/// those of a process without file capabilities, and the kernel clears them for a file that has some
+/// (capabilities(7)).
+fn has_more_than_inherited() -> Result<bool> {
+    let permitted = capabilities(None)
+        .context("read the capabilities")?
+        .permitted;
+    let mut each = permitted.iter();
+    Ok(each.any(|one| !capability_is_in_ambient_set(one).unwrap_or(false)))
+}
+
+/// Makes these the effective capabilities, and changes no other set.
+fn set_effective(effective: CapabilitySet) -> Result<()> {
+    let held = capabilities(None).context("read the capabilities")?;
+    let sets = CapabilitySets { effective, ..held };
+    set_capabilities(None, sets).context("change the effective capabilities")
+}

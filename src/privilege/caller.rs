@@ -1,0 +1,250 @@
+//! Who started flowtop: the real user, or the one who called sudo, doas or pkexec.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Gid, Uid, getgid, getgroups, getuid};
+
+/// User and group that own nothing, where `/etc/passwd` has no `nobody`: the kernel's overflow ids
+/// (`/proc/sys/kernel/overflowuid`).
+const OVERFLOW_ID: u32 = 65_534;
+
+/// Who started flowtop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// User.
+    pub uid: Uid,
+    /// Group.
+    pub gid: Gid,
+    /// Supplementary groups.
+    pub groups: Vec<Gid>,
+    /// Home folder by `/etc/passwd`, where it was looked for: for who called sudo.
+    pub home: Option<PathBuf>,
+    /// Whether it is known from what sudo, doas or pkexec left in the environment.
+    pub called_sudo: bool,
+}
+
+impl Caller {
+    /// Finds out who it is. Root believes what sudo, doas and pkexec left in the environment, as they
+    /// set it whatever their caller had there.
+    ///
+    /// # Errors
+    /// When the environment names a user who cannot be made out.
+    pub(super) fn find() -> Result<Self> {
+        let uid = getuid();
+        if uid.is_root()
+            && let Some(caller) = Self::invoking(&Accounts::system(), |name| env::var_os(name))?
+        {
+            return Ok(caller);
+        }
+        Ok(Self {
+            uid,
+            gid: getgid(),
+            groups: getgroups().context("read the groups")?,
+            home: None,
+            called_sudo: false,
+        })
+    }
+
+    /// Whether the caller is root.
+    pub const fn is_root(&self) -> bool {
+        self.uid.is_root()
+    }
+
+    /// Who called sudo(8), pkexec(1) or doas(1), which say it in these variables.
+    fn invoking(
+        accounts: &Accounts,
+        var: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Option<Self>> {
+        for name in ["SUDO_UID", "PKEXEC_UID", "DOAS_USER"] {
+            let Some(value) = var(name).filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            let value = value.to_string_lossy().into_owned();
+            let account = match name {
+                "DOAS_USER" => accounts.by_name(value.as_bytes()),
+                _ => accounts.by_uid(&value),
+            };
+            let uid = match (name, &account) {
+                ("DOAS_USER", Some(account)) => account.uid,
+                ("DOAS_USER", None) => {
+                    bail!("{name} is \"{value}\", and /etc/passwd has no such user")
+                }
+                _ => match value.parse() {
+                    Ok(uid) if uid != u32::MAX => uid,
+                    _ => bail!("{name} is \"{value}\", which is not a user id: unset it"),
+                },
+            };
+            if uid == 0 {
+                return Ok(None);
+            }
+            let groups = account.as_ref().map(|account| accounts.groups_of(account));
+            let group = var("SUDO_GID").filter(|_| name == "SUDO_UID");
+            let group = group.and_then(|gid| gid.to_str()?.parse().ok());
+            let group = group.or_else(|| account.as_ref().map(|account| account.gid));
+            return Ok(Some(Self {
+                uid: Uid::from_raw(uid),
+                gid: Gid::from_raw(group.unwrap_or(OVERFLOW_ID)),
+                groups: groups.unwrap_or_default(),
+                home: account.map(|account| account.home),
+                called_sudo: true,
+            }));
+        }
+        Ok(None)
+    }
+}
+
+/// User and group of `nobody`.
+pub(super) fn nobody(accounts: &Accounts) -> (Uid, Gid) {
+    let (uid, gid) = match accounts.by_name(b"nobody") {
+        Some(account) if account.uid != 0 => (account.uid, account.gid),
+        _ => (OVERFLOW_ID, OVERFLOW_ID),
+    };
+    (Uid::from_raw(uid), Gid::from_raw(gid))
+}
+
+/// What passwd(5) and group(5) say. Of no other source: what those of nsswitch.conf(5) would add is
+/// a group more, and the rights are then less than the caller's, never more.
+pub(super) struct Accounts {
+    passwd: Vec<u8>,
+    group: Vec<u8>,
+}
+
+/// A line of passwd(5).
+struct Account {
+    name: Vec<u8>,
+    uid: u32,
+    gid: u32,
+    home: PathBuf,
+}
+
+impl Accounts {
+    pub(super) fn system() -> Self {
+        Self {
+            passwd: fs::read("/etc/passwd").unwrap_or_default(),
+            group: fs::read("/etc/group").unwrap_or_default(),
+        }
+    }
+
+    fn by_name(&self, name: &[u8]) -> Option<Account> {
+        self.accounts().find(|account| account.name == name)
+    }
+
+    fn by_uid(&self, uid: &str) -> Option<Account> {
+        let uid = uid.parse::<u32>().ok()?;
+        self.accounts().find(|account| account.uid == uid)
+    }
+
+    fn accounts(&self) -> impl Iterator<Item = Account> {
+        fields(&self.passwd).filter_map(|fields| {
+            Some(Account {
+                name: fields.first()?.to_vec(),
+                uid: number(fields.get(2)?)?,
+                gid: number(fields.get(3)?)?,
+                home: OsString::from_vec(fields.get(5)?.to_vec()).into(),
+            })
+        })
+    }
+
+    /// Its own group, and those that name it as a member.
+    fn groups_of(&self, account: &Account) -> Vec<Gid> {
+        let named = fields(&self.group).filter_map(|fields| {
+            let mut members = fields.get(3)?.split(|&byte| byte == b',');
+            let is_member = members.any(|member| member == account.name.as_slice());
+            number(fields.get(2)?).filter(|_| is_member)
+        });
+        let mut groups: Vec<u32> = [account.gid].into_iter().chain(named).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups.into_iter().map(Gid::from_raw).collect()
+    }
+}
+
+fn fields(file: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+    let lines = file.split(|&byte| byte == b'\n');
+    lines.map(|line| line.split(|&byte| byte == b':').collect())
+}
+
+fn number(field: &[u8]) -> Option<u32> {
+    str::from_utf8(field).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts() -> Accounts {
+        Accounts {
+            passwd: b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001:Ann:/home/ann:/bin/sh\n\
+                      nobody:x:65533:65532::/:/bin/false\n"
+                .to_vec(),
+            group: b"adm:x:4:bob,ann\nstaff:x:50:\nannex:x:51:annabel\n".to_vec(),
+        }
+    }
+
+    fn invoking(vars: &[(&str, &str)]) -> Result<Option<Caller>> {
+        Caller::invoking(&accounts(), |name| {
+            let mut vars = vars.iter();
+            vars.find(|var| var.0 == name).map(|var| var.1.into())
+        })
+    }
+
+    #[test]
+    fn the_caller_of_sudo_is_known_with_its_groups() {
+        let caller = invoking(&[("SUDO_UID", "1000"), ("SUDO_GID", "1002")]);
+        let caller = caller.unwrap().unwrap();
+        assert_eq!((caller.uid.as_raw(), caller.gid.as_raw()), (1000, 1002));
+        let groups: Vec<_> = caller.groups.iter().map(|group| group.as_raw()).collect();
+        assert_eq!(groups, [4, 1001]);
+        assert_eq!(caller.home, Some("/home/ann".into()));
+        assert!(caller.called_sudo);
+    }
+
+    #[test]
+    fn pkexec_and_doas_tell_the_caller_too() {
+        for vars in [("PKEXEC_UID", "1000"), ("DOAS_USER", "ann")] {
+            let caller = invoking(&[vars]).unwrap().unwrap();
+            assert_eq!((caller.uid.as_raw(), caller.gid.as_raw()), (1000, 1001));
+        }
+    }
+
+    #[test]
+    fn a_caller_without_an_account_has_no_groups() {
+        let caller = invoking(&[("SUDO_UID", "12345")]).unwrap().unwrap();
+        assert_eq!(caller.gid.as_raw(), OVERFLOW_ID);
+        assert_eq!(caller.groups, []);
+    }
+
+    #[test]
+    fn root_who_calls_sudo_is_root() {
+        assert_eq!(invoking(&[("SUDO_UID", "0")]).unwrap(), None);
+        assert_eq!(invoking(&[("SUDO_UID", "")]).unwrap(), None);
+        assert_eq!(invoking(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_caller_who_cannot_be_made_out_is_refused() {
+        for vars in [
+            ("SUDO_UID", "x"),
+            ("SUDO_UID", "4294967295"),
+            ("DOAS_USER", "eve"),
+        ] {
+            assert!(invoking(&[vars]).is_err(), "{vars:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_who_passwd_says() {
+        let (uid, gid) = nobody(&accounts());
+        assert_eq!((uid.as_raw(), gid.as_raw()), (65_533, 65_532));
+        let empty = Accounts {
+            passwd: Vec::new(),
+            group: Vec::new(),
+        };
+        assert_eq!(nobody(&empty).0.as_raw(), OVERFLOW_ID);
+    }
+}

@@ -1,0 +1,76 @@
+//! Leaving root: user, group and supplementary groups of the calling thread.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::process::{Gid, geteuid, getuid};
+use rustix::thread::{
+    set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+use crate::privilege::Identity;
+
+/// Makes this thread the user's: real, effective and saved ids, so that there is no way back. The
+/// permitted capabilities stay, until they are dropped by who finds out which is needed.
+///
+/// Root stays root where it may not leave: in a container without CAP_SETUID, or in a user namespace
+/// that has no such user. Who asks for the user afterwards sees it.
+///
+/// # Errors
+/// When the kernel refuses for any other reason.
+pub(super) fn become_user(identity: &Identity) -> Result<()> {
+    let is_root = geteuid().is_root() || getuid().is_root();
+    if !is_root || identity.uid.is_root() {
+        return Ok(());
+    }
+    match leave_root(identity) {
+        Ok(()) | Err(Errno::PERM | Errno::INVAL) => Ok(()),
+        Err(error) => Err(error).context("leave the user root"),
+    }
+}
+
+fn leave_root(identity: &Identity) -> rustix::io::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let groups = identity.groups.iter().copied().chain(proc_group(&mounts));
+    let groups: Vec<Gid> = groups.collect();
+    set_keep_capabilities(true)?;
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(identity.gid, identity.gid, identity.gid)?;
+    set_thread_res_uid(identity.uid, identity.uid, identity.uid)?;
+    set_keep_capabilities(false)
+}
+
+/// The group that sees all processes where `/proc` hides those of others (proc(5), hidepid and gid):
+/// command lines and parents are read there. Root's own, 0, where the option does not say.
+fn proc_group(mounts: &str) -> Option<Gid> {
+    let options = mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        (words.next() == Some("/proc")).then(|| words.nth(1))?
+    })?;
+    let mut options = options.split(',');
+    let hides = options.clone().any(|option| {
+        let level = option.strip_prefix("hidepid=");
+        level.is_some_and(|level| !matches!(level, "0" | "off"))
+    });
+    let gid = options.find_map(|option| option.strip_prefix("gid=")?.parse().ok());
+    hides.then(|| Gid::from_raw(gid.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_that_proc_is_open_to_is_taken_where_it_hides() {
+        let group = |options: &str| {
+            let mounts = format!("tmpfs / tmpfs rw 0 0\nproc /proc proc {options} 0 0\n");
+            proc_group(&mounts).map(Gid::as_raw)
+        };
+        assert_eq!(group("rw,relatime"), None);
+        assert_eq!(group("rw,hidepid=off"), None);
+        assert_eq!(group("rw,hidepid=invisible"), Some(0));
+        assert_eq!(group("rw,gid=50,hidepid=2"), Some(50));
+        assert_eq!(proc_group(""), None);
+    }
+}
