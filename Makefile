@@ -124,8 +124,8 @@ exact-table-aarch64: ## write docs/EXACTNESS-aarch64.md from the last `make test
 	@scripts/exact-table.sh $(TARGET)/exact-aarch64 >docs/EXACTNESS-aarch64.md.new
 	@mv docs/EXACTNESS-aarch64.md.new docs/EXACTNESS-aarch64.md
 
-privileges-table: ## write docs/PRIVILEGES.md from the last `make vm`
-	@scripts/privileges-table.sh $(TARGET)/privileges >docs/PRIVILEGES.md.new
+privileges-table: ## write docs/PRIVILEGES.md from the last `make test`
+	@scripts/privileges-table.sh $(TARGET)/privileges $(TARGET)/lending >docs/PRIVILEGES.md.new
 	@mv docs/PRIVILEGES.md.new docs/PRIVILEGES.md
 
 bench: deps-test kernels ## measure everything and write docs/BENCHMARKS.md; an hour

@@ -56,6 +56,7 @@ test=(
     "jq                 jq                    jq               jq            jq             jq"
     "nsd                nsd                   nsd              nsd           nsd            nsd"
     "setcap             libcap2-bin           libcap           libcap        libcap-progs   libcap-utils"
+    "sudo               sudo                  sudo             sudo          sudo           sudo"
     "setpriv            util-linux            util-linux       util-linux    util-linux     setpriv"
     "prometheus         prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
     "promtool           prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"

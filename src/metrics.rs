@@ -39,6 +39,8 @@ use crate::table::Group;
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    /// The address that the socket has: asked for now, as a process without names may not ask later.
+    addr: SocketAddr,
     group: Group,
 }
 
@@ -66,11 +68,11 @@ impl Listener {
             };
             anyhow::anyhow!("--listen {addr}: {error}{fix}")
         })?;
-        let socket = Self {
+        Ok(Some(Self {
+            addr: socket.local_addr().context("serve metrics")?,
             socket,
             group: listen.group,
-        };
-        Ok(Some(socket))
+        }))
     }
 }
 
@@ -128,7 +130,11 @@ impl Exporter {
         machine: Machine,
         method: Arc<Method>,
     ) -> Result<Self> {
-        let Listener { socket, group } = listener;
+        let Listener {
+            socket,
+            addr,
+            group,
+        } = listener;
         let sums = Sums {
             totals: Totals {
                 method,
@@ -143,7 +149,6 @@ impl Exporter {
             began: SystemTime::now(),
         };
         let sums = Arc::new(Mutex::new(sums));
-        let addr = socket.local_addr().context("serve metrics")?;
         let (stop, stopped) = UnixStream::pair().context("serve metrics")?;
         let answer = answers(about, Arc::clone(&sums), Cost::open());
         let server = http::Server::new(socket, stopped, answer).context("serve metrics")?;

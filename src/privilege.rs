@@ -152,7 +152,7 @@ impl Privilege {
         }
     }
 
-    /// What to say beside an error of a path that root could open and the caller cannot.
+    /// What to say beside an error of something that root could open and the caller cannot.
     pub fn hint(&self, error: &anyhow::Error) -> Option<String> {
         let is_denied = error.chain().any(|cause| {
             let cause = cause.downcast_ref::<std::io::Error>();
@@ -160,8 +160,8 @@ impl Privilege {
         });
         (is_denied && self.caller.called_sudo).then(|| {
             format!(
-                "files are opened with the rights of user {}, who called sudo: choose a file of that \
-                 user, or run flowtop in a shell of root (sudo -i; unset SUDO_UID)",
+                "files and ports below 1024 are opened with the rights of user {}, who called sudo: choose \
+                 what that user may open, or use a shell of root (sudo -i; unset SUDO_UID)",
                 self.caller.uid.as_raw()
             )
         })

@@ -6,12 +6,13 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::counting::Flowtop;
+use common::pty::{PATIENCE, Pty};
 use serde_json::Value;
 
 /// The fields of `/proc/PID/task/TID/status`, of every thread by its name.
@@ -43,14 +44,111 @@ fn assert_given_up(threads: &[(String, BTreeMap<String, String>)], user: &str) {
     }
 }
 
+/// A way to run flowtop, and what every thread of it must hold then.
+struct Mode {
+    /// As the table in docs/PRIVILEGES.md names it.
+    name: &'static str,
+    args: Vec<String>,
+    /// Whom sudo says it was called by.
+    sudo_user: Option<&'static str>,
+    user: &'static str,
+}
+
+/// Starts a mode, reads what its threads hold once it counts, and ends it.
+fn held_in(mode: &Mode) -> Vec<(String, BTreeMap<String, String>)> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+    command.args(["--json", "-i", "50ms"]).args(&mode.args);
+    if let Some(user) = mode.sudo_user {
+        command.env("SUDO_UID", user).env("SUDO_GID", user);
+    }
+    let mut flowtop = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut stdout = BufReader::new(flowtop.stdout.take().unwrap());
+    stdout.read_line(&mut first).unwrap();
+    let held = threads(flowtop.id());
+    // Its reader goes away.
+    drop(stdout);
+    assert!(flowtop.wait().unwrap().success(), "{}: {first}", mode.name);
+    held
+}
+
 #[test]
-fn every_thread_has_given_up_all_that_it_can() {
-    let flowtop = Flowtop::start(&["-x"]);
+fn every_thread_leaves_root_and_its_capabilities_in_every_mode() {
+    let folder = Copied::new("modes");
+    let users = folder.0.join("users");
+    fs::create_dir(&users).unwrap();
+    chown(&users, Some(12_345), Some(12_345)).unwrap();
+    let mode = |name, args: &[&str], sudo_user, user| Mode {
+        name,
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        sudo_user,
+        user,
+    };
+    let file = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
+    let rotated = file("b.jsonl");
+    let users_rotated = file("users/b.jsonl");
+    let rotate = ["--record-time", "1h"];
+    let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
+    let port = free().unwrap().port().to_string();
+    let sudo = Some("12345");
+    let modes = [
+        mode("JSON, started by root", &[], None, NOBODY),
+        mode("JSON, by sudo", &[], sudo, "12345"),
+        mode("with `-x`", &["-x"], None, NOBODY),
+        mode("with `--listen`", &["--listen", &port], None, NOBODY),
+        mode(
+            "with `--record --record-time`",
+            &["--record", &rotated, rotate[0], rotate[1]],
+            None,
+            "0",
+        ),
+        mode(
+            "with `--record --record-time`, by sudo",
+            &["--record", &users_rotated, rotate[0], rotate[1]],
+            sudo,
+            "12345",
+        ),
+    ];
+    let mut table = String::new();
+    for mode in &modes {
+        let held = held_in(mode);
+        assert!(held.len() >= 2, "{}: {held:?}", mode.name);
+        assert_given_up(&held, mode.user);
+        let user = match mode.user {
+            NOBODY => "nobody",
+            "0" => "root",
+            _ => "the caller",
+        };
+        table.push_str(&format!("| {} | {user} | nothing |\n", mode.name));
+    }
+    let flowtop = Path::new(env!("CARGO_BIN_EXE_flowtop"));
+    let target = flowtop.parent().and_then(Path::parent).unwrap();
+    fs::create_dir_all(target.join("lending")).unwrap();
+    fs::write(target.join("lending/modes.md"), table).unwrap();
+}
+
+#[test]
+fn the_live_table_has_given_up_all_that_it_can() {
+    let pty = Pty::open(80, 24);
+    let (drawn, seen) = std::sync::mpsc::channel();
+    let reader = pty.read(move |bytes| drop(drawn.send(bytes.to_vec())));
+    let mut flowtop = pty.command(env!("CARGO_BIN_EXE_flowtop")).spawn().unwrap();
+    let mut screen = Vec::new();
+    while !String::from_utf8_lossy(&screen).contains("Ingress") {
+        screen.extend(seen.recv_timeout(PATIENCE).unwrap());
+    }
     let threads = threads(flowtop.id());
-    // Those for names, the collector, and main.
-    assert!(threads.len() >= 10, "{threads:?}");
+    // Main, the collector, the keyboard, signals, and those for names and owners.
+    assert!(threads.len() >= 5, "{threads:?}");
     assert_given_up(&threads, NOBODY);
-    flowtop.stop();
+    (&pty.keyboard).write_all(b"q").unwrap();
+    assert!(flowtop.wait().unwrap().success());
+    drop(pty);
+    reader.join().unwrap();
 }
 
 #[test]
@@ -61,6 +159,68 @@ fn without_the_sandbox_nothing_is_given_up() {
         assert_eq!((&*status["NoNewPrivs"], &*status["Seccomp"]), ("0", "0"));
     }
     flowtop.stop();
+}
+
+/// What is kept then is kept for counting: files are the caller's business all the same.
+#[test]
+fn without_the_sandbox_a_recording_is_made_with_the_callers_rights() {
+    let folder = Copied::new("unconfined");
+    for rotating in [&[][..], &["--record-time", "1h"]] {
+        let file = folder.0.join("a.jsonl");
+        let output = Command::new(folder.path())
+            .args(["--no-sandbox", "-q", "-c", "1", "-i", "10ms", "--record"])
+            .arg(&file)
+            .args(rotating)
+            .env("SUDO_UID", "12345")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("Permission denied"), "{said}");
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "{said}");
+    }
+}
+
+/// With names and without: sockets are what a run needs, and what it does not need is tried.
+#[test]
+fn the_doctor_tries_what_names_must_not_open() {
+    for names in [&[][..], &["-x"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+        command.args(names);
+        let (output, report) = doctor(command);
+        assert!(output.status.success(), "{report:#}");
+        let refused = check(&report, "refused")["value"].as_str().unwrap();
+        for what in [
+            "connect elsewhere than to a name server",
+            "read what is secret",
+            "make a socket of MPTCP",
+            "make a raw socket",
+            "send before it is connected",
+            "connect by sending",
+        ] {
+            assert!(refused.contains(what), "{names:?}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_guard_that_flowtop_did_not_start_refuses() {
+    let folder = Copied::new("guard");
+    let file = folder.0.join("kprobe_events");
+    fs::write(&file, "p:flowtop_1/a b\n").unwrap();
+    for args in [&["flowtop_1"][..], &["b"], &[], &["flowtop_1", "more"]] {
+        let mut options = fs::OpenOptions::new();
+        let list = options.read(true).append(true).open(&file).unwrap();
+        let output = Command::new(folder.path())
+            .arg("--kprobe-guard")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(list)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "p:flowtop_1/a b\n");
+    }
 }
 
 /// A replay whose recording comes by a pipe: it is confined when that is read, and then stays until the

@@ -122,7 +122,10 @@ pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> Lack {
         format!("root is without it here: start the container with {options}")
     } else {
         let set = capability::for_setcap(wanted() | missing);
-        format!("sudo flowtop, or once and for all: sudo setcap {set}=ep \"$(command -v flowtop)\"")
+        format!(
+            "sudo flowtop; or let a group run it, whose members then see the traffic of every user: \
+             f=$(command -v flowtop); sudo chgrp adm $f; sudo chmod 750 $f; sudo setcap {set}=ep $f"
+        )
     };
     Lack::new(what, fix)
 }

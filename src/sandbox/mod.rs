@@ -135,6 +135,9 @@ pub fn confine(
     if threads != 1 {
         bail!("confine one of {threads} threads: the others would keep their privileges");
     }
+    // What the kernel tells a process at its start is read once, by whichever library asks first, from a
+    // file that is root's for a process that cannot be traced.
+    rustix::param::clock_ticks_per_second();
     set_no_new_privs(true).context("give up new privileges")?;
     // While it is still allowed to, and where it is: the set bounds what exec could give back.
     for capability in CapabilitySet::all().iter() {

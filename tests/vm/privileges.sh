@@ -25,7 +25,7 @@ as_nobody() {
         --ambient-caps $list"
 }
 
-# given_up PID: whether each thread of it and of its guard has nothing but what is left.
+# given_up PID: whether each thread of it and of its guard is nobody's and has nothing but what is left.
 given_up() {
     children=$(grep -lx "PPid:	$1" /proc/[0-9]*/status | cut -d / -f 3)
     for process in "$1" $children; do
@@ -33,16 +33,17 @@ given_up() {
         # The guard needs no bpf() at all.
         [ "$process" = "$1" ] || expected=0000000000000000
         for status in /proc/"$process"/task/*/status; do
-            for line in "CapPrm:	$expected" "CapEff:	$expected" 'NoNewPrivs:	1' 'Seccomp:	2'; do
+            for line in "CapPrm:	$expected" "CapEff:	$expected" 'NoNewPrivs:	1' 'Seccomp:	2' \
+                'Uid:	65534	65534	65534	65534'; do
                 grep -qx "$line" "$status" || { echo "$status: not $line" >>/tmp/err; return 1; }
             done
         done
     done
 }
 
-with() { # CAPABILITIES
+with() { # COMMAND to start flowtop by
     : >/tmp/out # of the last one; its first line is waited for
-    $(as_nobody "$1") flowtop --backend "$backend" --json -i 100ms >/tmp/out 2>/tmp/err &
+    $1 flowtop --backend "$backend" --json -i 100ms >/tmp/out 2>/tmp/err &
     pid=$!
     until [ -s /tmp/out ] || ! kill -0 $pid 2>/dev/null; do usleep 20000; done
     given_up $pid || { kill $pid; wait $pid; return 1; }
@@ -59,6 +60,18 @@ without() { # CAPABILITIES MISSING
     esac && sed -i '/^libbpf: /d' /tmp/err && grep -qi "cap_$2" /tmp/err
 }
 
+# Root, who becomes nobody, needs nothing but what this kernel asks of every call.
+echo 3 >$paranoid
+for backend in "$@"; do
+    left=$bpf
+    if with ''; then
+        ok "$backend: root becomes nobody"
+        echo "$backend any root $left" >>/out/privileges
+    else
+        bad "$backend: root becomes nobody"
+    fi
+done
+
 for level in 3 2; do
     echo $level >$paranoid
     for backend in "$@"; do
@@ -66,7 +79,7 @@ for level in 3 2; do
         if [ $level = 3 ]; then needed=sys_admin left=$admin; else needed="bpf perfmon" left=$bpf; fi
         needed="$needed dac_override $memory"
         what="$backend, perf_event_paranoid $level"
-        if with "$needed"; then
+        if with "$(as_nobody "$needed")"; then
             ok "$what: with $needed"
             echo "$backend $level $(echo $needed | tr ' ' ,) $left" >>/out/privileges
         else

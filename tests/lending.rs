@@ -1,0 +1,401 @@
+//! What whoever may run flowtop with more privilege than their own can do with it to the files of
+//! root: nothing. Every path that a caller names is tried, on everything of root's that could stand there,
+//! with the privilege lent by file capabilities and by sudo. Needs root, as all of `make test` does.
+//!
+//! What came of it goes to `target/lending/`, for the table in docs/PRIVILEGES.md.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+
+/// The user who runs flowtop: one that sudo knows.
+const CALLER: u32 = 65_534;
+/// What stands in root's files, and must not come out.
+const SECRET: &str = "s3cr3t";
+
+/// How the privilege is lent.
+#[derive(Clone, Copy, PartialEq)]
+enum Lent {
+    /// setcap(8), as flowtop's own advice has it.
+    FileCapabilities,
+    /// A rule of sudoers(5) for flowtop alone, which keeps the caller's environment.
+    Sudo,
+}
+
+/// What takes a path from the caller.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Record,
+    RecordRotating,
+    Replay,
+    Config,
+    Home,
+    XdgConfigHome,
+    Tmpdir,
+    KprobeGuard,
+}
+
+const ALL_BY: [(By, &str); 8] = [
+    (By::Record, "`--record`"),
+    (By::RecordRotating, "`--record --record-time`"),
+    (By::Replay, "`--replay`"),
+    (By::Config, "`--config`"),
+    (By::Home, "`HOME`"),
+    (By::XdgConfigHome, "`XDG_CONFIG_HOME`"),
+    (By::Tmpdir, "`TMPDIR`"),
+    (By::KprobeGuard, "`--kprobe-guard`"),
+];
+
+/// What of root's stands where the path leads.
+#[derive(Clone, Copy, PartialEq)]
+enum Target {
+    /// A file of mode 0600.
+    File,
+    /// Nothing, in a folder that others may look into.
+    New,
+    /// A file in a folder of mode 0700.
+    InFolder,
+    /// A character device of mode 0600.
+    Device,
+    /// A FIFO of mode 0600, whose other end root holds.
+    Fifo,
+    /// A link of the caller's own, to a file of mode 0600.
+    Link,
+}
+
+const ALL_TARGETS: [Target; 6] = [
+    Target::File,
+    Target::New,
+    Target::InFolder,
+    Target::Device,
+    Target::Fifo,
+    Target::Link,
+];
+
+/// A folder with everything in it, that others than root may reach.
+struct World {
+    root: PathBuf,
+    lent: Lent,
+}
+
+impl World {
+    fn new(lent: Lent, name: &str) -> Self {
+        let name = format!("flowtop-lending-{name}-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        fs::create_dir_all(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        let world = Self { root, lent };
+        common::copy_flowtop(&world.flowtop());
+        match lent {
+            Lent::FileCapabilities => {
+                let set = "cap_dac_override,cap_sys_admin,cap_perfmon,cap_bpf,cap_net_admin=ep";
+                let set = Command::new("setcap")
+                    .arg(set)
+                    .arg(world.flowtop())
+                    .status();
+                assert!(set.unwrap().success());
+            }
+            Lent::Sudo => {
+                let rule = format!(
+                    "Defaults env_keep += \"HOME XDG_CONFIG_HOME TMPDIR\"\n\
+                     nobody ALL=(root) NOPASSWD: {}\n",
+                    world.flowtop().display()
+                );
+                write(&world.root.join("sudoers"), &rule, 0o440);
+            }
+        }
+        world
+    }
+
+    fn flowtop(&self) -> PathBuf {
+        self.root.join("flowtop")
+    }
+
+    /// flowtop, run by the caller with what is lent; killed where it does not end.
+    fn command(&self) -> Command {
+        let script = match self.lent {
+            Lent::FileCapabilities => r#"shift; exec timeout -s KILL 20 "$@""#,
+            // sudo reads its rules from a file of this mount namespace's own.
+            Lent::Sudo => {
+                r#"mount --bind "$1" /etc/sudoers; shift
+                exec timeout -s KILL 20 setpriv --reuid nobody --regid nogroup --clear-groups sudo -n "$@""#
+            }
+        };
+        let mut command = match self.lent {
+            Lent::FileCapabilities => {
+                let id = CALLER.to_string();
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "sh"]);
+                command
+            }
+            Lent::Sudo => {
+                let mut command = Command::new("unshare");
+                command.args(["-m", "sh"]);
+                command
+            }
+        };
+        command.args(["-c", script, "sh"]);
+        command.arg(self.root.join("sudoers")).arg(self.flowtop());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Everything below the folder, with its mode, owner, size and content.
+    fn snapshot(&self) -> BTreeMap<PathBuf, String> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let metadata = fs::symlink_metadata(&path).unwrap();
+                let (mode, uid) = (metadata.mode(), metadata.uid());
+                let changed = (metadata.mtime(), metadata.mtime_nsec());
+                let mut text = format!("{mode:o} {uid} {} {changed:?}", metadata.size());
+                if metadata.is_file() && metadata.size() < 10_000 {
+                    write!(text, " {:?}", fs::read(&path).unwrap()).unwrap();
+                }
+                if metadata.is_dir() {
+                    folders.push(path.clone());
+                }
+                found.insert(path, text);
+            }
+        }
+        found
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+fn write(path: &Path, text: &str, mode: u32) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn folder(path: &Path, mode: u32) {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o755).create(path).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// What root has, and the caller would like to see: of the form that the reader of the path prints most of.
+fn secret(by: By) -> String {
+    match by {
+        By::Replay => format!(r#"{{"type":"flow","proto":"{SECRET}","local_addr":"{SECRET}"}}"#),
+        By::KprobeGuard => format!("p:flowtop_1/{SECRET} x\n"),
+        _ => format!("{SECRET} = \"{SECRET}\"\nunits = \"{SECRET}\"\n"),
+    }
+}
+
+/// Puts the target at a path, in a folder made for it. The end of a FIFO that nobody else opens.
+fn put(target: Target, by: By, path: &Path) -> Option<File> {
+    let parent = path.parent().unwrap();
+    folder(parent, 0o755);
+    match target {
+        Target::File => write(path, &secret(by), 0o600),
+        Target::New => {}
+        Target::InFolder => {
+            write(path, &secret(by), 0o644);
+            folder(parent, 0o700);
+        }
+        Target::Device => {
+            let mode = Mode::from_raw_mode(0o600);
+            let zero = makedev(1, 5);
+            mknodat(CWD, path, FileType::CharacterDevice, mode, zero).unwrap();
+        }
+        Target::Fifo => {
+            let mode = Mode::from_raw_mode(0o600);
+            mknodat(CWD, path, FileType::Fifo, mode, 0).unwrap();
+            let mut options = File::options();
+            let options = options.read(true).write(true);
+            return Some(options.custom_flags(libc::O_NONBLOCK).open(path).unwrap());
+        }
+        Target::Link => {
+            let hidden = parent.with_extension("hidden");
+            folder(&hidden, 0o755);
+            let hidden = hidden.join("file");
+            write(&hidden, &secret(by), 0o600);
+            symlink(&hidden, path).unwrap();
+            lchown(path, Some(CALLER), Some(CALLER)).unwrap();
+            chown(parent, Some(CALLER), Some(CALLER)).unwrap();
+        }
+    }
+    None
+}
+
+/// The path that is given to flowtop, and where what it leads to stands.
+fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf) {
+    let base = world
+        .root
+        .join(format!("{}-{}-{name}", by as u8, target as u8));
+    match by {
+        By::Home => (base.clone(), base.join(".config/flowtop/config.toml")),
+        By::XdgConfigHome => (base.clone(), base.join("flowtop/config.toml")),
+        // A file is made in it.
+        By::Tmpdir => (base.clone(), base.join("file")),
+        By::KprobeGuard => (base.clone(), base.join("kprobe_events")),
+        By::Record | By::RecordRotating | By::Replay | By::Config => {
+            let file = base.join("f.jsonl");
+            (file.clone(), file)
+        }
+    }
+}
+
+/// What flowtop said to the path, with its exit code.
+fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
+    let mut command = world.command();
+    let counting = ["-q", "-c", "1", "-i", "10ms"];
+    match by {
+        By::Record => command.arg("--record").arg(given).args(counting),
+        By::RecordRotating => {
+            let rotating = ["--record-time", "1h", "--record-files", "1"];
+            command
+                .arg("--record")
+                .arg(given)
+                .args(rotating)
+                .args(counting)
+        }
+        By::Replay => command.args(["--json", "--replay"]).arg(given),
+        By::Config => command.arg("--print-config").arg("--config").arg(given),
+        By::Home => command
+            .arg("--print-config")
+            .env("HOME", given)
+            .env_remove("XDG_CONFIG_HOME"),
+        By::XdgConfigHome => command.arg("--print-config").env("XDG_CONFIG_HOME", given),
+        By::Tmpdir => command.args(["--doctor", "--json"]).env("TMPDIR", given),
+        By::KprobeGuard => command.arg("--kprobe-guard").arg(given).arg("flowtop_1"),
+    };
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+/// One cell of the table: what came of it, in words.
+fn tried(world: &World, by: By, target: Target) -> String {
+    let (given, stands) = paths(world, by, target, "there");
+    let fifo = put(target, by, &stands);
+    // Recordings that rotation would remove if they were the caller's.
+    if by == By::RecordRotating {
+        for second in 1..4 {
+            let name = format!("f-20200101T00000{second}.000Z.jsonl");
+            write(&stands.with_file_name(name), "", 0o600);
+        }
+        if target == Target::Link {
+            // It is the folder that leads elsewhere.
+            let parent = stands.parent().unwrap();
+            let hidden = parent.with_extension("elsewhere");
+            fs::rename(parent, &hidden).unwrap();
+            chown(&hidden, Some(0), Some(0)).unwrap();
+            symlink(&hidden, parent).unwrap();
+            lchown(parent, Some(CALLER), Some(CALLER)).unwrap();
+        }
+    }
+    let before = world.snapshot();
+    let (code, said) = run(world, by, &given);
+    assert_eq!(
+        world.snapshot(),
+        before,
+        "it changed what is root's: {said}"
+    );
+    assert_ne!(code, None, "it had to be killed");
+    assert_ne!(code, Some(137), "it had to be killed");
+    assert!(!said.contains(SECRET), "{said}");
+    if let Some(mut fifo) = fifo {
+        let mut got = [0; 1];
+        assert!(
+            fifo.read(&mut got).is_err(),
+            "a FIFO of root got something: {said}"
+        );
+    }
+    if target == Target::InFolder {
+        let (other, stands) = paths(world, by, target, "gone_");
+        folder(stands.parent().unwrap(), 0o700);
+        let (other_code, other_said) = run(world, by, &other);
+        // Numbers differ from run to run, and so do the names.
+        let plain = |said: &str| said.replace(|c: char| c.is_ascii_digit(), "#");
+        let (said, other_said) = (plain(&said), plain(&other_said).replace("gone_", "there"));
+        assert_eq!(
+            (code, said),
+            (other_code, other_said),
+            "it tells what is there"
+        );
+    }
+    match code {
+        Some(0) => "not opened".to_owned(),
+        _ if said.contains("Permission denied") => "refused by the kernel".to_owned(),
+        _ => "refused".to_owned(),
+    }
+}
+
+fn every_path_is_tried(lent: Lent, name: &str, way: &str) {
+    let world = World::new(lent, name);
+    // It works as such, or nothing is shown by what does not.
+    let own = world.root.join("own");
+    folder(&own, 0o755);
+    chown(&own, Some(CALLER), Some(CALLER)).unwrap();
+    let (code, said) = run(&world, By::Record, &own.join("f.jsonl"));
+    assert_eq!(code, Some(0), "{said}");
+    let made = fs::metadata(own.join("f.jsonl")).unwrap();
+    assert_eq!(made.uid(), CALLER, "whose recording it is");
+
+    let mut table = String::new();
+    for (by, word) in ALL_BY {
+        write!(table, "| {way} | {word} |").unwrap();
+        for target in ALL_TARGETS {
+            write!(table, " {} |", tried(&world, by, target)).unwrap();
+        }
+        table.push('\n');
+    }
+    let flowtop = Path::new(env!("CARGO_BIN_EXE_flowtop"));
+    let folder = flowtop
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("lending");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(format!("{name}.md")), table).unwrap();
+}
+
+#[test]
+fn file_capabilities_lend_nothing_that_is_roots() {
+    every_path_is_tried(Lent::FileCapabilities, "setcap", "file capabilities");
+}
+
+#[test]
+fn a_sudoers_rule_for_flowtop_lends_nothing_that_is_roots() {
+    every_path_is_tried(Lent::Sudo, "sudo", "sudo");
+}
+
+#[test]
+fn file_capabilities_refuse_to_run_without_the_sandbox() {
+    let world = World::new(Lent::FileCapabilities, "no-sandbox");
+    let output = world.command().args(["--no-sandbox", "--once"]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("run flowtop as root"), "{said}");
+}
+
+#[test]
+fn a_path_that_only_root_may_open_names_who_called_sudo() {
+    let world = World::new(Lent::Sudo, "hint");
+    let (code, said) = run(&world, By::Record, &world.root.join("f.jsonl"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("user 65534, who called sudo"), "{said}");
+}
