@@ -17,6 +17,29 @@ static __always_inline bool listed(__u32 id, const volatile __u32 *list,
 	return false;
 }
 
+#define MAX_PID_NS_LEVEL 32 /* include/linux/pid_namespace.h */
+
+/*
+ * The number of a thread in the pid namespace that the filter's numbers are of;
+ * 0: it has none there. A thread has one in its own pid namespace and in each
+ * above that, so the search goes up from its own.
+ */
+static __noinline __u32 number_in_pidns(const struct task_struct *task)
+{
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	struct upid *upid = (void *)pid + bpf_core_field_offset(pid->numbers);
+	int level = BPF_CORE_READ(pid, level);
+
+	for (int i = 0; i <= MAX_PID_NS_LEVEL && i <= level; i++) {
+		struct upid *at = (void *)upid +
+				  (level - i) * bpf_core_type_size(struct upid);
+
+		if (BPF_CORE_READ(at, ns, ns.inum) == tasks_pidns)
+			return BPF_CORE_READ(at, nr);
+	}
+	return 0;
+}
+
 /* Who calls: decided before anything is read. */
 static __always_inline bool wanted_task(void)
 {
@@ -24,10 +47,21 @@ static __always_inline bool wanted_task(void)
 		return true;
 	if (nr_tgids || nr_tids) {
 		__u64 pid_tgid = bpf_get_current_pid_tgid();
-		bool one = listed(pid_tgid >> 32, tgids, nr_tgids,
-				  FLOWTOP_MAX_TASKS) ||
-			   listed((__u32)pid_tgid, tids, nr_tids,
-				  FLOWTOP_MAX_TASKS);
+		__u32 tgid = pid_tgid >> 32, tid = pid_tgid;
+		bool one;
+
+		if (tasks_pidns) {
+			struct task_struct *task;
+
+			task = (void *)bpf_get_current_task();
+			if (nr_tgids)
+				tgid = number_in_pidns(
+					BPF_CORE_READ(task, group_leader));
+			if (nr_tids)
+				tid = number_in_pidns(task);
+		}
+		one = listed(tgid, tgids, nr_tgids, FLOWTOP_MAX_TASKS) ||
+		      listed(tid, tids, nr_tids, FLOWTOP_MAX_TASKS);
 
 		if (one == !!tasks_except)
 			return false;

@@ -168,6 +168,9 @@ const volatile __u32 nr_tids;
 const volatile __u32 tgids[FLOWTOP_MAX_TASKS];
 const volatile __u32 tids[FLOWTOP_MAX_TASKS];
 const volatile __u32 tasks_except;
+/* Inode of the pid namespace that the numbers of tasks are of; 0: the initial
+ * one. */
+const volatile __u32 tasks_pidns;
 const volatile __u32 nr_uids;
 const volatile __u32 uids[FLOWTOP_MAX_UIDS];
 const volatile __u32 uids_except;

@@ -355,10 +355,12 @@ where
              (capabilities, or a set-user-ID bit): leave --no-sandbox out, or run flowtop as root",
         ));
     }
-    let plan = wanted::plan(&mut args)?;
+    // A recording has the ids that columns show.
+    let pid_namespace = environment.pid_namespace.filter(|_| args.replay.is_empty());
+    let plan = wanted::plan(&mut args, pid_namespace)?;
     let (record, replay) = (recordings::record(&args)?, recordings::replay(&args)?);
     if args.explain_filter {
-        return Ok(Request::Print(plan.to_string()));
+        return Ok(Request::Print(wanted::explained(&plan, pid_namespace)));
     }
     serving::must_be_for_something(&args)?;
     let output = match (args.json, args.csv, args.batch || !environment.terminal) {

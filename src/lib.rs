@@ -31,6 +31,7 @@
 //! | [`sandbox`] | all privileges | what counting and showing needs |
 //! | [`owner`] | process ids | users, programs, containers, in the background |
 //! | [`names`] | addresses, ports | host names, in the background; services |
+//! | [`namespace`] | this process | the namespaces that change what a number means |
 //! | [`audit`] | losses | words |
 //! | [`record`] | intervals | files of JSON Lines, in its own thread |
 //! | [`metrics`] | intervals | metrics over HTTP, in its own thread |
@@ -57,6 +58,7 @@ pub mod interval;
 pub mod kernel;
 pub mod metrics;
 pub mod names;
+pub mod namespace;
 pub mod owner;
 pub mod player;
 pub mod privilege;

@@ -1,5 +1,7 @@
 //! Joins what must not know each other, as a configuration says.
 
+mod notes;
+
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -64,8 +66,12 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let machine = machine();
     // Before the rest, as it fails most easily.
     let listener = Listener::bind(config)?;
+    let notes = notes::notes(config);
     let mut live = privilege.raised(|| Live::open(config))?;
     let method = live.method();
+    for note in notes {
+        say(&note);
+    }
     // From here on there is something to hand over before the end.
     let signals = Watch::install().context("watch for signals")?;
     let allow = allow(config);

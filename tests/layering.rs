@@ -57,7 +57,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "kernel",
-        &["capability", "config", "filter", "flow", "interval"],
+        &[
+            "capability",
+            "config",
+            "filter",
+            "flow",
+            "interval",
+            "namespace",
+        ],
     ),
     ("collector", &["flow", "interval", "source"]),
     ("history", &["flow", "interval", "table"]),
@@ -82,7 +89,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
-    ("names", &["flow"]),
+    ("namespace", &[]),
+    ("run/notes", &["config", "filter", "namespace"]),
+    ("names", &["flow", "namespace"]),
     ("audit", &["flow", "interval", "units"]),
     ("settings", &["config", "table", "units"]),
     (
@@ -90,6 +99,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "config",
             "filter",
+            "namespace",
             "privilege",
             "settings",
             "source",

@@ -214,11 +214,27 @@ struct tcp_zerocopy_receive {
 	__s32 copybuf_len;
 };
 
+/* include/linux/pid_namespace.h, include/linux/pid.h */
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1]; /* level + 1 of them */
+};
+
 /* include/linux/sched.h */
 struct task_struct {
 	int pid;
 	int tgid;
 	struct task_struct *group_leader;
+	struct pid *thread_pid;
 	char comm[16];
 	unsigned int flags;
 	__u64 start_boottime;

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 
+use crate::namespace;
 use crate::privilege::Caller;
 use crate::settings::{Origin, Vars, find};
 
@@ -22,6 +23,8 @@ pub struct Environment {
     pub places: Vec<Origin>,
     /// Whether the privilege comes from the file's capabilities, so that whoever may run the file has it.
     pub is_lent: bool,
+    /// Inode of the pid namespace, where it is not the initial one.
+    pub pid_namespace: Option<u32>,
 }
 
 impl Environment {
@@ -45,6 +48,7 @@ impl Environment {
             utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
             places: find(&vars),
             is_lent,
+            pid_namespace: namespace::own_pid(),
         }
     }
 }

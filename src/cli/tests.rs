@@ -11,6 +11,7 @@ fn terminal() -> Environment {
         no_color: false,
         utf8: true,
         places: Vec::new(),
+        pid_namespace: None,
     }
 }
 
@@ -447,4 +448,51 @@ fn the_doctor_takes_the_settings_of_a_run() {
     );
     assert!(config.sandbox);
     assert!(!parsed(&["--no-sandbox"]).unwrap().sandbox);
+}
+
+#[test]
+fn ids_that_only_user_space_could_compare_are_refused_in_a_pid_namespace() {
+    let container = Environment {
+        pid_namespace: Some(4_026_532_177),
+        ..Environment::default()
+    };
+    let message = |args: &[&str]| parsed_in(args, &container).unwrap_err();
+    for args in [
+        &["pid 5 or port 80"][..],
+        &["-p", "5", "--no-pushdown"],
+        &["-p", "5", "-t", "6", "pid 7"],
+    ] {
+        let message = message(args);
+        assert!(message.contains("pid:[4026532177]"), "{message}");
+        assert!(message.contains("--pid=host"), "{message}");
+        assert!(parsed(args).is_ok(), "{args:?}");
+    }
+    assert!(parsed_in(&["-p", "5", "port", "80"], &container).is_ok());
+    assert!(parsed_in(&["comm a or port 80"], &container).is_ok());
+    // A recording has the ids that columns show.
+    assert!(
+        parsed_in(
+            &[
+                "--replay",
+                "samples/demo.jsonl.zst",
+                "--",
+                "pid 5 or port 80"
+            ],
+            &container
+        )
+        .is_ok()
+    );
+
+    let explained =
+        |environment: &Environment| match requested(&["--explain-filter", "pid", "5"], environment)
+        {
+            Ok(Request::Print(text)) => text,
+            other => panic!("{other:?}"),
+        };
+    let text = explained(&container);
+    assert!(
+        text.contains("flowtop's pid namespace (pid:[4026532177])"),
+        "{text}"
+    );
+    assert!(!explained(&terminal()).contains("namespace"));
 }

@@ -8,7 +8,10 @@ use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
 
 /// The filter of all that was said: one of the processes and threads, if any are named, and what the
 /// words say.
-pub(super) fn plan(args: &mut Args) -> Result<Plan, clap::Error> {
+///
+/// In a pid namespace other than the initial one ids are those of that namespace. The kernel
+/// translates them; what user space decides has the ids of the initial namespace only.
+pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Plan, clap::Error> {
     let pids = unique("--pid", std::mem::take(&mut args.pids))?;
     let tids = unique("--tid", std::mem::take(&mut args.tids))?;
     let pids = (!pids.is_empty()).then_some(Expr::Is(Term::Pids(pids)));
@@ -30,7 +33,42 @@ pub(super) fn plan(args: &mut Args) -> Result<Plan, clap::Error> {
         true => Reach::Nothing,
         false => Reach::All,
     };
-    Ok(Plan::new(all, reach))
+    let plan = Plan::new(all, reach);
+    if let Some(inode) = pid_namespace {
+        must_be_translated(&plan, inode)?;
+    }
+    Ok(plan)
+}
+
+/// Refuses ids that user space would have to decide on in this pid namespace.
+fn must_be_translated(plan: &Plan, inode: u32) -> Result<(), clap::Error> {
+    let Some(rest) = plan.rest.as_ref().filter(|rest| has_ids(rest)) else {
+        return Ok(());
+    };
+    let message = format!(
+        "error: \"{rest}\" has ids of this pid namespace (pid:[{inode}]), which only the kernel can \
+         translate, and the kernel does not decide this part: join pid and tid to the rest by \"and\", \
+         leave out --no-pushdown, name the process as in comm nginx, or start flowtop with the host's \
+         ids (docker run --pid=host, hostPID: true)\n"
+    );
+    Err(clap::Error::raw(ErrorKind::ValueValidation, message))
+}
+
+fn has_ids(expr: &Expr) -> bool {
+    let is_id = |term: &&Term| matches!(term, Term::Pids(_) | Term::Tids(_));
+    expr.terms().iter().any(is_id)
+}
+
+/// What `--explain-filter` prints.
+pub(super) fn explained(plan: &Plan, pid_namespace: Option<u32>) -> String {
+    let has_ids = plan.filter.as_ref().is_some_and(has_ids);
+    match pid_namespace.filter(|_| has_ids) {
+        None => plan.to_string(),
+        Some(inode) => format!(
+            "{plan}ids:         pid and tid are those of flowtop's pid namespace (pid:[{inode}]); \
+             columns show the host's\n"
+        ),
+    }
 }
 
 /// Sorts ids and drops repeated ones, so that a list typed twice does not count against the limit.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::skel::types;
 use crate::filter::{Choice, Family, Net, PortRange, Pushed};
 use crate::flow::Protocol;
+use crate::namespace;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -32,6 +33,7 @@ pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
     to.nr_tgids = fill(&mut to.tgids, &pushed.tasks.tgids, |&id| id).context("processes")?;
     to.nr_tids = fill(&mut to.tids, &pushed.tasks.tids, |&id| id).context("threads")?;
     to.tasks_except = pushed.tasks.except.into();
+    to.tasks_pidns = namespace::own_pid().unwrap_or(0);
     to.nr_uids = fill(&mut to.uids, &pushed.uids.values, |&id| id).context("users")?;
     to.uids_except = pushed.uids.except.into();
     to.nr_netns = fill(&mut to.netns, &pushed.netns.values, |&id| id).context("namespaces")?;

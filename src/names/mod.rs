@@ -13,9 +13,7 @@ mod resolv;
 mod services;
 mod system;
 
-use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -28,6 +26,7 @@ pub use self::services::Services;
 use self::cache::{Answer, Cache, Outcome};
 use self::system::System;
 use crate::flow::{Endpoint, Protocol};
+use crate::namespace;
 
 /// Look-ups under way at once: some slow name servers must not hold up every other name.
 const WORKERS: usize = 8;
@@ -74,7 +73,7 @@ impl Names {
     /// No names, but knows this process's own flows.
     pub fn only_own() -> Self {
         Self {
-            own: own_tgid().into_iter().collect(),
+            own: namespace::own_tgid().into_iter().collect(),
             ..Self::default()
         }
     }
@@ -144,7 +143,7 @@ impl Names {
         Ok(Self {
             resolver: Some(Resolver { cache, queue }),
             services: Services::default(),
-            own: own_tgid().into_iter().collect(),
+            own: namespace::own_tgid().into_iter().collect(),
         })
     }
 
@@ -231,15 +230,6 @@ fn work(
             notify();
         }
     }
-}
-
-/// This process's id as flows have it. In another pid namespace than the initial one this process
-/// sees another number, which may be some other process's in flows.
-fn own_tgid() -> Option<u32> {
-    // `PROC_PID_INIT_INO` of the kernel's include/linux/proc_ns.h; user space relies on it.
-    let initial = Path::new("pid:[4026531836]");
-    let here = fs::read_link("/proc/self/ns/pid").ok()?;
-    (here == initial).then(std::process::id)
 }
 
 #[cfg(test)]

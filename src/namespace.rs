@@ -1,0 +1,86 @@
+//! The namespaces that flowtop runs in, as far as they change the meaning of a number or of a privilege.
+//! A container usually has its own of every kind.
+
+use std::fs;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
+
+/// Inode of the initial pid namespace: `PROC_PID_INIT_INO` of the kernel's include/linux/proc_ns.h.
+const INITIAL_PID: u32 = 0xEFFF_FFFC;
+/// Inode of the initial user namespace: `PROC_USER_INIT_INO`.
+const INITIAL_USER: u32 = 0xEFFF_FFFD;
+
+/// Inode of the pid namespace of this process where it is not the initial one. `None` also without `/proc`.
+pub fn own_pid() -> Option<u32> {
+    own("pid").filter(|&inode| inode != INITIAL_PID)
+}
+
+/// Whether the capabilities of this process end at a user namespace: the kernel refuses bpf() there,
+/// whatever capabilities are held.
+pub fn is_user_namespaced() -> bool {
+    own("user").is_some_and(|inode| inode != INITIAL_USER)
+}
+
+/// Id of this process in the initial pid namespace, which flows have; `None` where that is not known.
+pub fn own_tgid() -> Option<u32> {
+    (own("pid") == Some(INITIAL_PID)).then(std::process::id)
+}
+
+/// Inode of a namespace of this process, by a link as in `pid:[4026531836]`.
+fn own(kind: &str) -> Option<u32> {
+    let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
+    let (_, inode) = link.to_str()?.split_once(":[")?;
+    inode.strip_suffix(']')?.parse().ok()
+}
+
+/// What has an id in the pid namespace of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bearer {
+    /// A process.
+    Process,
+    /// A thread that is not the first of its process.
+    Thread,
+    /// Nothing.
+    Nobody,
+}
+
+impl Bearer {
+    /// Asks the kernel, not `/proc`: that may be of another pid namespace, or hide processes.
+    pub fn of(id: u32) -> Self {
+        let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
+            return Self::Nobody;
+        };
+        if test_kill_process(pid) == Err(Errno::SRCH) {
+            return Self::Nobody;
+        }
+        // A pidfd is for processes only: EINVAL, from 6.15 on ENOENT, for other threads.
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::INVAL | Errno::NOENT) => Self::Thread,
+            _ => Self::Process,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_told_from_a_process_and_both_from_nobody() {
+        let me = std::process::id();
+        assert_eq!(Bearer::of(me), Bearer::Process);
+        let tid = std::thread::spawn(|| {
+            let tid = rustix::thread::gettid().as_raw_nonzero().get();
+            Bearer::of(tid.cast_unsigned())
+        });
+        assert_eq!(tid.join().unwrap(), Bearer::Thread);
+        assert_eq!(Bearer::of(4_194_304), Bearer::Nobody);
+        assert_eq!(Bearer::of(0), Bearer::Nobody);
+    }
+
+    #[test]
+    fn the_initial_pid_namespace_is_no_own_one() {
+        assert_eq!((own_pid(), own_tgid()), (None, Some(std::process::id())));
+    }
+}
