@@ -7,6 +7,7 @@ mod common;
 
 use std::io::Read;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
@@ -114,4 +115,33 @@ fn an_id_that_no_process_has_is_noted_and_flowtop_goes_on() {
     let said = stderr(&output);
     assert!(said.contains("no process has the id 999999"), "{said}");
     assert!(said.contains("--pid=host"), "{said}");
+}
+
+/// Mounts cgroup v2 as a container with a cgroup namespace has it.
+const PRIVATE_CGROUPS: &str = r#"
+    for group in /sys/fs/cgroup/unified /sys/fs/cgroup; do
+        [ -e $group/cgroup.controllers ] && break
+    done
+    mkdir $group/flowtop-$$
+    trap 'echo $$ >'$group'/cgroup.procs; rmdir '$group/flowtop-$$ EXIT
+    echo $$ >$group/flowtop-$$/cgroup.procs
+    unshare -C -m bash -c '
+        umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup
+        "$0" --doctor --json | tr -d "\n" >&2
+        exec "$0" --json -c 1 -i 10ms' "$0"
+"#;
+
+#[test]
+fn a_cgroup_namespace_that_hides_peers_of_udp_is_named_in_unseen_and_by_the_doctor() {
+    let has_kprobes = Path::new("/sys/bus/event_source/devices/kprobe").exists();
+    let unseen = |output: &Output| {
+        let unseen = records(output)[0]["unseen"].to_string();
+        unseen.contains("udp_send_peer")
+    };
+    let script = r#"exec "$0" --json -c 1 -i 10ms"#;
+    assert!(!unseen(&unshared(&["-m"], script, &[])));
+    let output = unshared(&["-m"], PRIVATE_CGROUPS, &[]);
+    assert_eq!(unseen(&output), !has_kprobes, "{}", stderr(&output));
+    let doctor = stderr(&output);
+    assert_eq!(doctor.contains("--cgroupns=host"), !has_kprobes, "{doctor}");
 }

@@ -94,6 +94,10 @@ fn lockdown() -> Check {
 
 /// Containers and units are told by cgroups; without kprobes peers of UDP come by v2.
 fn cgroups() -> Check {
+    let (id, title) = ("cgroup", "cgroups");
+    if let Some(lack) = lack::of_cgroup_namespace().filter(|_| !lack::has_kprobes()) {
+        return Check::lack(id, title, State::Note, &lack);
+    }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let has = |kind: &str| {
         let mut mounts = mounts.lines();
@@ -105,7 +109,7 @@ fn cgroups() -> Check {
         (false, true) => (State::Ok, "v1"),
         (false, false) => (State::Note, "none is mounted: no containers, no units"),
     };
-    Check::new("cgroup", "cgroups", state, value)
+    Check::new(id, title, state, value)
 }
 
 /// What this process may do.

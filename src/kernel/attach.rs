@@ -1,8 +1,8 @@
 //! Attaches one program to one hook.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use libbpf_rs::skel::Skel;
@@ -77,13 +77,14 @@ fn attach_kprobe(
     link.map(Some).map_err(explain::perf_error)
 }
 
-/// To the root of the cgroup v2 hierarchy, which every socket is under.
+/// To the root of the cgroup v2 hierarchy, which every socket is under; in a cgroup namespace to the
+/// root of that, which [`lack::of_cgroup_namespace`] says.
 fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
-    let Some(root) = cgroup2_root() else {
+    let Some(Cgroup2 { path, .. }) = Cgroup2::mounted() else {
         return Ok(None);
     };
     let root =
-        File::open(&root).with_context(|| format!("open the cgroup root {}", root.display()))?;
+        File::open(&path).with_context(|| format!("open the cgroup root {}", path.display()))?;
     match program.attach_cgroup(root.as_raw_fd()) {
         Ok(link) => Ok(Some(link)),
         Err(err) if err.kind() == ErrorKind::PermissionDenied => Err(lack::of_cgroup().into()),
@@ -92,11 +93,27 @@ fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
 }
 
 /// Where cgroup v2 is mounted.
-fn cgroup2_root() -> Option<std::path::PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-    mounts.lines().find_map(|line| {
-        let mut words = line.split(' ');
-        let path = words.nth(1)?;
-        (words.next()? == "cgroup2").then(|| path.into())
-    })
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup2 {
+    /// The mount point.
+    pub path: PathBuf,
+    /// Whether every process is below it.
+    pub is_whole: bool,
+}
+
+impl Cgroup2 {
+    /// The mount that shows the whole hierarchy, else the first one.
+    pub fn mounted() -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+        let found = mounts.lines().filter_map(|line| {
+            let mut words = line.split(' ');
+            let path = PathBuf::from(words.nth(1)?);
+            // Every cgroup but the root has this file (CFTYPE_NOT_ON_ROOT).
+            let is_whole = !path.join("cgroup.events").exists();
+            (words.next()? == "cgroup2").then_some(Self { path, is_whole })
+        });
+        let mut found = found.peekable();
+        let first = found.peek().cloned();
+        found.find(|mount| mount.is_whole).or(first)
+    }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
+use super::attach::Cgroup2;
 use crate::capability::{self, CapabilitySet};
 
 /// Something that is missing here.
@@ -247,6 +248,19 @@ pub fn of_cgroup() -> Lack {
         CapabilitySet::NET_ADMIN,
         "without kprobes seeing the peers of UDP",
     )
+}
+
+/// The hooks that tell the peers of UDP are attached, and see the processes of one cgroup only.
+pub fn of_cgroup_namespace() -> Option<Lack> {
+    let mount = Cgroup2::mounted().filter(|mount| !mount.is_whole)?;
+    Some(Lack::new(
+        format!(
+            "{} shows only a part of the cgroups, as in a cgroup namespace, so without kprobes peers of UDP \
+             sent by processes outside of that part are unknown",
+            mount.path.display()
+        ),
+        "start the container with --cgroupns=host, or mount the host's /sys/fs/cgroup into it",
+    ))
 }
 
 #[cfg(test)]

@@ -180,6 +180,12 @@ impl Engine {
                     if hook.counts() {
                         engine.attached.push(hook.program);
                     }
+                    if let (Attach::Cgroup, Absent::Unseen(path)) = (hook.attach, hook.absent)
+                        && let Some(lack) = lack::of_cgroup_namespace()
+                    {
+                        unseen.push(path);
+                        denied.get_or_insert(lack.what);
+                    }
                 }
                 Ok(None) => note_absent(hook, &mut unseen)?,
                 // The bytes of everything else are worth having.
