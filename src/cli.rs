@@ -195,8 +195,9 @@ struct Args {
     )]
     replay: Vec<PathBuf>,
 
-    /// Serve metrics for Prometheus at this address, as in 9435 (for this machine only), [::1]:9435 or
-    /// 0.0.0.0:9435; -g and -n say of what there are series, processes by name if nothing is said
+    /// Serve metrics for Prometheus at this address, as in 9435 (for this machine only), :9435 (for
+    /// the network too) or [::1]:9435; -g and -n say of what there are series, processes by name if
+    /// nothing is said
     #[arg(
         long,
         value_name = "ADDR",

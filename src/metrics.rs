@@ -8,19 +8,23 @@
 //! answer from the copy. So neither waits for the other longer than for the copy of some numbers, and
 //! a scrape between two intervals gives the last one that has ended.
 
+mod authority;
 mod cost;
 mod expose;
 mod http;
 mod series;
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
 pub use self::expose::{Format, METRICS, Metric};
 pub use self::series::{LINGER, MAX_SERIES};
@@ -34,6 +38,9 @@ use crate::owner::Owners;
 use crate::rank::tallies;
 use crate::source::Source;
 use crate::table::Group;
+
+/// Connections that wait to be accepted, as the standard library has it.
+const BACKLOG: i32 = 128;
 
 /// A place to serve at, taken.
 #[derive(Debug)]
@@ -55,7 +62,7 @@ impl Listener {
             return Ok(None);
         };
         let addr = listen.addr;
-        let socket = TcpListener::bind(addr).map_err(|error| {
+        let socket = listen_at(addr).map_err(|error| {
             let fix = match error.kind() {
                 ErrorKind::AddrInUse => {
                     "; another program listens there, perhaps another flowtop: name another port"
@@ -74,6 +81,28 @@ impl Listener {
             group: listen.group,
         }))
     }
+}
+
+/// Listens at an address. `[::]` means every address, of IPv4 too, whatever `net.ipv6.bindv6only`
+/// says and where the kernel has no IPv6.
+fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
+    if addr.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return TcpListener::bind(addr);
+    }
+    let kind = SocketType::STREAM;
+    let socket = match socket_with(AddressFamily::INET6, kind, SocketFlags::CLOEXEC, None) {
+        Ok(socket) => socket,
+        Err(Errno::AFNOSUPPORT) => {
+            return TcpListener::bind((Ipv4Addr::UNSPECIFIED, addr.port()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // As the standard library: a port whose last connections wait for their end is free.
+    set_socket_reuseaddr(&socket, true)?;
+    set_ipv6_v6only(&socket, false)?;
+    bind(&socket, &addr)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Metrics that are served. Dropping it ends that.

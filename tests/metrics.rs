@@ -9,9 +9,9 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _, stdin};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _, stdin};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -26,6 +26,10 @@ use common::counting::Flowtop;
 use flowtop::metrics::METRICS;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 use serde_json::Value;
 
 /// Longer than anything takes.
@@ -103,6 +107,16 @@ impl Netns {
             Self::current()
         });
         made.join().unwrap()
+    }
+
+    /// Runs something on a thread in it.
+    fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let act = || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(std::os::fd::AsFd::as_fd(&*self.0), kind).unwrap();
+            act()
+        };
+        thread::scope(|scope| scope.spawn(act).join().unwrap())
     }
 
     fn inode(&self) -> u64 {
@@ -206,7 +220,8 @@ fn http(addr: SocketAddr, request: &str) -> Option<(String, String)> {
 }
 
 fn scrape(addr: SocketAddr) -> Option<String> {
-    let (head, body) = http(addr, "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {addr}\r\n\r\n");
+    let (head, body) = http(addr, &request)?;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     Some(body)
 }
@@ -633,15 +648,18 @@ fn clients_that_are_slow_or_mean_no_good_hurt_nobody() {
             1 => stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ").unwrap(),
             2 => drop(stream.write_all(&[b'x'; 20_000])),
             // Never reads what it asks for.
-            _ => stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap(),
+            _ => stream
+                .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .unwrap(),
         }
         held.push(stream);
     }
     for (request, status) in [
         ("\0\u{1}\u{2}\r\n\r\n", "400"),
-        ("DELETE /metrics HTTP/1.1\r\n\r\n", "405"),
-        ("GET /etc/passwd HTTP/1.1\r\n\r\n", "404"),
-        ("HEAD /metrics HTTP/1.1\r\n\r\n", "200"),
+        ("DELETE /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"),
+        ("GET /etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
+        ("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "200"),
+        ("GET /metrics HTTP/1.1\r\n\r\n", "400"),
         ("GET / HTTP/1.0\r\n\r\n", "200"),
     ] {
         let (head, _) = http(addr, request).unwrap();
@@ -650,7 +668,8 @@ fn clients_that_are_slow_or_mean_no_good_hurt_nobody() {
     until("it goes on counting", || {
         (intervals()? > before + 3.0).then_some(())
     });
-    let accept = "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text\r\n\r\n";
+    let accept = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\
+                  Accept: application/openmetrics-text\r\n\r\n";
     let (head, body) = http(addr, accept).unwrap();
     assert!(
         head.contains("application/openmetrics-text; version=1.0.0"),
@@ -671,6 +690,7 @@ fn what_cannot_be_listened_at_is_said_before_anything_is_counted() {
         (addr.as_str(), 1, "another program listens there"),
         ("192.0.2.1:9435", 1, "name an address of this machine"),
         ("web:9435", 2, "give a port, as in 9435"),
+        ("::9435", 2, ":9435 for every address"),
     ] {
         let output = flowtop(&["-q", "-c", "1", "--listen", listen])
             .output()
@@ -686,4 +706,131 @@ fn what_cannot_be_listened_at_is_said_before_anything_is_counted() {
         output.status.success() && output.stdout.is_empty(),
         "{output:?}"
     );
+}
+
+/// Status code of `/metrics`, asked for by a target and fields.
+fn status(addr: SocketAddr, target: &str, fields: &str) -> String {
+    let request = format!("GET {target} HTTP/1.1\r\n{fields}\r\n");
+    let (head, body) = http(addr, &request).unwrap();
+    let status = head.split(' ').nth(1).unwrap().to_owned();
+    if status == "421" {
+        assert!(body.contains("ask by its address"), "{body}");
+    }
+    status
+}
+
+#[test]
+fn a_page_of_another_site_cannot_read_metrics_and_a_scraper_calls_the_machine_as_it_likes() {
+    unshare_net();
+    let hub = Netns::current();
+    let host = Host::new(&hub, 9, &[]);
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_str().unwrap();
+    let browser = "User-Agent: Mozilla/5.0\r\nAccept-Language: en\r\n";
+    let scraper = "User-Agent: Prometheus/3.5.0\r\nAccept: text/plain;q=0.5\r\n";
+    let (network, loopback) = (host.addr, SocketAddr::from(([127, 0, 0, 1], 9435)));
+    for (from, addr, name, fields, expected) in [
+        (&hub, network, "web.internal", scraper, "200"),
+        (&hub, network, "evil.example", browser, "421"),
+        (&hub, network, &network.ip().to_string(), browser, "200"),
+        (&host.netns, loopback, "evil.example", scraper, "421"),
+        (&host.netns, loopback, "evil.example", browser, "421"),
+        (&host.netns, loopback, "localhost", browser, "200"),
+        (&host.netns, loopback, machine, browser, "200"),
+        (
+            &host.netns,
+            loopback,
+            &format!("{machine}.internal"),
+            scraper,
+            "200",
+        ),
+    ] {
+        let ask = || {
+            let by_field = format!("Host: {name}:9435\r\n{fields}");
+            // RFC 9112, 3.2.2: the target counts, and the field does not.
+            let target = format!("http://{name}:9435/metrics");
+            let by_target = format!("Host: localhost\r\n{fields}");
+            [
+                status(addr, "/metrics", &by_field),
+                status(addr, &target, &by_target),
+            ]
+        };
+        assert_eq!(
+            from.within(ask),
+            [expected; 2],
+            "{addr} as {name}: {fields}"
+        );
+    }
+}
+
+#[test]
+fn a_port_of_every_address_is_reached_by_ipv4_and_ipv6() {
+    for listen in [":9435", "*:9435"] {
+        let netns = Netns::new();
+        ip(&netns, "link set lo up");
+        let sysctl = "echo 1 >/proc/sys/net/ipv6/bindv6only";
+        run(netns.around(program("sh").args(["-c", sysctl])));
+        let mut command = flowtop(&[
+            "-q",
+            "-i",
+            "100ms",
+            "--max-flows",
+            "1024",
+            "--listen",
+            listen,
+        ]);
+        let _flowtop = Running::start(netns.around(&mut command));
+        netns.within(|| {
+            for addr in ["127.0.0.1:9435", "[::1]:9435"] {
+                until("metrics are served", || scrape(addr.parse().unwrap()));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_port_of_every_address_is_reached_where_the_kernel_has_no_ipv6() {
+    let addr = free_port();
+    let listen = format!(":{}", addr.port());
+    let mut command = flowtop(&[
+        "-q",
+        "-i",
+        "100ms",
+        "--max-flows",
+        "1024",
+        "--listen",
+        &listen,
+    ]);
+    let _flowtop = Running::start(without_ipv6(&mut command));
+    until("metrics are served", || scrape(addr));
+}
+
+/// Makes a command run as on a kernel without IPv6, which makes no socket of it.
+fn without_ipv6(command: &mut Command) -> &mut Command {
+    let inet6 = SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Eq,
+        libc::AF_INET6 as u64,
+    )
+    .unwrap();
+    let rules = BTreeMap::from([(
+        libc::SYS_socket,
+        vec![SeccompRule::new(vec![inet6]).unwrap()],
+    )]);
+    let (allow, refuse) = (
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EAFNOSUPPORT as u32),
+    );
+    let filter = SeccompFilter::new(
+        rules,
+        allow,
+        refuse,
+        std::env::consts::ARCH.try_into().unwrap(),
+    )
+    .unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    let confine = move || seccompiler::apply_filter(&program).map_err(|_| ErrorKind::Other.into());
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(confine) }
 }

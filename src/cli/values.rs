@@ -1,6 +1,6 @@
 //! Reads single values of arguments, or says what to write instead.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
@@ -58,15 +58,24 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     // Who says no address means this machine: flows and names of processes are nobody else's business.
-    if let Ok(port) = text.parse::<u16>() {
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    if let Some(port) = text.strip_prefix("localhost:") {
-        return parse_listen(port);
-    }
-    text.parse().map_err(|_| {
-        "give a port, as in 9435 (reached from this machine only), or an address and a port, as in \
-         192.0.2.1:9435, [::1]:9435 or 0.0.0.0:9435"
+    let host = match text.rsplit_once(':') {
+        None | Some(("localhost", _)) => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
+        // As other exporters have it: every address, of IPv6 and IPv4.
+        Some(("" | "*", _)) => Some(IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+        Some(_) => None,
+    };
+    let port = text.rsplit(':').next().unwrap_or_default();
+    // Not "+9435", which `parse` takes.
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let addr = match host {
+        Some(host) if is_number => port.parse().ok().map(|port| (host, port).into()),
+        Some(_) => None,
+        None => text.parse().ok(),
+    };
+    addr.ok_or_else(|| {
+        "give a port, as in 9435 (reached from this machine only), :9435 for every address of this \
+         machine (reached from the network), or one address and a port, as in 192.0.2.1:9435 or \
+         [::1]:9435"
             .to_owned()
     })
 }

@@ -4,14 +4,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::system::uname;
 
-use super::Format;
+use super::{Format, authority};
 
 /// Most connections at once. The oldest makes way for another.
 const MAX_CLIENTS: usize = 64;
@@ -34,6 +35,7 @@ pub(super) struct Server<F> {
 
 struct Client {
     stream: TcpStream,
+    peer: IpAddr,
     until: Instant,
     request: Vec<u8>,
     answer: Option<Answer>,
@@ -91,7 +93,7 @@ impl<F: FnMut(Format) -> String> Server<F> {
     fn accept(&self, clients: &mut VecDeque<Client>) {
         for _ in 0..MAX_CLIENTS {
             match self.listener.accept() {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     if stream.set_nonblocking(true).is_err() {
                         continue;
                     }
@@ -100,6 +102,7 @@ impl<F: FnMut(Format) -> String> Server<F> {
                     }
                     clients.push_back(Client {
                         stream,
+                        peer: peer.ip(),
                         until: Instant::now() + PATIENCE,
                         request: Vec::new(),
                         answer: None,
@@ -131,7 +134,7 @@ impl<F: FnMut(Format) -> String> Server<F> {
                 Err(error) if is_for_later(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
-            let bytes = answer(&client.request, &mut self.metrics);
+            let bytes = answer(&client.request, client.peer, &mut self.metrics);
             client.answer = bytes.map(|bytes| Answer { bytes, sent: 0 });
         }
         let Some(answer) = &mut client.answer else {
@@ -153,9 +156,14 @@ fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// The answer to a request; none while it is not complete.
-fn answer(request: &[u8], metrics: &mut impl FnMut(Format) -> String) -> Option<Vec<u8>> {
-    const TEXT: &str = "text/plain; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The answer to a request from an address; none while it is not complete.
+fn answer(
+    request: &[u8],
+    peer: IpAddr,
+    metrics: &mut impl FnMut(Format) -> String,
+) -> Option<Vec<u8>> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     let (status, kind, body, is_head) = match parsed.parse(request) {
@@ -170,30 +178,14 @@ fn answer(request: &[u8], metrics: &mut impl FnMut(Format) -> String) -> Option<
         }
         Ok(httparse::Status::Complete(_)) => {
             let is_head = parsed.method == Some("HEAD");
-            let path = parsed.path.unwrap_or_default();
-            let path = path.split('?').next().unwrap_or_default();
-            match (parsed.method, path) {
-                (Some("GET"), PATH) => {
-                    let format = Format::wanted(accepted(parsed.headers));
-                    ("200 OK", format.content_type(), metrics(format), false)
-                }
-                // Not asked for: a scrape is more than a look.
-                (Some("HEAD"), PATH) => {
-                    ("200 OK", Format::Text.content_type(), String::new(), true)
-                }
-                (Some("GET" | "HEAD"), "/") => {
-                    let said = format!("flowtop's metrics are at {PATH}\n");
-                    ("200 OK", TEXT, said, is_head)
-                }
-                (Some("GET" | "HEAD"), _) => {
-                    let said = format!("there is only {PATH}\n");
-                    ("404 Not Found", TEXT, said, is_head)
-                }
-                _ => {
-                    let said = "only GET and HEAD\n".to_owned();
-                    ("405 Method Not Allowed", TEXT, said, false)
-                }
-            }
+            // Not kept from the start: a machine's name may change.
+            let system = uname();
+            let machine = system.nodename().to_string_lossy();
+            let (status, kind, body) = match authority::path(&parsed, &machine, peer) {
+                Ok(path) => page(parsed.method, path, accepted(parsed.headers), metrics),
+                Err(refusal) => (refusal.status, TEXT, format!("{}\n", refusal.reason)),
+            };
+            (status, kind, body, is_head)
         }
     };
     let length = body.len();
@@ -213,6 +205,32 @@ fn answer(request: &[u8], metrics: &mut impl FnMut(Format) -> String) -> Option<
     Some(bytes)
 }
 
+/// Status, type and text of what is at a path. `accepted` is what the client takes.
+fn page(
+    method: Option<&str>,
+    path: &str,
+    accepted: &str,
+    metrics: &mut impl FnMut(Format) -> String,
+) -> (&'static str, &'static str, String) {
+    match (method, path) {
+        (Some("GET"), PATH) => {
+            let format = Format::wanted(accepted);
+            ("200 OK", format.content_type(), metrics(format))
+        }
+        // Not asked for: a scrape is more than a look.
+        (Some("HEAD"), PATH) => ("200 OK", Format::Text.content_type(), String::new()),
+        (Some("GET" | "HEAD"), "/") => {
+            let said = format!("flowtop's metrics are at {PATH}\n");
+            ("200 OK", TEXT, said)
+        }
+        (Some("GET" | "HEAD"), _) => ("404 Not Found", TEXT, format!("there is only {PATH}\n")),
+        _ => {
+            let said = "only GET and HEAD\n".to_owned();
+            ("405 Method Not Allowed", TEXT, said)
+        }
+    }
+}
+
 /// What kinds of answers the client takes, as far as that is text.
 fn accepted<'a>(fields: &[httparse::Header<'a>]) -> &'a str {
     let field = fields
@@ -225,16 +243,21 @@ fn accepted<'a>(fields: &[httparse::Header<'a>]) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn ask(request: &str) -> Option<String> {
-        let answer = answer(request.as_bytes(), &mut |format| format!("{format:?}"));
+        let peer = Ipv4Addr::LOCALHOST.into();
+        let answer = answer(request.as_bytes(), peer, &mut |format| {
+            format!("{format:?}")
+        });
         answer.map(|answer| String::from_utf8(answer).unwrap())
     }
 
     #[test]
     fn a_request_is_answered_once_it_is_complete() {
-        let request = "GET /metrics?x=1 HTTP/1.1\r\nHost: h\r\n\r\n";
+        let request = "GET /metrics?x=1 HTTP/1.1\r\nHost: [::1]\r\n\r\n";
         for length in 0..request.len() {
             assert_eq!(ask(&request[..length]), None, "{length}");
         }
@@ -243,8 +266,8 @@ mod tests {
         assert!(answer.contains("Content-Length: 4\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\nText"), "{answer}");
         let request = request.replace(
-            "Host: h",
-            "accept: application/openmetrics-text;version=1.0.0",
+            "\r\n\r\n",
+            "\r\naccept: application/openmetrics-text;version=1.0.0\r\n\r\n",
         );
         assert!(ask(&request).unwrap().ends_with("\r\n\r\nOpenMetrics"));
     }
@@ -255,12 +278,28 @@ mod tests {
         let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65));
         for (request, status) in [
             (
-                "POST /metrics HTTP/1.1\r\n\r\n",
+                "POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
                 "405 Method Not Allowed\r\n",
             ),
-            ("GET /metricsx HTTP/1.1\r\n\r\n", "404 Not Found\r\n"),
-            ("HEAD /x HTTP/1.1\r\n\r\n", "404 Not Found\r\n"),
-            ("GET / HTTP/1.1\r\n\r\n", "200 OK\r\n"),
+            (
+                "GET /metricsx HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                "404 Not Found\r\n",
+            ),
+            (
+                "HEAD /x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                "404 Not Found\r\n",
+            ),
+            ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "200 OK\r\n"),
+            ("GET / HTTP/1.1\r\n\r\n", "400 Bad Request\r\n"),
+            ("GET / HTTP/1.0\r\n\r\n", "200 OK\r\n"),
+            (
+                "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+                "421 Misdirected Request\r\n",
+            ),
+            (
+                "HEAD /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+                "421 Misdirected Request\r\n",
+            ),
             ("\x16\x03\x01\x02\x00\x01", "400 Bad Request\r\n"),
             ("GET /metrics HTTP/9\r\n\r\n", "400 Bad Request\r\n"),
             (&long, "431 Request Header Fields Too Large\r\n"),
@@ -276,10 +315,14 @@ mod tests {
             assert_eq!(body.is_empty(), request.starts_with("HEAD"), "{answer}");
         }
         let mut asked = false;
-        answer(b"HEAD /metrics HTTP/1.1\r\n\r\n", &mut |_| {
-            asked = true;
-            String::new()
-        });
+        let peer = Ipv4Addr::LOCALHOST.into();
+        for host in ["localhost", "evil.example"] {
+            let request = format!("HEAD /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            answer(request.as_bytes(), peer, &mut |_| {
+                asked = true;
+                String::new()
+            });
+        }
         assert!(!asked, "HEAD is no scrape");
     }
 }
