@@ -38,3 +38,22 @@ jq -rn '
     "\($rows | length) results: \($rows | map(select(.result == "ok")) | length) as they should be, \($rows
       | map(select(.result == "absent")) | length) absent, \($rows | map(select(.result == "FAIL")) | length) failed."
 ' "${files[@]}"
+
+jobs=$reports/jobs.md
+[ -e "$jobs" ] || exit 0
+cat <<'TEXT'
+
+## Terminals and signals
+
+What becomes of the live table in every relation to a terminal that a program can have, and with every signal
+whose default is to stop, continue or end a process, beside less(1) at the same. `tests/jobs.rs` makes the
+table and holds flowtop to it. SIGTSTP and SIGSTOP go to the whole job, all others to the program alone.
+
+- In the background flowtop waits, stopped, until it is brought to the foreground. SIGTERM ends it there too.
+- A session leader has no shell that could continue it, so the kernel drops `^Z` and SIGTSTP.
+- SIGSTOP cannot be caught: the terminal stays as it is until the job is continued.
+
+| run | event | flowtop | less |
+|---|---|---|---|
+TEXT
+cat "$jobs"

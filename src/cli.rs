@@ -128,7 +128,7 @@ struct Args {
     )]
     count: Option<u64>,
 
-    /// End after one interval, as -c 1
+    /// Write one interval as text and end, on a terminal too
     #[arg(long, conflicts_with = "count")]
     once: bool,
 
@@ -368,6 +368,8 @@ where
         _ if args.quiet => Output::Quiet,
         (true, _, _) => Output::Json,
         (_, true, _) => Output::Csv,
+        // What is asked for once is to be read, and not to be gone with the screen.
+        _ if args.once => Output::Text,
         (_, _, true) => Output::Text,
         (_, _, false) => Output::Table,
     };

@@ -23,7 +23,7 @@ use crate::replay::{Damage, Replay};
 use crate::report::json::Json;
 use crate::report::{self, Stream};
 use crate::sandbox::{self, Allow, Confinement};
-use crate::signals::Watch;
+use crate::signals::{Watch, job};
 use crate::source::filtered::Filtered;
 use crate::source::live::{Live, machine};
 use crate::source::tee::Tee;
@@ -47,6 +47,10 @@ pub enum End {
 /// When the kernel side cannot be attached or read, the output cannot be written, or a recording
 /// cannot be written or read to its end.
 pub fn run(config: &Config, privilege: &Privilege) -> Result<End> {
+    if config.output == Output::Table {
+        job::wait_for_terminal()?;
+        job::hold().context("hold the signals of job control")?;
+    }
     let met = Arc::new(AtomicBool::new(false));
     let outcome = match &config.replay {
         Some(replay) => replayed(config, privilege, replay, &met),
@@ -73,7 +77,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         say(&note);
     }
     // From here on there is something to hand over before the end.
-    let signals = Watch::install().context("watch for signals")?;
+    let signals = watch(config)?;
     let allow = allow(config);
     let identity = privilege.identity(!allow.write.is_empty());
     let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
@@ -157,6 +161,14 @@ fn shown(
     }
 }
 
+fn watch(config: &Config) -> Result<Watch> {
+    let watch = match config.output {
+        Output::Table => Watch::install_for_terminal(),
+        Output::Text | Output::Json | Output::Csv | Output::Quiet => Watch::install(),
+    };
+    watch.context("watch for signals")
+}
+
 /// Gives away what `confine` does, if that is wanted, with all open that is needed afterwards.
 fn confined(
     config: &Config,
@@ -238,7 +250,7 @@ fn replayed(
     replay: &config::Replay,
     met: &Arc<AtomicBool>,
 ) -> Result<()> {
-    let signals = Watch::install().context("watch for signals")?;
+    let signals = watch(config)?;
     let identity = privilege.identity(false);
     let confined_replay = || confine_replay(config, replay, &identity);
     let confinement = confined(config, privilege, confined_replay)?;

@@ -1,12 +1,16 @@
 //! Turns SIGINT, SIGTERM and SIGHUP into one wish to stop in good order. A second SIGINT, given by
 //! someone who does not want to wait, ends at once.
 
+pub mod job;
+
 use std::io;
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+};
 use signal_hook::iterator::Signals;
 
 /// Signals closer together than this are one wish: `timeout` and shells send the same signal to
@@ -28,6 +32,21 @@ impl Watch {
         Ok(Self {
             signals: Signals::new([SIGINT, SIGTERM, SIGHUP])?,
         })
+    }
+
+    /// Catches all signals that would end a process and that can be caught: who has the terminal gives it
+    /// back first.
+    ///
+    /// # Errors
+    /// When a handler cannot be installed.
+    pub fn install_for_terminal() -> io::Result<Self> {
+        let watch = Self::install()?;
+        for signal in [
+            SIGQUIT, SIGALRM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO,
+        ] {
+            watch.signals.add_signal(signal)?;
+        }
+        Ok(watch)
     }
 
     /// Calls `stop` at the first signal. At a later SIGINT calls `abandon` and ends the process

@@ -177,6 +177,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("domain", &["names"]),
     ("unicode_width", &["units"]),
     ("signal_hook", &["kernel", "signals"]),
+    ("nix", &["signals"]),
     ("landlock", &["sandbox"]),
     ("seccompiler", &["sandbox"]),
     ("libc", &["sandbox"]),

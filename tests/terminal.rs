@@ -1,6 +1,10 @@
 //! The live table under a real (pseudo) terminal: it comes back as it was, whatever the end, and
 //! no key touches the intervals. Each test starts itself again as a child that has the terminal.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on stops there, and says why"
+)]
 
 mod common;
 

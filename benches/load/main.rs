@@ -4,6 +4,7 @@
 #![allow(
     clippy::expect_used,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a test program: it talks on stdout, and stops where it cannot go on"
 )]
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::{Write as _, stderr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,7 +30,8 @@ pub fn keep_libbpf_log(verbose: bool) {
 
 fn keep(_: PrintLevel, message: String) {
     if VERBOSE.load(Ordering::Relaxed) {
-        eprint!("{message}");
+        // Not by a macro that panics where nobody reads: this is called from C, which no panic may cross.
+        let _ = write!(stderr(), "{message}");
     }
     if let Ok(mut log) = LOG.lock()
         && log.len() < LOG_LIMIT

@@ -66,6 +66,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_gettid,
     libc::SYS_getpid,
     libc::SYS_getppid,
+    libc::SYS_getpgid,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_wait4,
@@ -128,6 +129,7 @@ const OLDER_CALLS: &[c_long] = &[
     libc::SYS_epoll_create,
     libc::SYS_epoll_wait,
     libc::SYS_time,
+    libc::SYS_getpgrp,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_CALLS: &[c_long] = &[];
@@ -256,8 +258,8 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     // Threads, no processes.
     let process = masked(0, libc::CLONE_THREAD as u64, 0);
     refuse(libc::SYS_clone, process.map(|rule| vec![rule]))?;
-    // No signals to others.
-    refuse(libc::SYS_kill, none_of(0, &[own]))?;
+    // No signals to others, but for the one that stops the own job.
+    refuse(libc::SYS_kill, signals_to_others(own))?;
     refuse(libc::SYS_tgkill, none_of(0, &[own]))?;
     refuse(libc::SYS_prlimit64, none_of(0, &[0, own]))?;
     let options = [
@@ -318,6 +320,17 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
         #[cfg(target_arch = "x86_64")]
         refuse(libc::SYS_open, written(1))?;
     }
+    Ok(rules)
+}
+
+/// A `kill()` of another process, or of the own process group by any signal but SIGTSTP: that is how a
+/// program stops whose script, or `make`, is to stop with it.
+fn signals_to_others(own: u64) -> Result<Vec<SeccompRule>> {
+    const OWN_GROUP: u64 = 0;
+    let mut rules = none_of(0, &[own, OWN_GROUP])?;
+    let group = condition(0, SeccompCmpOp::Eq, OWN_GROUP)?;
+    let other = condition(1, SeccompCmpOp::Ne, libc::SIGTSTP as u64)?;
+    rules.push(SeccompRule::new(vec![group, other]).context("write a rule")?);
     Ok(rules)
 }
 

@@ -34,6 +34,8 @@ pub enum Action {
     Do(Command),
     /// A key while text is typed.
     Type(Edit),
+    /// Text that was pasted: never keys.
+    Paste(String),
     /// A click on a column and row of the terminal.
     Click(u16, u16),
     /// The wheel was turned over a column and row of the terminal, by so many rows.

@@ -188,6 +188,7 @@ impl App {
             }
             Action::Do(command) => self.act(command),
             Action::Type(edit) => self.edit(edit),
+            Action::Paste(text) => self.paste(&text),
             Action::Click(x, y) => self.click(x, y),
             Action::Wheel(x, y, rows) => self.wheel(x, y, rows),
         }
@@ -374,6 +375,18 @@ impl App {
                 self.mode = Mode::Table;
             }
         }
+        self.anew();
+    }
+
+    /// What is pasted is text where text is typed, and nothing elsewhere: white space of any kind is one
+    /// blank, and what is no text is left out.
+    fn paste(&mut self, text: &str) {
+        if !self.is_typing() {
+            return;
+        }
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let pasted = words.chars().filter(|c| !c.is_control());
+        self.filter.extend(pasted);
         self.anew();
     }
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use rustix::io::Errno;
 
 use super::theme::Background;
+use crate::signals::job;
 
 /// Asks a terminal what its background looks like (xterm's OSC 11). One that does not know it says
 /// nothing.
@@ -53,6 +55,11 @@ pub fn read(tell: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
                 {
                     Ok(Some(event)) => answer.take(event),
                     Ok(None) => answer.give_up(),
+                    // The terminal is another job's for a moment, whose keys are not to be read.
+                    Err(error) if is_not_ours(&error) => {
+                        thread::sleep(GOES_ON_WITHIN);
+                        continue;
+                    }
                     Err(error) => {
                         tell(Input::Event(Err(error)));
                         return;
@@ -67,6 +74,11 @@ pub fn read(tell: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
         })
         .context("start a thread for the keyboard")?;
     Ok(())
+}
+
+/// With SIGTTIN held, the kernel refuses to read the terminal of another job by this error.
+fn is_not_ours(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error()) && !job::is_in_foreground()
 }
 
 /// An answer as it comes: to a reader of keys it is Alt-], the letters of its text, and Alt-\ or

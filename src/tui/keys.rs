@@ -123,6 +123,12 @@ impl Keys {
         found.map(|(command, _)| *command)
     }
 
+    /// Whether Control-Z stops the job, as it does unless the configuration says otherwise.
+    pub fn suspend_by_ctrl_z(&self) -> bool {
+        let ctrl_z = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
+        self.command(ctrl_z) == Some(Command::Suspend)
+    }
+
     /// How the keys of a command are written, at most so many of them.
     pub fn label(&self, command: Command, most: usize, ascii: bool) -> String {
         let found = self.bound.iter().find(|(bound, _)| *bound == command);

@@ -25,9 +25,11 @@ mod terminal;
 mod theme;
 mod view;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -52,6 +54,7 @@ use crate::record;
 use crate::replay::Damage;
 use crate::sandbox::Confinement;
 use crate::signals::Watch;
+use crate::signals::job::{self, Job, Whom};
 use crate::source::Source;
 
 /// How often what tells how long it lasts is drawn anew.
@@ -66,8 +69,13 @@ enum Event {
     Background(Background),
     Name,
     Owner,
+    Job(Job),
     Stop,
 }
+
+/// How long a wish to stop may be on its way with what continued this process: `kill` and `timeout` send
+/// SIGTERM and then SIGCONT.
+const STOP_COMES_WITHIN: Duration = Duration::from_millis(200);
 
 /// Shows a live table of this machine until a key, a signal, the count or an error ends it. The terminal is as
 /// before afterwards, whatever the end.
@@ -103,7 +111,7 @@ pub fn live(
     recording: Option<record::Watch>,
     signals: Watch,
 ) -> Result<()> {
-    let (tell, events) = events(signals)?;
+    let (tell, events, told_to_stop) = events(signals)?;
     let names = names(&tell)?;
     let owners = {
         let tell = tell.clone();
@@ -124,7 +132,18 @@ pub fn live(
     let mut app = App::new(config, machine, method, names, owners, look);
     app.tell_confinement(confinement);
     let feed = Feed::Live(&collector);
-    show(app, feed, recording, tell, &events).map(drop)
+    let app = show(app, feed, recording, tell, &events, &told_to_stop)?;
+    leave_picture(&app);
+    Ok(())
+}
+
+/// What was asked for by a number of intervals or a time is there to read when the table has gone. Who
+/// leaves has seen it.
+fn leave_picture(app: &App) {
+    if !app.has_quit() {
+        // Nobody is there to be told that it cannot be written.
+        let _ = io::stdout().write_all(terminal::last_picture(app).as_bytes());
+    }
 }
 
 /// Shows recordings in the live table until a key, a signal or a limit ends it. What could not be read of
@@ -139,7 +158,7 @@ pub fn replay(
     limits: Limits,
     signals: Watch,
 ) -> Result<Vec<Damage>> {
-    let (tell, events) = events(signals)?;
+    let (tell, events, told_to_stop) = events(signals)?;
     let names = names(&tell)?.of_a_recording();
     // What is said of a process is what was recorded: none of now is asked about.
     let owners = Owners::off();
@@ -161,16 +180,30 @@ pub fn replay(
     );
     app.tell_confinement(confinement);
     app.begin_replay();
-    let app = show(app, Feed::Played(&player), None, tell, &events)?;
+    let feed = Feed::Played(&player);
+    let app = show(app, feed, None, tell, &events, &told_to_stop)?;
+    leave_picture(&app);
     Ok(app.into_damages())
 }
 
-fn events(signals: Watch) -> Result<(Sender<Event>, Receiver<Event>)> {
+/// The channel of all that happens, and whether a signal has told flowtop to stop: who has no terminal to
+/// draw on looks at that first.
+fn events(signals: Watch) -> Result<(Sender<Event>, Receiver<Event>, Arc<AtomicBool>)> {
     let (tell, events) = channel();
+    let told_to_stop = Arc::new(AtomicBool::new(false));
+    let stop = {
+        let (tell, told_to_stop) = (tell.clone(), Arc::clone(&told_to_stop));
+        move || {
+            told_to_stop.store(true, Ordering::SeqCst);
+            let _ = tell.send(Event::Stop);
+        }
+    };
     signals
-        .forward(sender(&tell, || Event::Stop), terminal::restore_soon)
+        .forward(stop, terminal::restore_soon)
         .context("watch for signals")?;
-    Ok((tell, events))
+    let jobs = tell.clone();
+    job::forward(move |job| jobs.send(Event::Job(job)).is_ok()).context("watch for signals")?;
+    Ok((tell, events, told_to_stop))
 }
 
 fn names(tell: &Sender<Event>) -> Result<Names> {
@@ -185,6 +218,7 @@ fn show(
     recording: Option<record::Watch>,
     tell: Sender<Event>,
     events: &Receiver<Event>,
+    told_to_stop: &AtomicBool,
 ) -> Result<App> {
     let title = match feed {
         Feed::Live(_) => format!("flowtop {}", app.machine.host),
@@ -192,7 +226,7 @@ fn show(
     };
     let look_matters = app.look.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
-    let mut screen = Screen::enter(&title)?;
+    let mut screen = Screen::enter(&title, app.keys.suspend_by_ctrl_z())?;
     keyboard::read(move |input| {
         let event = match input {
             Input::Event(event) => Event::Terminal(event),
@@ -212,6 +246,7 @@ fn show(
         start: Instant::now(),
         asked,
         found: (false, false),
+        told_to_stop,
     };
     let outcome = session.watch(events);
     session.await_answer(events);
@@ -237,12 +272,13 @@ struct Session<'a> {
     /// Whether names, and facts about processes, were found since the last drawing. They come by the
     /// hundred, and each may put all rows in a new order: once a drawing is enough.
     found: (bool, bool),
+    told_to_stop: &'a AtomicBool,
 }
 
 impl Session<'_> {
     fn watch(&mut self, events: &Receiver<Event>) -> Result<()> {
         loop {
-            let (width, height) = self.screen.size()?;
+            let (width, height) = terminal::size();
             self.app.update(Action::Resize(width, height));
             self.app.update(Action::Clock(self.start.elapsed()));
             let (names, owners) = std::mem::take(&mut self.found);
@@ -312,6 +348,10 @@ impl Session<'_> {
                     Ok(event) => event,
                     Err(error) => return Some(Err(error)),
                 };
+                if let TerminalEvent::Paste(text) = event {
+                    self.app.update(Action::Paste(text));
+                    return None;
+                }
                 self.app.update(Action::Clock(self.start.elapsed()));
                 if let Some(action) = self.app.keys.action(&event, self.app.is_typing()) {
                     let was_paused = self.app.is_paused();
@@ -327,9 +367,49 @@ impl Session<'_> {
             }
             Event::Name => self.found.0 = true,
             Event::Owner => self.found.1 = true,
+            Event::Job(job) => {
+                if let Err(error) = self.obey(job) {
+                    return Some(Err(error));
+                }
+            }
             Event::Stop => self.app.update(Action::Do(Command::Quit)),
         }
         None
+    }
+
+    fn obey(&mut self, job: Job) -> Result<()> {
+        match job {
+            Job::Stop => self.stop(Whom::Process),
+            // The shell that has it writes there.
+            Job::Continued if self.screen.is_as_taken() => self.screen.forget(),
+            Job::Continued => {
+                terminal::restore();
+                self.come_back()
+            }
+        }
+    }
+
+    fn stop(&mut self, whom: Whom) -> Result<()> {
+        self.screen.stop(whom)?;
+        self.come_back()
+    }
+
+    /// Takes the terminal again as soon as it is this job's, unless flowtop is to end.
+    fn come_back(&mut self) -> Result<()> {
+        while !job::is_in_foreground() {
+            let until = Instant::now() + STOP_COMES_WITHIN;
+            while Instant::now() < until {
+                if self.told_to_stop.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+                thread::sleep(STOP_COMES_WITHIN / 20);
+            }
+            job::stop_in_background().context("wait for the terminal")?;
+        }
+        match self.told_to_stop.load(Ordering::SeqCst) {
+            true => Ok(()),
+            false => self.screen.take_again(),
+        }
     }
 
     /// An answer that is on its way would be typed into what comes after this program. Who leaves that
@@ -381,15 +461,10 @@ impl Session<'_> {
                     player.order(order);
                 }
             }
-            Some(Request::Suspend) => self.screen.suspend()?,
+            Some(Request::Suspend) => self.stop(Whom::Job)?,
             Some(Request::Redraw) => self.screen.forget()?,
             None => {}
         }
         Ok(())
     }
-}
-
-fn sender(tell: &Sender<Event>, event: fn() -> Event) -> impl Fn() + Send + 'static {
-    let tell = tell.clone();
-    move || drop(tell.send(event()))
 }

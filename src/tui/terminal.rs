@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Stdout, stdin, stdout};
 use std::mem::ManuallyDrop;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, mpsc};
@@ -12,17 +13,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
 use crossterm::style::Print;
 use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
-use ratatui::Terminal;
 use ratatui::backend::{Backend, CrosstermBackend};
-use rustix::process::{Signal, getpid, kill_process};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget;
+use ratatui::{Terminal, TerminalOptions, Viewport};
+use rustix::process::{geteuid, getpgrp, getpid, getppid};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 use super::app::App;
 use super::keyboard::ASK_BACKGROUND;
+use crate::signals::job::{self, Whom};
 use crate::units;
 
 /// Whether the terminal is taken over: there is only one.
@@ -36,6 +43,11 @@ const RESTORE_TITLE: &str = "\x1b[23;2t";
 /// Clicks and the wheel are told, moves are not: each would be an event that changes nothing.
 const MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
 const NO_MOUSE: &str = "\x1b[?1006l\x1b[?1000l";
+/// The size of a terminal that does not know its own, as in a container that was just started: that of
+/// the first terminals, which ncurses takes too.
+const USUAL_SIZE: (u16, u16) = (80, 24);
+/// Control-Z, as a terminal's driver takes it for the key that stops a job.
+const CTRL_Z: u8 = 0x1a;
 
 /// The terminal, taken over.
 pub struct Screen {
@@ -43,30 +55,40 @@ pub struct Screen {
     /// would panic, as it complains about the cursor on a standard error that has gone too.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
     title: String,
+    /// Columns and rows of the last drawing.
+    drawn: (u16, u16),
+    stops_on_ctrl_z: bool,
 }
 
 impl Screen {
-    /// Takes the terminal over. `title` is what the window is called meanwhile.
+    /// Takes the terminal over. `title` is what the window is called meanwhile; `stops_on_ctrl_z` says
+    /// whether that key stops the job.
     ///
     /// # Errors
     /// When it is none or cannot be switched; it is then as before.
-    pub fn enter(title: &str) -> Result<Self> {
+    pub fn enter(title: &str, stops_on_ctrl_z: bool) -> Result<Self> {
         restore_at_panic();
-        let entered = Self::switch(title);
+        let entered = Self::switch(title, stops_on_ctrl_z);
         if entered.is_err() {
             restore();
         }
         entered
     }
 
-    fn switch(title: &str) -> Result<Self> {
+    fn switch(title: &str, stops_on_ctrl_z: bool) -> Result<Self> {
         let title = units::sanitize(title).into_owned();
-        take(&title)?;
+        take(&title, stops_on_ctrl_z)?;
         let backend = CrosstermBackend::new(stdout());
-        let terminal = Terminal::new(backend).context("ask for the terminal's size")?;
+        let drawn = size();
+        // Not the size that the terminal says: it may be 0.
+        let viewport = Viewport::Fixed(Rect::new(0, 0, drawn.0, drawn.1));
+        let terminal = Terminal::with_options(backend, TerminalOptions { viewport });
+        let terminal = terminal.context("ask for the terminal's size")?;
         Ok(Self {
             terminal: ManuallyDrop::new(terminal),
             title,
+            drawn,
+            stops_on_ctrl_z,
         })
     }
 
@@ -78,29 +100,25 @@ impl Screen {
         execute!(stdout(), Print(ASK_BACKGROUND)).context("ask the terminal for its colours")
     }
 
-    /// Columns and rows of the terminal.
-    ///
-    /// # Errors
-    /// When the terminal does not say.
-    pub fn size(&self) -> Result<(u16, u16)> {
-        let size = self
-            .terminal
-            .size()
-            .context("ask for the terminal's size")?;
-        Ok((size.width, size.height))
-    }
-
     /// Draws the table in the size the terminal has now.
     ///
     /// # Errors
     /// When the terminal cannot be written.
     pub fn draw(&mut self, app: &App) -> Result<()> {
-        // Given back already, by a panic elsewhere: a drawing would land between its lines.
-        if TAKEN.load(Ordering::SeqCst) {
-            self.terminal
-                .draw(|frame| frame.render_widget(app, frame.area()))
-                .context("draw on the terminal")?;
+        // Given back already, by a panic elsewhere or as another job has it: a drawing would land
+        // between its lines.
+        if !TAKEN.load(Ordering::SeqCst) {
+            return Ok(());
         }
+        let size = size();
+        if size != self.drawn {
+            let area = Rect::new(0, 0, size.0, size.1);
+            self.terminal.resize(area).context("draw on the terminal")?;
+            self.drawn = size;
+        }
+        self.terminal
+            .draw(|frame| frame.render_widget(app, frame.area()))
+            .context("draw on the terminal")?;
         Ok(())
     }
 
@@ -119,18 +137,65 @@ impl Screen {
         Ok(())
     }
 
-    /// Gives the terminal back and stops the process, as Ctrl-Z does elsewhere. Returns when it is
-    /// continued, with the terminal taken over again.
+    /// Gives the terminal back and stops. Returns when the job is continued, or at once where there is
+    /// no shell that could continue it; [`Self::take_again`] is next.
     ///
     /// # Errors
-    /// When the terminal cannot be taken over again.
-    pub fn suspend(&mut self) -> Result<()> {
+    /// When the kernel refuses.
+    pub fn stop(&mut self, whom: Whom) -> Result<()> {
         restore();
-        // The signal that cannot be caught, to this process alone: a shell sees it stop.
-        kill_process(getpid(), Signal::STOP).context("stop the process")?;
-        take(&self.title)?;
+        job::stop(whom).context("stop the job")
+    }
+
+    /// Whether the terminal is as it was taken: whoever stopped this process may have changed its modes.
+    pub fn is_as_taken(&self) -> bool {
+        let raw = || {
+            tcgetattr(rustix::stdio::stdin())
+                .map(|modes| !modes.local_modes.contains(LocalModes::ICANON))
+        };
+        TAKEN.load(Ordering::SeqCst) && job::is_in_foreground() && raw().unwrap_or(true)
+    }
+
+    /// Takes the terminal over again; the next drawing writes every cell.
+    ///
+    /// # Errors
+    /// When it cannot be switched.
+    pub fn take_again(&mut self) -> Result<()> {
+        restore();
+        take(&self.title, self.stops_on_ctrl_z)?;
         self.forget()
     }
+}
+
+/// Columns and rows of the terminal. What it does not know is what `COLUMNS` and `LINES` say, else that
+/// of the first terminals.
+pub fn size() -> (u16, u16) {
+    let (width, height) = crossterm::terminal::size().unwrap_or_default();
+    let or = |size: u16, name: &str, usual: u16| match size {
+        0 => {
+            let said = std::env::var(name).ok().and_then(|said| said.parse().ok());
+            said.filter(|&said| said > 0).unwrap_or(usual)
+        }
+        size => size,
+    };
+    (
+        or(width, "COLUMNS", USUAL_SIZE.0),
+        or(height, "LINES", USUAL_SIZE.1),
+    )
+}
+
+/// What the table shows, as lines of text: what is left to read when it has gone.
+pub fn last_picture(app: &App) -> String {
+    let (width, height) = size();
+    let mut picture = Buffer::empty(Rect::new(0, 0, width, height));
+    app.render(picture.area, &mut picture);
+    // Without the line of keys at the bottom.
+    let lines = (0..height.saturating_sub(1)).map(|y| {
+        let line: String = (0..width).map(|x| picture[(x, y)].symbol()).collect();
+        line.trim_end().to_owned()
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    format!("{}\n", text.trim_end())
 }
 
 /// Makes the terminal the standard input where that is something else, as in `sleep 9 | flowtop`:
@@ -147,18 +212,46 @@ pub fn take_keyboard() {
     }
 }
 
-fn take(title: &str) -> Result<()> {
+fn take(title: &str, stops_on_ctrl_z: bool) -> Result<()> {
     TAKEN.store(true, Ordering::SeqCst);
+    // Where it was left to another job, its modes from before are still kept.
+    let _ = disable_raw_mode();
     enable_raw_mode().context("switch the terminal to raw mode")?;
+    if stops_on_ctrl_z && is_run_by_another_user() {
+        let _ = let_the_driver_stop_the_job();
+    }
     execute!(
         stdout(),
         EnterAlternateScreen,
         Hide,
         Print(MOUSE),
+        EnableBracketedPaste,
         Print(SAVE_TITLE),
         Print(format_args!("\x1b]2;{title}\x1b\\")),
     )
     .context("switch to the alternate screen")
+}
+
+/// Whether this process is run by a process of another user in the same job: a script of root's, as
+/// flowtop itself has left root. That one can be stopped by the terminal's driver only.
+fn is_run_by_another_user() -> bool {
+    let parent = getppid().map(|parent| format!("/proc/{}", parent.as_raw_nonzero()));
+    let user = parent.and_then(|parent| std::fs::metadata(parent).ok());
+    getpgrp() != getpid() && user.is_some_and(|user| user.uid() != geteuid().as_raw())
+}
+
+/// Has the terminal's driver send SIGTSTP to the whole job when Control-Z is typed, and no other signal for
+/// any other key.
+fn let_the_driver_stop_the_job() -> rustix::io::Result<()> {
+    /// `_POSIX_VDISABLE`: no key.
+    const NONE: u8 = 0;
+    let terminal = rustix::stdio::stdin();
+    let mut modes = tcgetattr(terminal)?;
+    modes.local_modes |= LocalModes::ISIG | LocalModes::NOFLSH;
+    modes.special_codes[SpecialCodeIndex::VINTR] = NONE;
+    modes.special_codes[SpecialCodeIndex::VQUIT] = NONE;
+    modes.special_codes[SpecialCodeIndex::VSUSP] = CTRL_Z;
+    tcsetattr(terminal, OptionalActions::Now, &modes)
 }
 
 impl Drop for Screen {
@@ -170,10 +263,14 @@ impl Drop for Screen {
 /// Gives the terminal back, once; from any thread. Errors are left alone: nobody could do more.
 pub fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = disable_raw_mode();
+        // The modes of a terminal that another job has are that job's; what was drawn is flowtop's.
+        if job::is_in_foreground() {
+            let _ = disable_raw_mode();
+        }
         let _ = execute!(
             stdout(),
             Print(RESTORE_TITLE),
+            DisableBracketedPaste,
             Print(NO_MOUSE),
             Show,
             LeaveAlternateScreen
