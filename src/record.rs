@@ -10,12 +10,14 @@
 //! for one that was being written when the process was killed.
 
 mod file;
+mod place;
 mod queue;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -35,6 +37,9 @@ use crate::units;
 /// How long the recorder waits before it tries again to write what could not be written.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Most notes that are kept to be said at the end.
+const MAX_NOTES: usize = 16;
+
 /// How a recording goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -48,6 +53,8 @@ pub struct Status {
     pub trouble: Option<String>,
     /// What found no room to wait.
     pub lost: Lost,
+    /// What others did to the files.
+    pub notes: Vec<String>,
 }
 
 /// What is in no file.
@@ -74,6 +81,28 @@ impl fmt::Display for Lost {
     }
 }
 
+/// A recording that is open, and not begun: what it takes to open it may be given up now.
+pub struct Opened(Files);
+
+impl Opened {
+    /// Opens the file, or the folder and the first of the files, with the rights that this thread has.
+    /// `None` where someone has to read first and `is_told_to_stop` says that there is no more time.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn open(
+        config: &config::Record,
+        is_told_to_stop: impl FnMut() -> bool,
+    ) -> Result<Option<Self>> {
+        Ok(Files::create(config.clone(), is_told_to_stop)?.map(Self))
+    }
+
+    /// The folder in which files will be made and removed, if any will be.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.0.folder()
+    }
+}
+
 /// A recording under way.
 #[derive(Debug)]
 pub struct Recorder {
@@ -94,16 +123,12 @@ impl Watch {
 }
 
 impl Recorder {
-    /// Opens the file and starts the thread. `say` is told, from there, when trouble begins and ends.
+    /// Starts the thread. `say` is told, from there, when trouble begins and ends.
     ///
     /// # Errors
-    /// When the file cannot be made or the thread not be started.
-    pub fn start(
-        config: &config::Record,
-        json: Json,
-        say: impl Fn(&str) + Send + 'static,
-    ) -> Result<Self> {
-        let files = Files::create(config.clone())?;
+    /// When the thread cannot be started.
+    pub fn start(opened: Opened, json: Json, say: impl Fn(&str) + Send + 'static) -> Result<Self> {
+        let files = opened.0;
         let status = Arc::new(Mutex::new(Status {
             file: files.name(),
             ..Status::default()
@@ -201,7 +226,18 @@ impl Work {
     fn write(&mut self, text: &[u8], interval: &Interval) -> io::Result<()> {
         self.files.encode(text, interval)?;
         let mut is_last = false;
-        while let Err(error) = self.files.write() {
+        loop {
+            let outcome = self.files.write();
+            for note in self.files.take_notes() {
+                (self.say)(&note);
+                let mut status = lock(&self.status);
+                if status.notes.len() < MAX_NOTES {
+                    status.notes.push(note);
+                }
+            }
+            let Err(error) = outcome else {
+                break;
+            };
             if is_last {
                 return Err(error);
             }

@@ -4,7 +4,7 @@ mod notes;
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::metrics::{Exporter, Listener};
 use crate::owner::Owners;
 use crate::player::Limits;
 use crate::privilege::{Identity, Privilege};
-use crate::record::{Recorder, Watch as Recording};
+use crate::record::{Opened, Recorder, Watch as Recording};
 use crate::replay::{Damage, Replay};
 use crate::report::json::Json;
 use crate::report::{self, Stream};
@@ -77,8 +77,17 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         say(&note);
     }
     // From here on there is something to hand over before the end.
-    let signals = watch(config)?;
-    let allow = allow(config);
+    let mut signals = watch(config)?;
+    // Not before: where nothing can be counted no file is left behind. Not later: what it takes to open
+    // it is given up.
+    let opened = match &config.record {
+        None => None,
+        Some(record) => match Opened::open(record, || signals.is_told_to_stop())? {
+            None => return Ok(()),
+            opened => opened,
+        },
+    };
+    let allow = allow(config, opened.as_ref());
     let identity = privilege.identity(!allow.write.is_empty());
     let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
     if config.verbose {
@@ -86,9 +95,8 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         say(&format!("{backend} backend: {reason}"));
         say(&confinement.to_string());
     }
-    // Not before: where nothing can be counted no file is left behind. Its thread is confined too.
-    let recorder = match &config.record {
-        Some(record) => Some(recorder(config, record, machine.clone())?),
+    let recorder = match opened {
+        Some(opened) => Some(recorder(config, opened, machine.clone())?),
         None => None,
     };
     if !config.sandbox {
@@ -123,8 +131,15 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let told = (machine, confinement, method);
     let outcome = shown(config, source, told, watch, signals);
     drop(exporter);
+    let notes = recorder
+        .as_ref()
+        .map(|recorder| recorder.watch().status().notes);
     // Also when the output has failed: what was counted until then is kept.
     let recorded = recorder.map_or(Ok(()), Recorder::finish);
+    // Where the live table stood, they were not yet said.
+    if config.output == Output::Table {
+        notes.iter().flatten().for_each(|note| say(note));
+    }
     if let Some(text) = take(&said) {
         say(&text);
     }
@@ -188,17 +203,10 @@ fn confined(
     }
 }
 
-/// What is to be written in the time to come.
-fn allow(config: &Config) -> Allow {
-    let folder = config.record.as_ref().map(|record| {
-        let parent = record.file.parent().unwrap_or(Path::new("."));
-        match parent.as_os_str().is_empty() {
-            true => PathBuf::from("."),
-            false => parent.to_owned(),
-        }
-    });
+/// What is to be done in the time to come.
+fn allow(config: &Config, opened: Option<&Opened>) -> Allow {
     Allow {
-        write: folder.into_iter().collect(),
+        write: opened.and_then(Opened::folder).into_iter().collect(),
         serve: config.listen.is_some(),
         // The live table has a key for them.
         names: config.host_names || config.output == Output::Table,
@@ -229,7 +237,7 @@ fn confine_replay(
     })
 }
 
-fn recorder(config: &Config, record: &config::Record, machine: Machine) -> Result<Recorder> {
+fn recorder(config: &Config, opened: Opened, machine: Machine) -> Result<Recorder> {
     let json = Json {
         filter: config.filter.text(),
         owners: Arc::new(Owners::at_once()),
@@ -237,7 +245,7 @@ fn recorder(config: &Config, record: &config::Record, machine: Machine) -> Resul
     };
     // The live table says it itself: here it would be written across it.
     let is_drawn = config.output == Output::Table;
-    Recorder::start(record, json, move |text| {
+    Recorder::start(opened, json, move |text| {
         if !is_drawn {
             say(text);
         }

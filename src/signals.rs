@@ -49,6 +49,11 @@ impl Watch {
         Ok(watch)
     }
 
+    /// Whether a signal has come; it is not told again.
+    pub fn is_told_to_stop(&mut self) -> bool {
+        self.signals.pending().next().is_some()
+    }
+
     /// Calls `stop` at the first signal. At a later SIGINT calls `abandon` and ends the process
     /// with 128 plus the signal's number, as the shell would.
     ///

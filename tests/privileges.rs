@@ -89,8 +89,8 @@ fn every_thread_leaves_root_and_its_capabilities_in_every_mode() {
         user,
     };
     let file = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
-    let rotated = file("b.jsonl");
-    let users_rotated = file("users/b.jsonl");
+    let (single, rotated) = (file("a.jsonl"), file("b.jsonl"));
+    let (users_single, users_rotated) = (file("users/a.jsonl"), file("users/b.jsonl"));
     let rotate = ["--record-time", "1h"];
     let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
     let port = free().unwrap().port().to_string();
@@ -100,6 +100,13 @@ fn every_thread_leaves_root_and_its_capabilities_in_every_mode() {
         mode("JSON, by sudo", &[], sudo, "12345"),
         mode("with `-x`", &["-x"], None, NOBODY),
         mode("with `--listen`", &["--listen", &port], None, NOBODY),
+        mode("with `--record`", &["--record", &single], None, NOBODY),
+        mode(
+            "with `--record`, by sudo",
+            &["--record", &users_single],
+            sudo,
+            "12345",
+        ),
         mode(
             "with `--record --record-time`",
             &["--record", &rotated, rotate[0], rotate[1]],

@@ -2,30 +2,30 @@
 //! into them so that what is there is always whole intervals.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use zstd::stream::write::Encoder;
 
+use super::place::{Open, Place};
 use crate::config::Record;
 use crate::interval::Interval;
 
 /// zstd's own default: half of the size of level 1, at a tenth of what ranking and JSON cost.
 const LEVEL: i32 = 3;
-/// The time in a name, as in `20261122T150000.123Z`.
-const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
-const TIME_LENGTH: usize = 20;
-/// Names with a time that are tried before giving up.
-const TRIES: u32 = 1000;
-
 /// What is to be done next, in order; a step that failed is tried again.
 enum Step {
-    /// Append these bytes.
-    Write(Vec<u8>),
+    /// Append an interval.
+    Write {
+        bytes: Vec<u8>,
+        /// Its records, where `bytes` are those compressed.
+        text: Vec<u8>,
+    },
+    /// Append the end of a compressed file.
+    End(Vec<u8>),
     /// Begin the next file.
     Next,
 }
@@ -33,7 +33,7 @@ enum Step {
 /// The files.
 pub(super) struct Files {
     config: Record,
-    names: Names,
+    place: Place,
     open: Open,
     encoder: Option<Encoder<'static, Vec<u8>>>,
     steps: VecDeque<Step>,
@@ -41,48 +41,61 @@ pub(super) struct Files {
     bytes_before: u64,
     /// Encoded for the file that is open when all steps are done: its bytes and time.
     planned: (u64, Duration),
-}
-
-struct Open {
-    path: PathBuf,
-    file: File,
-    /// Whether it can be written at a place, and made shorter.
-    regular: bool,
-    /// Bytes of whole intervals.
-    good: u64,
+    /// What others did to the files, and was not taken yet.
+    notes: Vec<String>,
+    /// The path of the folder leads to another one by now, which was said.
+    has_left_folder: bool,
 }
 
 impl Files {
-    /// Makes the first one.
+    /// Makes the first one, with the rights that this thread has now. `None` where someone has to read
+    /// first and `is_told_to_stop` says that there is no more time for it.
     ///
     /// # Errors
     /// When that cannot be done.
-    pub(super) fn create(config: Record) -> Result<Self> {
-        let names = Names::of(&config);
-        let path = &config.file;
-        let open = if config.rotates() {
-            names.create()
-        } else {
-            create(path.clone())
+    pub(super) fn create(
+        config: Record,
+        is_told_to_stop: impl FnMut() -> bool,
+    ) -> Result<Option<Self>> {
+        let shown = config.file.display();
+        let context = || format!("record {shown}");
+        let place = Place::open(&config).with_context(context)?;
+        let opened = match config.rotates() {
+            true => place.create_next().map(Some),
+            false => place.create(is_told_to_stop),
         };
-        let open = open.with_context(|| format!("record {}", path.display()))?;
+        let Some(open) = opened.with_context(context)? else {
+            return Ok(None);
+        };
         let mut files = Self {
-            encoder: None,
-            config,
-            names,
+            place,
             open,
+            encoder: None,
             steps: VecDeque::new(),
             bytes_before: 0,
             planned: (0, Duration::ZERO),
+            notes: Vec::new(),
+            has_left_folder: false,
+            config,
         };
         files.encoder = files.begin_encoding().context("begin to compress")?;
         files.remove_old();
-        Ok(files)
+        Ok(Some(files))
+    }
+
+    /// The folder in which files are made and removed from now on, by a name that leads to what is open.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        self.config.rotates().then(|| self.place.by_descriptor())
+    }
+
+    /// What others did to the files since it was asked last.
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// The file that is written now.
     pub(super) fn name(&self) -> String {
-        self.open.path.display().to_string()
+        self.place.path(&self.open.name).display().to_string()
     }
 
     /// Bytes that were written, to all files.
@@ -104,18 +117,21 @@ impl Files {
             self.encoder = self.begin_encoding()?;
             self.planned = (0, Duration::ZERO);
         }
-        let bytes = match &mut self.encoder {
-            None => text.to_vec(),
-            Some(encoder) => {
-                encoder.write_all(text)?;
-                // All of it can be read now, whatever becomes of this process.
-                encoder.flush()?;
-                std::mem::take(encoder.get_mut())
-            }
+        let step = match &mut self.encoder {
+            None => Step::Write {
+                bytes: text.to_vec(),
+                text: Vec::new(),
+            },
+            Some(encoder) => Step::Write {
+                bytes: compressed(encoder, text)?,
+                text: text.to_vec(),
+            },
         };
-        self.planned.0 += bytes.len() as u64;
+        if let Step::Write { bytes, .. } = &step {
+            self.planned.0 += bytes.len() as u64;
+        }
         self.planned.1 += interval.elapsed;
-        self.steps.push_back(Step::Write(bytes));
+        self.steps.push_back(step);
         Ok(())
     }
 
@@ -125,18 +141,72 @@ impl Files {
     /// # Errors
     /// When the disk does not take it.
     pub(super) fn write(&mut self) -> io::Result<()> {
-        while let Some(step) = self.steps.front() {
-            match step {
-                Step::Write(bytes) => self.open.append(bytes)?,
-                Step::Next => {
-                    let next = self.names.create()?;
-                    self.bytes_before += self.open.good;
-                    self.open = next;
-                    self.remove_old();
-                }
+        while !self.steps.is_empty() {
+            self.look_at_file()?;
+            match self.steps.front() {
+                Some(Step::Write { bytes, .. } | Step::End(bytes)) => self.open.append(bytes)?,
+                Some(Step::Next) => self.begin_next()?,
+                None => {}
             }
             self.steps.pop_front();
         }
+        Ok(())
+    }
+
+    fn begin_next(&mut self) -> io::Result<()> {
+        if !self.has_left_folder && self.place.is_another_now() {
+            self.has_left_folder = true;
+            self.note(
+                "its folder was replaced: recording goes on in the folder that was there at the start; \
+                 start flowtop again to record into the new one",
+            );
+        }
+        let next = self.place.create_next()?;
+        self.bytes_before += self.open.good;
+        self.open = next;
+        self.remove_old();
+        Ok(())
+    }
+
+    /// Looks whether others have cut or removed the file, as `copytruncate` of logrotate(8) does. What is cut
+    /// goes on at the end that is there, in a frame of its own where it is compressed.
+    fn look_at_file(&mut self) -> io::Result<()> {
+        if !self.open.regular {
+            return Ok(());
+        }
+        let metadata = self.open.file.metadata()?;
+        if metadata.nlink() == 0 && !self.open.is_removed {
+            self.open.is_removed = true;
+            self.note("the file was removed: what is recorded is lost with it when flowtop ends");
+        }
+        if metadata.len() < self.open.good {
+            self.note("the file was truncated by another program: recording goes on at its end");
+            self.open.good = metadata.len();
+            self.encode_anew()?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, what: &str) {
+        self.notes.push(format!("record {}: {what}", self.name()));
+    }
+
+    /// Compresses what is to be written to this file once more, with nothing before it.
+    fn encode_anew(&mut self) -> io::Result<()> {
+        let Some(mut encoder) = self.begin_encoding()? else {
+            return Ok(());
+        };
+        for step in &mut self.steps {
+            match step {
+                Step::Write { bytes, text } => *bytes = compressed(&mut encoder, text)?,
+                Step::End(bytes) => {
+                    *bytes = encoder.finish()?;
+                    return Ok(());
+                }
+                Step::Next => return Ok(()),
+            }
+        }
+        self.encoder = Some(encoder);
         Ok(())
     }
 
@@ -165,7 +235,7 @@ impl Files {
 
     fn end_encoding(&mut self) -> io::Result<()> {
         if let Some(encoder) = self.encoder.take() {
-            self.steps.push_back(Step::Write(encoder.finish()?));
+            self.steps.push_back(Step::End(encoder.finish()?));
         }
         Ok(())
     }
@@ -175,126 +245,22 @@ impl Files {
         let Some(most) = self.config.files else {
             return;
         };
-        let mut all = self.names.existing();
+        let mut all = self.place.existing();
         all.sort();
         let excess = all.len().saturating_sub(most);
         for old in all
             .iter()
             .take(excess)
-            .filter(|old| **old != self.open.path)
+            .filter(|old| **old != self.open.name)
         {
-            let _ = fs::remove_file(old);
+            self.place.remove(old);
         }
     }
 }
 
-impl Open {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.regular {
-            self.file.write_all(bytes)?;
-        } else if let Err(error) = self.file.write_all_at(bytes, self.good) {
-            // Half an interval is none. Where this fails too, the next one is written over it.
-            let _ = self.file.set_len(self.good);
-            return Err(error);
-        }
-        self.good += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-/// What files are called that come one after the other: the name that was given, with the time before its
-/// extension, so that they are in order as a shell lists them.
-struct Names {
-    folder: PathBuf,
-    stem: String,
-    extension: String,
-}
-
-impl Names {
-    fn of(config: &Record) -> Self {
-        let name = config
-            .file
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let plain = name.strip_suffix(".zst").unwrap_or(&name);
-        // A name that begins with a point has no extension by that.
-        let stem = match plain.rsplit_once('.') {
-            Some((stem, _)) if !stem.is_empty() => stem,
-            _ => plain,
-        };
-        let folder = config.file.parent().unwrap_or(&config.file);
-        Self {
-            folder: folder.to_owned(),
-            stem: stem.to_owned(),
-            extension: name[stem.len()..].to_owned(),
-        }
-    }
-
-    fn at(&self, time: SystemTime) -> PathBuf {
-        let time = jiff::Timestamp::try_from(time).unwrap_or_default();
-        let time = time.strftime(TIME);
-        let name = format!("{}-{time}{}", self.stem, self.extension);
-        self.folder.join(name)
-    }
-
-    /// A new file, of now.
-    fn create(&self) -> io::Result<Open> {
-        let mut time = SystemTime::now();
-        for _ in 1..TRIES {
-            match create(self.at(time)) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    time += Duration::from_millis(1);
-                }
-                made => return made,
-            }
-        }
-        create(self.at(time))
-    }
-
-    /// Those that are there, of earlier runs too.
-    fn existing(&self) -> Vec<PathBuf> {
-        let folder = match self.folder.as_os_str().is_empty() {
-            true => ".".as_ref(),
-            false => self.folder.as_path(),
-        };
-        let names = fs::read_dir(folder).into_iter().flatten().flatten();
-        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        names
-            .filter(|name| self.is_one(name))
-            .map(|name| self.folder.join(name))
-            .collect()
-    }
-
-    fn is_one(&self, name: &str) -> bool {
-        let time = name
-            .strip_prefix(&self.stem)
-            .and_then(|name| name.strip_prefix('-'))
-            .and_then(|name| name.strip_suffix(&self.extension));
-        let digits = |time: &str| {
-            let shape = "dddddddd T dddddd . ddd Z".replace(' ', "");
-            time.bytes()
-                .zip(shape.bytes())
-                .all(|(c, wanted)| match wanted {
-                    b'd' => c.is_ascii_digit(),
-                    wanted => c == wanted,
-                })
-        };
-        time.is_some_and(|time| time.len() == TIME_LENGTH && digits(time))
-    }
-}
-
-/// A new file; what is there is not written over, unless it is a device or a pipe.
-fn create(path: PathBuf) -> io::Result<Open> {
-    let is_there = fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file());
-    let file = match is_there {
-        true => OpenOptions::new().write(true).open(&path)?,
-        false => File::create_new(&path)?,
-    };
-    Ok(Open {
-        regular: file.metadata()?.is_file(),
-        path,
-        file,
-        good: 0,
-    })
+/// Text as it comes out of an encoder: all of it can be read then, whatever becomes of this process.
+fn compressed(encoder: &mut Encoder<'static, Vec<u8>>, text: &[u8]) -> io::Result<Vec<u8>> {
+    encoder.write_all(text)?;
+    encoder.flush()?;
+    Ok(std::mem::take(encoder.get_mut()))
 }

@@ -49,8 +49,12 @@ fn intervals(count: usize) -> Vec<Interval> {
     (0..count).map(|n| intervals.next(1000, flows(n))).collect()
 }
 
+fn opened(config: &config::Record) -> Result<Opened> {
+    Ok(Opened::open(config, || false)?.unwrap())
+}
+
 fn record(config: &config::Record, intervals: &[Interval]) -> Result<()> {
-    let recorder = Recorder::start(config, Json::default(), |_| ()).unwrap();
+    let recorder = Recorder::start(opened(config).unwrap(), Json::default(), |_| ()).unwrap();
     let mut tap = recorder.tap();
     intervals.iter().for_each(&mut tap);
     recorder.finish()
@@ -78,7 +82,7 @@ fn what_is_recorded_is_replayed_plain_and_compressed() {
         assert_eq!(read.len(), 20);
         assert_eq!(bytes(read), bytes(all.clone()));
         sizes.push(fs::metadata(&file).unwrap().len());
-        let error = Recorder::start(&config(file), Json::default(), |_| ()).unwrap_err();
+        let error = opened(&config(file)).err().unwrap();
         assert!(format!("{error:#}").contains("exists"), "{error:#}");
     }
     assert!(sizes[1] * 10 < sizes[0], "{sizes:?}");
@@ -136,7 +140,7 @@ fn a_full_file_is_followed_by_another_and_the_oldest_go() {
 fn what_could_not_be_written_in_the_end_is_counted_and_said() {
     let full = config(PathBuf::from("/dev/full"));
     let (tell, told) = std::sync::mpsc::channel();
-    let recorder = Recorder::start(&full, Json::default(), move |text| {
+    let recorder = Recorder::start(opened(&full).unwrap(), Json::default(), move |text| {
         drop(tell.send(text.to_owned()))
     })
     .unwrap();
@@ -190,7 +194,12 @@ fn more_than_finds_room_is_joined_and_more_than_that_is_lost() {
 fn a_recorder_that_is_not_finished_has_written_whole_intervals() {
     let folder = Folder::new("whole");
     let file = folder.0.join("x.jsonl.zst");
-    let recorder = Recorder::start(&config(file.clone()), Json::default(), |_| ()).unwrap();
+    let recorder = Recorder::start(
+        opened(&config(file.clone())).unwrap(),
+        Json::default(),
+        |_| (),
+    )
+    .unwrap();
     let mut tap = recorder.tap();
     for interval in &intervals(3) {
         tap(interval);

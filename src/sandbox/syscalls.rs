@@ -54,6 +54,8 @@ const CALLS: &[c_long] = &[
     libc::SYS_ioctl,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
+    // Of what is open.
+    libc::SYS_ftruncate,
     // Threads.
     libc::SYS_clone,
     libc::SYS_set_robust_list,
@@ -147,7 +149,6 @@ const ASKING_CALLS: &[c_long] = &[
 
 /// What changes folders, for those that something is written in.
 const WRITING_CALLS: &[c_long] = &[
-    libc::SYS_ftruncate,
     libc::SYS_fallocate,
     libc::SYS_flock,
     libc::SYS_renameat2,
