@@ -154,37 +154,85 @@ static __always_inline void add_untracked(const struct moved *moved)
 	add_to(&untracked[slot].stats, moved);
 }
 
-/* A new flow's slot; NULL if there is no room. Not inlined: it runs once a flow
- * and interval. */
-static __noinline struct flowtop_slot *insert(void *flows, void *owners,
-					      void *cgroups,
+/*
+ * Whether a process may take one more slot. The more slots it holds, the more
+ * must be free: one process leaves a quarter of the map to the others, and each
+ * that comes later finds some (dynamic thresholds of shared-memory switches,
+ * Choudhury and Hahne 1998). The counts may be late by one a CPU.
+ */
+static __always_inline bool has_share(const struct flowtop_owner *owner,
+				      __u32 taken, __u32 family)
+{
+	if (taken >= max_flows)
+		return false;
+	return !owner || owner->flows[family] <
+				 (__u64)(max_flows - taken) * FLOWTOP_SHARE;
+}
+
+/* The entry of flows without a slot; NULL if there is no room. */
+static __noinline struct flowtop_slot *overflow(const bool b, __u32 who)
+{
+	void *entries = b ? (void *)&overflow_b : (void *)&overflow_a;
+	struct flowtop_slot fresh = { .tgid = current_tgid() };
+	struct flowtop_slot *slot = bpf_map_lookup_elem(entries, &who);
+
+	if (slot)
+		return slot;
+	bpf_map_update_elem(entries, &who, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(entries, &who);
+}
+
+/*
+ * A new flow's slot, or where that has no room its process's entry for such
+ * flows; NULL if there is neither. Not inlined: it runs once a flow and
+ * interval, and at every event of a flow without a slot.
+ */
+static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 					      const struct flowtop_id *id,
 					      const struct sock *sk)
 {
-	struct flowtop_slot fresh = {
-		.netns = read_netns(sk),
-		.tgid = current_tgid(),
-	};
+	__u32 tgid = current_tgid(), who = id->who >> FLOWTOP_KEY_SHIFT;
+	__u32 kind = id->who & (FLOWTOP_KEY_UDP | FLOWTOP_KEY_IPV6);
+	__u32 family = kind & FLOWTOP_KEY_IPV6;
+	struct flowtop_owner *owner = remember_owner(b, who);
+	__u32 *taken = &held.flows[b][family];
 	const void *key = id; /* which it begins */
+	struct flowtop_slot *slot;
 
-	if (!(id->who & FLOWTOP_KEY_UDP))
-		fresh.extra = (__u64)sk;
-	remember_owner(owners, cgroups, id);
-	/* Nothing moved and NOEXIST, then a look-up: whoever loses the race of
-	 * two inserts still adds to the winner's slot. Full is E2BIG, and then
-	 * there is no slot to find. */
-	bpf_map_update_elem(flows, key, &fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(flows, key);
+	/* The share is the process's, however many threads it has. */
+	if (by_thread && who != tgid)
+		owner = remember_owner(b, tgid);
+	if (has_share(owner, *(volatile __u32 *)taken, family)) {
+		struct flowtop_slot fresh = {
+			.netns = read_netns(sk),
+			.tgid = tgid,
+		};
+
+		if (!(kind & FLOWTOP_KEY_UDP))
+			fresh.extra = (__u64)sk;
+		/* Nothing moved and NOEXIST, then a look-up: whoever loses the
+		 * race of two inserts still adds to the winner's slot. */
+		if (!bpf_map_update_elem(flows, key, &fresh, BPF_NOEXIST)) {
+			__sync_fetch_and_add(taken, 1);
+			if (owner)
+				__sync_fetch_and_add(&owner->flows[family], 1);
+		}
+		slot = bpf_map_lookup_elem(flows, key);
+		if (slot)
+			return slot;
+	}
+	return overflow(b, FLOWTOP_KEY_OVERFLOW | tgid << FLOWTOP_KEY_SHIFT |
+				   kind);
 }
 
-static __always_inline void add(void *flows, void *owners, void *cgroups,
+static __always_inline void add(void *flows, const bool b,
 				const struct flowtop_id *id,
 				const struct moved *moved)
 {
 	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, id);
 
 	if (!slot) {
-		slot = insert(flows, owners, cgroups, id, moved->sk);
+		slot = insert(flows, b, id, moved->sk);
 		if (!slot) {
 			add_untracked(moved);
 			return;
@@ -201,9 +249,9 @@ static __always_inline void add4(const struct flowtop_key4 *key,
 	if (filters_flows && !wanted_flow4(key, moved->sk))
 		return;
 	if (active)
-		add(&flows4_b, &owners_b, &cgroups_b, &key->id, moved);
+		add(&flows4_b, true, &key->id, moved);
 	else
-		add(&flows4_a, &owners_a, &cgroups_a, &key->id, moved);
+		add(&flows4_a, false, &key->id, moved);
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
@@ -212,9 +260,9 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 	if (filters_flows && !wanted_flow6(key, moved->sk))
 		return;
 	if (active)
-		add(&flows6_b, &owners_b, &cgroups_b, &key->id, moved);
+		add(&flows6_b, true, &key->id, moved);
 	else
-		add(&flows6_a, &owners_a, &cgroups_a, &key->id, moved);
+		add(&flows6_a, false, &key->id, moved);
 }
 
 /* A key whose family is not known yet; what both begin with lies together. */

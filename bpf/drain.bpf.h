@@ -80,6 +80,23 @@ static __always_inline long take6(struct bpf_map *flows,
 	return 0;
 }
 
+static __always_inline long take_overflow(struct bpf_map *entries,
+					  const __u32 *who,
+					  const struct flowtop_slot *slot)
+{
+	struct flowtop_record *record;
+	struct flowtop_id id = { .who = *who };
+
+	record = take(&id, slot);
+	if (!record)
+		return 1;
+	__builtin_memset(&record->key, 0, sizeof(record->key));
+	record->key.id.who = id.who;
+	bpf_map_delete_elem(entries, who);
+	taken++;
+	return 0;
+}
+
 static long take_owner(struct bpf_map *owners, __u32 *id,
 		       struct flowtop_owner *owner)
 {
@@ -140,6 +157,8 @@ DRAIN(flows6_a, take6(from, key, value), struct flowtop_key6,
       struct flowtop_slot)
 DRAIN(flows6_b, take6(from, key, value), struct flowtop_key6,
       struct flowtop_slot)
+DRAIN(overflow_a, take_overflow(from, key, value), __u32, struct flowtop_slot)
+DRAIN(overflow_b, take_overflow(from, key, value), __u32, struct flowtop_slot)
 DRAIN(owners_a, take_owner(from, key, value), __u32, struct flowtop_owner)
 DRAIN(owners_b, take_owner(from, key, value), __u32, struct flowtop_owner)
 DRAIN(cgroups_a, take_cgroup(from, key, value), __u64, struct flowtop_cgroup)

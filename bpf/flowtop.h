@@ -8,12 +8,19 @@
 #define FLOWTOP_H
 
 #define FLOWTOP_COMM_LEN 16
+/* A process holds at most this many times the slots that are still free in a
+ * flow map. */
+#define FLOWTOP_SHARE 3
 /* Most values of each list of a filter: src/filter/pushed.rs */
 #define FLOWTOP_MAX_TASKS 64
 #define FLOWTOP_MAX_UIDS 16
 #define FLOWTOP_MAX_NETNS 8
 #define FLOWTOP_MAX_PORTS 16
 #define FLOWTOP_MAX_NETS 8
+/* Entries for bytes of flows without a slot, in each buffer: 8192 buckets take
+ * the drain 0.1 ms. map_bytes() in src/kernel/explain.rs counts their memory.
+ */
+#define FLOWTOP_OVERFLOW_ENTRIES 8192
 /* CPUs share an untracked slot beyond this; the adds are atomic. */
 #define FLOWTOP_UNTRACKED_SLOTS 64
 
@@ -27,6 +34,8 @@
 #define FLOWTOP_KEY_IPV6 1
 #define FLOWTOP_KEY_UDP 2
 #define FLOWTOP_KEY_SHIFT 2
+#define FLOWTOP_KEY_OVERFLOW \
+	0x80000000 /* flows of the process without a slot */
 
 /* What keys of both families begin with */
 struct flowtop_id {
@@ -76,6 +85,9 @@ struct flowtop_owner {
 	__u64 cgroup;		       /* number of its kernfs node; 0: none */
 	__u32 uid;
 	__u32 flags;
+	/* Slots that the process took in the flow maps of IPv4 and IPv6; in the
+	 * entry of a thread that is no group leader: 0 */
+	__u32 flows[2];
 };
 
 /* Names on the way from a cgroup up to, not including, the root */
@@ -160,7 +172,7 @@ struct flowtop_net_choice {
 _Static_assert(sizeof(struct flowtop_key4) == 24, "key has no padding");
 _Static_assert(sizeof(struct flowtop_key6) == 48, "key has no padding");
 _Static_assert(sizeof(struct flowtop_slot) == 48, "slot has no padding");
-_Static_assert(sizeof(struct flowtop_owner) == 56, "owner has no padding");
+_Static_assert(sizeof(struct flowtop_owner) == 64, "owner has no padding");
 _Static_assert(sizeof(struct flowtop_tcp) == 72, "sample has no padding");
 _Static_assert(sizeof(struct flowtop_record) == 176, "record has no padding");
 _Static_assert(sizeof(struct flowtop_record) % 8 == 0 &&

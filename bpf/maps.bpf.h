@@ -46,6 +46,18 @@ struct owner_map {
 	__type(value, struct flowtop_owner);
 } owners_a SEC(".maps"), owners_b SEC(".maps");
 
+/*
+ * Bytes of flows without a slot of their own, summed by process, protocol and
+ * family: so they keep their process. Buffered and preallocated like the flows.
+ * A process has at most four entries.
+ */
+struct overflow_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOWTOP_OVERFLOW_ENTRIES);
+	__type(key, __u32); /* as flowtop_id.who, with the tgid and OVERFLOW */
+	__type(value, struct flowtop_slot);
+} overflow_a SEC(".maps"), overflow_b SEC(".maps");
+
 /* The names of their cgroups, in the same way. A cgroup can be gone before
  * anyone looks for it by its number. */
 struct cgroup_map {
@@ -148,8 +160,18 @@ struct {
 /* Which buffer is active: 0 = a, 1 = b. User space writes, programs read. */
 volatile __u32 active;
 
-/* Bytes and messages of flows that found their buffer full. Cumulative since
- * load and read as differences, so it needs no flip. */
+/*
+ * Slots taken in the flow maps of IPv4 and IPv6, by buffer. Programs add, user
+ * space clears what it has drained. Alone on its cache line: every event reads
+ * `active`.
+ */
+struct held_slots {
+	__u32 flows[2][2];
+	__u32 pad[12];
+} held __attribute__((aligned(64)));
+
+/* Bytes and messages of flows that found no room in `overflow` either.
+ * Cumulative since load and read as differences, so it needs no flip. */
 struct untracked_slot {
 	struct flowtop_stats stats;
 	__u64 pad[4]; /* one cache line a slot */
@@ -188,6 +210,9 @@ const volatile struct flowtop_net_choice any_nets;
 const volatile bool filters_calls;
 /* Whether family, namespaces, ports or networks are. */
 const volatile bool filters_flows;
+
+/* Slots of each flow map: --max-flows. */
+const volatile __u32 max_flows;
 
 /* Threads are told apart, and so are their flows. */
 const volatile bool by_thread;

@@ -82,33 +82,40 @@ static __noinline int remember_cgroup(void *cgroups, __u64 id,
 	return 0;
 }
 
-/* Not inlined: it runs once a process and interval. */
-static __noinline int remember_owner(void *owners, void *cgroups,
-				     const struct flowtop_id *id)
+/*
+ * The entry of a process or thread, made at its first call in the interval;
+ * NULL if there is no room. Not inlined: it runs once a flow and interval.
+ */
+static __noinline struct flowtop_owner *remember_owner(const bool b, __u32 who)
 {
-	__u32 who = id->who >> FLOWTOP_KEY_SHIFT;
-	struct flowtop_owner owner = {};
+	void *owners = b ? (void *)&owners_b : (void *)&owners_a;
+	struct flowtop_owner fresh = {}, *owner;
 	struct task_struct *task, *leader;
 	struct kernfs_node *kn;
 
-	if (bpf_map_lookup_elem(owners, &who))
-		return 0;
+	owner = bpf_map_lookup_elem(owners, &who);
+	if (owner)
+		return owner;
 	task = (void *)bpf_get_current_task();
 	/* The process, not a thread that renamed itself. */
 	leader = BPF_CORE_READ(task, group_leader);
-	BPF_CORE_READ_INTO(&owner.comm, leader, comm);
-	if (by_thread)
-		BPF_CORE_READ_INTO(&owner.thread, task, comm);
-	owner.start_ns = BPF_CORE_READ(leader, start_boottime);
-	owner.uid = bpf_get_current_uid_gid();
+	BPF_CORE_READ_INTO(&fresh.comm, leader, comm);
+	if (by_thread) {
+		if (who == current_tgid())
+			task = leader;
+		BPF_CORE_READ_INTO(&fresh.thread, task, comm);
+	}
+	fresh.start_ns = BPF_CORE_READ(leader, start_boottime);
+	fresh.uid = bpf_get_current_uid_gid();
 	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
-		owner.flags = FLOWTOP_OWNER_KERNEL;
+		fresh.flags = FLOWTOP_OWNER_KERNEL;
 	kn = cgroup_of(task);
-	owner.cgroup = BPF_CORE_READ(kn, id);
-	if (owner.cgroup)
-		remember_cgroup(cgroups, owner.cgroup, kn);
-	bpf_map_update_elem(owners, &who, &owner, BPF_NOEXIST);
-	return 0;
+	fresh.cgroup = BPF_CORE_READ(kn, id);
+	if (fresh.cgroup)
+		remember_cgroup(b ? (void *)&cgroups_b : (void *)&cgroups_a,
+				fresh.cgroup, kn);
+	bpf_map_update_elem(owners, &who, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(owners, &who);
 }
 
 #endif

@@ -1,7 +1,7 @@
 //! Turns losses, and what a backend cannot see, into words: the same ones in every presentation.
 //! All is well is one calm word; anything else says what happened and what to do.
 
-use crate::interval::{Losses, Method, UNSEEN_NAMES};
+use crate::interval::{Holder, Losses, Method, UNSEEN_NAMES};
 use crate::units;
 
 /// One word on how far the numbers can be trusted: `exact`, or what keeps them from it.
@@ -9,6 +9,9 @@ pub fn word(losses: &Losses, method: &Method) -> String {
     let mut parts = Vec::new();
     if losses.missed_events > 0 {
         parts.push(format!("{} missed", losses.missed_events));
+    }
+    if let Some(holder) = &losses.full {
+        parts.push(format!("flow table full ({})", name(holder)));
     }
     if !losses.untracked.is_zero() {
         let bytes = losses.untracked.rx_bytes + losses.untracked.tx_bytes;
@@ -34,6 +37,16 @@ pub fn is_alarm(losses: &Losses, method: &Method) -> bool {
 /// What was lost in an interval, one sentence each, with what to do; none when all is well.
 pub fn losses(losses: &Losses) -> Vec<String> {
     let mut lines = Vec::new();
+    if let Some(holder) = &losses.full {
+        lines.push(format!(
+            "FLOW TABLE FULL: {} (pid {pid}) holds {} of {} flows; each process shows flows without a slot \
+             as one row; raise --max-flows, or filter 'not pid {pid}'",
+            name(holder),
+            holder.flows,
+            holder.slots,
+            pid = holder.tgid,
+        ));
+    }
     let untracked = losses.untracked;
     if !untracked.is_zero() {
         lines.push(format!(
@@ -52,6 +65,10 @@ pub fn losses(losses: &Losses) -> Vec<String> {
     lines
 }
 
+fn name(holder: &Holder) -> String {
+    units::sanitize(&holder.comm.to_string_lossy()).into_owned()
+}
+
 /// What the backend cannot see here, one sentence each; none when it sees all.
 pub fn unseen(method: &Method) -> impl Iterator<Item = &'static str> + '_ {
     method.unseen.iter().map(|&name| {
@@ -65,7 +82,7 @@ pub fn unseen(method: &Method) -> impl Iterator<Item = &'static str> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Counters;
+    use crate::flow::{Comm, Counters};
 
     fn full_table() -> Losses {
         Losses {
@@ -74,7 +91,7 @@ mod tests {
                 rx_msgs: 3,
                 ..Counters::default()
             },
-            missed_events: 0,
+            ..Losses::default()
         }
     }
 
@@ -92,6 +109,30 @@ mod tests {
         assert_eq!(word(&full_table(), &method), "1.20 MB untracked");
         assert!(is_alarm(&full_table(), &method));
         assert!(losses(&full_table())[0].contains("--max-flows"));
+    }
+
+    #[test]
+    fn a_process_that_fills_the_flow_table_is_named() {
+        let full = Losses {
+            full: Some(Holder {
+                tgid: 123,
+                comm: Comm::new(b"spr\x1bay"),
+                flows: 49152,
+                slots: 65536,
+            }),
+            ..Losses::default()
+        };
+        let method = Method::default();
+        assert_eq!(word(&full, &method), r"flow table full (spr\x1bay)");
+        assert!(is_alarm(&full, &method));
+        let line = &losses(&full)[0];
+        for part in [
+            r"spr\x1bay (pid 123) holds 49152 of 65536 flows",
+            "--max-flows",
+            "'not pid 123'",
+        ] {
+            assert!(line.contains(part), "{line}");
+        }
     }
 
     #[test]

@@ -211,7 +211,7 @@ struct Args {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Backend::Auto)]
     backend: Backend,
 
-    /// Flows the kernel can tell apart in one interval; bytes of more are still counted, as untracked
+    /// Flows the kernel can tell apart in one interval, at most 3/4 of them of one process; bytes of more flows are counted for their process
     #[arg(
         long,
         value_name = "N",

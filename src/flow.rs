@@ -98,6 +98,9 @@ pub struct FlowKey {
     pub tid: u32,
     /// Inode number of the socket's network namespace (`/proc/PID/ns/net`); 0 where unknown.
     pub netns: u32,
+    /// An overflow row and no single flow: the sum of a process's flows of one protocol and family that
+    /// found no slot in the flow table. Neither ends nor namespace are known.
+    pub overflow: bool,
 }
 
 impl FlowKey {
@@ -110,6 +113,7 @@ impl FlowKey {
             tgid,
             tid: 0,
             netns: 0,
+            overflow: false,
         }
     }
 }

@@ -167,8 +167,7 @@ impl History {
         let decay = Decay::over(begun_at, interval.elapsed);
 
         self.losses = interval.losses;
-        self.losses_total.untracked += interval.losses.untracked;
-        self.losses_total.missed_events += interval.losses.missed_events;
+        self.losses_total.merge(&interval.losses);
         let total = interval.total();
         self.all.rest(&decay);
         self.all.count(&total, &decay, &clock, ended);

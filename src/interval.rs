@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use hashbrown::HashTable;
 
-use crate::flow::{Counters, Flow};
+use crate::flow::{Comm, Counters, Flow};
 
 /// How bytes were seen, and what this way cannot see. The same for all intervals until the
 /// backend changes, so shared.
@@ -73,10 +73,26 @@ pub struct Told {
     pub own: Vec<u32>,
 }
 
+/// The process that holds most of a full flow table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Thread group id.
+    pub tgid: u32,
+    /// Its name.
+    pub comm: Comm,
+    /// Flows of one family that it has slots for.
+    pub flows: u32,
+    /// Slots of the flow table for that family.
+    pub slots: u32,
+}
+
 /// What could not be counted, or not be attributed, in an interval. All zero when all is well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Bytes and messages of flows that found the map full: counted, but not attributed.
+    /// Who holds most slots, where flows found none: their bytes are in the overflow rows of their
+    /// processes (see [`FlowKey::overflow`](crate::flow::FlowKey::overflow)).
+    pub full: Option<Holder>,
+    /// Bytes and messages that found no place even as an overflow row: counted, but not attributed.
     pub untracked: Counters,
     /// Events that a probe did not see, from the kernel's own counters of skipped programs and
     /// missed return probes.
@@ -86,7 +102,17 @@ pub struct Losses {
 impl Losses {
     /// Whether nothing was lost.
     pub const fn is_none(&self) -> bool {
-        self.untracked.is_zero() && self.missed_events == 0
+        self.full.is_none() && self.untracked.is_zero() && self.missed_events == 0
+    }
+
+    /// Appends what was lost later: sums kept, and of two holders the one of more flows.
+    pub fn merge(&mut self, later: &Self) {
+        self.full = match (self.full, later.full) {
+            (Some(mine), Some(later)) if mine.flows > later.flows => Some(mine),
+            (mine, later) => later.or(mine),
+        };
+        self.untracked += later.untracked;
+        self.missed_events += later.missed_events;
     }
 }
 
@@ -113,6 +139,12 @@ impl Interval {
         total
     }
 
+    /// What is in overflow rows: attributed to processes, not to flows.
+    pub fn overflow(&self) -> Counters {
+        let rows = self.flows.iter().filter(|flow| flow.key.overflow);
+        rows.map(|flow| flow.counters).sum()
+    }
+
     /// Appends a later interval: sums kept, lengths added. For a reader too slow to take each.
     pub fn merge(&mut self, later: Self) {
         // Places only: a million keys held twice are 100 MB.
@@ -136,8 +168,7 @@ impl Interval {
         }
         self.elapsed += later.elapsed;
         self.ended = later.ended;
-        self.losses.untracked += later.losses.untracked;
-        self.losses.missed_events += later.losses.missed_events;
+        self.losses.merge(&later.losses);
         self.method = later.method;
     }
 }
@@ -178,6 +209,31 @@ mod tests {
         assert_eq!(first.total().tx_bytes, 42);
         assert_eq!(first.elapsed, Duration::from_millis(1500));
         assert_eq!(first.losses.missed_events, 2);
+    }
+
+    #[test]
+    fn the_holder_of_most_flows_stays_named_when_intervals_are_joined() {
+        let holder = |tgid, flows| Holder {
+            tgid,
+            comm: Comm::default(),
+            flows,
+            slots: 64,
+        };
+        let full = |holder| Losses {
+            full: holder,
+            ..Losses::default()
+        };
+        let (none, few, many) = (None, Some(holder(1, 40)), Some(holder(2, 48)));
+        for (mine, later, joined) in [
+            (none, few, few),
+            (few, none, few),
+            (few, many, many),
+            (many, few, many),
+        ] {
+            let mut losses = full(mine);
+            losses.merge(&full(later));
+            assert_eq!(losses, full(joined));
+        }
     }
 
     #[test]

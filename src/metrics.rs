@@ -128,6 +128,7 @@ struct Sums {
 struct Totals {
     total: Counters,
     untracked: Counters,
+    overflow: Counters,
     missed_events: u64,
     intervals: u64,
     /// Time that ending them took: from asking for the flip until all flows were there.
@@ -271,6 +272,7 @@ impl Sums {
         let totals = &mut self.totals;
         totals.total += interval.total();
         totals.untracked += interval.losses.untracked;
+        totals.overflow += interval.overflow();
         totals.missed_events += interval.losses.missed_events;
         totals.intervals += 1;
         totals.drained_in += drained_in;

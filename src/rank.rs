@@ -275,7 +275,7 @@ mod tests {
             flows,
             losses: Losses {
                 untracked,
-                missed_events: 0,
+                ..Losses::default()
             },
             method: Arc::default(),
         }

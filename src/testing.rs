@@ -58,6 +58,18 @@ pub fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {
     Flow::new(key(id), counters, owner(&format!("p{}", id / 4)))
 }
 
+/// Of the flows of [`flow`] every seventh as an overflow row, of which each process has one at most.
+pub fn some_overflow(id: u32, mut flow: Flow) -> Flow {
+    if id % 7 == 6 {
+        let end = Endpoint::default();
+        flow.key = FlowKey {
+            overflow: true,
+            ..FlowKey::new(flow.key.protocol, end, end, flow.key.tgid)
+        };
+    }
+    flow
+}
+
 /// What process `tgid` sent, on a flow of nothing else.
 pub fn sent(tgid: u32, tx_bytes: u64) -> Flow {
     let end = Endpoint::default();

@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use common::{afternoon, end};
 use flowtop::filter::{Words, parse};
-use flowtop::flow::{Comm, Counters, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp};
-use flowtop::interval::{Interval, Losses, Method};
+use flowtop::flow::{
+    Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
+};
+use flowtop::interval::{Holder, Interval, Losses, Method};
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::rank::Ranking;
@@ -104,6 +106,12 @@ fn everything() -> Vec<Interval> {
             tx_msgs: 2,
         },
         missed_events: 5,
+        full: Some(Holder {
+            tgid: 7,
+            comm: Comm::new(b"\x1b[2J\xff"),
+            flows: 12,
+            slots: 16,
+        }),
     };
     for (n, flow) in first.flows.iter_mut().enumerate() {
         let n = n as u32;
@@ -125,6 +133,11 @@ fn everything() -> Vec<Interval> {
             ..Tcp::default()
         });
     }
+    let end = Endpoint::default();
+    first.flows[19].key = FlowKey {
+        overflow: true,
+        ..FlowKey::new(Protocol::Udp, end, end, 7)
+    };
     let quiet = intervals.next(999, Vec::new());
     let last = intervals.next(10, vec![flow(3, 1, 0)]);
     vec![first, quiet, last]

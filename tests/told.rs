@@ -6,6 +6,8 @@ mod common;
 use common::screen::{draw, press, text};
 use common::{assert_matches_file, interval, method, told, web_server};
 use flowtop::config::Config;
+use flowtop::flow::Comm;
+use flowtop::interval::Holder;
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::tui::{Action, App, Background, Command, Depth, Look, Machine};
@@ -88,4 +90,28 @@ fn columns_that_never_had_anything_to_show_are_not_there() {
     assert!(text(&draw(&app, 250, 30)).contains("cwnd"));
     press(&mut app, &[Command::Back]);
     assert!(text(&draw(&app, 250, 30)).contains("RTT"));
+}
+
+#[test]
+fn the_process_that_fills_the_flow_table_is_named_on_the_screen() {
+    let mut app = app(&Config::default(), 120, 40);
+    let mut full = interval(web_server());
+    full.losses.full = Some(Holder {
+        tgid: 123,
+        comm: Comm::new(b"spray"),
+        flows: 48,
+        slots: 64,
+    });
+    app.update(Action::Show(full));
+    for (width, height) in [(60, 20), (120, 40)] {
+        app.update(Action::Resize(width, height));
+        let seen = text(&draw(&app, width, height));
+        assert!(seen.contains("flow table full (spray)"), "{seen}");
+    }
+    press(&mut app, &[Command::Help]);
+    let seen = text(&draw(&app, 120, 40));
+    assert!(
+        seen.contains("spray (pid 123) holds 48 of 64 flows"),
+        "{seen}"
+    );
 }

@@ -208,8 +208,10 @@ fn exact_on(arch: &'static str, kernel: &str, backends: &[&str]) {
         let report = target()?.join(folder).join(format!("{name}.jsonl"));
         let _ = fs::remove_file(&report);
         let case_timeout = 120 * patience;
+        // First whether one process can hide others, which is not among the cases.
         let command = format!(
-            "traffic check --flowtop /bin/flowtop --backend {backend} \
+            "traffic faults --flowtop /bin/flowtop --backend {word} --fault one_fills_the_table && \
+             traffic check --flowtop /bin/flowtop --backend {backend} \
              --report /out/report.jsonl --case-timeout {case_timeout}"
         );
         let outcome = vm.run(&command).and_then(|output| all_passed(&output));

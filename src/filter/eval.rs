@@ -70,13 +70,18 @@ impl Sieve {
 
     /// Whether a flow is meant. All flows asked about since [`Self::begin`] must still be there.
     ///
-    /// What is not known of a flow makes the term that asks for it false, and its `not` true.
+    /// What is not known of a flow makes the term that asks for it false, and its `not` true. An
+    /// overflow row matches unless none of its flows can: as what is untracked, it is left out only where it
+    /// certainly does not belong.
     pub fn matches(&mut self, subject: &Subject<'_>) -> bool {
         let bits = if self.owner_terms.is_empty() {
             0
         } else {
             self.bits(subject.owner)
         };
+        if subject.key.overflow {
+            return self.tree.decide(subject, bits).unwrap_or(true);
+        }
         self.tree.matches(subject, bits)
     }
 
@@ -139,6 +144,35 @@ impl Node {
             Self::Not(part) => !part.matches(subject, bits),
             Self::Is(term) => is(term, subject),
             Self::Owner(bit) => bits & bit != 0,
+        }
+    }
+
+    /// Whether all flows of an overflow row match, or none; `None` where that is not known.
+    fn decide(&self, subject: &Subject<'_>, bits: u64) -> Option<bool> {
+        // The first part that is `decisive` decides; else one that is not known makes all unknown.
+        let combine = |parts: &[Self], decisive: bool| {
+            parts.iter().try_fold(Some(!decisive), |sum, part| {
+                match part.decide(subject, bits) {
+                    Some(is) if is == decisive => Err(decisive),
+                    Some(_) => Ok(sum),
+                    None => Ok(None),
+                }
+            })
+        };
+        match self {
+            Self::All(parts) => combine(parts, false).unwrap_or_else(Some),
+            Self::Any(parts) => combine(parts, true).unwrap_or_else(Some),
+            Self::Not(part) => part.decide(subject, bits).map(|is| !is),
+            Self::Is(
+                Term::Ports(..)
+                | Term::Nets(..)
+                | Term::Netns(_)
+                | Term::Tids(_)
+                | Term::Moved(_)
+                | Term::Compare(_),
+            ) => None,
+            Self::Is(term) => Some(is(term, subject)),
+            Self::Owner(bit) => Some(bits & bit != 0),
         }
     }
 }

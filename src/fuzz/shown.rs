@@ -9,7 +9,7 @@ use ratatui::widgets::Widget as _;
 
 use crate::config::Config;
 use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
-use crate::interval::{Interval, Losses, Method};
+use crate::interval::{Holder, Interval, Losses, Method};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::Ranking;
@@ -64,7 +64,15 @@ fn interval(owner: &Owner) -> Interval {
         ended: SystemTime::UNIX_EPOCH,
         elapsed: Duration::from_secs(1),
         flows: vec![Flow::new(key, counters, Arc::new(owner.clone()))],
-        losses: Losses::default(),
+        losses: Losses {
+            full: Some(Holder {
+                tgid: 7,
+                comm: owner.comm,
+                flows: 3,
+                slots: 4,
+            }),
+            ..Losses::default()
+        },
         method: Arc::new(Method::default()),
     }
 }

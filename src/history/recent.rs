@@ -55,8 +55,7 @@ impl Points {
                 last.ended = point.ended;
                 last.elapsed += point.elapsed;
                 last.total += point.total;
-                last.losses.untracked += point.losses.untracked;
-                last.losses.missed_events += point.losses.missed_events;
+                last.losses.merge(&point.losses);
             }
             _ => {
                 if self.ring.len() == MAX_POINTS {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::flow::Flow;
-use crate::testing::{Intervals, Random, flow, key};
+use crate::testing::{Intervals, Random, flow, key, some_overflow};
 
 const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];
 
@@ -256,11 +256,8 @@ fn whatever_has_to_make_way_the_sums_stay_exact_and_the_stores_bounded() {
             let flows: Vec<Flow> = ids
                 .iter()
                 .map(|&id| {
-                    flow(
-                        id,
-                        random.below(3) * random.below(1000),
-                        1 + random.below(9),
-                    )
+                    let rx_bytes = random.below(3) * random.below(1000);
+                    some_overflow(id, flow(id, rx_bytes, 1 + random.below(9)))
                 })
                 .collect();
             let mut interval = intervals.next(1 + random.below(8000), flows);

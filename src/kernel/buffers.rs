@@ -28,6 +28,23 @@ pub fn flip(skel: &mut FlowtopSkel<'_>) -> Result<Buffer> {
     })
 }
 
+/// Clears the count of slots that are taken in the retired buffer, once it is drained.
+///
+/// # Errors
+/// When the object has no `.bss`, which it has.
+pub fn forget_held(skel: &mut FlowtopSkel<'_>, retired: Buffer) -> Result<()> {
+    let bss = skel
+        .maps
+        .bss_data
+        .as_deref_mut()
+        .context("find the BPF object's data")?;
+    let held = &skel::held(bss)[usize::from(retired == Buffer::B)];
+    for slots in held {
+        slots.store(0, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
 /// Returns when every program that may have read the flag before the flip has ended. A sleep
 /// would guess.
 ///

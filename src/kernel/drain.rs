@@ -20,8 +20,8 @@ use memmap2::{MmapMut, MmapOptions};
 
 use self::batches::Batches;
 use super::skel::{
-    self, FlowtopSkel, KEY_IPV6, KEY_SHIFT, KEY_UDP, OWNER_KERNEL, RawCgroup, RawCgroupRecord,
-    RawOwner, RawOwnerRecord, RawRecord,
+    self, FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_SHIFT, KEY_UDP, OWNER_KERNEL, RawCgroup,
+    RawCgroupRecord, RawOwner, RawOwnerRecord, RawRecord,
 };
 use super::tcp::Samples;
 use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol};
@@ -112,12 +112,20 @@ impl Drain {
                     Buffer::A => (
                         &progs.drain_cgroups_a,
                         &progs.drain_owners_a,
-                        [&progs.drain_flows4_a, &progs.drain_flows6_a],
+                        [
+                            &progs.drain_flows4_a,
+                            &progs.drain_flows6_a,
+                            &progs.drain_overflow_a,
+                        ],
                     ),
                     Buffer::B => (
                         &progs.drain_cgroups_b,
                         &progs.drain_owners_b,
-                        [&progs.drain_flows4_b, &progs.drain_flows6_b],
+                        [
+                            &progs.drain_flows4_b,
+                            &progs.drain_flows6_b,
+                            &progs.drain_overflow_b,
+                        ],
                     ),
                 };
                 cgroups
@@ -273,7 +281,8 @@ impl Decoder {
     /// One flow as the kernel holds it, in the project's words.
     fn flow(&mut self, raw: &RawRecord, owners: &Owners) -> Flow {
         let id = &raw.key.id;
-        let who = id.who >> KEY_SHIFT;
+        let overflow = id.who & KEY_OVERFLOW != 0;
+        let who = (id.who & !KEY_OVERFLOW) >> KEY_SHIFT;
         let address = |words: &[u32; 4]| -> IpAddr {
             if id.who & KEY_IPV6 == 0 {
                 Ipv4Addr::from(words[0].to_ne_bytes()).into()
@@ -295,11 +304,17 @@ impl Decoder {
             local: Endpoint::new(address(&raw.key.local_addr), id.local_port),
             remote: Endpoint::new(address(&raw.key.remote_addr), u16::from_be(id.remote_port)),
             tgid: raw.tgid,
-            tid: if self.by_thread { who } else { 0 },
+            // Overflow rows are of the process, whichever of its threads moves bytes.
+            tid: if self.by_thread && !overflow { who } else { 0 },
             netns: raw.netns,
+            overflow,
         };
         let counters = Counters::from(&raw.stats);
-        let mut flow = Flow::new(key, counters, owners.get(who));
+        let mut owner = owners.get(who);
+        if overflow && self.by_thread {
+            Arc::make_mut(&mut owner).thread = Comm::default();
+        }
+        let mut flow = Flow::new(key, counters, owner);
         if protocol == Protocol::Udp {
             flow.packets = self.udp_packets.then_some(Packets {
                 rx: raw.packets >> 32,
@@ -357,6 +372,31 @@ mod tests {
         assert_eq!((flow.key.tgid, flow.key.protocol), (4321, Protocol::Tcp));
         assert_eq!(flow.key.netns, 4026531840);
         assert_eq!((flow.tcp, flow.packets), (None, None));
+    }
+
+    #[test]
+    fn an_overflow_row_is_of_its_process_and_of_no_thread() {
+        let mut record = RawRecord::default();
+        record.key.id.who = KEY_OVERFLOW | 4321 << KEY_SHIFT | KEY_IPV6;
+        record.tgid = 4321;
+        let mut owners = Owners::default();
+        let mut raw = RawOwner::default();
+        (raw.comm[0], raw.thread[0]) = (b'p'.cast_signed(), b't'.cast_signed());
+        owners.add(4321, &raw);
+        for by_thread in [false, true] {
+            let flow = Decoder::new(by_thread, true).flow(&record, &owners);
+            assert!(flow.key.overflow);
+            assert_eq!((flow.key.tgid, flow.key.tid), (4321, 0));
+            assert_eq!(flow.owner.comm, Comm::new(b"p"));
+            assert!(!by_thread || flow.owner.thread.is_empty());
+            assert!(flow.key.local.is_unknown() && flow.key.remote.is_unknown());
+            assert!(flow.key.local.addr.is_ipv6());
+        }
+        assert!(
+            !decode(&self::raw(0, [10, 0, 0, 5], [0; 4]), true)
+                .key
+                .overflow
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::flow::Counters;
 /// Cumulative counts since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
-    /// Bytes and messages of flows that found the map full.
+    /// Bytes and messages of flows that found no room, not even as their process's.
     pub untracked: Counters,
     /// Events not seen.
     pub missed: u64,

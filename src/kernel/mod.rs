@@ -9,6 +9,7 @@ mod drain;
 pub mod explain;
 mod filter;
 mod health;
+mod holder;
 pub mod lack;
 mod skel;
 mod tcp;
@@ -25,7 +26,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use libbpf_rs::btf::types::Func;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Btf, Link};
+use libbpf_rs::{Btf, Link, MapCore};
 
 use self::attach::attach;
 use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
@@ -246,8 +247,11 @@ impl Engine {
         buffers::wait_for_running_programs(&self.skel, self.backend)?;
         let mut flows = Vec::new();
         self.drain.take(&self.skel, retired, &mut flows)?;
+        buffers::forget_held(&mut self.skel, retired)?;
         let reading = health::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
+        let slots = self.skel.maps.flows4_a.max_entries();
         let losses = Losses {
+            full: holder::of(&flows, slots),
             untracked: reading.untracked.since(&self.last.untracked),
             missed_events: reading.missed.saturating_sub(self.last.missed),
         };
@@ -366,6 +370,7 @@ fn configure(
         .context("find the BPF object's read-only data")?;
     rodata.casts = casts;
     filter::write(&config.filter.pushed, rodata).context("push the filter down")?;
+    rodata.max_flows = max_flows;
     rodata.by_thread = config.by_thread;
     rodata.udp_tx_by_return = plan.backend == Backend::Kprobe;
     rodata.udp_rx_by_skb = plan.backend == Backend::Tracepoint && plan.kprobes;

@@ -35,6 +35,7 @@ pub use types::{
 pub const KEY_IPV6: u32 = 1;
 pub const KEY_UDP: u32 = 2;
 pub const KEY_SHIFT: u32 = 2;
+pub const KEY_OVERFLOW: u32 = 1 << 31;
 /// Bit of `RawOwner::flags` (`FLOWTOP_OWNER_*`).
 pub const OWNER_KERNEL: u32 = 1;
 
@@ -42,8 +43,8 @@ const _: () = assert!(size_of::<RawKey4>() == 24);
 const _: () = assert!(size_of::<RawKey6>() == 48);
 const _: () = assert!(size_of::<RawStats>() == 32);
 const _: () = assert!(size_of::<RawSlot>() == 48);
-const _: () = assert!(size_of::<RawOwner>() == 56);
-const _: () = assert!(size_of::<RawOwnerRecord>() == 64);
+const _: () = assert!(size_of::<RawOwner>() == 64);
+const _: () = assert!(size_of::<RawOwnerRecord>() == 72);
 const _: () = assert!(size_of::<RawCgroup>() == 1280);
 const _: () = assert!(size_of::<RawCgroupRecord>() == 1288);
 const _: () = assert!(size_of::<RawTcp>() == 72);
@@ -78,6 +79,15 @@ pub fn active(bss: &mut types::bss) -> &AtomicU32 {
     // SAFETY: `active` is an aligned u32 in memory shared with the programs for the life of `bss`;
     // the unique borrow rules out any other Rust reference to it, and the programs only read it.
     unsafe { AtomicU32::from_ptr(&raw mut bss.active) }
+}
+
+/// Slots taken in the flow maps of each buffer, of IPv4 and of IPv6. Programs add to those of the
+/// active buffer.
+pub fn held(bss: &mut types::bss) -> &[[AtomicU32; 2]; 2] {
+    let held = (&raw mut bss.held.flows).cast::<[[AtomicU32; 2]; 2]>();
+    // SAFETY: aligned integers of 32 bits in memory shared with the programs for the life of `bss`;
+    // the unique borrow rules out any other Rust reference to them, and programs only add atomically.
+    unsafe { &*held }
 }
 
 impl std::ops::AddAssign<&Self> for RawStats {

@@ -123,11 +123,19 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "flowtop_untracked_rx_bytes_total",
-        "Bytes received that were counted and not attributed: the flow table was full.",
+        "Bytes received that were counted and not attributed: flow table and room for processes were full.",
     ),
     counter(
         "flowtop_untracked_tx_bytes_total",
-        "Bytes sent that were counted and not attributed: the flow table was full.",
+        "Bytes sent that were counted and not attributed: flow table and room for processes were full.",
+    ),
+    counter(
+        "flowtop_overflow_rx_bytes_total",
+        "Bytes received that were attributed to a process and not to a flow: the flow table was full.",
+    ),
+    counter(
+        "flowtop_overflow_tx_bytes_total",
+        "Bytes sent that were attributed to a process and not to a flow: the flow table was full.",
     ),
     counter(
         "flowtop_missed_events_total",
@@ -227,6 +235,8 @@ impl Page {
         self.one(hidden.tx_bytes)?;
         self.one(totals.untracked.rx_bytes)?;
         self.one(totals.untracked.tx_bytes)?;
+        self.one(totals.overflow.rx_bytes)?;
+        self.one(totals.overflow.tx_bytes)?;
         self.one(totals.missed_events)?;
         self.family(|page| {
             UNSEEN_NAMES.iter().try_for_each(|(name, _)| {

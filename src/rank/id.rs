@@ -59,7 +59,10 @@ impl RowId {
                     (0, port) | (port, 0) => port,
                     (local, remote) => local.min(remote),
                 };
-                Self::Port(key.protocol, port)
+                match port {
+                    0 => Self::Unknown,
+                    port => Self::Port(key.protocol, port),
+                }
             }
             Group::Container => match facts.location(who) {
                 Some(place) => place

@@ -155,7 +155,7 @@ pub fn tallies(interval: &Interval, group: Group, facts: &dyn Facts) -> Vec<Tall
 mod tests {
     use super::*;
     use crate::flow::{Direction, Tcp};
-    use crate::testing::{Intervals, Random, flow};
+    use crate::testing::{Intervals, Random, flow, some_overflow};
 
     /// Flows of 60 processes, of which the kernel told more or less.
     fn random_interval(random: &mut Random) -> Interval {
@@ -176,6 +176,7 @@ mod tests {
                 1 + random.below(3) * random.below(1 << 40),
             );
             flow.key.tid = id;
+            flow = some_overflow(id, flow);
             flow.owner = Arc::clone(&owners[flow.key.tgid as usize]);
             let mut maybe = |n: u64| (random.below(4) > 0).then(|| random.below(n));
             flow.packets = maybe(9).map(|rx| Packets { rx, tx: 1 });

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp};
-use crate::interval::{Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES};
+use crate::interval::{Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES};
 use crate::units::sanitize;
 
 /// The latest schema that is understood.
@@ -80,6 +80,14 @@ pub(super) struct IntervalRecord<'a> {
     #[serde(default)]
     untracked_tx_msgs: u64,
     missed_events: u64,
+    #[serde(default)]
+    full_pid: Option<u32>,
+    #[serde(borrow, default)]
+    full_process: Cow<'a, str>,
+    #[serde(default)]
+    full_flows: u32,
+    #[serde(default)]
+    full_slots: u32,
     #[serde(borrow)]
     backend: Cow<'a, str>,
     #[serde(default)]
@@ -132,8 +140,14 @@ impl IntervalRecord<'_> {
             .map_err(|_| "time is none of RFC 3339".to_owned())
     }
 
-    pub(super) const fn losses(&self) -> Losses {
+    pub(super) fn losses(&self) -> Losses {
         Losses {
+            full: self.full_pid.map(|tgid| Holder {
+                tgid,
+                comm: comm(&self.full_process),
+                flows: self.full_flows,
+                slots: self.full_slots,
+            }),
             untracked: Counters {
                 rx_bytes: self.untracked_rx_bytes,
                 tx_bytes: self.untracked_tx_bytes,
@@ -231,6 +245,8 @@ pub(super) struct FlowRecord<'a> {
     limit: Option<Cow<'a, str>>,
     #[serde(default)]
     pub(super) own: bool,
+    #[serde(default)]
+    overflow: bool,
 }
 
 impl FlowRecord<'_> {
@@ -258,6 +274,7 @@ impl FlowRecord<'_> {
             tgid: self.pid,
             tid: self.tid,
             netns: self.netns,
+            overflow: self.overflow,
         })
     }
 

@@ -69,6 +69,11 @@ const COLUMNS: &[&str] = &[
     "backend",
     "unseen",
     "host",
+    "overflow",
+    "full_pid",
+    "full_process",
+    "full_flows",
+    "full_slots",
 ];
 
 /// The row of an interval: what of it belongs to no flow. Every interval has one, so that sums of a

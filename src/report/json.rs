@@ -16,8 +16,8 @@ use serde_json::Serializer;
 
 use self::harmless::Harmless;
 use self::records::{
-    FlowFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord, PlaceFields,
-    ProcessFields, TcpFields,
+    FlowFields, FullFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord,
+    PlaceFields, ProcessFields, TcpFields,
 };
 use super::{Report, rfc3339};
 use crate::flow::{Endpoint, Flow, Owner};
@@ -95,6 +95,7 @@ impl<'a> Flows<'a> {
             local_service: names.service(flow.key.protocol, &local, Some(&remote)),
             remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
             own: names.is_own(flow.key.tgid),
+            overflow: flow.key.overflow,
         };
         let process = match self.processes.entry(Arc::as_ptr(owner)) {
             Entry::Occupied(known) => known.into_mut(),
@@ -198,6 +199,7 @@ impl Json {
             untracked_rx_msgs: untracked.rx_msgs,
             untracked_tx_msgs: untracked.tx_msgs,
             missed_events: ranking.losses.missed_events,
+            full: ranking.losses.full.as_ref().map(FullFields::from),
             backend: &ranking.method.backend,
             unseen: &ranking.method.unseen,
             reason: &ranking.method.reason,

@@ -77,6 +77,7 @@ mod tests {
                     ..Counters::default()
                 },
                 missed_events: 3,
+                full: None,
             };
             Ok(interval)
         }

@@ -283,6 +283,42 @@ fn units_and_pods_are_those_of_the_path() {
     );
 }
 
+/// As with untracked bytes: what may match is not left out.
+#[test]
+fn an_overflow_row_matches_unless_none_of_its_flows_can() {
+    let mut example = Example::new();
+    let end = Endpoint::default();
+    example.key = FlowKey {
+        overflow: true,
+        ..FlowKey::new(Protocol::Tcp, end, end, 7)
+    };
+    example.check(
+        &[
+            "tcp",
+            "ip",
+            "pid 7",
+            "comm nginx",
+            "port 443",
+            "not port 443",
+            "host 10.0.0.1",
+            "netns 5",
+            "not netns 5",
+            "bytes > 1TB",
+            "pid 8 or port 443",
+            "pid 7 and not (port 443 and comm nginx)",
+        ],
+        &[
+            "udp",
+            "ip6",
+            "pid 8",
+            "not comm nginx",
+            "port 443 and pid 8",
+            "not (port 443 or pid 7)",
+            "comm ssh or udp port 53",
+        ],
+    );
+}
+
 #[test]
 fn rates_are_exact_at_the_edge_and_over_no_time() {
     let mut example = Example::new();

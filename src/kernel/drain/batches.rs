@@ -50,18 +50,20 @@ impl Batches {
         mut each: impl FnMut(&RawRecord, &Owners),
     ) -> Result<()> {
         let maps = &skel.maps;
-        let (cgroup_map, owner_map, flows4, flows6) = match retired {
+        let (cgroup_map, owner_map, flows4, flows6, overflow) = match retired {
             Buffer::A => (
                 &maps.cgroups_a,
                 &maps.owners_a,
                 &maps.flows4_a,
                 &maps.flows6_a,
+                &maps.overflow_a,
             ),
             Buffer::B => (
                 &maps.cgroups_b,
                 &maps.owners_b,
                 &maps.flows4_b,
                 &maps.flows6_b,
+                &maps.overflow_b,
             ),
         };
         self.each_entry::<u64, RawCgroup>(cgroup_map.as_fd(), |id, value| {
@@ -91,6 +93,13 @@ impl Batches {
             Ok(())
         })
         .context("drain the flows of IPv6")?;
+        self.each_entry::<u32, RawSlot>(overflow.as_fd(), |who, slot| {
+            let mut key = RawKey6::default();
+            key.id.who = *who;
+            pending.push(record(key, slot));
+            Ok(())
+        })
+        .context("drain the flows without a slot")?;
         for records in pending.chunks(self.records.capacity) {
             let sampled = self.records.fill(&skel.progs.sample_records, records);
             for record in sampled.context("read the sockets' states")? {

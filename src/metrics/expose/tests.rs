@@ -25,6 +25,7 @@ fn page(format: Format) -> String {
     let totals = Totals {
         total: moved(1000, 200),
         untracked: moved(30, 0),
+        overflow: moved(0, 40),
         missed_events: 3,
         intervals: 7,
         drained_in: Duration::from_micros(12_500),
@@ -69,6 +70,7 @@ fn every_metric_has_its_samples_and_labels_are_harmless() {
         "flowtop_group_hidden_rx_bytes 10",
         "flowtop_group_hidden_tx_bytes 0",
         "flowtop_untracked_rx_bytes_total 30",
+        "flowtop_overflow_tx_bytes_total 40",
         "flowtop_missed_events_total 3",
         r#"flowtop_unseen_path{path="splice_read"} 1"#,
         r#"flowtop_unseen_path{path="udp_send_peer"} 0"#,

@@ -4,7 +4,7 @@ use super::*;
 use crate::flow::{Flow, Packets, Tcp};
 use crate::owner::{Container, Located, Place, Process, Runtime};
 use crate::table::{Column, Prefix};
-use crate::testing::{Intervals, Random, flow, key};
+use crate::testing::{Intervals, Random, flow, key, some_overflow};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -62,7 +62,13 @@ fn history_of(random: &mut Random) -> History {
         ids.truncate(random.below(60) as usize);
         let flows: Vec<Flow> = ids
             .iter()
-            .map(|&id| flow(id, random.below(4), random.below(3) * random.below(1 << 40)))
+            .map(|&id| {
+                (
+                    id,
+                    flow(id, random.below(4), random.below(3) * random.below(1 << 40)),
+                )
+            })
+            .map(|(id, flow)| some_overflow(id, flow))
             .filter(|flow| !flow.counters.is_zero())
             .collect();
         let flows = flows.into_iter().map(|flow| with_condition(flow, random));
@@ -355,7 +361,7 @@ fn a_service_is_the_smaller_port_that_is_known() {
     assert_eq!(port(443, 50_000), RowId::Port(Protocol::Tcp, 443));
     assert_eq!(port(50_000, 443), RowId::Port(Protocol::Tcp, 443));
     assert_eq!(port(53, 0), RowId::Port(Protocol::Tcp, 53));
-    assert_eq!(port(0, 0), RowId::Port(Protocol::Tcp, 0));
+    assert_eq!(port(0, 0), RowId::Unknown);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The records, as serde writes them: the order of fields is that of the structs.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
 use crate::flow::{Counters, Endpoint, Limit, Tcp};
+use crate::interval::Holder;
 use crate::owner::Place;
 
 #[derive(Serialize)]
@@ -22,6 +24,8 @@ pub struct IntervalRecord<'a> {
     pub untracked_rx_msgs: u64,
     pub untracked_tx_msgs: u64,
     pub missed_events: u64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub full: Option<FullFields<'a>>,
     pub backend: &'a str,
     pub unseen: &'a [&'static str],
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -34,6 +38,26 @@ pub struct IntervalRecord<'a> {
     pub filter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<&'a str>,
+}
+
+/// See [`crate::interval::Holder`].
+#[derive(Serialize)]
+pub struct FullFields<'a> {
+    pub full_pid: u32,
+    pub full_process: Cow<'a, str>,
+    pub full_flows: u32,
+    pub full_slots: u32,
+}
+
+impl<'a> From<&'a Holder> for FullFields<'a> {
+    fn from(holder: &'a Holder) -> Self {
+        Self {
+            full_pid: holder.tgid,
+            full_process: holder.comm.to_string_lossy(),
+            full_flows: holder.flows,
+            full_slots: holder.slots,
+        }
+    }
 }
 
 /// What all records of an interval begin with.
@@ -85,6 +109,9 @@ pub struct MovedFields<'a> {
     /// Written where it is true: of flowtop's own flows.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub own: bool,
+    /// Written where it is true: of a process's flows without a slot of their own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub overflow: bool,
 }
 
 /// What the kernel said of a process, and what that means in names.

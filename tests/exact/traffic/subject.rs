@@ -33,7 +33,11 @@ impl FlowId {
             local_port: number(line, "local_port")?,
             remote_addr: text(line, "remote_addr")?,
             remote_port: number(line, "remote_port")?,
-            netns: number(line, "netns")?,
+            // An overflow row is of no single namespace.
+            netns: match line["overflow"] == true {
+                true => 0,
+                false => number(line, "netns")?,
+            },
         })
     }
 }
@@ -131,6 +135,10 @@ pub struct Seen {
     pub flows: BTreeMap<FlowId, Counts>,
     /// Of flows of UDP: packets received and sent; `None` where one line did not say.
     pub packets: BTreeMap<FlowId, Option<(u64, u64)>>,
+    /// What overflow rows hold, by process: a part of `flows`.
+    pub overflow: BTreeMap<u64, Counts>,
+    /// The processes that were named for a full flow table.
+    pub full: BTreeSet<u64>,
     /// What is said of the processes.
     pub owners: BTreeMap<u64, Owner>,
     /// The sums of the interval records.
@@ -157,6 +165,7 @@ impl Seen {
                 self.tx_bytes += number(&line, "tx_bytes")?;
                 self.untracked_rx += number(&line, "untracked_rx_bytes")?;
                 self.untracked_tx += number(&line, "untracked_tx_bytes")?;
+                self.full.extend(line["full_pid"].as_u64());
                 self.missed += number(&line, "missed_events")?;
                 self.backend = text(&line, "backend")?;
                 let unseen = line["unseen"].as_array().context("no list unseen")?;
@@ -177,12 +186,16 @@ impl Seen {
                         .zip(now)
                         .map(|(sum, now)| (sum.0 + now.0, sum.1 + now.1));
                 }
-                self.flows.entry(id).or_default().add(&Counts {
+                let counts = Counts {
                     rx_bytes: number(&line, "rx_bytes")?,
                     tx_bytes: number(&line, "tx_bytes")?,
                     rx_msgs: number(&line, "rx_msgs")?,
                     tx_msgs: number(&line, "tx_msgs")?,
-                });
+                };
+                if line["overflow"] == true {
+                    self.overflow.entry(id.pid).or_default().add(&counts);
+                }
+                self.flows.entry(id).or_default().add(&counts);
             }
             _ => {}
         }

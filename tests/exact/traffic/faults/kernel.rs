@@ -8,13 +8,15 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Faults, PATIENCE, Told, beside, counted, lost};
 use crate::cases::Absent;
-use crate::load::Flows;
-use crate::subject::ended;
+use crate::load::{Flows, Load};
+use crate::subject::{Seen, ended};
 use crate::sys::cvt;
 
 faults! { false,
     "more flows than the flow table holds" => map_full,
     "a million flows in one interval" => many_flows,
+    "one process fills the flow table" => one_fills_the_table,
+    "one process fills the flow table beside the usual load" => one_fills_the_table_of_all,
     "two flowtops at once" => two_at_once,
     "not the privileges to load BPF programs" => load_refused,
     "a kernel without BTF" => btf_missing,
@@ -38,23 +40,108 @@ fn flows_in(how: &Faults, count: u32, args: &[&str]) -> Result<Told> {
     let sent = load.go()?;
     let seen = subject.stop(PATIENCE)?;
     let attributed: u64 = seen.flows.values().map(|counts| counts.tx_bytes).sum();
+    let pid = u64::from(load.pid());
+    let beyond = seen.overflow.get(&pid).copied().unwrap_or_default();
     ensure!(seen.missed == 0, "{} events were missed", seen.missed);
     ensure!(
-        seen.untracked_tx > 0 && attributed + seen.untracked_tx == seen.tx_bytes,
+        seen.untracked_tx == 0 && attributed == seen.tx_bytes,
         "{attributed} of flows and {} untracked are not {}",
         seen.untracked_tx,
         seen.tx_bytes
     );
+    ensure!(
+        beyond.tx_bytes > 0 && beyond.tx_msgs * 100 == beyond.tx_bytes,
+        "{beyond:?} is not what was sent in calls of 100 bytes"
+    );
+    ensure!(seen.full == [pid].into(), "{:?} fill the table", seen.full);
     Ok(Told {
         happened: format!(
-            "{sent} bytes of {count} flows: {} flows told apart, {} bytes counted as untracked",
-            seen.flows.len(),
-            seen.untracked_tx
+            "{sent} bytes of {count} flows: {} flows told apart, {} bytes in a row of their process",
+            seen.flows.len() - 1,
+            beyond.tx_bytes
         ),
         lost: i128::from(sent) - i128::from(seen.tx_bytes),
-        said: "`untracked_tx_bytes`; in text `!!! UNTRACKED`; at the top right of the table"
-            .to_owned(),
+        said: FULL.to_owned(),
     })
+}
+
+/// Where a person or a program reads of a full flow table.
+const FULL: &str = "`full_pid` and its kin, flows with `overflow`; in text `!!! FLOW TABLE FULL`; at the top right of the table";
+
+/// A table that 1000 flows of one process are too many for.
+const SMALL_TABLE: [&str; 2] = ["--max-flows", "1024"];
+
+/// One process has more flows than the table holds, and another one a few: each of those keeps its row, in
+/// short intervals and in a single long one.
+fn one_fills_the_table(how: &Faults) -> Result<Told> {
+    let mut lost = 0;
+    for is_long in [false, true] {
+        let subject = match is_long {
+            false => how.flowtop(0.1, &SMALL_TABLE)?,
+            true => how.one_interval(&SMALL_TABLE)?,
+        };
+        let (mut spray, mut other) = (Flows::new(1000)?, Flows::new(10)?);
+        let (mut sprayed, mut sent) = (0, 0);
+        for _ in 0..3 {
+            sprayed = spray.go()?;
+            sent = other.go()?;
+            if !is_long {
+                subject.wait_for(subject.intervals() + 1, PATIENCE)?;
+            }
+        }
+        let seen = subject.stop(PATIENCE)?;
+        only_it_fills(&seen, spray.pid())?;
+        let of_other = seen
+            .flows
+            .keys()
+            .filter(|id| id.pid == u64::from(other.pid()));
+        ensure!(of_other.count() == 10, "flows of the other have no row");
+        lost += missing(&seen, spray.pid(), sprayed) + missing(&seen, other.pid(), sent);
+    }
+    Ok(Told {
+        happened: "every flow of the other process has its row".to_owned(),
+        lost,
+        said: FULL.to_owned(),
+    })
+}
+
+/// The same beside something of everything, to the byte.
+fn one_fills_the_table_of_all(how: &Faults) -> Result<Told> {
+    let subject = how.flowtop(0.1, &SMALL_TABLE)?;
+    let mut spray = Flows::new(1000)?;
+    let mut sent = spray.go()?;
+    let load = Load::mixed(1, 20)?;
+    let until = subject.intervals() + 3;
+    while subject.intervals() < until {
+        sent = spray.go()?;
+    }
+    let truth = load.end()?;
+    let seen = subject.stop(PATIENCE)?;
+    only_it_fills(&seen, spray.pid())?;
+    let missing = missing(&seen, spray.pid(), sent);
+    Ok(Told {
+        happened: format!("the others are exact, {}", counted(&truth, &seen)),
+        lost: missing + lost(&truth, &seen)?,
+        said: FULL.to_owned(),
+    })
+}
+
+/// It is named, and nobody else has flows without a row; nothing is without its process.
+fn only_it_fills(seen: &Seen, pid: u32) -> Result<()> {
+    let pid = u64::from(pid);
+    ensure!(seen.full == [pid].into(), "{:?} fill the table", seen.full);
+    let beyond: Vec<_> = seen.overflow.keys().copied().collect();
+    ensure!(beyond == [pid], "{beyond:?} have flows without a row");
+    let complaints = seen.complaints(false);
+    ensure!(complaints.is_empty(), "{}", complaints.join("; "));
+    Ok(())
+}
+
+/// Of what a process sent.
+fn missing(seen: &Seen, pid: u32, sent: u64) -> i128 {
+    let own = seen.flows.iter().filter(|(id, _)| id.pid == u64::from(pid));
+    let own: u64 = own.map(|(_, counts)| counts.tx_bytes).sum();
+    i128::from(sent) - i128::from(own)
 }
 
 fn two_at_once(how: &Faults) -> Result<Told> {
