@@ -194,20 +194,20 @@ static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 	__u32 tgid = current_tgid(), who = id->who >> FLOWTOP_KEY_SHIFT;
 	__u32 kind = id->who & (FLOWTOP_KEY_UDP | FLOWTOP_KEY_IPV6);
 	__u32 family = kind & FLOWTOP_KEY_IPV6;
-	struct flowtop_owner *owner = remember_owner(b, who);
+	/* The share is the process's, however many threads it has. */
+	struct flowtop_owner *owner = remember_owner(b, tgid);
 	__u32 *taken = &held.flows[b][family];
 	const void *key = id; /* which it begins */
 	struct flowtop_slot *slot;
 
-	/* The share is the process's, however many threads it has. */
-	if (by_thread && who != tgid)
-		owner = remember_owner(b, tgid);
 	if (has_share(owner, *(volatile __u32 *)taken, family)) {
 		struct flowtop_slot fresh = {
 			.netns = read_netns(sk),
 			.tgid = tgid,
 		};
 
+		if (by_thread && who != tgid)
+			remember_owner(b, who);
 		if (!(kind & FLOWTOP_KEY_UDP))
 			fresh.extra = (__u64)sk;
 		/* Nothing moved and NOEXIST, then a look-up: whoever loses the
