@@ -26,7 +26,7 @@ pub struct Args {
     /// Intervals; the median is told
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Flows the map has room for, rather than 65536 or as many as are asked for
+    /// Flows the map has room for, rather than 65536, or so many that one process may hold those asked for
     #[arg(long)]
     max_flows: Option<u32>,
 }
@@ -34,7 +34,11 @@ pub struct Args {
 /// Prints milliseconds.
 pub fn run(args: &Args) -> Result<()> {
     let config = Config {
-        max_flows: Some(args.max_flows.unwrap_or_else(|| args.flows.max(65_536))),
+        // One process holds three quarters of the map at most.
+        max_flows: Some(
+            args.max_flows
+                .unwrap_or_else(|| args.flows.div_ceil(3).saturating_mul(4).max(65_536)),
+        ),
         backend: BackendChoice::Auto,
         ..Config::default()
     };

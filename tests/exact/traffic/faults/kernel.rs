@@ -66,7 +66,7 @@ fn flows_in(how: &Faults, count: u32, args: &[&str]) -> Result<Told> {
 }
 
 /// Where a person or a program reads of a full flow table.
-const FULL: &str = "`full_pid` and its kin, flows with `overflow`; in text `!!! FLOW TABLE FULL`; at the top right of the table";
+const FULL: &str = "`full_pid`, `full_process` and flows with `overflow`; in text `!!! FLOW TABLE FULL`; at the top right of the table";
 
 /// A table that 1000 flows of one process are too many for.
 const SMALL_TABLE: [&str; 2] = ["--max-flows", "1024"];
