@@ -346,6 +346,11 @@ impl Subject {
         }
     }
 
+    /// Whether the flow table was full in any interval that has ended.
+    pub fn has_full_table(&self) -> bool {
+        !lock(&self.shared).full.is_empty()
+    }
+
     pub fn intervals(&self) -> u64 {
         lock(&self.shared).intervals
     }

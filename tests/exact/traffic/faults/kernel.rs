@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
@@ -68,8 +69,10 @@ fn flows_in(how: &Faults, count: u32, args: &[&str]) -> Result<Told> {
 /// Where a person or a program reads of a full flow table.
 const FULL: &str = "`full_pid`, `full_process` and flows with `overflow`; in text `!!! FLOW TABLE FULL`; at the top right of the table";
 
-/// A table that 1000 flows of one process are too many for.
-const SMALL_TABLE: [&str; 2] = ["--max-flows", "1024"];
+/// A table that 1000 flows of one process are too many for, half of them too.
+const SMALL_TABLE: [&str; 2] = ["--max-flows", "512"];
+/// Long enough for 384 calls of an emulated machine, in seconds.
+const SHORT: f64 = 0.5;
 
 /// One process has more flows than the table holds, and another one a few: each of those keeps its row, in
 /// short intervals and in a single long one.
@@ -77,17 +80,19 @@ fn one_fills_the_table(how: &Faults) -> Result<Told> {
     let mut lost = 0;
     for is_long in [false, true] {
         let subject = match is_long {
-            false => how.flowtop(0.1, &SMALL_TABLE)?,
+            false => how.flowtop(SHORT, &SMALL_TABLE)?,
             true => how.one_interval(&SMALL_TABLE)?,
         };
         let (mut spray, mut other) = (Flows::new(1000)?, Flows::new(10)?);
         let (mut sprayed, mut sent) = (0, 0);
-        for _ in 0..3 {
+        let deadline = Instant::now() + PATIENCE;
+        for round in 0.. {
             sprayed = spray.go()?;
             sent = other.go()?;
-            if !is_long {
-                subject.wait_for(subject.intervals() + 1, PATIENCE)?;
+            if round >= 2 && (is_long || subject.has_full_table()) {
+                break;
             }
+            ensure!(Instant::now() < deadline, "the table is never full");
         }
         let seen = subject.stop(PATIENCE)?;
         only_it_fills(&seen, spray.pid())?;
@@ -107,13 +112,15 @@ fn one_fills_the_table(how: &Faults) -> Result<Told> {
 
 /// The same beside something of everything, to the byte.
 fn one_fills_the_table_of_all(how: &Faults) -> Result<Told> {
-    let subject = how.flowtop(0.1, &SMALL_TABLE)?;
+    let subject = how.flowtop(SHORT, &SMALL_TABLE)?;
     let mut spray = Flows::new(1000)?;
     let mut sent = spray.go()?;
     let load = Load::mixed(1, 20)?;
-    let until = subject.intervals() + 3;
-    while subject.intervals() < until {
+    let until = subject.intervals() + 2;
+    let deadline = Instant::now() + PATIENCE;
+    while subject.intervals() < until || !subject.has_full_table() {
         sent = spray.go()?;
+        ensure!(Instant::now() < deadline, "the table is never full");
     }
     let truth = load.end()?;
     let seen = subject.stop(PATIENCE)?;
