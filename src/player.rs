@@ -5,7 +5,7 @@
 mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,11 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use self::work::Work;
-use crate::config;
 use crate::filter::Expr;
 use crate::history::History;
 use crate::interval::{Interval, Method, Told};
-use crate::replay::{Damage, Extent, measure};
+use crate::replay::{Damage, Extent, Recording, Stop, measure};
 
 /// What a player is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,7 +135,8 @@ pub struct Player {
 struct Shared {
     picture: Mutex<Option<Picture>>,
     extent: Mutex<Option<Extent>>,
-    over: AtomicBool,
+    /// Ends the reading of recordings, however much of them there is.
+    stop: Stop,
 }
 
 impl Player {
@@ -145,7 +145,8 @@ impl Player {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
-        config: &config::Replay,
+        files: Vec<Recording>,
+        interval: Option<Duration>,
         filter: Option<&Expr>,
         limits: Limits,
         notify: impl Fn(Notice) + Send + Sync + 'static,
@@ -154,13 +155,18 @@ impl Player {
         let tell = Arc::clone(&notify);
         let shared = Arc::new(Shared::default());
         let (orders, receiver) = channel();
-        let mut work = Work::new(config, filter, limits, Arc::clone(&shared), notify);
+        let mut work = Work::new(
+            files.clone(),
+            interval,
+            filter,
+            limits,
+            Arc::clone(&shared),
+            notify,
+        );
         let scanned = Arc::clone(&shared);
-        let files = config.files.clone();
         let scan = thread::Builder::new().name("measure".to_owned());
         scan.spawn(move || {
-            let is_over = || scanned.over.load(Ordering::Relaxed);
-            let extent = measure(&files, is_over);
+            let extent = measure(&files, &scanned.stop);
             *lock(&scanned.extent) = Some(extent);
         })
         .context("start a thread to measure recordings")?;
@@ -198,7 +204,7 @@ impl Player {
 
 impl Drop for Player {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         drop(self.orders.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

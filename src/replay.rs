@@ -4,6 +4,7 @@
 //! What is in a file is foreign: lines, intervals and sums are bounded, and whatever cannot be is
 //! damage. A file is read up to its damage, then the next one; what was read stays valid.
 
+mod input;
 mod lines;
 mod reader;
 mod record;
@@ -12,8 +13,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use self::input::{Recording, Stop, open};
 pub use self::reader::{Extent, Frame, Reader};
 
 use crate::filter::{Expr, Sieve};
@@ -57,7 +61,8 @@ impl std::error::Error for Damage {}
 /// Recordings one after the other: joined into longer intervals where that was asked for, and of
 /// their flows those that are meant.
 pub struct Replay {
-    files: VecDeque<PathBuf>,
+    files: VecDeque<Recording>,
+    stop: Stop,
     reader: Option<Reader>,
     sums: reader::Sums,
     interval: Option<Duration>,
@@ -78,10 +83,16 @@ impl fmt::Debug for Replay {
 }
 
 impl Replay {
-    /// Of these files, `-` being standard input. None is opened before it is its turn.
-    pub fn new(files: &[PathBuf], interval: Option<Duration>, filter: Option<&Expr>) -> Self {
+    /// Of these files. Ends where `stop` says so.
+    pub fn new(
+        files: &[Recording],
+        interval: Option<Duration>,
+        filter: Option<&Expr>,
+        stop: &Stop,
+    ) -> Self {
         Self {
             files: files.iter().cloned().collect(),
+            stop: Arc::clone(stop),
             reader: None,
             sums: reader::Sums::default(),
             interval,
@@ -96,7 +107,12 @@ impl Replay {
     fn recorded(&mut self) -> Option<Result<Frame, Damage>> {
         loop {
             if let Some(reader) = &mut self.reader {
-                match reader.read_next(&mut self.sums) {
+                let next = reader.read_next(&mut self.sums);
+                // What was not read to its end is not damaged by that.
+                if self.stop.load(Ordering::Relaxed) {
+                    return None;
+                }
+                match next {
                     Some(Ok(frame)) => return Some(Ok(frame)),
                     Some(Err(damage)) => {
                         self.reader = None;
@@ -106,9 +122,9 @@ impl Replay {
                 }
             }
             let file = self.files.pop_front()?;
-            match open(&file) {
+            match Reader::open(&file, &self.stop) {
                 Ok(reader) => self.reader = Some(reader),
-                Err(error) => return Some(Err(unread(&file, &error))),
+                Err(error) => return Some(Err(unread(&file.name, &error))),
             }
         }
     }
@@ -165,23 +181,16 @@ fn both(recorded: Option<String>, asked: Option<String>) -> Option<String> {
     }
 }
 
-/// Goes through recordings for how long they are, with the least of reading. Ends early when `stop`
-/// says so.
-pub fn measure(files: &[PathBuf], mut stop: impl FnMut() -> bool) -> Extent {
+/// Goes through recordings for how long they are, with the least of reading. Ends early where `stop` says
+/// so. What is no file is read once and not for this.
+pub fn measure(files: &[Recording], stop: &Stop) -> Extent {
     let mut extent = Extent::default();
     for file in files {
-        if let Ok(mut reader) = open(file) {
-            reader.measure(&mut extent, &mut stop);
+        if let Ok(mut reader) = Reader::open(file, stop) {
+            reader.measure(&mut extent);
         }
     }
     extent
-}
-
-fn open(file: &Path) -> io::Result<Reader> {
-    match file.as_os_str().to_str() {
-        Some("-") => Reader::new(Path::new("standard input"), Box::new(io::stdin())),
-        _ => Reader::open(file),
-    }
 }
 
 fn unread(file: &Path, error: &io::Error) -> Damage {

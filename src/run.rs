@@ -2,16 +2,13 @@
 
 mod notes;
 
-use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::capability::CapabilitySet;
 use crate::config::{Config, Output};
 use crate::interval::{Interval, Machine, Method, rate};
 use crate::metrics::{Exporter, Listener};
@@ -19,7 +16,7 @@ use crate::owner::Owners;
 use crate::player::Limits;
 use crate::privilege::{Identity, Privilege};
 use crate::record::{Opened, Recorder, Watch as Recording};
-use crate::replay::{Damage, Replay};
+use crate::replay::{self, Damage, Replay, Stop};
 use crate::report::json::Json;
 use crate::report::{self, Stream};
 use crate::sandbox::{self, Allow, Confinement};
@@ -210,31 +207,16 @@ fn allow(config: &Config, opened: Option<&Opened>) -> Allow {
         serve: config.listen.is_some(),
         // The live table has a key for them.
         names: config.host_names || config.output == Output::Table,
-        ..Allow::default()
     }
 }
 
-/// Recordings come from anywhere: they are read with no more than reading them takes.
-fn confine_replay(
-    config: &Config,
-    replay: &config::Replay,
-    identity: &Identity,
-) -> Result<Confinement> {
-    let is_read = |file: &&PathBuf| File::open(file).is_ok();
-    // What is no file, as a pipe, is there once and not to be tried; its path is not looked at.
-    let files = replay.files.iter().filter(|file| file.is_file());
+/// Recordings come from anywhere: they are open before they are read, and reading them takes no more.
+fn confine_replay(config: &Config, identity: &Identity) -> Result<Confinement> {
     let allow = Allow {
-        // Of one that cannot be read the replay itself says why.
-        read: files.filter(is_read).cloned().collect(),
         names: config.host_names || config.output == Output::Table,
         ..Allow::default()
     };
-    // Root without them reads its own files only.
-    let last = [CapabilitySet::DAC_READ_SEARCH, CapabilitySet::DAC_OVERRIDE];
-    sandbox::confine(identity, &allow, &last, || {
-        let mut files = allow.read.iter();
-        files.try_for_each(|file| File::open(file).map(drop).context("read what is replayed"))
-    })
+    sandbox::confine(identity, &allow, &[], || Ok(()))
 }
 
 fn recorder(config: &Config, opened: Opened, machine: Machine) -> Result<Recorder> {
@@ -259,8 +241,9 @@ fn replayed(
     met: &Arc<AtomicBool>,
 ) -> Result<()> {
     let signals = watch(config)?;
+    let files = replay::open(&replay.files);
     let identity = privilege.identity(false);
-    let confined_replay = || confine_replay(config, replay, &identity);
+    let confined_replay = || confine_replay(config, &identity);
     let confinement = confined(config, privilege, confined_replay)?;
     if config.verbose {
         say(&confinement.to_string());
@@ -284,13 +267,19 @@ fn replayed(
     };
     let filter = config.filter.rest.as_ref();
     let damages = if config.output == Output::Table {
-        let damages = tui::replay(config, replay, confinement, limits, signals)?;
+        let damages = tui::replay(
+            config,
+            (files, replay.interval),
+            confinement,
+            limits,
+            signals,
+        )?;
         for damage in &damages {
             say(&damaged(damage));
         }
         damages.len()
     } else {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Stop::default();
         let stopped = Arc::clone(&stop);
         signals
             .forward(move || stopped.store(true, Ordering::Relaxed), || ())
@@ -298,7 +287,7 @@ fn replayed(
         let (mut count, mut elapsed, mut damages) = (0, Duration::ZERO, 0);
         let stream = Stream::new(config, Machine::default(), Owners::off())?;
         stream.replay(
-            Replay::new(&replay.files, replay.interval, filter),
+            Replay::new(&files, replay.interval, filter, &stop),
             |interval| {
                 count += 1;
                 elapsed += interval.elapsed;

@@ -17,7 +17,7 @@ use flowtop::interval::{Holder, Interval, Losses, Method};
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::rank::Ranking;
-use flowtop::replay::{Damage, Frame, MAX_LINE, MAX_SUM, Reader, Replay, measure};
+use flowtop::replay::{Damage, Frame, MAX_LINE, MAX_SUM, Reader, Replay, Stop, measure, open};
 use flowtop::report::Report as _;
 use flowtop::report::json::Json;
 
@@ -331,14 +331,14 @@ fn files_follow_each_other_and_damage_ends_only_its_own() {
         PathBuf::from("/nonexistent/flowtop"),
         temporary("last", &text),
     ];
-    let read: Vec<bool> = Replay::new(&files, None, None)
+    let read: Vec<bool> = Replay::new(&open(&files), None, None, &Stop::default())
         .map(|frame| frame.is_ok())
         .collect();
     assert_eq!(
         read,
         [true, true, true, true, true, false, false, true, true, true]
     );
-    let extent = measure(&files, || false);
+    let extent = measure(&open(&files), &Stop::default());
     assert_eq!(extent.intervals, 9, "the one that is cut off has begun");
     for file in files {
         let _ = std::fs::remove_file(file);
@@ -355,7 +355,8 @@ fn short_intervals_are_joined_and_a_filter_sees_what_is_joined() {
     let files = [file.clone()];
     let joined = |filter: Option<&str>| -> Vec<Frame> {
         let filter = filter.map(|text| parse(text, &Words::default()).unwrap());
-        let replay = Replay::new(&files, Some(Duration::from_millis(400)), filter.as_ref());
+        let interval = Some(Duration::from_millis(400));
+        let replay = Replay::new(&open(&files), interval, filter.as_ref(), &Stop::default());
         replay.map(Result::unwrap).collect()
     };
     let frames = joined(None);

@@ -1,17 +1,15 @@
 //! What a player does, in its own thread.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::{Direction, Limits, Notice, Order, Picture, Position, Shared, State, lock};
-use crate::config;
 use crate::filter::Expr;
 use crate::history::History;
 use crate::interval::{Method, Told};
-use crate::replay::{Frame, Replay};
+use crate::replay::{Frame, Recording, Replay};
 
 /// Speeds that keys step through.
 const SPEEDS: [f64; 12] = [
@@ -21,6 +19,9 @@ const SPEEDS: [f64; 12] = [
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// Most damages that are remembered: one a file.
 const MOST_DAMAGES: usize = 100;
+
+/// Names of users that are kept for one who has not looked, before those that were replaced go.
+const MAX_TOLD_USERS: usize = 1 << 17;
 
 /// A place to go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ enum Goal {
 }
 
 pub(super) struct Work {
-    files: Vec<PathBuf>,
+    files: Vec<Recording>,
     interval: Option<Duration>,
     filter: Option<Expr>,
     replay: Replay,
@@ -52,17 +53,18 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(
-        config: &config::Replay,
+        files: Vec<Recording>,
+        interval: Option<Duration>,
         filter: Option<&Expr>,
         limits: Limits,
         shared: Arc<Shared>,
         notify: Arc<dyn Fn(Notice) + Send + Sync>,
     ) -> Self {
         Self {
-            files: config.files.clone(),
-            interval: config.interval,
+            replay: Replay::new(&[], None, None, &shared.stop),
+            files,
+            interval,
             filter: filter.cloned(),
-            replay: Replay::new(&[], None, None),
             next: None,
             history: History::new(),
             flows: 0,
@@ -256,7 +258,7 @@ impl Work {
 
     /// Takes the next interval in. True when a limit is reached with it.
     fn advance(&mut self) -> bool {
-        let Some(Frame { interval, told }) = self.next.take() else {
+        let Some(Frame { interval, told, .. }) = self.next.take() else {
             return false;
         };
         self.history.add(&interval);
@@ -265,6 +267,11 @@ impl Work {
         self.told.machine = told.machine;
         self.told.filter = told.filter;
         self.told.users.extend(told.users);
+        if self.told.users.len() > MAX_TOLD_USERS {
+            // Of each user the last name counts.
+            let last: HashMap<u32, Arc<str>> = self.told.users.drain(..).collect();
+            self.told.users.extend(last);
+        }
         self.told.own.extend(told.own);
         self.read();
         let (count, elapsed) = (self.history.intervals(), self.history.clock().at);
@@ -291,7 +298,8 @@ impl Work {
 
     /// Back to the beginning.
     fn rewind(&mut self) {
-        self.replay = Replay::new(&self.files, self.interval, self.filter.as_ref());
+        let (filter, stop) = (self.filter.as_ref(), &self.shared.stop);
+        self.replay = Replay::new(&self.files, self.interval, filter, stop);
         self.history = History::new();
         self.flows = 0;
         self.next = None;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::replay::Replay;
+use crate::replay::{Replay, Stop, open};
 use crate::testing::{Intervals, flow};
 
 /// A folder of its own, removed at the end.
@@ -66,7 +66,7 @@ fn bytes(intervals: impl IntoIterator<Item = Interval>) -> u64 {
 }
 
 fn replayed(files: &[PathBuf]) -> Vec<Interval> {
-    let frames = Replay::new(files, None, None);
+    let frames = Replay::new(&open(files), None, None, &Stop::default());
     frames.map(|frame| frame.unwrap().interval).collect()
 }
 
@@ -211,7 +211,7 @@ fn a_recorder_that_is_not_finished_has_written_whole_intervals() {
     // As after kill -9.
     let copy = folder.0.join("copy");
     fs::copy(&file, &copy).unwrap();
-    let frames: Vec<bool> = Replay::new(&[copy], None, None)
+    let frames: Vec<bool> = Replay::new(&open(&[copy]), None, None, &Stop::default())
         .map(|frame| frame.is_ok())
         .collect();
     assert_eq!(

@@ -1,14 +1,15 @@
 //! Lines of a file, plain or zstd, each no longer than is allowed.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
 
 use super::MAX_LINE;
 
 /// What zstd frames begin with (RFC 8878, 3.1.1), and skippable ones after their first byte.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
+/// Largest window of compressed data that is read, as its logarithm: 32 MiB, which is memory that a few
+/// bytes can ask for. flowtop writes windows of 2 MiB, and `zstd -19` of 8 MiB.
+const MAX_WINDOW_LOG: u32 = 25;
 /// Read at once.
 const CHUNK: usize = 256 << 10;
 
@@ -31,12 +32,6 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// # Errors
-    /// When the file cannot be opened or its beginning not be read.
-    pub(super) fn open(file: &Path) -> io::Result<Self> {
-        Self::new(Box::new(File::open(file)?))
-    }
-
     /// Plain or zstd, by how it begins.
     ///
     /// # Errors
@@ -46,7 +41,8 @@ impl Lines {
         let start = input.fill_buf()?;
         let skippable = start.get(1..4) == Some(&SKIPPABLE) && start[0] & 0xf0 == 0x50;
         let input: Box<dyn BufRead + Send> = if start.starts_with(&MAGIC) || skippable {
-            let decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            decoder.window_log_max(MAX_WINDOW_LOG)?;
             Box::new(BufReader::with_capacity(CHUNK, decoder))
         } else {
             Box::new(input)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::input::{Recording, Stop};
 use super::lines::{Line, Lines};
 use super::record::{self, FlowRecord, IntervalRecord, Kind, json};
 use super::{Damage, MAX_FLOWS, MAX_LINE, MAX_SUM};
@@ -16,7 +17,10 @@ use crate::units::sanitize;
 /// Processes whose facts are looked for among those of earlier flows; more are held several times.
 const MAX_OWNERS: usize = 1 << 16;
 /// Users whose names are remembered.
-const MAX_USERS: usize = 1 << 16;
+pub(super) const MAX_USERS: usize = 1 << 16;
+/// Most bytes that the names of an interval's cgroups and users may take, each counted once. Real machines
+/// have some thousand cgroups with paths of some hundred bytes.
+const MAX_NAMES: usize = 16 << 20;
 
 /// An interval of a recording, and what it says beside.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Frame {
     pub interval: Interval,
     /// What is told with it: of users only what was not told before.
     pub told: Told,
+    /// Bytes of names that it holds: see [`MAX_NAMES`].
+    names: usize,
 }
 
 impl Frame {
@@ -36,12 +42,16 @@ impl Frame {
         let told = |frame: &Self| (frame.told.machine.clone(), frame.told.filter.clone());
         length <= wanted
             && flows <= MAX_FLOWS
+            && self.names + next.names <= MAX_NAMES
+            && self.told.users.len() + next.told.users.len() <= MAX_USERS
+            && self.told.own.len() + next.told.own.len() <= MAX_OWNERS
             && self.interval.method == next.interval.method
             && told(self) == told(next)
     }
 
     pub(super) fn append(&mut self, next: Self) {
         self.interval.merge(next.interval);
+        self.names += next.names;
         self.told.users.extend(next.told.users);
         self.told.own.extend(next.told.own);
     }
@@ -116,6 +126,8 @@ pub struct Reader {
     method: Arc<Method>,
     users: HashMap<u32, Arc<str>>,
     owners: HashMap<(u32, u32), Arc<Owner>>,
+    /// Bytes of cgroups' names that the owners hold.
+    owners_names: usize,
     begun: Option<Begun>,
     /// Of this recording, where it is read by itself.
     sums: Sums,
@@ -132,8 +144,8 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    pub(super) fn open(file: &Path) -> io::Result<Self> {
-        Ok(Self::with(file, Lines::open(file)?))
+    pub(super) fn open(file: &Recording, stop: &Stop) -> io::Result<Self> {
+        Ok(Self::with(&file.name, Lines::new(file.input(stop)?)?))
     }
 
     /// Of something that is called so.
@@ -154,6 +166,7 @@ impl Reader {
             method: Arc::default(),
             users: HashMap::new(),
             owners: HashMap::new(),
+            owners_names: 0,
             begun: None,
             sums: Sums::default(),
         }
@@ -253,7 +266,11 @@ impl Reader {
             ..Told::default()
         };
         self.begun = Some(Begun {
-            frame: Frame { interval, told },
+            frame: Frame {
+                interval,
+                told,
+                names: 0,
+            },
             wanted,
             places: HashMap::new(),
             total: (record.rx_bytes, record.tx_bytes),
@@ -267,14 +284,23 @@ impl Reader {
             return Err("this flow belongs to no interval".to_owned());
         };
         let record: FlowRecord<'_> = json(&self.line)?;
+        record.check()?;
         let key = record.key()?;
-        if self.owners.len() >= MAX_OWNERS {
+        if self.owners.len() >= MAX_OWNERS || self.owners_names > MAX_NAMES {
             self.owners.clear();
+            self.owners_names = 0;
         }
         let id = (key.tgid, key.tid);
-        let mut owner = self.owners.get(&id).map(Arc::clone);
+        let known = self.owners.get(&id).map(Arc::clone);
+        let mut owner = known.clone();
         let flow = record.flow(&mut owner)?;
+        let mut names = 0;
         if let Some(owner) = owner {
+            // A cgroup that the process had before is held once.
+            if known.is_none_or(|known| !is_same_text(&known.cgroup, &owner.cgroup)) {
+                names += owner.cgroup.as_ref().map_or(0, |path| path.len());
+                self.owners_names += names;
+            }
             self.owners.insert(id, owner);
         }
         let told = &mut begun.frame.told;
@@ -284,10 +310,18 @@ impl Reader {
             && self.users.get(&uid).is_none_or(|known| **known != *user)
         {
             let user: Arc<str> = Arc::from(&*user);
+            // More stay numbers.
             if self.users.len() < MAX_USERS || self.users.contains_key(&uid) {
+                names += user.len();
                 self.users.insert(uid, Arc::clone(&user));
+                told.users.push((uid, user));
             }
-            told.users.push((uid, user));
+        }
+        begun.frame.names += names;
+        if begun.frame.names > MAX_NAMES || told.users.len() > MAX_USERS {
+            return Err(
+                "the names of an interval's cgroups and users take more than 16 MiB".to_owned(),
+            );
         }
         if record.own && !told.own.contains(&key.tgid) && told.own.len() < MAX_OWNERS {
             told.own.push(key.tgid);
@@ -297,8 +331,8 @@ impl Reader {
     }
 
     /// Adds what is left to the extent: intervals' own records only.
-    pub(super) fn measure(&mut self, extent: &mut Extent, stop: &mut dyn FnMut() -> bool) {
-        while !stop() && self.take().unwrap_or(false) {
+    pub(super) fn measure(&mut self, extent: &mut Extent) {
+        while self.take().unwrap_or(false) {
             if !matches!(Kind::of(&self.line), Ok(Kind::Interval)) {
                 continue;
             }
@@ -353,6 +387,14 @@ impl Begun {
     }
 }
 
+/// Whether two texts are one in memory.
+fn is_same_text(one: &Option<Arc<str>>, other: &Option<Arc<str>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// An interval whose flows are there: it must be what its own record says.
 fn finished(begun: Begun, sums: &mut Sums) -> Result<Frame, String> {
     let total = sums.add(&begun.frame.interval).ok_or_else(too_much)?;
@@ -372,6 +414,12 @@ fn too_much() -> String {
 fn unreadable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the compressed data is cut off".to_owned(),
+        // As the decompressor says: its reasons are numbers to this binary.
+        io::ErrorKind::Other => {
+            "the compressed data is damaged, or its window is larger than 32 MiB (zstd \
+             --long): decompress it first, as in zstd -dc --long=31 FILE | flowtop --replay -"
+                .to_owned()
+        }
         _ => format!("it cannot be read on ({error})"),
     }
 }

@@ -16,6 +16,13 @@ use crate::units::sanitize;
 const SCHEMA: u32 = 2;
 /// Longest name of a backend, in characters.
 const MAX_BACKEND: usize = 32;
+/// Longest path of a cgroup, in bytes: `PATH_MAX` (include/uapi/linux/limits.h).
+const MAX_CGROUP: usize = 4096;
+/// Longest name of a user, in bytes: `LOGIN_NAME_MAX` (useradd(8)).
+const MAX_USER: usize = 256;
+/// Longest of what an interval's record says in words, in bytes: host, kernel, filter and reason. A filter has
+/// as much on a command line.
+const MAX_WORDS: usize = 4096;
 /// Longest interval in seconds: three centuries.
 const MAX_SECONDS: f64 = 1e10;
 
@@ -114,6 +121,14 @@ impl IntervalRecord<'_> {
                 self.schema
             ));
         }
+        no_longer("host", &self.host, MAX_WORDS)?;
+        no_longer("kernel", &self.kernel, MAX_WORDS)?;
+        no_longer("reason", &self.reason, MAX_WORDS)?;
+        no_longer(
+            "filter",
+            self.filter.as_deref().unwrap_or_default(),
+            MAX_WORDS,
+        )?;
         match &self.group {
             None => Ok(()),
             Some(_) => Err(sums()),
@@ -135,9 +150,32 @@ impl IntervalRecord<'_> {
     /// # Errors
     /// When it is no time.
     pub(super) fn ended(&self) -> Result<SystemTime, String> {
-        let time: Result<jiff::Timestamp, _> = self.time.parse();
-        time.map(SystemTime::from)
-            .map_err(|_| "time is none of RFC 3339".to_owned())
+        /// 9999-12-31T23:59:59Z, the last second that RFC 3339 has.
+        const LAST: i64 = 253_402_300_799;
+        let wrong = || "time is none of RFC 3339 between the years 1970 and 9999".to_owned();
+        let seconds = self.seconds().ok_or_else(wrong)?;
+        match (0..=LAST).contains(&seconds.0) {
+            true => Ok(SystemTime::UNIX_EPOCH + Duration::new(seconds.0.unsigned_abs(), seconds.1)),
+            false => Err(wrong()),
+        }
+    }
+
+    /// Seconds since 1970, and nanoseconds.
+    fn seconds(&self) -> Option<(i64, u32)> {
+        if let Ok(time) = self.time.parse::<jiff::Timestamp>() {
+            return Some((time.as_second(), time.subsec_nanosecond().unsigned_abs()));
+        }
+        // The last day of the year 9999 is later than that type knows.
+        let time: jiff::civil::DateTime = self.time.strip_suffix('Z')?.parse().ok()?;
+        let days = time
+            .date()
+            .since(jiff::civil::date(1970, 1, 1))
+            .ok()?
+            .get_days();
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+        let nanos = u32::try_from(time.subsec_nanosecond()).ok()?;
+        Some((i64::from(days) * 86_400 + of_day, nanos))
     }
 
     pub(super) fn losses(&self) -> Losses {
@@ -176,6 +214,15 @@ impl IntervalRecord<'_> {
             reason: sanitize(&self.reason).into_owned(),
             unseen,
         }
+    }
+}
+
+/// # Errors
+/// When a text is longer than it can be on any machine.
+fn no_longer(field: &str, text: &str, most: usize) -> Result<(), String> {
+    match text.len() <= most {
+        true => Ok(()),
+        false => Err(format!("{field} is longer than {most} bytes")),
     }
 }
 
@@ -250,6 +297,17 @@ pub(super) struct FlowRecord<'a> {
 }
 
 impl FlowRecord<'_> {
+    /// # Errors
+    /// When a name is longer than any machine has.
+    pub(super) fn check(&self) -> Result<(), String> {
+        no_longer(
+            "cgroup",
+            self.cgroup.as_deref().unwrap_or_default(),
+            MAX_CGROUP,
+        )?;
+        no_longer("user", self.user.as_deref().unwrap_or_default(), MAX_USER)
+    }
+
     /// # Errors
     /// What is wrong, in words.
     pub(super) fn key(&self) -> Result<FlowKey, String> {

@@ -180,7 +180,7 @@ impl Stream {
         self.names = self.names.of_a_recording();
         for frame in recorded {
             match frame {
-                Ok(Frame { interval, told }) => {
+                Ok(Frame { interval, told, .. }) => {
                     for (uid, name) in &told.users {
                         self.owners.learn_user(*uid, Arc::clone(name));
                     }

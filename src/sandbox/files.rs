@@ -68,9 +68,6 @@ pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
     }
     let terminal = AccessFs::ReadFile | AccessFs::IoctlDev;
     rules = beneath(rules, Path::new(TERMINAL), terminal)?;
-    for file in &allow.read {
-        rules = beneath(rules, file, AccessFs::ReadFile.into())?;
-    }
     for folder in &allow.write {
         rules = beneath(rules, folder, written())?;
     }

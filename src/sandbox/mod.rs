@@ -30,8 +30,6 @@ use crate::privilege::Identity;
 pub struct Allow {
     /// Name servers may be asked: TCP and UDP sockets may be made.
     pub names: bool,
-    /// Files that may be read, beside those that facts and names come from.
-    pub read: Vec<PathBuf>,
     /// Folders in which files may be made, written and renamed, and all that is below them.
     pub write: Vec<PathBuf>,
     /// Connections may be taken from a socket that listens already.

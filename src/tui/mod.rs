@@ -45,13 +45,13 @@ pub use crate::interval::Machine;
 use self::keyboard::Input;
 use self::terminal::Screen;
 use crate::collector::{Collector, Notice, Schedule};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::interval::Method;
 use crate::names::Names;
 use crate::owner::{Owners, open_sockets};
 use crate::player::{self, Limits, Player};
 use crate::record;
-use crate::replay::Damage;
+use crate::replay::{Damage, Recording};
 use crate::sandbox::Confinement;
 use crate::signals::Watch;
 use crate::signals::job::{self, Job, Whom};
@@ -153,7 +153,7 @@ fn leave_picture(app: &App) {
 /// When the terminal cannot be read or written.
 pub fn replay(
     config: &Config,
-    replay: &config::Replay,
+    (files, interval): (Vec<Recording>, Option<Duration>),
     confinement: Confinement,
     limits: Limits,
     signals: Watch,
@@ -165,7 +165,7 @@ pub fn replay(
     let player = {
         let tell = tell.clone();
         let filter = config.filter.rest.as_ref();
-        Player::start(replay, filter, limits, move |notice| {
+        Player::start(files, interval, filter, limits, move |notice| {
             drop(tell.send(Event::Player(notice)));
         })?
     };

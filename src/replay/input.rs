@@ -1,0 +1,130 @@
+//! Recordings as open files. They are opened once, by whoever may, and read as often as is wanted; no path
+//! is opened afterwards.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors that flowtop needs beside those of recordings.
+const OTHER_DESCRIPTORS: u64 = 128;
+/// How soon a reader that waits for input sees that it is told to stop.
+const STOP_SEEN_WITHIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+/// Told to everything that reads recordings: stop. What is foreign decides how long reading takes.
+pub type Stop = Arc<AtomicBool>;
+
+/// A recording that is open, or why it could not be opened.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub(super) name: PathBuf,
+    file: Result<Arc<File>, (ErrorKind, String)>,
+}
+
+impl Recording {
+    /// A reader from the beginning; of what is no file, from where it is.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub(super) fn input(&self, stop: &Stop) -> io::Result<Input> {
+        let file = match &self.file {
+            Ok(file) => Arc::clone(file),
+            Err((kind, text)) => return Err(io::Error::new(*kind, text.clone())),
+        };
+        let is_file = file.metadata()?.is_file();
+        Ok(Input {
+            at: is_file.then_some(0),
+            stop: Arc::clone(stop),
+            file,
+        })
+    }
+}
+
+/// Opens recordings, `-` being standard input, with the rights that this thread has. One that cannot be
+/// opened says so when it is its turn.
+pub fn open(files: &[PathBuf]) -> Vec<Recording> {
+    make_room_for(files.len() as u64);
+    let open = |name: &PathBuf| Recording {
+        name: match name.as_os_str() == "-" {
+            true => PathBuf::from("standard input"),
+            false => name.clone(),
+        },
+        file: open_one(name).map(Arc::new).map_err(|error| {
+            let is_limit = error.raw_os_error() == Some(Errno::MFILE.raw_os_error());
+            let help = match is_limit {
+                true => "; allow more open files: ulimit -n",
+                false => "",
+            };
+            (error.kind(), format!("{error}{help}"))
+        }),
+    };
+    files.iter().map(open).collect()
+}
+
+/// Without waiting for the writer of a FIFO, which may never come.
+fn open_one(name: &Path) -> io::Result<File> {
+    if name.as_os_str() == "-" {
+        let input = rustix::stdio::stdin().try_clone_to_owned()?;
+        return Ok(File::from(input));
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(File::from(openat(CWD, name, flags, Mode::empty())?))
+}
+
+/// Raises the limit of open files as far as it may be raised without a privilege, where it takes that.
+fn make_room_for(files: u64) {
+    let wanted = files + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        let raised = Rlimit {
+            current: Some(current),
+            ..limit
+        };
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+}
+
+/// Reads a recording. Ends where it ends, or where it is told to stop.
+#[derive(Debug)]
+pub(super) struct Input {
+    file: Arc<File>,
+    /// Where in a file this reader is; other readers of the same are elsewhere.
+    at: Option<u64>,
+    stop: Stop,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(0);
+            }
+            if let Some(at) = &mut self.at {
+                let read = self.file.read_at(buffer, *at)?;
+                *at += read as u64;
+                return Ok(read);
+            }
+            let mut readable = [PollFd::new(&self.file, PollFlags::IN)];
+            match poll(&mut readable, Some(&STOP_SEEN_WITHIN)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match (&*self.file).read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+    }
+}
