@@ -7,6 +7,7 @@ mod recordings;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod values;
 mod wanted;
 
@@ -20,6 +21,7 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 pub use self::environment::Environment;
 use self::manual::Shell;
+use self::usage::{typed, usage_error};
 
 use self::values::{
     parse_condition, parse_count, parse_duration, parse_files, parse_id, parse_interval,
@@ -29,7 +31,7 @@ use crate::config::{BackendChoice, Config, Output};
 use crate::filter::Expr;
 use crate::settings::{self, Origin, Settings, When};
 use crate::table::{Column, Group, SortKey};
-use crate::units::Units;
+use crate::units::{Units, sanitize, sanitize_lines};
 
 /// Length of an interval if nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -342,7 +344,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let mut args = Args::try_parse_from(args)?;
+    let mut args = typed(args)?;
     if args.man {
         return Ok(Request::Print(manual::page(Args::command())));
     }
@@ -361,7 +363,8 @@ where
     let plan = wanted::plan(&mut args, pid_namespace)?;
     let (record, replay) = (recordings::record(&args)?, recordings::replay(&args)?);
     if args.explain_filter {
-        return Ok(Request::Print(wanted::explained(&plan, pid_namespace)));
+        let text = wanted::explained(&plan, pid_namespace);
+        return Ok(Request::Print(sanitize_lines(&text)));
     }
     serving::must_be_for_something(&args)?;
     let output = match (args.json, args.csv, args.batch || !environment.terminal) {
@@ -443,8 +446,10 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
         asked: true,
     });
     let places = asked.map_or_else(|| environment.places.clone(), |place| vec![place]);
-    let mut settings = settings::read(&places)
-        .map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, format!("{error:#}\n")))?;
+    let mut settings = settings::read(&places).map_err(|error| {
+        let text = format!("{error:#}");
+        clap::Error::raw(ErrorKind::InvalidValue, format!("{}\n", sanitize(&text)))
+    })?;
     if let Some(columns) = &args.columns {
         let mut unique: Vec<Column> = Vec::new();
         for &column in columns {
@@ -473,7 +478,7 @@ fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
     ];
     match asked.into_iter().find(|(_, asked)| *asked) {
         None => Ok(()),
-        Some((flag, _)) => Err(Args::command().error(
+        Some((flag, _)) => Err(usage_error(
             ErrorKind::ArgumentConflict,
             format!(
                 "{flag} is for the live table, and the output is text, JSON or CSV: leave {flag} \

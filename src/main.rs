@@ -10,6 +10,7 @@ use flowtop::doctor;
 use flowtop::kernel::tracefs;
 use flowtop::privilege::Privilege;
 use flowtop::sandbox::{self, Allow};
+use flowtop::units::sanitize_lines;
 use flowtop::{End, report};
 
 /// What `--exit-when` says came true.
@@ -44,7 +45,14 @@ fn main() -> ExitCode {
         }
         Err(message) => {
             // Help into a closed pipe is read as far as someone wanted to.
-            let _ = message.print();
+            let _ = match message.use_stderr() {
+                // It quotes arguments, and `cli` leaves its escape sequences out.
+                true => {
+                    let text = message.render().ansi().to_string();
+                    stderr().write_all(sanitize_lines(&text).as_bytes())
+                }
+                false => message.print(),
+            };
             return ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(2));
         }
     };
@@ -81,6 +89,7 @@ fn guard(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCod
 }
 
 fn failure(error: &anyhow::Error) -> ExitCode {
-    let _ = writeln!(stderr(), "flowtop: {error:#}");
+    let text = sanitize_lines(&format!("{error:#}"));
+    let _ = writeln!(stderr(), "flowtop: {text}");
     ExitCode::FAILURE
 }

@@ -347,5 +347,5 @@ fn take(said: &Said) -> Option<String> {
 /// Says something to whoever started this.
 fn say(text: &str) {
     // A closed standard error is no reason to end.
-    let _ = writeln!(io::stderr(), "flowtop: {text}");
+    let _ = writeln!(io::stderr(), "flowtop: {}", units::sanitize_lines(text));
 }

@@ -18,7 +18,7 @@ pub use self::place::{Origin, Vars, find, read};
 
 use crate::config::{Binding, COMMANDS, CTRL_C, Key, Palette};
 use crate::table::{Column, Group, SortKey, UnknownWord, nearest};
-use crate::units::{Units, sanitize};
+use crate::units::{Units, is_hostile, sanitize};
 
 /// What the configuration file can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -293,10 +293,12 @@ fn first_line(message: &str) -> &str {
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            // The file is printed to terminals too, and TOML reads it back.
+            c if is_hostile(c) => quoted.push_str(&format!("\\U{:08x}", c as u32)),
+            c => quoted.push(c),
         }
-        quoted.push(c);
     }
     quoted.push('"');
     quoted

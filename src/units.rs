@@ -6,7 +6,7 @@ mod foreign;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use self::foreign::{columns, is_hostile, padded, sanitize};
+pub use self::foreign::{columns, is_hostile, padded, sanitize, sanitize_lines};
 
 use crate::table::UnknownWord;
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -290,4 +290,124 @@ fn screen() {
     ] {
         assert!(!written.contains(evil), "{evil:?} was written");
     }
+}
+
+/// A word that sets the terminal's title, clears it, turns the writing direction, and begins a line.
+const WORD: &str = "x\x1b]0;PWN\x07\x1b[2J\u{9b}31m\u{202e}\nFORGED";
+
+/// What a command that ends by itself writes to a terminal.
+fn written(arguments: &[&OsStr], program: &Path, folder: &Path) -> String {
+    let pty = Pty::open(200, 50);
+    let told = Arc::new(Watched::new(Vec::new()));
+    let take = Arc::clone(&told);
+    let reader = pty.read(move |bytes| take.change(|told| told.extend_from_slice(bytes)));
+    let mut command = pty.command(program);
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("XDG_CONFIG_HOME", "/nonexistent");
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    child.wait().unwrap();
+    drop(pty);
+    reader.join().unwrap();
+    told.with(|told| String::from_utf8_lossy(told).into_owned())
+}
+
+/// Panics where a text from a terminal has a control that is not a line's end, or a forged line.
+#[track_caller]
+fn assert_harmless(text: &str, what: &[&OsStr]) {
+    // A terminal's line discipline writes a line end as both.
+    let text = text.replace("\r\n", "\n");
+    let hostile = text.chars().find(|&c| is_hostile(c) && c != '\n');
+    assert_eq!(hostile, None, "{what:?}: {text:?}");
+    assert!(
+        !text.lines().any(|line| line.starts_with("FORGED")),
+        "{what:?}: {text:?}"
+    );
+    assert!(!text.trim().is_empty(), "{what:?} says nothing");
+}
+
+#[test]
+fn no_message_carries_an_argument_or_a_file_name_to_the_terminal_as_it_is() {
+    let folder = std::env::temp_dir().join(format!("flowtop-words-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    let sub = folder.join(WORD);
+    fs::create_dir_all(&sub).unwrap();
+    let file = format!("{WORD}.jsonl");
+    fs::write(folder.join(&file), format!("{WORD}\n")).unwrap();
+    let config = format!("{WORD}.toml");
+    fs::write(folder.join(&config), format!("units = {WORD:?}\n")).unwrap();
+    let keys = "keys.toml";
+    fs::write(folder.join(keys), "\"\\u001b[2J\" = 1\n").unwrap();
+    let pause = "pause.toml";
+    fs::write(folder.join(pause), "keys.pause = \"\\u202e\"\n").unwrap();
+    let inner = format!("{WORD}/no/b.jsonl");
+    let both = format!("--batch={WORD}");
+    let unknown = format!("--{WORD}");
+    let comm = format!("comm '{}'", WORD.replace('\n', ""));
+    let program = Path::new(env!("CARGO_BIN_EXE_flowtop"));
+    let options = [
+        "-n",
+        "-p",
+        "-t",
+        "-i",
+        "-c",
+        "--duration",
+        "--exit-when",
+        "--record-size",
+        "--record-time",
+        "--record-files",
+        "--listen",
+        "--backend",
+        "--max-flows",
+        "-g",
+        "--sort",
+        "--columns",
+        "--units",
+        "--color",
+        "--completions",
+        "--explain-filter",
+    ];
+    let mut cases: Vec<Vec<&str>> = options.iter().map(|&option| vec![option, WORD]).collect();
+    cases.extend([
+        // Files that are not there, are folders, or are no recordings.
+        vec!["--replay", "nothing\x1b[2J"],
+        vec!["--replay", WORD],
+        vec!["--replay", &file, "--batch"],
+        vec!["--replay", "tcp and port 443 \x1b[2J"],
+        vec!["--record", &file],
+        vec!["--record", WORD],
+        vec!["--record", &inner, "-q", "-c", "1", "-i", "10ms"],
+        vec!["--config", WORD],
+        vec!["--config", "nothing\x1b[2J"],
+        vec!["--config", &config],
+        vec!["--config", keys],
+        vec!["--config", pause, "--print-config"],
+        // What is printed, and what is wrong as a whole.
+        vec!["--explain-filter", &comm],
+        vec!["--batch", "-c", "1", "-i", "10ms", &comm],
+        vec!["-q", "--exit-when", "rate >= 0", "-i", "10ms", &comm],
+        vec![&both],
+        vec![&unknown],
+        vec!["--sort", "rate", "--batch"],
+        vec!["tcp", WORD],
+        vec!["--replay", &file, "--record", WORD],
+    ]);
+    for case in &cases {
+        let arguments: Vec<&OsStr> = case.iter().map(OsStr::new).collect();
+        assert_harmless(&written(&arguments, program, &folder), &arguments);
+    }
+    // What it is called is an argument too.
+    let link = folder.join("\x1b[2Jtop");
+    std::os::unix::fs::symlink(program, &link).unwrap();
+    let arguments = [OsStr::new("--nothing")];
+    assert_harmless(&written(&arguments, &link, &folder), &arguments);
+    // No valid UTF-8.
+    let arguments = [
+        OsStr::new("--replay"),
+        OsStr::from_bytes(b"\xff\x1b[2J\x9b"),
+    ];
+    assert_harmless(&written(&arguments, program, &folder), &arguments);
+    fs::remove_dir_all(&folder).unwrap();
 }

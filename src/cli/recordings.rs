@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::Args;
+use super::usage::usage_error;
 use crate::config::{Record, Replay};
 use crate::filter;
+use crate::units::sanitize;
 
 /// Standard input.
 const STDIN: &str = "-";
@@ -24,7 +25,7 @@ pub(super) fn record(args: &Args) -> Result<Option<Record>, clap::Error> {
         time: args.record_time,
         files: args.record_files,
     };
-    let shown = file.display();
+    let shown = shown(file);
     let metadata = fs::metadata(file);
     let is_file = metadata.as_ref().is_ok_and(|metadata| metadata.is_file());
     if record.files.is_some() && !record.rotates() {
@@ -63,7 +64,7 @@ pub(super) fn replay(args: &Args) -> Result<Option<Replay>, clap::Error> {
         return Err(refused("standard input can be replayed once".to_owned()));
     }
     for file in files.iter().filter(|file| !is_stdin(file)) {
-        let shown = file.display();
+        let shown = shown(file);
         let metadata = fs::metadata(file).map_err(|error| {
             let word = file.to_string_lossy();
             let help = match filter::looks_like_filter(&word) {
@@ -96,8 +97,8 @@ pub(super) fn must_be_files(replay: Option<&Replay>) -> Result<(), clap::Error> 
             "the live table goes back and forth in a recording, which {} cannot: save it in a file \
              first, or add --batch, --json or --csv",
             match is_stdin(file) {
-                true => "standard input".into(),
-                false => file.to_string_lossy(),
+                true => "standard input".to_owned(),
+                false => shown(file),
             }
         ))),
     }
@@ -107,6 +108,11 @@ fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == STDIN
 }
 
+/// Name of a file for a message: line ends in it are not the message's.
+fn shown(file: &Path) -> String {
+    sanitize(&file.to_string_lossy()).into_owned()
+}
+
 fn refused(message: String) -> clap::Error {
-    Args::command().error(ErrorKind::ValueValidation, message)
+    usage_error(ErrorKind::ValueValidation, message)
 }

@@ -1,9 +1,9 @@
 //! What is asked for of metrics, and of output when there is none.
 
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::Args;
+use super::usage::usage_error;
 use crate::config::Listen;
 use crate::table::Group;
 
@@ -24,7 +24,7 @@ pub(super) fn must_be_for_something(args: &Args) -> Result<(), clap::Error> {
     if !args.quiet || args.listen.is_some() || args.record.is_some() || args.exit_when.is_some() {
         return Ok(());
     }
-    Err(Args::command().error(
+    Err(usage_error(
         ErrorKind::MissingRequiredArgument,
         "with --quiet nothing would come of what is counted: add --listen, --record or --exit-when, or \
          leave --quiet out",

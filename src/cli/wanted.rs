@@ -1,9 +1,9 @@
 //! What arguments say of the flows that are meant, as one filter.
 
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::Args;
+use super::usage::usage_error;
 use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
 
 /// The filter of all that was said: one of the processes and threads, if any are named, and what the
@@ -76,7 +76,7 @@ fn unique(flag: &str, mut ids: Vec<u32>) -> Result<Vec<u32>, clap::Error> {
     ids.sort_unstable();
     ids.dedup();
     if ids.len() > MAX_TASKS {
-        return Err(Args::command().error(
+        return Err(usage_error(
             ErrorKind::TooManyValues,
             format!(
                 "{flag} takes at most {MAX_TASKS} ids, {} were given: name fewer, or leave {flag} \

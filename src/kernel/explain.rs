@@ -31,13 +31,23 @@ pub fn keep_libbpf_log(verbose: bool) {
 fn keep(_: PrintLevel, message: String) {
     if VERBOSE.load(Ordering::Relaxed) {
         // Not by a macro that panics where nobody reads: this is called from C, which no panic may cross.
-        let _ = write!(stderr(), "{message}");
+        let _ = stderr().write_all(harmless(&message).as_bytes());
     }
     if let Ok(mut log) = LOG.lock()
         && log.len() < LOG_LIMIT
     {
         log.push_str(&message);
     }
+}
+
+/// libbpf's message without controls other than line ends and tabs: names of the kernel's are in it.
+fn harmless(message: &str) -> String {
+    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let shown = message.chars().map(|c| match is_plain(c) {
+        true => c.to_string(),
+        false => c.escape_unicode().to_string(),
+    });
+    shown.collect()
 }
 
 /// Forgets what earlier attempts said.
@@ -196,6 +206,14 @@ pub fn refusal(backend: Backend, err: &anyhow::Error) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_of_libbpf_cannot_drive_the_terminal() {
+        assert_eq!(
+            harmless("libbpf: 'a\x1b[2J'\tb\u{9b}1m\n"),
+            "libbpf: 'a\\u{1b}[2J'\tb\\u{9b}1m\n"
+        );
+    }
 
     #[test]
     fn available_memory_is_in_bytes() {

@@ -13,6 +13,7 @@ use zstd::stream::write::Encoder;
 use super::place::{Open, Place};
 use crate::config::Record;
 use crate::interval::Interval;
+use crate::units::sanitize;
 
 /// zstd's own default: half of the size of level 1, at a tenth of what ranking and JSON cost.
 const LEVEL: i32 = 3;
@@ -57,8 +58,8 @@ impl Files {
         config: Record,
         is_told_to_stop: impl FnMut() -> bool,
     ) -> Result<Option<Self>> {
-        let shown = config.file.display();
-        let context = || format!("record {shown}");
+        let shown = config.file.to_string_lossy().into_owned();
+        let context = || format!("record {}", sanitize(&shown));
         let place = Place::open(&config).with_context(context)?;
         let opened = match config.rotates() {
             true => place.create_next().map(Some),

@@ -45,6 +45,12 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// A message of several lines, each made harmless: the line ends in it are flowtop's own.
+pub fn sanitize_lines(text: &str) -> String {
+    let lines: Vec<Cow<'_, str>> = text.split('\n').map(sanitize).collect();
+    lines.join("\n")
+}
+
 /// Controls, direction marks, line separators, and what is drawn as nothing or onto its neighbour:
 /// all that has no width by Unicode's tables, which terminals go by, and some that have one there.
 pub fn is_hostile(c: char) -> bool {
@@ -99,6 +105,14 @@ mod tests {
         assert_eq!(sanitize("e\u{301}"), "e\\u{301}");
         assert_eq!(sanitize("\u{e0041}"), "\\u{e0041}");
         assert_eq!(sanitize(&String::from_utf8_lossy(b"a\xffb")), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn messages_keep_their_lines_and_nothing_else_of_controls() {
+        assert_eq!(
+            sanitize_lines("one\n  two\x1b[2J\r\n"),
+            "one\n  two\\x1b[2J\\r\n"
+        );
     }
 
     #[test]
