@@ -314,6 +314,37 @@ fn what_a_process_calls_itself_is_one_harmless_cell() {
 }
 
 #[test]
+fn a_name_is_no_formula_whatever_a_spreadsheet_takes_for_the_separator() {
+    let folder = Folder::new("formulas");
+    let file = folder.file("hostile.jsonl");
+    let sample = String::from_utf8(unpacked(&sample())).unwrap();
+    for (comm, cell) in [
+        ("a;=1+1", r#""a;'=1+1""#),
+        ("a\\\";=1+1", r#""a"";'=1+1""#),
+        ("a;\\\" -1+1", r#""a;"" '-1+1""#),
+        ("a|@SUM(1)", r#""a|'@SUM(1)""#),
+        ("+1", r#""'+1""#),
+        ("\u{ff1d}1+1", "\"'\u{ff1d}1+1\""),
+        ("\\t=1", r#""\t=1""#),
+        ("a-b=c", r#""a-b=c""#),
+        ("5", r#""5""#),
+    ] {
+        let text = sample.replace("\"comm\":\"demo-store\"", &format!("\"comm\":\"{comm}\""));
+        fs::write(&file, text).unwrap();
+        for group in [&[][..], &["-g", "process"]] {
+            let args = [&["--replay", &file, "--csv", "-c2"], group].concat();
+            let out = String::from_utf8(run(&args, 0).stdout).unwrap();
+            assert!(out.contains(&format!(",{cell},")), "{cell}: {out}");
+            for piece in out.split([';', '|', '\t', '\n']) {
+                let begin = piece.trim_start_matches(['"', ' ']).chars().next();
+                let is_formula = begin.is_some_and(|c| "=+-@\u{ff1d}".contains(c));
+                assert!(!is_formula, "{piece:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_condition_ends_with_its_own_code_live_and_replayed() {
     let _traffic = Traffic::start();
     for output in ["--json", "--csv", "--batch"] {

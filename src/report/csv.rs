@@ -101,7 +101,10 @@ impl Csv {
 
     /// Makes rows of the records, after the names of the columns where these are the first.
     fn rows(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        let mut writer = csv::Writer::from_writer(out);
+        // Of its own styles none quotes every text and leaves out what is not known.
+        let mut writer = csv::WriterBuilder::new()
+            .quote_style(csv::QuoteStyle::Never)
+            .from_writer(out);
         if !std::mem::replace(&mut self.begun, true) {
             writer.write_record(COLUMNS).context("write the columns")?;
         }
@@ -164,24 +167,48 @@ fn untracked(record: &mut Map<String, Value>) {
     record.insert("type".to_owned(), UNTRACKED.into());
 }
 
-/// A value as a cell. What others chose is made harmless for terminals, and for spreadsheets, which
-/// take for a formula what begins with one of `=+-@`.
+/// Separators that programs take for those of cells, if told to or by their locale.
+const SEPARATORS: [char; 2] = [';', '|'];
+
+/// What a spreadsheet takes for the beginning of a formula, also as wide as an ideograph.
+const FORMULA: [char; 8] = [
+    '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+];
+
+/// Appends a value as a cell. Text is quoted whatever it is, as not every reader takes the comma for
+/// the separator; a value that is not known is an empty cell.
 fn append(value: &Value, cell: &mut String) {
     match value {
-        Value::String(text) => {
-            if text.starts_with(['=', '+', '-', '@']) {
-                cell.push('\'');
-            }
-            cell.push_str(&sanitize(text));
-        }
+        Value::String(text) => quoted(&[text], cell),
         Value::Array(values) => {
-            for (n, value) in values.iter().enumerate() {
-                cell.push_str(if n > 0 { " " } else { "" });
-                append(value, cell);
-            }
+            let texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+            quoted(&texts, cell);
         }
         Value::Null => {}
         // Writing to a string cannot fail.
         other => drop(write!(cell, "{other}")),
     }
+}
+
+/// Appends texts as one cell with blanks between them. Text that others chose is made harmless for
+/// terminals, and for spreadsheets: `'` stands before a formula, where a text begins and behind what
+/// may be a separator, which no quotes change within a cell.
+fn quoted(texts: &[&str], cell: &mut String) {
+    cell.push('"');
+    for (n, text) in texts.iter().enumerate() {
+        cell.push_str(if n > 0 { " " } else { "" });
+        let mut is_start = true;
+        for c in sanitize(text).chars() {
+            if is_start && FORMULA.contains(&c) {
+                cell.push('\'');
+            }
+            // Blanks and quotes before a formula change nothing.
+            is_start = SEPARATORS.contains(&c) || is_start && matches!(c, ' ' | '"');
+            if c == '"' {
+                cell.push(c);
+            }
+            cell.push(c);
+        }
+    }
+    cell.push('"');
 }
