@@ -244,24 +244,34 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.assert_gone(0);
 }
 
+/// Under a shell it stops: tests/jobs.rs.
 #[test]
-fn suspended_it_gives_the_terminal_back_and_continued_it_goes_on() {
+fn a_session_leader_gives_the_terminal_back_for_control_z_and_takes_it_again_at_once() {
     let traffic = Traffic::start();
     let pids = traffic.pids();
     let mut live = Live::start(80, 24, &["-i", "200ms", "-p", &pids]);
     live.see("demo-backup");
     assert!(live.is_raw());
+    // Nobody could continue it.
     live.press("\x1a");
+    live.see("demo-backup");
     let stat = format!("/proc/{}/stat", live.pid().as_raw_nonzero());
+    let is_stopped = || std::fs::read_to_string(&stat).unwrap().contains(") T ");
     let start = Instant::now();
-    while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+    while !live.is_raw() {
+        assert!(start.elapsed() < PATIENCE, "does not come back");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!is_stopped());
+    // Whoever stops it by force can continue it.
+    kill_process(live.pid(), Signal::STOP).unwrap();
+    while !is_stopped() {
         assert!(start.elapsed() < PATIENCE, "does not stop");
         thread::sleep(Duration::from_millis(10));
     }
-    assert!(!live.is_raw());
-    live.wait_for("the shell's screen", |text| !text.contains("Egress"));
     kill_process(live.pid(), Signal::CONT).unwrap();
-    live.see("demo-backup");
+    live.press("?");
+    live.see("╶ Help ╴");
     assert!(live.is_raw());
     kill_process(live.pid(), Signal::TERM).unwrap();
     live.assert_gone(0);

@@ -74,6 +74,10 @@ pub(super) fn kernel() -> Vec<Check> {
         ),
     });
     checks.push(cgroups());
+    checks.push(match lack::of_jit() {
+        None => Check::new("bpf_jit", "BPF JIT", State::Ok, "not switched off"),
+        Some(lack) => Check::lack("bpf_jit", "BPF JIT", State::Fail, &lack),
+    });
     checks
 }
 
@@ -198,9 +202,9 @@ pub(super) fn memory(config: &Config) -> Vec<Check> {
             );
             Check::new(id, title, State::Ok, value)
         }
-        Err(error) => {
-            let check = Check::new(id, title, State::Fail, format!("{error:#}"));
-            check.fix("a smaller --max-flows, as in --max-flows 4096")
-        }
+        Err(error) => match Lack::of(&error) {
+            Some(lack) => Check::lack(id, title, State::Fail, lack),
+            None => Check::new(id, title, State::Fail, format!("{error:#}")),
+        },
     }]
 }

@@ -6,11 +6,12 @@ use std::io::{Write as _, stderr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use libbpf_rs::PrintLevel;
 
 use super::backend::Backend;
 use super::lack::{self, Lack};
+use super::memory::{self, Room};
 
 /// Most of libbpf's log kept for an error message, in bytes.
 const LOG_LIMIT: usize = 16 * 1024;
@@ -90,23 +91,49 @@ pub fn map_memory(max_flows: Option<u32>) -> Result<MapMemory> {
     Ok(MapMemory { flows, bytes })
 }
 
+/// Memory that flowtop takes beside the flow maps, in bytes: the other maps, and the process itself.
+const OTHER_BYTES: u64 = 15_000_000;
+/// The same with what a run needs to breathe, for the number of flows that is proposed.
+const AMPLE_BYTES: u64 = 22_000_000;
+
 /// Checks that the maps, which are allocated in full before anything is counted, leave the machine
-/// room to breathe.
+/// room to breathe, and fit into the limits of the own cgroups.
 ///
 /// # Errors
-/// When they would take more than half of what is available.
-fn check_memory(max_flows: u32) -> Result<()> {
+/// When they would take more than half of what is available, or more than a cgroup may.
+fn check_memory(max_flows: u32) -> Result<(), Lack> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let (needed, available) = (map_bytes(max_flows), available_bytes(&meminfo));
-    if needed > available / 2 {
-        bail!(
-            "{max_flows} flows need about {} MB of kernel memory, more than half of the {} MB available: \
-             lower --max-flows",
-            needed / 1_000_000,
-            available / 1_000_000
-        );
+    let half = Room {
+        bytes: available_bytes(&meminfo) / 2,
+        whose: "half of the memory that is available".to_owned(),
+    };
+    // Before 5.11 maps are charged to no cgroup.
+    let of_cgroups = memory::of_cgroups().filter(|_| !lack::is_memlock_charged());
+    let needed = map_bytes(max_flows);
+    let rooms = [(Some(half), 0, 0), (of_cgroups, OTHER_BYTES, AMPLE_BYTES)];
+    for (room, other, ample) in rooms {
+        let Some(room) = room else {
+            continue;
+        };
+        if needed + other > room.bytes {
+            let fitting = fitting_flows(room.bytes.saturating_sub(ample));
+            let whose = &room.whose;
+            return Err(lack::of_memory(
+                max_flows,
+                needed + other,
+                room.bytes,
+                whose,
+                fitting,
+            ));
+        }
     }
     Ok(())
+}
+
+/// The largest power of two of flows whose maps take no more than that.
+fn fitting_flows(bytes: u64) -> Option<u32> {
+    let flows = (4..24).rev().map(|power| 1 << power);
+    flows.into_iter().find(|&flows| map_bytes(flows) <= bytes)
 }
 
 /// `MemAvailable` of /proc/meminfo, in bytes; everything where it does not say.
@@ -127,6 +154,13 @@ pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
         )
     } else if text.contains("os error 1)") {
         lack::of_load().into()
+    } else if text.contains("os error 12)") {
+        let flows = DEFAULT_MAX_FLOWS / 8;
+        Lack {
+            what: "the kernel has no memory for the maps".to_owned(),
+            fix: format!("a smaller --max-flows, as in --max-flows {flows}, or allow more memory"),
+        }
+        .into()
     } else {
         anyhow::Error::new(err).context("load the BPF programs")
     }
@@ -187,9 +221,17 @@ pub fn refusal(backend: Backend, err: &anyhow::Error) -> Refusal {
     }
     let mut text = format!("{err:#}");
     let of_libbpf = err.chain().any(|cause| cause.is::<libbpf_rs::Error>());
-    if of_libbpf && backend == Backend::Fentry {
-        // ENOTSUPP is not known to the C library, which says only its number.
-        text.push_str(" (this kernel may be built without BPF trampolines)");
+    // Without it kernels answer by EINVAL, ENOTSUPP or ENOSYS, at different steps.
+    if let Some(lack) = lack::of_jit().filter(|_| of_libbpf) {
+        return Refusal {
+            backend,
+            text: lack.to_string(),
+            lack: Some(lack),
+        };
+    }
+    // ENOTSUPP is not known to the C library, which says only its number.
+    if text.contains("os error 524") {
+        text.push_str(" (ENOTSUPP: this kernel does not support it)");
     }
     let log = LOG.lock().map(|log| log.clone()).unwrap_or_default();
     // The line that says most is the last one that libbpf calls a failure.

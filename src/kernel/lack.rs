@@ -154,11 +154,46 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Modes of lockdown, the one in force in brackets.
 pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// The kernel does not describe its types.
+/// The kernel does not describe its types, or sysfs, where it does, is not there.
 pub fn of_btf() -> Lack {
+    if !Path::new("/sys/kernel").exists() {
+        return Lack::new(
+            "sysfs is not mounted (there is no /sys/kernel)",
+            "sudo mount -t sysfs sysfs /sys",
+        );
+    }
     Lack::new(
         format!("this kernel has no BTF ({BTF})"),
         "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of all larger distributions are",
+    )
+}
+
+/// The switch of the BPF JIT: 0 is off. Root reads it, in the first network namespace.
+const JIT_SWITCH: &str = "/proc/sys/net/core/bpf_jit_enable";
+
+/// The BPF JIT is switched off: kernel functions and trampolines need it.
+pub fn of_jit() -> Option<Lack> {
+    let switch = fs::read_to_string(JIT_SWITCH).ok()?;
+    (switch.trim() == "0").then(|| {
+        Lack::new(
+            "the BPF JIT is switched off (net.core.bpf_jit_enable is 0)",
+            "sudo sysctl net.core.bpf_jit_enable=1",
+        )
+    })
+}
+
+/// The maps do not fit into the memory that there is: `limit` bytes by `whose` limit.
+pub fn of_memory(flows: u32, needed: u64, left: u64, whose: &str, fitting: Option<u32>) -> Lack {
+    let (needed, left) = (needed / 1_000_000, left / 1_000_000);
+    let fix = fitting.map_or_else(
+        || "allow more memory".to_owned(),
+        |flows| format!("--max-flows {flows}, or allow more memory"),
+    );
+    Lack::new(
+        format!(
+            "{flows} flows need about {needed} MB of kernel memory, and {whose} leaves {left} MB"
+        ),
+        fix,
     )
 }
 

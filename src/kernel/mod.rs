@@ -11,6 +11,7 @@ mod filter;
 mod health;
 mod holder;
 pub mod lack;
+mod memory;
 mod skel;
 mod tcp;
 pub mod tracefs;

@@ -13,7 +13,9 @@ mod resolv;
 mod services;
 mod system;
 
+use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -52,6 +54,42 @@ const MAX_OWN: usize = 1024;
 struct Resolver {
     cache: Arc<Mutex<Cache>>,
     queue: SyncSender<IpAddr>,
+    pool: Pool,
+}
+
+/// Threads that look names up: one, and more while look-ups wait. Where a limit allows no more (TasksMax of
+/// systemd, pids.max of a container), fewer look up at a time.
+struct Pool {
+    /// Counts a look-up that was asked for; how many are open, give or take one that has just ended.
+    asked: Box<dyn Fn() -> isize + Send + Sync>,
+    started: AtomicUsize,
+    start: Box<dyn Fn(usize) -> io::Result<()> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("started", &self.started)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    fn add(&self) -> io::Result<()> {
+        let number = self.started.load(Ordering::Relaxed);
+        (self.start)(number)?;
+        self.started.store(number + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A look-up waits in the queue.
+    fn ask(&self) {
+        let open = (self.asked)();
+        let started = self.started.load(Ordering::Relaxed);
+        if open > started.cast_signed() && started < WORKERS {
+            let _ = self.add();
+        }
+    }
 }
 
 /// What is written for an endpoint: host and port apart, so that a narrow column can shorten the
@@ -127,21 +165,27 @@ impl Names {
     ) -> Result<Self> {
         let cache = Arc::new(Mutex::new(Cache::default()));
         let (queue, waiting) = sync_channel(QUEUE);
-        let waiting = Arc::new(Mutex::new(waiting));
-        let lookup = Arc::new(lookup);
-        let notify = Arc::new(notify);
-        for i in 0..WORKERS {
-            let cache = Arc::clone(&cache);
-            let waiting = Arc::clone(&waiting);
-            let lookup = Arc::clone(&lookup);
-            let notify = Arc::clone(&notify);
-            thread::Builder::new()
-                .name(format!("names-{i}"))
-                .spawn(move || work(&waiting, &cache, &*lookup, &*notify))
-                .context("start a thread for host names")?;
-        }
+        let shared = Arc::new((Mutex::new(waiting), lookup, notify, AtomicIsize::new(0)));
+        let start = {
+            let (cache, shared) = (Arc::clone(&cache), Arc::clone(&shared));
+            move |number| {
+                let (cache, shared) = (Arc::clone(&cache), Arc::clone(&shared));
+                let worker = thread::Builder::new().name(format!("names-{number}"));
+                let run = move || {
+                    let (waiting, lookup, notify, open) = &*shared;
+                    work(waiting, &cache, lookup, notify, open);
+                };
+                worker.spawn(run).map(drop)
+            }
+        };
+        let pool = Pool {
+            asked: Box::new(move || shared.3.fetch_add(1, Ordering::Relaxed) + 1),
+            started: AtomicUsize::new(0),
+            start: Box::new(start),
+        };
+        pool.add().context("start a thread for host names")?;
         Ok(Self {
-            resolver: Some(Resolver { cache, queue }),
+            resolver: Some(Resolver { cache, queue, pool }),
             services: Services::default(),
             own: namespace::own_tgid().into_iter().collect(),
         })
@@ -162,8 +206,11 @@ impl Names {
         let mut cache = lock(&resolver.cache);
         let now = Instant::now();
         let (name, ask) = cache.look(addr, now);
-        if ask && resolver.queue.try_send(addr).is_err() {
-            cache.forget(addr, now);
+        if ask {
+            match resolver.queue.try_send(addr) {
+                Ok(()) => resolver.pool.ask(),
+                Err(_) => cache.forget(addr, now),
+            }
         }
         name
     }
@@ -217,6 +264,7 @@ fn work(
     cache: &Mutex<Cache>,
     lookup: &dyn Fn(IpAddr) -> Answer,
     notify: &dyn Fn(),
+    open: &AtomicIsize,
 ) {
     loop {
         // Its own statement, so that the lock is free again during the look-up.
@@ -226,6 +274,7 @@ fn work(
         };
         let answer = lookup(addr);
         let changed = lock(cache).store(addr, answer, Instant::now());
+        open.fetch_sub(1, Ordering::Relaxed);
         if changed {
             notify();
         }

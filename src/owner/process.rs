@@ -61,6 +61,18 @@ impl Process {
     }
 }
 
+/// How much later clocks of this process's time namespace are than the machine's (time_namespaces(7)).
+const TIME_OFFSETS: &str = "/proc/self/timens_offsets";
+
+/// Seconds that the time since boot is ahead here: 0 outside of any time namespace but the first.
+fn boot_offset(offsets: &str) -> i64 {
+    let seconds = offsets.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next()? == "boottime").then(|| words.next()?.parse().ok())?
+    });
+    seconds.unwrap_or(0)
+}
+
 /// Ticks of the clock that `/proc` counts in, as the kernel rounds them.
 fn ticks(after_boot: Duration) -> u64 {
     let hz = rustix::param::clock_ticks_per_second().max(1);
@@ -72,6 +84,8 @@ fn ticks(after_boot: Duration) -> u64 {
 pub(super) struct Reader {
     proc: PathBuf,
     users: Users,
+    /// Seconds: see [`boot_offset`].
+    boot_offset: i64,
     ticks_per_sec: u64,
 }
 
@@ -80,8 +94,15 @@ impl Reader {
         Self {
             proc: proc.into(),
             users: Users::new(passwd),
+            boot_offset: boot_offset(&fs::read_to_string(TIME_OFFSETS).unwrap_or_default()),
             ticks_per_sec: rustix::param::clock_ticks_per_second().max(1),
         }
+    }
+
+    /// Ticks since the machine's boot, as the kernel side counts them, of ticks that `/proc` tells here.
+    fn since_boot(&self, ticks: u64) -> u64 {
+        let hz = i64::try_from(self.ticks_per_sec).unwrap_or(100);
+        ticks.saturating_add_signed(-self.boot_offset.saturating_mul(hz))
     }
 
     /// Names of users as they are read here.
@@ -112,7 +133,7 @@ impl Reader {
             ppid: stat.ppid,
             parent: parent.map(|parent| parent.comm),
             started: self.wall_clock(stat.start_ticks),
-            start_ticks: stat.start_ticks,
+            start_ticks: self.since_boot(stat.start_ticks),
             cgroup,
             place,
             place_name,
@@ -121,7 +142,7 @@ impl Reader {
         };
         // Another process may have got the number while files were read one after the other.
         let again = Stat::read(&folder)?;
-        (again.start_ticks == process.start_ticks).then_some(process)
+        (self.since_boot(again.start_ticks) == process.start_ticks).then_some(process)
     }
 
     /// The wall clock at so many ticks after boot. The time of boot is reckoned from now, so that

@@ -17,6 +17,7 @@ faults! { true,
     "a CPU goes and comes back" => cpu_unplugged,
     "kprobes are switched off" => kprobes_off,
     "ftrace is switched off" => ftrace_off,
+    "the BPF JIT is switched off" => jit_off,
     "lockdown: BPF may not read the kernel's memory" => locked_down,
 }
 
@@ -109,6 +110,17 @@ fn kprobes_off(how: &Faults) -> Result<Told> {
 
 fn ftrace_off(how: &Faults) -> Result<Told> {
     switched_off(how, "/proc/sys/kernel/ftrace_enabled", "fentry")
+}
+
+/// Every backend needs it for what it calls in the kernel, or is told by the first that does.
+fn jit_off(how: &Faults) -> Result<Told> {
+    let switch = "/proc/sys/net/core/bpf_jit_enable";
+    if fs::write(switch, "0").is_err() {
+        return Err(Absent("this kernel has no way to do without".to_owned()).into());
+    }
+    let said = prepared(how, &[], || Ok(())).and_then(refusal);
+    fs::write(switch, "1").with_context(|| format!("write {switch}"))?;
+    refused(said?, "sysctl net.core.bpf_jit_enable=1")
 }
 
 /// The last of all: there is no way back from it.
