@@ -36,6 +36,12 @@ const COMMS: &[&[u8]] = &[
     b"e\xcc\x81\xcc\x81\xcc\x81\xe2\x80\x8dx",
     "例例例例例".as_bytes(),
     "\u{1f44d}\u{1f3fd}ok".as_bytes(),
+    // Blanks alone, and words of flowtop's own.
+    b"   ",
+    "\u{a0}\u{3000}".as_bytes(),
+    b"flowtop (own)",
+    b"[kworker/0:1]",
+    b"unknown",
     b"harmless",
 ];
 /// One of a control group; it has everything.
@@ -165,13 +171,18 @@ const SHOWN: &[&str] = &[
     r"e\u{301}\u{301}\u{301}\u{200d}x",
     "例例例例例",
     "\u{1f44d}\\u{1f3fd}ok",
+    r"\u{20}\u{20}\u{20}",
+    r"\xa0\u{3000}",
+    r"flowtop \u{28}own)",
+    r"\u{5b}kworker/0:1]",
+    r"\u{75}nknown",
     "harmless",
 ];
 
 #[test]
 fn names_of_others_cannot_drive_a_terminal_or_move_a_column() {
     Lan::enter("hostile", |lan| {
-        let records = "9 PTR evil\\027[31m\\007\\194\\1551m.example.\n";
+        let records = "8 PTR *.\n9 PTR evil\\027[31m\\007\\194\\1551m.example.\n";
         let _nsd = lan.nsd(&[("2.0.192.in-addr.arpa", records)]);
         lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
         lan.write("hosts", &format!("198.51.100.8 {HOST}\n"));
@@ -201,6 +212,7 @@ fn json(has_cgroup: bool) {
             let group = format!("/{CGROUP}");
             assert!(!has_cgroup || record["cgroup"] == group, "{record}");
         }
+        assert_ne!(record["remote_name"], "*", "that is an unknown peer");
         host |= record["remote_name"] == HOST;
         server |= record["remote_name"] == r"evil\027[31m\007\194\1551m.example";
         left.is_empty() && host && server

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::flow::Counters;
 use crate::rank::{Facts, RowId, Tally};
 use crate::table::Way;
-use crate::units::sanitize;
+use crate::units::visible;
 
 /// Most series that can be asked for.
 pub const MAX_SERIES: usize = 1000;
@@ -66,7 +66,7 @@ impl Key {
         }
         Self {
             kind,
-            name: sanitize(&name).into(),
+            name: visible(&name).into(),
         }
     }
 }

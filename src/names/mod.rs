@@ -254,6 +254,22 @@ impl Names {
     }
 }
 
+/// Words that stand for a host in rows: no host is called so.
+const NO_NAMES: [&str; 4] = ["unknown", "other", "others", "untracked"];
+
+/// Whether a name can be shown: one of no letter and digit, as `*`, or that is a word of flowtop's own
+/// would be taken for what flowtop says itself.
+fn is_shown(name: &str) -> bool {
+    let bare = name.trim_matches(|c: char| c == '.' || c.is_whitespace());
+    // DNS writes bytes as `\032`: these digits are no part of a name.
+    let bytes = bare.split('\\').enumerate().map(|(n, part)| match n {
+        0 => part,
+        _ => part.trim_start_matches(|c: char| c.is_ascii_digit()),
+    });
+    let mut chars = bytes.flat_map(str::chars);
+    chars.any(char::is_alphanumeric) && !NO_NAMES.contains(&bare.to_lowercase().as_str())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panicking holder left is at worst a name missing.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -272,7 +288,11 @@ fn work(
         let Ok(addr) = next else {
             return;
         };
-        let answer = lookup(addr);
+        let mut answer = lookup(addr);
+        // Of `/etc/hosts` too.
+        if matches!(&answer.outcome, Outcome::Name(name) if !is_shown(name)) {
+            answer.outcome = Outcome::Nameless;
+        }
         let changed = lock(cache).store(addr, answer, Instant::now());
         open.fetch_sub(1, Ordering::Relaxed);
         if changed {
@@ -332,6 +352,51 @@ mod tests {
         assert_eq!(label("2001:db8::1", 80), "[2001:db8::1]:80");
         assert_eq!(label("0.0.0.0", 0), "*");
         assert_eq!(label("0.0.0.0", 53), "0.0.0.0:53");
+    }
+
+    #[test]
+    fn a_name_that_passes_for_a_word_of_flowtop_is_none() {
+        for word in [
+            "*",
+            "",
+            " ",
+            "\u{a0}",
+            "*.",
+            "\\032\\032",
+            "·",
+            "-",
+            "unknown",
+            "Unknown.",
+            "other",
+        ] {
+            assert!(!is_shown(word), "{word:?}");
+        }
+        for name in [
+            "a",
+            "unknown.example",
+            "*.example",
+            "例",
+            "1and1.example",
+            "\\032x",
+        ] {
+            assert!(is_shown(name), "{name}");
+        }
+        let (told, tidings) = channel();
+        let lookup = |addr: IpAddr| match addr.to_string().as_str() {
+            "10.0.0.1" => Some("*".to_owned()),
+            _ => Some("web".to_owned()),
+        };
+        let names = Names::with(lookup, move || {
+            let _ = told.send(());
+        })
+        .unwrap();
+        while names.get(addr(2)).is_none() || names.get(addr(1)).is_some() {
+            tidings.recv().unwrap();
+        }
+        assert_eq!(
+            names.label(&Endpoint::new(addr(1), 443), None).host,
+            "10.0.0.1"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::interval::Told;
 use crate::names::Names;
 use crate::rank::{Ranking, Tally};
 use crate::table::Group;
-use crate::units::sanitize;
+use crate::units::visible;
 
 /// The columns, in their order. Only ever added to, at the end.
 const COLUMNS: &[&str] = &[
@@ -198,7 +198,7 @@ fn quoted(texts: &[&str], cell: &mut String) {
     for (n, text) in texts.iter().enumerate() {
         cell.push_str(if n > 0 { " " } else { "" });
         let mut is_start = true;
-        for c in sanitize(text).chars() {
+        for c in visible(text).chars() {
             if is_start && FORMULA.contains(&c) {
                 cell.push('\'');
             }

@@ -222,7 +222,7 @@ impl Text {
             let (local, remote) = (flow.key.local, flow.key.remote);
             let end = |end, other| {
                 let label = names.label(end, names.service(flow.key.protocol, end, Some(other)));
-                units::sanitize(&label.host).into_owned() + &label.port
+                units::visible(&label.host).into_owned() + &label.port
             };
             (end(&local, &remote), end(&remote, &local))
         };
@@ -251,7 +251,7 @@ impl Text {
             let rows = section.rows.iter().zip(ends);
             let lines = rows.map(|(flow, (local, remote))| {
                 let key = &flow.key;
-                let mut process = units::sanitize(&flow.owner.comm.to_string_lossy()).into_owned();
+                let mut process = units::name(&flow.owner.comm.to_string_lossy()).into_owned();
                 if names.is_own(key.tgid) {
                     process.push_str(" (own look-ups)");
                 }
@@ -369,13 +369,24 @@ impl Text {
     fn name(&self, tally: &Tally, names: &Names) -> String {
         let owner = tally.process.as_ref().map(|(_, owner)| owner);
         let name = match &tally.id {
-            RowId::Process(_) | RowId::Thread(_, 0) => owner.map(|owner| owner.name()),
+            RowId::Process(_) | RowId::Thread(_, 0) => {
+                owner.map(|owner| units::process_name(&owner.name(), owner.kernel))
+            }
             RowId::Thread(..) => owner.map(|owner| match owner.thread.to_string_lossy() {
-                thread if owner.thread == owner.comm => thread.into_owned(),
-                thread => format!("{thread} of {}", owner.name()),
+                thread if owner.thread == owner.comm => units::name(&thread).into_owned(),
+                thread => {
+                    let thread = units::visible(&thread);
+                    format!(
+                        "{thread} of {}",
+                        units::process_name(&owner.name(), owner.kernel)
+                    )
+                }
             }),
-            RowId::User(uid) => self.owners.user_name(*uid).map(|name| name.to_string()),
-            RowId::Remote(addr) => names.get(*addr).map(|name| name.to_string()),
+            RowId::User(uid) => {
+                let name = self.owners.user_name(*uid);
+                name.map(|name| units::name(&name).into_owned())
+            }
+            RowId::Remote(addr) => names.get(*addr).map(|name| units::name(&name).into_owned()),
             RowId::Port(protocol, port) => {
                 let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
                 let service = names.service(*protocol, &end, None);
@@ -383,8 +394,7 @@ impl Text {
             }
             _ => None,
         };
-        let name = name.unwrap_or_else(|| tally.id.to_string());
-        let mut name = units::sanitize(&name).into_owned();
+        let mut name = name.unwrap_or_else(|| units::visible(&tally.id.to_string()).into_owned());
         if let RowId::Process(tgid) | RowId::Thread(tgid, _) = tally.id
             && names.is_own(tgid)
         {
@@ -397,15 +407,12 @@ impl Text {
     fn owner(&self, owner: &Owner) -> String {
         let user = owner.uid.map(|uid| {
             let name = self.owners.user_name(uid);
-            name.map_or_else(|| uid.to_string(), |name| name.to_string())
+            units::user_name(name.as_deref(), uid)
         });
         let place = owner.cgroup.as_ref();
         let place = place.and_then(|path| self.owners.place_name(path));
         let user = user.unwrap_or_default();
-        let (user, place) = (
-            units::sanitize(&user),
-            units::sanitize(place.as_deref().unwrap_or_default()),
-        );
+        let place = units::name(place.as_deref().unwrap_or_default());
         let (user, place) = (padded(&user, USER_WIDTH), padded(&place, PLACE_WIDTH));
         format!("{user}  {place}")
     }

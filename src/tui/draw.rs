@@ -67,7 +67,7 @@ pub fn put_foreign(buf: &mut Buffer, at: Rect, text: &str, ellipsis: &str, style
 /// An end of a flow in `width` columns: a long host loses its middle, never its port.
 pub fn shorten(label: &Label, width: u16, ellipsis: &str) -> String {
     let width = usize::from(width);
-    let host = units::sanitize(&label.host);
+    let host = units::visible(&label.host);
     if columns(&host) + label.port.len() <= width {
         return format!("{host}{}", label.port);
     }

@@ -213,28 +213,38 @@ impl App {
         self.anew();
     }
 
-    /// What a row is called. Not sanitized.
+    /// What a row is called. Names in it are harmless.
     pub(super) fn title_of(&self, row: &Row) -> String {
         match &row.id {
             RowId::Process(tgid) | RowId::Thread(tgid, 0) => {
-                let name = row.common.owner.as_ref().map(|owner| owner.name());
+                let owner = row.common.owner.as_deref();
+                let name = owner.map(|owner| units::process_name(&owner.name(), owner.kernel));
                 format!("{} {tgid}", name.unwrap_or_default())
             }
             RowId::Thread(tgid, tid) => match row.common.owner.as_deref() {
-                Some(owner) if tid == tgid => format!("{} {tid}", owner.name()),
+                Some(owner) if tid == tgid => {
+                    format!("{} {tid}", units::process_name(&owner.name(), owner.kernel))
+                }
                 Some(owner) => {
                     let thread = owner.thread.to_string_lossy();
-                    format!("{thread} {tid} of {}", owner.name())
+                    let thread = units::visible(&thread);
+                    format!(
+                        "{thread} {tid} of {}",
+                        units::process_name(&owner.name(), owner.kernel)
+                    )
                 }
                 None => row.id.to_string(),
             },
             RowId::User(uid) => {
                 let by_proc = || self.owners.process(&row.who()?)?.user.clone();
                 let name = self.owners.user_name(*uid).or_else(by_proc);
-                name.map_or_else(|| row.id.to_string(), |name| name.to_string())
+                name.map_or_else(
+                    || row.id.to_string(),
+                    |name| units::name(&name).into_owned(),
+                )
             }
             RowId::Remote(addr) => match self.look.names.then(|| self.names.get(*addr)).flatten() {
-                Some(name) => name.to_string(),
+                Some(name) => units::name(&name).into_owned(),
                 None => addr.to_string(),
             },
             RowId::Port(protocol, port) => {
@@ -245,7 +255,7 @@ impl App {
                     None => row.id.to_string(),
                 }
             }
-            id => id.to_string(),
+            id => units::visible(&id.to_string()).into_owned(),
         }
     }
 
@@ -283,7 +293,7 @@ impl App {
         let mut containers = false;
         let end = |end: &Endpoint, other: Option<&Endpoint>, protocol| {
             let label = self.label(end, other, protocol);
-            units::columns(&units::sanitize(&label.host)) + label.port.len()
+            units::columns(&units::visible(&label.host)) + label.port.len()
         };
         for (table, section) in self.tables.iter().zip(self.sections(self.area)) {
             for row in table.shown(&self.history, table.offset, self.room(table, section)) {

@@ -5,6 +5,12 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthChar as _;
 
+/// What stands behind the name of flowtop where a flow is of its own look-ups.
+const OWN_FLOW: [&str; 2] = [" (own)", " (own look-ups)"];
+
+/// How a blank at the end of a name is written.
+const BLANK: &str = "\\u{20}";
+
 /// Columns a text takes on a terminal that draws every character by itself.
 pub fn columns(text: &str) -> usize {
     if text.is_ascii() {
@@ -45,6 +51,82 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// A name that others chose, with blanks at its ends made visible too: of blanks alone it would be
+/// no name, and with one before it pass for another.
+pub fn visible(name: &str) -> Cow<'_, str> {
+    let clean = sanitize(name);
+    let inner = clean.trim_matches(' ');
+    if inner.len() == clean.len() {
+        return clean;
+    }
+    let start = clean.len() - clean.trim_start_matches(' ').len();
+    let end = clean.len() - start - inner.len();
+    Cow::Owned(format!(
+        "{}{inner}{}",
+        BLANK.repeat(start),
+        BLANK.repeat(end)
+    ))
+}
+
+/// A name that others chose, for where flowtop writes words of its own: [`visible`], and with its
+/// first character as a number where it would pass for one of these.
+pub fn name(name: &str) -> Cow<'_, str> {
+    let clean = visible(name);
+    if let Some(own) = OWN_FLOW.iter().find(|own| clean.ends_with(*own)) {
+        let (name, own) = clean.split_at(clean.len() - own.len());
+        return Cow::Owned(format!("{name}{}", own.replace('(', "\\u{28}")));
+    }
+    let mut chars = clean.chars();
+    match chars.next() {
+        Some(first) if is_own_word(&clean) => {
+            Cow::Owned(format!("\\u{{{:x}}}{}", first as u32, chars.as_str()))
+        }
+        _ => clean,
+    }
+}
+
+/// The name of a process; that of a kernel thread is in brackets, which no other has.
+pub fn process_name(process: &str, is_kernel_thread: bool) -> String {
+    match is_kernel_thread {
+        true => visible(process).into_owned(),
+        false => name(process).into_owned(),
+    }
+}
+
+/// The name of a user, or without one the number, which no name can pass for.
+pub fn user_name(user: Option<&str>, uid: u32) -> String {
+    match user {
+        Some(user) if user.bytes().all(|byte| byte.is_ascii_digit()) => user
+            .bytes()
+            .map(|byte| format!("\\u{{{byte:x}}}"))
+            .collect(),
+        Some(user) => name(user).into_owned(),
+        None => uid.to_string(),
+    }
+}
+
+/// Whether flowtop writes this of its own, in a row in which a name might stand.
+fn is_own_word(text: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "*",
+        "·",
+        "-",
+        "unknown",
+        "other",
+        "others",
+        "untracked",
+        "no container",
+        "no unit",
+    ];
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_id = ["pid ", "tid ", "uid "]
+        .iter()
+        .any(|word| text.strip_prefix(word).is_some_and(is_number));
+    let is_kernel_thread = text.starts_with('[') && text.ends_with(']');
+    let is_own_flow = OWN_FLOW.iter().any(|own| text.ends_with(own));
+    WORDS.contains(&text) || is_id || is_kernel_thread || is_own_flow
+}
+
 /// A message of several lines, each made harmless: the line ends in it are flowtop's own.
 pub fn sanitize_lines(text: &str) -> String {
     let lines: Vec<Cow<'_, str>> = text.split('\n').map(sanitize).collect();
@@ -57,7 +139,9 @@ pub fn is_hostile(c: char) -> bool {
     if matches!(c, ' '..='~') {
         return false;
     }
-    c.width().unwrap_or(0) == 0
+    // Of white space the blank alone is drawn as everyone expects.
+    c.is_whitespace()
+        || c.width().unwrap_or(0) == 0
         || matches!(
             c as u32,
             0xad // soft hyphen
@@ -105,6 +189,66 @@ mod tests {
         assert_eq!(sanitize("e\u{301}"), "e\\u{301}");
         assert_eq!(sanitize("\u{e0041}"), "\\u{e0041}");
         assert_eq!(sanitize(&String::from_utf8_lossy(b"a\xffb")), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn a_name_of_blanks_is_visible() {
+        for (blank, expected) in [
+            (" ", "\\u{20}"),
+            ("   ", "\\u{20}\\u{20}\\u{20}"),
+            (" a b ", "\\u{20}a b\\u{20}"),
+            ("\u{a0}", "\\xa0"),
+            ("\u{3000} x", "\\u{3000} x"),
+            ("", ""),
+        ] {
+            assert_eq!(visible(blank), expected);
+            assert_eq!(visible(&visible(blank)), expected);
+        }
+        let blanks = (0..=0x0010_ffff)
+            .filter_map(char::from_u32)
+            .filter(|c| c.is_whitespace());
+        for blank in blanks {
+            assert!(!visible(&blank.to_string()).trim().is_empty(), "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_passes_for_a_word_of_flowtop() {
+        for word in [
+            "*",
+            "·",
+            "unknown",
+            "other",
+            "untracked",
+            "no unit",
+            "no container",
+            "pid 1",
+            "uid 0",
+            "[kworker/0:1]",
+            "flowtop (own)",
+        ] {
+            for disguised in [word.to_owned(), format!(" {word}"), format!("{word} ")] {
+                let name = name(&disguised);
+                assert!(name.contains("\\u{"), "{name}");
+                assert!(!is_own_word(&name), "{name}");
+            }
+        }
+        for plain in [
+            "nginx",
+            "unknownd",
+            "pid",
+            "pid x",
+            "other one",
+            "[x",
+            "x (own",
+        ] {
+            assert_eq!(name(plain), plain);
+        }
+        assert_eq!(process_name("[kworker/0:1]", true), "[kworker/0:1]");
+        assert_eq!(process_name("[kworker/0:1]", false), "\\u{5b}kworker/0:1]");
+        assert_eq!(user_name(Some("0"), 1000), "\\u{30}");
+        assert_eq!(user_name(Some("web"), 1000), "web");
+        assert_eq!(user_name(None, 1000), "1000");
     }
 
     #[test]

@@ -176,13 +176,13 @@ impl App {
             Column::User => {
                 if let Some(uid) = self.owners.uid(&who) {
                     let user = self.owners.user(&who);
-                    let uid = uid.to_string();
-                    put_foreign(buf, at, user.as_deref().unwrap_or(&uid), ellipsis, style);
+                    let user = units::user_name(user.as_deref(), uid);
+                    put_foreign(buf, at, &user, ellipsis, style);
                 }
             }
             Column::Container => {
                 if let Some(place) = self.owners.place(&who) {
-                    put_foreign(buf, at, &place, ellipsis, style);
+                    put_foreign(buf, at, &units::name(&place), ellipsis, style);
                 }
             }
             _ => {}

@@ -228,7 +228,11 @@ impl App {
         } else {
             ""
         };
-        let name = format!("{} ({}){own}", owner.name(), key.tgid);
+        let name = format!(
+            "{} ({}){own}",
+            units::process_name(&owner.name(), owner.kernel),
+            key.tgid
+        );
         list.add("process", &name, theme.bold());
         if owner.kernel {
             list.add("", "a thread of the kernel", plain);

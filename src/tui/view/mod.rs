@@ -117,8 +117,11 @@ impl App {
     /// The name of the process of a row's flows, harmless, and marked where these are flowtop's own
     /// look-ups; nothing where there are several.
     pub(super) fn process_name(&self, common: &Common) -> String {
-        let name = common.owner.as_ref().map(|owner| owner.name());
-        let mut name = units::sanitize(&name.unwrap_or_default()).into_owned();
+        let name = common
+            .owner
+            .as_ref()
+            .map(|owner| units::process_name(&owner.name(), owner.kernel));
+        let mut name = name.unwrap_or_default();
         if common.tgid.is_some_and(|tgid| self.names.is_own(tgid)) {
             name.push_str(" (own)");
         }
