@@ -7,9 +7,12 @@ mod shown;
 pub use self::shown::shown;
 pub use crate::filter::fuzz::filter;
 pub use crate::kernel::fuzz::decode;
+pub use crate::kernel::tracefs::fuzz::kprobe_events;
+pub use crate::metrics::fuzz::request;
 pub use crate::names::fuzz::{answer, hosts, resolv, services};
 pub use crate::owner::fuzz::{cgroup, proc, users};
 pub use crate::settings::fuzz::config;
+pub use crate::tui::fuzz::keyboard;
 
 #[cfg(test)]
 mod tests {
@@ -28,7 +31,10 @@ mod tests {
         ("decode", decode),
         ("filter", filter),
         ("hosts", hosts),
+        ("keyboard", keyboard),
+        ("kprobe_events", kprobe_events),
         ("proc", proc),
+        ("request", request),
         ("resolv", resolv),
         ("services", services),
         ("shown", shown),

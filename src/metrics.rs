@@ -11,6 +11,8 @@
 mod authority;
 mod cost;
 mod expose;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod series;
 

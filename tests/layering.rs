@@ -129,8 +129,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "fuzz",
         &[
-            "config", "filter", "flow", "interval", "kernel", "names", "owner", "rank", "report",
-            "settings", "table", "testing", "tui", "units",
+            "config", "filter", "flow", "interval", "kernel", "metrics", "names", "owner", "rank",
+            "report", "settings", "table", "testing", "tui", "units",
         ],
     ),
     (
@@ -171,7 +171,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("toml", &["settings"]),
     ("serde_json", &["doctor", "fuzz", "replay", "report"]),
-    ("csv", &["report"]),
+    ("csv", &["fuzz", "report"]),
     ("zstd", &["record", "replay"]),
     ("httparse", &["metrics"]),
     ("domain", &["names"]),

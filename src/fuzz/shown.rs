@@ -1,5 +1,7 @@
 //! What holds of every output, whatever others called themselves.
 
+mod tables;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +21,8 @@ use crate::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
 use crate::units::is_hostile;
 
 /// Names of a process, a thread, a cgroup and a machine, and a filter, made of any bytes, are shown in
-/// text, JSON and on the screen: nothing in these could drive a terminal, no line is broken, and
-/// JSON says what there was.
+/// text, JSON, CSV, metrics and on the screen: nothing in these could drive a terminal, no line is broken, and
+/// JSON, CSV and metrics say what there was.
 ///
 /// # Panics
 /// When that is not so.
@@ -45,6 +47,8 @@ pub fn shown(bytes: &[u8]) {
     let lines = interval_lines(&interval, &filter);
     assert_eq!(lines, expected, "lines of text, by grouping");
     json(&interval, &owner, &filter);
+    tables::csv(&interval, &owner, &filter);
+    tables::metrics(&interval, &host, &filter);
     screens(interval, host, &filter);
 }
 

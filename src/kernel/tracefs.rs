@@ -5,6 +5,9 @@
 //! more (`r4096:`), and only they are counted in `kprobe_profile` on every kernel. Such an event
 //! outlives its maker, so a guard process, which survives a `kill -9` of flowtop, removes it.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -220,7 +223,17 @@ fn misses(profile: &str, group: &str) -> u64 {
             words.next()?.starts_with(&mine).then_some(())?;
             words.nth(1)?.parse::<u64>().ok()
         })
-        .sum()
+        .fold(0, u64::saturating_add)
+}
+
+/// `group/name` of the events in a list whose group is wanted. A line is `kind:group/name place`.
+fn listed(list: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    list.lines()
+        .filter_map(|line| {
+            let event = line.split_whitespace().next()?.split_once(':')?.1;
+            wanted(event.split_once('/')?.0).then(|| event.to_owned())
+        })
+        .collect()
 }
 
 /// All of a file of the kernel that is open already.
@@ -287,13 +300,7 @@ impl EventList {
 
     /// `group/name` of the events whose group is wanted.
     fn events(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let list = read_anew(&self.0).unwrap_or_default();
-        list.lines()
-            .filter_map(|line| {
-                let event = line.split_whitespace().next()?.split_once(':')?.1;
-                wanted(event.split_once('/')?.0).then(|| event.to_owned())
-            })
-            .collect()
+        listed(&read_anew(&self.0).unwrap_or_default(), wanted)
     }
 
     fn remove(&mut self, event: &str) -> io::Result<()> {

@@ -19,7 +19,7 @@ const MAX_CLIENTS: usize = 64;
 /// How long a connection may take from its beginning to its end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most bytes of a request.
-const MAX_REQUEST: usize = 8192;
+pub(super) const MAX_REQUEST: usize = 8192;
 /// Most header fields of a request.
 const MAX_FIELDS: usize = 64;
 
@@ -159,7 +159,7 @@ fn is_for_later(error: &io::Error) -> bool {
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The answer to a request from an address; none while it is not complete.
-fn answer(
+pub(super) fn answer(
     request: &[u8],
     peer: IpAddr,
     metrics: &mut impl FnMut(Format) -> String,

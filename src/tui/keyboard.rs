@@ -4,6 +4,9 @@
 //! The answer comes whenever the terminal likes, between keys, or never. So nothing waits for it and
 //! no key is read past: whoever reads keys reads it too, and an answer is no key whenever it comes.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -22,7 +25,7 @@ pub const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\";
 const GOES_ON_WITHIN: Duration = Duration::from_millis(100);
 /// What an answer begins with after its introducer, ESC ].
 const HEAD: &str = "11;";
-/// Longer than any answer: `11;rgba:ffff/ffff/ffff/ffff`.
+/// Keys that are held back at most: more than any answer has, `11;rgba:ffff/ffff/ffff/ffff`.
 const MOST: usize = 64;
 
 /// What came from the terminal.
@@ -127,7 +130,7 @@ impl Answer {
             _ if self.ending => {}
             _ => return self.typed(event),
         }
-        if !self.is_certain() && !HEAD.starts_with(&self.text) || self.text.len() > MOST {
+        if !self.is_certain() && !HEAD.starts_with(&self.text) || self.held.len() > MOST {
             return self.typed(event);
         }
         self.held.push(event);
@@ -171,6 +174,10 @@ fn background(text: &str) -> Option<Background> {
         return None;
     }
     let mut parts = colours.split('/').map(|digits| {
+        // A number may have a sign, or zeros before it without end.
+        if digits.len() > 4 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
         let value = u16::from_str_radix(digits, 16).ok()?;
         let most = (1_u32 << (4 * digits.len())) - 1;
         Some(f64::from(value) / f64::from(most))
@@ -187,35 +194,8 @@ fn background(text: &str) -> Option<Background> {
 
 #[cfg(test)]
 mod tests {
+    use super::fuzz::keys;
     use super::*;
-    use crossterm::event::KeyEvent;
-
-    fn key(code: KeyCode, modifiers: KeyModifiers) -> Event {
-        Event::Key(KeyEvent::new(code, modifiers))
-    }
-
-    /// Bytes as crossterm reads them: ESC is Alt with what follows, or Escape at the end of a read.
-    fn keys(text: &str) -> Vec<Event> {
-        let mut alt = KeyModifiers::NONE;
-        let mut events = Vec::new();
-        for c in text.chars() {
-            match c {
-                '\x1b' => alt = KeyModifiers::ALT,
-                '\x07' => events.push(key(KeyCode::Char('g'), KeyModifiers::CONTROL)),
-                '|' => events.push(key(KeyCode::Esc, KeyModifiers::NONE)),
-                c => {
-                    let shift = if c.is_uppercase() {
-                        KeyModifiers::SHIFT
-                    } else {
-                        alt
-                    };
-                    events.push(key(KeyCode::Char(c), shift | alt));
-                    alt = KeyModifiers::NONE;
-                }
-            }
-        }
-        events
-    }
 
     /// What is told, in short: keys as they are, answers in capitals.
     fn told(text: &str) -> String {
@@ -252,6 +232,14 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_does_not_end_holds_back_few_keys() {
+        let escapes = "|".repeat(1000);
+        let told = told(&format!("\x1b]11;{escapes}q"));
+        assert!(told.ends_with("<Esc>q"), "{told}");
+        assert!(told.matches("<Esc>").count() > 900, "{told}");
+    }
+
+    #[test]
     fn what_is_typed_is_not_lost() {
         assert_eq!(told("\x1b]"), "<Alt]>");
         assert_eq!(told("\x1b]q"), "<Alt]>q");
@@ -266,6 +254,8 @@ mod tests {
         assert_eq!(background("rgb:0000/2b2b/3636"), Some(Background::Dark));
         for text in [
             "",
+            "rgb:000000000/0/0",
+            "rgb:+f/f/f",
             "rgb:",
             "rgb:ff/ff",
             "rgb:x/y/z",

@@ -35,6 +35,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use crossterm::event::Event as TerminalEvent;
 
+#[cfg(any(test, fuzzing))]
+pub use self::keyboard::fuzz;
+
 pub use self::action::{Action, Command, Edit, Request};
 pub use self::app::App;
 pub use self::look::Look;
