@@ -22,8 +22,8 @@ case $arch in
 aarch64) binary=$target/aarch64/aarch64-unknown-linux-gnu/release/flowtop ;;
 *) die "no architecture is known as '$arch' on this machine; known are $(uname -m) and aarch64" ;;
 esac
-for file in "$binary" "$native"; do
-    [ -x "$file" ] || die "there is no $file: make static builds it (make aarch64 that for aarch64)"
+for file in "$binary" "$native" "$(dirname "$binary")/NOTICES"; do
+    [ -s "$file" ] || die "there is no $file: make static builds it (make aarch64 that for aarch64)"
 done
 
 tools=${FLOWTOP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flowtop}/cargo-deb-$cargo_deb
@@ -40,6 +40,7 @@ mkdir -p "$out"
 "$native" --man | sed '1s/ 8 / 8bpf /' >"$out/flowtop.8bpf"
 for shell in bash fish zsh; do "$native" --completions $shell >"$out/flowtop.$shell"; done
 install -m 755 "$binary" "$out/flowtop"
+gzip -9n <"$(dirname "$binary")/NOTICES" >"$out/NOTICES.gz"
 
 # Of this commit, not of this minute: the same sources make the same package.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}

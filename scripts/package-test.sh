@@ -77,8 +77,17 @@ check "runs" in_root minimal sh -c "[ \"\$(flowtop --version)\" = \"flowtop $ver
 check "explains a filter" in_root minimal flowtop --explain-filter tcp and user root
 files="/usr/bin/flowtop /usr/share/man/man8/flowtop.8bpf.gz /usr/share/bash-completion/completions/flowtop
     /usr/share/zsh/vendor-completions/_flowtop /usr/share/fish/vendor_completions.d/flowtop.fish
-    /usr/lib/systemd/system/flowtop-record.service /usr/share/doc/flowtop/copyright /usr/share/doc/flowtop/README.Debian"
+    /usr/lib/systemd/system/flowtop-record.service /usr/share/doc/flowtop/copyright /usr/share/doc/flowtop/NOTICES.gz
+    /usr/share/doc/flowtop/README.Debian"
 for file in $files; do check "has $file" in_root minimal test -s "$file"; done
+# The binary itself names crates, in the places of its panics: no list of the build is asked.
+crates=$(grep -aoE "registry/src/[^/]+/[A-Za-z0-9_+.-]+/" "$top/minimal/root/usr/bin/flowtop" | cut -d / -f 4 | sort -u)
+notices=$(zcat "$top/minimal/root/usr/share/doc/flowtop/NOTICES.gz")
+check "crates are found in the binary" [ "$(wc -l <<<"$crates")" -gt 20 ]
+for crate in $crates; do
+    name=$(sed -E "s/-[0-9]+\\.[0-9].*//" <<<"$crate")
+    check "has the notice of $crate" grep -qxF "$name ${crate#"$name"-}" <<<"$notices"
+done
 check "is removed" in_root minimal dpkg --purge flowtop
 check "leaves nothing behind" in_root minimal sh -c "! find / -xdev -path /proc -prune -o -name \"*flowtop*\" -print | grep -v ^/root/"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one binary that needs nothing of the machine it runs on, and says where it is:
 #
-#   scripts/static.sh [CARGO BUILD OPTION]…      target/TRIPLE/release/flowtop
+#   scripts/static.sh [CARGO BUILD OPTION]…      target/TRIPLE/release/flowtop, and NOTICES beside it
 #
 # glibc, libelf and zlib are linked in from the archives that their development packages
 # bring. What it must not have in it is looked for before its symbols are taken out: glibc's
@@ -75,4 +75,6 @@ name_services='(getaddrinfo|gethostby[a-z]*|getnameinfo|getpw[a-z]*|getgr(nam|gi
 mv "$program.stripped" "$program"
 size=$(stat -c %s "$program")
 [ "$size" -le "$budget" ] || die "$program has $size bytes, more than $budget"
+# Who passes the binary on passes these on too.
+CARGO=$cargo scripts/notices.sh "$triple" >"$target/NOTICES"
 printf '%s: static, no name services, %d kB\n' "$program" $((size / 1000))
