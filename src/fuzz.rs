@@ -2,8 +2,12 @@
 //! when what it promises does not hold. Compiled for the fuzzer, and for the tests here, which run
 //! the same over the seeds and changes of them.
 
+mod flood;
+mod replay;
 mod shown;
 
+pub use self::flood::flood;
+pub use self::replay::replay;
 pub use self::shown::shown;
 pub use crate::filter::fuzz::filter;
 pub use crate::kernel::fuzz::decode;
@@ -30,10 +34,14 @@ mod tests {
         ("config", config),
         ("decode", decode),
         ("filter", filter),
+        ("flood", |bytes| {
+            flood(bytes);
+        }),
         ("hosts", hosts),
         ("keyboard", keyboard),
         ("kprobe_events", kprobe_events),
         ("proc", proc),
+        ("replay", replay),
         ("request", request),
         ("resolv", resolv),
         ("services", services),

@@ -187,7 +187,7 @@ pub fn measure(files: &[Recording], stop: &Stop) -> Extent {
     let mut extent = Extent::default();
     for file in files {
         if let Ok(mut reader) = Reader::open(file, stop) {
-            reader.measure(&mut extent);
+            reader.measure(&mut extent, u64::MAX);
         }
     }
     extent

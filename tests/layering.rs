@@ -129,8 +129,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "fuzz",
         &[
-            "config", "filter", "flow", "interval", "kernel", "metrics", "names", "owner", "rank",
-            "report", "settings", "table", "testing", "tui", "units",
+            "config", "filter", "flow", "history", "interval", "kernel", "metrics", "names",
+            "owner", "rank", "replay", "report", "settings", "table", "testing", "tui", "units",
         ],
     ),
     (

@@ -330,19 +330,24 @@ impl Reader {
         begun.put(flow)
     }
 
-    /// Adds what is left to the extent: intervals' own records only.
-    pub(super) fn measure(&mut self, extent: &mut Extent) {
-        while self.take().unwrap_or(false) {
+    /// Adds what is left to the extent: intervals' own records only, of at most so many lines. Whether
+    /// there may be more.
+    pub(crate) fn measure(&mut self, extent: &mut Extent, lines: u64) -> bool {
+        for _ in 0..lines {
+            if !self.take().unwrap_or(false) {
+                return false;
+            }
             if !matches!(Kind::of(&self.line), Ok(Kind::Interval)) {
                 continue;
             }
             let record = json::<IntervalRecord<'_>>(&self.line);
             let Some(elapsed) = record.ok().and_then(|record| record.elapsed().ok()) else {
-                return;
+                return false;
             };
             extent.intervals += 1;
             extent.elapsed = extent.elapsed.saturating_add(elapsed);
         }
+        true
     }
 }
 

@@ -1,0 +1,116 @@
+//! What holds of any bytes as a recording.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::history::History;
+use crate::names::Names;
+use crate::rank::Ranking;
+use crate::replay::{Extent, Frame, Reader};
+use crate::report::Report;
+use crate::report::csv::Csv;
+use crate::report::json::Json;
+use crate::report::text::Text;
+use crate::table::Group;
+
+/// Intervals that are looked at: a recording may unpack to a thousand times its length.
+const MAX_INTERVALS: usize = 200;
+/// Lines that are measured, for the same reason.
+const MAX_LINES: u64 = 100_000;
+
+/// Any bytes are read as a recording up to their damage. What was read is written as a recording that
+/// reads the same, and adds up whatever is made of it. Its measured length is that of its
+/// intervals.
+///
+/// # Panics
+/// When that is not so.
+pub fn replay(bytes: &[u8]) {
+    let (frames, damaged) = read(bytes);
+    let first = written(&frames);
+    let (again, damaged_again) = read(&first);
+    assert!(!damaged_again);
+    assert_eq!(again.len(), frames.len());
+    assert!(written(&again) == first);
+    measured(bytes, &frames, damaged);
+    shown(&frames);
+}
+
+fn reader(bytes: &[u8]) -> Option<Reader> {
+    Reader::new(Path::new("fuzz"), Box::new(Cursor::new(bytes.to_vec()))).ok()
+}
+
+/// The intervals, and whether anything is wrong behind them.
+fn read(bytes: &[u8]) -> (Vec<Frame>, bool) {
+    let Some(reader) = reader(bytes) else {
+        return (Vec::new(), true);
+    };
+    let mut frames = Vec::new();
+    for frame in reader.take(MAX_INTERVALS) {
+        match frame {
+            Ok(frame) => frames.push(frame),
+            Err(damage) => {
+                let shown = damage.to_string();
+                assert!(!shown.chars().any(char::is_control), "{shown:?}");
+                return (frames, true);
+            }
+        }
+    }
+    (frames, false)
+}
+
+fn written(frames: &[Frame]) -> Vec<u8> {
+    let (mut out, mut json) = (Vec::new(), Json::default());
+    for frame in frames {
+        json.learn(&frame.told);
+        let ranking = Ranking::new(&frame.interval, None);
+        assert!(json.append(&ranking, &Names::off(), &mut out).is_ok());
+    }
+    out
+}
+
+/// Measuring counts every interval that is read, and only a damaged recording has more.
+fn measured(bytes: &[u8], frames: &[Frame], damaged: bool) {
+    let Some(mut reader) = reader(bytes) else {
+        return;
+    };
+    let mut extent = Extent::default();
+    if reader.measure(&mut extent, MAX_LINES) {
+        return;
+    }
+    let read = frames.len() as u64;
+    let elapsed: Duration = frames.iter().map(|frame| frame.interval.elapsed).sum();
+    assert!(extent.intervals >= read && extent.elapsed >= elapsed);
+    if !damaged && frames.len() < MAX_INTERVALS {
+        assert_eq!((extent.intervals, extent.elapsed), (read, elapsed));
+    }
+}
+
+fn shown(frames: &[Frame]) {
+    let (mut text, mut csv, mut history) = (Text::default(), Csv::default(), History::new());
+    let mut moved = 0;
+    let mut elapsed = Duration::ZERO;
+    for Frame { interval, told, .. } in frames {
+        history.add(interval);
+        let total = interval.total();
+        moved += total.rx_bytes + total.tx_bytes;
+        elapsed += interval.elapsed;
+        let ranking = Ranking::new(interval, Some(3));
+        let mut out = Vec::new();
+        text.learn(told);
+        let reports: [&mut dyn Report; 2] = [&mut text, &mut csv];
+        for report in reports {
+            assert!(report.append(&ranking, &Names::off(), &mut out).is_ok());
+        }
+        for group in [Group::Process, Group::User, Group::Unit, Group::Port] {
+            let ranking = Ranking::grouped(interval, group, &(), Some(3));
+            let appended = text.append_groups(group, &ranking, &Names::off(), &mut out);
+            assert!(appended.is_ok());
+        }
+        let out = String::from_utf8_lossy(&out);
+        assert!(!out.chars().any(|c| c.is_control() && c != '\n'), "{out:?}");
+    }
+    let all = history.all().total;
+    assert_eq!(all.rx_bytes + all.tx_bytes, moved);
+    assert_eq!(history.clock().at, elapsed);
+}
