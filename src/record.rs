@@ -10,7 +10,7 @@
 //! for one that was being written when the process was killed.
 
 mod file;
-mod place;
+mod folder;
 mod queue;
 #[cfg(test)]
 mod tests;

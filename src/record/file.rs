@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use zstd::stream::write::Encoder;
 
-use super::place::{Open, Place};
+use super::folder::{RecordingFile, RecordingFolder};
 use crate::config::Record;
 use crate::interval::Interval;
 use crate::units::sanitize;
@@ -34,8 +34,8 @@ enum Step {
 /// The files.
 pub(super) struct Files {
     config: Record,
-    place: Place,
-    open: Open,
+    folder: RecordingFolder,
+    open: RecordingFile,
     encoder: Option<Encoder<'static, Vec<u8>>>,
     steps: VecDeque<Step>,
     /// Of all files before this one.
@@ -60,16 +60,16 @@ impl Files {
     ) -> Result<Option<Self>> {
         let shown = config.file.to_string_lossy().into_owned();
         let context = || format!("record {}", sanitize(&shown));
-        let place = Place::open(&config).with_context(context)?;
+        let folder = RecordingFolder::open(&config).with_context(context)?;
         let opened = match config.rotates() {
-            true => place.create_next().map(Some),
-            false => place.create(is_told_to_stop),
+            true => folder.create_next().map(Some),
+            false => folder.create(is_told_to_stop),
         };
         let Some(open) = opened.with_context(context)? else {
             return Ok(None);
         };
         let mut files = Self {
-            place,
+            folder,
             open,
             encoder: None,
             steps: VecDeque::new(),
@@ -86,7 +86,7 @@ impl Files {
 
     /// The folder in which files are made and removed from now on, by a name that leads to what is open.
     pub(super) fn folder(&self) -> Option<PathBuf> {
-        self.config.rotates().then(|| self.place.by_descriptor())
+        self.config.rotates().then(|| self.folder.by_descriptor())
     }
 
     /// What others did to the files since it was asked last.
@@ -96,7 +96,7 @@ impl Files {
 
     /// The file that is written now.
     pub(super) fn name(&self) -> String {
-        self.place.path(&self.open.name).display().to_string()
+        self.folder.path(&self.open.name).display().to_string()
     }
 
     /// Bytes that were written, to all files.
@@ -155,14 +155,14 @@ impl Files {
     }
 
     fn begin_next(&mut self) -> io::Result<()> {
-        if !self.has_left_folder && self.place.is_another_now() {
+        if !self.has_left_folder && self.folder.is_another_now() {
             self.has_left_folder = true;
             self.note(
                 "its folder was replaced: recording goes on in the folder that was there at the start; \
                  start flowtop again to record into the new one",
             );
         }
-        let next = self.place.create_next()?;
+        let next = self.folder.create_next()?;
         self.bytes_before += self.open.good;
         self.open = next;
         self.remove_old();
@@ -246,7 +246,7 @@ impl Files {
         let Some(most) = self.config.files else {
             return;
         };
-        let mut all = self.place.existing();
+        let mut all = self.folder.existing();
         all.sort();
         let excess = all.len().saturating_sub(most);
         for old in all
@@ -254,7 +254,7 @@ impl Files {
             .take(excess)
             .filter(|old| **old != self.open.name)
         {
-            self.place.remove(old);
+            self.folder.remove(old);
         }
     }
 }

@@ -36,13 +36,13 @@ impl Recording {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub(super) fn input(&self, stop: &Stop) -> io::Result<Input> {
+    pub(super) fn input(&self, stop: &Stop) -> io::Result<RecordingInput> {
         let file = match &self.file {
             Ok(file) => Arc::clone(file),
             Err((kind, text)) => return Err(io::Error::new(*kind, text.clone())),
         };
         let is_file = file.metadata()?.is_file();
-        Ok(Input {
+        Ok(RecordingInput {
             at: is_file.then_some(0),
             stop: Arc::clone(stop),
             file,
@@ -97,14 +97,14 @@ fn make_room_for(files: u64) {
 
 /// Reads a recording. Ends where it ends, or where it is told to stop.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct RecordingInput {
     file: Arc<File>,
     /// Where in a file this reader is; other readers of the same are elsewhere.
     at: Option<u64>,
     stop: Stop,
 }
 
-impl Read for Input {
+impl Read for RecordingInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.stop.load(Ordering::Relaxed) {

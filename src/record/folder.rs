@@ -36,7 +36,7 @@ const READER_PATIENCE: Timespec = Timespec {
 const PRIVATE: Mode = Mode::from_raw_mode(0o600);
 
 /// A file that is written.
-pub(super) struct Open {
+pub(super) struct RecordingFile {
     /// In the folder.
     pub(super) name: OsString,
     pub(super) file: File,
@@ -50,7 +50,7 @@ pub(super) struct Open {
     taken: usize,
 }
 
-impl Open {
+impl RecordingFile {
     fn new(name: OsString, file: File, regular: bool) -> Self {
         Self {
             name,
@@ -102,7 +102,7 @@ impl Open {
 
 /// A folder, and what files in it are called that come one after the other: the name that was given, with
 /// the time before its extension, so that they are in order as a shell lists them.
-pub(super) struct Place {
+pub(super) struct RecordingFolder {
     path: PathBuf,
     folder: OwnedFd,
     name: OsString,
@@ -110,7 +110,7 @@ pub(super) struct Place {
     extension: String,
 }
 
-impl Place {
+impl RecordingFolder {
     /// Opens the folder, the one time that its path is looked up.
     ///
     /// # Errors
@@ -173,7 +173,7 @@ impl Place {
     pub(super) fn create(
         &self,
         mut is_told_to_stop: impl FnMut() -> bool,
-    ) -> io::Result<Option<Open>> {
+    ) -> io::Result<Option<RecordingFile>> {
         let found = match self.create_new(&self.name) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.find()?,
             made => return made.map(Some),
@@ -183,7 +183,13 @@ impl Place {
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         loop {
             match openat(CWD, &path, flags, Mode::empty()) {
-                Ok(file) => return Ok(Some(Open::new(self.name.clone(), file.into(), false))),
+                Ok(file) => {
+                    return Ok(Some(RecordingFile::new(
+                        self.name.clone(),
+                        file.into(),
+                        false,
+                    )));
+                }
                 // A FIFO that nobody reads yet (fifo(7)).
                 Err(Errno::NXIO) if is_told_to_stop() => return Ok(None),
                 Err(Errno::NXIO) => thread::sleep(READER_POLL),
@@ -233,7 +239,7 @@ impl Place {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub(super) fn create_next(&self) -> io::Result<Open> {
+    pub(super) fn create_next(&self) -> io::Result<RecordingFile> {
         let mut time = SystemTime::now();
         for _ in 1..TRIES {
             match self.create_new(&self.name_at(time)) {
@@ -247,10 +253,10 @@ impl Place {
     }
 
     /// A file that was not there: with `O_EXCL` no link is followed.
-    fn create_new(&self, name: &OsString) -> io::Result<Open> {
+    fn create_new(&self, name: &OsString) -> io::Result<RecordingFile> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat(&self.folder, name, flags, PRIVATE)?;
-        Ok(Open::new(name.clone(), file.into(), true))
+        Ok(RecordingFile::new(name.clone(), file.into(), true))
     }
 
     fn name_at(&self, time: SystemTime) -> OsString {
