@@ -74,10 +74,18 @@ struct Live {
 
 impl Live {
     fn start(width: u16, height: u16, args: &[&str]) -> Self {
+        Self::start_by(&[], width, height, args)
+    }
+
+    /// Started by another program, which makes its surroundings.
+    fn start_by(wrapper: &[&str], width: u16, height: u16, args: &[&str]) -> Self {
         let terminal = Pty::open(width, height);
+        let mut words = wrapper.to_vec();
+        words.push(env!("CARGO_BIN_EXE_flowtop"));
+        words.extend(args);
         let child = terminal
-            .command(env!("CARGO_BIN_EXE_flowtop"))
-            .args(args)
+            .command(words[0])
+            .args(&words[1..])
             .env("LC_ALL", "C.UTF-8")
             .env("XDG_CONFIG_HOME", "/nonexistent")
             .spawn()
@@ -242,6 +250,32 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.see("What is shown");
     live.press("q");
     live.assert_gone(0);
+}
+
+/// Where `/proc` tells other times of start than the kernel side, and where it shows processes of others to
+/// one group only.
+#[test]
+fn a_process_has_its_command_line_in_a_time_namespace_and_where_proc_hides_it() {
+    let traffic = Traffic::start();
+    let pids = traffic.pids();
+    let hidden =
+        |options: &str| format!("mount -t proc -o {options} proc /proc && exec \"$0\" \"$@\"");
+    let (invisible, of_a_group) = (hidden("hidepid=2"), hidden("hidepid=2,gid=50"));
+    for wrapper in [
+        &["unshare", "--time", "--boottime", "86400", "--fork"][..],
+        &["unshare", "-m", "sh", "-c", &invisible],
+        &["unshare", "-m", "sh", "-c", &of_a_group],
+    ] {
+        let mut live = Live::start_by(wrapper, 100, 40, &["-i", "200ms", "-p", &pids]);
+        live.see("demo-backup");
+        live.press("\r");
+        live.see("╶ Flow ╴");
+        let what = format!("command line by {wrapper:?}");
+        let text = live.wait_for(&what, |text| text.contains("command"));
+        assert!(text.contains("parent"), "{text}");
+        live.press("q");
+        live.assert_gone(0);
+    }
 }
 
 /// Under a shell it stops: tests/jobs.rs.

@@ -44,7 +44,8 @@ fn leave_root(identity: &Identity) -> rustix::io::Result<()> {
 /// The group that sees all processes where `/proc` hides those of others (proc(5), hidepid and gid):
 /// command lines and parents are read there. Root's own, 0, where the option does not say.
 fn proc_group(mounts: &str) -> Option<Gid> {
-    let options = mounts.lines().find_map(|line| {
+    // The last one lies over those before it.
+    let options = mounts.lines().rev().find_map(|line| {
         let mut words = line.split(' ').skip(1);
         (words.next() == Some("/proc")).then(|| words.nth(1))?
     })?;
@@ -64,7 +65,7 @@ mod tests {
     #[test]
     fn the_group_that_proc_is_open_to_is_taken_where_it_hides() {
         let group = |options: &str| {
-            let mounts = format!("tmpfs / tmpfs rw 0 0\nproc /proc proc {options} 0 0\n");
+            let mounts = format!("proc /proc proc rw 0 0\nproc /proc proc {options} 0 0\n");
             proc_group(&mounts).map(Gid::as_raw)
         };
         assert_eq!(group("rw,relatime"), None);
