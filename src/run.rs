@@ -173,6 +173,7 @@ fn shown(
     }
 }
 
+/// Catches the signals that end a run: in the live table all that can be caught.
 fn watch(config: &Config) -> Result<Watch> {
     let watch = match config.output {
         Output::Table => Watch::install_for_terminal(),
@@ -196,7 +197,8 @@ fn confined(
             .raise()
             .and_then(|()| confine())
             .context("give away privileges (--no-sandbox keeps them)"),
-        false => Ok(Confinement::declined()),
+        // Which capabilities it keeps is seen while they are raised.
+        false => privilege.raised(|| Ok(Confinement::declined())),
     }
 }
 

@@ -7,7 +7,7 @@ mod common;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -481,5 +481,26 @@ fn a_standard_error_that_nobody_reads_changes_nothing() {
         let output = Command::new("bash").args(["-c", &line]).output().unwrap();
         let code = String::from_utf8_lossy(&output.stdout);
         assert_eq!(code.trim(), "0", "standard error {what}");
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_table_in_good_order() {
+    // SIGHUP comes with it, or is ignored.
+    for prepare in [":", "trap '' HUP"] {
+        let pty = Pty::open(80, 24);
+        let mut command = pty.command("sh");
+        let line = format!("{prepare}; exec \"$0\" -i 100ms");
+        command.args(["-c", &line, env!("CARGO_BIN_EXE_flowtop")]);
+        let mut flowtop = command.spawn().unwrap();
+        let Pty { mut keyboard, line } = pty;
+        let mut seen = String::new();
+        let mut bytes = [0; 4096];
+        while !seen.contains("quit") {
+            let read = keyboard.read(&mut bytes).unwrap();
+            seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+        drop((keyboard, line));
+        assert_eq!(flowtop.wait().unwrap().code(), Some(0), "{prepare}");
     }
 }

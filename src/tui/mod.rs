@@ -383,8 +383,14 @@ impl Session<'_> {
     fn obey(&mut self, job: Job) -> Result<()> {
         match job {
             Job::Stop => self.stop(Whom::Process),
-            // The shell that has it writes there.
-            Job::Continued if self.screen.is_as_taken() => self.screen.forget(),
+            Job::Continued if self.screen.is_as_taken() => {
+                // The kernel sends SIGCONT with SIGHUP too: a terminal that has gone is the keyboard's to
+                // tell, and nothing is drawn there until it does.
+                if self.screen.forget().is_err() {
+                    terminal::restore();
+                }
+                Ok(())
+            }
             Job::Continued => {
                 terminal::restore();
                 self.come_back()
