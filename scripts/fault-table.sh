@@ -52,6 +52,7 @@ table and holds flowtop to it. SIGTSTP and SIGSTOP go to the whole job, all othe
 - In the background flowtop waits, stopped, until it is brought to the foreground. SIGTERM ends it there too.
 - A session leader has no shell that could continue it, so the kernel drops `^Z` and SIGTSTP.
 - SIGSTOP cannot be caught: the terminal stays as it is until the job is continued.
+- less is watched for half a second and held to nothing: on a busy machine what it does later reads `goes on`.
 
 | run | event | flowtop | less |
 |---|---|---|---|

@@ -263,6 +263,14 @@ enum Feed<'a> {
     Played(&'a Player),
 }
 
+/// An error of the terminal; none where it has gone, as nobody looks any more.
+fn unless_gone(error: anyhow::Error) -> Result<()> {
+    match terminal::has_gone() {
+        true => Ok(()),
+        false => Err(error),
+    }
+}
+
 /// What happens between the events and the screen.
 struct Session<'a> {
     app: App,
@@ -294,7 +302,9 @@ impl Session<'_> {
             if let Some(recording) = &self.recording {
                 self.app.update(Action::Recording(recording.status()));
             }
-            self.screen.draw(&self.app)?;
+            if let Err(error) = self.screen.draw(&self.app) {
+                return unless_gone(error);
+            }
             let mut event = match self.next(events)? {
                 Some(event) => event,
                 None => continue,
@@ -349,7 +359,7 @@ impl Session<'_> {
             Event::Terminal(event) => {
                 let event = match event.context("read the keyboard") {
                     Ok(event) => event,
-                    Err(error) => return Some(Err(error)),
+                    Err(error) => return Some(unless_gone(error)),
                 };
                 if let TerminalEvent::Paste(text) = event {
                     self.app.update(Action::Paste(text));

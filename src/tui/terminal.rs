@@ -167,6 +167,11 @@ impl Screen {
     }
 }
 
+/// Whether the terminal was closed.
+pub fn has_gone() -> bool {
+    tcgetattr(rustix::stdio::stdout()).is_err()
+}
+
 /// Columns and rows of the terminal. What it does not know is what `COLUMNS` and `LINES` say, else that
 /// of the first terminals.
 pub fn size() -> (u16, u16) {
