@@ -211,18 +211,24 @@ impl Session {
     }
 
     /// What becomes of the program, in words. What has stopped is brought to the foreground again.
-    fn outcome(&self) -> String {
+    fn outcome(&self, event: &str) -> String {
         let drawn = self.seen().len();
+        // What is to end may draw once more before.
+        let is_ending = ENDINGS.iter().any(|(name, _)| *name == event);
+        let goes_on_when_drawn = self.program == Program::Flowtop && !is_ending;
         let settled = |session: &Self| {
             session.process().is_none()
                 || session.is_stopped()
-                // It goes on when it draws again, twice.
-                || session.program == Program::Flowtop && session.seen().len() > drawn + 400
+                || goes_on_when_drawn && session.seen().len() > drawn + 400
         };
-        // What less does is looked at, and not held to anything.
-        let patience = Duration::from_millis(match self.program {
-            Program::Flowtop => 2000,
-            Program::Less => 500,
+        let patience = Duration::from_millis(match (self.program, event) {
+            // What less does is looked at, and not held to anything.
+            (Program::Less, _) => 500,
+            // Nothing is to happen, however long one looks.
+            (Program::Flowtop, "SIGWINCH") => 2000,
+            // The terminal is not to be given back.
+            (Program::Flowtop, "SIGSTOP") => 4000,
+            (Program::Flowtop, _) => 20_000,
         });
         self.is_soon(patience, settled);
         if self.process().is_none() {
@@ -307,7 +313,7 @@ fn outcomes(program: Program, run: Run) -> Vec<(&'static str, String)> {
             continue;
         }
         happens(&session);
-        found.push((name, session.outcome()));
+        found.push((name, session.outcome(name)));
     }
     session.end();
     // Who runs it makes no difference to these, but whether a shell waits for it.
@@ -315,7 +321,7 @@ fn outcomes(program: Program, run: Run) -> Vec<(&'static str, String)> {
         for (name, happens) in ENDINGS {
             let session = Session::start(program, run);
             happens(&session);
-            found.push((name, session.outcome()));
+            found.push((name, session.outcome(name)));
             session.end();
         }
     }
