@@ -14,21 +14,22 @@ static __always_inline bool is_tcp(__u16 protocol)
 
 /* ------------------------------------------------------------- which flow */
 
-/* What of a socket makes a key, in the pieces that the kernel compares itself
- * (c63661848581, v3.13). */
-struct sock_head {
-	__u64 addrpair; /* remote, local */
-	__u32 portpair; /* remote in network order, local in host order */
-	__u64 net;
+/* A key whose family is not known yet; what both begin with lies together. */
+union flowtop_key {
+	struct flowtop_id id;
+	struct flowtop_key4 v4;
+	struct flowtop_key6 v6;
 };
 
 /* The first bytes of struct sock_common as they lie on 64 bits; checked against
  * the kernel's BTF at load. */
 struct sock_bytes {
-	__u64 addrpair;
+	__u64 addrpair; /* remote, local */
 	__u32 hash;
-	__u32 portpair;
-	__u64 others[4];
+	__u32 portpair; /* remote in network order, local in host order */
+	__u32 family;
+	__u32 bound; /* ifindex of SO_BINDTODEVICE, or of a peer's link */
+	__u64 others[3];
 	__u64 net;
 };
 
@@ -36,25 +37,65 @@ struct sock_bytes {
 	(bpf_core_field_offset(struct sock, __sk_common.field) == \
 	 __builtin_offsetof(struct sock_bytes, of))
 
-static __always_inline void read_head(struct sock_head *head,
-				      const struct sock *sk, const bool direct)
+/*
+ * Sockets of one process with the same ends are two flows where they are bound
+ * to different interfaces: to two VRFs, or to peers on two links. The interface
+ * goes where the address of a struct net says nothing: 16 bits above those that
+ * differ between kernel addresses, and the lowest 6 (struct net begins on a
+ * cache line). Beyond 2^22 interfaces, numbers would meet again.
+ */
+static __always_inline __u64 bound_to(const struct sock *sk, __u32 ifindex)
 {
+	/* Read as a number: the verifier calculates with no pointer. */
+	__u64 net = (__u64)BPF_CORE_READ(sk, __sk_common.skc_net.net);
+
+	return net ^ (__u64)ifindex << 48 ^ (ifindex >> 16 & 63);
+}
+
+/* What of a socket makes a key, in the pieces that the kernel compares itself
+ * (c63661848581, v3.13). */
+struct sock_head {
+	__u64 addrpair; /* remote, local */
+	__u64 net;
+	__u32 portpair; /* remote in network order, local in host order */
+	__u32 bound;	/* as in sock_bytes */
+};
+
+static __always_inline struct sock_head read_head(const struct sock *sk,
+						  const bool direct)
+{
+	struct sock_head head;
+
 	/* One read of 56 bytes costs what each single one does. */
 	if (!direct && LIES_AT(skc_addrpair, addrpair) &&
-	    LIES_AT(skc_portpair, portpair) && LIES_AT(skc_net, net)) {
+	    LIES_AT(skc_portpair, portpair) &&
+	    LIES_AT(skc_bound_dev_if, bound) && LIES_AT(skc_net, net)) {
 		struct sock_bytes bytes;
 
 		bpf_probe_read_kernel(&bytes, sizeof(bytes), sk);
-		head->addrpair = bytes.addrpair;
-		head->portpair = bytes.portpair;
-		head->net = bytes.net;
-		return;
+		head.addrpair = bytes.addrpair;
+		head.portpair = bytes.portpair;
+		head.bound = bytes.bound;
+		head.net = bytes.net;
+		return head;
 	}
-	head->addrpair = READ(direct, sk, __sk_common.skc_addrpair);
-	head->portpair = READ(direct, sk, __sk_common.skc_portpair);
-	head->net = 0;
+	head.addrpair = READ(direct, sk, __sk_common.skc_addrpair);
+	head.portpair = READ(direct, sk, __sk_common.skc_portpair);
+	head.bound = READ(direct, sk, __sk_common.skc_bound_dev_if);
+	head.net = 0;
 	if (bpf_core_field_exists(sk->__sk_common.skc_net.net))
-		head->net = (__u64)READ(direct, sk, __sk_common.skc_net.net);
+		head.net = (__u64)READ(direct, sk, __sk_common.skc_net.net);
+	return head;
+}
+
+static __always_inline void put_head(union flowtop_key *key,
+				     const struct sock_head *head)
+{
+	key->id.net = head->net;
+	__builtin_memcpy(&key->id.remote_port, &head->portpair,
+			 sizeof(head->portpair));
+	__builtin_memcpy(&key->v4.remote_addr, &head->addrpair,
+			 sizeof(head->addrpair));
 }
 
 static __always_inline void read_v6(struct flowtop_key6 *key,
@@ -88,31 +129,27 @@ static __always_inline __u32 current_id(void)
 	return by_thread ? current_tid() : current_tgid();
 }
 
-/* What keys of both families share; false for what is not counted. */
+/* Completes what keys of both families share; false for a raw socket. */
 static __always_inline bool fill_id(struct flowtop_id *id,
-				    const struct sock_head *head,
-				    const struct sock *sk, bool udp,
+				    const struct sock *sk, __u32 protocol,
 				    const bool direct)
 {
-	id->net = head->net;
-	id->who =
-		current_id() << FLOWTOP_KEY_SHIFT | (udp ? FLOWTOP_KEY_UDP : 0);
-	__builtin_memcpy(&id->remote_port, &head->portpair,
-			 sizeof(head->portpair));
+	id->who = current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
 	/* inet_put_port() clears skc_num when a socket closes, with data
 	 * perhaps still unread; inet_sport keeps the port. */
-	if (!id->local_port)
+	if (!id->local_port && protocol != FLOWTOP_PACKET)
 		id->local_port = bpf_ntohs(
 			READ_AS(const struct inet_sock, sk, inet_sport));
 	/* A raw socket of protocol TCP or UDP has the protocol for its port
 	 * (inet_create()), and hears what other sockets move. */
-	return id->local_port != (udp ? IPPROTO_UDP : IPPROTO_TCP) ||
+	return id->local_port !=
+		       (protocol == FLOWTOP_UDP ? IPPROTO_UDP : IPPROTO_TCP) ||
 	       READ(direct, sk, sk_type) != SOCK_RAW;
 }
 
 /* Who a datagram came from or went to, whatever its socket is connected to. */
 static __always_inline void take_peer6(struct flowtop_key6 *key,
-				       const struct call *peer)
+				       const struct peer *peer)
 {
 	key->id.remote_port = peer->port;
 	if (peer->family == AF_INET) {
@@ -132,7 +169,9 @@ struct moved {
 	const struct sock *sk;
 	int dir;
 	__u32 bytes;
-	__u64 packets; /* UDP: as in flowtop_slot.extra; TCP: 0 */
+	__u32 packets; /* TCP: 0, its socket counts them */
+	__u32 ifindex; /* as in flowtop_slot */
+	__u32 owner;   /* the same */
 };
 
 static __always_inline void add_to(struct flowtop_stats *stats,
@@ -173,13 +212,15 @@ static __always_inline bool has_share(const struct flowtop_owner *owner,
 static __noinline struct flowtop_slot *overflow(const bool b, __u32 who)
 {
 	void *entries = b ? (void *)&overflow_b : (void *)&overflow_a;
-	struct flowtop_slot fresh = { .tgid = current_tgid() };
 	struct flowtop_slot *slot = bpf_map_lookup_elem(entries, &who);
 
 	if (slot)
 		return slot;
-	bpf_map_update_elem(entries, &who, &fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(entries, &who);
+	bpf_map_update_elem(entries, &who, (void *)&no_slot, BPF_NOEXIST);
+	slot = bpf_map_lookup_elem(entries, &who);
+	if (slot)
+		slot->tgid = slot->owner = current_tgid();
+	return slot;
 }
 
 /*
@@ -189,35 +230,33 @@ static __noinline struct flowtop_slot *overflow(const bool b, __u32 who)
  */
 static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 					      const struct flowtop_id *id,
-					      const struct sock *sk)
+					      const struct moved *moved,
+					      struct flowtop_owner *owner)
 {
-	__u32 tgid = current_tgid(), who = id->who >> FLOWTOP_KEY_SHIFT;
-	__u32 kind = id->who & (FLOWTOP_KEY_UDP | FLOWTOP_KEY_IPV6);
+	__u32 tgid = current_tgid(), kind = id->who & FLOWTOP_KEY_KIND;
 	__u32 family = kind & FLOWTOP_KEY_IPV6;
-	/* The share is the process's, however many threads it has. */
-	struct flowtop_owner *owner = remember_owner(b, tgid);
 	__u32 *taken = &held.flows[b][family];
 	const void *key = id; /* which it begins */
 	struct flowtop_slot *slot;
 
 	if (has_share(owner, *(volatile __u32 *)taken, family)) {
-		struct flowtop_slot fresh = {
-			.netns = read_netns(sk),
-			.tgid = tgid,
-		};
-
-		if (by_thread && who != tgid)
-			remember_owner(b, who);
-		if (!(kind & FLOWTOP_KEY_UDP))
-			fresh.extra = (__u64)sk;
 		/* Nothing moved and NOEXIST, then a look-up: whoever loses the
 		 * race of two inserts still adds to the winner's slot. */
-		if (!bpf_map_update_elem(flows, key, &fresh, BPF_NOEXIST)) {
+		bool won = !bpf_map_update_elem(flows, key, (void *)&no_slot,
+						BPF_NOEXIST);
+
+		slot = bpf_map_lookup_elem(flows, key);
+		if (won && slot) {
 			__sync_fetch_and_add(taken, 1);
 			if (owner)
 				__sync_fetch_and_add(&owner->flows[family], 1);
+			slot->netns = read_netns(moved->sk);
+			slot->tgid = tgid;
+			slot->owner = moved->owner;
+			slot->ifindex = moved->ifindex;
+			if (PROTOCOL_OF(kind) == FLOWTOP_TCP)
+				slot->extra = (__u64)moved->sk;
 		}
-		slot = bpf_map_lookup_elem(flows, key);
 		if (slot)
 			return slot;
 	}
@@ -225,14 +264,31 @@ static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 				   kind);
 }
 
-static __always_inline void add(void *flows, const bool b,
-				const struct flowtop_id *id,
-				const struct moved *moved)
+/* Beside the insert and not inside of it: their stacks are not to add up. */
+static __always_inline struct flowtop_slot *
+first_event(void *flows, const bool b, const struct flowtop_id *id,
+	    struct moved *moved)
+{
+	__u32 tgid = current_tgid(), who = id->who >> FLOWTOP_KEY_SHIFT;
+	struct flowtop_owner *owner;
+
+	/* The share is the process's, however many threads it has. */
+	moved->owner = tgid;
+	owner = remember_owner(b, &moved->owner);
+	if (by_thread && who != tgid) {
+		moved->owner = who;
+		remember_owner(b, &moved->owner);
+	}
+	return insert(flows, b, id, moved, owner);
+}
+
+static __always_inline void
+add(void *flows, const bool b, const struct flowtop_id *id, struct moved *moved)
 {
 	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, id);
 
 	if (!slot) {
-		slot = insert(flows, b, id, moved->sk);
+		slot = first_event(flows, b, id, moved);
 		if (!slot) {
 			add_untracked(moved);
 			return;
@@ -240,11 +296,13 @@ static __always_inline void add(void *flows, const bool b,
 	}
 	add_to(&slot->stats, moved);
 	if (moved->packets)
-		__sync_fetch_and_add(&slot->extra, moved->packets);
+		__sync_fetch_and_add(moved->dir == TX ? &slot->extra
+						      : &slot->rx_packets,
+				     moved->packets);
 }
 
 static __always_inline void add4(const struct flowtop_key4 *key,
-				 const struct moved *moved)
+				 struct moved *moved)
 {
 	if (filters_flows && !wanted_flow4(key, moved->sk))
 		return;
@@ -255,7 +313,7 @@ static __always_inline void add4(const struct flowtop_key4 *key,
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
-				 const struct moved *moved)
+				 struct moved *moved)
 {
 	if (filters_flows && !wanted_flow6(key, moved->sk))
 		return;
@@ -265,28 +323,26 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 		add(&flows6_a, false, &key->id, moved);
 }
 
-/* A key whose family is not known yet; what both begin with lies together. */
-union flowtop_key {
-	struct flowtop_id id;
-	struct flowtop_key4 v4;
-	struct flowtop_key6 v6;
-};
-
 /*
  * `moved->bytes` went through a socket of IPv6. One that talks IPv4 is an IPv4
  * flow: otherwise one peer shows as two. Its own address is then mapped too,
  * or unbound.
  */
 static __always_inline void account6(union flowtop_key *key,
-				     const struct call *peer,
-				     const struct moved *moved,
-				     const bool direct)
+				     const struct peer *peer,
+				     struct moved *moved, const bool direct)
 {
 	bool local, remote;
 
 	read_v6(&key->v6, moved->sk, direct);
-	if (peer && peer->family)
+	if (peer && peer->family) {
 		take_peer6(&key->v6, peer);
+		/* A socket that is bound to the link says so itself. */
+		if (!moved->ifindex && is_link_local(key->v6.remote_addr)) {
+			moved->ifindex = peer->ifindex;
+			key->id.net = bound_to(moved->sk, peer->ifindex);
+		}
+	}
 	local = is_v4_mapped(key->v6.local_addr);
 	remote = is_v4_mapped(key->v6.remote_addr);
 	if (local || remote) {
@@ -302,44 +358,137 @@ static __always_inline void account6(union flowtop_key *key,
 	add6(&key->v6, moved);
 }
 
+static __always_inline __u32 protocol_of(__u16 protocol, __u16 type)
+{
+	if (protocol == IPPROTO_ICMP)
+		return FLOWTOP_ICMP;
+	if (protocol == IPPROTO_ICMPV6)
+		return FLOWTOP_ICMP6;
+	if (type == SOCK_RAW)
+		return FLOWTOP_RAW;
+	if (protocol == IPPROTO_SCTP)
+		return FLOWTOP_SCTP;
+	if (protocol == IPPROTO_UDPLITE)
+		return FLOWTOP_UDPLITE;
+	if (protocol == IPPROTO_DCCP)
+		return FLOWTOP_DCCP;
+	return FLOWTOP_RAW;
+}
+
+/* A packet socket has no addresses but an interface; 0: all of them. */
+static __always_inline void read_packet(struct sock_head *head,
+					const struct packet_sock *packet)
+{
+	head->addrpair = head->portpair = head->bound = 0;
+	if (bpf_core_field_exists(packet->ifindex)) {
+		head->portpair = bpf_ntohs(BPF_CORE_READ(packet, num)) << 16;
+		head->bound = BPF_CORE_READ(packet, ifindex);
+	}
+}
+
+/*
+ * `ret` bytes moved through a socket that is neither of TCP nor of UDP but of
+ * the IP protocol `number`, or a packet socket; others are nobody's bytes. Not
+ * inlined: so that TCP and UDP have their programs to themselves. `sk` is an
+ * address here.
+ */
+static __noinline int account_other(const struct sock *sk, __u16 family,
+				    __u16 number, int dir, int ret)
+{
+	__u16 type = BPF_CORE_READ(sk, sk_type);
+	struct moved moved = {
+		.sk = sk,
+		.dir = dir,
+		.bytes = ret,
+		.packets = 1,
+	};
+	__u32 protocol = FLOWTOP_PACKET;
+	struct sock_head head;
+	union flowtop_key key;
+
+	if (family == AF_INET || family == AF_INET6)
+		protocol = protocol_of(number, type);
+	else if (family != AF_PACKET)
+		return 0;
+	if (ret <= 0 || !wanted_call(protocol))
+		return 0;
+	head = read_head(sk, false);
+	if (protocol == FLOWTOP_PACKET)
+		read_packet(&head, (void *)sk);
+	put_head(&key, &head);
+	if (head.bound) {
+		moved.ifindex = head.bound;
+		key.id.net = bound_to(sk, head.bound);
+	}
+	fill_id(&key.id, sk, protocol, false);
+	if (protocol == FLOWTOP_PACKET) {
+		/* read_packet() has its numbers. */
+	} else if (type == SOCK_RAW) {
+		key.id.remote_port = 0;
+		key.id.local_port = protocol == FLOWTOP_RAW ? number : 0;
+	} else if (protocol == FLOWTOP_ICMP || protocol == FLOWTOP_ICMP6) {
+		key.id.remote_port = 0;
+	}
+	if (family == AF_INET6) {
+		account6(&key, NULL, &moved, false);
+		return 0;
+	}
+	add4(&key.v4, &moved);
+	return 0;
+}
+
 /*
  * `ret` bytes moved through `sk` by the current thread, in so many datagrams
  * if it is UDP. `ret` is what the kernel returned to the caller; errors and
  * zero are nobody's bytes. `peer`, where given and of a family, is who the
- * datagram came from or went to.
+ * datagram came from or went to. False, and nothing is counted, if the socket
+ * is a raw one.
  */
-static __always_inline void account(const struct sock *sk, __u16 family,
-				    __u16 protocol, int dir, int ret,
-				    const struct call *peer, __u32 packets,
-				    const bool direct)
+static __always_inline bool account_ports(const struct sock *sk, __u16 family,
+					  bool udp, int dir, int ret,
+					  const struct peer *peer,
+					  __u32 packets, const bool direct)
 {
-	bool udp = protocol == IPPROTO_UDP;
+	__u32 protocol = udp ? FLOWTOP_UDP : FLOWTOP_TCP;
 	struct moved moved = { .sk = sk, .dir = dir, .bytes = ret };
-	union flowtop_key key;
 	struct sock_head head;
+	union flowtop_key key;
 
-	if (ret <= 0 || !(udp || is_tcp(protocol)))
-		return;
-	if (!wanted_call(udp))
-		return;
+	if (ret <= 0 || !wanted_call(protocol))
+		return true;
 	if (udp)
-		moved.packets = dir == TX ? packets : (__u64)packets << 32;
-	read_head(&head, sk, direct);
-	if (!fill_id(&key.id, &head, sk, udp, direct))
-		return;
+		moved.packets = packets;
+	head = read_head(sk, direct);
+	put_head(&key, &head);
+	if (head.bound) {
+		moved.ifindex = head.bound;
+		key.id.net = bound_to(sk, head.bound);
+	}
+	if (!fill_id(&key.id, sk, protocol, direct))
+		return false;
 	if (family == AF_INET6) {
 		account6(&key, peer, &moved, direct);
-		return;
+		return true;
 	}
 	if (family != AF_INET)
-		return;
-	__builtin_memcpy(&key.v4.remote_addr, &head.addrpair,
-			 sizeof(head.addrpair));
+		return true;
 	if (peer && peer->family == AF_INET) {
 		key.id.remote_port = peer->port;
 		key.v4.remote_addr = peer->addr[0];
 	}
 	add4(&key.v4, &moved);
+	return true;
+}
+
+/* The same for any socket of TCP (IPPROTO_TCP) or UDP. */
+static __always_inline void account(const struct sock *sk, __u16 family,
+				    __u16 protocol, int dir, int ret,
+				    const struct peer *peer, __u32 packets,
+				    const bool direct)
+{
+	if (!account_ports(sk, family, protocol == IPPROTO_UDP, dir, ret, peer,
+			   packets, direct))
+		account_other(sk, family, protocol, dir, ret);
 }
 
 #endif

@@ -32,12 +32,15 @@ take(const struct flowtop_id *id, const struct flowtop_slot *slot)
 	record->stats = slot->stats;
 	record->netns = slot->netns;
 	record->tgid = slot->tgid;
-	if (id->who & FLOWTOP_KEY_UDP) {
-		record->sk = 0;
-		record->packets = slot->extra;
-	} else {
+	record->owner = slot->owner;
+	record->ifindex = slot->ifindex;
+	record->rx_packets = slot->rx_packets;
+	if (PROTOCOL_OF(id->who) == FLOWTOP_TCP) {
 		record->sk = slot->extra;
-		record->packets = 0;
+		record->tx_packets = 0;
+	} else {
+		record->sk = 0;
+		record->tx_packets = slot->extra;
 	}
 	return record;
 }

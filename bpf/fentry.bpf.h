@@ -8,47 +8,111 @@
 #ifndef FLOWTOP_FENTRY_BPF_H
 #define FLOWTOP_FENTRY_BPF_H
 
-static __always_inline int fx_stream(struct sock *sk, __u16 family, int dir,
-				     int ret)
+static __always_inline int fx_other(struct sock *sk, int dir, int ret)
 {
-	if (ret > 0 && is_tcp(sk->sk_protocol)) /* UDP has hooks of its own */
-		account(sk, family, IPPROTO_TCP, dir, ret, NULL, 0, true);
+	return account_other(sk, sk->__sk_common.skc_family, sk->sk_protocol,
+			     dir, ret);
+}
+
+/* `family` is that of streams and datagrams: other protocols of IPv6 use the
+ * functions of IPv4 too. */
+static __always_inline int fx_send_return(struct sock *sk, __u16 family,
+					  int ret)
+{
+	__u16 protocol = sk->sk_protocol;
+
+	if (ret <= 0)
+		return 0;
+	if (is_tcp(protocol))
+		account(sk, family, IPPROTO_TCP, TX, ret, NULL, 0, true);
+	else if (protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
+		fx_other(sk, TX, ret); /* those two have hooks of their own */
 	return 0;
 }
 
-/* A socket of IPv6 can become one of IPv4 (IPV6_ADDRFORM), never the other way
- * round, and each is given the functions of its family. */
-static __always_inline int fx_stream6(struct sock *sk, int dir, int ret)
+static __always_inline int fx_recv_return(struct sock *sk, __u16 family,
+					  int flags, int ret)
 {
-	return fx_stream(sk, sk->__sk_common.skc_family, dir, ret);
+	__u16 protocol = sk->sk_protocol;
+
+	if (ret <= 0 || !consumes(flags))
+		return 0;
+	if (is_tcp(protocol)) {
+		account(sk, family, IPPROTO_TCP, RX, ret, NULL, 0, true);
+	} else if (protocol == IPPROTO_UDP) {
+		struct call *call = close_datagram(sk);
+
+		struct peer *peer = call ? &call->peer : NULL;
+
+		account(sk, family, IPPROTO_UDP, RX, ret, peer,
+			peer && peer->segments ? peer->segments : 1, true);
+	} else {
+		fx_other(sk, RX, ret);
+	}
+	return 0;
 }
 
 SEC("fexit/inet_sendmsg")
 int BPF_PROG(fx_send, struct socket *sock, struct msghdr *msg, size_t size,
 	     int ret)
 {
-	return fx_stream(sock->sk, AF_INET, TX, ret);
+	return fx_send_return(sock->sk, AF_INET, ret);
 }
 
+/* A socket of IPv6 can become one of IPv4 (IPV6_ADDRFORM), never the other way
+ * round, and streams and datagrams of each are given the functions of their
+ * family. */
 SEC("fexit/inet6_sendmsg")
 int BPF_PROG(fx_send6, struct socket *sock, struct msghdr *msg, size_t size,
 	     int ret)
 {
-	return fx_stream6(sock->sk, TX, ret);
+	return fx_send_return(sock->sk, sock->sk->__sk_common.skc_family, ret);
 }
 
 SEC("fexit/inet_recvmsg")
 int BPF_PROG(fx_recv, struct socket *sock, struct msghdr *msg, size_t size,
 	     int flags, int ret)
 {
-	return consumes(flags) ? fx_stream(sock->sk, AF_INET, RX, ret) : 0;
+	return fx_recv_return(sock->sk, AF_INET, flags, ret);
 }
 
 SEC("fexit/inet6_recvmsg")
 int BPF_PROG(fx_recv6, struct socket *sock, struct msghdr *msg, size_t size,
 	     int flags, int ret)
 {
-	return consumes(flags) ? fx_stream6(sock->sk, RX, ret) : 0;
+	return fx_recv_return(sock->sk, sock->sk->__sk_common.skc_family, flags,
+			      ret);
+}
+
+/* What IPv6's raw and ICMP sockets receive, and DCCP's. Protocols of other
+ * families come here too. */
+SEC("fexit/sock_common_recvmsg")
+int BPF_PROG(fx_recv_common, struct socket *sock, struct msghdr *msg,
+	     size_t size, int flags, int ret)
+{
+	return consumes(flags) ? fx_other(sock->sk, RX, ret) : 0;
+}
+
+SEC("fexit/packet_sendmsg")
+int BPF_PROG(fx_packet_send, struct socket *sock, struct msghdr *msg,
+	     size_t size, int ret)
+{
+	return fx_other(sock->sk, TX, ret);
+}
+
+/* SOCK_PACKET */
+SEC("fexit/packet_sendmsg_spkt")
+int BPF_PROG(fx_packet_send_spkt, struct socket *sock, struct msghdr *msg,
+	     size_t size, int ret)
+{
+	return fx_other(sock->sk, TX, ret);
+}
+
+SEC("fexit/packet_recvmsg")
+int BPF_PROG(fx_packet_recv, struct socket *sock, struct msghdr *msg,
+	     size_t size, int flags, int ret)
+{
+	return consumes(flags) ? fx_other(sock->sk, RX, ret) : 0;
 }
 
 /* A corked datagram's destination is known at entry only: the part that is
@@ -56,18 +120,16 @@ int BPF_PROG(fx_recv6, struct socket *sock, struct msghdr *msg, size_t size,
 static __always_inline int fe_cork(struct sock *sk)
 {
 	int pending = udp_pending(sk);
-	struct call cork = {}, *call;
+	struct peer cork = { .continues = 1 };
+	struct call *call;
 
+	close_datagram(sk); /* that an exit which was skipped has left */
 	if (!pending)
 		return 0;
 	read_cork(&cork, sk, pending);
-	call = open_call(current_tid(), (__u64)sk);
-	if (!call)
-		return 0;
-	__builtin_memcpy(call->addr, cork.addr, sizeof(call->addr));
-	call->port = cork.port;
-	call->family = cork.family;
-	call->continues = 1;
+	call = open_call((__u64)sk);
+	if (call)
+		call->peer = cork;
 	return 0;
 }
 
@@ -83,37 +145,44 @@ int BPF_PROG(fe_udp_send6, struct sock *sk)
 	return fe_cork(sk);
 }
 
-static __always_inline void fx_datagram(struct sock *sk, struct msghdr *msg,
-					int ret, struct call *left)
+static __always_inline void fx_datagram(struct sock *sk, struct peer *peer,
+					struct msghdr *msg, int ret)
 {
-	struct call peer = {};
-
-	if (left)
-		peer = *left;
-	if (!peer.family)
-		read_msg_name(&peer, msg, sk->__sk_common.skc_family, true);
-	if (!peer.continues)
-		peer.gso_size = read_gso_size(sk, msg, true);
-	account(sk, sk->__sk_common.skc_family, sk->sk_protocol, TX, ret, &peer,
-		packets_sent(&peer, ret), true);
+	if (!peer->continues)
+		peer->gso_size = read_gso_size(sk, msg, true);
+	if (sk->sk_protocol == IPPROTO_UDP)
+		account(sk, sk->__sk_common.skc_family, IPPROTO_UDP, TX, ret,
+			peer, packets_sent(peer, ret), true);
+	else
+		fx_other(sk, TX, ret);
 }
 
 /*
  * For a v4-mapped peer udpv6_sendmsg() calls udp_sendmsg() with an address on
- * its own stack. The inner call counts, while that address lives, and leaves
- * a call without a peer for the outer one to find.
+ * its own stack. The inner call reads that while it lives, and leaves it for
+ * the outer one to count with.
  */
 SEC("fexit/udp_sendmsg")
 int BPF_PROG(fx_udp_send, struct sock *sk, struct msghdr *msg, size_t len,
 	     int ret)
 {
-	struct call *left = close_call(); /* even if this one failed */
+	/* Closed even if this one failed. */
+	struct call *call = close_datagram(sk);
+	struct peer peer = {};
 
 	if (ret <= 0)
 		return 0;
-	fx_datagram(sk, msg, ret, left);
-	if (sk->__sk_common.skc_family == AF_INET6)
-		open_call(current_tid(), (__u64)sk);
+	if (call)
+		peer = call->peer;
+	if (!peer.family && msg->msg_name)
+		read_name(&peer, msg->msg_name, AF_INET);
+	if (sk->__sk_common.skc_family == AF_INET) {
+		fx_datagram(sk, &peer, msg, ret);
+		return 0;
+	}
+	call = open_call((__u64)sk);
+	if (call)
+		call->peer = peer;
 	return 0;
 }
 
@@ -121,19 +190,30 @@ SEC("fexit/udpv6_sendmsg")
 int BPF_PROG(fx_udp_send6, struct sock *sk, struct msghdr *msg, size_t len,
 	     int ret)
 {
-	struct call *left = close_call();
+	struct call *call = close_datagram(sk);
+	struct peer peer = {};
 
-	if (left && !left->family)
-		return 0; /* counted */
-	if (ret > 0)
-		fx_datagram(sk, msg, ret, left);
+	if (ret <= 0)
+		return 0;
+	if (call)
+		peer = call->peer;
+	else if (msg->msg_name)
+		read_name(&peer, msg->msg_name, AF_INET6);
+	/* An address of IPv4 that the inner call did not leave is gone. */
+	if (!call && peer.family == AF_INET)
+		peer.family = 0;
+	fx_datagram(sk, &peer, msg, ret);
 	return 0;
 }
 
 SEC("fentry/skb_consume_udp")
 int BPF_PROG(fe_udp_rx, struct sock *sk, struct sk_buff *skb, int len)
 {
-	return udp_received(sk, skb, len, true);
+	struct call *call = len > 0 ? open_call((__u64)sk) : NULL;
+
+	if (call)
+		read_received(&call->peer, skb, true);
+	return 0;
 }
 
 SEC("fexit/skb_splice_bits")
@@ -168,7 +248,7 @@ int BPF_PROG(fx_append, struct sock *sk, void *fl4, struct page *page,
 	     int offset, size_t size, int flags, int ret)
 {
 	if (!ret)
-		open_call(current_tid(), (__u64)sk);
+		open_call((__u64)sk);
 	return 0;
 }
 
@@ -176,7 +256,7 @@ SEC("fexit/udp_sendpage")
 int BPF_PROG(fx_udp_sendpage, struct sock *sk, struct page *page, int offset,
 	     size_t size, int flags, int ret)
 {
-	if (close_call())
+	if (close_datagram(sk))
 		account(sk, sk->__sk_common.skc_family, IPPROTO_UDP, TX, ret,
 			NULL, 1, true);
 	return 0;

@@ -73,11 +73,11 @@ static __always_inline bool wanted_task(void)
 }
 
 /* The same, and by what. */
-static __always_inline bool wanted_call(bool udp)
+static __always_inline bool wanted_call(__u32 protocol)
 {
 	if (!filters_calls)
 		return true;
-	if (only_protocol && udp != (only_protocol == IPPROTO_UDP))
+	if (protocols && !(protocols >> protocol & 1))
 		return false;
 	return wanted_task();
 }
@@ -145,9 +145,15 @@ static __always_inline bool wanted_flow(const struct flowtop_id *id,
 					__u32 family, const struct sock *sk)
 {
 	__u16 local = id->local_port, remote = bpf_ntohs(id->remote_port);
+	__u32 protocol = PROTOCOL_OF(id->who);
 
-	if (only_family && only_family != family)
+	if (protocol == FLOWTOP_PACKET)
+		family = FLOWTOP_FAMILY_NONE;
+	if (families && !(families & family))
 		return false;
+	/* What stands in their place is no port. */
+	if (protocol == FLOWTOP_PACKET || protocol == FLOWTOP_RAW)
+		local = remote = 0;
 	if (nr_netns && listed(read_netns(sk), netns, nr_netns,
 			       FLOWTOP_MAX_NETNS) == !!netns_except)
 		return false;
@@ -163,7 +169,7 @@ static __noinline bool wanted_flow4(const struct flowtop_key4 *key,
 {
 	__be32 local = key->local_addr, remote = key->remote_addr;
 
-	return wanted_flow(&key->id, AF_INET, sk) &&
+	return wanted_flow(&key->id, FLOWTOP_FAMILY_IPV4, sk) &&
 	       passes_nets4(&local_nets, local, local) &&
 	       passes_nets4(&remote_nets, remote, remote) &&
 	       passes_nets4(&any_nets, local, remote);
@@ -174,7 +180,7 @@ static __noinline bool wanted_flow6(const struct flowtop_key6 *key,
 {
 	const __be32 *local = key->local_addr, *remote = key->remote_addr;
 
-	return wanted_flow(&key->id, AF_INET6, sk) &&
+	return wanted_flow(&key->id, FLOWTOP_FAMILY_IPV6, sk) &&
 	       passes_nets6(&local_nets, local, local) &&
 	       passes_nets6(&remote_nets, remote, remote) &&
 	       passes_nets6(&any_nets, local, remote);

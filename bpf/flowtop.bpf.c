@@ -23,8 +23,8 @@
 #include "owner.bpf.h"
 #include "filter.bpf.h"
 #include "call.bpf.h"
-#include "account.bpf.h"
 #include "peer.bpf.h"
+#include "account.bpf.h"
 #include "tcp.bpf.h"
 #include "drain.bpf.h"
 
@@ -37,23 +37,16 @@ static __always_inline bool consumes(int flags)
 }
 
 /*
- * Every UDP receive ends here, in the receiver's context, with the length it
- * will return, negative when it only peeked (b2bf1e2659b1 and 65a8d6a4b2c7,
- * before v4.10).
+ * What is known of a datagram that is being received: skb_consume_udp() is
+ * called in the receiver's context with the length that will be returned,
+ * negative when the receiver only peeks (b2bf1e2659b1 and 65a8d6a4b2c7, before
+ * v4.10). Its bytes are counted by what returns them.
  */
-static __always_inline int udp_received(const struct sock *sk,
-					const struct sk_buff *skb, int len,
-					const bool direct)
+static __always_inline void
+read_received(struct peer *peer, const struct sk_buff *skb, const bool direct)
 {
-	struct call peer = {};
-
-	if (len <= 0)
-		return 0;
-	read_skb_sender(&peer, skb, direct);
-	account(sk, READ(direct, sk, __sk_common.skc_family),
-		READ(direct, sk, sk_protocol), RX, len, &peer,
-		packets_received(skb, direct), direct);
-	return 0;
+	read_skb_sender(peer, skb, direct);
+	peer->segments = packets_received(skb, direct);
 }
 
 #include "tracepoint.bpf.h"

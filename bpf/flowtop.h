@@ -11,6 +11,10 @@
 /* A process holds at most this many times the slots that are still free in a
  * flow map. */
 #define FLOWTOP_SHARE 3
+/* Bits of the filter's `families`: a packet socket is of neither. */
+#define FLOWTOP_FAMILY_IPV4 1
+#define FLOWTOP_FAMILY_IPV6 2
+#define FLOWTOP_FAMILY_NONE 4
 /* Most values of each list of a filter: src/filter/pushed.rs */
 #define FLOWTOP_MAX_TASKS 64
 #define FLOWTOP_MAX_UIDS 16
@@ -28,21 +32,56 @@
 #define FLOWTOP_CELLS 16384
 #define FLOWTOP_CELL_TAKEN 0x80000000 /* no tid: those have 22 bits */
 
-/* flowtop_id.who: tgid << 2 | UDP | IPv6, or the tid in its place where threads
- * are told apart. Both have at most 22 bits (PID_MAX_LIMIT,
+/*
+ * What kind of socket a flow is of. MPTCP counts as TCP. FLOWTOP_RAW is every
+ * socket of IP that has no kind of its own: src/flow.rs has the same order.
+ */
+enum flowtop_protocol {
+	FLOWTOP_TCP,
+	FLOWTOP_UDP,
+	FLOWTOP_ICMP,
+	FLOWTOP_ICMP6,
+	FLOWTOP_RAW,
+	FLOWTOP_SCTP,
+	FLOWTOP_UDPLITE,
+	FLOWTOP_DCCP,
+	FLOWTOP_PACKET,
+};
+
+/* flowtop_id.who: tgid << 5 | protocol << 1 | IPv6, or the tid in place of the
+ * tgid where threads are told apart. Both have at most 22 bits (PID_MAX_LIMIT,
  * include/linux/threads.h). */
 #define FLOWTOP_KEY_IPV6 1
-#define FLOWTOP_KEY_UDP 2
-#define FLOWTOP_KEY_SHIFT 2
+#define FLOWTOP_KEY_PROTOCOL_SHIFT 1
+#define FLOWTOP_KEY_PROTOCOL_MASK 15
+#define FLOWTOP_KEY_SHIFT 5
+#define FLOWTOP_KEY_KIND 31 /* the protocol and the family */
 #define FLOWTOP_KEY_OVERFLOW \
 	0x80000000 /* flows of the process without a slot */
 
+#define KEY_PROTOCOL(protocol) ((protocol) << FLOWTOP_KEY_PROTOCOL_SHIFT)
+#define PROTOCOL_OF(who) \
+	((who) >> FLOWTOP_KEY_PROTOCOL_SHIFT & FLOWTOP_KEY_PROTOCOL_MASK)
+
+/*
+ * flowtop_slot.owner: the tgid or tid, and in the bits above it which of the
+ * owners that had this number in the interval: a number can be used again, and
+ * a process can run another program or become another user. Beyond the last
+ * they share one entry.
+ */
+#define FLOWTOP_OWNER_SHIFT 22
+#define FLOWTOP_MAX_OWNERS 8
+
 /* What keys of both families begin with */
 struct flowtop_id {
-	__u64 net; /* address of struct net; compared, never followed */
+	/* Address of struct net with the interface folded in; compared, never
+	 * followed */
+	__u64 net;
 	__u32 who;
 	__be16 remote_port; /* as in skc_portpair, for it is copied whole */
-	__u16 local_port;   /* host order */
+	/* Host order. FLOWTOP_ICMP: the identifier, 0 for raw sockets.
+	 * FLOWTOP_RAW: number of the IP protocol. FLOWTOP_PACKET: EtherType. */
+	__u16 local_port;
 };
 
 struct flowtop_key4 {
@@ -67,11 +106,13 @@ struct flowtop_stats {
 /* What a flow's key leads to */
 struct flowtop_slot {
 	struct flowtop_stats stats;
-	/* TCP: address of the socket.
-	 * UDP: packets received << 32 | packets sent. */
-	__u64 extra;
+	__u64 extra; /* TCP: address of the socket; else: packets sent */
+	__u64 rx_packets;
 	__u32 netns; /* inode number */
 	__u32 tgid;
+	__u32 owner;
+	__u32 ifindex; /* ifindex that the socket or its peer is bound to, or 0
+			*/
 };
 
 /* flowtop_owner.flags */
@@ -124,15 +165,18 @@ struct flowtop_tcp {
 struct flowtop_record {
 	struct flowtop_key6 key;
 	struct flowtop_stats stats;
-	__u64 sk;      /* TCP: address of the socket; 0: it is gone */
-	__u64 packets; /* UDP: as in flowtop_slot.extra */
+	__u64 sk;	  /* TCP: address of the socket; 0: it is gone */
+	__u64 tx_packets; /* not of TCP, as the next */
+	__u64 rx_packets;
 	__u32 netns;
 	__u32 tgid;
+	__u32 owner;
+	__u32 ifindex;
 	struct flowtop_tcp tcp; /* where sk is not 0 */
 };
 
 struct flowtop_owner_record {
-	__u32 id; /* tid where threads are told apart, else tgid */
+	__u32 id; /* as flowtop_slot.owner */
 	__u32 pad;
 	struct flowtop_owner owner;
 };
@@ -171,10 +215,10 @@ struct flowtop_net_choice {
 
 _Static_assert(sizeof(struct flowtop_key4) == 24, "key has no padding");
 _Static_assert(sizeof(struct flowtop_key6) == 48, "key has no padding");
-_Static_assert(sizeof(struct flowtop_slot) == 48, "slot has no padding");
+_Static_assert(sizeof(struct flowtop_slot) == 64, "slot has no padding");
 _Static_assert(sizeof(struct flowtop_owner) == 64, "owner has no padding");
 _Static_assert(sizeof(struct flowtop_tcp) == 72, "sample has no padding");
-_Static_assert(sizeof(struct flowtop_record) == 176, "record has no padding");
+_Static_assert(sizeof(struct flowtop_record) == 192, "record has no padding");
 _Static_assert(sizeof(struct flowtop_record) % 8 == 0 &&
 		       sizeof(struct flowtop_owner_record) % 8 == 0 &&
 		       sizeof(struct flowtop_cgroup_record) % 8 == 0,

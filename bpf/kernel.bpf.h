@@ -6,8 +6,14 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+#define AF_PACKET 17
+#define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define IPPROTO_DCCP 33
+#define IPPROTO_ICMPV6 58
+#define IPPROTO_SCTP 132
+#define IPPROTO_UDPLITE 136
 #define IPPROTO_MPTCP 262
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
@@ -32,6 +38,9 @@
 /* Types an address (a35b9af4ec2c, v6.2): the verifier makes a move of it. Loads
  * by it read 0 where there is no memory, as those of fentry programs do. */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
+/* The context as the kernel has it (fd264ca02094, v6.2). */
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 
 /* Only where `casts` is set */
 #define FOLLOW(type, ptr) \

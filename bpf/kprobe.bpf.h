@@ -1,47 +1,63 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * A kprobe at entry leaves what leads to the socket with the thread, a return
- * probe finds it and has the return value. User space gives each return probe
+ * A kprobe at entry leaves the socket with the thread, a return probe finds it
+ * and has the return value. User space gives each return probe
  * 4096 instances: with the default (10, or twice the CPUs) calls that block
  * use them up and returns are missed.
  */
 #ifndef FLOWTOP_KPROBE_BPF_H
 #define FLOWTOP_KPROBE_BPF_H
 
-static __always_inline int kp_enter(__u64 sk)
+static __always_inline struct call *kp_enter(struct pt_regs *ctx, __u8 opener,
+					     __u64 sk)
 {
 	/* account() asks again, but what is not wanted is not to cost all that
 	 * comes before. */
-	if (wanted_task())
-		open_call(current_tid(), sk);
-	return 0;
+	return wanted_task() ? enter_call(opener, sk, PT_REGS_SP(ctx)) : NULL;
+}
+
+static __always_inline struct call *kp_enter_socket(struct pt_regs *ctx,
+						    struct socket *sock)
+{
+	if (!wanted_task())
+		return NULL;
+	return enter_call(OPENED_BY_SOCKET,
+			  (__u64)(casts ? FOLLOW(struct socket, sock)->sk
+					: BPF_CORE_READ(sock, sk)),
+			  PT_REGS_SP(ctx));
 }
 
 /* `bytes` of the call that ends moved through `sk`. */
-static __always_inline void kp_count(const struct sock *sk,
-				     const struct call *call, int dir,
-				     int bytes, const bool direct)
+static __always_inline void kp_count(const struct sock *sk, struct call *call,
+				     int dir, int bytes, const bool direct)
 {
 	__u16 protocol = READ(direct, sk, sk_protocol);
 	__u16 family = READ(direct, sk, __sk_common.skc_family);
 
-	if (is_tcp(protocol))
+	if (is_tcp(protocol)) {
 		account(sk, family, IPPROTO_TCP, dir, bytes, NULL, 0, direct);
-	else if (protocol == IPPROTO_UDP && dir == TX)
-		account(sk, family, IPPROTO_UDP, dir, bytes, call,
-			packets_sent(call, bytes), direct);
-	/* What UDP receives is counted by kp_udp_rx. */
+	} else if (protocol == IPPROTO_UDP) {
+		struct peer *peer = &call->peer;
+
+		if (dir == TX)
+			read_rewritten(peer, family);
+		account(sk, family, IPPROTO_UDP, dir, bytes, peer,
+			dir == TX ? packets_sent(peer, bytes) :
+				    peer->segments ?: 1,
+			direct);
+	} else {
+		account_other((void *)call->sk, family, protocol, dir, bytes);
+	}
 }
 
-/* The end of a call that was opened with its socket's struct sock. */
-static __always_inline int kp_return(int dir, int ret)
+static __always_inline int kp_return(__u8 opener, int dir, int ret)
 {
 	struct call *call;
 
 	if (!wanted_task())
 		return 0;
-	call = close_call();
-	if (!call || ret <= 0)
+	call = close_call(opener);
+	if (!call || ret <= 0 || call->peeks)
 		return 0;
 	if (casts)
 		kp_count(FOLLOW(struct sock, (void *)call->sk), call, dir, ret,
@@ -51,104 +67,104 @@ static __always_inline int kp_return(int dir, int ret)
 	return 0;
 }
 
-/* The same with struct socket. */
-static __always_inline int kp_return_socket(int dir, int ret)
-{
-	struct call *call;
-	struct socket *sock;
-
-	if (!wanted_task())
-		return 0;
-	call = close_call();
-	if (!call || ret <= 0)
-		return 0;
-	sock = (void *)call->sk;
-	if (casts)
-		kp_count(FOLLOW(struct socket, sock)->sk, call, dir, ret, true);
-	else
-		kp_count(BPF_CORE_READ(sock, sk), call, dir, ret, false);
-	return 0;
-}
-
 SEC("kprobe/inet_sendmsg")
 int kp_send(struct pt_regs *ctx)
 {
-	return kp_enter(PT_REGS_PARM1(ctx));
+	kp_enter_socket(ctx, (void *)PT_REGS_PARM1(ctx));
+	return 0;
 }
 
 SEC("kretprobe/inet_sendmsg")
 int kr_send(struct pt_regs *ctx)
 {
-	return kp_return_socket(TX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_SOCKET, TX, PT_REGS_RC(ctx));
 }
 
+/* A call that only peeks is opened too: its return must not close another. */
 SEC("kprobe/inet_recvmsg")
 int kp_recv(struct pt_regs *ctx)
 {
-	return consumes(PT_REGS_PARM4(ctx)) ? kp_enter(PT_REGS_PARM1(ctx)) : 0;
+	struct call *call;
+
+	call = kp_enter_socket(ctx, (void *)PT_REGS_PARM1(ctx));
+	if (call && !consumes(PT_REGS_PARM4(ctx)))
+		call->peeks = 1;
+	return 0;
 }
 
 SEC("kretprobe/inet_recvmsg")
 int kr_recv(struct pt_regs *ctx)
 {
-	return kp_return_socket(RX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_SOCKET, RX, PT_REGS_RC(ctx));
+}
+
+/* The call of the thread that a datagram of `sk` belongs to: the one that was
+ * opened at its entry, or a new one for the tracepoint to find. */
+static __always_inline struct call *kp_datagram(struct pt_regs *ctx, __u64 sk)
+{
+	struct call *call;
+
+	if (!opens_at_entry)
+		return kp_enter(ctx, OPENED_BY_PEER, sk);
+	call = current_call();
+	return call && call->sk == sk ? call : NULL;
 }
 
 /*
  * Where a datagram goes, told by the one function that every send of UDP goes
- * through: to the return probe of inet_sendmsg(), which has opened the call,
- * or to the tracepoint, which has not. For a v4-mapped peer udpv6_sendmsg()
- * calls udp_sendmsg(), which tells the same peer once more.
+ * through. For a v4-mapped peer udpv6_sendmsg() calls udp_sendmsg(), which
+ * knows the same peer once more.
  */
-static __always_inline int kp_destination(struct pt_regs *ctx)
+static __always_inline int kp_destination(struct pt_regs *ctx, bool is_v4)
 {
 	struct sock *sk = (void *)PT_REGS_PARM1(ctx);
 	struct msghdr *msg = (void *)PT_REGS_PARM2(ctx);
-	struct call to = {}, *call;
+	struct peer to = {};
+	struct call *call;
 
 	if (!wanted_task())
 		return 0;
 	if (casts)
 		read_destination(&to, FOLLOW(struct sock, sk),
-				 FOLLOW(struct msghdr, msg), true);
+				 FOLLOW(struct msghdr, msg), is_v4, true);
 	else
-		read_destination(&to, sk, msg, false);
-	if (!to.family && !to.continues && !to.gso_size)
+		read_destination(&to, sk, msg, is_v4, false);
+	if (!to.family && !to.name && !to.continues && !to.gso_size)
 		return 0;
-	call = udp_tx_by_return ? current_call() : open_call(current_tid(), 0);
-	if (!call)
-		return 0;
-	__builtin_memcpy(call->addr, to.addr, sizeof(call->addr));
-	call->port = to.port;
-	call->gso_size = to.gso_size;
-	call->family = to.family;
-	call->continues = to.continues;
+	call = kp_datagram(ctx, (__u64)sk);
+	if (call)
+		call->peer = to;
 	return 0;
 }
 
 SEC("kprobe/udp_sendmsg")
 int kp_udp_sendmsg(struct pt_regs *ctx)
 {
-	return kp_destination(ctx);
+	return kp_destination(ctx, true);
 }
 
 SEC("kprobe/udpv6_sendmsg")
 int kp_udpv6_sendmsg(struct pt_regs *ctx)
 {
-	return kp_destination(ctx);
+	return kp_destination(ctx, false);
 }
 
 SEC("kprobe/skb_consume_udp")
 int kp_udp_rx(struct pt_regs *ctx)
 {
-	struct sock *sk = (void *)PT_REGS_PARM1(ctx);
 	struct sk_buff *skb = (void *)PT_REGS_PARM2(ctx);
-	int len = PT_REGS_PARM3(ctx);
+	struct call *call;
 
+	if ((int)PT_REGS_PARM3(ctx) <= 0 || !wanted_task())
+		return 0;
+	call = kp_datagram(ctx, PT_REGS_PARM1(ctx));
+	if (!call)
+		return 0;
 	if (casts)
-		return udp_received(FOLLOW(struct sock, sk),
-				    FOLLOW(struct sk_buff, skb), len, true);
-	return udp_received(sk, skb, len, false);
+		read_received(&call->peer, FOLLOW(struct sk_buff, skb), true);
+	else
+		read_received(&call->peer, skb, false);
+	return 0;
 }
 
 /*
@@ -159,13 +175,15 @@ SEC("kprobe/skb_splice_bits")
 int kp_splice(struct pt_regs *ctx)
 {
 	/* Not all that call it have a socket. */
-	return PT_REGS_PARM2(ctx) ? kp_enter(PT_REGS_PARM2(ctx)) : 0;
+	if (PT_REGS_PARM2(ctx))
+		kp_enter(ctx, OPENED_BY_SPLICE, PT_REGS_PARM2(ctx));
+	return 0;
 }
 
 SEC("kretprobe/skb_splice_bits")
 int kr_splice(struct pt_regs *ctx)
 {
-	return kp_return(RX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_SPLICE, RX, PT_REGS_RC(ctx));
 }
 
 /* getsockopt(TCP_ZEROCOPY_RECEIVE): bytes mapped, and bytes copied where the
@@ -187,27 +205,28 @@ static __always_inline int zerocopy_bytes(struct tcp_zerocopy_receive *zc)
 SEC("kprobe/tcp_zerocopy_receive")
 int kp_zerocopy(struct pt_regs *ctx)
 {
-	struct call *call = open_call(current_tid(), PT_REGS_PARM1(ctx));
-	__u64 zc = PT_REGS_PARM2(ctx);
+	struct call *call =
+		kp_enter(ctx, OPENED_BY_ZEROCOPY, PT_REGS_PARM1(ctx));
 
 	if (call)
-		__builtin_memcpy(call->addr, &zc, sizeof(zc));
+		call->peer.name = PT_REGS_PARM2(ctx);
 	return 0;
 }
 
 SEC("kretprobe/tcp_zerocopy_receive")
 int kr_zerocopy(struct pt_regs *ctx)
 {
-	struct call *call = close_call();
+	struct call *call;
 	struct sock *sk;
-	__u64 zc;
 
+	if (!wanted_task())
+		return 0;
+	call = close_call(OPENED_BY_ZEROCOPY);
 	if (!call || PT_REGS_RC(ctx))
 		return 0;
 	sk = (void *)call->sk;
-	__builtin_memcpy(&zc, call->addr, sizeof(zc));
 	account(sk, BPF_CORE_READ(sk, __sk_common.skc_family), IPPROTO_TCP, RX,
-		zerocopy_bytes((void *)zc), NULL, 0, false);
+		zerocopy_bytes((void *)call->peer.name), NULL, 0, false);
 	return 0;
 }
 
@@ -223,14 +242,14 @@ int kp_sendpage(struct pt_regs *ctx)
 	struct sock *sk = BPF_CORE_READ(sock, sk);
 
 	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
-		kp_enter((__u64)sk);
+		kp_enter(ctx, OPENED_BY_SENDPAGE, (__u64)sk);
 	return 0;
 }
 
 SEC("kretprobe/inet_sendpage")
 int kr_sendpage(struct pt_regs *ctx)
 {
-	return kp_return(TX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_SENDPAGE, TX, PT_REGS_RC(ctx));
 }
 
 /*
@@ -242,13 +261,14 @@ int kr_sendpage(struct pt_regs *ctx)
 SEC("kprobe/udp_sendpage")
 int kp_udp_sendpage(struct pt_regs *ctx)
 {
-	return kp_enter(PT_REGS_PARM1(ctx));
+	kp_enter(ctx, OPENED_BY_UDP_SENDPAGE, PT_REGS_PARM1(ctx));
+	return 0;
 }
 
 SEC("kretprobe/udp_sendpage")
 int kr_udp_sendpage(struct pt_regs *ctx)
 {
-	return kp_return(TX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_UDP_SENDPAGE, TX, PT_REGS_RC(ctx));
 }
 
 #endif

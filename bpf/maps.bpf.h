@@ -42,14 +42,14 @@ struct flow6_map {
 struct owner_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
-	__type(key, __u32); /* tid or tgid */
+	__type(key, __u32); /* as flowtop_slot.owner */
 	__type(value, struct flowtop_owner);
 } owners_a SEC(".maps"), owners_b SEC(".maps");
 
 /*
  * Bytes of flows without a slot of their own, summed by process, protocol and
  * family: so they keep their process. Buffered and preallocated like the flows.
- * A process has at most four entries.
+ * A process has at most two entries for each protocol.
  */
 struct overflow_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -119,19 +119,48 @@ struct {
 	__type(value, struct flowtop_cgroup_record);
 } cgroup_records SEC(".maps");
 
-/* Carried from a function's entry to its return, or to the tracepoint. */
-struct call {
-	__u64 sk;	/* address of the socket, or what leads to it */
-	__be32 addr[4]; /* of the peer */
-	__be16 port;	/* of the peer */
+/* What is known of a datagram beside its bytes. */
+struct peer {
+	__u64 name; /* address of where it is sent to; 0: that is in `addr` */
+	__be32 addr[4]; /* where it is sent to, or came from */
+	__be16 port;
 	__u16 gso_size; /* bytes a segment that is sent; 0: not segmented */
-	__u8 family;	/* of the peer; 0: the socket's own */
-	__u8 continues; /* a datagram that an earlier call began */
-	__u8 under_way; /* opened, and not yet closed */
+	__u16 segments; /* datagrams received; 0: not known */
+	__u8 family;	/* of `addr`; 0: it is who the socket is connected to */
+	__u8 continues; /* it is part of one that an earlier call began */
+	__u32 ifindex;	/* of the peer's link; 0: none */
+	__u32 pad;
+};
+
+/*
+ * Carried from a function's entry to its return, or to the tracepoint. It is
+ * valid for `sk` only: one that was left behind is never taken for another
+ * socket's. On a cache line of its own, for threads have consecutive numbers.
+ */
+struct call {
+	__u64 sk; /* address of the struct sock */
+	__u64 sp; /* stack pointer at the entry, where it was entered */
+	struct peer peer;
+	__u8 depth;  /* calls under way; 0: closed */
+	__u8 opener; /* OPENED_BY_*: only that one's return closes it */
+	__u8 peeks;  /* what it returns is not taken */
 	__u8 pad;
 	__u32 tid; /* whose it is */
-	__u32 pad2;
 };
+
+_Static_assert(sizeof(struct call) == 64, "a call has a cache line");
+
+#define OPENED_BY_SOCKET 0 /* sendmsg, recvmsg */
+#define OPENED_BY_PEER \
+	1 /* what knows a datagram's peer; the tracepoint ends it */
+#define OPENED_BY_SPLICE 2
+#define OPENED_BY_ZEROCOPY 3
+#define OPENED_BY_SENDPAGE 4
+#define OPENED_BY_UDP_SENDPAGE 5
+
+/* A page fault inside a call can make another one (block I/O over NBD): one
+ * call inside another is carried, deeper ones are counted as missed. */
+#define MAX_DEPTH 2
 
 /*
  * Where a call is carried: in the cell that its thread's number leads to, which
@@ -157,6 +186,14 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
+/* Calls inside of which another one is under way. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32); /* tid */
+	__type(value, struct call);
+} outer_calls SEC(".maps");
+
 /* Which buffer is active: 0 = a, 1 = b. User space writes, programs read. */
 volatile __u32 active;
 
@@ -177,14 +214,16 @@ struct untracked_slot {
 	__u64 pad[4]; /* one cache line a slot */
 } untracked[FLOWTOP_UNTRACKED_SLOTS];
 
-/* Calls that could not be carried because `calls` was full. Cumulative. */
+/* Calls that could not be carried, because `calls` was full or they were too
+ * deep inside of each other. Cumulative. */
 __u64 missed_calls;
 
 /* Read-only: the verifier knows the values and drops what they rule out, so a
  * filter that is not set costs nothing. What they mean: src/filter/pushed.rs.
  */
-const volatile __u32 only_protocol; /* IPPROTO_TCP or IPPROTO_UDP; 0: both */
-const volatile __u32 only_family;   /* AF_INET or AF_INET6; 0: both */
+const volatile __u32 protocols; /* 1 << flowtop_protocol each; 0: all */
+/* FLOWTOP_FAMILY_* each; 0: all */
+const volatile __u32 families;
 const volatile __u32 nr_tgids;
 const volatile __u32 nr_tids;
 const volatile __u32 tgids[FLOWTOP_MAX_TASKS];
@@ -217,16 +256,18 @@ const volatile __u32 max_flows;
 /* Threads are told apart, and so are their flows. */
 const volatile bool by_thread;
 
+/* What a slot and an owner are made of before they are filled in. */
+const struct flowtop_slot no_slot = {};
+const struct flowtop_owner no_owner = {};
+
 /* What a cgroup's entry is made of before its names are filled in. */
 const struct flowtop_cgroup no_cgroup = {};
 
 /* bpf_rdonly_cast() is there: see FOLLOW(). */
 const volatile bool casts;
 
-/* tracepoint: skb_consume_udp is hooked too and counts what UDP receives. */
-const volatile bool udp_rx_by_skb;
-
-/* kprobe: a call's return counts what UDP sends. */
-const volatile bool udp_tx_by_return;
+/* kprobe: a call is opened at its entry, so that what is known of a datagram
+ * is added to it. Otherwise whoever knows of one opens a call. */
+const volatile bool opens_at_entry;
 
 #endif

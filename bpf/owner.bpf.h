@@ -82,40 +82,75 @@ static __noinline int remember_cgroup(void *cgroups, __u64 id,
 	return 0;
 }
 
+/* What tells the owners of one number from another. */
+struct identity {
+	__u64 start_ns;
+	__u64 comm[FLOWTOP_COMM_LEN / 8];
+	__u32 uid;
+};
+
+/* An entry without a start is being filled in on another CPU, by a thread of
+ * this process: no other has the number now. */
+static __always_inline bool is_of(const struct flowtop_owner *owner,
+				  const struct identity *who)
+{
+	const __u64 *comm = (const __u64 *)owner->comm;
+
+	return !owner->start_ns ||
+	       (owner->start_ns == who->start_ns && owner->uid == who->uid &&
+		comm[0] == who->comm[0] && comm[1] == who->comm[1]);
+}
+
 /*
  * The entry of a process or thread, made at its first call in the interval;
- * NULL if there is no room. Not inlined: it runs once a flow and interval.
+ * NULL if there is no room. `id` is its number, and is made what the entry is
+ * found by: a number that was given to another process meanwhile, a process
+ * that runs another program or has become another user has an entry of its own.
+ * Not inlined: it runs once a flow and interval.
  */
-static __noinline struct flowtop_owner *remember_owner(const bool b, __u32 who)
+static __noinline struct flowtop_owner *remember_owner(const bool b, __u32 *id)
 {
 	void *owners = b ? (void *)&owners_b : (void *)&owners_a;
-	struct flowtop_owner fresh = {}, *owner;
 	struct task_struct *task, *leader;
+	struct flowtop_owner *owner;
+	struct identity who = {};
 	struct kernfs_node *kn;
+	__u32 number = *id;
 
-	owner = bpf_map_lookup_elem(owners, &who);
-	if (owner)
-		return owner;
 	task = (void *)bpf_get_current_task();
 	/* The process, not a thread that renamed itself. */
 	leader = BPF_CORE_READ(task, group_leader);
-	BPF_CORE_READ_INTO(&fresh.comm, leader, comm);
-	if (by_thread) {
-		if (who == current_tgid())
-			task = leader;
-		BPF_CORE_READ_INTO(&fresh.thread, task, comm);
+	bpf_core_read(&who.comm, sizeof(who.comm), &leader->comm);
+	who.start_ns = BPF_CORE_READ(leader, start_boottime);
+	who.uid = bpf_get_current_uid_gid();
+	for (__u32 i = 0; i < FLOWTOP_MAX_OWNERS; i++) {
+		*id = number | i << FLOWTOP_OWNER_SHIFT;
+		owner = bpf_map_lookup_elem(owners, id);
+		if (!owner)
+			break;
+		if (is_of(owner, &who) || i + 1 == FLOWTOP_MAX_OWNERS)
+			return owner;
 	}
-	fresh.start_ns = BPF_CORE_READ(leader, start_boottime);
-	fresh.uid = bpf_get_current_uid_gid();
+	bpf_map_update_elem(owners, id, (void *)&no_owner, BPF_NOEXIST);
+	owner = bpf_map_lookup_elem(owners, id);
+	if (!owner)
+		return NULL;
+	if (by_thread) {
+		if (number == current_tgid())
+			task = leader;
+		BPF_CORE_READ_INTO(&owner->thread, task, comm);
+	}
+	__builtin_memcpy(owner->comm, who.comm, sizeof(owner->comm));
+	owner->uid = who.uid;
 	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
-		fresh.flags = FLOWTOP_OWNER_KERNEL;
+		owner->flags = FLOWTOP_OWNER_KERNEL;
 	kn = cgroup_of(task);
-	fresh.cgroup = BPF_CORE_READ(kn, id);
-	if (fresh.cgroup)
+	owner->cgroup = BPF_CORE_READ(kn, id);
+	if (owner->cgroup)
 		remember_cgroup(b ? (void *)&cgroups_b : (void *)&cgroups_a,
-				fresh.cgroup, kn);
-	bpf_map_update_elem(owners, &who, &fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(owners, &who);
+				owner->cgroup, kn);
+	owner->start_ns = who.start_ns;
+	return owner;
 }
 
 #endif

@@ -7,6 +7,12 @@
 #ifndef FLOWTOP_PEER_BPF_H
 #define FLOWTOP_PEER_BPF_H
 
+/* Whether an address means nothing without its link (RFC 4291, 2.5.6). */
+static __always_inline bool is_link_local(const __be32 addr[4])
+{
+	return (addr[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
 static __always_inline void as_v4(__be32 addr[4], __be32 v4)
 {
 	addr[0] = v4;
@@ -20,23 +26,20 @@ static __always_inline void as_v4(__be32 addr[4], __be32 v4)
 /*
  * The destination in a message, as udp_sendmsg() and udpv6_sendmsg() read it:
  * AF_UNSPEC is IPv4 to the first and no address to the second. msg_name is
- * kernel memory by then (move_addr_to_kernel()). No name: the family stays 0.
+ * kernel memory by then (move_addr_to_kernel()).
  */
-static __always_inline void read_msg_name(struct call *peer,
-					  const struct msghdr *msg,
-					  __u16 sk_family, const bool direct)
+static __always_inline void read_name(struct peer *peer, const void *name,
+				      __u16 sk_family)
 {
-	void *name = READ(direct, msg, msg_name);
 	struct sockaddr_in6 sin6 = {};
 	struct sockaddr_in *sin = (struct sockaddr_in *)&sin6;
 
-	if (!name)
-		return;
 	/* sockaddr_in is a prefix of what is there whatever the family. */
 	bpf_probe_read_kernel(&sin6, sizeof(*sin), name);
 	if (sin6.sin6_family == AF_INET6) {
 		bpf_probe_read_kernel(&sin6, sizeof(sin6), name);
 		peer->family = AF_INET6;
+		peer->ifindex = sin6.sin6_scope_id;
 		__builtin_memcpy(peer->addr, sin6.sin6_addr,
 				 sizeof(peer->addr));
 	} else if (sin6.sin6_family == AF_INET ||
@@ -47,10 +50,23 @@ static __always_inline void read_msg_name(struct call *peer,
 	peer->port = sin6.sin6_port;
 }
 
+/*
+ * The destination of a datagram whose send has begun with the address `name`. A
+ * load balancer that hangs on the cgroup (BPF_CGROUP_UDP4_SENDMSG) changes it
+ * in place, after udp_sendmsg() was entered: so it is read when that has
+ * returned, and one conversation has one peer both ways. What `name` leads to
+ * lives as long as the call of sock_sendmsg().
+ */
+static __always_inline void read_rewritten(struct peer *peer, __u16 sk_family)
+{
+	if (peer->name)
+		read_name(peer, (void *)peer->name, sk_family);
+}
+
 /* The sender of a received datagram, from its headers, which stay in the skb
  * until skb_consume_udp() drops it. */
 static __always_inline void
-read_skb_sender(struct call *peer, const struct sk_buff *skb, const bool direct)
+read_skb_sender(struct peer *peer, const struct sk_buff *skb, const bool direct)
 {
 	unsigned char *head = READ(direct, skb, head);
 	unsigned char *network = head + READ(direct, skb, network_header);
@@ -67,6 +83,11 @@ read_skb_sender(struct call *peer, const struct sk_buff *skb, const bool direct)
 		bpf_probe_read_kernel(
 			peer->addr, sizeof(peer->addr),
 			network + __builtin_offsetof(struct ipv6hdr, saddr));
+		/* inet6_skb_parm.iif, the first of it: what inet6_iif() reads
+		 * and a caller gets as sin6_scope_id. */
+		if (is_link_local(peer->addr))
+			bpf_probe_read_kernel(&peer->ifindex,
+					      sizeof(peer->ifindex), &skb->cb);
 	}
 }
 
@@ -77,7 +98,7 @@ read_skb_sender(struct call *peer, const struct sk_buff *skb, const bool direct)
  * part that was sent pushed it out: then what is left in `cork` is of the
  * family whose place for the source port holds the socket's own.
  */
-static __always_inline void read_cork(struct call *peer, const struct sock *sk,
+static __always_inline void read_cork(struct peer *peer, const struct sock *sk,
 				      int pending)
 {
 	const struct inet_sock *inet = (const struct inet_sock *)sk;
@@ -150,13 +171,13 @@ static __always_inline __u16 read_gso_size(const struct sock *sk,
 }
 
 /* Datagrams that a call sent. One in parts counts where it begins. */
-static __always_inline __u32 packets_sent(const struct call *call, int bytes)
+static __always_inline __u32 packets_sent(const struct peer *peer, int bytes)
 {
-	if (call->continues)
+	if (peer->continues)
 		return 0;
-	if (!call->gso_size || bytes <= 0)
+	if (!peer->gso_size || bytes <= 0)
 		return 1;
-	return ((__u32)bytes + call->gso_size - 1) / call->gso_size;
+	return ((__u32)bytes + peer->gso_size - 1) / peer->gso_size;
 }
 
 /* Datagrams in a received skb: more than one where UDP_GRO joined them. */
@@ -168,22 +189,34 @@ static __always_inline __u32 packets_received(const struct sk_buff *skb,
 	return READ_AS(struct skb_shared_info, end, gso_segs) ?: 1;
 }
 
-/* Where a send goes, and in how many packets, at its entry. */
-static __always_inline void read_destination(struct call *peer,
+/*
+ * Where a send goes, and in how many packets, at its entry. For a v4-mapped
+ * peer udpv6_sendmsg() calls udp_sendmsg() with an address on its own stack,
+ * which is gone when that returns: it is read at once, and what a load balancer
+ * makes of it is not seen.
+ */
+static __always_inline void read_destination(struct peer *peer,
 					     const struct sock *sk,
 					     const struct msghdr *msg,
-					     const bool direct)
+					     bool is_v4, const bool direct)
 {
+	__u16 family = READ(direct, sk, __sk_common.skc_family);
 	int pending = udp_pending(sk);
+	void *name;
 
 	if (pending) {
 		read_cork(peer, sk, pending);
 		peer->continues = 1;
-	} else {
-		read_msg_name(peer, msg,
-			      READ(direct, sk, __sk_common.skc_family), direct);
-		peer->gso_size = read_gso_size(sk, msg, direct);
+		return;
 	}
+	name = READ(direct, msg, msg_name);
+	if (is_v4 && family == AF_INET6) {
+		if (name)
+			read_name(peer, name, family);
+	} else {
+		peer->name = (__u64)name;
+	}
+	peer->gso_size = read_gso_size(sk, msg, direct);
 }
 
 #endif

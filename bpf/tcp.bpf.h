@@ -19,34 +19,28 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 					 const struct flowtop_key6 *key,
 					 const bool direct)
 {
-	struct flowtop_key4 now4;
-	struct sock_head head;
+	struct sock_head head = read_head(sk, direct);
+	union flowtop_key now;
 
-	read_head(&head, sk, direct);
-	__builtin_memcpy(&now4.id.remote_port, &head.portpair,
-			 sizeof(head.portpair));
+	put_head(&now, &head);
 	/* A socket that closed has given its port back (inet_put_port()). */
-	if (!now4.id.local_port || now4.id.local_port != key->id.local_port ||
-	    now4.id.remote_port != key->id.remote_port)
+	if (!now.id.local_port || now.id.local_port != key->id.local_port ||
+	    now.id.remote_port != key->id.remote_port)
 		return false;
 	/* MPTCP's sockets are no tcp_sock. */
 	if (READ(direct, sk, sk_protocol) != IPPROTO_TCP)
 		return false;
 	if (key->id.who & FLOWTOP_KEY_IPV6) {
-		struct flowtop_key6 now = {};
-
-		read_v6(&now, sk, direct);
+		read_v6(&now.v6, sk, direct);
 		for (int i = 0; i < 4; i++) {
-			if (now.local_addr[i] != key->local_addr[i] ||
-			    now.remote_addr[i] != key->remote_addr[i])
+			if (now.v6.local_addr[i] != key->local_addr[i] ||
+			    now.v6.remote_addr[i] != key->remote_addr[i])
 				return false;
 		}
 		return true;
 	}
-	__builtin_memcpy(&now4.remote_addr, &head.addrpair,
-			 sizeof(head.addrpair));
-	return now4.local_addr == key->local_addr[0] &&
-	       now4.remote_addr == key->remote_addr[0];
+	return now.v4.local_addr == key->local_addr[0] &&
+	       now.v4.remote_addr == key->remote_addr[0];
 }
 
 /* Reads what tcp_get_info() reads, in the same way. */

@@ -16,31 +16,31 @@ struct event {
 	int flags;
 };
 
-/*
- * Reads the record once, field by field, each load at its relocated offset:
- * clang would else keep an offset in a register and add it to the context,
- * which the verifier refuses.
- */
-static __always_inline struct event
-read_event(struct trace_event_raw_sock_msg_length *ctx)
-{
-	struct event event;
-
-	event.family = ctx->family;
-	barrier_var(ctx);
-	event.protocol = ctx->protocol;
-	barrier_var(ctx);
-	event.ret = ctx->ret;
-	barrier_var(ctx);
-	event.flags = ctx->flags;
-	barrier_var(ctx);
-	event.sk = ctx->sk;
-	return event;
-}
-
 static __always_inline bool is_inet(__u16 family)
 {
 	return family == AF_INET || family == AF_INET6;
+}
+
+/*
+ * Reads the record of a family that is counted: once, field by field, each load
+ * at its relocated offset. clang would else keep an offset in a register and
+ * add it to the context, which the verifier refuses.
+ */
+static __always_inline bool
+read_event(struct event *event, struct trace_event_raw_sock_msg_length *ctx)
+{
+	event->family = ctx->family;
+	barrier_var(ctx);
+	if (!is_inet(event->family) && event->family != AF_PACKET)
+		return false;
+	event->protocol = ctx->protocol;
+	barrier_var(ctx);
+	event->ret = ctx->ret;
+	barrier_var(ctx);
+	event->flags = ctx->flags;
+	barrier_var(ctx);
+	event->sk = ctx->sk;
+	return true;
 }
 
 static __always_inline int tp_stream(const struct event *event, int dir)
@@ -54,71 +54,91 @@ static __always_inline int tp_stream(const struct event *event, int dir)
 	return 0;
 }
 
-/* A datagram, whose peer an earlier program of the call may have left. */
-static __always_inline void tp_datagram(const struct event *event,
-					const struct sock *sk, int dir,
-					const bool direct)
+/*
+ * A datagram. What an earlier program of the call knew of it is in the thread's
+ * call: its peer, and how many packets it is. Where that program did not run,
+ * only that is missing.
+ */
+static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
+					int dir, int ret, const bool direct)
 {
-	struct call call = {}, *left = close_call();
+	struct call *call = close_datagram(sk);
+	struct peer peer = {};
+	__u32 packets;
 
 	/* Closed even when it failed, or came to nothing. */
-	if (event->ret <= 0)
-		return;
-	if (left)
-		call = *left;
-	/* No address on an unconnected socket: a corked datagram. */
-	if (dir == TX && !call.family &&
-	    !READ(direct, sk, __sk_common.skc_dport))
-		read_cork(&call, sk, udp_pending(sk));
-	account(sk, event->family, IPPROTO_UDP, dir, event->ret, &call,
-		dir == TX ? packets_sent(&call, event->ret) : 1, direct);
+	if (ret <= 0)
+		return true;
+	if (call)
+		peer = call->peer;
+	if (dir == TX) {
+		read_rewritten(&peer, family);
+		/* No address on an unconnected socket: a corked datagram. */
+		if (!peer.family && !READ(direct, sk, __sk_common.skc_dport))
+			read_cork(&peer, sk, udp_pending(sk));
+		packets = packets_sent(&peer, ret);
+	} else {
+		packets = peer.segments ?: 1;
+	}
+	return account_ports(sk, family, true, dir, ret, &peer, packets,
+			     direct);
 }
 
-/* Not inlined: so that streams have a program to themselves. */
-static __noinline int tp_datagram_sent(const struct event *event)
+/* Not inlined: so that streams have a program to themselves. A raw socket is
+ * left to the caller: the stacks of what is called add up. */
+static __noinline bool tp_datagram_sent(void *sk, __u16 family, int ret)
 {
-	if (casts)
-		tp_datagram(event, FOLLOW(struct sock, event->sk), TX, true);
-	else
-		tp_datagram(event, event->sk, TX, false);
-	return 0;
+	return casts ? tp_datagram(FOLLOW(struct sock, sk), family, TX, ret,
+				   true)
+		     : tp_datagram(sk, family, TX, ret, false);
 }
 
-static __noinline int tp_datagram_received(const struct event *event)
+static __noinline bool tp_datagram_received(void *sk, __u16 family, int ret)
 {
-	if (casts)
-		tp_datagram(event, FOLLOW(struct sock, event->sk), RX, true);
-	else
-		tp_datagram(event, event->sk, RX, false);
-	return 0;
+	return casts ? tp_datagram(FOLLOW(struct sock, sk), family, RX, ret,
+				   true)
+		     : tp_datagram(sk, family, RX, ret, false);
+}
+
+static __always_inline int tp_other(const struct event *event, int dir)
+{
+	/* The hooks of UDP leave a call for UDP-Lite too. */
+	if (event->protocol == IPPROTO_UDPLITE)
+		close_datagram(event->sk);
+	return account_other(event->sk, event->family, event->protocol, dir,
+			     event->ret);
 }
 
 SEC("tracepoint/sock/sock_send_length")
 int tp_send(struct trace_event_raw_sock_msg_length *ctx)
 {
-	struct event event = read_event(ctx);
+	struct event event;
 
-	if (!is_inet(event.family))
+	if (!read_event(&event, ctx))
 		return 0;
-	if (event.protocol == IPPROTO_UDP)
-		return tp_datagram_sent(&event);
-	return tp_stream(&event, TX);
+	if (is_tcp(event.protocol))
+		return tp_stream(&event, TX);
+	if (event.protocol == IPPROTO_UDP &&
+	    tp_datagram_sent(event.sk, event.family, event.ret))
+		return 0;
+	return tp_other(&event, TX);
 }
 
 SEC("tracepoint/sock/sock_recv_length")
 int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
 {
-	struct event event = read_event(ctx);
+	struct event event;
 
-	if (!is_inet(event.family))
-		return 0;
-	if (event.protocol == IPPROTO_UDP && udp_rx_by_skb)
+	if (!read_event(&event, ctx))
 		return 0;
 	if (!consumes(event.flags))
 		event.ret = 0;
-	if (event.protocol == IPPROTO_UDP)
-		return tp_datagram_received(&event);
-	return tp_stream(&event, RX);
+	if (is_tcp(event.protocol))
+		return tp_stream(&event, RX);
+	if (event.protocol == IPPROTO_UDP &&
+	    tp_datagram_received(event.sk, event.family, event.ret))
+		return 0;
+	return tp_other(&event, RX);
 }
 
 /*
@@ -126,30 +146,45 @@ int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
  * cgroup hooks run in the call, before the tracepoint. They see a send with
  * an address on an unconnected socket, and a receive that asks for one.
  */
+static __always_inline struct call *leave_peer(struct bpf_sock_addr *ctx)
+{
+	/* bpf_sock is what the verifier calls struct sock here. */
+	return open_call((__u64)ctx->sk);
+}
+
 static __always_inline int leave_v4(struct bpf_sock_addr *ctx)
 {
-	struct call *call = open_call(bpf_get_current_pid_tgid(), 0);
+	struct call *call = leave_peer(ctx);
 
 	if (!call)
 		return 1;
-	call->family = AF_INET;
-	call->addr[0] = ctx->user_ip4;
-	call->port = ctx->user_port;
+	call->peer.family = AF_INET;
+	call->peer.addr[0] = ctx->user_ip4;
+	call->peer.port = ctx->user_port;
 	return 1;
 }
 
 static __always_inline int leave_v6(struct bpf_sock_addr *ctx)
 {
-	struct call *call = open_call(bpf_get_current_pid_tgid(), 0);
+	struct call *call = leave_peer(ctx);
 
 	if (!call)
 		return 1;
-	call->family = AF_INET6;
-	call->addr[0] = ctx->user_ip6[0];
-	call->addr[1] = ctx->user_ip6[1];
-	call->addr[2] = ctx->user_ip6[2];
-	call->addr[3] = ctx->user_ip6[3];
-	call->port = ctx->user_port;
+	call->peer.family = AF_INET6;
+	call->peer.addr[0] = ctx->user_ip6[0];
+	call->peer.addr[1] = ctx->user_ip6[1];
+	call->peer.addr[2] = ctx->user_ip6[2];
+	call->peer.addr[3] = ctx->user_ip6[3];
+	if (casts && is_link_local(call->peer.addr)) {
+		/* The context has no sin6_scope_id. */
+		struct bpf_sock_addr_kern *kern = bpf_cast_to_kern_ctx(ctx);
+		const struct sockaddr_in6 *sin6 = (void *)kern->uaddr;
+
+		bpf_probe_read_kernel(&call->peer.ifindex,
+				      sizeof(call->peer.ifindex),
+				      &sin6->sin6_scope_id);
+	}
+	call->peer.port = ctx->user_port;
 	return 1;
 }
 

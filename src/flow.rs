@@ -3,27 +3,72 @@
 //! Turns nothing into anything; knows neither BPF nor presentation.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Transport protocol of a socket. MPTCP and kTLS sockets count as TCP: the bytes are what the
-/// application read and wrote.
+/// Protocol of a socket, in the order of `enum flowtop_protocol` in `bpf/flowtop.h`. MPTCP and kTLS
+/// sockets count as TCP: the bytes are what the application read and wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// TCP, RFC 9293 (and MPTCP, RFC 8684).
     Tcp,
     /// UDP, RFC 768.
     Udp,
+    /// ICMP, RFC 792, by a raw socket or a ping socket. A raw socket receives the IP header too.
+    Icmp,
+    /// ICMPv6, RFC 4443, by a raw socket or a ping socket.
+    Icmp6,
+    /// An IP protocol without a word of its own, by a raw socket. IPv4 receives the IP header too.
+    Raw,
+    /// SCTP, RFC 9260.
+    Sctp,
+    /// UDP-Lite, RFC 3828.
+    UdpLite,
+    /// DCCP, RFC 4340.
+    Dccp,
+    /// Frames of an AF_PACKET socket, with the link's header where the socket is `SOCK_RAW`.
+    Packet,
 }
 
 impl Protocol {
-    /// Lower-case name as used in every output: `tcp` or `udp`.
+    /// All protocols, in the order of their numbers in `bpf/flowtop.h`.
+    pub const ALL: [Self; 9] = [
+        Self::Tcp,
+        Self::Udp,
+        Self::Icmp,
+        Self::Icmp6,
+        Self::Raw,
+        Self::Sctp,
+        Self::UdpLite,
+        Self::Dccp,
+        Self::Packet,
+    ];
+
+    /// Lower-case name as used in every output, filter and recording.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Icmp => "icmp",
+            Self::Icmp6 => "icmp6",
+            Self::Raw => "raw",
+            Self::Sctp => "sctp",
+            Self::UdpLite => "udplite",
+            Self::Dccp => "dccp",
+            Self::Packet => "packet",
         }
+    }
+
+    /// The protocol with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
+    }
+
+    /// Whether the number of an end is a port, or an identifier that is used like one (ICMP). Of a raw
+    /// socket it is the number of the IP protocol, of a packet socket the EtherType.
+    pub const fn has_ports(self) -> bool {
+        !matches!(self, Self::Raw | Self::Packet)
     }
 }
 
@@ -42,13 +87,26 @@ pub enum Direction {
     Tx,
 }
 
+/// The interface that an end of a flow belongs to: the one that the socket is bound to (SO_BINDTODEVICE, a
+/// VRF, a packet socket), or the link of a link-local peer (RFC 4007).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Zone {
+    /// Number of the interface; 0: none.
+    pub ifindex: u32,
+    /// Inode number of the network namespace that has the interface; 0 where unknown.
+    pub netns: u32,
+}
+
 /// One end of a flow as the socket sees it. An IPv4-mapped IPv6 address is held as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
     /// Address; unspecified where a socket is bound to any address, or the peer is unknown.
     pub addr: IpAddr,
-    /// Port in host byte order; 0 where unknown.
+    /// Port in host byte order; 0 where unknown. What stands here for a protocol without ports:
+    /// [`Protocol::has_ports`].
     pub port: u16,
+    /// The interface. A peer has one only if its address means nothing without.
+    pub zone: Zone,
 }
 
 impl Endpoint {
@@ -57,6 +115,33 @@ impl Endpoint {
         Self {
             addr: addr.to_canonical(),
             port,
+            zone: Zone {
+                ifindex: 0,
+                netns: 0,
+            },
+        }
+    }
+
+    /// The local end of a socket that is bound to an interface.
+    #[must_use]
+    pub const fn bound_to(self, zone: Zone) -> Self {
+        match zone.ifindex {
+            0 => self,
+            _ => Self { zone, ..self },
+        }
+    }
+
+    /// The peer of a socket that is bound to an interface, or of one whose peer is on that link.
+    #[must_use]
+    pub fn on_link(self, zone: Zone) -> Self {
+        let is_link_local = match self.addr {
+            IpAddr::V4(addr) => addr.is_link_local(),
+            IpAddr::V6(addr) => addr.is_unicast_link_local(),
+        };
+        if is_link_local {
+            self.bound_to(zone)
+        } else {
+            self
         }
     }
 
@@ -75,10 +160,18 @@ impl Default for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_unknown() {
-            f.pad("*")
-        } else {
-            f.pad(&SocketAddr::new(self.addr, self.port).to_string())
+        let host = match (self.is_unknown(), self.addr) {
+            (true, _) => "*".to_owned(),
+            (false, addr) => addr.to_string(),
+        };
+        let host = match self.zone.ifindex {
+            0 => host,
+            ifindex => format!("{host}%{ifindex}"),
+        };
+        match (self.port, self.addr) {
+            (0, _) => f.pad(&host),
+            (port, IpAddr::V4(_)) => f.pad(&format!("{host}:{port}")),
+            (port, IpAddr::V6(_)) => f.pad(&format!("[{host}]:{port}")),
         }
     }
 }
@@ -114,6 +207,27 @@ impl FlowKey {
             tid: 0,
             netns: 0,
             overflow: false,
+        }
+    }
+
+    /// Ports of the local and the remote end in host byte order; 0 where unknown, and where the protocol
+    /// has none.
+    pub const fn ports(&self) -> (u16, u16) {
+        if self.protocol.has_ports() {
+            (self.local.port, self.remote.port)
+        } else {
+            (0, 0)
+        }
+    }
+
+    /// Whether what it receives are copies of what other sockets receive or send: frames of a packet
+    /// socket, and packets of a raw socket of a protocol that has sockets of its own (TCP, UDP, DCCP, SCTP,
+    /// UDP-Lite).
+    pub const fn receives_copies(&self) -> bool {
+        match self.protocol {
+            Protocol::Packet => true,
+            Protocol::Raw => matches!(self.local.port, 6 | 17 | 33 | 132 | 136),
+            _ => false,
         }
     }
 }

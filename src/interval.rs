@@ -41,6 +41,14 @@ pub const UNSEEN_NAMES: &[(&str, &str)] = &[
         "UDP received without asking for the sender is counted without its peer, or under the one the socket is connected to",
     ),
     (
+        "packet_sockets",
+        "frames sent and received by AF_PACKET sockets are not counted (they are a module of this kernel)",
+    ),
+    (
+        "probes_off",
+        "nothing is counted while the kernel's probes are switched off (kernel.ftrace_enabled, debug/kprobes/enabled)",
+    ),
+    (
         OTHER_UNSEEN,
         "a path that this version of flowtop has no word for was not counted; replay it with the version that recorded it",
     ),
@@ -137,6 +145,13 @@ impl Interval {
         let mut total: Counters = self.flows.iter().map(|flow| flow.counters).sum();
         total += self.losses.untracked;
         total
+    }
+
+    /// Bytes of [`Interval::total`] that were received twice: by a socket that hears what others move, and
+    /// by them ([`FlowKey::receives_copies`](crate::flow::FlowKey::receives_copies)).
+    pub fn copied_rx_bytes(&self) -> u64 {
+        let copies = self.flows.iter().filter(|it| it.key.receives_copies());
+        copies.map(|flow| flow.counters.rx_bytes).sum()
     }
 
     /// What is in overflow rows: attributed to processes, not to flows.

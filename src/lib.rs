@@ -54,6 +54,7 @@ pub mod flow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod history;
+pub mod interfaces;
 pub mod interval;
 pub mod kernel;
 pub mod metrics;

@@ -27,6 +27,11 @@ pub fn own_tgid() -> Option<u32> {
     (own("pid") == Some(INITIAL_PID)).then(std::process::id)
 }
 
+/// Inode of the network namespace of this process; `None` where that is not known.
+pub fn own_net() -> Option<u32> {
+    own("net")
+}
+
 /// Inode of a namespace of this process, by a link as in `pid:[4026531836]`.
 fn own(kind: &str) -> Option<u32> {
     let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;

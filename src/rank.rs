@@ -32,6 +32,8 @@ pub struct Ranking<T = Flow> {
     pub elapsed: Duration,
     /// Everything counted: all flows and what was untracked.
     pub total: Counters,
+    /// Bytes of `total` that were received twice: see [`Interval::copied_rx_bytes`].
+    pub copied_rx_bytes: u64,
     /// Number of flows that moved bytes either way.
     pub flows: usize,
     /// What could not be counted or attributed.
@@ -103,6 +105,7 @@ impl<T: Ranked> Ranking<T> {
             ended: interval.ended,
             elapsed: interval.elapsed,
             total: interval.total(),
+            copied_rx_bytes: interval.copied_rx_bytes(),
             flows: interval.flows.len(),
             losses: interval.losses,
             method: Arc::clone(&interval.method),

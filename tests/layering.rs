@@ -14,7 +14,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("units", &["table"]),
     (
         "filter",
-        &["flow", "interval", "owner", "table", "testing", "units"],
+        &[
+            "flow",
+            "interfaces",
+            "interval",
+            "owner",
+            "table",
+            "testing",
+            "units",
+        ],
     ),
     ("config", &["filter", "table", "units"]),
     ("signals", &[]),
@@ -89,9 +97,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
+    ("interfaces", &["flow", "namespace"]),
     ("namespace", &[]),
     ("run/notes", &["config", "filter", "namespace"]),
-    ("names", &["flow", "namespace"]),
+    ("names", &["flow", "interfaces", "namespace"]),
     ("audit", &["flow", "interval", "units"]),
     ("settings", &["config", "table", "units"]),
     (

@@ -107,6 +107,7 @@ struct sock_common {
 	__u32 skc_portpair;
 	__be16 skc_dport;
 	unsigned short skc_family;
+	int skc_bound_dev_if;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -155,6 +156,12 @@ struct inet_sock {
 	struct inet_cork_full cork;
 };
 
+/* net/packet/internal.h */
+struct packet_sock {
+	int ifindex;
+	__be16 num; /* EtherType */
+};
+
 /* include/linux/udp.h */
 struct udp_sock {
 	int pending;
@@ -197,6 +204,7 @@ struct msghdr {
 
 /* include/linux/skbuff.h */
 struct sk_buff {
+	char cb[48]; /* struct inet6_skb_parm, in IPv6 */
 	unsigned int end; /* offset from head: skb_end_pointer() on 64 bits */
 	unsigned char *head;
 	__be16 protocol;
@@ -272,6 +280,13 @@ struct cgroup_subsys_state {
 struct css_set {
 	struct cgroup_subsys_state *subsys[1];
 	struct cgroup *dfl_cgrp;
+};
+
+/* include/linux/filter.h: what is behind struct bpf_sock_addr */
+struct sockaddr;
+
+struct bpf_sock_addr_kern {
+	struct sockaddr *uaddr;
 };
 
 /* include/trace/events/sock.h, sock_msg_length: 40e0b0908142, v6.3 */

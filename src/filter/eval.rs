@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::expr::{Compare, Expr, Op, Side, Term};
+use super::expr::{Compare, Expr, Op, Side, Term, ZonedHost};
 use super::pattern::Pattern;
 use super::pushed::Family;
 use crate::flow::{Counters, FlowKey, Owner};
@@ -167,6 +167,8 @@ impl Node {
                 Term::Ports(..)
                 | Term::Nets(..)
                 | Term::Netns(_)
+                | Term::Interfaces(_)
+                | Term::ZonedHosts(..)
                 | Term::Tids(_)
                 | Term::Moved(_)
                 | Term::Compare(_),
@@ -187,11 +189,15 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
     };
     match term {
         Term::Protocol(protocol) => key.protocol == *protocol,
-        Term::Family(family) => Family::of(key) == *family,
+        Term::Family(family) => Family::of(key) == Some(*family),
         Term::Ports(side, ports) => {
-            let [one, other] = ends(*side);
+            let (local, remote) = key.ports();
             let has = |port| ports.iter().any(|ports| ports.contains(port));
-            has(one.port) || has(other.port)
+            match side {
+                Side::Either => has(local) || has(remote),
+                Side::Local => has(local),
+                Side::Remote => has(remote),
+            }
         }
         Term::Nets(side, nets) => {
             let [one, other] = ends(*side);
@@ -201,6 +207,13 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
         Term::Pids(ids) => ids.contains(&key.tgid),
         Term::Tids(ids) => ids.contains(&key.tid),
         Term::Netns(ids) => ids.contains(&key.netns),
+        Term::Interfaces(ids) => ids.contains(&key.local.zone.ifindex),
+        Term::ZonedHosts(side, hosts) => ends(*side).iter().any(|end| {
+            let is = |host: &ZonedHost| {
+                host.addr == end.addr && [0, end.zone.ifindex].contains(&host.ifindex)
+            };
+            hosts.iter().any(is)
+        }),
         Term::Users(_, uids) => owner.uid.is_some_and(|uid| uids.contains(&uid)),
         Term::Moved(direction) => subject.counters.bytes(*direction) > 0,
         Term::Compare(compare) => compare.holds(subject.counters, subject.elapsed),

@@ -1,6 +1,7 @@
 //! What a filter says: terms, joined by and, or, not; and the one way to write each.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::pattern::Pattern;
 use super::pushed::{Family, Net, PortRange};
@@ -48,6 +49,10 @@ pub enum Term {
     Tids(Vec<u32>),
     /// `netns`: inode numbers.
     Netns(Vec<u32>),
+    /// `interface`: numbers of interfaces that sockets are bound to, or that link-local peers are on.
+    Interfaces(Vec<u32>),
+    /// `host` with an interface, as in `fe80::1%eth0`.
+    ZonedHosts(Side, Vec<ZonedHost>),
     /// `user`: what was asked for, and the user ids that it means.
     Users(Vec<Pattern>, Vec<u32>),
     /// `comm`.
@@ -60,6 +65,24 @@ pub enum Term {
     Moved(Direction),
     /// `rate > 1MB` and the like.
     Compare(Compare),
+}
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZonedHost {
+    /// The address.
+    pub addr: IpAddr,
+    /// Number of the interface; 0: any.
+    pub ifindex: u32,
+}
+
+impl fmt::Display for ZonedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ifindex {
+            0 => write!(f, "{}", self.addr),
+            ifindex => write!(f, "{}%{ifindex}", self.addr),
+        }
+    }
 }
 
 /// A comparison of what was moved in an interval.
@@ -193,6 +216,9 @@ impl Term {
                 Some("control groups are read when the interval has ended")
             }
             Self::Moved(_) | Self::Compare(_) => Some("it takes the whole interval"),
+            Self::Interfaces(_) | Self::ZonedHosts(..) => {
+                Some("interfaces are compared when the interval has ended")
+            }
             _ => None,
         }
     }
@@ -217,6 +243,8 @@ impl fmt::Display for Term {
             Self::Pids(ids) => values(f, Side::Either, "pid", ids),
             Self::Tids(ids) => values(f, Side::Either, "tid", ids),
             Self::Netns(ids) => values(f, Side::Either, "netns", ids),
+            Self::Interfaces(ids) => values(f, Side::Either, "interface", ids),
+            Self::ZonedHosts(side, hosts) => values(f, *side, "host", hosts),
             Self::Users(users, _) => values(f, Side::Either, "user", users),
             Self::Comm(names) => values(f, Side::Either, "comm", names),
             Self::Container(names) => values(f, Side::Either, "container", names),

@@ -4,7 +4,7 @@ use super::value;
 use crate::table::nearest;
 
 /// Every word that a term can begin with, and the joining ones.
-pub const WORDS: [&str; 23] = [
+pub const WORDS: [&str; 31] = [
     "tcp",
     "udp",
     "ip",
@@ -22,6 +22,14 @@ pub const WORDS: [&str; 23] = [
     "container",
     "unit",
     "netns",
+    "interface",
+    "icmp",
+    "icmp6",
+    "raw",
+    "sctp",
+    "udplite",
+    "dccp",
+    "packet",
     "rx",
     "tx",
     "rate",
@@ -31,17 +39,16 @@ pub const WORDS: [&str; 23] = [
 ];
 
 /// Words of pcap-filter and of other tools, and what to write here.
-const ELSEWHERE: [(&[&str], &str); 8] = [
+const ELSEWHERE: [(&[&str], &str); 9] = [
     (
         &["src", "dst", "source", "destination"],
         "a flow has no source and no destination, but two ends: write local or remote",
     ),
     (
-        &[
-            "icmp", "icmp6", "arp", "sctp", "ether", "vlan", "proto", "raw",
-        ],
-        "flows are those of TCP and UDP sockets: write tcp or udp",
+        &["arp", "ether", "vlan", "proto"],
+        "write the protocol of the socket: tcp, udp, icmp, icmp6, raw, sctp, udplite, dccp or packet",
     ),
+    (&["dev", "device", "iface", "ifname"], "write interface"),
     (&["ipv4", "ip4", "inet"], "write ip"),
     (&["ipv6", "inet6"], "write ip6"),
     (

@@ -17,7 +17,7 @@ pub const MAX_PORTS: usize = 16;
 pub const MAX_NETS: usize = 8;
 
 /// IPv4 or IPv6. A flow has one: an IPv6 socket that talks IPv4 is an IPv4 flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -26,11 +26,13 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of a flow, by its local end: that one is known also where the peer is not.
-    pub const fn of(key: &FlowKey) -> Self {
-        match key.local.addr {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
+    /// The family of a flow, by its local end: that one is known also where the peer is not. `None` for
+    /// a packet socket.
+    pub const fn of(key: &FlowKey) -> Option<Self> {
+        match (key.protocol, key.local.addr) {
+            (Protocol::Packet, _) => None,
+            (_, IpAddr::V4(_)) => Some(Self::V4),
+            (_, IpAddr::V6(_)) => Some(Self::V6),
         }
     }
 }
@@ -148,10 +150,10 @@ impl Tasks {
 /// everything pass. Whatever does not pass is in no flow, no total, and not in untracked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pushed {
-    /// Only this protocol.
-    pub protocol: Option<Protocol>,
-    /// Only this family. A peer that is not known does not change it.
-    pub family: Option<Family>,
+    /// Protocols of sockets.
+    pub protocols: Choice<Protocol>,
+    /// Families. A peer that is not known does not change a flow's; a packet socket has none.
+    pub families: Choice<Family>,
     /// Processes and threads.
     pub tasks: Tasks,
     /// Real user ids in the initial user namespace; at most [`MAX_UIDS`].
@@ -159,7 +161,7 @@ pub struct Pushed {
     /// Inode numbers of network namespaces of sockets; at most [`MAX_NETNS`].
     pub netns: Choice<u32>,
     /// Ports of the local end; at most [`MAX_PORTS`], as in the two that follow. The port of an end
-    /// that is not known is 0.
+    /// that is not known, or has none, is 0 ([`FlowKey::ports`]).
     pub local_ports: Choice<PortRange>,
     /// Ports of the remote end.
     pub remote_ports: Choice<PortRange>,
@@ -183,25 +185,28 @@ impl Pushed {
     /// Whether an event passes: one on the flow of this key, by its thread `key.tid`, of the user
     /// `uid`. This is what the BPF side must do; there the thread and the user are always known.
     pub fn matches(&self, key: &FlowKey, uid: Option<u32>) -> bool {
-        let (local, remote) = (key.local, key.remote);
+        let (local, remote) = (key.local.addr, key.remote.addr);
+        let (local_port, remote_port) = key.ports();
         let tasks = &self.tasks;
         let of_task = || tasks.tgids.contains(&key.tgid) || tasks.tids.contains(&key.tid);
-        self.protocol.is_none_or(|wanted| wanted == key.protocol)
-            && self.family.is_none_or(|wanted| wanted == Family::of(key))
+        self.protocols.passes(|&wanted| wanted == key.protocol)
+            && self
+                .families
+                .passes(|&wanted| Some(wanted) == Family::of(key))
             && (tasks.is_empty() || of_task() != tasks.except)
             && self.uids.passes(|&wanted| uid == Some(wanted))
             && self.netns.passes(|&wanted| key.netns == wanted)
-            && self.local_ports.passes(|ports| ports.contains(local.port))
+            && self.local_ports.passes(|ports| ports.contains(local_port))
             && self
                 .remote_ports
-                .passes(|ports| ports.contains(remote.port))
+                .passes(|ports| ports.contains(remote_port))
             && self
                 .any_ports
-                .passes(|ports| ports.contains(local.port) || ports.contains(remote.port))
-            && self.local_nets.passes(|net| net.contains(local.addr))
-            && self.remote_nets.passes(|net| net.contains(remote.addr))
+                .passes(|ports| ports.contains(local_port) || ports.contains(remote_port))
+            && self.local_nets.passes(|net| net.contains(local))
+            && self.remote_nets.passes(|net| net.contains(remote))
             && self
                 .any_nets
-                .passes(|net| net.contains(local.addr) || net.contains(remote.addr))
+                .passes(|net| net.contains(local) || net.contains(remote))
     }
 }

@@ -127,18 +127,6 @@ fn conjuncts(expr: &Expr, negated: bool, found: &mut Vec<Expr>) {
             }
         }
         (Expr::Not(part), negated) => conjuncts(part, !negated, found),
-        (Expr::Is(Term::Protocol(protocol)), true) => {
-            found.push(Expr::Is(Term::Protocol(match protocol {
-                Protocol::Tcp => Protocol::Udp,
-                Protocol::Udp => Protocol::Tcp,
-            })));
-        }
-        (Expr::Is(Term::Family(family)), true) => {
-            found.push(Expr::Is(Term::Family(match family {
-                Family::V4 => Family::V6,
-                Family::V6 => Family::V4,
-            })));
-        }
         (expr, false) => found.push(expr.clone()),
         (expr, true) => found.push(Expr::Not(Box::new(expr.clone()))),
     }
@@ -153,8 +141,8 @@ struct Limit {
 
 #[derive(Clone, Debug)]
 enum What {
-    Protocol(Protocol),
-    Family(Family),
+    Protocols(Vec<Protocol>),
+    Families(Vec<Family>),
     Tasks { tgids: Vec<u32>, tids: Vec<u32> },
     Uids(Vec<u32>),
     Netns(Vec<u32>),
@@ -172,8 +160,8 @@ impl Limit {
             })
         };
         match part {
-            Expr::Is(Term::Protocol(protocol)) => yes(What::Protocol(*protocol)),
-            Expr::Is(Term::Family(family)) => yes(What::Family(*family)),
+            Expr::Is(Term::Protocol(protocol)) => yes(What::Protocols(vec![*protocol])),
+            Expr::Is(Term::Family(family)) => yes(What::Families(vec![*family])),
             Expr::Is(Term::Pids(ids)) => yes(What::Tasks {
                 tgids: ids.clone(),
                 tids: Vec::new(),
@@ -194,8 +182,7 @@ impl Limit {
             }
             Expr::Not(part) => {
                 let limit = Self::of(part)?;
-                let can = !matches!(limit.what, What::Protocol(_) | What::Family(_));
-                can.then_some(Self {
+                Some(Self {
                     except: !limit.except,
                     ..limit
                 })
@@ -213,6 +200,8 @@ impl Limit {
                 tgids.extend(p);
                 tids.extend(t);
             }
+            (What::Protocols(mine), What::Protocols(theirs)) => mine.extend(theirs),
+            (What::Families(mine), What::Families(theirs)) => mine.extend(theirs),
             (What::Uids(mine), What::Uids(theirs)) | (What::Netns(mine), What::Netns(theirs)) => {
                 mine.extend(theirs);
             }
@@ -231,8 +220,8 @@ impl Limit {
     fn put(self, pushed: &mut Pushed) -> bool {
         let except = self.except;
         match self.what {
-            What::Protocol(protocol) => put_one(&mut pushed.protocol, protocol),
-            What::Family(family) => put_one(&mut pushed.family, family),
+            What::Protocols(values) => put(&mut pushed.protocols, values, except, usize::MAX),
+            What::Families(values) => put(&mut pushed.families, values, except, usize::MAX),
             What::Tasks { tgids, tids } => put_tasks(&mut pushed.tasks, tgids, tids, except),
             What::Uids(uids) => put(&mut pushed.uids, uids, except, MAX_UIDS),
             What::Netns(ids) => put(&mut pushed.netns, ids, except, MAX_NETNS),
@@ -252,16 +241,6 @@ impl Limit {
                 };
                 put(choice, nets, except, MAX_NETS)
             }
-        }
-    }
-}
-
-fn put_one<T: PartialEq>(place: &mut Option<T>, value: T) -> bool {
-    match place {
-        Some(there) => *there == value,
-        None => {
-            *place = Some(value);
-            true
         }
     }
 }

@@ -76,7 +76,8 @@ impl Parser<'_> {
                 *head = None;
                 is(self.compare(Way::Both)?)
             }
-            "tcp" | "udp" | "ip" | "ip6" | "local" | "remote" => self.headed(head, before),
+            "ip" | "ip6" | "local" | "remote" => self.headed(head, before),
+            word if Protocol::named(word).is_some() => self.headed(head, before),
             word if Kind::named(word).is_some() => self.headed(head, before),
             _ => self.bare(head, before),
         }
@@ -92,12 +93,11 @@ impl Parser<'_> {
         };
         let mut sided = false;
         loop {
-            match self.peek_word() {
-                Some("tcp") if new.protocol.is_none() && !sided => {
-                    new.protocol = Some(Protocol::Tcp)
-                }
-                Some("udp") if new.protocol.is_none() && !sided => {
-                    new.protocol = Some(Protocol::Udp)
+            let word = self.peek_word();
+            let protocol = word.and_then(Protocol::named);
+            match word {
+                _ if protocol.is_some() && new.protocol.is_none() && !sided => {
+                    new.protocol = protocol;
                 }
                 Some("ip") if new.family.is_none() && !sided => new.family = Some(Family::V4),
                 Some("ip6") if new.family.is_none() && !sided => new.family = Some(Family::V6),

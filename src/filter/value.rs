@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::error::Error;
-use super::expr::{Side, Term};
+use super::expr::{Side, Term, ZonedHost};
 use super::lex::{Placed, Token};
 use super::pattern::Pattern;
 use super::pushed::{Net, PortRange};
 use super::words::Words;
 use crate::flow::Comm;
+use crate::interfaces;
 
 /// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
 const MAX_ID: u32 = 4_194_304;
@@ -27,9 +28,10 @@ pub(super) enum Kind {
     Container,
     Unit,
     Netns,
+    Interface,
 }
 
-const KINDS: [(Kind, &str, &str); 11] = [
+const KINDS: [(Kind, &str, &str); 12] = [
     (Kind::Host, "host", "192.0.2.1"),
     (Kind::Net, "net", "10.0.0.0/8"),
     (Kind::Port, "port", "443"),
@@ -41,6 +43,7 @@ const KINDS: [(Kind, &str, &str); 11] = [
     (Kind::Container, "container", "4f2a"),
     (Kind::Unit, "unit", "nginx.service"),
     (Kind::Netns, "netns", "4026531840"),
+    (Kind::Interface, "interface", "eth0"),
 ];
 
 impl Kind {
@@ -69,7 +72,8 @@ impl Kind {
 
 /// Whether a word is an address or a network by itself.
 pub(super) fn address_kind(word: &str) -> Option<Kind> {
-    if word.parse::<IpAddr>().is_ok() {
+    let (addr, _) = word.split_once('%').unwrap_or((word, ""));
+    if addr.parse::<IpAddr>().is_ok() {
         return Some(Kind::Host);
     }
     let (addr, _) = word.split_once('/')?;
@@ -87,7 +91,7 @@ pub(super) fn term(
     words: &Words,
 ) -> Result<Term, Error> {
     Ok(match kind {
-        Kind::Host => Term::Nets(side, each(kind, values, host)?),
+        Kind::Host => hosts(side, &each(kind, values, host)?),
         Kind::Net => Term::Nets(side, each(kind, values, net)?),
         Kind::Port | Kind::PortRange => {
             let ports = each(kind, values, |word| ports(word, words))?;
@@ -96,6 +100,7 @@ pub(super) fn term(
         Kind::Pid => Term::Pids(each(kind, values, id)?),
         Kind::Tid => Term::Tids(each(kind, values, id)?),
         Kind::Netns => Term::Netns(each(kind, values, netns)?),
+        Kind::Interface => Term::Interfaces(each(kind, values, interface)?),
         Kind::Comm => Term::Comm(names(values, |word| comm(&word))?),
         Kind::Container => Term::Container(names(values, |word| word)?),
         Kind::Unit => Term::Unit(names(values, unit)?),
@@ -149,10 +154,27 @@ fn each<T>(
     values.iter().map(one).collect()
 }
 
-fn host(word: &str) -> Result<Net, Wrong> {
-    if let Ok(addr) = word.parse::<IpAddr>() {
-        let addr = addr.to_canonical();
-        return Ok(Net::of(addr, Net::bits(addr)));
+/// Networks of one address, which the kernel can compare, where no interface is named.
+fn hosts(side: Side, hosts: &[ZonedHost]) -> Term {
+    if hosts.iter().any(|host| host.ifindex != 0) {
+        return Term::ZonedHosts(side, hosts.to_vec());
+    }
+    let nets = hosts
+        .iter()
+        .map(|host| Net::of(host.addr, Net::bits(host.addr)));
+    Term::Nets(side, nets.collect())
+}
+
+fn host(word: &str) -> Result<ZonedHost, Wrong> {
+    let (addr, zone) = match word.split_once('%') {
+        Some((addr, zone)) => (addr, Some(zone)),
+        None => (word, None),
+    };
+    if let Ok(addr) = addr.parse::<IpAddr>() {
+        return Ok(ZonedHost {
+            addr: addr.to_canonical(),
+            ifindex: zone.map_or(Ok(0), interface)?,
+        });
     }
     let message = format!("\"{word}\" is no address");
     Err(if address_kind(word) == Some(Kind::Net) {
@@ -281,6 +303,15 @@ fn netns(word: &str) -> Result<u32, Wrong> {
             ))
         }
     }
+}
+
+/// An interface of flowtop's own network namespace by its name, or of any namespace by its number.
+fn interface(word: &str) -> Result<u32, Wrong> {
+    let number = word.parse().ok().filter(|&ifindex| ifindex > 0);
+    number.or_else(|| interfaces::number(word)).ok_or_else(|| {
+        let help = "write a name or number that ip link shows, as in interface eth0";
+        Wrong::new(format!("\"{word}\" is no interface"), help)
+    })
 }
 
 /// Names, each a word, a glob or an expression; `spelled` is how a word stands in the kernel.

@@ -79,26 +79,30 @@ use Attach::{Cgroup, Kprobe, Kretprobe, Trampoline};
 
 const NO_SPLICE: Absent = Unseen("splice_read");
 const NO_ZEROCOPY: Absent = Unseen("zerocopy_receive");
+const NO_SEND_PEER: Absent = Unseen("udp_send_peer");
+const NO_RECV_PEER: Absent = Unseen("udp_recv_peer");
+/// Where AF_PACKET is a module, its functions are not in the kernel's BTF, nor there before it is loaded.
+const NO_PACKET: Absent = Unseen("packet_sockets");
 
 const TRACEPOINTS: &[Hook] = &[
     hook("tp_send", Attach::Tracepoint("sock_send_length"), Fatal),
     hook("tp_recv", Attach::Tracepoint("sock_recv_length"), Fatal),
 ];
 
-/// Datagrams, beside the tracepoints where kprobes exist, and for the kprobe backend: the peers, and
-/// all that is received.
+/// Datagrams, beside the tracepoints where kprobes exist, and for the kprobe backend: their peers, and
+/// how many packets they are. The bytes are counted without.
 const DATAGRAMS: &[Hook] = &[
-    hook("kp_udp_rx", Kprobe("skb_consume_udp"), Fatal),
-    hook("kp_udp_sendmsg", Kprobe("udp_sendmsg"), Fatal),
+    hook("kp_udp_rx", Kprobe("skb_consume_udp"), NO_RECV_PEER),
+    hook("kp_udp_sendmsg", Kprobe("udp_sendmsg"), NO_SEND_PEER),
     hook("kp_udpv6_sendmsg", Kprobe("udpv6_sendmsg"), Fine),
 ];
 
 /// Beside the tracepoints where kprobes do not exist.
 const TRACEPOINT_CGROUP: &[Hook] = &[
-    hook("cg_sendmsg4", Cgroup, Unseen("udp_send_peer")),
-    hook("cg_sendmsg6", Cgroup, Unseen("udp_send_peer")),
-    hook("cg_recvmsg4", Cgroup, Unseen("udp_recv_peer")),
-    hook("cg_recvmsg6", Cgroup, Unseen("udp_recv_peer")),
+    hook("cg_sendmsg4", Cgroup, NO_SEND_PEER),
+    hook("cg_sendmsg6", Cgroup, NO_SEND_PEER),
+    hook("cg_recvmsg4", Cgroup, NO_RECV_PEER),
+    hook("cg_recvmsg6", Cgroup, NO_RECV_PEER),
 ];
 
 impl Hook {
@@ -143,10 +147,18 @@ const KPROBES: &[Hook] = &[
     hook("kr_send", Kretprobe("inet6_sendmsg"), Fine),
     hook("kr_recv", Kretprobe("inet_recvmsg"), Fatal),
     hook("kr_recv", Kretprobe("inet6_recvmsg"), Fine),
+    hook("kr_recv", Kretprobe("sock_common_recvmsg"), Fatal),
+    hook("kr_send", Kretprobe("packet_sendmsg"), NO_PACKET),
+    hook("kr_send", Kretprobe("packet_sendmsg_spkt"), NO_PACKET),
+    hook("kr_recv", Kretprobe("packet_recvmsg"), NO_PACKET),
     hook("kp_send", Kprobe("inet_sendmsg"), Fatal),
     hook("kp_send", Kprobe("inet6_sendmsg"), Fine),
     hook("kp_recv", Kprobe("inet_recvmsg"), Fatal),
     hook("kp_recv", Kprobe("inet6_recvmsg"), Fine),
+    hook("kp_recv", Kprobe("sock_common_recvmsg"), Fatal),
+    hook("kp_send", Kprobe("packet_sendmsg"), NO_PACKET),
+    hook("kp_send", Kprobe("packet_sendmsg_spkt"), NO_PACKET),
+    hook("kp_recv", Kprobe("packet_recvmsg"), NO_PACKET),
 ];
 
 /// Programs that open a call come after those that close it.
@@ -155,6 +167,14 @@ const TRAMPOLINES: &[Hook] = &[
     hook("fx_send6", Trampoline("inet6_sendmsg"), Fine),
     hook("fx_recv", Trampoline("inet_recvmsg"), Fatal),
     hook("fx_recv6", Trampoline("inet6_recvmsg"), Fine),
+    hook("fx_recv_common", Trampoline("sock_common_recvmsg"), Fatal),
+    hook("fx_packet_send", Trampoline("packet_sendmsg"), NO_PACKET),
+    hook(
+        "fx_packet_send_spkt",
+        Trampoline("packet_sendmsg_spkt"),
+        NO_PACKET,
+    ),
+    hook("fx_packet_recv", Trampoline("packet_recvmsg"), NO_PACKET),
     hook("fx_udp_send6", Trampoline("udpv6_sendmsg"), Fine),
     hook("fx_udp_send", Trampoline("udp_sendmsg"), Fatal),
     hook("fe_udp_send6", Trampoline("udpv6_sendmsg"), Fine),

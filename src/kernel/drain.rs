@@ -20,11 +20,11 @@ use memmap2::{MmapMut, MmapOptions};
 
 use self::batches::Batches;
 use super::skel::{
-    self, FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_SHIFT, KEY_UDP, OWNER_KERNEL, RawCgroup,
-    RawCgroupRecord, RawOwner, RawOwnerRecord, RawRecord,
+    self, FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_PROTOCOL_MASK, KEY_PROTOCOL_SHIFT, KEY_SHIFT,
+    OWNER_KERNEL, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord, RawRecord,
 };
 use super::tcp::Samples;
-use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol};
+use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 
 /// Which of the two buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,15 +294,16 @@ impl Decoder {
                 Ipv6Addr::from(bytes).into()
             }
         };
-        let protocol = if id.who & KEY_UDP == 0 {
-            Protocol::Tcp
-        } else {
-            Protocol::Udp
+        let protocol = protocol_of(id.who);
+        let zone = Zone {
+            ifindex: raw.ifindex,
+            netns: raw.netns,
         };
         let key = FlowKey {
             protocol,
-            local: Endpoint::new(address(&raw.key.local_addr), id.local_port),
-            remote: Endpoint::new(address(&raw.key.remote_addr), u16::from_be(id.remote_port)),
+            local: Endpoint::new(address(&raw.key.local_addr), id.local_port).bound_to(zone),
+            remote: Endpoint::new(address(&raw.key.remote_addr), u16::from_be(id.remote_port))
+                .on_link(zone),
             tgid: raw.tgid,
             // Overflow rows are of the process, whichever of its threads moves bytes.
             tid: if self.by_thread && !overflow { who } else { 0 },
@@ -310,23 +311,39 @@ impl Decoder {
             overflow,
         };
         let counters = Counters::from(&raw.stats);
-        let mut owner = owners.get(who);
+        let mut owner = owners.get(raw.owner);
         if overflow && self.by_thread {
             Arc::make_mut(&mut owner).thread = Comm::default();
         }
         let mut flow = Flow::new(key, counters, owner);
-        if protocol == Protocol::Udp {
-            flow.packets = self.udp_packets.then_some(Packets {
-                rx: raw.packets >> 32,
-                tx: raw.packets & u64::from(u32::MAX),
-            });
-        } else if raw.sk != 0 {
-            let (tcp, packets) = self.samples.take(raw.sk, &key, &counters, &raw.tcp);
-            flow.tcp = Some(tcp);
-            flow.packets = packets;
+        let packets = Packets {
+            rx: raw.rx_packets,
+            tx: raw.tx_packets,
+        };
+        match protocol {
+            Protocol::Tcp if raw.sk != 0 => {
+                let (tcp, packets) = self.samples.take(raw.sk, &key, &counters, &raw.tcp);
+                flow.tcp = Some(tcp);
+                flow.packets = packets;
+            }
+            Protocol::Udp => flow.packets = self.udp_packets.then_some(packets),
+            // A message is as many packets as its protocol makes of it.
+            Protocol::Tcp | Protocol::Sctp | Protocol::Dccp => {}
+            Protocol::Icmp
+            | Protocol::Icmp6
+            | Protocol::Raw
+            | Protocol::UdpLite
+            | Protocol::Packet => flow.packets = Some(packets),
         }
         flow
     }
+}
+
+/// The protocol in a key's `who`.
+fn protocol_of(who: u32) -> Protocol {
+    let number = (who >> KEY_PROTOCOL_SHIFT & KEY_PROTOCOL_MASK) as usize;
+    // The programs write no other number.
+    Protocol::ALL.get(number).copied().unwrap_or(Protocol::Raw)
 }
 
 fn from_bytes<T: plain::Plain>(bytes: &[u8]) -> Result<&T> {
@@ -340,6 +357,8 @@ fn from_bytes<T: plain::Plain>(bytes: &[u8]) -> Result<&T> {
 mod tests {
     use super::*;
     use crate::kernel::skel::{RawId, RawKey6};
+
+    const UDP: u32 = 1 << KEY_PROTOCOL_SHIFT;
 
     fn raw(flags: u32, local: [u8; 4], remote: [u8; 4]) -> RawRecord {
         RawRecord {
@@ -355,7 +374,9 @@ mod tests {
             },
             netns: 4026531840,
             tgid: 4321,
-            packets: 7 << 32 | 5,
+            owner: 4321,
+            rx_packets: 7,
+            tx_packets: 5,
             ..RawRecord::default()
         }
     }
@@ -378,7 +399,7 @@ mod tests {
     fn an_overflow_row_is_of_its_process_and_of_no_thread() {
         let mut record = RawRecord::default();
         record.key.id.who = KEY_OVERFLOW | 4321 << KEY_SHIFT | KEY_IPV6;
-        record.tgid = 4321;
+        (record.tgid, record.owner) = (4321, 4321);
         let mut owners = Owners::default();
         let mut raw = RawOwner::default();
         (raw.comm[0], raw.thread[0]) = (b'p'.cast_signed(), b't'.cast_signed());
@@ -401,7 +422,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_key_is_read_in_network_order() {
-        let mut record = raw(KEY_IPV6 | KEY_UDP, [0x20, 0x01, 0x0d, 0xb8], [0; 4]);
+        let mut record = raw(KEY_IPV6 | UDP, [0x20, 0x01, 0x0d, 0xb8], [0; 4]);
         record.key.local_addr[3] = u32::from_ne_bytes([0, 0, 0, 1]);
         let flow = decode(&record, true);
         assert_eq!(flow.key.local.to_string(), "[2001:db8::1]:443");
@@ -442,7 +463,7 @@ mod tests {
             },
         );
         let mut record = raw(0, [10, 0, 0, 5], [0; 4]);
-        record.key.id.who = 7 << KEY_SHIFT;
+        (record.key.id.who, record.owner) = (7 << KEY_SHIFT, 7);
         record.tgid = 5;
         for by_thread in [false, true] {
             let flow = Decoder::new(by_thread, true).flow(&record, &owners);
@@ -450,7 +471,7 @@ mod tests {
             assert_eq!(flow.key.tid, if by_thread { 7 } else { 0 });
             assert_eq!((flow.owner.uid, flow.owner.kernel), (Some(3), true));
         }
-        record.key.id.who = 8 << KEY_SHIFT;
+        (record.key.id.who, record.owner) = (8 << KEY_SHIFT, 8);
         assert_eq!(decode(&record, true).owner.uid, None);
     }
 }

@@ -5,31 +5,22 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 
-use super::skel::types;
+use super::skel::{FAMILY_ALL, FAMILY_IPV4, FAMILY_IPV6, types};
 use crate::filter::{Choice, Family, Net, PortRange, Pushed};
 use crate::flow::Protocol;
 use crate::namespace;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
-const IPPROTO_TCP: u32 = 6;
-const IPPROTO_UDP: u32 = 17;
 
 /// Writes all of `pushed`; see [`Pushed::matches`] for what it means.
 ///
 /// # Errors
 /// When a list is longer than the programs have room for.
 pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
-    to.only_protocol = match pushed.protocol {
-        None => 0,
-        Some(Protocol::Tcp) => IPPROTO_TCP,
-        Some(Protocol::Udp) => IPPROTO_UDP,
-    };
-    to.only_family = match pushed.family {
-        None => 0,
-        Some(Family::V4) => AF_INET,
-        Some(Family::V6) => AF_INET6,
-    };
+    let every = Protocol::ALL.map(protocol_bit).iter().sum();
+    to.protocols = bits(&pushed.protocols, protocol_bit, every);
+    to.families = bits(&pushed.families, family_bit, FAMILY_ALL);
     to.nr_tgids = fill(&mut to.tgids, &pushed.tasks.tgids, |&id| id).context("processes")?;
     to.nr_tids = fill(&mut to.tids, &pushed.tasks.tids, |&id| id).context("threads")?;
     to.tasks_except = pushed.tasks.except.into();
@@ -45,7 +36,7 @@ pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
     nets(&mut to.remote_nets, &pushed.remote_nets)?;
     nets(&mut to.any_nets, &pushed.any_nets)?;
     let calls = Pushed {
-        protocol: pushed.protocol,
+        protocols: pushed.protocols.clone(),
         tasks: pushed.tasks.clone(),
         uids: pushed.uids.clone(),
         ..Pushed::default()
@@ -53,6 +44,27 @@ pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
     to.filters_calls = calls != Pushed::default();
     to.filters_flows = *pushed != calls;
     Ok(())
+}
+
+const fn protocol_bit(protocol: Protocol) -> u32 {
+    1 << protocol as u32
+}
+
+const fn family_bit(family: Family) -> u32 {
+    match family {
+        Family::V4 => FAMILY_IPV4,
+        Family::V6 => FAMILY_IPV6,
+    }
+}
+
+/// The bits of what passes, of `every`; 0 where all of it passes.
+fn bits<T: Copy>(choice: &Choice<T>, bit: impl Fn(T) -> u32, every: u32) -> u32 {
+    let values = choice.values.iter().fold(0, |all, &value| all | bit(value));
+    if choice.except {
+        every & !values
+    } else {
+        values
+    }
 }
 
 fn ports(to: &mut types::flowtop_port_choice, choice: &Choice<PortRange>) -> Result<()> {

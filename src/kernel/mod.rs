@@ -13,6 +13,7 @@ mod holder;
 pub mod lack;
 mod memory;
 mod skel;
+mod switches;
 mod tcp;
 pub mod tracefs;
 
@@ -36,6 +37,7 @@ pub use self::explain::NoBackend;
 use self::health::Reading;
 use self::lack::Lack;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
+use self::switches::Switches;
 use self::tracefs::KprobeEvents;
 use crate::config::Config;
 use crate::interval::{Interval, Losses, Method};
@@ -62,6 +64,7 @@ pub struct Engine {
     attached: Vec<&'static str>,
     backend: Backend,
     method: Arc<Method>,
+    switches: Switches,
     interval_start: Instant,
     last: Reading,
 }
@@ -171,6 +174,7 @@ impl Engine {
             attached: Vec::new(),
             backend: plan.backend,
             method: Arc::default(),
+            switches: Switches::of(plan),
             interval_start: Instant::now(),
             last: Reading::default(),
         };
@@ -263,8 +267,21 @@ impl Engine {
             elapsed,
             flows,
             losses,
-            method: Arc::clone(&self.method),
+            method: self.method_now(),
         })
+    }
+
+    /// How this interval was counted: probes that were switched off meanwhile saw nothing.
+    fn method_now(&mut self) -> Arc<Method> {
+        let unseen = self.switches.unseen();
+        if unseen.is_empty() {
+            return Arc::clone(&self.method);
+        }
+        let mut method = Method::clone(&self.method);
+        method.unseen.extend(unseen);
+        method.unseen.sort_unstable();
+        method.unseen.dedup();
+        Arc::new(method)
     }
 }
 
@@ -373,8 +390,7 @@ fn configure(
     filter::write(&config.filter.pushed, rodata).context("push the filter down")?;
     rodata.max_flows = max_flows;
     rodata.by_thread = config.by_thread;
-    rodata.udp_tx_by_return = plan.backend == Backend::Kprobe;
-    rodata.udp_rx_by_skb = plan.backend == Backend::Tracepoint && plan.kprobes;
+    rodata.opens_at_entry = plan.backend == Backend::Kprobe;
     Ok(())
 }
 

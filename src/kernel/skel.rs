@@ -33,22 +33,27 @@ pub use types::{
 
 /// Low bits of `RawId::who` (`FLOWTOP_KEY_*`).
 pub const KEY_IPV6: u32 = 1;
-pub const KEY_UDP: u32 = 2;
-pub const KEY_SHIFT: u32 = 2;
+pub const KEY_PROTOCOL_SHIFT: u32 = 1;
+pub const KEY_PROTOCOL_MASK: u32 = 15;
+pub const KEY_SHIFT: u32 = 5;
 pub const KEY_OVERFLOW: u32 = 1 << 31;
+/// Bits of the filter's `families` (`FLOWTOP_FAMILY_*`).
+pub const FAMILY_IPV4: u32 = 1;
+pub const FAMILY_IPV6: u32 = 2;
+pub const FAMILY_ALL: u32 = 7;
 /// Bit of `RawOwner::flags` (`FLOWTOP_OWNER_*`).
 pub const OWNER_KERNEL: u32 = 1;
 
 const _: () = assert!(size_of::<RawKey4>() == 24);
 const _: () = assert!(size_of::<RawKey6>() == 48);
 const _: () = assert!(size_of::<RawStats>() == 32);
-const _: () = assert!(size_of::<RawSlot>() == 48);
+const _: () = assert!(size_of::<RawSlot>() == 64);
 const _: () = assert!(size_of::<RawOwner>() == 64);
 const _: () = assert!(size_of::<RawOwnerRecord>() == 72);
 const _: () = assert!(size_of::<RawCgroup>() == 1280);
 const _: () = assert!(size_of::<RawCgroupRecord>() == 1288);
 const _: () = assert!(size_of::<RawTcp>() == 72);
-const _: () = assert!(size_of::<RawRecord>() == 176);
+const _: () = assert!(size_of::<RawRecord>() == 192);
 
 // SAFETY: `repr(C)` structs of integers and arrays of integers without padding (their sizes are
 // asserted above to be the sums of their fields), so every bit pattern is a value.

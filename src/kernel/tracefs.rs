@@ -75,10 +75,10 @@ pub fn has_kprobes(tracefs: &Path) -> bool {
     tracefs.join(KPROBE_EVENTS).exists()
 }
 
-/// Switches that keep probes from being hit though they attach. Where one cannot be read, nobody has
-/// switched it: debugfs may not be mounted.
-const FTRACE_SWITCH: &str = "/proc/sys/kernel/ftrace_enabled";
-const KPROBES_SWITCH: &str = "/sys/kernel/debug/kprobes/enabled";
+/// The switch of trampolines and of kprobes at the beginnings of functions.
+pub const FTRACE_SWITCH: &str = "/proc/sys/kernel/ftrace_enabled";
+/// The switch of all kprobes. Where it cannot be read, nobody has turned it: debugfs may not be mounted.
+pub const KPROBES_SWITCH: &str = "/sys/kernel/debug/kprobes/enabled";
 
 /// Says that trampolines, and probes at the beginnings of functions, are switched off, and how to switch
 /// them on.

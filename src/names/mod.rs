@@ -27,7 +27,8 @@ pub use self::services::Services;
 
 use self::cache::{Answer, Cache, Outcome};
 use self::system::System;
-use crate::flow::{Endpoint, Protocol};
+use crate::flow::{Endpoint, Protocol, Zone};
+use crate::interfaces::Interfaces;
 use crate::namespace;
 
 /// Look-ups under way at once: some slow name servers must not hold up every other name.
@@ -45,6 +46,8 @@ pub struct Names {
     /// Process ids, as flows have them, of the flowtop whose look-ups are in the flows: this one's,
     /// where that is known, or those that a recording tells.
     own: Vec<u32>,
+    /// Of the machine that flowtop runs on.
+    interfaces: Option<Interfaces>,
 }
 
 /// Most process ids of flowtops that are taken from recordings.
@@ -112,6 +115,7 @@ impl Names {
     pub fn only_own() -> Self {
         Self {
             own: namespace::own_tgid().into_iter().collect(),
+            interfaces: Some(Interfaces::default()),
             ..Self::default()
         }
     }
@@ -121,6 +125,7 @@ impl Names {
     pub fn of_a_recording(self) -> Self {
         Self {
             own: Vec::new(),
+            interfaces: None,
             ..self
         }
     }
@@ -188,6 +193,7 @@ impl Names {
             resolver: Some(Resolver { cache, queue, pool }),
             services: Services::default(),
             own: namespace::own_tgid().into_iter().collect(),
+            interfaces: Some(Interfaces::default()),
         })
     }
 
@@ -225,6 +231,12 @@ impl Names {
         self.services.at(protocol, end, other)
     }
 
+    /// Name of an interface of flowtop's own network namespace; `None` for one of another namespace or of
+    /// a recording.
+    pub fn interface(&self, zone: Zone) -> Option<Arc<str>> {
+        self.interfaces.as_ref()?.name(zone)
+    }
+
     /// Whether a flow with this process id is flowtop's own. It has no sockets but for look-ups, so
     /// it is one. Nothing is where the kernel's number of this process is not known: in a pid
     /// namespace other than the initial one.
@@ -235,20 +247,26 @@ impl Names {
     /// How an endpoint is written: with its host name where that is known now, and the name of a
     /// service in place of the port where one is given.
     pub fn label(&self, end: &Endpoint, service: Option<&str>) -> Label {
-        if end.is_unknown() {
+        if end.is_unknown() && end.zone == Zone::default() {
             return Label {
                 host: "*".to_owned(),
                 port: String::new(),
             };
         }
-        let host = match (self.get(end.addr), end.addr) {
-            (Some(name), _) => name.to_string(),
-            (None, IpAddr::V4(addr)) => addr.to_string(),
-            (None, IpAddr::V6(addr)) => format!("[{addr}]"),
+        let zone = match (self.interface(end.zone), end.zone.ifindex) {
+            (_, 0) => String::new(),
+            (Some(name), _) => format!("%{name}"),
+            (None, ifindex) => format!("%{ifindex}"),
         };
-        let port = match service {
-            Some(service) => format!(":{service}"),
-            None => format!(":{}", end.port),
+        let host = match (self.get(end.addr), end.addr) {
+            (Some(name), _) => format!("{name}{zone}"),
+            (None, IpAddr::V4(addr)) => format!("{addr}{zone}"),
+            (None, IpAddr::V6(addr)) => format!("[{addr}{zone}]"),
+        };
+        let port = match (service, end.port) {
+            (Some(service), _) => format!(":{service}"),
+            (None, 0) => String::new(),
+            (None, port) => format!(":{port}"),
         };
         Label { host, port }
     }

@@ -55,7 +55,7 @@ impl RowId {
                 Self::Net(addr, length)
             }
             Group::Port => {
-                let port = match (key.local.port, remote.port) {
+                let port = match key.ports() {
                     (0, port) | (port, 0) => port,
                     (local, remote) => local.min(remote),
                 };

@@ -96,8 +96,8 @@ impl Tally {
 /// Of what has no connection: none.
 fn retransmits(flow: &Flow) -> Option<u64> {
     match &flow.tcp {
-        None if flow.key.protocol == crate::flow::Protocol::Udp => Some(0),
-        None => None,
+        None if flow.key.protocol == crate::flow::Protocol::Tcp => None,
+        None => Some(0),
         Some(tcp) => tcp.retransmits.map(u64::from),
     }
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp};
+use crate::flow::{
+    Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp, Zone,
+};
 use crate::interval::{Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES};
 use crate::units::sanitize;
 
@@ -253,6 +255,8 @@ pub(super) struct FlowRecord<'a> {
     #[serde(default)]
     netns: u32,
     #[serde(default)]
+    ifindex: u32,
+    #[serde(default)]
     pub(super) uid: Option<u32>,
     #[serde(borrow, default)]
     pub(super) user: Option<Cow<'a, str>>,
@@ -321,14 +325,15 @@ impl FlowRecord<'_> {
             ("*", IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
             (text, _) => addr(text)?,
         };
+        let zone = Zone {
+            ifindex: self.ifindex,
+            netns: self.netns,
+        };
         Ok(FlowKey {
-            protocol: match &*self.proto {
-                "tcp" => Protocol::Tcp,
-                "udp" => Protocol::Udp,
-                other => return Err(format!("\"{}\" is no protocol", sanitize(other))),
-            },
-            local: Endpoint::new(local, self.local_port),
-            remote: Endpoint::new(remote, self.remote_port),
+            protocol: Protocol::named(&self.proto)
+                .ok_or_else(|| format!("\"{}\" is no protocol", sanitize(&self.proto)))?,
+            local: Endpoint::new(local, self.local_port).bound_to(zone),
+            remote: Endpoint::new(remote, self.remote_port).on_link(zone),
             tgid: self.pid,
             tid: self.tid,
             netns: self.netns,

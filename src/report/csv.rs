@@ -74,6 +74,9 @@ const COLUMNS: &[&str] = &[
     "full_process",
     "full_flows",
     "full_slots",
+    "ifindex",
+    "interface",
+    "copied_rx_bytes",
 ];
 
 /// The row of an interval: what of it belongs to no flow. Every interval has one, so that sums of a

@@ -81,6 +81,8 @@ impl<'a> Flows<'a> {
             comm: &owner.comm.to_string_lossy(),
             thread: &owner.thread.to_string_lossy(),
             netns: flow.key.netns,
+            ifindex: local.zone.ifindex,
+            interface: names.interface(local.zone),
         };
         let name = names.get(remote.addr);
         let moved = MovedFields {
@@ -193,6 +195,7 @@ impl Json {
             interval: ranking.elapsed.as_secs_f64(),
             rx_bytes: ranking.total.rx_bytes,
             tx_bytes: ranking.total.tx_bytes,
+            copied_rx_bytes: ranking.copied_rx_bytes,
             flows: ranking.flows,
             untracked_rx_bytes: untracked.rx_bytes,
             untracked_tx_bytes: untracked.tx_bytes,

@@ -114,6 +114,14 @@ impl Report for Text {
 }
 
 impl Text {
+    /// What sockets received that hear what others move: beside the sum, which would have it twice.
+    fn copies(&self, bytes: u64, elapsed: Duration) -> String {
+        match bytes {
+            0 => String::new(),
+            bytes => format!(" (and {} of copies)", self.per_second(bytes, elapsed)),
+        }
+    }
+
     fn block<T: Ranked>(
         &mut self,
         ranking: &Ranking<T>,
@@ -124,10 +132,14 @@ impl Text {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{}  {:.3} s  in {}  out {}  {}  {}",
+            "{}  {:.3} s  in {}{}  out {}  {}  {}",
             rfc3339(ranking.ended),
             ranking.elapsed.as_secs_f64(),
-            self.per_second(ranking.total.rx_bytes, ranking.elapsed),
+            self.per_second(
+                ranking.total.rx_bytes - ranking.copied_rx_bytes,
+                ranking.elapsed
+            ),
+            self.copies(ranking.copied_rx_bytes, ranking.elapsed),
             self.per_second(ranking.total.tx_bytes, ranking.elapsed),
             units::count(ranking.flows as u64, "flow"),
             audit::word(&ranking.losses, &ranking.method),

@@ -7,10 +7,9 @@ use std::{io, ptr};
 use anyhow::{Context, Result, ensure};
 use libbpf_rs::libbpf_sys;
 
-use super::super::skel::{
-    FlowtopSkel, KEY_UDP, RawCgroup, RawKey4, RawKey6, RawOwner, RawRecord, RawSlot,
-};
-use super::{Buffer, Owners, Records, from_bytes};
+use super::super::skel::{FlowtopSkel, RawCgroup, RawKey4, RawKey6, RawOwner, RawRecord, RawSlot};
+use super::{Buffer, Owners, Records, from_bytes, protocol_of};
+use crate::flow::Protocol;
 
 /// Entries asked for in one batch; size makes no difference between 256 and 16384 (measured).
 const BATCH: usize = 4096;
@@ -199,17 +198,20 @@ fn as_bytes(words: &[u64]) -> &[u8] {
 
 /// What a key and its slot are as a record, but for the state of the socket.
 fn record(key: RawKey6, slot: &RawSlot) -> RawRecord {
-    let (sk, packets) = match key.id.who & KEY_UDP {
-        0 => (slot.extra, 0),
+    let (sk, tx_packets) = match protocol_of(key.id.who) {
+        Protocol::Tcp => (slot.extra, 0),
         _ => (0, slot.extra),
     };
     RawRecord {
         key,
         stats: slot.stats,
         sk,
-        packets,
+        tx_packets,
+        rx_packets: slot.rx_packets,
         netns: slot.netns,
         tgid: slot.tgid,
+        owner: slot.owner,
+        ifindex: slot.ifindex,
         ..RawRecord::default()
     }
 }

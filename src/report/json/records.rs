@@ -18,6 +18,8 @@ pub struct IntervalRecord<'a> {
     pub interval: f64,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero64")]
+    pub copied_rx_bytes: u64,
     pub flows: usize,
     pub untracked_rx_bytes: u64,
     pub untracked_tx_bytes: u64,
@@ -85,6 +87,10 @@ pub struct FlowFields<'a> {
     pub thread: &'a str,
     #[serde(skip_serializing_if = "is_zero")]
     pub netns: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ifindex: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Arc<str>>,
 }
 
 /// What a flow moved, and how it is doing. The fields of its process come before.
@@ -275,7 +281,11 @@ impl From<Tcp> for TcpFields {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
-const fn is_zero(number: &u32) -> bool {
+const fn is_zero64(number: &u64) -> bool {
+    *number == 0
+}
+
+fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 

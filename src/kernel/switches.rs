@@ -1,0 +1,89 @@
+//! The switches of the machine that keep attached probes from being hit, looked at in every interval: no
+//! counter of missed events rises when one is turned.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::backend::{Backend, Plan};
+use super::tracefs::{FTRACE_SWITCH, KPROBES_SWITCH};
+
+/// What the probes of a plan hang on, and what is unseen while they are switched off.
+#[derive(Debug)]
+pub struct Switches {
+    /// Open from the start: later there is no privilege to open them.
+    files: Vec<File>,
+    unseen: &'static [&'static str],
+    was_off: bool,
+}
+
+impl Switches {
+    /// The switches of a plan. One that cannot be opened is one that nobody can turn: debugfs may not be
+    /// mounted.
+    pub fn of(plan: Plan) -> Self {
+        let (paths, unseen): (&[&str], &[&str]) = match (plan.backend, plan.kprobes) {
+            // The tracepoints themselves go on.
+            (Backend::Tracepoint, true) => (
+                &[FTRACE_SWITCH, KPROBES_SWITCH],
+                &[
+                    "splice_read",
+                    "udp_recv_peer",
+                    "udp_send_peer",
+                    "zerocopy_receive",
+                ],
+            ),
+            (Backend::Tracepoint, false) => (&[], &[]),
+            (Backend::Fentry, _) => (&[FTRACE_SWITCH], &["probes_off"]),
+            (Backend::Kprobe, _) => (&[FTRACE_SWITCH, KPROBES_SWITCH], &["probes_off"]),
+        };
+        Self::new(paths, unseen)
+    }
+
+    fn new(paths: &[impl AsRef<Path>], unseen: &'static [&'static str]) -> Self {
+        Self {
+            files: paths
+                .iter()
+                .filter_map(|path| File::open(path).ok())
+                .collect(),
+            unseen,
+            was_off: false,
+        }
+    }
+
+    /// What is unseen in the interval that ends now: the probes are off now, or were when it began.
+    pub fn unseen(&mut self) -> &'static [&'static str] {
+        let off = self.files.iter().any(is_off);
+        let was_off = std::mem::replace(&mut self.was_off, off);
+        if off || was_off { self.unseen } else { &[] }
+    }
+}
+
+fn is_off(switch: &File) -> bool {
+    let mut state = [0];
+    switch.read_exact_at(&mut state, 0).is_ok() && state == *b"0"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_interval_in_which_probes_were_off_says_so_and_the_next_does_not() {
+        let switch = std::env::temp_dir().join(format!("flowtop-switch-{}", std::process::id()));
+        fs::write(&switch, "1\n").unwrap();
+        let mut switches = Switches::new(&[&switch], &["probes_off"]);
+        let mut turn = |state: &str| {
+            fs::write(&switch, state).unwrap();
+            !switches.unseen().is_empty()
+        };
+        assert_eq!(
+            ["1\n", "0\n", "1\n", "1\n"].map(&mut turn),
+            [false, true, true, false]
+        );
+        fs::remove_file(&switch).unwrap();
+        let mut missing = Switches::new(&["/nowhere"], &["probes_off"]);
+        assert!(missing.unseen().is_empty());
+    }
+}
