@@ -8,7 +8,7 @@ mod shown;
 
 pub use self::flood::flood;
 pub use self::replay::replay;
-pub use self::shown::shown;
+pub use self::shown::{exported, shown};
 pub use crate::filter::fuzz::filter;
 pub use crate::kernel::fuzz::decode;
 pub use crate::kernel::tracefs::fuzz::kprobe_events;
@@ -33,6 +33,7 @@ mod tests {
         ("cgroup", cgroup),
         ("config", config),
         ("decode", decode),
+        ("exported", exported),
         ("filter", filter),
         ("flood", |bytes| {
             flood(bytes);

@@ -74,13 +74,14 @@ pub fn request(bytes: &[u8]) {
     assert!(scrapes == 0 || status.ends_with("200 OK"));
 }
 
-/// The page of one interval, in both formats.
-pub(crate) fn pages(
+/// The page of one interval, in one of the formats: that of OpenMetrics, or plain text.
+pub(crate) fn page(
     interval: &Interval,
     group: Group,
     machine: &Machine,
     filter: &str,
-) -> [String; 2] {
+    is_open: bool,
+) -> String {
     let owners = Owners::off();
     let mut sums = Sums {
         totals: Totals::default(),
@@ -98,8 +99,11 @@ pub(crate) fn pages(
         began: SystemTime::UNIX_EPOCH,
     };
     let told = sums.series.scrape();
-    [Format::Text, Format::OpenMetrics]
-        .map(|format| expose::write(format, &about, &sums.totals, &told, &Now::default()))
+    let format = match is_open {
+        true => Format::OpenMetrics,
+        false => Format::Text,
+    };
+    expose::write(format, &about, &sums.totals, &told, &Now::default())
 }
 
 /// Labels of a sample, in their order.
