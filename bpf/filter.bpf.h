@@ -7,14 +7,37 @@
 #ifndef FLOWTOP_FILTER_BPF_H
 #define FLOWTOP_FILTER_BPF_H
 
+/*
+ * Lists are compared without a branch an entry: the verifier follows both ways
+ * of each, and before 6.3 from every place that asks, so that full lists went
+ * beyond its million instructions. A number whose highest bit is 1 stands for
+ * "not this one", and the bitwise AND of all of them for "none".
+ */
+#define NONE (~0ULL)
+
+static __always_inline __u64 unequal(__u32 bits)
+{
+	return -(__u64)bits;
+}
+
+static __always_inline __u64 outside(__u64 port, __u64 first, __u64 last)
+{
+	return (port - first) | (last - port);
+}
+
+static __always_inline bool is_none(__u64 none)
+{
+	return none >> 63;
+}
+
 static __always_inline bool listed(__u32 id, const volatile __u32 *list,
 				   __u32 len, const __u32 most)
 {
-	for (int i = 0; i < most && i < len; i++) {
-		if (list[i] == id)
-			return true;
-	}
-	return false;
+	__u64 none = NONE;
+
+	for (int i = 0; i < most && i < len; i++)
+		none &= unequal(list[i] ^ id);
+	return !is_none(none);
 }
 
 #define MAX_PID_NS_LEVEL 32 /* include/linux/pid_namespace.h */
@@ -82,62 +105,72 @@ static __always_inline bool wanted_call(__u32 protocol)
 	return wanted_task();
 }
 
+/* Whether a choice is passed by what is in one of its entries, or in none. */
+static __always_inline bool passes(__u32 nr, __u32 except, bool none)
+{
+	return !nr || none == !!except;
+}
+
 static __always_inline bool
 passes_ports(const volatile struct flowtop_port_choice *choice, __u16 one,
 	     __u16 other)
 {
+	__u64 none = NONE;
+
 	for (int i = 0; i < FLOWTOP_MAX_PORTS && i < choice->nr; i++) {
 		__u16 first = choice->ports[i].first;
 		__u16 last = choice->ports[i].last;
 
-		if ((one >= first && one <= last) ||
-		    (other >= first && other <= last))
-			return !choice->except;
+		none &= outside(one, first, last) & outside(other, first, last);
 	}
-	return !choice->nr || choice->except;
+	return passes(choice->nr, choice->except, is_none(none));
 }
 
-static __always_inline bool in_net4(const volatile struct flowtop_net *net,
-				    __be32 addr)
+static __always_inline __u64
+outside_net4(const volatile struct flowtop_net *net, __be32 addr)
 {
-	return (addr & net->mask[0]) == net->addr[0];
+	return unequal((addr & net->mask[0]) ^ net->addr[0]);
 }
 
-static __always_inline bool in_net6(const volatile struct flowtop_net *net,
-				    const __be32 addr[4])
+static __always_inline __u64
+outside_net6(const volatile struct flowtop_net *net, const __be32 addr[4])
 {
-	return (addr[0] & net->mask[0]) == net->addr[0] &&
-	       (addr[1] & net->mask[1]) == net->addr[1] &&
-	       (addr[2] & net->mask[2]) == net->addr[2] &&
-	       (addr[3] & net->mask[3]) == net->addr[3];
+	return unequal(((addr[0] & net->mask[0]) ^ net->addr[0]) |
+		       ((addr[1] & net->mask[1]) ^ net->addr[1]) |
+		       ((addr[2] & net->mask[2]) ^ net->addr[2]) |
+		       ((addr[3] & net->mask[3]) ^ net->addr[3]));
 }
 
 static __always_inline bool
 passes_nets4(const volatile struct flowtop_net_choice *choice, __be32 one,
 	     __be32 other)
 {
+	__u64 none = NONE;
+
 	for (int i = 0; i < FLOWTOP_MAX_NETS && i < choice->nr; i++) {
 		const volatile struct flowtop_net *net = &choice->nets[i];
 
-		if (net->family == AF_INET &&
-		    (in_net4(net, one) || in_net4(net, other)))
-			return !choice->except;
+		if (net->family == AF_INET)
+			none &= outside_net4(net, one) &
+				outside_net4(net, other);
 	}
-	return !choice->nr || choice->except;
+	return passes(choice->nr, choice->except, is_none(none));
 }
 
 static __always_inline bool
 passes_nets6(const volatile struct flowtop_net_choice *choice,
 	     const __be32 one[4], const __be32 other[4])
 {
+	__u64 none = NONE;
+
 	for (int i = 0; i < FLOWTOP_MAX_NETS && i < choice->nr; i++) {
 		const volatile struct flowtop_net *net = &choice->nets[i];
 
-		if (net->family == AF_INET6 &&
-		    (in_net6(net, one) || in_net6(net, other)))
-			return !choice->except;
+		if (net->family == AF_INET6)
+			none &= outside_net6(net, one) &
+				outside_net6(net, other);
 	}
-	return !choice->nr || choice->except;
+	return passes(choice->nr, choice->except, is_none(none));
 }
 
 /* What both families have. */
