@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "capability",
             "config",
+            "filter",
             "flow",
             "interval",
             "kernel",

@@ -223,13 +223,34 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
         let check = Check::new("unseen", "paths unseen", State::Note, value);
         checks.push(check.fix("the README says what they are: Limits"));
     }
+    let filter = filter(config);
+    let is_filtering = !matches!(&filter, Some(check) if check.state == State::Fail);
+    checks.extend(filter);
     let confinement = confine(config, |allow| live.confine(identity, allow));
     let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
     let exact = outcome.as_ref().is_ok_and(Outcome::is_exact);
     checks.push(counted(&outcome));
     checks.extend(confined(&confinement));
-    let works = exact && confinement.is_ok();
+    let works = exact && is_filtering && confinement.is_ok();
     (works.then(|| method.backend.clone()), checks)
+}
+
+/// Whether the kernel takes its part of the filter, where it has one.
+fn filter(config: &Config) -> Option<Check> {
+    config.filter.kernel.as_ref()?;
+    let (id, title) = ("filter", "filter");
+    Some(match Live::open(config) {
+        Ok(live) if live.is_unfiltered() => {
+            let value = "too large for this kernel's verifier: user space decides all of it";
+            let check = Check::new(id, title, State::Note, value);
+            check.fix("fewer ids, ports or networks; the flows are the same, at a higher price")
+        }
+        Ok(_) => {
+            let value = "the kernel decides its part, which --explain-filter shows";
+            Check::new(id, title, State::Ok, value)
+        }
+        Err(error) => Check::new(id, title, State::Fail, format!("{error:#}")),
+    })
 }
 
 fn confine(

@@ -66,6 +66,12 @@ impl Plan {
         plan
     }
 
+    /// The same filter with nothing for the kernel; `None` where the kernel decides nothing of it.
+    pub fn unpushed(&self) -> Option<Self> {
+        let filter = self.filter.clone().filter(|_| !self.pushed.is_empty());
+        Some(Self::new(filter?, Reach::Nothing))
+    }
+
     /// Whether user space must tell threads apart for what is left to it.
     pub fn needs_threads(&self) -> bool {
         let terms = self.rest.iter().flat_map(Expr::terms);

@@ -154,6 +154,11 @@ pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
         )
     } else if text.contains("os error 1)") {
         lack::of_load().into()
+    } else if ["os error 7)", "os error 28)"]
+        .iter()
+        .any(|errno| text.contains(errno))
+    {
+        TooLarge(text).into()
     } else if text.contains("os error 12)") {
         let flows = DEFAULT_MAX_FLOWS / 8;
         Lack {
@@ -165,6 +170,31 @@ pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
         anyhow::Error::new(err).context("load the BPF programs")
     }
 }
+
+/// The verifier gave up: E2BIG beyond its million instructions or 8192 open branches, ENOSPC beyond its
+/// log. Holds the error of libbpf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLarge(String);
+
+impl TooLarge {
+    /// Whether this is why the programs were not loaded.
+    pub fn is_cause_of(err: &anyhow::Error) -> bool {
+        err.chain().any(|cause| cause.is::<Self>())
+    }
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        write!(
+            f,
+            "a BPF program is too large for this kernel's verifier ({error}); with a filter: shorten it, or \
+             leave it to user space by --no-pushdown"
+        )
+    }
+}
+
+impl std::error::Error for TooLarge {}
 
 /// An error of attaching by a perf event.
 pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {

@@ -8,6 +8,7 @@ mod buffers;
 mod drain;
 pub mod explain;
 mod filter;
+mod form;
 mod health;
 mod holder;
 pub mod lack;
@@ -34,6 +35,7 @@ use self::attach::attach;
 use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
 use self::drain::{Decoder, Drain};
 pub use self::explain::NoBackend;
+use self::form::{Form, first_that_loads, unpushed};
 use self::health::Reading;
 use self::lack::Lack;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
@@ -48,6 +50,9 @@ const RECORDS: u32 = 8192;
 /// The same of processes and of cgroups, of which few move bytes.
 const OWNER_RECORDS: u32 = 1024;
 const CGROUP_RECORDS: u32 = 128;
+/// Stands in [`Method::reason`] where [`Engine::is_unfiltered`].
+const UNFILTERED: &str =
+    "the filter is too large for this kernel's verifier, so user space decides all of it";
 /// Sockets that are read at a time where the drain is not in the kernel: as many as the program's
 /// loop goes round (`FLOWTOP_SAMPLES`).
 const SAMPLES: u32 = 128;
@@ -63,6 +68,8 @@ pub struct Engine {
     /// Programs whose skipped runs are missed events.
     attached: Vec<&'static str>,
     backend: Backend,
+    /// The programs decide nothing of a filter that they were to decide.
+    unfiltered: bool,
     method: Arc<Method>,
     switches: Switches,
     interval_start: Instant,
@@ -86,6 +93,7 @@ impl Engine {
         let kprobes =
             tracefs.as_deref().is_ok_and(tracefs::has_kprobes) && tracefs::kprobes_off().is_none();
         let casts = has_function(&btf, "bpf_rdonly_cast");
+        let unpushed = unpushed(config);
         let mut refusals = Vec::new();
         // What a better way was refused for, which is said with the one that is taken.
         let mut denied = tracefs.as_ref().err().and_then(Lack::of).cloned();
@@ -94,22 +102,26 @@ impl Engine {
             let opened = match lacks(plan, &btf, &tracefs) {
                 Some(lack) => Err(lack),
                 None => {
-                    let attempt = |casts| {
+                    let attempt = |form: Form| {
                         let tracefs = tracefs.as_deref().ok();
-                        Self::try_plan(config, plan, reason, &btf, tracefs, casts)
+                        let config = match &unpushed {
+                            Some(unpushed) if !form.pushdown => unpushed,
+                            _ => config,
+                        };
+                        Self::try_plan(config, plan, reason, &btf, tracefs, form)
                     };
-                    match attempt(casts) {
-                        // Not every kernel that has the function lets these programs call it.
-                        Err(_) if casts => attempt(false),
-                        opened => opened,
-                    }
+                    let pushdown = unpushed.is_some();
+                    first_that_loads(Form { casts, pushdown }, attempt)
                 }
             };
             match opened {
-                Ok(mut engine) => {
+                Ok((form, mut engine)) => {
+                    engine.unfiltered = unpushed.is_some() && !form.pushdown;
+                    let mut reason = engine.method.reason.clone();
                     if let Some(lack) = &denied {
-                        engine.set_reason(&format!("{}; {}", engine.method.reason, lack.what));
+                        reason.push_str(&format!("; {}", lack.what));
                     }
+                    engine.set_reason(&reason);
                     return Ok(engine);
                 }
                 Err(err) => {
@@ -129,7 +141,7 @@ impl Engine {
         reason: &str,
         btf: &Btf<'_>,
         tracefs: Option<&Path>,
-        casts: bool,
+        form: Form,
     ) -> Result<Self> {
         explain::forget_libbpf_log();
         let mut unseen: Vec<&'static str> = plan.unseen().to_vec();
@@ -162,7 +174,7 @@ impl Engine {
             };
             program.set_autoload(wanted);
         }
-        configure(&mut open, config, plan, in_kernel, casts)?;
+        configure(&mut open, config, plan, in_kernel, form.casts)?;
         let skel = open.load().map_err(explain::load_error)?;
 
         let decoder = Decoder::new(config.by_thread, plan.sees_datagrams());
@@ -173,6 +185,7 @@ impl Engine {
             skel,
             attached: Vec::new(),
             backend: plan.backend,
+            unfiltered: false,
             method: Arc::default(),
             switches: Switches::of(plan),
             interval_start: Instant::now(),
@@ -229,10 +242,20 @@ impl Engine {
 
     /// Says why this backend is in use, where the one who opened it knows better.
     pub fn set_reason(&mut self, reason: &str) {
+        let reason = match self.unfiltered {
+            true => format!("{reason}; {UNFILTERED}"),
+            false => reason.to_owned(),
+        };
         self.method = Arc::new(Method {
-            reason: reason.to_owned(),
+            reason,
             ..Method::clone(&self.method)
         });
+    }
+
+    /// Whether the programs let everything pass, though a part of the filter was for them: the verifier
+    /// gave up on them with it.
+    pub const fn is_unfiltered(&self) -> bool {
+        self.unfiltered
     }
 
     /// The backend taken.

@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Source;
+use super::filtered::sift;
 use crate::capability::CapabilitySet;
 use crate::config::{BackendChoice, Config};
+use crate::filter::Sieve;
 use crate::interval::{Interval, Machine, Method};
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
@@ -17,6 +19,8 @@ use crate::sandbox::{self, Allow, Confinement};
 /// Counts on this machine, from now on.
 pub struct Live {
     engine: Engine,
+    /// The whole filter, where the kernel could not take its part.
+    sieve: Option<Sieve>,
     config: Config,
     /// Whether the privileges are gone that another backend would need.
     confined: bool,
@@ -28,8 +32,10 @@ impl Live {
     /// # Errors
     /// A sentence with the cause and the fix.
     pub fn open(config: &Config) -> Result<Self> {
+        let engine = Engine::open(config)?;
         Ok(Self {
-            engine: Engine::open(config)?,
+            sieve: sieve(&engine, config),
+            engine,
             config: config.clone(),
             confined: false,
         })
@@ -48,6 +54,11 @@ impl Live {
             sandbox::confine(identity, allow, &last, || engine.end_interval().map(drop))?;
         self.confined = true;
         Ok(confinement)
+    }
+
+    /// Whether user space decides all of the filter, because the kernel could not take its part.
+    pub const fn is_unfiltered(&self) -> bool {
+        self.engine.is_unfiltered()
     }
 
     /// How it counts.
@@ -73,17 +84,33 @@ impl Live {
         };
         if let Ok(mut engine) = Engine::open(&config) {
             engine.set_reason("fentry missed events on this kernel");
-            interval.merge(self.engine.end_interval()?);
+            interval.merge(self.sifted()?);
             engine.end_interval()?;
+            self.sieve = sieve(&engine, &self.config);
             self.engine = engine;
         }
         Ok(())
     }
+
+    /// The engine's interval, with the flows that the filter means.
+    fn sifted(&mut self) -> Result<Interval> {
+        let mut interval = self.engine.end_interval()?;
+        if let Some(sieve) = &mut self.sieve {
+            sift(sieve, &mut interval);
+        }
+        Ok(interval)
+    }
+}
+
+/// The whole filter, where the programs do not decide their part of it.
+fn sieve(engine: &Engine, config: &Config) -> Option<Sieve> {
+    let filter = config.filter.filter.as_ref();
+    filter.filter(|_| engine.is_unfiltered()).map(Sieve::new)
 }
 
 impl Source for Live {
     fn end_interval(&mut self) -> Result<Interval> {
-        let mut interval = self.engine.end_interval()?;
+        let mut interval = self.sifted()?;
         let missed = interval.losses.missed_events > 0;
         if missed
             && self.config.backend == BackendChoice::Auto

@@ -21,9 +21,15 @@ impl Flowtop {
     }
 
     pub fn every(interval: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_flowtop"))
-            .args(["--json", "-n", "0", "-i", interval])
-            .args(args)
+        let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+        flowtop.args(["--json", "-n", "0", "-i", interval]);
+        flowtop.args(args);
+        Self::spawned(flowtop)
+    }
+
+    /// Of a command that has all its arguments, `--json` among them.
+    pub fn spawned(mut flowtop: Command) -> Self {
+        let mut child = flowtop
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,0 +1,99 @@
+//! Which variant of the programs is tried when the kernel does not load one.
+
+use anyhow::Result;
+
+use super::explain::TooLarge;
+use crate::config::Config;
+use crate::namespace;
+
+/// Variants of the programs, of which some kernels load only the simpler ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    /// Kernel memory is read by `bpf_rdonly_cast()`.
+    pub(super) casts: bool,
+    /// The programs decide their part of the filter.
+    pub(super) pushdown: bool,
+}
+
+impl Form {
+    /// What to try after this error; `None`: nothing simpler would load.
+    fn after(self, err: &anyhow::Error) -> Option<Self> {
+        let pushdown = false;
+        match self {
+            Self { pushdown: true, .. } if TooLarge::is_cause_of(err) => {
+                Some(Self { pushdown, ..self })
+            }
+            // Not every kernel that has the function lets these programs call it.
+            Self { casts: true, .. } => Some(Self {
+                casts: false,
+                ..self
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The first form that does not fail, with what it gives, or the error of the last.
+pub(super) fn first_that_loads<T>(
+    mut form: Form,
+    attempt: impl Fn(Form) -> Result<T>,
+) -> Result<(Form, T)> {
+    loop {
+        match attempt(form) {
+            Ok(opened) => return Ok((form, opened)),
+            Err(err) => form = form.after(&err).ok_or(err)?,
+        }
+    }
+}
+
+/// The configuration with nothing of its filter for the kernel; `None` where nothing is, or where only the
+/// kernel can decide: ids of a pid namespace are not those of drained flows.
+pub(super) fn unpushed(config: &Config) -> Option<Config> {
+    let filter = config.filter.unpushed()?;
+    if !config.filter.pushed.tasks.is_empty() && namespace::own_pid().is_some() {
+        return None;
+    }
+    Some(Config {
+        by_thread: config.by_thread || filter.needs_threads(),
+        filter,
+        ..config.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::explain::load_error;
+
+    #[test]
+    fn a_program_too_large_for_the_verifier_is_tried_without_the_filter() {
+        let too_large = || load_error(libbpf_rs::Error::from_raw_os_error(7));
+        let refused = || load_error(libbpf_rs::Error::from_raw_os_error(22));
+        let whole = Form {
+            casts: true,
+            pushdown: true,
+        };
+        let tried = |errors: &dyn Fn(Form) -> Option<anyhow::Error>| {
+            let forms = std::cell::RefCell::new(Vec::new());
+            let opened = first_that_loads(whole, |form| {
+                forms.borrow_mut().push((form.casts, form.pushdown));
+                errors(form).map_or(Ok(()), Err)
+            });
+            (opened.is_ok(), forms.into_inner())
+        };
+        let (opened, forms) = tried(&|form| form.pushdown.then(too_large));
+        assert!(opened);
+        assert_eq!(forms, [(true, true), (true, false)]);
+        let (opened, forms) = tried(&|form| form.casts.then(refused));
+        assert!(opened);
+        assert_eq!(forms, [(true, true), (false, true)]);
+        let (opened, forms) = tried(&|_| Some(refused()));
+        assert!(!opened);
+        assert_eq!(forms, [(true, true), (false, true)]);
+        let (opened, forms) = tried(&|_| Some(too_large()));
+        assert!(!opened);
+        assert_eq!(forms, [(true, true), (true, false), (false, false)]);
+        let no_room = load_error(libbpf_rs::Error::from_raw_os_error(28));
+        assert!(TooLarge::is_cause_of(&no_room));
+    }
+}

@@ -1,0 +1,202 @@
+//! Filters with full lists, and the kernel's verifier: it takes them with a wide margin, and where it does
+//! not, user space decides. Needs root.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+mod common;
+
+use std::fmt::Display;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::counting::Flowtop;
+use libbpf_rs::query::ProgInfoIter;
+use serde_json::Value;
+
+/// Instructions that the verifier may go through for a program; its own limit is a million.
+const MAX_VERIFIED: u32 = 250_000;
+/// Bytes of one transfer.
+const BYTES: usize = 3000;
+
+fn one_of(word: &str, values: impl IntoIterator<Item: Display>) -> String {
+    let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+    format!("{word} ({})", values.join(" or "))
+}
+
+/// Every list of the kernel's part is full, and this process's connection over IPv4 passes at the end that
+/// has the port `local`. What passes stands last in its list.
+fn largest(local: u16, remote: u16) -> String {
+    let me = std::process::id();
+    let uid = rustix::process::getuid().as_raw();
+    let netns =
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata("/proc/self/ns/net").unwrap());
+    let last = |first: u64, count: u64, last: u64| (first..first + count - 1).chain([last]);
+    let tasks = format!(
+        "({} or {})",
+        one_of("pid", last(3_000_000, 64, me.into())),
+        one_of("tid", last(3_500_000, 64, 3_600_000))
+    );
+    // Not next to each other: those would be one range.
+    let ports = |port: u16| (0..15).map(|n| 2 * n + 1).chain([port]);
+    let nets: Vec<String> = (0..7)
+        .map(|n| format!("2001:db8:{n}::/48"))
+        .chain(["127.0.0.0/8".to_owned()])
+        .collect();
+    [
+        tasks,
+        one_of("user", last(5_000_000, 16, uid.into())),
+        one_of("netns", last(1, 8, netns)),
+        one_of("local port", ports(local)),
+        one_of("remote port", ports(remote)),
+        one_of("port", ports(remote)),
+        one_of("local net", &nets),
+        one_of("remote net", &nets),
+        one_of("net", &nets),
+    ]
+    .join(" and ")
+}
+
+/// Both ends of a connection over loopback.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+fn transfer(from: &mut TcpStream, to: &mut TcpStream) {
+    from.write_all(&[7; BYTES]).unwrap();
+    to.read_exact(&mut [0; BYTES]).unwrap();
+}
+
+/// Sent and received over all intervals.
+fn totals(records: &[Value]) -> (u64, u64) {
+    let intervals = records.iter().filter(|record| record["type"] == "interval");
+    intervals.fold((0, 0), |(tx, rx), record| {
+        let field = |name: &str| record[name].as_u64().unwrap();
+        (tx + field("tx_bytes"), rx + field("rx_bytes"))
+    })
+}
+
+#[test]
+fn the_largest_filter_loads_with_a_wide_margin_and_counts_what_passes() {
+    let (mut client, mut server) = pair();
+    let local = client.local_addr().unwrap().port();
+    let filter = largest(local, server.local_addr().unwrap().port());
+    let explained = Command::new(env!("CARGO_BIN_EXE_flowtop"))
+        .args(["--explain-filter", &filter])
+        .output()
+        .unwrap();
+    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(explained.contains("user space:  nothing"), "{explained}");
+
+    let pushed = Flowtop::start(&[&filter]);
+    let most = ProgInfoIter::default().max_by_key(|program| program.verified_insns);
+    let most = most.unwrap();
+    assert!(
+        (1000..MAX_VERIFIED).contains(&most.verified_insns),
+        "{:?}: {} instructions were verified",
+        most.name,
+        most.verified_insns
+    );
+    let kept = Flowtop::start(&["--no-pushdown", &filter]);
+    transfer(&mut client, &mut server);
+    transfer(&mut server, &mut client);
+    let (mut other_client, mut other_server) = pair();
+    transfer(&mut other_client, &mut other_server);
+    for (records, which) in [(pushed.stop(), "pushed"), (kept.stop(), "kept")] {
+        // One of the two ends passes.
+        let bytes = BYTES as u64;
+        assert_eq!(totals(&records), (bytes, bytes), "{which}");
+        let reason = records[0]["reason"].as_str().unwrap();
+        assert!(!reason.contains("too large"), "{which}: {reason}");
+    }
+}
+
+/// Compiles a library that answers the load of `tp_send` by E2BIG once, after so many that succeeded, as the
+/// verifier does with a program that is too large. libbpf tries each load twice, then with a log.
+fn refusal(after: u32) -> PathBuf {
+    const SOURCE: &str = r#"
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <errno.h>
+        #include <linux/bpf.h>
+        #include <string.h>
+        #include <sys/syscall.h>
+
+        long syscall(long number, long a, long b, long c, long d, long e, long f)
+        {
+            static long (*next)(long, long, long, long, long, long, long);
+            static int loads, refused;
+
+            if (!next)
+                *(void **)&next = dlsym(RTLD_NEXT, "syscall");
+            if (number == SYS_bpf && a == BPF_PROG_LOAD &&
+                !strcmp(((union bpf_attr *)b)->prog_name, "tp_send") && ++loads > AFTER && refused < 2) {
+                refused++;
+                errno = E2BIG;
+                return -1;
+            }
+            return next(number, a, b, c, d, e, f);
+        }
+    "#;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let source = folder.join(format!("refusal-{after}.c"));
+    let library = source.with_extension("so");
+    std::fs::write(&source, SOURCE).unwrap();
+    let status = Command::new("clang")
+        .args(["-shared", "-fPIC", &format!("-DAFTER={after}"), "-o"])
+        .args([&library, &source])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    library
+}
+
+#[test]
+fn a_filter_that_the_verifier_refuses_is_decided_by_user_space_and_said_so() {
+    let (mut client, mut server) = pair();
+    let filter = largest(
+        client.local_addr().unwrap().port(),
+        server.local_addr().unwrap().port(),
+    );
+    let library = refusal(0);
+    let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+    flowtop.args(["--json", "-n", "0", "-i", "50ms", &filter]);
+    flowtop.env("LD_PRELOAD", library);
+    let flowtop = Flowtop::spawned(flowtop);
+    transfer(&mut client, &mut server);
+    transfer(&mut server, &mut client);
+    let (mut other_client, mut other_server) = pair();
+    transfer(&mut other_client, &mut other_server);
+    let records = flowtop.stop();
+    assert_eq!(totals(&records), (BYTES as u64, BYTES as u64));
+    let reason = records[0]["reason"].as_str().unwrap();
+    assert!(
+        reason
+            .contains("the filter is too large for this kernel's verifier, so user space decides"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn the_doctor_names_a_filter_that_the_verifier_refuses() {
+    // The trial of the backend and the start load it first, without the filter.
+    for (after, state) in [(2, "note"), (1000, "ok")] {
+        let doctor = Command::new(env!("CARGO_BIN_EXE_flowtop"))
+            .args(["--doctor", "--json", &largest(1, 2)])
+            .env("LD_PRELOAD", refusal(after))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap();
+        let filter = checks.iter().find(|check| check["id"] == "filter");
+        let filter = filter.unwrap();
+        assert_eq!(filter["state"], state, "{filter}");
+        assert_eq!(
+            filter["value"].to_string().contains("too large"),
+            after == 2
+        );
+    }
+}
