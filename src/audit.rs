@@ -1,7 +1,7 @@
 //! Turns losses, and what a backend cannot see, into words: the same ones in every presentation.
 //! All is well is one calm word; anything else says what happened and what to do.
 
-use crate::interval::{Holder, Losses, Method, UNSEEN_NAMES};
+use crate::interval::{Holder, Losses, Method, UNSEEN_NAMES, Unknown};
 use crate::units;
 
 /// One word on how far the numbers can be trusted: `exact`, or what keeps them from it.
@@ -16,6 +16,12 @@ pub fn word(losses: &Losses, method: &Method) -> String {
     if !losses.untracked.is_zero() {
         let bytes = losses.untracked.rx_bytes + losses.untracked.tx_bytes;
         parts.push(format!("{} untracked", units::bytes(bytes)));
+    }
+    let Unknown { processes, cgroups } = losses.unknown;
+    for (number, thing) in [(processes, "owner"), (cgroups, "cgroup")] {
+        if number > 0 {
+            parts.push(format!("{} unknown", units::count(number, thing)));
+        }
     }
     match method.unseen.as_slice() {
         [] => {}
@@ -60,6 +66,21 @@ pub fn losses(losses: &Losses) -> Vec<String> {
         lines.push(format!(
             "MISSED: the probes did not see {}; the numbers are too low; use --backend auto",
             units::count(losses.missed_events, "event")
+        ));
+    }
+    let Unknown { processes, cgroups } = losses.unknown;
+    if processes > 0 {
+        lines.push(format!(
+            "UNKNOWN OWNERS: flowtop had no room to note name and user of {}; bytes and pids are exact; raise \
+             --max-flows or shorten --interval",
+            units::count(processes, "owner")
+        ));
+    }
+    if cgroups > 0 {
+        lines.push(format!(
+            "UNKNOWN CGROUPS: flowtop had no room to note the container and unit of {}; all else is exact; \
+             shorten --interval",
+            units::count(cgroups, "owner")
         ));
     }
     lines
@@ -133,6 +154,26 @@ mod tests {
         ] {
             assert!(line.contains(part), "{line}");
         }
+    }
+
+    #[test]
+    fn owners_that_are_only_partly_known_are_counted() {
+        let losses = Losses {
+            unknown: Unknown {
+                processes: 1,
+                cgroups: 477,
+            },
+            ..Losses::default()
+        };
+        let method = Method::default();
+        assert_eq!(
+            word(&losses, &method),
+            "1 owner unknown, 477 cgroups unknown"
+        );
+        assert!(is_alarm(&losses, &method));
+        let lines = super::losses(&losses);
+        assert!(lines[0].contains("name and user of 1 owner;"), "{lines:?}");
+        assert!(lines[1].contains("unit of 477 owners;"), "{lines:?}");
     }
 
     #[test]

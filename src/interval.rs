@@ -2,6 +2,7 @@
 //! length. The unit that flows from every source to every presentation.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -94,6 +95,31 @@ pub struct Holder {
     pub slots: u32,
 }
 
+/// Processes that moved bytes, but of which the kernel side had no room to note all it knows. Of intervals
+/// that are merged the sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// Without name, user and start; threads where these are told apart.
+    pub processes: u64,
+    /// With all that, but without the cgroup that gives container, pod and unit.
+    pub cgroups: u64,
+}
+
+impl Unknown {
+    /// Whether everything is known.
+    pub const fn is_none(&self) -> bool {
+        self.processes == 0 && self.cgroups == 0
+    }
+}
+
+impl AddAssign for Unknown {
+    /// A recording may say anything.
+    fn add_assign(&mut self, other: Self) {
+        self.processes = self.processes.saturating_add(other.processes);
+        self.cgroups = self.cgroups.saturating_add(other.cgroups);
+    }
+}
+
 /// What could not be counted, or not be attributed, in an interval. All zero when all is well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
@@ -105,12 +131,17 @@ pub struct Losses {
     /// Events that a probe did not see, from the kernel's own counters of skipped programs and
     /// missed return probes.
     pub missed_events: u64,
+    /// Whose bytes they are is only partly known.
+    pub unknown: Unknown,
 }
 
 impl Losses {
     /// Whether nothing was lost.
     pub const fn is_none(&self) -> bool {
-        self.full.is_none() && self.untracked.is_zero() && self.missed_events == 0
+        self.full.is_none()
+            && self.untracked.is_zero()
+            && self.missed_events == 0
+            && self.unknown.is_none()
     }
 
     /// Appends what was lost later: sums kept, and of two holders the one of more flows.
@@ -121,6 +152,7 @@ impl Losses {
         };
         self.untracked += later.untracked;
         self.missed_events += later.missed_events;
+        self.unknown += later.unknown;
     }
 }
 
@@ -210,6 +242,10 @@ mod tests {
             flows,
             losses: Losses {
                 missed_events: 1,
+                unknown: Unknown {
+                    processes: 2,
+                    cgroups: 3,
+                },
                 ..Losses::default()
             },
             method: Arc::default(),
@@ -224,6 +260,11 @@ mod tests {
         assert_eq!(first.total().tx_bytes, 42);
         assert_eq!(first.elapsed, Duration::from_millis(1500));
         assert_eq!(first.losses.missed_events, 2);
+        let unknown = Unknown {
+            processes: 4,
+            cgroups: 6,
+        };
+        assert_eq!(first.losses.unknown, unknown);
     }
 
     #[test]

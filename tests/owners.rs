@@ -4,9 +4,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -186,6 +187,66 @@ fn containers_that_are_gone_are_exact_by_the_pids_controller_of_v1() {
     if let Some(pids) = Cgroups::pids() {
         containers_are_exact(pids);
     }
+}
+
+/// The kernel side keeps 1024 cgroups an interval, and with that `--max-flows` as many processes. Of what
+/// found no room the number is told, and it is that of the processes whose flows are without it.
+#[test]
+fn processes_and_cgroups_that_found_no_room_are_counted() {
+    let mut cgroups = Cgroups::pids().unwrap_or_else(Cgroups::v2);
+    let dirs: Vec<String> = (0..1200)
+        .map(|n| cgroups.make(&format!("/many.slice/unit-{n}.service")))
+        .collect();
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = receiver.local_addr().unwrap().port();
+    // Long enough for all of it to be in one interval, which the end of flowtop ends.
+    let usual = Flowtop::every("8s", &[]);
+    let small = Flowtop::every("8s", &["--max-flows", "4096"]);
+    // A process each: bash needs no other program for these.
+    let script = "for dir; do (echo 0 >$dir/cgroup.procs; echo >/dev/udp/127.0.0.1/$PORT); done";
+    let status = Command::new("bash")
+        .args(["-c", script, "bash"])
+        .args(&dirs)
+        .env("PORT", port.to_string())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let (usual, small) = (usual.stop(), small.stop());
+    drop(cgroups);
+    for records in [&usual, &small] {
+        let mine = records.iter().filter(|flow| flow["remote_port"] == port);
+        assert_eq!(mine.map(bytes).sum::<u64>(), 1200);
+    }
+    let (processes, unplaced) = unknown(&usual);
+    assert_eq!(processes, 0);
+    assert!((176..1200).contains(&unplaced), "{unplaced} of 1200");
+    let (processes, _) = unknown(&small);
+    assert!((176..1200).contains(&processes), "{processes} of 1200");
+}
+
+/// Processes of which nothing is known and those without a cgroup, as told in all intervals; held against the
+/// flows of each.
+fn unknown(records: &[Value]) -> (u64, u64) {
+    let mut sums = (0, 0);
+    for interval in records.chunk_by(|_, next| next["type"] != "interval") {
+        let (head, flows) = interval.split_first().unwrap();
+        assert_eq!(head["type"], "interval");
+        let told = |name: &str| head.get(name).map_or(0, |told| told.as_u64().unwrap());
+        let told = (told("unknown_processes"), told("unknown_cgroups"));
+        let processes = |is: &dyn Fn(&Value) -> bool| {
+            let flows = flows.iter().filter(|flow| flow["type"] == "flow");
+            let pids = flows
+                .filter(|flow| is(flow))
+                .map(|flow| flow["pid"].as_u64());
+            pids.collect::<BTreeSet<_>>().len() as u64
+        };
+        let has = |flow: &Value, field: &str| flow.get(field).is_some();
+        let nameless = processes(&|flow| !has(flow, "uid"));
+        let unplaced = processes(&|flow| has(flow, "uid") && !has(flow, "cgroup"));
+        assert_eq!(told, (nameless, unplaced));
+        sums = (sums.0 + told.0, sums.1 + told.1);
+    }
+    sums
 }
 
 /// What a person would ask: two containers side by side, each with its own bytes, to the byte.

@@ -13,7 +13,7 @@ use flowtop::filter::{Words, parse};
 use flowtop::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
 };
-use flowtop::interval::{Holder, Interval, Losses, Method};
+use flowtop::interval::{Holder, Interval, Losses, Method, Unknown};
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::rank::Ranking;
@@ -112,6 +112,10 @@ fn everything() -> Vec<Interval> {
             flows: 12,
             slots: 16,
         }),
+        unknown: Unknown {
+            processes: 6,
+            cgroups: 7,
+        },
     };
     for (n, flow) in first.flows.iter_mut().enumerate() {
         let n = n as u32;

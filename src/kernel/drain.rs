@@ -8,7 +8,7 @@ mod batches;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use super::skel::{
 };
 use super::tcp::Samples;
 use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
+use crate::interval::Unknown;
 
 /// Which of the two buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Decoder {
     samples: Samples,
     /// Threads are told apart: it is them that keys and owners are by.
     by_thread: bool,
+    /// Whose bytes came without an entry for them in the interval.
+    nameless: HashSet<u32>,
     /// Whether the hooks see how many datagrams a UDP message is.
     udp_packets: bool,
 }
@@ -88,7 +91,8 @@ impl Drain {
         Ok(Self { way, decoder })
     }
 
-    /// Empties the retired buffer, which no running program may still write, into `flows`.
+    /// Empties the retired buffer, which no running program may still write, into `flows`; gives how many
+    /// processes found no room in it for what is known of them.
     ///
     /// # Errors
     /// When the kernel refuses a drain; what was taken before stands in `flows`.
@@ -97,9 +101,10 @@ impl Drain {
         skel: &FlowtopSkel<'_>,
         retired: Buffer,
         flows: &mut Vec<Flow>,
-    ) -> Result<()> {
+    ) -> Result<Unknown> {
         let decoder = &mut self.decoder;
         decoder.samples.next_interval();
+        decoder.nameless.clear();
         let mut owners = Owners::default();
         match &mut self.way {
             Way::InKernel {
@@ -145,12 +150,15 @@ impl Drain {
                         })
                         .context("drain the flows")?;
                 }
-                Ok(())
             }
             Way::Batches(batches) => batches.take(skel, retired, &mut owners, |raw, owners| {
                 flows.push(decoder.flow(raw, owners));
-            }),
+            })?,
         }
+        Ok(Unknown {
+            processes: decoder.nameless.len() as u64,
+            cgroups: owners.without_cgroup,
+        })
     }
 }
 
@@ -216,6 +224,8 @@ impl Records {
 struct Owners {
     by_id: HashMap<u32, Arc<Owner>>,
     cgroups: HashMap<u64, Arc<str>>,
+    /// Owners of which a cgroup has the number, and no entry.
+    without_cgroup: u64,
 }
 
 impl Owners {
@@ -225,19 +235,21 @@ impl Owners {
 
     /// Its cgroup first, if it has one.
     fn add(&mut self, id: u32, raw: &RawOwner) {
+        let cgroup = self.cgroups.get(&raw.cgroup).cloned();
+        self.without_cgroup += u64::from(raw.cgroup != 0 && cgroup.is_none());
         let owner = Owner {
             comm: Comm::new(&raw.comm.map(i8::cast_unsigned)),
             thread: Comm::new(&raw.thread.map(i8::cast_unsigned)),
             uid: Some(raw.uid),
             start: Some(Duration::from_nanos(raw.start_ns)),
-            cgroup: self.cgroups.get(&raw.cgroup).cloned(),
+            cgroup,
             kernel: raw.flags & OWNER_KERNEL != 0,
         };
         self.by_id.insert(id, Arc::new(owner));
     }
 
-    fn get(&self, who: u32) -> Arc<Owner> {
-        self.by_id.get(&who).cloned().unwrap_or_default()
+    fn get(&self, who: u32) -> Option<Arc<Owner>> {
+        self.by_id.get(&who).cloned()
     }
 }
 
@@ -273,6 +285,7 @@ impl Decoder {
     pub fn new(by_thread: bool, udp_packets: bool) -> Self {
         Self {
             samples: Samples::default(),
+            nameless: HashSet::new(),
             by_thread,
             udp_packets,
         }
@@ -311,7 +324,10 @@ impl Decoder {
             overflow,
         };
         let counters = Counters::from(&raw.stats);
-        let mut owner = owners.get(raw.owner);
+        let mut owner = owners.get(raw.owner).unwrap_or_else(|| {
+            self.nameless.insert(raw.owner);
+            Arc::default()
+        });
         if overflow && self.by_thread {
             Arc::make_mut(&mut owner).thread = Comm::default();
         }

@@ -274,7 +274,7 @@ impl Engine {
         let ended = SystemTime::now();
         buffers::wait_for_running_programs(&self.skel, self.backend)?;
         let mut flows = Vec::new();
-        self.drain.take(&self.skel, retired, &mut flows)?;
+        let unknown = self.drain.take(&self.skel, retired, &mut flows)?;
         buffers::forget_held(&mut self.skel, retired)?;
         let reading = health::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
         let slots = self.skel.maps.flows4_a.max_entries();
@@ -282,6 +282,7 @@ impl Engine {
             full: holder::of(&flows, slots),
             untracked: reading.untracked.since(&self.last.untracked),
             missed_events: reading.missed.saturating_sub(self.last.missed),
+            unknown,
         };
         self.last = reading;
         let elapsed = now - std::mem::replace(&mut self.interval_start, now);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp, Zone,
 };
-use crate::interval::{Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES};
+use crate::interval::{Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES, Unknown};
 use crate::units::sanitize;
 
 /// The latest schema that is understood.
@@ -97,6 +97,10 @@ pub(super) struct IntervalRecord<'a> {
     full_flows: u32,
     #[serde(default)]
     full_slots: u32,
+    #[serde(default)]
+    unknown_processes: u64,
+    #[serde(default)]
+    unknown_cgroups: u64,
     #[serde(borrow)]
     backend: Cow<'a, str>,
     #[serde(default)]
@@ -195,6 +199,10 @@ impl IntervalRecord<'_> {
                 tx_msgs: self.untracked_tx_msgs,
             },
             missed_events: self.missed_events,
+            unknown: Unknown {
+                processes: self.unknown_processes,
+                cgroups: self.unknown_cgroups,
+            },
         }
     }
 

@@ -74,6 +74,8 @@ const COLUMNS: &[&str] = &[
     "full_process",
     "full_flows",
     "full_slots",
+    "unknown_processes",
+    "unknown_cgroups",
     "ifindex",
     "interface",
     "copied_rx_bytes",

@@ -203,6 +203,8 @@ impl Json {
             untracked_tx_msgs: untracked.tx_msgs,
             missed_events: ranking.losses.missed_events,
             full: ranking.losses.full.as_ref().map(FullFields::from),
+            unknown_processes: ranking.losses.unknown.processes,
+            unknown_cgroups: ranking.losses.unknown.cgroups,
             backend: &ranking.method.backend,
             unseen: &ranking.method.unseen,
             reason: &ranking.method.reason,

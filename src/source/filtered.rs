@@ -77,7 +77,7 @@ mod tests {
                     ..Counters::default()
                 },
                 missed_events: 3,
-                full: None,
+                ..Losses::default()
             };
             Ok(interval)
         }

@@ -212,7 +212,7 @@ pub fn bad_interval(flows: Vec<Flow>) -> Interval {
         losses: Losses {
             untracked,
             missed_events: 3,
-            full: None,
+            ..Losses::default()
         },
         method: Arc::new(method),
         ..interval(flows)

@@ -18,7 +18,7 @@ pub struct IntervalRecord<'a> {
     pub interval: f64,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
-    #[serde(skip_serializing_if = "is_zero64")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub copied_rx_bytes: u64,
     pub flows: usize,
     pub untracked_rx_bytes: u64,
@@ -28,6 +28,10 @@ pub struct IntervalRecord<'a> {
     pub missed_events: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub full: Option<FullFields<'a>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unknown_processes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unknown_cgroups: u64,
     pub backend: &'a str,
     pub unseen: &'a [&'static str],
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -280,13 +284,8 @@ impl From<Tcp> for TcpFields {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
-const fn is_zero64(number: &u64) -> bool {
-    *number == 0
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
