@@ -200,7 +200,10 @@ impl std::error::Error for TooLarge {}
 pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
     match err.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => lack::of_perf().into(),
-        _ => err.into(),
+        _ => match lack::of_first_cpu() {
+            Some(lack) => lack.into(),
+            None => err.into(),
+        },
     }
 }
 

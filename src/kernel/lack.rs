@@ -245,6 +245,22 @@ pub fn of_perf() -> Lack {
     })
 }
 
+/// CPU 0 is offline: events of tracepoints and kprobes are opened there, for all CPUs.
+pub fn of_first_cpu() -> Option<Lack> {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    (!begins_at_zero(&online)).then(|| {
+        Lack::new(
+            "CPU 0 is offline, where the kernel opens the events of tracepoints and kprobes",
+            "echo 1 | sudo tee /sys/devices/system/cpu/cpu0/online; or --backend fentry",
+        )
+    })
+}
+
+/// Whether a list of CPUs, as `0-3,5`, has CPU 0.
+fn begins_at_zero(list: &str) -> bool {
+    list.split(['-', ',', '\n']).next() == Some("0")
+}
+
 /// A file of tracefs could not be opened.
 pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
     if error.kind() != ErrorKind::PermissionDenied {
@@ -321,6 +337,16 @@ mod tests {
             Set::all() - Set::SYS_RESOURCE,
             Set::SYS_RESOURCE
         ));
+    }
+
+    #[test]
+    fn cpu_0_is_found_in_a_list_of_cpus() {
+        for list in ["0\n", "0-7\n", "0,2-3\n"] {
+            assert!(begins_at_zero(list), "{list:?}");
+        }
+        for list in ["1-7\n", "10\n", "2,4\n"] {
+            assert!(!begins_at_zero(list), "{list:?}");
+        }
     }
 
     #[test]
