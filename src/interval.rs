@@ -50,6 +50,10 @@ pub const UNSEEN_NAMES: &[(&str, &str)] = &[
         "nothing is counted while the kernel's probes are switched off (kernel.ftrace_enabled, debug/kprobes/enabled)",
     ),
     (
+        "uring_zcrx",
+        "zero-copy receive of io_uring, which few network cards can do, is not counted",
+    ),
+    (
         OTHER_UNSEEN,
         "a path that this version of flowtop has no word for was not counted; replay it with the version that recorded it",
     ),

@@ -228,6 +228,18 @@ fn a_filter_counts_the_same_whether_the_kernel_decides_it_or_not() {
     }
 }
 
+/// Its bytes pass all hooks, and it takes a network card to have any.
+#[test]
+fn zero_copy_receive_of_io_uring_is_unseen_where_the_kernel_has_it() {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let has_it = symbols
+        .lines()
+        .any(|line| line.ends_with(" io_zcrx_recv_skb"));
+    let records = Flowtop::start(&[]).stop();
+    let unseen = records[0]["unseen"].as_array().unwrap();
+    assert_eq!(unseen.contains(&Value::from("uring_zcrx")), has_it);
+}
+
 /// A seed's mistake: the size of the caller's buffer taken for what was received.
 #[test]
 fn receive_counts_what_arrived_and_not_the_buffer() {

@@ -2,6 +2,7 @@
 //! exists is found out by loading and attaching, never from a version.
 
 use std::fs;
+use std::path::Path;
 
 use crate::config::BackendChoice;
 
@@ -51,6 +52,8 @@ pub enum Absent {
     Fatal,
     /// Then nothing can come that way.
     Fine,
+    /// Then nothing can come that way if the kernel has no IPv6; if it has, the backend does not work here.
+    FineWithoutIpv6,
     /// Then this path is unseen, by its name in [`crate::interval::UNSEEN_NAMES`].
     Unseen(&'static str),
 }
@@ -74,7 +77,7 @@ const fn hook(program: &'static str, attach: Attach, absent: Absent) -> Hook {
     }
 }
 
-use Absent::{Fatal, Fine, Unseen};
+use Absent::{Fatal, Fine, FineWithoutIpv6, Unseen};
 use Attach::{Cgroup, Kprobe, Kretprobe, Trampoline};
 
 const NO_SPLICE: Absent = Unseen("splice_read");
@@ -94,7 +97,7 @@ const TRACEPOINTS: &[Hook] = &[
 const DATAGRAMS: &[Hook] = &[
     hook("kp_udp_rx", Kprobe("skb_consume_udp"), NO_RECV_PEER),
     hook("kp_udp_sendmsg", Kprobe("udp_sendmsg"), NO_SEND_PEER),
-    hook("kp_udpv6_sendmsg", Kprobe("udpv6_sendmsg"), Fine),
+    hook("kp_udpv6_sendmsg", Kprobe("udpv6_sendmsg"), FineWithoutIpv6),
 ];
 
 /// Beside the tracepoints where kprobes do not exist.
@@ -144,17 +147,17 @@ const BYPASSES: &[Hook] = &[
 /// The IPv6 twins are absent where the kernel has no IPv6.
 const KPROBES: &[Hook] = &[
     hook("kr_send", Kretprobe("inet_sendmsg"), Fatal),
-    hook("kr_send", Kretprobe("inet6_sendmsg"), Fine),
+    hook("kr_send", Kretprobe("inet6_sendmsg"), FineWithoutIpv6),
     hook("kr_recv", Kretprobe("inet_recvmsg"), Fatal),
-    hook("kr_recv", Kretprobe("inet6_recvmsg"), Fine),
+    hook("kr_recv", Kretprobe("inet6_recvmsg"), FineWithoutIpv6),
     hook("kr_recv", Kretprobe("sock_common_recvmsg"), Fatal),
     hook("kr_send", Kretprobe("packet_sendmsg"), NO_PACKET),
     hook("kr_send", Kretprobe("packet_sendmsg_spkt"), NO_PACKET),
     hook("kr_recv", Kretprobe("packet_recvmsg"), NO_PACKET),
     hook("kp_send", Kprobe("inet_sendmsg"), Fatal),
-    hook("kp_send", Kprobe("inet6_sendmsg"), Fine),
+    hook("kp_send", Kprobe("inet6_sendmsg"), FineWithoutIpv6),
     hook("kp_recv", Kprobe("inet_recvmsg"), Fatal),
-    hook("kp_recv", Kprobe("inet6_recvmsg"), Fine),
+    hook("kp_recv", Kprobe("inet6_recvmsg"), FineWithoutIpv6),
     hook("kp_recv", Kprobe("sock_common_recvmsg"), Fatal),
     hook("kp_send", Kprobe("packet_sendmsg"), NO_PACKET),
     hook("kp_send", Kprobe("packet_sendmsg_spkt"), NO_PACKET),
@@ -164,9 +167,9 @@ const KPROBES: &[Hook] = &[
 /// Programs that open a call come after those that close it.
 const TRAMPOLINES: &[Hook] = &[
     hook("fx_send", Trampoline("inet_sendmsg"), Fatal),
-    hook("fx_send6", Trampoline("inet6_sendmsg"), Fine),
+    hook("fx_send6", Trampoline("inet6_sendmsg"), FineWithoutIpv6),
     hook("fx_recv", Trampoline("inet_recvmsg"), Fatal),
-    hook("fx_recv6", Trampoline("inet6_recvmsg"), Fine),
+    hook("fx_recv6", Trampoline("inet6_recvmsg"), FineWithoutIpv6),
     hook("fx_recv_common", Trampoline("sock_common_recvmsg"), Fatal),
     hook("fx_packet_send", Trampoline("packet_sendmsg"), NO_PACKET),
     hook(
@@ -175,9 +178,9 @@ const TRAMPOLINES: &[Hook] = &[
         NO_PACKET,
     ),
     hook("fx_packet_recv", Trampoline("packet_recvmsg"), NO_PACKET),
-    hook("fx_udp_send6", Trampoline("udpv6_sendmsg"), Fine),
+    hook("fx_udp_send6", Trampoline("udpv6_sendmsg"), FineWithoutIpv6),
     hook("fx_udp_send", Trampoline("udp_sendmsg"), Fatal),
-    hook("fe_udp_send6", Trampoline("udpv6_sendmsg"), Fine),
+    hook("fe_udp_send6", Trampoline("udpv6_sendmsg"), FineWithoutIpv6),
     hook("fe_udp_send", Trampoline("udp_sendmsg"), Fatal),
     hook("fe_udp_rx", Trampoline("skb_consume_udp"), Fatal),
     hook("fx_splice", Trampoline("skb_splice_bits"), NO_SPLICE),
@@ -185,6 +188,22 @@ const TRAMPOLINES: &[Hook] = &[
     hook("fx_udp_sendpage", Trampoline("udp_sendpage"), Fine),
     hook("fx_append", Trampoline("ip_append_page"), Fine),
 ];
+
+/// Functions that move bytes past all hooks, whatever the backend, and the names of these paths.
+pub const UNHOOKED: &[(&str, &str)] = &[("io_zcrx_recv_skb", "uring_zcrx")];
+
+/// Whether the running kernel has IPv6, built in or as a module that is loaded. Switched off by
+/// `ipv6.disable=1` its functions are there.
+pub fn has_ipv6() -> bool {
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    Path::new("/proc/net/if_inet6").exists() || has_symbol(&symbols, "inet6_sendmsg")
+}
+
+/// Whether a list as /proc/kallsyms, of which a line is `address type name [module]`, has a function.
+fn has_symbol(symbols: &str, name: &str) -> bool {
+    let mut lines = symbols.lines();
+    lines.any(|line| line.split_whitespace().nth(2) == Some(name))
+}
 
 /// A backend with what this attempt at it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -391,6 +410,14 @@ mod tests {
             Preemption::read("#1 SMP PREEMPT_RT x", None, None),
             Preemption::Possible
         );
+    }
+
+    #[test]
+    fn a_function_of_a_module_is_one_of_the_kernel() {
+        let list =
+            "0000000000000000 T inet6_sendmsg_old\n0000000000000000 t inet6_sendmsg\t[ipv6]\n";
+        assert!(has_symbol(list, "inet6_sendmsg"));
+        assert!(!has_symbol(list, "inet6_recvmsg"));
     }
 
     #[test]

@@ -145,6 +145,9 @@ impl Engine {
     ) -> Result<Self> {
         explain::forget_libbpf_log();
         let mut unseen: Vec<&'static str> = plan.unseen().to_vec();
+        let unhooked = backend::UNHOOKED.iter();
+        let unhooked = unhooked.filter(|(function, _)| has_function(btf, function));
+        unseen.extend(unhooked.map(|(_, path)| path));
         let mut hooks: Vec<&'static Hook> = Vec::new();
         for hook in plan.hooks() {
             // What BTF does not know cannot even be loaded; the rest is seen when attaching.
@@ -370,7 +373,13 @@ fn note_absent(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
             hook.attach,
             hook.program
         ),
-        Absent::Fine => {}
+        Absent::FineWithoutIpv6 if backend::has_ipv6() => bail!(
+            "the kernel has IPv6, and nothing by the name of {:?} to attach {} to: IPv6 may be a module, \
+             which fentry does not see",
+            hook.attach,
+            hook.program
+        ),
+        Absent::Fine | Absent::FineWithoutIpv6 => {}
         Absent::Unseen(path) => unseen.push(path),
     }
     Ok(())
