@@ -67,10 +67,18 @@ check: deps-test ## format, lints, unit tests and tests on this machine's own ke
 
 test: check vm ## check, then the exactness suite on stock kernels in virtual machines
 
-vm: deps-test kernels static ## only the virtual machines; reports in target/exact, consoles in target/vm
+ifdef KERNEL
+vm: deps-test ## only the virtual machines; or the exactness suite on one kernel: KERNEL=trixie/linux-image-rt-amd64
+	$(CARGO) build --locked --release --bin flowtop --example traffic
+	KERNEL=$(KERNEL) $(VM_TESTS) named_kernel
+	@scripts/exact-table.sh $(TARGET)/exact-kernels >docs/EXACTNESS-kernels.md.new
+	@mv docs/EXACTNESS-kernels.md.new docs/EXACTNESS-kernels.md
+else
+vm: deps-test kernels static
 	$(CARGO) build --locked --release --bin flowtop --example traffic
 	@rm -rf $(TARGET)/exact $(TARGET)/privileges
-	$(VM_TESTS) --skip faults_5 --skip faults_6 --skip aarch64
+	$(VM_TESTS) --skip faults_5 --skip faults_6 --skip aarch64 --skip named
+endif
 
 static: deps ## build one static binary: target/TRIPLE/release/flowtop
 	@CARGO=$(CARGO) scripts/static.sh

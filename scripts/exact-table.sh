@@ -3,6 +3,7 @@
 #
 #   scripts/exact-table.sh target/exact              x86_64
 #   scripts/exact-table.sh target/exact-aarch64      aarch64
+#   scripts/exact-table.sh target/exact-kernels      kernels named by `make vm KERNEL=...`
 set -euo pipefail
 
 reports=$1
@@ -11,9 +12,11 @@ shopt -s nullglob
 files=("$reports"/*.jsonl)
 [ ${#files[@]} -gt 0 ] || { echo "exact-table: no reports in $reports: run 'make vm' or 'make test-aarch64' first" >&2; exit 1; }
 
+kernels='[EXACTNESS-kernels.md](EXACTNESS-kernels.md) is one of more kernels'
 case $reports in
 *aarch64*) heading='Exactness on aarch64' made='make test-aarch64 exact-table-aarch64' other='[EXACTNESS.md](EXACTNESS.md) is the table of x86_64' ;;
-*) heading=Exactness made='make vm exact-table' other='[EXACTNESS-aarch64.md](EXACTNESS-aarch64.md) is the table of aarch64' ;;
+*exact-kernels*) heading='Exactness on more kernels' made='make vm KERNEL=SUITE/PACKAGE' other='[EXACTNESS.md](EXACTNESS.md) is the table of the four that every change is tested on' ;;
+*) heading=Exactness made='make vm exact-table' other='[EXACTNESS-aarch64.md](EXACTNESS-aarch64.md) is the table of aarch64, '$kernels ;;
 esac
 cat <<TEXT
 # $heading
@@ -32,11 +35,11 @@ $other.
 
 TEXT
 
-# A column per report: KERNEL-BACKEND.jsonl, kernels in the order of their age.
+# A column per report: KERNEL-BACKEND.jsonl or RELEASE-BACKEND.jsonl, kernels in the order of their age.
 jq -rn '
   def column: input_filename | sub(".*/"; "") | sub("\\.jsonl$"; "");
-  def kernel: sub("-.*"; "");
-  def version: kernel | split(".") | map(tonumber);
+  def kernel: sub("(-aarch64)?-[a-z]*$"; "");
+  def version: [kernel | scan("[0-9]+") | tonumber];
   def cell:
     if . == null then "" elif .result == "absent" then "—" elif .result == "unseen" or .result == "missed" then .result
     elif .result == "ok" then "\(.diff)" else "**\(.diff)**" end;

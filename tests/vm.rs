@@ -50,6 +50,47 @@ fn kernel_7_2() {
     );
 }
 
+/// Any kernel of Debian's, by `KERNEL=SUITE/PACKAGE`. Whether it preempts itself is not known here, so
+/// `fentry` may miss events and must say so of every one.
+#[test]
+#[ignore = "boots virtual machines: make vm KERNEL=trixie/linux-image-rt-amd64"]
+fn named_kernel() {
+    let kernel = std::env::var("KERNEL").expect("KERNEL=SUITE/PACKAGE");
+    let release = release(&kernel).unwrap();
+    let mut version = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (version.next().unwrap(), version.next().unwrap());
+    let backends: &[&str] = match version < (6, 3) {
+        true => &["kprobe", "fentry --may-miss", "auto"],
+        false => &["kprobe", "fentry --may-miss", "tracepoint", "auto"],
+    };
+    exact_in(
+        &Place {
+            arch: "x86_64",
+            folder: "exact-kernels",
+            name: release,
+            patience: 2,
+        },
+        &kernel,
+        backends,
+    );
+}
+
+/// `uname -r` of a kernel, which is fetched where it is not there.
+fn release(kernel: &str) -> Outcome<String> {
+    let fetched = Command::new(scripts().join("fetch-kernel.sh"))
+        .arg(kernel)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("fetch-kernel.sh: {error}"))?;
+    let folder = String::from_utf8_lossy(&fetched.stdout).trim().to_owned();
+    let release = fs::read_to_string(Path::new(&folder).join("release"));
+    release
+        .map(|release| release.trim().to_owned())
+        .map_err(|error| format!("{kernel}: {error}"))
+}
+
 #[test]
 #[ignore = "boots virtual machines: make vm"]
 fn storm_6_12_full() {
@@ -192,17 +233,44 @@ fn exact(kernel: &str, backends: &[&str]) {
     exact_on("x86_64", kernel, backends);
 }
 
-/// Every case by every backend, each in a machine of its own: what one leaves behind cannot
-/// help or hurt the next.
 fn exact_on(arch: &'static str, kernel: &str, backends: &[&str]) {
     // Other architectures are emulated several times as slowly as this one.
     let (patience, folder, suffix) = match arch {
         "aarch64" => (3, "exact-aarch64", "-aarch64"),
         _ => (1, "exact", ""),
     };
+    let place = Place {
+        arch,
+        folder,
+        name: format!("{kernel}{suffix}"),
+        patience,
+    };
+    exact_in(&place, kernel, backends);
+}
+
+/// Where a kernel runs, and where its reports go.
+struct Place {
+    arch: &'static str,
+    /// Below `target`.
+    folder: &'static str,
+    /// What the reports are called by, before the backend.
+    name: String,
+    /// How many times as long it may take as usual.
+    patience: u32,
+}
+
+/// Every case by every backend, each in a machine of its own: what one leaves behind cannot
+/// help or hurt the next.
+fn exact_in(place: &Place, kernel: &str, backends: &[&str]) {
+    let Place {
+        arch,
+        folder,
+        patience,
+        ..
+    } = *place;
     report(backends.iter().map(|backend| {
         let word = backend.split(' ').next().unwrap_or_default();
-        let name = format!("{kernel}{suffix}-{word}");
+        let name = format!("{}-{word}", place.name);
         let vm = Vm::on(arch, &name, kernel, "", 1200 * patience)?;
         // A report of an earlier run must not pass for this one's.
         let report = target()?.join(folder).join(format!("{name}.jsonl"));

@@ -2,10 +2,11 @@
 # Fetches a stock Debian cloud kernel into a cache outside the tree and prints
 # the directory it is in:
 #
-#   tests/vm/fetch-kernel.sh VERSION [ARCH]   VERSION: 5.10, 6.1, 6.12 or 7.2
+#   tests/vm/fetch-kernel.sh VERSION [ARCH]   VERSION: 5.10, 6.1, 6.12 or 7.2, or SUITE/PACKAGE for any other
+#                                             of Debian's, such as trixie/linux-image-rt-amd64
 #                                             ARCH: x86_64 (the default) or aarch64
 #
-#   $FLOWTOP_CACHE/kernels/VERSION/vmlinuz   the kernel (VERSION-aarch64 for that one)
+#   $FLOWTOP_CACHE/kernels/VERSION/vmlinuz   the kernel (VERSION-aarch64 for that one; SUITE_PACKAGE)
 #                                 /config    what it was built with
 #                                 /release   its `uname -r`
 #                                 /modules/  lib/modules/RELEASE, cut to the few we load
@@ -30,11 +31,11 @@ wanted_modules=(virtio_pci virtio_blk tls gcm ghash_generic ctr ccm aes_generic 
 die() { printf 'fetch-kernel: %s\n' "$*" >&2; exit 1; }
 say() { printf 'fetch-kernel: %s\n' "$*" >&2; }
 
-[ $# -eq 1 ] || [ $# -eq 2 ] || die "usage: tests/vm/fetch-kernel.sh VERSION [ARCH]   (5.10, 6.1, 6.12 or 7.2; x86_64 or aarch64)"
+[ $# -eq 1 ] || [ $# -eq 2 ] || die "usage: tests/vm/fetch-kernel.sh VERSION [ARCH]   (5.10, 6.1, 6.12 or 7.2, or SUITE/PACKAGE; x86_64 or aarch64)"
 version=$1
 case ${2:-x86_64} in
-x86_64) name=$version debian=amd64 ;;
-aarch64) name=$version-aarch64 debian=arm64 wanted_modules+=(virtio_console aes_arm64 aes_ce_blk ghash_ce) ;;
+x86_64) name=${version//\//_} debian=amd64 ;;
+aarch64) name=${version//\//_}-aarch64 debian=arm64 wanted_modules+=(virtio_console aes_arm64 aes_ce_blk ghash_ce) ;;
 *) die "no architecture is known as '$2'; known are x86_64 and aarch64" ;;
 esac
 case $version in
@@ -42,8 +43,16 @@ case $version in
 6.1) suite=bookworm security=yes ;;
 6.12) suite=trixie security=yes ;;
 7.2) suite=sid security=no ;; # whatever Debian's newest is: it moves on, and that is the point
-*) die "no kernel is known as '$version'; known are 5.10, 6.1, 6.12 and 7.2" ;;
+*/linux-image-*)
+    suite=${version%%/*} image=${version#*/}
+    case $suite in
+    sid | *-*) security=no ;;
+    *) security=yes ;;
+    esac
+    ;;
+*) die "no kernel is known as '$version'; known are 5.10, 6.1, 6.12, 7.2 and SUITE/PACKAGE, as in trixie/linux-image-rt-amd64" ;;
 esac
+image=${image:-linux-image-cloud-$debian}
 
 cache=${FLOWTOP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flowtop}/kernels
 target=$cache/$name
@@ -102,7 +111,9 @@ linux_depends() {
     apt-cache "${apt[@]}" depends --no-recommends --no-suggests "$1" |
         sed -nE 's/^ *Depends: (linux-(image|binary|modules|base)-[0-9].*)$/\1/p'
 }
-packages=() queue=(linux-image-cloud-$debian)
+packages=() queue=("$image")
+# Without a version in its name it only leads to one that has.
+[[ $image != linux-image-[0-9]* ]] || packages=("$image")
 while [ ${#queue[@]} -gt 0 ]; do
     mapfile -t next < <(for p in "${queue[@]}"; do linux_depends "$p"; done | sort -u)
     # linux-base- is also what linux-binary- and linux-modules- hang on: once is enough.
@@ -110,7 +121,7 @@ while [ ${#queue[@]} -gt 0 ]; do
     packages+=("${next[@]}")
     queue=("${next[@]}")
 done
-[ ${#packages[@]} -gt 0 ] || die "Debian $suite has no linux-image-cloud-$debian with a kernel behind it on $mirror"
+[ ${#packages[@]} -gt 0 ] || die "Debian $suite has no $image with a kernel behind it on $mirror"
 
 say "downloading Debian $suite's $(printf '%s\n' "${packages[@]}" | sed -n 's/^linux-image-//p') for the $version tests"
 (cd "$work/debs" && quietly apt-get "${apt[@]}" download "${packages[@]}")
@@ -124,7 +135,7 @@ modules=$(find "$work/root" -path '*/lib/modules/*/kernel' -type d -printf '%h\n
 [ -n "$modules" ] || die "no modules in ${packages[*]}: Debian has changed the packages, teach $0 the new names"
 release=${modules##*/}
 config=$(find "$work/root" -name "config-$release" -o -path "*/$release/config" -type f | head -n 1)
-[[ $release == "$version".* || $release == "$version"-* ]] ||
+[[ $version == */* || $release == "$version".* || $release == "$version"-* ]] ||
     say "note: Debian $suite is at $release now; it stands in for $version"
 
 cp "$kernel" "$work/kernel/vmlinuz"

@@ -4,7 +4,7 @@
 #
 #   tests/vm/run.sh [OPTION]… -- COMMAND…       COMMAND is run by sh, as ssh does
 #
-#   --kernel V         5.10, 6.1, 6.12 or 7.2 (the default); fetched when missing
+#   --kernel V         5.10, 6.1, 6.12, 7.2 (the default), or SUITE/PACKAGE of Debian; fetched when missing
 #   --arch A           x86_64 (the default) or aarch64; files must be of that one
 #   --file HOST:GUEST  copies a file in, with the shared libraries it needs; repeatable
 #   --out DIR          what the command left in /out is put in DIR
