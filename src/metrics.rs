@@ -35,7 +35,7 @@ use self::cost::Cost;
 use self::series::{Key, Series, Told};
 use crate::config::Config;
 use crate::flow::Counters;
-use crate::interval::{Interval, Machine, Method};
+use crate::interval::{Interval, Machine, Method, Unknown};
 use crate::owner::Owners;
 use crate::rank::tallies;
 use crate::source::Source;
@@ -132,6 +132,7 @@ struct Totals {
     untracked: Counters,
     overflow: Counters,
     missed_events: u64,
+    unknown: Unknown,
     intervals: u64,
     /// Time that ending them took: from asking for the flip until all flows were there.
     drained_in: Duration,
@@ -276,6 +277,7 @@ impl Sums {
         totals.untracked += interval.losses.untracked;
         totals.overflow += interval.overflow();
         totals.missed_events += interval.losses.missed_events;
+        totals.unknown += interval.losses.unknown;
         totals.intervals += 1;
         totals.drained_in += drained_in;
         totals.flows = interval.flows.len();

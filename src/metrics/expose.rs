@@ -141,6 +141,14 @@ pub const METRICS: &[Metric] = &[
         "flowtop_missed_events_total",
         "Events that probes did not see, by the kernel's own counters.",
     ),
+    counter(
+        "flowtop_unknown_processes_total",
+        "Processes in an interval without room for their name and user.",
+    ),
+    counter(
+        "flowtop_unknown_cgroups_total",
+        "Processes in an interval without room for their cgroup.",
+    ),
     gauge(
         "flowtop_unseen_path",
         "1 of a path that cannot be seen on this kernel.",
@@ -238,6 +246,8 @@ impl Page {
         self.one(totals.overflow.rx_bytes)?;
         self.one(totals.overflow.tx_bytes)?;
         self.one(totals.missed_events)?;
+        self.one(totals.unknown.processes)?;
+        self.one(totals.unknown.cgroups)?;
         self.family(|page| {
             UNSEEN_NAMES.iter().try_for_each(|(name, _)| {
                 let is_unseen = method.unseen.contains(name);
