@@ -146,13 +146,13 @@ impl Drain {
                 for program in take_flows {
                     records
                         .each(program, |raw: &RawRecord| {
-                            flows.push(decoder.flow(raw, &owners));
+                            decoder.append(raw, &owners, flows);
                         })
                         .context("drain the flows")?;
                 }
             }
             Way::Batches(batches) => batches.take(skel, retired, &mut owners, |raw, owners| {
-                flows.push(decoder.flow(raw, owners));
+                decoder.append(raw, owners, flows);
             })?,
         }
         Ok(Unknown {
@@ -291,8 +291,8 @@ impl Decoder {
         }
     }
 
-    /// One flow as the kernel holds it, in the project's words.
-    fn flow(&mut self, raw: &RawRecord, owners: &Owners) -> Flow {
+    /// Appends one flow as the kernel holds it, in the project's words.
+    fn append(&mut self, raw: &RawRecord, owners: &Owners, flows: &mut Vec<Flow>) {
         let id = &raw.key.id;
         let overflow = id.who & KEY_OVERFLOW != 0;
         let who = (id.who & !KEY_OVERFLOW) >> KEY_SHIFT;
@@ -338,9 +338,8 @@ impl Decoder {
         };
         match protocol {
             Protocol::Tcp if raw.sk != 0 => {
-                let (tcp, packets) = self.samples.take(raw.sk, &key, &counters, &raw.tcp);
-                flow.tcp = Some(tcp);
-                flow.packets = packets;
+                self.samples.append(raw.sk, &raw.tcp, flow, flows);
+                return;
             }
             Protocol::Udp => flow.packets = self.udp_packets.then_some(packets),
             // A message is as many packets as its protocol makes of it.
@@ -351,7 +350,7 @@ impl Decoder {
             | Protocol::UdpLite
             | Protocol::Packet => flow.packets = Some(packets),
         }
-        flow
+        flows.push(flow);
     }
 }
 
@@ -397,8 +396,14 @@ mod tests {
         }
     }
 
+    fn flow(mut decoder: Decoder, raw: &RawRecord, owners: &Owners) -> Flow {
+        let mut flows = Vec::new();
+        decoder.append(raw, owners, &mut flows);
+        flows.remove(0)
+    }
+
     fn decode(raw: &RawRecord, udp_packets: bool) -> Flow {
-        Decoder::new(false, udp_packets).flow(raw, &Owners::default())
+        flow(Decoder::new(false, udp_packets), raw, &Owners::default())
     }
 
     #[test]
@@ -421,7 +426,7 @@ mod tests {
         (raw.comm[0], raw.thread[0]) = (b'p'.cast_signed(), b't'.cast_signed());
         owners.add(4321, &raw);
         for by_thread in [false, true] {
-            let flow = Decoder::new(by_thread, true).flow(&record, &owners);
+            let flow = flow(Decoder::new(by_thread, true), &record, &owners);
             assert!(flow.key.overflow);
             assert_eq!((flow.key.tgid, flow.key.tid), (4321, 0));
             assert_eq!(flow.owner.comm, Comm::new(b"p"));
@@ -482,7 +487,7 @@ mod tests {
         (record.key.id.who, record.owner) = (7 << KEY_SHIFT, 7);
         record.tgid = 5;
         for by_thread in [false, true] {
-            let flow = Decoder::new(by_thread, true).flow(&record, &owners);
+            let flow = flow(Decoder::new(by_thread, true), &record, &owners);
             assert_eq!(flow.key.tgid, 5);
             assert_eq!(flow.key.tid, if by_thread { 7 } else { 0 });
             assert_eq!((flow.owner.uid, flow.owner.kernel), (Some(3), true));

@@ -28,9 +28,13 @@ pub fn decode(bytes: &[u8]) {
         (decoder.by_thread, decoder.udp_packets) = (by_all, by_all);
         decoder.samples.next_interval();
         let mut bytes = bytes;
+        let mut flows = Vec::new();
         while !bytes.is_empty() {
             let raw: RawRecord = take(&mut bytes);
-            let flow = decoder.flow(&raw, &owners);
+            let count = flows.len();
+            decoder.append(&raw, &owners, &mut flows);
+            assert_eq!(flows.len(), count + 1);
+            let flow = &flows[count];
             assert!(flow.owner.comm.as_bytes().len() < 16);
             if let Some(path) = &flow.owner.cgroup {
                 assert!(path.starts_with('/') && !path.contains('\0'), "{path:?}");
