@@ -167,20 +167,46 @@ DRAIN(owners_b, take_owner(from, key, value), __u32, struct flowtop_owner)
 DRAIN(cgroups_a, take_cgroup(from, key, value), __u64, struct flowtop_cgroup)
 DRAIN(cgroups_b, take_cgroup(from, key, value), __u64, struct flowtop_cgroup)
 
-#define FLOWTOP_SAMPLES 128
+/* Global functions are verified once, not once a round of the loop. */
+__noinline int sample_record(__u32 index)
+{
+	struct flowtop_record *record = bpf_map_lookup_elem(&records, &index);
+
+	if (!record)
+		return 1;
+	sample(record);
+	return 0;
+}
 
 /* Where user space drains: fills in the state of the sockets in its records. */
 SEC("raw_tp")
 int sample_records(void *ctx)
 {
 	for (__u32 i = 0; i < FLOWTOP_SAMPLES; i++) {
-		__u32 index = i;
-		struct flowtop_record *record;
-
-		record = bpf_map_lookup_elem(&records, &index);
-		if (!record)
+		if (sample_record(i))
 			break;
-		sample(record);
+	}
+	return 0;
+}
+
+__noinline int inspect_record(__u32 index)
+{
+	struct flowtop_record *record = bpf_map_lookup_elem(&inspected, &index);
+
+	if (!record || !record->sk)
+		return 1;
+	sample(record);
+	inspect(record);
+	return 0;
+}
+
+/* Reads the sockets that user space named, closer than the drain does. */
+SEC("raw_tp")
+int inspect_records(void *ctx)
+{
+	for (__u32 i = 0; i < FLOWTOP_SAMPLES; i++) {
+		if (inspect_record(i))
+			break;
 	}
 	return 0;
 }

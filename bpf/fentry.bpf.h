@@ -212,7 +212,7 @@ int BPF_PROG(fe_udp_rx, struct sock *sk, struct sk_buff *skb, int len)
 	struct call *call = len > 0 ? open_call((__u64)sk) : NULL;
 
 	if (call)
-		read_received(&call->peer, skb, true);
+		read_datagram(&call->peer, skb, true);
 	return 0;
 }
 

@@ -43,7 +43,7 @@ static __always_inline bool consumes(int flags)
  * v4.10). Its bytes are counted by what returns them.
  */
 static __always_inline void
-read_received(struct peer *peer, const struct sk_buff *skb, const bool direct)
+read_datagram(struct peer *peer, const struct sk_buff *skb, const bool direct)
 {
 	read_skb_sender(peer, skb, direct);
 	peer->segments = packets_received(skb, direct);

@@ -28,6 +28,9 @@
 /* CPUs share an untracked slot beyond this; the adds are atomic. */
 #define FLOWTOP_UNTRACKED_SLOTS 64
 
+/* Sockets that one run of inspect_records or sample_records reads */
+#define FLOWTOP_SAMPLES 128
+
 /* Threads whose calls are carried at once without a look-up; a power of two */
 #define FLOWTOP_CELLS 16384
 #define FLOWTOP_CELL_TAKEN 0x80000000 /* no tid: those have 22 bits */
@@ -159,20 +162,36 @@ struct flowtop_tcp {
 	__u32 busy;    /* jiffies with data under way, cumulative */
 	__u32 rwnd_limited;
 	__u32 sndbuf_limited;
+	__u32 rcv_nxt; /* with bytes_received, but where RX_TORN is marked */
+	__u32 snd_una; /* with bytes_acked, but where TX_TORN is marked */
+	__u32 state;   /* enum tcp_state, not older than `unread` */
+	__u32 marks;   /* FLOWTOP_TCP_* */
 };
+
+/* flowtop_tcp.marks. The socket is there and has been read: */
+#define FLOWTOP_TCP_READ 1
+/* Segments kept coming in while it was read, or acknowledgements. */
+#define FLOWTOP_TCP_RX_TORN 2
+#define FLOWTOP_TCP_TX_TORN 4
+/* Read by inspect_records alone: an upper layer protocol (kTLS) */
+#define FLOWTOP_TCP_ULP 8
+#define FLOWTOP_TCP_OTHER_PROTO 16 /* functions replaced (sockmap) */
+#define FLOWTOP_TCP_REPAIR 32	   /* TCP_REPAIR is on */
+#define FLOWTOP_TCP_URGENT 64	   /* urgent data was received */
+#define FLOWTOP_TCP_BUSY 128	   /* a call holds it, or waits to send */
 
 /* One drained flow, summed over all CPUs */
 struct flowtop_record {
 	struct flowtop_key6 key;
 	struct flowtop_stats stats;
-	__u64 sk;	  /* TCP: address of the socket; 0: it is gone */
+	__u64 sk;	  /* TCP: address of the socket */
 	__u64 tx_packets; /* not of TCP, as the next */
 	__u64 rx_packets;
 	__u32 netns;
 	__u32 tgid;
 	__u32 owner;
 	__u32 ifindex;
-	struct flowtop_tcp tcp; /* where sk is not 0 */
+	struct flowtop_tcp tcp; /* where sk is not 0 and READ is marked */
 };
 
 struct flowtop_owner_record {
@@ -217,8 +236,8 @@ _Static_assert(sizeof(struct flowtop_key4) == 24, "key has no padding");
 _Static_assert(sizeof(struct flowtop_key6) == 48, "key has no padding");
 _Static_assert(sizeof(struct flowtop_slot) == 64, "slot has no padding");
 _Static_assert(sizeof(struct flowtop_owner) == 64, "owner has no padding");
-_Static_assert(sizeof(struct flowtop_tcp) == 72, "sample has no padding");
-_Static_assert(sizeof(struct flowtop_record) == 192, "record has no padding");
+_Static_assert(sizeof(struct flowtop_tcp) == 88, "sample has no padding");
+_Static_assert(sizeof(struct flowtop_record) == 208, "record has no padding");
 _Static_assert(sizeof(struct flowtop_record) % 8 == 0 &&
 		       sizeof(struct flowtop_owner_record) % 8 == 0 &&
 		       sizeof(struct flowtop_cgroup_record) % 8 == 0,

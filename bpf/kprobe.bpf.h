@@ -161,9 +161,9 @@ int kp_udp_rx(struct pt_regs *ctx)
 	if (!call)
 		return 0;
 	if (casts)
-		read_received(&call->peer, FOLLOW(struct sk_buff, skb), true);
+		read_datagram(&call->peer, FOLLOW(struct sk_buff, skb), true);
 	else
-		read_received(&call->peer, skb, false);
+		read_datagram(&call->peer, skb, false);
 	return 0;
 }
 

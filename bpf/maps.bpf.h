@@ -103,6 +103,16 @@ struct {
 	__type(value, struct flowtop_record);
 } records SEC(".maps");
 
+/* Sockets that user space wants to be read: only `key` and `sk` are written
+ * there, the rest by inspect_records. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FLOWTOP_SAMPLES);
+	__type(key, __u32);
+	__type(value, struct flowtop_record);
+} inspected SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

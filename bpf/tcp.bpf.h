@@ -43,21 +43,91 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 	       now.v4.remote_addr == key->remote_addr[0];
 }
 
-/* Reads what tcp_get_info() reads, in the same way. */
-static __always_inline void
-read_tcp(struct flowtop_tcp *to, const struct tcp_sock *tp, const bool direct)
+/* How often counters are read that segments keep moving */
+#define TCP_TRIES 3
+
+/*
+ * Received bytes, and how many of them are unread. A segment moves
+ * bytes_received and rcv_nxt together (tcp_rcv_nxt_update()), but in two
+ * stores: both are read before and after copied_seq, and are of one segment if
+ * they stayed. copied_seq is one load, so `unread` is right to the byte. A FIN
+ * takes a sequence number; a state read after copied_seq knows of a FIN that
+ * was read.
+ */
+static __always_inline void read_received(struct flowtop_tcp *to,
+					  const struct sock *sk,
+					  const struct tcp_sock *tp,
+					  const bool direct)
 {
-	__u32 snd_nxt = READ(direct, tp, snd_nxt);
+	__u64 received = READ(direct, tp, bytes_received);
+	__u32 rcv_nxt = READ(direct, tp, rcv_nxt);
+	bool torn = true;
+
+	for (int i = 0; i < TCP_TRIES && torn; i++) {
+		__u64 before = received;
+		__u32 nxt_before = rcv_nxt;
+		__u32 copied;
+
+		barrier();
+		copied = READ(direct, tp, copied_seq);
+		barrier();
+		to->state = READ(direct, sk, __sk_common.skc_state);
+		barrier();
+		received = READ(direct, tp, bytes_received);
+		rcv_nxt = READ(direct, tp, rcv_nxt);
+		to->unread = rcv_nxt - copied;
+		torn = before != received || nxt_before != rcv_nxt;
+	}
+	to->bytes_received = received;
+	to->rcv_nxt = rcv_nxt;
+	if (torn)
+		to->marks |= FLOWTOP_TCP_RX_TORN;
+}
+
+/* Written bytes: acknowledged, under way and waiting. In the same way, with
+ * tcp_snd_una_update() for what moves bytes_acked and snd_una. */
+static __always_inline void read_written(struct flowtop_tcp *to,
+					 const struct tcp_sock *tp,
+					 const bool direct)
+{
+	__u64 acked = READ(direct, tp, bytes_acked);
+	__u32 una = READ(direct, tp, snd_una);
+	bool torn = true;
+
+	for (int i = 0; i < TCP_TRIES && torn; i++) {
+		__u64 before = acked;
+		__u32 una_before = una;
+		__u32 nxt, written;
+
+		barrier();
+		nxt = READ(direct, tp, snd_nxt);
+		written = READ(direct, tp, write_seq);
+		barrier();
+		acked = READ(direct, tp, bytes_acked);
+		una = READ(direct, tp, snd_una);
+		to->unacked = nxt - una;
+		to->notsent = written - nxt;
+		torn = before != acked || una_before != una;
+	}
+	to->bytes_acked = acked;
+	to->snd_una = una;
+	if (torn)
+		to->marks |= FLOWTOP_TCP_TX_TORN;
+}
+
+/* Reads what tcp_get_info() reads, in the same way. */
+static __always_inline void read_tcp(struct flowtop_tcp *to,
+				     const struct sock *sk,
+				     const struct tcp_sock *tp,
+				     const bool direct)
+{
 	__u32 now = bpf_jiffies64();
 	__u32 chrono[3], type;
 
-	to->bytes_acked = READ(direct, tp, bytes_acked);
-	to->bytes_received = READ(direct, tp, bytes_received);
-	to->unread = READ(direct, tp, rcv_nxt) - READ(direct, tp, copied_seq);
+	read_received(to, sk, tp, direct);
+	read_written(to, tp, direct);
 	to->srtt_us = READ(direct, tp, srtt_us) >> 3;
 	to->cwnd = READ(direct, tp, snd_cwnd);
-	to->unacked = snd_nxt - READ(direct, tp, snd_una);
-	to->notsent = READ(direct, tp, write_seq) - snd_nxt;
 	to->snd_wnd = READ(direct, tp, snd_wnd);
 	to->rcv_wnd = READ(direct, tp, rcv_wnd);
 	to->retransmits = READ(direct, tp, total_retrans);
@@ -97,16 +167,17 @@ static __always_inline bool read_sample(struct flowtop_record *record,
 {
 	if (!is_socket_of(sk, &record->key, direct))
 		return false;
-	read_tcp(&record->tcp, tp, direct);
+	read_tcp(&record->tcp, sk, tp, direct);
 	return is_socket_of(sk, &record->key, direct);
 }
 
-/* Fills a record's sample, or clears its socket if that has gone. */
+/* Fills a record's sample, and marks it if the socket is still there. */
 static __always_inline void sample(struct flowtop_record *record)
 {
 	const void *sk = (const void *)record->sk;
 	bool is_there;
 
+	record->tcp.marks = 0;
 	if (!sk)
 		return;
 	if (casts)
@@ -114,8 +185,59 @@ static __always_inline void sample(struct flowtop_record *record)
 				       FOLLOW(const struct tcp_sock, sk), true);
 	else
 		is_there = read_sample(record, sk, sk, false);
-	if (!is_there)
-		record->sk = 0;
+	if (is_there)
+		record->tcp.marks |= FLOWTOP_TCP_READ;
+}
+
+/*
+ * What makes a socket's counters something else than what calls moved, or not
+ * yet counted. Only of the few that are asked for: the drain reads every
+ * socket.
+ */
+static __always_inline __u32 read_marks(const struct sock *sk,
+					const struct tcp_sock *tp,
+					const struct inet_connection_sock *icsk,
+					const bool direct)
+{
+	__u32 marks = 0;
+
+	/* Encrypted records are longer than what was written. */
+	if (bpf_core_field_exists(icsk->icsk_ulp_ops) &&
+	    READ(direct, icsk, icsk_ulp_ops))
+		marks |= FLOWTOP_TCP_ULP;
+	/* tcp_bpf_update_proto() and its like replace sk_prot, and leave the
+	 * protocol that the socket was made by. */
+	if (READ(direct, sk, __sk_common.skc_prot) !=
+	    READ(direct, sk, sk_prot_creator))
+		marks |= FLOWTOP_TCP_OTHER_PROTO;
+	if (direct ? BPF_CORE_READ_BITFIELD(tp, repair)
+		   : BPF_CORE_READ_BITFIELD_PROBED(tp, repair))
+		marks |= FLOWTOP_TCP_REPAIR;
+	/* An urgent byte out of line is skipped by what reads the others. 0
+	 * until the first (tcp_check_urg()). */
+	if (READ(direct, tp, urg_seq))
+		marks |= FLOWTOP_TCP_URGENT;
+	/* sk_stream_wait_memory() lets go of the socket in the middle of a
+	 * send. */
+	if (READ(direct, sk, sk_lock.owned) ||
+	    READ(direct, sk, sk_write_pending))
+		marks |= FLOWTOP_TCP_BUSY;
+	return marks;
+}
+
+static __always_inline void inspect(struct flowtop_record *record)
+{
+	const void *sk = (const void *)record->sk;
+
+	if (!(record->tcp.marks & FLOWTOP_TCP_READ))
+		return;
+	if (casts)
+		record->tcp.marks |= read_marks(
+			FOLLOW(const struct sock, sk),
+			FOLLOW(const struct tcp_sock, sk),
+			FOLLOW(const struct inet_connection_sock, sk), true);
+	else
+		record->tcp.marks |= read_marks(sk, sk, sk, false);
 }
 
 #endif

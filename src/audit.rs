@@ -1,7 +1,8 @@
 //! Turns losses, and what a backend cannot see, into words: the same ones in every presentation.
 //! All is well is one calm word; anything else says what happened and what to do.
 
-use crate::interval::{Holder, Losses, Method, UNSEEN_NAMES, Unknown};
+use crate::flow::Comm;
+use crate::interval::{Drift, Holder, Losses, Method, UNSEEN_NAMES, Unknown};
 use crate::units;
 
 /// One word on how far the numbers can be trusted: `exact`, or what keeps them from it.
@@ -23,15 +24,22 @@ pub fn word(losses: &Losses, method: &Method) -> String {
             parts.push(format!("{} unknown", units::count(number, thing)));
         }
     }
+    let audit = &losses.audit;
+    if !audit.drift.is_zero() {
+        parts.push(format!("{} drift", units::bytes(audit.drift.size())));
+    } else if !audit.is_well() {
+        let off = audit.connections.saturating_sub(audit.agreeing);
+        parts.push(format!("{} off", units::count(off, "connection")));
+    }
     match method.unseen.as_slice() {
         [] => {}
         [name] => parts.push(format!("{name} unseen")),
         names => parts.push(format!("{} paths unseen", names.len())),
     }
-    if parts.is_empty() {
-        "exact".to_owned()
-    } else {
-        parts.join(", ")
+    match (parts.is_empty(), audit.agreeing) {
+        (true, 0) => "exact".to_owned(),
+        (true, agreeing) => format!("exact ({agreeing} audited)"),
+        (false, _) => parts.join(", "),
     }
 }
 
@@ -83,11 +91,66 @@ pub fn losses(losses: &Losses) -> Vec<String> {
             units::count(cgroups, "owner")
         ));
     }
+    lines.extend(drift(losses));
     lines
 }
 
+/// Which connection is off by most, by how much, and what the likely cause is.
+fn drift(losses: &Losses) -> Option<String> {
+    let audit = &losses.audit;
+    if audit.is_well() {
+        return None;
+    }
+    let Some(worst) = &audit.worst else {
+        return Some(
+            "DRIFT: bytes that were reported missing are counted now: a call took longer than an interval"
+                .to_owned(),
+        );
+    };
+    let ways = [(worst.drift.rx, "in"), (worst.drift.tx, "out")];
+    let ways = ways.into_iter().filter(|(bytes, _)| *bytes != 0);
+    let ways: Vec<String> = ways
+        .map(|(bytes, way)| {
+            let amount = units::bytes(bytes.unsigned_abs());
+            match bytes > 0 {
+                true => format!("{amount} {way} not counted"),
+                false => format!("{amount} {way} counted twice"),
+            }
+        })
+        .collect();
+    Some(format!(
+        "DRIFT: {} (pid {}), tcp {} to {}: {}, by the kernel's own counters; likely {}; {} of {} agree",
+        sanitized(&worst.comm),
+        worst.key.tgid,
+        worst.key.local,
+        worst.key.remote,
+        ways.join(", "),
+        likely(losses, &worst.drift),
+        audit.agreeing,
+        units::count(audit.connections, "connection"),
+    ))
+}
+
+/// The likely cause of drift.
+const fn likely(losses: &Losses, drift: &Drift) -> &'static str {
+    if losses.missed_events > 0 {
+        return "the probes missed events: use --backend auto";
+    }
+    if drift.rx < 0 || drift.tx < 0 {
+        "a bug in flowtop: report it"
+    } else if drift.tx == 0 {
+        "a receive path that no probe sees (splice(), zero-copy receive), or a call that has not returned"
+    } else {
+        "the probes were switched off or missed events, or a call has not returned"
+    }
+}
+
 fn name(holder: &Holder) -> String {
-    units::sanitize(&holder.comm.to_string_lossy()).into_owned()
+    sanitized(&holder.comm)
+}
+
+fn sanitized(comm: &Comm) -> String {
+    units::sanitize(&comm.to_string_lossy()).into_owned()
 }
 
 /// What the backend cannot see here, one sentence each; none when it sees all.
@@ -103,7 +166,8 @@ pub fn unseen(method: &Method) -> impl Iterator<Item = &'static str> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Comm, Counters};
+    use crate::flow::{Counters, Endpoint, FlowKey, Protocol};
+    use crate::interval::{Audit, Drifting};
 
     fn full_table() -> Losses {
         Losses {
@@ -154,6 +218,66 @@ mod tests {
         ] {
             assert!(line.contains(part), "{line}");
         }
+    }
+
+    fn audited(drift: Drift) -> Losses {
+        let end = |port| Endpoint::new("192.0.2.1".parse().unwrap(), port);
+        let key = FlowKey::new(Protocol::Tcp, end(443), end(5000), 77);
+        let comm = Comm::new(b"ng\x1binx");
+        Losses {
+            audit: Audit {
+                connections: 40,
+                agreeing: if drift.is_zero() { 40 } else { 39 },
+                drift,
+                worst: (!drift.is_zero()).then_some(Drifting { key, comm, drift }),
+                ..Audit::default()
+            },
+            ..Losses::default()
+        }
+    }
+
+    #[test]
+    fn the_number_of_connections_that_agree_is_shown() {
+        let all_agree = audited(Drift::default());
+        assert_eq!(word(&all_agree, &Method::default()), "exact (40 audited)");
+        assert!(!is_alarm(&all_agree, &Method::default()));
+        assert!(losses(&all_agree).is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_drifts_is_named_with_the_likely_cause() {
+        let method = Method::default();
+        let drift = Drift {
+            rx: 1_200_000,
+            tx: 0,
+        };
+        let missing = audited(drift);
+        assert_eq!(word(&missing, &method), "1.20 MB drift");
+        assert!(is_alarm(&missing, &method));
+        let line = &losses(&missing)[0];
+        for part in [
+            r"ng\x1binx (pid 77), tcp 192.0.2.1:443 to 192.0.2.1:5000: 1.20 MB in not counted",
+            "receive path that no probe sees",
+            "39 of 40 connections agree",
+        ] {
+            assert!(line.contains(part), "{line}");
+        }
+        let missed = Losses {
+            missed_events: 3,
+            ..missing
+        };
+        assert!(losses(&missed)[1].contains("missed events"));
+        let twice = audited(Drift { rx: 0, tx: -5 });
+        assert!(
+            losses(&twice)[0].contains("5 B out counted twice"),
+            "{:?}",
+            losses(&twice)
+        );
+        // It was off before, and moves bytes still.
+        let mut later = missing;
+        later.audit.drift = Drift::default();
+        assert_eq!(word(&later, &method), "1 connection off");
+        assert!(losses(&later)[0].contains("1.20 MB in not counted"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use hashbrown::HashTable;
 
-use crate::flow::{Comm, Counters, Flow};
+use crate::flow::{Comm, Counters, Flow, FlowKey};
 
 /// How bytes were seen, and what this way cannot see. The same for all intervals until the
 /// backend changes, so shared.
@@ -124,6 +124,99 @@ impl AddAssign for Unknown {
     }
 }
 
+/// How far what was counted is from what the kernel's own counters of TCP connections say: bytes that
+/// moved and were not counted; negative, those that were counted and did not move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Of bytes received.
+    pub rx: i64,
+    /// Of bytes sent.
+    pub tx: i64,
+}
+
+impl Drift {
+    /// Whether there is none.
+    pub const fn is_zero(&self) -> bool {
+        self.rx | self.tx == 0
+    }
+
+    /// Bytes that are too few or too many, both ways.
+    pub const fn size(&self) -> u64 {
+        let (rx, tx) = (self.rx.unsigned_abs(), self.tx.unsigned_abs());
+        rx.saturating_add(tx)
+    }
+}
+
+impl std::ops::AddAssign for Drift {
+    fn add_assign(&mut self, other: Self) {
+        self.rx = self.rx.saturating_add(other.rx);
+        self.tx = self.tx.saturating_add(other.tx);
+    }
+}
+
+/// A connection of which bytes were not counted, or too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drifting {
+    /// The connection's flow, of several that of the process that moved most of what was counted.
+    pub key: FlowKey,
+    /// Name of that process.
+    pub comm: Comm,
+    /// Since the connection was first read.
+    pub drift: Drift,
+}
+
+/// What was counted of TCP connections, held against the kernel's own counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Connections that moved bytes in the interval and were compared, each once, however many
+    /// processes share it.
+    pub connections: u64,
+    /// Those of them of which every byte was counted since they were first read.
+    pub agreeing: u64,
+    /// Connections that moved bytes and were not compared: read for the first time, closed before they
+    /// were read, or with counters that are not those of calls (kTLS, sockmap, TCP_REPAIR, urgent
+    /// data, MPTCP); all where flows were without a slot.
+    pub exempt: u64,
+    /// Drift found in the interval, less drift that was taken back: calls that lasted for more than an
+    /// interval are counted when they return.
+    pub drift: Drift,
+    /// The connection that is off by most bytes.
+    pub worst: Option<Drifting>,
+}
+
+impl Audit {
+    /// Whether nothing is known to be missing or too much.
+    pub const fn is_well(&self) -> bool {
+        self.connections == self.agreeing && self.drift.is_zero()
+    }
+
+    /// Notes a connection that is off.
+    pub fn note(&mut self, one: Drifting) {
+        let size = self.worst.map_or(0, |worst| worst.drift.size());
+        if one.drift.size() > size {
+            self.worst = Some(one);
+        }
+    }
+
+    /// Appends what was found later: numbers of connections are of the interval with most that do not
+    /// agree, or else of the later one.
+    fn merge(&mut self, later: &Self) {
+        let off = |audit: &Self| audit.connections.saturating_sub(audit.agreeing);
+        let mut sum = if off(self) > off(later) {
+            *self
+        } else {
+            *later
+        };
+        sum.drift = self.drift;
+        sum.drift += later.drift;
+        sum.worst = self.worst;
+        if let Some(worst) = later.worst {
+            sum.note(worst);
+        }
+        *self = sum;
+    }
+}
+
 /// What could not be counted, or not be attributed, in an interval. All zero when all is well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
@@ -137,6 +230,8 @@ pub struct Losses {
     pub missed_events: u64,
     /// Whose bytes they are is only partly known.
     pub unknown: Unknown,
+    /// What the audit found.
+    pub audit: Audit,
 }
 
 impl Losses {
@@ -146,6 +241,7 @@ impl Losses {
             && self.untracked.is_zero()
             && self.missed_events == 0
             && self.unknown.is_none()
+            && self.audit.is_well()
     }
 
     /// Appends what was lost later: sums kept, and of two holders the one of more flows.
@@ -157,6 +253,7 @@ impl Losses {
         self.untracked += later.untracked;
         self.missed_events += later.missed_events;
         self.unknown += later.unknown;
+        self.audit.merge(&later.audit);
     }
 }
 

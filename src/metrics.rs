@@ -35,7 +35,7 @@ use self::cost::Cost;
 use self::series::{Key, Series, Told};
 use crate::config::Config;
 use crate::flow::Counters;
-use crate::interval::{Interval, Machine, Method, Unknown};
+use crate::interval::{Audit, Drift, Interval, Machine, Method, Unknown};
 use crate::owner::Owners;
 use crate::rank::tallies;
 use crate::source::Source;
@@ -133,11 +133,13 @@ struct Totals {
     overflow: Counters,
     missed_events: u64,
     unknown: Unknown,
+    drift: Drift,
     intervals: u64,
     /// Time that ending them took: from asking for the flip until all flows were there.
     drained_in: Duration,
     /// Of the last interval, as what follows.
     flows: usize,
+    audit: Audit,
     elapsed: Duration,
     ended: Option<SystemTime>,
     method: Arc<Method>,
@@ -278,9 +280,11 @@ impl Sums {
         totals.overflow += interval.overflow();
         totals.missed_events += interval.losses.missed_events;
         totals.unknown += interval.losses.unknown;
+        totals.drift += interval.losses.audit.drift;
         totals.intervals += 1;
         totals.drained_in += drained_in;
         totals.flows = interval.flows.len();
+        totals.audit = interval.losses.audit;
         totals.elapsed = interval.elapsed;
         totals.ended = Some(interval.ended);
         totals.method = Arc::clone(&interval.method);

@@ -13,7 +13,7 @@ use flowtop::filter::{Words, parse};
 use flowtop::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
 };
-use flowtop::interval::{Holder, Interval, Losses, Method, Unknown};
+use flowtop::interval::{Audit, Drift, Drifting, Holder, Interval, Losses, Method, Unknown};
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::rank::Ranking;
@@ -115,6 +115,17 @@ fn everything() -> Vec<Interval> {
         unknown: Unknown {
             processes: 6,
             cgroups: 7,
+        },
+        audit: Audit {
+            connections: 9,
+            agreeing: 8,
+            exempt: 4,
+            drift: Drift { rx: 17, tx: -3 },
+            worst: Some(Drifting {
+                key: flow(3, 0, 0).key,
+                comm: Comm::new(b"\x1b[2J\xff"),
+                drift: Drift { rx: 20, tx: -3 },
+            }),
         },
     };
     for (n, flow) in first.flows.iter_mut().enumerate() {

@@ -108,15 +108,29 @@ struct sock_common {
 	__be16 skc_dport;
 	unsigned short skc_family;
 	int skc_bound_dev_if;
+	unsigned char skc_state;
+	struct proto *skc_prot;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
 
+typedef struct {
+	int owned;
+} socket_lock_t;
+
 struct sock {
 	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
+	int sk_write_pending;
+	struct proto *sk_prot_creator;
 	__u16 sk_protocol;
 	__u16 sk_type;
+};
+
+/* include/net/inet_connection_sock.h */
+struct inet_connection_sock {
+	const struct tcp_ulp_ops *icsk_ulp_ops;
 };
 
 /* include/net/flow.h: where a corked datagram goes */
@@ -179,6 +193,8 @@ struct tcp_sock {
 	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 write_seq;
+	__u32 urg_seq;
+	__u8 repair : 1;
 	__u32 snd_wnd;
 	__u32 rcv_wnd;
 	__u32 total_retrans;
@@ -305,6 +321,8 @@ struct trace_event_raw_sock_msg_length {
  * libbpf's helper declarations mention.
  */
 struct page;
+struct proto;
+struct tcp_ulp_ops;
 struct pipe_inode_info;
 struct bpf_map;
 

@@ -16,6 +16,7 @@ use crate::kernel::{NoBackend, lack};
 use crate::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement, Refusal};
 use crate::source::live::Live;
+use crate::units;
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,6 +231,7 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
     let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
     let exact = outcome.as_ref().is_ok_and(Outcome::is_exact);
     checks.push(counted(&outcome));
+    checks.extend(outcome.as_ref().ok().map(audited));
     checks.extend(confined(&confinement));
     let works = exact && is_filtering && confinement.is_ok();
     (works.then(|| method.backend.clone()), checks)
@@ -275,6 +277,30 @@ fn counted(outcome: &Result<Outcome>) -> Check {
             check.fix("a bug in flowtop on this kernel: report it with the output of flowtop --doctor --json")
         }
         Err(error) => Check::new(id, title, State::Fail, format!("{error:#}")),
+    }
+}
+
+/// How what was counted compares with the kernel's own counters of TCP connections.
+fn audited(outcome: &Outcome) -> Check {
+    let audit = &outcome.audit;
+    let (id, title) = ("audit", "audit");
+    let value = format!(
+        "{} of {} agree with the kernel's own counters, {} exempt",
+        audit.agreeing,
+        units::count(audit.connections, "TCP connection"),
+        audit.exempt
+    );
+    match audit.is_well() {
+        true => Check::new(id, title, State::Ok, value),
+        false => {
+            let drift = audit.drift;
+            let value = format!(
+                "{value}; {} B in and {} B out not counted",
+                drift.rx, drift.tx
+            );
+            let check = Check::new(id, title, State::Fail, value);
+            check.fix("flowtop --batch names the connection and the likely path")
+        }
     }
 }
 

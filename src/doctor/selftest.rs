@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::flow::{Endpoint, Protocol};
-use crate::interval::Interval;
+use crate::interval::{Audit, Interval};
 use crate::source::Source;
 use crate::units;
 
@@ -54,6 +54,8 @@ pub(super) struct Outcome {
     pub(super) ends: Vec<End>,
     /// Events that the kernel says were not seen, of whomever.
     pub(super) missed: u64,
+    /// What the audit of all TCP connections found, these among them.
+    pub(super) audit: Audit,
 }
 
 impl Traffic {
@@ -95,6 +97,7 @@ impl Traffic {
         Ok(Outcome {
             ends: self.ends,
             missed: interval.losses.missed_events,
+            audit: interval.losses.audit,
         })
     }
 }
@@ -188,7 +191,9 @@ impl End {
 
 impl Outcome {
     pub(super) fn is_exact(&self) -> bool {
-        self.missed == 0 && self.ends.iter().all(|end| end.moved == end.counted)
+        self.missed == 0
+            && self.audit.is_well()
+            && self.ends.iter().all(|end| end.moved == end.counted)
     }
 }
 
@@ -213,6 +218,10 @@ impl fmt::Display for Outcome {
         let mut parts: Vec<String> = wrong.collect();
         if self.missed > 0 {
             parts.push(format!("{} missed", units::count(self.missed, "event")));
+        }
+        if !self.audit.is_well() {
+            let drift = units::bytes(self.audit.drift.size());
+            parts.push(format!("{drift} of drift from the kernel's own counters"));
         }
         write!(f, "not exact: {}", parts.join("; "))
     }
@@ -250,6 +259,7 @@ mod tests {
         let outcome = |missed| Outcome {
             ends: ends.clone(),
             missed,
+            audit: Audit::default(),
         };
         assert!(outcome(0).is_exact());
         assert!(!outcome(2).is_exact());

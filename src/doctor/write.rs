@@ -106,6 +106,13 @@ pub(super) fn json(report: &Report) -> Result<String> {
                 "attaches": true,
                 "exact": outcome.is_exact(),
                 "missed_events": outcome.missed,
+                "audit": {
+                    "connections": outcome.audit.connections,
+                    "agreeing": outcome.audit.agreeing,
+                    "exempt": outcome.audit.exempt,
+                    "drift_rx_bytes": outcome.audit.drift.rx,
+                    "drift_tx_bytes": outcome.audit.drift.tx,
+                },
                 "flows": flows.collect::<Vec<_>>(),
             })
         }

@@ -7,25 +7,26 @@
 mod batches;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod records;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use libbpf_rs::{Map, MapCore, ProgramInput, ProgramMut, ProgramType, libbpf_sys};
-use memmap2::{MmapMut, MmapOptions};
+use anyhow::{Context, Result};
+use libbpf_rs::{ProgramType, libbpf_sys};
 
 use self::batches::Batches;
+pub use self::records::{Records, from_bytes};
+use super::inspect::Inspector;
 use super::skel::{
-    self, FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_PROTOCOL_MASK, KEY_PROTOCOL_SHIFT, KEY_SHIFT,
+    FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_PROTOCOL_MASK, KEY_PROTOCOL_SHIFT, KEY_SHIFT,
     OWNER_KERNEL, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord, RawRecord,
 };
-use super::tcp::Samples;
+use super::tcp::{AuditMode, Samples};
 use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
-use crate::interval::Unknown;
+use crate::interval::{Audit, Unknown};
 
 /// Which of the two buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Buffer {
 pub struct Drain {
     way: Way,
     decoder: Decoder,
+    inspector: Inspector,
+    begun: Instant,
 }
 
 /// What there is to know of records, to make flows of them.
@@ -88,15 +91,34 @@ impl Drain {
         } else {
             Way::Batches(Batches::new(Records::map::<RawRecord>(&maps.records)?))
         };
-        Ok(Self { way, decoder })
+        Ok(Self {
+            way,
+            decoder,
+            inspector: Inspector::new(Records::map::<RawRecord>(&maps.inspected)?),
+            begun: Instant::now(),
+        })
     }
 
-    /// Empties the retired buffer, which no running program may still write, into `flows`; gives how many
-    /// processes found no room in it for what is known of them.
+    /// Empties the retired buffer, which no running program may still write, into `flows`. Returns how many
+    /// processes found no room in it for what is known of them, and how what was counted compares with the
+    /// sockets' own counters.
     ///
     /// # Errors
     /// When the kernel refuses a drain; what was taken before stands in `flows`.
     pub fn take(
+        &mut self,
+        skel: &FlowtopSkel<'_>,
+        retired: Buffer,
+        flows: &mut Vec<Flow>,
+    ) -> Result<(Unknown, Audit)> {
+        let unknown = self.empty(skel, retired, flows)?;
+        let samples = &mut self.decoder.samples;
+        let wanted = samples.wanted();
+        let inspected = self.inspector.inspect(skel, &wanted)?;
+        Ok((unknown, samples.settle(self.begun.elapsed(), &inspected)))
+    }
+
+    fn empty(
         &mut self,
         skel: &FlowtopSkel<'_>,
         retired: Buffer,
@@ -159,63 +181,6 @@ impl Drain {
             processes: decoder.nameless.len() as u64,
             cgroups: owners.without_cgroup,
         })
-    }
-}
-
-/// An array map of fixed-size records, mapped.
-struct Records {
-    memory: MmapMut,
-    capacity: usize,
-}
-
-impl Records {
-    /// Maps an array of `T`.
-    fn map<T: plain::Plain>(map: &Map<'_>) -> Result<Self> {
-        let capacity = usize::try_from(map.max_entries())?;
-        // SAFETY: the kernel keeps the mapping's pages for the mapping's life. Programs write them
-        // only while one is run, which is inside of calls with `&mut self` alone, and no reference
-        // into them is held over that.
-        let memory = unsafe {
-            MmapOptions::new()
-                .len(capacity * size_of::<T>())
-                .map_mut(map.as_fd().as_raw_fd())
-        }
-        .context("map the drain's records")?;
-        Ok(Self { memory, capacity })
-    }
-
-    /// Writes at most as many records as there is room for, runs a program that fills them in, and
-    /// returns their bytes.
-    fn fill(
-        &mut self,
-        program: &ProgramMut<'_>,
-        records: &[RawRecord],
-    ) -> Result<impl Iterator<Item = &[u8]>> {
-        const SIZE: usize = size_of::<RawRecord>();
-        self.memory.fill(0);
-        for (to, from) in self.memory.chunks_exact_mut(SIZE).zip(records) {
-            to.copy_from_slice(skel::bytes_of(from));
-        }
-        program.test_run(ProgramInput::default())?;
-        Ok(self.memory.chunks_exact(SIZE).take(records.len()))
-    }
-
-    /// Runs a drain program until nothing is left, and hands over every record.
-    fn each<T: plain::Plain>(
-        &mut self,
-        program: &ProgramMut<'_>,
-        mut each: impl FnMut(&T),
-    ) -> Result<()> {
-        loop {
-            let run = program.test_run(ProgramInput::default())?;
-            let taken = usize::try_from(run.return_value)?;
-            for raw in self.memory.chunks_exact(size_of::<T>()).take(taken) {
-                each(from_bytes(raw)?);
-            }
-            if taken < self.capacity {
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -282,9 +247,9 @@ fn cgroup_path(raw: &RawCgroup) -> String {
 }
 
 impl Decoder {
-    pub fn new(by_thread: bool, udp_packets: bool) -> Self {
+    pub fn new(by_thread: bool, udp_packets: bool, audit: AuditMode) -> Self {
         Self {
-            samples: Samples::default(),
+            samples: Samples::new(audit),
             nameless: HashSet::new(),
             by_thread,
             udp_packets,
@@ -323,6 +288,9 @@ impl Decoder {
             netns: raw.netns,
             overflow,
         };
+        if overflow {
+            self.samples.note_overflow();
+        }
         let counters = Counters::from(&raw.stats);
         let mut owner = owners.get(raw.owner).unwrap_or_else(|| {
             self.nameless.insert(raw.owner);
@@ -338,7 +306,7 @@ impl Decoder {
         };
         match protocol {
             Protocol::Tcp if raw.sk != 0 => {
-                self.samples.append(raw.sk, &raw.tcp, flow, flows);
+                self.samples.append(raw, flow, flows);
                 return;
             }
             Protocol::Udp => flow.packets = self.udp_packets.then_some(packets),
@@ -359,13 +327,6 @@ fn protocol_of(who: u32) -> Protocol {
     let number = (who >> KEY_PROTOCOL_SHIFT & KEY_PROTOCOL_MASK) as usize;
     // The programs write no other number.
     Protocol::ALL.get(number).copied().unwrap_or(Protocol::Raw)
-}
-
-fn from_bytes<T: plain::Plain>(bytes: &[u8]) -> Result<&T> {
-    match plain::from_bytes(bytes) {
-        Ok(value) => Ok(value),
-        Err(err) => bail!("decode a map's bytes: {err:?}"),
-    }
 }
 
 #[cfg(test)]
@@ -403,7 +364,11 @@ mod tests {
     }
 
     fn decode(raw: &RawRecord, udp_packets: bool) -> Flow {
-        flow(Decoder::new(false, udp_packets), raw, &Owners::default())
+        flow(
+            Decoder::new(false, udp_packets, AuditMode::AtOnce),
+            raw,
+            &Owners::default(),
+        )
     }
 
     #[test]
@@ -426,7 +391,11 @@ mod tests {
         (raw.comm[0], raw.thread[0]) = (b'p'.cast_signed(), b't'.cast_signed());
         owners.add(4321, &raw);
         for by_thread in [false, true] {
-            let flow = flow(Decoder::new(by_thread, true), &record, &owners);
+            let flow = flow(
+                Decoder::new(by_thread, true, AuditMode::AtOnce),
+                &record,
+                &owners,
+            );
             assert!(flow.key.overflow);
             assert_eq!((flow.key.tgid, flow.key.tid), (4321, 0));
             assert_eq!(flow.owner.comm, Comm::new(b"p"));
@@ -487,7 +456,11 @@ mod tests {
         (record.key.id.who, record.owner) = (7 << KEY_SHIFT, 7);
         record.tgid = 5;
         for by_thread in [false, true] {
-            let flow = flow(Decoder::new(by_thread, true), &record, &owners);
+            let flow = flow(
+                Decoder::new(by_thread, true, AuditMode::AtOnce),
+                &record,
+                &owners,
+            );
             assert_eq!(flow.key.tgid, 5);
             assert_eq!(flow.key.tid, if by_thread { 7 } else { 0 });
             assert_eq!((flow.owner.uid, flow.owner.kernel), (Some(3), true));

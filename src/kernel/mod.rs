@@ -3,6 +3,7 @@
 //! who looks at them.
 
 mod attach;
+mod audit;
 pub mod backend;
 mod buffers;
 mod drain;
@@ -11,6 +12,7 @@ mod filter;
 mod form;
 mod health;
 mod holder;
+mod inspect;
 pub mod lack;
 mod memory;
 mod skel;
@@ -40,8 +42,10 @@ use self::health::Reading;
 use self::lack::Lack;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::switches::Switches;
+use self::tcp::AuditMode;
 use self::tracefs::KprobeEvents;
 use crate::config::Config;
+use crate::filter::Pushed;
 use crate::interval::{Interval, Losses, Method};
 
 /// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
@@ -170,6 +174,8 @@ impl Engine {
             let name = program.name().to_string_lossy().into_owned();
             let wanted = if name.starts_with("drain_") {
                 in_kernel
+            } else if name == "inspect_records" {
+                true
             } else if name == "sample_records" {
                 !in_kernel
             } else {
@@ -180,7 +186,11 @@ impl Engine {
         configure(&mut open, config, plan, in_kernel, form.casts)?;
         let skel = open.load().map_err(explain::load_error)?;
 
-        let decoder = Decoder::new(config.by_thread, plan.sees_datagrams());
+        let decoder = Decoder::new(
+            config.by_thread,
+            plan.sees_datagrams(),
+            audit_mode(config, plan),
+        );
         let mut engine = Self {
             links: Vec::new(),
             kprobes: None,
@@ -277,7 +287,7 @@ impl Engine {
         let ended = SystemTime::now();
         buffers::wait_for_running_programs(&self.skel, self.backend)?;
         let mut flows = Vec::new();
-        let unknown = self.drain.take(&self.skel, retired, &mut flows)?;
+        let (unknown, audit) = self.drain.take(&self.skel, retired, &mut flows)?;
         buffers::forget_held(&mut self.skel, retired)?;
         let reading = health::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
         let slots = self.skel.maps.flows4_a.max_entries();
@@ -286,6 +296,7 @@ impl Engine {
             untracked: reading.untracked.since(&self.last.untracked),
             missed_events: reading.missed.saturating_sub(self.last.missed),
             unknown,
+            audit,
         };
         self.last = reading;
         let elapsed = now - std::mem::replace(&mut self.interval_start, now);
@@ -359,6 +370,21 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
     plan.kprobes
         .then(|| tracefs::check_kprobes(tracefs).err())
         .flatten()
+}
+
+/// How connections are audited: not where only some processes' calls are counted.
+fn audit_mode(config: &Config, plan: Plan) -> AuditMode {
+    let pushed = &config.filter.pushed;
+    let chosen = Pushed {
+        tasks: pushed.tasks.clone(),
+        uids: pushed.uids.clone(),
+        ..Pushed::default()
+    };
+    match plan.backend {
+        _ if chosen != Pushed::default() => AuditMode::Off,
+        Backend::Tracepoint => AuditMode::AtOnce,
+        Backend::Fentry | Backend::Kprobe => AuditMode::FromFirstCall,
+    }
 }
 
 /// Whether the kernel has this function, by its BTF.
@@ -441,7 +467,7 @@ mod tests {
             .open_object()
             .progs()
             .map(|program| program.name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with("drain_") && name != "sample_records")
+            .filter(|name| !name.starts_with("drain_") && !name.ends_with("_records"))
             .collect();
         let hooked: BTreeSet<String> = [Backend::Tracepoint, Backend::Fentry, Backend::Kprobe]
             .into_iter()

@@ -41,6 +41,15 @@ pub const KEY_OVERFLOW: u32 = 1 << 31;
 pub const FAMILY_IPV4: u32 = 1;
 pub const FAMILY_IPV6: u32 = 2;
 pub const FAMILY_ALL: u32 = 7;
+/// Bits of `RawTcp::marks` (`FLOWTOP_TCP_*`).
+pub const TCP_READ: u32 = 1;
+pub const TCP_RX_TORN: u32 = 2;
+pub const TCP_TX_TORN: u32 = 4;
+pub const TCP_ULP: u32 = 8;
+pub const TCP_OTHER_PROTO: u32 = 16;
+pub const TCP_REPAIR: u32 = 32;
+pub const TCP_URGENT: u32 = 64;
+pub const TCP_BUSY: u32 = 128;
 /// Bit of `RawOwner::flags` (`FLOWTOP_OWNER_*`).
 pub const OWNER_KERNEL: u32 = 1;
 
@@ -52,8 +61,8 @@ const _: () = assert!(size_of::<RawOwner>() == 64);
 const _: () = assert!(size_of::<RawOwnerRecord>() == 72);
 const _: () = assert!(size_of::<RawCgroup>() == 1280);
 const _: () = assert!(size_of::<RawCgroupRecord>() == 1288);
-const _: () = assert!(size_of::<RawTcp>() == 72);
-const _: () = assert!(size_of::<RawRecord>() == 192);
+const _: () = assert!(size_of::<RawTcp>() == 88);
+const _: () = assert!(size_of::<RawRecord>() == 208);
 
 // SAFETY: `repr(C)` structs of integers and arrays of integers without padding (their sizes are
 // asserted above to be the sums of their fields), so every bit pattern is a value.

@@ -1,29 +1,66 @@
 //! Turns readings of a TCP socket's cumulative counters into what they say of an interval.
 
+mod settle;
+
 use std::collections::HashMap;
 use std::mem;
+use std::sync::Arc;
 
-use super::skel::RawTcp;
-use crate::flow::{Counters, Endpoint, Flow, Limit, Packets, Tcp};
+pub use self::settle::{Inspect, MAX_INSPECTED};
 
-/// Sockets remembered, 105 bytes each, or twice as many as were seen in the last interval if that is
+use super::audit::ConnectionAudit;
+use super::skel::{KEY_IPV6, RawKey6, RawRecord, RawTcp, TCP_READ};
+use crate::flow::{Counters, Flow, FlowKey, Limit, Owner, Packets, Tcp};
+use crate::interval::Audit;
+
+/// Sockets remembered, 400 bytes each, or twice as many as were seen in the last interval if that is
 /// more. One forgotten is as one seen for the first time.
 const SOCKETS: usize = 16_384;
 /// Clock ticks below which shares of the time say nothing.
 const MIN_JIFFIES: u32 = 4;
 
+/// How connections are audited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuditMode {
+    /// Not at all: the kernel counts some processes only, and others may share a socket with them.
+    #[default]
+    Off,
+    /// Calls that are under way when flowtop starts may not be counted, so a direction is compared once
+    /// something was counted in it.
+    FromFirstCall,
+    /// Every call is counted that returns after the start.
+    AtOnce,
+}
+
 /// The last readings of every socket.
 #[derive(Default)]
 pub struct Samples {
+    mode: AuditMode,
     /// Wraps after a century of seconds.
     interval: u32,
-    sockets: HashMap<u64, Socket>,
+    /// Boxed, so that the table's empty places take 16 bytes.
+    sockets: HashMap<u64, Box<Socket>>,
+    /// Of the interval under way.
+    audit: Audit,
+    /// Bytes were counted for no flow of their own.
+    is_blind: bool,
+    /// Addresses of sockets: those that may lack bytes, those that do, and some of those that moved bytes
+    /// lately and are read when their flows are silent.
+    doubtful: Vec<u64>,
+    drifting: Vec<u64>,
+    watched: Vec<u64>,
 }
 
 struct Socket {
-    /// An address in the kernel is soon another socket's.
-    local: Endpoint,
-    remote: Endpoint,
+    /// An address in the kernel is soon another socket's. Without what tells processes apart.
+    ends: RawKey6,
+    /// The flow of the interval that moved most, and whose it is.
+    key: FlowKey,
+    owner: Arc<Owner>,
+    audit: ConnectionAudit,
+    is_watched: bool,
+    /// When bytes last moved, and when its flows were last counted.
+    moved_in: u32,
     interval: u32,
     /// Whether `now` is the first reading.
     is_first: bool,
@@ -87,8 +124,19 @@ impl Reading {
 }
 
 impl Samples {
+    /// No socket is known yet.
+    pub fn new(mode: AuditMode) -> Self {
+        Self {
+            mode,
+            ..Self::default()
+        }
+    }
+
     /// To be called before an interval's first reading.
     pub fn next_interval(&mut self) {
+        self.audit = Audit::default();
+        self.is_blind = false;
+        self.doubtful.clear();
         let last = self.interval;
         self.interval = last.wrapping_add(1);
         if self.sockets.len() <= SOCKETS {
@@ -105,62 +153,149 @@ impl Samples {
         self.sockets.retain(|_, socket| socket.interval >= oldest);
     }
 
-    /// Appends a flow whose socket, at address `sk`, reads `raw`. Several flows of an interval may share a
-    /// socket (threads, processes after fork(2)): its packets and retransmits go to the one that moved
-    /// most, and the others have none, so that sums over flows are the socket's.
-    pub fn append(&mut self, sk: u64, raw: &RawTcp, mut flow: Flow, flows: &mut Vec<Flow>) {
-        let interval = self.interval;
-        let now = Reading::from(raw);
-        let place = u32::try_from(flows.len()).unwrap_or(u32::MAX);
-        let moved = flow.counters;
-        let bytes = moved.rx_bytes + moved.tx_bytes;
-        flow.tcp = Some(state(raw));
+    /// Notes that a flow found no slot: its bytes are those of some connection.
+    pub const fn note_overflow(&mut self) {
+        self.is_blind = true;
+    }
+
+    /// Appends a TCP flow, whose socket the record has a reading of if it is still there. Several flows of
+    /// an interval may share a socket (threads, processes after fork(2)): its packets and retransmits go
+    /// to the one that moved most, and the others have none, so that sums over flows are the socket's.
+    pub fn append(&mut self, record: &RawRecord, mut flow: Flow, flows: &mut Vec<Flow>) {
+        let sk = record.sk;
+        let ends = ends(&record.key);
         let known = self.sockets.get_mut(&sk);
-        match known.filter(|known| (known.local, known.remote) == (flow.key.local, flow.key.remote))
-        {
-            Some(socket) if socket.interval == interval => {
-                socket.moved += moved;
-                socket.share(bytes, place, &mut flow, flows);
-                if socket.is_first
-                    && began_here(raw, &socket.moved)
-                    && let Some(first) = flow_at(socket.place, &mut flow, flows)
-                {
-                    attribute(first, &socket.now, &Reading::NONE);
-                }
+        let known = known.filter(|known| is_same(&known.ends, &ends));
+        if record.tcp.marks & TCP_READ == 0 {
+            // It is gone, or was never to be read (MPTCP).
+            if known.is_some() {
+                self.sockets.remove(&sk);
             }
+            self.audit.exempt += 1;
+            flows.push(flow);
+            return;
+        }
+        flow.tcp = Some(state(&record.tcp));
+        let arm = self.mode == AuditMode::AtOnce;
+        let may_watch = self.watched.len() < MAX_INSPECTED;
+        let drift_before = self.audit.drift;
+        let (is_doubtful, watch) = match known {
             Some(socket) => {
-                let before = mem::replace(&mut socket.now, now);
-                (socket.interval, socket.is_first) = (interval, false);
-                (socket.place, socket.most, socket.moved) = (place, bytes, moved);
-                attribute(&mut flow, &now, &before);
-                if let Some(tcp) = &mut flow.tcp {
-                    tcp.limit = limit(&before, &now);
+                if socket.interval == self.interval {
+                    socket.join(&record.tcp, &mut flow, flows);
+                    socket.audit_join(&record.tcp, &flow.counters, arm, &mut self.audit);
+                } else {
+                    socket.turn(self.interval, &record.tcp, &mut flow, flows.len());
+                    socket.audit_turn(&record.tcp, arm, &mut self.audit);
                 }
+                let is_doubtful = socket.audit.is_doubtful();
+                if !is_doubtful {
+                    socket.audit.calm();
+                }
+                let watch = may_watch && !socket.is_watched;
+                socket.is_watched |= watch;
+                (is_doubtful, watch)
             }
             None => {
-                if began_here(raw, &moved) {
-                    attribute(&mut flow, &now, &Reading::NONE);
+                let mut socket = Socket::new(self.interval, record, &mut flow, flows.len(), arm);
+                socket.is_watched = may_watch;
+                match socket.audit.is_whole() {
+                    true => self.audit.connections += 1,
+                    false => self.audit.exempt += 1,
                 }
-                let socket = Socket {
-                    local: flow.key.local,
-                    remote: flow.key.remote,
-                    interval,
-                    is_first: true,
-                    now,
-                    place,
-                    most: bytes,
-                    moved,
-                };
-                self.sockets.insert(sk, socket);
+                self.sockets.insert(sk, Box::new(socket));
+                (false, may_watch)
             }
+        };
+        if watch {
+            self.watched.push(sk);
+        }
+        if is_doubtful {
+            self.doubtful.push(sk);
+        }
+        if drift_before != self.audit.drift {
+            self.drifting.push(sk);
         }
         flows.push(flow);
     }
 }
 
 impl Socket {
+    /// One that is read for the first time.
+    fn new(interval: u32, record: &RawRecord, flow: &mut Flow, place: usize, arm: bool) -> Self {
+        let moved = flow.counters;
+        let now = Reading::from(&record.tcp);
+        if began_here(&record.tcp, &moved) {
+            attribute(flow, &now, &Reading::NONE);
+        }
+        Self {
+            ends: ends(&record.key),
+            key: flow.key,
+            owner: Arc::clone(&flow.owner),
+            audit: ConnectionAudit::begin(&record.tcp, &moved, arm),
+            is_watched: false,
+            moved_in: interval,
+            interval,
+            is_first: true,
+            now,
+            place: at(place),
+            most: size(&moved),
+            moved,
+        }
+    }
+
+    /// Takes the reading after another interval, with the first of the socket's flows.
+    fn turn(&mut self, interval: u32, raw: &RawTcp, flow: &mut Flow, place: usize) {
+        let before = mem::replace(&mut self.now, raw.into());
+        (self.interval, self.moved_in, self.is_first) = (interval, interval, false);
+        self.moved = flow.counters;
+        self.belong_to(flow, at(place));
+        attribute(flow, &self.now, &before);
+        if let Some(tcp) = &mut flow.tcp {
+            tcp.limit = limit(&before, &self.now);
+        }
+    }
+
+    /// Audits that reading.
+    fn audit_turn(&mut self, raw: &RawTcp, arm: bool, audit: &mut Audit) {
+        if self.audit.is_exempt {
+            audit.exempt += 1;
+        } else if self.audit.turn(raw) {
+            audit.connections += 1;
+            audit.drift += self.audit.count(&self.moved);
+        } else {
+            audit.exempt += 1;
+            self.audit = ConnectionAudit::begin(raw, &self.moved, arm);
+        }
+    }
+
+    /// Counts one more flow of an interval that is read already.
+    fn audit_join(&mut self, raw: &RawTcp, moved: &Counters, arm: bool, audit: &mut Audit) {
+        if !self.is_first || self.audit.is_whole() {
+            audit.drift += self.audit.count(moved);
+            return;
+        }
+        self.audit = ConnectionAudit::begin(raw, &self.moved, arm);
+        if self.audit.is_whole() {
+            (audit.connections, audit.exempt) = (audit.connections + 1, audit.exempt - 1);
+        }
+    }
+
+    /// Takes one more flow of an interval that is read already.
+    fn join(&mut self, raw: &RawTcp, flow: &mut Flow, flows: &mut [Flow]) {
+        self.moved += flow.counters;
+        self.share(flow, flows);
+        if self.is_first
+            && began_here(raw, &self.moved)
+            && let Some(first) = flow_at(self.place, flow, flows)
+        {
+            attribute(first, &self.now, &Reading::NONE);
+        }
+    }
+
     /// Settles between one more flow of the socket and the one that moved most so far.
-    fn share(&mut self, bytes: u64, place: u32, flow: &mut Flow, flows: &mut [Flow]) {
+    fn share(&mut self, flow: &mut Flow, flows: &mut [Flow]) {
+        let place = at(flows.len());
         let Some(first) = flows.get_mut(self.place as usize) else {
             return;
         };
@@ -169,12 +304,44 @@ impl Socket {
         };
         mine.limit = theirs.limit;
         (mine.retransmits, flow.packets) = (Some(0), Some(Packets::default()));
-        if bytes > self.most {
-            (self.place, self.most) = (place, bytes);
+        if size(&flow.counters) > self.most {
             mem::swap(&mut mine.retransmits, &mut theirs.retransmits);
             mem::swap(&mut flow.packets, &mut first.packets);
+            self.belong_to(flow, place);
         }
     }
+
+    /// Notes the flow that moved most so far.
+    fn belong_to(&mut self, flow: &Flow, place: u32) {
+        (self.key, self.place, self.most) = (flow.key, place, size(&flow.counters));
+        if !Arc::ptr_eq(&self.owner, &flow.owner) {
+            self.owner = Arc::clone(&flow.owner);
+        }
+    }
+}
+
+fn at(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+const fn size(moved: &Counters) -> u64 {
+    moved.rx_bytes.wrapping_add(moved.tx_bytes)
+}
+
+/// What of a key tells a socket from others: not who moves bytes.
+const fn ends(key: &RawKey6) -> RawKey6 {
+    let mut ends = *key;
+    ends.id.who &= KEY_IPV6;
+    ends
+}
+
+fn is_same(one: &RawKey6, other: &RawKey6) -> bool {
+    let parts = |key: &RawKey6| {
+        let id = &key.id;
+        let ports = (id.local_port, id.remote_port);
+        (id.net, id.who, ports, key.local_addr, key.remote_addr)
+    };
+    parts(one) == parts(other)
 }
 
 /// The flow at a place, where the next place is that of `flow`.
@@ -240,191 +407,4 @@ fn limit(before: &Reading, now: &Reading) -> Option<Limit> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::flow::{FlowKey, Owner};
-    use crate::testing::key;
-
-    fn reading(retransmits: u32, segs: u32) -> RawTcp {
-        RawTcp {
-            bytes_acked: 1000,
-            bytes_received: 500,
-            retransmits,
-            segs_in: segs,
-            segs_out: segs * 2,
-            ..RawTcp::default()
-        }
-    }
-
-    const MOVED: Counters = Counters {
-        rx_bytes: 500,
-        tx_bytes: 999,
-        rx_msgs: 1,
-        tx_msgs: 1,
-    };
-    const LITTLE: Counters = Counters {
-        tx_bytes: 10,
-        ..MOVED
-    };
-
-    /// Appends a flow to those of the interval.
-    fn append(
-        samples: &mut Samples,
-        flows: &mut Vec<Flow>,
-        sk: u64,
-        key: FlowKey,
-        moved: &Counters,
-        raw: &RawTcp,
-    ) {
-        let flow = Flow::new(key, *moved, Arc::new(Owner::default()));
-        samples.append(sk, raw, flow, flows);
-    }
-
-    /// What an interval's only flow has.
-    fn take(
-        samples: &mut Samples,
-        sk: u64,
-        key: &FlowKey,
-        moved: &Counters,
-        raw: &RawTcp,
-    ) -> (Tcp, Option<Packets>) {
-        let mut flows = Vec::new();
-        append(samples, &mut flows, sk, *key, moved, raw);
-        (flows[0].tcp.unwrap(), flows[0].packets)
-    }
-
-    /// Packets and retransmits of each flow.
-    fn shares(flows: &[Flow]) -> Vec<(Option<u64>, Option<u32>)> {
-        let share = |flow: &Flow| (flow.packets.map(|it| it.rx), flow.tcp.unwrap().retransmits);
-        flows.iter().map(share).collect()
-    }
-
-    #[test]
-    fn an_interval_has_what_came_since_the_last() {
-        let mut samples = Samples::default();
-        samples.next_interval();
-        take(&mut samples, 1, &key(1), &LITTLE, &reading(3, 10));
-        samples.next_interval();
-        samples.next_interval();
-        let (tcp, packets) = take(&mut samples, 1, &key(1), &LITTLE, &reading(5, 14));
-        assert_eq!((tcp.retransmits, tcp.total_retransmits), (Some(2), 5));
-        assert_eq!(packets, Some(Packets { rx: 4, tx: 8 }));
-    }
-
-    #[test]
-    fn flows_that_share_a_socket_add_up_to_its_counters() {
-        let sizes = [7, 900, 30];
-        let moved = sizes.map(|tx_bytes| Counters { tx_bytes, ..LITTLE });
-        let flow_of = |n: usize| FlowKey {
-            tgid: n as u32 + 10,
-            ..key(2)
-        };
-        let mut samples = Samples::default();
-        let mut interval = |retransmits, segs| {
-            samples.next_interval();
-            let mut flows = Vec::new();
-            for (n, moved) in moved.iter().enumerate() {
-                let raw = reading(retransmits, segs);
-                append(&mut samples, &mut flows, 1, flow_of(n), moved, &raw);
-            }
-            shares(&flows)
-        };
-        let none = (Some(0), Some(0));
-        assert_eq!(interval(3, 10), [none, (None, None), none]);
-        // The flow that moved most has all of it, whichever is read first.
-        assert_eq!(interval(5, 14), [none, (Some(4), Some(2)), none]);
-    }
-
-    #[test]
-    fn a_connection_that_several_flows_began_together_began_in_the_interval() {
-        let mut samples = Samples::default();
-        samples.next_interval();
-        let mut flows = Vec::new();
-        let half = |rx_bytes, tx_bytes| Counters {
-            rx_bytes,
-            tx_bytes,
-            ..MOVED
-        };
-        for (n, moved) in [half(500, 400), half(0, 599)].iter().enumerate() {
-            let key = FlowKey {
-                tid: n as u32,
-                ..key(2)
-            };
-            append(&mut samples, &mut flows, 1, key, moved, &reading(3, 10));
-        }
-        assert_eq!(shares(&flows), [(Some(10), Some(3)), (Some(0), Some(0))]);
-    }
-
-    #[test]
-    fn what_an_older_connection_did_before_is_nobodys() {
-        let mut samples = Samples::default();
-        samples.next_interval();
-        let (tcp, packets) = take(&mut samples, 1, &key(1), &LITTLE, &reading(3, 10));
-        assert_eq!((tcp.retransmits, packets), (None, None));
-        let (tcp, packets) = take(&mut samples, 2, &key(1), &MOVED, &reading(3, 10));
-        assert_eq!(tcp.retransmits, Some(3));
-        assert_eq!(packets, Some(Packets { rx: 10, tx: 20 }));
-    }
-
-    #[test]
-    fn sockets_that_are_silent_for_longest_are_forgotten() {
-        let mut samples = Samples::default();
-        for interval in 0..100 {
-            samples.next_interval();
-            for n in 0..1000 {
-                take(
-                    &mut samples,
-                    interval * 1000 + n,
-                    &key(1),
-                    &LITTLE,
-                    &reading(3, 10),
-                );
-            }
-            assert!(samples.sockets.len() <= SOCKETS + 1000);
-        }
-        assert!(samples.sockets.len() > SOCKETS / 2);
-        assert!(samples.sockets.contains_key(&99_000) && !samples.sockets.contains_key(&0));
-        // Those of the last interval stay, however many.
-        samples.next_interval();
-        for sk in 0..100_000 {
-            take(&mut samples, sk, &key(1), &LITTLE, &reading(3, 10));
-        }
-        samples.next_interval();
-        assert_eq!(samples.sockets.len(), 100_000);
-    }
-
-    #[test]
-    fn an_address_used_again_is_another_socket() {
-        let mut samples = Samples::default();
-        samples.next_interval();
-        take(&mut samples, 1, &key(1), &MOVED, &reading(3, 10));
-        samples.next_interval();
-        let (tcp, _) = take(&mut samples, 1, &key(9), &MOVED, &reading(4, 10));
-        assert_eq!(tcp.retransmits, Some(4));
-    }
-
-    #[test]
-    fn what_held_a_sender_back_is_told_by_the_kernels_clocks() {
-        let before = Reading::from(&RawTcp::default());
-        let tcp = |busy, rwnd_limited, sndbuf_limited, retransmits| Reading {
-            jiffies: 100,
-            busy,
-            rwnd_limited,
-            sndbuf_limited,
-            retransmits,
-            ..before
-        };
-        assert_eq!(
-            limit(&before, &tcp(90, 50, 0, 9)),
-            Some(Limit::ReceiverWindow)
-        );
-        assert_eq!(limit(&before, &tcp(90, 0, 50, 0)), Some(Limit::SendBuffer));
-        assert_eq!(limit(&before, &tcp(90, 49, 0, 1)), Some(Limit::Loss));
-        assert_eq!(limit(&before, &tcp(49, 0, 0, 0)), Some(Limit::Application));
-        assert_eq!(limit(&before, &tcp(90, 0, 0, 0)), None);
-        assert_eq!(limit(&before, &tcp(0, 0, 0, 0)), None, "it sent nothing");
-        assert_eq!(limit(&tcp(0, 0, 0, 0), &tcp(90, 90, 0, 0)), None, "no time");
-    }
-}
+mod tests;

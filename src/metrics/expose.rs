@@ -150,6 +150,26 @@ pub const METRICS: &[Metric] = &[
         "Processes in an interval without room for their cgroup.",
     ),
     gauge(
+        "flowtop_audited_connections",
+        "TCP connections of the last interval that were compared with the kernel's own counters.",
+    ),
+    gauge(
+        "flowtop_agreeing_connections",
+        "Those of them of which every byte was counted.",
+    ),
+    gauge(
+        "flowtop_exempt_connections",
+        "TCP connections of the last interval that were not compared.",
+    ),
+    gauge(
+        "flowtop_drift_rx_bytes",
+        "Bytes received that were not counted, by the kernel's own counters, since flowtop began.",
+    ),
+    gauge(
+        "flowtop_drift_tx_bytes",
+        "Bytes sent that were not counted, by the kernel's own counters, since flowtop began.",
+    ),
+    gauge(
         "flowtop_unseen_path",
         "1 of a path that cannot be seen on this kernel.",
     ),
@@ -248,6 +268,12 @@ impl Page {
         self.one(totals.missed_events)?;
         self.one(totals.unknown.processes)?;
         self.one(totals.unknown.cgroups)?;
+        let audit = &totals.audit;
+        for connections in [audit.connections, audit.agreeing, audit.exempt] {
+            self.one(connections)?;
+        }
+        self.one(totals.drift.rx)?;
+        self.one(totals.drift.tx)?;
         self.family(|page| {
             UNSEEN_NAMES.iter().try_for_each(|(name, _)| {
                 let is_unseen = method.unseen.contains(name);

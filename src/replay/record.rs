@@ -11,7 +11,9 @@ use serde::Deserialize;
 use crate::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp, Zone,
 };
-use crate::interval::{Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES, Unknown};
+use crate::interval::{
+    Audit, Drift, Drifting, Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES, Unknown,
+};
 use crate::units::sanitize;
 
 /// The latest schema that is understood.
@@ -89,6 +91,8 @@ pub(super) struct IntervalRecord<'a> {
     #[serde(default)]
     untracked_tx_msgs: u64,
     missed_events: u64,
+    #[serde(borrow, default)]
+    audit: AuditRecord<'a>,
     #[serde(default)]
     full_pid: Option<u32>,
     #[serde(borrow, default)]
@@ -203,6 +207,7 @@ impl IntervalRecord<'_> {
                 processes: self.unknown_processes,
                 cgroups: self.unknown_cgroups,
             },
+            audit: self.audit.audit(),
         }
     }
 
@@ -240,6 +245,67 @@ fn no_longer(field: &str, text: &str, most: usize) -> Result<(), String> {
 pub(super) fn sums() -> String {
     "this holds sums of flows and not the flows: record with --record, or with --json -n 0 and no -g"
         .to_owned()
+}
+
+/// What an interval's record says of the audit.
+#[derive(Default, Deserialize)]
+struct AuditRecord<'a> {
+    #[serde(default)]
+    connections: u64,
+    #[serde(default)]
+    agreeing: u64,
+    #[serde(default)]
+    exempt: u64,
+    #[serde(default)]
+    drift_rx_bytes: i64,
+    #[serde(default)]
+    drift_tx_bytes: i64,
+    #[serde(borrow, default)]
+    worst: Option<WorstRecord<'a>>,
+}
+
+impl AuditRecord<'_> {
+    fn audit(&self) -> Audit {
+        Audit {
+            connections: self.connections,
+            agreeing: self.agreeing,
+            exempt: self.exempt,
+            drift: Drift {
+                rx: self.drift_rx_bytes,
+                tx: self.drift_tx_bytes,
+            },
+            worst: self.worst.as_ref().map(WorstRecord::drifting),
+        }
+    }
+}
+
+/// The connection that is off by most bytes.
+#[derive(Deserialize)]
+struct WorstRecord<'a> {
+    local_addr: IpAddr,
+    local_port: u16,
+    remote_addr: IpAddr,
+    remote_port: u16,
+    pid: u32,
+    #[serde(borrow, default)]
+    comm: Cow<'a, str>,
+    drift_rx_bytes: i64,
+    drift_tx_bytes: i64,
+}
+
+impl WorstRecord<'_> {
+    fn drifting(&self) -> Drifting {
+        let local = Endpoint::new(self.local_addr, self.local_port);
+        let remote = Endpoint::new(self.remote_addr, self.remote_port);
+        Drifting {
+            key: FlowKey::new(Protocol::Tcp, local, remote, self.pid),
+            comm: comm(&self.comm),
+            drift: Drift {
+                rx: self.drift_rx_bytes,
+                tx: self.drift_tx_bytes,
+            },
+        }
+    }
 }
 
 /// A flow in an interval.

@@ -16,8 +16,8 @@ use serde_json::Serializer;
 
 use self::harmless::Harmless;
 use self::records::{
-    FlowFields, FullFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields, OtherRecord,
-    PlaceFields, ProcessFields, TcpFields,
+    AuditFields, FlowFields, FullFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields,
+    OtherRecord, PlaceFields, ProcessFields, TcpFields,
 };
 use super::{Report, rfc3339};
 use crate::flow::{Endpoint, Flow, Owner};
@@ -202,6 +202,7 @@ impl Json {
             untracked_rx_msgs: untracked.rx_msgs,
             untracked_tx_msgs: untracked.tx_msgs,
             missed_events: ranking.losses.missed_events,
+            audit: AuditFields::from(&ranking.losses.audit),
             full: ranking.losses.full.as_ref().map(FullFields::from),
             unknown_processes: ranking.losses.unknown.processes,
             unknown_cgroups: ranking.losses.unknown.cgroups,

@@ -1,7 +1,10 @@
 //! What holds of any bytes that the drain programs may have left in their arrays.
 
+use std::time::Duration;
+
 use super::{Decoder, Owners};
 use crate::kernel::skel::{RawCgroupRecord, RawOwnerRecord, RawRecord};
+use crate::kernel::tcp::AuditMode;
 
 /// Any bytes become flows of two intervals, by both kinds of hooks and keys. Their owners are those that were
 /// told, and paths of cgroups are paths.
@@ -23,7 +26,7 @@ pub fn decode(bytes: &[u8]) {
         let raw: RawOwnerRecord = take(&mut bytes);
         owners.add(raw.id, &raw.owner);
     }
-    let mut decoder = Decoder::new(false, false);
+    let mut decoder = Decoder::new(false, false, AuditMode::AtOnce);
     for by_all in [false, true] {
         (decoder.by_thread, decoder.udp_packets) = (by_all, by_all);
         decoder.samples.next_interval();
@@ -41,6 +44,14 @@ pub fn decode(bytes: &[u8]) {
             }
             let _ = (flow.key.local.to_string(), flow.key.remote.to_string());
         }
+        let samples = &mut decoder.samples;
+        let wanted = samples.wanted();
+        let read: Vec<_> = wanted
+            .iter()
+            .map(|one| (one.sk, take::<RawRecord>(&mut bytes).tcp))
+            .collect();
+        let audit = samples.settle(Duration::from_secs(u64::from(by_all)), &read);
+        assert!(audit.agreeing <= audit.connections);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::interval::{Machine, Method};
+use crate::interval::{Audit, Drift, Machine, Method};
 use crate::metrics::series::Key;
 use crate::table::Group;
 
@@ -30,6 +30,13 @@ fn page(format: Format) -> String {
         unknown: crate::interval::Unknown {
             processes: 4,
             cgroups: 5,
+        },
+        drift: Drift { rx: 17, tx: -2 },
+        audit: Audit {
+            connections: 9,
+            agreeing: 8,
+            exempt: 4,
+            ..Audit::default()
         },
         intervals: 7,
         drained_in: Duration::from_micros(12_500),
@@ -78,6 +85,11 @@ fn every_metric_has_its_samples_and_labels_are_harmless() {
         "flowtop_missed_events_total 3",
         "flowtop_unknown_processes_total 4",
         "flowtop_unknown_cgroups_total 5",
+        "flowtop_audited_connections 9",
+        "flowtop_agreeing_connections 8",
+        "flowtop_exempt_connections 4",
+        "flowtop_drift_rx_bytes 17",
+        "flowtop_drift_tx_bytes -2",
         r#"flowtop_unseen_path{path="splice_read"} 1"#,
         r#"flowtop_unseen_path{path="udp_send_peer"} 0"#,
         "flowtop_flows 12",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::flow::{Counters, Endpoint, Limit, Tcp};
-use crate::interval::Holder;
+use crate::interval::{Audit, Drifting, Holder};
 use crate::owner::Place;
 
 #[derive(Serialize)]
@@ -26,6 +26,8 @@ pub struct IntervalRecord<'a> {
     pub untracked_rx_msgs: u64,
     pub untracked_tx_msgs: u64,
     pub missed_events: u64,
+    #[serde(skip_serializing_if = "AuditFields::is_empty")]
+    pub audit: AuditFields<'a>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub full: Option<FullFields<'a>>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -44,6 +46,67 @@ pub struct IntervalRecord<'a> {
     pub filter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<&'a str>,
+}
+
+/// See [`crate::interval::Audit`].
+#[derive(Serialize)]
+pub struct AuditFields<'a> {
+    pub connections: u64,
+    pub agreeing: u64,
+    pub exempt: u64,
+    pub drift_rx_bytes: i64,
+    pub drift_tx_bytes: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worst: Option<WorstFields<'a>>,
+}
+
+impl AuditFields<'_> {
+    /// Of an interval without TCP connections nothing is known.
+    const fn is_empty(&self) -> bool {
+        self.connections | self.exempt == 0 && self.worst.is_none()
+    }
+}
+
+impl<'a> From<&'a Audit> for AuditFields<'a> {
+    fn from(audit: &'a Audit) -> Self {
+        Self {
+            connections: audit.connections,
+            agreeing: audit.agreeing,
+            exempt: audit.exempt,
+            drift_rx_bytes: audit.drift.rx,
+            drift_tx_bytes: audit.drift.tx,
+            worst: audit.worst.as_ref().map(WorstFields::from),
+        }
+    }
+}
+
+/// See [`crate::interval::Drifting`].
+#[derive(Serialize)]
+pub struct WorstFields<'a> {
+    pub local_addr: IpAddr,
+    pub local_port: u16,
+    pub remote_addr: IpAddr,
+    pub remote_port: u16,
+    pub pid: u32,
+    pub comm: Cow<'a, str>,
+    pub drift_rx_bytes: i64,
+    pub drift_tx_bytes: i64,
+}
+
+impl<'a> From<&'a Drifting> for WorstFields<'a> {
+    fn from(worst: &'a Drifting) -> Self {
+        let (local, remote) = (worst.key.local, worst.key.remote);
+        Self {
+            local_addr: local.addr,
+            local_port: local.port,
+            remote_addr: remote.addr,
+            remote_port: remote.port,
+            pid: worst.key.tgid,
+            comm: worst.comm.to_string_lossy(),
+            drift_rx_bytes: worst.drift.rx,
+            drift_tx_bytes: worst.drift.tx,
+        }
+    }
 }
 
 /// See [`crate::interval::Holder`].

@@ -165,6 +165,7 @@ pub fn check(how: &Check) -> Result<bool> {
         "kernel {kernel}, backend {}, {} intervals",
         seen.backend, seen.intervals
     );
+    println!("audit: {:?}", seen.audit);
     let (mut passed, mut failed, mut absent, mut unseen) = (0, 0, 0, 0);
     // What flowtop said it missed, less what cases have missed so far.
     let mut said = if how.may_miss { seen.missed } else { 0 };

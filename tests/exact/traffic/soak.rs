@@ -150,6 +150,7 @@ pub fn soak(start: &Start, seconds: u64, samples: Option<&Path>) -> Result<bool>
         sum.tx_bytes,
         -verdict.diff
     );
+    println!("audit: {:?}", seen.audit);
     let mut complaints = seen.complaints(false);
     complaints.extend(verdict.complaints);
     if !status.success() {

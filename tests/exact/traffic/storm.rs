@@ -203,6 +203,7 @@ pub fn storm(how: &Storm) -> Result<bool> {
         "{missing_bytes} bytes and {missing_msgs} events missing, missed_events {}",
         seen.missed
     );
+    println!("audit: {:?}", seen.audit);
     let mut complaints = seen.complaints(how.expect_missed);
     if how.expect_missed {
         if seen.missed == 0 {

@@ -122,6 +122,68 @@ impl Owner {
     }
 }
 
+/// What flowtop's own audit of TCP connections found, added up.
+#[derive(Debug, Default)]
+pub struct Audited {
+    /// Connections compared, each once an interval.
+    pub connections: u64,
+    /// Connections not compared.
+    pub exempt: u64,
+    pub drift_rx: i64,
+    pub drift_tx: i64,
+    /// Connections that were named, and what was found of each.
+    pub named: BTreeMap<String, (i64, i64)>,
+}
+
+impl Audited {
+    fn take(&mut self, audit: &Value) -> Result<()> {
+        let signed = |of: &Value, key: &str| {
+            of[key]
+                .as_i64()
+                .with_context(|| format!("no {key} in {audit}"))
+        };
+        let (connections, agreeing) = (number(audit, "connections")?, number(audit, "agreeing")?);
+        ensure!(
+            agreeing <= connections,
+            "more agree than there are: {audit}"
+        );
+        self.connections += connections;
+        self.exempt += number(audit, "exempt")?;
+        self.drift_rx += signed(audit, "drift_rx_bytes")?;
+        self.drift_tx += signed(audit, "drift_tx_bytes")?;
+        ensure!(
+            agreeing == connections || !audit["worst"].is_null(),
+            "nobody is named: {audit}"
+        );
+        if let Some(worst) = audit["worst"].as_object() {
+            let word = |key: &str| worst.get(key).map(Value::to_string).unwrap_or_default();
+            let keys = [
+                "pid",
+                "local_addr",
+                "local_port",
+                "remote_addr",
+                "remote_port",
+            ];
+            let drift = (
+                signed(&audit["worst"], "drift_rx_bytes")?,
+                signed(&audit["worst"], "drift_tx_bytes")?,
+            );
+            self.named.insert(keys.map(word).join(" "), drift);
+        }
+        Ok(())
+    }
+
+    /// What is off though every path is seen.
+    fn complaints(&self, unseen: &BTreeSet<String>) -> Option<String> {
+        // What no hook sees of these is received.
+        let is_blind = ["splice_read", "zerocopy_receive"]
+            .iter()
+            .any(|path| unseen.contains(*path));
+        let is_off = self.drift_tx != 0 || self.drift_rx < 0 || (self.drift_rx > 0 && !is_blind);
+        is_off.then(|| format!("the audit found drift: {self:?}"))
+    }
+}
+
 /// Everything flowtop has written, added up.
 #[derive(Default)]
 pub struct Seen {
@@ -147,6 +209,7 @@ pub struct Seen {
     pub untracked_rx: u64,
     pub untracked_tx: u64,
     pub missed: u64,
+    pub audit: Audited,
     ended: bool,
     /// The first line that was not as agreed.
     pub broken: Option<String>,
@@ -167,6 +230,9 @@ impl Seen {
                 self.untracked_tx += number(&line, "untracked_tx_bytes")?;
                 self.full.extend(line["full_pid"].as_u64());
                 self.missed += number(&line, "missed_events")?;
+                if !line["audit"].is_null() {
+                    self.audit.take(&line["audit"])?;
+                }
                 self.backend = text(&line, "backend")?;
                 let unseen = line["unseen"].as_array().context("no list unseen")?;
                 self.unseen
@@ -214,6 +280,9 @@ impl Seen {
         }
         if self.missed > 0 && !missed_allowed {
             out.push(format!("missed events: {}", self.missed));
+        }
+        if !missed_allowed {
+            out.extend(self.audit.complaints(&self.unseen));
         }
         let mut sum = Counts::default();
         self.flows.values().for_each(|c| sum.add(c));

@@ -1,0 +1,270 @@
+//! Holds what was counted of a TCP connection against the kernel's own sequence counters.
+//!
+//! A socket's *position* is how many bytes its processes have read, or written, since the connection
+//! began. Bytes move before they are counted, so a position read after flip k is at least what was
+//! counted up to flip k, and at most what is counted up to flip k+1. Both bounds are sums since the
+//! first reading: what a gap hides, the next reading shows.
+//!
+//! The *level* is position minus counted, above the lowest that it may have been since the first
+//! reading. Bytes that are counted after the reading make it positive; where it stays positive after
+//! flip k+1, bytes were not counted. A call counts when it returns, so the level must stay up for
+//! [`MIN_AGE`] and a second reading before it is *drift*. If a longer call returns later, or the lowest
+//! level turns out to be lower, the drift is taken back.
+
+use std::time::Duration;
+
+use super::skel::{
+    RawTcp, TCP_OTHER_PROTO, TCP_REPAIR, TCP_RX_TORN, TCP_TX_TORN, TCP_ULP, TCP_URGENT,
+};
+use crate::flow::Counters;
+use crate::interval::Drift;
+
+/// A shorter time may pass between a call's bytes and their count: the thread waits for a processor.
+pub const MIN_AGE: Duration = Duration::from_millis(90);
+
+/// What makes counters differ from what calls return: kTLS, sockmap, TCP_REPAIR, urgent data.
+const EXEMPT: u32 = TCP_ULP | TCP_OTHER_PROTO | TCP_REPAIR | TCP_URGENT;
+
+/// States of enum tcp_state (include/net/tcp_states.h) in which the own FIN was written, and in which
+/// the peer's was received.
+const FIN_WRITTEN: [u32; 4] = [4, 5, 9, 11];
+const FIN_RECEIVED: [u32; 4] = [6, 8, 9, 11];
+
+/// Whether an inspected socket is none to be audited.
+pub const fn is_exempt(raw: &RawTcp) -> bool {
+    raw.marks & EXEMPT != 0
+}
+
+/// How far a connection has come one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Bytes since it began. Those sent have one more where this end sent a SYN.
+    pub bytes: u64,
+    /// Difference of the byte counter and the sequence number, which is the connection's for life.
+    origin: u32,
+}
+
+impl Position {
+    /// What was read; `None` where segments kept coming in meanwhile.
+    pub fn read(raw: &RawTcp) -> Option<Self> {
+        if raw.marks & TCP_RX_TORN != 0 {
+            return None;
+        }
+        // The FIN is the last sequence number, and one that was received and is not unread was read.
+        let fin = raw.unread == 0 && FIN_RECEIVED.contains(&raw.state);
+        let bytes = raw.bytes_received.wrapping_sub(raw.unread.into());
+        Some(Self {
+            bytes: bytes.wrapping_sub(fin.into()),
+            origin: low_half(raw.bytes_received).wrapping_sub(raw.rcv_nxt),
+        })
+    }
+
+    /// What was written; `None` where acknowledgements kept coming in meanwhile.
+    pub fn written(raw: &RawTcp) -> Option<Self> {
+        if raw.marks & TCP_TX_TORN != 0 {
+            return None;
+        }
+        let fin = FIN_WRITTEN.contains(&raw.state);
+        let ahead = raw.unacked.wrapping_add(raw.notsent);
+        let bytes = raw.bytes_acked.wrapping_add(ahead.into());
+        Some(Self {
+            bytes: bytes.wrapping_sub(fin.into()),
+            origin: low_half(raw.bytes_acked).wrapping_sub(raw.snd_una),
+        })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "sequence numbers wrap")]
+const fn low_half(bytes: u64) -> u32 {
+    bytes as u32
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    position: Option<Position>,
+    /// See the module.
+    level: i64,
+    /// By how much the last reading raised the level: before, it was that of the flip.
+    raised: i64,
+    /// Whether flowtop saw the connection begin: its level was 0, and can be no lower.
+    is_whole: bool,
+    /// Whether a call that was under way when flowtop started cannot be missed any more.
+    is_armed: bool,
+    /// Whether the last reading is of this interval: it is not where that was torn.
+    is_read: bool,
+    /// Bytes missing from what was counted, or, negative, counted and not moved.
+    drift: i64,
+    /// Since when the level has been above the drift at every flip, and the lowest of these levels.
+    pending: Option<(Duration, i64)>,
+}
+
+impl Ledger {
+    /// Takes the reading after an interval; false if it is another connection's, or the first.
+    fn turn(&mut self, now: Option<Position>) -> bool {
+        let Some(last) = self.position else {
+            return false;
+        };
+        (self.raised, self.is_read) = (0, now.is_some());
+        let Some(now) = now else {
+            return true;
+        };
+        // A state may say FIN a moment before the FIN takes its sequence number.
+        let moved = now.bytes.wrapping_sub(last.bytes).cast_signed();
+        if now.origin != last.origin || moved < -1 {
+            return false;
+        }
+        self.raised = moved.max(0);
+        self.level = self.level.wrapping_add(self.raised);
+        if moved > 0 {
+            self.position = Some(now);
+        }
+        true
+    }
+
+    /// Counts bytes of the interval whose end was read. Returns the change of the drift.
+    fn count(&mut self, counted: u64) -> i64 {
+        if !self.is_armed {
+            self.is_armed = counted > 0;
+            (self.level, self.raised) = (0, 0);
+            return 0;
+        }
+        self.level = self.level.wrapping_sub(counted.cast_signed());
+        if !self.is_read {
+            return 0;
+        }
+        if !self.is_whole {
+            self.level = self.level.max(0);
+        }
+        let before = self.drift;
+        self.drift = before.min(self.level);
+        self.drift.wrapping_sub(before)
+    }
+
+    /// The level at the flip: what is above 0 was moved before the reading of the interval before.
+    const fn at_flip(&self) -> i64 {
+        self.level.wrapping_sub(self.raised)
+    }
+
+    const fn is_doubtful(&self) -> bool {
+        self.at_flip() > self.drift
+    }
+
+    /// Looks whether a level that is too high has been so for long. Returns the change of the drift.
+    fn confirm(&mut self, now: Duration) -> i64 {
+        let level = self.at_flip();
+        if level <= self.drift {
+            self.pending = None;
+            return 0;
+        }
+        let (since, least) = self.pending.unwrap_or((now, level));
+        let least = least.min(level);
+        if now.saturating_sub(since) < MIN_AGE || least <= self.drift {
+            self.pending = Some((since, least));
+            return 0;
+        }
+        let change = least.wrapping_sub(self.drift);
+        self.drift = least;
+        self.pending = (level > least).then_some((now, level));
+        change
+    }
+}
+
+/// Both directions of a connection.
+#[derive(Debug, Default)]
+pub struct ConnectionAudit {
+    rx: Ledger,
+    tx: Ledger,
+    /// Its counters are not what calls return: see [`is_exempt`].
+    pub is_exempt: bool,
+}
+
+impl ConnectionAudit {
+    /// A connection that is read for the first time, after an interval in which it moved `moved`.
+    /// `arm` says that calls under way at flowtop's start are counted.
+    pub fn begin(raw: &RawTcp, moved: &Counters, arm: bool) -> Self {
+        let (read, written) = (Position::read(raw), Position::written(raw));
+        let level = |now: Option<Position>, counted: u64| {
+            now.map(|now| now.bytes.wrapping_sub(counted).cast_signed())
+        };
+        let levels = level(read, moved.rx_bytes).zip(level(written, moved.tx_bytes));
+        // What is sent from the end that connected has one more, its SYN. Where more was counted than the
+        // connection moved, another one had the same ends before in the interval.
+        let is_whole = levels.is_some_and(|(rx, tx)| rx == 0 && (0..=1).contains(&tx));
+        let ledger = |now, counted| Ledger {
+            position: now,
+            is_whole,
+            is_armed: arm || is_whole || counted > 0,
+            is_read: now.is_some(),
+            ..Ledger::default()
+        };
+        Self {
+            rx: ledger(read, moved.rx_bytes),
+            tx: ledger(written, moved.tx_bytes),
+            is_exempt: false,
+        }
+    }
+
+    /// A connection that cannot be audited.
+    pub fn exempt() -> Self {
+        Self {
+            is_exempt: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether all that the connection ever moved was counted.
+    pub const fn is_whole(&self) -> bool {
+        self.rx.is_whole
+    }
+
+    /// Takes the reading after an interval, before what was counted; false if it is another
+    /// connection's, or the first.
+    pub fn turn(&mut self, raw: &RawTcp) -> bool {
+        let rx = self.rx.turn(Position::read(raw));
+        self.tx.turn(Position::written(raw)) && rx
+    }
+
+    /// Counts what a flow of it moved. Returns the change of the drift: what is taken back.
+    pub fn count(&mut self, moved: &Counters) -> Drift {
+        Drift {
+            rx: self.rx.count(moved.rx_bytes),
+            tx: self.tx.count(moved.tx_bytes),
+        }
+    }
+
+    /// Whether more bytes moved than were counted, perhaps only so far.
+    pub fn is_doubtful(&self) -> bool {
+        !self.is_exempt && (self.rx.is_doubtful() || self.tx.is_doubtful())
+    }
+
+    /// Forgets doubts of intervals before, when there is none.
+    pub const fn calm(&mut self) {
+        (self.rx.pending, self.tx.pending) = (None, None);
+    }
+
+    /// Once an interval: returns the change of the drift. A send that is under way is not doubtful.
+    pub fn confirm(&mut self, now: Duration, is_busy: bool) -> Drift {
+        if is_busy {
+            self.tx.pending = None;
+        }
+        let tx = if is_busy { 0 } else { self.tx.confirm(now) };
+        Drift {
+            rx: self.rx.confirm(now),
+            tx,
+        }
+    }
+
+    /// What was found so far.
+    pub const fn drift(&self) -> Drift {
+        Drift {
+            rx: self.rx.drift,
+            tx: self.tx.drift,
+        }
+    }
+
+    /// Whether bytes moved at the last reading.
+    pub const fn has_moved(&self) -> bool {
+        self.rx.raised | self.tx.raised != 0
+    }
+}

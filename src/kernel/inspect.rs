@@ -1,0 +1,49 @@
+//! Reads sockets by their addresses, closer than the drain does: whether their counters are those of
+//! calls, and what moved though nothing was counted.
+
+use anyhow::{Context, Result};
+
+use super::drain::{Records, from_bytes};
+use super::skel::{FlowtopSkel, RawRecord, RawTcp};
+use super::tcp::Inspect;
+
+/// Runs the program that reads sockets.
+pub struct Inspector {
+    records: Records,
+}
+
+impl Inspector {
+    /// With the map that the program finds sockets in.
+    pub const fn new(records: Records) -> Self {
+        Self { records }
+    }
+
+    /// What of each socket was read, by its address.
+    ///
+    /// # Errors
+    /// When the kernel does not run the program.
+    pub fn inspect(
+        &mut self,
+        skel: &FlowtopSkel<'_>,
+        wanted: &[Inspect],
+    ) -> Result<Vec<(u64, RawTcp)>> {
+        let mut read = Vec::with_capacity(wanted.len());
+        for some in wanted.chunks(self.records.capacity.max(1)) {
+            let records: Vec<RawRecord> = some.iter().map(record).collect();
+            let filled = self.records.fill(&skel.progs.inspect_records, &records);
+            for bytes in filled.context("read sockets again")? {
+                let record: &RawRecord = from_bytes(bytes)?;
+                read.push((record.sk, record.tcp));
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn record(one: &Inspect) -> RawRecord {
+    RawRecord {
+        key: one.ends,
+        sk: one.sk,
+        ..RawRecord::default()
+    }
+}

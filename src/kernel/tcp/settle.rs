@@ -1,0 +1,153 @@
+//! The end of an interval's audit: which sockets are read again, and what is drift.
+
+use std::time::Duration;
+
+use super::super::audit::{self, ConnectionAudit};
+use super::super::skel::{RawKey6, RawTcp, TCP_BUSY, TCP_READ};
+use super::{AuditMode, Samples, Socket};
+use crate::flow::Counters;
+use crate::interval::{Audit, Drifting};
+
+/// Sockets that are read again in an interval: those that may lack bytes, and those whose flows are
+/// silent.
+pub const MAX_INSPECTED: usize = 1024;
+/// Intervals for which a socket is read again after its last bytes.
+const WATCHED_FOR: u32 = 10;
+
+/// A socket to be read, by its address and ends.
+#[derive(Clone, Copy)]
+pub struct Inspect {
+    pub sk: u64,
+    pub ends: RawKey6,
+}
+
+impl Samples {
+    /// Sockets to be read again before [`settle`](Self::settle), after all flows were appended.
+    pub fn wanted(&mut self) -> Vec<Inspect> {
+        if self.is_blind || self.mode == AuditMode::Off {
+            self.forget_audits();
+            return Vec::new();
+        }
+        self.doubtful.sort_unstable();
+        self.doubtful.dedup();
+        // An address that is used again is watched for both sockets; read twice, the second reading would
+        // pass for that of another interval.
+        self.watched.sort_unstable();
+        self.watched.dedup();
+        let (interval, sockets) = (self.interval, &mut self.sockets);
+        let mut silent = Vec::new();
+        self.watched.retain(|sk| {
+            let Some(socket) = sockets.get_mut(sk) else {
+                return false;
+            };
+            socket.is_watched = interval.wrapping_sub(socket.moved_in) <= WATCHED_FOR;
+            if socket.is_watched && socket.interval != interval {
+                silent.push(*sk);
+            }
+            socket.is_watched
+        });
+        let wanted = self.doubtful.iter().chain(&silent);
+        let wanted = wanted.filter_map(|&sk| {
+            let ends = sockets.get(&sk)?.ends;
+            Some(Inspect { sk, ends })
+        });
+        wanted.take(MAX_INSPECTED).collect()
+    }
+
+    /// Ends the interval with what was read of sockets again.
+    pub fn settle(&mut self, now: Duration, inspected: &[(u64, RawTcp)]) -> Audit {
+        let arm = self.mode == AuditMode::AtOnce;
+        let mut silent_and_off = 0;
+        for (sk, raw) in inspected {
+            if raw.marks & TCP_READ == 0 {
+                self.sockets.remove(sk);
+                continue;
+            }
+            let Some(socket) = self.sockets.get_mut(sk) else {
+                continue;
+            };
+            let before = self.audit.drift;
+            let is_silent = socket.interval != self.interval;
+            if audit::is_exempt(raw) {
+                socket.audit = ConnectionAudit::exempt();
+                if !is_silent {
+                    self.audit.connections = self.audit.connections.saturating_sub(1);
+                    self.audit.exempt += 1;
+                }
+                continue;
+            }
+            if is_silent {
+                socket.read_again(self.interval, raw, arm, &mut self.audit);
+            }
+            let is_busy = raw.marks & TCP_BUSY != 0;
+            self.audit.drift += socket.audit.confirm(now, is_busy);
+            if before != self.audit.drift {
+                self.drifting.push(*sk);
+                // One without a row is counted because of its drift.
+                self.audit.connections += u64::from(is_silent);
+                let is_off = !socket.audit.drift().is_zero();
+                silent_and_off += u64::from(is_silent && is_off);
+            }
+        }
+        let off = silent_and_off + self.note_drifting();
+        self.audit.agreeing = self.audit.connections.saturating_sub(off);
+        self.audit
+    }
+
+    /// Finds what is off by most. Returns how many connections with rows are off.
+    fn note_drifting(&mut self) -> u64 {
+        self.drifting.sort_unstable();
+        self.drifting.dedup();
+        let (interval, sockets, found) = (self.interval, &self.sockets, &mut self.audit);
+        let mut off = 0;
+        let is_news = !found.drift.is_zero();
+        self.drifting.retain(|sk| {
+            let socket = sockets.get(sk).filter(|it| !it.audit.drift().is_zero());
+            let Some(socket) = socket else {
+                return false;
+            };
+            let is_here = socket.interval == interval;
+            off += u64::from(is_here);
+            if is_here || is_news {
+                found.note(Drifting {
+                    key: socket.key,
+                    comm: socket.owner.comm,
+                    drift: socket.audit.drift(),
+                });
+            }
+            true
+        });
+        off
+    }
+
+    /// Begins anew: nothing of the interval can be compared.
+    fn forget_audits(&mut self) {
+        for socket in self.sockets.values_mut() {
+            socket.audit = ConnectionAudit::default();
+        }
+        self.doubtful.clear();
+        self.drifting.clear();
+        let exempt = self.audit.exempt + self.audit.connections;
+        self.audit = Audit {
+            exempt,
+            ..Audit::default()
+        };
+    }
+}
+
+impl Socket {
+    /// Takes the reading of a socket of which nothing was counted in the interval.
+    fn read_again(&mut self, interval: u32, raw: &RawTcp, arm: bool, audit: &mut Audit) {
+        if self.audit.turn(raw) {
+            audit.drift += self.audit.count(&Counters::default());
+        } else {
+            self.audit = ConnectionAudit::begin(raw, &Counters::default(), arm);
+        }
+        if self.audit.has_moved() {
+            self.moved_in = interval;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,426 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::flow::{Flow, FlowKey, Owner};
+use crate::interval::Drift;
+use crate::kernel::skel::{
+    RawRecord, TCP_OTHER_PROTO, TCP_REPAIR, TCP_RX_TORN, TCP_TX_TORN, TCP_ULP, TCP_URGENT,
+};
+use crate::testing::{Random, key};
+
+const ESTABLISHED: u32 = 1;
+const CLOSE_WAIT: u32 = 8;
+const LAST_ACK: u32 = 9;
+
+/// A connection: what its calls moved, and what was counted of that.
+struct Connection {
+    sk: u64,
+    /// Initial sequence numbers.
+    irs: u32,
+    iss: u32,
+    syn: u64,
+    read: u64,
+    unread: u64,
+    written: u64,
+    acked: u64,
+    state: u32,
+    marks: u32,
+    /// Counted in the interval, by owners.
+    counted: Vec<Counters>,
+}
+
+impl Connection {
+    fn new(sk: u64, random: &mut Random) -> Self {
+        Self {
+            sk,
+            irs: random.next() as u32,
+            iss: random.next() as u32,
+            syn: random.below(2),
+            read: 0,
+            unread: 0,
+            written: 0,
+            acked: 0,
+            state: ESTABLISHED,
+            marks: TCP_READ,
+            counted: vec![Counters::default(); 3],
+        }
+    }
+
+    fn reading(&self) -> RawTcp {
+        let received = self.read + self.unread;
+        let acked = self.acked + self.syn;
+        let ahead = (self.written - self.acked) as u32;
+        RawTcp {
+            bytes_received: received,
+            unread: self.unread as u32,
+            rcv_nxt: self.irs.wrapping_add(received as u32),
+            bytes_acked: acked,
+            snd_una: self.iss.wrapping_add(acked as u32),
+            unacked: ahead / 2,
+            notsent: ahead - ahead / 2,
+            state: self.state,
+            marks: self.marks,
+            ..RawTcp::default()
+        }
+    }
+
+    fn moves(&mut self, rx: u64, tx: u64) {
+        self.read += rx;
+        self.written += tx;
+        self.acked = self.written;
+    }
+
+    fn counts(&mut self, owner: usize, rx_bytes: u64, tx_bytes: u64) {
+        self.counted[owner] += Counters {
+            rx_bytes,
+            tx_bytes,
+            rx_msgs: 1,
+            tx_msgs: 1,
+        };
+    }
+}
+
+/// Ends intervals of one connection.
+struct Machine {
+    samples: Samples,
+    now: Duration,
+    length: Duration,
+    found: Drift,
+    random: Random,
+}
+
+impl Machine {
+    fn new(mode: AuditMode) -> Self {
+        Self {
+            samples: Samples::new(mode),
+            now: Duration::ZERO,
+            length: Duration::from_millis(100),
+            found: Drift::default(),
+            random: Random(7),
+        }
+    }
+
+    /// The flip; then `later` moves bytes, then the socket is read.
+    fn end(&mut self, connection: &mut Connection, later: impl FnOnce(&mut Connection)) -> Audit {
+        let none = Counters::default();
+        let counted = std::mem::replace(&mut connection.counted, vec![none; 3]);
+        later(connection);
+        self.samples.next_interval();
+        let mut flows = Vec::new();
+        for (owner, moved) in counted.into_iter().enumerate() {
+            if moved.is_zero() {
+                continue;
+            }
+            let key = FlowKey {
+                tgid: owner as u32 + 1,
+                ..key(1)
+            };
+            let mut record = RawRecord {
+                sk: connection.sk,
+                tcp: connection.reading(),
+                ..RawRecord::default()
+            };
+            record.tcp.marks &= TCP_READ | TCP_RX_TORN | TCP_TX_TORN;
+            let flow = Flow::new(key, moved, Arc::new(Owner::named(b"p")));
+            self.samples.append(&record, flow, &mut flows);
+        }
+        self.settle(connection)
+    }
+
+    fn settle(&mut self, connection: &Connection) -> Audit {
+        self.now += self.length;
+        let wanted = self.samples.wanted();
+        let read: Vec<_> = wanted
+            .iter()
+            .map(|one| {
+                assert_eq!(one.sk, connection.sk);
+                (one.sk, connection.reading())
+            })
+            .collect();
+        let audit = self.samples.settle(self.now, &read);
+        self.found += audit.drift;
+        audit
+    }
+}
+
+fn still(_: &mut Connection) {}
+
+/// Moves at random by three owners, of whose calls some are under way at flips and one in `lossy` is not
+/// counted (0: none). Returns what was lost.
+fn live(machine: &mut Machine, connection: &mut Connection, lossy: u64) -> Drift {
+    let mut lost = Drift::default();
+    // Calls that moved bytes and have not returned, by owner.
+    let mut under_way = [(0, 0); 3];
+    for _ in 0..machine.random.below(12) {
+        let random = &mut machine.random;
+        let owner = random.below(3) as usize;
+        let (rx, tx) = (random.below(3) * random.below(100_000), random.below(5_000));
+        connection.unread = random.below(70_000);
+        let (before_rx, before_tx) = std::mem::take(&mut under_way[owner]);
+        connection.counts(owner, before_rx, before_tx);
+        connection.moves(rx, tx);
+        if lossy > 0 && random.below(lossy) == 0 {
+            lost += Drift {
+                rx: rx as i64,
+                tx: tx as i64,
+            };
+        } else if random.below(4) == 0 {
+            under_way[owner] = (rx, tx);
+        } else {
+            connection.counts(owner, rx, tx);
+        }
+    }
+    machine.end(connection, |connection| {
+        connection.moves(5, 7);
+        connection.counts(0, 5, 7);
+        for (owner, (rx, tx)) in under_way.into_iter().enumerate() {
+            if (rx, tx) != (0, 0) {
+                connection.counts(owner, rx, tx);
+            }
+        }
+    });
+    lost
+}
+
+#[test]
+fn a_connection_that_is_counted_to_the_byte_never_drifts() {
+    let mut random = Random(1);
+    for sk in 1..200 {
+        let mut machine = Machine::new(AuditMode::AtOnce);
+        machine.random = Random(sk);
+        let mut connection = Connection::new(sk, &mut random);
+        if sk % 2 == 0 {
+            // It is older than flowtop.
+            connection.moves(1 << 33, 12_345);
+        }
+        for _ in 0..30 {
+            live(&mut machine, &mut connection, 0);
+            assert_eq!(machine.found, Drift::default());
+        }
+    }
+}
+
+#[test]
+fn drift_is_what_was_lost_to_the_byte_when_the_connection_falls_silent() {
+    let mut random = Random(2);
+    for sk in 1..200 {
+        let mut machine = Machine::new(AuditMode::AtOnce);
+        machine.random = Random(sk);
+        let mut connection = Connection::new(sk, &mut random);
+        let mut lost = Drift::default();
+        live(&mut machine, &mut connection, 0);
+        // What may have been lost before the first reading is not known.
+        machine.end(&mut connection, still);
+        for _ in 0..10 {
+            lost += live(&mut machine, &mut connection, 5);
+            let found = machine.found;
+            assert!(
+                found.rx <= lost.rx && found.tx <= lost.tx,
+                "{found:?} of {lost:?}"
+            );
+        }
+        for _ in 0..3 {
+            machine.end(&mut connection, still);
+        }
+        if machine.samples.sockets.contains_key(&sk) {
+            assert_eq!(machine.found, lost, "{sk}");
+        }
+    }
+}
+
+/// A connection that moves `rx` bytes an interval, of which it counts `counted`.
+fn steady(machine: &mut Machine, connection: &mut Connection, rx: u64, counted: u64) -> Audit {
+    connection.moves(rx, 1);
+    connection.counts(0, counted, 1);
+    machine.end(connection, still)
+}
+
+#[test]
+fn a_connection_that_drifts_is_named_within_two_intervals() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(3));
+    assert_eq!(steady(&mut machine, &mut connection, 100, 100).agreeing, 1);
+    let audit = steady(&mut machine, &mut connection, 100, 0);
+    assert_eq!(
+        (audit.connections, audit.agreeing),
+        (1, 1),
+        "calls may be under way"
+    );
+    steady(&mut machine, &mut connection, 100, 0);
+    let audit = steady(&mut machine, &mut connection, 100, 0);
+    assert_eq!((audit.connections, audit.agreeing), (1, 0));
+    assert_eq!(audit.drift, Drift { rx: 100, tx: 0 });
+    let worst = audit.worst.unwrap();
+    assert_eq!((worst.key.tgid, worst.drift), (1, audit.drift));
+    assert_eq!(worst.comm.as_bytes(), b"p");
+}
+
+#[test]
+fn bytes_of_a_silent_flow_are_missed_too() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(4));
+    steady(&mut machine, &mut connection, 100, 100);
+    connection.moves(0, 555);
+    for _ in 0..2 {
+        assert!(machine.end(&mut connection, still).is_well());
+    }
+    let audit = machine.end(&mut connection, still);
+    assert_eq!(audit.drift, Drift { rx: 0, tx: 555 });
+    assert_eq!((audit.connections, audit.agreeing), (1, 0));
+}
+
+#[test]
+fn drift_of_a_call_that_lasted_long_is_taken_back() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(5));
+    steady(&mut machine, &mut connection, 100, 100);
+    for _ in 0..5 {
+        steady(&mut machine, &mut connection, 1000, 0);
+    }
+    assert!(machine.found.rx > 0);
+    let audit = steady(&mut machine, &mut connection, 0, 5000);
+    assert_eq!((machine.found, audit.agreeing), (Drift::default(), 1));
+    // A send that is under way is none.
+    connection.marks |= TCP_BUSY;
+    for _ in 0..5 {
+        connection.moves(0, 1000);
+        connection.counts(1, 1, 0);
+        connection.moves(1, 0);
+        machine.end(&mut connection, still);
+    }
+    assert_eq!(machine.found, Drift::default());
+}
+
+#[test]
+fn more_than_a_connection_moved_is_drift_at_once() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(6));
+    steady(&mut machine, &mut connection, 100, 100);
+    let audit = steady(&mut machine, &mut connection, 100, 200);
+    assert_eq!((audit.drift.rx, audit.agreeing), (-100, 0));
+}
+
+#[test]
+fn fins_are_no_bytes() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(8));
+    steady(&mut machine, &mut connection, 100, 100);
+    // The peer's FIN came and was read; the own one was written.
+    connection.state = CLOSE_WAIT;
+    connection.moves(1, 0);
+    for _ in 0..4 {
+        connection.counts(0, 0, 3);
+        connection.moves(0, 3);
+        machine.end(&mut connection, still);
+    }
+    connection.moves(0, 1);
+    connection.state = LAST_ACK;
+    for _ in 0..4 {
+        machine.end(&mut connection, still);
+    }
+    assert_eq!(machine.found, Drift::default());
+}
+
+#[test]
+fn what_is_no_bytes_of_calls_is_exempt() {
+    for mark in [TCP_ULP, TCP_OTHER_PROTO, TCP_REPAIR, TCP_URGENT] {
+        let mut machine = Machine::new(AuditMode::AtOnce);
+        let mut connection = Connection::new(1, &mut Random(9));
+        steady(&mut machine, &mut connection, 100, 100);
+        connection.marks |= mark;
+        let audits: Vec<Audit> = (0..12)
+            .map(|_| steady(&mut machine, &mut connection, 120, 100))
+            .collect();
+        assert_eq!(machine.found, Drift::default());
+        assert_eq!((audits[11].connections, audits[11].exempt), (0, 1));
+    }
+}
+
+#[test]
+fn an_interval_with_flows_without_a_slot_is_not_compared() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(10));
+    steady(&mut machine, &mut connection, 100, 100);
+    for _ in 0..5 {
+        connection.moves(100, 0);
+        machine.samples.next_interval();
+        machine.samples.note_overflow();
+        let audit = machine.settle(&connection);
+        assert_eq!((audit.connections, audit.drift), (0, Drift::default()));
+    }
+    for _ in 0..4 {
+        steady(&mut machine, &mut connection, 100, 100);
+    }
+    assert_eq!(machine.found, Drift::default());
+    assert_eq!(steady(&mut machine, &mut connection, 100, 100).agreeing, 1);
+}
+
+#[test]
+fn torn_readings_are_not_compared_and_hide_nothing() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(11));
+    steady(&mut machine, &mut connection, 100, 100);
+    connection.marks |= TCP_RX_TORN | TCP_TX_TORN;
+    for _ in 0..3 {
+        steady(&mut machine, &mut connection, 100, 90);
+        assert_eq!(machine.found, Drift::default());
+    }
+    connection.marks = TCP_READ;
+    steady(&mut machine, &mut connection, 100, 100);
+    for _ in 0..3 {
+        machine.end(&mut connection, still);
+    }
+    assert_eq!(machine.found, Drift { rx: 30, tx: 0 });
+}
+
+#[test]
+fn another_connection_of_the_same_ends_and_address_begins_anew() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(12));
+    steady(&mut machine, &mut connection, 100, 100);
+    let mut connection = Connection::new(1, &mut Random(13));
+    connection.counts(0, 50, 0);
+    let audit = steady(&mut machine, &mut connection, 10, 10);
+    assert_eq!((audit.connections, audit.exempt), (0, 1));
+    for _ in 0..3 {
+        steady(&mut machine, &mut connection, 10, 10);
+    }
+    assert_eq!(machine.found, Drift::default());
+}
+
+#[test]
+fn a_socket_is_read_again_once_though_its_address_was_used_before() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(15));
+    steady(&mut machine, &mut connection, 100, 100);
+    // It closes, and another one with the same ends and address begins.
+    connection.marks = 0;
+    steady(&mut machine, &mut connection, 0, 0);
+    let mut connection = Connection::new(1, &mut Random(16));
+    steady(&mut machine, &mut connection, 100, 100);
+    machine.samples.next_interval();
+    assert_eq!(machine.samples.wanted().len(), 1);
+}
+
+#[test]
+fn a_call_that_was_under_way_at_the_start_may_not_be_counted() {
+    for (mode, found) in [(AuditMode::FromFirstCall, 0), (AuditMode::AtOnce, 70)] {
+        let mut machine = Machine::new(mode);
+        let mut connection = Connection::new(1, &mut Random(14));
+        connection.moves(1000, 1000);
+        let mut step = |rx, counted, tx| {
+            connection.moves(rx, tx);
+            connection.counts(0, counted, tx);
+            machine.end(&mut connection, still);
+        };
+        step(0, 0, 9);
+        step(70, 0, 9);
+        step(0, 0, 9);
+        step(0, 0, 9);
+        step(80, 80, 9);
+        for _ in 0..3 {
+            step(80, 80, 9);
+        }
+        assert_eq!(machine.found.rx, found, "{mode:?}");
+    }
+}
