@@ -462,6 +462,9 @@ pub struct Flow {
     pub packets: Option<Packets>,
     /// State of the connection; `None` for UDP, MPTCP, and sockets that are gone.
     pub tcp: Option<Tcp>,
+    /// Bytes among those received that no probe saw: they are the difference of what was counted and
+    /// what the kernel's own counters say. Their calls are not counted.
+    pub audited_rx: u64,
 }
 
 impl Flow {
@@ -473,6 +476,7 @@ impl Flow {
             owner,
             packets: None,
             tcp: None,
+            audited_rx: 0,
         }
     }
 
@@ -480,6 +484,7 @@ impl Flow {
     /// part is unknown is unknown.
     pub fn merge(&mut self, later: Self) {
         self.counters += later.counters;
+        self.audited_rx = self.audited_rx.saturating_add(later.audited_rx);
         self.owner = later.owner;
         self.packets = match (self.packets, later.packets) {
             (Some(mine), Some(theirs)) => Some(Packets {

@@ -56,6 +56,8 @@ pub struct FlowStats {
     pub packets: Option<Packets>,
     /// State of the connection as of then.
     pub tcp: Option<Tcp>,
+    /// Bytes received that no probe saw: see [`Flow::audited_rx`].
+    pub audited_rx: u64,
     /// What it moved.
     pub figures: Figures,
     ring: Option<Box<Ring>>,
@@ -187,7 +189,8 @@ impl History {
         let count = |stats: &mut FlowStats, flow: &Flow| {
             stats.owner = Arc::clone(&flow.owner);
             stats.packets = flow.packets;
-            stats.tcp = flow.tcp;
+            stats.tcp = flow.tcp.or(stats.tcp.filter(|_| flow.audited_rx > 0));
+            stats.audited_rx = stats.audited_rx.saturating_add(flow.audited_rx);
             stats.figures.count(&flow.counters, &decay, &clock, ended);
             if let Some(ring) = &mut stats.ring {
                 ring.add(bar, &flow.counters);
@@ -221,6 +224,7 @@ impl History {
                 owner: Arc::clone(&flow.owner),
                 packets: None,
                 tcp: None,
+                audited_rx: 0,
                 figures: Figures::new(begun_at, begun),
                 ring: None,
             };

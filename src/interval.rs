@@ -27,11 +27,11 @@ pub struct Method {
 pub const UNSEEN_NAMES: &[(&str, &str)] = &[
     (
         "splice_read",
-        "splice() from TCP sockets is not counted (no kprobes in this kernel)",
+        "splice() from TCP sockets is counted late, from the sockets' own counters, and only in part (no kprobes in this kernel)",
     ),
     (
         "zerocopy_receive",
-        "TCP_ZEROCOPY_RECEIVE is not counted (no kprobes in this kernel)",
+        "TCP_ZEROCOPY_RECEIVE is counted late, from the sockets' own counters, and only in part (no kprobes in this kernel)",
     ),
     (
         "udp_send_peer",

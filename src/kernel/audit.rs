@@ -95,6 +95,8 @@ pub struct Ledger {
     is_read: bool,
     /// Bytes missing from what was counted, or, negative, counted and not moved.
     drift: i64,
+    /// Bytes that were taken for counted though no probe saw them.
+    credited: i64,
     /// Since when the level has been above the drift at every flip, and the lowest of these levels.
     pending: Option<(Duration, i64)>,
 }
@@ -120,6 +122,34 @@ impl Ledger {
             self.position = Some(now);
         }
         true
+    }
+
+    /// Takes the drift for counted. Returns how much that is.
+    const fn credit(&mut self) -> u64 {
+        if self.drift <= 0 {
+            return 0;
+        }
+        let credit = self.drift;
+        self.drift = 0;
+        self.level = self.level.wrapping_sub(credit);
+        self.credited = self.credited.wrapping_add(credit);
+        if let Some((_, least)) = &mut self.pending {
+            *least = least.wrapping_sub(credit);
+        }
+        credit.unsigned_abs()
+    }
+
+    /// Gives back what was credited and has been counted since, by a call that took long. Returns how
+    /// much of `counted` that is.
+    fn give_back(&mut self, counted: u64) -> u64 {
+        if !self.is_read || !self.is_armed {
+            return 0;
+        }
+        let after = self.level.wrapping_sub(counted.cast_signed());
+        let back = after.saturating_neg().min(self.credited);
+        let back = back.clamp(0, counted.cast_signed().max(0));
+        self.credited = self.credited.wrapping_sub(back);
+        back.unsigned_abs()
     }
 
     /// Counts bytes of the interval whose end was read. Returns the change of the drift.
@@ -150,14 +180,15 @@ impl Ledger {
         self.at_flip() > self.drift
     }
 
-    /// Looks whether a level that is too high has been so for long. Returns the change of the drift.
-    fn confirm(&mut self, now: Duration) -> i64 {
+    /// Looks whether a level that is too high has been so for long, `since` a time if it has not been so
+    /// before. Returns the change of the drift.
+    fn confirm(&mut self, now: Duration, since: Duration) -> i64 {
         let level = self.at_flip();
         if level <= self.drift {
             self.pending = None;
             return 0;
         }
-        let (since, least) = self.pending.unwrap_or((now, level));
+        let (since, least) = self.pending.unwrap_or((since, level));
         let least = least.min(level);
         if now.saturating_sub(since) < MIN_AGE || least <= self.drift {
             self.pending = Some((since, least));
@@ -244,15 +275,38 @@ impl ConnectionAudit {
     }
 
     /// Once an interval: returns the change of the drift. A send that is under way is not doubtful.
-    pub fn confirm(&mut self, now: Duration, is_busy: bool) -> Drift {
+    ///
+    /// `credited_since` is when the socket was read before, where no probe sees some ways to receive: what
+    /// is credited can be given back, so it need not be too high for two intervals.
+    pub fn confirm(
+        &mut self,
+        now: Duration,
+        is_busy: bool,
+        credited_since: Option<Duration>,
+    ) -> Drift {
         if is_busy {
             self.tx.pending = None;
         }
-        let tx = if is_busy { 0 } else { self.tx.confirm(now) };
+        let tx = if is_busy {
+            0
+        } else {
+            self.tx.confirm(now, now)
+        };
         Drift {
-            rx: self.rx.confirm(now),
+            rx: self.rx.confirm(now, credited_since.unwrap_or(now)),
             tx,
         }
+    }
+
+    /// Takes received bytes that are missing for counted. Returns how many.
+    pub const fn credit(&mut self) -> u64 {
+        self.rx.credit()
+    }
+
+    /// How much of what a flow received was credited before: a call of it took long. To be asked before
+    /// [`count`](Self::count).
+    pub fn give_back(&mut self, moved: &Counters) -> u64 {
+        self.rx.give_back(moved.rx_bytes)
     }
 
     /// What was found so far.

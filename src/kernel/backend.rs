@@ -232,6 +232,13 @@ impl Plan {
         !matches!(self.backend, Backend::Tracepoint) || self.kprobes
     }
 
+    /// Whether TCP is received in ways that no hook of this plan can see, so that the bytes come from the
+    /// sockets' own counters.
+    pub fn cannot_see_some_receives(self) -> bool {
+        let paths = ["splice_read", "zerocopy_receive"];
+        paths.iter().any(|path| self.unseen().contains(path))
+    }
+
     /// Paths that no hook of this plan can see, whatever attaches.
     pub fn unseen(self) -> &'static [&'static str] {
         match (self.backend, self.kprobes) {

@@ -24,7 +24,7 @@ use super::skel::{
     FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_PROTOCOL_MASK, KEY_PROTOCOL_SHIFT, KEY_SHIFT,
     OWNER_KERNEL, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord, RawRecord,
 };
-use super::tcp::{AuditMode, Samples};
+use super::tcp::Samples;
 use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::interval::{Audit, Unknown};
 
@@ -115,7 +115,8 @@ impl Drain {
         let samples = &mut self.decoder.samples;
         let wanted = samples.wanted();
         let inspected = self.inspector.inspect(skel, &wanted)?;
-        Ok((unknown, samples.settle(self.begun.elapsed(), &inspected)))
+        let audit = samples.settle(self.begun.elapsed(), &inspected, flows);
+        Ok((unknown, audit))
     }
 
     fn empty(
@@ -247,9 +248,9 @@ fn cgroup_path(raw: &RawCgroup) -> String {
 }
 
 impl Decoder {
-    pub fn new(by_thread: bool, udp_packets: bool, audit: AuditMode) -> Self {
+    pub fn new(by_thread: bool, udp_packets: bool, samples: Samples) -> Self {
         Self {
-            samples: Samples::new(audit),
+            samples,
             nameless: HashSet::new(),
             by_thread,
             udp_packets,
@@ -365,7 +366,7 @@ mod tests {
 
     fn decode(raw: &RawRecord, udp_packets: bool) -> Flow {
         flow(
-            Decoder::new(false, udp_packets, AuditMode::AtOnce),
+            Decoder::new(false, udp_packets, Samples::default()),
             raw,
             &Owners::default(),
         )
@@ -392,7 +393,7 @@ mod tests {
         owners.add(4321, &raw);
         for by_thread in [false, true] {
             let flow = flow(
-                Decoder::new(by_thread, true, AuditMode::AtOnce),
+                Decoder::new(by_thread, true, Samples::default()),
                 &record,
                 &owners,
             );
@@ -457,7 +458,7 @@ mod tests {
         record.tgid = 5;
         for by_thread in [false, true] {
             let flow = flow(
-                Decoder::new(by_thread, true, AuditMode::AtOnce),
+                Decoder::new(by_thread, true, Samples::default()),
                 &record,
                 &owners,
             );

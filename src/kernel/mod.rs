@@ -42,7 +42,7 @@ use self::health::Reading;
 use self::lack::Lack;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::switches::Switches;
-use self::tcp::AuditMode;
+use self::tcp::{AuditMode, Samples};
 use self::tracefs::KprobeEvents;
 use crate::config::Config;
 use crate::filter::Pushed;
@@ -189,7 +189,7 @@ impl Engine {
         let decoder = Decoder::new(
             config.by_thread,
             plan.sees_datagrams(),
-            audit_mode(config, plan),
+            Samples::new(audit_mode(config, plan), plan.cannot_see_some_receives()),
         );
         let mut engine = Self {
             links: Vec::new(),

@@ -5,6 +5,7 @@ mod settle;
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::settle::{Inspect, MAX_INSPECTED};
 
@@ -36,6 +37,10 @@ pub enum AuditMode {
 #[derive(Default)]
 pub struct Samples {
     mode: AuditMode,
+    /// No probe sees some ways to receive: what is missing there is counted from the sockets.
+    credits: bool,
+    /// When sockets were read before.
+    settled: Duration,
     /// Wraps after a century of seconds.
     interval: u32,
     /// Boxed, so that the table's empty places take 16 bytes.
@@ -125,9 +130,10 @@ impl Reading {
 
 impl Samples {
     /// No socket is known yet.
-    pub fn new(mode: AuditMode) -> Self {
+    pub fn new(mode: AuditMode, credits: bool) -> Self {
         Self {
             mode,
+            credits,
             ..Self::default()
         }
     }
@@ -182,11 +188,12 @@ impl Samples {
         let (is_doubtful, watch) = match known {
             Some(socket) => {
                 if socket.interval == self.interval {
+                    socket.give_back(&mut flow);
                     socket.join(&record.tcp, &mut flow, flows);
                     socket.audit_join(&record.tcp, &flow.counters, arm, &mut self.audit);
                 } else {
                     socket.turn(self.interval, &record.tcp, &mut flow, flows.len());
-                    socket.audit_turn(&record.tcp, arm, &mut self.audit);
+                    socket.audit_turn(&record.tcp, arm, &mut flow, &mut self.audit);
                 }
                 let is_doubtful = socket.audit.is_doubtful();
                 if !is_doubtful {
@@ -257,16 +264,24 @@ impl Socket {
     }
 
     /// Audits that reading.
-    fn audit_turn(&mut self, raw: &RawTcp, arm: bool, audit: &mut Audit) {
+    fn audit_turn(&mut self, raw: &RawTcp, arm: bool, flow: &mut Flow, audit: &mut Audit) {
         if self.audit.is_exempt {
             audit.exempt += 1;
         } else if self.audit.turn(raw) {
             audit.connections += 1;
+            self.moved.rx_bytes -= self.give_back(flow);
             audit.drift += self.audit.count(&self.moved);
         } else {
             audit.exempt += 1;
             self.audit = ConnectionAudit::begin(raw, &self.moved, arm);
         }
+    }
+
+    /// Takes from a flow what was credited before. Returns how much.
+    fn give_back(&mut self, flow: &mut Flow) -> u64 {
+        let back = self.audit.give_back(&flow.counters);
+        flow.counters.rx_bytes -= back;
+        back
     }
 
     /// Counts one more flow of an interval that is read already.

@@ -351,6 +351,8 @@ pub(super) struct FlowRecord<'a> {
     #[serde(default)]
     tx_packets: Option<u64>,
     #[serde(default)]
+    audited_rx_bytes: u64,
+    #[serde(default)]
     srtt_us: Option<u32>,
     #[serde(default)]
     cwnd: u32,
@@ -443,6 +445,7 @@ impl FlowRecord<'_> {
             owner: self.owner(known),
             packets: packets.map(|(rx, tx)| Packets { rx, tx }),
             tcp,
+            audited_rx: self.audited_rx_bytes.min(self.rx_bytes),
         })
     }
 

@@ -92,6 +92,7 @@ impl<'a> Flows<'a> {
             tx_msgs: flow.counters.tx_msgs,
             rx_packets: flow.packets.map(|packets| packets.rx),
             tx_packets: flow.packets.map(|packets| packets.tx),
+            audited_rx_bytes: flow.audited_rx,
             tcp: flow.tcp.map(TcpFields::from),
             remote_name: name.as_deref(),
             local_service: names.service(flow.key.protocol, &local, Some(&remote)),

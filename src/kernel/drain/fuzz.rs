@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Decoder, Owners};
 use crate::kernel::skel::{RawCgroupRecord, RawOwnerRecord, RawRecord};
-use crate::kernel::tcp::AuditMode;
+use crate::kernel::tcp::{AuditMode, Samples};
 
 /// Any bytes become flows of two intervals, by both kinds of hooks and keys. Their owners are those that were
 /// told, and paths of cgroups are paths.
@@ -26,7 +26,7 @@ pub fn decode(bytes: &[u8]) {
         let raw: RawOwnerRecord = take(&mut bytes);
         owners.add(raw.id, &raw.owner);
     }
-    let mut decoder = Decoder::new(false, false, AuditMode::AtOnce);
+    let mut decoder = Decoder::new(false, false, Samples::new(AuditMode::AtOnce, true));
     for by_all in [false, true] {
         (decoder.by_thread, decoder.udp_packets) = (by_all, by_all);
         decoder.samples.next_interval();
@@ -50,7 +50,7 @@ pub fn decode(bytes: &[u8]) {
             .iter()
             .map(|one| (one.sk, take::<RawRecord>(&mut bytes).tcp))
             .collect();
-        let audit = samples.settle(Duration::from_secs(u64::from(by_all)), &read);
+        let audit = samples.settle(Duration::from_secs(u64::from(by_all)), &read, &mut flows);
         assert!(audit.agreeing <= audit.connections);
     }
 }

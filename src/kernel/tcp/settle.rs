@@ -1,11 +1,12 @@
 //! The end of an interval's audit: which sockets are read again, and what is drift.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::audit::{self, ConnectionAudit};
 use super::super::skel::{RawKey6, RawTcp, TCP_BUSY, TCP_READ};
 use super::{AuditMode, Samples, Socket};
-use crate::flow::Counters;
+use crate::flow::{Counters, Flow};
 use crate::interval::{Audit, Drifting};
 
 /// Sockets that are read again in an interval: those that may lack bytes, and those whose flows are
@@ -54,8 +55,16 @@ impl Samples {
         wanted.take(MAX_INSPECTED).collect()
     }
 
-    /// Ends the interval with what was read of sockets again.
-    pub fn settle(&mut self, now: Duration, inspected: &[(u64, RawTcp)]) -> Audit {
+    /// Ends the interval with what was read of sockets again. Bytes that no probe sees here are added to
+    /// the connection's flow.
+    pub fn settle(
+        &mut self,
+        now: Duration,
+        inspected: &[(u64, RawTcp)],
+        flows: &mut Vec<Flow>,
+    ) -> Audit {
+        let credited_since = self.credits.then_some(self.settled);
+        self.settled = now;
         let arm = self.mode == AuditMode::AtOnce;
         let mut silent_and_off = 0;
         for (sk, raw) in inspected {
@@ -80,7 +89,14 @@ impl Samples {
                 socket.read_again(self.interval, raw, arm, &mut self.audit);
             }
             let is_busy = raw.marks & TCP_BUSY != 0;
-            self.audit.drift += socket.audit.confirm(now, is_busy);
+            let mut change = socket.audit.confirm(now, is_busy, credited_since);
+            if self.credits {
+                let credit = socket.audit.credit();
+                change.rx -= credit.cast_signed();
+                socket.add(credit, is_silent, flows);
+                self.audit.connections += u64::from(is_silent && credit > 0);
+            }
+            self.audit.drift += change;
             if before != self.audit.drift {
                 self.drifting.push(*sk);
                 // One without a row is counted because of its drift.
@@ -136,6 +152,30 @@ impl Samples {
 }
 
 impl Socket {
+    /// Adds bytes that no probe saw to the socket's flow, or as a flow of their own where it has none in
+    /// the interval.
+    fn add(&self, credit: u64, is_silent: bool, flows: &mut Vec<Flow>) {
+        if credit == 0 {
+            return;
+        }
+        let place = self.place as usize;
+        match flows.get_mut(place).filter(|_| !is_silent) {
+            Some(flow) => {
+                flow.counters.rx_bytes += credit;
+                flow.audited_rx += credit;
+            }
+            None => {
+                let moved = Counters {
+                    rx_bytes: credit,
+                    ..Counters::default()
+                };
+                let mut flow = Flow::new(self.key, moved, Arc::clone(&self.owner));
+                flow.audited_rx = credit;
+                flows.push(flow);
+            }
+        }
+    }
+
     /// Takes the reading of a socket of which nothing was counted in the interval.
     fn read_again(&mut self, interval: u32, raw: &RawTcp, arm: bool, audit: &mut Audit) {
         if self.audit.turn(raw) {

@@ -171,6 +171,9 @@ pub struct MovedFields<'a> {
     pub rx_packets: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tx_packets: Option<u64>,
+    /// Written where there are any.
+    #[serde(skip_serializing_if = "is_zero_bytes")]
+    pub audited_rx_bytes: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -349,6 +352,11 @@ impl From<Tcp> for TcpFields {
 
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
+const fn is_zero_bytes(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]

@@ -49,6 +49,12 @@ impl App {
             size(tcp.rcv_wnd)
         );
         list.add("room", &room, plain);
+        if flow.audited_rx > 0 {
+            let audited = self.look.units.amount(flow.audited_rx);
+            let text =
+                format!("{audited} received by the kernel's counters: no probe sees splice() here");
+            list.add("audited", &text, plain);
+        }
         if let Some(limit) = tcp.limit {
             let text = format!("{}: {}", limit.as_str(), explained(limit));
             let style = match limit {

@@ -86,16 +86,20 @@ struct Machine {
     now: Duration,
     length: Duration,
     found: Drift,
+    shown_rx: u64,
+    audited_rx: u64,
     random: Random,
 }
 
 impl Machine {
     fn new(mode: AuditMode) -> Self {
         Self {
-            samples: Samples::new(mode),
+            samples: Samples::new(mode, false),
             now: Duration::ZERO,
             length: Duration::from_millis(100),
             found: Drift::default(),
+            shown_rx: 0,
+            audited_rx: 0,
             random: Random(7),
         }
     }
@@ -124,10 +128,10 @@ impl Machine {
             let flow = Flow::new(key, moved, Arc::new(Owner::named(b"p")));
             self.samples.append(&record, flow, &mut flows);
         }
-        self.settle(connection)
+        self.settle(connection, &mut flows)
     }
 
-    fn settle(&mut self, connection: &Connection) -> Audit {
+    fn settle(&mut self, connection: &Connection, flows: &mut Vec<Flow>) -> Audit {
         self.now += self.length;
         let wanted = self.samples.wanted();
         let read: Vec<_> = wanted
@@ -137,8 +141,12 @@ impl Machine {
                 (one.sk, connection.reading())
             })
             .collect();
-        let audit = self.samples.settle(self.now, &read);
+        let audit = self.samples.settle(self.now, &read, flows);
         self.found += audit.drift;
+        for flow in flows {
+            self.shown_rx += flow.counters.rx_bytes;
+            self.audited_rx += flow.audited_rx;
+        }
         audit
     }
 }
@@ -345,7 +353,7 @@ fn an_interval_with_flows_without_a_slot_is_not_compared() {
         connection.moves(100, 0);
         machine.samples.next_interval();
         machine.samples.note_overflow();
-        let audit = machine.settle(&connection);
+        let audit = machine.settle(&connection, &mut Vec::new());
         assert_eq!((audit.connections, audit.drift), (0, Drift::default()));
     }
     for _ in 0..4 {
@@ -423,4 +431,49 @@ fn a_call_that_was_under_way_at_the_start_may_not_be_counted() {
         }
         assert_eq!(machine.found.rx, found, "{mode:?}");
     }
+}
+
+#[test]
+fn bytes_that_no_probe_sees_are_counted_from_the_socket_to_the_byte() {
+    let mut random = Random(20);
+    for sk in 1..200 {
+        let mut machine = Machine::new(AuditMode::AtOnce);
+        machine.samples = Samples::new(AuditMode::AtOnce, true);
+        machine.random = Random(sk);
+        let mut connection = Connection::new(sk, &mut random);
+        steady(&mut machine, &mut connection, 100, 100);
+        let mut spliced = 0;
+        for _ in 0..10 {
+            live(&mut machine, &mut connection, 0);
+            for _ in 0..random.below(3) {
+                let bytes = random.below(200_000);
+                connection.moves(bytes, 0);
+                spliced += bytes;
+            }
+        }
+        for _ in 0..3 {
+            machine.end(&mut connection, still);
+        }
+        assert_eq!(machine.audited_rx, spliced, "{sk}");
+        assert_eq!(machine.shown_rx, connection.read, "{sk}");
+        assert_eq!(machine.found, Drift::default(), "{sk}");
+    }
+}
+
+#[test]
+fn bytes_of_a_call_that_took_long_are_counted_once() {
+    let mut machine = Machine::new(AuditMode::AtOnce);
+    machine.samples = Samples::new(AuditMode::AtOnce, true);
+    let mut connection = Connection::new(1, &mut Random(21));
+    steady(&mut machine, &mut connection, 100, 100);
+    for _ in 0..5 {
+        steady(&mut machine, &mut connection, 1000, 0);
+    }
+    assert!(machine.shown_rx > 3000);
+    steady(&mut machine, &mut connection, 0, 5000);
+    for _ in 0..3 {
+        machine.end(&mut connection, still);
+    }
+    assert_eq!(machine.shown_rx, 5100);
+    assert_eq!(machine.found, Drift::default());
 }
