@@ -11,6 +11,9 @@ pub fn word(losses: &Losses, method: &Method) -> String {
     if losses.missed_events > 0 {
         parts.push(format!("{} missed", losses.missed_events));
     }
+    if method.missed(losses).is_none() {
+        parts.push("missed unknown".to_owned());
+    }
     if let Some(holder) = &losses.full {
         parts.push(format!("flow table full ({})", name(holder)));
     }
@@ -45,7 +48,7 @@ pub fn word(losses: &Losses, method: &Method) -> String {
 
 /// Whether [`word`] is anything but `exact`.
 pub fn is_alarm(losses: &Losses, method: &Method) -> bool {
-    !losses.is_none() || !method.unseen.is_empty()
+    !losses.is_none() || !method.unseen.is_empty() || method.misses_unknown
 }
 
 /// What was lost in an interval, one sentence each, with what to do; none when all is well.
@@ -151,6 +154,14 @@ fn name(holder: &Holder) -> String {
 
 fn sanitized(comm: &Comm) -> String {
     units::sanitize(&comm.to_string_lossy()).into_owned()
+}
+
+/// Says that nobody knows whether events were missed, where that is so.
+pub fn unknown(method: &Method) -> Option<&'static str> {
+    method.misses_unknown.then_some(
+        "whether the probes miss events is unknown: this kernel preempts itself and counts no misses (Linux 6.7 \
+         and later do)",
+    )
 }
 
 /// What the backend cannot see here, one sentence each; none when it sees all.
@@ -298,6 +309,24 @@ mod tests {
         let lines = super::losses(&losses);
         assert!(lines[0].contains("name and user of 1 owner;"), "{lines:?}");
         assert!(lines[1].contains("unit of 477 owners;"), "{lines:?}");
+    }
+
+    #[test]
+    fn unknown_misses_are_no_zero() {
+        let method = Method {
+            misses_unknown: true,
+            ..Method::default()
+        };
+        let none = Losses::default();
+        assert_eq!(word(&none, &method), "missed unknown");
+        assert!(is_alarm(&none, &method));
+        assert!(unknown(&method).unwrap().contains("unknown"));
+        let some = Losses {
+            missed_events: 2,
+            ..none
+        };
+        assert_eq!(word(&some, &method), "2 missed");
+        assert_eq!(unknown(&Method::default()), None);
     }
 
     #[test]

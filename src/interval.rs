@@ -21,6 +21,17 @@ pub struct Method {
     /// Data paths that this backend on this kernel cannot see, by their stable names (see
     /// [`UNSEEN_NAMES`]); empty is the normal case.
     pub unseen: Vec<&'static str>,
+    /// The kernel preempts itself and does not count the runs of programs that it skips (before 6.7): events
+    /// may be missed beyond [`Losses::missed_events`], and nobody knows how many.
+    pub misses_unknown: bool,
+}
+
+impl Method {
+    /// Events that were missed, in an interval or more of them; `None` where that is unknown.
+    pub fn missed(&self, losses: &Losses) -> Option<u64> {
+        let missed = losses.missed_events;
+        (missed > 0 || !self.misses_unknown).then_some(missed)
+    }
 }
 
 /// Every name that [`Method::unseen`] can hold, with what it means to a person.

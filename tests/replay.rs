@@ -97,6 +97,7 @@ fn everything() -> Vec<Interval> {
         backend: "tracepoint".to_owned(),
         reason: "it is there".to_owned(),
         unseen: vec!["splice_read", "udp_recv_peer"],
+        misses_unknown: false,
     });
     first.losses = Losses {
         untracked: Counters {

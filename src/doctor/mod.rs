@@ -224,6 +224,11 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
         let check = Check::new("unseen", "paths unseen", State::Note, value);
         checks.push(check.fix("the README says what they are: Limits"));
     }
+    if method.misses_unknown {
+        let value = "unknown: this kernel preempts itself and counts no misses";
+        let check = Check::new("missed_events", "missed events", State::Note, value);
+        checks.push(check.fix("Linux 6.7 and later count them, and preempt=none misses none"));
+    }
     let filter = filter(config);
     let is_filtering = !matches!(&filter, Some(check) if check.state == State::Fail);
     checks.extend(filter);

@@ -54,6 +54,8 @@ pub(super) struct Outcome {
     pub(super) ends: Vec<End>,
     /// Events that the kernel says were not seen, of whomever.
     pub(super) missed: u64,
+    /// More may have been missed, and nobody knows.
+    pub(super) misses_unknown: bool,
     /// What the audit of all TCP connections found, these among them.
     pub(super) audit: Audit,
 }
@@ -97,6 +99,7 @@ impl Traffic {
         Ok(Outcome {
             ends: self.ends,
             missed: interval.losses.missed_events,
+            misses_unknown: interval.method.misses_unknown,
             audit: interval.losses.audit,
         })
     }
@@ -259,6 +262,7 @@ mod tests {
         let outcome = |missed| Outcome {
             ends: ends.clone(),
             missed,
+            misses_unknown: false,
             audit: Audit::default(),
         };
         assert!(outcome(0).is_exact());

@@ -105,7 +105,10 @@ pub(super) fn json(report: &Report) -> Result<String> {
                 "backend": trial.backend,
                 "attaches": true,
                 "exact": outcome.is_exact(),
-                "missed_events": outcome.missed,
+                "missed_events": match outcome.missed {
+                    0 if outcome.misses_unknown => None,
+                    missed => Some(missed),
+                },
                 "audit": {
                     "connections": outcome.audit.connections,
                     "agreeing": outcome.audit.agreeing,

@@ -2,8 +2,11 @@
 //! that did not fit. Read every interval, shown whenever not zero.
 
 use anyhow::{Context, Result};
+use libbpf_rs::Btf;
+use libbpf_rs::btf::types::Composite;
 use libbpf_rs::skel::Skel;
 
+use super::backend::{Backend, Preemption};
 use super::skel::{self, FlowtopSkel};
 use super::tracefs::KprobeEvents;
 use crate::flow::Counters;
@@ -41,4 +44,47 @@ pub fn read(
         untracked: skel::untracked(bss),
         missed,
     })
+}
+
+/// Whether events may be missed that no counter knows of. A preempted bpf() call makes tracepoint and kprobe
+/// programs skip events, which are counted since dd8657894c11 (v6.7). Trampolines count what they skip since they skip anything.
+pub const fn misses_unknown(backend: Backend, preemption: Preemption, are_counted: bool) -> bool {
+    match (backend, preemption) {
+        (Backend::Fentry, _) | (_, Preemption::Off) => false,
+        (_, Preemption::Possible) => !are_counted,
+    }
+}
+
+/// Whether the kernel counts what tracepoint and kprobe programs skip. The series that brought it also brought
+/// `missed` of kprobe links (3acf8ace6823, v6.7), which is a member and so in BTF, whatever is inlined.
+pub fn counts_misses(btf: &Btf<'_>) -> bool {
+    let info: Option<Composite<'_>> = btf.type_by_name("bpf_link_info");
+    info.is_some_and(|info| has_member(btf, &info, "missed"))
+}
+
+/// Whether a struct has a member of that name, also within unnamed ones.
+fn has_member(btf: &Btf<'_>, within: &Composite<'_>, name: &str) -> bool {
+    within.iter().any(|member| {
+        let is_it = member.name.is_some_and(|it| it == name);
+        let nested: Option<Composite<'_>> = btf.type_by_id(member.ty);
+        let nested = nested.filter(|nested| nested.name().is_none());
+        is_it || nested.is_some_and(|nested| has_member(btf, &nested, name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misses_are_unknown_where_a_kernel_skips_programs_and_does_not_count_that() {
+        use Backend::{Fentry, Kprobe, Tracepoint};
+        use Preemption::{Off, Possible};
+        for backend in [Kprobe, Tracepoint] {
+            assert!(misses_unknown(backend, Possible, false));
+            assert!(!misses_unknown(backend, Possible, true));
+            assert!(!misses_unknown(backend, Off, false));
+        }
+        assert!(!misses_unknown(Fentry, Possible, false));
+    }
 }

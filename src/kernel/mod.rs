@@ -241,6 +241,11 @@ impl Engine {
                 Some(denied) => format!("{reason}; {denied}"),
             },
             unseen,
+            misses_unknown: health::misses_unknown(
+                plan.backend,
+                Preemption::of_this_kernel(),
+                health::counts_misses(btf),
+            ),
         });
         // While hooks were still being attached some calls were seen by one and not the other:
         // the first interval starts when all stand.

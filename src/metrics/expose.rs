@@ -139,7 +139,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "flowtop_missed_events_total",
-        "Events that probes did not see, by the kernel's own counters.",
+        "Events that probes did not see, by the kernel's own counters; absent where the kernel does not count them.",
     ),
     counter(
         "flowtop_unknown_processes_total",
@@ -265,7 +265,10 @@ impl Page {
         self.one(totals.untracked.tx_bytes)?;
         self.one(totals.overflow.rx_bytes)?;
         self.one(totals.overflow.tx_bytes)?;
-        self.one(totals.missed_events)?;
+        self.family(|page| match totals.missed_events {
+            0 if method.misses_unknown => Ok(()),
+            missed => page.sample(&[], missed),
+        })?;
         self.one(totals.unknown.processes)?;
         self.one(totals.unknown.cgroups)?;
         let audit = &totals.audit;

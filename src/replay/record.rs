@@ -90,7 +90,8 @@ pub(super) struct IntervalRecord<'a> {
     untracked_rx_msgs: u64,
     #[serde(default)]
     untracked_tx_msgs: u64,
-    missed_events: u64,
+    #[serde(default)]
+    missed_events: Option<u64>,
     #[serde(borrow, default)]
     audit: AuditRecord<'a>,
     #[serde(default)]
@@ -202,7 +203,7 @@ impl IntervalRecord<'_> {
                 rx_msgs: self.untracked_rx_msgs,
                 tx_msgs: self.untracked_tx_msgs,
             },
-            missed_events: self.missed_events,
+            missed_events: self.missed_events.unwrap_or(0),
             unknown: Unknown {
                 processes: self.unknown_processes,
                 cgroups: self.unknown_cgroups,
@@ -228,6 +229,7 @@ impl IntervalRecord<'_> {
             backend: sanitize(&backend).into_owned(),
             reason: sanitize(&self.reason).into_owned(),
             unseen,
+            misses_unknown: self.missed_events.is_none(),
         }
     }
 }

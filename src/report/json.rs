@@ -202,7 +202,7 @@ impl Json {
             untracked_tx_bytes: untracked.tx_bytes,
             untracked_rx_msgs: untracked.rx_msgs,
             untracked_tx_msgs: untracked.tx_msgs,
-            missed_events: ranking.losses.missed_events,
+            missed_events: ranking.method.missed(&ranking.losses),
             audit: AuditFields::from(&ranking.losses.audit),
             full: ranking.losses.full.as_ref().map(FullFields::from),
             unknown_processes: ranking.losses.unknown.processes,

@@ -184,6 +184,9 @@ impl Text {
         for meaning in audit::unseen(method) {
             let _ = writeln!(text, "!!! UNSEEN: {meaning}");
         }
+        if let Some(unknown) = audit::unknown(method) {
+            let _ = writeln!(text, "!!! MISSED: {unknown}");
+        }
         text.push('\n');
     }
 

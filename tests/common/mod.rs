@@ -183,6 +183,7 @@ pub fn method() -> Arc<Method> {
         backend: "tracepoint".into(),
         reason: "sees everything here and misses nothing".into(),
         unseen: Vec::new(),
+        misses_unknown: false,
     })
 }
 

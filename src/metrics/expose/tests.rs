@@ -6,6 +6,10 @@ use crate::metrics::series::Key;
 use crate::table::Group;
 
 fn page(format: Format) -> String {
+    page_of(format, 3, false)
+}
+
+fn page_of(format: Format, missed_events: u64, misses_unknown: bool) -> String {
     let about = About {
         machine: Machine {
             host: "web-1".into(),
@@ -26,7 +30,7 @@ fn page(format: Format) -> String {
         total: moved(1000, 200),
         untracked: moved(30, 0),
         overflow: moved(0, 40),
-        missed_events: 3,
+        missed_events,
         unknown: crate::interval::Unknown {
             processes: 4,
             cgroups: 5,
@@ -46,6 +50,7 @@ fn page(format: Format) -> String {
         method: std::sync::Arc::new(Method {
             backend: "tracepoint".into(),
             unseen: vec!["splice_read"],
+            misses_unknown,
             ..Method::default()
         }),
     };
@@ -124,6 +129,17 @@ fn openmetrics_names_families_without_what_samples_add_and_has_an_end() {
         lines.map(str::to_owned).collect()
     };
     assert_eq!(samples(&text), samples(&open));
+}
+
+#[test]
+fn unknown_misses_are_no_zero() {
+    let has_sample = |page: &str| {
+        page.lines()
+            .any(|line| line.starts_with("flowtop_missed_events_total "))
+    };
+    assert!(has_sample(&page_of(Format::Text, 0, false)));
+    assert!(!has_sample(&page_of(Format::Text, 0, true)));
+    assert!(has_sample(&page_of(Format::Text, 2, true)));
 }
 
 #[test]

@@ -25,7 +25,9 @@ pub struct IntervalRecord<'a> {
     pub untracked_tx_bytes: u64,
     pub untracked_rx_msgs: u64,
     pub untracked_tx_msgs: u64,
-    pub missed_events: u64,
+    /// Not written where it is 0 as far as is known, and more may have been missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed_events: Option<u64>,
     #[serde(skip_serializing_if = "AuditFields::is_empty")]
     pub audit: AuditFields<'a>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]

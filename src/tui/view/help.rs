@@ -79,7 +79,7 @@ impl App {
             for text in audit::losses(&losses) {
                 say(&format!("! {text}"), theme.bold());
             }
-            for text in audit::unseen(&self.method) {
+            for text in audit::unseen(&self.method).chain(audit::unknown(&self.method)) {
                 say(&format!("! {text}"), theme.bold());
             }
         } else if total.is_none() {
