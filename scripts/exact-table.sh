@@ -12,7 +12,7 @@ shopt -s nullglob
 files=("$reports"/*.jsonl)
 [ ${#files[@]} -gt 0 ] || { echo "exact-table: no reports in $reports: run 'make vm' or 'make test-aarch64' first" >&2; exit 1; }
 
-kernels='[EXACTNESS-kernels.md](EXACTNESS-kernels.md) is one of more kernels'
+kernels='[EXACTNESS-kernels.md](EXACTNESS-kernels.md) that of more kernels'
 case $reports in
 *aarch64*) heading='Exactness on aarch64' made='make test-aarch64 exact-table-aarch64' other='[EXACTNESS.md](EXACTNESS.md) is the table of x86_64' ;;
 *exact-kernels*) heading='Exactness on more kernels' made='make vm KERNEL=SUITE/PACKAGE' other='[EXACTNESS.md](EXACTNESS.md) is the table of the four that every change is tested on' ;;
