@@ -91,11 +91,15 @@ impl CaseTruth {
         type Ends<'a> = (&'a str, (&'a str, u64), (&'a str, u64));
         let mut moved: BTreeMap<Ends, (u64, u64)> = BTreeMap::new();
         for (id, flow) in &self.flows {
+            // Ends without ports are not each other's; and the kernel answers ICMP by itself.
+            if ["icmp", "icmp6", "raw", "packet"].contains(&id.proto.as_str()) {
+                continue;
+            }
             let local = (id.local_addr.as_str(), id.local_port);
             let remote = (id.remote_addr.as_str(), id.remote_port);
             if [local.0, remote.0]
                 .iter()
-                .any(|a| *a == "0.0.0.0" || *a == "::")
+                .any(|a| ["0.0.0.0", "::", "*"].contains(a))
             {
                 return Vec::new();
             }
@@ -198,6 +202,7 @@ fn unknown_peer(id: &FlowId) -> FlowId {
         local_addr: "*".into(),
         remote_addr: "*".into(),
         remote_port: 0,
+        ifindex: 0,
         ..id.clone()
     }
 }
@@ -232,7 +237,7 @@ pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
     let mut got: BTreeMap<FlowId, Counts> = BTreeMap::new();
     for (id, counts) in &seen.flows {
         if truth.owners.contains_key(&id.pid) && counts.rx_bytes + counts.tx_bytes > 0 {
-            let id = if id.remote_addr == "*" {
+            let id = if id.proto == "udp" && id.remote_addr == "*" {
                 unknown_peer(id)
             } else {
                 id.clone()

@@ -25,7 +25,7 @@ pub enum Fam {
 pub use Fam::{Mapped, V4, V6};
 
 impl Fam {
-    fn domain(self) -> i32 {
+    pub fn domain(self) -> i32 {
         if self == V4 {
             libc::AF_INET
         } else {
@@ -58,10 +58,15 @@ pub fn alias(n: u8) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(127, 0, 0, n).into(), 0)
 }
 
+/// asm-generic/socket.h; libc does not name it.
+const SO_BINDTOIFINDEX: i32 = 62;
+
 #[derive(Default)]
 struct Names {
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
+    /// Index of the interface that the socket is bound to; 0: none.
+    bound: u32,
 }
 
 pub struct Sock {
@@ -201,10 +206,40 @@ impl Sock {
         raw.get()
     }
 
+    /// What a packet socket is bound to: its EtherType in place of a port, and its interface.
+    fn query_packet(&self) -> (Option<SocketAddr>, u32) {
+        let mut raw = RawAddr::empty();
+        // SAFETY: the storage and its length live across the call.
+        let named = cvt(unsafe { libc::getsockname(self.fd, raw.mut_ptr(), &raw mut raw.len) });
+        if named.is_err() {
+            return (None, 0);
+        }
+        // SAFETY: getsockname of a packet socket fills in a sockaddr_ll, and the storage is larger.
+        let link = unsafe { *raw.ptr().cast::<libc::sockaddr_ll>() };
+        let end = SocketAddr::new(
+            Ipv4Addr::UNSPECIFIED.into(),
+            u16::from_be(link.sll_protocol),
+        );
+        (Some(end), link.sll_ifindex as u32)
+    }
+
+    /// An option of SOL_SOCKET that is a number.
+    fn number(&self, name: i32) -> i32 {
+        let mut value = 0;
+        let got = self.get(libc::SOL_SOCKET, name, &mut value);
+        got.map_or(0, |_| value)
+    }
+
     /// Takes the addresses from the kernel; a closed connection keeps the ones it had.
     pub fn refresh(&self) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.proto == Proto::Udp {
+        names.bound = self.number(SO_BINDTOIFINDEX) as u32;
+        if self.proto == Proto::Packet {
+            (names.local, names.bound) = self.query_packet();
+        } else if matches!(self.proto, Proto::Raw | Proto::Icmp | Proto::Icmp6) {
+            // getpeername takes port 0 for a socket that is not connected: what `connect` left stays.
+            names.local = self.query_local();
+        } else if !self.proto.is_stream() {
             names.local = self.query_local();
             names.remote = self.query_remote();
         } else if let Some(remote) = self.query_remote() {
@@ -250,16 +285,30 @@ impl Sock {
 
     /// This socket and `peer`, or whom it is connected to.
     fn flow(&self, peer: Option<SocketAddr>) -> truth::Socket {
-        if self.proto == Proto::Udp || self.remote().is_none() {
+        if !self.proto.is_stream() || self.remote().is_none() {
             self.refresh();
         }
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(local), Some(remote)) = (names.local, peer.or(names.remote)) else {
-            panic!("bytes on a socket without addresses");
+        let is_known = matches!(self.proto, Proto::Tcp | Proto::Udp);
+        let peer = peer.filter(|_| is_known).or(names.remote);
+        let Some(mut local) = names.local else {
+            panic!("bytes on a socket without an address");
         };
+        let Some(mut remote) = peer.or_else(|| (!is_known).then(|| unknown(local))) else {
+            panic!("bytes on a socket without a peer");
+        };
+        if matches!(self.proto, Proto::Raw | Proto::Icmp | Proto::Icmp6) {
+            remote.set_port(0);
+            if self.proto == Proto::Raw {
+                local.set_port(self.number(libc::SO_PROTOCOL) as u16);
+            } else if self.number(libc::SO_TYPE) == libc::SOCK_RAW {
+                local.set_port(0);
+            }
+        }
         truth::Socket {
             proto: self.proto,
             netns: self.netns,
+            ifindex: on_interface(names.bound, remote),
             local,
             remote,
         }
@@ -341,6 +390,23 @@ impl Sock {
             bail!("nothing to read within ten seconds");
         }
         Ok(())
+    }
+}
+
+/// The peer of a socket that is not connected, of a protocol whose messages flowtop does not look into.
+fn unknown(local: SocketAddr) -> SocketAddr {
+    match local {
+        SocketAddr::V4(_) => V4.any(),
+        SocketAddr::V6(_) => V6.any(),
+    }
+}
+
+/// The interface that a flow is told apart by: what its socket is bound to, else the link of a
+/// link-local peer.
+fn on_interface(bound: u32, remote: SocketAddr) -> u32 {
+    match remote {
+        SocketAddr::V6(to) if bound == 0 && to.ip().is_unicast_link_local() => to.scope_id(),
+        _ => bound,
     }
 }
 

@@ -22,6 +22,7 @@ pub struct FlowId {
     pub remote_addr: String,
     pub remote_port: u64,
     pub netns: u64,
+    pub ifindex: u64,
 }
 
 impl FlowId {
@@ -38,6 +39,7 @@ impl FlowId {
                 true => 0,
                 false => number(line, "netns")?,
             },
+            ifindex: line["ifindex"].as_u64().unwrap_or(0),
         })
     }
 }
@@ -52,11 +54,16 @@ impl std::fmt::Display for FlowId {
             remote_addr,
             remote_port,
             netns,
+            ifindex,
         } = self;
         write!(
             f,
             "{pid} {proto} {local_addr}:{local_port} <-> {remote_addr}:{remote_port} in netns {netns}"
-        )
+        )?;
+        if *ifindex != 0 {
+            write!(f, " on interface {ifindex}")?;
+        }
+        Ok(())
     }
 }
 

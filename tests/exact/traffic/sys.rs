@@ -153,6 +153,15 @@ pub fn new_netns(mtu: i32) -> Result<()> {
     lo_up(mtu)
 }
 
+/// Loads a kernel module, where this machine has it.
+pub fn modprobe(module: &str) {
+    let mut command = std::process::Command::new("modprobe");
+    let _ = command
+        .arg(module)
+        .stderr(std::process::Stdio::null())
+        .status();
+}
+
 /// Real user id of this thread.
 pub fn uid() -> u32 {
     // SAFETY: getuid cannot fail and has no arguments.

@@ -14,6 +14,13 @@ use crate::sys;
 pub enum Proto {
     Tcp,
     Udp,
+    Icmp,
+    Icmp6,
+    Raw,
+    Sctp,
+    UdpLite,
+    Dccp,
+    Packet,
 }
 
 impl Proto {
@@ -21,7 +28,19 @@ impl Proto {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Icmp => "icmp",
+            Self::Icmp6 => "icmp6",
+            Self::Raw => "raw",
+            Self::Sctp => "sctp",
+            Self::UdpLite => "udplite",
+            Self::Dccp => "dccp",
+            Self::Packet => "packet",
         }
+    }
+
+    /// Whether a socket that has been connected keeps its ends when the connection is gone.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Sctp | Self::Dccp)
     }
 }
 
@@ -64,7 +83,10 @@ pub struct Socket {
     pub proto: Proto,
     /// Inode number of its network namespace.
     pub netns: u64,
+    /// Index of the interface that the socket is bound to or that its link-local peer is on; 0: none.
+    pub ifindex: u32,
     pub local: SocketAddr,
+    /// The unspecified address with port 0 stands for a peer that flowtop does not know.
     pub remote: SocketAddr,
 }
 
@@ -183,9 +205,10 @@ pub fn flush() {
             "pid": pid,
             "proto": socket.proto.name(),
             "netns": socket.netns,
+            "ifindex": socket.ifindex,
             "local_addr": local.ip().to_string(),
             "local_port": local.port(),
-            "remote_addr": remote.ip().to_string(),
+            "remote_addr": remote_addr(remote),
             "remote_port": remote.port(),
             "rx_bytes": row.rx.bytes,
             "tx_bytes": row.tx.bytes,
@@ -195,6 +218,14 @@ pub fn flush() {
             "tx_packets": packets(row.tx.msgs, row.more_packets.1),
             "via": via,
         }));
+    }
+}
+
+fn remote_addr(remote: SocketAddr) -> String {
+    if remote.port() == 0 && remote.ip().is_unspecified() {
+        "*".to_owned()
+    } else {
+        remote.ip().to_string()
     }
 }
 

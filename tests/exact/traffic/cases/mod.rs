@@ -61,6 +61,7 @@ rooms!(
     uring_modes,
     ktls,
     mptcp,
+    families,
     negative,
 );
 

@@ -1,16 +1,14 @@
 //! UDP beyond one sender and one receiver: multicast, broadcast, port sharing, forged datagrams.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::RawFd;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::addr::RawAddr;
 use crate::cases::absent;
 use crate::sock::{Sock, V4, V6, alias};
-use crate::sys::{self, cvt};
+use crate::sys;
 use crate::transfer::{cmsg, pattern};
-use crate::truth;
+use crate::truth::{self, Proto};
 
 cases! {
     "IPv4 multicast on lo, with loop-back: one send, two receivers" => udp_multicast_v4,
@@ -128,10 +126,8 @@ fn udp_reuseport() -> Result<()> {
 
 /// Sends a UDP datagram from `127.0.0.99:4242` with a header of its own making.
 fn forge(to: SocketAddr, data: &[u8], checksum: u16) -> Result<()> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-    // SAFETY: socket has no memory arguments.
-    let fd = cvt(unsafe { libc::socket(libc::AF_INET, kind, libc::IPPROTO_RAW) })
-        .map_err(absent("raw socket"))? as RawFd;
+    let s = Sock::open(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_RAW, Proto::Raw)
+        .map_err(absent("raw socket"))?;
     let len = (28 + data.len()) as u16;
     let mut p = vec![0x45, 0];
     p.extend(len.to_be_bytes());
@@ -141,12 +137,8 @@ fn forge(to: SocketAddr, data: &[u8], checksum: u16) -> Result<()> {
     p.extend((len - 20).to_be_bytes());
     p.extend(checksum.to_be_bytes());
     p.extend(data);
-    let raw = RawAddr::from(to);
-    // SAFETY: buffer and address live across the call, lengths are right.
-    let n = unsafe { libc::sendto(fd, p.as_ptr().cast(), p.len(), 0, raw.ptr(), raw.len) };
-    let sent = cvt(n).context("raw send");
-    sys::close(fd);
-    sent.map(|_| ())
+    s.sendto(&p, 0, to).context("raw send")?;
+    Ok(())
 }
 
 fn udp_forged() -> Result<()> {
