@@ -73,6 +73,10 @@ enum Command {
         /// Percentage of the repetitions in cases that do something thousands of times
         #[arg(long, default_value_t = 100)]
         scale: u32,
+        /// Give the scenarios (s01 to s24) the sizes and the pace of the benchmark they are of: two
+        /// minutes
+        #[arg(long)]
+        full_scenarios: bool,
         /// Events may be missed (fentry where the kernel preempts itself), if flowtop says so of
         /// every one
         #[arg(long)]
@@ -178,8 +182,13 @@ pub fn run() -> Result<bool> {
             report,
             case_timeout,
             scale,
+            full_scenarios,
             may_miss,
         } => {
+            if full_scenarios {
+                // SAFETY: no other thread runs yet.
+                unsafe { std::env::set_var(cases::FULL_SCENARIOS, "1") };
+            }
             // SAFETY: no other thread runs yet.
             unsafe { std::env::set_var("TRAFFIC_SCALE", scale.to_string()) };
             check::check(&Check {

@@ -16,6 +16,7 @@ mod compare;
 mod demo;
 mod faults;
 mod load;
+mod net;
 mod path;
 mod proc;
 mod ring;

@@ -262,6 +262,34 @@ impl Sock {
         Ok(lens)
     }
 
+    /// One `recvmmsg` of up to `count` messages of up to `size` bytes without room for the address of
+    /// `from`, who must have sent them all; returns how many came.
+    pub fn recvmmsg_unnamed(
+        &self,
+        count: usize,
+        size: usize,
+        from: SocketAddr,
+    ) -> io::Result<usize> {
+        let mut bufs = vec![vec![0u8; size]; count];
+        let mut iovs: Vec<_> = bufs.iter_mut().map(|b| iovecs(&[b.as_slice()])).collect();
+        let mut vec: Vec<_> = iovs
+            .iter_mut()
+            .map(|iov| libc::mmsghdr {
+                msg_hdr: header(iov, None),
+                msg_len: 0,
+            })
+            .collect();
+        // SAFETY: all that the headers point to lives across the call; no timeout is given.
+        let got = cvt(unsafe {
+            let (len, none) = (count as u32, ptr::null_mut());
+            libc::recvmmsg(self.fd(), vec.as_mut_ptr(), len, libc::MSG_WAITFORONE, none)
+        })?;
+        for hdr in vec.iter().take(got) {
+            self.note(Dir::Rx, hdr.msg_len as usize, peer(Some(from)));
+        }
+        Ok(got)
+    }
+
     pub fn recv_exact(&self, n: usize) -> Result<()> {
         let mut buf = vec![0; n.min(65_536)];
         let mut left = n;

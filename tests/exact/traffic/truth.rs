@@ -170,6 +170,18 @@ pub fn set_outer_pid(pid: u32) {
     OUTER_PID.store(pid, Relaxed);
 }
 
+/// This process's cgroup as the initial cgroup namespace knows it, where that differs.
+static OUTER_CGROUP: Mutex<Option<String>> = Mutex::new(None);
+
+pub fn set_outer_cgroup(path: String) {
+    *OUTER_CGROUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+}
+
+fn cgroup() -> String {
+    let outer = OUTER_CGROUP.lock().unwrap_or_else(PoisonError::into_inner);
+    outer.clone().unwrap_or_else(sys::cgroup)
+}
+
 fn pid() -> u32 {
     match OUTER_PID.load(Relaxed) {
         0 => std::process::id(),
@@ -188,7 +200,7 @@ pub fn flush() {
         "pid": pid,
         "comm": if same_pid_ns { Some(comm.trim_end()) } else { None },
         "uids": std::mem::take(&mut *uids()),
-        "cgroup": sys::cgroup(),
+        "cgroup": cgroup(),
         "lossy": LOSSY.load(Relaxed),
     }));
     for (socket, row) in std::mem::take(&mut *rows()) {

@@ -62,6 +62,7 @@ rooms!(
     ktls,
     mptcp,
     families,
+    scenarios,
     negative,
 );
 
@@ -93,6 +94,8 @@ pub fn report(result: Result<()>) -> i32 {
     }
     1
 }
+
+pub use scenarios::{CASES as SCENARIOS, FULL as FULL_SCENARIOS};
 
 /// Runs one case as the whole work of this process.
 pub fn run_here(name: &str, timeout: u32) -> Result<()> {

@@ -1,13 +1,11 @@
 //! Sockets in other network namespaces.
 
-use std::os::fd::{AsRawFd, RawFd};
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-
-use crate::cases::absent;
+use crate::net::{enter, here};
 use crate::proc;
 use crate::sock::{Sock, V4, V6, tcp_pair, udp_pair};
-use crate::sys::{self, cvt};
+use crate::sys;
 use crate::transfer::pattern;
 
 cases! {
@@ -35,23 +33,12 @@ fn netns_other() -> Result<()> {
     s.recv_exact(7000)
 }
 
-/// The network namespace this thread is in.
-fn here() -> Result<std::fs::File> {
-    std::fs::File::open("/proc/thread-self/ns/net").context("network namespace")
-}
-
-fn enter(ns: RawFd) -> Result<()> {
-    // SAFETY: setns has no memory arguments.
-    cvt(unsafe { libc::setns(ns, libc::CLONE_NEWNET) }).map_err(absent("setns"))?;
-    Ok(())
-}
-
 fn netns_foreign_socket() -> Result<()> {
     let home = here()?;
     sys::new_netns(0)?;
     let (c, s) = tcp_pair(V4)?;
     let (a, b) = udp_pair(V6)?;
-    enter(home.as_raw_fd())?;
+    enter(&home)?;
     c.send_all(&pattern(11_000))?;
     s.recv_exact(11_000)?;
     a.send(&pattern(300), 0)?;
@@ -76,7 +63,7 @@ fn netns_same_addresses() -> Result<()> {
     c2.bind("127.0.0.1:4321".parse()?)?;
     c2.connect(to)?;
     let s2 = l2.accept()?;
-    enter(first.as_raw_fd())?;
+    enter(&first)?;
     // The rows are told apart by their namespaces alone.
     c.send_all(&pattern(1000))?;
     c2.send_all(&pattern(20_000))?;
