@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::subject::{Counts, FlowId, Owner, Seen, number, text};
+use crate::sys;
 
 /// A flow as the case's own system calls returned it.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +25,7 @@ pub struct TrueFlow {
 #[derive(Default)]
 pub struct CaseTruth {
     /// The processes and who they are.
-    pub owners: BTreeMap<u64, Owner>,
+    pub owners: BTreeMap<(u64, u64), Owner>,
     pub flows: BTreeMap<FlowId, TrueFlow>,
     pub absent: Option<String>,
     pub errors: Vec<String>,
@@ -36,7 +37,9 @@ impl CaseTruth {
         let line: Value = serde_json::from_str(line)?;
         match line["type"].as_str() {
             Some("process") => {
-                let owner = self.owners.entry(number(&line, "pid")?).or_default();
+                let start = number(&line, "start_ns")? / sys::NS_PER_TICK;
+                let process = (number(&line, "pid")?, start);
+                let owner = self.owners.entry(process).or_default();
                 owner.comms.extend(line["comm"].as_str().map(str::to_owned));
                 let uids = line["uids"].as_array().into_iter().flatten();
                 owner.uids.extend(uids.filter_map(Value::as_u64));
@@ -118,6 +121,14 @@ impl CaseTruth {
             .collect()
     }
 
+    /// Whether a process of the case has, or had, this number.
+    pub fn has(&self, pid: u64) -> bool {
+        self.owners
+            .range((pid, 0)..=(pid, u64::MAX))
+            .next()
+            .is_some()
+    }
+
     pub fn totals(&self) -> Counts {
         let mut sum = Counts::default();
         self.flows.values().for_each(|f| sum.add(&f.counts));
@@ -152,6 +163,8 @@ pub struct Verdict {
 const UNKNOWN_PEER: &str = "udp_recv_peer";
 /// Beside it: the socket was connected to someone else after the datagram had come.
 const CONNECTED_SINCE: &str = "connected_since";
+/// What the kernel sends through a socket of the case, in the context of whoever is there.
+pub const BY_ANYONE: &str = "by_anyone";
 
 fn expected(
     truth: &CaseTruth,
@@ -167,8 +180,9 @@ fn expected(
             msgs_tx: !flow.loose_tx,
         };
         for (names, part) in &flow.via {
-            let hidden: Vec<_> = names.iter().filter(|n| unseen.contains(*n)).collect();
+            let mut hidden: Vec<_> = names.iter().filter(|n| unseen.contains(*n)).collect();
             used.extend(hidden.iter().map(|n| (*n).clone()));
+            hidden.extend(names.iter().filter(|n| *n == BY_ANYONE));
             if hidden.iter().any(|n| *n == UNKNOWN_PEER) {
                 // All of it must be there, under a peer that is not known.
                 for c in [&mut e.least, &mut e.most] {
@@ -217,8 +231,9 @@ fn take_for_unknown(truth: &CaseTruth, got: &mut BTreeMap<FlowId, Counts>) {
         {
             continue;
         }
-        let same_socket =
-            |g: &FlowId| (g.pid, &g.proto, g.local_port) == (id.pid, &id.proto, id.local_port);
+        let same_socket = |g: &FlowId| {
+            (g.process(), &g.proto, g.local_port) == (id.process(), &id.proto, id.local_port)
+        };
         let taken: Vec<FlowId> = got
             .keys()
             .filter(|g| same_socket(g) && !truth.flows.contains_key(*g))
@@ -236,7 +251,7 @@ pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
     let expected = expected(truth, &seen.unseen, &mut v.unseen);
     let mut got: BTreeMap<FlowId, Counts> = BTreeMap::new();
     for (id, counts) in &seen.flows {
-        if truth.owners.contains_key(&id.pid) && counts.rx_bytes + counts.tx_bytes > 0 {
+        if truth.has(id.pid) && counts.rx_bytes + counts.tx_bytes > 0 {
             let id = if id.proto == "udp" && id.remote_addr == "*" {
                 unknown_peer(id)
             } else {
@@ -262,9 +277,9 @@ pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
             g.rx_bytes, g.tx_bytes
         ));
     }
-    for (pid, owner) in &truth.owners {
-        if let Some(shown) = seen.owners.get(pid) {
-            let complaints = owner.complaints(*pid, shown);
+    for (process, owner) in &truth.owners {
+        if let Some(shown) = seen.owners.get(process) {
+            let complaints = owner.complaints(process.0, shown);
             v.wrong |= !complaints.is_empty();
             v.complaints.extend(complaints);
         }

@@ -1,9 +1,10 @@
 //! Network namespaces, interfaces and addresses by rtnetlink: guests have no `ip` that knows them all.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -188,6 +189,36 @@ pub fn up(index: u32) -> Result<()> {
         .run("an interface that is up")
 }
 
+/// Waits until an interface, both of whose ends are up, carries packets, and gives its index. The kernel
+/// drops what is sent before: it takes note of the carrier in its own time. What is asked of rtnetlink after
+/// that waits for the lock under which it does so.
+pub fn running(name: &str) -> Result<u32> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_running(name)? {
+        ensure!(Instant::now() < deadline, "{name} does not run");
+        sys::pause(1);
+    }
+    index(name)
+}
+
+fn is_running(name: &str) -> Result<bool> {
+    // SAFETY: ifreq is plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    // SAFETY: socket has no memory arguments.
+    let fd = cvt(unsafe { libc::socket(libc::AF_INET, kind, 0) })? as RawFd;
+    // SAFETY: SIOCGIFFLAGS reads and writes one live ifreq.
+    let got = cvt(unsafe { libc::ioctl(fd, libc::SIOCGIFFLAGS as _, &raw mut request) });
+    sys::close(fd);
+    got.context("SIOCGIFFLAGS")?;
+    // SAFETY: the ioctl has filled in the flags.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(i32::from(flags) & libc::IFF_RUNNING != 0)
+}
+
 /// Gives an interface an address that can be used at once.
 pub fn address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
     let bytes = bytes_of(address);
@@ -197,7 +228,37 @@ pub fn address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
         .put(&index.to_ne_bytes())
         .attribute(IFA_LOCAL, &bytes)
         .attribute(IFA_ADDRESS, &bytes)
-        .run("an address")
+        .run("an address")?;
+    match address {
+        IpAddr::V4(_) => Ok(()),
+        IpAddr::V6(address) => await_local(address),
+    }
+}
+
+/// Waits until what is sent to an address is received: also without duplicate address detection the kernel
+/// adds the local route in its own time.
+fn await_local(address: Ipv6Addr) -> Result<()> {
+    const RTF_LOCAL: u32 = 0x8000_0000;
+    let address = format!("{:032x}", u128::from(address));
+    let is_local = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let flags = fields
+            .get(8)
+            .and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        fields[0] == address && flags.is_some_and(|flags| flags & RTF_LOCAL != 0)
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !fs::read_to_string("/proc/thread-self/net/ipv6_route")?
+        .lines()
+        .any(is_local)
+    {
+        ensure!(
+            Instant::now() < deadline,
+            "nothing is received at {address}"
+        );
+        sys::pause(1);
+    }
+    Ok(())
 }
 
 /// Tells an interface who a neighbour is, so that nobody has to ask.
@@ -249,10 +310,13 @@ impl Link {
             (NEAR, FAR_MAC, Self::near_ips(), Self::far_ips()),
             (FAR, NEAR_MAC, Self::far_ips(), Self::near_ips()),
         ];
+        for (namespace, name) in [(&near, NEAR), (&far, FAR)] {
+            enter(namespace)?;
+            up(index(name)?)?;
+        }
         for (namespace, (name, mac, own, others)) in [&near, &far].into_iter().zip(ends) {
             enter(namespace)?;
-            let index = index(name)?;
-            up(index)?;
+            let index = running(name)?;
             for ((own, prefix), (other, _)) in own.into_iter().zip(others) {
                 address(index, own, prefix)?;
                 neighbour(index, other, mac)?;

@@ -182,7 +182,7 @@ pub fn storm(how: &Storm) -> Result<bool> {
     let sum = truth.totals();
     let mut got = Counts::default();
     for (id, c) in &seen.flows {
-        if truth.owners.contains_key(&id.pid) {
+        if truth.has(id.pid) {
             got.add(c);
         }
     }

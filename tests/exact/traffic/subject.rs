@@ -12,10 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::sys;
+
 /// A flow of a process, as both sides write it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowId {
     pub pid: u64,
+    /// When the process began, in clock ticks after boot: a number is used again.
+    pub start: u64,
     pub proto: String,
     pub local_addr: String,
     pub local_port: u64,
@@ -29,6 +33,7 @@ impl FlowId {
     pub fn parse(line: &Value) -> Result<Self> {
         Ok(Self {
             pid: number(line, "pid")?,
+            start: line["start_ns"].as_u64().unwrap_or(0) / sys::NS_PER_TICK,
             proto: text(line, "proto")?,
             local_addr: text(line, "local_addr")?,
             local_port: number(line, "local_port")?,
@@ -44,10 +49,18 @@ impl FlowId {
     }
 }
 
+impl FlowId {
+    /// The process: its number, and when it began.
+    pub fn process(&self) -> (u64, u64) {
+        (self.pid, self.start)
+    }
+}
+
 impl std::fmt::Display for FlowId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             pid,
+            start: _,
             proto,
             local_addr,
             local_port,
@@ -204,8 +217,8 @@ pub struct Seen {
     pub overflow: BTreeMap<u64, Counts>,
     /// The processes that were named for a full flow table.
     pub full: BTreeSet<u64>,
-    /// What is said of the processes.
-    pub owners: BTreeMap<u64, Owner>,
+    /// What is said of the processes, by number and start.
+    pub owners: BTreeMap<(u64, u64), Owner>,
     /// The sums of the interval records.
     pub rx_bytes: u64,
     pub tx_bytes: u64,
@@ -245,7 +258,7 @@ impl Seen {
             Some("flow") => {
                 self.flow_lines += 1;
                 let id = FlowId::parse(&line)?;
-                let owner = self.owners.entry(id.pid).or_default();
+                let owner = self.owners.entry(id.process()).or_default();
                 owner.comms.insert(text(&line, "comm")?);
                 owner.uids.insert(number(&line, "uid")?);
                 owner.cgroups.insert(text(&line, "cgroup")?);

@@ -153,6 +153,21 @@ pub fn new_netns(mtu: i32) -> Result<()> {
     lo_up(mtu)
 }
 
+/// What `/proc` gives times in: USER_HZ is 100 on every architecture.
+pub const NS_PER_TICK: u64 = 10_000_000;
+
+/// When this process began after boot, in nanoseconds, to the clock tick.
+pub fn start_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // starttime is field 22 of proc_pid_stat(5); the first after the name is field 3.
+    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    let ticks = after
+        .split_whitespace()
+        .nth(19)
+        .and_then(|field| field.parse().ok());
+    ticks.unwrap_or(0) * NS_PER_TICK
+}
+
 /// Loads a kernel module, where this machine has it.
 pub fn modprobe(module: &str) {
     let mut command = std::process::Command::new("modprobe");

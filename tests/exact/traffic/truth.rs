@@ -191,13 +191,14 @@ fn pid() -> u32 {
 
 /// Writes this process and its flows to stdout; to be called once, when its work is done.
 pub fn flush() {
-    let pid = pid();
+    let (pid, start_ns) = (pid(), sys::start_ns());
     let me = std::process::id();
     let comm = std::fs::read_to_string(format!("/proc/{me}/comm")).unwrap_or_default();
     let same_pid_ns = pid == me;
     say(&json!({
         "type": "process",
         "pid": pid,
+        "start_ns": start_ns,
         "comm": if same_pid_ns { Some(comm.trim_end()) } else { None },
         "uids": std::mem::take(&mut *uids()),
         "cgroup": cgroup(),
@@ -215,6 +216,7 @@ pub fn flush() {
         say(&json!({
             "type": "truth",
             "pid": pid,
+            "start_ns": start_ns,
             "proto": socket.proto.name(),
             "netns": socket.netns,
             "ifindex": socket.ifindex,

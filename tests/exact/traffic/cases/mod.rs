@@ -62,6 +62,9 @@ rooms!(
     ktls,
     mptcp,
     families,
+    nested,
+    zones,
+    balancer,
     scenarios,
     negative,
 );

@@ -31,7 +31,7 @@ cases! {
     "a process renamed before it moves anything" => renamed_process,
     "a process with another user" => other_user,
     "a process that sends once and is gone at once, under a name of its own" => gone_at_once,
-    "two processes, one after the other, with the same number" => pid_reused,
+    "two processes of two users, one after the other, with the same number" => pid_reused,
     "exec under another name" => exec_renamed,
 }
 
@@ -382,7 +382,7 @@ fn pid_reused() -> Result<()> {
     let first = proc::spawn(|| Ok(()))?;
     let pid = first.pid;
     first.join()?;
-    for comm in ["first-of-two", "second-of-two"] {
+    for (comm, uid, bytes) in [("first-of-two", 1001, 1000), ("second-of-two", 1002, 2000)] {
         let (c, s) = tcp_pair(V4)?;
         let child = fork_as(pid)?;
         if child.pid == 0 {
@@ -390,10 +390,14 @@ fn pid_reused() -> Result<()> {
             sys::watchdog(None);
             truth::reset();
             sys::set_comm(comm);
-            proc::leave(crate::cases::report(c.send_all(&pattern(3000))));
+            // SAFETY: setresuid has no memory arguments.
+            let done = cvt(unsafe { libc::setresuid(uid, uid, uid) }).context("setresuid");
+            proc::leave(crate::cases::report(done.and_then(|_| c.send_all(&pattern(bytes)))));
         }
-        s.recv_exact(3000)?;
+        s.recv_exact(bytes)?;
         child.join()?;
+        // Two clock ticks, by which /proc tells the two apart.
+        sys::pause(20);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -569,10 +569,10 @@ fn s16_loopback() -> Result<()> {
 }
 
 /// A cgroup of v2, removed when this is dropped.
-struct Cgroup(PathBuf);
+pub struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let is_v2 = |line: &&str| line.split(' ').nth(2) == Some("cgroup2");
         let root = mounts.lines().find(is_v2).and_then(|line| line.split(' ').nth(1));
@@ -582,7 +582,12 @@ impl Cgroup {
         Ok(Self(dir))
     }
 
-    fn enter(&self) -> Result<()> {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Moves this process into it.
+    pub fn enter(&self) -> Result<()> {
         let mut file = fs::OpenOptions::new().write(true).open(self.0.join("cgroup.procs"))?;
         file.write_all(b"0").context("enter a cgroup")
     }
