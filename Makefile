@@ -8,6 +8,9 @@ PREFIX ?= /usr/local
 ARGS   ?=
 # Fuzz targets: none named means all.
 FUZZ   ?=
+# full: the virtual machines give scenarios (s01 to s24) their whole sizes and paces.
+SCENARIOS ?=
+export SCENARIOS
 # Kernels to measure the hot path on: none named means all.
 KERNELS ?=
 

@@ -30,6 +30,9 @@ $other.
 - \`unseen\`: a path that this backend declares it does not see
 - \`missed\`: events that the backend could not see, all of them said in \`missed_events\`: \`fentry\`,
   forced on a kernel that preempts itself; \`auto\` does not take it there
+- \`s01\` to \`s24\`: scenarios of a public benchmark of network monitors, over a veth pair between two
+  network namespaces, here with a 32nd of their sizes and at full speed; \`make vm SCENARIOS=full\`
+  runs them with all of it
 - \`—\`: the kernel does not have what the case is about
 - **bold**: a failure, with the difference
 
@@ -44,14 +47,19 @@ jq -rn '
     if . == null then "" elif .result == "absent" then "—" elif .result == "unseen" or .result == "missed" then .result
     elif .result == "ok" then "\(.diff)" else "**\(.diff)**" end;
   [inputs | . + {column: column}] as $rows
-  | ($rows | map(.column) | unique | sort_by([version, (endswith("auto")), .])) as $columns
+  | ($rows | map(.column) | unique | sort_by([version, .])) as $all
+  | ($all | map(select(endswith("auto") | not))) as $columns
+  | ($all | map(select(endswith("auto")))) as $autos
   | (reduce $rows[] as $r ([]; if index($r.case) then . else . + [$r.case] end)) as $cases
   | ($rows | INDEX(.column)) as $first
   | ($rows | INDEX(.case + " " + .column)) as $at
-  | "| case | \($columns | map("\(kernel) \($first[.].backend as $b
-        | if endswith("auto") then "auto (\($b))" else $b end)") | join(" | ")) |",
+  | "| case | \($columns | map("\(kernel) \($first[.].backend)") | join(" | ")) |",
     "|---|\($columns | map("---:|") | join(""))",
     ($cases[] as $c | "| \($c) | \($columns | map($at[$c + " " + .] | cell) | join(" | ")) |"),
+    "",
+    ($autos[] as $c | "- `auto` takes \($first[$c].backend) on \($c | kernel): \($rows
+      | map(select(.column == $c)) | length) cases, \($rows
+      | map(select(.column == $c and .result == "FAIL")) | length) failed"),
     "",
     "Kernels: \($columns | map($first[.].kernel) | unique | join(", ")).",
     "",

@@ -59,8 +59,8 @@ fn hear_more_than(s: &Sock, least: usize) -> Result<()> {
 
 /// The sum that ends every Internet checksum.
 pub fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let words = bytes.chunks(2).map(|c| u32::from_be_bytes([0, 0, c[0], *c.get(1).unwrap_or(&0)]));
-    let sum = words.fold(0, |sum, word| sum + word);
+    let words = bytes.chunks(2).map(|c| [0, 0, c[0], *c.get(1).unwrap_or(&0)]);
+    let sum: u32 = words.map(u32::from_be_bytes).sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes()
 }

@@ -87,6 +87,8 @@ fn nbd() -> Result<()> {
     let (c, s) = tcp_pair(V6)?;
     let requests = sys::pipe()?;
     let server = proc::spawn(|| serve_blocks(&servers, requests.1))?;
+    // The server's end is the server's alone: the kernel waits for it to close.
+    drop(servers);
     control(&device, request::SET_BLKSIZE, BLOCK as u64)?;
     control(&device, request::SET_SIZE_BLOCKS, BLOCKS as u64)?;
     control(&device, request::SET_SOCK, kernels.fd() as u64)?;
