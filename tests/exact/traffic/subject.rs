@@ -210,6 +210,8 @@ pub struct Seen {
     pub flow_lines: u64,
     pub backend: String,
     pub unseen: BTreeSet<String>,
+    /// Of the last interval.
+    unseen_last: BTreeSet<String>,
     pub flows: BTreeMap<FlowId, Counts>,
     /// Of flows of UDP: packets received and sent; `None` where one line did not say.
     pub packets: BTreeMap<FlowId, Option<(u64, u64)>>,
@@ -252,8 +254,9 @@ impl Seen {
                 }
                 self.backend = text(&line, "backend")?;
                 let unseen = line["unseen"].as_array().context("no list unseen")?;
-                self.unseen
-                    .extend(unseen.iter().filter_map(Value::as_str).map(str::to_owned));
+                let unseen = unseen.iter().filter_map(Value::as_str).map(str::to_owned);
+                self.unseen_last = unseen.collect();
+                self.unseen.extend(self.unseen_last.iter().cloned());
             }
             Some("flow") => {
                 self.flow_lines += 1;
@@ -379,9 +382,20 @@ impl Subject {
 
     /// Waits until `intervals` interval records are there.
     pub fn wait_for(&self, intervals: u64, patience: Duration) -> Result<()> {
+        self.wait_until(patience, |seen| seen.intervals >= intervals)
+            .with_context(|| format!("waiting for {intervals} intervals"))
+    }
+
+    /// Waits until the last interval has `path` among what it cannot see, or until it has not.
+    pub fn wait_for_unseen(&self, path: &str, has: bool, patience: Duration) -> Result<()> {
+        self.wait_until(patience, |seen| seen.unseen_last.contains(path) == has)
+            .with_context(|| format!("waiting for {path} in `unseen`: {has}"))
+    }
+
+    fn wait_until(&self, patience: Duration, is_there: impl Fn(&Seen) -> bool) -> Result<()> {
         let deadline = Instant::now() + patience;
         let mut seen = lock(&self.shared);
-        while seen.intervals < intervals {
+        while !is_there(&seen) {
             ensure!(
                 !seen.ended,
                 "flowtop ended by itself after {} intervals",
@@ -390,7 +404,7 @@ impl Subject {
             let left = deadline.saturating_duration_since(Instant::now());
             ensure!(
                 !left.is_zero(),
-                "only {} of {intervals} intervals in time",
+                "{} intervals, and it is not there",
                 seen.intervals
             );
             let waited = self.shared.1.wait_timeout(seen, left);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::kernel::{prepared, refusal, refused};
 use super::{Faults, PATIENCE, Told, beside, counted, lost};
 use crate::cases::Absent;
+use crate::subject::{Counts, FlowId, Seen, Start};
 use crate::sys::cvt;
 
 faults! { true,
@@ -20,6 +21,7 @@ faults! { true,
     "kprobes are switched off" => kprobes_off,
     "kprobes are switched off while flowtop counts by them" => kprobes_off_meanwhile,
     "ftrace is switched off" => ftrace_off,
+    "ftrace is switched off while flowtop runs" => probes_stopped,
     "the BPF JIT is switched off" => jit_off,
     "lockdown: BPF may not read the kernel's memory" => locked_down,
 }
@@ -162,6 +164,135 @@ fn kprobes_off_meanwhile(how: &Faults) -> Result<Told> {
 
 fn ftrace_off(how: &Faults) -> Result<Told> {
     switched_off(how, "/proc/sys/kernel/ftrace_enabled", "fentry")
+}
+
+/// Datagrams of one byte between two sockets of this process that are not connected.
+struct Datagrams {
+    from: UdpSocket,
+    to: UdpSocket,
+}
+
+impl Datagrams {
+    const COUNT: u64 = 10;
+
+    fn new() -> Result<Self> {
+        let bound = || UdpSocket::bind("127.0.0.1:0").context("bind");
+        Ok(Self {
+            from: bound()?,
+            to: bound()?,
+        })
+    }
+
+    fn go(&self) -> Result<()> {
+        for _ in 0..Self::COUNT {
+            self.from.send_to(b"x", self.to.local_addr()?)?;
+            // Does not ask for the sender.
+            self.to.recv(&mut [0; 2])?;
+        }
+        Ok(())
+    }
+
+    /// Bytes sent and received, by peers that are known or not.
+    fn counted(&self, seen: &Seen, is_known: bool) -> Result<(u64, u64)> {
+        let me = u64::from(std::process::id());
+        let of = |socket: &UdpSocket| -> Result<Counts> {
+            let port = u64::from(socket.local_addr()?.port());
+            let mut sum = Counts::default();
+            let mine = |id: &FlowId| id.pid == me && id.proto == "udp" && id.local_port == port;
+            let flows = seen.flows.iter().filter(|(id, _)| mine(id));
+            flows
+                .filter(|(id, _)| (id.remote_addr != "*") == is_known)
+                .for_each(|(_, counts)| sum.add(counts));
+            Ok(sum)
+        };
+        Ok((of(&self.from)?.tx_bytes, of(&self.to)?.rx_bytes))
+    }
+}
+
+/// Of what is said within an interval.
+const SHORTER: Duration = Duration::from_secs(60);
+
+/// Probes of a backend that runs stop and come back: what that hides is said for as long as it lasts. The
+/// tracepoints go on, and lose peers but no byte.
+fn probes_stopped(how: &Faults) -> Result<Told> {
+    let switch = "/proc/sys/kernel/ftrace_enabled";
+    if !Path::new(switch).exists() {
+        return Err(Absent(format!("there is no {switch}")).into());
+    }
+    let mut happened = Vec::new();
+    for (backend, path, hidden) in [
+        ("tracepoint", "udp_recv_peer", true),
+        ("kprobe", "probes_off", false),
+        ("fentry", "probes_off", false),
+    ] {
+        let result = stop_probes(how, switch, backend, path, hidden);
+        fs::write(switch, "1").with_context(|| format!("write {switch}"))?;
+        happened.push(format!(
+            "{backend}: {}",
+            result.with_context(|| backend.to_owned())?
+        ));
+    }
+    Ok(Told {
+        happened: happened.join("; "),
+        lost: 0,
+        said: "`unseen`: `udp_recv_peer` and `udp_send_peer`, or `probes_off`".to_owned(),
+    })
+}
+
+fn stop_probes(
+    how: &Faults,
+    switch: &str,
+    backend: &str,
+    path: &str,
+    counts_on: bool,
+) -> Result<String> {
+    let start = Start {
+        backend: Some(backend),
+        ..how.start
+    };
+    let how = Faults { start, ..*how };
+    let subject = how.flowtop(0.2, &[])?;
+    let (data, two_more) = (Datagrams::new()?, || subject.intervals() + 2);
+    data.go()?;
+    subject.wait_for(two_more(), SHORTER)?;
+    if let Err(error) = fs::write(switch, "0") {
+        subject.stop(SHORTER)?;
+        return Ok(format!(
+            "the kernel does not let it be switched off ({error})"
+        ));
+    }
+    subject.wait_for_unseen(path, true, SHORTER)?;
+    data.go()?;
+    subject.wait_for(two_more(), SHORTER)?;
+    fs::write(switch, "1").with_context(|| format!("write {switch}"))?;
+    subject.wait_for_unseen(path, false, SHORTER)?;
+    data.go()?;
+    subject.wait_for(two_more(), SHORTER)?;
+    let seen = subject.stop(SHORTER)?;
+    let (both, off) = (
+        [2 * Datagrams::COUNT; 2].into(),
+        [Datagrams::COUNT; 2].into(),
+    );
+    let known = data.counted(&seen, true)?;
+    ensure!(
+        known == both,
+        "{known:?} bytes of known peers, not {both:?}"
+    );
+    let unknown = data.counted(&seen, false)?;
+    let expected = if counts_on { off } else { (0, 0) };
+    ensure!(
+        unknown == expected,
+        "{unknown:?} bytes of unknown peers, not {expected:?}"
+    );
+    if counts_on {
+        ensure!(
+            seen.unseen.contains("udp_send_peer"),
+            "unseen: {:?}",
+            seen.unseen
+        );
+        return Ok("every byte counted, those in between of unknown peers".to_owned());
+    }
+    Ok("every byte counted but those in between".to_owned())
 }
 
 /// Every backend needs it for what it calls in the kernel, or is told by the first that does.
