@@ -15,7 +15,7 @@ use crate::truth;
 
 cases! {
     "UDP over a TUN device: the answer is written by hand" => device_udp,
-    "UDP between link-local addresses: the scope is not part of the address" => device_link_local,
+    "UDP between link-local addresses: the link is no part of the address, but of the flow" => device_link_local,
 }
 
 /// A TUN interface `flow0` in a fresh network namespace.

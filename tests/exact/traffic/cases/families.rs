@@ -234,7 +234,11 @@ const ETHERTYPE: u16 = 0x88b5;
 const LO: u32 = 1;
 
 pub fn packet(kind: i32, ethertype: u16) -> Result<Sock> {
-    open(libc::AF_PACKET, kind, i32::from(ethertype.to_be()), Proto::Packet, "packet socket")
+    let protocol = i32::from(ethertype.to_be());
+    let s = open(libc::AF_PACKET, kind, protocol, Proto::Packet, "packet socket")?;
+    // Where they are a module of the kernel, there is no hook for them.
+    s.set_layer("packet_sockets");
+    Ok(s)
 }
 
 fn link(ethertype: u16, interface: u32) -> libc::sockaddr_ll {
