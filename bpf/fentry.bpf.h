@@ -25,7 +25,8 @@ static __always_inline int fx_send_return(struct sock *sk, __u16 family,
 		return 0;
 	if (is_tcp(protocol))
 		account(sk, family, IPPROTO_TCP, TX, ret, NULL, 0, true);
-	else if (protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
+	else if ((protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE) ||
+		 sk->sk_type == SOCK_RAW)
 		fx_other(sk, TX, ret); /* those two have hooks of their own */
 	return 0;
 }
