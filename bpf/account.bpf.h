@@ -223,63 +223,67 @@ static __noinline struct flowtop_slot *overflow(const bool b, __u32 who)
 	return slot;
 }
 
-/*
- * A new flow's slot, or where that has no room its process's entry for such
- * flows; NULL if there is neither. Not inlined: it runs once a flow and
- * interval, and at every event of a flow without a slot.
- */
+/* A new flow's slot; NULL if there is no room. Not inlined: it runs once a flow
+ * and interval. */
 static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 					      const struct flowtop_id *id,
 					      const struct moved *moved,
 					      struct flowtop_owner *owner)
 {
-	__u32 tgid = current_tgid(), kind = id->who & FLOWTOP_KEY_KIND;
+	__u32 kind = id->who & FLOWTOP_KEY_KIND;
 	__u32 family = kind & FLOWTOP_KEY_IPV6;
-	__u32 *taken = &held.flows[b][family];
 	const void *key = id; /* which it begins */
 	struct flowtop_slot *slot;
+	bool won;
 
-	if (has_share(owner, *(volatile __u32 *)taken, family)) {
-		/* Nothing moved and NOEXIST, then a look-up: whoever loses the
-		 * race of two inserts still adds to the winner's slot. */
-		bool won = !bpf_map_update_elem(flows, key, (void *)&no_slot,
-						BPF_NOEXIST);
-
-		slot = bpf_map_lookup_elem(flows, key);
-		if (won && slot) {
-			__sync_fetch_and_add(taken, 1);
-			if (owner)
-				__sync_fetch_and_add(&owner->flows[family], 1);
-			slot->netns = read_netns(moved->sk);
-			slot->tgid = tgid;
-			slot->owner = moved->owner;
-			slot->ifindex = moved->ifindex;
-			if (PROTOCOL_OF(kind) == FLOWTOP_TCP)
-				slot->extra = (__u64)moved->sk;
-		}
-		if (slot)
-			return slot;
-	}
-	return overflow(b, FLOWTOP_KEY_OVERFLOW | tgid << FLOWTOP_KEY_SHIFT |
-				   kind);
+	/* Nothing moved and NOEXIST, then a look-up: whoever loses the race of
+	 * two inserts still adds to the winner's slot. */
+	won = !bpf_map_update_elem(flows, key, (void *)&no_slot, BPF_NOEXIST);
+	slot = bpf_map_lookup_elem(flows, key);
+	if (!won || !slot)
+		return slot;
+	__sync_fetch_and_add(&held.flows[b][family], 1);
+	if (owner)
+		__sync_fetch_and_add(&owner->flows[family], 1);
+	slot->netns = read_netns(moved->sk);
+	slot->tgid = current_tgid();
+	slot->owner = moved->owner;
+	slot->ifindex = moved->ifindex;
+	if (PROTOCOL_OF(kind) == FLOWTOP_TCP)
+		slot->extra = (__u64)moved->sk;
+	return slot;
 }
 
-/* Beside the insert and not inside of it: their stacks are not to add up. */
+/*
+ * A new flow's slot, or where that has no room its process's entry for such
+ * flows; NULL if there is neither. Runs once a flow and interval, and at every
+ * event of a flow without a slot. Beside the functions that it calls: their
+ * stacks are not to add up.
+ */
 static __always_inline struct flowtop_slot *
 first_event(void *flows, const bool b, const struct flowtop_id *id,
 	    struct moved *moved)
 {
 	__u32 tgid = current_tgid(), who = id->who >> FLOWTOP_KEY_SHIFT;
+	__u32 family = id->who & FLOWTOP_KEY_IPV6;
+	struct flowtop_slot *slot;
 	struct flowtop_owner *owner;
 
 	/* The share is the process's, however many threads it has. */
 	moved->owner = tgid;
 	owner = remember_owner(b, &moved->owner);
-	if (by_thread && who != tgid) {
-		moved->owner = who;
-		remember_owner(b, &moved->owner);
+	if (has_share(owner, *(volatile __u32 *)&held.flows[b][family],
+		      family)) {
+		if (by_thread && who != tgid) {
+			moved->owner = who;
+			remember_owner(b, &moved->owner);
+		}
+		slot = insert(flows, b, id, moved, owner);
+		if (slot)
+			return slot;
 	}
-	return insert(flows, b, id, moved, owner);
+	return overflow(b, FLOWTOP_KEY_OVERFLOW | tgid << FLOWTOP_KEY_SHIFT |
+				   (id->who & FLOWTOP_KEY_KIND));
 }
 
 static __always_inline void
