@@ -88,6 +88,10 @@ fn rewrite(kind: u32, from: SocketAddr, to: SocketAddr) -> Result<OwnedFd> {
     (attr[0], attr[1], attr[17]) = (SOCK_ADDR, program.len() as u32, kind);
     pointer(&mut attr, 2, program.as_ptr() as u64);
     pointer(&mut attr, 4, c"GPL".as_ptr() as u64);
+    // Before Linux 5.11 programs are locked memory; later it does not matter whether this is allowed.
+    let all = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the limit lives across the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) };
     let fd = bpf(PROG_LOAD, &attr).context("load a program")?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
