@@ -31,6 +31,7 @@
 //! | [`sandbox`] | all privileges | what counting and showing needs |
 //! | [`owner`] | process ids | users, programs, containers, in the background |
 //! | [`names`] | addresses, ports | host names, in the background; services |
+//! | [`interfaces`] | numbers of network interfaces | their names, and back |
 //! | [`namespace`] | this process | the namespaces that change what a number means |
 //! | [`audit`] | losses | words |
 //! | [`record`] | intervals | files of JSON Lines, in its own thread |
