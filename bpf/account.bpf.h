@@ -270,14 +270,12 @@ first_event(void *flows, const bool b, const struct flowtop_id *id,
 	struct flowtop_owner *owner;
 
 	/* The share is the process's, however many threads it has. */
-	moved->owner = tgid;
-	owner = remember_owner(b, &moved->owner);
+	moved->owner = note_owner(b, tgid);
+	owner = bpf_map_lookup_elem(owners_of(b), &moved->owner);
 	if (has_share(owner, *(volatile __u32 *)&held.flows[b][family],
 		      family)) {
-		if (by_thread && who != tgid) {
-			moved->owner = who;
-			remember_owner(b, &moved->owner);
-		}
+		if (by_thread && who != tgid)
+			moved->owner = note_owner(b, who);
 		slot = insert(flows, b, id, moved, owner);
 		if (slot)
 			return slot;
@@ -392,13 +390,14 @@ static __always_inline void read_packet(struct sock_head *head,
 
 /*
  * `ret` bytes moved through a socket that is neither of TCP nor of UDP but of
- * the IP protocol `number`, or a packet socket; others are nobody's bytes. Not
- * inlined: so that TCP and UDP have their programs to themselves. `sk` is an
- * address here.
+ * the IP protocol `number`, or a packet socket; others are nobody's bytes. A
+ * function of its own, so that TCP and UDP have their programs to themselves,
+ * and global, so that the verifier looks at it once.
  */
-static __noinline int account_other(const struct sock *sk, __u16 family,
-				    __u16 number, int dir, int ret)
+__noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
+			     int ret)
 {
+	const struct sock *sk = (void *)addr;
 	__u16 type = BPF_CORE_READ(sk, sk_type);
 	struct moved moved = {
 		.sk = sk,
@@ -492,7 +491,7 @@ static __always_inline void account(const struct sock *sk, __u16 family,
 {
 	if (!account_ports(sk, family, protocol == IPPROTO_UDP, dir, ret, peer,
 			   packets, direct))
-		account_other(sk, family, protocol, dir, ret);
+		account_other(address_of(sk), family, protocol, dir, ret);
 }
 
 #endif

@@ -10,8 +10,8 @@
 
 static __always_inline int fx_other(struct sock *sk, int dir, int ret)
 {
-	return account_other(sk, sk->__sk_common.skc_family, sk->sk_protocol,
-			     dir, ret);
+	return account_other(address_of(sk), sk->__sk_common.skc_family,
+			     sk->sk_protocol, dir, ret);
 }
 
 /* `family` is that of streams and datagrams: other protocols of IPv6 use the

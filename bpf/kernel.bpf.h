@@ -46,6 +46,17 @@ extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 #define FOLLOW(type, ptr) \
 	((type *)bpf_rdonly_cast((ptr), bpf_core_type_id_kernel(type)))
 
+/* The address of a typed pointer as a number, which is all that a global
+ * function takes. */
+static __always_inline __u64 address_of(const void *ptr)
+{
+	const void *volatile copy = ptr;
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), (void *)&copy);
+	return address;
+}
+
 /* The current thread: by a helper, or by plain loads where there are typed ones
  * of the task (3ca1032ab7ab, v5.11), which newer kernels make of two or three
  * instructions. */

@@ -46,7 +46,7 @@ static __always_inline void kp_count(const struct sock *sk, struct call *call,
 				    peer->segments ?: 1,
 			direct);
 	} else {
-		account_other((void *)call->sk, family, protocol, dir, bytes);
+		account_other(call->sk, family, protocol, dir, bytes);
 	}
 }
 

@@ -101,21 +101,27 @@ static __always_inline bool is_of(const struct flowtop_owner *owner,
 		comm[0] == who->comm[0] && comm[1] == who->comm[1]);
 }
 
-/*
- * The entry of a process or thread, made at its first call in the interval;
- * NULL if there is no room. `id` is its number, and is made what the entry is
- * found by: a number that was given to another process meanwhile, a process
- * that runs another program or has become another user has an entry of its own.
- * Not inlined: it runs once a flow and interval.
- */
-static __noinline struct flowtop_owner *remember_owner(const bool b, __u32 *id)
+static __always_inline void *owners_of(const bool b)
 {
-	void *owners = b ? (void *)&owners_b : (void *)&owners_a;
+	return b ? (void *)&owners_b : (void *)&owners_a;
+}
+
+/*
+ * Makes the entry of a process or thread at its first call in the interval, and
+ * returns what it is found by: `number`, or that with a count of those that had
+ * it before. A number that was given to another process meanwhile, a process
+ * that runs another program or has become another user has an entry of its own.
+ * It runs once a flow and interval. Global, so that the verifier looks at it
+ * once and not at every call (v5.6; scalars only before v5.12).
+ */
+__noinline __u32 note_owner(__u32 b, __u32 number)
+{
+	void *owners = owners_of(b);
 	struct task_struct *task, *leader;
 	struct flowtop_owner *owner;
 	struct identity who = {};
 	struct kernfs_node *kn;
-	__u32 number = *id;
+	__u32 id = number;
 
 	task = (void *)bpf_get_current_task();
 	/* The process, not a thread that renamed itself. */
@@ -124,17 +130,17 @@ static __noinline struct flowtop_owner *remember_owner(const bool b, __u32 *id)
 	who.start_ns = BPF_CORE_READ(leader, start_boottime);
 	who.uid = bpf_get_current_uid_gid();
 	for (__u32 i = 0; i < FLOWTOP_MAX_OWNERS; i++) {
-		*id = number | i << FLOWTOP_OWNER_SHIFT;
-		owner = bpf_map_lookup_elem(owners, id);
+		id = number | i << FLOWTOP_OWNER_SHIFT;
+		owner = bpf_map_lookup_elem(owners, &id);
 		if (!owner)
 			break;
 		if (is_of(owner, &who) || i + 1 == FLOWTOP_MAX_OWNERS)
-			return owner;
+			return id;
 	}
-	bpf_map_update_elem(owners, id, (void *)&no_owner, BPF_NOEXIST);
-	owner = bpf_map_lookup_elem(owners, id);
+	bpf_map_update_elem(owners, &id, (void *)&no_owner, BPF_NOEXIST);
+	owner = bpf_map_lookup_elem(owners, &id);
 	if (!owner)
-		return NULL;
+		return id;
 	if (by_thread) {
 		if (number == current_tgid())
 			task = leader;
@@ -150,7 +156,7 @@ static __noinline struct flowtop_owner *remember_owner(const bool b, __u32 *id)
 		remember_cgroup(b ? (void *)&cgroups_b : (void *)&cgroups_a,
 				owner->cgroup, kn);
 	owner->start_ns = who.start_ns;
-	return owner;
+	return id;
 }
 
 #endif

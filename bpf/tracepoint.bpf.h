@@ -84,20 +84,21 @@ static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
 			     direct);
 }
 
-/* Not inlined: so that streams have a program to themselves. A raw socket is
- * left to the caller: the stacks of what is called add up. */
-static __noinline bool tp_datagram_sent(void *sk, __u16 family, int ret)
+/* Not inlined, so that streams have a program to themselves, and global, so
+ * that the verifier looks at them once. A raw socket is left to the caller: the
+ * stacks of what is called add up. */
+__noinline int tp_datagram_sent(__u64 sk, __u32 family, int ret)
 {
-	return casts ? tp_datagram(FOLLOW(struct sock, sk), family, TX, ret,
-				   true)
-		     : tp_datagram(sk, family, TX, ret, false);
+	return casts ? tp_datagram(FOLLOW(struct sock, (void *)sk), family, TX,
+				   ret, true)
+		     : tp_datagram((void *)sk, family, TX, ret, false);
 }
 
-static __noinline bool tp_datagram_received(void *sk, __u16 family, int ret)
+__noinline int tp_datagram_received(__u64 sk, __u32 family, int ret)
 {
-	return casts ? tp_datagram(FOLLOW(struct sock, sk), family, RX, ret,
-				   true)
-		     : tp_datagram(sk, family, RX, ret, false);
+	return casts ? tp_datagram(FOLLOW(struct sock, (void *)sk), family, RX,
+				   ret, true)
+		     : tp_datagram((void *)sk, family, RX, ret, false);
 }
 
 static __always_inline int tp_other(const struct event *event, int dir)
@@ -105,8 +106,8 @@ static __always_inline int tp_other(const struct event *event, int dir)
 	/* The hooks of UDP leave a call for UDP-Lite too. */
 	if (event->protocol == IPPROTO_UDPLITE)
 		close_datagram(event->sk);
-	return account_other(event->sk, event->family, event->protocol, dir,
-			     event->ret);
+	return account_other((__u64)event->sk, event->family, event->protocol,
+			     dir, event->ret);
 }
 
 SEC("tracepoint/sock/sock_send_length")
@@ -119,7 +120,7 @@ int tp_send(struct trace_event_raw_sock_msg_length *ctx)
 	if (is_tcp(event.protocol))
 		return tp_stream(&event, TX);
 	if (event.protocol == IPPROTO_UDP &&
-	    tp_datagram_sent(event.sk, event.family, event.ret))
+	    tp_datagram_sent((__u64)event.sk, event.family, event.ret))
 		return 0;
 	return tp_other(&event, TX);
 }
@@ -136,7 +137,7 @@ int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
 	if (is_tcp(event.protocol))
 		return tp_stream(&event, RX);
 	if (event.protocol == IPPROTO_UDP &&
-	    tp_datagram_received(event.sk, event.family, event.ret))
+	    tp_datagram_received((__u64)event.sk, event.family, event.ret))
 		return 0;
 	return tp_other(&event, RX);
 }

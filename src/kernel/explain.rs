@@ -60,9 +60,9 @@ pub fn forget_libbpf_log() {
 
 /// Kernel memory that the flow maps take, in bytes, for so many flows of IPv4 and as many of IPv6, and
 /// for the entries of flows without a slot, in two buffers. An entry of a preallocated hash map takes
-/// 64 bytes, its key (24, 48, 8) and its value (48), however many CPUs there are (measured).
+/// 64 bytes, its key (24, 48, 8) and its value (64), however many CPUs there are (measured).
 const fn map_bytes(max_flows: u32) -> u64 {
-    2 * (max_flows as u64 * (2 * 64 + 24 + 48 + 2 * 48) + OVERFLOW_ENTRIES * (64 + 8 + 48))
+    2 * (max_flows as u64 * (2 * 64 + 24 + 48 + 2 * 64) + OVERFLOW_ENTRIES * (64 + 8 + 64))
 }
 
 /// Entries of flows without a slot in each buffer (`FLOWTOP_OVERFLOW_ENTRIES`).
