@@ -164,18 +164,19 @@ impl Default for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = match (self.is_unknown(), self.addr) {
-            (true, _) => "*".to_owned(),
-            (false, addr) => addr.to_string(),
+        let bound = self.zone.ifindex != 0;
+        let any = self.is_unknown() || bound && self.addr.is_unspecified();
+        let mut host = match any {
+            true => "*".to_owned(),
+            false => self.addr.to_string(),
         };
-        let host = match self.zone.ifindex {
-            0 => host,
-            ifindex => format!("{host}%{ifindex}"),
-        };
+        if bound {
+            host = format!("{host}%{}", self.zone.ifindex);
+        }
         match (self.port, self.addr) {
             (0, _) => f.pad(&host),
-            (port, IpAddr::V4(_)) => f.pad(&format!("{host}:{port}")),
-            (port, IpAddr::V6(_)) => f.pad(&format!("[{host}]:{port}")),
+            (port, IpAddr::V6(_)) if !any => f.pad(&format!("[{host}]:{port}")),
+            (port, _) => f.pad(&format!("{host}:{port}")),
         }
     }
 }

@@ -13,8 +13,10 @@ use crate::namespace;
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// Names of interfaces, read when one is first asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Interfaces {
+    /// Read at the start: a process that has changed its user may not look at its own namespaces.
+    netns: Option<u32>,
     list: Mutex<List>,
 }
 
@@ -24,10 +26,19 @@ struct List {
     read: Option<Instant>,
 }
 
+impl Default for Interfaces {
+    fn default() -> Self {
+        Self {
+            netns: namespace::own_net(),
+            list: Mutex::default(),
+        }
+    }
+}
+
 impl Interfaces {
     /// The name of an interface; `None` where it is of another namespace, or has gone.
     pub fn name(&self, zone: Zone) -> Option<Arc<str>> {
-        if zone.ifindex == 0 || namespace::own_net() != Some(zone.netns) {
+        if zone.ifindex == 0 || self.netns != Some(zone.netns) {
             return None;
         }
         // What a panicking holder left is at worst a name missing.

@@ -260,6 +260,8 @@ impl Names {
         };
         let host = match (self.get(end.addr), end.addr) {
             (Some(name), _) => format!("{name}{zone}"),
+            // Bound to an interface and no address.
+            (None, addr) if addr.is_unspecified() && !zone.is_empty() => format!("*{zone}"),
             (None, IpAddr::V4(addr)) => format!("{addr}{zone}"),
             (None, IpAddr::V6(addr)) => format!("[{addr}{zone}]"),
         };

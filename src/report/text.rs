@@ -47,6 +47,7 @@ pub struct Text {
 /// What [`Text`] remembers.
 #[derive(Clone, Debug)]
 pub struct Said {
+    protocol_width: usize,
     local_width: usize,
     remote_width: usize,
     name_width: usize,
@@ -62,6 +63,7 @@ impl Default for Text {
             filter: None,
             owners: Arc::default(),
             said: Said {
+                protocol_width: "PROTO".len(),
                 local_width: LEAST_WIDTH,
                 remote_width: LEAST_WIDTH,
                 name_width: LEAST_WIDTH,
@@ -249,10 +251,14 @@ impl Text {
             grow(&mut said.local_width, local);
             grow(&mut said.remote_width, remote);
         }
+        for flow in ranking.rows() {
+            grow(&mut said.protocol_width, flow.key.protocol.as_str());
+        }
+        let protocol_width = said.protocol_width;
         let (local_width, remote_width) = (said.local_width, said.remote_width);
         let mut heading = format!(
-            "PROTO  {:<local_width$}  {:<remote_width$}  {:>7}  PROCESS",
-            "LOCAL", "REMOTE", "PID"
+            "{:<protocol_width$}  {:<local_width$}  {:<remote_width$}  {:>7}  PROCESS",
+            "PROTO", "LOCAL", "REMOTE", "PID"
         );
         if self.wide {
             let pad = PROCESS_WIDTH - "PROCESS".len();
@@ -271,7 +277,7 @@ impl Text {
                     process.push_str(" (own look-ups)");
                 }
                 let mut cells = format!(
-                    "{:<5}  {}  {}  {:>7}  {process}",
+                    "{:<protocol_width$}  {}  {}  {:>7}  {process}",
                     key.protocol.as_str(),
                     padded(local, local_width),
                     padded(remote, remote_width),
