@@ -171,7 +171,6 @@ struct moved {
 	__u32 bytes;
 	__u32 packets; /* TCP: 0, its socket counts them */
 	__u32 ifindex; /* as in flowtop_slot */
-	__u32 owner;   /* the same */
 };
 
 static __always_inline void add_to(struct flowtop_stats *stats,
@@ -223,12 +222,19 @@ static __noinline struct flowtop_slot *overflow(const bool b, __u32 who)
 	return slot;
 }
 
+/* What a new slot is filled in with. */
+struct filling {
+	const struct sock *sk;
+	struct flowtop_owner *owner; /* the process's, or NULL */
+	__u32 owner_id;		     /* as flowtop_slot.owner */
+	__u32 ifindex;
+};
+
 /* A new flow's slot; NULL if there is no room. Not inlined: it runs once a flow
  * and interval. */
 static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 					      const struct flowtop_id *id,
-					      const struct moved *moved,
-					      struct flowtop_owner *owner)
+					      const struct filling *with)
 {
 	__u32 kind = id->who & FLOWTOP_KEY_KIND;
 	__u32 family = kind & FLOWTOP_KEY_IPV6;
@@ -243,14 +249,14 @@ static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 	if (!won || !slot)
 		return slot;
 	__sync_fetch_and_add(&held.flows[b][family], 1);
-	if (owner)
-		__sync_fetch_and_add(&owner->flows[family], 1);
-	slot->netns = read_netns(moved->sk);
+	if (with->owner)
+		__sync_fetch_and_add(&with->owner->flows[family], 1);
+	slot->netns = read_netns(with->sk);
 	slot->tgid = current_tgid();
-	slot->owner = moved->owner;
-	slot->ifindex = moved->ifindex;
+	slot->owner = with->owner_id;
+	slot->ifindex = with->ifindex;
 	if (PROTOCOL_OF(kind) == FLOWTOP_TCP)
-		slot->extra = (__u64)moved->sk;
+		slot->extra = (__u64)with->sk;
 	return slot;
 }
 
@@ -262,21 +268,21 @@ static __noinline struct flowtop_slot *insert(void *flows, const bool b,
  */
 static __always_inline struct flowtop_slot *
 first_event(void *flows, const bool b, const struct flowtop_id *id,
-	    struct moved *moved)
+	    const struct sock *sk, __u32 ifindex)
 {
 	__u32 tgid = current_tgid(), who = id->who >> FLOWTOP_KEY_SHIFT;
 	__u32 family = id->who & FLOWTOP_KEY_IPV6;
+	struct filling with = { .sk = sk, .ifindex = ifindex };
 	struct flowtop_slot *slot;
-	struct flowtop_owner *owner;
 
 	/* The share is the process's, however many threads it has. */
-	moved->owner = note_owner(b, tgid);
-	owner = bpf_map_lookup_elem(owners_of(b), &moved->owner);
-	if (has_share(owner, *(volatile __u32 *)&held.flows[b][family],
+	with.owner_id = note_owner(b, tgid);
+	with.owner = bpf_map_lookup_elem(owners_of(b), &with.owner_id);
+	if (has_share(with.owner, *(volatile __u32 *)&held.flows[b][family],
 		      family)) {
 		if (by_thread && who != tgid)
-			moved->owner = note_owner(b, who);
-		slot = insert(flows, b, id, moved, owner);
+			with.owner_id = note_owner(b, who);
+		slot = insert(flows, b, id, &with);
 		if (slot)
 			return slot;
 	}
@@ -290,7 +296,7 @@ add(void *flows, const bool b, const struct flowtop_id *id, struct moved *moved)
 	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, id);
 
 	if (!slot) {
-		slot = first_event(flows, b, id, moved);
+		slot = first_event(flows, b, id, moved->sk, moved->ifindex);
 		if (!slot) {
 			add_untracked(moved);
 			return;
