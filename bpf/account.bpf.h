@@ -173,6 +173,14 @@ struct moved {
 	__u32 ifindex; /* as in flowtop_slot */
 };
 
+/* Makes the flow one of an interface. */
+static __always_inline void bind_key(union flowtop_key *key,
+				     struct moved *moved, __u32 ifindex)
+{
+	moved->ifindex = ifindex;
+	key->id.net = bound_to(moved->sk, ifindex);
+}
+
 static __always_inline void add_to(struct flowtop_stats *stats,
 				   const struct moved *moved)
 {
@@ -346,10 +354,8 @@ static __always_inline void account6(union flowtop_key *key,
 	if (peer && peer->family) {
 		take_peer6(&key->v6, peer);
 		/* A socket that is bound to the link says so itself. */
-		if (!moved->ifindex && is_link_local(key->v6.remote_addr)) {
-			moved->ifindex = peer->ifindex;
-			key->id.net = bound_to(moved->sk, peer->ifindex);
-		}
+		if (!moved->ifindex && is_link_local(key->v6.remote_addr))
+			bind_key(key, moved, peer->ifindex);
 	}
 	local = is_v4_mapped(key->v6.local_addr);
 	remote = is_v4_mapped(key->v6.remote_addr);
@@ -425,10 +431,8 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	if (protocol == FLOWTOP_PACKET)
 		read_packet(&head, (void *)sk);
 	put_head(&key, &head);
-	if (head.bound) {
-		moved.ifindex = head.bound;
-		key.id.net = bound_to(sk, head.bound);
-	}
+	if (head.bound)
+		bind_key(&key, &moved, head.bound);
 	fill_id(&key.id, sk, protocol, false);
 	if (protocol == FLOWTOP_PACKET) {
 		/* read_packet() has its numbers. */
@@ -469,10 +473,8 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 		moved.packets = packets;
 	head = read_head(sk, direct);
 	put_head(&key, &head);
-	if (head.bound) {
-		moved.ifindex = head.bound;
-		key.id.net = bound_to(sk, head.bound);
-	}
+	if (head.bound)
+		bind_key(&key, &moved, head.bound);
 	if (!fill_id(&key.id, sk, protocol, direct))
 		return false;
 	if (family == AF_INET6) {

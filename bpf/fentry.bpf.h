@@ -42,7 +42,6 @@ static __always_inline int fx_recv_return(struct sock *sk, __u16 family,
 		account(sk, family, IPPROTO_TCP, RX, ret, NULL, 0, true);
 	} else if (protocol == IPPROTO_UDP) {
 		struct call *call = close_datagram(sk);
-
 		struct peer *peer = call ? &call->peer : NULL;
 
 		account(sk, family, IPPROTO_UDP, RX, ret, peer,
