@@ -2,11 +2,10 @@
 //! counter of missed events rises when one is turned.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::backend::{Backend, Plan};
-use super::tracefs::{FTRACE_SWITCH, KPROBES_SWITCH};
+use super::tracefs::{FTRACE_SWITCH, KPROBES_SWITCH, is_switched_off};
 
 /// What the probes of a plan hang on, and what is unseen while they are switched off.
 #[derive(Debug)]
@@ -52,15 +51,10 @@ impl Switches {
 
     /// What is unseen in the interval that ends now: the probes are off now, or were when it began.
     pub fn unseen(&mut self) -> &'static [&'static str] {
-        let off = self.files.iter().any(is_off);
+        let off = self.files.iter().any(is_switched_off);
         let was_off = std::mem::replace(&mut self.was_off, off);
         if off || was_off { self.unseen } else { &[] }
     }
-}
-
-fn is_off(switch: &File) -> bool {
-    let mut state = [0];
-    switch.read_exact_at(&mut state, 0).is_ok() && state == *b"0"
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod fuzz;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -92,8 +93,14 @@ pub fn kprobes_off() -> Option<String> {
     ftrace_off().or_else(|| is_off(KPROBES_SWITCH).then(off))
 }
 
-fn is_off(switch: &str) -> bool {
-    fs::read_to_string(switch).is_ok_and(|state| state.trim() == "0")
+fn is_off(path: &str) -> bool {
+    File::open(path).is_ok_and(|switch| is_switched_off(&switch))
+}
+
+/// Whether a switch stands at 0; it may have been opened long ago.
+pub fn is_switched_off(switch: &File) -> bool {
+    let mut state = [0];
+    switch.read_exact_at(&mut state, 0).is_ok() && state == *b"0"
 }
 
 /// Whether this kernel has the tracepoints of sockets.
