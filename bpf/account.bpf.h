@@ -61,6 +61,13 @@ struct sock_head {
 	__u32 bound;	/* as in sock_bytes */
 };
 
+/* False without CONFIG_NET_NS. */
+static __always_inline bool has_netns(void)
+{
+	return __builtin_expect(
+		bpf_core_field_exists(struct sock, __sk_common.skc_net.net), 1);
+}
+
 static __always_inline struct sock_head read_head(const struct sock *sk,
 						  const bool direct)
 {
@@ -82,9 +89,13 @@ static __always_inline struct sock_head read_head(const struct sock *sk,
 	head.addrpair = READ(direct, sk, __sk_common.skc_addrpair);
 	head.portpair = READ(direct, sk, __sk_common.skc_portpair);
 	head.bound = READ(direct, sk, __sk_common.skc_bound_dev_if);
-	head.net = 0;
-	if (bpf_core_field_exists(sk->__sk_common.skc_net.net))
+	if (has_netns()) {
 		head.net = (__u64)READ(direct, sk, __sk_common.skc_net.net);
+	} else {
+		head.net = 0;
+		/* Keeps the branch, which the verifier then removes. */
+		barrier_var(head.net);
+	}
 	return head;
 }
 

@@ -18,30 +18,36 @@ static __always_inline __u32 cell_key(__u32 tid)
 	return FLOWTOP_CELL_TAKEN | (tid & (FLOWTOP_CELLS - 1));
 }
 
-/* The thread's own; NULL if it has none yet. */
+/* Returns the call of a thread whose cell is another thread's; NULL if it has
+ * none yet. Not inlined, as few threads come here. */
+static __noinline struct call *call_beside(__u32 tid)
+{
+	return bpf_map_lookup_elem(&calls, &tid);
+}
+
+/* Returns the thread's call, open or not; NULL if it has none yet. */
 static __always_inline struct call *call_of(__u32 tid)
 {
 	struct call *call = cell_of(tid);
 
 	if (call && call->tid == tid)
 		return call;
-	return bpf_map_lookup_elem(&calls, &tid);
+	return call_beside(tid);
 }
 
 /* Gives the thread its cell, or if that is another's an entry of its own. The
  * insert decides between two that want one cell. */
-static __noinline int enter_thread(__u32 tid)
+static __always_inline void enter_thread(__u32 tid)
 {
 	struct call fresh = { .tid = tid }, *cell = cell_of(tid);
 	__u32 key = cell_key(tid);
 
 	if (!cell)
-		return 0;
+		return;
 	if (!bpf_map_update_elem(&calls, &key, &fresh, BPF_NOEXIST))
 		cell->tid = tid;
 	else
 		bpf_map_update_elem(&calls, &tid, &fresh, BPF_NOEXIST);
-	return 0;
 }
 
 /* A thread that ends leaves nothing behind. If this is skipped, the next one
@@ -62,44 +68,62 @@ int end_thread(void *ctx)
 	return 0;
 }
 
-static __always_inline struct call *cell_or_entry(__u32 tid)
+/* Finds the call of a thread that has no cell, or enters the thread; NULL,
+ * counted as missed, if there is no room. */
+static __noinline struct call *call_or_new(__u32 tid)
 {
-	struct call *call = call_of(tid);
+	struct call *call = bpf_map_lookup_elem(&calls, &tid);
 
-	if (!call) {
-		enter_thread(tid);
-		call = call_of(tid);
-		if (!call)
-			__sync_fetch_and_add(&missed_calls, 1);
-	}
+	if (call)
+		return call;
+	enter_thread(tid);
+	call = cell_of(tid);
+	if (call && call->tid == tid)
+		return call;
+	call = bpf_map_lookup_elem(&calls, &tid);
+	if (!call)
+		__sync_fetch_and_add(&missed_calls, 1);
 	return call;
 }
 
-/* Makes the thread's place a new call. Of the peer only the family is cleared:
- * the rest means nothing without. */
-static __always_inline void begin(struct call *call, __u8 opener, __u64 sk)
+static __always_inline struct call *own_call(void)
 {
-	call->sk = sk;
-	call->opener = opener;
-	call->peeks = 0;
-	call->peer.name = 0;
-	call->peer.gso_size = 0;
-	call->peer.segments = 0;
-	call->peer.family = 0;
-	call->peer.continues = 0;
-	call->peer.ifindex = 0;
+	__u32 tid = current_tid();
+	struct call *call = cell_of(tid);
+
+	if (call && call->tid == tid)
+		return call;
+	return call_or_new(tid);
+}
+
+/* The state of a call that is the only one of its thread, and takes what it
+ * returns. */
+static __always_inline __u32 sole_call(__u8 opener)
+{
+	return CALL_STATE(1, opener, 0);
+}
+
+/* Forgets what an earlier call knew of a peer: of its address only that it is
+ * one. Words are stored, as clang splits a span of small fields by their
+ * alignment. */
+static __always_inline void forget_peer(struct peer *peer)
+{
+	peer->name = 0;
+	peer->known = 0;
+	peer->link = 0;
 }
 
 /* Opens a call that the tracepoint or another trampoline ends, whatever became
  * of an earlier one; NULL, counted as missed, if there is no room. */
 static __always_inline struct call *open_call(__u64 sk)
 {
-	struct call *call = cell_or_entry(current_tid());
+	struct call *call = own_call();
 
 	if (!call)
 		return NULL;
-	begin(call, OPENED_BY_PEER, sk);
-	call->depth = 1;
+	call->state = sole_call(OPENED_BY_PEER);
+	call->sk = sk;
+	forget_peer(&call->peer);
 	return call;
 }
 
@@ -112,7 +136,7 @@ static __noinline struct call *swap_calls(struct call *call)
 	struct call inner = *call;
 
 	if (!outer) {
-		call->depth = 0;
+		call->state = 0;
 		return NULL;
 	}
 	*call = *outer;
@@ -126,7 +150,8 @@ static __noinline struct call *swap_calls(struct call *call)
  * The stack grows down: a call that is not above the new one has ended without
  * its return being seen. One of the same socket is the same one, handed on.
  */
-static __noinline int enter_inside(struct call *call, __u64 sk, __u64 sp)
+static __noinline int enter_inside(struct call *call, __u8 opener, __u64 sk,
+				   __u64 sp)
 {
 	__u32 tid = call->tid;
 
@@ -134,44 +159,42 @@ static __noinline int enter_inside(struct call *call, __u64 sk, __u64 sp)
 		if (call->depth > 1)
 			swap_calls(call);
 		else
-			call->depth = 0;
+			call->state = 0;
 	}
-	if (!call->depth) {
-		call->depth = 1;
-		return 1;
-	}
-	if (call->sk == sk)
-		return 1;
-	if (call->depth >= MAX_DEPTH ||
-	    bpf_map_update_elem(&outer_calls, &tid, call, BPF_ANY)) {
+	if (call->depth && call->sk != sk &&
+	    (call->depth >= MAX_DEPTH ||
+	     bpf_map_update_elem(&outer_calls, &tid, call, BPF_ANY))) {
 		call->depth++;
 		__sync_fetch_and_add(&missed_calls, 1);
 		return 0;
 	}
-	call->depth++;
+	if (!call->depth || call->sk != sk)
+		call->depth++;
+	call->state = CALL_STATE(call->depth, opener, 0);
 	return 1;
 }
 
-/*
- * The same at the entry of a function that a call of another socket may be
- * around: that one goes on when this one is closed.
- */
-static __always_inline struct call *enter_call(__u8 opener, __u64 sk, __u64 sp)
+/* Opens a call at the entry of a function that a call of another socket may be
+ * around: the outer call goes on when this one is closed. `ctx` is read late:
+ * the stack pointer would else be spilled. */
+static __always_inline struct call *enter_call(struct pt_regs *ctx, __u8 opener,
+					       __u64 sk)
 {
-	struct call *call = cell_or_entry(current_tid());
+	struct call *call = own_call();
 
 	if (!call)
 		return NULL;
 	if (!call->depth)
-		call->depth = 1;
-	else if (!enter_inside(call, sk, sp))
+		call->state = sole_call(opener);
+	else if (!enter_inside(call, opener, sk, PT_REGS_SP(ctx)))
 		return NULL;
-	begin(call, opener, sk);
-	call->sp = sp;
+	call->sk = sk;
+	call->sp = PT_REGS_SP(ctx);
+	forget_peer(&call->peer);
 	return call;
 }
 
-/* The thread's call if one is under way, else NULL. */
+/* Returns the thread's call if one is under way, else NULL. */
 static __always_inline struct call *current_call(void)
 {
 	struct call *call = call_of(current_tid());
@@ -179,41 +202,50 @@ static __always_inline struct call *current_call(void)
 	return call && call->depth ? call : NULL;
 }
 
-/* Closes a call that is inside of another one. */
-static __noinline struct call *close_inner(struct call *call)
+/* Closes a call that is not the only one, that only peeks, or that another
+ * function opened; NULL if nothing is to be counted at its return. */
+static __noinline struct call *close_other(struct call *call, __u8 opener)
 {
-	if (call->depth == MAX_DEPTH)
-		return swap_calls(call);
-	call->depth--; /* it is too deep to be carried */
-	return NULL;
+	if (call->depth > MAX_DEPTH) {
+		call->depth--; /* it was too deep to be carried */
+		return NULL;
+	}
+	if (!call->depth || call->opener != opener)
+		return NULL;
+	if (call->depth > 1)
+		call = swap_calls(call);
+	else
+		call->depth = 0;
+	return call && !call->peeks ? call : NULL;
+}
+
+static __always_inline struct call *close(struct call *call, __u8 opener)
+{
+	if (call->state != sole_call(opener))
+		return close_other(call, opener);
+	call->state = 0;
+	return call;
 }
 
 /*
  * Closes the thread's call at the return of what opened it; NULL if that is not
- * the one under way. What the call holds stays until the next one is opened.
+ * the one under way, or if what it returns is not taken. What the call holds
+ * stays until the next one is opened.
  */
 static __always_inline struct call *close_call(__u8 opener)
 {
-	struct call *call = current_call();
+	struct call *call = call_of(current_tid());
 
-	if (!call)
-		return NULL;
-	if (call->depth > 1)
-		return call->opener == opener || call->depth > MAX_DEPTH
-			       ? close_inner(call)
-			       : NULL;
-	if (call->opener != opener)
-		return NULL;
-	call->depth = 0;
-	return call;
+	return call ? close(call, opener) : NULL;
 }
 
-/* The same of what is known of a datagram, if it is of this socket. */
+/* Closes the thread's call if it is one of a datagram of this socket, and
+ * returns it, else NULL. */
 static __always_inline struct call *close_datagram(const void *sk)
 {
-	struct call *call = current_call();
+	struct call *call = call_of(current_tid());
 
-	return call && call->sk == (__u64)sk ? close_call(OPENED_BY_PEER)
+	return call && call->sk == (__u64)sk ? close(call, OPENED_BY_PEER)
 					     : NULL;
 }
 

@@ -13,7 +13,7 @@ static __always_inline struct call *kp_enter(struct pt_regs *ctx, __u8 opener,
 {
 	/* account() asks again, but what is not wanted is not to cost all that
 	 * comes before. */
-	return wanted_task() ? enter_call(opener, sk, PT_REGS_SP(ctx)) : NULL;
+	return wanted_task() ? enter_call(ctx, opener, sk) : NULL;
 }
 
 static __always_inline struct call *kp_enter_socket(struct pt_regs *ctx,
@@ -21,10 +21,9 @@ static __always_inline struct call *kp_enter_socket(struct pt_regs *ctx,
 {
 	if (!wanted_task())
 		return NULL;
-	return enter_call(OPENED_BY_SOCKET,
+	return enter_call(ctx, OPENED_BY_SOCKET,
 			  (__u64)(casts ? FOLLOW(struct socket, sock)->sk
-					: BPF_CORE_READ(sock, sk)),
-			  PT_REGS_SP(ctx));
+					: BPF_CORE_READ(sock, sk)));
 }
 
 /* `bytes` of the call that ends moved through `sk`. */
@@ -57,7 +56,7 @@ static __always_inline int kp_return(__u8 opener, int dir, int ret)
 	if (!wanted_task())
 		return 0;
 	call = close_call(opener);
-	if (!call || ret <= 0 || call->peeks)
+	if (!call || ret <= 0)
 		return 0;
 	if (casts)
 		kp_count(FOLLOW(struct sock, (void *)call->sk), call, dir, ret,

@@ -133,13 +133,25 @@ struct {
 struct peer {
 	__u64 name; /* address of where it is sent to; 0: that is in `addr` */
 	__be32 addr[4]; /* where it is sent to, or came from */
-	__be16 port;
-	__u16 gso_size; /* bytes a segment that is sent; 0: not segmented */
-	__u16 segments; /* datagrams received; 0: not known */
-	__u8 family;	/* of `addr`; 0: it is who the socket is connected to */
-	__u8 continues; /* it is part of one that an earlier call began */
-	__u32 ifindex;	/* of the peer's link; 0: none */
-	__u32 pad;
+	union {
+		struct {
+			__be16 port;
+			/* Bytes a segment that is sent; 0: not segmented */
+			__u16 gso_size;
+			/* Datagrams received; 0: not known */
+			__u16 segments;
+			/* Of `addr`; 0: the peer is the one that the socket is
+			 * connected to */
+			__u8 family;
+			/* Part of a datagram that an earlier call began */
+			__u8 continues;
+		};
+		__u64 known; /* all of these, to clear them by one store */
+	};
+	union {
+		__u32 ifindex; /* of the peer's link; 0: none */
+		__u64 link;
+	};
 };
 
 /*
@@ -151,12 +163,25 @@ struct call {
 	__u64 sk; /* address of the struct sock */
 	__u64 sp; /* stack pointer at the entry, where it was entered */
 	struct peer peer;
-	__u8 depth;  /* calls under way; 0: closed */
-	__u8 opener; /* OPENED_BY_*: only that one's return closes it */
-	__u8 peeks;  /* what it returns is not taken */
-	__u8 pad;
+	union {
+		struct {
+			__u8 depth;  /* calls under way; 0: closed */
+			__u8 opener; /* OPENED_BY_*: its return closes the call
+				      */
+			__u8 peeks;  /* what the call returns is not taken */
+		};
+		__u32 state; /* CALL_STATE() */
+	};
 	__u32 tid; /* whose it is */
 };
+
+/* The first fields of a call's state as one word, to compare and store them at
+ * once; every supported architecture is little-endian. */
+#define CALL_STATE(depth, opener, peeks) \
+	((depth) | (opener) << 8 | (peeks) << 16)
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "CALL_STATE() has the first field in the lowest byte");
 
 _Static_assert(sizeof(struct call) == 64, "a call has a cache line");
 

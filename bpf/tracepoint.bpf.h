@@ -47,10 +47,10 @@ static __always_inline int tp_stream(const struct event *event, int dir)
 {
 	if (casts)
 		account(FOLLOW(struct sock, event->sk), event->family,
-			event->protocol, dir, event->ret, NULL, 0, true);
+			IPPROTO_TCP, dir, event->ret, NULL, 0, true);
 	else
-		account(event->sk, event->family, event->protocol, dir,
-			event->ret, NULL, 0, false);
+		account(event->sk, event->family, IPPROTO_TCP, dir, event->ret,
+			NULL, 0, false);
 	return 0;
 }
 
