@@ -33,7 +33,7 @@ struct sock_bytes {
 	__u64 net;
 };
 
-#define LIES_AT(field, of)                                        \
+#define OFFSET_IS(field, of)                                      \
 	(bpf_core_field_offset(struct sock, __sk_common.field) == \
 	 __builtin_offsetof(struct sock_bytes, of))
 
@@ -69,14 +69,14 @@ static __always_inline bool has_netns(void)
 }
 
 static __always_inline struct sock_head read_head(const struct sock *sk,
-						  const bool direct)
+						  const bool trusted)
 {
 	struct sock_head head;
 
 	/* One read of 56 bytes costs what each single one does. */
-	if (!direct && LIES_AT(skc_addrpair, addrpair) &&
-	    LIES_AT(skc_portpair, portpair) &&
-	    LIES_AT(skc_bound_dev_if, bound) && LIES_AT(skc_net, net)) {
+	if (!trusted && OFFSET_IS(skc_addrpair, addrpair) &&
+	    OFFSET_IS(skc_portpair, portpair) &&
+	    OFFSET_IS(skc_bound_dev_if, bound) && OFFSET_IS(skc_net, net)) {
 		struct sock_bytes bytes;
 
 		bpf_probe_read_kernel(&bytes, sizeof(bytes), sk);
@@ -86,11 +86,12 @@ static __always_inline struct sock_head read_head(const struct sock *sk,
 		head.net = bytes.net;
 		return head;
 	}
-	head.addrpair = READ(direct, sk, __sk_common.skc_addrpair);
-	head.portpair = READ(direct, sk, __sk_common.skc_portpair);
-	head.bound = READ(direct, sk, __sk_common.skc_bound_dev_if);
+	head.addrpair = READ_FIELD(trusted, sk, __sk_common.skc_addrpair);
+	head.portpair = READ_FIELD(trusted, sk, __sk_common.skc_portpair);
+	head.bound = READ_FIELD(trusted, sk, __sk_common.skc_bound_dev_if);
 	if (has_netns()) {
-		head.net = (__u64)READ(direct, sk, __sk_common.skc_net.net);
+		head.net =
+			(__u64)READ_FIELD(trusted, sk, __sk_common.skc_net.net);
 	} else {
 		head.net = 0;
 		/* Keeps the branch, which the verifier then removes. */
@@ -110,11 +111,11 @@ static __always_inline void put_head(union flowtop_key *key,
 }
 
 static __always_inline void read_v6(struct flowtop_key6 *key,
-				    const struct sock *sk, const bool direct)
+				    const struct sock *sk, const bool trusted)
 {
 	const __u64 *remote, *local;
 
-	if (!direct) {
+	if (!trusted) {
 		BPF_CORE_READ_INTO(&key->remote_addr, sk,
 				   __sk_common.skc_v6_daddr);
 		BPF_CORE_READ_INTO(&key->local_addr, sk,
@@ -137,25 +138,26 @@ static __always_inline bool is_v4_mapped(const __be32 addr[4])
 /* Who moves bytes: the thread where those are told apart, else the process. */
 static __always_inline __u32 current_id(void)
 {
-	return by_thread ? current_tid() : current_tgid();
+	return split_threads ? current_tid() : current_tgid();
 }
 
 /* Completes what keys of both families share; false for a raw socket. */
 static __always_inline bool fill_id(struct flowtop_id *id,
 				    const struct sock *sk, __u32 protocol,
-				    const bool direct)
+				    const bool trusted)
 {
-	id->who = current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
+	id->owner_kind =
+		current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
 	/* inet_put_port() clears skc_num when a socket closes, with data
 	 * perhaps still unread; inet_sport keeps the port. */
 	if (!id->local_port && protocol != FLOWTOP_PACKET)
 		id->local_port = bpf_ntohs(
-			READ_AS(const struct inet_sock, sk, inet_sport));
+			READ_FIELD_AS(const struct inet_sock, sk, inet_sport));
 	/* A raw socket of protocol TCP or UDP has the protocol for its port
 	 * (inet_create()), and hears what other sockets move. */
 	return id->local_port !=
 		       (protocol == FLOWTOP_UDP ? IPPROTO_UDP : IPPROTO_TCP) ||
-	       READ(direct, sk, sk_type) != SOCK_RAW;
+	       READ_FIELD(trusted, sk, sk_type) != SOCK_RAW;
 }
 
 /* Who a datagram came from or went to, whatever its socket is connected to. */
@@ -175,8 +177,8 @@ static __always_inline void take_peer6(struct flowtop_key6 *key,
 
 /* --------------------------------------------------------------- the sum */
 
-/* What one call moved. */
-struct moved {
+/* What one call transfer. */
+struct transfer {
 	const struct sock *sk;
 	int dir;
 	__u32 bytes;
@@ -186,29 +188,29 @@ struct moved {
 
 /* Makes the flow one of an interface. */
 static __always_inline void bind_key(union flowtop_key *key,
-				     struct moved *moved, __u32 ifindex)
+				     struct transfer *transfer, __u32 ifindex)
 {
-	moved->ifindex = ifindex;
-	key->id.net = bound_to(moved->sk, ifindex);
+	transfer->ifindex = ifindex;
+	key->id.net = bound_to(transfer->sk, ifindex);
 }
 
 static __always_inline void add_to(struct flowtop_stats *stats,
-				   const struct moved *moved)
+				   const struct transfer *transfer)
 {
-	if (moved->dir == TX) {
-		__sync_fetch_and_add(&stats->tx_bytes, moved->bytes);
+	if (transfer->dir == TX) {
+		__sync_fetch_and_add(&stats->tx_bytes, transfer->bytes);
 		__sync_fetch_and_add(&stats->tx_msgs, 1);
 	} else {
-		__sync_fetch_and_add(&stats->rx_bytes, moved->bytes);
+		__sync_fetch_and_add(&stats->rx_bytes, transfer->bytes);
 		__sync_fetch_and_add(&stats->rx_msgs, 1);
 	}
 }
 
-static __always_inline void add_untracked(const struct moved *moved)
+static __always_inline void add_untracked(const struct transfer *transfer)
 {
 	__u32 slot = bpf_get_smp_processor_id() & (FLOWTOP_UNTRACKED_SLOTS - 1);
 
-	add_to(&untracked[slot].stats, moved);
+	add_to(&untracked[slot].stats, transfer);
 }
 
 /*
@@ -227,15 +229,16 @@ static __always_inline bool has_share(const struct flowtop_owner *owner,
 }
 
 /* The entry of flows without a slot; NULL if there is no room. */
-static __noinline struct flowtop_slot *overflow(const bool b, __u32 who)
+static __noinline struct flowtop_slot *overflow(const bool b, __u32 owner_kind)
 {
 	void *entries = b ? (void *)&overflow_b : (void *)&overflow_a;
-	struct flowtop_slot *slot = bpf_map_lookup_elem(entries, &who);
+	struct flowtop_slot *slot = bpf_map_lookup_elem(entries, &owner_kind);
 
 	if (slot)
 		return slot;
-	bpf_map_update_elem(entries, &who, (void *)&no_slot, BPF_NOEXIST);
-	slot = bpf_map_lookup_elem(entries, &who);
+	bpf_map_update_elem(entries, &owner_kind, (void *)&no_slot,
+			    BPF_NOEXIST);
+	slot = bpf_map_lookup_elem(entries, &owner_kind);
 	if (slot)
 		slot->tgid = slot->owner = current_tgid();
 	return slot;
@@ -255,7 +258,7 @@ static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 					      const struct flowtop_id *id,
 					      const struct filling *with)
 {
-	__u32 kind = id->who & FLOWTOP_KEY_KIND;
+	__u32 kind = id->owner_kind & FLOWTOP_KEY_KIND;
 	__u32 family = kind & FLOWTOP_KEY_IPV6;
 	const void *key = id; /* which it begins */
 	struct flowtop_slot *slot;
@@ -275,7 +278,7 @@ static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 	slot->owner = with->owner_id;
 	slot->ifindex = with->ifindex;
 	if (PROTOCOL_OF(kind) == FLOWTOP_TCP)
-		slot->extra = (__u64)with->sk;
+		slot->sk_or_tx_packets = (__u64)with->sk;
 	return slot;
 }
 
@@ -289,8 +292,9 @@ static __always_inline struct flowtop_slot *
 first_event(void *flows, const bool b, const struct flowtop_id *id,
 	    const struct sock *sk, __u32 ifindex)
 {
-	__u32 tgid = current_tgid(), who = id->who >> FLOWTOP_KEY_SHIFT;
-	__u32 family = id->who & FLOWTOP_KEY_IPV6;
+	__u32 tgid = current_tgid();
+	__u32 task = id->owner_kind >> FLOWTOP_KEY_SHIFT;
+	__u32 family = id->owner_kind & FLOWTOP_KEY_IPV6;
 	struct filling with = { .sk = sk, .ifindex = ifindex };
 	struct flowtop_slot *slot;
 
@@ -299,74 +303,78 @@ first_event(void *flows, const bool b, const struct flowtop_id *id,
 	with.owner = bpf_map_lookup_elem(owners_of(b), &with.owner_id);
 	if (has_share(with.owner, *(volatile __u32 *)&held.flows[b][family],
 		      family)) {
-		if (by_thread && who != tgid)
-			with.owner_id = note_owner(b, who);
+		if (split_threads && task != tgid)
+			with.owner_id = note_owner(b, task);
 		slot = insert(flows, b, id, &with);
 		if (slot)
 			return slot;
 	}
 	return overflow(b, FLOWTOP_KEY_OVERFLOW | tgid << FLOWTOP_KEY_SHIFT |
-				   (id->who & FLOWTOP_KEY_KIND));
+				   (id->owner_kind & FLOWTOP_KEY_KIND));
 }
 
-static __always_inline void
-add(void *flows, const bool b, const struct flowtop_id *id, struct moved *moved)
+static __always_inline void add(void *flows, const bool b,
+				const struct flowtop_id *id,
+				struct transfer *transfer)
 {
 	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, id);
 
 	if (!slot) {
-		slot = first_event(flows, b, id, moved->sk, moved->ifindex);
+		slot = first_event(flows, b, id, transfer->sk,
+				   transfer->ifindex);
 		if (!slot) {
-			add_untracked(moved);
+			add_untracked(transfer);
 			return;
 		}
 	}
-	add_to(&slot->stats, moved);
-	if (moved->packets)
-		__sync_fetch_and_add(moved->dir == TX ? &slot->extra
-						      : &slot->rx_packets,
-				     moved->packets);
+	add_to(&slot->stats, transfer);
+	if (transfer->packets)
+		__sync_fetch_and_add(transfer->dir == TX
+					     ? &slot->sk_or_tx_packets
+					     : &slot->rx_packets,
+				     transfer->packets);
 }
 
 static __always_inline void add4(const struct flowtop_key4 *key,
-				 struct moved *moved)
+				 struct transfer *transfer)
 {
-	if (filters_flows && !wanted_flow4(key, moved->sk))
+	if (filters_flows && !allow_flow4(key, transfer->sk))
 		return;
 	if (active)
-		add(&flows4_b, true, &key->id, moved);
+		add(&flows4_b, true, &key->id, transfer);
 	else
-		add(&flows4_a, false, &key->id, moved);
+		add(&flows4_a, false, &key->id, transfer);
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
-				 struct moved *moved)
+				 struct transfer *transfer)
 {
-	if (filters_flows && !wanted_flow6(key, moved->sk))
+	if (filters_flows && !allow_flow6(key, transfer->sk))
 		return;
 	if (active)
-		add(&flows6_b, true, &key->id, moved);
+		add(&flows6_b, true, &key->id, transfer);
 	else
-		add(&flows6_a, false, &key->id, moved);
+		add(&flows6_a, false, &key->id, transfer);
 }
 
 /*
- * `moved->bytes` went through a socket of IPv6. One that talks IPv4 is an IPv4
- * flow: otherwise one peer shows as two. Its own address is then mapped too,
- * or unbound.
+ * `transfer->bytes` went through a socket of IPv6. One that talks IPv4 is an
+ * IPv4 flow: otherwise one peer shows as two. Its own address is then mapped
+ * too, or unbound.
  */
 static __always_inline void account6(union flowtop_key *key,
 				     const struct peer *peer,
-				     struct moved *moved, const bool direct)
+				     struct transfer *transfer,
+				     const bool trusted)
 {
 	bool local, remote;
 
-	read_v6(&key->v6, moved->sk, direct);
+	read_v6(&key->v6, transfer->sk, trusted);
 	if (peer && peer->family) {
 		take_peer6(&key->v6, peer);
 		/* A socket that is bound to the link says so itself. */
-		if (!moved->ifindex && is_link_local(key->v6.remote_addr))
-			bind_key(key, moved, peer->ifindex);
+		if (!transfer->ifindex && is_link_local(key->v6.remote_addr))
+			bind_key(key, transfer, peer->ifindex);
 	}
 	local = is_v4_mapped(key->v6.local_addr);
 	remote = is_v4_mapped(key->v6.remote_addr);
@@ -376,11 +384,11 @@ static __always_inline void account6(union flowtop_key *key,
 
 		key->v4.local_addr = local4;
 		key->v4.remote_addr = remote4;
-		add4(&key->v4, moved);
+		add4(&key->v4, transfer);
 		return;
 	}
-	key->id.who |= FLOWTOP_KEY_IPV6;
-	add6(&key->v6, moved);
+	key->id.owner_kind |= FLOWTOP_KEY_IPV6;
+	add6(&key->v6, transfer);
 }
 
 static __always_inline __u32 protocol_of(__u16 protocol, __u16 type)
@@ -422,7 +430,7 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 {
 	const struct sock *sk = (void *)addr;
 	__u16 type = BPF_CORE_READ(sk, sk_type);
-	struct moved moved = {
+	struct transfer transfer = {
 		.sk = sk,
 		.dir = dir,
 		.bytes = ret,
@@ -436,14 +444,14 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 		protocol = protocol_of(number, type);
 	else if (family != AF_PACKET)
 		return 0;
-	if (ret <= 0 || !wanted_call(protocol))
+	if (ret <= 0 || !allow_call(protocol))
 		return 0;
 	head = read_head(sk, false);
 	if (protocol == FLOWTOP_PACKET)
 		read_packet(&head, (void *)sk);
 	put_head(&key, &head);
 	if (head.bound)
-		bind_key(&key, &moved, head.bound);
+		bind_key(&key, &transfer, head.bound);
 	fill_id(&key.id, sk, protocol, false);
 	if (protocol == FLOWTOP_PACKET) {
 		/* read_packet() has its numbers. */
@@ -454,10 +462,10 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 		key.id.remote_port = 0;
 	}
 	if (family == AF_INET6) {
-		account6(&key, NULL, &moved, false);
+		account6(&key, NULL, &transfer, false);
 		return 0;
 	}
-	add4(&key.v4, &moved);
+	add4(&key.v4, &transfer);
 	return 0;
 }
 
@@ -471,25 +479,25 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 					  bool udp, int dir, int ret,
 					  const struct peer *peer,
-					  __u32 packets, const bool direct)
+					  __u32 packets, const bool trusted)
 {
 	__u32 protocol = udp ? FLOWTOP_UDP : FLOWTOP_TCP;
-	struct moved moved = { .sk = sk, .dir = dir, .bytes = ret };
+	struct transfer transfer = { .sk = sk, .dir = dir, .bytes = ret };
 	struct sock_head head;
 	union flowtop_key key;
 
-	if (ret <= 0 || !wanted_call(protocol))
+	if (ret <= 0 || !allow_call(protocol))
 		return true;
 	if (udp)
-		moved.packets = packets;
-	head = read_head(sk, direct);
+		transfer.packets = packets;
+	head = read_head(sk, trusted);
 	put_head(&key, &head);
 	if (head.bound)
-		bind_key(&key, &moved, head.bound);
-	if (!fill_id(&key.id, sk, protocol, direct))
+		bind_key(&key, &transfer, head.bound);
+	if (!fill_id(&key.id, sk, protocol, trusted))
 		return false;
 	if (family == AF_INET6) {
-		account6(&key, peer, &moved, direct);
+		account6(&key, peer, &transfer, trusted);
 		return true;
 	}
 	if (family != AF_INET)
@@ -498,7 +506,7 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 		key.id.remote_port = peer->port;
 		key.v4.remote_addr = peer->addr[0];
 	}
-	add4(&key.v4, &moved);
+	add4(&key.v4, &transfer);
 	return true;
 }
 
@@ -506,10 +514,10 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 static __always_inline void account(const struct sock *sk, __u16 family,
 				    __u16 protocol, int dir, int ret,
 				    const struct peer *peer, __u32 packets,
-				    const bool direct)
+				    const bool trusted)
 {
 	if (!account_ports(sk, family, protocol == IPPROTO_UDP, dir, ret, peer,
-			   packets, direct))
+			   packets, trusted))
 		account_other(address_of(sk), family, protocol, dir, ret);
 }
 

@@ -6,11 +6,11 @@
 #ifndef FLOWTOP_CALL_BPF_H
 #define FLOWTOP_CALL_BPF_H
 
-static __always_inline struct call *cell_of(__u32 tid)
+static __always_inline struct call_ctx *cell_of(__u32 tid)
 {
 	__u32 index = tid & (FLOWTOP_CELLS - 1);
 
-	return bpf_map_lookup_elem(&cells, &index);
+	return bpf_map_lookup_elem(&thread_cells, &index);
 }
 
 static __always_inline __u32 cell_key(__u32 tid)
@@ -20,15 +20,15 @@ static __always_inline __u32 cell_key(__u32 tid)
 
 /* Returns the call of a thread whose cell is another thread's; NULL if it has
  * none yet. Not inlined, as few threads come here. */
-static __noinline struct call *call_beside(__u32 tid)
+static __noinline struct call_ctx *call_beside(__u32 tid)
 {
-	return bpf_map_lookup_elem(&calls, &tid);
+	return bpf_map_lookup_elem(&thread_calls, &tid);
 }
 
 /* Returns the thread's call, open or not; NULL if it has none yet. */
-static __always_inline struct call *call_of(__u32 tid)
+static __always_inline struct call_ctx *call_of(__u32 tid)
 {
-	struct call *call = cell_of(tid);
+	struct call_ctx *call = cell_of(tid);
 
 	if (call && call->tid == tid)
 		return call;
@@ -39,15 +39,15 @@ static __always_inline struct call *call_of(__u32 tid)
  * insert decides between two that want one cell. */
 static __always_inline void enter_thread(__u32 tid)
 {
-	struct call fresh = { .tid = tid }, *cell = cell_of(tid);
+	struct call_ctx fresh = { .tid = tid }, *cell = cell_of(tid);
 	__u32 key = cell_key(tid);
 
 	if (!cell)
 		return;
-	if (!bpf_map_update_elem(&calls, &key, &fresh, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&thread_calls, &key, &fresh, BPF_NOEXIST))
 		cell->tid = tid;
 	else
-		bpf_map_update_elem(&calls, &tid, &fresh, BPF_NOEXIST);
+		bpf_map_update_elem(&thread_calls, &tid, &fresh, BPF_NOEXIST);
 }
 
 /* A thread that ends leaves nothing behind. If this is skipped, the next one
@@ -56,23 +56,23 @@ SEC("raw_tp/sched_process_exit")
 int end_thread(void *ctx)
 {
 	__u32 tid = current_tid(), key = tid;
-	struct call *cell = cell_of(tid);
+	struct call_ctx *cell = cell_of(tid);
 
 	if (cell && cell->tid == tid) {
 		cell->tid = 0;
 		cell->depth = 0;
 		key = cell_key(tid);
 	}
-	bpf_map_delete_elem(&calls, &key);
+	bpf_map_delete_elem(&thread_calls, &key);
 	bpf_map_delete_elem(&outer_calls, &tid);
 	return 0;
 }
 
 /* Finds the call of a thread that has no cell, or enters the thread; NULL,
  * counted as missed, if there is no room. */
-static __noinline struct call *call_or_new(__u32 tid)
+static __noinline struct call_ctx *call_or_new(__u32 tid)
 {
-	struct call *call = bpf_map_lookup_elem(&calls, &tid);
+	struct call_ctx *call = bpf_map_lookup_elem(&thread_calls, &tid);
 
 	if (call)
 		return call;
@@ -80,16 +80,16 @@ static __noinline struct call *call_or_new(__u32 tid)
 	call = cell_of(tid);
 	if (call && call->tid == tid)
 		return call;
-	call = bpf_map_lookup_elem(&calls, &tid);
+	call = bpf_map_lookup_elem(&thread_calls, &tid);
 	if (!call)
 		__sync_fetch_and_add(&missed_calls, 1);
 	return call;
 }
 
-static __always_inline struct call *own_call(void)
+static __always_inline struct call_ctx *own_call(void)
 {
 	__u32 tid = current_tid();
-	struct call *call = cell_of(tid);
+	struct call_ctx *call = cell_of(tid);
 
 	if (call && call->tid == tid)
 		return call;
@@ -115,9 +115,9 @@ static __always_inline void forget_peer(struct peer *peer)
 
 /* Opens a call that the tracepoint or another trampoline ends, whatever became
  * of an earlier one; NULL, counted as missed, if there is no room. */
-static __always_inline struct call *open_call(__u64 sk)
+static __always_inline struct call_ctx *open_call(__u64 sk)
 {
-	struct call *call = own_call();
+	struct call_ctx *call = own_call();
 
 	if (!call)
 		return NULL;
@@ -129,11 +129,11 @@ static __always_inline struct call *open_call(__u64 sk)
 
 /* Gives the thread's place to the outer call, and the outer call's place to the
  * one that was in it, which the caller may still read. */
-static __noinline struct call *swap_calls(struct call *call)
+static __noinline struct call_ctx *swap_calls(struct call_ctx *call)
 {
 	__u32 tid = call->tid;
-	struct call *outer = bpf_map_lookup_elem(&outer_calls, &tid);
-	struct call inner = *call;
+	struct call_ctx *outer = bpf_map_lookup_elem(&outer_calls, &tid);
+	struct call_ctx inner = *call;
 
 	if (!outer) {
 		call->state = 0;
@@ -150,7 +150,7 @@ static __noinline struct call *swap_calls(struct call *call)
  * The stack grows down: a call that is not above the new one has ended without
  * its return being seen. One of the same socket is the same one, handed on.
  */
-static __noinline int enter_inside(struct call *call, __u8 opener, __u64 sk,
+static __noinline int enter_inside(struct call_ctx *call, __u8 opener, __u64 sk,
 				   __u64 sp)
 {
 	__u32 tid = call->tid;
@@ -177,10 +177,10 @@ static __noinline int enter_inside(struct call *call, __u8 opener, __u64 sk,
 /* Opens a call at the entry of a function that a call of another socket may be
  * around: the outer call goes on when this one is closed. `ctx` is read late:
  * the stack pointer would else be spilled. */
-static __always_inline struct call *enter_call(struct pt_regs *ctx, __u8 opener,
-					       __u64 sk)
+static __always_inline struct call_ctx *enter_call(struct pt_regs *ctx,
+						   __u8 opener, __u64 sk)
 {
-	struct call *call = own_call();
+	struct call_ctx *call = own_call();
 
 	if (!call)
 		return NULL;
@@ -195,16 +195,17 @@ static __always_inline struct call *enter_call(struct pt_regs *ctx, __u8 opener,
 }
 
 /* Returns the thread's call if one is under way, else NULL. */
-static __always_inline struct call *current_call(void)
+static __always_inline struct call_ctx *current_call(void)
 {
-	struct call *call = call_of(current_tid());
+	struct call_ctx *call = call_of(current_tid());
 
 	return call && call->depth ? call : NULL;
 }
 
 /* Closes a call that is not the only one, that only peeks, or that another
  * function opened; NULL if nothing is to be counted at its return. */
-static __noinline struct call *close_other(struct call *call, __u8 opener)
+static __noinline struct call_ctx *close_other(struct call_ctx *call,
+					       __u8 opener)
 {
 	if (call->depth > MAX_DEPTH) {
 		call->depth--; /* it was too deep to be carried */
@@ -219,7 +220,8 @@ static __noinline struct call *close_other(struct call *call, __u8 opener)
 	return call && !call->peeks ? call : NULL;
 }
 
-static __always_inline struct call *close(struct call *call, __u8 opener)
+static __always_inline struct call_ctx *close(struct call_ctx *call,
+					      __u8 opener)
 {
 	if (call->state != sole_call(opener))
 		return close_other(call, opener);
@@ -232,18 +234,18 @@ static __always_inline struct call *close(struct call *call, __u8 opener)
  * the one under way, or if what it returns is not taken. What the call holds
  * stays until the next one is opened.
  */
-static __always_inline struct call *close_call(__u8 opener)
+static __always_inline struct call_ctx *close_call(__u8 opener)
 {
-	struct call *call = call_of(current_tid());
+	struct call_ctx *call = call_of(current_tid());
 
 	return call ? close(call, opener) : NULL;
 }
 
 /* Closes the thread's call if it is one of a datagram of this socket, and
  * returns it, else NULL. */
-static __always_inline struct call *close_datagram(const void *sk)
+static __always_inline struct call_ctx *close_datagram(const void *sk)
 {
-	struct call *call = call_of(current_tid());
+	struct call_ctx *call = call_of(current_tid());
 
 	return call && call->sk == (__u64)sk ? close(call, OPENED_BY_PEER)
 					     : NULL;

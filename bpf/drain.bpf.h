@@ -10,21 +10,21 @@
 #define FLOWTOP_DRAIN_BPF_H
 
 /*
- * Records taken in this run. One drain runs at a time. Not on the stack, where
+ * Records filled in this run. One drain runs at a time. Not on the stack, where
  * the verifier would know it and follow the drain entry by entry: it looks
  * into constant keys of arrays (get_constant_map_key(), v6.14).
  */
-__u32 taken;
+__u32 nr_records;
 
 /*
  * Fills the next record, but for its key and the state of its socket; NULL when
- * all records are taken: user space reads them and runs the drain again.
+ * all records are in use: user space reads them and runs the drain again.
  */
 static __always_inline struct flowtop_record *
-take(const struct flowtop_id *id, const struct flowtop_slot *slot)
+next_record(const struct flowtop_id *id, const struct flowtop_slot *slot)
 {
 	struct flowtop_record *record;
-	__u32 index = taken;
+	__u32 index = nr_records;
 
 	record = bpf_map_lookup_elem(&records, &index);
 	if (!record)
@@ -35,23 +35,23 @@ take(const struct flowtop_id *id, const struct flowtop_slot *slot)
 	record->owner = slot->owner;
 	record->ifindex = slot->ifindex;
 	record->rx_packets = slot->rx_packets;
-	if (PROTOCOL_OF(id->who) == FLOWTOP_TCP) {
-		record->sk = slot->extra;
+	if (PROTOCOL_OF(id->owner_kind) == FLOWTOP_TCP) {
+		record->sk = slot->sk_or_tx_packets;
 		record->tx_packets = 0;
 	} else {
 		record->sk = 0;
-		record->tx_packets = slot->extra;
+		record->tx_packets = slot->sk_or_tx_packets;
 	}
 	return record;
 }
 
-static __always_inline long take4(struct bpf_map *flows,
-				  const struct flowtop_key4 *key,
-				  const struct flowtop_slot *slot)
+static __always_inline long drain_flow4(struct bpf_map *flows,
+					const struct flowtop_key4 *key,
+					const struct flowtop_slot *slot)
 {
 	struct flowtop_record *record;
 
-	record = take(&key->id, slot);
+	record = next_record(&key->id, slot);
 	if (!record)
 		return 1;
 	__builtin_memset(record->key.local_addr, 0,
@@ -63,48 +63,48 @@ static __always_inline long take4(struct bpf_map *flows,
 	record->key.remote_addr[0] = key->remote_addr;
 	sample(record);
 	bpf_map_delete_elem(flows, key);
-	taken++;
+	nr_records++;
 	return 0;
 }
 
-static __always_inline long take6(struct bpf_map *flows,
-				  const struct flowtop_key6 *key,
-				  const struct flowtop_slot *slot)
+static __always_inline long drain_flow6(struct bpf_map *flows,
+					const struct flowtop_key6 *key,
+					const struct flowtop_slot *slot)
 {
 	struct flowtop_record *record;
 
-	record = take(&key->id, slot);
+	record = next_record(&key->id, slot);
 	if (!record)
 		return 1;
 	record->key = *key;
 	sample(record);
 	bpf_map_delete_elem(flows, key);
-	taken++;
+	nr_records++;
 	return 0;
 }
 
-static __always_inline long take_overflow(struct bpf_map *entries,
-					  const __u32 *who,
-					  const struct flowtop_slot *slot)
+static __always_inline long drain_overflow(struct bpf_map *entries,
+					   const __u32 *owner_kind,
+					   const struct flowtop_slot *slot)
 {
 	struct flowtop_record *record;
-	struct flowtop_id id = { .who = *who };
+	struct flowtop_id id = { .owner_kind = *owner_kind };
 
-	record = take(&id, slot);
+	record = next_record(&id, slot);
 	if (!record)
 		return 1;
 	__builtin_memset(&record->key, 0, sizeof(record->key));
-	record->key.id.who = id.who;
-	bpf_map_delete_elem(entries, who);
-	taken++;
+	record->key.id.owner_kind = id.owner_kind;
+	bpf_map_delete_elem(entries, owner_kind);
+	nr_records++;
 	return 0;
 }
 
-static long take_owner(struct bpf_map *owners, __u32 *id,
-		       struct flowtop_owner *owner)
+static long drain_owner(struct bpf_map *owners, __u32 *id,
+			struct flowtop_owner *owner)
 {
 	struct flowtop_owner_record *record;
-	__u32 index = taken;
+	__u32 index = nr_records;
 
 	record = bpf_map_lookup_elem(&owner_records, &index);
 	if (!record)
@@ -112,15 +112,15 @@ static long take_owner(struct bpf_map *owners, __u32 *id,
 	record->id = *id;
 	record->owner = *owner;
 	bpf_map_delete_elem(owners, id);
-	taken++;
+	nr_records++;
 	return 0;
 }
 
-static long take_cgroup(struct bpf_map *cgroups, __u64 *id,
-			struct flowtop_cgroup *cgroup)
+static long drain_cgroup(struct bpf_map *cgroups, __u64 *id,
+			 struct flowtop_cgroup *cgroup)
 {
 	struct flowtop_cgroup_record *record;
-	__u32 index = taken;
+	__u32 index = nr_records;
 
 	record = bpf_map_lookup_elem(&cgroup_records, &index);
 	if (!record)
@@ -128,7 +128,7 @@ static long take_cgroup(struct bpf_map *cgroups, __u64 *id,
 	record->id = *id;
 	bpf_probe_read_kernel(&record->cgroup, sizeof(record->cgroup), cgroup);
 	bpf_map_delete_elem(cgroups, id);
-	taken++;
+	nr_records++;
 	return 0;
 }
 
@@ -138,34 +138,34 @@ static long take_cgroup(struct bpf_map *cgroups, __u64 *id,
  * a map: the verifier of 6.1 wants one call of bpf_for_each_map_elem() to see
  * one map only, and clang would merge two.
  */
-#define DRAIN(map, take, key_type, value_type)                      \
-	static long take_##map(struct bpf_map *from, key_type *key, \
-			       value_type *value, void *unused)     \
-	{                                                           \
-		return take;                                        \
-	}                                                           \
-	SEC("raw_tp")                                               \
-	int drain_##map(void *ctx)                                  \
-	{                                                           \
-		taken = 0;                                          \
-		bpf_for_each_map_elem(&map, take_##map, NULL, 0);   \
-		return taken;                                       \
+#define DRAIN(map, call, key_type, value_type)                             \
+	static long drain_entry_##map(struct bpf_map *from, key_type *key, \
+				      value_type *value, void *unused)     \
+	{                                                                  \
+		return call;                                               \
+	}                                                                  \
+	SEC("raw_tp")                                                      \
+	int drain_##map(void *ctx)                                         \
+	{                                                                  \
+		nr_records = 0;                                            \
+		bpf_for_each_map_elem(&map, drain_entry_##map, NULL, 0);   \
+		return nr_records;                                         \
 	}
 
-DRAIN(flows4_a, take4(from, key, value), struct flowtop_key4,
+DRAIN(flows4_a, drain_flow4(from, key, value), struct flowtop_key4,
       struct flowtop_slot)
-DRAIN(flows4_b, take4(from, key, value), struct flowtop_key4,
+DRAIN(flows4_b, drain_flow4(from, key, value), struct flowtop_key4,
       struct flowtop_slot)
-DRAIN(flows6_a, take6(from, key, value), struct flowtop_key6,
+DRAIN(flows6_a, drain_flow6(from, key, value), struct flowtop_key6,
       struct flowtop_slot)
-DRAIN(flows6_b, take6(from, key, value), struct flowtop_key6,
+DRAIN(flows6_b, drain_flow6(from, key, value), struct flowtop_key6,
       struct flowtop_slot)
-DRAIN(overflow_a, take_overflow(from, key, value), __u32, struct flowtop_slot)
-DRAIN(overflow_b, take_overflow(from, key, value), __u32, struct flowtop_slot)
-DRAIN(owners_a, take_owner(from, key, value), __u32, struct flowtop_owner)
-DRAIN(owners_b, take_owner(from, key, value), __u32, struct flowtop_owner)
-DRAIN(cgroups_a, take_cgroup(from, key, value), __u64, struct flowtop_cgroup)
-DRAIN(cgroups_b, take_cgroup(from, key, value), __u64, struct flowtop_cgroup)
+DRAIN(overflow_a, drain_overflow(from, key, value), __u32, struct flowtop_slot)
+DRAIN(overflow_b, drain_overflow(from, key, value), __u32, struct flowtop_slot)
+DRAIN(owners_a, drain_owner(from, key, value), __u32, struct flowtop_owner)
+DRAIN(owners_b, drain_owner(from, key, value), __u32, struct flowtop_owner)
+DRAIN(cgroups_a, drain_cgroup(from, key, value), __u64, struct flowtop_cgroup)
+DRAIN(cgroups_b, drain_cgroup(from, key, value), __u64, struct flowtop_cgroup)
 
 /* Global functions are verified once, not once a round of the loop. */
 __noinline int sample_record(__u32 index)

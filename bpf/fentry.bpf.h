@@ -41,7 +41,7 @@ static __always_inline int fx_recv_return(struct sock *sk, __u16 family,
 	if (is_tcp(protocol)) {
 		account(sk, family, IPPROTO_TCP, RX, ret, NULL, 0, true);
 	} else if (protocol == IPPROTO_UDP) {
-		struct call *call = close_datagram(sk);
+		struct call_ctx *call = close_datagram(sk);
 		struct peer *peer = call ? &call->peer : NULL;
 
 		account(sk, family, IPPROTO_UDP, RX, ret, peer,
@@ -121,7 +121,7 @@ static __always_inline int fe_cork(struct sock *sk)
 {
 	int pending = udp_pending(sk);
 	struct peer cork = { .continues = 1 };
-	struct call *call;
+	struct call_ctx *call;
 
 	close_datagram(sk); /* that an exit which was skipped has left */
 	if (!pending)
@@ -167,7 +167,7 @@ int BPF_PROG(fx_udp_send, struct sock *sk, struct msghdr *msg, size_t len,
 	     int ret)
 {
 	/* Closed even if this one failed. */
-	struct call *call = close_datagram(sk);
+	struct call_ctx *call = close_datagram(sk);
 	struct peer peer = {};
 
 	if (ret <= 0)
@@ -190,7 +190,7 @@ SEC("fexit/udpv6_sendmsg")
 int BPF_PROG(fx_udp_send6, struct sock *sk, struct msghdr *msg, size_t len,
 	     int ret)
 {
-	struct call *call = close_datagram(sk);
+	struct call_ctx *call = close_datagram(sk);
 	struct peer peer = {};
 
 	if (ret <= 0)
@@ -209,10 +209,10 @@ int BPF_PROG(fx_udp_send6, struct sock *sk, struct msghdr *msg, size_t len,
 SEC("fentry/skb_consume_udp")
 int BPF_PROG(fe_udp_rx, struct sock *sk, struct sk_buff *skb, int len)
 {
-	struct call *call = len > 0 ? open_call((__u64)sk) : NULL;
+	struct call_ctx *call = len > 0 ? open_call((__u64)sk) : NULL;
 
 	if (call)
-		read_datagram(&call->peer, skb, true);
+		read_datagram(skb, &call->peer, true);
 	return 0;
 }
 

@@ -64,7 +64,7 @@ static __noinline __u32 number_in_pidns(const struct task_struct *task)
 }
 
 /* Who calls: decided before anything is read. */
-static __always_inline bool wanted_task(void)
+static __always_inline bool allow_task(void)
 {
 	if (!filters_calls)
 		return true;
@@ -96,13 +96,13 @@ static __always_inline bool wanted_task(void)
 }
 
 /* The same, and by what. */
-static __always_inline bool wanted_call(__u32 protocol)
+static __always_inline bool allow_call(__u32 protocol)
 {
 	if (!filters_calls)
 		return true;
 	if (protocols && !(protocols >> protocol & 1))
 		return false;
-	return wanted_task();
+	return allow_task();
 }
 
 /* Whether a choice is passed by what is in one of its entries, or in none. */
@@ -174,11 +174,11 @@ passes_nets6(const volatile struct flowtop_net_choice *choice,
 }
 
 /* What both families have. */
-static __always_inline bool wanted_flow(const struct flowtop_id *id,
-					__u32 family, const struct sock *sk)
+static __always_inline bool allow_flow(const struct flowtop_id *id,
+				       __u32 family, const struct sock *sk)
 {
 	__u16 local = id->local_port, remote = bpf_ntohs(id->remote_port);
-	__u32 protocol = PROTOCOL_OF(id->who);
+	__u32 protocol = PROTOCOL_OF(id->owner_kind);
 
 	if (protocol == FLOWTOP_PACKET)
 		family = FLOWTOP_FAMILY_NONE;
@@ -197,23 +197,23 @@ static __always_inline bool wanted_flow(const struct flowtop_id *id,
 
 /* Not inlined, so that one copy serves every place that counts. Asked for only
  * where filters_flows says that there is something to decide. */
-static __noinline bool wanted_flow4(const struct flowtop_key4 *key,
-				    const struct sock *sk)
+static __noinline bool allow_flow4(const struct flowtop_key4 *key,
+				   const struct sock *sk)
 {
 	__be32 local = key->local_addr, remote = key->remote_addr;
 
-	return wanted_flow(&key->id, FLOWTOP_FAMILY_IPV4, sk) &&
+	return allow_flow(&key->id, FLOWTOP_FAMILY_IPV4, sk) &&
 	       passes_nets4(&local_nets, local, local) &&
 	       passes_nets4(&remote_nets, remote, remote) &&
 	       passes_nets4(&any_nets, local, remote);
 }
 
-static __noinline bool wanted_flow6(const struct flowtop_key6 *key,
-				    const struct sock *sk)
+static __noinline bool allow_flow6(const struct flowtop_key6 *key,
+				   const struct sock *sk)
 {
 	const __be32 *local = key->local_addr, *remote = key->remote_addr;
 
-	return wanted_flow(&key->id, FLOWTOP_FAMILY_IPV6, sk) &&
+	return allow_flow(&key->id, FLOWTOP_FAMILY_IPV6, sk) &&
 	       passes_nets6(&local_nets, local, local) &&
 	       passes_nets6(&remote_nets, remote, remote) &&
 	       passes_nets6(&any_nets, local, remote);

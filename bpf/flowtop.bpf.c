@@ -42,11 +42,11 @@ static __always_inline bool consumes(int flags)
  * negative when the receiver only peeks (b2bf1e2659b1 and 65a8d6a4b2c7, before
  * v4.10). Its bytes are counted by what returns them.
  */
-static __always_inline void
-read_datagram(struct peer *peer, const struct sk_buff *skb, const bool direct)
+static __always_inline void read_datagram(const struct sk_buff *skb,
+					  struct peer *peer, const bool trusted)
 {
-	read_skb_sender(peer, skb, direct);
-	peer->segments = packets_received(skb, direct);
+	read_skb_sender(peer, skb, trusted);
+	peer->segments = packets_received(skb, trusted);
 }
 
 #include "tracepoint.bpf.h"

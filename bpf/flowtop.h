@@ -11,25 +11,32 @@
 /* A process holds at most this many times the slots that are still free in a
  * flow map. */
 #define FLOWTOP_SHARE 3
-/* Bits of the filter's `families`: a packet socket is of neither. */
-#define FLOWTOP_FAMILY_IPV4 1
-#define FLOWTOP_FAMILY_IPV6 2
-#define FLOWTOP_FAMILY_NONE 4
-/* Most values of each list of a filter: src/filter/pushed.rs */
-#define FLOWTOP_MAX_TASKS 64
-#define FLOWTOP_MAX_UIDS 16
-#define FLOWTOP_MAX_NETNS 8
-#define FLOWTOP_MAX_PORTS 16
-#define FLOWTOP_MAX_NETS 8
-/* Entries for bytes of flows without a slot, in each buffer: 8192 buckets take
- * the drain 0.1 ms. map_bytes() in src/kernel/explain.rs counts their memory.
- */
-#define FLOWTOP_OVERFLOW_ENTRIES 8192
+/* Bits of the filter's `families` */
+enum flowtop_family_bits {
+	FLOWTOP_FAMILY_IPV4 = 1,
+	FLOWTOP_FAMILY_IPV6 = 2,
+	FLOWTOP_FAMILY_NONE = 4, /* a packet socket's */
+};
+
+/* Upper bounds of each list of a filter */
+enum flowtop_filter_bounds {
+	FLOWTOP_MAX_TASKS = 64,
+	FLOWTOP_MAX_UIDS = 16,
+	FLOWTOP_MAX_NETNS = 8,
+	FLOWTOP_MAX_PORTS = 16,
+	FLOWTOP_MAX_NETS = 8,
+};
+
+enum flowtop_sizes {
+	/* Entries for bytes of flows without a slot, in each buffer: 8192
+	 * buckets take the drain 0.1 ms. */
+	FLOWTOP_OVERFLOW_ENTRIES = 8192,
+	/* Sockets that one run of inspect_records or sample_records reads */
+	FLOWTOP_SAMPLES = 128,
+};
+
 /* CPUs share an untracked slot beyond this; the adds are atomic. */
 #define FLOWTOP_UNTRACKED_SLOTS 64
-
-/* Sockets that one run of inspect_records or sample_records reads */
-#define FLOWTOP_SAMPLES 128
 
 /* Threads whose calls are carried at once without a look-up; a power of two */
 #define FLOWTOP_CELLS 16384
@@ -51,20 +58,21 @@ enum flowtop_protocol {
 	FLOWTOP_PACKET,
 };
 
-/* flowtop_id.who: tgid << 5 | protocol << 1 | IPv6, or the tid in place of the
- * tgid where threads are told apart. Both have at most 22 bits (PID_MAX_LIMIT,
- * include/linux/threads.h). */
-#define FLOWTOP_KEY_IPV6 1
-#define FLOWTOP_KEY_PROTOCOL_SHIFT 1
-#define FLOWTOP_KEY_PROTOCOL_MASK 15
-#define FLOWTOP_KEY_SHIFT 5
-#define FLOWTOP_KEY_KIND 31 /* the protocol and the family */
-#define FLOWTOP_KEY_OVERFLOW \
-	0x80000000 /* flows of the process without a slot */
+/* flowtop_id.owner_kind: tgid << 5 | protocol << 1 | IPv6, or the tid in place
+ * of the tgid where threads are told apart. Both have at most 22 bits
+ * (PID_MAX_LIMIT, include/linux/threads.h). */
+enum flowtop_key_bits {
+	FLOWTOP_KEY_IPV6 = 1,
+	FLOWTOP_KEY_PROTOCOL_SHIFT = 1,
+	FLOWTOP_KEY_PROTOCOL_MASK = 15,
+	FLOWTOP_KEY_SHIFT = 5,
+	FLOWTOP_KEY_KIND = 31,		   /* the protocol and the family */
+	FLOWTOP_KEY_OVERFLOW = 0x80000000, /* flows without a slot */
+};
 
 #define KEY_PROTOCOL(protocol) ((protocol) << FLOWTOP_KEY_PROTOCOL_SHIFT)
-#define PROTOCOL_OF(who) \
-	((who) >> FLOWTOP_KEY_PROTOCOL_SHIFT & FLOWTOP_KEY_PROTOCOL_MASK)
+#define PROTOCOL_OF(owner_kind) \
+	((owner_kind) >> FLOWTOP_KEY_PROTOCOL_SHIFT & FLOWTOP_KEY_PROTOCOL_MASK)
 
 /*
  * flowtop_slot.owner: the tgid or tid, and in the bits above it which of the
@@ -80,7 +88,7 @@ struct flowtop_id {
 	/* Address of struct net with the interface folded in; compared, never
 	 * followed */
 	__u64 net;
-	__u32 who;
+	__u32 owner_kind;
 	__be16 remote_port; /* as in skc_portpair, for it is copied whole */
 	/* Host order. FLOWTOP_ICMP: the identifier, 0 for raw sockets.
 	 * FLOWTOP_RAW: number of the IP protocol. FLOWTOP_PACKET: EtherType. */
@@ -109,7 +117,9 @@ struct flowtop_stats {
 /* What a flow's key leads to */
 struct flowtop_slot {
 	struct flowtop_stats stats;
-	__u64 extra; /* TCP: address of the socket; else: packets sent */
+	/* TCP: address of the socket; else packets sent. No union: the drain of
+	 * kernels before 5.13 reads it in Rust, where that is unsafe. */
+	__u64 sk_or_tx_packets;
 	__u64 rx_packets;
 	__u32 netns; /* inode number */
 	__u32 tgid;
@@ -118,8 +128,9 @@ struct flowtop_slot {
 			*/
 };
 
-/* flowtop_owner.flags */
-#define FLOWTOP_OWNER_KERNEL 1 /* PF_KTHREAD */
+enum flowtop_owner_flags {
+	FLOWTOP_OWNER_KERNEL = 1, /* PF_KTHREAD */
+};
 
 /* What is known of who moves bytes, taken at the first call in an interval */
 struct flowtop_owner {
@@ -168,17 +179,31 @@ struct flowtop_tcp {
 	__u32 marks;   /* FLOWTOP_TCP_* */
 };
 
-/* flowtop_tcp.marks. The socket is there and has been read: */
-#define FLOWTOP_TCP_READ 1
-/* Segments kept coming in while it was read, or acknowledgements. */
-#define FLOWTOP_TCP_RX_TORN 2
-#define FLOWTOP_TCP_TX_TORN 4
-/* Read by inspect_records alone: an upper layer protocol (kTLS) */
-#define FLOWTOP_TCP_ULP 8
-#define FLOWTOP_TCP_OTHER_PROTO 16 /* functions replaced (sockmap) */
-#define FLOWTOP_TCP_REPAIR 32	   /* TCP_REPAIR is on */
-#define FLOWTOP_TCP_URGENT 64	   /* urgent data was received */
-#define FLOWTOP_TCP_BUSY 128	   /* a call holds it, or waits to send */
+/* Bits of flowtop_tcp.marks; those from ULP on are read by inspect_records
+ * alone */
+enum flowtop_tcp_marks {
+	FLOWTOP_TCP_READ = 1, /* the socket is there and has been read */
+	/* Segments kept coming in while the socket was read */
+	FLOWTOP_TCP_RX_TORN = 2,
+	FLOWTOP_TCP_TX_TORN = 4,      /* acknowledgements did */
+	FLOWTOP_TCP_ULP = 8,	      /* an upper layer protocol (kTLS) */
+	FLOWTOP_TCP_OTHER_PROTO = 16, /* functions replaced (sockmap) */
+	FLOWTOP_TCP_REPAIR = 32,      /* TCP_REPAIR is on */
+	FLOWTOP_TCP_URGENT = 64,      /* urgent data was received */
+	FLOWTOP_TCP_BUSY = 128,	      /* a call holds it, or waits to send */
+};
+
+/* One of each, so that the object's BTF has these enums, and Rust their
+ * values. */
+struct flowtop_constants {
+	enum flowtop_family_bits family_bits;
+	enum flowtop_filter_bounds filter_bounds;
+	enum flowtop_sizes sizes;
+	enum flowtop_key_bits key_bits;
+	enum flowtop_owner_flags owner_flags;
+	enum flowtop_tcp_marks tcp_marks;
+	enum flowtop_protocol protocol;
+};
 
 /* One drained flow, summed over all CPUs */
 struct flowtop_record {
@@ -191,7 +216,7 @@ struct flowtop_record {
 	__u32 tgid;
 	__u32 owner;
 	__u32 ifindex;
-	struct flowtop_tcp tcp; /* where sk is not 0 and READ is marked */
+	struct flowtop_tcp tcp; /* where sk is not 0 and READ_FIELD is marked */
 };
 
 struct flowtop_owner_record {

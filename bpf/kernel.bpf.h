@@ -26,25 +26,27 @@
 #define TX 1
 
 /*
- * How the kernel's memory is read. `direct` says that a pointer is typed by the
- * kernel's BTF and may be followed by plain loads: in fentry and fexit
- * programs, and where FOLLOW() made it so. Elsewhere it is an address, read by
- * bpf_probe_read_kernel(), which costs ten times as much. It is a constant
- * wherever it is passed, so one of the two ways is all that is left.
+ * How the kernel's memory is read. `trusted` says that a pointer is typed by
+ * the kernel's BTF and may be followed by plain loads: in fentry and fexit
+ * programs, and where bpf_core_cast() made it so. Elsewhere it is an address,
+ * read by bpf_probe_read_kernel(), which costs ten times as much. It is a
+ * constant wherever it is passed, so one of the two ways is all that is left.
  */
-#define READ(direct, ptr, field) \
-	((direct) ? (ptr)->field : BPF_CORE_READ(ptr, field))
-
-/* Types an address (a35b9af4ec2c, v6.2): the verifier makes a move of it. Loads
- * by it read 0 where there is no memory, as those of fentry programs do. */
-extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+#define READ_FIELD(trusted, ptr, field) \
+	((trusted) ? (ptr)->field : BPF_CORE_READ(ptr, field))
 
 /* The context as the kernel has it (fd264ca02094, v6.2). */
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 
-/* Only where `casts` is set */
-#define FOLLOW(type, ptr) \
-	((type *)bpf_rdonly_cast((ptr), bpf_core_type_id_kernel(type)))
+/*
+ * Calls `fn` with `ptr` first and whether it is trusted last. bpf_core_cast()
+ * types an address (bpf_rdonly_cast(), a35b9af4ec2c, v6.2): the verifier makes
+ * a move of it, and loads by it read 0 where there is no memory, as those of
+ * fentry programs do.
+ */
+#define CALL_TRUSTED(fn, type, ptr, ...)                                   \
+	(has_rdonly_cast ? fn(bpf_core_cast(ptr, type), __VA_ARGS__, true) \
+			 : fn((type *)(ptr), __VA_ARGS__, false))
 
 /* The address of a typed pointer as a number, which is all that a global
  * function takes. */
@@ -77,7 +79,8 @@ static __always_inline __u32 current_tgid(void)
 }
 
 /* A field of what a socket is besides: struct udp_sock and the like. */
-#define READ_AS(type, ptr, field) \
-	(casts ? FOLLOW(type, ptr)->field : BPF_CORE_READ((type *)(ptr), field))
+#define READ_FIELD_AS(type, ptr, field)                    \
+	(has_rdonly_cast ? bpf_core_cast(ptr, type)->field \
+			 : BPF_CORE_READ((type *)(ptr), field))
 
 #endif

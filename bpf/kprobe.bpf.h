@@ -8,33 +8,35 @@
 #ifndef FLOWTOP_KPROBE_BPF_H
 #define FLOWTOP_KPROBE_BPF_H
 
-static __always_inline struct call *kp_enter(struct pt_regs *ctx, __u8 opener,
-					     __u64 sk)
+static __always_inline struct call_ctx *kp_enter(struct pt_regs *ctx,
+						 __u8 opener, __u64 sk)
 {
 	/* account() asks again, but what is not wanted is not to cost all that
 	 * comes before. */
-	return wanted_task() ? enter_call(ctx, opener, sk) : NULL;
+	return allow_task() ? enter_call(ctx, opener, sk) : NULL;
 }
 
-static __always_inline struct call *kp_enter_socket(struct pt_regs *ctx,
-						    struct socket *sock)
+static __always_inline struct call_ctx *kp_enter_socket(struct pt_regs *ctx,
+							struct socket *sock)
 {
-	if (!wanted_task())
+	if (!allow_task())
 		return NULL;
-	return enter_call(ctx, OPENED_BY_SOCKET,
-			  (__u64)(casts ? FOLLOW(struct socket, sock)->sk
+	return enter_call(
+		ctx, OPENED_BY_SOCKET,
+		(__u64)(has_rdonly_cast ? bpf_core_cast(sock, struct socket)->sk
 					: BPF_CORE_READ(sock, sk)));
 }
 
 /* `bytes` of the call that ends moved through `sk`. */
-static __always_inline void kp_count(const struct sock *sk, struct call *call,
-				     int dir, int bytes, const bool direct)
+static __always_inline void kp_count(const struct sock *sk,
+				     struct call_ctx *call, int dir, int bytes,
+				     const bool trusted)
 {
-	__u16 protocol = READ(direct, sk, sk_protocol);
-	__u16 family = READ(direct, sk, __sk_common.skc_family);
+	__u16 protocol = READ_FIELD(trusted, sk, sk_protocol);
+	__u16 family = READ_FIELD(trusted, sk, __sk_common.skc_family);
 
 	if (is_tcp(protocol)) {
-		account(sk, family, IPPROTO_TCP, dir, bytes, NULL, 0, direct);
+		account(sk, family, IPPROTO_TCP, dir, bytes, NULL, 0, trusted);
 	} else if (protocol == IPPROTO_UDP) {
 		struct peer *peer = &call->peer;
 
@@ -43,7 +45,7 @@ static __always_inline void kp_count(const struct sock *sk, struct call *call,
 		account(sk, family, IPPROTO_UDP, dir, bytes, peer,
 			dir == TX ? packets_sent(peer, bytes) :
 				    peer->segments ?: 1,
-			direct);
+			trusted);
 	} else {
 		account_other(call->sk, family, protocol, dir, bytes);
 	}
@@ -51,57 +53,54 @@ static __always_inline void kp_count(const struct sock *sk, struct call *call,
 
 static __always_inline int kp_return(__u8 opener, int dir, int ret)
 {
-	struct call *call;
+	struct call_ctx *call;
 
-	if (!wanted_task())
+	if (!allow_task())
 		return 0;
 	call = close_call(opener);
 	if (!call || ret <= 0)
 		return 0;
-	if (casts)
-		kp_count(FOLLOW(struct sock, (void *)call->sk), call, dir, ret,
-			 true);
-	else
-		kp_count((void *)call->sk, call, dir, ret, false);
+	CALL_TRUSTED(kp_count, struct sock, (void *)call->sk, call, dir, ret);
 	return 0;
 }
 
 SEC("kprobe/inet_sendmsg")
-int kp_send(struct pt_regs *ctx)
+int BPF_KPROBE(kp_send, struct socket *sock)
 {
-	kp_enter_socket(ctx, (void *)PT_REGS_PARM1(ctx));
+	kp_enter_socket(ctx, sock);
 	return 0;
 }
 
 SEC("kretprobe/inet_sendmsg")
-int kr_send(struct pt_regs *ctx)
+int BPF_KRETPROBE(kr_send, int ret)
 {
-	return kp_return(OPENED_BY_SOCKET, TX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_SOCKET, TX, ret);
 }
 
 /* A call that only peeks is opened too: its return must not close another. */
 SEC("kprobe/inet_recvmsg")
-int kp_recv(struct pt_regs *ctx)
+int BPF_KPROBE(kp_recv, struct socket *sock, struct msghdr *msg, size_t size,
+	       int flags)
 {
-	struct call *call;
+	struct call_ctx *call = kp_enter_socket(ctx, sock);
 
-	call = kp_enter_socket(ctx, (void *)PT_REGS_PARM1(ctx));
-	if (call && !consumes(PT_REGS_PARM4(ctx)))
+	if (call && !consumes(flags))
 		call->peeks = 1;
 	return 0;
 }
 
 SEC("kretprobe/inet_recvmsg")
-int kr_recv(struct pt_regs *ctx)
+int BPF_KRETPROBE(kr_recv, int ret)
 {
-	return kp_return(OPENED_BY_SOCKET, RX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_SOCKET, RX, ret);
 }
 
 /* The call of the thread that a datagram of `sk` belongs to: the one that was
  * opened at its entry, or a new one for the tracepoint to find. */
-static __always_inline struct call *kp_datagram(struct pt_regs *ctx, __u64 sk)
+static __always_inline struct call_ctx *kp_datagram(struct pt_regs *ctx,
+						    __u64 sk)
 {
-	struct call *call;
+	struct call_ctx *call;
 
 	if (!opens_at_entry)
 		return kp_enter(ctx, OPENED_BY_PEER, sk);
@@ -114,18 +113,18 @@ static __always_inline struct call *kp_datagram(struct pt_regs *ctx, __u64 sk)
  * through. For a v4-mapped peer udpv6_sendmsg() calls udp_sendmsg(), which
  * knows the same peer once more.
  */
-static __always_inline int kp_destination(struct pt_regs *ctx, bool is_v4)
+static __always_inline int kp_destination(struct pt_regs *ctx, struct sock *sk,
+					  struct msghdr *msg, bool is_v4)
 {
-	struct sock *sk = (void *)PT_REGS_PARM1(ctx);
-	struct msghdr *msg = (void *)PT_REGS_PARM2(ctx);
 	struct peer to = {};
-	struct call *call;
+	struct call_ctx *call;
 
-	if (!wanted_task())
+	if (!allow_task())
 		return 0;
-	if (casts)
-		read_destination(&to, FOLLOW(struct sock, sk),
-				 FOLLOW(struct msghdr, msg), is_v4, true);
+	if (has_rdonly_cast)
+		read_destination(&to, bpf_core_cast(sk, struct sock),
+				 bpf_core_cast(msg, struct msghdr), is_v4,
+				 true);
 	else
 		read_destination(&to, sk, msg, is_v4, false);
 	if (!to.family && !to.name && !to.continues && !to.gso_size)
@@ -137,52 +136,48 @@ static __always_inline int kp_destination(struct pt_regs *ctx, bool is_v4)
 }
 
 SEC("kprobe/udp_sendmsg")
-int kp_udp_sendmsg(struct pt_regs *ctx)
+int BPF_KPROBE(kp_udp_sendmsg, struct sock *sk, struct msghdr *msg)
 {
-	return kp_destination(ctx, true);
+	return kp_destination(ctx, sk, msg, true);
 }
 
 SEC("kprobe/udpv6_sendmsg")
-int kp_udpv6_sendmsg(struct pt_regs *ctx)
+int BPF_KPROBE(kp_udpv6_sendmsg, struct sock *sk, struct msghdr *msg)
 {
-	return kp_destination(ctx, false);
+	return kp_destination(ctx, sk, msg, false);
 }
 
 SEC("kprobe/skb_consume_udp")
-int kp_udp_rx(struct pt_regs *ctx)
+int BPF_KPROBE(kp_udp_rx, struct sock *sk, struct sk_buff *skb, int len)
 {
-	struct sk_buff *skb = (void *)PT_REGS_PARM2(ctx);
-	struct call *call;
+	struct call_ctx *call;
 
-	if ((int)PT_REGS_PARM3(ctx) <= 0 || !wanted_task())
+	if (len <= 0 || !allow_task())
 		return 0;
-	call = kp_datagram(ctx, PT_REGS_PARM1(ctx));
+	call = kp_datagram(ctx, (__u64)sk);
 	if (!call)
 		return 0;
-	if (casts)
-		read_datagram(&call->peer, FOLLOW(struct sk_buff, skb), true);
-	else
-		read_datagram(&call->peer, skb, false);
+	CALL_TRUSTED(read_datagram, struct sk_buff, skb, &call->peer);
 	return 0;
 }
 
 /*
  * splice() out of a stream, kTLS included: the socket's readers move each
- * piece into the pipe by skb_splice_bits(), which returns what it moved.
+ * piece into the pipe by skb_splice_bits(), which returns what it transfer.
  */
 SEC("kprobe/skb_splice_bits")
-int kp_splice(struct pt_regs *ctx)
+int BPF_KPROBE(kp_splice, struct sk_buff *skb, struct sock *sk)
 {
 	/* Not all that call it have a socket. */
-	if (PT_REGS_PARM2(ctx))
-		kp_enter(ctx, OPENED_BY_SPLICE, PT_REGS_PARM2(ctx));
+	if (sk)
+		kp_enter(ctx, OPENED_BY_SPLICE, (__u64)sk);
 	return 0;
 }
 
 SEC("kretprobe/skb_splice_bits")
-int kr_splice(struct pt_regs *ctx)
+int BPF_KRETPROBE(kr_splice, int ret)
 {
-	return kp_return(OPENED_BY_SPLICE, RX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_SPLICE, RX, ret);
 }
 
 /* getsockopt(TCP_ZEROCOPY_RECEIVE): bytes mapped, and bytes copied where the
@@ -202,30 +197,29 @@ static __always_inline int zerocopy_bytes(struct tcp_zerocopy_receive *zc)
 }
 
 SEC("kprobe/tcp_zerocopy_receive")
-int kp_zerocopy(struct pt_regs *ctx)
+int BPF_KPROBE(kp_zerocopy, struct sock *sk, struct tcp_zerocopy_receive *zc)
 {
-	struct call *call =
-		kp_enter(ctx, OPENED_BY_ZEROCOPY, PT_REGS_PARM1(ctx));
+	struct call_ctx *call = kp_enter(ctx, OPENED_BY_ZEROCOPY, (__u64)sk);
 
 	if (call)
-		call->peer.name = PT_REGS_PARM2(ctx);
+		call->peer.zerocopy = (__u64)zc;
 	return 0;
 }
 
 SEC("kretprobe/tcp_zerocopy_receive")
-int kr_zerocopy(struct pt_regs *ctx)
+int BPF_KRETPROBE(kr_zerocopy, int ret)
 {
-	struct call *call;
+	struct call_ctx *call;
 	struct sock *sk;
 
-	if (!wanted_task())
+	if (!allow_task())
 		return 0;
 	call = close_call(OPENED_BY_ZEROCOPY);
-	if (!call || PT_REGS_RC(ctx))
+	if (!call || ret)
 		return 0;
 	sk = (void *)call->sk;
 	account(sk, BPF_CORE_READ(sk, __sk_common.skc_family), IPPROTO_TCP, RX,
-		zerocopy_bytes((void *)call->peer.name), NULL, 0, false);
+		zerocopy_bytes((void *)call->peer.zerocopy), NULL, 0, false);
 	return 0;
 }
 
@@ -235,9 +229,8 @@ int kr_zerocopy(struct pt_regs *ctx)
  * inet_sendmsg(), which counts it.
  */
 SEC("kprobe/inet_sendpage")
-int kp_sendpage(struct pt_regs *ctx)
+int BPF_KPROBE(kp_sendpage, struct socket *sock)
 {
-	struct socket *sock = (void *)PT_REGS_PARM1(ctx);
 	struct sock *sk = BPF_CORE_READ(sock, sk);
 
 	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
@@ -246,9 +239,9 @@ int kp_sendpage(struct pt_regs *ctx)
 }
 
 SEC("kretprobe/inet_sendpage")
-int kr_sendpage(struct pt_regs *ctx)
+int BPF_KRETPROBE(kr_sendpage, int ret)
 {
-	return kp_return(OPENED_BY_SENDPAGE, TX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_SENDPAGE, TX, ret);
 }
 
 /*
@@ -258,16 +251,16 @@ int kr_sendpage(struct pt_regs *ctx)
  * kernels) the call is still here when it returns.
  */
 SEC("kprobe/udp_sendpage")
-int kp_udp_sendpage(struct pt_regs *ctx)
+int BPF_KPROBE(kp_udp_sendpage, struct sock *sk)
 {
-	kp_enter(ctx, OPENED_BY_UDP_SENDPAGE, PT_REGS_PARM1(ctx));
+	kp_enter(ctx, OPENED_BY_UDP_SENDPAGE, (__u64)sk);
 	return 0;
 }
 
 SEC("kretprobe/udp_sendpage")
-int kr_udp_sendpage(struct pt_regs *ctx)
+int BPF_KRETPROBE(kr_udp_sendpage, int ret)
 {
-	return kp_return(OPENED_BY_UDP_SENDPAGE, TX, PT_REGS_RC(ctx));
+	return kp_return(OPENED_BY_UDP_SENDPAGE, TX, ret);
 }
 
 #endif

@@ -54,7 +54,8 @@ struct owner_map {
 struct overflow_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, FLOWTOP_OVERFLOW_ENTRIES);
-	__type(key, __u32); /* as flowtop_id.who, with the tgid and OVERFLOW */
+	__type(key, __u32); /* as flowtop_id.owner_kind, with the tgid and
+			       OVERFLOW */
 	__type(value, struct flowtop_slot);
 } overflow_a SEC(".maps"), overflow_b SEC(".maps");
 
@@ -131,7 +132,12 @@ struct {
 
 /* What is known of a datagram beside its bytes. */
 struct peer {
-	__u64 name; /* address of where it is sent to; 0: that is in `addr` */
+	union {
+		/* Address of the name it is sent to; 0: that is in `addr` */
+		__u64 name;
+		/* OPENED_BY_ZEROCOPY: address of the call's own argument */
+		__u64 zerocopy;
+	};
 	__be32 addr[4]; /* where it is sent to, or came from */
 	union {
 		struct {
@@ -159,7 +165,7 @@ struct peer {
  * valid for `sk` only: one that was left behind is never taken for another
  * socket's. On a cache line of its own, for threads have consecutive numbers.
  */
-struct call {
+struct call_ctx {
 	__u64 sk; /* address of the struct sock */
 	__u64 sp; /* stack pointer at the entry, where it was entered */
 	struct peer peer;
@@ -183,7 +189,7 @@ struct call {
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "CALL_STATE() has the first field in the lowest byte");
 
-_Static_assert(sizeof(struct call) == 64, "a call has a cache line");
+_Static_assert(sizeof(struct call_ctx) == 64, "a call has a cache line");
 
 #define OPENED_BY_SOCKET 0 /* sendmsg, recvmsg */
 #define OPENED_BY_PEER \
@@ -206,8 +212,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, FLOWTOP_CELLS);
 	__type(key, __u32); /* tid % FLOWTOP_CELLS */
-	__type(value, struct call);
-} cells SEC(".maps");
+	__type(value, struct call_ctx);
+} thread_cells SEC(".maps");
 
 /*
  * Who has which cell, and the calls of threads that found theirs taken. A
@@ -218,15 +224,15 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 32768);
 	__type(key, __u32); /* tid, or FLOWTOP_CELL_TAKEN | number of a cell */
-	__type(value, struct call);
-} calls SEC(".maps");
+	__type(value, struct call_ctx);
+} thread_calls SEC(".maps");
 
 /* Calls inside of which another one is under way. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, __u32); /* tid */
-	__type(value, struct call);
+	__type(value, struct call_ctx);
 } outer_calls SEC(".maps");
 
 /* Which buffer is active: 0 = a, 1 = b. User space writes, programs read. */
@@ -249,9 +255,12 @@ struct untracked_slot {
 	__u64 pad[4]; /* one cache line a slot */
 } untracked[FLOWTOP_UNTRACKED_SLOTS];
 
-/* Calls that could not be carried, because `calls` was full or they were too
- * deep inside of each other. Cumulative. */
+/* Calls that could not be carried, because `thread_calls` was full or they were
+ * too deep inside of each other. Cumulative. */
 __u64 missed_calls;
+
+/* Unused by programs. */
+const volatile struct flowtop_constants constants;
 
 /* Read-only: the verifier knows the values and drops what they rule out, so a
  * filter that is not set costs nothing. What they mean: src/filter/pushed.rs.
@@ -289,7 +298,7 @@ const volatile bool filters_flows;
 const volatile __u32 max_flows;
 
 /* Threads are told apart, and so are their flows. */
-const volatile bool by_thread;
+const volatile bool split_threads;
 
 /* What a slot and an owner are made of before they are filled in. */
 const struct flowtop_slot no_slot = {};
@@ -298,8 +307,8 @@ const struct flowtop_owner no_owner = {};
 /* What a cgroup's entry is made of before its names are filled in. */
 const struct flowtop_cgroup no_cgroup = {};
 
-/* bpf_rdonly_cast() is there: see FOLLOW(). */
-const volatile bool casts;
+/* This kernel has bpf_rdonly_cast(): see CALL_TRUSTED(). */
+const volatile bool has_rdonly_cast;
 
 /* kprobe: a call is opened at its entry, so that what is known of a datagram
  * is added to it. Otherwise whoever knows of one opens a call. */

@@ -141,7 +141,7 @@ __noinline __u32 note_owner(__u32 b, __u32 number)
 	owner = bpf_map_lookup_elem(owners, &id);
 	if (!owner)
 		return id;
-	if (by_thread) {
+	if (split_threads) {
 		if (number == current_tgid())
 			task = leader;
 		BPF_CORE_READ_INTO(&owner->thread, task, comm);

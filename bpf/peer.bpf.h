@@ -65,15 +65,18 @@ static __always_inline void read_rewritten(struct peer *peer, __u16 sk_family)
 
 /* The sender of a received datagram, from its headers, which stay in the skb
  * until skb_consume_udp() drops it. */
-static __always_inline void
-read_skb_sender(struct peer *peer, const struct sk_buff *skb, const bool direct)
+static __always_inline void read_skb_sender(struct peer *peer,
+					    const struct sk_buff *skb,
+					    const bool trusted)
 {
-	unsigned char *head = READ(direct, skb, head);
-	unsigned char *network = head + READ(direct, skb, network_header);
-	unsigned char *transport = head + READ(direct, skb, transport_header);
+	unsigned char *head = READ_FIELD(trusted, skb, head);
+	unsigned char *network =
+		head + READ_FIELD(trusted, skb, network_header);
+	unsigned char *transport =
+		head + READ_FIELD(trusted, skb, transport_header);
 
 	bpf_probe_read_kernel(&peer->port, sizeof(peer->port), transport);
-	if (READ(direct, skb, protocol) == bpf_htons(ETH_P_IP)) {
+	if (READ_FIELD(trusted, skb, protocol) == bpf_htons(ETH_P_IP)) {
 		peer->family = AF_INET;
 		bpf_probe_read_kernel(
 			peer->addr, sizeof(__be32),
@@ -102,7 +105,7 @@ static __always_inline void read_cork(struct peer *peer, const struct sock *sk,
 				      int pending)
 {
 	const struct inet_sock *inet = (const struct inet_sock *)sk;
-	__be16 sport = READ_AS(const struct inet_sock, sk, inet_sport);
+	__be16 sport = READ_FIELD_AS(const struct inet_sock, sk, inet_sport);
 	bool v4 = pending == AF_INET, v6 = pending == AF_INET6;
 
 	if (!pending) {
@@ -127,7 +130,7 @@ static __always_inline void read_cork(struct peer *peer, const struct sock *sk,
 
 static __always_inline int udp_pending(const struct sock *sk)
 {
-	return READ_AS(const struct udp_sock, sk, pending);
+	return READ_FIELD_AS(const struct udp_sock, sk, pending);
 }
 
 /* ---------------------------------------------------------- how many packets
@@ -140,13 +143,13 @@ static __always_inline int udp_pending(const struct sock *sk)
  */
 static __always_inline __u16 read_gso_size(const struct sock *sk,
 					   const struct msghdr *msg,
-					   const bool direct)
+					   const bool trusted)
 {
-	size_t length = READ(direct, msg, msg_controllen);
+	size_t length = READ_FIELD(trusted, msg, msg_controllen);
 	void *control;
 
 	if (length) {
-		control = READ(direct, msg, msg_control);
+		control = READ_FIELD(trusted, msg, msg_control);
 		for (int i = 0; i < MAX_CMSGS; i++) {
 			struct {
 				struct cmsghdr header;
@@ -167,7 +170,7 @@ static __always_inline __u16 read_gso_size(const struct sock *sk,
 			length -= size;
 		}
 	}
-	return READ_AS(const struct udp_sock, sk, gso_size);
+	return READ_FIELD_AS(const struct udp_sock, sk, gso_size);
 }
 
 /* Datagrams that a call sent. One in parts counts where it begins. */
@@ -182,11 +185,12 @@ static __always_inline __u32 packets_sent(const struct peer *peer, int bytes)
 
 /* Datagrams in a received skb: more than one where UDP_GRO joined them. */
 static __always_inline __u32 packets_received(const struct sk_buff *skb,
-					      const bool direct)
+					      const bool trusted)
 {
-	unsigned char *end = READ(direct, skb, head) + READ(direct, skb, end);
+	unsigned char *end =
+		READ_FIELD(trusted, skb, head) + READ_FIELD(trusted, skb, end);
 
-	return READ_AS(struct skb_shared_info, end, gso_segs) ?: 1;
+	return READ_FIELD_AS(struct skb_shared_info, end, gso_segs) ?: 1;
 }
 
 /*
@@ -198,9 +202,9 @@ static __always_inline __u32 packets_received(const struct sk_buff *skb,
 static __always_inline void read_destination(struct peer *peer,
 					     const struct sock *sk,
 					     const struct msghdr *msg,
-					     bool is_v4, const bool direct)
+					     bool is_v4, const bool trusted)
 {
-	__u16 family = READ(direct, sk, __sk_common.skc_family);
+	__u16 family = READ_FIELD(trusted, sk, __sk_common.skc_family);
 	int pending = udp_pending(sk);
 	void *name;
 
@@ -209,14 +213,14 @@ static __always_inline void read_destination(struct peer *peer,
 		peer->continues = 1;
 		return;
 	}
-	name = READ(direct, msg, msg_name);
+	name = READ_FIELD(trusted, msg, msg_name);
 	if (is_v4 && family == AF_INET6) {
 		if (name)
 			read_name(peer, name, family);
 	} else {
 		peer->name = (__u64)name;
 	}
-	peer->gso_size = read_gso_size(sk, msg, direct);
+	peer->gso_size = read_gso_size(sk, msg, trusted);
 }
 
 #endif

@@ -17,9 +17,9 @@
 
 static __always_inline bool is_socket_of(const struct sock *sk,
 					 const struct flowtop_key6 *key,
-					 const bool direct)
+					 const bool trusted)
 {
-	struct sock_head head = read_head(sk, direct);
+	struct sock_head head = read_head(sk, trusted);
 	union flowtop_key now;
 
 	put_head(&now, &head);
@@ -28,10 +28,10 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 	    now.id.remote_port != key->id.remote_port)
 		return false;
 	/* MPTCP's sockets are no tcp_sock. */
-	if (READ(direct, sk, sk_protocol) != IPPROTO_TCP)
+	if (READ_FIELD(trusted, sk, sk_protocol) != IPPROTO_TCP)
 		return false;
-	if (key->id.who & FLOWTOP_KEY_IPV6) {
-		read_v6(&now.v6, sk, direct);
+	if (key->id.owner_kind & FLOWTOP_KEY_IPV6) {
+		read_v6(&now.v6, sk, trusted);
 		for (int i = 0; i < 4; i++) {
 			if (now.v6.local_addr[i] != key->local_addr[i] ||
 			    now.v6.remote_addr[i] != key->remote_addr[i])
@@ -57,10 +57,10 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 static __always_inline void read_received(struct flowtop_tcp *to,
 					  const struct sock *sk,
 					  const struct tcp_sock *tp,
-					  const bool direct)
+					  const bool trusted)
 {
-	__u64 received = READ(direct, tp, bytes_received);
-	__u32 rcv_nxt = READ(direct, tp, rcv_nxt);
+	__u64 received = READ_FIELD(trusted, tp, bytes_received);
+	__u32 rcv_nxt = READ_FIELD(trusted, tp, rcv_nxt);
 	bool torn = true;
 
 	for (int i = 0; i < TCP_TRIES && torn; i++) {
@@ -69,12 +69,12 @@ static __always_inline void read_received(struct flowtop_tcp *to,
 		__u32 copied;
 
 		barrier();
-		copied = READ(direct, tp, copied_seq);
+		copied = READ_FIELD(trusted, tp, copied_seq);
 		barrier();
-		to->state = READ(direct, sk, __sk_common.skc_state);
+		to->state = READ_FIELD(trusted, sk, __sk_common.skc_state);
 		barrier();
-		received = READ(direct, tp, bytes_received);
-		rcv_nxt = READ(direct, tp, rcv_nxt);
+		received = READ_FIELD(trusted, tp, bytes_received);
+		rcv_nxt = READ_FIELD(trusted, tp, rcv_nxt);
 		to->unread = rcv_nxt - copied;
 		torn = before != received || nxt_before != rcv_nxt;
 	}
@@ -88,10 +88,10 @@ static __always_inline void read_received(struct flowtop_tcp *to,
  * tcp_snd_una_update() for what moves bytes_acked and snd_una. */
 static __always_inline void read_written(struct flowtop_tcp *to,
 					 const struct tcp_sock *tp,
-					 const bool direct)
+					 const bool trusted)
 {
-	__u64 acked = READ(direct, tp, bytes_acked);
-	__u32 una = READ(direct, tp, snd_una);
+	__u64 acked = READ_FIELD(trusted, tp, bytes_acked);
+	__u32 una = READ_FIELD(trusted, tp, snd_una);
 	bool torn = true;
 
 	for (int i = 0; i < TCP_TRIES && torn; i++) {
@@ -100,11 +100,11 @@ static __always_inline void read_written(struct flowtop_tcp *to,
 		__u32 nxt, written;
 
 		barrier();
-		nxt = READ(direct, tp, snd_nxt);
-		written = READ(direct, tp, write_seq);
+		nxt = READ_FIELD(trusted, tp, snd_nxt);
+		written = READ_FIELD(trusted, tp, write_seq);
 		barrier();
-		acked = READ(direct, tp, bytes_acked);
-		una = READ(direct, tp, snd_una);
+		acked = READ_FIELD(trusted, tp, bytes_acked);
+		una = READ_FIELD(trusted, tp, snd_una);
 		to->unacked = nxt - una;
 		to->notsent = written - nxt;
 		torn = before != acked || una_before != una;
@@ -119,23 +119,23 @@ static __always_inline void read_written(struct flowtop_tcp *to,
 static __always_inline void read_tcp(struct flowtop_tcp *to,
 				     const struct sock *sk,
 				     const struct tcp_sock *tp,
-				     const bool direct)
+				     const bool trusted)
 {
 	__u32 now = bpf_jiffies64();
 	__u32 chrono[3], type;
 
-	read_received(to, sk, tp, direct);
-	read_written(to, tp, direct);
-	to->srtt_us = READ(direct, tp, srtt_us) >> 3;
-	to->cwnd = READ(direct, tp, snd_cwnd);
-	to->snd_wnd = READ(direct, tp, snd_wnd);
-	to->rcv_wnd = READ(direct, tp, rcv_wnd);
-	to->retransmits = READ(direct, tp, total_retrans);
-	to->segs_in = READ(direct, tp, segs_in);
-	to->segs_out = READ(direct, tp, segs_out);
+	read_received(to, sk, tp, trusted);
+	read_written(to, tp, trusted);
+	to->srtt_us = READ_FIELD(trusted, tp, srtt_us) >> 3;
+	to->cwnd = READ_FIELD(trusted, tp, snd_cwnd);
+	to->snd_wnd = READ_FIELD(trusted, tp, snd_wnd);
+	to->rcv_wnd = READ_FIELD(trusted, tp, rcv_wnd);
+	to->retransmits = READ_FIELD(trusted, tp, total_retrans);
+	to->segs_in = READ_FIELD(trusted, tp, segs_in);
+	to->segs_out = READ_FIELD(trusted, tp, segs_out);
 
 	/* tcp_get_info_chrono_stats() */
-	if (direct) {
+	if (trusted) {
 		chrono[0] = tp->chrono_stat[0];
 		chrono[1] = tp->chrono_stat[1];
 		chrono[2] = tp->chrono_stat[2];
@@ -145,7 +145,7 @@ static __always_inline void read_tcp(struct flowtop_tcp *to,
 		type = BPF_CORE_READ_BITFIELD_PROBED(tp, chrono_type);
 	}
 	if (type) {
-		__u32 running = now - READ(direct, tp, chrono_start);
+		__u32 running = now - READ_FIELD(trusted, tp, chrono_start);
 
 		if (type == CHRONO_BUSY)
 			chrono[CHRONO_BUSY - 1] += running;
@@ -163,12 +163,12 @@ static __always_inline void read_tcp(struct flowtop_tcp *to,
 static __always_inline bool read_sample(struct flowtop_record *record,
 					const struct sock *sk,
 					const struct tcp_sock *tp,
-					const bool direct)
+					const bool trusted)
 {
-	if (!is_socket_of(sk, &record->key, direct))
+	if (!is_socket_of(sk, &record->key, trusted))
 		return false;
-	read_tcp(&record->tcp, sk, tp, direct);
-	return is_socket_of(sk, &record->key, direct);
+	read_tcp(&record->tcp, sk, tp, trusted);
+	return is_socket_of(sk, &record->key, trusted);
 }
 
 /* Fills a record's sample, and marks it if the socket is still there. */
@@ -180,9 +180,10 @@ static __always_inline void sample(struct flowtop_record *record)
 	record->tcp.marks = 0;
 	if (!sk)
 		return;
-	if (casts)
-		is_there = read_sample(record, FOLLOW(const struct sock, sk),
-				       FOLLOW(const struct tcp_sock, sk), true);
+	if (has_rdonly_cast)
+		is_there = read_sample(
+			record, bpf_core_cast(sk, const struct sock),
+			bpf_core_cast(sk, const struct tcp_sock), true);
 	else
 		is_there = read_sample(record, sk, sk, false);
 	if (is_there)
@@ -197,30 +198,30 @@ static __always_inline void sample(struct flowtop_record *record)
 static __always_inline __u32 read_marks(const struct sock *sk,
 					const struct tcp_sock *tp,
 					const struct inet_connection_sock *icsk,
-					const bool direct)
+					const bool trusted)
 {
 	__u32 marks = 0;
 
 	/* Encrypted records are longer than what was written. */
 	if (bpf_core_field_exists(icsk->icsk_ulp_ops) &&
-	    READ(direct, icsk, icsk_ulp_ops))
+	    READ_FIELD(trusted, icsk, icsk_ulp_ops))
 		marks |= FLOWTOP_TCP_ULP;
 	/* tcp_bpf_update_proto() and its like replace sk_prot, and leave the
 	 * protocol that the socket was made by. */
-	if (READ(direct, sk, __sk_common.skc_prot) !=
-	    READ(direct, sk, sk_prot_creator))
+	if (READ_FIELD(trusted, sk, __sk_common.skc_prot) !=
+	    READ_FIELD(trusted, sk, sk_prot_creator))
 		marks |= FLOWTOP_TCP_OTHER_PROTO;
-	if (direct ? BPF_CORE_READ_BITFIELD(tp, repair)
-		   : BPF_CORE_READ_BITFIELD_PROBED(tp, repair))
+	if (trusted ? BPF_CORE_READ_BITFIELD(tp, repair)
+		    : BPF_CORE_READ_BITFIELD_PROBED(tp, repair))
 		marks |= FLOWTOP_TCP_REPAIR;
 	/* An urgent byte out of line is skipped by what reads the others. 0
 	 * until the first (tcp_check_urg()). */
-	if (READ(direct, tp, urg_seq))
+	if (READ_FIELD(trusted, tp, urg_seq))
 		marks |= FLOWTOP_TCP_URGENT;
 	/* sk_stream_wait_memory() lets go of the socket in the middle of a
 	 * send. */
-	if (READ(direct, sk, sk_lock.owned) ||
-	    READ(direct, sk, sk_write_pending))
+	if (READ_FIELD(trusted, sk, sk_lock.owned) ||
+	    READ_FIELD(trusted, sk, sk_write_pending))
 		marks |= FLOWTOP_TCP_BUSY;
 	return marks;
 }
@@ -231,11 +232,12 @@ static __always_inline void inspect(struct flowtop_record *record)
 
 	if (!(record->tcp.marks & FLOWTOP_TCP_READ))
 		return;
-	if (casts)
+	if (has_rdonly_cast)
 		record->tcp.marks |= read_marks(
-			FOLLOW(const struct sock, sk),
-			FOLLOW(const struct tcp_sock, sk),
-			FOLLOW(const struct inet_connection_sock, sk), true);
+			bpf_core_cast(sk, const struct sock),
+			bpf_core_cast(sk, const struct tcp_sock),
+			bpf_core_cast(sk, const struct inet_connection_sock),
+			true);
 	else
 		record->tcp.marks |= read_marks(sk, sk, sk, false);
 }

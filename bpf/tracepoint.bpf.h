@@ -45,12 +45,8 @@ read_event(struct event *event, struct trace_event_raw_sock_msg_length *ctx)
 
 static __always_inline int tp_stream(const struct event *event, int dir)
 {
-	if (casts)
-		account(FOLLOW(struct sock, event->sk), event->family,
-			IPPROTO_TCP, dir, event->ret, NULL, 0, true);
-	else
-		account(event->sk, event->family, IPPROTO_TCP, dir, event->ret,
-			NULL, 0, false);
+	CALL_TRUSTED(account, struct sock, event->sk, event->family,
+		     IPPROTO_TCP, dir, event->ret, NULL, 0);
 	return 0;
 }
 
@@ -60,9 +56,9 @@ static __always_inline int tp_stream(const struct event *event, int dir)
  * only that is missing.
  */
 static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
-					int dir, int ret, const bool direct)
+					int dir, int ret, const bool trusted)
 {
-	struct call *call = close_datagram(sk);
+	struct call_ctx *call = close_datagram(sk);
 	struct peer peer = {};
 	__u32 packets;
 
@@ -74,14 +70,15 @@ static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
 	if (dir == TX) {
 		read_rewritten(&peer, family);
 		/* No address on an unconnected socket: a corked datagram. */
-		if (!peer.family && !READ(direct, sk, __sk_common.skc_dport))
+		if (!peer.family &&
+		    !READ_FIELD(trusted, sk, __sk_common.skc_dport))
 			read_cork(&peer, sk, udp_pending(sk));
 		packets = packets_sent(&peer, ret);
 	} else {
 		packets = peer.segments ?: 1;
 	}
 	return account_ports(sk, family, true, dir, ret, &peer, packets,
-			     direct);
+			     trusted);
 }
 
 /* Not inlined, so that streams have a program to themselves, and global, so
@@ -89,16 +86,14 @@ static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
  * stacks of what is called add up. */
 __noinline int tp_datagram_sent(__u64 sk, __u32 family, int ret)
 {
-	return casts ? tp_datagram(FOLLOW(struct sock, (void *)sk), family, TX,
-				   ret, true)
-		     : tp_datagram((void *)sk, family, TX, ret, false);
+	return CALL_TRUSTED(tp_datagram, struct sock, (void *)sk, family, TX,
+			    ret);
 }
 
 __noinline int tp_datagram_received(__u64 sk, __u32 family, int ret)
 {
-	return casts ? tp_datagram(FOLLOW(struct sock, (void *)sk), family, RX,
-				   ret, true)
-		     : tp_datagram((void *)sk, family, RX, ret, false);
+	return CALL_TRUSTED(tp_datagram, struct sock, (void *)sk, family, RX,
+			    ret);
 }
 
 static __always_inline int tp_other(const struct event *event, int dir)
@@ -147,15 +142,16 @@ int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
  * cgroup hooks run in the call, before the tracepoint. They see a send with
  * an address on an unconnected socket, and a receive that asks for one.
  */
-static __always_inline struct call *leave_peer(struct bpf_sock_addr *ctx)
+static __always_inline struct call_ctx *
+open_peer_call(struct bpf_sock_addr *ctx)
 {
 	/* bpf_sock is what the verifier calls struct sock here. */
 	return open_call((__u64)ctx->sk);
 }
 
-static __always_inline int leave_v4(struct bpf_sock_addr *ctx)
+static __always_inline int save_peer4(struct bpf_sock_addr *ctx)
 {
-	struct call *call = leave_peer(ctx);
+	struct call_ctx *call = open_peer_call(ctx);
 
 	if (!call)
 		return 1;
@@ -165,9 +161,9 @@ static __always_inline int leave_v4(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-static __always_inline int leave_v6(struct bpf_sock_addr *ctx)
+static __always_inline int save_peer6(struct bpf_sock_addr *ctx)
 {
-	struct call *call = leave_peer(ctx);
+	struct call_ctx *call = open_peer_call(ctx);
 
 	if (!call)
 		return 1;
@@ -176,7 +172,7 @@ static __always_inline int leave_v6(struct bpf_sock_addr *ctx)
 	call->peer.addr[1] = ctx->user_ip6[1];
 	call->peer.addr[2] = ctx->user_ip6[2];
 	call->peer.addr[3] = ctx->user_ip6[3];
-	if (casts && is_link_local(call->peer.addr)) {
+	if (has_rdonly_cast && is_link_local(call->peer.addr)) {
 		/* The context has no sin6_scope_id. */
 		struct bpf_sock_addr_kern *kern = bpf_cast_to_kern_ctx(ctx);
 		const struct sockaddr_in6 *sin6 = (void *)kern->uaddr;
@@ -192,25 +188,25 @@ static __always_inline int leave_v6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sendmsg4")
 int cg_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return leave_v4(ctx);
+	return save_peer4(ctx);
 }
 
 SEC("cgroup/sendmsg6")
 int cg_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return leave_v6(ctx);
+	return save_peer6(ctx);
 }
 
 SEC("cgroup/recvmsg4")
 int cg_recvmsg4(struct bpf_sock_addr *ctx)
 {
-	return leave_v4(ctx);
+	return save_peer4(ctx);
 }
 
 SEC("cgroup/recvmsg6")
 int cg_recvmsg6(struct bpf_sock_addr *ctx)
 {
-	return leave_v6(ctx);
+	return save_peer6(ctx);
 }
 
 #endif

@@ -214,8 +214,8 @@ impl Owners {
         self.by_id.insert(id, Arc::new(owner));
     }
 
-    fn get(&self, who: u32) -> Option<Arc<Owner>> {
-        self.by_id.get(&who).cloned()
+    fn get(&self, id: u32) -> Option<Arc<Owner>> {
+        self.by_id.get(&id).cloned()
     }
 }
 
@@ -260,10 +260,10 @@ impl Decoder {
     /// Appends one flow as the kernel holds it, in the project's words.
     fn append(&mut self, raw: &RawRecord, owners: &Owners, flows: &mut Vec<Flow>) {
         let id = &raw.key.id;
-        let overflow = id.who & KEY_OVERFLOW != 0;
-        let who = (id.who & !KEY_OVERFLOW) >> KEY_SHIFT;
+        let overflow = id.owner_kind & KEY_OVERFLOW != 0;
+        let task = (id.owner_kind & !KEY_OVERFLOW) >> KEY_SHIFT;
         let address = |words: &[u32; 4]| -> IpAddr {
-            if id.who & KEY_IPV6 == 0 {
+            if id.owner_kind & KEY_IPV6 == 0 {
                 Ipv4Addr::from(words[0].to_ne_bytes()).into()
             } else {
                 let mut bytes = [0; 16];
@@ -273,7 +273,7 @@ impl Decoder {
                 Ipv6Addr::from(bytes).into()
             }
         };
-        let protocol = protocol_of(id.who);
+        let protocol = protocol_of(id.owner_kind);
         let zone = Zone {
             ifindex: raw.ifindex,
             netns: raw.netns,
@@ -285,7 +285,7 @@ impl Decoder {
                 .on_link(zone),
             tgid: raw.tgid,
             // Overflow rows are of the process, whichever of its threads moves bytes.
-            tid: if self.by_thread && !overflow { who } else { 0 },
+            tid: if self.by_thread && !overflow { task } else { 0 },
             netns: raw.netns,
             overflow,
         };
@@ -323,9 +323,9 @@ impl Decoder {
     }
 }
 
-/// The protocol in a key's `who`.
-fn protocol_of(who: u32) -> Protocol {
-    let number = (who >> KEY_PROTOCOL_SHIFT & KEY_PROTOCOL_MASK) as usize;
+/// Returns the protocol in a key's `owner_kind`.
+fn protocol_of(owner_kind: u32) -> Protocol {
+    let number = (owner_kind >> KEY_PROTOCOL_SHIFT & KEY_PROTOCOL_MASK) as usize;
     // The programs write no other number.
     Protocol::ALL.get(number).copied().unwrap_or(Protocol::Raw)
 }
@@ -341,7 +341,7 @@ mod tests {
         RawRecord {
             key: RawKey6 {
                 id: RawId {
-                    who: 4321 << KEY_SHIFT | flags,
+                    owner_kind: 4321 << KEY_SHIFT | flags,
                     local_port: 443,
                     remote_port: 52110u16.to_be(),
                     ..RawId::default()
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn an_overflow_row_is_of_its_process_and_of_no_thread() {
         let mut record = RawRecord::default();
-        record.key.id.who = KEY_OVERFLOW | 4321 << KEY_SHIFT | KEY_IPV6;
+        record.key.id.owner_kind = KEY_OVERFLOW | 4321 << KEY_SHIFT | KEY_IPV6;
         (record.tgid, record.owner) = (4321, 4321);
         let mut owners = Owners::default();
         let mut raw = RawOwner::default();
@@ -454,7 +454,7 @@ mod tests {
             },
         );
         let mut record = raw(0, [10, 0, 0, 5], [0; 4]);
-        (record.key.id.who, record.owner) = (7 << KEY_SHIFT, 7);
+        (record.key.id.owner_kind, record.owner) = (7 << KEY_SHIFT, 7);
         record.tgid = 5;
         for by_thread in [false, true] {
             let flow = flow(
@@ -466,7 +466,7 @@ mod tests {
             assert_eq!(flow.key.tid, if by_thread { 7 } else { 0 });
             assert_eq!((flow.owner.uid, flow.owner.kernel), (Some(3), true));
         }
-        (record.key.id.who, record.owner) = (8 << KEY_SHIFT, 8);
+        (record.key.id.owner_kind, record.owner) = (8 << KEY_SHIFT, 8);
         assert_eq!(decode(&record, true).owner.uid, None);
     }
 }

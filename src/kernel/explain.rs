@@ -12,6 +12,7 @@ use libbpf_rs::PrintLevel;
 use super::backend::Backend;
 use super::lack::{self, Lack};
 use super::memory::{self, Room};
+use super::skel;
 
 /// Most of libbpf's log kept for an error message, in bytes.
 const LOG_LIMIT: usize = 16 * 1024;
@@ -62,11 +63,9 @@ pub fn forget_libbpf_log() {
 /// for the entries of flows without a slot, in two buffers. An entry of a preallocated hash map takes
 /// 64 bytes, its key (24, 48, 8) and its value (64), however many CPUs there are (measured).
 const fn map_bytes(max_flows: u32) -> u64 {
-    2 * (max_flows as u64 * (2 * 64 + 24 + 48 + 2 * 64) + OVERFLOW_ENTRIES * (64 + 8 + 64))
+    2 * (max_flows as u64 * (2 * 64 + 24 + 48 + 2 * 64)
+        + skel::OVERFLOW_ENTRIES as u64 * (64 + 8 + 64))
 }
-
-/// Entries of flows without a slot in each buffer (`FLOWTOP_OVERFLOW_ENTRIES`).
-const OVERFLOW_ENTRIES: u64 = 8192;
 
 /// What `--max-flows` is unless it is said.
 const DEFAULT_MAX_FLOWS: u32 = 65_536;

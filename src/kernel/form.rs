@@ -10,7 +10,7 @@ use crate::namespace;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {
     /// Kernel memory is read by `bpf_rdonly_cast()`.
-    pub(super) casts: bool,
+    pub(super) has_rdonly_cast: bool,
     /// The programs decide their part of the filter.
     pub(super) pushdown: bool,
 }
@@ -24,8 +24,11 @@ impl Form {
                 Some(Self { pushdown, ..self })
             }
             // Not every kernel that has the function lets these programs call it.
-            Self { casts: true, .. } => Some(Self {
-                casts: false,
+            Self {
+                has_rdonly_cast: true,
+                ..
+            } => Some(Self {
+                has_rdonly_cast: false,
                 ..self
             }),
             _ => None,
@@ -70,13 +73,15 @@ mod tests {
         let too_large = || load_error(libbpf_rs::Error::from_raw_os_error(7));
         let refused = || load_error(libbpf_rs::Error::from_raw_os_error(22));
         let whole = Form {
-            casts: true,
+            has_rdonly_cast: true,
             pushdown: true,
         };
         let tried = |errors: &dyn Fn(Form) -> Option<anyhow::Error>| {
             let forms = std::cell::RefCell::new(Vec::new());
             let opened = first_that_loads(whole, |form| {
-                forms.borrow_mut().push((form.casts, form.pushdown));
+                forms
+                    .borrow_mut()
+                    .push((form.has_rdonly_cast, form.pushdown));
                 errors(form).map_or(Ok(()), Err)
             });
             (opened.is_ok(), forms.into_inner())
@@ -84,7 +89,7 @@ mod tests {
         let (opened, forms) = tried(&|form| form.pushdown.then(too_large));
         assert!(opened);
         assert_eq!(forms, [(true, true), (true, false)]);
-        let (opened, forms) = tried(&|form| form.casts.then(refused));
+        let (opened, forms) = tried(&|form| form.has_rdonly_cast.then(refused));
         assert!(opened);
         assert_eq!(forms, [(true, true), (false, true)]);
         let (opened, forms) = tried(&|_| Some(refused()));

@@ -57,10 +57,6 @@ const CGROUP_RECORDS: u32 = 128;
 /// Stands in [`Method::reason`] where [`Engine::is_unfiltered`].
 const UNFILTERED: &str =
     "the filter is too large for this kernel's verifier, so user space decides all of it";
-/// Sockets that are read at a time where the drain is not in the kernel: as many as the program's
-/// loop goes round (`FLOWTOP_SAMPLES`).
-const SAMPLES: u32 = 128;
-
 /// The loaded and attached kernel side. Dropping it detaches and unloads everything.
 pub struct Engine {
     // In the order in which they must go: links, then the events they hang on, then the mapping,
@@ -96,7 +92,7 @@ impl Engine {
         let tracefs = tracefs::find_or_mount();
         let kprobes =
             tracefs.as_deref().is_ok_and(tracefs::has_kprobes) && tracefs::kprobes_off().is_none();
-        let casts = has_function(&btf, "bpf_rdonly_cast");
+        let has_rdonly_cast = has_function(&btf, "bpf_rdonly_cast");
         let unpushed = unpushed(config);
         let mut refusals = Vec::new();
         // What a better way was refused for, which is said with the one that is taken.
@@ -115,7 +111,13 @@ impl Engine {
                         Self::try_plan(config, plan, reason, &btf, tracefs, form)
                     };
                     let pushdown = unpushed.is_some();
-                    first_that_loads(Form { casts, pushdown }, attempt)
+                    first_that_loads(
+                        Form {
+                            has_rdonly_cast,
+                            pushdown,
+                        },
+                        attempt,
+                    )
                 }
             };
             match opened {
@@ -183,7 +185,7 @@ impl Engine {
             };
             program.set_autoload(wanted);
         }
-        configure(&mut open, config, plan, in_kernel, form.casts)?;
+        configure(&mut open, config, plan, in_kernel, form.has_rdonly_cast)?;
         let skel = open.load().map_err(explain::load_error)?;
 
         let decoder = Decoder::new(
@@ -422,7 +424,7 @@ fn configure(
     config: &Config,
     plan: Plan,
     in_kernel_drain: bool,
-    casts: bool,
+    has_rdonly_cast: bool,
 ) -> Result<()> {
     let max_flows = explain::map_memory(config.max_flows)?.flows;
     let maps = &mut open.maps;
@@ -443,17 +445,17 @@ fn configure(
     maps.records.set_max_entries(if in_kernel_drain {
         RECORDS.max(max_flows / 16).min(max_flows)
     } else {
-        SAMPLES
+        skel::SAMPLES
     })?;
 
     let rodata = maps
         .rodata_data
         .as_deref_mut()
         .context("find the BPF object's read-only data")?;
-    rodata.casts = casts;
+    rodata.has_rdonly_cast = has_rdonly_cast;
     filter::write(&config.filter.pushed, rodata).context("push the filter down")?;
     rodata.max_flows = max_flows;
-    rodata.by_thread = config.by_thread;
+    rodata.split_threads = config.by_thread;
     rodata.opens_at_entry = plan.backend == Backend::Kprobe;
     Ok(())
 }

@@ -1,17 +1,6 @@
 //! The skeleton generated from `bpf/flowtop.bpf.c`, the proof that both sides mean the same bytes,
 //! and safe ways to what it leaves unsafe. Nothing outside `kernel` sees it.
 
-#![allow(
-    missing_docs,
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    unsafe_op_in_unsafe_fn,
-    dead_code,
-    reason = "generated code"
-)]
-
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::AtomicU32;
@@ -20,7 +9,31 @@ use libbpf_rs::{Program, libbpf_sys};
 
 use crate::flow::Counters;
 
-include!(concat!(env!("OUT_DIR"), "/flowtop.skel.rs"));
+pub use generated::*;
+
+mod generated {
+    #![allow(
+        missing_docs,
+        clippy::all,
+        clippy::undocumented_unsafe_blocks,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        unsafe_op_in_unsafe_fn,
+        dead_code,
+        unused_qualifications,
+        reason = "generated code"
+    )]
+
+    include!(concat!(env!("OUT_DIR"), "/flowtop.skel.rs"));
+}
+
+use types::{
+    flowtop_family_bits as family_bits, flowtop_filter_bounds as filter_bounds,
+    flowtop_key_bits as key_bits, flowtop_owner_flags as owner_flags, flowtop_sizes as sizes,
+    flowtop_tcp_marks as tcp_marks, rodata,
+};
+
+use crate::filter::{MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS};
 
 #[cfg(test)]
 pub use types::flowtop_id as RawId;
@@ -31,27 +44,40 @@ pub use types::{
     flowtop_tcp as RawTcp,
 };
 
-/// Low bits of `RawId::who` (`FLOWTOP_KEY_*`).
-pub const KEY_IPV6: u32 = 1;
-pub const KEY_PROTOCOL_SHIFT: u32 = 1;
-pub const KEY_PROTOCOL_MASK: u32 = 15;
-pub const KEY_SHIFT: u32 = 5;
-pub const KEY_OVERFLOW: u32 = 1 << 31;
-/// Bits of the filter's `families` (`FLOWTOP_FAMILY_*`).
-pub const FAMILY_IPV4: u32 = 1;
-pub const FAMILY_IPV6: u32 = 2;
-pub const FAMILY_ALL: u32 = 7;
-/// Bits of `RawTcp::marks` (`FLOWTOP_TCP_*`).
-pub const TCP_READ: u32 = 1;
-pub const TCP_RX_TORN: u32 = 2;
-pub const TCP_TX_TORN: u32 = 4;
-pub const TCP_ULP: u32 = 8;
-pub const TCP_OTHER_PROTO: u32 = 16;
-pub const TCP_REPAIR: u32 = 32;
-pub const TCP_URGENT: u32 = 64;
-pub const TCP_BUSY: u32 = 128;
-/// Bit of `RawOwner::flags` (`FLOWTOP_OWNER_*`).
-pub const OWNER_KERNEL: u32 = 1;
+/// Parts of `RawId::owner_kind`.
+pub const KEY_IPV6: u32 = key_bits::FLOWTOP_KEY_IPV6.0;
+pub const KEY_PROTOCOL_SHIFT: u32 = key_bits::FLOWTOP_KEY_PROTOCOL_SHIFT.0;
+pub const KEY_PROTOCOL_MASK: u32 = key_bits::FLOWTOP_KEY_PROTOCOL_MASK.0;
+pub const KEY_SHIFT: u32 = key_bits::FLOWTOP_KEY_SHIFT.0;
+pub const KEY_OVERFLOW: u32 = key_bits::FLOWTOP_KEY_OVERFLOW.0;
+/// Bits of the filter's `families`.
+pub const FAMILY_IPV4: u32 = family_bits::FLOWTOP_FAMILY_IPV4.0;
+pub const FAMILY_IPV6: u32 = family_bits::FLOWTOP_FAMILY_IPV6.0;
+pub const FAMILY_ALL: u32 = FAMILY_IPV4 | FAMILY_IPV6 | family_bits::FLOWTOP_FAMILY_NONE.0;
+/// Bits of `RawTcp::marks`.
+pub const TCP_READ: u32 = tcp_marks::FLOWTOP_TCP_READ.0;
+pub const TCP_RX_TORN: u32 = tcp_marks::FLOWTOP_TCP_RX_TORN.0;
+pub const TCP_TX_TORN: u32 = tcp_marks::FLOWTOP_TCP_TX_TORN.0;
+pub const TCP_ULP: u32 = tcp_marks::FLOWTOP_TCP_ULP.0;
+pub const TCP_OTHER_PROTO: u32 = tcp_marks::FLOWTOP_TCP_OTHER_PROTO.0;
+pub const TCP_REPAIR: u32 = tcp_marks::FLOWTOP_TCP_REPAIR.0;
+pub const TCP_URGENT: u32 = tcp_marks::FLOWTOP_TCP_URGENT.0;
+pub const TCP_BUSY: u32 = tcp_marks::FLOWTOP_TCP_BUSY.0;
+/// Bit of `RawOwner::flags`.
+pub const OWNER_KERNEL: u32 = owner_flags::FLOWTOP_OWNER_KERNEL.0;
+/// Sockets that one run of `sample_records` or `inspect_records` reads: so far its loop goes.
+pub const SAMPLES: u32 = sizes::FLOWTOP_SAMPLES.0;
+/// Entries of flows without a slot in each buffer.
+pub const OVERFLOW_ENTRIES: u32 = sizes::FLOWTOP_OVERFLOW_ENTRIES.0;
+
+// The bounds of the filter's lists are the same on both sides.
+const _: () = assert!(filter_bounds::FLOWTOP_MAX_TASKS.0 as usize == MAX_TASKS);
+const _: () = assert!(filter_bounds::FLOWTOP_MAX_UIDS.0 as usize == MAX_UIDS);
+const _: () = assert!(filter_bounds::FLOWTOP_MAX_NETNS.0 as usize == MAX_NETNS);
+const _: () = assert!(filter_bounds::FLOWTOP_MAX_PORTS.0 as usize == MAX_PORTS);
+const _: () = assert!(filter_bounds::FLOWTOP_MAX_NETS.0 as usize == MAX_NETS);
+const _: fn(&rodata) -> &[u32; MAX_TASKS] = |data| &data.tgids;
+const _: fn(&rodata) -> &[u32; MAX_UIDS] = |data| &data.uids;
 
 const _: () = assert!(size_of::<RawKey4>() == 24);
 const _: () = assert!(size_of::<RawKey6>() == 48);

@@ -346,7 +346,7 @@ const fn size(moved: &Counters) -> u64 {
 /// What of a key tells a socket from others: not who moves bytes.
 const fn ends(key: &RawKey6) -> RawKey6 {
     let mut ends = *key;
-    ends.id.who &= KEY_IPV6;
+    ends.id.owner_kind &= KEY_IPV6;
     ends
 }
 
@@ -354,7 +354,13 @@ fn is_same(one: &RawKey6, other: &RawKey6) -> bool {
     let parts = |key: &RawKey6| {
         let id = &key.id;
         let ports = (id.local_port, id.remote_port);
-        (id.net, id.who, ports, key.local_addr, key.remote_addr)
+        (
+            id.net,
+            id.owner_kind,
+            ports,
+            key.local_addr,
+            key.remote_addr,
+        )
     };
     parts(one) == parts(other)
 }

@@ -92,9 +92,9 @@ impl Batches {
             Ok(())
         })
         .context("drain the flows of IPv6")?;
-        self.each_entry::<u32, RawSlot>(overflow.as_fd(), |who, slot| {
+        self.each_entry::<u32, RawSlot>(overflow.as_fd(), |owner_kind, slot| {
             let mut key = RawKey6::default();
-            key.id.who = *who;
+            key.id.owner_kind = *owner_kind;
             pending.push(record(key, slot));
             Ok(())
         })
@@ -198,9 +198,9 @@ fn as_bytes(words: &[u64]) -> &[u8] {
 
 /// What a key and its slot are as a record, but for the state of the socket.
 fn record(key: RawKey6, slot: &RawSlot) -> RawRecord {
-    let (sk, tx_packets) = match protocol_of(key.id.who) {
-        Protocol::Tcp => (slot.extra, 0),
-        _ => (0, slot.extra),
+    let (sk, tx_packets) = match protocol_of(key.id.owner_kind) {
+        Protocol::Tcp => (slot.sk_or_tx_packets, 0),
+        _ => (0, slot.sk_or_tx_packets),
     };
     RawRecord {
         key,
