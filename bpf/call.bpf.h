@@ -8,9 +8,7 @@
 
 static __always_inline struct call_ctx *cell_of(__u32 tid)
 {
-	__u32 index = tid & (FLOWTOP_CELLS - 1);
-
-	return bpf_map_lookup_elem(&thread_cells, &index);
+	return &thread_cells[tid & (FLOWTOP_CELLS - 1)];
 }
 
 static __always_inline __u32 cell_key(__u32 tid)
@@ -30,7 +28,7 @@ static __always_inline struct call_ctx *call_of(__u32 tid)
 {
 	struct call_ctx *call = cell_of(tid);
 
-	if (call && call->tid == tid)
+	if (call->tid == tid)
 		return call;
 	return call_beside(tid);
 }
@@ -42,8 +40,6 @@ static __always_inline void enter_thread(__u32 tid)
 	struct call_ctx fresh = { .tid = tid }, *cell = cell_of(tid);
 	__u32 key = cell_key(tid);
 
-	if (!cell)
-		return;
 	if (!bpf_map_update_elem(&thread_calls, &key, &fresh, BPF_NOEXIST))
 		cell->tid = tid;
 	else
@@ -58,7 +54,7 @@ int end_thread(void *ctx)
 	__u32 tid = current_tid(), key = tid;
 	struct call_ctx *cell = cell_of(tid);
 
-	if (cell && cell->tid == tid) {
+	if (cell->tid == tid) {
 		cell->tid = 0;
 		cell->depth = 0;
 		key = cell_key(tid);
@@ -78,7 +74,7 @@ static __noinline struct call_ctx *call_or_new(__u32 tid)
 		return call;
 	enter_thread(tid);
 	call = cell_of(tid);
-	if (call && call->tid == tid)
+	if (call->tid == tid)
 		return call;
 	call = bpf_map_lookup_elem(&thread_calls, &tid);
 	if (!call)
@@ -91,7 +87,7 @@ static __always_inline struct call_ctx *own_call(void)
 	__u32 tid = current_tid();
 	struct call_ctx *call = cell_of(tid);
 
-	if (call && call->tid == tid)
+	if (call->tid == tid)
 		return call;
 	return call_or_new(tid);
 }

@@ -204,16 +204,13 @@ _Static_assert(sizeof(struct call_ctx) == 64, "a call has a cache line");
 #define MAX_DEPTH 2
 
 /*
- * Where a call is carried: in the cell that its thread's number leads to, which
- * costs an event a tenth of a look-up in a hash. Not per CPU: threads move
- * between CPUs in the middle of a call.
+ * Where a call is carried: in the cell that its thread's number leads to. A
+ * variable rather than a map, so that an event calculates an address instead
+ * of looking one up. Not per CPU: threads move between CPUs in the middle of a
+ * call. Not BPF_MAP_TYPE_TASK_STORAGE: that came with v5.11, is looked up by a
+ * call that no kernel inlines, and allocates in a socket call.
  */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, FLOWTOP_CELLS);
-	__type(key, __u32); /* tid % FLOWTOP_CELLS */
-	__type(value, struct call_ctx);
-} thread_cells SEC(".maps");
+struct call_ctx thread_cells[FLOWTOP_CELLS] SEC(".bss.cells"); /* by tid */
 
 /*
  * Who has which cell, and the calls of threads that found theirs taken. A
