@@ -453,14 +453,11 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	if (head.bound)
 		bind_key(&key, &transfer, head.bound);
 	fill_id(&key.id, sk, protocol, false);
-	if (protocol == FLOWTOP_PACKET) {
-		/* read_packet() has its numbers. */
-	} else if (type == SOCK_RAW) {
-		key.id.remote_port = 0;
+	if (protocol == FLOWTOP_ICMP || protocol == FLOWTOP_ICMP6 ||
+	    protocol == FLOWTOP_RAW)
+		key.id.remote_port = 0; /* the protocol's number or nothing */
+	if (protocol != FLOWTOP_PACKET && type == SOCK_RAW)
 		key.id.local_port = protocol == FLOWTOP_RAW ? number : 0;
-	} else if (protocol == FLOWTOP_ICMP || protocol == FLOWTOP_ICMP6) {
-		key.id.remote_port = 0;
-	}
 	if (family == AF_INET6) {
 		account6(&key, NULL, &transfer, false);
 		return 0;

@@ -195,13 +195,14 @@ int BPF_PROG(fx_udp_send6, struct sock *sk, struct msghdr *msg, size_t len,
 
 	if (ret <= 0)
 		return 0;
-	if (call)
+	if (call) {
 		peer = call->peer;
-	else if (msg->msg_name)
+	} else if (msg->msg_name) {
 		read_name(&peer, msg->msg_name, AF_INET6);
-	/* An address of IPv4 that the inner call did not leave is gone. */
-	if (!call && peer.family == AF_INET)
-		peer.family = 0;
+		/* It stood on the stack of the inner call, which left none. */
+		if (peer.family == AF_INET)
+			peer.family = 0;
+	}
 	fx_datagram(sk, &peer, msg, ret);
 	return 0;
 }
