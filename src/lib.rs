@@ -23,6 +23,7 @@
 //! | [`settings`] | the configuration file | defaults |
 //! | [`filter`] | text | which flows are meant, and what of that the kernel decides |
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
+//! | [`text`] | times, unknown words | text for people, suggestions |
 //! | [`source`] | drained counters | [`interval::Interval`]s on demand |
 //! | [`collector`] | a source | intervals on time, in its own thread |
 //! | [`history`] | intervals | totals, averages, peaks, the last minute |
@@ -75,6 +76,7 @@ pub mod source;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod tui;
 pub mod units;
 

@@ -25,6 +25,7 @@ use crate::source::filtered::Filtered;
 use crate::source::live::{Live, machine};
 use crate::source::tee::Tee;
 use crate::source::until::{Condition, Until};
+use crate::text::time::rfc3339;
 use crate::units;
 use crate::{config, source::Source, tui};
 
@@ -332,7 +333,7 @@ fn tell(
             let rate = units::rate(rate(bytes, elapsed));
             format!("{} ({rate})", units::bytes(bytes))
         });
-        let time = report::rfc3339(interval.ended);
+        let time = rfc3339(interval.ended);
         let text = format!("ended by --exit-when '{condition}': in {rx}, out {tx} at {time}");
         *said
             .lock()

@@ -17,7 +17,8 @@ use toml::de::{DeTable, DeValue};
 pub use self::place::{Origin, Vars, find, read};
 
 use crate::config::{Binding, COMMANDS, CTRL_C, Key, Palette};
-use crate::table::{Column, Group, SortKey, UnknownWord, nearest};
+use crate::table::{Column, Group, SortKey};
+use crate::text::suggest::{UnknownWord, nearest};
 use crate::units::{Units, is_hostile, sanitize};
 
 /// What the configuration file can say.

@@ -10,7 +10,7 @@ pub use self::foreign::{
     columns, is_hostile, name, padded, process_name, sanitize, sanitize_lines, user_name, visible,
 };
 
-use crate::table::UnknownWord;
+use crate::text::suggest::UnknownWord;
 
 /// Widest string [`rate`] returns, in columns.
 pub const RATE_WIDTH: usize = Units::Bytes.rate_width();

@@ -1,7 +1,7 @@
 //! Words that are none of the language, and what to write for them.
 
 use super::value;
-use crate::table::nearest;
+use crate::text::suggest::nearest;
 
 /// Every word that a term can begin with, and the joining ones.
 pub const WORDS: [&str; 31] = [

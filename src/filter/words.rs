@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::owner::passwd;
-use crate::table::nearest;
+use crate::text::suggest::nearest;
 
 /// No more than this is read of a file.
 const MAX_BYTES: u64 = 16 << 20;

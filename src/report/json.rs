@@ -19,13 +19,14 @@ use self::records::{
     AuditFields, FlowFields, FullFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields,
     OtherRecord, PlaceFields, ProcessFields, TcpFields,
 };
-use super::{Report, rfc3339};
+use super::Report;
 use crate::flow::{Endpoint, Flow, Owner};
 use crate::interval::{Machine, Told};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, Rest, RowId, Tally};
 use crate::table::Group;
+use crate::text::time::rfc3339;
 
 /// Number of the schema; raised when fields are added.
 const SCHEMA: u32 = 2;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Report, rfc3339};
+use super::Report;
 use crate::audit;
 use crate::flow::{Endpoint, Flow, Owner};
 use crate::interval::{Method, Told, rate};
@@ -17,6 +17,7 @@ use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, RowId, Section, Tally};
 use crate::table::Group;
+use crate::text::time::rfc3339;
 use crate::units::{self, Units, columns, padded};
 
 /// `255.255.255.255:65535`.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{UnknownWord, nearest};
+use crate::text::suggest::{UnknownWord, nearest};
 
 /// What a row of a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
