@@ -24,14 +24,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use flowtop::config::{Config, Output};
-use flowtop::interval::{Interval, Method};
+use flowtop::model::interval::{Interval, Method};
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::rank::Ranking;
 use flowtop::report::{Report, json, text};
 use flowtop::signals::Watch;
-use flowtop::table::Group;
 use flowtop::tui::{Action, App, Background, Command, Depth, Look, Machine};
+use flowtop::view::Group;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use flowtop::config::{Config, Output};
-use flowtop::interval::Method;
+use flowtop::model::interval::Method;
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::signals::Watch;

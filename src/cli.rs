@@ -30,8 +30,9 @@ use self::values::{
 use crate::config::{BackendChoice, Config, Output};
 use crate::filter::Expr;
 use crate::settings::{self, Origin, Settings, When};
-use crate::table::{Column, Group, SortKey};
-use crate::units::{Units, sanitize, sanitize_lines};
+use crate::text::sanitize::{sanitize, sanitize_lines};
+use crate::text::units::Units;
+use crate::view::{Column, Group, SortKey};
 
 /// Length of an interval if nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(1);

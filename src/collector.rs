@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::interval::Interval;
+use crate::model::interval::Interval;
 use crate::source::Source;
 
 /// A waiting interval with this many flows takes no more: the kernel side then goes on counting

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, Usual, effective};
 use crate::filter::{Expr, Plan};
-use crate::table::{Column, Group, SortKey};
-use crate::units::Units;
+use crate::text::units::Units;
+use crate::view::{Column, Group, SortKey};
 
 /// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
 pub const MAX_ID: u32 = 4_194_304;

@@ -31,9 +31,9 @@ use hashbrown::HashTable;
 use self::figures::Decay;
 use self::places::Place;
 use self::recent::{Bars, Points, Ring};
-use crate::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
-use crate::interval::{Interval, Losses, rate};
-use crate::table::Way;
+use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
+use crate::model::interval::{Interval, Losses, rate};
+use crate::view::Way;
 
 /// A flow stays among the recent ones for this long after its last bytes.
 pub const RECENT_FOR: Duration = Duration::from_secs(10);

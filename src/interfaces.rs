@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::flow::Zone;
+use crate::model::flow::Zone;
 use crate::namespace;
 
 /// How long a list of interfaces is used, before an interface that is not in it makes flowtop read again.

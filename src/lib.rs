@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Data goes one way, from left to right. What is on the left knows nothing of what is on its
-//! right; what is on the right knows no BPF; all share the words in [`flow`], [`interval`] and
-//! [`table`].
+//! right; what is on the right knows no BPF; all share the words in [`model::flow`], [`model::interval`] and
+//! [`view`].
 //! `tests/layering.rs` reads the imports and fails when an arrow turns round.
 //!
 //! | module | turns | into |
@@ -24,7 +24,7 @@
 //! | [`filter`] | text | which flows are meant, and what of that the kernel decides |
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
 //! | [`text`] | times, unknown words | text for people, suggestions |
-//! | [`source`] | drained counters | [`interval::Interval`]s on demand |
+//! | [`source`] | drained counters | [`model::interval::Interval`]s on demand |
 //! | [`collector`] | a source | intervals on time, in its own thread |
 //! | [`history`] | intervals | totals, averages, peaks, the last minute |
 //! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
@@ -34,7 +34,7 @@
 //! | [`names`] | addresses, ports | host names, in the background; services |
 //! | [`interfaces`] | numbers of network interfaces | their names, and back |
 //! | [`namespace`] | this process | the namespaces that change what a number means |
-//! | [`audit`] | losses | words |
+//! | [`text::losses`] | losses | words |
 //! | [`record`] | intervals | files of JSON Lines, in its own thread |
 //! | [`metrics`] | intervals | metrics over HTTP, in its own thread |
 //! | [`replay`] | such files | intervals again |
@@ -45,21 +45,19 @@
 
 #![warn(missing_docs)]
 
-pub mod audit;
 pub mod capability;
 pub mod cli;
 pub mod collector;
 pub mod config;
 pub mod doctor;
 pub mod filter;
-pub mod flow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod history;
 pub mod interfaces;
-pub mod interval;
 pub mod kernel;
 pub mod metrics;
+pub mod model;
 pub mod names;
 pub mod namespace;
 pub mod owner;
@@ -73,12 +71,11 @@ pub mod sandbox;
 pub mod settings;
 pub mod signals;
 pub mod source;
-pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod text;
 pub mod tui;
-pub mod units;
+pub mod view;
 
 mod run;
 

@@ -10,7 +10,7 @@ use flowtop::doctor;
 use flowtop::kernel::tracefs;
 use flowtop::privilege::Privilege;
 use flowtop::sandbox::{self, Allow};
-use flowtop::units::sanitize_lines;
+use flowtop::text::sanitize::sanitize_lines;
 use flowtop::{End, report};
 
 /// What `--exit-when` says came true.

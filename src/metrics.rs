@@ -34,12 +34,12 @@ pub use self::series::{LINGER, MAX_SERIES};
 use self::cost::Cost;
 use self::series::{Key, Series, Told};
 use crate::config::Config;
-use crate::flow::Counters;
-use crate::interval::{Audit, Drift, Interval, Machine, Method, Unknown};
+use crate::model::flow::Counters;
+use crate::model::interval::{Audit, Drift, Interval, Machine, Method, Unknown};
 use crate::owner::Owners;
 use crate::rank::tallies;
 use crate::source::Source;
-use crate::table::Group;
+use crate::view::Group;
 
 /// Connections that wait to be accepted, as the standard library has it.
 const BACKLOG: i32 = 128;

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use self::work::Work;
 use crate::filter::Expr;
 use crate::history::History;
-use crate::interval::{Interval, Method, Told};
+use crate::model::interval::{Interval, Method, Told};
 use crate::replay::{Damage, Extent, Recording, Stop, measure};
 
 /// What a player is told.

@@ -20,8 +20,8 @@ pub use self::id::RowId;
 pub use self::rows::{Common, Row, Rows, Sum, View, group_of};
 pub use self::tally::{Tally, tallies};
 
-use crate::flow::{Counters, Direction, Flow, FlowKey};
-use crate::interval::{Interval, Losses, Method};
+use crate::model::flow::{Counters, Direction, Flow, FlowKey};
+use crate::model::interval::{Interval, Losses, Method};
 
 /// One interval, ranked: its flows, or groups of them.
 #[derive(Clone, Debug)]
@@ -254,7 +254,7 @@ fn flows_of<T: Ranked>(rows: &[T]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Endpoint, FlowKey, Protocol};
+    use crate::model::flow::{Endpoint, FlowKey, Protocol};
     use crate::testing::Random;
     use std::net::{IpAddr, Ipv4Addr};
 

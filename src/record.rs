@@ -27,12 +27,12 @@ use anyhow::{Context, Result, bail};
 use self::file::Files;
 use self::queue::Queue;
 use crate::config;
-use crate::interval::Interval;
+use crate::model::interval::Interval;
 use crate::names::Names;
 use crate::rank::Ranking;
 use crate::report::Report as _;
 use crate::report::json::Json;
-use crate::units;
+use crate::text::units;
 
 /// How long the recorder waits before it tries again to write what could not be written.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Output};
-use crate::interval::{Interval, Machine, Method, rate};
 use crate::metrics::{Exporter, Listener};
+use crate::model::interval::{Interval, Machine, Method, rate};
 use crate::owner::Owners;
 use crate::player::Limits;
 use crate::privilege::{Identity, Privilege};
@@ -26,7 +26,7 @@ use crate::source::live::{Live, machine};
 use crate::source::tee::Tee;
 use crate::source::until::{Condition, Until};
 use crate::text::time::rfc3339;
-use crate::units;
+use crate::text::units;
 use crate::{config, source::Source, tui};
 
 /// How a run ended that did not fail.

@@ -17,9 +17,10 @@ use toml::de::{DeTable, DeValue};
 pub use self::place::{Origin, Vars, find, read};
 
 use crate::config::{Binding, COMMANDS, CTRL_C, Key, Palette};
-use crate::table::{Column, Group, SortKey};
+use crate::text::sanitize::{is_hostile, sanitize};
 use crate::text::suggest::{UnknownWord, nearest};
-use crate::units::{Units, is_hostile, sanitize};
+use crate::text::units::Units;
+use crate::view::{Column, Group, SortKey};
 
 /// What the configuration file can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
-use crate::interval::{Interval, Losses};
+use crate::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
+use crate::model::interval::{Interval, Losses};
 
 /// Small, fast, repeatable: splitmix64.
 pub struct Random(pub u64);

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use common::counting::traffic_program;
 use common::pty::{PATIENCE, Pty, Watched};
-use flowtop::units::{columns, is_hostile};
+use flowtop::text::sanitize::{columns, is_hostile};
 use lan::{Lan, NSD};
 use serde_json::Value;
 

@@ -10,15 +10,15 @@ use std::time::Duration;
 use common::{Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server};
 use flowtop::config::{Config, Output};
 use flowtop::filter::{Plan, Reach, Words, parse};
-use flowtop::flow::{Comm, Owner, Protocol, Tcp};
-use flowtop::interval::Interval;
+use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};
+use flowtop::model::interval::Interval;
 use flowtop::names::{Names, Services};
 use flowtop::rank::Ranking;
 use flowtop::report::json::Json;
 use flowtop::report::text::Text;
 use flowtop::report::{self, Report};
 use flowtop::source::filtered::Filtered;
-use flowtop::table::Group;
+use flowtop::view::Group;
 use serde_json::Value;
 
 fn config(output: Output, count: u64) -> Config {

@@ -912,7 +912,7 @@ fn a_recording_is_played_stepped_and_sought_in_the_live_table() {
     table.see_all(&["100 %", "END", &time_of(&all, last)]);
     let total = sum(&all, "interval", "rx_bytes");
     table.press("t");
-    let total = flowtop::units::bytes(total);
+    let total = flowtop::text::units::bytes(total);
     table.see(&format!("{total} in all"));
     table.press(" ");
     table.see(&first[..16]);

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use common::{afternoon, end};
 use flowtop::filter::{Words, parse};
-use flowtop::flow::{
+use flowtop::model::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
 };
-use flowtop::interval::{Audit, Drift, Drifting, Holder, Interval, Losses, Method, Unknown};
+use flowtop::model::interval::{Audit, Drift, Drifting, Holder, Interval, Losses, Method, Unknown};
 use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::rank::Ranking;

@@ -8,7 +8,7 @@ use common::{assert_matches_file, bad_interval, flow, interval, method, web_serv
 use flowtop::config::{Config, Palette};
 use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::history::History;
-use flowtop::interval::{Interval, Told};
+use flowtop::model::interval::{Interval, Told};
 use flowtop::names::{Names, Services};
 use flowtop::owner::Owners;
 use flowtop::player::{Direction, Order, Picture, Position, State};
@@ -183,7 +183,7 @@ fn rows_and_the_rest_are_the_total_in_every_grouping_filter_and_place() {
             let name = [b'a' + tgid as u8; 3];
             let bytes = (random.below(7), random.below(6));
             flow(
-                flowtop::flow::Protocol::Tcp,
+                flowtop::model::flow::Protocol::Tcp,
                 local,
                 peer,
                 (tgid, &name),
@@ -258,7 +258,7 @@ fn no_cell_ever_holds_a_control_character() {
             let bytes = (random.below(1 << 40), random.below(1 << 20));
             let process = (i.into(), name.as_bytes());
             flow(
-                flowtop::flow::Protocol::Udp,
+                flowtop::model::flow::Protocol::Udp,
                 common::end("::1", 9),
                 peer,
                 process,
@@ -317,7 +317,7 @@ fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
     let mut app = with(&config(), names, look);
     let mut flows = web_server();
     flows.push(flow(
-        flowtop::flow::Protocol::Udp,
+        flowtop::model::flow::Protocol::Udp,
         common::end("10.0.0.5", 40_001),
         common::end("192.0.2.53", 53),
         (std::process::id(), b"flowtop"),

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use common::pty::{PATIENCE, Pty, Watched, resize};
 use flowtop::config::{Config, Output};
-use flowtop::interval::Interval;
+use flowtop::model::interval::Interval;
 use flowtop::sandbox::Confinement;
 use flowtop::signals::Watch;
 use flowtop::source::Source;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use flowtop::config::{Config, Output};
-use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Tcp};
-use flowtop::interval::{Interval, Losses, Method};
+use flowtop::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Tcp};
+use flowtop::model::interval::{Interval, Losses, Method};
 use flowtop::source::Source;
 use rustix::time::{ClockId, clock_gettime};
 

@@ -8,8 +8,8 @@ use clap_mangen::Man;
 
 use crate::filter;
 use crate::settings::When;
-use crate::table::{Column, Group};
-use crate::units::Units;
+use crate::text::units::Units;
+use crate::view::{Column, Group};
 
 /// The page but for its title and its options.
 const PAGE: &str = include_str!("flowtop.8");

@@ -9,7 +9,7 @@ use super::Args;
 use super::usage::usage_error;
 use crate::config::{Record, Replay};
 use crate::filter;
-use crate::units::sanitize;
+use crate::text::sanitize::sanitize;
 
 /// Standard input.
 const STDIN: &str = "-";

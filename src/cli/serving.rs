@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 use super::Args;
 use super::usage::usage_error;
 use crate::config::Listen;
-use crate::table::Group;
+use crate::view::Group;
 
 /// Where to serve metrics, and of what.
 pub(super) fn listen(args: &Args) -> Option<Listen> {
@@ -35,7 +35,7 @@ pub(super) fn must_be_for_something(args: &Args) -> Result<(), clap::Error> {
 mod tests {
     use crate::cli::tests::parsed;
     use crate::config::Output;
-    use crate::table::Group;
+    use crate::view::Group;
 
     #[test]
     fn metrics_are_served_to_this_machine_unless_an_address_is_said() {

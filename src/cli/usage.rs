@@ -8,7 +8,7 @@ use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};
 
 use super::Args;
-use crate::units::sanitize;
+use crate::text::sanitize::sanitize;
 
 /// Parses arguments. Help has styles. Errors have none: what they quote is made harmless where they are
 /// written, which would take the escape sequences of styles for the user's.

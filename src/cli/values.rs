@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::{MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
 use crate::filter::{self, Expr, Words};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::units::Units;
+use crate::text::units::Units;
 
 /// Smallest size of a recording after which there may be another.
 const LEAST_SIZE: u64 = 10_000;

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use anyhow::bail;
 
 use super::*;
-use crate::flow::{Counters, Endpoint, Flow, FlowKey, Protocol};
-use crate::interval::Losses;
+use crate::model::flow::{Counters, Endpoint, Flow, FlowKey, Protocol};
+use crate::model::interval::Losses;
 
 const TICK: Duration = Duration::from_millis(10);
 const NEVER: Duration = Duration::from_secs(3600);

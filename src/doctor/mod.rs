@@ -16,7 +16,7 @@ use crate::kernel::{NoBackend, lack};
 use crate::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement, Refusal};
 use crate::source::live::Live;
-use crate::units;
+use crate::text::units;
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::flow::{Endpoint, Protocol};
-use crate::interval::{Audit, Interval};
+use crate::model::flow::{Endpoint, Protocol};
+use crate::model::interval::{Audit, Interval};
 use crate::source::Source;
-use crate::units;
+use crate::text::units;
 
 /// Calls each way, alternating, so that nothing fills a buffer.
 const CALLS: u64 = 20;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Report, State, setcap};
 use crate::kernel::explain::NoBackend;
-use crate::units;
+use crate::text::units;
 
 /// Version of the JSON form.
 const SCHEMA: u32 = 1;

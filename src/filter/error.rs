@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::units::sanitize;
+use crate::text::sanitize::sanitize;
 
 /// What is wrong with a filter. Written out it shows the place.
 #[derive(Clone, Debug, PartialEq, Eq)]

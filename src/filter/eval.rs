@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::expr::{Compare, Expr, Op, Side, Term, ZonedHost};
 use super::pattern::Pattern;
 use super::pushed::Family;
-use crate::flow::{Counters, FlowKey, Owner};
+use crate::model::flow::{Counters, FlowKey, Owner};
 use crate::owner::{Place, place};
 
 /// Control groups whose answers are kept; beyond that they are asked anew.

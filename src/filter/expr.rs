@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::pattern::Pattern;
 use super::pushed::{Family, Net, PortRange};
-use crate::flow::{Direction, Protocol};
-use crate::table::Way;
+use crate::model::flow::{Direction, Protocol};
+use crate::view::Way;
 
 /// A filter that was understood. Written out it is one that says the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::{Expr, Plan, Reach, Sieve, Subject, Words, looks_like_filter, parse};
-use crate::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
+use crate::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
     Words::new(

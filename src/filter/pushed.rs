@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::flow::{FlowKey, Protocol};
+use crate::model::flow::{FlowKey, Protocol};
 
 /// Most process ids in [`Tasks::tgids`], and most thread ids in [`Tasks::tids`].
 pub const MAX_TASKS: usize = 64;

@@ -8,7 +8,7 @@ use super::pushed::{
     Choice, Family, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS, Net, PortRange, Pushed,
     Tasks,
 };
-use crate::flow::Protocol;
+use crate::model::flow::Protocol;
 
 /// How much of a filter may be given to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

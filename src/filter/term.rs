@@ -8,8 +8,8 @@ use super::lex::{Placed, Token};
 use super::parse::Parser;
 use super::pushed::Family;
 use super::value::{self, Kind};
-use crate::flow::{Direction, Protocol};
-use crate::table::Way;
+use crate::model::flow::{Direction, Protocol};
+use crate::view::Way;
 
 /// What precedes values.
 #[derive(Clone, Copy, Debug)]

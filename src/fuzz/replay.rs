@@ -12,7 +12,7 @@ use crate::report::Report;
 use crate::report::csv::Csv;
 use crate::report::json::Json;
 use crate::report::text::Text;
-use crate::table::Group;
+use crate::view::Group;
 
 /// Intervals that are looked at: a recording may unpack to a thousand times its length.
 const MAX_INTERVALS: usize = 200;

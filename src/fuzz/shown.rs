@@ -10,15 +10,15 @@ use ratatui::layout::Rect;
 use ratatui::widgets::Widget as _;
 
 use crate::config::Config;
-use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
-use crate::interval::{Holder, Interval, Losses, Method};
+use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
+use crate::model::interval::{Holder, Interval, Losses, Method};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::Ranking;
 use crate::report::{Report, json::Json, text::Text};
-use crate::table::Group;
+use crate::text::sanitize::is_hostile;
 use crate::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
-use crate::units::is_hostile;
+use crate::view::Group;
 
 /// Names of a process, a thread, a cgroup and a machine, and a filter, made of any bytes, are shown in
 /// text, JSON, CSV, metrics and on the screen: nothing in these could drive a terminal, no line is broken, and

@@ -3,9 +3,9 @@
 use std::ops::AddAssign;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::flow::Counters;
-use crate::interval::rate;
-use crate::table::Way;
+use crate::model::flow::Counters;
+use crate::model::interval::rate;
+use crate::view::Way;
 
 /// Time constants of the two exponentially weighted averages, in seconds.
 pub(super) const TAU_S: [f64; 2] = [10.0, 60.0];

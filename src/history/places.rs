@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 
 use super::{FlowStats, History};
-use crate::flow::FlowKey;
+use crate::model::flow::FlowKey;
 
 /// Where a flow is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
-use crate::flow::Counters;
-use crate::interval::Losses;
+use crate::model::flow::Counters;
+use crate::model::interval::Losses;
 
 /// Most points of the machine's chart: ten minutes at one a second.
 pub const MAX_POINTS: usize = 600;

@@ -1,7 +1,7 @@
 //! What of all that can be known was ever known: columns that never had anything to show hide.
 
-use crate::flow::Flow;
-use crate::table::Column;
+use crate::model::flow::Flow;
+use crate::view::Column;
 
 /// What was seen so far. Once seen, it stays: columns do not come and go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What intervals add up to, held against what can be reckoned by hand or in a simpler way.
 
 use super::*;
-use crate::flow::Flow;
+use crate::model::flow::Flow;
 use crate::testing::{Intervals, Random, flow, key, some_overflow};
 
 const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];

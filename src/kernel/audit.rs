@@ -16,8 +16,8 @@ use std::time::Duration;
 use super::skel::{
     RawTcp, TCP_OTHER_PROTO, TCP_REPAIR, TCP_RX_TORN, TCP_TX_TORN, TCP_ULP, TCP_URGENT,
 };
-use crate::flow::Counters;
-use crate::interval::Drift;
+use crate::model::flow::Counters;
+use crate::model::interval::Drift;
 
 /// A shorter time may pass between a call's bytes and their count: the thread waits for a processor.
 pub const MIN_AGE: Duration = Duration::from_millis(90);

@@ -54,7 +54,7 @@ pub enum Absent {
     Fine,
     /// Then nothing can come that way if the kernel has no IPv6; if it has, the backend does not work here.
     FineWithoutIpv6,
-    /// Then this path is unseen, by its name in [`crate::interval::UNSEEN_NAMES`].
+    /// Then this path is unseen, by its name in [`crate::model::interval::UNSEEN_NAMES`].
     Unseen(&'static str),
 }
 

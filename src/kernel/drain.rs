@@ -25,8 +25,8 @@ use super::skel::{
     OWNER_KERNEL, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord, RawRecord,
 };
 use super::tcp::Samples;
-use crate::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
-use crate::interval::{Audit, Unknown};
+use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
+use crate::model::interval::{Audit, Unknown};
 
 /// Which of the two buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::skel::{FAMILY_ALL, FAMILY_IPV4, FAMILY_IPV6, types};
 use crate::filter::{Choice, Family, Net, PortRange, Pushed};
-use crate::flow::Protocol;
+use crate::model::flow::Protocol;
 use crate::namespace;
 
 const AF_INET: u32 = 2;

@@ -9,7 +9,7 @@ use libbpf_rs::skel::Skel;
 use super::backend::{Backend, Preemption};
 use super::skel::{self, FlowtopSkel};
 use super::tracefs::KprobeEvents;
-use crate::flow::Counters;
+use crate::model::flow::Counters;
 
 /// Cumulative counts since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default)]

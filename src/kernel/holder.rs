@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::flow::Flow;
-use crate::interval::Holder;
+use crate::model::flow::Flow;
+use crate::model::interval::Holder;
 
 /// The process with most slots of a family in which flows found none, by what was drained: `None`
 /// where every flow had a slot. `slots` is the size of the flow map of each family.
@@ -38,7 +38,7 @@ pub fn of(flows: &[Flow], slots: u32) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Endpoint, FlowKey};
+    use crate::model::flow::{Endpoint, FlowKey};
     use crate::testing::flow;
 
     /// Of process 4 times `id`, as everything is in these tests.

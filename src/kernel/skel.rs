@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 
 use libbpf_rs::{Program, libbpf_sys};
 
-use crate::flow::Counters;
+use crate::model::flow::Counters;
 
 pub use generated::*;
 

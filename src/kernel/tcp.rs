@@ -11,8 +11,8 @@ pub use self::settle::{Inspect, MAX_INSPECTED};
 
 use super::audit::ConnectionAudit;
 use super::skel::{KEY_IPV6, RawKey6, RawRecord, RawTcp, TCP_READ};
-use crate::flow::{Counters, Flow, FlowKey, Limit, Owner, Packets, Tcp};
-use crate::interval::Audit;
+use crate::model::flow::{Counters, Flow, FlowKey, Limit, Owner, Packets, Tcp};
+use crate::model::interval::Audit;
 
 /// Sockets remembered, 400 bytes each, or twice as many as were seen in the last interval if that is
 /// more. One forgotten is as one seen for the first time.

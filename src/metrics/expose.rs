@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use super::cost::Now;
 use super::series::Told;
 use super::{About, Totals};
-use crate::flow::Counters;
-use crate::interval::UNSEEN_NAMES;
-use crate::units::sanitize;
+use crate::model::flow::Counters;
+use crate::model::interval::UNSEEN_NAMES;
+use crate::text::sanitize::sanitize;
 
 /// Which format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use super::cost::Now;
 use super::series::{Key, Series};
 use super::{About, Format, MAX_SERIES, Sums, Totals, expose, http};
-use crate::interval::{Interval, Machine};
+use crate::model::interval::{Interval, Machine};
 use crate::owner::Owners;
 use crate::rank::tallies;
-use crate::table::Group;
-use crate::units::is_hostile;
+use crate::text::sanitize::is_hostile;
+use crate::view::Group;
 
 const PAGE: &str = "flowtop_flows 1\n";
 const STATUS: &[&str] = &[

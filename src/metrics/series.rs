@@ -17,10 +17,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::flow::Counters;
+use crate::model::flow::Counters;
 use crate::rank::{Facts, RowId, Tally};
-use crate::table::Way;
-use crate::units::visible;
+use crate::text::sanitize::visible;
+use crate::view::Way;
 
 /// Most series that can be asked for.
 pub const MAX_SERIES: usize = 1000;

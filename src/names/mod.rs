@@ -27,8 +27,8 @@ pub use self::services::Services;
 
 use self::cache::{Answer, Cache, Outcome};
 use self::system::System;
-use crate::flow::{Endpoint, Protocol, Zone};
 use crate::interfaces::Interfaces;
+use crate::model::flow::{Endpoint, Protocol, Zone};
 use crate::namespace;
 
 /// Look-ups under way at once: some slow name servers must not hold up every other name.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::file::{Watched, fields, lines};
-use crate::flow::{Endpoint, Protocol};
+use crate::model::flow::{Endpoint, Protocol};
 
 /// Ports from here on are taken by clients at random, so a name there would mostly be wrong: the
 /// beginning of Linux's `net.ipv4.ip_local_port_range` where nobody has changed it.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Direction, Limits, Notice, Order, Picture, Position, Shared, State, lock};
 use crate::filter::Expr;
 use crate::history::History;
-use crate::interval::{Method, Told};
+use crate::model::interval::{Method, Told};
 use crate::replay::{Frame, Recording, Replay};
 
 /// Speeds that keys step through.

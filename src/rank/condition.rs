@@ -1,8 +1,8 @@
 //! How flows are doing besides the bytes they move: their packets, and the state of connections.
 
-use crate::flow::{Packets, Tcp};
 use crate::history::{Clock, FlowStats};
-use crate::table::Way;
+use crate::model::flow::{Packets, Tcp};
+use crate::view::Way;
 
 /// Packets and connections of the flows of a row. What is silent counts with nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,11 +65,11 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Flow;
     use crate::history::History;
+    use crate::model::flow::Flow;
     use crate::rank::{Rows, View};
-    use crate::table::{Column, Group, SortKey};
     use crate::testing::{Intervals, flow};
+    use crate::view::{Column, Group, SortKey};
 
     #[test]
     fn packets_add_up_where_all_are_known_and_retransmits_where_any_is() {

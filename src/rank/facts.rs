@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::flow::Owner;
 use crate::history::FlowStats;
+use crate::model::flow::Owner;
 use crate::owner::{Located, Owners, Process, place};
 
 /// A process at a time.

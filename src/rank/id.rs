@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::facts::{Facts, Who};
-use crate::flow::{FlowKey, Owner, Protocol};
+use crate::model::flow::{FlowKey, Owner, Protocol};
 use crate::owner::Place;
-use crate::table::{Group, Prefix};
+use crate::view::{Group, Prefix};
 
 /// What tells one row from another, whatever its place: a selection follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -167,7 +167,7 @@ fn net(addr: IpAddr, prefix: Prefix) -> (IpAddr, u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Endpoint, Owner};
+    use crate::model::flow::{Endpoint, Owner};
     use crate::rank::Who;
     use std::time::SystemTime;
 

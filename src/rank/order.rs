@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::facts::Facts;
 use super::id::RowId;
 use super::rows::{Row, View};
-use crate::flow::{Comm, Endpoint, Protocol};
 use crate::history::{Clock, Figures};
-use crate::table::Column;
+use crate::model::flow::{Comm, Endpoint, Protocol};
+use crate::view::Column;
 
 /// A place in the order of rows: more is nearer to the top. Unknown values come last either way. Equal
 /// ones are in the order of their ids.

@@ -18,9 +18,9 @@ use super::facts::{Facts, Who};
 use super::id::{Groups, RowId};
 use super::order::{self, Place};
 use super::top::in_order;
-use crate::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
 use crate::history::{Clock, Figures, FlowStats, History, RECENT_FOR};
-use crate::table::{Group, SortKey, Way};
+use crate::model::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
+use crate::view::{Group, SortKey, Way};
 
 /// What is asked of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

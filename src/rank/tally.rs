@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::facts::{Facts, Who};
 use super::id::{Groups, RowId};
 use super::{Ranked, Ranking};
-use crate::flow::{Counters, Flow, FlowKey, Owner, Packets};
-use crate::interval::Interval;
-use crate::table::Group;
+use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets};
+use crate::model::interval::Interval;
+use crate::view::Group;
 
 /// The flows of a group in one interval, summed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Tally {
 /// Of what has no connection: none.
 fn retransmits(flow: &Flow) -> Option<u64> {
     match &flow.tcp {
-        None if flow.key.protocol == crate::flow::Protocol::Tcp => None,
+        None if flow.key.protocol == crate::model::flow::Protocol::Tcp => None,
         None => Some(0),
         Some(tcp) => tcp.retransmits.map(u64::from),
     }
@@ -154,7 +154,7 @@ pub fn tallies(interval: &Interval, group: Group, facts: &dyn Facts) -> Vec<Tall
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Direction, Tcp};
+    use crate::model::flow::{Direction, Tcp};
     use crate::testing::{Intervals, Random, flow, some_overflow};
 
     /// Flows of 60 processes, of which the kernel told more or less.
@@ -263,7 +263,8 @@ mod tests {
                     let packets: Option<Vec<Packets>> = flows.iter().map(|f| f.packets).collect();
                     let rx = packets.map(|all| all.iter().map(|packets| packets.rx).sum());
                     assert_eq!(row.packets.map(|packets| packets.rx), rx);
-                    let tcp = |flow: &&&Flow| flow.key.protocol == crate::flow::Protocol::Tcp;
+                    let tcp =
+                        |flow: &&&Flow| flow.key.protocol == crate::model::flow::Protocol::Tcp;
                     let tcp: Vec<_> = flows.iter().filter(|f| f.tcp.is_some() || tcp(f)).collect();
                     let known: Option<Vec<u32>> =
                         tcp.iter().map(|flow| flow.tcp?.retransmits).collect();

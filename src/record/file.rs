@@ -12,8 +12,8 @@ use zstd::stream::write::Encoder;
 
 use super::folder::{RecordingFile, RecordingFolder};
 use crate::config::Record;
-use crate::interval::Interval;
-use crate::units::sanitize;
+use crate::model::interval::Interval;
+use crate::text::sanitize::sanitize;
 
 /// zstd's own default: half of the size of level 1, at a tenth of what ranking and JSON cost.
 const LEVEL: i32 = 3;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::interval::Interval;
+use crate::model::interval::Interval;
 
 /// Most intervals that wait apart; later ones are joined with the last.
 const MOST_INTERVALS: usize = 64;

@@ -10,9 +10,9 @@ use super::input::{Recording, Stop};
 use super::lines::{Line, Lines};
 use super::record::{self, FlowRecord, IntervalRecord, Kind, json};
 use super::{Damage, MAX_FLOWS, MAX_LINE, MAX_SUM};
-use crate::flow::{Counters, Flow, FlowKey, Owner};
-use crate::interval::{Interval, Machine, Method, Told};
-use crate::units::sanitize;
+use crate::model::flow::{Counters, Flow, FlowKey, Owner};
+use crate::model::interval::{Interval, Machine, Method, Told};
+use crate::text::sanitize::sanitize;
 
 /// Processes whose facts are looked for among those of earlier flows; more are held several times.
 const MAX_OWNERS: usize = 1 << 16;

@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use crate::flow::{
+use crate::model::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp, Zone,
 };
-use crate::interval::{
+use crate::model::interval::{
     Audit, Drift, Drifting, Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES, Unknown,
 };
-use crate::units::sanitize;
+use crate::text::sanitize::sanitize;
 
 /// The latest schema that is understood.
 const SCHEMA: u32 = 2;

@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 
 use super::Report;
 use super::json::Json;
-use crate::interval::Told;
+use crate::model::interval::Told;
 use crate::names::Names;
 use crate::rank::{Ranking, Tally};
-use crate::table::Group;
-use crate::units::visible;
+use crate::text::sanitize::visible;
+use crate::view::Group;
 
 /// The columns, in their order. Only ever added to, at the end.
 const COLUMNS: &[&str] = &[

@@ -20,13 +20,13 @@ use self::records::{
     OtherRecord, PlaceFields, ProcessFields, TcpFields,
 };
 use super::Report;
-use crate::flow::{Endpoint, Flow, Owner};
-use crate::interval::{Machine, Told};
+use crate::model::flow::{Endpoint, Flow, Owner};
+use crate::model::interval::{Machine, Told};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, Rest, RowId, Tally};
-use crate::table::Group;
 use crate::text::time::rfc3339;
+use crate::view::Group;
 
 /// Number of the schema; raised when fields are added.
 const SCHEMA: u32 = 2;

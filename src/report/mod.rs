@@ -13,14 +13,14 @@ use anyhow::{Context, Result};
 
 use crate::collector::{Collector, Notice, Schedule};
 use crate::config::{Config, Output};
-use crate::interval::{Interval, Machine, Told};
+use crate::model::interval::{Interval, Machine, Told};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranking, Tally};
 use crate::replay::{Damage, Frame};
 use crate::signals::Watch;
 use crate::source::Source;
-use crate::table::Group;
+use crate::view::Group;
 
 /// A form of output for streams.
 pub trait Report {

@@ -10,15 +10,16 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Report;
-use crate::audit;
-use crate::flow::{Endpoint, Flow, Owner};
-use crate::interval::{Method, Told, rate};
+use crate::model::flow::{Endpoint, Flow, Owner};
+use crate::model::interval::{Method, Told, rate};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranked, Ranking, RowId, Section, Tally};
-use crate::table::Group;
+use crate::text::losses;
+use crate::text::sanitize::{columns, padded};
 use crate::text::time::rfc3339;
-use crate::units::{self, Units, columns, padded};
+use crate::text::units::{self, Units};
+use crate::view::Group;
 
 /// `255.255.255.255:65535`.
 const LEAST_WIDTH: usize = 21;
@@ -145,9 +146,9 @@ impl Text {
             self.copies(ranking.copied_rx_bytes, ranking.elapsed),
             self.per_second(ranking.total.tx_bytes, ranking.elapsed),
             units::count(ranking.flows as u64, "flow"),
-            audit::word(&ranking.losses, &ranking.method),
+            losses::word(&ranking.losses, &ranking.method),
         );
-        for line in audit::losses(&ranking.losses) {
+        for line in losses::losses(&ranking.losses) {
             let _ = writeln!(text, "!!! {line}");
         }
         if ranking.ingress.is_empty() && ranking.egress.is_empty() {
@@ -184,10 +185,10 @@ impl Text {
         if let Some(filter) = &self.filter {
             let _ = writeln!(text, "filter: {}", units::sanitize(filter));
         }
-        for meaning in audit::unseen(method) {
+        for meaning in losses::unseen(method) {
             let _ = writeln!(text, "!!! UNSEEN: {meaning}");
         }
-        if let Some(unknown) = audit::unknown(method) {
+        if let Some(unknown) = losses::unknown(method) {
             let _ = writeln!(text, "!!! MISSED: {unknown}");
         }
         text.push('\n');

@@ -1,7 +1,7 @@
 //! What holds of any text as a configuration file.
 
 use super::Settings;
-use crate::units::is_hostile;
+use crate::text::sanitize::is_hostile;
 
 /// Any text is read or refused, without a panic. What was read says the same when it is written out;
 /// a refusal is harmless to show.

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Source;
 use crate::filter::{Expr, Sieve, Subject};
-use crate::interval::Interval;
+use crate::model::interval::Interval;
 
 /// Drops the flows of a source that a filter does not mean, as if they had not been: they are in no
 /// total. What is untracked belongs to no flow, so it stays.
@@ -61,8 +61,8 @@ pub fn sift(sieve: &mut Sieve, interval: &mut Interval) {
 mod tests {
     use super::*;
     use crate::filter::{Words, parse};
-    use crate::flow::Counters;
-    use crate::interval::Losses;
+    use crate::model::flow::Counters;
+    use crate::model::interval::Losses;
     use crate::testing::{Intervals, flow};
 
     struct Some20;

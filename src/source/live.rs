@@ -10,9 +10,9 @@ use super::filtered::sift;
 use crate::capability::CapabilitySet;
 use crate::config::{BackendChoice, Config};
 use crate::filter::Sieve;
-use crate::interval::{Interval, Machine, Method};
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
+use crate::model::interval::{Interval, Machine, Method};
 use crate::privilege::Identity;
 use crate::sandbox::{self, Allow, Confinement};
 

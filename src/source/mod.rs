@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::interval::Interval;
+use crate::model::interval::Interval;
 
 /// A stream of intervals.
 pub trait Source: Send {

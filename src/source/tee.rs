@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::Result;
 
 use super::Source;
-use crate::interval::Interval;
+use crate::model::interval::Interval;
 
 /// Shows every interval to `see` as soon as it has ended, before anyone else can hold it up or merge
 /// it with the next. `see` must not block.

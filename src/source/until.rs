@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::Source;
 use crate::filter::{Expr, Sieve, Subject};
-use crate::flow::{Endpoint, FlowKey, Owner, Protocol};
-use crate::interval::Interval;
+use crate::model::flow::{Endpoint, FlowKey, Owner, Protocol};
+use crate::model::interval::Interval;
 
 /// Asks of every interval whether its total is so much.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl<S: Source, F: FnMut(&Interval) + Send> Source for Until<S, F> {
 mod tests {
     use super::*;
     use crate::filter::{Words, parse};
-    use crate::flow::Counters;
+    use crate::model::flow::Counters;
     use crate::testing::{Intervals, flow};
 
     fn is_met(text: &str) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 pub use crate::config::Command;
 
 use super::theme::Background;
-use crate::interval::Interval;
+use crate::model::interval::Interval;
 use crate::player::{Order, Picture};
 use crate::record::Status;
 

@@ -13,16 +13,16 @@ use super::keys::Keys;
 use super::look::Look;
 use super::table::{Step, Table};
 use crate::config::Config;
-use crate::flow::FlowKey;
 use crate::history::History;
-use crate::interval::{Interval, Machine, Method};
+use crate::model::flow::FlowKey;
+use crate::model::interval::{Interval, Machine, Method};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::player::{Order, Position};
 use crate::record::Status;
 use crate::sandbox::Confinement;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::table::{Column, Group, SortKey, Way};
+use crate::view::{Column, Group, SortKey, Way};
 
 /// Lengths of intervals that keys step through, in milliseconds.
 const STEPS_MS: [u64; 10] = [

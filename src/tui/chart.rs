@@ -7,8 +7,8 @@ use ratatui::style::Modifier;
 
 use super::draw::{line, put, put_right, within};
 use super::theme::{Theme, eighths};
-use crate::flow::Direction;
-use crate::units::Units;
+use crate::model::flow::Direction;
+use crate::text::units::Units;
 
 /// Rates of one interval; `None` where nothing was measured.
 pub type Sample = Option<(f64, f64)>;

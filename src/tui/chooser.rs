@@ -1,7 +1,7 @@
 //! The columns that can be chosen.
 
 use crate::history::Seen;
-use crate::table::Column;
+use crate::view::Column;
 
 /// Every column that can come and go, of those that ever had anything to show.
 pub fn choices(seen: Seen) -> Vec<Column> {

@@ -3,8 +3,8 @@
 //! that never had anything to show hides until it has); and widths only grow. A column is there whole or not at all.
 
 use crate::history::Seen;
-use crate::table::{Column, Group, Way};
-use crate::units::Units;
+use crate::text::units::Units;
+use crate::view::{Column, Group, Way};
 
 /// Left margin, where the mark of the selected row stands.
 const MARGIN: u16 = 1;

@@ -6,7 +6,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::names::Label;
-use crate::units::{self, columns};
+use crate::text::sanitize::columns;
+use crate::text::units;
 
 /// Columns as a width; what is wider than any terminal is as wide as can be.
 pub fn width(text: &str) -> u16 {

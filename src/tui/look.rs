@@ -5,8 +5,8 @@ use std::env;
 use super::columns::DEFAULT;
 use super::theme::{Background, Depth, Glyphs, Theme};
 use crate::config::Config;
-use crate::table::{Column, Group, SortKey};
-use crate::units::Units;
+use crate::text::units::Units;
+use crate::view::{Column, Group, SortKey};
 
 /// How things are shown.
 #[derive(Clone, Debug, PartialEq)]

@@ -43,13 +43,13 @@ pub use self::app::App;
 pub use self::look::Look;
 pub use self::terminal::take_keyboard;
 pub use self::theme::{Background, Depth, Glyphs, Theme};
-pub use crate::interval::Machine;
+pub use crate::model::interval::Machine;
 
 use self::keyboard::Input;
 use self::terminal::Screen;
 use crate::collector::{Collector, Notice, Schedule};
 use crate::config::Config;
-use crate::interval::Method;
+use crate::model::interval::Method;
 use crate::names::Names;
 use crate::owner::{Owners, open_sockets};
 use crate::player::{self, Limits, Player};

@@ -7,7 +7,7 @@ use super::app::{App, Mode};
 use super::columns::Place;
 use super::layout::HEAD;
 use crate::player::Order;
-use crate::table::SortKey;
+use crate::view::SortKey;
 
 impl App {
     /// A click: on the bar of a recording it goes there, on a heading it sorts, on a row it selects, on the selected row it opens.

@@ -146,10 +146,10 @@ fn spread(rows: Vec<Placed>) -> Vec<Placed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interval::{Interval, Losses};
+    use crate::model::interval::{Interval, Losses};
     use crate::rank::View;
-    use crate::table::{SortKey, Way};
     use crate::testing::sent;
+    use crate::view::{SortKey, Way};
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 

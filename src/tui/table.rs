@@ -4,7 +4,7 @@ use super::layout::HEAD;
 use super::order::Order;
 use crate::history::History;
 use crate::rank::{Row, RowId, Rows};
-use crate::table::{Group, SortKey, Way};
+use crate::view::{Group, SortKey, Way};
 
 /// A group that was opened.
 #[derive(Clone, Debug)]

@@ -9,11 +9,11 @@ use super::app::{App, Mode};
 use super::columns::{Place, Widths, Wish, fit};
 use super::layout::{Frame, HEAD, room};
 use super::table::{Step, Table};
-use crate::flow::Endpoint;
 use crate::history::FlowStats;
+use crate::model::flow::Endpoint;
 use crate::rank::{Facts, Row, RowId, Rows, View, Who, group_of};
-use crate::table::{Column, Group, SortKey, Way};
-use crate::units;
+use crate::text::units;
+use crate::view::{Column, Group, SortKey, Way};
 
 impl App {
     /// Where the tables are on a screen of this size.

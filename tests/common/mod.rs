@@ -19,8 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use flowtop::flow::{Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp};
-use flowtop::interval::{Interval, Losses, Method};
+use flowtop::model::flow::{
+    Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
+};
+use flowtop::model::interval::{Interval, Losses, Method};
 use flowtop::source::Source;
 
 /// Copies the binary, by a process of its own: a child that another test starts meanwhile would hold a
@@ -167,7 +169,7 @@ pub fn told() -> Vec<Flow> {
     if let Some(flow) = flows.last_mut() {
         flow.key.tgid = 77;
         flow.owner = Arc::new(Owner {
-            comm: flowtop::flow::Comm::new(b"kworker/0:1"),
+            comm: flowtop::model::flow::Comm::new(b"kworker/0:1"),
             uid: Some(0),
             kernel: true,
             cgroup: Some(Arc::from("/")),

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use super::super::hints::WORDS;
 use super::super::*;
 use super::words;
-use crate::flow::{Counters, Direction, Endpoint, FlowKey, Owner, Protocol};
-use crate::table::Way;
+use crate::model::flow::{Counters, Direction, Endpoint, FlowKey, Owner, Protocol};
+use crate::view::Way;
 
 /// Few values, so that filters and flows meet.
 fn addr() -> impl Strategy<Value = std::net::IpAddr> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::parsed;
-use crate::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
+use crate::model::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
 
 /// Every way of writing, and the one way in which it is written out.
 #[test]

@@ -1,13 +1,13 @@
 //! What holds of CSV and of metrics: whatever reads tables finds the names in their cells and labels.
 
 use super::written;
-use crate::flow::Owner;
-use crate::interval::{Interval, Machine};
 use crate::metrics::fuzz::{Labels, page, samples};
+use crate::model::flow::Owner;
+use crate::model::interval::{Interval, Machine};
 use crate::report::csv::Csv;
 use crate::report::json::Json;
-use crate::table::Group;
-use crate::units::{is_hostile, sanitize, visible};
+use crate::text::sanitize::{is_hostile, sanitize, visible};
+use crate::view::Group;
 
 /// Every row has all columns, no cell is a formula, and the name of the process is in its cell.
 pub fn csv(interval: &Interval, group: Option<Group>, owner: &Owner, filter: &str) {

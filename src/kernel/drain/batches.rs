@@ -9,7 +9,7 @@ use libbpf_rs::libbpf_sys;
 
 use super::super::skel::{FlowtopSkel, RawCgroup, RawKey4, RawKey6, RawOwner, RawRecord, RawSlot};
 use super::{Buffer, Owners, Records, from_bytes, protocol_of};
-use crate::flow::Protocol;
+use crate::model::flow::Protocol;
 
 /// Entries asked for in one batch; size makes no difference between 256 and 16384 (measured).
 const BATCH: usize = 4096;

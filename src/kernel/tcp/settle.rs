@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::super::audit::{self, ConnectionAudit};
 use super::super::skel::{RawKey6, RawTcp, TCP_BUSY, TCP_READ};
 use super::{AuditMode, Samples, Socket};
-use crate::flow::{Counters, Flow};
-use crate::interval::{Audit, Drifting};
+use crate::model::flow::{Counters, Flow};
+use crate::model::interval::{Audit, Drifting};
 
 /// Sockets that are read again in an interval: those that may lack bytes, and those whose flows are
 /// silent.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::flow::{FlowKey, Owner};
+use crate::model::flow::{FlowKey, Owner};
 use crate::testing::key;
 
 fn reading(retransmits: u32, segs: u32) -> RawTcp {

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::interval::{Audit, Drift, Machine, Method};
 use crate::metrics::series::Key;
-use crate::table::Group;
+use crate::model::interval::{Audit, Drift, Machine, Method};
+use crate::view::Group;
 
 fn page(format: Format) -> String {
     page_of(format, 3, false)
@@ -31,7 +31,7 @@ fn page_of(format: Format, missed_events: u64, misses_unknown: bool) -> String {
         untracked: moved(30, 0),
         overflow: moved(0, 40),
         missed_events,
-        unknown: crate::interval::Unknown {
+        unknown: crate::model::interval::Unknown {
             processes: 4,
             cgroups: 5,
         },

@@ -181,9 +181,10 @@ fn memory_is_bounded_whatever_comes() {
 
 #[test]
 fn names_are_what_is_written_so_no_two_series_are_written_alike() {
-    use crate::flow::Owner;
+    use crate::model::flow::Owner;
+    use crate::rank;
     use crate::testing::{Intervals, flow};
-    use crate::{rank, table::Group};
+    use crate::view::Group;
     let named = |name: &[u8]| {
         let mut flow = flow(1, 1, 1);
         flow.owner = Arc::new(Owner::named(name));

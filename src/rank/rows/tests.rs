@@ -1,10 +1,10 @@
 //! Rows of random histories, held against sums and orders made in a simpler way.
 
 use super::*;
-use crate::flow::{Flow, Packets, Tcp};
+use crate::model::flow::{Flow, Packets, Tcp};
 use crate::owner::{Container, Located, Place, Process, Runtime};
-use crate::table::{Column, Prefix};
 use crate::testing::{Intervals, Random, flow, key, some_overflow};
+use crate::view::{Column, Prefix};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::ser::Formatter;
 
-use crate::units::is_hostile;
+use crate::text::sanitize::is_hostile;
 
 /// Compact JSON with `\u....` in place of what [`is_hostile`] names. JSON itself asks for that of the
 /// characters below U+0020 only, and terminals take others for controls too.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::flow::{Counters, Endpoint, Limit, Tcp};
-use crate::interval::{Audit, Drifting, Holder};
+use crate::model::flow::{Counters, Endpoint, Limit, Tcp};
+use crate::model::interval::{Audit, Drifting, Holder};
 use crate::owner::Place;
 
 #[derive(Serialize)]
@@ -50,7 +50,7 @@ pub struct IntervalRecord<'a> {
     pub group: Option<&'a str>,
 }
 
-/// See [`crate::interval::Audit`].
+/// See [`crate::model::interval::Audit`].
 #[derive(Serialize)]
 pub struct AuditFields<'a> {
     pub connections: u64,
@@ -82,7 +82,7 @@ impl<'a> From<&'a Audit> for AuditFields<'a> {
     }
 }
 
-/// See [`crate::interval::Drifting`].
+/// See [`crate::model::interval::Drifting`].
 #[derive(Serialize)]
 pub struct WorstFields<'a> {
     pub local_addr: IpAddr,
@@ -111,7 +111,7 @@ impl<'a> From<&'a Drifting> for WorstFields<'a> {
     }
 }
 
-/// See [`crate::interval::Holder`].
+/// See [`crate::model::interval::Holder`].
 #[derive(Serialize)]
 pub struct FullFields<'a> {
     pub full_pid: u32,
@@ -320,7 +320,7 @@ pub struct OtherRecord<'a> {
     pub moved: Moved,
 }
 
-/// See [`crate::flow::Tcp`].
+/// See [`crate::model::flow::Tcp`].
 #[derive(Serialize)]
 pub struct TcpFields {
     pub srtt_us: u32,

@@ -7,16 +7,16 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::duration;
-use crate::flow::Direction;
 use crate::history::Clock;
-use crate::interval::rate;
+use crate::model::flow::Direction;
+use crate::model::interval::rate;
 use crate::rank::{Facts as _, Row};
-use crate::table::{Column, Group, Way};
+use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::chart::nice;
 use crate::tui::draw::{put, put_foreign, put_right, shorten, within};
 use crate::tui::theme::Glyphs;
-use crate::units;
+use crate::view::{Column, Group, Way};
 
 /// What all rows of a table are drawn with.
 pub struct Sheet {

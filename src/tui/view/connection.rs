@@ -3,11 +3,11 @@
 use ratatui::style::Style;
 
 use super::detail::List;
-use crate::flow::{Limit, Tcp};
 use crate::history::FlowStats;
-use crate::table::Way;
+use crate::model::flow::{Limit, Tcp};
+use crate::text::units;
 use crate::tui::app::App;
-use crate::units;
+use crate::view::Way;
 
 impl App {
     /// Nothing for what is no connection, or of which the kernel told nothing.

@@ -10,16 +10,16 @@ use ratatui::style::Style;
 
 use super::cells::per_second;
 use super::duration;
-use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::history::FlowStats;
-use crate::interval::rate;
+use crate::model::flow::{Endpoint, FlowKey, Protocol};
+use crate::model::interval::rate;
 use crate::names::Names;
 use crate::rank::{Condition, Facts as _, Who};
-use crate::table::Way;
+use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::chart::{Chart, Sample};
 use crate::tui::draw::{line, put, within, wrap};
-use crate::units;
+use crate::view::Way;
 
 /// Width from which on the chart stands beside the facts.
 const BESIDE: u16 = 110;

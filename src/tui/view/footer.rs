@@ -5,11 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use crate::player::State;
-use crate::table::Group;
+use crate::text::units;
 use crate::tui::action::Command;
 use crate::tui::app::{App, Mode};
 use crate::tui::draw::{line, put, width};
-use crate::units;
+use crate::view::Group;
 
 impl App {
     pub(super) fn footer(&self, area: Rect, buf: &mut Buffer) {

@@ -7,13 +7,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::duration;
-use crate::audit;
-use crate::flow::Direction;
+use crate::model::flow::Direction;
 use crate::player::Position;
-use crate::table::Way;
+use crate::text::losses;
+use crate::text::sanitize::columns;
+use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::{line, put, put_right, take, width, within};
-use crate::units::{self, columns};
+use crate::view::Way;
 
 /// Least cells of a sparkline that says anything.
 const LEAST_SPARK: u16 = 6;
@@ -31,7 +32,7 @@ impl App {
         let (word, style) = match self.trouble() {
             Some(word) => (format!(" ! {word} "), theme.alarm()),
             None => {
-                let word = audit::word(&self.history.losses(), &self.method);
+                let word = losses::word(&self.history.losses(), &self.method);
                 (format!(" {word} "), theme.dim())
             }
         };
@@ -99,8 +100,8 @@ impl App {
         {
             words.push("recording damaged".to_owned());
         }
-        if audit::is_alarm(&losses, &self.method) {
-            words.push(audit::word(&losses, &self.method));
+        if losses::is_alarm(&losses, &self.method) {
+            words.push(losses::word(&losses, &self.method));
         }
         (!words.is_empty()).then(|| words.join(", "))
     }

@@ -5,13 +5,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use crate::audit;
+use crate::text::losses;
+use crate::text::sanitize::columns;
 use crate::tui::action::Command;
 use crate::tui::app::App;
 use crate::tui::chooser::choices;
 use crate::tui::draw::{fill, line, put, within, wrap};
 use crate::tui::keys::{CHAPTERS, MOUSE, MOUSE_REPLAY, REPLAY};
-use crate::units::columns;
 
 /// Width of the column of keys.
 const KEYS: u16 = 9;
@@ -75,11 +75,11 @@ impl App {
                 above.push(Line::Text(text, style));
             }
         };
-        if audit::is_alarm(&losses, &self.method) {
-            for text in audit::losses(&losses) {
+        if losses::is_alarm(&losses, &self.method) {
+            for text in losses::losses(&losses) {
                 say(&format!("! {text}"), theme.bold());
             }
-            for text in audit::unseen(&self.method).chain(audit::unknown(&self.method)) {
+            for text in losses::unseen(&self.method).chain(losses::unknown(&self.method)) {
                 say(&format!("! {text}"), theme.bold());
             }
         } else if total.is_none() {
@@ -89,19 +89,19 @@ impl App {
             );
         } else {
             say("exact now, but not since the beginning:", Style::new());
-            for text in audit::losses(&total) {
+            for text in losses::losses(&total) {
                 say(&format!("! {text}"), theme.bold());
             }
         }
         if let Some(recording) = &self.recording {
-            let (file, bytes) = (&recording.file, crate::units::bytes(recording.bytes));
+            let (file, bytes) = (&recording.file, crate::text::units::bytes(recording.bytes));
             let text = match (&recording.trouble, recording.lost.intervals) {
                 (Some(trouble), _) => {
                     format!("! record {file}: {trouble}; what is counted waits for room")
                 }
                 (None, _) => format!("recording to {file}: {bytes}"),
             };
-            say(&crate::units::sanitize(&text), theme.bold());
+            say(&crate::text::sanitize::sanitize(&text), theme.bold());
             if recording.lost.intervals > 0 {
                 say(
                     &format!("! {} found no room to wait", recording.lost),
@@ -111,10 +111,10 @@ impl App {
         }
         for damage in self.position.iter().flat_map(|position| &position.damages) {
             let text = format!("! {damage}");
-            say(&crate::units::sanitize(&text), theme.bold());
+            say(&crate::text::sanitize::sanitize(&text), theme.bold());
         }
         let reason = format!("{} backend: {}", self.method.backend, self.method.reason);
-        say(&crate::units::sanitize(&reason), theme.dim());
+        say(&crate::text::sanitize::sanitize(&reason), theme.dim());
         if let Some(confinement) = &self.confinement {
             say(&confinement.to_string(), theme.dim());
         }

@@ -14,14 +14,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
-use crate::flow::{Endpoint, Protocol};
-use crate::interval::rate;
+use crate::model::flow::{Endpoint, Protocol};
+use crate::model::interval::rate;
 use crate::names::{Label, Names};
 use crate::rank::Common;
+use crate::text::units;
 use crate::tui::app::{App, Mode};
 use crate::tui::chart::{Chart, Sample};
 use crate::tui::draw::{line, put};
-use crate::units;
 
 impl Widget for &App {
     fn render(self, area: Rect, buf: &mut Buffer) {

@@ -8,16 +8,17 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use super::cells::{Sheet, percent, spark};
-use crate::flow::Direction;
-use crate::interval::rate;
+use crate::model::flow::Direction;
+use crate::model::interval::rate;
 use crate::rank::{Row, Rows};
-use crate::table::{Column, Group, Way};
+use crate::text::sanitize::columns;
+use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::columns::{Place, heading};
 use crate::tui::draw::{fill, line, put, put_right, within};
 use crate::tui::layout::HEAD;
 use crate::tui::table::Table;
-use crate::units::{self, columns};
+use crate::view::{Column, Group, Way};
 
 impl App {
     pub(super) fn section(&self, n: usize, area: Rect, buf: &mut Buffer) {

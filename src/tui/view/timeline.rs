@@ -7,10 +7,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::player::State;
+use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::{line, put, width, within};
 use crate::tui::theme::Theme;
-use crate::units;
 
 /// Width from which on the date stands before the time.
 const DATE_FROM: u16 = 100;

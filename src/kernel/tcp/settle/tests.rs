@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::flow::{Flow, FlowKey, Owner};
-use crate::interval::Drift;
 use crate::kernel::skel::{
     RawRecord, TCP_OTHER_PROTO, TCP_REPAIR, TCP_RX_TORN, TCP_TX_TORN, TCP_ULP, TCP_URGENT,
 };
+use crate::model::flow::{Flow, FlowKey, Owner};
+use crate::model::interval::Drift;
 use crate::testing::{Random, key};
 
 const ESTABLISHED: u32 = 1;

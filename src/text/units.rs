@@ -1,12 +1,10 @@
 //! Numbers and foreign text for people: rates and sizes of fixed width in the units asked for, and
 //! text that cannot take over a terminal, nor pass for words of flowtop. Knows no flows.
 
-mod foreign;
-
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use self::foreign::{
+pub use super::sanitize::{
     columns, is_hostile, name, padded, process_name, sanitize, sanitize_lines, user_name, visible,
 };
 

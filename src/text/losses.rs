@@ -1,9 +1,9 @@
 //! Turns losses, and what a backend cannot see, into words: the same ones in every presentation.
 //! All is well is one calm word; anything else says what happened and what to do.
 
-use crate::flow::Comm;
-use crate::interval::{Drift, Holder, Losses, Method, UNSEEN_NAMES, Unknown};
-use crate::units;
+use crate::model::flow::Comm;
+use crate::model::interval::{Drift, Holder, Losses, Method, UNSEEN_NAMES, Unknown};
+use crate::text::units;
 
 /// One word on how far the numbers can be trusted: `exact`, or what keeps them from it.
 pub fn word(losses: &Losses, method: &Method) -> String {
@@ -177,8 +177,8 @@ pub fn unseen(method: &Method) -> impl Iterator<Item = &'static str> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Counters, Endpoint, FlowKey, Protocol};
-    use crate::interval::{Audit, Drifting};
+    use crate::model::flow::{Counters, Endpoint, FlowKey, Protocol};
+    use crate::model::interval::{Audit, Drifting};
 
     fn full_table() -> Losses {
         Losses {

@@ -1,14 +1,14 @@
 //! The words for a table of flows: its columns, its order, how flows are grouped, which way bytes
 //! go. What the command line, the configuration file, rankings and drawing all name.
 
-mod group;
+mod groups;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use self::group::{Group, Prefix};
+pub use self::groups::{Group, Prefix};
 
-use crate::flow::{Counters, Direction};
+use crate::model::flow::{Counters, Direction};
 use crate::text::suggest::UnknownWord;
 
 /// Which bytes a table is about.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use hashbrown::HashTable;
 
-use crate::flow::{Comm, Counters, Flow, FlowKey};
+use crate::model::flow::{Comm, Counters, Flow, FlowKey};
 
 /// How bytes were seen, and what this way cannot see. The same for all intervals until the
 /// backend changes, so shared.
@@ -232,7 +232,7 @@ impl Audit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Who holds most slots, where flows found none: their bytes are in the overflow rows of their
-    /// processes (see [`FlowKey::overflow`](crate::flow::FlowKey::overflow)).
+    /// processes (see [`FlowKey::overflow`](crate::model::flow::FlowKey::overflow)).
     pub full: Option<Holder>,
     /// Bytes and messages that found no place even as an overflow row: counted, but not attributed.
     pub untracked: Counters,
@@ -292,7 +292,7 @@ impl Interval {
     }
 
     /// Bytes of [`Interval::total`] that were received twice: by a socket that hears what others move, and
-    /// by them ([`FlowKey::receives_copies`](crate::flow::FlowKey::receives_copies)).
+    /// by them ([`FlowKey::receives_copies`](crate::model::flow::FlowKey::receives_copies)).
     pub fn copied_rx_bytes(&self) -> u64 {
         let copies = self.flows.iter().filter(|it| it.key.receives_copies());
         copies.map(|flow| flow.counters.rx_bytes).sum()
