@@ -29,7 +29,7 @@ use flowtop::names::Names;
 use flowtop::owner::Owners;
 use flowtop::rank::Ranking;
 use flowtop::report::{Report, json, text};
-use flowtop::signals::Watch;
+use flowtop::source::signals::Watch;
 use flowtop::tui::{Action, App, Background, Command, Depth, Look, Machine};
 use flowtop::view::Group;
 use ratatui::buffer::Buffer;

@@ -23,7 +23,7 @@ use flowtop::config::{Config, Output};
 use flowtop::model::interval::Method;
 use flowtop::names::Names;
 use flowtop::owner::Owners;
-use flowtop::signals::Watch;
+use flowtop::source::signals::Watch;
 use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

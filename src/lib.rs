@@ -25,10 +25,10 @@
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
 //! | [`text`] | times, unknown words | text for people, suggestions |
 //! | [`source`] | drained counters | [`model::interval::Interval`]s on demand |
-//! | [`collector`] | a source | intervals on time, in its own thread |
+//! | [`source::collector`] | a source | intervals on time, in its own thread |
 //! | [`history`] | intervals | totals, averages, peaks, the last minute |
 //! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
-//! | [`privilege`] | the privilege it is lent | the caller's rights, but for the kernel side |
+//! | [`sandbox::privilege`] | the privilege it is lent | the caller's rights, but for the kernel side |
 //! | [`sandbox`] | all privileges | what counting and showing needs |
 //! | [`owner`] | process ids | users, programs, containers, in the background |
 //! | [`names`] | addresses, ports | host names, in the background; services |
@@ -45,9 +45,7 @@
 
 #![warn(missing_docs)]
 
-pub mod capability;
 pub mod cli;
-pub mod collector;
 pub mod config;
 pub mod doctor;
 pub mod filter;
@@ -62,14 +60,13 @@ pub mod names;
 pub mod namespace;
 pub mod owner;
 pub mod player;
-pub mod privilege;
 pub mod rank;
 pub mod record;
 pub mod replay;
+pub mod resolve;
 pub mod report;
 pub mod sandbox;
 pub mod settings;
-pub mod signals;
 pub mod source;
 #[cfg(test)]
 mod testing;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use flowtop::cli::{self, Environment, Request};
 use flowtop::doctor;
 use flowtop::kernel::tracefs;
-use flowtop::privilege::Privilege;
+use flowtop::sandbox::privilege::Privilege;
 use flowtop::sandbox::{self, Allow};
 use flowtop::text::sanitize::sanitize_lines;
 use flowtop::{End, report};

@@ -14,23 +14,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("text", &["model"]),
     ("filter", &["interfaces", "model", "owner", "text", "view"]),
     ("config", &["filter", "text", "view"]),
-    ("signals", &[]),
+    ("source/signals", &[]),
     ("source", &["model"]),
     (
         "source/live",
         &[
-            "capability",
+            "sandbox/capabilities",
             "config",
             "filter",
             "kernel",
             "model",
-            "privilege",
+            "sandbox/privilege",
             "sandbox",
         ],
     ),
     ("source/filtered", &["filter", "model"]),
     ("source/tee", &["model"]),
-    ("source/until", &["filter", "model"]),
+    ("source/exit_when", &["filter", "model"]),
     ("replay", &["filter", "model", "source", "text"]),
     (
         "player",
@@ -48,25 +48,31 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "kernel",
-        &["capability", "config", "filter", "model", "namespace"],
+        &[
+            "sandbox/capabilities",
+            "config",
+            "filter",
+            "model",
+            "namespace",
+        ],
     ),
-    ("collector", &["model", "source"]),
+    ("source/collector", &["model", "source"]),
     ("history", &["model", "view"]),
     ("owner", &[]),
-    ("capability", &[]),
-    ("privilege", &[]),
-    ("sandbox", &["capability", "privilege"]),
+    ("sandbox/capabilities", &[]),
+    ("sandbox/privilege", &[]),
+    ("sandbox", &["sandbox/capabilities", "sandbox/privilege"]),
     ("rank", &["history", "model", "owner", "view"]),
     ("testing", &["model"]),
     // It looks at what runs are made of, and nothing names it.
     (
         "doctor",
         &[
-            "capability",
+            "sandbox/capabilities",
             "config",
             "kernel",
             "model",
-            "privilege",
+            "sandbox/privilege",
             "sandbox",
             "source",
             "text",
@@ -83,7 +89,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config",
             "filter",
             "namespace",
-            "privilege",
+            "sandbox/privilege",
             "settings",
             "source",
             "text",
@@ -93,14 +99,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "report",
         &[
-            "collector",
+            "source/collector",
             "config",
             "model",
             "names",
             "owner",
             "rank",
             "replay",
-            "signals",
+            "source/signals",
             "source",
             "text",
             "view",
@@ -117,7 +123,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "tui",
         &[
-            "collector",
+            "source/collector",
             "config",
             "filter",
             "history",
@@ -129,7 +135,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "record",
             "replay",
             "sandbox",
-            "signals",
+            "source/signals",
             "source",
             "text",
             "view",
@@ -154,8 +160,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("httparse", &["metrics"]),
     ("domain", &["names"]),
     ("unicode_width", &["text"]),
-    ("signal_hook", &["kernel", "signals"]),
-    ("nix", &["signals"]),
+    ("signal_hook", &["kernel", "source"]),
+    ("nix", &["source"]),
     ("landlock", &["sandbox"]),
     ("seccompiler", &["sandbox"]),
     ("libc", &["sandbox"]),
@@ -395,9 +401,9 @@ fn the_reader_finds_what_is_named() {
     );
     assert_eq!(
         named(
-            "use crate::source::{live::Live, Source, tee as other};\nuse crate::{flow, source::until::{A, B}};"
+            "use crate::source::{live::Live, Source, tee as other};\nuse crate::{flow, source::exit_when::{A, B}};"
         ),
-        "flow source source/live source/tee source/until"
+        "flow source source/exit_when source/live source/tee"
     );
     assert!(names_word("use libbpf_rs::Map;", "libbpf_rs"));
     assert!(!names_word("explain::x, not plain text", "plain"));

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 
 use crate::namespace;
-use crate::privilege::Caller;
+use crate::sandbox::privilege::Caller;
 use crate::settings::{Origin, Vars, find};
 
 /// What is not said by arguments.

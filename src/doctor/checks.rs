@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use super::{Check, State};
-use crate::capability::{self, CapabilitySet};
 use crate::config::Config;
 use crate::kernel::backend::Preemption;
 use crate::kernel::lack::{self, Lack};
 use crate::kernel::{explain, tracefs};
+use crate::sandbox::capabilities::{self, CapabilitySet};
 
 /// What the kernel has.
 pub(super) fn kernel() -> Vec<Check> {
@@ -118,9 +118,9 @@ fn cgroups() -> Check {
 
 /// What this process may do.
 pub(super) fn privileges() -> Vec<Check> {
-    let held = capability::held();
+    let held = capabilities::held();
     let uid = rustix::process::geteuid().as_raw();
-    let value = format!("{} (user {uid})", capability::names(held));
+    let value = format!("{} (user {uid})", capabilities::names(held));
     let mut checks = vec![match lack::of_requirements() {
         Some(lack) if !has_all(held) => {
             let check = Check::new("capabilities", "capabilities", State::Fail, value);

@@ -13,7 +13,7 @@ use self::selftest::{Outcome, Traffic};
 use crate::config::{BackendChoice, Config, Output};
 use crate::kernel::lack::Lack;
 use crate::kernel::{NoBackend, lack};
-use crate::privilege::{Identity, Privilege};
+use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement, Refusal};
 use crate::source::live::Live;
 use crate::text::units;
@@ -366,5 +366,8 @@ fn tried(confinement: &Confinement, tried: Vec<Refusal>) -> (Vec<&'static str>, 
 
 /// Capabilities for setcap(8): what a user other than root needs to see everything here.
 fn setcap() -> String {
-    format!("{}=ep", crate::capability::for_setcap(lack::wanted()))
+    format!(
+        "{}=ep",
+        crate::sandbox::capabilities::for_setcap(lack::wanted())
+    )
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::process::{Resource, geteuid, getrlimit};
 
 use super::attach::Cgroup2;
-use crate::capability::{self, CapabilitySet};
+use crate::sandbox::capabilities::{self, CapabilitySet};
 
 /// Something that is missing here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub fn memlock_limit() -> Option<u64> {
 
 /// Whether this process lacks a capability.
 fn lacks(capability: CapabilitySet) -> bool {
-    is_missing(capability::held(), capability)
+    is_missing(capabilities::held(), capability)
 }
 
 /// Whether it is not among those held. CAP_SYS_ADMIN includes what BPF asks of these three.
@@ -114,7 +114,7 @@ fn for_tracefs() -> CapabilitySet {
 
 /// Without these capabilities.
 pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> Lack {
-    let names = capability::names(missing);
+    let names = capabilities::names(missing);
     let what = format!("{purpose} needs {names}");
     let fix = if geteuid().is_root() {
         let missing = missing.iter_names();
@@ -122,7 +122,7 @@ pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> Lack {
         let options = options.collect::<Vec<_>>().join(" ");
         format!("root is without it here: start the container with {options}")
     } else {
-        let set = capability::for_setcap(wanted() | missing);
+        let set = capabilities::for_setcap(wanted() | missing);
         format!(
             "sudo flowtop; or let a group run it, whose members then see the traffic of every user: \
              f=$(command -v flowtop); sudo chgrp adm $f; sudo chmod 750 $f; sudo setcap {set}=ep $f"

@@ -11,15 +11,15 @@ use std::sync::mpsc::channel;
 
 use anyhow::{Context, Result};
 
-use crate::collector::{Collector, Notice, Schedule};
 use crate::config::{Config, Output};
 use crate::model::interval::{Interval, Machine, Told};
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::rank::{Ranking, Tally};
 use crate::replay::{Damage, Frame};
-use crate::signals::Watch;
 use crate::source::Source;
+use crate::source::collector::{Collector, Notice, Schedule};
+use crate::source::signals::Watch;
 use crate::view::Group;
 
 /// A form of output for streams.

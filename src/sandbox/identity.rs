@@ -9,7 +9,7 @@ use rustix::thread::{
     set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use crate::privilege::Identity;
+use crate::sandbox::privilege::Identity;
 
 /// Makes this thread the user's: real, effective and saved ids, so that there is no way back. The
 /// permitted capabilities stay, until they are dropped by who finds out which is needed.

@@ -6,8 +6,10 @@
 //! descriptors that are open already (the kernel side, the terminal, the output), and writing in the
 //! folders that the caller names. A mistake in what reads strangers' texts has no more than that.
 
+pub mod capabilities;
 mod files;
 mod identity;
+pub mod privilege;
 mod probe;
 mod syscalls;
 
@@ -23,7 +25,7 @@ use rustix::thread::{
 };
 
 pub use self::probe::{Refusal, refusals};
-use crate::privilege::Identity;
+use crate::sandbox::privilege::Identity;
 
 /// What a run needs beyond counting and showing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +59,7 @@ impl Confinement {
     /// Nothing is given away.
     pub fn declined() -> Self {
         Self {
-            capabilities: crate::capability::held(),
+            capabilities: crate::sandbox::capabilities::held(),
             user: geteuid().as_raw(),
             no_new_privs: no_new_privs().unwrap_or(false),
             landlock: None,
@@ -87,7 +89,7 @@ impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.word())?;
         if self.declined {
-            let held = crate::capability::names(self.capabilities);
+            let held = crate::sandbox::capabilities::names(self.capabilities);
             return write!(
                 f,
                 "--no-sandbox keeps all privileges (capabilities: {held})"
@@ -97,7 +99,7 @@ impl fmt::Display for Confinement {
         if self.capabilities.is_empty() {
             f.write_str("no capabilities")?;
         } else {
-            let left = crate::capability::names(self.capabilities);
+            let left = crate::sandbox::capabilities::names(self.capabilities);
             write!(f, "{left} kept, without which nothing works here")?;
         }
         if self.no_new_privs {
@@ -188,9 +190,12 @@ fn drop_capabilities(
     };
     set(needed, needed)?;
     // Twice, as what was half done of the first buffer is in the next but one.
-    works()
-        .and_then(|()| works())
-        .with_context(|| format!("go on with {} alone", crate::capability::names(needed)))?;
+    works().and_then(|()| works()).with_context(|| {
+        format!(
+            "go on with {} alone",
+            crate::sandbox::capabilities::names(needed)
+        )
+    })?;
     Ok(needed)
 }
 

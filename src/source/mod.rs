@@ -1,9 +1,11 @@
 //! Where intervals come from. A source knows nothing of who looks at them.
 
+pub mod collector;
+pub mod exit_when;
 pub mod filtered;
 pub mod live;
+pub mod signals;
 pub mod tee;
-pub mod until;
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use rustix::io::Errno;
 
 use super::theme::Background;
-use crate::signals::job;
+use crate::source::signals::job;
 
 /// Asks a terminal what its background looks like (xterm's OSC 11). One that does not know it says
 /// nothing.

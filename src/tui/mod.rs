@@ -47,7 +47,6 @@ pub use crate::model::interval::Machine;
 
 use self::keyboard::Input;
 use self::terminal::Screen;
-use crate::collector::{Collector, Notice, Schedule};
 use crate::config::Config;
 use crate::model::interval::Method;
 use crate::names::Names;
@@ -56,9 +55,10 @@ use crate::player::{self, Limits, Player};
 use crate::record;
 use crate::replay::{Damage, Recording};
 use crate::sandbox::Confinement;
-use crate::signals::Watch;
-use crate::signals::job::{self, Job, Whom};
 use crate::source::Source;
+use crate::source::collector::{Collector, Notice, Schedule};
+use crate::source::signals::Watch;
+use crate::source::signals::job::{self, Job, Whom};
 
 /// How often what tells how long it lasts is drawn anew.
 const SECOND: Duration = Duration::from_secs(1);

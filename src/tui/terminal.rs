@@ -29,7 +29,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, 
 
 use super::app::App;
 use super::keyboard::ASK_BACKGROUND;
-use crate::signals::job::{self, Whom};
+use crate::source::signals::job::{self, Whom};
 use crate::text::units;
 
 /// Whether the terminal is taken over: there is only one.
