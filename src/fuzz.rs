@@ -13,8 +13,8 @@ pub use crate::filter::fuzz::filter;
 pub use crate::kernel::fuzz::decode;
 pub use crate::kernel::tracefs::fuzz::kprobe_events;
 pub use crate::metrics::fuzz::request;
-pub use crate::names::fuzz::{answer, hosts, resolv, services};
-pub use crate::owner::fuzz::{cgroup, proc, users};
+pub use crate::resolve::fuzz_names::{answer, hosts, resolv, services};
+pub use crate::resolve::fuzz_owners::{cgroup, proc, users};
 pub use crate::settings::fuzz::config;
 pub use crate::tui::fuzz::keyboard;
 

@@ -30,10 +30,10 @@
 //! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
 //! | [`sandbox::privilege`] | the privilege it is lent | the caller's rights, but for the kernel side |
 //! | [`sandbox`] | all privileges | what counting and showing needs |
-//! | [`owner`] | process ids | users, programs, containers, in the background |
-//! | [`names`] | addresses, ports | host names, in the background; services |
-//! | [`interfaces`] | numbers of network interfaces | their names, and back |
-//! | [`namespace`] | this process | the namespaces that change what a number means |
+//! | [`resolve::owners`] | process ids | users, programs, containers, in the background |
+//! | [`resolve::names`] | addresses, ports | host names, in the background; services |
+//! | [`resolve::interfaces`] | numbers of network interfaces | their names, and back |
+//! | [`resolve::namespace`] | this process | the namespaces that change what a number means |
 //! | [`text::losses`] | losses | words |
 //! | [`record`] | intervals | files of JSON Lines, in its own thread |
 //! | [`metrics`] | intervals | metrics over HTTP, in its own thread |
@@ -52,19 +52,15 @@ pub mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod history;
-pub mod interfaces;
 pub mod kernel;
 pub mod metrics;
 pub mod model;
-pub mod names;
-pub mod namespace;
-pub mod owner;
 pub mod player;
 pub mod rank;
 pub mod record;
 pub mod replay;
-pub mod resolve;
 pub mod report;
+pub mod resolve;
 pub mod sandbox;
 pub mod settings;
 pub mod source;

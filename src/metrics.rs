@@ -36,8 +36,8 @@ use self::series::{Key, Series, Told};
 use crate::config::Config;
 use crate::model::flow::Counters;
 use crate::model::interval::{Audit, Drift, Interval, Machine, Method, Unknown};
-use crate::owner::Owners;
 use crate::rank::tallies;
+use crate::resolve::owners::Owners;
 use crate::source::Source;
 use crate::view::Group;
 

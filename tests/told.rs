@@ -8,8 +8,8 @@ use common::{assert_matches_file, interval, method, told, web_server};
 use flowtop::config::Config;
 use flowtop::model::flow::Comm;
 use flowtop::model::interval::Holder;
-use flowtop::names::Names;
-use flowtop::owner::Owners;
+use flowtop::resolve::names::Names;
+use flowtop::resolve::owners::Owners;
 use flowtop::tui::{Action, App, Background, Command, Depth, Look, Machine};
 
 fn app(config: &Config, width: u16, height: u16) -> App {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use flowtop::config::{BackendChoice, Config};
 use flowtop::kernel::Engine;
-use flowtop::names::Names;
 use flowtop::rank::Ranking;
 use flowtop::report::{Report, json};
+use flowtop::resolve::names::Names;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::flows::Flows;

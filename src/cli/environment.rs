@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 
-use crate::namespace;
+use crate::resolve::namespace;
 use crate::sandbox::privilege::Caller;
 use crate::settings::{Origin, Vars, find};
 

@@ -9,7 +9,7 @@ use super::expr::{Compare, Expr, Op, Side, Term, ZonedHost};
 use super::pattern::Pattern;
 use super::pushed::Family;
 use crate::model::flow::{Counters, FlowKey, Owner};
-use crate::owner::{Place, place};
+use crate::resolve::owners::{Place, place};
 
 /// Control groups whose answers are kept; beyond that they are asked anew.
 const MAX_PLACES: usize = 4096;

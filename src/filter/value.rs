@@ -8,8 +8,8 @@ use super::lex::{Placed, Token};
 use super::pattern::Pattern;
 use super::pushed::{Net, PortRange};
 use super::words::Words;
-use crate::interfaces;
 use crate::model::flow::Comm;
+use crate::resolve::interfaces;
 
 /// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
 const MAX_ID: u32 = 4_194_304;

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::owner::passwd;
+use crate::resolve::owners::passwd;
 use crate::text::suggest::nearest;
 
 /// No more than this is read of a file.

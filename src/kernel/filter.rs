@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::skel::{FAMILY_ALL, FAMILY_IPV4, FAMILY_IPV6, types};
 use crate::filter::{Choice, Family, Net, PortRange, Pushed};
 use crate::model::flow::Protocol;
-use crate::namespace;
+use crate::resolve::namespace;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::explain::TooLarge;
 use crate::config::Config;
-use crate::namespace;
+use crate::resolve::namespace;
 
 /// Variants of the programs, of which some kernels load only the simpler ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::history::FlowStats;
 use crate::model::flow::Owner;
-use crate::owner::{Located, Owners, Process, place};
+use crate::resolve::owners::{Located, Owners, Process, place};
 
 /// A process at a time.
 #[derive(Clone, Copy, Debug)]

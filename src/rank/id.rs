@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::facts::{Facts, Who};
 use crate::model::flow::{FlowKey, Owner, Protocol};
-use crate::owner::Place;
+use crate::resolve::owners::Place;
 use crate::view::{Group, Prefix};
 
 /// What tells one row from another, whatever its place: a selection follows it.

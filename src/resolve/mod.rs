@@ -1,3 +1,23 @@
 //! Resolves numbers to names: processes to users, programs and containers, addresses to host names,
 //! ports to services, network interfaces and namespaces. What may take long happens in background threads.
 
+mod cache;
+mod cgroup;
+mod dns;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_names;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_owners;
+mod hosts;
+pub mod interfaces;
+pub mod names;
+pub mod namespace;
+pub mod owners;
+mod processes;
+mod ptr;
+mod resolv_conf;
+mod services;
+mod sockets;
+mod system;
+mod users;
+mod watched_file;

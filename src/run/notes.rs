@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::filter::{Expr, Term};
-use crate::namespace::{self, Bearer};
+use crate::resolve::namespace::{self, Bearer};
 
 /// The sentences for this configuration.
 pub(super) fn notes(config: &Config) -> Vec<String> {

@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::names::Label;
+use crate::resolve::names::Label;
 use crate::text::sanitize::columns;
 use crate::text::units;
 

@@ -21,7 +21,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use flowtop::names::Names;
+use flowtop::resolve::names::Names;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Longer than anything takes.

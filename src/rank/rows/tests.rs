@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::flow::{Flow, Packets, Tcp};
-use crate::owner::{Container, Located, Place, Process, Runtime};
+use crate::resolve::owners::{Container, Located, Place, Process, Runtime};
 use crate::testing::{Intervals, Random, flow, key, some_overflow};
 use crate::view::{Column, Prefix};
 use std::cmp::Ordering;

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::model::flow::{Counters, Endpoint, Limit, Tcp};
 use crate::model::interval::{Audit, Drifting, Holder};
-use crate::owner::Place;
+use crate::resolve::owners::Place;
 
 #[derive(Serialize)]
 pub struct IntervalRecord<'a> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::net::netdevice::name_to_index;
 
-use super::file::lines;
+use super::watched_file::lines;
 
 /// Servers beyond these are not asked, as by glibc (`MAXNS`).
 pub(super) const MOST_SERVERS: usize = 3;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::hosts::Hosts;
 use super::ptr::{Query, Reply};
-use super::resolv::Conf;
+use super::resolv_conf::Conf;
 use super::services::Services;
 
 /// Any file is read as `/etc/hosts`; a name in it has something in it.
@@ -25,7 +25,7 @@ pub fn hosts(bytes: &[u8]) {
 /// When that is not so.
 pub fn resolv(bytes: &[u8]) {
     let conf = Conf::parse(bytes);
-    assert!((1..=super::resolv::MOST_SERVERS).contains(&conf.servers.len()));
+    assert!((1..=super::resolv_conf::MOST_SERVERS).contains(&conf.servers.len()));
     assert!((1..=30).contains(&conf.timeout.as_secs()));
     assert!((1..=5).contains(&conf.attempts));
 }

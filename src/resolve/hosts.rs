@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::file::{fields, lines};
+use super::watched_file::{fields, lines};
 
 /// Addresses kept; the rest of a file with more is as if it were not there.
 const MOST_ADDRESSES: usize = 65_536;

@@ -2,17 +2,6 @@
 //! services. Asking never waits: a name appears once a look-up has found it. Knows nothing of flows'
 //! bytes, the kernel or drawing.
 
-mod cache;
-mod dns;
-mod file;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz;
-mod hosts;
-mod ptr;
-mod resolv;
-mod services;
-mod system;
-
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
@@ -23,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-pub use self::services::Services;
+pub use super::services::Services;
 
-use self::cache::{Answer, Cache, Outcome};
-use self::system::System;
-use crate::interfaces::Interfaces;
+use super::cache::{Answer, Cache, Outcome};
+use super::system::System;
 use crate::model::flow::{Endpoint, Protocol, Zone};
-use crate::namespace;
+use crate::resolve::interfaces::Interfaces;
+use crate::resolve::namespace;
 
 /// Look-ups under way at once: some slow name servers must not hold up every other name.
 const WORKERS: usize = 8;
@@ -279,7 +268,7 @@ const NO_NAMES: [&str; 4] = ["unknown", "other", "others", "untracked"];
 
 /// Whether a name can be shown: one of no letter and digit, as `*`, or that is a word of flowtop's own
 /// would be taken for what flowtop says itself.
-fn is_shown(name: &str) -> bool {
+pub(super) fn is_shown(name: &str) -> bool {
     let bare = name.trim_matches(|c: char| c == '.' || c.is_whitespace());
     // DNS writes bytes as `\032`: these digits are no part of a name.
     let bytes = bare.split('\\').enumerate().map(|(n, part)| match n {

@@ -1,7 +1,7 @@
 //! What holds of any text that `/proc` may have of a process, and of any cgroup path and passwd.
 
 use super::cgroup::{self, Located, Runtime};
-use super::process::{Stat, arguments, uid_of};
+use super::processes::{Stat, arguments, uid_of};
 use super::users::passwd;
 
 /// Any text is read as a cgroup path, and as a `/proc/PID/cgroup`. Ids are ids, and nothing is in

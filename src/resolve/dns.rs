@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::Outcome;
 use super::ptr::{Query, Reply};
-use super::resolv::Conf;
+use super::resolv_conf::Conf;
 
 /// A server that did not answer is asked after the others for so long: else every name would wait
 /// for it first.

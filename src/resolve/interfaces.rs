@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::flow::Zone;
-use crate::namespace;
+use crate::resolve::namespace;
 
 /// How long a list of interfaces is used, before an interface that is not in it makes flowtop read again.
 const FRESH_FOR: Duration = Duration::from_secs(1);

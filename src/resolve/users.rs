@@ -20,11 +20,11 @@ pub(super) struct Names(Arc<Mutex<HashMap<u32, Arc<str>>>>);
 
 impl Names {
     pub(super) fn get(&self, uid: u32) -> Option<Arc<str>> {
-        super::lock(&self.0).get(&uid).map(Arc::clone)
+        super::owners::lock(&self.0).get(&uid).map(Arc::clone)
     }
 
     pub(super) fn put(&self, uid: u32, name: Arc<str>) {
-        let mut names = super::lock(&self.0);
+        let mut names = super::owners::lock(&self.0);
         if names.len() < MAX_TOLD || names.contains_key(&uid) {
             names.insert(uid, name);
         }
@@ -63,7 +63,7 @@ impl Users {
             return;
         }
         if let Ok(text) = fs::read(&self.path) {
-            *super::lock(&self.names.0) = parse(&text);
+            *super::owners::lock(&self.names.0) = parse(&text);
             self.version = version;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::file::{Watched, fields, lines};
+use super::watched_file::{Watched, fields, lines};
 use crate::model::flow::{Endpoint, Protocol};
 
 /// Ports from here on are taken by clients at random, so a name there would mostly be wrong: the

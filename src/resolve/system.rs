@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::cache::{Answer, Outcome};
 use super::dns::Servers;
-use super::file::Watched;
 use super::hosts::Hosts;
-use super::resolv::Conf;
+use super::resolv_conf::Conf;
+use super::watched_file::Watched;
 
 const HOSTS: &str = "/etc/hosts";
 /// Lists of blocked hosts have a few megabytes.

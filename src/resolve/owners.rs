@@ -8,15 +8,10 @@
 //! What the kernel itself said of a process (user id, cgroup) is turned into names here too, without
 //! asking `/proc`: those of processes that were gone before anyone could look.
 
-mod cgroup;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz;
-mod process;
-mod sockets;
 #[cfg(test)]
 mod tests;
-mod users;
 
+use crate::resolve::cgroup;
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,13 +20,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-pub use self::cgroup::{Container, Located, Place, Runtime, place};
-pub use self::process::Process;
-pub use self::sockets::open_sockets;
-pub use self::users::passwd;
+pub use super::cgroup::{Container, Located, Place, Runtime, place};
+pub use super::processes::Process;
+pub use super::sockets::open_sockets;
+pub use super::users::passwd;
 
-use self::process::Reader;
-use self::users::{Names, Users};
+use super::processes::Reader;
+use super::users::{Names, Users};
 
 /// Processes waiting to be looked at; more are asked for again when they are next shown.
 const QUEUE: usize = 1024;
@@ -199,7 +194,7 @@ impl Asked {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panicking holder left is at worst a fact missing.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
