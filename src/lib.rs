@@ -26,8 +26,8 @@
 //! | [`text`] | times, unknown words | text for people, suggestions |
 //! | [`source`] | drained counters | [`model::interval::Interval`]s on demand |
 //! | [`source::collector`] | a source | intervals on time, in its own thread |
-//! | [`history`] | intervals | totals, averages, peaks, the last minute |
-//! | [`rank`] | an interval, or a history | rows of flows or groups, and the rest summed |
+//! | [`stats::history`] | intervals | totals, averages, peaks, the last minute |
+//! | [`stats::ranking`] | an interval, or a history | rows of flows or groups, and the rest summed |
 //! | [`sandbox::privilege`] | the privilege it is lent | the caller's rights, but for the kernel side |
 //! | [`sandbox`] | all privileges | what counting and showing needs |
 //! | [`resolve::owners`] | process ids | users, programs, containers, in the background |
@@ -51,12 +51,10 @@ pub mod doctor;
 pub mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod history;
 pub mod kernel;
 pub mod metrics;
 pub mod model;
 pub mod player;
-pub mod rank;
 pub mod record;
 pub mod replay;
 pub mod report;
@@ -64,6 +62,7 @@ pub mod resolve;
 pub mod sandbox;
 pub mod settings;
 pub mod source;
+pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod text;

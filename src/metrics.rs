@@ -36,9 +36,9 @@ use self::series::{Key, Series, Told};
 use crate::config::Config;
 use crate::model::flow::Counters;
 use crate::model::interval::{Audit, Drift, Interval, Machine, Method, Unknown};
-use crate::rank::tallies;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
+use crate::stats::ranking::tallies;
 use crate::view::Group;
 
 /// Connections that wait to be accepted, as the standard library has it.

@@ -15,9 +15,9 @@ use anyhow::{Context, Result, anyhow};
 
 use self::work::Work;
 use crate::filter::Expr;
-use crate::history::History;
 use crate::model::interval::{Interval, Method, Told};
 use crate::replay::{Damage, Extent, Recording, Stop, measure};
+use crate::stats::history::History;
 
 /// What a player is told.
 #[derive(Clone, Copy, Debug, PartialEq)]

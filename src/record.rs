@@ -28,10 +28,10 @@ use self::file::Files;
 use self::queue::Queue;
 use crate::config;
 use crate::model::interval::Interval;
-use crate::rank::Ranking;
 use crate::report::Report as _;
 use crate::report::json::Json;
 use crate::resolve::names::Names;
+use crate::stats::ranking::Ranking;
 use crate::text::units;
 
 /// How long the recorder waits before it tries again to write what could not be written.

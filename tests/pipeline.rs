@@ -12,12 +12,12 @@ use flowtop::config::{Config, Output};
 use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};
 use flowtop::model::interval::Interval;
-use flowtop::rank::Ranking;
 use flowtop::report::json::Json;
 use flowtop::report::text::Text;
 use flowtop::report::{self, Report};
 use flowtop::resolve::names::{Names, Services};
 use flowtop::source::filtered::Filtered;
+use flowtop::stats::ranking::Ranking;
 use flowtop::view::Group;
 use serde_json::Value;
 

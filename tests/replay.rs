@@ -14,12 +14,12 @@ use flowtop::model::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
 };
 use flowtop::model::interval::{Audit, Drift, Drifting, Holder, Interval, Losses, Method, Unknown};
-use flowtop::rank::Ranking;
 use flowtop::replay::{Damage, Frame, MAX_LINE, MAX_SUM, Reader, Replay, Stop, measure, open};
 use flowtop::report::Report as _;
 use flowtop::report::json::Json;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
+use flowtop::stats::ranking::Ranking;
 
 /// A flow of process `id`.
 fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {

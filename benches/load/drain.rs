@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use flowtop::config::{BackendChoice, Config};
 use flowtop::kernel::Engine;
-use flowtop::rank::Ranking;
 use flowtop::report::{Report, json};
 use flowtop::resolve::names::Names;
+use flowtop::stats::ranking::Ranking;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::flows::Flows;

@@ -4,14 +4,14 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::history::History;
-use crate::rank::Ranking;
 use crate::replay::{Extent, Frame, Reader};
 use crate::report::Report;
 use crate::report::csv::Csv;
 use crate::report::json::Json;
 use crate::report::text::Text;
 use crate::resolve::names::Names;
+use crate::stats::history::History;
+use crate::stats::ranking::Ranking;
 use crate::view::Group;
 
 /// Intervals that are looked at: a recording may unpack to a thousand times its length.

@@ -7,8 +7,8 @@ use super::cost::Now;
 use super::series::{Key, Series};
 use super::{About, Format, MAX_SERIES, Sums, Totals, expose, http};
 use crate::model::interval::{Interval, Machine};
-use crate::rank::tallies;
 use crate::resolve::owners::Owners;
+use crate::stats::ranking::tallies;
 use crate::text::sanitize::is_hostile;
 use crate::view::Group;
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::flow::Counters;
-use crate::rank::{Facts, RowId, Tally};
+use crate::stats::ranking::{Facts, RowId, Tally};
 use crate::text::sanitize::visible;
 use crate::view::Way;
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{Direction, Limits, Notice, Order, Picture, Position, Shared, State, lock};
 use crate::filter::Expr;
-use crate::history::History;
 use crate::model::interval::{Method, Told};
 use crate::replay::{Frame, Recording, Replay};
+use crate::stats::history::History;
 
 /// Speeds that keys step through.
 const SPEEDS: [f64; 12] = [

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::Report;
 use super::json::Json;
 use crate::model::interval::Told;
-use crate::rank::{Ranking, Tally};
 use crate::resolve::names::Names;
+use crate::stats::ranking::{Ranking, Tally};
 use crate::text::sanitize::visible;
 use crate::view::Group;
 

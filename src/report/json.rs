@@ -22,9 +22,9 @@ use self::records::{
 use super::Report;
 use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Machine, Told};
-use crate::rank::{Ranked, Ranking, Rest, RowId, Tally};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
+use crate::stats::ranking::{Ranked, Ranking, Rest, RowId, Tally};
 use crate::text::time::rfc3339;
 use crate::view::Group;
 

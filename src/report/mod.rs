@@ -13,13 +13,13 @@ use anyhow::{Context, Result};
 
 use crate::config::{Config, Output};
 use crate::model::interval::{Interval, Machine, Told};
-use crate::rank::{Ranking, Tally};
 use crate::replay::{Damage, Frame};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
 use crate::source::collector::{Collector, Notice, Schedule};
 use crate::source::signals::Watch;
+use crate::stats::ranking::{Ranking, Tally};
 use crate::view::Group;
 
 /// A form of output for streams.

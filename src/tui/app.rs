@@ -13,7 +13,6 @@ use super::keys::Keys;
 use super::look::Look;
 use super::table::{Step, Table};
 use crate::config::Config;
-use crate::history::History;
 use crate::model::flow::FlowKey;
 use crate::model::interval::{Interval, Machine, Method};
 use crate::player::{Order, Position};
@@ -22,6 +21,7 @@ use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::sandbox::Confinement;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
+use crate::stats::history::History;
 use crate::view::{Column, Group, SortKey, Way};
 
 /// Lengths of intervals that keys step through, in milliseconds.

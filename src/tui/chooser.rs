@@ -1,6 +1,6 @@
 //! The columns that can be chosen.
 
-use crate::history::Seen;
+use crate::stats::history::Seen;
 use crate::view::Column;
 
 /// Every column that can come and go, of those that ever had anything to show.

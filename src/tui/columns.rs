@@ -2,7 +2,7 @@
 //! what was chosen and on the kind of table, not on the traffic, so that none comes and goes (but one
 //! that never had anything to show hides until it has); and widths only grow. A column is there whole or not at all.
 
-use crate::history::Seen;
+use crate::stats::history::Seen;
 use crate::text::units::Units;
 use crate::view::{Column, Group, Way};
 

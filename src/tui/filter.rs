@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::filter::{Sieve, Subject, Words, looks_like_filter, parse};
-use crate::history::FlowStats;
 use crate::resolve::owners::Process;
+use crate::stats::history::FlowStats;
 
 /// What a text means. A text that can be read as a filter is one; any other is words to find. A lone
 /// address is words as well: typing 10.0.0.12 passes 10.0.0.1.

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::history::History;
-use crate::rank::{Row, RowId, Rows};
+use crate::stats::history::History;
+use crate::stats::ranking::{Row, RowId, Rows};
 
 /// A row moves for a change of more than this part of what it was last placed by.
 const NEAR: f64 = 1.0 / 16.0;
@@ -147,7 +147,7 @@ fn spread(rows: Vec<Placed>) -> Vec<Placed> {
 mod tests {
     use super::*;
     use crate::model::interval::{Interval, Losses};
-    use crate::rank::View;
+    use crate::stats::ranking::View;
     use crate::testing::sent;
     use crate::view::{SortKey, Way};
     use std::sync::Arc;

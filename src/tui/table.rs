@@ -2,8 +2,8 @@
 
 use super::layout::HEAD;
 use super::order::Order;
-use crate::history::History;
-use crate::rank::{Row, RowId, Rows};
+use crate::stats::history::History;
+use crate::stats::ranking::{Row, RowId, Rows};
 use crate::view::{Group, SortKey, Way};
 
 /// A group that was opened.

@@ -9,9 +9,9 @@ use super::app::{App, Mode};
 use super::columns::{Place, Widths, Wish, fit};
 use super::layout::{Frame, HEAD, room};
 use super::table::{Step, Table};
-use crate::history::FlowStats;
 use crate::model::flow::Endpoint;
-use crate::rank::{Facts, Row, RowId, Rows, View, Who, group_of};
+use crate::stats::history::FlowStats;
+use crate::stats::ranking::{Facts, Row, RowId, Rows, View, Who, group_of};
 use crate::text::units;
 use crate::view::{Column, Group, SortKey, Way};
 

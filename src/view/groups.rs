@@ -25,7 +25,7 @@ pub enum Group {
     Remote,
     /// All flows with remote addresses in a net.
     Net(Prefix),
-    /// All flows of a service: by the smaller port of the two ends, see [`crate::rank::RowId`].
+    /// All flows of a service: by the smaller port of the two ends, see [`crate::stats::ranking::RowId`].
     Port,
 }
 

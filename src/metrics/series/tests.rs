@@ -182,14 +182,14 @@ fn memory_is_bounded_whatever_comes() {
 #[test]
 fn names_are_what_is_written_so_no_two_series_are_written_alike() {
     use crate::model::flow::Owner;
-    use crate::rank;
+    use crate::stats::ranking;
     use crate::testing::{Intervals, flow};
     use crate::view::Group;
     let named = |name: &[u8]| {
         let mut flow = flow(1, 1, 1);
         flow.owner = Arc::new(Owner::named(name));
         let interval = Intervals::default().next(1000, vec![flow]);
-        let tallies = rank::tallies(&interval, Group::Process, &());
+        let tallies = ranking::tallies(&interval, Group::Process, &());
         Key::of(&tallies[0], &())
     };
     assert_eq!(&*named(b"nginx").name, "nginx");

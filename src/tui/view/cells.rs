@@ -7,10 +7,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::duration;
-use crate::history::Clock;
 use crate::model::flow::Direction;
 use crate::model::interval::rate;
-use crate::rank::{Facts as _, Row};
+use crate::stats::history::Clock;
+use crate::stats::ranking::{Facts as _, Row};
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::chart::nice;

@@ -3,8 +3,8 @@
 use ratatui::style::Style;
 
 use super::detail::List;
-use crate::history::FlowStats;
 use crate::model::flow::{Limit, Tcp};
+use crate::stats::history::FlowStats;
 use crate::text::units;
 use crate::tui::app::App;
 use crate::view::Way;

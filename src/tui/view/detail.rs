@@ -10,11 +10,11 @@ use ratatui::style::Style;
 
 use super::cells::per_second;
 use super::duration;
-use crate::history::FlowStats;
 use crate::model::flow::{Endpoint, FlowKey, Protocol};
 use crate::model::interval::rate;
-use crate::rank::{Condition, Facts as _, Who};
 use crate::resolve::names::Names;
+use crate::stats::history::FlowStats;
+use crate::stats::ranking::{Condition, Facts as _, Who};
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::chart::{Chart, Sample};

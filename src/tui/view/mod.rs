@@ -16,8 +16,8 @@ use ratatui::widgets::Widget;
 
 use crate::model::flow::{Endpoint, Protocol};
 use crate::model::interval::rate;
-use crate::rank::Common;
 use crate::resolve::names::{Label, Names};
+use crate::stats::ranking::Common;
 use crate::text::units;
 use crate::tui::app::{App, Mode};
 use crate::tui::chart::{Chart, Sample};

@@ -10,7 +10,7 @@ use ratatui::style::{Modifier, Style};
 use super::cells::{Sheet, percent, spark};
 use crate::model::flow::Direction;
 use crate::model::interval::rate;
-use crate::rank::{Row, Rows};
+use crate::stats::ranking::{Row, Rows};
 use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::tui::app::App;

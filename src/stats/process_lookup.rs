@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::history::FlowStats;
 use crate::model::flow::Owner;
 use crate::resolve::owners::{Located, Owners, Process, place};
+use crate::stats::history::FlowStats;
 
 /// A process at a time.
 #[derive(Clone, Copy, Debug)]

@@ -2,23 +2,16 @@
 //! groups in any order ([`Rows`]): the first N, and everything else summed, so that every view adds
 //! up to the totals. Pure; knows neither where intervals come from nor how rankings are drawn.
 
-mod condition;
-mod facts;
-mod id;
-mod order;
-mod rows;
-mod tally;
-mod top;
-
+use crate::stats::top;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use self::condition::Condition;
-pub use self::facts::{Facts, Who};
-pub use self::id::RowId;
-pub use self::rows::{Common, Row, Rows, Sum, View, group_of};
-pub use self::tally::{Tally, tallies};
+pub use super::groups::{Tally, tallies};
+pub use super::process_lookup::{Facts, Who};
+pub use super::row_id::RowId;
+pub use super::rows::{Common, Row, Rows, Sum, View, group_of};
+pub use super::tcp_stats::Condition;
 
 use crate::model::flow::{Counters, Direction, Flow, FlowKey};
 use crate::model::interval::{Interval, Losses, Method};
@@ -99,7 +92,7 @@ impl Ranking {
 
 impl<T: Ranked> Ranking<T> {
     /// Ranks what an interval's flows were made into.
-    fn of(interval: &Interval, all: &[T], top_n: Option<usize>) -> Self {
+    pub(super) fn of(interval: &Interval, all: &[T], top_n: Option<usize>) -> Self {
         let section = |direction| Section::new(direction, all, interval.losses.untracked, top_n);
         let mut ranking = Self {
             ended: interval.ended,

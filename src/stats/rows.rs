@@ -13,13 +13,13 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::condition::Condition;
-use super::facts::{Facts, Who};
-use super::id::{Groups, RowId};
 use super::order::{self, Place};
+use super::process_lookup::{Facts, Who};
+use super::row_id::{Groups, RowId};
+use super::tcp_stats::Condition;
 use super::top::in_order;
-use crate::history::{Clock, Figures, FlowStats, History, RECENT_FOR};
 use crate::model::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
+use crate::stats::history::{Clock, Figures, FlowStats, History, RECENT_FOR};
 use crate::view::{Group, SortKey, Way};
 
 /// What is asked of a history.

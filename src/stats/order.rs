@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::facts::Facts;
-use super::id::RowId;
+use super::process_lookup::Facts;
+use super::row_id::RowId;
 use super::rows::{Row, View};
-use crate::history::{Clock, Figures};
 use crate::model::flow::{Comm, Endpoint, Protocol};
+use crate::stats::history::{Clock, Figures};
 use crate::view::Column;
 
 /// A place in the order of rows: more is nearer to the top. Unknown values come last either way. Equal

@@ -1,7 +1,7 @@
 //! How flows are doing besides the bytes they move: their packets, and the state of connections.
 
-use crate::history::{Clock, FlowStats};
 use crate::model::flow::{Packets, Tcp};
+use crate::stats::history::{Clock, FlowStats};
 use crate::view::Way;
 
 /// Packets and connections of the flows of a row. What is silent counts with nothing.
@@ -65,9 +65,9 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::History;
     use crate::model::flow::Flow;
-    use crate::rank::{Rows, View};
+    use crate::stats::history::History;
+    use crate::stats::ranking::{Rows, View};
     use crate::testing::{Intervals, flow};
     use crate::view::{Column, Group, SortKey};
 

@@ -10,10 +10,7 @@
 //! everything that was counted, to the byte. A flow takes about 340 bytes with its index, so full
 //! stores about 26 MB, sparklines half a MB.
 
-mod figures;
-mod places;
-mod recent;
-mod seen;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -22,15 +19,15 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use self::figures::{Clock, Figures};
-pub use self::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
-pub use self::seen::Seen;
+pub use super::available_columns::Seen;
+pub use super::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
+pub use super::traffic::{Clock, Figures};
 
 use hashbrown::HashTable;
 
-use self::figures::Decay;
-use self::places::Place;
-use self::recent::{Bars, Points, Ring};
+use self::slots::Place;
+use super::recent::{Bars, Points, Ring};
+use super::traffic::Decay;
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
 use crate::model::interval::{Interval, Losses, rate};
 use crate::view::Way;

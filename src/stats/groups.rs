@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::facts::{Facts, Who};
-use super::id::{Groups, RowId};
-use super::{Ranked, Ranking};
+use super::process_lookup::{Facts, Who};
+use super::ranking::{Ranked, Ranking};
+use super::row_id::{Groups, RowId};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets};
 use crate::model::interval::Interval;
 use crate::view::Group;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::facts::{Facts, Who};
+use super::process_lookup::{Facts, Who};
 use crate::model::flow::{FlowKey, Owner, Protocol};
 use crate::resolve::owners::Place;
 use crate::view::{Group, Prefix};
@@ -168,7 +168,7 @@ fn net(addr: IpAddr, prefix: Prefix) -> (IpAddr, u8) {
 mod tests {
     use super::*;
     use crate::model::flow::{Endpoint, Owner};
-    use crate::rank::Who;
+    use crate::stats::ranking::Who;
     use std::time::SystemTime;
 
     fn id(group: Group, remote: &str, cgroup: Option<&str>) -> RowId {

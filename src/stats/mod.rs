@@ -1,0 +1,14 @@
+//! Statistics of flows over time, and the rows of tables made of them: rankings, groups and their order.
+
+mod available_columns;
+mod groups;
+pub mod history;
+mod order;
+mod process_lookup;
+pub mod ranking;
+mod recent;
+mod row_id;
+mod rows;
+mod tcp_stats;
+mod top;
+mod traffic;
