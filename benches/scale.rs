@@ -24,8 +24,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use flowtop::config::{Config, Output};
+use flowtop::jsonl::writer::Json;
 use flowtop::model::interval::{Interval, Method};
-use flowtop::report::{Report, json, text};
+use flowtop::output::{Report, text};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::signals::Watch;
@@ -118,7 +119,7 @@ fn be_the_program(flows: u32) -> Result<()> {
     let source = Busy::new(flows, Duration::ZERO);
     if std::env::var(OUTPUT)? == "json" {
         let mut out = std::io::stdout().lock();
-        return flowtop::report::run(
+        return flowtop::output::run(
             &config(Output::Json),
             source,
             Some(Watch::install()?),
@@ -218,9 +219,9 @@ fn stream(flows: u32, rounds: u64) -> Result<String> {
     let interval: Interval = interval(flows, 0);
     let owners = Arc::new(Owners::at_once());
     let facts = Arc::clone(&owners);
-    let mut json = json::Json {
+    let mut json = Json {
         owners,
-        ..json::Json::default()
+        ..Json::default()
     };
     let (mut top, mut all, mut top_json, mut all_json, mut top_text) =
         (vec![], vec![], vec![], vec![], vec![]);

@@ -12,7 +12,7 @@ pub use self::shown::{exported, shown};
 pub use crate::filter::fuzz::filter;
 pub use crate::kernel::fuzz::decode;
 pub use crate::kernel::tracefs::fuzz::kprobe_events;
-pub use crate::metrics::fuzz::request;
+pub use crate::output::metrics::fuzz::request;
 pub use crate::resolve::fuzz_names::{answer, hosts, resolv, services};
 pub use crate::resolve::fuzz_owners::{cgroup, proc, users};
 pub use crate::settings::fuzz::config;

@@ -35,11 +35,11 @@
 //! | [`resolve::interfaces`] | numbers of network interfaces | their names, and back |
 //! | [`resolve::namespace`] | this process | the namespaces that change what a number means |
 //! | [`text::losses`] | losses | words |
-//! | [`record`] | intervals | files of JSON Lines, in its own thread |
-//! | [`metrics`] | intervals | metrics over HTTP, in its own thread |
-//! | [`replay`] | such files | intervals again |
-//! | [`player`] | recordings | a history at any place of them, at any pace, in its own thread |
-//! | [`report`] | rankings | text, JSON Lines or CSV |
+//! | [`recording::recorder`] | intervals | files of JSON Lines, in its own thread |
+//! | [`output::metrics`] | intervals | metrics over HTTP, in its own thread |
+//! | [`recording::replay`] | such files | intervals again |
+//! | [`recording::player`] | recordings | a history at any place of them, at any pace, in its own thread |
+//! | [`output`] | rankings | text, JSON Lines or CSV |
 //! | [`tui`] | rankings and keys | a live table |
 //! | [`doctor`] | this machine | what flowtop lacks here, and the fix |
 
@@ -51,13 +51,11 @@ pub mod doctor;
 pub mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod jsonl;
 pub mod kernel;
-pub mod metrics;
 pub mod model;
-pub mod player;
-pub mod record;
-pub mod replay;
-pub mod report;
+pub mod output;
+pub mod recording;
 pub mod resolve;
 pub mod sandbox;
 pub mod settings;

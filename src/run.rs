@@ -10,13 +10,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Output};
-use crate::metrics::{Exporter, Listener};
+use crate::jsonl::Damage;
+use crate::jsonl::input::Stop;
+use crate::jsonl::writer::Json;
 use crate::model::interval::{Interval, Machine, Method, rate};
-use crate::player::Limits;
-use crate::record::{Opened, Recorder, Watch as Recording};
-use crate::replay::{self, Damage, Replay, Stop};
-use crate::report::json::Json;
-use crate::report::{self, Stream};
+use crate::output::metrics::{Exporter, Listener};
+use crate::output::{self, Stream};
+use crate::recording::player::Limits;
+use crate::recording::recorder::{Opened, Recorder, Watch as Recording};
+use crate::recording::replay::{self, Replay};
 use crate::resolve::owners::Owners;
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement};
@@ -146,7 +148,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         (Err(error), Ok(())) => Err(error),
         (Err(error), Err(lost)) => {
             say(&format!("{lost:#}"));
-            match report::is_closed_pipe(&error) {
+            match output::is_closed_pipe(&error) {
                 true => bail!("the recording is not complete"),
                 false => Err(error),
             }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use common::{Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server};
 use flowtop::config::{Config, Output};
 use flowtop::filter::{Plan, Reach, Words, parse};
+use flowtop::jsonl::writer::Json;
 use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};
 use flowtop::model::interval::Interval;
-use flowtop::report::json::Json;
-use flowtop::report::text::Text;
-use flowtop::report::{self, Report};
+use flowtop::output::text::Text;
+use flowtop::output::{self, Report};
 use flowtop::resolve::names::{Names, Services};
 use flowtop::source::filtered::Filtered;
 use flowtop::stats::ranking::Ranking;
@@ -35,7 +35,7 @@ fn run(
     script: impl IntoIterator<Item = Interval>,
 ) -> (String, anyhow::Result<()>) {
     let mut out = Vec::new();
-    let outcome = report::run(config, Script::new(script), None, &mut out);
+    let outcome = output::run(config, Script::new(script), None, &mut out);
     (String::from_utf8(out).unwrap(), outcome)
 }
 
@@ -82,7 +82,7 @@ fn a_filter_is_said_and_what_it_does_not_mean_is_in_no_total() {
             config.filter.rest.as_ref(),
         );
         let mut out = Vec::new();
-        report::run(&config, source, None, &mut out).unwrap();
+        output::run(&config, source, None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(said), "{text}");
         if output == Output::Json {
@@ -521,7 +521,7 @@ impl Write for Pipe {
 fn an_interval_is_one_write_and_one_flush() {
     let mut pipe = Pipe::default();
     let script = Script::new([interval(web_server())]);
-    report::run(&config(Output::Text, 1), script, None, &mut pipe).unwrap();
+    output::run(&config(Output::Text, 1), script, None, &mut pipe).unwrap();
     assert_eq!((pipe.writes, pipe.flushes), (1, 1));
 }
 
@@ -536,7 +536,7 @@ fn a_closed_pipe_ends_the_run_and_is_told_from_errors() {
         ..config(Output::Json, 1)
     };
     let script = Script::new((0..1000).map(|_| interval(web_server())));
-    let error = report::run(&endless, script, None, &mut pipe).unwrap_err();
-    assert!(report::is_closed_pipe(&error), "{error:#}");
+    let error = output::run(&endless, script, None, &mut pipe).unwrap_err();
+    assert!(output::is_closed_pipe(&error), "{error:#}");
     assert_eq!(pipe.writes, 2);
 }

@@ -10,13 +10,15 @@ use std::time::{Duration, SystemTime};
 
 use common::{afternoon, end};
 use flowtop::filter::{Words, parse};
+use flowtop::jsonl::input::{Stop, open};
+use flowtop::jsonl::reader::{Frame, Reader};
+use flowtop::jsonl::writer::Json;
+use flowtop::jsonl::{Damage, MAX_LINE, MAX_SUM};
 use flowtop::model::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
 };
 use flowtop::model::interval::{Audit, Drift, Drifting, Holder, Interval, Losses, Method, Unknown};
-use flowtop::replay::{Damage, Frame, MAX_LINE, MAX_SUM, Reader, Replay, Stop, measure, open};
-use flowtop::report::Report as _;
-use flowtop::report::json::Json;
+use flowtop::recording::replay::{Replay, measure};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::stats::ranking::Ranking;

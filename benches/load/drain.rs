@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use flowtop::config::{BackendChoice, Config};
+use flowtop::jsonl::writer;
 use flowtop::kernel::Engine;
-use flowtop::report::{Report, json};
 use flowtop::resolve::names::Names;
 use flowtop::stats::ranking::Ranking;
 use rustix::time::{ClockId, clock_gettime};
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         let used = processor_time();
         let mut out = Vec::new();
         let ranking = Ranking::new(&interval, None);
-        json::Json::default().append(&ranking, &Names::off(), &mut out)?;
+        writer::Json::default().append(&ranking, &Names::off(), &mut out)?;
         black_box(out);
         lines.push(processor_time() - used);
         all.push(drain + rank);

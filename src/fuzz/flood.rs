@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::replay::Reader;
+use crate::jsonl::reader::Reader;
 
 /// Bytes that are written out at most: more than twice the 64 MiB that a replay may take beside the flows
 /// it holds. Tests look at the function, and not at memory.

@@ -4,11 +4,11 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::replay::{Extent, Frame, Reader};
-use crate::report::Report;
-use crate::report::csv::Csv;
-use crate::report::json::Json;
-use crate::report::text::Text;
+use crate::jsonl::reader::{Extent, Frame, Reader};
+use crate::jsonl::writer::Json;
+use crate::output::Report;
+use crate::output::csv::Csv;
+use crate::output::text::Text;
 use crate::resolve::names::Names;
 use crate::stats::history::History;
 use crate::stats::ranking::Ranking;

@@ -10,9 +10,11 @@ use ratatui::layout::Rect;
 use ratatui::widgets::Widget as _;
 
 use crate::config::Config;
+use crate::jsonl::writer::Json;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::model::interval::{Holder, Interval, Losses, Method};
-use crate::report::{Report, json::Json, text::Text};
+use crate::output::Report;
+use crate::output::text::Text;
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::Ranking;

@@ -11,7 +11,6 @@
 #[cfg(test)]
 mod tests;
 
-use crate::resolve::cgroup;
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +24,7 @@ pub use super::processes::Process;
 pub use super::sockets::open_sockets;
 pub use super::users::passwd;
 
+use super::cgroup;
 use super::processes::Reader;
 use super::users::{Names, Users};
 

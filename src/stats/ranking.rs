@@ -2,7 +2,6 @@
 //! groups in any order ([`Rows`]): the first N, and everything else summed, so that every view adds
 //! up to the totals. Pure; knows neither where intervals come from nor how rankings are drawn.
 
-use crate::stats::top;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,6 +12,7 @@ pub use super::row_id::RowId;
 pub use super::rows::{Common, Row, Rows, Sum, View, group_of};
 pub use super::tcp_stats::Condition;
 
+use super::top;
 use crate::model::flow::{Counters, Direction, Flow, FlowKey};
 use crate::model::interval::{Interval, Losses, Method};
 

@@ -6,8 +6,8 @@ pub use crate::config::Command;
 
 use super::theme::Background;
 use crate::model::interval::Interval;
-use crate::player::{Order, Picture};
-use crate::record::Status;
+use crate::recording::player::{Order, Picture};
+use crate::recording::recorder::Status;
 
 /// Something that happened.
 #[derive(Debug)]

@@ -48,10 +48,11 @@ pub use crate::model::interval::Machine;
 use self::keyboard::Input;
 use self::terminal::Screen;
 use crate::config::Config;
+use crate::jsonl::Damage;
+use crate::jsonl::input::Recording;
 use crate::model::interval::Method;
-use crate::player::{self, Limits, Player};
-use crate::record;
-use crate::replay::{Damage, Recording};
+use crate::recording::player::{self, Limits, Player};
+use crate::recording::recorder;
 use crate::resolve::names::Names;
 use crate::resolve::owners::{Owners, open_sockets};
 use crate::sandbox::Confinement;
@@ -111,7 +112,7 @@ pub fn live(
     config: &Config,
     source: impl Source + 'static,
     (machine, confinement, method): (Machine, Confinement, Arc<Method>),
-    recording: Option<record::Watch>,
+    recording: Option<recorder::Watch>,
     signals: Watch,
 ) -> Result<()> {
     let (tell, events, told_to_stop) = events(signals)?;
@@ -218,7 +219,7 @@ fn names(tell: &Sender<Event>) -> Result<Names> {
 fn show(
     app: App,
     feed: Feed<'_>,
-    recording: Option<record::Watch>,
+    recording: Option<recorder::Watch>,
     tell: Sender<Event>,
     events: &Receiver<Event>,
     told_to_stop: &AtomicBool,
@@ -276,7 +277,7 @@ struct Session<'a> {
     app: App,
     screen: Screen,
     feed: Feed<'a>,
-    recording: Option<record::Watch>,
+    recording: Option<recorder::Watch>,
     start: Instant,
     /// When the terminal was asked for its background, until it has answered.
     asked: Option<Instant>,

@@ -6,7 +6,7 @@ use super::action::Request;
 use super::app::{App, Mode};
 use super::columns::Place;
 use super::layout::HEAD;
-use crate::player::Order;
+use crate::recording::player::Order;
 use crate::view::SortKey;
 
 impl App {

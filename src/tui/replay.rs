@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::action::{Command, Request};
 use super::app::App;
-use crate::player::{Direction, Order, Picture, Position};
-use crate::replay::Damage;
+use crate::jsonl::Damage;
+use crate::recording::player::{Direction, Order, Picture, Position};
 
 /// A seek by key is this part of the whole, or so long where that is not known.
 const SEEK_PARTS: u32 = 20;

@@ -1,11 +1,11 @@
 //! What holds of CSV and of metrics: whatever reads tables finds the names in their cells and labels.
 
 use super::written;
-use crate::metrics::fuzz::{Labels, page, samples};
+use crate::jsonl::writer::Json;
 use crate::model::flow::Owner;
 use crate::model::interval::{Interval, Machine};
-use crate::report::csv::Csv;
-use crate::report::json::Json;
+use crate::output::csv::Csv;
+use crate::output::metrics::fuzz::{Labels, page, samples};
 use crate::text::sanitize::{is_hostile, sanitize, visible};
 use crate::view::Group;
 

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use crate::player::State;
+use crate::recording::player::State;
 use crate::text::units;
 use crate::tui::action::Command;
 use crate::tui::app::{App, Mode};

@@ -8,7 +8,7 @@ use ratatui::style::Style;
 
 use super::duration;
 use crate::model::flow::Direction;
-use crate::player::Position;
+use crate::recording::player::Position;
 use crate::text::losses;
 use crate::text::sanitize::columns;
 use crate::text::units;

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::player::State;
+use crate::recording::player::State;
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::{line, put, width, within};

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::replay::{Replay, Stop, open};
+use crate::jsonl::input::{Stop, open};
+use crate::recording::replay::Replay;
 use crate::testing::{Intervals, flow};
 
 /// A folder of its own, removed at the end.

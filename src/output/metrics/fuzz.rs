@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
-use super::cost::Now;
+use super::self_usage::Now;
 use super::series::{Key, Series};
-use super::{About, Format, MAX_SERIES, Sums, Totals, expose, http};
+use super::{About, Format, MAX_SERIES, Sums, Totals, exposition, http};
 use crate::model::interval::{Interval, Machine};
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::tallies;
@@ -103,7 +103,7 @@ pub(crate) fn page(
         true => Format::OpenMetrics,
         false => Format::Text,
     };
-    expose::write(format, &about, &sums.totals, &told, &Now::default())
+    exposition::write(format, &about, &sums.totals, &told, &Now::default())
 }
 
 /// Labels of a sample, in their order.

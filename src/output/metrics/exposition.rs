@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
-use super::cost::Now;
+use super::self_usage::Now;
 use super::series::Told;
 use super::{About, Totals};
 use crate::model::flow::Counters;

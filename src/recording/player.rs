@@ -15,8 +15,11 @@ use anyhow::{Context, Result, anyhow};
 
 use self::work::Work;
 use crate::filter::Expr;
+use crate::jsonl::Damage;
+use crate::jsonl::input::{Recording, Stop};
+use crate::jsonl::reader::Extent;
 use crate::model::interval::{Interval, Method, Told};
-use crate::replay::{Damage, Extent, Recording, Stop, measure};
+use crate::recording::replay::measure;
 use crate::stats::history::History;
 
 /// What a player is told.

@@ -9,11 +9,11 @@
 //! a scrape between two intervals gives the last one that has ended.
 
 mod authority;
-mod cost;
-mod expose;
+mod exposition;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod http;
+mod self_usage;
 mod series;
 
 use std::io::{self, ErrorKind};
@@ -28,10 +28,10 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
-pub use self::expose::{Format, METRICS, Metric};
+pub use self::exposition::{Format, METRICS, Metric};
 pub use self::series::{LINGER, MAX_SERIES};
 
-use self::cost::Cost;
+use self::self_usage::Cost;
 use self::series::{Key, Series, Told};
 use crate::config::Config;
 use crate::model::flow::Counters;
@@ -235,7 +235,7 @@ fn answers(
             let mut sums = lock(&sums);
             (sums.totals.clone(), sums.series.scrape())
         };
-        expose::write(format, &about, &totals, &told, &cost.now())
+        exposition::write(format, &about, &totals, &told, &cost.now())
     }
 }
 

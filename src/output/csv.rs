@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use super::Report;
-use super::json::Json;
+use crate::jsonl::writer::Json;
 use crate::model::interval::Told;
 use crate::resolve::names::Names;
 use crate::stats::ranking::{Ranking, Tally};

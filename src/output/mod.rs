@@ -2,7 +2,8 @@
 //! Knows nothing of the kernel or of terminals.
 
 pub mod csv;
-pub mod json;
+mod json;
+pub mod metrics;
 pub mod text;
 
 use std::io::Write;
@@ -12,8 +13,10 @@ use std::sync::mpsc::channel;
 use anyhow::{Context, Result};
 
 use crate::config::{Config, Output};
+use crate::jsonl::Damage;
+use crate::jsonl::reader::Frame;
+use crate::jsonl::writer::Json;
 use crate::model::interval::{Interval, Machine, Told};
-use crate::replay::{Damage, Frame};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
@@ -98,7 +101,7 @@ impl Stream {
         };
         let owners = Arc::new(owners);
         let filter = config.filter.text();
-        let json = json::Json {
+        let json = Json {
             filter: filter.clone(),
             owners: Arc::clone(&owners),
             machine,

@@ -9,9 +9,6 @@
 //! room even then is lost, which is counted and said. A file always ends with a whole interval, but
 //! for one that was being written when the process was killed.
 
-mod file;
-mod folder;
-mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -24,12 +21,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use self::file::Files;
-use self::queue::Queue;
+use super::queue::Queue;
+use super::rotation::Files;
 use crate::config;
+use crate::jsonl::writer::Json;
 use crate::model::interval::Interval;
-use crate::report::Report as _;
-use crate::report::json::Json;
 use crate::resolve::names::Names;
 use crate::stats::ranking::Ranking;
 use crate::text::units;

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::metrics::series::Key;
 use crate::model::interval::{Audit, Drift, Machine, Method};
+use crate::output::metrics::series::Key;
 use crate::view::Group;
 
 fn page(format: Format) -> String {

@@ -27,7 +27,7 @@ pub type Stop = Arc<AtomicBool>;
 /// A recording that is open, or why it could not be opened.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    pub(super) name: PathBuf,
+    pub(crate) name: PathBuf,
     file: Result<Arc<File>, (ErrorKind, String)>,
 }
 
@@ -36,7 +36,7 @@ impl Recording {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub(super) fn input(&self, stop: &Stop) -> io::Result<RecordingInput> {
+    pub(crate) fn input(&self, stop: &Stop) -> io::Result<RecordingInput> {
         let file = match &self.file {
             Ok(file) => Arc::clone(file),
             Err((kind, text)) => return Err(io::Error::new(*kind, text.clone())),
@@ -97,7 +97,7 @@ fn make_room_for(files: u64) {
 
 /// Reads a recording. Ends where it ends, or where it is told to stop.
 #[derive(Debug)]
-pub(super) struct RecordingInput {
+pub(crate) struct RecordingInput {
     file: Arc<File>,
     /// Where in a file this reader is; other readers of the same are elsewhere.
     at: Option<u64>,

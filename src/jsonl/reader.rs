@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::decode::{self, FlowRecord, IntervalRecord, Kind, json};
 use super::input::{Recording, Stop};
 use super::lines::{Line, Lines};
-use super::record::{self, FlowRecord, IntervalRecord, Kind, json};
 use super::{Damage, MAX_FLOWS, MAX_LINE, MAX_SUM};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner};
 use crate::model::interval::{Interval, Machine, Method, Told};
@@ -17,7 +17,7 @@ use crate::text::sanitize::sanitize;
 /// Processes whose facts are looked for among those of earlier flows; more are held several times.
 const MAX_OWNERS: usize = 1 << 16;
 /// Users whose names are remembered.
-pub(super) const MAX_USERS: usize = 1 << 16;
+pub(crate) const MAX_USERS: usize = 1 << 16;
 /// Most bytes that the names of an interval's cgroups and users may take, each counted once. Real machines
 /// have some thousand cgroups with paths of some hundred bytes.
 const MAX_NAMES: usize = 16 << 20;
@@ -36,7 +36,7 @@ pub struct Frame {
 impl Frame {
     /// Whether a later one can be joined to it and it is then not longer than wanted, give or take half
     /// of what is joined.
-    pub(super) fn can_take(&self, next: &Self, wanted: Duration) -> bool {
+    pub(crate) fn can_take(&self, next: &Self, wanted: Duration) -> bool {
         let length = self.interval.elapsed + next.interval.elapsed / 2;
         let flows = self.interval.flows.len() + next.interval.flows.len();
         let told = |frame: &Self| (frame.told.machine.clone(), frame.told.filter.clone());
@@ -49,7 +49,7 @@ impl Frame {
             && told(self) == told(next)
     }
 
-    pub(super) fn append(&mut self, next: Self) {
+    pub(crate) fn append(&mut self, next: Self) {
         self.interval.merge(next.interval);
         self.names += next.names;
         self.told.users.extend(next.told.users);
@@ -68,7 +68,7 @@ pub struct Extent {
 
 /// What all intervals so far add up to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sums {
+pub(crate) struct Sums {
     moved: u64,
     msgs: u64,
     packets: u64,
@@ -144,7 +144,7 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    pub(super) fn open(file: &Recording, stop: &Stop) -> io::Result<Self> {
+    pub(crate) fn open(file: &Recording, stop: &Stop) -> io::Result<Self> {
         Ok(Self::with(&file.name, Lines::new(file.input(stop)?)?))
     }
 
@@ -173,7 +173,7 @@ impl Reader {
     }
 
     /// The next interval, of a recording that is one of several; nothing follows damage.
-    pub(super) fn read_next(&mut self, sums: &mut Sums) -> Option<Result<Frame, Damage>> {
+    pub(crate) fn read_next(&mut self, sums: &mut Sums) -> Option<Result<Frame, Damage>> {
         match self.read(sums) {
             Ok(frame) => frame.map(|frame| {
                 self.intervals += 1;
@@ -226,7 +226,7 @@ impl Reader {
             match Kind::of(&self.line)? {
                 Kind::Interval => self.begin()?,
                 Kind::Flow => self.flow()?,
-                Kind::Sum => return Err(record::sums()),
+                Kind::Sum => return Err(decode::sums()),
                 Kind::Unknown => {}
             }
         }

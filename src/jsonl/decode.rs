@@ -31,7 +31,7 @@ const MAX_WORDS: usize = 4096;
 const MAX_SECONDS: f64 = 1e10;
 
 /// What a line is.
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Interval,
     Flow,
     /// The sum of flows that are not there.
@@ -49,7 +49,7 @@ struct Typed<'a> {
 impl Kind {
     /// # Errors
     /// When it is no record.
-    pub(super) fn of(line: &[u8]) -> Result<Self, String> {
+    pub(crate) fn of(line: &[u8]) -> Result<Self, String> {
         // As they are written; whoever writes them otherwise is understood too.
         if line.starts_with(br#"{"type":"flow","#) {
             return Ok(Self::Flow);
@@ -66,7 +66,7 @@ impl Kind {
 
 /// # Errors
 /// What is wrong, in words.
-pub(super) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
+pub(crate) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(line).map_err(|error| match error.classify() {
         serde_json::error::Category::Eof => "the line is cut off".to_owned(),
         // Its place is within the line; what it quotes is foreign.
@@ -76,14 +76,14 @@ pub(super) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> 
 
 /// An interval's own record.
 #[derive(Deserialize)]
-pub(super) struct IntervalRecord<'a> {
-    pub(super) schema: u32,
+pub(crate) struct IntervalRecord<'a> {
+    pub(crate) schema: u32,
     #[serde(borrow)]
     time: Cow<'a, str>,
     interval: f64,
-    pub(super) rx_bytes: u64,
-    pub(super) tx_bytes: u64,
-    pub(super) flows: u64,
+    pub(crate) rx_bytes: u64,
+    pub(crate) tx_bytes: u64,
+    pub(crate) flows: u64,
     untracked_rx_bytes: u64,
     untracked_tx_bytes: u64,
     #[serde(default)]
@@ -113,11 +113,11 @@ pub(super) struct IntervalRecord<'a> {
     #[serde(borrow, default)]
     reason: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) host: Cow<'a, str>,
+    pub(crate) host: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) kernel: Cow<'a, str>,
+    pub(crate) kernel: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) filter: Option<Cow<'a, str>>,
+    pub(crate) filter: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     group: Option<Cow<'a, str>>,
 }
@@ -125,7 +125,7 @@ pub(super) struct IntervalRecord<'a> {
 impl IntervalRecord<'_> {
     /// # Errors
     /// When it is of a later schema, or of no recording.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.schema > SCHEMA {
             return Err(format!(
                 "this has schema {}, and this flowtop knows {SCHEMA}: replay it with a newer flowtop",
@@ -148,7 +148,7 @@ impl IntervalRecord<'_> {
 
     /// # Errors
     /// When it is none.
-    pub(super) fn elapsed(&self) -> Result<Duration, String> {
+    pub(crate) fn elapsed(&self) -> Result<Duration, String> {
         let wrong = || "interval is no length of time".to_owned();
         match self.interval {
             seconds if seconds <= MAX_SECONDS => {
@@ -160,7 +160,7 @@ impl IntervalRecord<'_> {
 
     /// # Errors
     /// When it is no time.
-    pub(super) fn ended(&self) -> Result<SystemTime, String> {
+    pub(crate) fn ended(&self) -> Result<SystemTime, String> {
         /// 9999-12-31T23:59:59Z, the last second that RFC 3339 has.
         const LAST: i64 = 253_402_300_799;
         let wrong = || "time is none of RFC 3339 between the years 1970 and 9999".to_owned();
@@ -189,7 +189,7 @@ impl IntervalRecord<'_> {
         Some((i64::from(days) * 86_400 + of_day, nanos))
     }
 
-    pub(super) fn losses(&self) -> Losses {
+    pub(crate) fn losses(&self) -> Losses {
         Losses {
             full: self.full_pid.map(|tgid| Holder {
                 tgid,
@@ -213,7 +213,7 @@ impl IntervalRecord<'_> {
     }
 
     /// How it was counted. Shown as it is, so harmless from here on.
-    pub(super) fn method(&self) -> Method {
+    pub(crate) fn method(&self) -> Method {
         let known = |name: &String| {
             let known = UNSEEN_NAMES.iter().find(|(known, _)| known == name);
             known.map_or(OTHER_UNSEEN, |(known, _)| known)
@@ -244,7 +244,7 @@ fn no_longer(field: &str, text: &str, most: usize) -> Result<(), String> {
 }
 
 /// Why a file with sums is no recording.
-pub(super) fn sums() -> String {
+pub(crate) fn sums() -> String {
     "this holds sums of flows and not the flows: record with --record, or with --json -n 0 and no -g"
         .to_owned()
 }
@@ -312,7 +312,7 @@ impl WorstRecord<'_> {
 
 /// A flow in an interval.
 #[derive(Deserialize)]
-pub(super) struct FlowRecord<'a> {
+pub(crate) struct FlowRecord<'a> {
     #[serde(borrow)]
     proto: Cow<'a, str>,
     #[serde(borrow)]
@@ -321,7 +321,7 @@ pub(super) struct FlowRecord<'a> {
     #[serde(borrow)]
     remote_addr: Cow<'a, str>,
     remote_port: u16,
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     #[serde(default)]
     tid: u32,
     #[serde(borrow, default)]
@@ -333,9 +333,9 @@ pub(super) struct FlowRecord<'a> {
     #[serde(default)]
     ifindex: u32,
     #[serde(default)]
-    pub(super) uid: Option<u32>,
+    pub(crate) uid: Option<u32>,
     #[serde(borrow, default)]
-    pub(super) user: Option<Cow<'a, str>>,
+    pub(crate) user: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     cgroup: Option<Cow<'a, str>>,
     #[serde(default)]
@@ -373,7 +373,7 @@ pub(super) struct FlowRecord<'a> {
     #[serde(borrow, default)]
     limit: Option<Cow<'a, str>>,
     #[serde(default)]
-    pub(super) own: bool,
+    pub(crate) own: bool,
     #[serde(default)]
     overflow: bool,
 }
@@ -381,7 +381,7 @@ pub(super) struct FlowRecord<'a> {
 impl FlowRecord<'_> {
     /// # Errors
     /// When a name is longer than any machine has.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         no_longer(
             "cgroup",
             self.cgroup.as_deref().unwrap_or_default(),
@@ -392,7 +392,7 @@ impl FlowRecord<'_> {
 
     /// # Errors
     /// What is wrong, in words.
-    pub(super) fn key(&self) -> Result<FlowKey, String> {
+    pub(crate) fn key(&self) -> Result<FlowKey, String> {
         let addr = |text: &str| -> Result<IpAddr, String> {
             text.parse()
                 .map_err(|_| format!("\"{}\" is no address", sanitize(text)))
@@ -423,7 +423,7 @@ impl FlowRecord<'_> {
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub(super) fn flow(&self, known: &mut Option<Arc<Owner>>) -> Result<Flow, String> {
+    pub(crate) fn flow(&self, known: &mut Option<Arc<Owner>>) -> Result<Flow, String> {
         let tcp = self.srtt_us.map(|srtt_us| Tcp {
             srtt_us,
             cwnd: self.cwnd,

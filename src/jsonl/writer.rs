@@ -2,9 +2,6 @@
 //! sum of what is not shown. Raw counters and the measured length go in; readers divide. Fields are added, never changed; the README is the
 //! reference.
 
-mod harmless;
-mod records;
-
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::Ipv4Addr;
@@ -14,12 +11,11 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Serializer;
 
-use self::harmless::Harmless;
-use self::records::{
+use super::escape::Harmless;
+use super::schema::{
     AuditFields, FlowFields, FullFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields,
     OtherRecord, PlaceFields, ProcessFields, TcpFields,
 };
-use super::Report;
 use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Machine, Told};
 use crate::resolve::names::Names;
@@ -132,8 +128,12 @@ fn append_fields(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-impl Report for Json {
-    fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
+impl Json {
+    /// Appends one interval to `out`, a row a flow.
+    ///
+    /// # Errors
+    /// When a record cannot be written as JSON, which does not happen.
+    pub fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
         let time = rfc3339(ranking.ended);
         self.append_interval(ranking, None, &time, out)?;
         let mut flows = Flows::of(self, ranking, &time)?;
@@ -143,7 +143,11 @@ impl Report for Json {
         append_other(ranking, false, &time, out)
     }
 
-    fn append_groups(
+    /// Appends one interval to `out`, a row a group.
+    ///
+    /// # Errors
+    /// When a record cannot be written as JSON, which does not happen.
+    pub fn append_groups(
         &mut self,
         group: Group,
         ranking: &Ranking<Tally>,
@@ -175,7 +179,8 @@ impl Report for Json {
         append_other(ranking, true, &time, out)
     }
 
-    fn learn(&mut self, told: &Told) {
+    /// Takes the machine and the filter that a recording names.
+    pub fn learn(&mut self, told: &Told) {
         self.machine = told.machine.clone();
         self.filter.clone_from(&told.filter);
     }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::{Direction, Limits, Notice, Order, Picture, Position, Shared, State, lock};
 use crate::filter::Expr;
+use crate::jsonl::input::Recording;
+use crate::jsonl::reader::Frame;
 use crate::model::interval::{Method, Told};
-use crate::replay::{Frame, Recording, Replay};
+use crate::recording::replay::Replay;
 use crate::stats::history::History;
 
 /// Speeds that keys step through.

@@ -15,7 +15,7 @@ const CHUNK: usize = 256 << 10;
 
 /// A line as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Whole, without its end.
     Whole,
     /// The last one, which has no end.
@@ -27,7 +27,7 @@ pub(super) enum Line {
 }
 
 /// Lines, one after the other.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     input: Box<dyn BufRead + Send>,
 }
 
@@ -36,7 +36,7 @@ impl Lines {
     ///
     /// # Errors
     /// When the beginning cannot be read.
-    pub(super) fn new(input: impl Read + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn new(input: impl Read + Send + 'static) -> io::Result<Self> {
         let mut input = BufReader::with_capacity(CHUNK, input);
         let start = input.fill_buf()?;
         let skippable = start.get(1..4) == Some(&SKIPPABLE) && start[0] & 0xf0 == 0x50;
@@ -54,7 +54,7 @@ impl Lines {
     ///
     /// # Errors
     /// When the input cannot be read, or is damaged as zstd.
-    pub(super) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
+    pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
         line.clear();
         let most = MAX_LINE as u64 + 1;
         // Not the reader's own lines: those are as long as the file likes.

@@ -1,62 +1,24 @@
-//! Turns recordings (JSON Lines, as [`crate::report::json`] writes them) back into intervals. Knows no
+//! Turns recordings (JSON Lines, as [`crate::jsonl::writer`] writes them) back into intervals. Knows no
 //! kernel and no presentation, and asks this machine for nothing but the files.
 //!
 //! What is in a file is foreign: lines, intervals and sums are bounded, and whatever cannot be is
 //! damage. A file is read up to its damage, then the next one; what was read stays valid.
 
-mod input;
-mod lines;
-mod reader;
-mod record;
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-pub use self::input::{Recording, Stop, open};
-pub use self::reader::{Extent, Frame, Reader};
+pub use crate::jsonl::input::{Recording, Stop, open};
+pub use crate::jsonl::reader::{Extent, Frame, Reader};
 
 use crate::filter::{Expr, Sieve};
+use crate::jsonl::Damage;
+use crate::jsonl::reader;
 use crate::source::filtered::sift;
-
-/// Longest line. A record of a flow with the longest names has a tenth of it.
-pub const MAX_LINE: usize = 64 << 10;
-/// Most flows of an interval: a bound for memory, above what a kernel's map is ever made for.
-pub const MAX_FLOWS: usize = 1 << 22;
-/// Most that all intervals of a recording can add up to, in bytes, messages, packets or events: sums
-/// of sums stay below 2^64.
-pub const MAX_SUM: u64 = 1 << 62;
-
-/// Why a recording is not read on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub file: PathBuf,
-    /// The line, counted from 1.
-    pub line: u64,
-    /// What is wrong, and what to do where there is something.
-    pub what: String,
-    /// Intervals that were read of this file.
-    pub intervals: u64,
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (file, line) = (self.file.display(), self.line);
-        write!(f, "{file}: line {line}: {}; ", self.what)?;
-        match self.intervals {
-            0 => f.write_str("no interval was read"),
-            1 => f.write_str("the interval before it was read"),
-            n => write!(f, "the {n} intervals before it were read"),
-        }
-    }
-}
-
-impl std::error::Error for Damage {}
 
 /// Recordings one after the other: joined into longer intervals where that was asked for, and of
 /// their flows those that are meant.

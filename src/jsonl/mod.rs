@@ -1,0 +1,47 @@
+//! JSON Lines, the format of `--json` and of recordings: the schema, its writer and its reader.
+
+mod decode;
+mod escape;
+pub mod input;
+mod lines;
+pub mod reader;
+mod schema;
+pub mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Longest line. A record of a flow with the longest names has a tenth of it.
+pub const MAX_LINE: usize = 64 << 10;
+/// Most flows of an interval: a bound for memory, above what a kernel's map is ever made for.
+pub const MAX_FLOWS: usize = 1 << 22;
+/// Most that all intervals of a recording can add up to, in bytes, messages, packets or events: sums
+/// of sums stay below 2^64.
+pub const MAX_SUM: u64 = 1 << 62;
+
+/// Why a recording is not read on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: u64,
+    /// What is wrong, and what to do where there is something.
+    pub what: String,
+    /// Intervals that were read of this file.
+    pub intervals: u64,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = (self.file.display(), self.line);
+        write!(f, "{file}: line {line}: {}; ", self.what)?;
+        match self.intervals {
+            0 => f.write_str("no interval was read"),
+            1 => f.write_str("the interval before it was read"),
+            n => write!(f, "the {n} intervals before it were read"),
+        }
+    }
+}
+
+impl std::error::Error for Damage {}

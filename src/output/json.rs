@@ -1,0 +1,30 @@
+//! JSON Lines as a form of output.
+
+use anyhow::Result;
+
+use super::Report;
+use crate::jsonl::writer::Json;
+use crate::model::interval::Told;
+use crate::resolve::names::Names;
+use crate::stats::ranking::{Ranking, Tally};
+use crate::view::Group;
+
+impl Report for Json {
+    fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
+        Self::append(self, ranking, names, out)
+    }
+
+    fn append_groups(
+        &mut self,
+        group: Group,
+        ranking: &Ranking<Tally>,
+        names: &Names,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        Self::append_groups(self, group, ranking, names, out)
+    }
+
+    fn learn(&mut self, told: &Told) {
+        Self::learn(self, told);
+    }
+}

@@ -1,0 +1,8 @@
+//! Recordings: writes intervals to files, and plays them back at any pace.
+
+mod folder;
+pub mod player;
+mod queue;
+pub mod recorder;
+pub mod replay;
+mod rotation;
