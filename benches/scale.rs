@@ -23,9 +23,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Result;
-use flowtop::config::{Config, Output};
 use flowtop::jsonl::writer::Json;
 use flowtop::model::interval::{Interval, Method};
+use flowtop::options::{Config, Output};
 use flowtop::output::{Report, text};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;

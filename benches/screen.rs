@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use flowtop::config::{Config, Output};
 use flowtop::model::interval::Method;
+use flowtop::options::{Config, Output};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::signals::Watch;

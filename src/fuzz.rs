@@ -9,13 +9,13 @@ mod shown;
 pub use self::flood::flood;
 pub use self::replay::replay;
 pub use self::shown::{exported, shown};
+pub use crate::cli::config_file::fuzz::config;
 pub use crate::filter::fuzz::filter;
 pub use crate::kernel::fuzz::decode;
 pub use crate::kernel::tracefs::fuzz::kprobe_events;
 pub use crate::output::metrics::fuzz::request;
 pub use crate::resolve::fuzz_names::{answer, hosts, resolv, services};
 pub use crate::resolve::fuzz_owners::{cgroup, proc, users};
-pub use crate::settings::fuzz::config;
 pub use crate::tui::fuzz::keyboard;
 
 #[cfg(test)]

@@ -19,8 +19,8 @@
 //!
 //! | module | turns | into |
 //! |---|---|---|
-//! | [`cli`] | arguments, [`settings`] | one validated [`config::Config`] |
-//! | [`settings`] | the configuration file | defaults |
+//! | [`cli::args`] | arguments, [`cli::config_file`] | one validated [`options::Config`] |
+//! | [`cli::config_file`] | the configuration file | defaults |
 //! | [`filter`] | text | which flows are meant, and what of that the kernel decides |
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
 //! | [`text`] | times, unknown words | text for people, suggestions |
@@ -46,7 +46,6 @@
 #![warn(missing_docs)]
 
 pub mod cli;
-pub mod config;
 pub mod doctor;
 pub mod filter;
 #[cfg(any(test, fuzzing))]
@@ -54,11 +53,11 @@ pub mod fuzz;
 pub mod jsonl;
 pub mod kernel;
 pub mod model;
+pub mod options;
 pub mod output;
 pub mod recording;
 pub mod resolve;
 pub mod sandbox;
-pub mod settings;
 pub mod source;
 pub mod stats;
 #[cfg(test)]

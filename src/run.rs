@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{Config, Output};
 use crate::jsonl::Damage;
 use crate::jsonl::input::Stop;
 use crate::jsonl::writer::Json;
 use crate::model::interval::{Interval, Machine, Method, rate};
+use crate::options::{Config, Output};
 use crate::output::metrics::{Exporter, Listener};
 use crate::output::{self, Stream};
 use crate::recording::player::Limits;
@@ -22,6 +22,7 @@ use crate::recording::replay::{self, Replay};
 use crate::resolve::owners::Owners;
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement};
+use crate::source::Source;
 use crate::source::exit_when::{Condition, Until};
 use crate::source::filtered::Filtered;
 use crate::source::live::{Live, machine};
@@ -29,7 +30,7 @@ use crate::source::signals::{Watch, job};
 use crate::source::tee::Tee;
 use crate::text::time::rfc3339;
 use crate::text::units;
-use crate::{config, source::Source, tui};
+use crate::{options, tui};
 
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +243,7 @@ fn recorder(config: &Config, opened: Opened, machine: Machine) -> Result<Recorde
 fn replayed(
     config: &Config,
     privilege: &Privilege,
-    replay: &config::Replay,
+    replay: &options::Replay,
     met: &Arc<AtomicBool>,
 ) -> Result<()> {
     let signals = watch(config)?;

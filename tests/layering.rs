@@ -22,12 +22,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "view",
         ],
     ),
-    ("config", &["filter", "text", "view"]),
+    ("options", &["filter", "text", "view"]),
     ("source/signals", &[]),
     ("source", &["model"]),
     (
         "source/live",
-        &["config", "filter", "kernel", "model", "sandbox"],
+        &["filter", "kernel", "model", "options", "sandbox"],
     ),
     ("source/filtered", &["filter", "model"]),
     ("source/tee", &["model"]),
@@ -38,17 +38,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "recording/player",
-        &["config", "filter", "jsonl", "model", "stats"],
+        &["filter", "jsonl", "model", "options", "stats"],
     ),
     (
         "recording/recorder",
-        &["config", "jsonl", "model", "resolve/names", "stats", "text"],
+        &[
+            "jsonl",
+            "model",
+            "options",
+            "resolve/names",
+            "stats",
+            "text",
+        ],
     ),
     (
         "output/metrics",
         &[
-            "config",
             "model",
+            "options",
             "resolve/owners",
             "source",
             "stats",
@@ -59,9 +66,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "kernel",
         &[
-            "config",
             "filter",
             "model",
+            "options",
             "resolve/namespace",
             "sandbox/capabilities",
         ],
@@ -79,29 +86,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // It looks at what runs are made of, and nothing names it.
     (
         "doctor",
-        &["config", "kernel", "model", "sandbox", "source", "text"],
+        &["kernel", "model", "options", "sandbox", "source", "text"],
     ),
-    ("run/notes", &["config", "filter", "resolve/namespace"]),
-    ("settings", &["config", "text", "view"]),
-    (
-        "cli",
-        &[
-            "config",
-            "filter",
-            "resolve/namespace",
-            "sandbox/privilege",
-            "settings",
-            "source",
-            "text",
-            "view",
-        ],
-    ),
+    ("run/notes", &["filter", "options", "resolve/namespace"]),
     (
         "output",
         &[
-            "config",
             "jsonl",
             "model",
+            "options",
             "recording/replay",
             "resolve",
             "source",
@@ -114,15 +107,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "fuzz",
         &[
-            "config",
+            "cli",
             "filter",
             "jsonl",
             "kernel",
             "model",
+            "options",
             "output",
             "recording",
             "resolve",
-            "settings",
             "stats",
             "text",
             "tui",
@@ -132,10 +125,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "tui",
         &[
-            "config",
             "filter",
             "jsonl",
             "model",
+            "options",
             "recording",
             "resolve",
             "sandbox",
@@ -159,10 +152,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "recording",
         &[
-            "config",
             "filter",
             "jsonl",
             "model",
+            "options",
             "resolve/names",
             "source/filtered",
             "stats",
@@ -170,6 +163,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("resolve/names", &["model"]),
+    (
+        "cli",
+        &[
+            "filter",
+            "options",
+            "resolve/namespace",
+            "sandbox/privilege",
+            "source",
+            "text",
+            "view",
+        ],
+    ),
 ];
 
 /// Crates that only these modules may name.
@@ -182,7 +187,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
-    ("toml", &["settings"]),
+    ("toml", &["cli"]),
     ("serde_json", &["doctor", "fuzz", "jsonl", "output"]),
     ("csv", &["fuzz", "output"]),
     ("zstd", &["jsonl", "recording"]),

@@ -8,11 +8,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::{Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server};
-use flowtop::config::{Config, Output};
 use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::jsonl::writer::Json;
 use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};
 use flowtop::model::interval::Interval;
+use flowtop::options::{Config, Output};
 use flowtop::output::text::Text;
 use flowtop::output::{self, Report};
 use flowtop::resolve::names::{Names, Services};

@@ -14,10 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::screen::{draw, text};
-use flowtop::config::Config;
 use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::model::flow::{Endpoint, Protocol};
 use flowtop::model::interval::Interval;
+use flowtop::options::Config;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::Source as _;

@@ -5,10 +5,10 @@ mod common;
 
 use common::screen::{draw, press, text};
 use common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
-use flowtop::config::{Config, Palette};
 use flowtop::filter::{Plan, Reach, Words, parse};
 use flowtop::jsonl::Damage;
 use flowtop::model::interval::{Interval, Told};
+use flowtop::options::{Config, Palette};
 use flowtop::recording::player::{Direction, Order, Picture, Position, State};
 use flowtop::recording::recorder::Status;
 use flowtop::resolve::names::{Names, Services};

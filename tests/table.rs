@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::screen::press;
 use common::{interval, method, web_server};
-use flowtop::config::Config;
+use flowtop::options::Config;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine, Request};

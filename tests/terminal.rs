@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use common::pty::{PATIENCE, Pty, Watched, resize};
-use flowtop::config::{Config, Output};
 use flowtop::model::interval::Interval;
+use flowtop::options::{Config, Output};
 use flowtop::sandbox::Confinement;
 use flowtop::source::Source;
 use flowtop::source::signals::Watch;

@@ -5,9 +5,9 @@ mod common;
 
 use common::screen::{draw, press, text};
 use common::{assert_matches_file, interval, method, told, web_server};
-use flowtop::config::Config;
 use flowtop::model::flow::Comm;
 use flowtop::model::interval::Holder;
+use flowtop::options::Config;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::tui::{Action, App, Background, Command, Depth, Look, Machine};

@@ -7,9 +7,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use flowtop::config::{BackendChoice, Config};
 use flowtop::jsonl::writer;
 use flowtop::kernel::Engine;
+use flowtop::options::{BackendChoice, Config};
 use flowtop::resolve::names::Names;
 use flowtop::stats::ranking::Ranking;
 use rustix::time::{ClockId, clock_gettime};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
-use flowtop::config::{Config, Output};
 use flowtop::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Tcp};
 use flowtop::model::interval::{Interval, Losses, Method};
+use flowtop::options::{Config, Output};
 use flowtop::source::Source;
 use rustix::time::{ClockId, clock_gettime};
 

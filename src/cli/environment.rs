@@ -3,9 +3,9 @@
 use std::env;
 use std::ffi::OsString;
 
+use crate::cli::config_file::{Origin, Vars, find};
 use crate::resolve::namespace;
 use crate::sandbox::privilege::Caller;
-use crate::settings::{Origin, Vars, find};
 
 /// What is not said by arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use clap::{Command, ValueEnum, ValueHint};
 use clap_complete::aot::{Bash, Fish, Zsh};
 use clap_mangen::Man;
 
+use crate::cli::config_file::When;
 use crate::filter;
-use crate::settings::When;
 use crate::text::units::Units;
 use crate::view::{Column, Group};
 
@@ -86,8 +86,8 @@ fn words(words: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser 
 mod tests {
     use clap::CommandFactory;
 
-    use super::super::Args;
     use super::*;
+    use crate::cli::args::Args;
     use crate::filter::WORDS;
 
     #[test]

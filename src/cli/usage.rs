@@ -7,7 +7,7 @@ use clap::builder::Styles;
 use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};
 
-use super::Args;
+use super::args::Args;
 use crate::text::sanitize::sanitize;
 
 /// Parses arguments. Help has styles. Errors have none: what they quote is made harmless where they are

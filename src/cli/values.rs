@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::{MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
 use crate::filter::{self, Expr, Words};
+use crate::options::{MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::text::units::Units;
 

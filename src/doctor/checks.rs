@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use super::{Check, State};
-use crate::config::Config;
 use crate::kernel::backend::Preemption;
 use crate::kernel::lack::{self, Lack};
 use crate::kernel::{explain, tracefs};
+use crate::options::Config;
 use crate::sandbox::capabilities::{self, CapabilitySet};
 
 /// What the kernel has.

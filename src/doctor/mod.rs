@@ -10,9 +10,9 @@ use std::io::Write;
 use anyhow::{Context, Result};
 
 use self::selftest::{Outcome, Traffic};
-use crate::config::{BackendChoice, Config, Output};
 use crate::kernel::lack::Lack;
 use crate::kernel::{NoBackend, lack};
+use crate::options::{BackendChoice, Config, Output};
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement, Refusal};
 use crate::source::live::Live;

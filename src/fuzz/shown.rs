@@ -9,10 +9,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget as _;
 
-use crate::config::Config;
 use crate::jsonl::writer::Json;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::model::interval::{Holder, Interval, Losses, Method};
+use crate::options::Config;
 use crate::output::Report;
 use crate::output::text::Text;
 use crate::resolve::names::Names;

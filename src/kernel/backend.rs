@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::BackendChoice;
+use crate::options::BackendChoice;
 
 /// One way to see socket calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

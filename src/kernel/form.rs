@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::explain::TooLarge;
-use crate::config::Config;
+use crate::options::Config;
 use crate::resolve::namespace;
 
 /// Variants of the programs, of which some kernels load only the simpler ones.

@@ -44,9 +44,9 @@ use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::switches::Switches;
 use self::tcp::{AuditMode, Samples};
 use self::tracefs::KprobeEvents;
-use crate::config::Config;
 use crate::filter::Pushed;
 use crate::model::interval::{Interval, Losses, Method};
+use crate::options::Config;
 
 /// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
 /// each time it scans the map anew. The memory is mapped, so it is in flowtop's own size.

@@ -33,9 +33,9 @@ pub use self::series::{LINGER, MAX_SERIES};
 
 use self::self_usage::Cost;
 use self::series::{Key, Series, Told};
-use crate::config::Config;
 use crate::model::flow::Counters;
 use crate::model::interval::{Audit, Drift, Interval, Machine, Method, Unknown};
+use crate::options::Config;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
 use crate::stats::ranking::tallies;

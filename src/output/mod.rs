@@ -12,11 +12,11 @@ use std::sync::mpsc::channel;
 
 use anyhow::{Context, Result};
 
-use crate::config::{Config, Output};
 use crate::jsonl::Damage;
 use crate::jsonl::reader::Frame;
 use crate::jsonl::writer::Json;
 use crate::model::interval::{Interval, Machine, Told};
+use crate::options::{Config, Output};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::source::Source;

@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::config::Record;
+use crate::options::Record;
 
 /// The time in a name, as in `20261122T150000.123Z`.
 const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";

@@ -23,9 +23,9 @@ use anyhow::{Context, Result, bail};
 
 use super::queue::Queue;
 use super::rotation::Files;
-use crate::config;
 use crate::jsonl::writer::Json;
 use crate::model::interval::Interval;
+use crate::options;
 use crate::resolve::names::Names;
 use crate::stats::ranking::Ranking;
 use crate::text::units;
@@ -87,7 +87,7 @@ impl Opened {
     /// # Errors
     /// When the file cannot be made.
     pub fn open(
-        config: &config::Record,
+        config: &options::Record,
         is_told_to_stop: impl FnMut() -> bool,
     ) -> Result<Option<Self>> {
         Ok(Files::create(config.clone(), is_told_to_stop)?.map(Self))

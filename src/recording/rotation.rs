@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use zstd::stream::write::Encoder;
 
 use super::folder::{RecordingFile, RecordingFolder};
-use crate::config::Record;
 use crate::model::interval::Interval;
+use crate::options::Record;
 use crate::text::sanitize::sanitize;
 
 /// zstd's own default: half of the size of level 1, at a tenth of what ranking and JSON cost.

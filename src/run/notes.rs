@@ -1,7 +1,7 @@
 //! What is worth a sentence on standard error before counting begins: it keeps nothing from counting.
 
-use crate::config::Config;
 use crate::filter::{Expr, Term};
+use crate::options::Config;
 use crate::resolve::namespace::{self, Bearer};
 
 /// The sentences for this configuration.

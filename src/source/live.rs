@@ -7,11 +7,11 @@ use anyhow::Result;
 
 use super::Source;
 use super::filtered::sift;
-use crate::config::{BackendChoice, Config};
 use crate::filter::Sieve;
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
 use crate::model::interval::{Interval, Machine, Method};
+use crate::options::{BackendChoice, Config};
 use crate::sandbox::capabilities::CapabilitySet;
 use crate::sandbox::privilege::Identity;
 use crate::sandbox::{self, Allow, Confinement};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use crate::config::Command;
+pub use crate::options::Command;
 
 use super::theme::Background;
 use crate::model::interval::Interval;

@@ -178,7 +178,7 @@ mod tests {
             depth: Depth::Mono,
             background: Background::Unknown,
             glyphs: Glyphs::new(ascii),
-            palette: crate::config::Palette::default(),
+            palette: crate::options::Palette::default(),
         };
         let chart = Chart {
             samples,

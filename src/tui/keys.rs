@@ -6,7 +6,7 @@ use crossterm::event::{
 };
 
 use super::action::{Action, Command, Edit};
-use crate::config::{Binding, Key, KeyCode as Code, effective};
+use crate::options::{Binding, Key, KeyCode as Code, effective};
 
 /// The chapter that is only of use with a recording.
 pub const REPLAY: &str = "Replay";
@@ -225,7 +225,7 @@ fn pointed(mouse: &MouseEvent) -> Option<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::COMMANDS;
+    use crate::options::COMMANDS;
     use crossterm::event::KeyEventKind;
 
     fn press(keys: &Keys, code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {

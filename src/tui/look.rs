@@ -4,7 +4,7 @@ use std::env;
 
 use super::columns::DEFAULT;
 use super::theme::{Background, Depth, Glyphs, Theme};
-use crate::config::Config;
+use crate::options::Config;
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
 

@@ -47,10 +47,10 @@ pub use crate::model::interval::Machine;
 
 use self::keyboard::Input;
 use self::terminal::Screen;
-use crate::config::Config;
 use crate::jsonl::Damage;
 use crate::jsonl::input::Recording;
 use crate::model::interval::Method;
+use crate::options::Config;
 use crate::recording::player::{self, Limits, Player};
 use crate::recording::recorder;
 use crate::resolve::names::Names;

@@ -3,8 +3,8 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::config::{Paint, Palette};
 use crate::model::flow::Direction;
+use crate::options::{Paint, Palette};
 
 /// How many colours the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

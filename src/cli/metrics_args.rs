@@ -2,9 +2,9 @@
 
 use clap::error::ErrorKind;
 
-use super::Args;
+use super::args::Args;
 use super::usage::usage_error;
-use crate::config::Listen;
+use crate::options::Listen;
 use crate::view::Group;
 
 /// Where to serve metrics, and of what.
@@ -33,8 +33,8 @@ pub(super) fn must_be_for_something(args: &Args) -> Result<(), clap::Error> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::tests::parsed;
-    use crate::config::Output;
+    use crate::cli::args::tests::parsed;
+    use crate::options::Output;
     use crate::view::Group;
 
     #[test]

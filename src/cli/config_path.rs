@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use super::Settings;
+use super::config_file::Settings;
 
 /// Larger files are no configuration.
 const MAX_BYTES: u64 = 1 << 20;

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 
-use super::Args;
+use super::args::Args;
 use super::usage::usage_error;
 use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
 

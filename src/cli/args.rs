@@ -1,15 +1,8 @@
 //! Turns arguments, the configuration file and the environment into one validated [`Config`]. Knows
 //! nothing of the kernel or of drawing.
 
-mod environment;
-mod manual;
-mod recordings;
-mod serving;
 #[cfg(test)]
-mod tests;
-mod usage;
-mod values;
-mod wanted;
+pub(super) mod tests;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -19,17 +12,17 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
-pub use self::environment::Environment;
-use self::manual::Shell;
-use self::usage::{typed, usage_error};
-
-use self::values::{
+use super::config_file::{self, Origin, Settings, When};
+use super::environment::Environment;
+use super::manual::{self, Shell};
+use super::usage::{typed, usage_error};
+use super::values::{
     parse_condition, parse_count, parse_duration, parse_files, parse_id, parse_interval,
     parse_listen, parse_max_flows, parse_size, parse_top_n,
 };
-use crate::config::{BackendChoice, Config, Output};
+use super::{filter_args, metrics_args, recording_args};
 use crate::filter::Expr;
-use crate::settings::{self, Origin, Settings, When};
+use crate::options::{BackendChoice, Config, Output};
 use crate::text::sanitize::{sanitize, sanitize_lines};
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
@@ -67,11 +60,11 @@ Exit codes: 0 done (also when stopped by Ctrl-C or a closed pipe), 1 it could no
     after_help = EXAMPLES,
     disable_help_flag = true
 )]
-struct Args {
+pub(super) struct Args {
     /// Count only these flows, as in tcp and port 443 and not comm ssh; words as in pcap-filter, with
     /// local and remote for src and dst; quote what the shell would take for itself
     #[arg(value_name = "FILTER")]
-    filter: Vec<String>,
+    pub(super) filter: Vec<String>,
 
     /// Show the N largest flows each way; 0 shows all
     #[arg(
@@ -82,7 +75,7 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_top_n
     )]
-    top_n: usize,
+    pub(super) top_n: usize,
 
     /// Count only these processes, and what FILTER says; repeat or separate with commas, at most 64
     #[arg(
@@ -93,7 +86,7 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_id
     )]
-    pids: Vec<u32>,
+    pub(super) pids: Vec<u32>,
 
     /// Count only these threads, or with --pid either; the same
     #[arg(
@@ -104,11 +97,11 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_id
     )]
-    tids: Vec<u32>,
+    pub(super) tids: Vec<u32>,
 
     /// Show names of hosts and services where known; never waits for one
     #[arg(short = 'x', long = "host-name")]
-    host_name: bool,
+    pub(super) host_name: bool,
 
     #[arg(
         short = 'i',
@@ -119,7 +112,7 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_interval
     )]
-    interval: Option<Duration>,
+    pub(super) interval: Option<Duration>,
 
     /// End after N intervals
     #[arg(
@@ -129,11 +122,11 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_count
     )]
-    count: Option<u64>,
+    pub(super) count: Option<u64>,
 
     /// Write one interval as text and end, on a terminal too
     #[arg(long, conflicts_with = "count")]
-    once: bool,
+    pub(super) once: bool,
 
     /// End after so long: seconds, or with a unit as in 90s, 5m, 1h, 1d; the interval under way is
     /// handed over
@@ -143,16 +136,16 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_duration
     )]
-    duration: Option<Duration>,
+    pub(super) duration: Option<Duration>,
 
     /// End with exit code 3 after the first interval of which this is true of all that was counted
     /// together: rate or bytes, with rx or tx one way, as in 'tx rate > 1GB'
     #[arg(long, value_name = "CONDITION", value_parser = parse_condition)]
-    exit_when: Option<Expr>,
+    pub(super) exit_when: Option<Expr>,
 
     /// Keep every flow of every interval in a file too, as JSON Lines; compressed if it ends in .zst
     #[arg(long, value_name = "FILE", help_heading = "Recordings")]
-    record: Option<PathBuf>,
+    pub(super) record: Option<PathBuf>,
 
     /// Begin a new file when one has this size, as in 100MB; files then have their time in their names
     #[arg(
@@ -163,7 +156,7 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_size
     )]
-    record_size: Option<u64>,
+    pub(super) record_size: Option<u64>,
 
     /// Begin a new file when one has so much time in it, as in 1h; the same
     #[arg(
@@ -174,7 +167,7 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_duration
     )]
-    record_time: Option<Duration>,
+    pub(super) record_time: Option<Duration>,
 
     /// Keep only the N newest of these files
     #[arg(
@@ -185,7 +178,7 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_files
     )]
-    record_files: Option<usize>,
+    pub(super) record_files: Option<usize>,
 
     /// Show recordings instead of this machine, one after the other; - is standard input. A FILTER
     /// comes before it, or after --
@@ -196,7 +189,7 @@ struct Args {
         help_heading = "Recordings",
         conflicts_with_all = ["record", "backend", "max_flows", "no_pushdown"]
     )]
-    replay: Vec<PathBuf>,
+    pub(super) replay: Vec<PathBuf>,
 
     /// Serve metrics for Prometheus at this address, as in 9435 (for this machine only), :9435 (for
     /// the network too) or [::1]:9435; -g and -n say of what there are series, processes by name if
@@ -208,11 +201,11 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_listen
     )]
-    listen: Option<SocketAddr>,
+    pub(super) listen: Option<SocketAddr>,
 
     /// How to attach to the kernel; auto takes the best that works here, a named one never falls back
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Backend::Auto)]
-    backend: Backend,
+    pub(super) backend: Backend,
 
     /// Flows the kernel can tell apart in one interval, at most 3/4 of them of one process; bytes of more flows are counted for their process
     #[arg(
@@ -221,33 +214,33 @@ struct Args {
         allow_negative_numbers = true,
         value_parser = parse_max_flows
     )]
-    max_flows: Option<u32>,
+    pub(super) max_flows: Option<u32>,
 
     /// Write plain text, as when the output is no terminal
     #[arg(long, conflicts_with = "json")]
-    batch: bool,
+    pub(super) batch: bool,
 
     /// Write JSON Lines
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 
     /// Write comma-separated values with a header line, for spreadsheets
     #[arg(long, conflicts_with_all = ["json", "batch"])]
-    csv: bool,
+    pub(super) csv: bool,
 
     /// Write nothing, on a terminal neither: only record, serve metrics or wait for what --exit-when says
     #[arg(short = 'q', long, conflicts_with_all = ["json", "csv", "batch", "replay"])]
-    quiet: bool,
+    pub(super) quiet: bool,
 
     /// Sum flows by process, thread, user, container, unit, remote, net/24 (or net/24,64: IPv4, IPv6)
     /// or port, in every output
     #[arg(short = 'g', long, value_name = "BY", value_parser = str::parse::<Group>)]
-    group: Option<Group>,
+    pub(super) group: Option<Group>,
 
     /// Order rows of the live table by a column, as in 60s, total or process; :asc or :desc turns
     /// it round
     #[arg(long, value_name = "COLUMN", value_parser = str::parse::<SortKey>)]
-    sort: Option<SortKey>,
+    pub(super) sort: Option<SortKey>,
 
     /// Columns of the live table, separated by commas; --print-config lists them
     #[arg(
@@ -256,68 +249,68 @@ struct Args {
         value_delimiter = ',',
         value_parser = str::parse::<Column>
     )]
-    columns: Option<Vec<Column>>,
+    pub(super) columns: Option<Vec<Column>>,
 
     /// Units for people: bytes, bytes-iec, bits or bits-iec; JSON always has bytes
     #[arg(long, value_name = "UNITS", value_parser = str::parse::<Units>)]
-    units: Option<Units>,
+    pub(super) units: Option<Units>,
 
     /// Write plain text with users, containers, round-trip times and retransmits, as where a line has
     /// 140 columns
     #[arg(long, conflicts_with = "json")]
-    wide: bool,
+    pub(super) wide: bool,
 
     /// Use colours: auto (on a terminal, unless NO_COLOR is set), always or never
     #[arg(long, value_name = "WHEN", value_parser = str::parse::<When>)]
-    color: Option<When>,
+    pub(super) color: Option<When>,
 
     /// Draw with ASCII only, as where the locale is not one of UTF-8
     #[arg(long)]
-    ascii: bool,
+    pub(super) ascii: bool,
 
     /// Read defaults from this file, not from ~/.config/flowtop/config.toml
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 
     /// Print a configuration file that says what was asked for, and end
     #[arg(long)]
-    print_config: bool,
+    pub(super) print_config: bool,
 
     /// Print what of the filter the kernel decides and what user space, and end
     #[arg(long)]
-    explain_filter: bool,
+    pub(super) explain_filter: bool,
 
     /// Look whether flowtop works here, say what to do where not, and end; with --json for machines
     #[arg(long)]
-    doctor: bool,
+    pub(super) doctor: bool,
 
     /// Let user space decide all of the filter: the same flows at a higher price
     #[arg(long)]
-    no_pushdown: bool,
+    pub(super) no_pushdown: bool,
 
     /// Keep all privileges while running, as to see which programs others run, or for a debugger
     #[arg(long)]
-    no_sandbox: bool,
+    pub(super) no_sandbox: bool,
 
     /// Print the manual page in roff, and end: flowtop --man | man -l -
     #[arg(long)]
-    man: bool,
+    pub(super) man: bool,
 
     /// Print completions for a shell, and end
     #[arg(long, value_enum, value_name = "SHELL")]
-    completions: Option<Shell>,
+    pub(super) completions: Option<Shell>,
 
     /// Say on standard error what is done and why
     #[arg(short = 'v', long)]
-    verbose: bool,
+    pub(super) verbose: bool,
 
     /// Show this help
     #[arg(short = 'h', long, action = ArgAction::Help)]
-    help: Option<bool>,
+    pub(super) help: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Backend {
+pub(super) enum Backend {
     Auto,
     Tracepoint,
     Fentry,
@@ -361,13 +354,16 @@ where
     }
     // A recording has the ids that columns show.
     let pid_namespace = environment.pid_namespace.filter(|_| args.replay.is_empty());
-    let plan = wanted::plan(&mut args, pid_namespace)?;
-    let (record, replay) = (recordings::record(&args)?, recordings::replay(&args)?);
+    let plan = filter_args::plan(&mut args, pid_namespace)?;
+    let (record, replay) = (
+        recording_args::record(&args)?,
+        recording_args::replay(&args)?,
+    );
     if args.explain_filter {
-        let text = wanted::explained(&plan, pid_namespace);
+        let text = filter_args::explained(&plan, pid_namespace);
         return Ok(Request::Print(sanitize_lines(&text)));
     }
-    serving::must_be_for_something(&args)?;
+    metrics_args::must_be_for_something(&args)?;
     let output = match (args.json, args.csv, args.batch || !environment.terminal) {
         _ if args.quiet => Output::Quiet,
         (true, _, _) => Output::Json,
@@ -381,7 +377,7 @@ where
         only_in_the_table(&args)?;
     }
     if output == Output::Table {
-        recordings::must_be_files(replay.as_ref())?;
+        recording_args::must_be_files(replay.as_ref())?;
     }
     let settings = settings(&args, environment)?;
     if args.print_config {
@@ -392,7 +388,7 @@ where
         // What others read does not hang on what someone likes to see.
         Output::Text | Output::Json | Output::Csv | Output::Quiet => args.group.unwrap_or_default(),
     };
-    let listen = serving::listen(&args);
+    let listen = metrics_args::listen(&args);
     let config = Box::new(Config {
         top_n: (args.top_n > 0).then_some(args.top_n),
         by_thread: plan.needs_threads() || group == Group::Thread,
@@ -447,7 +443,7 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
         asked: true,
     });
     let places = asked.map_or_else(|| environment.places.clone(), |place| vec![place]);
-    let mut settings = settings::read(&places).map_err(|error| {
+    let mut settings = config_file::read(&places).map_err(|error| {
         let text = format!("{error:#}");
         clap::Error::raw(ErrorKind::InvalidValue, format!("{}\n", sanitize(&text)))
     })?;

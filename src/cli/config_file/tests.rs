@@ -1,7 +1,7 @@
 //! What a file says, and what is said about a wrong one.
 
 use super::*;
-use crate::config::{KeyCode, Paint};
+use crate::options::{KeyCode, Paint};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;

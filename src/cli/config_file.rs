@@ -3,7 +3,6 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-mod place;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +13,9 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub use self::place::{Origin, Vars, find, read};
+pub use super::config_path::{Origin, Vars, find, read};
 
-use crate::config::{Binding, COMMANDS, CTRL_C, Key, Palette};
+use crate::options::{Binding, COMMANDS, CTRL_C, Key, Palette};
 use crate::text::sanitize::{is_hostile, sanitize};
 use crate::text::suggest::{UnknownWord, nearest};
 use crate::text::units::Units;

@@ -1,4 +1,4 @@
-//! The one validated configuration: what [`crate::cli`] turns arguments into and every other part
+//! The one validated configuration: what [`crate::cli::args`] turns arguments into and every other part
 //! reads. Knows no arguments, no kernel and no presentation.
 
 mod keys;

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use clap::error::ErrorKind;
 
-use super::Args;
+use super::args::Args;
 use super::usage::usage_error;
-use crate::config::{Record, Replay};
 use crate::filter;
+use crate::options::{Record, Replay};
 use crate::text::sanitize::sanitize;
 
 /// Standard input.

@@ -1,0 +1,16 @@
+//! Arguments, the configuration file and the environment: one validated
+//! [`Config`](crate::options::Config).
+
+pub mod args;
+pub mod config_file;
+mod config_path;
+mod environment;
+mod filter_args;
+mod manual;
+mod metrics_args;
+mod recording_args;
+mod usage;
+mod values;
+
+pub use self::args::{Request, parse};
+pub use self::environment::Environment;
