@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Check, State};
 use crate::kernel::backend::Preemption;
-use crate::kernel::lack::{self, Lack};
+use crate::kernel::requirements::{self, Lack};
 use crate::kernel::{explain, tracefs};
 use crate::options::Config;
 use crate::sandbox::capabilities::{self, CapabilitySet};
@@ -14,9 +14,9 @@ use crate::sandbox::capabilities::{self, CapabilitySet};
 pub(super) fn kernel() -> Vec<Check> {
     let tracefs = tracefs::find_or_mount();
     let mut checks = vec![
-        match Path::new(lack::BTF).exists() {
-            true => Check::new("btf", "BTF", State::Ok, lack::BTF),
-            false => Check::lack("btf", "BTF", State::Fail, &lack::of_btf()),
+        match Path::new(requirements::BTF).exists() {
+            true => Check::new("btf", "BTF", State::Ok, requirements::BTF),
+            false => Check::lack("btf", "BTF", State::Fail, &requirements::of_btf()),
         },
         lockdown(),
         match &tracefs {
@@ -50,7 +50,7 @@ pub(super) fn kernel() -> Vec<Check> {
             "not known without tracefs",
         ),
     });
-    checks.push(match lack::has_kprobes() {
+    checks.push(match requirements::has_kprobes() {
         true => Check::new("kprobes", "kprobes", State::Ok, "yes"),
         false => Check::new(
             "kprobes",
@@ -74,7 +74,7 @@ pub(super) fn kernel() -> Vec<Check> {
         ),
     });
     checks.push(cgroups());
-    checks.push(match lack::of_jit() {
+    checks.push(match requirements::of_jit() {
         None => Check::new("bpf_jit", "BPF JIT", State::Ok, "not switched off"),
         Some(lack) => Check::lack("bpf_jit", "BPF JIT", State::Fail, &lack),
     });
@@ -83,12 +83,12 @@ pub(super) fn kernel() -> Vec<Check> {
 
 fn lockdown() -> Check {
     let (id, title) = ("lockdown", "lockdown");
-    let Ok(modes) = fs::read_to_string(lack::LOCKDOWN) else {
+    let Ok(modes) = fs::read_to_string(requirements::LOCKDOWN) else {
         let value = "the kernel does not say (no lockdown, or securityfs is not mounted)";
         return Check::new(id, title, State::Ok, value);
     };
     if modes.contains("[confidentiality]") {
-        return Check::lack(id, title, State::Fail, &lack::of_lockdown());
+        return Check::lack(id, title, State::Fail, &requirements::of_lockdown());
     }
     let mode = modes
         .split_once('[')
@@ -99,7 +99,8 @@ fn lockdown() -> Check {
 /// Containers and units are told by cgroups; without kprobes peers of UDP come by v2.
 fn cgroups() -> Check {
     let (id, title) = ("cgroup", "cgroups");
-    if let Some(lack) = lack::of_cgroup_namespace().filter(|_| !lack::has_kprobes()) {
+    if let Some(lack) = requirements::of_cgroup_namespace().filter(|_| !requirements::has_kprobes())
+    {
         return Check::lack(id, title, State::Note, &lack);
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -121,14 +122,14 @@ pub(super) fn privileges() -> Vec<Check> {
     let held = capabilities::held();
     let uid = rustix::process::geteuid().as_raw();
     let value = format!("{} (user {uid})", capabilities::names(held));
-    let mut checks = vec![match lack::of_requirements() {
+    let mut checks = vec![match requirements::of_requirements() {
         Some(lack) if !has_all(held) => {
             let check = Check::new("capabilities", "capabilities", State::Fail, value);
             check.fix(lack.fix)
         }
         _ => Check::new("capabilities", "capabilities", State::Ok, value),
     }];
-    checks.push(match lack::perf_event_paranoid() {
+    checks.push(match requirements::perf_event_paranoid() {
         None => Check::new(
             "perf_event_paranoid",
             "perf_event_paranoid",
@@ -149,19 +150,24 @@ pub(super) fn privileges() -> Vec<Check> {
     });
     checks.push(unprivileged_bpf());
     let (id, title) = ("memlock", "locked memory");
-    checks.push(match (lack::is_memlock_charged(), lack::memlock_limit()) {
-        (false, _) => Check::new(id, title, State::Ok, "not asked for by this kernel"),
-        (true, None) => Check::new(id, title, State::Ok, "unlimited"),
-        (true, Some(limit)) if held.contains(CapabilitySet::SYS_RESOURCE) => {
-            let value = format!("{} KiB, which CAP_SYS_RESOURCE raises", limit / 1024);
-            Check::new(id, title, State::Ok, value)
-        }
-        (true, Some(limit)) => {
-            let value = format!("{} KiB, less than the maps take", limit / 1024);
-            let check = Check::new(id, title, State::Fail, value);
-            check.fix("ulimit -l unlimited, or give CAP_SYS_RESOURCE")
-        }
-    });
+    checks.push(
+        match (
+            requirements::is_memlock_charged(),
+            requirements::memlock_limit(),
+        ) {
+            (false, _) => Check::new(id, title, State::Ok, "not asked for by this kernel"),
+            (true, None) => Check::new(id, title, State::Ok, "unlimited"),
+            (true, Some(limit)) if held.contains(CapabilitySet::SYS_RESOURCE) => {
+                let value = format!("{} KiB, which CAP_SYS_RESOURCE raises", limit / 1024);
+                Check::new(id, title, State::Ok, value)
+            }
+            (true, Some(limit)) => {
+                let value = format!("{} KiB, less than the maps take", limit / 1024);
+                let check = Check::new(id, title, State::Fail, value);
+                check.fix("ulimit -l unlimited, or give CAP_SYS_RESOURCE")
+            }
+        },
+    );
     checks
 }
 

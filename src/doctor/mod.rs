@@ -2,16 +2,16 @@
 //! bytes of its own that it counts. Starts as a run does, so what it says is what a run will find.
 
 mod checks;
+mod report;
 mod selftest;
-mod write;
 
 use std::io::Write;
 
 use anyhow::{Context, Result};
 
 use self::selftest::{Outcome, Traffic};
-use crate::kernel::lack::Lack;
-use crate::kernel::{NoBackend, lack};
+use crate::kernel::requirements::Lack;
+use crate::kernel::{NoBackend, requirements};
 use crate::options::{BackendChoice, Config, Output};
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement, Refusal};
@@ -148,8 +148,8 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
         backend,
     };
     let text = match config.output {
-        Output::Json => write::json(&report)?,
-        _ => write::text(&report),
+        Output::Json => report::json(&report)?,
+        _ => report::text(&report),
     };
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -368,6 +368,6 @@ fn tried(confinement: &Confinement, tried: Vec<Refusal>) -> (Vec<&'static str>, 
 fn setcap() -> String {
     format!(
         "{}=ep",
-        crate::sandbox::capabilities::for_setcap(lack::wanted())
+        crate::sandbox::capabilities::for_setcap(requirements::wanted())
     )
 }

@@ -8,41 +8,41 @@
 //! ```
 
 mod amount;
+mod ast;
 mod error;
-mod eval;
-mod expr;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod hints;
-mod lex;
-mod parse;
+mod kernel_filter;
+mod lexer;
+mod matcher;
+mod name_tables;
+mod parser;
 mod pattern;
-mod pushed;
-mod split;
+mod plan;
 mod term;
 #[cfg(test)]
 mod tests;
 mod value;
-mod words;
 
+pub use self::ast::{Compare, Expr, Op, Side, Term};
 pub use self::error::Error;
-pub use self::eval::{Sieve, Subject};
-pub use self::expr::{Compare, Expr, Op, Side, Term};
 pub use self::hints::WORDS;
-pub use self::pattern::Pattern;
-pub use self::pushed::{
+pub use self::kernel_filter::{
     Choice, Family, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS, Net, PortRange, Pushed,
     Tasks,
 };
-pub use self::split::{Plan, Reach};
-pub use self::words::Words;
+pub use self::matcher::{Sieve, Subject};
+pub use self::name_tables::Words;
+pub use self::pattern::Pattern;
+pub use self::plan::{Plan, Reach};
 
 /// Understands a filter.
 ///
 /// # Errors
 /// What is wrong, where, and what to write instead.
 pub fn parse(text: &str, words: &Words) -> Result<Expr, Error> {
-    parse::parse(text, words)
+    parser::parse(text, words)
 }
 
 /// Whether the first word of a text is one that filters begin with: what does not parse and begins so

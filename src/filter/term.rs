@@ -1,12 +1,12 @@
 //! Reads one term: what it is about, which end, and its values.
 
 use super::amount::Amount;
+use super::ast::{Compare, Expr, Side, Term};
 use super::error::Error;
-use super::expr::{Compare, Expr, Side, Term};
 use super::hints::{self, begins_term};
-use super::lex::{Placed, Token};
-use super::parse::Parser;
-use super::pushed::Family;
+use super::kernel_filter::Family;
+use super::lexer::{Placed, Token};
+use super::parser::Parser;
 use super::value::{self, Kind};
 use crate::model::flow::{Direction, Protocol};
 use crate::view::Way;

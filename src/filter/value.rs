@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::ast::{Side, Term, ZonedHost};
 use super::error::Error;
-use super::expr::{Side, Term, ZonedHost};
-use super::lex::{Placed, Token};
+use super::kernel_filter::{Net, PortRange};
+use super::lexer::{Placed, Token};
+use super::name_tables::Words;
 use super::pattern::Pattern;
-use super::pushed::{Net, PortRange};
-use super::words::Words;
 use crate::model::flow::Comm;
 use crate::resolve::interfaces;
 

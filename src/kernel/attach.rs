@@ -11,7 +11,7 @@ use libbpf_rs::{ErrorKind, Link, ProgramMut, TracepointCategory};
 use super::backend::{Attach, Hook};
 use super::skel::FlowtopSkel;
 use super::tracefs::{self, KprobeEvents};
-use super::{explain, lack};
+use super::{explain, requirements};
 
 /// Attaches a loaded program; `None` where the kernel has nothing to attach it to. The first
 /// kprobe opens `kprobes`.
@@ -87,7 +87,9 @@ fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
         File::open(&path).with_context(|| format!("open the cgroup root {}", path.display()))?;
     match program.attach_cgroup(root.as_raw_fd()) {
         Ok(link) => Ok(Some(link)),
-        Err(err) if err.kind() == ErrorKind::PermissionDenied => Err(lack::of_cgroup().into()),
+        Err(err) if err.kind() == ErrorKind::PermissionDenied => {
+            Err(requirements::of_cgroup().into())
+        }
         Err(err) => bail!("attach to the root cgroup: {err}"),
     }
 }

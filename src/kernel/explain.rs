@@ -10,8 +10,8 @@ use anyhow::{Result, anyhow};
 use libbpf_rs::PrintLevel;
 
 use super::backend::Backend;
-use super::lack::{self, Lack};
 use super::memory::{self, Room};
+use super::requirements::{self, Lack};
 use super::skel;
 
 /// Most of libbpf's log kept for an error message, in bytes.
@@ -107,7 +107,7 @@ fn check_memory(max_flows: u32) -> Result<(), Lack> {
         whose: "half of the memory that is available".to_owned(),
     };
     // Before 5.11 maps are charged to no cgroup.
-    let of_cgroups = memory::of_cgroups().filter(|_| !lack::is_memlock_charged());
+    let of_cgroups = memory::of_cgroups().filter(|_| !requirements::is_memlock_charged());
     let needed = map_bytes(max_flows);
     let rooms = [(Some(half), 0, 0), (of_cgroups, OTHER_BYTES, AMPLE_BYTES)];
     for (room, other, ample) in rooms {
@@ -117,7 +117,7 @@ fn check_memory(max_flows: u32) -> Result<(), Lack> {
         if needed + other > room.bytes {
             let fitting = fitting_flows(room.bytes.saturating_sub(ample));
             let whose = &room.whose;
-            return Err(lack::of_memory(
+            return Err(requirements::of_memory(
                 max_flows,
                 needed + other,
                 room.bytes,
@@ -152,7 +152,7 @@ pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
             "the kernel's verifier refused a program: a bug in flowtop on this kernel; -v shows the verifier's log"
         )
     } else if text.contains("os error 1)") {
-        lack::of_load().into()
+        requirements::of_load().into()
     } else if ["os error 7)", "os error 28)"]
         .iter()
         .any(|errno| text.contains(errno))
@@ -198,8 +198,8 @@ impl std::error::Error for TooLarge {}
 /// An error of attaching by a perf event.
 pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
     match err.kind() {
-        libbpf_rs::ErrorKind::PermissionDenied => lack::of_perf().into(),
-        _ => match lack::of_first_cpu() {
+        libbpf_rs::ErrorKind::PermissionDenied => requirements::of_perf().into(),
+        _ => match requirements::of_first_cpu() {
             Some(lack) => lack.into(),
             None => err.into(),
         },
@@ -254,7 +254,7 @@ pub fn refusal(backend: Backend, err: &anyhow::Error) -> Refusal {
     let mut text = format!("{err:#}");
     let of_libbpf = err.chain().any(|cause| cause.is::<libbpf_rs::Error>());
     // Without it kernels answer by EINVAL, ENOTSUPP or ENOSYS, at different steps.
-    if let Some(lack) = lack::of_jit().filter(|_| of_libbpf) {
+    if let Some(lack) = requirements::of_jit().filter(|_| of_libbpf) {
         return Refusal {
             backend,
             text: lack.to_string(),

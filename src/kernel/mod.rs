@@ -9,13 +9,13 @@ mod buffers;
 mod drain;
 pub mod explain;
 mod filter;
-mod form;
-mod health;
-mod holder;
 mod inspect;
-pub mod lack;
+mod losses;
 mod memory;
+mod program_variant;
+pub mod requirements;
 mod skel;
+mod slot_holder;
 mod switches;
 mod tcp;
 pub mod tracefs;
@@ -37,9 +37,9 @@ use self::attach::attach;
 use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
 use self::drain::{Decoder, Drain};
 pub use self::explain::NoBackend;
-use self::form::{Form, first_that_loads, unpushed};
-use self::health::Reading;
-use self::lack::Lack;
+use self::losses::Reading;
+use self::program_variant::{Form, first_that_loads, unpushed};
+use self::requirements::Lack;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::switches::Switches;
 use self::tcp::{AuditMode, Samples};
@@ -83,7 +83,7 @@ impl Engine {
     /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or what the
     /// kernel said to each backend that was tried.
     pub fn open(config: &Config) -> Result<Self> {
-        if let Some(lack) = lack::of_requirements() {
+        if let Some(lack) = requirements::of_requirements() {
             return Err(lack.into());
         }
         explain::keep_libbpf_log(config.verbose);
@@ -215,7 +215,7 @@ impl Engine {
                         engine.attached.push(hook.program);
                     }
                     if let (Attach::Cgroup, Absent::Unseen(path)) = (hook.attach, hook.absent)
-                        && let Some(lack) = lack::of_cgroup_namespace()
+                        && let Some(lack) = requirements::of_cgroup_namespace()
                     {
                         unseen.push(path);
                         denied.get_or_insert(lack.what);
@@ -243,10 +243,10 @@ impl Engine {
                 Some(denied) => format!("{reason}; {denied}"),
             },
             unseen,
-            misses_unknown: health::misses_unknown(
+            misses_unknown: losses::misses_unknown(
                 plan.backend,
                 Preemption::of_this_kernel(),
-                health::counts_misses(btf),
+                losses::counts_misses(btf),
             ),
         });
         // While hooks were still being attached some calls were seen by one and not the other:
@@ -296,10 +296,10 @@ impl Engine {
         let mut flows = Vec::new();
         let (unknown, audit) = self.drain.take(&self.skel, retired, &mut flows)?;
         buffers::forget_held(&mut self.skel, retired)?;
-        let reading = health::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
+        let reading = losses::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
         let slots = self.skel.maps.flows4_a.max_entries();
         let losses = Losses {
-            full: holder::of(&flows, slots),
+            full: slot_holder::of(&flows, slots),
             untracked: reading.untracked.since(&self.last.untracked),
             missed_events: reading.missed.saturating_sub(self.last.missed),
             unknown,
@@ -371,7 +371,7 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
         }
         _ => {}
     }
-    if let Some(lack) = lack::before_perf() {
+    if let Some(lack) = requirements::before_perf() {
         return Some(lack.into());
     }
     plan.kprobes

@@ -24,7 +24,7 @@ use anyhow::{Context, Result, bail};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
 
-use super::lack;
+use super::requirements;
 
 /// First argument that makes the program a guard instead of a top.
 pub const GUARD_ARG: &str = "--kprobe-guard";
@@ -55,7 +55,7 @@ pub fn find_or_mount() -> Result<PathBuf> {
     }
     // It may be there for those who may look.
     if let Some(err) = forbidden {
-        return Err(lack::of_tracefs(err, Path::new(MOUNT_POINT)));
+        return Err(requirements::of_tracefs(err, Path::new(MOUNT_POINT)));
     }
     let mounted = (|| -> rustix::io::Result<()> {
         // SAFETY: of the flags, only FILES is unsafe to unshare (file descriptors would differ
@@ -67,7 +67,7 @@ pub fn find_or_mount() -> Result<PathBuf> {
             .or_else(|_| mount_change("/", MountPropagationFlags::DOWNSTREAM))?;
         mount("tracefs", MOUNT_POINT, "tracefs", MountFlags::empty(), None)
     })();
-    mounted.map_err(|err| lack::of_mount(err.into(), MOUNT_POINT))?;
+    mounted.map_err(|err| requirements::of_mount(err.into(), MOUNT_POINT))?;
     Ok(MOUNT_POINT.into())
 }
 
@@ -116,7 +116,7 @@ pub fn check_event(tracefs: &Path, category: &str, name: &str) -> Result<()> {
     let id = tracefs.join("events").join(category).join(name).join("id");
     File::open(&id)
         .map(drop)
-        .map_err(|err| lack::of_tracefs(err, &id))
+        .map_err(|err| requirements::of_tracefs(err, &id))
 }
 
 /// Whether kprobe events can be made.
@@ -144,7 +144,7 @@ impl KprobeEvents {
     pub fn open(tracefs: &Path) -> Result<Self> {
         let group = format!("{GROUP_PREFIX}{}", std::process::id());
         let profile = File::open(tracefs.join("kprobe_profile"))
-            .map_err(|err| lack::of_tracefs(err, tracefs))?;
+            .map_err(|err| requirements::of_tracefs(err, tracefs))?;
         let mut list = EventList::open(tracefs)?;
         remove_stale(&mut list, &group);
         let guard = Command::new("/proc/self/exe")
@@ -261,7 +261,7 @@ impl EventList {
         let file = options.read(true).append(true);
         file.open(tracefs.join(KPROBE_EVENTS))
             .map(Self)
-            .map_err(|err| lack::of_tracefs(err, tracefs))
+            .map_err(|err| requirements::of_tracefs(err, tracefs))
     }
 
     /// The one that is this process's standard output.

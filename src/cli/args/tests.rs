@@ -20,14 +20,14 @@ fn requested(args: &[&str], environment: &Environment) -> Result<Request, String
     parse(all, environment).map_err(|error| error.to_string())
 }
 
-pub(in crate::cli) fn parsed_in(args: &[&str], environment: &Environment) -> Result<Config, String> {
+pub(crate) fn parsed_in(args: &[&str], environment: &Environment) -> Result<Config, String> {
     match requested(args, environment)? {
         Request::Run(config) => Ok(*config),
         other => panic!("{other:?}"),
     }
 }
 
-pub(in crate::cli) fn parsed(args: &[&str]) -> Result<Config, String> {
+pub(crate) fn parsed(args: &[&str]) -> Result<Config, String> {
     parsed_in(args, &terminal())
 }
 

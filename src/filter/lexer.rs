@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::ast::Op;
 use super::error::Error;
-use super::expr::Op;
 
 /// Longest filter, in bytes.
 pub(super) const MAX_LENGTH: usize = 4096;

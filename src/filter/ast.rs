@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::kernel_filter::{Family, Net, PortRange};
 use super::pattern::Pattern;
-use super::pushed::{Family, Net, PortRange};
 use crate::model::flow::{Direction, Protocol};
 use crate::view::Way;
 

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::expr::{Expr, Side, Term};
-use super::pushed::{
+use super::ast::{Expr, Side, Term};
+use super::kernel_filter::{
     Choice, Family, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS, Net, PortRange, Pushed,
     Tasks,
 };

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::expr::{Compare, Expr, Op, Side, Term, ZonedHost};
+use super::ast::{Compare, Expr, Op, Side, Term, ZonedHost};
+use super::kernel_filter::Family;
 use super::pattern::Pattern;
-use super::pushed::Family;
 use crate::model::flow::{Counters, FlowKey, Owner};
 use crate::resolve::owners::{Place, place};
 

@@ -11,11 +11,11 @@
 
 use std::ops::Range;
 
+use super::ast::{Expr, Term};
 use super::error::Error;
-use super::expr::{Expr, Term};
-use super::lex::{Placed, Token, tokens};
+use super::lexer::{Placed, Token, tokens};
+use super::name_tables::Words;
 use super::term::{Before, Head};
-use super::words::Words;
 
 /// Deepest nesting of parentheses and `not`.
 const MAX_DEPTH: usize = 32;
