@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub use crate::options::Command;
 
-use super::theme::Background;
+use super::draw::theme::Background;
 use crate::model::interval::Interval;
 use crate::recording::player::{Order, Picture};
 use crate::recording::recorder::Status;

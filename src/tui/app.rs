@@ -7,11 +7,11 @@ use std::time::Duration;
 use ratatui::layout::Rect;
 
 use super::action::{Action, Command, Edit, Request};
-use super::columns::Widths;
-use super::filter::Meaning;
-use super::keys::Keys;
-use super::look::Look;
-use super::table::{Step, Table};
+use super::draw::columns::Widths;
+use super::input::keys::Keys;
+use super::state::display_options::Look;
+use super::state::pane::{Step, Table};
+use super::state::search::Meaning;
 use crate::model::flow::FlowKey;
 use crate::model::interval::{Interval, Machine, Method};
 use crate::options::Config;
@@ -329,7 +329,7 @@ impl App {
     }
 
     fn act_on_chooser(&mut self, at: usize, command: Command) {
-        let all = super::chooser::choices(self.history.seen());
+        let all = super::state::chooser::choices(self.history.seen());
         let last = all.len() - 1;
         match command {
             Command::Up => self.mode = Mode::Chooser(at.saturating_sub(1)),

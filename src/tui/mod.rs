@@ -7,23 +7,10 @@
 
 mod action;
 mod app;
-mod chart;
-mod chooser;
-mod columns;
 mod draw;
-mod filter;
-mod keyboard;
-mod keys;
-mod layout;
-mod look;
-mod mouse;
-mod order;
-mod replay;
-mod table;
-mod tables;
+mod input;
+mod state;
 mod terminal;
-mod theme;
-mod view;
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -36,16 +23,16 @@ use anyhow::{Context, Result};
 use crossterm::event::Event as TerminalEvent;
 
 #[cfg(any(test, fuzzing))]
-pub use self::keyboard::fuzz;
+pub use self::input::keyboard::fuzz;
 
 pub use self::action::{Action, Command, Edit, Request};
 pub use self::app::App;
-pub use self::look::Look;
+pub use self::draw::theme::{Background, Depth, Glyphs, Theme};
+pub use self::state::display_options::Look;
 pub use self::terminal::take_keyboard;
-pub use self::theme::{Background, Depth, Glyphs, Theme};
 pub use crate::model::interval::Machine;
 
-use self::keyboard::Input;
+use self::input::keyboard::{self, Input};
 use self::terminal::Screen;
 use crate::jsonl::Damage;
 use crate::jsonl::input::Recording;

@@ -28,7 +28,7 @@ use rustix::process::{geteuid, getpgrp, getpid, getppid};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 use super::app::App;
-use super::keyboard::ASK_BACKGROUND;
+use super::input::keyboard::ASK_BACKGROUND;
 use crate::source::signals::job::{self, Whom};
 use crate::text::units;
 

@@ -1,9 +1,9 @@
 //! One table of the screen: its rows in their order, what is selected, which part is in sight.
 
-use super::layout::HEAD;
-use super::order::Order;
+use super::stable_order::Order;
 use crate::stats::history::History;
 use crate::stats::ranking::{Row, RowId, Rows};
+use crate::tui::draw::layout::HEAD;
 use crate::view::{Group, SortKey, Way};
 
 /// A group that was opened.
@@ -28,15 +28,15 @@ pub struct Table {
     pub rows: Option<Rows>,
     /// Keeps their order still.
     pub order: Order,
-    pub(super) selected: Option<RowId>,
+    pub(in crate::tui) selected: Option<RowId>,
     /// Where the selected row is, or was last.
-    pub(super) index: usize,
+    pub(in crate::tui) index: usize,
     /// The first row shown.
     pub offset: usize,
     /// How many flows moved bytes in the latest interval, and those among them that the filter left out.
     pub moving_flows: usize,
     /// Most rows it had since it was begun anew: its room does not shrink before.
-    pub(super) most: usize,
+    pub(in crate::tui) most: usize,
 }
 
 impl Table {
@@ -95,7 +95,7 @@ impl Table {
         self.rows.as_ref()?.find(history, id)
     }
 
-    pub(super) fn select_index(&mut self, history: &History, index: usize) {
+    pub(in crate::tui) fn select_index(&mut self, history: &History, index: usize) {
         let index = index.min(self.len().saturating_sub(1));
         let rows = self.rows.as_ref();
         self.selected = rows.and_then(|rows| rows.id(history, index));
@@ -103,7 +103,7 @@ impl Table {
     }
 
     /// After rows have changed: the selection follows its row, or stays where that was last.
-    pub(super) fn follow(&mut self, history: &History) {
+    pub(in crate::tui) fn follow(&mut self, history: &History) {
         if let Some(id) = &self.selected {
             match self.find(history, id) {
                 Some(index) => self.index = index,
@@ -113,7 +113,7 @@ impl Table {
     }
 
     /// Has the selected row within the `room` rows that are shown.
-    pub(super) fn scroll(&mut self, room: usize) {
+    pub(in crate::tui) fn scroll(&mut self, room: usize) {
         let index = self.selected().unwrap_or(0);
         let last = self.len().saturating_sub(room);
         self.offset = self.offset.min(last).min(index);
@@ -142,7 +142,7 @@ impl Table {
         })
     }
 
-    pub(super) fn wanted(&self, top_n: Option<usize>, totals: bool) -> u16 {
+    pub(in crate::tui) fn wanted(&self, top_n: Option<usize>, totals: bool) -> u16 {
         let rows = top_n.map_or(self.most, |most| most.min(self.most)).max(1);
         let lines = u16::try_from(rows)
             .unwrap_or(u16::MAX / 4)

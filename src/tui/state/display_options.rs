@@ -2,10 +2,10 @@
 
 use std::env;
 
-use super::columns::DEFAULT;
-use super::theme::{Background, Depth, Glyphs, Theme};
 use crate::options::Config;
 use crate::text::units::Units;
+use crate::tui::draw::columns::DEFAULT;
+use crate::tui::draw::theme::{Background, Depth, Glyphs, Theme};
 use crate::view::{Column, Group, SortKey};
 
 /// How things are shown.

@@ -17,8 +17,8 @@ use crate::stats::history::FlowStats;
 use crate::stats::ranking::{Condition, Facts as _, Who};
 use crate::text::units;
 use crate::tui::app::App;
-use crate::tui::chart::{Chart, Sample};
-use crate::tui::draw::{line, put, within, wrap};
+use crate::tui::draw::chart::{Chart, Sample};
+use crate::tui::draw::line::{line, put, within, wrap};
 use crate::view::Way;
 
 /// Width from which on the chart stands beside the facts.

@@ -1,12 +1,17 @@
 //! Turns an [`App`] into a screen. Draws and changes nothing; draws only what is in sight.
 
 mod cells;
+pub(super) mod chart;
+pub(super) mod columns;
 mod connection;
 mod detail;
 mod footer;
 mod header;
 mod help;
+pub(super) mod layout;
+pub(super) mod line;
 mod section;
+pub(super) mod theme;
 mod timeline;
 
 use ratatui::buffer::Buffer;
@@ -20,8 +25,8 @@ use crate::resolve::names::{Label, Names};
 use crate::stats::ranking::Common;
 use crate::text::units;
 use crate::tui::app::{App, Mode};
-use crate::tui::chart::{Chart, Sample};
-use crate::tui::draw::{line, put};
+use crate::tui::draw::chart::{Chart, Sample};
+use crate::tui::draw::line::{line, put};
 
 impl Widget for &App {
     fn render(self, area: Rect, buf: &mut Buffer) {

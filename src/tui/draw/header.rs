@@ -13,7 +13,7 @@ use crate::text::losses;
 use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::tui::app::App;
-use crate::tui::draw::{line, put, put_right, take, width, within};
+use crate::tui::draw::line::{line, put, put_right, take, width, within};
 use crate::view::Way;
 
 /// Least cells of a sparkline that says anything.

@@ -9,9 +9,9 @@ use crate::text::losses;
 use crate::text::sanitize::columns;
 use crate::tui::action::Command;
 use crate::tui::app::App;
-use crate::tui::chooser::choices;
-use crate::tui::draw::{fill, line, put, within, wrap};
-use crate::tui::keys::{CHAPTERS, MOUSE, MOUSE_REPLAY, REPLAY};
+use crate::tui::draw::line::{fill, line, put, within, wrap};
+use crate::tui::input::keys::{CHAPTERS, MOUSE, MOUSE_REPLAY, REPLAY};
+use crate::tui::state::chooser::choices;
 
 /// Width of the column of keys.
 const KEYS: u16 = 9;

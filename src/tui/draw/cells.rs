@@ -13,9 +13,9 @@ use crate::stats::history::Clock;
 use crate::stats::ranking::{Facts as _, Row};
 use crate::text::units;
 use crate::tui::app::App;
-use crate::tui::chart::nice;
-use crate::tui::draw::{put, put_foreign, put_right, shorten, within};
-use crate::tui::theme::Glyphs;
+use crate::tui::draw::chart::nice;
+use crate::tui::draw::line::{put, put_foreign, put_right, shorten, within};
+use crate::tui::draw::theme::Glyphs;
 use crate::view::{Column, Group, Way};
 
 /// What all rows of a table are drawn with.
@@ -161,7 +161,7 @@ impl App {
             Column::Process => {
                 let name = self.process_name(common);
                 put_foreign(buf, at, &name, ellipsis, style);
-                let after = crate::tui::draw::width(&name) + 2;
+                let after = crate::tui::draw::line::width(&name) + 2;
                 if self.group == Group::Process
                     && after + 8 < at.width
                     && let Some(process) = self.owners.process(&who)

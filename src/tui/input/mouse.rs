@@ -2,16 +2,16 @@
 
 use ratatui::layout::Position;
 
-use super::action::Request;
-use super::app::{App, Mode};
-use super::columns::Place;
-use super::layout::HEAD;
 use crate::recording::player::Order;
+use crate::tui::action::Request;
+use crate::tui::app::{App, Mode};
+use crate::tui::draw::columns::Place;
+use crate::tui::draw::layout::HEAD;
 use crate::view::SortKey;
 
 impl App {
     /// A click: on the bar of a recording it goes there, on a heading it sorts, on a row it selects, on the selected row it opens.
-    pub(super) fn click(&mut self, x: u16, y: u16) {
+    pub(in crate::tui) fn click(&mut self, x: u16, y: u16) {
         if let Some(bar) = self.timeline(self.area).map(|timeline| timeline.bar)
             && bar.contains(Position::new(x, y))
         {
@@ -63,14 +63,14 @@ impl App {
     }
 
     /// The wheel moves the selection of what is below the pointer.
-    pub(super) fn wheel(&mut self, x: u16, y: u16, rows: i32) {
+    pub(in crate::tui) fn wheel(&mut self, x: u16, y: u16, rows: i32) {
         let seen = self.history.seen();
         match &mut self.mode {
             Mode::Help(top) | Mode::Detail(_, top) => {
                 *top = top.saturating_add_signed(rows as isize);
             }
             Mode::Chooser(at) => {
-                let last = super::chooser::choices(seen).len() - 1;
+                let last = crate::tui::state::chooser::choices(seen).len() - 1;
                 *at = at.saturating_add_signed(rows.signum() as isize).min(last);
             }
             Mode::Table | Mode::Typing(_) => {

@@ -9,8 +9,8 @@ use ratatui::style::Style;
 use crate::recording::player::State;
 use crate::text::units;
 use crate::tui::app::App;
-use crate::tui::draw::{line, put, width, within};
-use crate::tui::theme::Theme;
+use crate::tui::draw::line::{line, put, width, within};
+use crate::tui::draw::theme::Theme;
 
 /// Width from which on the date stands before the time.
 const DATE_FROM: u16 = 100;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action::{Command, Request};
-use super::app::App;
 use crate::jsonl::Damage;
 use crate::recording::player::{Direction, Order, Picture, Position};
+use crate::tui::action::{Command, Request};
+use crate::tui::app::App;
 
 /// A seek by key is this part of the whole, or so long where that is not known.
 const SEEK_PARTS: u32 = 20;
@@ -23,13 +23,13 @@ impl App {
     }
 
     /// What could not be read.
-    pub(super) fn into_damages(self) -> Vec<Damage> {
+    pub(in crate::tui) fn into_damages(self) -> Vec<Damage> {
         self.position
             .map(|position| position.damages)
             .unwrap_or_default()
     }
 
-    pub(super) fn show_picture(&mut self, picture: Picture) {
+    pub(in crate::tui) fn show_picture(&mut self, picture: Picture) {
         let told = picture.told;
         for (uid, name) in &told.users {
             self.owners.learn_user(*uid, Arc::clone(name));
@@ -49,7 +49,7 @@ impl App {
     }
 
     /// What a key of the player asks for; nothing of a live machine.
-    pub(super) fn play(&mut self, command: Command) {
+    pub(in crate::tui) fn play(&mut self, command: Command) {
         let Some(position) = &self.position else {
             return;
         };

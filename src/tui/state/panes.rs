@@ -5,19 +5,19 @@ use std::net::Ipv4Addr;
 
 use ratatui::layout::Rect;
 
-use super::app::{App, Mode};
-use super::columns::{Place, Widths, Wish, fit};
-use super::layout::{Frame, HEAD, room};
-use super::table::{Step, Table};
+use super::pane::{Step, Table};
 use crate::model::flow::Endpoint;
 use crate::stats::history::FlowStats;
 use crate::stats::ranking::{Facts, Row, RowId, Rows, View, Who, group_of};
 use crate::text::units;
+use crate::tui::app::{App, Mode};
+use crate::tui::draw::columns::{Place, Widths, Wish, fit};
+use crate::tui::draw::layout::{Frame, HEAD, room};
 use crate::view::{Column, Group, SortKey, Way};
 
 impl App {
     /// Where the tables are on a screen of this size.
-    pub(super) fn sections(&self, area: Rect) -> Vec<Rect> {
+    pub(in crate::tui) fn sections(&self, area: Rect) -> Vec<Rect> {
         let wanted: Vec<u16> = self
             .tables
             .iter()
@@ -27,7 +27,7 @@ impl App {
     }
 
     /// The parts of a screen of this size.
-    pub(super) fn frame(&self, area: Rect) -> Frame {
+    pub(in crate::tui) fn frame(&self, area: Rect) -> Frame {
         if !matches!(self.mode, Mode::Table | Mode::Typing(_)) {
             // Text takes what it can get.
             return Frame::new(area, u16::MAX);
@@ -42,12 +42,12 @@ impl App {
     }
 
     /// How many rows of a table a section shows.
-    pub(super) fn room(&self, table: &Table, section: Rect) -> usize {
+    pub(in crate::tui) fn room(&self, table: &Table, section: Rect) -> usize {
         room(section, table.has_untracked(self.look.totals), self.top_n)
     }
 
     /// The columns of a table so wide.
-    pub(super) fn columns(&self, table: &Table, width: u16) -> Vec<Place> {
+    pub(in crate::tui) fn columns(&self, table: &Table, width: u16) -> Vec<Place> {
         fit(
             width,
             &Wish {
@@ -66,7 +66,7 @@ impl App {
     }
 
     /// What the tables are sorted by when nothing else was asked for.
-    pub(super) fn main_column(&self) -> Column {
+    pub(in crate::tui) fn main_column(&self) -> Column {
         if self.look.totals {
             Column::Total
         } else {
@@ -75,7 +75,7 @@ impl App {
     }
 
     /// The way a table is looked at.
-    pub(super) fn view(&self, way: Way) -> View {
+    pub(in crate::tui) fn view(&self, way: Way) -> View {
         View {
             way,
             group: self.group,
@@ -99,7 +99,7 @@ impl App {
     }
 
     /// Brings the tables up to date with the history.
-    pub(super) fn rebuild(&mut self) {
+    pub(in crate::tui) fn rebuild(&mut self) {
         self.meaning.follow(&self.filter);
         let mut tables = std::mem::take(&mut self.tables);
         if self.history.intervals() == 0 {
@@ -135,7 +135,7 @@ impl App {
     }
 
     /// Rows are other ones now: the order starts anew, and nothing is left selected that is gone.
-    pub(super) fn anew(&mut self) {
+    pub(in crate::tui) fn anew(&mut self) {
         for table in &mut self.tables {
             table.order.reset();
             table.most = 0;
@@ -148,7 +148,7 @@ impl App {
     }
 
     /// Has every selected row in sight.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::tui) fn settle(&mut self) {
         let sections = self.sections(self.area);
         let mut tables = std::mem::take(&mut self.tables);
         for (table, section) in tables.iter_mut().zip(sections) {
@@ -159,7 +159,7 @@ impl App {
     }
 
     /// Rows that a page has.
-    pub(super) fn page(&self) -> i64 {
+    pub(in crate::tui) fn page(&self) -> i64 {
         let sections = self.sections(self.area);
         let focused = self.tables.get(self.focus).zip(sections.get(self.focus));
         let rows = focused.map_or(1, |(table, section)| self.room(table, *section));
@@ -167,7 +167,7 @@ impl App {
     }
 
     /// Moves the selection; the first step selects the row at the top.
-    pub(super) fn step(&mut self, rows: i64) {
+    pub(in crate::tui) fn step(&mut self, rows: i64) {
         if let Some(table) = self.tables.get_mut(self.focus) {
             let index = match table.selected() {
                 Some(index) => i64::try_from(index)
@@ -183,7 +183,7 @@ impl App {
     }
 
     /// Opens the selected row, or the first.
-    pub(super) fn enter(&mut self) {
+    pub(in crate::tui) fn enter(&mut self) {
         let Some(table) = self.tables.get_mut(self.focus) else {
             return;
         };
@@ -214,7 +214,7 @@ impl App {
     }
 
     /// What a row is called. Names in it are harmless.
-    pub(super) fn title_of(&self, row: &Row) -> String {
+    pub(in crate::tui) fn title_of(&self, row: &Row) -> String {
         match &row.id {
             RowId::Process(tgid) | RowId::Thread(tgid, 0) => {
                 let owner = row.common.owner.as_deref();
@@ -260,7 +260,7 @@ impl App {
     }
 
     /// Sorts by the next column of those that are shown, or the one before.
-    pub(super) fn step_sort(&mut self, by: isize) {
+    pub(in crate::tui) fn step_sort(&mut self, by: isize) {
         let Some(table) = self.tables.get(self.focus) else {
             return;
         };
@@ -278,7 +278,7 @@ impl App {
     }
 
     /// Sorts by something else.
-    pub(super) fn set_sort(&mut self, sort: SortKey) {
+    pub(in crate::tui) fn set_sort(&mut self, sort: SortKey) {
         self.sort = sort;
         for table in &mut self.tables {
             table.order.reset();
@@ -288,7 +288,7 @@ impl App {
     }
 
     /// Takes the widths of what is shown into account.
-    pub(super) fn grow(&mut self) {
+    pub(in crate::tui) fn grow(&mut self) {
         let mut widths = Widths::default();
         let mut containers = false;
         let end = |end: &Endpoint, other: Option<&Endpoint>, protocol| {

@@ -15,8 +15,8 @@ use anyhow::{Context, Result};
 use crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use rustix::io::Errno;
 
-use super::theme::Background;
 use crate::source::signals::job;
+use crate::tui::draw::theme::Background;
 
 /// Asks a terminal what its background looks like (xterm's OSC 11). One that does not know it says
 /// nothing.

@@ -5,8 +5,8 @@ use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 
-use super::action::{Action, Command, Edit};
 use crate::options::{Binding, Key, KeyCode as Code, effective};
+use crate::tui::action::{Action, Command, Edit};
 
 /// The chapter that is only of use with a recording.
 pub const REPLAY: &str = "Replay";

@@ -8,7 +8,7 @@ use crate::recording::player::State;
 use crate::text::units;
 use crate::tui::action::Command;
 use crate::tui::app::{App, Mode};
-use crate::tui::draw::{line, put, width};
+use crate::tui::draw::line::{line, put, width};
 use crate::view::Group;
 
 impl App {

@@ -14,10 +14,10 @@ use crate::stats::ranking::{Row, Rows};
 use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::tui::app::App;
-use crate::tui::columns::{Place, heading};
-use crate::tui::draw::{fill, line, put, put_right, within};
-use crate::tui::layout::HEAD;
-use crate::tui::table::Table;
+use crate::tui::draw::columns::{Place, heading};
+use crate::tui::draw::layout::HEAD;
+use crate::tui::draw::line::{fill, line, put, put_right, within};
+use crate::tui::state::pane::Table;
 use crate::view::{Column, Group, Way};
 
 impl App {
@@ -89,7 +89,9 @@ impl App {
             );
         }
         let share = self.share_of(table, offset, shown, sheet);
-        let least = at.width.saturating_sub(crate::tui::draw::width(&share) + 3);
+        let least = at
+            .width
+            .saturating_sub(crate::tui::draw::line::width(&share) + 3);
         for step in &self.path {
             let title = units::sanitize(&step.title).into_owned();
             let text = format!("{}{title}", glyphs.between);

@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
-use super::draw::{line, put, put_right, within};
+use super::line::{line, put, put_right, within};
 use super::theme::{Theme, eighths};
 use crate::model::flow::Direction;
 use crate::text::units::Units;
@@ -118,7 +118,7 @@ impl Chart<'_> {
             width: plot.width,
             ..at
         };
-        super::draw::fill(buf, at, self.theme.glyphs.rule, dim);
+        super::line::fill(buf, at, self.theme.glyphs.rule, dim);
         put_right(buf, at, " now", dim);
         let step = [
             5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0,
@@ -170,7 +170,7 @@ fn span(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::theme::{Background, Depth, Glyphs};
+    use crate::tui::draw::theme::{Background, Depth, Glyphs};
 
     fn chart(samples: &[Sample], ascii: bool, width: u16, height: u16) -> Vec<String> {
         let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
