@@ -5,43 +5,35 @@
 //!        kernel                          retired map ┴─▶ drain
 //!  ─────────────────────────────────────────────────────│──────────────────────
 //!        user space                                     ▼
-//!                      kernel ──▶ source ──▶ collector ─┬─▶ rank ──▶ report (text, json, csv)
-//!                                   ├─▶ metrics ──▶ http   └─▶ history ──▶ rank ──▶ tui
-//!                                   └─▶ record ──▶ files
-//!                        files ──▶ replay ──────────────▶ rank ──▶ report
-//!                                   └─▶ player ──▶ history ──▶ rank ──▶ tui
+//!                      kernel ──▶ source ──▶ collector ─┬─▶ stats ──▶ output (text, json, csv)
+//!                                   │                     └─▶ stats ──▶ tui
+//!                                   ├─▶ output/metrics ──▶ http
+//!                                   └─▶ recording ──▶ jsonl ──▶ files
+//!                        files ──▶ jsonl ──▶ recording ──▶ stats ──▶ output, tui
 //! ```
 //!
 //! Data goes one way, from left to right. What is on the left knows nothing of what is on its
-//! right; what is on the right knows no BPF; all share the words in [`model::flow`], [`model::interval`] and
-//! [`view`].
+//! right; what is on the right knows no BPF; all share the words in [`model`] and [`view`].
 //! `tests/layering.rs` reads the imports and fails when an arrow turns round.
 //!
 //! | module | turns | into |
 //! |---|---|---|
-//! | [`cli::args`] | arguments, [`cli::config_file`] | one validated [`options::Config`] |
-//! | [`cli::config_file`] | the configuration file | defaults |
+//! | [`model`] | - | flows, intervals, losses: plain data that all share |
+//! | [`text`] | numbers, untrusted text, losses | text for people |
+//! | [`view`] | - | columns, groups and orders that tables can have |
+//! | [`resolve`] | process ids, addresses, ports, interfaces | users, programs, containers, host names, in the background |
 //! | [`filter`] | text | which flows are meant, and what of that the kernel decides |
-//! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
-//! | [`text`] | times, unknown words | text for people, suggestions |
-//! | [`source`] | drained counters | [`model::interval::Interval`]s on demand |
-//! | [`source::collector`] | a source | intervals on time, in its own thread |
-//! | [`stats::history`] | intervals | totals, averages, peaks, the last minute |
-//! | [`stats::ranking`] | an interval, or a history | rows of flows or groups, and the rest summed |
-//! | [`sandbox::privilege`] | the privilege it is lent | the caller's rights, but for the kernel side |
+//! | [`options`] | - | all that a run can be told |
 //! | [`sandbox`] | all privileges | what counting and showing needs |
-//! | [`resolve::owners`] | process ids | users, programs, containers, in the background |
-//! | [`resolve::names`] | addresses, ports | host names, in the background; services |
-//! | [`resolve::interfaces`] | numbers of network interfaces | their names, and back |
-//! | [`resolve::namespace`] | this process | the namespaces that change what a number means |
-//! | [`text::losses`] | losses | words |
-//! | [`recording::recorder`] | intervals | files of JSON Lines, in its own thread |
-//! | [`output::metrics`] | intervals | metrics over HTTP, in its own thread |
-//! | [`recording::replay`] | such files | intervals again |
-//! | [`recording::player`] | recordings | a history at any place of them, at any pace, in its own thread |
-//! | [`output`] | rankings | text, JSON Lines or CSV |
+//! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
+//! | [`source`] | drained counters | [`model::interval::Interval`]s on demand, or on time |
+//! | [`stats`] | intervals | totals, averages, peaks; rows of flows or groups, and the rest summed |
+//! | [`jsonl`] | rankings, or text | JSON Lines, or intervals again |
+//! | [`recording`] | intervals, files | files of JSON Lines, and a history at any place of them |
+//! | [`output`] | rankings, intervals | text, JSON Lines, CSV; metrics over HTTP |
 //! | [`tui`] | rankings and keys | a live table |
 //! | [`doctor`] | this machine | what flowtop lacks here, and the fix |
+//! | [`cli`] | arguments, environment, the configuration file | one validated [`options::Config`] |
 
 #![warn(missing_docs)]
 
