@@ -31,7 +31,7 @@ use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::signals::Watch;
 use flowtop::stats::ranking::Ranking;
-use flowtop::tui::{Action, App, Background, Command, Depth, Look, Machine};
+use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Machine};
 use flowtop::view::Group;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -165,7 +165,7 @@ fn milliseconds(times: Vec<Duration>) -> f64 {
 /// beside an interval, how often it asked for memory in one.
 fn table(flows: u32, rounds: u64) -> String {
     let config = Config::default();
-    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let before = IN_USE.load(Relaxed);
     let mut app = App::new(
         &config,

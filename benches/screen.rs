@@ -24,7 +24,7 @@ use flowtop::options::{Config, Output};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::signals::Watch;
-use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
+use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
@@ -119,7 +119,7 @@ fn costs() {
     for (width, height) in [(80, 24), (200, 50)] {
         for flows in [100, 1000, 10_000] {
             let config = Config::default();
-            let look = Look::new(&config, Depth::Mono, Background::Unknown);
+            let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
             let mut app = App::new(
                 &config,
                 Machine::default(),

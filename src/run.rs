@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::jsonl::Damage;
+use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::Stop;
 use crate::jsonl::writer::Json;
 use crate::model::interval::{Interval, Machine, Method, rate};
@@ -23,7 +23,7 @@ use crate::resolve::owners::Owners;
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement};
 use crate::source::Source;
-use crate::source::exit_when::{Condition, Until};
+use crate::source::exit_when::{Condition, ExitWhen};
 use crate::source::filtered::Filtered;
 use crate::source::live::{Live, machine};
 use crate::source::signals::{Watch, job};
@@ -107,7 +107,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let source = Filtered::new(live, config.filter.rest.as_ref());
     let said = Said::default();
     let condition = config.exit_when.as_ref().map(Condition::new);
-    let source = Until::new(source, condition, tell(config, met, &said));
+    let source = ExitWhen::new(source, condition, tell(config, met, &said));
     let mut source: Box<dyn Source> = Box::new(source);
     let exporter = match listener {
         Some(listener) => {
@@ -316,7 +316,7 @@ fn replayed(
     }
 }
 
-fn damaged(damage: &Damage) -> String {
+fn damaged(damage: &CorruptRecording) -> String {
     units::sanitize(&format!("replay {damage}")).into_owned()
 }
 

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::screen::{draw, text};
-use flowtop::filter::{Plan, Reach, Words, parse};
+use flowtop::filter::{Plan, Pushdown, Words, parse};
 use flowtop::model::flow::{Endpoint, Protocol};
 use flowtop::model::interval::Interval;
 use flowtop::options::Config;
@@ -22,7 +22,7 @@ use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::Source as _;
 use flowtop::source::live::Live;
-use flowtop::tui::{Action, App, Background, Depth, Look, Machine};
+use flowtop::tui::{Action, App, Background, Depth, DisplayOptions, Machine};
 
 const INTERVALS: usize = 45;
 /// Parts of an interval's bytes, sent one after the other.
@@ -290,7 +290,7 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
     let own = format!("pid {}", std::process::id());
     let own = parse(&own, &Words::default()).unwrap();
     let config = Config {
-        filter: Plan::new(own, Reach::All),
+        filter: Plan::new(own, Pushdown::All),
         top_n: None,
         columns: Some(columns.map(|column| column.parse().unwrap()).to_vec()),
         ascii: false,
@@ -309,7 +309,7 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
     let mut live = Live::open(&config).unwrap();
     begun[1] = Instant::now();
 
-    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let (names, owners) = (Names::off(), Owners::off());
     let machine = Machine::default();
     let mut app = App::new(&config, machine, live.method(), names, owners, look);

@@ -13,7 +13,7 @@ use flowtop::filter::{Words, parse};
 use flowtop::jsonl::input::{Stop, open};
 use flowtop::jsonl::reader::{Frame, Reader};
 use flowtop::jsonl::writer::Json;
-use flowtop::jsonl::{Damage, MAX_LINE, MAX_SUM};
+use flowtop::jsonl::{CorruptRecording, MAX_LINE, MAX_SUM};
 use flowtop::model::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
 };
@@ -64,7 +64,7 @@ impl Intervals {
     }
 }
 
-fn read(text: &[u8]) -> (Vec<Frame>, Option<Damage>) {
+fn read(text: &[u8]) -> (Vec<Frame>, Option<CorruptRecording>) {
     let input: Box<dyn Read + Send> = Box::new(Cursor::new(text.to_vec()));
     let mut frames = Vec::new();
     for frame in Reader::new(Path::new("x"), input).unwrap() {

@@ -5,17 +5,19 @@ mod common;
 
 use common::screen::{draw, press, text};
 use common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
-use flowtop::filter::{Plan, Reach, Words, parse};
-use flowtop::jsonl::Damage;
+use flowtop::filter::{Plan, Pushdown, Words, parse};
+use flowtop::jsonl::CorruptRecording;
 use flowtop::model::interval::{Interval, Told};
 use flowtop::options::{Config, Palette};
-use flowtop::recording::player::{Direction, Order, Picture, Position, State};
+use flowtop::recording::player::{Direction, Order, PlayerSnapshot, Position, State};
 use flowtop::recording::recorder::Status;
 use flowtop::resolve::names::{Names, Services};
 use flowtop::resolve::owners::Owners;
 use flowtop::sandbox::Confinement;
 use flowtop::stats::history::History;
-use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine, Request};
+use flowtop::tui::{
+    Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine, Request,
+};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 
@@ -35,13 +37,13 @@ fn machine() -> Machine {
     }
 }
 
-fn with(config: &Config, names: Names, look: Look) -> App {
+fn with(config: &Config, names: Names, look: DisplayOptions) -> App {
     App::new(config, machine(), method(), names, Owners::off(), look)
 }
 
 fn app(interval: Option<Interval>) -> App {
     let config = config();
-    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let mut app = with(&config, Names::off(), look);
     if let Some(interval) = interval {
         app.update(Action::Show(interval));
@@ -200,7 +202,7 @@ fn rows_and_the_rest_are_the_total_in_every_grouping_filter_and_place() {
             top_n: [None, Some(5)][random.below(2) as usize],
             ..config()
         };
-        let look = Look::new(&config, Depth::Mono, Background::Unknown);
+        let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
         let (width, height) = (60 + random.below(100) as u16, 12 + random.below(40) as u16);
         let mut app = sized(with(&config, Names::off(), look), width, height);
         app.update(Action::Show(one));
@@ -239,14 +241,14 @@ fn no_cell_ever_holds_a_control_character() {
         "世界\u{200b}",
         "\x07",
     ];
-    let look = Look::new(&config(), Depth::True, Background::Dark);
+    let look = DisplayOptions::new(&config(), Depth::True, Background::Dark);
     let names = Names::with(|_| Some("\x1b]0;x\x07\u{202e}host".to_owned()), || {}).unwrap();
     let host = Machine {
         host: "\x1b[31mhost\n".to_owned(),
         kernel: "6\t.1".to_owned(),
         uptime: std::time::Duration::ZERO,
     };
-    let look = Look {
+    let look = DisplayOptions {
         names: true,
         ..look
     };
@@ -313,7 +315,7 @@ fn a_hostile_process_name_is_shown_not_obeyed() {
 fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
     let names = Names::with(|_| None, || ()).unwrap();
     let names = names.with_services(Services::built_in());
-    let look = Look::new(&config(), Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config(), Depth::Mono, Background::Unknown);
     let mut app = with(&config(), names, look);
     let mut flows = web_server();
     flows.push(flow(
@@ -360,7 +362,7 @@ fn a_host_name_takes_the_place_of_its_address_once_it_is_known() {
         host_names: true,
         ..config()
     };
-    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let mut app = with(&config, names, look);
     app.update(Action::Show(interval(web_server())));
     draw(&app, 120, 40);
@@ -394,7 +396,7 @@ fn ascii_is_all_there_is_where_nothing_else_can_be_drawn() {
         ascii: true,
         ..config()
     };
-    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let mut app = sized(with(&config, Names::off(), look), 200, 50);
     for _ in 0..5 {
         let mut flows = web_server();
@@ -421,7 +423,7 @@ fn ascii_is_all_there_is_where_nothing_else_can_be_drawn() {
 fn without_colours_nothing_has_one_and_with_them_directions_do() {
     let colours = |depth, background| {
         let config = config();
-        let look = Look::new(&config, depth, background);
+        let look = DisplayOptions::new(&config, depth, background);
         let mut app = with(&config, Names::off(), look);
         app.update(Action::Show(bad_interval(web_server())));
         let buffer = draw(&app, 160, 50);
@@ -461,7 +463,7 @@ fn colours_that_were_asked_for_are_used() {
         },
         ..config()
     };
-    let look = Look::new(&config, Depth::True, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::True, Background::Unknown);
     let mut app = with(&config, Names::off(), look);
     app.update(Action::Show(interval(web_server())));
     let buffer = draw(&app, 80, 24);
@@ -497,7 +499,7 @@ fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
             group: group.parse().unwrap(),
             ..config()
         };
-        let look = Look::new(&config, Depth::Mono, Background::Unknown);
+        let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
         let mut app = sized(with(&config, Names::off(), look), 120, 40);
         app.update(Action::Show(interval(web_server())));
         let seen = (0..9).map(|_| {
@@ -530,10 +532,10 @@ fn help_comes_from_the_table_of_keys() {
 fn what_is_counted_at_all_stands_in_the_header() {
     let filter = parse("tcp and not comm \"\u{1b}[2J\"", &Words::default()).unwrap();
     let config = Config {
-        filter: Plan::new(filter, Reach::Nothing),
+        filter: Plan::new(filter, Pushdown::Nothing),
         ..config()
     };
-    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let mut app = with(&config, Names::off(), look);
     app.update(Action::Show(interval(web_server())));
     let wide = text(&draw(&app, 120, 40));
@@ -556,14 +558,14 @@ fn a_filter_stands_in_the_title_and_the_rest_is_summed() {
 }
 
 /// Half of a recording of forty intervals lies behind.
-fn picture(state: State) -> Picture {
+fn picture(state: State) -> PlayerSnapshot {
     let mut history = History::new();
     for n in 0..20 {
         let mut interval = interval(web_server());
         interval.ended += Duration::from_secs(n);
         history.add(&interval);
     }
-    Picture {
+    PlayerSnapshot {
         position: Position {
             state,
             speed: 2.0,
@@ -586,8 +588,8 @@ fn picture(state: State) -> Picture {
     }
 }
 
-fn replaying(picture: Picture) -> App {
-    let look = Look::new(&config(), Depth::Mono, Background::Unknown);
+fn replaying(picture: PlayerSnapshot) -> App {
+    let look = DisplayOptions::new(&config(), Depth::Mono, Background::Unknown);
     let names = Names::off();
     let mut app = App::new(
         &config(),
@@ -598,7 +600,7 @@ fn replaying(picture: Picture) -> App {
         look,
     );
     app.begin_replay();
-    app.update(Action::Picture(Box::new(picture)));
+    app.update(Action::PlayerSnapshot(Box::new(picture)));
     app
 }
 
@@ -679,7 +681,7 @@ fn keys_and_the_bar_of_a_recording_go_to_the_player() {
 #[test]
 fn a_damaged_or_incomplete_recording_cannot_be_missed() {
     let mut picture = picture(State::AtEnd);
-    picture.position.damages.push(Damage {
+    picture.position.damages.push(CorruptRecording {
         file: "x\u{1b}.jsonl".into(),
         line: 7,
         what: "the last line is cut off".to_owned(),
@@ -739,7 +741,7 @@ fn a_damaged_or_incomplete_recording_cannot_be_missed() {
 fn what_was_given_up_stands_in_the_header_and_the_help() {
     let shown = |confinement| {
         let config = config();
-        let look = Look::new(&config, Depth::Mono, Background::Unknown);
+        let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
         let mut app = with(&config, Names::off(), look);
         app.tell_confinement(confinement);
         let header = text(&draw(&app, 160, 24));

@@ -11,7 +11,9 @@ use common::{interval, method, web_server};
 use flowtop::options::Config;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
-use flowtop::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine, Request};
+use flowtop::tui::{
+    Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine, Request,
+};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
@@ -23,7 +25,7 @@ fn app() -> App {
         ascii: false,
         ..Config::default()
     };
-    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let machine = Machine::default();
     let mut app = App::new(
         &config,

@@ -10,10 +10,10 @@ use flowtop::model::interval::Holder;
 use flowtop::options::Config;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
-use flowtop::tui::{Action, App, Background, Command, Depth, Look, Machine};
+use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Machine};
 
 fn app(config: &Config, width: u16, height: u16) -> App {
-    let look = Look::new(config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(config, Depth::Mono, Background::Unknown);
     let machine = Machine::default();
     let mut app = App::new(config, machine, method(), Names::off(), Owners::off(), look);
     app.update(Action::Resize(width, height));

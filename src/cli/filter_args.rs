@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 
 use super::args::Args;
 use super::usage::usage_error;
-use crate::filter::{self, Expr, MAX_TASKS, Plan, Reach, Term, Words};
+use crate::filter::{self, Expr, MAX_TASKS, Plan, Pushdown, Term, Words};
 
 /// The filter of all that was said: one of the processes and threads, if any are named, and what the
 /// words say.
@@ -30,8 +30,8 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Plan, 
     };
     // A recording has no kernel to push anything to.
     let reach = match args.no_pushdown || !args.replay.is_empty() {
-        true => Reach::Nothing,
-        false => Reach::All,
+        true => Pushdown::Nothing,
+        false => Pushdown::All,
     };
     let plan = Plan::new(all, reach);
     if let Some(inode) = pid_namespace {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Check, State};
 use crate::kernel::backend::Preemption;
-use crate::kernel::requirements::{self, Lack};
+use crate::kernel::requirements::{self, MissingRequirement};
 use crate::kernel::{explain, tracefs};
 use crate::options::Config;
 use crate::sandbox::capabilities::{self, CapabilitySet};
@@ -24,7 +24,7 @@ pub(super) fn kernel() -> Vec<Check> {
                 let (id, title) = ("tracefs", "tracefs");
                 Check::new(id, title, State::Ok, path.display().to_string())
             }
-            Err(error) => match Lack::of(error) {
+            Err(error) => match MissingRequirement::of(error) {
                 Some(lack) => Check::lack("tracefs", "tracefs", State::Note, lack),
                 None => Check::new("tracefs", "tracefs", State::Note, format!("{error:#}")),
             },
@@ -208,7 +208,7 @@ pub(super) fn memory(config: &Config) -> Vec<Check> {
             );
             Check::new(id, title, State::Ok, value)
         }
-        Err(error) => match Lack::of(&error) {
+        Err(error) => match MissingRequirement::of(&error) {
             Some(lack) => Check::lack(id, title, State::Fail, lack),
             None => Check::new(id, title, State::Fail, format!("{error:#}")),
         },

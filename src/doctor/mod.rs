@@ -10,7 +10,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 
 use self::selftest::{Outcome, Traffic};
-use crate::kernel::requirements::Lack;
+use crate::kernel::requirements::MissingRequirement;
 use crate::kernel::{NoBackend, requirements};
 use crate::options::{BackendChoice, Config, Output};
 use crate::sandbox::privilege::{Identity, Privilege};
@@ -71,7 +71,12 @@ impl Check {
         }
     }
 
-    fn lack(id: &'static str, title: &'static str, state: State, lack: &Lack) -> Self {
+    fn lack(
+        id: &'static str,
+        title: &'static str,
+        state: State,
+        lack: &MissingRequirement,
+    ) -> Self {
         Self::new(id, title, state, lack.what.as_str()).fix(lack.fix.as_str())
     }
 }
@@ -172,10 +177,10 @@ fn attempt(config: &Config, choice: BackendChoice) -> Result<Outcome> {
 }
 
 /// What is missing for an error, if that is known.
-fn lack_of(error: &anyhow::Error) -> Option<&Lack> {
+fn lack_of(error: &anyhow::Error) -> Option<&MissingRequirement> {
     let refused = error.downcast_ref::<NoBackend>();
     let of_backend = refused.and_then(|refused| refused.0.iter().find_map(|one| one.lack.as_ref()));
-    of_backend.or_else(|| Lack::of(error))
+    of_backend.or_else(|| MissingRequirement::of(error))
 }
 
 fn trial(trial: &Trial) -> Check {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::{Expr, Plan, Reach, Sieve, Subject, Words, looks_like_filter, parse};
+use super::{Expr, Matcher, Plan, Pushdown, Subject, Words, looks_like_filter, parse};
 use crate::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
@@ -66,7 +66,7 @@ static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
 
 /// Which of the flows are meant.
 fn meant(expr: &Expr) -> Vec<bool> {
-    let mut sieve = Sieve::new(expr);
+    let mut sieve = Matcher::new(expr);
     let flows = FLOWS.iter().map(|flow| {
         sieve.matches(&Subject {
             key: &flow.key,
@@ -103,7 +103,7 @@ pub fn filter(bytes: &[u8]) {
         assert_eq!(parse(&written, &WORDS).as_ref(), Ok(&expr), "{written}");
     }
     let whole = meant(&expr);
-    for reach in [Reach::Nothing, Reach::All] {
+    for reach in [Pushdown::Nothing, Pushdown::All] {
         let plan = Plan::new(expr.clone(), reach);
         let rest = plan
             .rest

@@ -1,5 +1,5 @@
 //! What of a filter the kernel decides, as plain data that is written into the read-only data of the
-//! BPF programs before they are loaded. [`Pushed::matches`] says in Rust what they must do.
+//! BPF programs before they are loaded. [`KernelFilter::matches`] says in Rust what they must do.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,9 +7,9 @@ use crate::model::flow::{FlowKey, Protocol};
 
 /// Most process ids in [`Tasks::tgids`], and most thread ids in [`Tasks::tids`].
 pub const MAX_TASKS: usize = 64;
-/// Most values of [`Pushed::uids`].
+/// Most values of [`KernelFilter::uids`].
 pub const MAX_UIDS: usize = 16;
-/// Most values of [`Pushed::netns`].
+/// Most values of [`KernelFilter::netns`].
 pub const MAX_NETNS: usize = 8;
 /// Most ranges of each list of ports.
 pub const MAX_PORTS: usize = 16;
@@ -100,14 +100,14 @@ fn mask128(prefix: u8) -> u128 {
 
 /// One of these values, or none of them. Without values it says nothing: everything passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice<T> {
+pub struct AllowOrDenyList<T> {
     /// The values, sorted, each once.
     pub values: Vec<T>,
     /// Whether it is passed by what has *none* of the values.
     pub except: bool,
 }
 
-impl<T> Default for Choice<T> {
+impl<T> Default for AllowOrDenyList<T> {
     fn default() -> Self {
         Self {
             values: Vec::new(),
@@ -116,7 +116,7 @@ impl<T> Default for Choice<T> {
     }
 }
 
-impl<T> Choice<T> {
+impl<T> AllowOrDenyList<T> {
     /// Whether it says nothing.
     pub const fn is_empty(&self) -> bool {
         self.values.is_empty()
@@ -149,34 +149,34 @@ impl Tasks {
 /// What the kernel decides for every event before it counts: all of it must hold. The default lets
 /// everything pass. Whatever does not pass is in no flow, no total, and not in untracked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pushed {
+pub struct KernelFilter {
     /// Protocols of sockets.
-    pub protocols: Choice<Protocol>,
+    pub protocols: AllowOrDenyList<Protocol>,
     /// Families. A peer that is not known does not change a flow's; a packet socket has none.
-    pub families: Choice<Family>,
+    pub families: AllowOrDenyList<Family>,
     /// Processes and threads.
     pub tasks: Tasks,
     /// Real user ids in the initial user namespace; at most [`MAX_UIDS`].
-    pub uids: Choice<u32>,
+    pub uids: AllowOrDenyList<u32>,
     /// Inode numbers of network namespaces of sockets; at most [`MAX_NETNS`].
-    pub netns: Choice<u32>,
+    pub netns: AllowOrDenyList<u32>,
     /// Ports of the local end; at most [`MAX_PORTS`], as in the two that follow. The port of an end
     /// that is not known, or has none, is 0 ([`FlowKey::ports`]).
-    pub local_ports: Choice<PortRange>,
+    pub local_ports: AllowOrDenyList<PortRange>,
     /// Ports of the remote end.
-    pub remote_ports: Choice<PortRange>,
+    pub remote_ports: AllowOrDenyList<PortRange>,
     /// Ports of which either end must have one; with `except`, neither.
-    pub any_ports: Choice<PortRange>,
+    pub any_ports: AllowOrDenyList<PortRange>,
     /// Networks of the local end; at most [`MAX_NETS`], as in the two that follow. The address of an
     /// end that is not known is 0.0.0.0 or ::, as the family is.
-    pub local_nets: Choice<Net>,
+    pub local_nets: AllowOrDenyList<Net>,
     /// Networks of the remote end.
-    pub remote_nets: Choice<Net>,
+    pub remote_nets: AllowOrDenyList<Net>,
     /// Networks of which either end must be in one; with `except`, neither.
-    pub any_nets: Choice<Net>,
+    pub any_nets: AllowOrDenyList<Net>,
 }
 
-impl Pushed {
+impl KernelFilter {
     /// Whether everything passes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -31,7 +31,7 @@ pub struct Subject<'a> {
 
 /// A filter at work.
 #[derive(Clone, Debug)]
-pub struct Sieve {
+pub struct Matcher {
     tree: Node,
     /// Terms about owners; the place of each is that of its bit.
     owner_terms: Vec<Term>,
@@ -51,7 +51,7 @@ enum Node {
     Owner(u64),
 }
 
-impl Sieve {
+impl Matcher {
     /// For this filter.
     pub fn new(expr: &Expr) -> Self {
         let mut owner_terms = Vec::new();

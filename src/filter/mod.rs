@@ -29,13 +29,13 @@ pub use self::ast::{Compare, Expr, Op, Side, Term};
 pub use self::error::Error;
 pub use self::hints::WORDS;
 pub use self::kernel_filter::{
-    Choice, Family, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS, Net, PortRange, Pushed,
-    Tasks,
+    AllowOrDenyList, Family, KernelFilter, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS,
+    Net, PortRange, Tasks,
 };
-pub use self::matcher::{Sieve, Subject};
+pub use self::matcher::{Matcher, Subject};
 pub use self::name_tables::Words;
 pub use self::pattern::Pattern;
-pub use self::plan::{Plan, Reach};
+pub use self::plan::{Plan, Pushdown};
 
 /// Understands a filter.
 ///

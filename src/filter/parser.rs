@@ -15,7 +15,7 @@ use super::ast::{Expr, Term};
 use super::error::Error;
 use super::lexer::{Placed, Token, tokens};
 use super::name_tables::Words;
-use super::term::{Before, Head};
+use super::term::{Head, ValueContext};
 
 /// Deepest nesting of parentheses and `not`.
 const MAX_DEPTH: usize = 32;
@@ -118,17 +118,17 @@ impl Parser<'_> {
         let first = self.at;
         let mut head = None;
         // Alternatives, the last of which may still grow by `and`.
-        let mut parts = vec![self.operand(&mut head, Before::Plain)?];
+        let mut parts = vec![self.operand(&mut head, ValueContext::Plain)?];
         loop {
             if self.take(&Token::And) {
                 if parts.len() > 1 {
                     return Err(self.two_readings(first, &parts, &mut head));
                 }
-                let next = self.operand(&mut head, Before::Bound)?;
+                let next = self.operand(&mut head, ValueContext::Bound)?;
                 let all = Expr::all(parts.drain(..).chain([next]));
                 parts.extend(all);
             } else if self.take(&Token::Or) {
-                parts.push(self.operand(&mut head, Before::Plain)?);
+                parts.push(self.operand(&mut head, ValueContext::Plain)?);
             } else {
                 // Never empty.
                 let any = Expr::any(parts);
@@ -142,7 +142,7 @@ impl Parser<'_> {
         let and = self.place(self.at - 1);
         let error = Error::new("\"and\" after \"or\" can be read in two ways", and.clone());
         let before = self.text.get(self.place(first).start..and.start);
-        let next = self.operand(head, Before::Bound);
+        let next = self.operand(head, ValueContext::Bound);
         match (before, parts, next) {
             (Some(before), [rest @ .., last], Ok(next)) => {
                 let rest: Vec<String> = rest.iter().map(ToString::to_string).collect();
@@ -155,7 +155,7 @@ impl Parser<'_> {
         }
     }
 
-    fn operand(&mut self, head: &mut Option<Head>, before: Before) -> Result<Expr, Error> {
+    fn operand(&mut self, head: &mut Option<Head>, before: ValueContext) -> Result<Expr, Error> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             let message = format!("this is nested more than {MAX_DEPTH} deep");
@@ -164,7 +164,7 @@ impl Parser<'_> {
         let expr = match self.peek() {
             Some(Token::Not) => {
                 self.at += 1;
-                let inner = self.operand(head, Before::Bound)?;
+                let inner = self.operand(head, ValueContext::Bound)?;
                 Expr::Not(Box::new(inner))
             }
             Some(Token::Open) => {

@@ -5,17 +5,17 @@ use std::fmt;
 
 use super::ast::{Expr, Side, Term};
 use super::kernel_filter::{
-    Choice, Family, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS, Net, PortRange, Pushed,
-    Tasks,
+    AllowOrDenyList, Family, KernelFilter, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS,
+    Net, PortRange, Tasks,
 };
 use crate::model::flow::Protocol;
 
 /// How much of a filter may be given to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reach {
+pub enum Pushdown {
     /// Nothing.
     Nothing,
-    /// All that [`Pushed`] can say.
+    /// All that [`KernelFilter`] can say.
     #[default]
     All,
 }
@@ -26,22 +26,22 @@ pub struct Plan {
     /// The whole.
     pub filter: Option<Expr>,
     /// What the kernel decides.
-    pub pushed: Pushed,
+    pub pushed: KernelFilter,
     /// The same as a filter.
     pub kernel: Option<Expr>,
     /// What user space decides for what the kernel lets pass.
     pub rest: Option<Expr>,
     /// What could be given to the kernel.
-    reach: Reach,
+    reach: Pushdown,
 }
 
 impl Plan {
     /// Gives the kernel as much as it can take of what `reach` allows.
-    pub fn new(filter: Expr, reach: Reach) -> Self {
+    pub fn new(filter: Expr, reach: Pushdown) -> Self {
         let mut parts = Vec::new();
         conjuncts(&filter, false, &mut parts);
         let mut plan = Self {
-            pushed: Pushed::default(),
+            pushed: KernelFilter::default(),
             kernel: None,
             rest: None,
             reach,
@@ -53,7 +53,7 @@ impl Plan {
             for (part, placed) in parts.iter().zip(&mut placed) {
                 if let Some(limit) = Limit::of(part)
                     && limit.except == except
-                    && reach == Reach::All
+                    && reach == Pushdown::All
                 {
                     *placed |= limit.put(&mut plan.pushed);
                 }
@@ -69,7 +69,7 @@ impl Plan {
     /// The same filter with nothing for the kernel; `None` where the kernel decides nothing of it.
     pub fn unpushed(&self) -> Option<Self> {
         let filter = self.filter.clone().filter(|_| !self.pushed.is_empty());
-        Some(Self::new(filter?, Reach::Nothing))
+        Some(Self::new(filter?, Pushdown::Nothing))
     }
 
     /// Whether user space must tell threads apart for what is left to it.
@@ -113,8 +113,8 @@ impl fmt::Display for Plan {
 }
 
 /// Why a part is left to user space.
-fn reason(part: &Expr, reach: Reach) -> &'static str {
-    if reach == Reach::Nothing {
+fn reason(part: &Expr, reach: Pushdown) -> &'static str {
+    if reach == Pushdown::Nothing {
         return "as asked for";
     }
     let late = part.terms().into_iter().find_map(Term::why_late);
@@ -138,7 +138,7 @@ fn conjuncts(expr: &Expr, negated: bool, found: &mut Vec<Expr>) {
     }
 }
 
-/// One thing that [`Pushed`] can say.
+/// One thing that [`KernelFilter`] can say.
 #[derive(Clone, Debug)]
 struct Limit {
     what: What,
@@ -157,7 +157,7 @@ enum What {
 }
 
 impl Limit {
-    /// `None` for what [`Pushed`] cannot say.
+    /// `None` for what [`KernelFilter`] cannot say.
     fn of(part: &Expr) -> Option<Self> {
         let yes = |what| {
             Some(Self {
@@ -223,7 +223,7 @@ impl Limit {
     }
 
     /// Says it, if there is room; whether there was.
-    fn put(self, pushed: &mut Pushed) -> bool {
+    fn put(self, pushed: &mut KernelFilter) -> bool {
         let except = self.except;
         match self.what {
             What::Protocols(values) => put(&mut pushed.protocols, values, except, usize::MAX),
@@ -251,7 +251,12 @@ impl Limit {
     }
 }
 
-fn put<T: Ord + Clone>(choice: &mut Choice<T>, values: Vec<T>, except: bool, most: usize) -> bool {
+fn put<T: Ord + Clone>(
+    choice: &mut AllowOrDenyList<T>,
+    values: Vec<T>,
+    except: bool,
+    most: usize,
+) -> bool {
     // None of these and none of those is none of all of them.
     let joins = choice.is_empty() || choice.except && except;
     if values.is_empty() || !joins {
@@ -263,7 +268,7 @@ fn put<T: Ord + Clone>(choice: &mut Choice<T>, values: Vec<T>, except: bool, mos
     all.dedup();
     let fits = all.len() <= most;
     if fits {
-        *choice = Choice {
+        *choice = AllowOrDenyList {
             values: all,
             except,
         };

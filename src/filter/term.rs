@@ -22,7 +22,7 @@ pub(super) struct Head {
 
 /// What stands before an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
+pub(super) enum ValueContext {
     /// Nothing but `or`.
     Plain,
     /// `and` or `not`: a value that follows with `or` could belong to it, or to all of it.
@@ -30,7 +30,11 @@ pub(super) enum Before {
 }
 
 impl Parser<'_> {
-    pub(super) fn term(&mut self, head: &mut Option<Head>, before: Before) -> Result<Expr, Error> {
+    pub(super) fn term(
+        &mut self,
+        head: &mut Option<Head>,
+        before: ValueContext,
+    ) -> Result<Expr, Error> {
         let first = self.at;
         let word = match self.peek() {
             Some(Token::Word(word)) => word.clone(),
@@ -84,7 +88,7 @@ impl Parser<'_> {
     }
 
     /// `[protocol] [side] [kind] values`, at least one of them.
-    fn headed(&mut self, head: &mut Option<Head>, before: Before) -> Result<Expr, Error> {
+    fn headed(&mut self, head: &mut Option<Head>, before: ValueContext) -> Result<Expr, Error> {
         let mut new = Head {
             protocol: None,
             family: None,
@@ -145,7 +149,7 @@ impl Parser<'_> {
     }
 
     /// A value without its kind.
-    fn bare(&mut self, head: &mut Option<Head>, before: Before) -> Result<Expr, Error> {
+    fn bare(&mut self, head: &mut Option<Head>, before: ValueContext) -> Result<Expr, Error> {
         let word = self.peek_word().unwrap_or_default();
         let next = self.tokens.get(self.at + 1).map(|placed| &placed.token);
         let is_elsewhere = hints::elsewhere(word).is_some();
@@ -178,9 +182,14 @@ impl Parser<'_> {
     }
 
     /// Makes a term of values, and of those that follow with `or`.
-    fn more(&mut self, head: Head, tokens: &mut Vec<usize>, before: Before) -> Result<Expr, Error> {
+    fn more(
+        &mut self,
+        head: Head,
+        tokens: &mut Vec<usize>,
+        before: ValueContext,
+    ) -> Result<Expr, Error> {
         while self.peek() == Some(&Token::Or) && self.is_value(self.at + 1) {
-            if before == Before::Bound {
+            if before == ValueContext::Bound {
                 let value = self.text.get(self.place(self.at + 1)).unwrap_or_default();
                 let values: Vec<&str> = tokens
                     .iter()

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::jsonl::reader::{Extent, Frame, Reader};
+use crate::jsonl::reader::{Frame, Reader, RecordingLength};
 use crate::jsonl::writer::Json;
 use crate::output::Report;
 use crate::output::csv::Csv;
@@ -74,7 +74,7 @@ fn measured(bytes: &[u8], frames: &[Frame], damaged: bool) {
     let Some(mut reader) = reader(bytes) else {
         return;
     };
-    let mut extent = Extent::default();
+    let mut extent = RecordingLength::default();
     if reader.measure(&mut extent, MAX_LINES) {
         return;
     }

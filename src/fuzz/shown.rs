@@ -19,7 +19,7 @@ use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::Ranking;
 use crate::text::sanitize::is_hostile;
-use crate::tui::{Action, App, Background, Command, Depth, Edit, Look, Machine};
+use crate::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine};
 use crate::view::Group;
 
 /// Names of a process, a thread, a cgroup and a machine, and a filter, made of any bytes, are shown in
@@ -191,7 +191,7 @@ fn screens(interval: Interval, host: String, filter: &str) {
         kernel: "6.18".to_owned(),
         uptime: Duration::from_secs(1),
     };
-    let look = Look::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let method = Arc::clone(&interval.method);
     let mut app = App::new(&config, machine, method, Names::off(), Owners::off(), look);
     app.update(Action::Show(interval));

@@ -8,9 +8,9 @@ use crate::text::sanitize::is_hostile;
 
 /// Compact JSON with `\u....` in place of what [`is_hostile`] names. JSON itself asks for that of the
 /// characters below U+0020 only, and terminals take others for controls too.
-pub struct Harmless;
+pub struct EscapingFormatter;
 
-impl Formatter for Harmless {
+impl Formatter for EscapingFormatter {
     fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
     where
         W: ?Sized + Write,
@@ -36,7 +36,7 @@ mod tests {
 
     fn json(text: &str) -> String {
         let mut out = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut out, Harmless);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut out, EscapingFormatter);
         text.serialize(&mut serializer).unwrap();
         String::from_utf8(out).unwrap()
     }

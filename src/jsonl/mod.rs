@@ -21,7 +21,7 @@ pub const MAX_SUM: u64 = 1 << 62;
 
 /// Why a recording is not read on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
+pub struct CorruptRecording {
     /// The file.
     pub file: PathBuf,
     /// The line, counted from 1.
@@ -32,7 +32,7 @@ pub struct Damage {
     pub intervals: u64,
 }
 
-impl fmt::Display for Damage {
+impl fmt::Display for CorruptRecording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, line) = (self.file.display(), self.line);
         write!(f, "{file}: line {line}: {}; ", self.what)?;
@@ -44,4 +44,4 @@ impl fmt::Display for Damage {
     }
 }
 
-impl std::error::Error for Damage {}
+impl std::error::Error for CorruptRecording {}

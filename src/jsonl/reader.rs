@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::decode::{self, FlowRecord, IntervalRecord, Kind, json};
 use super::input::{Recording, Stop};
 use super::lines::{Line, Lines};
-use super::{Damage, MAX_FLOWS, MAX_LINE, MAX_SUM};
+use super::{CorruptRecording, MAX_FLOWS, MAX_LINE, MAX_SUM};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner};
 use crate::model::interval::{Interval, Machine, Method, Told};
 use crate::text::sanitize::sanitize;
@@ -59,7 +59,7 @@ impl Frame {
 
 /// How long recordings are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extent {
+pub struct RecordingLength {
     /// Recorded intervals.
     pub intervals: u64,
     /// Their lengths together.
@@ -108,7 +108,7 @@ impl Sums {
 }
 
 /// What an interval's record said, until its flows are there.
-struct Begun {
+struct PartialInterval {
     frame: Frame,
     wanted: usize,
     places: HashMap<FlowKey, usize>,
@@ -128,7 +128,7 @@ pub struct Reader {
     owners: HashMap<(u32, u32), Arc<Owner>>,
     /// Bytes of cgroups' names that the owners hold.
     owners_names: usize,
-    begun: Option<Begun>,
+    begun: Option<PartialInterval>,
     /// Of this recording, where it is read by itself.
     sums: Sums,
 }
@@ -173,7 +173,7 @@ impl Reader {
     }
 
     /// The next interval, of a recording that is one of several; nothing follows damage.
-    pub(crate) fn read_next(&mut self, sums: &mut Sums) -> Option<Result<Frame, Damage>> {
+    pub(crate) fn read_next(&mut self, sums: &mut Sums) -> Option<Result<Frame, CorruptRecording>> {
         match self.read(sums) {
             Ok(frame) => frame.map(|frame| {
                 self.intervals += 1;
@@ -183,8 +183,8 @@ impl Reader {
         }
     }
 
-    fn damage(&self, what: String) -> Damage {
-        Damage {
+    fn damage(&self, what: String) -> CorruptRecording {
+        CorruptRecording {
             file: self.file.clone(),
             line: self.at,
             what,
@@ -265,7 +265,7 @@ impl Reader {
             filter: record.filter.as_deref().map(str::to_owned),
             ..Told::default()
         };
-        self.begun = Some(Begun {
+        self.begun = Some(PartialInterval {
             frame: Frame {
                 interval,
                 told,
@@ -332,7 +332,7 @@ impl Reader {
 
     /// Adds what is left to the extent: intervals' own records only, of at most so many lines. Whether
     /// there may be more.
-    pub(crate) fn measure(&mut self, extent: &mut Extent, lines: u64) -> bool {
+    pub(crate) fn measure(&mut self, extent: &mut RecordingLength, lines: u64) -> bool {
         for _ in 0..lines {
             if !self.take().unwrap_or(false) {
                 return false;
@@ -353,7 +353,7 @@ impl Reader {
 
 /// Of a recording by itself. Nothing that follows damage means anything.
 impl Iterator for Reader {
-    type Item = Result<Frame, Damage>;
+    type Item = Result<Frame, CorruptRecording>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut sums = self.sums;
@@ -363,7 +363,7 @@ impl Iterator for Reader {
     }
 }
 
-impl Begun {
+impl PartialInterval {
     /// A flow of which there is one already can only be one whose unknown peer was of another family
     /// there: their sum is right.
     fn put(&mut self, flow: Flow) -> Result<(), String> {
@@ -401,7 +401,7 @@ fn is_same_text(one: &Option<Arc<str>>, other: &Option<Arc<str>>) -> bool {
 }
 
 /// An interval whose flows are there: it must be what its own record says.
-fn finished(begun: Begun, sums: &mut Sums) -> Result<Frame, String> {
+fn finished(begun: PartialInterval, sums: &mut Sums) -> Result<Frame, String> {
     let total = sums.add(&begun.frame.interval).ok_or_else(too_much)?;
     if (total.rx_bytes, total.tx_bytes) != begun.total {
         return Err(format!(

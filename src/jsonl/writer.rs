@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Serializer;
 
-use super::escape::Harmless;
+use super::escape::EscapingFormatter;
 use super::schema::{
     AuditFields, FlowFields, FullFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields,
     OtherRecord, PlaceFields, ProcessFields, TcpFields,
@@ -20,7 +20,7 @@ use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Machine, Told};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
-use crate::stats::ranking::{Ranked, Ranking, Rest, RowId, Tally};
+use crate::stats::ranking::{GroupTotals, Ranked, Ranking, Rest, RowId};
 use crate::text::time::rfc3339;
 use crate::view::Group;
 
@@ -150,7 +150,7 @@ impl Json {
     pub fn append_groups(
         &mut self,
         group: Group,
-        ranking: &Ranking<Tally>,
+        ranking: &Ranking<GroupTotals>,
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()> {
@@ -247,7 +247,7 @@ impl Json {
     }
 
     /// What a group is called, and what tells it from others.
-    fn id<'a>(&self, tally: &'a Tally, names: &'a Names) -> (String, IdFields<'a>) {
+    fn id<'a>(&self, tally: &'a GroupTotals, names: &'a Names) -> (String, IdFields<'a>) {
         let mut id = IdFields::default();
         let name = tally.name(&*self.owners);
         match &tally.id {
@@ -319,7 +319,7 @@ fn line(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
 }
 
 fn write(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
-    let mut serializer = Serializer::with_formatter(out, Harmless);
+    let mut serializer = Serializer::with_formatter(out, EscapingFormatter);
     record
         .serialize(&mut serializer)
         .context("write a record as JSON")

@@ -47,7 +47,7 @@ pub enum Attach {
 
 /// What it means when a hook cannot be attached because the kernel has no such thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub enum OnMissing {
     /// The backend does not work here.
     Fatal,
     /// Then nothing can come that way.
@@ -66,10 +66,10 @@ pub struct Hook {
     /// Where it goes.
     pub attach: Attach,
     /// What it means if it cannot.
-    pub absent: Absent,
+    pub absent: OnMissing,
 }
 
-const fn hook(program: &'static str, attach: Attach, absent: Absent) -> Hook {
+const fn hook(program: &'static str, attach: Attach, absent: OnMissing) -> Hook {
     Hook {
         program,
         attach,
@@ -77,15 +77,15 @@ const fn hook(program: &'static str, attach: Attach, absent: Absent) -> Hook {
     }
 }
 
-use Absent::{Fatal, Fine, FineWithoutIpv6, Unseen};
 use Attach::{Cgroup, Kprobe, Kretprobe, Trampoline};
+use OnMissing::{Fatal, Fine, FineWithoutIpv6, Unseen};
 
-const NO_SPLICE: Absent = Unseen("splice_read");
-const NO_ZEROCOPY: Absent = Unseen("zerocopy_receive");
-const NO_SEND_PEER: Absent = Unseen("udp_send_peer");
-const NO_RECV_PEER: Absent = Unseen("udp_recv_peer");
+const NO_SPLICE: OnMissing = Unseen("splice_read");
+const NO_ZEROCOPY: OnMissing = Unseen("zerocopy_receive");
+const NO_SEND_PEER: OnMissing = Unseen("udp_send_peer");
+const NO_RECV_PEER: OnMissing = Unseen("udp_recv_peer");
 /// Where AF_PACKET is a module, its functions are not in the kernel's BTF, nor there before it is loaded.
-const NO_PACKET: Absent = Unseen("packet_sockets");
+const NO_PACKET: OnMissing = Unseen("packet_sockets");
 
 const TRACEPOINTS: &[Hook] = &[
     hook("tp_send", Attach::Tracepoint("sock_send_length"), Fatal),

@@ -11,7 +11,7 @@ use libbpf_rs::PrintLevel;
 
 use super::backend::Backend;
 use super::memory::{self, Room};
-use super::requirements::{self, Lack};
+use super::requirements::{self, MissingRequirement};
 use super::skel;
 
 /// Most of libbpf's log kept for an error message, in bytes.
@@ -100,7 +100,7 @@ const AMPLE_BYTES: u64 = 22_000_000;
 ///
 /// # Errors
 /// When they would take more than half of what is available, or more than a cgroup may.
-fn check_memory(max_flows: u32) -> Result<(), Lack> {
+fn check_memory(max_flows: u32) -> Result<(), MissingRequirement> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let half = Room {
         bytes: available_bytes(&meminfo) / 2,
@@ -160,7 +160,7 @@ pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
         TooLarge(text).into()
     } else if text.contains("os error 12)") {
         let flows = DEFAULT_MAX_FLOWS / 8;
-        Lack {
+        MissingRequirement {
             what: "the kernel has no memory for the maps".to_owned(),
             fix: format!("a smaller --max-flows, as in --max-flows {flows}, or allow more memory"),
         }
@@ -213,7 +213,7 @@ pub struct Refusal {
     /// The error.
     pub text: String,
     /// What is missing, where that is known; `text` says it too.
-    pub lack: Option<Lack>,
+    pub lack: Option<MissingRequirement>,
 }
 
 /// No backend could be taken of those that were to be tried.
@@ -244,7 +244,7 @@ impl std::error::Error for NoBackend {}
 /// Why a backend could not be taken: what is missing, or the error and what libbpf said of it where
 /// that adds something.
 pub fn refusal(backend: Backend, err: &anyhow::Error) -> Refusal {
-    if let Some(lack) = Lack::of(err) {
+    if let Some(lack) = MissingRequirement::of(err) {
         return Refusal {
             backend,
             text: lack.to_string(),

@@ -6,18 +6,18 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 
 use super::skel::{FAMILY_ALL, FAMILY_IPV4, FAMILY_IPV6, types};
-use crate::filter::{Choice, Family, Net, PortRange, Pushed};
+use crate::filter::{AllowOrDenyList, Family, KernelFilter, Net, PortRange};
 use crate::model::flow::Protocol;
 use crate::resolve::namespace;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 
-/// Writes all of `pushed`; see [`Pushed::matches`] for what it means.
+/// Writes all of `pushed`; see [`KernelFilter::matches`] for what it means.
 ///
 /// # Errors
 /// When a list is longer than the programs have room for.
-pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
+pub fn write(pushed: &KernelFilter, to: &mut types::rodata) -> Result<()> {
     let every = Protocol::ALL.map(protocol_bit).iter().sum();
     to.protocols = bits(&pushed.protocols, protocol_bit, every);
     to.families = bits(&pushed.families, family_bit, FAMILY_ALL);
@@ -35,13 +35,13 @@ pub fn write(pushed: &Pushed, to: &mut types::rodata) -> Result<()> {
     nets(&mut to.local_nets, &pushed.local_nets)?;
     nets(&mut to.remote_nets, &pushed.remote_nets)?;
     nets(&mut to.any_nets, &pushed.any_nets)?;
-    let calls = Pushed {
+    let calls = KernelFilter {
         protocols: pushed.protocols.clone(),
         tasks: pushed.tasks.clone(),
         uids: pushed.uids.clone(),
-        ..Pushed::default()
+        ..KernelFilter::default()
     };
-    to.filters_calls = calls != Pushed::default();
+    to.filters_calls = calls != KernelFilter::default();
     to.filters_flows = *pushed != calls;
     Ok(())
 }
@@ -58,7 +58,7 @@ const fn family_bit(family: Family) -> u32 {
 }
 
 /// The bits of what passes, of `every`; 0 where all of it passes.
-fn bits<T: Copy>(choice: &Choice<T>, bit: impl Fn(T) -> u32, every: u32) -> u32 {
+fn bits<T: Copy>(choice: &AllowOrDenyList<T>, bit: impl Fn(T) -> u32, every: u32) -> u32 {
     let values = choice.values.iter().fold(0, |all, &value| all | bit(value));
     if choice.except {
         every & !values
@@ -67,7 +67,7 @@ fn bits<T: Copy>(choice: &Choice<T>, bit: impl Fn(T) -> u32, every: u32) -> u32 
     }
 }
 
-fn ports(to: &mut types::flowtop_port_choice, choice: &Choice<PortRange>) -> Result<()> {
+fn ports(to: &mut types::flowtop_port_choice, choice: &AllowOrDenyList<PortRange>) -> Result<()> {
     to.except = choice.except.into();
     to.nr = fill(&mut to.ports, &choice.values, |range| {
         types::flowtop_ports {
@@ -79,7 +79,7 @@ fn ports(to: &mut types::flowtop_port_choice, choice: &Choice<PortRange>) -> Res
     Ok(())
 }
 
-fn nets(to: &mut types::flowtop_net_choice, choice: &Choice<Net>) -> Result<()> {
+fn nets(to: &mut types::flowtop_net_choice, choice: &AllowOrDenyList<Net>) -> Result<()> {
     to.except = choice.except.into();
     to.nr = fill(&mut to.nets, &choice.values, net).context("networks")?;
     Ok(())

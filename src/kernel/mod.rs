@@ -34,17 +34,17 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Btf, Link, MapCore};
 
 use self::attach::attach;
-use self::backend::{Absent, Attach, Backend, Hook, Plan, Preemption};
+use self::backend::{Attach, Backend, Hook, OnMissing, Plan, Preemption};
 use self::drain::{Decoder, Drain};
 pub use self::explain::NoBackend;
 use self::losses::Reading;
 use self::program_variant::{Form, first_that_loads, unpushed};
-use self::requirements::Lack;
+use self::requirements::MissingRequirement;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::switches::Switches;
 use self::tcp::{AuditMode, Samples};
 use self::tracefs::KprobeEvents;
-use crate::filter::Pushed;
+use crate::filter::KernelFilter;
 use crate::model::interval::{Interval, Losses, Method};
 use crate::options::Config;
 
@@ -96,7 +96,11 @@ impl Engine {
         let unpushed = unpushed(config);
         let mut refusals = Vec::new();
         // What a better way was refused for, which is said with the one that is taken.
-        let mut denied = tracefs.as_ref().err().and_then(Lack::of).cloned();
+        let mut denied = tracefs
+            .as_ref()
+            .err()
+            .and_then(MissingRequirement::of)
+            .cloned();
         for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
         {
             let opened = match lacks(plan, &btf, &tracefs) {
@@ -214,7 +218,7 @@ impl Engine {
                     if hook.counts() {
                         engine.attached.push(hook.program);
                     }
-                    if let (Attach::Cgroup, Absent::Unseen(path)) = (hook.attach, hook.absent)
+                    if let (Attach::Cgroup, OnMissing::Unseen(path)) = (hook.attach, hook.absent)
                         && let Some(lack) = requirements::of_cgroup_namespace()
                     {
                         unseen.push(path);
@@ -223,8 +227,8 @@ impl Engine {
                 }
                 Ok(None) => note_absent(hook, &mut unseen)?,
                 // The bytes of everything else are worth having.
-                Err(err) => match (hook.absent, Lack::of(&err)) {
-                    (Absent::Unseen(path), Some(lack)) => {
+                Err(err) => match (hook.absent, MissingRequirement::of(&err)) {
+                    (OnMissing::Unseen(path), Some(lack)) => {
                         unseen.push(path);
                         denied.get_or_insert_with(|| lack.what.clone());
                     }
@@ -337,7 +341,7 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
             if let Some(off) = tracefs::ftrace_off() {
                 return Some(anyhow::anyhow!("{off}"));
             }
-            let mut hooks = plan.hooks().filter(|hook| hook.absent == Absent::Fatal);
+            let mut hooks = plan.hooks().filter(|hook| hook.absent == OnMissing::Fatal);
             return hooks.find_map(|hook| match hook.attach {
                 Attach::Trampoline(function) if !has_function(btf, function) => Some(
                     anyhow::anyhow!("the kernel's BTF has no function {function}"),
@@ -347,7 +351,7 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
         }
         (_, Ok(tracefs)) => tracefs,
         (_, Err(err)) => {
-            return Some(match Lack::of(err) {
+            return Some(match MissingRequirement::of(err) {
                 Some(lack) => lack.clone().into(),
                 None => anyhow::anyhow!("{err:#}"),
             });
@@ -382,13 +386,13 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
 /// How connections are audited: not where only some processes' calls are counted.
 fn audit_mode(config: &Config, plan: Plan) -> AuditMode {
     let pushed = &config.filter.pushed;
-    let chosen = Pushed {
+    let chosen = KernelFilter {
         tasks: pushed.tasks.clone(),
         uids: pushed.uids.clone(),
-        ..Pushed::default()
+        ..KernelFilter::default()
     };
     match plan.backend {
-        _ if chosen != Pushed::default() => AuditMode::Off,
+        _ if chosen != KernelFilter::default() => AuditMode::Off,
         Backend::Tracepoint => AuditMode::AtOnce,
         Backend::Fentry | Backend::Kprobe => AuditMode::FromFirstCall,
     }
@@ -401,19 +405,19 @@ fn has_function(btf: &Btf<'_>, function: &str) -> bool {
 
 fn note_absent(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
     match hook.absent {
-        Absent::Fatal => bail!(
+        OnMissing::Fatal => bail!(
             "the kernel has no {:?} to attach {} to",
             hook.attach,
             hook.program
         ),
-        Absent::FineWithoutIpv6 if backend::has_ipv6() => bail!(
+        OnMissing::FineWithoutIpv6 if backend::has_ipv6() => bail!(
             "the kernel has IPv6, and nothing by the name of {:?} to attach {} to: IPv6 may be a module, \
              which fentry does not see",
             hook.attach,
             hook.program
         ),
-        Absent::Fine | Absent::FineWithoutIpv6 => {}
-        Absent::Unseen(path) => unseen.push(path),
+        OnMissing::Fine | OnMissing::FineWithoutIpv6 => {}
+        OnMissing::Unseen(path) => unseen.push(path),
     }
     Ok(())
 }

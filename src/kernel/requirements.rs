@@ -14,22 +14,22 @@ use crate::sandbox::capabilities::{self, CapabilitySet};
 
 /// Something that is missing here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
+pub struct MissingRequirement {
     /// What is missing, part of a sentence.
     pub what: String,
     /// What to run, to say or to boot with.
     pub fix: String,
 }
 
-impl fmt::Display for Lack {
+impl fmt::Display for MissingRequirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.fix)
     }
 }
 
-impl Error for Lack {}
+impl Error for MissingRequirement {}
 
-impl Lack {
+impl MissingRequirement {
     fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -113,7 +113,7 @@ fn for_tracefs() -> CapabilitySet {
 }
 
 /// Without these capabilities.
-pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> Lack {
+pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> MissingRequirement {
     let names = capabilities::names(missing);
     let what = format!("{purpose} needs {names}");
     let fix = if geteuid().is_root() {
@@ -128,11 +128,11 @@ pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> Lack {
              f=$(command -v flowtop); sudo chgrp adm $f; sudo chmod 750 $f; sudo setcap {set}=ep $f"
         )
     };
-    Lack::new(what, fix)
+    MissingRequirement::new(what, fix)
 }
 
 /// What every backend needs and this process has not, in the order in which it is best seen to.
-pub fn of_requirements() -> Option<Lack> {
+pub fn of_requirements() -> Option<MissingRequirement> {
     let missing = [CapabilitySet::BPF, CapabilitySet::PERFMON];
     let missing = missing.into_iter().filter(|&capability| lacks(capability));
     let missing: CapabilitySet = missing.collect();
@@ -155,14 +155,14 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// The kernel does not describe its types, or sysfs, where it does, is not there.
-pub fn of_btf() -> Lack {
+pub fn of_btf() -> MissingRequirement {
     if !Path::new("/sys/kernel").exists() {
-        return Lack::new(
+        return MissingRequirement::new(
             "sysfs is not mounted (there is no /sys/kernel)",
             "sudo mount -t sysfs sysfs /sys",
         );
     }
-    Lack::new(
+    MissingRequirement::new(
         format!("this kernel has no BTF ({BTF})"),
         "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of all larger distributions are",
     )
@@ -172,10 +172,10 @@ pub fn of_btf() -> Lack {
 const JIT_SWITCH: &str = "/proc/sys/net/core/bpf_jit_enable";
 
 /// The BPF JIT is switched off: kernel functions and trampolines need it.
-pub fn of_jit() -> Option<Lack> {
+pub fn of_jit() -> Option<MissingRequirement> {
     let switch = fs::read_to_string(JIT_SWITCH).ok()?;
     (switch.trim() == "0").then(|| {
-        Lack::new(
+        MissingRequirement::new(
             "the BPF JIT is switched off (net.core.bpf_jit_enable is 0)",
             "sudo sysctl net.core.bpf_jit_enable=1",
         )
@@ -183,13 +183,19 @@ pub fn of_jit() -> Option<Lack> {
 }
 
 /// The maps do not fit into the memory that there is: `limit` bytes by `whose` limit.
-pub fn of_memory(flows: u32, needed: u64, left: u64, whose: &str, fitting: Option<u32>) -> Lack {
+pub fn of_memory(
+    flows: u32,
+    needed: u64,
+    left: u64,
+    whose: &str,
+    fitting: Option<u32>,
+) -> MissingRequirement {
     let (needed, left) = (needed / 1_000_000, left / 1_000_000);
     let fix = fitting.map_or_else(
         || "allow more memory".to_owned(),
         |flows| format!("--max-flows {flows}, or allow more memory"),
     );
-    Lack::new(
+    MissingRequirement::new(
         format!(
             "{flows} flows need about {needed} MB of kernel memory, and {whose} leaves {left} MB"
         ),
@@ -198,15 +204,15 @@ pub fn of_memory(flows: u32, needed: u64, left: u64, whose: &str, fitting: Optio
 }
 
 /// No BPF program may read kernel memory.
-pub fn of_lockdown() -> Lack {
-    Lack::new(
+pub fn of_lockdown() -> MissingRequirement {
+    MissingRequirement::new(
         "kernel lockdown is in confidentiality mode, in which no BPF program may read kernel memory",
         "boot with lockdown=integrity or without it",
     )
 }
 
 /// The programs were not loaded for want of permission.
-pub fn of_load() -> Lack {
+pub fn of_load() -> MissingRequirement {
     if is_memlock_charged() && memlock_limit().is_some() && lacks(CapabilitySet::SYS_RESOURCE) {
         let mut lack = of_capabilities(
             CapabilitySet::SYS_RESOURCE,
@@ -215,7 +221,7 @@ pub fn of_load() -> Lack {
         lack.fix.push_str("; or allow it: ulimit -l unlimited");
         return lack;
     }
-    Lack::new(
+    MissingRequirement::new(
         "the kernel refuses to load BPF programs, though the capabilities for it are held",
         "in a container allow bpf() (docker run --security-opt seccomp=unconfined), else ask the \
          security module, which says so in the journal: journalctl -k -g denied",
@@ -223,7 +229,7 @@ pub fn of_load() -> Lack {
 }
 
 /// Perf events, which tracepoints and kprobes are attached by, will be refused.
-pub fn before_perf() -> Option<Lack> {
+pub fn before_perf() -> Option<MissingRequirement> {
     if !is_perf_for_admins() || !lacks(CapabilitySet::SYS_ADMIN) {
         return None;
     }
@@ -236,9 +242,9 @@ pub fn before_perf() -> Option<Lack> {
 }
 
 /// A perf event was refused.
-pub fn of_perf() -> Lack {
+pub fn of_perf() -> MissingRequirement {
     before_perf().unwrap_or_else(|| {
-        Lack::new(
+        MissingRequirement::new(
             "the kernel refuses perf events, though the capabilities for them are held",
             "in a container allow perf_event_open() (docker run --security-opt seccomp=unconfined)",
         )
@@ -246,10 +252,10 @@ pub fn of_perf() -> Lack {
 }
 
 /// CPU 0 is offline: events of tracepoints and kprobes are opened there, for all CPUs.
-pub fn of_first_cpu() -> Option<Lack> {
+pub fn of_first_cpu() -> Option<MissingRequirement> {
     let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
     (!begins_at_zero(&online)).then(|| {
-        Lack::new(
+        MissingRequirement::new(
             "CPU 0 is offline, where the kernel opens the events of tracepoints and kprobes",
             "echo 1 | sudo tee /sys/devices/system/cpu/cpu0/online; or --backend fentry",
         )
@@ -271,7 +277,8 @@ pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
             "{} may not be opened, whatever the capabilities",
             path.display()
         );
-        return Lack::new(what, "see to kernel lockdown and to security modules").into();
+        return MissingRequirement::new(what, "see to kernel lockdown and to security modules")
+            .into();
     }
     of_capabilities(for_tracefs(), &format!("opening {}", path.display())).into()
 }
@@ -280,13 +287,13 @@ pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
 pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
     let fix = format!("sudo mount -t tracefs tracefs {mount_point}");
     if lacks(CapabilitySet::SYS_ADMIN) {
-        return Lack::new(
+        return MissingRequirement::new(
             "tracefs is not mounted, and mounting it needs CAP_SYS_ADMIN",
             fix,
         )
         .into();
     }
-    Lack::new(
+    MissingRequirement::new(
         format!("tracefs is not mounted, and cannot be ({error})"),
         fix,
     )
@@ -294,7 +301,7 @@ pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
 }
 
 /// The hooks that tell the peers of UDP were refused.
-pub fn of_cgroup() -> Lack {
+pub fn of_cgroup() -> MissingRequirement {
     of_capabilities(
         CapabilitySet::NET_ADMIN,
         "without kprobes seeing the peers of UDP",
@@ -302,9 +309,9 @@ pub fn of_cgroup() -> Lack {
 }
 
 /// The hooks that tell the peers of UDP are attached, and see the processes of one cgroup only.
-pub fn of_cgroup_namespace() -> Option<Lack> {
+pub fn of_cgroup_namespace() -> Option<MissingRequirement> {
     let mount = Cgroup2::mounted().filter(|mount| !mount.is_whole)?;
-    Some(Lack::new(
+    Some(MissingRequirement::new(
         format!(
             "{} shows only a part of the cgroups, as in a cgroup namespace, so without kprobes peers of UDP \
              sent by processes outside of that part are unknown",
@@ -352,14 +359,14 @@ mod tests {
     #[test]
     fn it_is_found_below_what_was_being_done() {
         let error = anyhow::Error::new(of_btf()).context("open it");
-        assert_eq!(Lack::of(&error), Some(&of_btf()));
-        assert_eq!(Lack::of(&anyhow::anyhow!("else")), None);
+        assert_eq!(MissingRequirement::of(&error), Some(&of_btf()));
+        assert_eq!(MissingRequirement::of(&anyhow::anyhow!("else")), None);
     }
 
     #[test]
     fn other_errors_of_tracefs_stay_what_they_are() {
         let error = of_tracefs(ErrorKind::NotFound.into(), Path::new("/t"));
-        assert!(Lack::of(&error).is_none());
+        assert!(MissingRequirement::of(&error).is_none());
         assert!(format!("{error:#}").starts_with("open /t: "));
     }
 }

@@ -127,7 +127,7 @@ pub enum Command {
 
 /// How a command is called, and which keys it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usual {
+pub struct DefaultBinding {
     /// Which.
     pub command: Command,
     /// Its name in the configuration file.
@@ -153,8 +153,12 @@ pub const CTRL_C: Key = Key {
     alt: false,
 };
 
-const fn usual(command: Command, name: &'static str, keys: &'static [&'static str]) -> Usual {
-    Usual {
+const fn usual(
+    command: Command,
+    name: &'static str,
+    keys: &'static [&'static str],
+) -> DefaultBinding {
+    DefaultBinding {
         command,
         name,
         keys,
@@ -162,7 +166,7 @@ const fn usual(command: Command, name: &'static str, keys: &'static [&'static st
 }
 
 /// Every command that keys can be given to, in the order of the help screen.
-pub const COMMANDS: &[Usual] = &[
+pub const COMMANDS: &[DefaultBinding] = &[
     usual(Command::Up, "up", &["up", "k"]),
     usual(Command::Down, "down", &["down", "j"]),
     usual(Command::PageUp, "page-up", &["pageup", "ctrl-b", "ctrl-u"]),

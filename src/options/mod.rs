@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use self::keys::{Binding, COMMANDS, CTRL_C, Command, Key, KeyCode, NoKey, Usual, effective};
+pub use self::keys::{
+    Binding, COMMANDS, CTRL_C, Command, DefaultBinding, Key, KeyCode, NoKey, effective,
+};
 use crate::filter::{Expr, Plan};
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
@@ -192,18 +194,18 @@ pub struct Replay {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
     /// Bytes received.
-    pub rx: Option<Paint>,
+    pub rx: Option<PaletteColor>,
     /// Bytes sent.
-    pub tx: Option<Paint>,
+    pub tx: Option<PaletteColor>,
     /// Losses and other trouble.
-    pub trouble: Option<Paint>,
+    pub trouble: Option<PaletteColor>,
     /// Behind the selected row.
-    pub selection: Option<Paint>,
+    pub selection: Option<PaletteColor>,
 }
 
 /// A colour of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Paint {
+pub enum PaletteColor {
     /// One of the 16 colours that the terminal's own palette names, or of the 240 after them.
     Indexed(u8),
     /// Red, green and blue.
@@ -232,9 +234,9 @@ const PAINTS: [&str; 16] = [
 
 /// A text that names no colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoPaint(String);
+pub struct InvalidColor(String);
 
-impl fmt::Display for NoPaint {
+impl fmt::Display for InvalidColor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -245,12 +247,12 @@ impl fmt::Display for NoPaint {
     }
 }
 
-impl std::error::Error for NoPaint {}
+impl std::error::Error for InvalidColor {}
 
-impl FromStr for Paint {
-    type Err = NoPaint;
+impl FromStr for PaletteColor {
+    type Err = InvalidColor;
 
-    fn from_str(text: &str) -> Result<Self, NoPaint> {
+    fn from_str(text: &str) -> Result<Self, InvalidColor> {
         let rgb = |hex: &str| {
             let is_hex = hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
             let value = u32::from_str_radix(hex, 16).ok().filter(|_| is_hex)?;
@@ -269,11 +271,11 @@ impl FromStr for Paint {
                 .and_then(|index| u8::try_from(index).ok())
                 .map(Self::Indexed)
         };
-        found.ok_or_else(|| NoPaint(text.to_owned()))
+        found.ok_or_else(|| InvalidColor(text.to_owned()))
     }
 }
 
-impl fmt::Display for Paint {
+impl fmt::Display for PaletteColor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Indexed(index) => match PAINTS.get(usize::from(index)) {
@@ -292,13 +294,13 @@ mod tests {
     #[test]
     fn every_colour_is_read_as_it_is_written() {
         for index in 0..=255 {
-            let paint = Paint::Indexed(index);
+            let paint = PaletteColor::Indexed(index);
             assert_eq!(paint.to_string().parse(), Ok(paint));
         }
-        assert_eq!("light-blue".parse(), Ok(Paint::Indexed(12)));
-        assert_eq!("12".parse(), Ok(Paint::Indexed(12)));
-        let paint: Paint = "#0aFF7f".parse().unwrap();
-        assert_eq!(paint, Paint::Rgb(10, 255, 127));
+        assert_eq!("light-blue".parse(), Ok(PaletteColor::Indexed(12)));
+        assert_eq!("12".parse(), Ok(PaletteColor::Indexed(12)));
+        let paint: PaletteColor = "#0aFF7f".parse().unwrap();
+        assert_eq!(paint, PaletteColor::Rgb(10, 255, 127));
         assert_eq!(paint.to_string(), "#0aff7f");
     }
 
@@ -307,7 +309,7 @@ mod tests {
         for text in [
             "", "pink", "256", "-1", "+1", "#fff", "#gggggg", "#+00000", "Red",
         ] {
-            let message = text.parse::<Paint>().unwrap_err().to_string();
+            let message = text.parse::<PaletteColor>().unwrap_err().to_string();
             assert!(message.contains("#rrggbb"), "{text:?}: {message}");
         }
     }

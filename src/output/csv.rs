@@ -11,7 +11,7 @@ use super::Report;
 use crate::jsonl::writer::Json;
 use crate::model::interval::Told;
 use crate::resolve::names::Names;
-use crate::stats::ranking::{Ranking, Tally};
+use crate::stats::ranking::{GroupTotals, Ranking};
 use crate::text::sanitize::visible;
 use crate::view::Group;
 
@@ -146,7 +146,7 @@ impl Report for Csv {
     fn append_groups(
         &mut self,
         group: Group,
-        ranking: &Ranking<Tally>,
+        ranking: &Ranking<GroupTotals>,
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()> {

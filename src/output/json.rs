@@ -6,7 +6,7 @@ use super::Report;
 use crate::jsonl::writer::Json;
 use crate::model::interval::Told;
 use crate::resolve::names::Names;
-use crate::stats::ranking::{Ranking, Tally};
+use crate::stats::ranking::{GroupTotals, Ranking};
 use crate::view::Group;
 
 impl Report for Json {
@@ -17,7 +17,7 @@ impl Report for Json {
     fn append_groups(
         &mut self,
         group: Group,
-        ranking: &Ranking<Tally>,
+        ranking: &Ranking<GroupTotals>,
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()> {

@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 
 use anyhow::{Context, Result};
 
-use crate::jsonl::Damage;
+use crate::jsonl::CorruptRecording;
 use crate::jsonl::reader::Frame;
 use crate::jsonl::writer::Json;
 use crate::model::interval::{Interval, Machine, Told};
@@ -22,7 +22,7 @@ use crate::resolve::owners::Owners;
 use crate::source::Source;
 use crate::source::collector::{Collector, Notice, Schedule};
 use crate::source::signals::Watch;
-use crate::stats::ranking::{Ranking, Tally};
+use crate::stats::ranking::{GroupTotals, Ranking};
 use crate::view::Group;
 
 /// A form of output for streams.
@@ -40,7 +40,7 @@ pub trait Report {
     fn append_groups(
         &mut self,
         group: Group,
-        ranking: &Ranking<Tally>,
+        ranking: &Ranking<GroupTotals>,
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()>;
@@ -174,9 +174,9 @@ impl Stream {
     /// When `out` cannot be written.
     pub fn replay(
         mut self,
-        recorded: impl Iterator<Item = Result<Frame, Damage>>,
+        recorded: impl Iterator<Item = Result<Frame, CorruptRecording>>,
         mut go_on: impl FnMut(&Interval) -> bool,
-        mut damaged: impl FnMut(&Damage),
+        mut damaged: impl FnMut(&CorruptRecording),
         out: &mut impl Write,
     ) -> Result<()> {
         self.names = self.names.of_a_recording();

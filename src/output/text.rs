@@ -14,7 +14,7 @@ use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Method, Told, rate};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
-use crate::stats::ranking::{Ranked, Ranking, RowId, Section, Tally};
+use crate::stats::ranking::{GroupTotals, Ranked, Ranking, RowId, Section};
 use crate::text::losses;
 use crate::text::sanitize::{columns, padded};
 use crate::text::time::rfc3339;
@@ -100,7 +100,7 @@ impl Report for Text {
     fn append_groups(
         &mut self,
         group: Group,
-        ranking: &Ranking<Tally>,
+        ranking: &Ranking<GroupTotals>,
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()> {
@@ -315,10 +315,10 @@ impl Text {
         }
     }
 
-    fn groups(&mut self, group: Group, ranking: &Ranking<Tally>, names: &Names) -> Table {
+    fn groups(&mut self, group: Group, ranking: &Ranking<GroupTotals>, names: &Names) -> Table {
         let of_process = matches!(group, Group::Process | Group::Thread);
         // Once for widths and lines, as for flows.
-        let called = |section: &Section<Tally>| {
+        let called = |section: &Section<GroupTotals>| {
             let rows = section.rows.iter();
             rows.map(|tally| self.name(tally, names))
                 .collect::<Vec<_>>()
@@ -348,7 +348,7 @@ impl Text {
             let _ = write!(heading, "  {:>6}", "RETR");
         }
         let heading = heading.trim_end().to_owned();
-        let lines = |section: &Section<Tally>, called: &[String]| {
+        let lines = |section: &Section<GroupTotals>, called: &[String]| {
             let rows = section.rows.iter().zip(called);
             let lines = rows.map(|(tally, name)| {
                 let mut cells = format!("{:>6}  ", tally.flows);
@@ -389,7 +389,7 @@ impl Text {
     }
 
     /// What a group is called.
-    fn name(&self, tally: &Tally, names: &Names) -> String {
+    fn name(&self, tally: &GroupTotals, names: &Names) -> String {
         let owner = tally.process.as_ref().map(|(_, owner)| owner);
         let name = match &tally.id {
             RowId::Process(_) | RowId::Thread(_, 0) => {

@@ -15,9 +15,9 @@ use anyhow::{Context, Result, anyhow};
 
 use self::work::Work;
 use crate::filter::Expr;
-use crate::jsonl::Damage;
+use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::{Recording, Stop};
-use crate::jsonl::reader::Extent;
+use crate::jsonl::reader::RecordingLength;
 use crate::model::interval::{Interval, Method, Told};
 use crate::recording::replay::measure;
 use crate::stats::history::History;
@@ -72,12 +72,12 @@ pub struct Position {
     /// Recorded time in all; `None` until it is known.
     pub whole: Option<Duration>,
     /// What could not be read so far, of many files that of the first hundred.
-    pub damages: Vec<Damage>,
+    pub damages: Vec<CorruptRecording>,
 }
 
 /// What is to be shown.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct PlayerSnapshot {
     /// Where.
     pub position: Position,
     /// Of everything until there.
@@ -136,8 +136,8 @@ pub struct Player {
 /// What the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    picture: Mutex<Option<Picture>>,
-    extent: Mutex<Option<Extent>>,
+    picture: Mutex<Option<PlayerSnapshot>>,
+    extent: Mutex<Option<RecordingLength>>,
     /// Ends the reading of recordings, however much of them there is.
     stop: Stop,
 }
@@ -190,7 +190,7 @@ impl Player {
     }
 
     /// Takes what is to be shown, if anything is new.
-    pub fn take(&self) -> Option<Picture> {
+    pub fn take(&self) -> Option<PlayerSnapshot> {
         let mut picture = lock(&self.shared.picture).take()?;
         picture.position.whole = lock(&self.shared.extent).map(|extent| extent.elapsed);
         Some(picture)

@@ -13,10 +13,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use crate::jsonl::input::{Recording, Stop, open};
-pub use crate::jsonl::reader::{Extent, Frame, Reader};
+pub use crate::jsonl::reader::{Frame, Reader, RecordingLength};
 
-use crate::filter::{Expr, Sieve};
-use crate::jsonl::Damage;
+use crate::filter::{Expr, Matcher};
+use crate::jsonl::CorruptRecording;
 use crate::jsonl::reader;
 use crate::source::filtered::sift;
 
@@ -28,13 +28,13 @@ pub struct Replay {
     reader: Option<Reader>,
     sums: reader::Sums,
     interval: Option<Duration>,
-    sieve: Option<Sieve>,
+    sieve: Option<Matcher>,
     /// Which flows are meant, in words.
     filter: Option<String>,
     /// What is joined so far.
     begun: Option<Frame>,
     /// What comes when that has been given away.
-    held: VecDeque<Result<Frame, Damage>>,
+    held: VecDeque<Result<Frame, CorruptRecording>>,
 }
 
 impl fmt::Debug for Replay {
@@ -58,7 +58,7 @@ impl Replay {
             reader: None,
             sums: reader::Sums::default(),
             interval,
-            sieve: filter.map(Sieve::new),
+            sieve: filter.map(Matcher::new),
             filter: filter.map(ToString::to_string),
             begun: None,
             held: VecDeque::new(),
@@ -66,7 +66,7 @@ impl Replay {
     }
 
     /// The next interval as it was recorded, or why a file is not read on: then the next one follows.
-    fn recorded(&mut self) -> Option<Result<Frame, Damage>> {
+    fn recorded(&mut self) -> Option<Result<Frame, CorruptRecording>> {
         loop {
             if let Some(reader) = &mut self.reader {
                 let next = reader.read_next(&mut self.sums);
@@ -92,7 +92,7 @@ impl Replay {
     }
 
     /// The next interval, joined.
-    fn joined(&mut self) -> Option<Result<Frame, Damage>> {
+    fn joined(&mut self) -> Option<Result<Frame, CorruptRecording>> {
         let Some(wanted) = self.interval else {
             return self.recorded();
         };
@@ -122,7 +122,7 @@ impl Replay {
 }
 
 impl Iterator for Replay {
-    type Item = Result<Frame, Damage>;
+    type Item = Result<Frame, CorruptRecording>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut next = self.joined();
@@ -145,8 +145,8 @@ fn both(recorded: Option<String>, asked: Option<String>) -> Option<String> {
 
 /// Goes through recordings for how long they are, with the least of reading. Ends early where `stop` says
 /// so. What is no file is read once and not for this.
-pub fn measure(files: &[Recording], stop: &Stop) -> Extent {
-    let mut extent = Extent::default();
+pub fn measure(files: &[Recording], stop: &Stop) -> RecordingLength {
+    let mut extent = RecordingLength::default();
     for file in files {
         if let Ok(mut reader) = Reader::open(file, stop) {
             reader.measure(&mut extent, u64::MAX);
@@ -155,8 +155,8 @@ pub fn measure(files: &[Recording], stop: &Stop) -> Extent {
     extent
 }
 
-fn unread(file: &Path, error: &io::Error) -> Damage {
-    Damage {
+fn unread(file: &Path, error: &io::Error) -> CorruptRecording {
+    CorruptRecording {
         file: file.to_owned(),
         line: 1,
         what: error.to_string(),

@@ -14,7 +14,7 @@ pub(super) enum Outcome {
     /// The address has this name.
     Name(String),
     /// It is known to have none.
-    Nameless,
+    NoPtrRecord,
     /// Nobody answered: a name known before stands.
     Failed,
 }
@@ -91,7 +91,7 @@ impl Cache {
         });
         let name = match answer.outcome {
             Outcome::Name(name) => Some(Arc::from(name)),
-            Outcome::Nameless => None,
+            Outcome::NoPtrRecord => None,
             Outcome::Failed => return false,
         };
         let changed = entry.name != name;
@@ -144,7 +144,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(cache.look(addr(1), now), (None, true));
         assert_eq!(cache.look(addr(1), now), (None, false));
-        assert!(!cache.store(addr(1), answer(Outcome::Nameless), now));
+        assert!(!cache.store(addr(1), answer(Outcome::NoPtrRecord), now));
         assert_eq!(cache.look(addr(1), now), (None, false));
         assert_eq!(cache.look(addr(1), now + FOR), (None, true));
     }
@@ -169,7 +169,7 @@ mod tests {
         cache.store(addr(1), name("web"), now);
         assert!(!cache.store(addr(1), answer(Outcome::Failed), now));
         assert_eq!(cache.look(addr(1), now), (Some("web".into()), false));
-        assert!(cache.store(addr(1), answer(Outcome::Nameless), now));
+        assert!(cache.store(addr(1), answer(Outcome::NoPtrRecord), now));
         assert_eq!(cache.look(addr(1), now), (None, false));
     }
 

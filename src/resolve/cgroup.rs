@@ -57,7 +57,7 @@ pub struct Place {
 
 /// The same, divided by what rows can be grouped by, for sharing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Located {
+pub struct SharedLocation {
     /// As people know it; `None` where nothing is known.
     pub name: Option<Arc<str>>,
     /// Container and pod alone; `None` outside of both.
@@ -66,7 +66,7 @@ pub struct Located {
     pub unit: Option<Arc<str>>,
 }
 
-impl From<&Place> for Located {
+impl From<&Place> for SharedLocation {
     fn from(place: &Place) -> Self {
         let container = Place {
             unit: None,

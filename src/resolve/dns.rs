@@ -49,7 +49,7 @@ impl Servers {
                 self.note(place, reply.is_some());
                 match reply {
                     Some(Reply::Name(name, good_for)) => return (Outcome::Name(name), good_for),
-                    Some(Reply::Nameless(good_for)) => return (Outcome::Nameless, good_for),
+                    Some(Reply::NoPtrRecord(good_for)) => return (Outcome::NoPtrRecord, good_for),
                     Some(Reply::Truncated | Reply::Useless) | None => {}
                 }
             }

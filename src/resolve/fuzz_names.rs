@@ -70,7 +70,7 @@ fn check(reply: Option<Reply>) {
             assert!(name.parse::<IpAddr>().is_err());
             assert!((60..=86_400).contains(&good_for.as_secs()));
         }
-        Some(Reply::Nameless(good_for)) => assert!((60..=3600).contains(&good_for.as_secs())),
+        Some(Reply::NoPtrRecord(good_for)) => assert!((60..=3600).contains(&good_for.as_secs())),
         Some(Reply::Truncated | Reply::Useless) | None => {}
     }
 }

@@ -1,6 +1,6 @@
 //! What holds of any text that `/proc` may have of a process, and of any cgroup path and passwd.
 
-use super::cgroup::{self, Located, Runtime};
+use super::cgroup::{self, Runtime, SharedLocation};
 use super::processes::{Stat, arguments, uid_of};
 use super::users::passwd;
 
@@ -23,7 +23,7 @@ pub fn cgroup(bytes: &[u8]) {
             assert!(matches!(pod.len(), 32 | 36), "{pod}");
         }
         assert!(place.unit.as_deref() != Some(""));
-        let located = Located::from(&place);
+        let located = SharedLocation::from(&place);
         assert_eq!(located.name.is_none(), place.is_empty());
         assert_eq!(located.unit.as_deref(), place.unit.as_deref());
     }

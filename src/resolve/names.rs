@@ -146,7 +146,7 @@ impl Names {
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
         let answer = move |addr| Answer {
-            outcome: lookup(addr).map_or(Outcome::Nameless, Outcome::Name),
+            outcome: lookup(addr).map_or(Outcome::NoPtrRecord, Outcome::Name),
             good_for: SAID_FOR,
             generation: 0,
         };
@@ -300,7 +300,7 @@ fn work(
         let mut answer = lookup(addr);
         // Of `/etc/hosts` too.
         if matches!(&answer.outcome, Outcome::Name(name) if !is_shown(name)) {
-            answer.outcome = Outcome::Nameless;
+            answer.outcome = Outcome::NoPtrRecord;
         }
         let changed = lock(cache).store(addr, answer, Instant::now());
         open.fetch_sub(1, Ordering::Relaxed);

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-pub use super::cgroup::{Container, Located, Place, Runtime, place};
+pub use super::cgroup::{Container, Place, Runtime, SharedLocation, place};
 pub use super::processes::Process;
 pub use super::sockets::open_sockets;
 pub use super::users::passwd;
@@ -40,7 +40,7 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(1);
 
 /// What paths of cgroups say.
-type Places = HashMap<Arc<str>, Arc<Located>>;
+type Places = HashMap<Arc<str>, Arc<SharedLocation>>;
 
 /// Facts about processes, by their number.
 #[derive(Debug, Default)]
@@ -147,7 +147,7 @@ impl Owners {
     }
 
     /// What a cgroup path says. Known at once: nothing has to be asked for it.
-    pub fn located(&self, cgroup: &Arc<str>) -> Arc<Located> {
+    pub fn located(&self, cgroup: &Arc<str>) -> Arc<SharedLocation> {
         let mut places = lock(&self.places);
         if let Some(known) = places.get(cgroup) {
             return Arc::clone(known);
@@ -155,7 +155,7 @@ impl Owners {
         if places.len() >= PLACES {
             places.clear();
         }
-        let located = Arc::new(Located::from(&cgroup::place(cgroup)));
+        let located = Arc::new(SharedLocation::from(&cgroup::place(cgroup)));
         places.insert(Arc::clone(cgroup), Arc::clone(&located));
         located
     }

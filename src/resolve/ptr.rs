@@ -32,7 +32,7 @@ pub(super) enum Reply {
     /// `\.` for a dot that separates nothing. And how long it is good.
     Name(String, Duration),
     /// There is none, for so long.
-    Nameless(Duration),
+    NoPtrRecord(Duration),
     /// It did not fit: to be asked for by TCP.
     Truncated,
     /// The server cannot or does not want to say, or what it says makes no sense.
@@ -115,7 +115,7 @@ fn interpret(answer: &Message<[u8]>) -> Option<Reply> {
         return None;
     }
     let good_for = said.unwrap_or(NAMELESS_UNSAID);
-    Some(Reply::Nameless(seconds(good_for, NAMELESS_FOR)))
+    Some(Reply::NoPtrRecord(seconds(good_for, NAMELESS_FOR)))
 }
 
 /// Whether it is a name at all, and none that would be taken for an address.

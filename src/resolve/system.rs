@@ -59,7 +59,7 @@ impl System {
         };
         let (outcome, good_for) = match hosts.name(addr) {
             Some(name) => (Outcome::Name(name.to_owned()), LOCAL_FOR),
-            None if !may_be_known_to_servers(addr) => (Outcome::Nameless, LOCAL_FOR),
+            None if !may_be_known_to_servers(addr) => (Outcome::NoPtrRecord, LOCAL_FOR),
             None => servers.ask(addr),
         };
         Answer {

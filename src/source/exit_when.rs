@@ -5,14 +5,14 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::Source;
-use crate::filter::{Expr, Sieve, Subject};
+use crate::filter::{Expr, Matcher, Subject};
 use crate::model::flow::{Endpoint, FlowKey, Owner, Protocol};
 use crate::model::interval::Interval;
 
 /// Asks of every interval whether its total is so much.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    sieve: Sieve,
+    sieve: Matcher,
     key: FlowKey,
     owner: Arc<Owner>,
 }
@@ -24,7 +24,7 @@ impl Condition {
     pub fn new(expr: &Expr) -> Self {
         let end = Endpoint::default();
         Self {
-            sieve: Sieve::new(expr),
+            sieve: Matcher::new(expr),
             key: FlowKey::new(Protocol::Tcp, end, end, 0),
             owner: Arc::default(),
         }
@@ -43,14 +43,14 @@ impl Condition {
 
 /// Ends with the interval that meets a condition, and says so.
 #[derive(Debug)]
-pub struct Until<S, F> {
+pub struct ExitWhen<S, F> {
     source: S,
     condition: Option<Condition>,
     tell: F,
     is_met: bool,
 }
 
-impl<S, F> Until<S, F> {
+impl<S, F> ExitWhen<S, F> {
     /// Without a condition there is no end. `tell` is called with the interval that met it.
     pub const fn new(source: S, condition: Option<Condition>, tell: F) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl<S, F> Until<S, F> {
     }
 }
 
-impl<S: Source, F: FnMut(&Interval) + Send> Source for Until<S, F> {
+impl<S: Source, F: FnMut(&Interval) + Send> Source for ExitWhen<S, F> {
     fn end_interval(&mut self) -> Result<Interval> {
         let interval = self.source.end_interval()?;
         if let Some(condition) = &mut self.condition

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Source;
-use crate::filter::{Expr, Sieve, Subject};
+use crate::filter::{Expr, Matcher, Subject};
 use crate::model::interval::Interval;
 
 /// Drops the flows of a source that a filter does not mean, as if they had not been: they are in no
@@ -11,7 +11,7 @@ use crate::model::interval::Interval;
 #[derive(Debug)]
 pub struct Filtered<S> {
     source: S,
-    sieve: Option<Sieve>,
+    sieve: Option<Matcher>,
 }
 
 impl<S> Filtered<S> {
@@ -19,7 +19,7 @@ impl<S> Filtered<S> {
     pub fn new(source: S, filter: Option<&Expr>) -> Self {
         Self {
             source,
-            sieve: filter.map(Sieve::new),
+            sieve: filter.map(Matcher::new),
         }
     }
 }
@@ -39,7 +39,7 @@ impl<S: Source> Source for Filtered<S> {
 }
 
 /// Drops the flows of an interval that are not meant.
-pub fn sift(sieve: &mut Sieve, interval: &mut Interval) {
+pub fn sift(sieve: &mut Matcher, interval: &mut Interval) {
     let elapsed = interval.elapsed;
     sieve.begin();
     // Dropping one drops its share of an owner, and the next may come to stand where that was: so

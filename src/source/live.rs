@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::Source;
 use super::filtered::sift;
-use crate::filter::Sieve;
+use crate::filter::Matcher;
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
 use crate::model::interval::{Interval, Machine, Method};
@@ -20,7 +20,7 @@ use crate::sandbox::{self, Allow, Confinement};
 pub struct Live {
     engine: Engine,
     /// The whole filter, where the kernel could not take its part.
-    sieve: Option<Sieve>,
+    sieve: Option<Matcher>,
     config: Config,
     /// Whether the privileges are gone that another backend would need.
     confined: bool,
@@ -103,9 +103,9 @@ impl Live {
 }
 
 /// The whole filter, where the programs do not decide their part of it.
-fn sieve(engine: &Engine, config: &Config) -> Option<Sieve> {
+fn sieve(engine: &Engine, config: &Config) -> Option<Matcher> {
     let filter = config.filter.filter.as_ref();
-    filter.filter(|_| engine.is_unfiltered()).map(Sieve::new)
+    filter.filter(|_| engine.is_unfiltered()).map(Matcher::new)
 }
 
 impl Source for Live {

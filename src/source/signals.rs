@@ -64,7 +64,7 @@ impl Watch {
         stop: impl Fn() + Send + 'static,
         abandon: impl Fn() + Send + 'static,
     ) -> io::Result<()> {
-        let mut patience = Patience::default();
+        let mut patience = ShutdownState::default();
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
@@ -84,7 +84,7 @@ impl Watch {
 }
 
 #[derive(Debug, Default)]
-struct Patience {
+struct ShutdownState {
     first: Option<Instant>,
 }
 
@@ -95,7 +95,7 @@ enum Verdict {
     Abandon,
 }
 
-impl Patience {
+impl ShutdownState {
     fn judge(&mut self, signal: i32, now: Instant) -> Verdict {
         match self.first {
             None => {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_first_signal_stops_and_a_second_sigint_abandons() {
         let start = Instant::now();
-        let mut patience = Patience::default();
+        let mut patience = ShutdownState::default();
         assert_eq!(patience.judge(SIGTERM, start), Verdict::Stop);
         assert_eq!(patience.judge(SIGTERM, start + ONE_WISH), Verdict::Ignore);
         assert_eq!(patience.judge(SIGINT, start + ONE_WISH), Verdict::Abandon);
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_signal_sent_to_process_and_group_is_one_wish() {
         let start = Instant::now();
-        let mut patience = Patience::default();
+        let mut patience = ShutdownState::default();
         assert_eq!(patience.judge(SIGINT, start), Verdict::Stop);
         assert_eq!(
             patience.judge(SIGINT, start + ONE_WISH / 2),

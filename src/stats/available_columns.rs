@@ -5,13 +5,13 @@ use crate::view::Column;
 
 /// What was seen so far. Once seen, it stays: columns do not come and go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct AvailableColumns {
     packets: bool,
     tcp: bool,
     retransmits: bool,
 }
 
-impl Seen {
+impl AvailableColumns {
     /// Everything there can be.
     pub const ALL: Self = Self {
         packets: true,

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::process_lookup::{Facts, Who};
+use super::process_lookup::{ProcessLookup, ProcessRef};
 use super::ranking::{Ranked, Ranking};
 use super::row_id::{Groups, RowId};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets};
@@ -12,7 +12,7 @@ use crate::view::Group;
 
 /// The flows of a group in one interval, summed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tally {
+pub struct GroupTotals {
     /// Which.
     pub id: RowId,
     /// Number of flows in it.
@@ -30,7 +30,7 @@ pub struct Tally {
     taken_from: Option<FlowKey>,
 }
 
-impl Tally {
+impl GroupTotals {
     /// Of one flow, in a group that is yet to be told.
     fn new(flow: &Flow) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Tally {
     }
 
     /// What it is called. Not sanitized; empty where the name of a process is not known.
-    pub fn name(&self, facts: &dyn Facts) -> String {
+    pub fn name(&self, facts: &dyn ProcessLookup) -> String {
         match (&self.id, &self.process) {
             (RowId::Thread(_, 1..), Some((_, owner))) => owner.thread.to_string_lossy().into(),
             (RowId::Process(_) | RowId::Thread(..), Some((_, owner))) => owner.name(),
@@ -102,7 +102,7 @@ fn retransmits(flow: &Flow) -> Option<u64> {
     }
 }
 
-impl Ranked for Tally {
+impl Ranked for GroupTotals {
     type Key = RowId;
 
     fn key(&self) -> RowId {
@@ -118,12 +118,12 @@ impl Ranked for Tally {
     }
 }
 
-impl Ranking<Tally> {
+impl Ranking<GroupTotals> {
     /// Ranks an interval's flows by groups; `top_n` is the most rows each way, `None` for all.
     pub fn grouped(
         interval: &Interval,
         group: Group,
-        facts: &dyn Facts,
+        facts: &dyn ProcessLookup,
         top_n: Option<usize>,
     ) -> Self {
         Self::of(interval, &tallies(interval, group, facts), top_n)
@@ -131,18 +131,18 @@ impl Ranking<Tally> {
 }
 
 /// An interval's flows summed by groups, in no order.
-pub fn tallies(interval: &Interval, group: Group, facts: &dyn Facts) -> Vec<Tally> {
-    let mut tallies: Vec<Tally> = Vec::new();
+pub fn tallies(interval: &Interval, group: Group, facts: &dyn ProcessLookup) -> Vec<GroupTotals> {
+    let mut tallies: Vec<GroupTotals> = Vec::new();
     let mut groups = Groups::new(group, facts);
     for flow in &interval.flows {
-        let who = Who {
+        let who = ProcessRef {
             tgid: flow.key.tgid,
             owner: &flow.owner,
             when: interval.ended,
         };
         match tallies.get_mut(groups.place(&flow.key, &who)) {
             Some(tally) => tally.add(flow),
-            None => tallies.push(Tally::new(flow)),
+            None => tallies.push(GroupTotals::new(flow)),
         }
     }
     for (tally, id) in tallies.iter_mut().zip(groups.into_ids()) {
@@ -250,7 +250,7 @@ mod tests {
             for group in groups() {
                 for row in Ranking::grouped(&interval, group, &(), None).rows() {
                     let is_in = |flow: &&Flow| {
-                        let who = Who {
+                        let who = ProcessRef {
                             tgid: flow.key.tgid,
                             owner: &flow.owner,
                             when: interval.ended,

@@ -19,9 +19,9 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use super::available_columns::Seen;
+pub use super::available_columns::AvailableColumns;
 pub use super::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
-pub use super::traffic::{Clock, Figures};
+pub use super::traffic::{Clock, TrafficStats};
 
 use hashbrown::HashTable;
 
@@ -56,7 +56,7 @@ pub struct FlowStats {
     /// Bytes received that no probe saw: see [`Flow::audited_rx`].
     pub audited_rx: u64,
     /// What it moved.
-    pub figures: Figures,
+    pub figures: TrafficStats,
     ring: Option<Box<Ring>>,
 }
 
@@ -67,7 +67,7 @@ pub struct Older {
     pub flows: u64,
     /// What they moved. `now` is what flows moved in the latest interval that had to make room in
     /// the same.
-    pub figures: Figures,
+    pub figures: TrafficStats,
 }
 
 impl Older {
@@ -85,7 +85,7 @@ pub struct History {
     ended: SystemTime,
     losses: Losses,
     losses_total: Losses,
-    all: Figures,
+    all: TrafficStats,
     older: Older,
     recent: Vec<FlowStats>,
     past: Vec<FlowStats>,
@@ -95,7 +95,7 @@ pub struct History {
     points: Points,
     bars: Bars,
     sparks: usize,
-    seen: Seen,
+    seen: AvailableColumns,
     limits: Limits,
 }
 
@@ -123,7 +123,7 @@ impl History {
     }
 
     fn with_limits(limits: Limits) -> Self {
-        let nothing = Figures::new(Duration::ZERO, SystemTime::UNIX_EPOCH);
+        let nothing = TrafficStats::new(Duration::ZERO, SystemTime::UNIX_EPOCH);
         Self {
             clock: Clock::default(),
             intervals: 0,
@@ -142,7 +142,7 @@ impl History {
             points: Points::default(),
             bars: Bars::default(),
             sparks: 0,
-            seen: Seen::default(),
+            seen: AvailableColumns::default(),
             limits,
         }
     }
@@ -153,7 +153,7 @@ impl History {
         let ended = interval.ended;
         let begun = ended.checked_sub(interval.elapsed).unwrap_or(ended);
         if self.intervals == 0 {
-            self.all = Figures::new(begun_at, begun);
+            self.all = TrafficStats::new(begun_at, begun);
             self.older.figures = self.all;
         }
         self.intervals += 1;
@@ -222,7 +222,7 @@ impl History {
                 packets: None,
                 tcp: None,
                 audited_rx: 0,
-                figures: Figures::new(begun_at, begun),
+                figures: TrafficStats::new(begun_at, begun),
                 ring: None,
             };
             count(&mut stats, flow);
@@ -348,12 +348,12 @@ impl History {
     }
 
     /// What was ever known of any flow.
-    pub const fn seen(&self) -> Seen {
+    pub const fn seen(&self) -> AvailableColumns {
         self.seen
     }
 
     /// The whole machine: every flow, and what was untracked.
-    pub const fn all(&self) -> &Figures {
+    pub const fn all(&self) -> &TrafficStats {
         &self.all
     }
 

@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::process_lookup::Facts;
+use super::process_lookup::ProcessLookup;
 use super::row_id::RowId;
 use super::rows::{Row, View};
 use crate::model::flow::{Comm, Endpoint, Protocol};
-use crate::stats::history::{Clock, Figures};
+use crate::stats::history::{Clock, TrafficStats};
 use crate::view::Column;
 
 /// A place in the order of rows: more is nearer to the top. Unknown values come last either way. Equal
@@ -55,7 +55,7 @@ impl Eq for Real {}
 
 impl Place {
     /// Where a column is of no figures.
-    pub(super) fn new(view: &View, facts: &dyn Facts, row: &Row) -> Self {
+    pub(super) fn new(view: &View, facts: &dyn ProcessLookup, row: &Row) -> Self {
         match value(row, view, facts) {
             None => Self::Unknown,
             Some(value) if view.sort.descending => Self::Down(value),
@@ -66,7 +66,7 @@ impl Place {
 
 /// What rows are sorted by where their figures tell, as a number of the same order: they are many, and
 /// small numbers are sorted in a third of the time. `None` for other columns.
-pub(super) fn number(view: &View, clock: &Clock, figures: &Figures) -> Option<u64> {
+pub(super) fn number(view: &View, clock: &Clock, figures: &TrafficStats) -> Option<u64> {
     let way = view.way;
     Some(match view.sort.column {
         // All over the same time, so bytes give the same order and are exact.
@@ -85,7 +85,7 @@ pub(super) fn number(view: &View, clock: &Clock, figures: &Figures) -> Option<u6
 }
 
 /// What a row is sorted by where they do not.
-fn value(row: &Row, view: &View, facts: &dyn Facts) -> Option<Value> {
+fn value(row: &Row, view: &View, facts: &dyn ProcessLookup) -> Option<Value> {
     let (condition, who) = (&row.condition, row.who());
     match view.sort.column {
         Column::Peak => Some(Value::Real(Real(row.figures.peak(view.way)?))),

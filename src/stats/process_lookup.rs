@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::flow::Owner;
-use crate::resolve::owners::{Located, Owners, Process, place};
+use crate::resolve::owners::{Owners, Process, SharedLocation, place};
 use crate::stats::history::FlowStats;
 
 /// A process at a time.
 #[derive(Clone, Copy, Debug)]
-pub struct Who<'a> {
+pub struct ProcessRef<'a> {
     /// Its number.
     pub tgid: u32,
     /// What the kernel said of it.
@@ -19,7 +19,7 @@ pub struct Who<'a> {
     pub when: SystemTime,
 }
 
-impl<'a> Who<'a> {
+impl<'a> ProcessRef<'a> {
     /// Whose a flow is.
     pub fn of(flow: &'a FlowStats) -> Self {
         Self {
@@ -31,35 +31,35 @@ impl<'a> Who<'a> {
 }
 
 /// Facts that flows themselves do not hold, for grouping and sorting by them. Asked for only then.
-pub trait Facts {
+pub trait ProcessLookup {
     /// What `/proc` says of a process, if it is known now.
-    fn process(&self, who: &Who<'_>) -> Option<Arc<Process>>;
+    fn process(&self, who: &ProcessRef<'_>) -> Option<Arc<Process>>;
 
     /// Name of a user.
     fn user_name(&self, uid: u32) -> Option<Arc<str>>;
 
     /// What a cgroup path says: container, pod and unit.
-    fn located(&self, cgroup: &Arc<str>) -> Arc<Located> {
-        Arc::new(Located::from(&place(cgroup)))
+    fn located(&self, cgroup: &Arc<str>) -> Arc<SharedLocation> {
+        Arc::new(SharedLocation::from(&place(cgroup)))
     }
 
     /// Where a process runs, if that is known.
-    fn location(&self, who: &Who<'_>) -> Option<Arc<Located>> {
+    fn location(&self, who: &ProcessRef<'_>) -> Option<Arc<SharedLocation>> {
         if let Some(cgroup) = &who.owner.cgroup {
             return Some(self.located(cgroup));
         }
         let process = self.process(who)?;
         process.cgroup.as_ref()?;
-        Some(Arc::new(Located::from(&process.place)))
+        Some(Arc::new(SharedLocation::from(&process.place)))
     }
 
     /// User id of a process: the real one by the kernel, else the effective one by `/proc`.
-    fn uid(&self, who: &Who<'_>) -> Option<u32> {
+    fn uid(&self, who: &ProcessRef<'_>) -> Option<u32> {
         who.owner.uid.or_else(|| Some(self.process(who)?.uid))
     }
 
     /// Name of that user.
-    fn user(&self, who: &Who<'_>) -> Option<Arc<str>> {
+    fn user(&self, who: &ProcessRef<'_>) -> Option<Arc<str>> {
         match who.owner.uid {
             Some(uid) => self.user_name(uid),
             None => self.process(who)?.user.clone(),
@@ -67,7 +67,7 @@ pub trait Facts {
     }
 
     /// Container, pod or unit of a process, in short.
-    fn place(&self, who: &Who<'_>) -> Option<Arc<str>> {
+    fn place(&self, who: &ProcessRef<'_>) -> Option<Arc<str>> {
         match &who.owner.cgroup {
             Some(cgroup) => self.located(cgroup).name.clone(),
             None => self.process(who)?.place_name.clone(),
@@ -76,8 +76,8 @@ pub trait Facts {
 }
 
 /// No facts but those that flows hold.
-impl Facts for () {
-    fn process(&self, _: &Who<'_>) -> Option<Arc<Process>> {
+impl ProcessLookup for () {
+    fn process(&self, _: &ProcessRef<'_>) -> Option<Arc<Process>> {
         None
     }
 
@@ -86,8 +86,8 @@ impl Facts for () {
     }
 }
 
-impl Facts for Owners {
-    fn process(&self, who: &Who<'_>) -> Option<Arc<Process>> {
+impl ProcessLookup for Owners {
+    fn process(&self, who: &ProcessRef<'_>) -> Option<Arc<Process>> {
         match who.owner.start {
             Some(start) => self.get_started(who.tgid, start),
             None => self.get_at(who.tgid, who.when),
@@ -98,7 +98,7 @@ impl Facts for Owners {
         Self::user_name(self, uid)
     }
 
-    fn located(&self, cgroup: &Arc<str>) -> Arc<Located> {
+    fn located(&self, cgroup: &Arc<str>) -> Arc<SharedLocation> {
         Self::located(self, cgroup)
     }
 }

@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use super::groups::{Tally, tallies};
-pub use super::process_lookup::{Facts, Who};
+pub use super::groups::{GroupTotals, tallies};
+pub use super::process_lookup::{ProcessLookup, ProcessRef};
 pub use super::row_id::RowId;
 pub use super::rows::{Common, Row, Rows, Sum, View, group_of};
 pub use super::tcp_stats::Condition;

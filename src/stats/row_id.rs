@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::process_lookup::{Facts, Who};
+use super::process_lookup::{ProcessLookup, ProcessRef};
 use crate::model::flow::{FlowKey, Owner, Protocol};
 use crate::resolve::owners::Place;
 use crate::view::{Group, Prefix};
@@ -41,7 +41,12 @@ pub enum RowId {
 
 impl RowId {
     /// The row that a flow belongs to.
-    pub fn of(group: Group, key: &FlowKey, who: &Who<'_>, facts: &dyn Facts) -> Self {
+    pub fn of(
+        group: Group,
+        key: &FlowKey,
+        who: &ProcessRef<'_>,
+        facts: &dyn ProcessLookup,
+    ) -> Self {
         let remote = key.remote;
         match group {
             Group::Flow => Self::Flow(*key),
@@ -82,7 +87,7 @@ impl RowId {
 /// Finds out which groups there are, and numbers them as they come.
 pub(super) struct Groups<'a> {
     group: Group,
-    facts: &'a dyn Facts,
+    facts: &'a dyn ProcessLookup,
     places: HashMap<RowId, usize>,
     /// What hangs on the owner alone is found out once an owner: a path is long. Owners are told by
     /// where they are, so all that are asked about must live until the end.
@@ -90,7 +95,7 @@ pub(super) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(group: Group, facts: &'a dyn Facts) -> Self {
+    pub(super) fn new(group: Group, facts: &'a dyn ProcessLookup) -> Self {
         Self {
             group,
             facts,
@@ -100,7 +105,7 @@ impl<'a> Groups<'a> {
     }
 
     /// The number of the group that a flow belongs to: that of all groups so far for a new one.
-    pub(super) fn place(&mut self, key: &FlowKey, who: &Who<'_>) -> usize {
+    pub(super) fn place(&mut self, key: &FlowKey, who: &ProcessRef<'_>) -> usize {
         let by_owner = matches!(self.group, Group::User | Group::Container | Group::Unit);
         // Without its start it is the time that tells one process from the next with its number.
         let owner = (by_owner && who.owner.start.is_some())
@@ -168,7 +173,7 @@ fn net(addr: IpAddr, prefix: Prefix) -> (IpAddr, u8) {
 mod tests {
     use super::*;
     use crate::model::flow::{Endpoint, Owner};
-    use crate::stats::ranking::Who;
+    use crate::stats::ranking::ProcessRef;
     use std::time::SystemTime;
 
     fn id(group: Group, remote: &str, cgroup: Option<&str>) -> RowId {
@@ -181,7 +186,7 @@ mod tests {
             cgroup: cgroup.map(Arc::from),
             ..Owner::named(b"x")
         };
-        let who = Who {
+        let who = ProcessRef {
             tgid: 7,
             owner: &owner,
             when: SystemTime::UNIX_EPOCH,

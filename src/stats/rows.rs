@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::order::{self, Place};
-use super::process_lookup::{Facts, Who};
+use super::process_lookup::{ProcessLookup, ProcessRef};
 use super::row_id::{Groups, RowId};
 use super::tcp_stats::Condition;
 use super::top::in_order;
 use crate::model::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
-use crate::stats::history::{Clock, Figures, FlowStats, History, RECENT_FOR};
+use crate::stats::history::{Clock, FlowStats, History, RECENT_FOR, TrafficStats};
 use crate::view::{Group, SortKey, Way};
 
 /// What is asked of a history.
@@ -62,7 +62,7 @@ pub struct Row {
     /// What its flows have in common.
     pub common: Common,
     /// What they moved.
-    pub figures: Figures,
+    pub figures: TrafficStats,
     /// How they are doing besides.
     pub condition: Condition,
 }
@@ -73,7 +73,7 @@ pub struct Sum {
     /// Number of flows.
     pub flows: usize,
     /// What they moved.
-    pub figures: Figures,
+    pub figures: TrafficStats,
 }
 
 /// What a view shows. All rows, `filtered`, `silent` and `untracked` add up to `all`. Of the history it
@@ -97,7 +97,7 @@ pub struct Rows {
     /// The same since the beginning.
     pub untracked_total: Counters,
     /// The whole machine.
-    pub all: Figures,
+    pub all: TrafficStats,
     way: Way,
     parts: Parts,
 }
@@ -119,13 +119,13 @@ impl Rows {
     pub fn new(
         history: &History,
         view: &View,
-        facts: &dyn Facts,
+        facts: &dyn ProcessLookup,
         filter: &dyn Fn(&FlowStats) -> bool,
     ) -> Self {
         let clock = history.clock();
         let nothing = Sum {
             flows: 0,
-            figures: Figures::nothing(clock, history.ended()),
+            figures: TrafficStats::nothing(clock, history.ended()),
         };
         let (mut filtered, mut silent, mut never) = (nothing, nothing, 0);
         silent.flows += usize::try_from(history.older().flows).unwrap_or(usize::MAX);
@@ -148,7 +148,7 @@ impl Rows {
         } else {
             let by = |number: u32| {
                 let flow = history.flow(number);
-                (&flow.key, Who::of(flow))
+                (&flow.key, ProcessRef::of(flow))
             };
             Parts::grouped(&kept, view.group, facts, by)
         };
@@ -170,7 +170,7 @@ impl Rows {
     }
 
     /// Puts them in the order of the view.
-    fn sort(&mut self, history: &History, view: &View, facts: &dyn Facts) {
+    fn sort(&mut self, history: &History, view: &View, facts: &dyn ProcessLookup) {
         let number = |n: u32| {
             let number = match &self.parts {
                 Parts::Flows(flows) => {
@@ -330,8 +330,8 @@ impl Parts {
     fn grouped<'a>(
         flows: &[u32],
         group: Group,
-        facts: &dyn Facts,
-        flow: impl Fn(u32) -> (&'a FlowKey, Who<'a>),
+        facts: &dyn ProcessLookup,
+        flow: impl Fn(u32) -> (&'a FlowKey, ProcessRef<'a>),
     ) -> Self {
         let mut found = Groups::new(group, facts);
         let places: Vec<u32> = flows
@@ -396,8 +396,8 @@ impl Row {
     }
 
     /// Whose its flows are, where they are one process's.
-    pub fn who(&self) -> Option<Who<'_>> {
-        Some(Who {
+    pub fn who(&self) -> Option<ProcessRef<'_>> {
+        Some(ProcessRef {
             tgid: self.common.tgid?,
             owner: self.common.owner.as_deref()?,
             when: self.figures.last_seen(),
@@ -442,6 +442,6 @@ impl Common {
 }
 
 /// The row that a flow belongs to.
-pub fn group_of(group: Group, flow: &FlowStats, facts: &dyn Facts) -> RowId {
-    RowId::of(group, &flow.key, &Who::of(flow), facts)
+pub fn group_of(group: Group, flow: &FlowStats, facts: &dyn ProcessLookup) -> RowId {
+    RowId::of(group, &flow.key, &ProcessRef::of(flow), facts)
 }

@@ -31,7 +31,7 @@ pub struct Clock {
 /// beginning has its rate as its average from the first interval on. By this rule averages of flows add
 /// up to the average of the machine, and an interval gives the same average as its halves would.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Figures {
+pub struct TrafficStats {
     /// Moved in the latest interval.
     pub now: Counters,
     /// Moved since first seen.
@@ -104,7 +104,7 @@ impl Decay {
     }
 }
 
-impl Figures {
+impl TrafficStats {
     /// Nothing yet, first seen in an interval that began then.
     pub(super) fn new(first_at: Duration, first_seen: SystemTime) -> Self {
         let (first_at, first_seen) = (Nanos::of(first_at), Nanos::wall(first_seen));
@@ -177,12 +177,12 @@ impl Figures {
         rate(way.msgs(&self.now), clock.elapsed)
     }
 
-    /// Bytes a second, weighted over 10 s; see [`Figures`].
+    /// Bytes a second, weighted over 10 s; see [`TrafficStats`].
     pub fn avg10(&self, way: Way) -> f64 {
         of(way, self.averages[0])
     }
 
-    /// Bytes a second, weighted over 60 s; see [`Figures`].
+    /// Bytes a second, weighted over 60 s; see [`TrafficStats`].
     pub fn avg60(&self, way: Way) -> f64 {
         of(way, self.averages[1])
     }
@@ -244,7 +244,7 @@ fn of(way: Way, values: [f64; 2]) -> f64 {
     }
 }
 
-impl AddAssign<&Self> for Figures {
+impl AddAssign<&Self> for TrafficStats {
     fn add_assign(&mut self, other: &Self) {
         let merge = |mine: bool, theirs: bool, a: Nanos, b: Nanos| match (mine, theirs) {
             (true, true) => a.max(b),

@@ -6,7 +6,7 @@ pub use crate::options::Command;
 
 use super::draw::theme::Background;
 use crate::model::interval::Interval;
-use crate::recording::player::{Order, Picture};
+use crate::recording::player::{Order, PlayerSnapshot};
 use crate::recording::recorder::Status;
 
 /// Something that happened.
@@ -15,7 +15,7 @@ pub enum Action {
     /// An interval has ended: show it.
     Show(Interval),
     /// A recording is at a place: show that.
-    Picture(Box<Picture>),
+    PlayerSnapshot(Box<PlayerSnapshot>),
     /// How the recording of what is counted goes.
     Recording(Status),
     /// A host name was found.

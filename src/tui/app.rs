@@ -9,9 +9,9 @@ use ratatui::layout::Rect;
 use super::action::{Action, Command, Edit, Request};
 use super::draw::columns::Widths;
 use super::input::keys::Keys;
-use super::state::display_options::Look;
+use super::state::display_options::DisplayOptions;
 use super::state::pane::{Step, Table};
-use super::state::search::Meaning;
+use super::state::search::SearchQuery;
 use crate::model::flow::FlowKey;
 use crate::model::interval::{Interval, Machine, Method};
 use crate::options::Config;
@@ -67,7 +67,7 @@ pub struct App {
     pub(super) top_n: Option<usize>,
     pub(super) names: Names,
     pub(super) owners: Owners,
-    pub(super) look: Look,
+    pub(super) look: DisplayOptions,
     pub(super) keys: Keys,
     pub(super) history: History,
     /// Flows that moved bytes in the latest interval.
@@ -83,7 +83,7 @@ pub struct App {
     pub(super) group: Group,
     pub(super) sort: SortKey,
     pub(super) filter: String,
-    pub(super) meaning: Meaning,
+    pub(super) meaning: SearchQuery,
     /// The groups that were opened to get here.
     pub(super) path: Vec<Step>,
     /// One table for each way, or one for both.
@@ -115,7 +115,7 @@ impl App {
         method: Arc<Method>,
         names: Names,
         owners: Owners,
-        look: Look,
+        look: DisplayOptions,
     ) -> Self {
         let mut app = Self {
             machine,
@@ -137,7 +137,7 @@ impl App {
             sockets: None,
             chosen: config.filter.filter.is_some(),
             filter: String::new(),
-            meaning: Meaning::default(),
+            meaning: SearchQuery::default(),
             path: Vec::new(),
             tables: Vec::new(),
             focus: 0,
@@ -166,7 +166,7 @@ impl App {
     pub fn update(&mut self, action: Action) {
         match action {
             Action::Show(interval) => self.show(interval),
-            Action::Picture(picture) => self.show_picture(*picture),
+            Action::PlayerSnapshot(picture) => self.show_picture(*picture),
             Action::Recording(status) => self.recording = Some(status),
             Action::NameFound => self.grow(),
             Action::OwnerFound => {

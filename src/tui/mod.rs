@@ -28,13 +28,13 @@ pub use self::input::keyboard::fuzz;
 pub use self::action::{Action, Command, Edit, Request};
 pub use self::app::App;
 pub use self::draw::theme::{Background, Depth, Glyphs, Theme};
-pub use self::state::display_options::Look;
+pub use self::state::display_options::DisplayOptions;
 pub use self::terminal::take_keyboard;
 pub use crate::model::interval::Machine;
 
 use self::input::keyboard::{self, Input};
 use self::terminal::Screen;
-use crate::jsonl::Damage;
+use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::Recording;
 use crate::model::interval::Method;
 use crate::options::Config;
@@ -119,7 +119,7 @@ pub fn live(
             drop(tell.send(Event::Collector(notice)));
         })?
     };
-    let look = Look::of(config);
+    let look = DisplayOptions::of(config);
     let mut app = App::new(config, machine, method, names, owners, look);
     app.tell_confinement(confinement);
     let feed = Feed::Live(&collector);
@@ -148,7 +148,7 @@ pub fn replay(
     confinement: Confinement,
     limits: Limits,
     signals: Watch,
-) -> Result<Vec<Damage>> {
+) -> Result<Vec<CorruptRecording>> {
     let (tell, events, told_to_stop) = events(signals)?;
     let names = names(&tell)?.of_a_recording();
     // What is said of a process is what was recorded: none of now is asked about.
@@ -160,7 +160,7 @@ pub fn replay(
             drop(tell.send(Event::Player(notice)));
         })?
     };
-    let look = Look::of(config);
+    let look = DisplayOptions::of(config);
     let mut app = App::new(
         config,
         Machine::default(),
@@ -449,7 +449,7 @@ impl Session<'_> {
             }
             Feed::Played(player) => {
                 if let Some(picture) = player.take() {
-                    self.app.update(Action::Picture(Box::new(picture)));
+                    self.app.update(Action::PlayerSnapshot(Box::new(picture)));
                 }
             }
         }

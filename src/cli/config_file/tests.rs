@@ -1,7 +1,7 @@
 //! What a file says, and what is said about a wrong one.
 
 use super::*;
-use crate::options::{KeyCode, Paint};
+use crate::options::{KeyCode, PaletteColor};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -33,9 +33,9 @@ fn unusual() -> Settings {
         color: When::Never,
         ascii: When::Always,
         palette: Palette {
-            rx: Some(Paint::Indexed(1)),
-            tx: Some(Paint::Rgb(1, 2, 255)),
-            trouble: Some(Paint::Indexed(200)),
+            rx: Some(PaletteColor::Indexed(1)),
+            tx: Some(PaletteColor::Rgb(1, 2, 255)),
+            trouble: Some(PaletteColor::Indexed(200)),
             selection: None,
         },
         keys: vec![
@@ -79,7 +79,7 @@ fn every_example_in_the_written_file_is_right() {
         })
         .collect();
     let settings = Settings::parse(&all.join("\n")).unwrap();
-    assert_eq!(settings.palette.rx, Some(Paint::Indexed(6)));
+    assert_eq!(settings.palette.rx, Some(PaletteColor::Indexed(6)));
     assert_eq!(settings.keys.len(), COMMANDS.len());
     for (binding, command) in settings.keys.iter().zip(COMMANDS) {
         assert_eq!(binding.command, command.name);

@@ -204,7 +204,7 @@ fn example() -> impl Strategy<Value = Example> {
 fn divided(plan: &Plan, example: &Example) -> bool {
     let rest = plan.rest.as_ref();
     plan.pushed.matches(&example.key, example.owner.uid)
-        && rest.is_none_or(|rest| Sieve::new(rest).matches(&example.subject()))
+        && rest.is_none_or(|rest| Matcher::new(rest).matches(&example.subject()))
 }
 
 proptest! {
@@ -215,10 +215,10 @@ proptest! {
         expr in expr(),
         examples in vec(example(), 20),
     ) {
-        let mut whole = Sieve::new(&expr);
-        for reach in [Reach::Nothing, Reach::All] {
+        let mut whole = Matcher::new(&expr);
+        for reach in [Pushdown::Nothing, Pushdown::All] {
             let plan = Plan::new(expr.clone(), reach);
-            let pushed = plan.kernel.as_ref().map(Sieve::new);
+            let pushed = plan.kernel.as_ref().map(Matcher::new);
             prop_assert_eq!(plan.kernel.is_none(), plan.pushed.is_empty());
             for example in &examples {
                 let meant = whole.matches(&example.subject());
@@ -233,7 +233,7 @@ proptest! {
 
     #[test]
     fn what_is_pushed_is_within_its_bounds(expr in expr()) {
-        let pushed = Plan::new(expr, Reach::All).pushed;
+        let pushed = Plan::new(expr, Pushdown::All).pushed;
         prop_assert!(pushed.tasks.tgids.len() <= MAX_TASKS && pushed.tasks.tids.len() <= MAX_TASKS);
         prop_assert!(pushed.uids.values.len() <= MAX_UIDS);
         prop_assert!(pushed.netns.values.len() <= MAX_NETNS);
@@ -253,7 +253,7 @@ proptest! {
         prop_assert!(again.is_ok(), "{}: {}", text, again.unwrap_err());
         let again = again.unwrap();
         prop_assert_eq!(again.to_string(), text);
-        let (mut one, mut other) = (Sieve::new(&expr), Sieve::new(&again));
+        let (mut one, mut other) = (Matcher::new(&expr), Matcher::new(&again));
         for example in &examples {
             prop_assert_eq!(one.matches(&example.subject()), other.matches(&example.subject()));
         }

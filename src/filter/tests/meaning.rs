@@ -140,7 +140,7 @@ impl Example {
     fn check(&self, yes: &[&str], no: &[&str]) {
         for (texts, expected) in [(yes, true), (no, false)] {
             for text in texts {
-                let mut sieve = Sieve::new(&parsed(text));
+                let mut sieve = Matcher::new(&parsed(text));
                 let owner = Arc::new(self.owner.clone());
                 let subject = Subject {
                     key: &self.key,
@@ -338,7 +338,7 @@ fn rates_are_exact_at_the_edge_and_over_no_time() {
 #[test]
 fn an_owner_that_took_the_place_of_another_is_asked_anew() {
     let example = Example::new();
-    let mut sieve = Sieve::new(&parsed("comm nginx"));
+    let mut sieve = Matcher::new(&parsed("comm nginx"));
     let mut asked = |name: &[u8]| {
         let owner = Arc::new(Owner::named(name));
         sieve.begin();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::flow::Counters;
-use crate::stats::ranking::{Facts, RowId, Tally};
+use crate::stats::ranking::{GroupTotals, ProcessLookup, RowId};
 use crate::text::sanitize::visible;
 use crate::view::Way;
 
@@ -43,7 +43,7 @@ pub(crate) struct Key {
 
 impl Key {
     /// Of a group. Processes and threads go by their names: numbers would be new ones for ever.
-    pub(super) fn of(tally: &Tally, facts: &dyn Facts) -> Self {
+    pub(super) fn of(tally: &GroupTotals, facts: &dyn ProcessLookup) -> Self {
         let kind = match tally.id {
             RowId::Flow(_) => "flow",
             RowId::Process(_) => "process",

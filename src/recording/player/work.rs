@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use super::{Direction, Limits, Notice, Order, Picture, Position, Shared, State, lock};
+use super::{Direction, Limits, Notice, Order, PlayerSnapshot, Position, Shared, State, lock};
 use crate::filter::Expr;
 use crate::jsonl::input::Recording;
 use crate::jsonl::reader::Frame;
@@ -321,7 +321,7 @@ impl Work {
             told.users.splice(0..0, waited.told.users);
             told.own.splice(0..0, waited.told.own);
         }
-        *picture = Some(Picture {
+        *picture = Some(PlayerSnapshot {
             position: self.position.clone(),
             history: self.history.clone(),
             flows: self.flows,

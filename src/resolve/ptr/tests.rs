@@ -50,7 +50,7 @@ fn found(text: &str, seconds: u64) -> Option<Reply> {
 }
 
 fn nameless(seconds: u64) -> Option<Reply> {
-    Some(Reply::Nameless(Duration::from_secs(seconds)))
+    Some(Reply::NoPtrRecord(Duration::from_secs(seconds)))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::flow::{Flow, Packets, Tcp};
-use crate::resolve::owners::{Container, Located, Place, Process, Runtime};
+use crate::resolve::owners::{Container, Place, Process, Runtime, SharedLocation};
 use crate::testing::{Intervals, Random, flow, key, some_overflow};
 use crate::view::{Column, Prefix};
 use std::cmp::Ordering;
@@ -15,12 +15,12 @@ const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];
 /// Facts about every process but each fifth.
 struct Known;
 
-impl Facts for Known {
+impl ProcessLookup for Known {
     fn user_name(&self, uid: u32) -> Option<Arc<str>> {
         Some(Arc::from(format!("user-{uid}")))
     }
 
-    fn process(&self, who: &Who<'_>) -> Option<Arc<Process>> {
+    fn process(&self, who: &ProcessRef<'_>) -> Option<Arc<Process>> {
         let tgid = who.tgid;
         let unit = (!tgid.is_multiple_of(3)).then(|| format!("unit-{}", tgid % 4));
         let container = tgid.is_multiple_of(4).then(|| Container {
@@ -45,7 +45,7 @@ impl Facts for Known {
                 started: SystemTime::UNIX_EPOCH,
                 start_ticks: 0,
                 cgroup: Some(String::new()),
-                place_name: Located::from(&place).name,
+                place_name: SharedLocation::from(&place).name,
                 place,
                 exited: false,
             })
@@ -113,7 +113,7 @@ fn view_of(random: &mut Random) -> View {
     }
 }
 
-fn add(sum: &mut (Counters, Counters), figures: &Figures) {
+fn add(sum: &mut (Counters, Counters), figures: &TrafficStats) {
     sum.0 += figures.now;
     sum.1 += figures.total;
 }
@@ -171,7 +171,7 @@ fn averages_of_groups_are_the_sums_of_those_of_their_flows() {
                 .map(|flow| flow.figures.age(&rows.clock))
                 .max();
             assert_eq!(Some(row.figures.age(&rows.clock)), oldest);
-            let idle = |figures: &Figures| figures.idle(view.way, &rows.clock);
+            let idle = |figures: &TrafficStats| figures.idle(view.way, &rows.clock);
             let least = members.iter().map(|flow| idle(&flow.figures)).min();
             assert_eq!(Some(idle(&row.figures)), least);
             assert_eq!(row.figures.peak(view.way).is_some(), members.len() == 1);

@@ -10,7 +10,7 @@ use super::duration;
 use crate::model::flow::Direction;
 use crate::model::interval::rate;
 use crate::stats::history::Clock;
-use crate::stats::ranking::{Facts as _, Row};
+use crate::stats::ranking::{ProcessLookup as _, Row};
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::chart::nice;
@@ -19,7 +19,7 @@ use crate::tui::draw::theme::Glyphs;
 use crate::view::{Column, Group, Way};
 
 /// What all rows of a table are drawn with.
-pub struct Sheet {
+pub struct CellContext {
     /// Which bytes.
     pub way: Way,
     /// The clock that figures are read by.
@@ -30,7 +30,7 @@ pub struct Sheet {
     pub totals: bool,
 }
 
-impl Sheet {
+impl CellContext {
     /// Bytes by which a row's share is told.
     pub fn bytes(&self, row: &Row) -> u64 {
         let counters = if self.totals {
@@ -61,7 +61,7 @@ impl App {
         at: Rect,
         column: Column,
         row: &Row,
-        sheet: &Sheet,
+        sheet: &CellContext,
         (plain, main): (Style, Style),
     ) {
         let units = self.look.units;
@@ -211,7 +211,7 @@ impl App {
         }
     }
 
-    fn share(&self, buf: &mut Buffer, at: Rect, row: &Row, sheet: &Sheet, style: Style) {
+    fn share(&self, buf: &mut Buffer, at: Rect, row: &Row, sheet: &CellContext, style: Style) {
         let bytes = sheet.bytes(row);
         let number = within(at, 0, 5);
         if bytes > 0 {

@@ -2,7 +2,7 @@
 //! what was chosen and on the kind of table, not on the traffic, so that none comes and goes (but one
 //! that never had anything to show hides until it has); and widths only grow. A column is there whole or not at all.
 
-use crate::stats::history::Seen;
+use crate::stats::history::AvailableColumns;
 use crate::text::units::Units;
 use crate::view::{Column, Group, Way};
 
@@ -112,7 +112,7 @@ pub struct Place {
 
 /// What decides on columns besides the width.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
+pub struct LayoutRequest<'a> {
     /// The ones that were chosen.
     pub chosen: &'a [Column],
     /// Which way the table is about.
@@ -130,12 +130,12 @@ pub struct Wish<'a> {
     /// Whether any process is in a container or unit.
     pub containers: bool,
     /// What there ever was to show.
-    pub seen: Seen,
+    pub seen: AvailableColumns,
     /// Widest content so far.
     pub widths: Widths,
 }
 
-impl Wish<'_> {
+impl LayoutRequest<'_> {
     /// What cannot leave, in a table of this kind: what was chosen of it, and what rows are named by.
     fn stays(&self, column: Column) -> bool {
         let chosen = |column| self.chosen.is_empty() || self.chosen.contains(&column);
@@ -210,7 +210,7 @@ impl Wish<'_> {
 }
 
 /// Which columns are there, and where, in a table so wide.
-pub fn fit(width: u16, wish: &Wish) -> Vec<Place> {
+pub fn fit(width: u16, wish: &LayoutRequest) -> Vec<Place> {
     let mut there: Vec<Column> = Column::ALL
         .into_iter()
         .filter(|&column| wish.stays(column))
@@ -222,9 +222,14 @@ pub fn fit(width: u16, wish: &Wish) -> Vec<Place> {
     let used = |there: &[Column]| -> u16 {
         let widths = there
             .iter()
-            .map(|&column| wish.most(column) + Wish::gap(column));
+            .map(|&column| wish.most(column) + LayoutRequest::gap(column));
         // The first has the margin before it.
-        MARGIN + widths.sum::<u16>() - there.iter().map(|&c| Wish::gap(c)).max().unwrap_or(0)
+        MARGIN + widths.sum::<u16>()
+            - there
+                .iter()
+                .map(|&c| LayoutRequest::gap(c))
+                .max()
+                .unwrap_or(0)
     };
     for &column in LEAVING.iter().rev() {
         if there.contains(&column) || !wish.may_come(column) {
@@ -252,7 +257,7 @@ pub fn fit(width: u16, wish: &Wish) -> Vec<Place> {
     place(width, wish, there)
 }
 
-fn place(width: u16, wish: &Wish, mut there: Vec<Column>) -> Vec<Place> {
+fn place(width: u16, wish: &LayoutRequest, mut there: Vec<Column>) -> Vec<Place> {
     // Totals stand where rates stood; otherwise the order is the one that was chosen, and what was
     // not chosen comes after what it always follows.
     let all = |column: &Column| Column::ALL.iter().position(|other| other == column);
@@ -281,7 +286,7 @@ fn place(width: u16, wish: &Wish, mut there: Vec<Column>) -> Vec<Place> {
                 + if column == there[0] {
                     0
                 } else {
-                    Wish::gap(column)
+                    LayoutRequest::gap(column)
                 }
         })
         .sum();
@@ -323,7 +328,7 @@ fn place(width: u16, wish: &Wish, mut there: Vec<Column>) -> Vec<Place> {
             column => size(column),
         };
         if !places.is_empty() {
-            x += Wish::gap(column);
+            x += LayoutRequest::gap(column);
         }
         let left = width.saturating_sub(x);
         places.push(Place {

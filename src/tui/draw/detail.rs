@@ -14,7 +14,7 @@ use crate::model::flow::{Endpoint, FlowKey, Protocol};
 use crate::model::interval::rate;
 use crate::resolve::names::Names;
 use crate::stats::history::FlowStats;
-use crate::stats::ranking::{Condition, Facts as _, Who};
+use crate::stats::ranking::{Condition, ProcessLookup as _, ProcessRef};
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::chart::{Chart, Sample};
@@ -221,7 +221,7 @@ impl App {
     fn owner(&self, flow: &FlowStats, list: &mut List) {
         let theme = &self.look.theme;
         let plain = Style::new();
-        let (key, owner, who) = (&flow.key, &flow.owner, Who::of(flow));
+        let (key, owner, who) = (&flow.key, &flow.owner, ProcessRef::of(flow));
         let process = self.owners.process(&who);
         let own = if self.names.is_own(key.tgid) {
             ", own look-ups"

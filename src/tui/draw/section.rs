@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::cells::{Sheet, percent, spark};
+use super::cells::{CellContext, percent, spark};
 use crate::model::flow::Direction;
 use crate::model::interval::rate;
 use crate::stats::ranking::{Row, Rows};
@@ -37,7 +37,7 @@ impl App {
         } else {
             &rows.all.now
         };
-        let sheet = Sheet {
+        let sheet = CellContext {
             way: table.way,
             clock: rows.clock,
             total: table.way.bytes(all),
@@ -60,7 +60,7 @@ impl App {
         &self,
         n: usize,
         (offset, shown): (usize, &[Row]),
-        sheet: &Sheet,
+        sheet: &CellContext,
         at: Rect,
         buf: &mut Buffer,
     ) {
@@ -123,7 +123,7 @@ impl App {
     }
 
     /// Which rows are shown, of how many, and how much of everything they are.
-    fn share_of(&self, table: &Table, offset: usize, shown: &[Row], sheet: &Sheet) -> String {
+    fn share_of(&self, table: &Table, offset: usize, shown: &[Row], sheet: &CellContext) -> String {
         // Of those that went silent only the ones in sight are counted.
         let count = match sheet.totals {
             true => table.len(),
@@ -178,7 +178,7 @@ impl App {
     fn row(
         &self,
         row: &Row,
-        sheet: &Sheet,
+        sheet: &CellContext,
         places: &[Place],
         selected: bool,
         at: Rect,
@@ -243,7 +243,7 @@ impl App {
         table: &Table,
         rows: &Rows,
         shown: &[Row],
-        sheet: &Sheet,
+        sheet: &CellContext,
         places: &[Place],
         below: u16,
         area: Rect,
@@ -323,7 +323,7 @@ impl App {
         bytes: u64,
         what: &str,
         averages: &[(Column, f64)],
-        (sheet, rows, shown): (&Sheet, &Rows, &[Row]),
+        (sheet, rows, shown): (&CellContext, &Rows, &[Row]),
         places: &[Place],
         at: Rect,
         style: Style,

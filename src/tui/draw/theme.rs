@@ -4,7 +4,7 @@
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::model::flow::Direction;
-use crate::options::{Paint, Palette};
+use crate::options::{Palette, PaletteColor};
 
 /// How many colours the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,10 +140,10 @@ pub fn eighths(part: f64, whole: f64, cells: usize) -> usize {
     (part / whole * most).round().clamp(1.0, most) as usize
 }
 
-fn paint(paint: Paint) -> Color {
+fn paint(paint: PaletteColor) -> Color {
     match paint {
-        Paint::Indexed(index) => Color::Indexed(index),
-        Paint::Rgb(red, green, blue) => Color::Rgb(red, green, blue),
+        PaletteColor::Indexed(index) => Color::Indexed(index),
+        PaletteColor::Rgb(red, green, blue) => Color::Rgb(red, green, blue),
     }
 }
 

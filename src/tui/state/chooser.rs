@@ -1,10 +1,10 @@
 //! The columns that can be chosen.
 
-use crate::stats::history::Seen;
+use crate::stats::history::AvailableColumns;
 use crate::view::Column;
 
 /// Every column that can come and go, of those that ever had anything to show.
-pub fn choices(seen: Seen) -> Vec<Column> {
+pub fn choices(seen: AvailableColumns) -> Vec<Column> {
     Column::ALL
         .into_iter()
         .filter(|column| {

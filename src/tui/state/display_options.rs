@@ -10,7 +10,7 @@ use crate::view::{Column, Group, SortKey};
 
 /// How things are shown.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Look {
+pub struct DisplayOptions {
     /// Colours and glyphs.
     pub theme: Theme,
     /// Of numbers.
@@ -29,7 +29,7 @@ pub struct Look {
     pub sort: SortKey,
 }
 
-impl Look {
+impl DisplayOptions {
     /// As the configuration says, on a terminal of that kind.
     pub fn new(config: &Config, depth: Depth, background: Background) -> Self {
         Self {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn without_colour_there_is_none_whatever_the_terminal_has() {
         let config = Config::default();
-        let look = Look::new(&config, Depth::True, Background::Dark);
+        let look = DisplayOptions::new(&config, Depth::True, Background::Dark);
         assert_eq!(look.theme.depth, Depth::Mono);
     }
 }

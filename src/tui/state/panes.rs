@@ -8,10 +8,10 @@ use ratatui::layout::Rect;
 use super::pane::{Step, Table};
 use crate::model::flow::Endpoint;
 use crate::stats::history::FlowStats;
-use crate::stats::ranking::{Facts, Row, RowId, Rows, View, Who, group_of};
+use crate::stats::ranking::{ProcessLookup, ProcessRef, Row, RowId, Rows, View, group_of};
 use crate::text::units;
 use crate::tui::app::{App, Mode};
-use crate::tui::draw::columns::{Place, Widths, Wish, fit};
+use crate::tui::draw::columns::{LayoutRequest, Place, Widths, fit};
 use crate::tui::draw::layout::{Frame, HEAD, room};
 use crate::view::{Column, Group, SortKey, Way};
 
@@ -50,7 +50,7 @@ impl App {
     pub(in crate::tui) fn columns(&self, table: &Table, width: u16) -> Vec<Place> {
         fit(
             width,
-            &Wish {
+            &LayoutRequest {
                 chosen: &self.look.columns,
                 way: table.way,
                 group: self.group,
@@ -95,7 +95,7 @@ impl App {
         }
         let elapsed = self.history.clock().elapsed;
         self.meaning
-            .matches(flow, elapsed, || self.owners.process(&Who::of(flow)))
+            .matches(flow, elapsed, || self.owners.process(&ProcessRef::of(flow)))
     }
 
     /// Brings the tables up to date with the history.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::jsonl::Damage;
-use crate::recording::player::{Direction, Order, Picture, Position};
+use crate::jsonl::CorruptRecording;
+use crate::recording::player::{Direction, Order, PlayerSnapshot, Position};
 use crate::tui::action::{Command, Request};
 use crate::tui::app::App;
 
@@ -23,13 +23,13 @@ impl App {
     }
 
     /// What could not be read.
-    pub(in crate::tui) fn into_damages(self) -> Vec<Damage> {
+    pub(in crate::tui) fn into_damages(self) -> Vec<CorruptRecording> {
         self.position
             .map(|position| position.damages)
             .unwrap_or_default()
     }
 
-    pub(in crate::tui) fn show_picture(&mut self, picture: Picture) {
+    pub(in crate::tui) fn show_picture(&mut self, picture: PlayerSnapshot) {
         let told = picture.told;
         for (uid, name) in &told.users {
             self.owners.learn_user(*uid, Arc::clone(name));

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::filter::{Sieve, Subject, Words, looks_like_filter, parse};
+use crate::filter::{Matcher, Subject, Words, looks_like_filter, parse};
 use crate::resolve::owners::Process;
 use crate::stats::history::FlowStats;
 
 /// What a text means. A text that can be read as a filter is one; any other is words to find. A lone
 /// address is words as well: typing 10.0.0.12 passes 10.0.0.1.
 #[derive(Debug)]
-pub struct Meaning {
+pub struct SearchQuery {
     text: String,
     kind: Kind,
     known: Words,
@@ -21,12 +21,12 @@ pub struct Meaning {
 #[derive(Debug)]
 enum Kind {
     All,
-    Filter(RefCell<Sieve>),
+    Filter(RefCell<Matcher>),
     /// In small letters; with what is wrong if it was meant as a filter.
     Words(Vec<String>, Option<String>),
 }
 
-impl Default for Meaning {
+impl Default for SearchQuery {
     fn default() -> Self {
         Self {
             text: String::new(),
@@ -36,7 +36,7 @@ impl Default for Meaning {
     }
 }
 
-impl Meaning {
+impl SearchQuery {
     /// Takes on the meaning of a text, for the flows that are there now.
     pub fn follow(&mut self, text: &str) {
         if let Kind::Filter(sieve) = &mut self.kind {
@@ -50,7 +50,7 @@ impl Meaning {
         self.kind = match parse(text, &self.known) {
             _ if text.trim().is_empty() => Kind::All,
             Ok(expr) if text.trim().parse::<IpAddr>().is_err() => {
-                Kind::Filter(RefCell::new(Sieve::new(&expr)))
+                Kind::Filter(RefCell::new(Matcher::new(&expr)))
             }
             Err(error) if looks_like_filter(text) => Kind::Words(words(), Some(error.message())),
             Ok(_) | Err(_) => Kind::Words(words(), None),
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_text_is_a_filter_where_it_can_be_one() {
         let hint = |text: &str| {
-            let mut meaning = Meaning::default();
+            let mut meaning = SearchQuery::default();
             meaning.follow(text);
             meaning.hint()
         };

@@ -15,7 +15,7 @@ use crate::cases::{self, Case};
 use crate::compare::{CaseTruth, Verdict, compare};
 use crate::net::Link;
 use crate::proc;
-use crate::subject::{Seen, Start, Subject};
+use crate::subject::{AvailableColumns, Start, Subject};
 use crate::sys;
 
 /// A case after it ran.
@@ -247,7 +247,7 @@ fn print(r: &Ran, v: &Verdict, said: u64) -> &'static str {
 fn record(
     file: &Path,
     kernel: &str,
-    seen: &Seen,
+    seen: &AvailableColumns,
     r: &Ran,
     v: &Verdict,
     result: &str,

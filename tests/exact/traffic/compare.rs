@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::subject::{Counts, FlowId, Owner, Seen, number, text};
+use crate::subject::{AvailableColumns, Counts, FlowId, Owner, number, text};
 use crate::sys;
 
 /// A flow as the case's own system calls returned it.
@@ -246,7 +246,7 @@ fn take_for_unknown(truth: &CaseTruth, got: &mut BTreeMap<FlowId, Counts>) {
     }
 }
 
-pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
+pub fn compare(truth: &CaseTruth, seen: &AvailableColumns) -> Verdict {
     let mut v = Verdict::default();
     let expected = expected(truth, &seen.unseen, &mut v.unseen);
     let mut got: BTreeMap<FlowId, Counts> = BTreeMap::new();
@@ -288,7 +288,7 @@ pub fn compare(truth: &CaseTruth, seen: &Seen) -> Verdict {
 }
 
 /// Datagrams of the flows that were seen to the byte. Only the tracepoints do not tell them.
-fn check_packets(v: &mut Verdict, truth: &CaseTruth, seen: &Seen) {
+fn check_packets(v: &mut Verdict, truth: &CaseTruth, seen: &AvailableColumns) {
     for (id, flow) in &truth.flows {
         let (Some(expected), Some(got)) = (flow.packets, seen.packets.get(id)) else {
             continue;

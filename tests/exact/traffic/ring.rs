@@ -5,7 +5,7 @@ use std::io;
 use anyhow::{Context, Result, bail};
 use io_uring::{IoUring, Probe, cqueue, squeue};
 
-use crate::cases::{Absent, absent};
+use crate::cases::{OnMissing, absent};
 use crate::sock::Sock;
 use crate::truth::{Dir, How};
 
@@ -40,7 +40,7 @@ impl Ring {
             .register_probe(&mut probe)
             .map_err(absent("io_uring probe"))?;
         if !probe.is_supported(op) {
-            return Err(Absent(format!("io_uring has no {what}")).into());
+            return Err(OnMissing(format!("io_uring has no {what}")).into());
         }
         Ok(())
     }

@@ -26,12 +26,12 @@ pub struct Storm<'a> {
 
 /// Counts of a thread's own, so that the truth's lock does not slow the storm.
 #[derive(Default)]
-struct Tally {
+struct GroupTotals {
     bytes: usize,
     msgs: u64,
 }
 
-impl Tally {
+impl GroupTotals {
     fn add(&mut self, n: usize) {
         self.bytes += n;
         self.msgs += u64::from(n > 0);
@@ -50,7 +50,7 @@ fn raw_recv(s: &Sock, buf: &mut [u8], flags: i32) -> std::io::Result<usize> {
 }
 
 fn send_until(s: &Sock, size: usize, stop: &AtomicBool) -> Result<()> {
-    let (buf, mut sum) = (pattern(size), Tally::default());
+    let (buf, mut sum) = (pattern(size), GroupTotals::default());
     while !stop.load(Relaxed) {
         match raw_send(s, &buf) {
             Ok(n) => sum.add(n),
@@ -64,7 +64,7 @@ fn send_until(s: &Sock, size: usize, stop: &AtomicBool) -> Result<()> {
 }
 
 fn tcp_reader(s: &Sock, size: usize) -> Result<()> {
-    let (mut buf, mut sum) = (vec![0; size], Tally::default());
+    let (mut buf, mut sum) = (vec![0; size], GroupTotals::default());
     loop {
         match raw_recv(s, &mut buf, 0).context("recv")? {
             0 => break,
@@ -77,7 +77,7 @@ fn tcp_reader(s: &Sock, size: usize) -> Result<()> {
 
 /// Reads datagrams until the sender is done and nothing is left.
 fn udp_reader(s: &Sock, sender_done: &AtomicBool) -> Result<()> {
-    let (mut buf, mut sum) = (vec![0; 65_536], Tally::default());
+    let (mut buf, mut sum) = (vec![0; 65_536], GroupTotals::default());
     s.recv_timeout(50)?;
     loop {
         let last = sender_done.load(Relaxed);

@@ -202,7 +202,7 @@ impl Audited {
 
 /// Everything flowtop has written, added up.
 #[derive(Default)]
-pub struct Seen {
+pub struct AvailableColumns {
     pub intervals: u64,
     /// Their lengths, in seconds: all, and the longest.
     pub elapsed: f64,
@@ -233,7 +233,7 @@ pub struct Seen {
     pub broken: Option<String>,
 }
 
-impl Seen {
+impl AvailableColumns {
     fn take(&mut self, line: &str) -> Result<()> {
         let line: Value = serde_json::from_str(line).with_context(|| format!("line {line:?}"))?;
         match line["type"].as_str() {
@@ -316,7 +316,7 @@ impl Seen {
     }
 }
 
-type Shared = Arc<(Mutex<Seen>, Condvar)>;
+type Shared = Arc<(Mutex<AvailableColumns>, Condvar)>;
 
 pub struct Subject {
     child: Child,
@@ -332,7 +332,7 @@ pub struct Start<'a> {
     pub args: &'a [String],
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Seen> {
+fn lock(shared: &Shared) -> MutexGuard<'_, AvailableColumns> {
     shared.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -392,7 +392,11 @@ impl Subject {
             .with_context(|| format!("waiting for {path} in `unseen`: {has}"))
     }
 
-    fn wait_until(&self, patience: Duration, is_there: impl Fn(&Seen) -> bool) -> Result<()> {
+    fn wait_until(
+        &self,
+        patience: Duration,
+        is_there: impl Fn(&AvailableColumns) -> bool,
+    ) -> Result<()> {
         let deadline = Instant::now() + patience;
         let mut seen = lock(&self.shared);
         while !is_there(&seen) {
@@ -461,7 +465,7 @@ impl Subject {
     }
 
     /// Sends SIGINT, reads to the end, and hands over everything that was written.
-    pub fn stop(mut self, patience: Duration) -> Result<Seen> {
+    pub fn stop(mut self, patience: Duration) -> Result<AvailableColumns> {
         let status = self.interrupt(patience);
         self.reader.join().ok().context("reader")?;
         let status = status?;

@@ -1,7 +1,7 @@
 use super::*;
 
-fn wish(group: Group, way: Way) -> Wish<'static> {
-    Wish {
+fn wish(group: Group, way: Way) -> LayoutRequest<'static> {
+    LayoutRequest {
         chosen: DEFAULT,
         way,
         group,
@@ -10,12 +10,12 @@ fn wish(group: Group, way: Way) -> Wish<'static> {
         share_bar: false,
         names: false,
         containers: true,
-        seen: Seen::ALL,
+        seen: AvailableColumns::ALL,
         widths: Widths::default(),
     }
 }
 
-fn columns(width: u16, wish: &Wish) -> Vec<Column> {
+fn columns(width: u16, wish: &LayoutRequest) -> Vec<Column> {
     fit(width, wish).iter().map(|place| place.column).collect()
 }
 

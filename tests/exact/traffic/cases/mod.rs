@@ -71,26 +71,26 @@ rooms!(
 
 /// The kernel does not have what the case is about.
 #[derive(Debug)]
-pub struct Absent(pub String);
+pub struct OnMissing(pub String);
 
-impl fmt::Display for Absent {
+impl fmt::Display for OnMissing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Error for Absent {}
+impl Error for OnMissing {}
 
 /// For `map_err`: the failure means that the kernel lacks `what`.
 pub fn absent(what: &str) -> impl FnOnce(io::Error) -> anyhow::Error {
     let what = what.to_owned();
-    move |err| Absent(format!("{what}: {err}")).into()
+    move |err| OnMissing(format!("{what}: {err}")).into()
 }
 
 /// Tells the parent what became of a role, and gives its exit code.
 pub fn report(result: Result<()>) -> i32 {
     let Err(err) = result else { return 0 };
-    if let Some(Absent(why)) = err.downcast_ref() {
+    if let Some(OnMissing(why)) = err.downcast_ref() {
         truth::say(&json!({"type": "absent", "why": why}));
     } else {
         truth::say(&json!({"type": "error", "what": format!("{err:#}")}));

@@ -4,7 +4,7 @@
 use anyhow::{Result, bail, ensure};
 use io_uring::{IoUring, cqueue, opcode, squeue, types::Fd, types::Fixed};
 
-use crate::cases::{Absent, absent};
+use crate::cases::{OnMissing, absent};
 use crate::ring::Ring;
 use crate::sock::{Sock, V4, V6, tcp_pair, udp_pair};
 use crate::sys::errno;
@@ -250,7 +250,7 @@ fn uring_bundle() -> Result<()> {
         Ok(n) => left -= s.note(Dir::Rx, n, special("")),
         Err(e) if errno(&e) == libc::EINVAL => {
             s.recv_exact(left)?;
-            return Err(Absent(format!("bundled recv: {e}")).into());
+            return Err(OnMissing(format!("bundled recv: {e}")).into());
         }
         Err(e) => return Err(e.into()),
     }

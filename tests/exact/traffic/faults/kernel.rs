@@ -8,9 +8,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::{Faults, PATIENCE, Told, beside, counted, lost};
-use crate::cases::Absent;
+use crate::cases::OnMissing;
 use crate::load::{Flows, Load};
-use crate::subject::{Seen, ended};
+use crate::subject::{AvailableColumns, ended};
 use crate::sys::cvt;
 
 faults! { false,
@@ -134,7 +134,7 @@ fn one_fills_the_table_of_all(how: &Faults) -> Result<Told> {
 }
 
 /// It is named, and nobody else has flows without a row; nothing is without its process.
-fn only_it_fills(seen: &Seen, pid: u32) -> Result<()> {
+fn only_it_fills(seen: &AvailableColumns, pid: u32) -> Result<()> {
     let pid = u64::from(pid);
     ensure!(seen.full == [pid].into(), "{:?} fill the table", seen.full);
     let beyond: Vec<_> = seen.overflow.keys().copied().collect();
@@ -145,7 +145,7 @@ fn only_it_fills(seen: &Seen, pid: u32) -> Result<()> {
 }
 
 /// Of what a process sent.
-fn missing(seen: &Seen, pid: u32, sent: u64) -> i128 {
+fn missing(seen: &AvailableColumns, pid: u32, sent: u64) -> i128 {
     let own = seen.flows.iter().filter(|(id, _)| id.pid == u64::from(pid));
     let own: u64 = own.map(|(_, counts)| counts.tx_bytes).sum();
     i128::from(sent) - i128::from(own)
@@ -251,7 +251,7 @@ fn btf_missing(how: &Faults) -> Result<Told> {
 /// Hooks that are not there: paths are unseen, and it is said so; all else is exact.
 fn hooks_missing(how: &Faults) -> Result<Told> {
     if std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists() {
-        return Err(Absent("this kernel has kprobes, which see all of it".to_owned()).into());
+        return Err(OnMissing("this kernel has kprobes, which see all of it".to_owned()).into());
     }
     let mut load = Flows::new(100)?;
     let pid = load.pid().to_string();

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::kernel::{prepared, refusal, refused};
 use super::{Faults, PATIENCE, Told, beside, counted, lost};
-use crate::cases::Absent;
-use crate::subject::{Counts, FlowId, Seen, Start};
+use crate::cases::OnMissing;
+use crate::subject::{AvailableColumns, Counts, FlowId, Start};
 use crate::sys::cvt;
 
 faults! { true,
@@ -72,7 +72,7 @@ fn clock_steps(how: &Faults) -> Result<Told> {
 fn cpu_unplugged(how: &Faults) -> Result<Told> {
     let switch = Path::new("/sys/devices/system/cpu/cpu1/online");
     if !switch.exists() {
-        return Err(Absent("there is no CPU to unplug".to_owned()).into());
+        return Err(OnMissing("there is no CPU to unplug".to_owned()).into());
     }
     let times = how.number(4, 60);
     let (truth, seen) = beside(how, 0.1, |subject| {
@@ -94,7 +94,7 @@ fn cpu_unplugged(how: &Faults) -> Result<Told> {
 /// A backend that needs what is switched off is refused, instead of seeing nothing.
 fn switched_off(how: &Faults, switch: &str, backend: &str) -> Result<Told> {
     if !Path::new(switch).exists() {
-        return Err(Absent(format!("there is no {switch}")).into());
+        return Err(OnMissing(format!("there is no {switch}")).into());
     }
     fs::write(switch, "0").with_context(|| format!("write {switch}"))?;
     let asked = Faults {
@@ -118,7 +118,7 @@ fn kprobes_off_meanwhile(how: &Faults) -> Result<Told> {
     const LOST: usize = 54_321;
     let switch = "/sys/kernel/debug/kprobes/enabled";
     if !Path::new(switch).exists() {
-        return Err(Absent(format!("there is no {switch}")).into());
+        return Err(OnMissing(format!("there is no {switch}")).into());
     }
     let subject = how.flowtop(0.2, &["--backend", "kprobe"])?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -193,7 +193,7 @@ impl Datagrams {
     }
 
     /// Bytes sent and received, by peers that are known or not.
-    fn counted(&self, seen: &Seen, is_known: bool) -> Result<(u64, u64)> {
+    fn counted(&self, seen: &AvailableColumns, is_known: bool) -> Result<(u64, u64)> {
         let me = u64::from(std::process::id());
         let of = |socket: &UdpSocket| -> Result<Counts> {
             let port = u64::from(socket.local_addr()?.port());
@@ -217,7 +217,7 @@ const SHORTER: Duration = Duration::from_secs(60);
 fn probes_stopped(how: &Faults) -> Result<Told> {
     let switch = "/proc/sys/kernel/ftrace_enabled";
     if !Path::new(switch).exists() {
-        return Err(Absent(format!("there is no {switch}")).into());
+        return Err(OnMissing(format!("there is no {switch}")).into());
     }
     let mut happened = Vec::new();
     for (backend, path, hidden) in [
@@ -299,7 +299,7 @@ fn stop_probes(
 fn jit_off(how: &Faults) -> Result<Told> {
     let switch = "/proc/sys/net/core/bpf_jit_enable";
     if fs::write(switch, "0").is_err() {
-        return Err(Absent("this kernel has no way to do without".to_owned()).into());
+        return Err(OnMissing("this kernel has no way to do without".to_owned()).into());
     }
     let said = prepared(how, &[], || Ok(())).and_then(refusal);
     fs::write(switch, "1").with_context(|| format!("write {switch}"))?;
@@ -313,7 +313,7 @@ fn locked_down(how: &Faults) -> Result<Told> {
     unsafe { libc::mount(kind, at, kind, 0, std::ptr::null()) };
     let switch = "/sys/kernel/security/lockdown";
     if !Path::new(switch).exists() {
-        return Err(Absent(format!("there is no {switch}")).into());
+        return Err(OnMissing(format!("there is no {switch}")).into());
     }
     fs::write(switch, "confidentiality").with_context(|| format!("write {switch}"))?;
     refused(

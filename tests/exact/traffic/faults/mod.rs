@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use crate::cases::Absent;
+use crate::cases::OnMissing;
 use crate::check::matches;
 use crate::compare::{CaseTruth, compare};
 use crate::load::Load;
-use crate::subject::{Seen, Start, Subject};
+use crate::subject::{AvailableColumns, Start, Subject};
 use crate::sys;
 
 /// How long something may take that has to happen, emulated machines included.
@@ -98,7 +98,7 @@ pub fn faults(how: &Faults) -> Result<bool> {
                 "FAIL",
                 format!("{} bytes lost: {}", told.lost, told.happened),
             ),
-            Err(error) if error.is::<Absent>() => ("absent", format!("{error:#}")),
+            Err(error) if error.is::<OnMissing>() => ("absent", format!("{error:#}")),
             Err(error) => ("FAIL", format!("{error:#}")),
         };
         match result {
@@ -176,7 +176,7 @@ fn beside(
     how: &Faults,
     interval: f64,
     meanwhile: impl FnOnce(&Subject) -> Result<()>,
-) -> Result<(CaseTruth, Seen)> {
+) -> Result<(CaseTruth, AvailableColumns)> {
     let subject = how.flowtop(interval, &[])?;
     let load = Load::mixed(2, 5)?;
     // Some of it before, and some of it after.
@@ -188,7 +188,7 @@ fn beside(
 }
 
 /// Bytes that are missing; fails where anything is not as it was, per flow and process.
-fn lost(truth: &CaseTruth, seen: &Seen) -> Result<i128> {
+fn lost(truth: &CaseTruth, seen: &AvailableColumns) -> Result<i128> {
     let verdict = compare(truth, seen);
     let mut complaints = seen.complaints(false);
     complaints.extend(verdict.complaints);
@@ -208,7 +208,7 @@ fn lost(truth: &CaseTruth, seen: &Seen) -> Result<i128> {
 }
 
 /// How much was counted.
-fn counted(truth: &CaseTruth, seen: &Seen) -> String {
+fn counted(truth: &CaseTruth, seen: &AvailableColumns) -> String {
     let sum = truth.totals();
     format!(
         "{} bytes of {} flows in {} intervals",
