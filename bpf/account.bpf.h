@@ -149,10 +149,11 @@ static __always_inline bool fill_id(struct flowtop_id *id,
 	id->owner_kind =
 		current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
 	/* inet_put_port() clears skc_num when a socket closes, with data
-	 * perhaps still unread; inet_sport keeps the port. */
+	 * perhaps still unread; inet_sport keeps the port. Every socket of IP
+	 * begins with a struct inet_sock, as that of UDP does. */
 	if (!id->local_port && protocol != FLOWTOP_PACKET)
-		id->local_port = bpf_ntohs(
-			READ_FIELD_AS(const struct inet_sock, sk, inet_sport));
+		id->local_port = bpf_ntohs(READ_FIELD_AS(const struct udp_sock,
+							 sk, inet.inet_sport));
 	/* A raw socket of protocol TCP or UDP has the protocol for its port
 	 * (inet_create()), and hears what other sockets move. */
 	return id->local_port !=

@@ -50,15 +50,23 @@ static __always_inline bool listed(__u32 id, const volatile __u32 *list,
 static __noinline __u32 number_in_pidns(const struct task_struct *task)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	struct upid *upid = (void *)pid + bpf_core_field_offset(pid->numbers);
+	const __u32 size = bpf_core_field_size(pid->numbers[0]);
 	int level = BPF_CORE_READ(pid, level);
 
 	for (int i = 0; i <= MAX_PID_NS_LEVEL && i <= level; i++) {
-		struct upid *at = (void *)upid +
-				  (level - i) * bpf_core_type_size(struct upid);
+		void *at = (void *)pid + (level - i) * size;
+		struct pid_namespace *ns = NULL;
+		int number = 0;
 
-		if (BPF_CORE_READ(at, ns, ns.inum) == tasks_pidns)
-			return BPF_CORE_READ(at, nr);
+		bpf_probe_read_kernel(
+			&ns, sizeof(ns),
+			at + bpf_core_field_offset(pid->numbers[0].ns));
+		if (BPF_CORE_READ(ns, ns.inum) != tasks_pidns)
+			continue;
+		bpf_probe_read_kernel(
+			&number, sizeof(number),
+			at + bpf_core_field_offset(pid->numbers[0].nr));
+		return number;
 	}
 	return 0;
 }

@@ -18,10 +18,8 @@ static __always_inline __u32 read_netns(const struct sock *sk)
 
 static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 {
-	struct kernfs_node___v6_15 *newer = (void *)kn;
-
-	if (bpf_core_field_exists(newer->__parent))
-		return BPF_CORE_READ(newer, __parent);
+	if (bpf_core_field_exists(kn->__parent))
+		return BPF_CORE_READ(kn, __parent);
 	return BPF_CORE_READ(kn, parent);
 }
 

@@ -104,27 +104,30 @@ static __always_inline void read_skb_sender(struct peer *peer,
 static __always_inline void read_cork(struct peer *peer, const struct sock *sk,
 				      int pending)
 {
-	const struct inet_sock *inet = (const struct inet_sock *)sk;
-	__be16 sport = READ_FIELD_AS(const struct inet_sock, sk, inet_sport);
+	const struct udp_sock *up = (const struct udp_sock *)sk;
+	__be16 sport =
+		READ_FIELD_AS(const struct udp_sock, sk, inet.inet_sport);
 	bool v4 = pending == AF_INET, v6 = pending == AF_INET6;
 
 	if (!pending) {
-		v4 = BPF_CORE_READ(inet, cork.fl.u.ip4.uli.ports.sport) ==
+		v4 = BPF_CORE_READ(up, inet.cork.fl.u.ip4.uli.ports.sport) ==
 		     sport;
 		v6 = BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6 &&
-		     BPF_CORE_READ(inet, cork.fl.u.ip6.uli.ports.sport) ==
+		     BPF_CORE_READ(up, inet.cork.fl.u.ip6.uli.ports.sport) ==
 			     sport;
 	}
 	if (v4 == v6)
 		return; /* neither, or no telling: the peer stays unknown */
 	if (v4) {
 		peer->family = AF_INET;
-		peer->port = BPF_CORE_READ(inet, cork.fl.u.ip4.uli.ports.dport);
-		as_v4(peer->addr, BPF_CORE_READ(inet, cork.fl.u.ip4.daddr));
+		peer->port =
+			BPF_CORE_READ(up, inet.cork.fl.u.ip4.uli.ports.dport);
+		as_v4(peer->addr, BPF_CORE_READ(up, inet.cork.fl.u.ip4.daddr));
 	} else {
 		peer->family = AF_INET6;
-		peer->port = BPF_CORE_READ(inet, cork.fl.u.ip6.uli.ports.dport);
-		BPF_CORE_READ_INTO(&peer->addr, inet, cork.fl.u.ip6.daddr);
+		peer->port =
+			BPF_CORE_READ(up, inet.cork.fl.u.ip6.uli.ports.dport);
+		BPF_CORE_READ_INTO(&peer->addr, up, inet.cork.fl.u.ip6.daddr);
 	}
 }
 

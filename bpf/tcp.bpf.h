@@ -197,14 +197,13 @@ static __always_inline void sample(struct flowtop_record *record)
  */
 static __always_inline __u32 read_marks(const struct sock *sk,
 					const struct tcp_sock *tp,
-					const struct inet_connection_sock *icsk,
 					const bool trusted)
 {
 	__u32 marks = 0;
 
 	/* Encrypted records are longer than what was written. */
-	if (bpf_core_field_exists(icsk->icsk_ulp_ops) &&
-	    READ_FIELD(trusted, icsk, icsk_ulp_ops))
+	if (bpf_core_field_exists(tp->inet_conn.icsk_ulp_ops) &&
+	    READ_FIELD(trusted, tp, inet_conn.icsk_ulp_ops))
 		marks |= FLOWTOP_TCP_ULP;
 	/* tcp_bpf_update_proto() and its like replace sk_prot, and leave the
 	 * protocol that the socket was made by. */
@@ -235,11 +234,9 @@ static __always_inline void inspect(struct flowtop_record *record)
 	if (has_rdonly_cast)
 		record->tcp.marks |= read_marks(
 			bpf_core_cast(sk, const struct sock),
-			bpf_core_cast(sk, const struct tcp_sock),
-			bpf_core_cast(sk, const struct inet_connection_sock),
-			true);
+			bpf_core_cast(sk, const struct tcp_sock), true);
 	else
-		record->tcp.marks |= read_marks(sk, sk, sk, false);
+		record->tcp.marks |= read_marks(sk, sk, false);
 }
 
 #endif

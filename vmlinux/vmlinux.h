@@ -178,12 +178,14 @@ struct packet_sock {
 
 /* include/linux/udp.h */
 struct udp_sock {
+	struct inet_sock inet;
 	int pending;
 	__u16 gso_size;
 };
 
 /* include/linux/tcp.h */
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	__u64 bytes_acked;
 	__u64 bytes_received;
 	__u32 rcv_nxt;
@@ -269,12 +271,9 @@ struct task_struct {
  * v6.15. */
 struct kernfs_node {
 	struct kernfs_node *parent;
+	struct kernfs_node *__parent;
 	const char *name;
 	__u64 id;
-};
-
-struct kernfs_node___v6_15 {
-	struct kernfs_node *__parent;
 };
 
 /* include/linux/cgroup-defs.h, include/linux/cgroup_subsys.h */
