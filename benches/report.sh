@@ -159,7 +159,7 @@ table '. as $all | (["flows", "output", "user", "system", "both", "resident", "o
     ($all.self[] | [.flows, .output, (.user, .system, .percent | round_to(100)), (.rss_mib, .anonymous_mib | round_to(10))] | row)'
 echo
 table 'select(.maps) | .maps | "The kernel'"'"'s memory of the flow maps with room for \(.entries) flows: \(.flow_maps / 1048576 * 10
-    | round / 10) MiB, all maps \(.all / 1048576 * 10 | round / 10) MiB. The README has the formula.\n"'
+    | round / 10) MiB, all maps \(.all / 1048576 * 10 | round / 10) MiB. [COUNTING.md](COUNTING.md#memory) has the formula.\n"'
 table 'select(.start) | .start | "Start to attached \(.attached_ms) ms; the first interval'"'"'s rows \(.first_after_interval_ms
     ) ms after its end, the wait for running programs included; binary \(.binary_bytes / 1048576 * 100 | round / 100) MiB."'
 cat <<'TEXT'

@@ -3,7 +3,7 @@
 //!
 //! The generator is this process: it knows how many bytes went through each socket in each interval,
 //! as intervals end when it says so. What is to be shown is worked out here from those bytes and from
-//! the definitions in the README, not by the code that shows it.
+//! the definitions in docs/LIVE.md, not by the code that shows it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 mod common;

@@ -1,6 +1,6 @@
 -- Recordings of many machines and days in DuckDB, as they are: compressed, by any names.
 --   duckdb -cmd "set variable recordings = '/var/log/flows/*/*.jsonl.zst'" < duckdb.sql
--- Only what is asked for is named here; the README has all fields. A flow's machine is that of its
+-- Only the columns of the queries below are named here; docs/OUTPUT.md has all fields. A flow's machine is that of its
 -- interval: the one of the same file and time.
 create or replace temp table records as
 select *

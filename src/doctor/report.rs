@@ -72,7 +72,7 @@ fn wrap(text: &str) -> impl Iterator<Item = String> {
     lines.into_iter()
 }
 
-/// One object; the README has what is in it.
+/// Returns the report as one JSON object; docs/DOCTOR.md describes its fields.
 pub(super) fn json(report: &Report) -> Result<String> {
     let (release, machine) = uname();
     let checks = report.sections.iter().flat_map(|section| {

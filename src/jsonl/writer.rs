@@ -1,6 +1,6 @@
 //! Turns rankings into JSON Lines, schema 2: one interval record, then its flows or groups, then the
-//! sum of what is not shown. Raw counters and the measured length go in; readers divide. Fields are added, never changed; the README is the
-//! reference.
+//! sum of what is not shown. Raw counters and the measured length go in; readers divide.
+//! Fields are added, never changed; docs/OUTPUT.md is the reference.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
