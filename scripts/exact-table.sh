@@ -15,24 +15,23 @@ files=("$reports"/*.jsonl)
 kernels='[EXACTNESS-kernels.md](EXACTNESS-kernels.md) that of more kernels'
 case $reports in
 *aarch64*) heading='Exactness on aarch64' made='make test-aarch64 exact-table-aarch64' other='[EXACTNESS.md](EXACTNESS.md) is the table of x86_64' ;;
-*exact-kernels*) heading='Exactness on more kernels' made='make vm KERNEL=SUITE/PACKAGE' other='[EXACTNESS.md](EXACTNESS.md) is the table of the four that every change is tested on' ;;
-*) heading=Exactness made='make vm exact-table' other='[EXACTNESS-aarch64.md](EXACTNESS-aarch64.md) is the table of aarch64, '$kernels ;;
+*exact-kernels*) heading='Exactness on more kernels' made='make test-vm KERNEL=SUITE/PACKAGE' other='[EXACTNESS.md](EXACTNESS.md) is the table of the four kernels that every change is tested on' ;;
+*) heading=Exactness made='make test-vm docs-exactness' other='[EXACTNESS-aarch64.md](EXACTNESS-aarch64.md) is the table of aarch64, '$kernels ;;
 esac
 cat <<TEXT
 # $heading
 
-What flowtop shows, less what the system calls of the test program returned, in bytes, on stock
-Debian kernels in virtual machines. Each row is one way for a program to use its sockets
-(\`traffic list\` names the trap in each). Made by \`$made\`;
+What flowtop shows, minus what the system calls of the test program returned, in bytes, on stock Debian
+kernels in virtual machines. Each row is one way for a program to use its sockets; \`traffic list\` names the
+trap in each. \`$made\` writes this page;
 $other.
 
 - \`0\`: not one byte of difference, per flow, process and direction
-- \`unseen\`: a path that this backend declares it does not see
-- \`missed\`: events that the backend could not see, all of them said in \`missed_events\`: \`fentry\`,
-  forced on a kernel that preempts itself; \`auto\` does not take it there
-- \`s01\` to \`s24\`: scenarios of a public benchmark of network monitors, over a veth pair between two
-  network namespaces, here with a 32nd of their sizes and at full speed; \`make vm SCENARIOS=full\`
-  runs them with all of it
+- \`unseen\`: flowtop reports that this backend does not see the path
+- \`missed\`: the backend could not see some events, and \`missed_events\` counts all of them: \`fentry\`, forced
+  on a kernel that preempts itself; \`auto\` does not take it there
+- \`s01\` to \`s24\`: scenarios of a public benchmark of network monitors, over a veth pair between two network
+  namespaces, with a 32nd of their sizes and at full speed; \`make test-vm SCENARIOS=full\` runs them in full
 - \`—\`: the kernel does not have what the case is about
 - **bold**: a failure, with the difference
 

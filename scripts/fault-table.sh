@@ -13,15 +13,15 @@ files=("$reports"/native.jsonl "$reports"/[0-9]*.jsonl)
 cat <<'TEXT'
 # Faults
 
-Each was provoked for real, on the machine's own kernel and on stock Debian kernels in virtual machines,
-beside a load that knows to the byte what its system calls returned. Bytes lost are those that are in no
-number flowtop gave: in no flow, no `other` and no `untracked`. Made by `make test fault-table`; `make
-faults` does the same for minutes instead of seconds, with a million flows.
+The tests provoke each fault, on the machine's own kernel and on stock Debian kernels in virtual machines, beside
+a load that knows to the byte what its system calls returned. Lost bytes are those in no number of flowtop: in
+no flow, no `other` and no `untracked`. `make test docs-faults` writes this page; `make test-faults` takes
+minutes instead of seconds, with a million flows.
 
-- `traffic faults` makes them (`tests/exact/traffic/faults`), `tests/faults.rs` and `tests/vm.rs` run them.
-- That nothing stays in the kernel, whatever ends flowtop at whatever moment, is `tests/vm/leftover.sh`'s to
-  show: programs, maps, links, probe events, kprobes, trampolines and pins, before and after.
-- `—`: the fault cannot be there.
+- `traffic faults` provokes them (`tests/exact/traffic/faults`).
+- `tests/vm/leftover.sh` shows that nothing stays in the kernel, whatever ends flowtop at whatever moment: programs,
+  maps, links, probe events, kprobes, trampolines and pins, before and after.
+- `—`: the fault is impossible on this kernel.
 
 TEXT
 
@@ -45,14 +45,15 @@ cat <<'TEXT'
 
 ## Terminals and signals
 
-What becomes of the live table in every relation to a terminal that a program can have, and with every signal
-whose default is to stop, continue or end a process, beside less(1) at the same. `tests/jobs.rs` makes the
-table and holds flowtop to it. SIGTSTP and SIGSTOP go to the whole job, all others to the program alone.
+What the live table does in every relation to a terminal that a program can have, and with every signal whose
+default is to stop, continue or end a process, beside less(1). The test `jobs` writes the table. SIGTSTP and SIGSTOP
+go to the whole job, all others to the program alone.
 
 - In the background flowtop waits, stopped, until it is brought to the foreground. SIGTERM ends it there too.
 - A session leader has no shell that could continue it, so the kernel drops `^Z` and SIGTSTP.
 - SIGSTOP cannot be caught: the terminal stays as it is until the job is continued.
-- less is watched for half a second and held to nothing: on a busy machine what it does later reads `goes on`.
+- The test watches less for half a second and requires nothing of it: on a busy machine what less does later reads
+  `goes on`.
 
 | run | event | flowtop | less |
 |---|---|---|---|
