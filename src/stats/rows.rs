@@ -84,7 +84,8 @@ pub struct Rows {
     pub clock: Clock,
     /// Number of flows in all rows.
     pub flows: usize,
-    /// How many of the rows moved bytes this way in the latest interval.
+    /// How many of the rows moved bytes this way in the latest interval. They come first, unless past
+    /// flows are in the view.
     pub moving: usize,
     /// Flows that did not pass the filter.
     pub filtered: Sum,
@@ -214,8 +215,37 @@ impl Rows {
                 *groups = order.map(|n| std::mem::take(&mut groups[n])).collect();
             }
         }
-        let moving = (0..self.len()).filter(|&n| !self.is_idle(history, n));
-        self.moving = moving.count();
+        self.put_idle_last(history, view);
+    }
+
+    /// Moves the rows without bytes in the latest interval behind all others, those first that moved
+    /// bytes most recently, of them those that moved most. A view of totals keeps its order: there, idle
+    /// rows count like the rest.
+    fn put_idle_last(&mut self, history: &History, view: &View) {
+        let (moving, mut idle): (Vec<usize>, Vec<usize>) =
+            (0..self.len()).partition(|&n| !self.is_idle(history, n));
+        self.moving = moving.len();
+        if view.past {
+            return;
+        }
+        idle.sort_by_cached_key(|&n| self.idle_key(history, n));
+        let order: Vec<usize> = moving.into_iter().chain(idle).collect();
+        self.bring_forward(&order);
+    }
+
+    /// Returns what idle rows are sorted by: how long ago the last of a row's flows moved bytes this way,
+    /// and its 10 s average, whose bits are in the order of the numbers.
+    fn idle_key(&self, history: &History, n: usize) -> (Option<Duration>, Reverse<u64>) {
+        let flows = || {
+            self.numbers(n)
+                .iter()
+                .map(|&flow| &history.flow(flow).figures)
+        };
+        let average: f64 = flows().map(|figures| figures.avg10(self.way)).sum();
+        let idle = flows()
+            .filter_map(|figures| figures.idle(self.way, &self.clock))
+            .min();
+        (idle, Reverse(average.max(0.0).to_bits()))
     }
 
     /// Which bytes it is about.

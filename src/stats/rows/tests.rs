@@ -188,7 +188,7 @@ fn rows_are_in_the_order_asked_for_and_found_by_their_ids() {
         let mut rows = Rows::new(&history, &view, &Known, &|_| true);
         let clock = rows.clock;
         let all: Vec<Row> = rows.iter(&history).collect();
-        let in_order = |ends: &[Row]| by_hand(&view, &clock, &ends[0], &ends[1]).is_lt();
+        let in_order = |ends: &[Row]| idle_by_hand(&view, &clock, &ends[0], &ends[1]).is_lt();
         assert!(all.windows(2).all(in_order), "{view:?}");
         for (n, row) in all.iter().enumerate() {
             assert_eq!(rows.id(&history, n).as_ref(), Some(&row.id));
@@ -206,6 +206,18 @@ fn rows_are_in_the_order_asked_for_and_found_by_their_ids() {
         let ids: Vec<RowId> = rows.iter(&history).map(|row| row.id).collect();
         assert_eq!(ids.iter().collect::<Vec<_>>(), expected);
     }
+}
+
+/// The order of two rows of which idle ones stand last.
+fn idle_by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
+    let idle = |row: &Row| row.idle(view.way, clock).filter(|_| !view.past);
+    let average = |row: &Row| row.figures.avg10(view.way);
+    let by_idle = idle(a).cmp(&idle(b));
+    match idle(a).is_some() && idle(b).is_some() {
+        true => by_idle.then(average(b).total_cmp(&average(a))),
+        false => by_idle,
+    }
+    .then_with(|| by_hand(view, clock, a, b))
 }
 
 /// The order of two rows, without the keys that they are sorted by.

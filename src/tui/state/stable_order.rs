@@ -1,7 +1,7 @@
-//! Keeps a table still. Rows that are nearly equal keep the places they had; a row that went silent
-//! keeps its place as long as it is shown; and an order that is held is held whatever rates do.
+//! Keeps a table still: moving rows that are nearly equal keep the places they had, and an order that is
+//! frozen stays whatever the rates do.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use crate::stats::history::History;
 use crate::stats::ranking::{Row, RowId, Rows};
@@ -36,8 +36,9 @@ impl Order {
         self.held = held;
     }
 
-    /// Puts `rows`, sorted already, in the order in which they are shown. `value` is what they are
-    /// sorted by, `None` for text, which needs no steadying; `descending` is which way.
+    /// Puts `rows`, sorted already with the moving ones first, in the order in which they are shown.
+    /// `value` is what they are sorted by, `None` for text, which needs no steadying; `descending` is
+    /// which way. Only moving rows are steadied: idle ones stand in the order of their last bytes.
     pub fn arrange(
         &mut self,
         rows: &mut Rows,
@@ -47,9 +48,8 @@ impl Order {
     ) {
         let head = rows.len().min(KEPT);
         let was_shown = |&n: &usize| {
-            let id = rows.is_idle(history, n).then(|| rows.id(history, n));
-            id.flatten()
-                .is_some_and(|id| self.anchors.contains_key(&id))
+            let id = self.held.then(|| rows.id(history, n)).flatten();
+            id.is_some_and(|id| self.anchors.contains_key(&id))
         };
         let kept = (0..head).chain((head..rows.len()).filter(was_shown));
         let mut kept: Vec<Placed> = kept
@@ -59,21 +59,18 @@ impl Order {
                 Some(self.place(n, row.id, now, rows.is_idle(history, n)))
             })
             .collect();
-        if kept.iter().all(|placed| placed.is_steadied) {
-            kept.sort_by(|a, b| {
+        if self.held {
+            kept.sort_by_key(|placed| placed.before);
+        } else if let Some(moving) = kept.get_mut(..rows.moving.min(head))
+            && moving.iter().all(|placed| placed.is_steadied)
+        {
+            moving.sort_by(|a, b| {
                 let (first, second) = if descending { (b, a) } else { (a, b) };
                 let by_value = first.value.total_cmp(&second.value);
                 by_value
-                    .then(a.idle.cmp(&b.idle))
                     .then(a.before.cmp(&b.before))
                     .then(a.row.cmp(&b.row))
             });
-            kept = spread(kept);
-        } else {
-            kept.truncate(head);
-        }
-        if self.held {
-            kept.sort_by_key(|placed| placed.before);
         }
         let order: Vec<usize> = kept.iter().map(|placed| placed.row).collect();
         rows.bring_forward(&order);
@@ -87,11 +84,9 @@ impl Order {
     fn place(&self, row: usize, id: RowId, now: Option<f64>, idle: bool) -> Placed {
         let anchor = self.anchors.get(&id);
         let value = match (anchor, now) {
-            (Some(anchor), Some(now))
-                if !idle && (now - anchor.value).abs() > anchor.value * NEAR =>
-            {
-                now
-            }
+            // Whatever the row moves next is a change.
+            _ if idle => 0.0,
+            (Some(anchor), Some(now)) if (now - anchor.value).abs() > anchor.value * NEAR => now,
             (Some(anchor), _) => anchor.value,
             (None, now) => now.unwrap_or(f64::NAN),
         };
@@ -99,7 +94,6 @@ impl Order {
             row,
             id,
             value,
-            idle,
             before: anchor.map_or(usize::MAX, |anchor| anchor.place),
             is_steadied: now.is_some(),
         }
@@ -113,34 +107,9 @@ struct Placed {
     id: RowId,
     /// What it is placed by.
     value: f64,
-    idle: bool,
     /// Where it was shown before.
     before: usize,
     is_steadied: bool,
-}
-
-/// Rows in their order, but never so many silent ones together that those that move are pushed out
-/// of sight: of the first rows, however many one looks at, about a third is silent at most.
-fn spread(rows: Vec<Placed>) -> Vec<Placed> {
-    let mut order = Vec::with_capacity(rows.len());
-    let mut waiting = VecDeque::new();
-    let (mut moving, mut silent) = (0, 0);
-    for row in rows {
-        if row.idle {
-            waiting.push_back(row);
-        } else {
-            order.push(row);
-            moving += 1;
-        }
-        while silent * 2 < moving + 1
-            && let Some(row) = waiting.pop_front()
-        {
-            order.push(row);
-            silent += 1;
-        }
-    }
-    order.extend(waiting);
-    order
 }
 
 #[cfg(test)]
@@ -188,20 +157,21 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_goes_silent_keeps_its_place() {
+    fn an_idle_row_stands_behind_all_that_move() {
         let (mut order, mut history) = (Order::default(), History::new());
         let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
         assert_eq!(show(&[(1, 1000), (2, 500), (3, 100)]), [1, 2, 3]);
-        assert_eq!(show(&[(1, 1000), (3, 100)]), [1, 2, 3]);
-        assert_eq!(show(&[(1, 1000), (3, 100), (4, 700)]), [1, 4, 2, 3]);
+        assert_eq!(show(&[(1, 1000), (3, 100)]), [1, 3, 2]);
+        assert_eq!(show(&[(1, 1000), (2, 600), (3, 100)]), [1, 2, 3]);
     }
 
     #[test]
-    fn many_silent_rows_do_not_push_out_those_that_move() {
+    fn idle_rows_are_in_the_order_of_their_last_bytes() {
         let (mut order, mut history) = (Order::default(), History::new());
         let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
-        show(&[(1, 900), (2, 800), (3, 700), (4, 600), (5, 10), (6, 9)]);
-        assert_eq!(show(&[(5, 10), (6, 9)]), [1, 5, 6, 2, 3, 4]);
+        show(&[(1, 900), (2, 800), (3, 700), (4, 600), (5, 10)]);
+        assert_eq!(show(&[(3, 10), (5, 10)]), [3, 5, 1, 2, 4]);
+        assert_eq!(show(&[(5, 10)]), [5, 3, 1, 2, 4]);
     }
 
     #[test]
