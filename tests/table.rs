@@ -21,20 +21,16 @@ use ratatui::widgets::Widget;
 const SIZE: (u16, u16) = (100, 30);
 
 fn app() -> App {
-    let config = Config {
+    app_of(&Config {
         ascii: false,
         ..Config::default()
-    };
-    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
+    })
+}
+
+fn app_of(config: &Config) -> App {
+    let look = DisplayOptions::new(config, Depth::Mono, Background::Unknown);
     let machine = Machine::default();
-    let mut app = App::new(
-        &config,
-        machine,
-        method(),
-        Names::off(),
-        Owners::off(),
-        look,
-    );
+    let mut app = App::new(config, machine, method(), Names::off(), Owners::off(), look);
     app.update(Action::Resize(SIZE.0, SIZE.1));
     app.update(Action::Show(interval(web_server())));
     app
@@ -100,7 +96,11 @@ fn the_selection_follows_its_flow() {
 
 #[test]
 fn one_scrolls_past_n_to_all_flows() {
-    let mut app = app();
+    let mut app = app_of(&Config {
+        ascii: false,
+        live_rows: Some(10),
+        ..Config::default()
+    });
     press(&mut app, &[Command::End]);
     let last = screen(&app);
     assert!(

@@ -66,16 +66,16 @@ pub(super) struct Args {
     #[arg(value_name = "FILTER")]
     pub(super) filter: Vec<String>,
 
-    /// Show the N largest flows each way; 0 shows all
+    /// Show the N largest flows each way; 0 shows all. Without it, the live table shows as many as fit,
+    /// text and JSON show 10
     #[arg(
         short = 'n',
         long,
         value_name = "N",
-        default_value = "10",
         allow_negative_numbers = true,
         value_parser = parse_top_n
     )]
-    pub(super) top_n: usize,
+    pub(super) top_n: Option<usize>,
 
     /// Count only these processes, and what FILTER says; repeat or separate with commas, at most 64
     #[arg(
@@ -390,7 +390,11 @@ where
     };
     let listen = metrics_args::listen(&args);
     let config = Box::new(Config {
-        top_n: (args.top_n > 0).then_some(args.top_n),
+        top_n: match args.top_n {
+            None => Config::default().top_n,
+            Some(most) => (most > 0).then_some(most),
+        },
+        live_rows: args.top_n.filter(|&most| most > 0),
         by_thread: plan.needs_threads() || group == Group::Thread,
         filter: plan,
         host_names: args.host_name,

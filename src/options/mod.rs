@@ -26,8 +26,10 @@ pub const MAX_MAX_FLOWS: u32 = 16_777_216;
 /// Everything a run of flowtop can be told, already checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Flows shown each way; `None` means all.
+    /// Flows shown each way in text, JSON and CSV; `None` means all.
     pub top_n: Option<usize>,
+    /// Rows shown each way in the live table; `None` means as many as fit.
+    pub live_rows: Option<usize>,
     /// Threads are told apart, and so are their flows.
     pub by_thread: bool,
     /// Which flows are counted, and where that is decided.
@@ -82,6 +84,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             top_n: Some(10),
+            live_rows: None,
             by_thread: false,
             filter: Plan::default(),
             host_names: false,

@@ -123,7 +123,7 @@ impl App {
             method,
             counted: config.filter.text(),
             interval: config.interval,
-            top_n: config.top_n,
+            top_n: config.live_rows,
             names,
             owners,
             threads: config.by_thread,

@@ -16,28 +16,20 @@ pub struct Frame {
     pub footer: Rect,
 }
 
-/// Rows from which on there is a chart.
+/// Height of the screen, in lines, from which on there is a chart.
 const CHART_FROM: u16 = 32;
+/// Upper bound of the chart's height, in lines.
+const MAX_CHART: u16 = 8;
 
 impl Frame {
-    /// Divides the screen. What tables of at most `most` lines in all leave over is the chart's.
-    pub fn new(area: Rect, most: u16) -> Self {
+    /// Divides the screen. The chart has a fixed height: the tables are what one came for.
+    pub fn new(area: Rect) -> Self {
         let header = area.height.min(2);
         let footer = u16::from(area.height > 3);
         let chart = match area.height {
             0..CHART_FROM => 0,
-            32..40 => 7,
-            40..56 => 9,
-            _ => 11,
-        };
-        let left = area
-            .height
-            .saturating_sub(header + footer)
-            .saturating_sub(most);
-        let chart = match chart {
-            0 => 0,
-            // Half of the screen at most: the tables are what one came for.
-            least => left.clamp(least, (area.height / 2).max(least)),
+            CHART_FROM..40 => 6,
+            _ => MAX_CHART,
         };
         let part = |y: u16, height: u16| Rect {
             y: area.y + y,
@@ -105,7 +97,7 @@ mod tests {
     #[test]
     fn the_parts_fill_the_screen_and_do_not_overlap() {
         for height in 0..120 {
-            let frame = Frame::new(Rect::new(0, 0, 80, height), 26);
+            let frame = Frame::new(Rect::new(0, 0, 80, height));
             let parts = [frame.header, frame.chart, frame.body, frame.footer];
             let mut y = 0;
             for part in parts {
@@ -125,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_section_that_wants_less_does_not_pay_for_the_other() {
-        let frame = Frame::new(Rect::new(0, 0, 80, 24), 26);
+        let frame = Frame::new(Rect::new(0, 0, 80, 24));
         assert_eq!(frame.body.height, 21);
         let heights = |wanted: [u16; 2]| {
             frame

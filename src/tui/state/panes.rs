@@ -12,7 +12,7 @@ use crate::stats::ranking::{ProcessLookup, ProcessRef, Row, RowId, Rows, View, g
 use crate::text::units;
 use crate::tui::app::{App, Mode};
 use crate::tui::draw::columns::{LayoutRequest, Place, Widths, fit};
-use crate::tui::draw::layout::{Frame, HEAD, room};
+use crate::tui::draw::layout::{Frame, room};
 use crate::view::{Column, Group, SortKey, Way};
 
 impl App {
@@ -28,17 +28,7 @@ impl App {
 
     /// The parts of a screen of this size.
     pub(in crate::tui) fn frame(&self, area: Rect) -> Frame {
-        if !matches!(self.mode, Mode::Table | Mode::Typing(_)) {
-            // Text takes what it can get.
-            return Frame::new(area, u16::MAX);
-        }
-        let lines = self.top_n.map_or(u16::MAX, |rows| {
-            u16::try_from(rows)
-                .unwrap_or(u16::MAX)
-                .saturating_add(HEAD + 1)
-        });
-        let tables = u16::try_from(self.tables.len()).unwrap_or(1);
-        Frame::new(area, lines.saturating_mul(tables))
+        Frame::new(area)
     }
 
     /// How many rows of a table a section shows.
