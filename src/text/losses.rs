@@ -5,7 +5,8 @@ use crate::model::flow::Comm;
 use crate::model::interval::{Drift, Holder, Losses, Method, UNSEEN_NAMES, Unknown};
 use crate::text::units;
 
-/// One word on how far the numbers can be trusted: `exact`, or what keeps them from it.
+/// Returns how far the numbers can be trusted in a few words: `exact` or what was lost, and the number of
+/// limits of this kernel.
 pub fn word(losses: &Losses, method: &Method) -> String {
     let mut parts = Vec::new();
     if losses.missed_events > 0 {
@@ -34,21 +35,23 @@ pub fn word(losses: &Losses, method: &Method) -> String {
         let off = audit.connections.saturating_sub(audit.agreeing);
         parts.push(format!("{} off", units::count(off, "connection")));
     }
-    match method.unseen.as_slice() {
-        [] => {}
-        [name] => parts.push(format!("{name} unseen")),
-        names => parts.push(format!("{} paths unseen", names.len())),
+    if parts.is_empty() {
+        parts.push(match audit.agreeing {
+            0 => "exact".to_owned(),
+            agreeing => format!("exact ({agreeing} audited)"),
+        });
     }
-    match (parts.is_empty(), audit.agreeing) {
-        (true, 0) => "exact".to_owned(),
-        (true, agreeing) => format!("exact ({agreeing} audited)"),
-        (false, _) => parts.join(", "),
+    // What this kernel can never report is no loss that happened.
+    if !method.unseen.is_empty() {
+        parts.push(units::count(method.unseen.len() as u64, "limit"));
     }
+    parts.join(", ")
 }
 
-/// Whether [`word`] is anything but `exact`.
-pub fn is_alarm(losses: &Losses, method: &Method) -> bool {
-    !losses.is_none() || !method.unseen.is_empty() || method.misses_unknown
+/// Returns whether something was lost. What a kernel cannot report, or cannot know, is a limit: it is the
+/// same in every interval, and an alarm that never ends is not looked at.
+pub fn is_alarm(losses: &Losses) -> bool {
+    !losses.is_none()
 }
 
 /// What was lost in an interval, one sentence each, with what to do; none when all is well.
@@ -195,7 +198,7 @@ mod tests {
     fn all_is_well_is_one_word() {
         let (none, method) = (Losses::default(), Method::default());
         assert_eq!(word(&none, &method), "exact");
-        assert!(!is_alarm(&none, &method));
+        assert!(!is_alarm(&none));
         assert!(losses(&none).is_empty());
     }
 
@@ -203,7 +206,7 @@ mod tests {
     fn a_full_table_is_not_silent() {
         let method = Method::default();
         assert_eq!(word(&full_table(), &method), "1.20 MB untracked");
-        assert!(is_alarm(&full_table(), &method));
+        assert!(is_alarm(&full_table()));
         assert!(losses(&full_table())[0].contains("--max-flows"));
     }
 
@@ -220,7 +223,7 @@ mod tests {
         };
         let method = Method::default();
         assert_eq!(word(&full, &method), r"flow table full (spr\x1bay)");
-        assert!(is_alarm(&full, &method));
+        assert!(is_alarm(&full));
         let line = &losses(&full)[0];
         for part in [
             r"spr\x1bay (pid 123) holds 49152 of 65536 flows",
@@ -251,7 +254,7 @@ mod tests {
     fn the_number_of_connections_that_agree_is_shown() {
         let all_agree = audited(Drift::default());
         assert_eq!(word(&all_agree, &Method::default()), "exact (40 audited)");
-        assert!(!is_alarm(&all_agree, &Method::default()));
+        assert!(!is_alarm(&all_agree));
         assert!(losses(&all_agree).is_empty());
     }
 
@@ -264,7 +267,7 @@ mod tests {
         };
         let missing = audited(drift);
         assert_eq!(word(&missing, &method), "1.20 MB drift");
-        assert!(is_alarm(&missing, &method));
+        assert!(is_alarm(&missing));
         let line = &losses(&missing)[0];
         for part in [
             r"ng\x1binx (pid 77), tcp 192.0.2.1:443 to 192.0.2.1:5000: 1.20 MB in not counted",
@@ -305,7 +308,7 @@ mod tests {
             word(&losses, &method),
             "1 owner unknown, 477 cgroups unknown"
         );
-        assert!(is_alarm(&losses, &method));
+        assert!(is_alarm(&losses));
         let lines = super::losses(&losses);
         assert!(lines[0].contains("name and user of 1 owner;"), "{lines:?}");
         assert!(lines[1].contains("unit of 477 owners;"), "{lines:?}");
@@ -319,7 +322,7 @@ mod tests {
         };
         let none = Losses::default();
         assert_eq!(word(&none, &method), "missed unknown");
-        assert!(is_alarm(&none, &method));
+        assert!(!is_alarm(&none));
         assert!(unknown(&method).unwrap().contains("unknown"));
         let some = Losses {
             missed_events: 2,
@@ -339,9 +342,10 @@ mod tests {
             missed_events: 3,
             ..Losses::default()
         };
-        assert_eq!(word(&losses, &method), "3 missed, splice_read unseen");
+        assert_eq!(word(&losses, &method), "3 missed, 1 limit");
         assert!(unseen(&method).next().unwrap().contains("splice()"));
         method.unseen.push("udp_recv_peer");
-        assert_eq!(word(&Losses::default(), &method), "2 paths unseen");
+        assert_eq!(word(&Losses::default(), &method), "exact, 2 limits");
+        assert!(!is_alarm(&Losses::default()));
     }
 }

@@ -100,7 +100,7 @@ impl App {
         {
             words.push("recording damaged".to_owned());
         }
-        if losses::is_alarm(&losses, &self.method) {
+        if losses::is_alarm(&losses) {
             words.push(losses::word(&losses, &self.method));
         }
         (!words.is_empty()).then(|| words.join(", "))

@@ -75,16 +75,17 @@ impl App {
                 above.push(Line::Text(text, style));
             }
         };
-        if losses::is_alarm(&losses, &self.method) {
+        if losses::is_alarm(&losses) {
             for text in losses::losses(&losses) {
                 say(&format!("! {text}"), theme.bold());
             }
-            for text in losses::unseen(&self.method).chain(losses::unknown(&self.method)) {
-                say(&format!("! {text}"), theme.bold());
-            }
         } else if total.is_none() {
+            let but = match self.method.unseen.is_empty() {
+                true => "",
+                false => ", but for the limits of this kernel below",
+            };
             say(
-                "exact: every byte of every socket is in these numbers.",
+                &format!("exact: every byte of every socket is in these numbers{but}."),
                 Style::new(),
             );
         } else {
@@ -92,6 +93,9 @@ impl App {
             for text in losses::losses(&total) {
                 say(&format!("! {text}"), theme.bold());
             }
+        }
+        for text in losses::unseen(&self.method).chain(losses::unknown(&self.method)) {
+            say(&format!("limit: {text}"), theme.dim());
         }
         if let Some(recording) = &self.recording {
             let (file, bytes) = (&recording.file, crate::text::units::bytes(recording.bytes));
