@@ -78,7 +78,7 @@ fn attach_kprobe(
 }
 
 /// To the root of the cgroup v2 hierarchy, which every socket is under; in a cgroup namespace to the
-/// root of that, which [`lack::of_cgroup_namespace`] says.
+/// root of that, which [`requirements::of_cgroup_namespace`] says.
 fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
     let Some(Cgroup2 { path, .. }) = Cgroup2::mounted() else {
         return Ok(None);
