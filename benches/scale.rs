@@ -29,7 +29,7 @@ use flowtop::options::{Config, Output};
 use flowtop::output::{Report, text};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
-use flowtop::source::signals::Watch;
+use flowtop::source::signals::SignalHandler;
 use flowtop::stats::ranking::Ranking;
 use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Machine};
 use flowtop::view::Group;
@@ -122,13 +122,13 @@ fn be_the_program(flows: u32) -> Result<()> {
         return flowtop::output::run(
             &config(Output::Json),
             source,
-            Some(Watch::install()?),
+            Some(SignalHandler::install()?),
             &mut out,
         );
     }
     let config = config(Output::Table);
     let confinement = flowtop::sandbox::Confinement::declined();
-    let signals = Watch::install()?;
+    let signals = SignalHandler::install()?;
     flowtop::tui::run(&config, source, Arc::default(), &confinement, signals)
 }
 
@@ -184,7 +184,7 @@ fn table(flows: u32, rounds: u64) -> String {
         let next = interval(flows, round);
         MOST.store(IN_USE.load(Relaxed), Relaxed);
         let before_asking = ASKED.load(Relaxed);
-        timed(&mut taken, || app.update(Action::Show(next)));
+        timed(&mut taken, || app.update(Action::IntervalEnded(next)));
         timed(&mut drawn, || {
             buffer.reset();
             (&app).render(buffer.area, &mut buffer);

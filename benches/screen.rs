@@ -23,7 +23,7 @@ use flowtop::model::interval::Method;
 use flowtop::options::{Config, Output};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
-use flowtop::source::signals::Watch;
+use flowtop::source::signals::SignalHandler;
 use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -42,7 +42,7 @@ fn be_the_program(flows: u32) -> Result<()> {
     // The collector takes a whole interval to end one, the processor included.
     let source = Busy::new(flows, config.interval * 95 / 100);
     let confinement = flowtop::sandbox::Confinement::declined();
-    let signals = Watch::install()?;
+    let signals = SignalHandler::install()?;
     flowtop::tui::run(&config, source, Arc::default(), &confinement, signals)
 }
 
@@ -133,7 +133,7 @@ fn costs() {
             let (mut taken, mut drawn, mut keys) = (Vec::new(), Vec::new(), Vec::new());
             for round in 0..ROUNDS {
                 let next = interval(flows, round);
-                timed(&mut taken, || app.update(Action::Show(next)));
+                timed(&mut taken, || app.update(Action::IntervalEnded(next)));
                 timed(&mut drawn, || {
                     buffer.reset();
                     black_box(&app).render(buffer.area, &mut buffer);

@@ -60,4 +60,4 @@ pub mod view;
 
 mod run;
 
-pub use run::{End, run};
+pub use run::{RunEnd, run};

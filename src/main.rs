@@ -12,7 +12,7 @@ use flowtop::kernel::tracefs;
 use flowtop::sandbox::privilege::Privilege;
 use flowtop::sandbox::{self, Allow};
 use flowtop::text::sanitize::sanitize_lines;
-use flowtop::{End, output};
+use flowtop::{RunEnd, output};
 
 /// What `--exit-when` says came true.
 const CONDITION_MET: u8 = 3;
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
         }
     };
     match flowtop::run(&config, &privilege) {
-        Ok(End::Done) => ExitCode::SUCCESS,
-        Ok(End::ConditionMet) => ExitCode::from(CONDITION_MET),
+        Ok(RunEnd::Done) => ExitCode::SUCCESS,
+        Ok(RunEnd::ConditionMet) => ExitCode::from(CONDITION_MET),
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let hint = privilege.hint(&error);

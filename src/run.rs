@@ -16,17 +16,17 @@ use crate::model::interval::{Interval, Machine, Method, rate};
 use crate::options::{Config, Output};
 use crate::output::metrics::{Exporter, Listener};
 use crate::output::{self, Stream};
-use crate::recording::player::Limits;
-use crate::recording::recorder::{Opened, Recorder, Watch as Recording};
+use crate::recording::player::PlayerLimits;
+use crate::recording::recorder::{Opened, Recorder, StatusHandle as Recording};
 use crate::recording::replay::{self, Replay};
 use crate::resolve::owners::Owners;
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement};
 use crate::source::Source;
-use crate::source::exit_when::{Condition, ExitWhen};
+use crate::source::exit_when::{ExitCondition, ExitWhen};
 use crate::source::filtered::Filtered;
 use crate::source::live::{Live, machine};
-use crate::source::signals::{Watch, job};
+use crate::source::signals::{SignalHandler, job};
 use crate::source::tee::Tee;
 use crate::text::time::rfc3339;
 use crate::text::units;
@@ -34,7 +34,7 @@ use crate::{options, tui};
 
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RunEnd {
     /// It was told to, or had nothing more to do.
     Done,
     /// What [`Config::exit_when`] says came true.
@@ -47,7 +47,7 @@ pub enum End {
 /// # Errors
 /// When the kernel side cannot be attached or read, the output cannot be written, or a recording
 /// cannot be written or read to its end.
-pub fn run(config: &Config, privilege: &Privilege) -> Result<End> {
+pub fn run(config: &Config, privilege: &Privilege) -> Result<RunEnd> {
     if config.output == Output::Table {
         job::wait_for_terminal()?;
         job::hold().context("hold the signals of job control")?;
@@ -58,14 +58,14 @@ pub fn run(config: &Config, privilege: &Privilege) -> Result<End> {
         None => live(config, privilege, &met),
     };
     outcome.map(|()| match met.load(Ordering::Relaxed) {
-        true => End::ConditionMet,
-        false => End::Done,
+        true => RunEnd::ConditionMet,
+        false => RunEnd::Done,
     })
 }
 
 /// What to be told when the condition comes true: it is said after the end, when the terminal is as
 /// before.
-type Said = Arc<std::sync::Mutex<Option<String>>>;
+type ExitMessage = Arc<std::sync::Mutex<Option<String>>>;
 
 fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result<()> {
     let machine = machine();
@@ -105,9 +105,9 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         privilege.raise()?;
     }
     let source = Filtered::new(live, config.filter.rest.as_ref());
-    let said = Said::default();
-    let condition = config.exit_when.as_ref().map(Condition::new);
-    let source = ExitWhen::new(source, condition, tell(config, met, &said));
+    let exit_message = ExitMessage::default();
+    let condition = config.exit_when.as_ref().map(ExitCondition::new);
+    let source = ExitWhen::new(source, condition, tell(config, met, &exit_message));
     let mut source: Box<dyn Source> = Box::new(source);
     let exporter = match listener {
         Some(listener) => {
@@ -141,7 +141,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     if config.output == Output::Table {
         notes.iter().flatten().for_each(|note| say(note));
     }
-    if let Some(text) = take(&said) {
+    if let Some(text) = take(&exit_message) {
         say(&text);
     }
     match (outcome, recorded) {
@@ -163,7 +163,7 @@ fn shown(
     source: impl Source + 'static,
     (machine, confinement, method): (Machine, Confinement, Arc<Method>),
     recording: Option<Recording>,
-    signals: Watch,
+    signals: SignalHandler,
 ) -> Result<()> {
     match config.output {
         Output::Table => {
@@ -178,10 +178,10 @@ fn shown(
 }
 
 /// Catches the signals that end a run: in the live table all that can be caught.
-fn watch(config: &Config) -> Result<Watch> {
+fn watch(config: &Config) -> Result<SignalHandler> {
     let watch = match config.output {
-        Output::Table => Watch::install_for_terminal(),
-        Output::Text | Output::Json | Output::Csv | Output::Quiet => Watch::install(),
+        Output::Table => SignalHandler::install_for_terminal(),
+        Output::Text | Output::Json | Output::Csv | Output::Quiet => SignalHandler::install(),
     };
     watch.context("watch for signals")
 }
@@ -243,7 +243,7 @@ fn recorder(config: &Config, opened: Opened, machine: Machine) -> Result<Recorde
 fn replayed(
     config: &Config,
     privilege: &Privilege,
-    replay: &options::Replay,
+    replay: &options::ReplayOptions,
     met: &Arc<AtomicBool>,
 ) -> Result<()> {
     let signals = watch(config)?;
@@ -254,9 +254,9 @@ fn replayed(
     if config.verbose {
         say(&confinement.to_string());
     }
-    let said = Said::default();
-    let mut condition = config.exit_when.as_ref().map(Condition::new);
-    let mut tell = tell(config, met, &said);
+    let exit_message = ExitMessage::default();
+    let mut condition = config.exit_when.as_ref().map(ExitCondition::new);
+    let mut tell = tell(config, met, &exit_message);
     let until = move |interval: &Interval| {
         let is_met = condition
             .as_mut()
@@ -266,31 +266,31 @@ fn replayed(
         }
         is_met
     };
-    let mut limits = Limits {
+    let mut limits = PlayerLimits {
         count: config.count,
         duration: config.duration,
         until: Box::new(until),
     };
     let filter = config.filter.rest.as_ref();
-    let damages = if config.output == Output::Table {
-        let damages = tui::replay(
+    let corruptions = if config.output == Output::Table {
+        let corruptions = tui::replay(
             config,
             (files, replay.interval),
             confinement,
             limits,
             signals,
         )?;
-        for damage in &damages {
-            say(&damaged(damage));
+        for corruption in &corruptions {
+            say(&damaged(corruption));
         }
-        damages.len()
+        corruptions.len()
     } else {
         let stop = Stop::default();
         let stopped = Arc::clone(&stop);
         signals
             .forward(move || stopped.store(true, Ordering::Relaxed), || ())
             .context("watch for signals")?;
-        let (mut count, mut elapsed, mut damages) = (0, Duration::ZERO, 0);
+        let (mut count, mut elapsed, mut corruptions) = (0, Duration::ZERO, 0);
         let stream = Stream::new(config, Machine::default(), Owners::off())?;
         stream.replay(
             Replay::new(&files, replay.interval, filter, &stop),
@@ -299,36 +299,36 @@ fn replayed(
                 elapsed += interval.elapsed;
                 !limits.is_reached(interval, count, elapsed) && !stop.load(Ordering::Relaxed)
             },
-            |damage| {
-                damages += 1;
-                say(&damaged(damage));
+            |corruption| {
+                corruptions += 1;
+                say(&damaged(corruption));
             },
             &mut io::stdout().lock(),
         )?;
-        damages
+        corruptions
     };
-    if let Some(text) = take(&said) {
+    if let Some(text) = take(&exit_message) {
         say(&text);
     }
-    match damages {
+    match corruptions {
         0 => Ok(()),
         _ => bail!("not all of what was to be replayed could be read"),
     }
 }
 
-fn damaged(damage: &CorruptRecording) -> String {
-    units::sanitize(&format!("replay {damage}")).into_owned()
+fn damaged(corruption: &CorruptRecording) -> String {
+    units::sanitize(&format!("replay {corruption}")).into_owned()
 }
 
 /// What is done when the condition comes true.
 fn tell(
     config: &Config,
     met: &Arc<AtomicBool>,
-    said: &Said,
+    exit_message: &ExitMessage,
 ) -> impl FnMut(&Interval) + Send + use<> {
     let condition = config.exit_when.as_ref().map(ToString::to_string);
     let condition = condition.unwrap_or_default();
-    let (met, said) = (Arc::clone(met), Arc::clone(said));
+    let (met, exit_message) = (Arc::clone(met), Arc::clone(exit_message));
     move |interval| {
         met.store(true, Ordering::Relaxed);
         let (total, elapsed) = (interval.total(), interval.elapsed);
@@ -338,14 +338,15 @@ fn tell(
         });
         let time = rfc3339(interval.ended);
         let text = format!("ended by --exit-when '{condition}': in {rx}, out {tx} at {time}");
-        *said
+        *exit_message
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
     }
 }
 
-fn take(said: &Said) -> Option<String> {
-    said.lock()
+fn take(exit_message: &ExitMessage) -> Option<String> {
+    exit_message
+        .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .take()
 }

@@ -286,7 +286,7 @@ fn what_an_older_connection_lost_before_is_no_interval_s() {
 /// Intervals in a row that must name the limit, and how many there may be until then: on a busy
 /// machine, one now and then is limited by the processor that an end did not get.
 const IN_A_ROW: usize = 4;
-const MOST_INTERVALS: usize = 40;
+const MAX_INTERVALS: usize = 40;
 
 /// Bytes move from client to server, for `IN_A_ROW` intervals limited by `limit`. Writer and reader
 /// end when the connection does.
@@ -310,7 +310,7 @@ fn limited_by(
     let ss = thread::scope(|scope| {
         scope.spawn(|| until_the_end(pair.client, write));
         scope.spawn(|| until_the_end(pair.server, read));
-        while limits.len() < MOST_INTERVALS && !limits.ends_with(&in_a_row) {
+        while limits.len() < MAX_INTERVALS && !limits.ends_with(&in_a_row) {
             let records = flowtop.await_intervals(1);
             let flows = of_port(&records, port).into_iter();
             limits.extend(flows.map(|flow| flow["limit"].clone()));

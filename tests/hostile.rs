@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use common::counting::traffic_program;
 use common::pty::{PATIENCE, Pty, Watched};
-use flowtop::text::sanitize::{columns, is_hostile};
+use flowtop::text::sanitize::{columns, is_unsafe_char};
 use lan::{Lan, NSD};
 use serde_json::Value;
 
@@ -138,7 +138,7 @@ fn watch(args: &[&str], mut is_enough: impl FnMut(&str) -> bool) {
     let mut lines = BufReader::new(flowtop.stdout.take().unwrap()).lines();
     loop {
         let line = lines.next().unwrap().unwrap();
-        assert!(!line.chars().any(is_hostile), "{args:?}: {line:?}");
+        assert!(!line.chars().any(is_unsafe_char), "{args:?}: {line:?}");
         if is_enough(&line) {
             break;
         }
@@ -331,7 +331,7 @@ fn written(arguments: &[&OsStr], program: &Path, folder: &Path) -> String {
 fn assert_harmless(text: &str, what: &[&OsStr]) {
     // A terminal's line discipline writes a line end as both.
     let text = text.replace("\r\n", "\n");
-    let hostile = text.chars().find(|&c| is_hostile(c) && c != '\n');
+    let hostile = text.chars().find(|&c| is_unsafe_char(c) && c != '\n');
     assert_eq!(hostile, None, "{what:?}: {text:?}");
     assert!(
         !text.lines().any(|line| line.starts_with("FORGED")),

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::{Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server};
-use flowtop::filter::{Plan, Pushdown, Words, parse};
+use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::writer::Json;
 use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};
 use flowtop::model::interval::Interval;
@@ -72,9 +72,9 @@ fn a_filter_is_said_and_what_it_does_not_mean_is_in_no_total() {
             r#","filter":"local port 22 and rx rate > 1MB"}"#,
         ),
     ] {
-        let filter = parse("local port 22 and rx rate>1MB", &Words::default()).unwrap();
+        let filter = parse("local port 22 and rx rate>1MB", &NameTables::default()).unwrap();
         let config = Config {
-            filter: Plan::new(filter, Pushdown::Nothing),
+            filter: FilterPlan::new(filter, Pushdown::Nothing),
             ..config(output, 1)
         };
         let source = Filtered::new(

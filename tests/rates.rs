@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::screen::{draw, text};
-use flowtop::filter::{Plan, Pushdown, Words, parse};
+use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::model::flow::{Endpoint, Protocol};
 use flowtop::model::interval::Interval;
 use flowtop::options::Config;
@@ -288,9 +288,9 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
         "rate", "10s", "60s", "average", "peak", "total", "local", "remote",
     ];
     let own = format!("pid {}", std::process::id());
-    let own = parse(&own, &Words::default()).unwrap();
+    let own = parse(&own, &NameTables::default()).unwrap();
     let config = Config {
-        filter: Plan::new(own, Pushdown::All),
+        filter: FilterPlan::new(own, Pushdown::All),
         top_n: None,
         columns: Some(columns.map(|column| column.parse().unwrap()).to_vec()),
         ascii: false,
@@ -347,7 +347,7 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
             let sent = *stream.sent.last().unwrap();
             assert_eq!(counted(&interval, stream), [sent; 2], "in interval {n}");
         }
-        app.update(Action::Show(interval));
+        app.update(Action::IntervalEnded(interval));
         let screen = text(&draw(&app, width, height));
         for stream in &streams {
             assert_shown(&screen, stream, &lengths);

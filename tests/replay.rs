@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use common::{afternoon, end};
-use flowtop::filter::{Words, parse};
+use flowtop::filter::{NameTables, parse};
 use flowtop::jsonl::input::{Stop, open};
-use flowtop::jsonl::reader::{Frame, Reader};
+use flowtop::jsonl::reader::{RecordedInterval, RecordingReader};
 use flowtop::jsonl::writer::Json;
 use flowtop::jsonl::{CorruptRecording, MAX_LINE, MAX_SUM};
 use flowtop::model::flow::{
-    Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
+    Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, Tcp,
 };
 use flowtop::model::interval::{Audit, Drift, Drifting, Holder, Interval, Losses, Method, Unknown};
 use flowtop::recording::replay::{Replay, measure};
@@ -64,10 +64,10 @@ impl Intervals {
     }
 }
 
-fn read(text: &[u8]) -> (Vec<Frame>, Option<CorruptRecording>) {
+fn read(text: &[u8]) -> (Vec<RecordedInterval>, Option<CorruptRecording>) {
     let input: Box<dyn Read + Send> = Box::new(Cursor::new(text.to_vec()));
     let mut frames = Vec::new();
-    for frame in Reader::new(Path::new("x"), input).unwrap() {
+    for frame in RecordingReader::new(Path::new("x"), input).unwrap() {
         match frame {
             Ok(frame) => frames.push(frame),
             Err(damage) => return (frames, Some(damage)),
@@ -147,7 +147,7 @@ fn everything() -> Vec<Interval> {
         flow.tcp = n.is_multiple_of(2).then_some(Tcp {
             srtt_us: 100,
             retransmits: Some(n),
-            limit: Some(Limit::SendBuffer),
+            limit: Some(SendLimit::SendBuffer),
             ..Tcp::default()
         });
     }
@@ -371,8 +371,8 @@ fn short_intervals_are_joined_and_a_filter_sees_what_is_joined() {
         .collect();
     let file = temporary("joined", &written(&all));
     let files = [file.clone()];
-    let joined = |filter: Option<&str>| -> Vec<Frame> {
-        let filter = filter.map(|text| parse(text, &Words::default()).unwrap());
+    let joined = |filter: Option<&str>| -> Vec<RecordedInterval> {
+        let filter = filter.map(|text| parse(text, &NameTables::default()).unwrap());
         let interval = Some(Duration::from_millis(400));
         let replay = Replay::new(&open(&files), interval, filter.as_ref(), &Stop::default());
         replay.map(Result::unwrap).collect()
@@ -394,7 +394,10 @@ fn short_intervals_are_joined_and_a_filter_sees_what_is_joined() {
         .map(|frame| frame.interval.total().rx_bytes)
         .collect();
     assert_eq!(bytes, [40, 40, 0]);
-    assert_eq!(frames[0].told.filter.as_deref(), Some("rx bytes >= 40B"));
+    assert_eq!(
+        frames[0].metadata.filter.as_deref(),
+        Some("rx bytes >= 40B")
+    );
     std::fs::remove_file(file).unwrap();
 }
 
@@ -415,6 +418,6 @@ fn users_are_those_of_the_recording() {
     json.append(&Ranking::new(&interval, None), &Names::off(), &mut out)
         .unwrap();
     let (frames, _) = read(&out.repeat(2));
-    assert_eq!(frames[0].told.users, [(0, Arc::from("toor\\x1b"))]);
-    assert_eq!(frames[1].told.users, [], "it is told once");
+    assert_eq!(frames[0].metadata.users, [(0, Arc::from("toor\\x1b"))]);
+    assert_eq!(frames[1].metadata.users, [], "it is told once");
 }

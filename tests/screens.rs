@@ -5,18 +5,20 @@ mod common;
 
 use common::screen::{draw, press, text};
 use common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
-use flowtop::filter::{Plan, Pushdown, Words, parse};
+use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::CorruptRecording;
-use flowtop::model::interval::{Interval, Told};
+use flowtop::model::interval::{Interval, RecordingMetadata};
 use flowtop::options::{Config, Palette};
-use flowtop::recording::player::{Direction, Order, PlayerSnapshot, Position, State};
+use flowtop::recording::player::{
+    PlayerCommand, PlayerPosition, PlayerSnapshot, PlayerState, SeekDirection,
+};
 use flowtop::recording::recorder::Status;
 use flowtop::resolve::names::{Names, Services};
 use flowtop::resolve::owners::Owners;
 use flowtop::sandbox::Confinement;
 use flowtop::stats::history::History;
 use flowtop::tui::{
-    Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine, Request,
+    Action, App, Background, Command, Depth, DisplayOptions, Edit, Effect, Machine,
 };
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
@@ -46,7 +48,7 @@ fn app(interval: Option<Interval>) -> App {
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let mut app = with(&config, Names::off(), look);
     if let Some(interval) = interval {
-        app.update(Action::Show(interval));
+        app.update(Action::IntervalEnded(interval));
     }
     app
 }
@@ -101,7 +103,7 @@ fn a_quiet_machine_is_one_calm_line() {
 #[test]
 fn a_machine_gone_quiet_keeps_its_tables() {
     let mut app = app(Some(interval(web_server())));
-    app.update(Action::Show(interval(Vec::new())));
+    app.update(Action::IntervalEnded(interval(Vec::new())));
     let screen = text(&draw(&app, 80, 12));
     assert!(!screen.contains("no traffic seen yet"), "{screen}");
     // Rows are kept for a while, and say that nothing moves.
@@ -205,7 +207,7 @@ fn rows_and_the_rest_are_the_total_in_every_grouping_filter_and_place() {
         let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
         let (width, height) = (60 + random.below(100) as u16, 12 + random.below(40) as u16);
         let mut app = sized(with(&config, Names::off(), look), width, height);
-        app.update(Action::Show(one));
+        app.update(Action::IntervalEnded(one));
         for _ in 0..random.below(5) {
             let commands = [
                 Command::NextGroup,
@@ -267,7 +269,7 @@ fn no_cell_ever_holds_a_control_character() {
                 bytes,
             )
         });
-        app.update(Action::Show(interval(flows.collect())));
+        app.update(Action::IntervalEnded(interval(flows.collect())));
         let (width, height) = (random.below(220) as u16, random.below(60) as u16);
         app.update(Action::Resize(width, height));
         type_in(&mut app, hostile[random.below(7) as usize]);
@@ -299,7 +301,7 @@ fn columns_do_not_move_when_narrower_flows_follow() {
     let mut app = app(Some(interval(web_server())));
     let heads = |app: &App| text(&draw(app, 120, 30)).lines().nth(3).unwrap().to_owned();
     let before = heads(&app);
-    app.update(Action::Show(interval(web_server().split_off(6))));
+    app.update(Action::IntervalEnded(interval(web_server().split_off(6))));
     assert_eq!(heads(&app), before);
 }
 
@@ -325,7 +327,7 @@ fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
         (std::process::id(), b"flowtop"),
         (50_000_000, 45),
     ));
-    app.update(Action::Show(interval(flows)));
+    app.update(Action::IntervalEnded(interval(flows)));
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("flowtop (own)"), "{screen}");
     assert!(
@@ -364,7 +366,7 @@ fn a_host_name_takes_the_place_of_its_address_once_it_is_known() {
     };
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let mut app = with(&config, names, look);
-    app.update(Action::Show(interval(web_server())));
+    app.update(Action::IntervalEnded(interval(web_server())));
     draw(&app, 120, 40);
     tidings.recv().unwrap();
     app.update(Action::NameFound);
@@ -384,7 +386,7 @@ fn a_large_terminal_is_used() {
         next.flows[0].counters.tx_bytes += n * 3_000_000;
         next.flows[1].counters.rx_bytes += n * n * 40_000;
         next.ended += std::time::Duration::from_secs(n);
-        app.update(Action::Show(next));
+        app.update(Action::IntervalEnded(next));
     }
     assert_matches_file("screens/200x50.txt", &text(&draw(&app, 200, 50)));
     assert_matches_file("screens/160x50.txt", &text(&draw(&app, 160, 50)));
@@ -401,7 +403,7 @@ fn ascii_is_all_there_is_where_nothing_else_can_be_drawn() {
     for _ in 0..5 {
         let mut flows = web_server();
         flows.remove(5);
-        app.update(Action::Show(interval(flows)));
+        app.update(Action::IntervalEnded(interval(flows)));
     }
     let modes = [
         vec![],
@@ -425,7 +427,7 @@ fn without_colours_nothing_has_one_and_with_them_directions_do() {
         let config = config();
         let look = DisplayOptions::new(&config, depth, background);
         let mut app = with(&config, Names::off(), look);
-        app.update(Action::Show(bad_interval(web_server())));
+        app.update(Action::IntervalEnded(bad_interval(web_server())));
         let buffer = draw(&app, 160, 50);
         let mut seen: Vec<Color> = buffer
             .content
@@ -465,7 +467,7 @@ fn colours_that_were_asked_for_are_used() {
     };
     let look = DisplayOptions::new(&config, Depth::True, Background::Unknown);
     let mut app = with(&config, Names::off(), look);
-    app.update(Action::Show(interval(web_server())));
+    app.update(Action::IntervalEnded(interval(web_server())));
     let buffer = draw(&app, 80, 24);
     assert!(
         buffer
@@ -501,7 +503,7 @@ fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
         };
         let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
         let mut app = sized(with(&config, Names::off(), look), 120, 40);
-        app.update(Action::Show(interval(web_server())));
+        app.update(Action::IntervalEnded(interval(web_server())));
         let seen = (0..9).map(|_| {
             let screen = text(&draw(&app, 120, 40));
             press(&mut app, &[Command::NextGroup]);
@@ -530,14 +532,14 @@ fn help_comes_from_the_table_of_keys() {
 
 #[test]
 fn what_is_counted_at_all_stands_in_the_header() {
-    let filter = parse("tcp and not comm \"\u{1b}[2J\"", &Words::default()).unwrap();
+    let filter = parse("tcp and not comm \"\u{1b}[2J\"", &NameTables::default()).unwrap();
     let config = Config {
-        filter: Plan::new(filter, Pushdown::Nothing),
+        filter: FilterPlan::new(filter, Pushdown::Nothing),
         ..config()
     };
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let mut app = with(&config, Names::off(), look);
-    app.update(Action::Show(interval(web_server())));
+    app.update(Action::IntervalEnded(interval(web_server())));
     let wide = text(&draw(&app, 120, 40));
     assert!(
         wide.contains("filter: tcp and not comm \"\\x1b[2J\""),
@@ -558,7 +560,7 @@ fn a_filter_stands_in_the_title_and_the_rest_is_summed() {
 }
 
 /// Half of a recording of forty intervals lies behind.
-fn picture(state: State) -> PlayerSnapshot {
+fn picture(state: PlayerState) -> PlayerSnapshot {
     let mut history = History::new();
     for n in 0..20 {
         let mut interval = interval(web_server());
@@ -566,24 +568,24 @@ fn picture(state: State) -> PlayerSnapshot {
         history.add(&interval);
     }
     PlayerSnapshot {
-        position: Position {
+        position: PlayerPosition {
             state,
             speed: 2.0,
             at: history.clock().at,
             whole: Some(history.clock().at * 2),
-            damages: Vec::new(),
+            corruptions: Vec::new(),
         },
         history,
         flows: 26,
         method: method(),
-        told: Told {
+        metadata: RecordingMetadata {
             machine: Machine {
                 host: "web-\u{1b}01".to_owned(),
                 kernel: "6.18.5".to_owned(),
                 ..Machine::default()
             },
             users: vec![(33, "www".into())],
-            ..Told::default()
+            ..RecordingMetadata::default()
         },
     }
 }
@@ -600,59 +602,65 @@ fn replaying(picture: PlayerSnapshot) -> App {
         look,
     );
     app.begin_replay();
-    app.update(Action::PlayerSnapshot(Box::new(picture)));
+    app.update(Action::PlayerMoved(Box::new(picture)));
     app
 }
 
 #[test]
 fn a_recording_has_its_time_speed_and_place_in_the_header() {
-    let app = replaying(picture(State::Playing));
+    let app = replaying(picture(PlayerState::Playing));
     assert_matches_file("screens/replay-80x24.txt", &text(&draw(&app, 80, 24)));
     assert_matches_file("screens/replay-160x50.txt", &text(&draw(&app, 160, 50)));
     let head = |state| {
         let screen = text(&draw(&replaying(picture(state)), 80, 24));
         screen.lines().next().unwrap().to_owned()
     };
-    let (playing, paused) = (head(State::Playing), head(State::Paused));
+    let (playing, paused) = (head(PlayerState::Playing), head(PlayerState::Paused));
     assert!(
         paused.starts_with(" flowtop   PAUSED   15:00:19 UTC  x2 "),
         "{paused}"
     );
     // Nothing jumps.
     assert_eq!(paused.replace("PAUSED", "PLAY  "), playing);
-    assert_eq!(head(State::AtEnd).replace("END ", "PLAY"), playing);
-    let mut app = replaying(picture(State::Playing));
+    assert_eq!(head(PlayerState::AtEnd).replace("END ", "PLAY"), playing);
+    let mut app = replaying(picture(PlayerState::Playing));
     press(&mut app, &[Command::Help]);
     assert_matches_file("screens/replay-help.txt", &text(&draw(&app, 120, 40)));
     for width in 0..60 {
-        draw(&replaying(picture(State::Seeking)), width, 10);
+        draw(&replaying(picture(PlayerState::Seeking)), width, 10);
     }
 }
 
 #[test]
 fn keys_and_the_bar_of_a_recording_go_to_the_player() {
-    let mut app = sized(replaying(picture(State::Paused)), 80, 24);
+    let mut app = sized(replaying(picture(PlayerState::Paused)), 80, 24);
     let asked = |app: &mut App, command| {
         press(app, &[command]);
         app.take_request()
     };
-    let whole = picture(State::Paused).position.whole.unwrap();
+    let whole = picture(PlayerState::Paused).position.whole.unwrap();
     for (command, order) in [
-        (Command::Pause, Order::Toggle),
-        (Command::StepForward, Order::Step(1)),
-        (Command::StepBack, Order::Step(-1)),
+        (Command::Pause, PlayerCommand::Toggle),
+        (Command::StepForward, PlayerCommand::Step(1)),
+        (Command::StepBack, PlayerCommand::Step(-1)),
         (
             Command::SeekForward,
-            Order::SeekBy(whole / 20, Direction::Forward),
+            PlayerCommand::SeekBy(whole / 20, SeekDirection::Forward),
         ),
         (
             Command::SeekBack,
-            Order::SeekBy(whole / 20, Direction::Back),
+            PlayerCommand::SeekBy(whole / 20, SeekDirection::Back),
         ),
-        (Command::SpeedUp, Order::Speed(Direction::Forward)),
-        (Command::SpeedDown, Order::Speed(Direction::Back)),
+        (
+            Command::SpeedUp,
+            PlayerCommand::Speed(SeekDirection::Forward),
+        ),
+        (
+            Command::SpeedDown,
+            PlayerCommand::Speed(SeekDirection::Back),
+        ),
     ] {
-        assert_eq!(asked(&mut app, command), Some(Request::Play(order)));
+        assert_eq!(asked(&mut app, command), Some(Effect::Play(order)));
     }
     assert_eq!(
         asked(&mut app, Command::Slower),
@@ -666,7 +674,7 @@ fn keys_and_the_bar_of_a_recording_go_to_the_player() {
     let last = cells.iter().rposition(|&c| c == '─').unwrap();
     for (x, part) in [(first, 0.05), (last, 0.95)] {
         app.update(Action::Click(x as u16, 0));
-        let Some(Request::Play(Order::SeekTo(asked))) = app.take_request() else {
+        let Some(Effect::Play(PlayerCommand::SeekTo(asked))) = app.take_request() else {
             panic!("a click at {x} of {line}");
         };
         assert!((asked - part).abs() < 1e-9, "{asked}");
@@ -680,8 +688,8 @@ fn keys_and_the_bar_of_a_recording_go_to_the_player() {
 
 #[test]
 fn a_damaged_or_incomplete_recording_cannot_be_missed() {
-    let mut picture = picture(State::AtEnd);
-    picture.position.damages.push(CorruptRecording {
+    let mut picture = picture(PlayerState::AtEnd);
+    picture.position.corruptions.push(CorruptRecording {
         file: "x\u{1b}.jsonl".into(),
         line: 7,
         what: "the last line is cut off".to_owned(),

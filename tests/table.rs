@@ -12,7 +12,7 @@ use flowtop::options::Config;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::tui::{
-    Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine, Request,
+    Action, App, Background, Command, Depth, DisplayOptions, Edit, Effect, Machine,
 };
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -32,7 +32,7 @@ fn app_of(config: &Config) -> App {
     let machine = Machine::default();
     let mut app = App::new(config, machine, method(), Names::off(), Owners::off(), look);
     app.update(Action::Resize(SIZE.0, SIZE.1));
-    app.update(Action::Show(interval(web_server())));
+    app.update(Action::IntervalEnded(interval(web_server())));
     app
 }
 
@@ -85,7 +85,7 @@ fn the_selection_follows_its_flow() {
     assert_selected(&app, "sshd-session");
     let mut flows = web_server();
     flows[1].counters.rx_bytes = 900_000_000;
-    app.update(Action::Show(interval(flows)));
+    app.update(Action::IntervalEnded(interval(flows)));
     let screen = screen(&app);
     let first = screen.lines().nth(4).unwrap();
     assert!(
@@ -145,7 +145,7 @@ fn pausing_loses_nothing() {
     let before = screen(&app);
     assert!(before.contains("PAUSED 0 s"), "{before}");
     for _ in 0..3 {
-        app.update(Action::Show(interval(web_server())));
+        app.update(Action::IntervalEnded(interval(web_server())));
     }
     app.update(Action::Clock(Duration::from_secs(75)));
     let held = screen(&app);
@@ -253,7 +253,7 @@ fn a_held_order_says_so_and_holds() {
     press(&mut app, &[Command::Freeze]);
     let mut flows = web_server();
     flows[3].counters.rx_bytes = 900_000_000;
-    app.update(Action::Show(interval(flows.clone())));
+    app.update(Action::IntervalEnded(interval(flows.clone())));
     let held = screen(&app);
     assert!(held.contains("order held"), "{held}");
     assert!(
@@ -275,11 +275,11 @@ fn units_intervals_columns_and_tables_change_by_key() {
     assert!(screen(&app).contains("78.4 Mbit/s"), "{}", screen(&app));
     press(&mut app, &[Command::Slower]);
     let longer = Duration::from_secs(2);
-    assert_eq!(app.take_request(), Some(Request::SetInterval(longer)));
+    assert_eq!(app.take_request(), Some(Effect::SetInterval(longer)));
     assert_eq!(app.take_request(), None);
     press(&mut app, &[Command::Faster, Command::Faster]);
     let shorter = Duration::from_millis(500);
-    assert_eq!(app.take_request(), Some(Request::SetInterval(shorter)));
+    assert_eq!(app.take_request(), Some(Effect::SetInterval(shorter)));
     assert!(screen(&app).contains("every 500 ms"));
     press(&mut app, &[Command::Columns, Command::Enter, Command::Back]);
     assert!(!screen(&app).contains("10s"), "{}", screen(&app));
@@ -290,7 +290,7 @@ fn units_intervals_columns_and_tables_change_by_key() {
         "{both}"
     );
     press(&mut app, &[Command::Suspend]);
-    assert_eq!(app.take_request(), Some(Request::Suspend));
+    assert_eq!(app.take_request(), Some(Effect::Suspend));
     press(&mut app, &[Command::Quit]);
     assert!(app.has_quit());
 }

@@ -21,7 +21,7 @@ use flowtop::model::interval::Interval;
 use flowtop::options::{Config, Output};
 use flowtop::sandbox::Confinement;
 use flowtop::source::Source;
-use flowtop::source::signals::Watch;
+use flowtop::source::signals::SignalHandler;
 use flowtop::tui;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
@@ -105,7 +105,7 @@ fn be_the_child() {
         log,
     };
     let confinement = Confinement::declined();
-    let signals = Watch::install().unwrap();
+    let signals = SignalHandler::install().unwrap();
     match tui::run(&config, source, common::method(), &confinement, signals) {
         Ok(()) => exit(0),
         Err(error) => {

@@ -45,7 +45,7 @@ fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
         ..Config::default()
     };
     let mut app = app(&config, 180, 30);
-    app.update(Action::Show(interval(told())));
+    app.update(Action::IntervalEnded(interval(told())));
     assert_matches_file("screens/connections.txt", &text(&draw(&app, 180, 30)));
     press(&mut app, &[Command::Down, Command::Enter]);
     assert_matches_file("screens/connection.txt", &text(&draw(&app, 140, 45)));
@@ -71,7 +71,7 @@ fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
         &text(&draw(&app, 180, 30)),
     );
     // A machine gone quiet keeps its columns.
-    app.update(Action::Show(interval(Vec::new())));
+    app.update(Action::IntervalEnded(interval(Vec::new())));
     let quiet = text(&draw(&app, 180, 30));
     assert!(
         quiet.contains("RETR") && quiet.contains("PKTS/s"),
@@ -82,11 +82,11 @@ fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
 #[test]
 fn columns_that_never_had_anything_to_show_are_not_there() {
     let mut app = app(&Config::default(), 250, 30);
-    app.update(Action::Show(interval(web_server())));
+    app.update(Action::IntervalEnded(interval(web_server())));
     assert!(!text(&draw(&app, 250, 30)).contains("RTT"));
     press(&mut app, &[Command::Columns]);
     assert!(!text(&draw(&app, 250, 30)).contains("cwnd"));
-    app.update(Action::Show(interval(told())));
+    app.update(Action::IntervalEnded(interval(told())));
     assert!(text(&draw(&app, 250, 30)).contains("cwnd"));
     press(&mut app, &[Command::Back]);
     assert!(text(&draw(&app, 250, 30)).contains("RTT"));
@@ -102,7 +102,7 @@ fn the_process_that_fills_the_flow_table_is_named_on_the_screen() {
         flows: 48,
         slots: 64,
     });
-    app.update(Action::Show(full));
+    app.update(Action::IntervalEnded(full));
     for (width, height) in [(60, 20), (120, 40)] {
         app.update(Action::Resize(width, height));
         let seen = text(&draw(&app, width, height));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
-use super::config_file::{self, Origin, Settings, When};
+use super::config_file::{self, ConfigOrigin, Settings, When};
 use super::environment::Environment;
 use super::manual::{self, Shell};
 use super::usage::{typed, usage_error};
@@ -441,7 +441,7 @@ where
 
 /// What the file says, and over it what the arguments say.
 fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Error> {
-    let asked = args.config.as_ref().map(|path| Origin {
+    let asked = args.config.as_ref().map(|path| ConfigOrigin {
         path: path.clone(),
         owner: None,
         asked: true,

@@ -13,10 +13,10 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub use super::config_path::{Origin, Vars, find, read};
+pub use super::config_path::{ConfigOrigin, Vars, find, read};
 
 use crate::options::{Binding, COMMANDS, CTRL_C, Key, Palette};
-use crate::text::sanitize::{is_hostile, sanitize};
+use crate::text::sanitize::{is_unsafe_char, sanitize};
 use crate::text::suggest::{UnknownWord, nearest};
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
@@ -81,7 +81,7 @@ impl FromStr for When {
 /// What is wrong in a configuration file, where, and what to do. Harmless where it is shown: the file
 /// may be another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct ConfigError {
     /// Counted from 1.
     pub line: usize,
     /// The setting, with its table before it; empty where the file is no TOML.
@@ -90,7 +90,7 @@ pub struct Wrong {
     pub message: String,
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: ", self.line)?;
         if !self.key.is_empty() {
@@ -100,7 +100,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for ConfigError {}
 
 const SETTINGS: &[&str] = &[
     "columns", "units", "sort", "group", "color", "ascii", "colors", "keys",
@@ -112,8 +112,8 @@ impl Settings {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let file = File { text };
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let file = ConfigText { text };
         let table = DeTable::parse(text).map_err(|error| {
             // Only what was expected, never what stands there: it may be another's file.
             file.wrong(
@@ -142,21 +142,21 @@ impl Settings {
 }
 
 /// A file's text, for finding lines in it.
-struct File<'a> {
+struct ConfigText<'a> {
     text: &'a str,
 }
 
-impl File<'_> {
-    fn wrong(&self, at: Range<usize>, key: &str, message: impl fmt::Display) -> Wrong {
+impl ConfigText<'_> {
+    fn wrong(&self, at: Range<usize>, key: &str, message: impl fmt::Display) -> ConfigError {
         let before = self.text.as_bytes().get(..at.start).unwrap_or_default();
-        Wrong {
+        ConfigError {
             line: 1 + before.iter().filter(|&&byte| byte == b'\n').count(),
             key: key.to_owned(),
             message: message.to_string(),
         }
     }
 
-    fn unknown(&self, at: Range<usize>, table: &str, name: &str, known: &[&str]) -> Wrong {
+    fn unknown(&self, at: Range<usize>, table: &str, name: &str, known: &[&str]) -> ConfigError {
         let key = if table.is_empty() {
             name.to_owned()
         } else {
@@ -169,7 +169,7 @@ impl File<'_> {
         self.wrong(at, &key, message)
     }
 
-    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) -> Wrong {
+    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) -> ConfigError {
         let found = value.get_ref().type_str();
         let article = if found.starts_with(['a', 'i']) {
             "an"
@@ -184,7 +184,7 @@ impl File<'_> {
     }
 
     /// A text that stands for something.
-    fn word<T>(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<T, Wrong>
+    fn word<T>(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<T, ConfigError>
     where
         T: FromStr<Err: fmt::Display>,
     {
@@ -194,7 +194,7 @@ impl File<'_> {
             .map_err(|error: T::Err| self.wrong(value.span(), key, error))
     }
 
-    fn columns(&self, value: &Spanned<DeValue<'_>>) -> Result<Option<Vec<Column>>, Wrong> {
+    fn columns(&self, value: &Spanned<DeValue<'_>>) -> Result<Option<Vec<Column>>, ConfigError> {
         if value.get_ref().as_str() == Some("auto") {
             return Ok(None);
         }
@@ -221,13 +221,13 @@ impl File<'_> {
         &self,
         key: &str,
         value: &'v Spanned<DeValue<'i>>,
-    ) -> Result<&'v DeTable<'i>, Wrong> {
+    ) -> Result<&'v DeTable<'i>, ConfigError> {
         let wanted = format!("[{key}] above what belongs to it");
         let table = value.get_ref().as_table();
         table.ok_or_else(|| self.wrong_type(key, value, &wanted))
     }
 
-    fn palette(&self, value: &Spanned<DeValue<'_>>) -> Result<Palette, Wrong> {
+    fn palette(&self, value: &Spanned<DeValue<'_>>) -> Result<Palette, ConfigError> {
         let mut palette = Palette::default();
         for (key, value) in self.table("colors", value)? {
             let name: &str = key.get_ref();
@@ -243,7 +243,7 @@ impl File<'_> {
         Ok(palette)
     }
 
-    fn keys(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<Binding>, Wrong> {
+    fn keys(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<Binding>, ConfigError> {
         let mut bindings: Vec<Binding> = Vec::new();
         let table = self.table("keys", value)?;
         // In the order of the help screen, whatever that of the file.
@@ -297,7 +297,7 @@ fn quoted(text: &str) -> String {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
             // The file is printed to terminals too, and TOML reads it back.
-            c if is_hostile(c) => quoted.push_str(&format!("\\U{:08x}", c as u32)),
+            c if is_unsafe_char(c) => quoted.push_str(&format!("\\U{:08x}", c as u32)),
             c => quoted.push(c),
         }
     }

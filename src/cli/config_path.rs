@@ -28,7 +28,7 @@ pub struct Vars {
 
 /// A place where the file may be, and whose it then must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct ConfigOrigin {
     /// The file.
     pub path: PathBuf,
     /// Only if it belongs to this user, whose settings these are to be.
@@ -39,8 +39,8 @@ pub struct Origin {
 
 /// Where the file may be, the first that is there counts. Under sudo that is the file of the user who
 /// called it, because the settings are a person's, before that of root.
-pub fn find(vars: &Vars) -> Vec<Origin> {
-    let origin = |folder: PathBuf, owner| Origin {
+pub fn find(vars: &Vars) -> Vec<ConfigOrigin> {
+    let origin = |folder: PathBuf, owner| ConfigOrigin {
         path: folder.join(FILE),
         owner,
         asked: false,
@@ -77,7 +77,7 @@ pub fn find(vars: &Vars) -> Vec<Origin> {
 ///
 /// # Errors
 /// When it cannot be read, or something in it is wrong: with file, line and key.
-pub fn read(places: &[Origin]) -> Result<Settings> {
+pub fn read(places: &[ConfigOrigin]) -> Result<Settings> {
     for place in places {
         let path = place.path.display();
         let text = match text_of(place) {
@@ -102,7 +102,7 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// `None` if it is not the file of the one whose it must be.
-fn text_of(place: &Origin) -> io::Result<Option<String>> {
+fn text_of(place: &ConfigOrigin) -> io::Result<Option<String>> {
     let file = open(place)?;
     let metadata = file.metadata()?;
     if place.owner.is_some_and(|owner| metadata.uid() != owner) {
@@ -119,7 +119,7 @@ fn text_of(place: &Origin) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
-fn open(place: &Origin) -> io::Result<File> {
+fn open(place: &ConfigOrigin) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
     if place.asked {
         // May be a pipe that someone fills in his own time.

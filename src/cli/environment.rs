@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 
-use crate::cli::config_file::{Origin, Vars, find};
+use crate::cli::config_file::{ConfigOrigin, Vars, find};
 use crate::resolve::namespace;
 use crate::sandbox::privilege::Caller;
 
@@ -20,7 +20,7 @@ pub struct Environment {
     /// Whether the locale is one of UTF-8.
     pub utf8: bool,
     /// Where the configuration file may be.
-    pub places: Vec<Origin>,
+    pub places: Vec<ConfigOrigin>,
     /// Whether the privilege comes from the file's capabilities, so that whoever may run the file has it.
     pub is_lent: bool,
     /// Inode of the pid namespace, where it is not the initial one.

@@ -4,14 +4,14 @@ use clap::error::ErrorKind;
 
 use super::args::Args;
 use super::usage::usage_error;
-use crate::filter::{self, Expr, MAX_TASKS, Plan, Pushdown, Term, Words};
+use crate::filter::{self, Expr, FilterPlan, MAX_TASKS, NameTables, Pushdown, Term};
 
 /// The filter of all that was said: one of the processes and threads, if any are named, and what the
 /// words say.
 ///
 /// In a pid namespace other than the initial one ids are those of that namespace. The kernel
 /// translates them; what user space decides has the ids of the initial namespace only.
-pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Plan, clap::Error> {
+pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<FilterPlan, clap::Error> {
     let pids = unique("--pid", std::mem::take(&mut args.pids))?;
     let tids = unique("--tid", std::mem::take(&mut args.tids))?;
     let pids = (!pids.is_empty()).then_some(Expr::Is(Term::Pids(pids)));
@@ -20,20 +20,20 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Plan, 
     let words = match args.filter.as_slice() {
         [] => None,
         words => {
-            let parsed = filter::parse(&words.join(" "), &Words::system());
+            let parsed = filter::parse(&words.join(" "), &NameTables::system());
             let refuse = |error| clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n"));
             Some(parsed.map_err(refuse)?)
         }
     };
     let Some(all) = Expr::all(tasks.into_iter().chain(words)) else {
-        return Ok(Plan::default());
+        return Ok(FilterPlan::default());
     };
     // A recording has no kernel to push anything to.
     let reach = match args.no_pushdown || !args.replay.is_empty() {
         true => Pushdown::Nothing,
         false => Pushdown::All,
     };
-    let plan = Plan::new(all, reach);
+    let plan = FilterPlan::new(all, reach);
     if let Some(inode) = pid_namespace {
         must_be_translated(&plan, inode)?;
     }
@@ -41,7 +41,7 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Plan, 
 }
 
 /// Refuses ids that user space would have to decide on in this pid namespace.
-fn must_be_translated(plan: &Plan, inode: u32) -> Result<(), clap::Error> {
+fn must_be_translated(plan: &FilterPlan, inode: u32) -> Result<(), clap::Error> {
     let Some(rest) = plan.rest.as_ref().filter(|rest| has_ids(rest)) else {
         return Ok(());
     };
@@ -60,7 +60,7 @@ fn has_ids(expr: &Expr) -> bool {
 }
 
 /// What `--explain-filter` prints.
-pub(super) fn explained(plan: &Plan, pid_namespace: Option<u32>) -> String {
+pub(super) fn explained(plan: &FilterPlan, pid_namespace: Option<u32>) -> String {
     let has_ids = plan.filter.as_ref().is_some_and(has_ids);
     match pid_namespace.filter(|_| has_ids) {
         None => plan.to_string(),

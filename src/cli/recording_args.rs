@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use super::args::Args;
 use super::usage::usage_error;
 use crate::filter;
-use crate::options::{Record, Replay};
+use crate::options::{Record, ReplayOptions};
 use crate::text::sanitize::sanitize;
 
 /// Standard input.
@@ -55,7 +55,7 @@ pub(super) fn record(args: &Args) -> Result<Option<Record>, clap::Error> {
 }
 
 /// What to replay.
-pub(super) fn replay(args: &Args) -> Result<Option<Replay>, clap::Error> {
+pub(super) fn replay(args: &Args) -> Result<Option<ReplayOptions>, clap::Error> {
     let files = &args.replay;
     if files.is_empty() {
         return Ok(None);
@@ -79,14 +79,14 @@ pub(super) fn replay(args: &Args) -> Result<Option<Replay>, clap::Error> {
             )));
         }
     }
-    Ok(Some(Replay {
+    Ok(Some(ReplayOptions {
         files: files.clone(),
         interval: args.interval,
     }))
 }
 
 /// The live table goes back and forth.
-pub(super) fn must_be_files(replay: Option<&Replay>) -> Result<(), clap::Error> {
+pub(super) fn must_be_files(replay: Option<&ReplayOptions>) -> Result<(), clap::Error> {
     let mut files = replay.into_iter().flat_map(|replay| &replay.files);
     let is_no_file = |file: &&std::path::PathBuf| {
         is_stdin(file) || !fs::metadata(file).is_ok_and(|m| m.is_file())

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::filter::{self, Expr, Words};
+use crate::filter::{self, Expr, NameTables};
 use crate::options::{MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::text::units::Units;
 
 /// Smallest size of a recording after which there may be another.
-const LEAST_SIZE: u64 = 10_000;
+const MIN_SIZE: u64 = 10_000;
 
 pub(super) fn parse_top_n(text: &str) -> Result<usize, String> {
     text.parse()
@@ -48,10 +48,10 @@ pub(super) fn parse_files(text: &str) -> Result<usize, String> {
 
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     match filter::parse_bytes(text)? {
-        size if size >= LEAST_SIZE => Ok(size),
+        size if size >= MIN_SIZE => Ok(size),
         _ => Err(format!(
             "give at least {}, as in 100MB",
-            Units::Bytes.amount(LEAST_SIZE)
+            Units::Bytes.amount(MIN_SIZE)
         )),
     }
 }
@@ -81,7 +81,7 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub(super) fn parse_condition(text: &str) -> Result<Expr, String> {
-    let expr = filter::parse(text, &Words::default()).map_err(|error| error.to_string())?;
+    let expr = filter::parse(text, &NameTables::default()).map_err(|error| error.to_string())?;
     if expr.is_about_amounts() {
         return Ok(expr);
     }

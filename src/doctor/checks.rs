@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Check, State};
+use super::{Check, CheckState};
 use crate::kernel::backend::Preemption;
 use crate::kernel::requirements::{self, MissingRequirement};
 use crate::kernel::{explain, tracefs};
@@ -15,18 +15,18 @@ pub(super) fn kernel() -> Vec<Check> {
     let tracefs = tracefs::find_or_mount();
     let mut checks = vec![
         match Path::new(requirements::BTF).exists() {
-            true => Check::new("btf", "BTF", State::Ok, requirements::BTF),
-            false => Check::lack("btf", "BTF", State::Fail, &requirements::of_btf()),
+            true => Check::new("btf", "BTF", CheckState::Ok, requirements::BTF),
+            false => Check::missing("btf", "BTF", CheckState::Fail, &requirements::of_btf()),
         },
         lockdown(),
         match &tracefs {
             Ok(path) => {
                 let (id, title) = ("tracefs", "tracefs");
-                Check::new(id, title, State::Ok, path.display().to_string())
+                Check::new(id, title, CheckState::Ok, path.display().to_string())
             }
             Err(error) => match MissingRequirement::of(error) {
-                Some(lack) => Check::lack("tracefs", "tracefs", State::Note, lack),
-                None => Check::new("tracefs", "tracefs", State::Note, format!("{error:#}")),
+                Some(missing) => Check::missing("tracefs", "tracefs", CheckState::Note, missing),
+                None => Check::new("tracefs", "tracefs", CheckState::Note, format!("{error:#}")),
             },
         },
     ];
@@ -34,28 +34,28 @@ pub(super) fn kernel() -> Vec<Check> {
         Ok(path) if tracefs::has_sock_tracepoints(path) => Check::new(
             "sock_tracepoints",
             "sock tracepoints",
-            State::Ok,
+            CheckState::Ok,
             "sock_send_length, sock_recv_length",
         ),
         Ok(_) => Check::new(
             "sock_tracepoints",
             "sock tracepoints",
-            State::Note,
+            CheckState::Note,
             "none (Linux 6.3 and later have them); fentry or kprobes do as well",
         ),
         Err(_) => Check::new(
             "sock_tracepoints",
             "sock tracepoints",
-            State::Note,
+            CheckState::Note,
             "not known without tracefs",
         ),
     });
     checks.push(match requirements::has_kprobes() {
-        true => Check::new("kprobes", "kprobes", State::Ok, "yes"),
+        true => Check::new("kprobes", "kprobes", CheckState::Ok, "yes"),
         false => Check::new(
             "kprobes",
             "kprobes",
-            State::Note,
+            CheckState::Note,
             "none (CONFIG_KPROBE_EVENTS): splice() from TCP, TCP_ZEROCOPY_RECEIVE and some peers of UDP are unseen",
         ),
     });
@@ -63,20 +63,20 @@ pub(super) fn kernel() -> Vec<Check> {
         Preemption::Off => Check::new(
             "preemption",
             "preemption",
-            State::Ok,
+            CheckState::Ok,
             "off: fentry is exact",
         ),
         Preemption::Possible => Check::new(
             "preemption",
             "preemption",
-            State::Ok,
+            CheckState::Ok,
             "possible: fentry may miss events, so auto takes it last",
         ),
     });
     checks.push(cgroups());
     checks.push(match requirements::of_jit() {
-        None => Check::new("bpf_jit", "BPF JIT", State::Ok, "not switched off"),
-        Some(lack) => Check::lack("bpf_jit", "BPF JIT", State::Fail, &lack),
+        None => Check::new("bpf_jit", "BPF JIT", CheckState::Ok, "not switched off"),
+        Some(missing) => Check::missing("bpf_jit", "BPF JIT", CheckState::Fail, &missing),
     });
     checks
 }
@@ -85,23 +85,29 @@ fn lockdown() -> Check {
     let (id, title) = ("lockdown", "lockdown");
     let Ok(modes) = fs::read_to_string(requirements::LOCKDOWN) else {
         let value = "the kernel does not say (no lockdown, or securityfs is not mounted)";
-        return Check::new(id, title, State::Ok, value);
+        return Check::new(id, title, CheckState::Ok, value);
     };
     if modes.contains("[confidentiality]") {
-        return Check::lack(id, title, State::Fail, &requirements::of_lockdown());
+        return Check::missing(id, title, CheckState::Fail, &requirements::of_lockdown());
     }
     let mode = modes
         .split_once('[')
         .and_then(|(_, rest)| rest.split_once(']'));
-    Check::new(id, title, State::Ok, mode.map_or("none", |(mode, _)| mode))
+    Check::new(
+        id,
+        title,
+        CheckState::Ok,
+        mode.map_or("none", |(mode, _)| mode),
+    )
 }
 
 /// Containers and units are told by cgroups; without kprobes peers of UDP come by v2.
 fn cgroups() -> Check {
     let (id, title) = ("cgroup", "cgroups");
-    if let Some(lack) = requirements::of_cgroup_namespace().filter(|_| !requirements::has_kprobes())
+    if let Some(missing) =
+        requirements::of_cgroup_namespace().filter(|_| !requirements::has_kprobes())
     {
-        return Check::lack(id, title, State::Note, &lack);
+        return Check::missing(id, title, CheckState::Note, &missing);
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let has = |kind: &str| {
@@ -109,10 +115,10 @@ fn cgroups() -> Check {
         mounts.any(|mount| mount.split(' ').nth(2) == Some(kind))
     };
     let (state, value) = match (has("cgroup2"), has("cgroup")) {
-        (true, false) => (State::Ok, "v2"),
-        (true, true) => (State::Ok, "v2 beside v1"),
-        (false, true) => (State::Ok, "v1"),
-        (false, false) => (State::Note, "none is mounted: no containers, no units"),
+        (true, false) => (CheckState::Ok, "v2"),
+        (true, true) => (CheckState::Ok, "v2 beside v1"),
+        (false, true) => (CheckState::Ok, "v1"),
+        (false, false) => (CheckState::Note, "none is mounted: no containers, no units"),
     };
     Check::new(id, title, state, value)
 }
@@ -123,26 +129,26 @@ pub(super) fn privileges() -> Vec<Check> {
     let uid = rustix::process::geteuid().as_raw();
     let value = format!("{} (user {uid})", capabilities::names(held));
     let mut checks = vec![match requirements::of_requirements() {
-        Some(lack) if !has_all(held) => {
-            let check = Check::new("capabilities", "capabilities", State::Fail, value);
-            check.fix(lack.fix)
+        Some(missing) if !has_all(held) => {
+            let check = Check::new("capabilities", "capabilities", CheckState::Fail, value);
+            check.fix(missing.fix)
         }
-        _ => Check::new("capabilities", "capabilities", State::Ok, value),
+        _ => Check::new("capabilities", "capabilities", CheckState::Ok, value),
     }];
     checks.push(match requirements::perf_event_paranoid() {
         None => Check::new(
             "perf_event_paranoid",
             "perf_event_paranoid",
-            State::Note,
+            CheckState::Note,
             "not readable",
         ),
         Some(level) => {
             let (id, title) = ("perf_event_paranoid", "perf_event_paranoid");
             match level > 2 && !held.contains(CapabilitySet::SYS_ADMIN) {
-                false => Check::new(id, title, State::Ok, level.to_string()),
+                false => Check::new(id, title, CheckState::Ok, level.to_string()),
                 true => {
                     let value = format!("{level}: tracepoints and kprobes need CAP_SYS_ADMIN");
-                    let check = Check::new(id, title, State::Note, value);
+                    let check = Check::new(id, title, CheckState::Note, value);
                     check.fix("sudo sysctl kernel.perf_event_paranoid=2, or give CAP_SYS_ADMIN")
                 }
             }
@@ -155,15 +161,15 @@ pub(super) fn privileges() -> Vec<Check> {
             requirements::is_memlock_charged(),
             requirements::memlock_limit(),
         ) {
-            (false, _) => Check::new(id, title, State::Ok, "not asked for by this kernel"),
-            (true, None) => Check::new(id, title, State::Ok, "unlimited"),
+            (false, _) => Check::new(id, title, CheckState::Ok, "not asked for by this kernel"),
+            (true, None) => Check::new(id, title, CheckState::Ok, "unlimited"),
             (true, Some(limit)) if held.contains(CapabilitySet::SYS_RESOURCE) => {
                 let value = format!("{} KiB, which CAP_SYS_RESOURCE raises", limit / 1024);
-                Check::new(id, title, State::Ok, value)
+                Check::new(id, title, CheckState::Ok, value)
             }
             (true, Some(limit)) => {
                 let value = format!("{} KiB, less than the maps take", limit / 1024);
-                let check = Check::new(id, title, State::Fail, value);
+                let check = Check::new(id, title, CheckState::Fail, value);
                 check.fix("ulimit -l unlimited, or give CAP_SYS_RESOURCE")
             }
         },
@@ -184,14 +190,14 @@ fn unprivileged_bpf() -> Check {
         Ok("0") => {
             let value =
                 "allowed to everyone (unprivileged_bpf_disabled = 0); flowtop does not need that";
-            let check = Check::new(id, title, State::Note, value);
+            let check = Check::new(id, title, CheckState::Note, value);
             check.fix("sudo sysctl kernel.unprivileged_bpf_disabled=2")
         }
         Ok(level) => {
             let value = format!("off (unprivileged_bpf_disabled = {level})");
-            Check::new(id, title, State::Ok, value)
+            Check::new(id, title, CheckState::Ok, value)
         }
-        Err(_) => Check::new(id, title, State::Ok, "not in this kernel"),
+        Err(_) => Check::new(id, title, CheckState::Ok, "not in this kernel"),
     }
 }
 
@@ -206,11 +212,11 @@ pub(super) fn memory(config: &Config) -> Vec<Check> {
                 memory.flows,
                 memory.bytes / 1_000_000
             );
-            Check::new(id, title, State::Ok, value)
+            Check::new(id, title, CheckState::Ok, value)
         }
         Err(error) => match MissingRequirement::of(&error) {
-            Some(lack) => Check::lack(id, title, State::Fail, lack),
-            None => Check::new(id, title, State::Fail, format!("{error:#}")),
+            Some(missing) => Check::missing(id, title, CheckState::Fail, missing),
+            None => Check::new(id, title, CheckState::Fail, format!("{error:#}")),
         },
     }]
 }

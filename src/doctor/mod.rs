@@ -9,18 +9,18 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-use self::selftest::{Outcome, Traffic};
+use self::selftest::{SelfTestOutcome, Traffic};
 use crate::kernel::requirements::MissingRequirement;
 use crate::kernel::{NoBackend, requirements};
 use crate::options::{BackendChoice, Config, Output};
 use crate::sandbox::privilege::{Identity, Privilege};
-use crate::sandbox::{self, Allow, Confinement, Refusal};
+use crate::sandbox::{self, Allow, Confinement, DeniedProbe};
 use crate::source::live::Live;
 use crate::text::units;
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum CheckState {
     /// As it should be.
     Ok,
     /// Worth knowing; flowtop works all the same.
@@ -29,7 +29,7 @@ enum State {
     Fail,
 }
 
-impl State {
+impl CheckState {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -46,7 +46,7 @@ struct Check {
     id: &'static str,
     /// Its name for people.
     title: &'static str,
-    state: State,
+    state: CheckState,
     /// What was found.
     value: String,
     /// What to run, to say or to boot with.
@@ -54,7 +54,12 @@ struct Check {
 }
 
 impl Check {
-    fn new(id: &'static str, title: &'static str, state: State, value: impl Into<String>) -> Self {
+    fn new(
+        id: &'static str,
+        title: &'static str,
+        state: CheckState,
+        value: impl Into<String>,
+    ) -> Self {
         Self {
             id,
             title,
@@ -71,19 +76,19 @@ impl Check {
         }
     }
 
-    fn lack(
+    fn missing(
         id: &'static str,
         title: &'static str,
-        state: State,
-        lack: &MissingRequirement,
+        state: CheckState,
+        missing: &MissingRequirement,
     ) -> Self {
-        Self::new(id, title, state, lack.what.as_str()).fix(lack.fix.as_str())
+        Self::new(id, title, state, missing.what.as_str()).fix(missing.fix.as_str())
     }
 }
 
 /// Checks that belong together.
 #[derive(Debug)]
-struct Section {
+struct CheckSection {
     title: &'static str,
     checks: Vec<Check>,
 }
@@ -92,13 +97,13 @@ struct Section {
 #[derive(Debug)]
 struct Trial {
     backend: &'static str,
-    outcome: Result<Outcome>,
+    outcome: Result<SelfTestOutcome>,
 }
 
 /// Everything that was found.
 #[derive(Debug)]
-struct Report {
-    sections: Vec<Section>,
+struct DoctorReport {
+    sections: Vec<CheckSection>,
     trials: Vec<Trial>,
     /// The backend that a run takes, if it takes one and that is exact.
     backend: Option<String>,
@@ -113,15 +118,15 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
     // From here on no path is opened that anybody names.
     privilege.raise()?;
     let mut sections = vec![
-        Section {
+        CheckSection {
             title: "Kernel",
             checks: checks::kernel(),
         },
-        Section {
+        CheckSection {
             title: "Privileges",
             checks: checks::privileges(),
         },
-        Section {
+        CheckSection {
             title: "Memory",
             checks: checks::memory(config),
         },
@@ -138,16 +143,16 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
             outcome: attempt(config, choice),
         })
         .collect();
-    sections.push(Section {
+    sections.push(CheckSection {
         title: "Backends, by known bytes over loopback",
         checks: trials.iter().map(trial).collect(),
     });
     let (backend, checks) = start(config, &privilege.identity(false));
-    sections.push(Section {
+    sections.push(CheckSection {
         title: "As flowtop starts",
         checks,
     });
-    let report = Report {
+    let report = DoctorReport {
         sections,
         trials,
         backend,
@@ -171,33 +176,36 @@ fn with_backend(config: &Config, backend: BackendChoice) -> Config {
     }
 }
 
-fn attempt(config: &Config, choice: BackendChoice) -> Result<Outcome> {
+fn attempt(config: &Config, choice: BackendChoice) -> Result<SelfTestOutcome> {
     let mut live = Live::open(&with_backend(config, choice))?;
     Traffic::prepare()?.measure(&mut live)
 }
 
 /// What is missing for an error, if that is known.
-fn lack_of(error: &anyhow::Error) -> Option<&MissingRequirement> {
+fn missing_of(error: &anyhow::Error) -> Option<&MissingRequirement> {
     let refused = error.downcast_ref::<NoBackend>();
-    let of_backend = refused.and_then(|refused| refused.0.iter().find_map(|one| one.lack.as_ref()));
+    let of_backend =
+        refused.and_then(|refused| refused.0.iter().find_map(|one| one.missing.as_ref()));
     of_backend.or_else(|| MissingRequirement::of(error))
 }
 
 fn trial(trial: &Trial) -> Check {
     let name = trial.backend;
     match &trial.outcome {
-        Ok(outcome) if outcome.is_exact() => Check::new(name, name, State::Ok, outcome.to_string()),
+        Ok(outcome) if outcome.is_exact() => {
+            Check::new(name, name, CheckState::Ok, outcome.to_string())
+        }
         Ok(outcome) => {
-            let check = Check::new(name, name, State::Note, outcome.to_string());
+            let check = Check::new(name, name, CheckState::Note, outcome.to_string());
             check.fix("leave it to --backend auto, which takes one that is exact")
         }
-        Err(error) => match lack_of(error) {
-            Some(lack) => Check::lack(name, name, State::Note, lack),
+        Err(error) => match missing_of(error) {
+            Some(missing) => Check::missing(name, name, CheckState::Note, missing),
             None => {
                 // The error begins with the same name.
                 let text = format!("{error:#}");
                 let text = text.strip_prefix(&format!("{name}: ")).unwrap_or(&text);
-                Check::new(name, name, State::Note, text)
+                Check::new(name, name, CheckState::Note, text)
             }
         },
     }
@@ -210,9 +218,9 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
     let mut live = match Live::open(&with_backend(config, config.backend)) {
         Ok(live) => live,
         Err(error) => {
-            let mut checks = vec![match lack_of(&error) {
-                Some(lack) => Check::lack("backend", "backend", State::Fail, lack),
-                None => Check::new("backend", "backend", State::Fail, format!("{error:#}")),
+            let mut checks = vec![match missing_of(&error) {
+                Some(missing) => Check::missing("backend", "backend", CheckState::Fail, missing),
+                None => Check::new("backend", "backend", CheckState::Fail, format!("{error:#}")),
             }];
             // What can be given up here is worth knowing all the same.
             checks.extend(confined(&confine(config, |allow| {
@@ -222,24 +230,27 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
         }
     };
     let method = live.method();
-    let (state, value) = (State::Ok, format!("{}: {}", method.backend, method.reason));
+    let (state, value) = (
+        CheckState::Ok,
+        format!("{}: {}", method.backend, method.reason),
+    );
     let mut checks = vec![Check::new("backend", "backend", state, value)];
     if !method.unseen.is_empty() {
         let value = method.unseen.join(", ");
-        let check = Check::new("unseen", "paths unseen", State::Note, value);
+        let check = Check::new("unseen", "paths unseen", CheckState::Note, value);
         checks.push(check.fix("the README says what they are: Limits"));
     }
     if method.misses_unknown {
         let value = "unknown: this kernel preempts itself and counts no misses";
-        let check = Check::new("missed_events", "missed events", State::Note, value);
+        let check = Check::new("missed_events", "missed events", CheckState::Note, value);
         checks.push(check.fix("Linux 6.7 and later count them, and preempt=none misses none"));
     }
     let filter = filter(config);
-    let is_filtering = !matches!(&filter, Some(check) if check.state == State::Fail);
+    let is_filtering = !matches!(&filter, Some(check) if check.state == CheckState::Fail);
     checks.extend(filter);
     let confinement = confine(config, |allow| live.confine(identity, allow));
     let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
-    let exact = outcome.as_ref().is_ok_and(Outcome::is_exact);
+    let exact = outcome.as_ref().is_ok_and(SelfTestOutcome::is_exact);
     checks.push(counted(&outcome));
     checks.extend(outcome.as_ref().ok().map(audited));
     checks.extend(confined(&confinement));
@@ -254,14 +265,14 @@ fn filter(config: &Config) -> Option<Check> {
     Some(match Live::open(config) {
         Ok(live) if live.is_unfiltered() => {
             let value = "too large for this kernel's verifier: user space decides all of it";
-            let check = Check::new(id, title, State::Note, value);
+            let check = Check::new(id, title, CheckState::Note, value);
             check.fix("fewer ids, ports or networks; the flows are the same, at a higher price")
         }
         Ok(_) => {
             let value = "the kernel decides its part, which --explain-filter shows";
-            Check::new(id, title, State::Ok, value)
+            Check::new(id, title, CheckState::Ok, value)
         }
-        Err(error) => Check::new(id, title, State::Fail, format!("{error:#}")),
+        Err(error) => Check::new(id, title, CheckState::Fail, format!("{error:#}")),
     })
 }
 
@@ -278,20 +289,22 @@ fn confine(
     }
 }
 
-fn counted(outcome: &Result<Outcome>) -> Check {
+fn counted(outcome: &Result<SelfTestOutcome>) -> Check {
     let (id, title) = ("self_test", "self-test");
     match outcome {
-        Ok(outcome) if outcome.is_exact() => Check::new(id, title, State::Ok, outcome.to_string()),
+        Ok(outcome) if outcome.is_exact() => {
+            Check::new(id, title, CheckState::Ok, outcome.to_string())
+        }
         Ok(outcome) => {
-            let check = Check::new(id, title, State::Fail, outcome.to_string());
+            let check = Check::new(id, title, CheckState::Fail, outcome.to_string());
             check.fix("a bug in flowtop on this kernel: report it with the output of flowtop --doctor --json")
         }
-        Err(error) => Check::new(id, title, State::Fail, format!("{error:#}")),
+        Err(error) => Check::new(id, title, CheckState::Fail, format!("{error:#}")),
     }
 }
 
 /// How what was counted compares with the kernel's own counters of TCP connections.
-fn audited(outcome: &Outcome) -> Check {
+fn audited(outcome: &SelfTestOutcome) -> Check {
     let audit = &outcome.audit;
     let (id, title) = ("audit", "audit");
     let value = format!(
@@ -301,14 +314,14 @@ fn audited(outcome: &Outcome) -> Check {
         audit.exempt
     );
     match audit.is_well() {
-        true => Check::new(id, title, State::Ok, value),
+        true => Check::new(id, title, CheckState::Ok, value),
         false => {
             let drift = audit.drift;
             let value = format!(
                 "{value}; {} B in and {} B out not counted",
                 drift.rx, drift.tx
             );
-            let check = Check::new(id, title, State::Fail, value);
+            let check = Check::new(id, title, CheckState::Fail, value);
             check.fix("flowtop --batch names the connection and the likely path")
         }
     }
@@ -320,13 +333,13 @@ fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
     let confinement = match confinement {
         Ok(confinement) => confinement,
         Err(error) => {
-            let check = Check::new(id, title, State::Fail, format!("{error:#}"));
+            let check = Check::new(id, title, CheckState::Fail, format!("{error:#}"));
             return vec![check.fix("flowtop --no-sandbox does without")];
         }
     };
     let state = match confinement.is_whole() {
-        true => State::Ok,
-        false => State::Note,
+        true => CheckState::Ok,
+        false => CheckState::Note,
     };
     let mut checks = vec![Check::new(id, title, state, confinement.to_string())];
     if confinement.declined {
@@ -338,7 +351,7 @@ fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
         checks.push(Check::new(
             "refused",
             "tried, and refused",
-            State::Ok,
+            CheckState::Ok,
             value,
         ));
     }
@@ -346,7 +359,7 @@ fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
         let check = Check::new(
             "not_refused",
             "NOT refused",
-            State::Fail,
+            CheckState::Fail,
             allowed.join(", "),
         );
         checks.push(check.fix(
@@ -357,14 +370,17 @@ fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
 }
 
 /// What was refused; and what was not, though this kernel could.
-fn tried(confinement: &Confinement, tried: Vec<Refusal>) -> (Vec<&'static str>, Vec<&'static str>) {
-    let can = |tried: &Refusal| match tried.landlock {
+fn tried(
+    confinement: &Confinement,
+    tried: Vec<DeniedProbe>,
+) -> (Vec<&'static str>, Vec<&'static str>) {
+    let can = |tried: &DeniedProbe| match tried.landlock {
         Some(since) => confinement.landlock.is_some_and(|version| version >= since),
         None => confinement.seccomp,
     };
-    let (refused, allowed): (Vec<Refusal>, Vec<Refusal>) =
+    let (refused, allowed): (Vec<DeniedProbe>, Vec<DeniedProbe>) =
         tried.into_iter().partition(|tried| tried.refused);
-    let what = |tried: Vec<Refusal>| tried.into_iter().map(|tried| tried.what).collect();
+    let what = |tried: Vec<DeniedProbe>| tried.into_iter().map(|tried| tried.what).collect();
     let allowed = allowed.into_iter().filter(can).collect();
     (what(refused), what(allowed))
 }

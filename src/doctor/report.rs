@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Report, State, setcap};
+use super::{CheckState, DoctorReport, setcap};
 use crate::kernel::explain::NoBackend;
 use crate::text::units;
 
@@ -18,7 +18,7 @@ const TITLES: usize = 19;
 const VALUES: usize = 72;
 
 /// Lines, one a check, with the fix below it.
-pub(super) fn text(report: &Report) -> String {
+pub(super) fn text(report: &DoctorReport) -> String {
     let (release, machine) = uname();
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("flowtop {version}, Linux {release} {machine}\n");
@@ -27,9 +27,9 @@ pub(super) fn text(report: &Report) -> String {
         let _ = write!(text, "\n{}\n", section.title);
         for check in &section.checks {
             let state = match check.state {
-                State::Ok | State::Note => check.state.as_str(),
+                CheckState::Ok | CheckState::Note => check.state.as_str(),
                 // It must not be missed.
-                State::Fail => "FAIL",
+                CheckState::Fail => "FAIL",
             };
             let value = units::sanitize(&check.value);
             let mut lines = wrap(&value);
@@ -73,7 +73,7 @@ fn wrap(text: &str) -> impl Iterator<Item = String> {
 }
 
 /// Returns the report as one JSON object; docs/DOCTOR.md describes its fields.
-pub(super) fn json(report: &Report) -> Result<String> {
+pub(super) fn json(report: &DoctorReport) -> Result<String> {
     let (release, machine) = uname();
     let checks = report.sections.iter().flat_map(|section| {
         section.checks.iter().map(|check| {

@@ -20,14 +20,14 @@ const CALLS: u64 = 20;
 const ASKED: usize = 701;
 const ANSWERED: usize = 97;
 /// A datagram over loopback is there at once or never.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sockets that are connected, and have moved nothing yet.
 pub(super) struct Traffic {
     pairs: Vec<Pair>,
     /// The ends of all pairs, looked up before they are measured: a process without names may not ask
     /// its sockets later.
-    ends: Vec<End>,
+    ends: Vec<FlowEnd>,
     netns: Option<u32>,
 }
 
@@ -38,7 +38,7 @@ enum Pair {
 
 /// What one end moved, and what was counted of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct FlowEnd {
     pub(super) protocol: Protocol,
     pub(super) local: SocketAddr,
     remote: SocketAddr,
@@ -50,8 +50,8 @@ pub(super) struct End {
 
 /// How the counts compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub(super) ends: Vec<End>,
+pub(super) struct SelfTestOutcome {
+    pub(super) ends: Vec<FlowEnd>,
     /// Events that the kernel says were not seen, of whomever.
     pub(super) missed: u64,
     /// More may have been missed, and nobody knows.
@@ -87,7 +87,7 @@ impl Traffic {
     ///
     /// # Errors
     /// When bytes do not arrive or `source` fails.
-    pub(super) fn measure(mut self, source: &mut impl Source) -> Result<Outcome> {
+    pub(super) fn measure(mut self, source: &mut impl Source) -> Result<SelfTestOutcome> {
         source.end_interval()?;
         for pair in &mut self.pairs {
             pair.talk().context("move bytes over loopback")?;
@@ -96,7 +96,7 @@ impl Traffic {
         for end in &mut self.ends {
             end.count(&interval, self.netns);
         }
-        Ok(Outcome {
+        Ok(SelfTestOutcome {
             ends: self.ends,
             missed: interval.losses.missed_events,
             misses_unknown: interval.method.misses_unknown,
@@ -110,7 +110,7 @@ fn tcp(addr: IpAddr) -> Result<Pair> {
     let client = TcpStream::connect(listener.local_addr()?)?;
     let server = listener.accept()?.0;
     for stream in [&client, &server] {
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
     }
     Ok(Pair::Tcp(client, server))
 }
@@ -120,7 +120,7 @@ fn udp(addr: IpAddr) -> Result<Pair> {
     client.connect(server.local_addr()?)?;
     server.connect(client.local_addr()?)?;
     for socket in [&client, &server] {
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
     }
     Ok(Pair::Udp(client, server))
 }
@@ -147,13 +147,13 @@ impl Pair {
         Ok(())
     }
 
-    fn ends(&self) -> Result<[End; 2]> {
+    fn ends(&self) -> Result<[FlowEnd; 2]> {
         let (protocol, client, server) = match self {
             Self::Tcp(a, b) => (Protocol::Tcp, a.local_addr()?, b.local_addr()?),
             Self::Udp(a, b) => (Protocol::Udp, a.local_addr()?, b.local_addr()?),
         };
         let (asked, answered) = (CALLS * ASKED as u64, CALLS * ANSWERED as u64);
-        let end = |local, remote, moved| End {
+        let end = |local, remote, moved| FlowEnd {
             protocol,
             local,
             remote,
@@ -167,7 +167,7 @@ impl Pair {
     }
 }
 
-impl End {
+impl FlowEnd {
     /// Another network namespace has a loopback too, with ports that may be the same. By the ends and
     /// not by the process: in a pid namespace flows have another number than this process knows.
     fn count(&mut self, interval: &Interval, netns: Option<u32>) {
@@ -192,7 +192,7 @@ impl End {
     }
 }
 
-impl Outcome {
+impl SelfTestOutcome {
     pub(super) fn is_exact(&self) -> bool {
         self.missed == 0
             && self.audit.is_well()
@@ -201,7 +201,7 @@ impl Outcome {
 }
 
 /// A sentence: exact, or by how much it is not.
-impl fmt::Display for Outcome {
+impl fmt::Display for SelfTestOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moved: u64 = self.ends.iter().map(|end| end.moved.0 + end.moved.1).sum();
         if self.is_exact() {
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn missed_events_are_not_exact_though_the_bytes_are() {
         let ends = Vec::new();
-        let outcome = |missed| Outcome {
+        let outcome = |missed| SelfTestOutcome {
             ends: ends.clone(),
             missed,
             misses_unknown: false,

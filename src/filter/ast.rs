@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::kernel_filter::{Family, Net, PortRange};
 use super::pattern::Pattern;
 use crate::model::flow::{Direction, Protocol};
-use crate::view::Way;
+use crate::view::Directions;
 
 /// A filter that was understood. Written out it is one that says the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl fmt::Display for ZonedHost {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compare {
     /// Received, sent, or both together.
-    pub way: Way,
+    pub directions: Directions,
     /// A second, or in the interval.
     pub per_second: bool,
     /// How.
@@ -297,10 +297,10 @@ impl fmt::Display for Net {
 
 impl fmt::Display for Compare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.way {
-            Way::Both => "",
-            Way::Rx => "rx ",
-            Way::Tx => "tx ",
+        f.write_str(match self.directions {
+            Directions::Both => "",
+            Directions::Rx => "rx ",
+            Directions::Tx => "tx ",
         })?;
         let what = if self.per_second { "rate" } else { "bytes" };
         let amount = super::amount::Amount(self.bits);

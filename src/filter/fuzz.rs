@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::{Expr, Matcher, Plan, Pushdown, Subject, Words, looks_like_filter, parse};
+use super::{Expr, FilterPlan, Matcher, NameTables, Pushdown, Subject, looks_like_filter, parse};
 use crate::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 
-static WORDS: LazyLock<Words> = LazyLock::new(|| {
-    Words::new(
+static WORDS: LazyLock<NameTables> = LazyLock::new(|| {
+    NameTables::new(
         &[("root", 0), ("www-data", 33)],
         &[("https", 443), ("domain", 53)],
     )
@@ -66,9 +66,9 @@ static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
 
 /// Which of the flows are meant.
 fn meant(expr: &Expr) -> Vec<bool> {
-    let mut sieve = Matcher::new(expr);
+    let mut matcher = Matcher::new(expr);
     let flows = FLOWS.iter().map(|flow| {
-        sieve.matches(&Subject {
+        matcher.matches(&Subject {
             key: &flow.key,
             owner: &flow.owner,
             counters: &flow.counters,
@@ -104,7 +104,7 @@ pub fn filter(bytes: &[u8]) {
     }
     let whole = meant(&expr);
     for reach in [Pushdown::Nothing, Pushdown::All] {
-        let plan = Plan::new(expr.clone(), reach);
+        let plan = FilterPlan::new(expr.clone(), reach);
         let rest = plan
             .rest
             .as_ref()

@@ -27,7 +27,7 @@ pub(super) enum Token {
 
 /// A token and the bytes it takes.
 #[derive(Clone, Debug)]
-pub(super) struct Placed {
+pub(super) struct SpannedToken {
     pub(super) token: Token,
     pub(super) at: Range<usize>,
 }
@@ -52,7 +52,7 @@ const SIGNS: [(&str, Token); 14] = [
 
 /// # Errors
 /// When it is too long, or a quote or an expression does not end.
-pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, Error> {
+pub(super) fn tokens(text: &str) -> Result<Vec<SpannedToken>, Error> {
     if text.len() > MAX_LENGTH {
         let message = format!("a filter has at most {MAX_LENGTH} bytes");
         return Err(Error::new(message, 0..0));
@@ -94,7 +94,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, Error> {
                 }
             },
         };
-        found.push(Placed {
+        found.push(SpannedToken {
             token,
             at: at..at + length,
         });

@@ -9,12 +9,12 @@ use super::ast::{Compare, Expr, Op, Side, Term, ZonedHost};
 use super::kernel_filter::Family;
 use super::pattern::Pattern;
 use crate::model::flow::{Counters, FlowKey, Owner};
-use crate::resolve::owners::{Place, place};
+use crate::resolve::owners::{CgroupLocation, place};
 
 /// Control groups whose answers are kept; beyond that they are asked anew.
 const MAX_PLACES: usize = 4096;
 /// Least part of a container's id that means it, in characters.
-const LEAST_ID: usize = 4;
+const MIN_ID: usize = 4;
 
 /// What is looked at: a flow in an interval.
 #[derive(Clone, Copy, Debug)]
@@ -224,7 +224,7 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
 impl Compare {
     /// Exact: nothing is divided. A rate over no time is 0.
     fn holds(&self, counters: &Counters, elapsed: Duration) -> bool {
-        let bits = u128::from(self.way.bytes(counters)) * 8;
+        let bits = u128::from(self.directions.bytes(counters)) * 8;
         let (have, limit) = if self.per_second {
             let bits = if elapsed.is_zero() { 0 } else { bits };
             let limit = u128::from(self.bits).saturating_mul(elapsed.as_nanos());
@@ -250,7 +250,7 @@ impl Compare {
 }
 
 /// Whether a place is in a container or of a unit that a term means.
-fn is_in(place: &Place, term: &Term) -> bool {
+fn is_in(place: &CgroupLocation, term: &Term) -> bool {
     match term {
         Term::Container(names) if place.container.is_some() || place.pod.is_some() => {
             // As it is shown: docker:0123456789ab, or pod:01234567.
@@ -275,6 +275,6 @@ fn is_in(place: &Place, term: &Term) -> bool {
 fn begins(id: &str, name: &Pattern) -> bool {
     name.as_exact().is_some_and(|word| {
         let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hex && word.len() >= LEAST_ID && id.len() == 64 && id.starts_with(&word.to_lowercase())
+        is_hex && word.len() >= MIN_ID && id.len() == 64 && id.starts_with(&word.to_lowercase())
     })
 }

@@ -33,15 +33,15 @@ pub use self::kernel_filter::{
     Net, PortRange, Tasks,
 };
 pub use self::matcher::{Matcher, Subject};
-pub use self::name_tables::Words;
+pub use self::name_tables::NameTables;
 pub use self::pattern::Pattern;
-pub use self::plan::{Plan, Pushdown};
+pub use self::plan::{FilterPlan, Pushdown};
 
 /// Understands a filter.
 ///
 /// # Errors
 /// What is wrong, where, and what to write instead.
-pub fn parse(text: &str, words: &Words) -> Result<Expr, Error> {
+pub fn parse(text: &str, words: &NameTables) -> Result<Expr, Error> {
     parser::parse(text, words)
 }
 

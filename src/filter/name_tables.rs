@@ -14,13 +14,13 @@ const MAX_BYTES: u64 = 16 << 20;
 /// Users by `passwd` and services by `services`, read when first asked for. No name service is
 /// asked: it may have to ask another machine.
 #[derive(Debug, Default)]
-pub struct Words {
+pub struct NameTables {
     folder: Option<PathBuf>,
     users: OnceLock<Vec<(String, u32)>>,
     services: OnceLock<Vec<(String, u16)>>,
 }
 
-impl Words {
+impl NameTables {
     /// Those of this machine, from `/etc`.
     pub fn system() -> Self {
         Self {
@@ -140,9 +140,9 @@ mod tests {
         let services =
             "# comment\nhttps 443/tcp\nhttps 443/udp # QUIC\ndomain\t53/udp dns\nsctp 9/sctp\n";
         fs::write(folder.join("services"), services).unwrap();
-        let words = Words {
+        let words = NameTables {
             folder: Some(folder.clone()),
-            ..Words::default()
+            ..NameTables::default()
         };
         assert_eq!(words.uids(|name| name.ends_with("oor")), [0]);
         assert_eq!(words.uids(|_| true), [0, 33]);
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(words.near_user("wbe"), Some("web"));
         assert_eq!(words.near_service("htps"), Some("https"));
         fs::remove_dir_all(&folder).unwrap();
-        let none = Words::default();
+        let none = NameTables::default();
         assert!(none.uids(|_| true).is_empty());
     }
 }

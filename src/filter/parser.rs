@@ -13,9 +13,9 @@ use std::ops::Range;
 
 use super::ast::{Expr, Term};
 use super::error::Error;
-use super::lexer::{Placed, Token, tokens};
-use super::name_tables::Words;
-use super::term::{Head, ValueContext};
+use super::lexer::{SpannedToken, Token, tokens};
+use super::name_tables::NameTables;
+use super::term::{TermHead, ValueContext};
 
 /// Deepest nesting of parentheses and `not`.
 const MAX_DEPTH: usize = 32;
@@ -24,7 +24,7 @@ pub(super) const MAX_OWNER_TERMS: usize = 64;
 
 /// # Errors
 /// What is wrong and where; what is wrong first, if it is more than one thing.
-pub(super) fn parse(text: &str, words: &Words) -> Result<Expr, Error> {
+pub(super) fn parse(text: &str, name_tables: &NameTables) -> Result<Expr, Error> {
     let in_text = |error: Error| error.of(text);
     let tokens = tokens(text).map_err(in_text)?;
     let mut parser = Parser {
@@ -32,7 +32,7 @@ pub(super) fn parse(text: &str, words: &Words) -> Result<Expr, Error> {
         tokens,
         at: 0,
         depth: 0,
-        words,
+        name_tables,
     };
     let expr = parser.whole().map_err(in_text)?;
     let about_owners = |term: &&Term| term.is_about_owner();
@@ -49,11 +49,11 @@ pub(super) fn parse(text: &str, words: &Words) -> Result<Expr, Error> {
 
 pub(super) struct Parser<'a> {
     pub(super) text: &'a str,
-    pub(super) tokens: Vec<Placed>,
+    pub(super) tokens: Vec<SpannedToken>,
     /// The next token.
     pub(super) at: usize,
     depth: usize,
-    pub(super) words: &'a Words,
+    pub(super) name_tables: &'a NameTables,
 }
 
 impl Parser<'_> {
@@ -138,7 +138,7 @@ impl Parser<'_> {
     }
 
     /// `a or b and c`: pcap-filter reads (a or b) and c, most other languages a or (b and c).
-    fn two_readings(&mut self, first: usize, parts: &[Expr], head: &mut Option<Head>) -> Error {
+    fn two_readings(&mut self, first: usize, parts: &[Expr], head: &mut Option<TermHead>) -> Error {
         let and = self.place(self.at - 1);
         let error = Error::new("\"and\" after \"or\" can be read in two ways", and.clone());
         let before = self.text.get(self.place(first).start..and.start);
@@ -155,7 +155,11 @@ impl Parser<'_> {
         }
     }
 
-    fn operand(&mut self, head: &mut Option<Head>, before: ValueContext) -> Result<Expr, Error> {
+    fn operand(
+        &mut self,
+        head: &mut Option<TermHead>,
+        before: ValueContext,
+    ) -> Result<Expr, Error> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             let message = format!("this is nested more than {MAX_DEPTH} deep");

@@ -11,11 +11,11 @@ const MAX_REGEX: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
-    kind: Kind,
+    kind: PatternKind,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum PatternKind {
     Exact,
     Glob(Regex),
     Regex(Regex),
@@ -35,7 +35,7 @@ impl Pattern {
     pub fn exact(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            kind: Kind::Exact,
+            kind: PatternKind::Exact,
         }
     }
 
@@ -49,7 +49,7 @@ impl Pattern {
         }
         Ok(Self {
             text: text.to_owned(),
-            kind: Kind::Glob(compile(&as_regex(text))?),
+            kind: PatternKind::Glob(compile(&as_regex(text))?),
         })
     }
 
@@ -60,14 +60,14 @@ impl Pattern {
     pub fn regex(text: &str) -> Result<Self, String> {
         Ok(Self {
             text: text.to_owned(),
-            kind: Kind::Regex(compile(text)?),
+            kind: PatternKind::Regex(compile(text)?),
         })
     }
 
     /// The word, if it is one.
     pub const fn as_exact(&self) -> Option<&str> {
         match self.kind {
-            Kind::Exact => Some(self.text.as_str()),
+            PatternKind::Exact => Some(self.text.as_str()),
             _ => None,
         }
     }
@@ -75,8 +75,8 @@ impl Pattern {
     /// Whether a name is meant.
     pub fn matches(&self, name: &str) -> bool {
         match &self.kind {
-            Kind::Exact => self.text == name,
-            Kind::Glob(regex) | Kind::Regex(regex) => regex.is_match(name),
+            PatternKind::Exact => self.text == name,
+            PatternKind::Glob(regex) | PatternKind::Regex(regex) => regex.is_match(name),
         }
     }
 }
@@ -148,10 +148,10 @@ fn is_plain(text: &str) -> bool {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Glob(_) => f.write_str(&self.text),
-            Kind::Regex(_) => write!(f, "/{}/", self.text.replace('/', "\\/")),
-            Kind::Exact if is_plain(&self.text) => f.write_str(&self.text),
-            Kind::Exact => {
+            PatternKind::Glob(_) => f.write_str(&self.text),
+            PatternKind::Regex(_) => write!(f, "/{}/", self.text.replace('/', "\\/")),
+            PatternKind::Exact if is_plain(&self.text) => f.write_str(&self.text),
+            PatternKind::Exact => {
                 let text = self.text.replace('\\', "\\\\").replace('"', "\\\"");
                 write!(f, "\"{text}\"")
             }

@@ -22,7 +22,7 @@ pub enum Pushdown {
 
 /// A filter, divided. The default is no filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct FilterPlan {
     /// The whole.
     pub filter: Option<Expr>,
     /// What the kernel decides.
@@ -35,7 +35,7 @@ pub struct Plan {
     reach: Pushdown,
 }
 
-impl Plan {
+impl FilterPlan {
     /// Gives the kernel as much as it can take of what `reach` allows.
     pub fn new(filter: Expr, reach: Pushdown) -> Self {
         let mut parts = Vec::new();
@@ -51,7 +51,7 @@ impl Plan {
         let mut placed = vec![false; parts.len()];
         for except in [false, true] {
             for (part, placed) in parts.iter().zip(&mut placed) {
-                if let Some(limit) = Limit::of(part)
+                if let Some(limit) = KernelTerm::of(part)
                     && limit.except == except
                     && reach == Pushdown::All
                 {
@@ -85,7 +85,7 @@ impl Plan {
 }
 
 /// Which part is decided where, and why not in the kernel.
-impl fmt::Display for Plan {
+impl fmt::Display for FilterPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(filter) = &self.filter else {
             return f.write_str("filter:      none, everything is counted\n");
@@ -118,7 +118,7 @@ fn reason(part: &Expr, reach: Pushdown) -> &'static str {
         return "as asked for";
     }
     let late = part.terms().into_iter().find_map(Term::why_late);
-    late.unwrap_or(match Limit::of(part) {
+    late.unwrap_or(match KernelTerm::of(part) {
         Some(_) => "the kernel has no room for it",
         None => "the kernel decides no alternatives of several kinds",
     })
@@ -140,13 +140,13 @@ fn conjuncts(expr: &Expr, negated: bool, found: &mut Vec<Expr>) {
 
 /// One thing that [`KernelFilter`] can say.
 #[derive(Clone, Debug)]
-struct Limit {
-    what: What,
+struct KernelTerm {
+    what: KernelTermKind,
     except: bool,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum KernelTermKind {
     Protocols(Vec<Protocol>),
     Families(Vec<Family>),
     Tasks { tgids: Vec<u32>, tids: Vec<u32> },
@@ -156,7 +156,7 @@ enum What {
     Nets(Side, Vec<Net>),
 }
 
-impl Limit {
+impl KernelTerm {
     /// `None` for what [`KernelFilter`] cannot say.
     fn of(part: &Expr) -> Option<Self> {
         let yes = |what| {
@@ -166,20 +166,20 @@ impl Limit {
             })
         };
         match part {
-            Expr::Is(Term::Protocol(protocol)) => yes(What::Protocols(vec![*protocol])),
-            Expr::Is(Term::Family(family)) => yes(What::Families(vec![*family])),
-            Expr::Is(Term::Pids(ids)) => yes(What::Tasks {
+            Expr::Is(Term::Protocol(protocol)) => yes(KernelTermKind::Protocols(vec![*protocol])),
+            Expr::Is(Term::Family(family)) => yes(KernelTermKind::Families(vec![*family])),
+            Expr::Is(Term::Pids(ids)) => yes(KernelTermKind::Tasks {
                 tgids: ids.clone(),
                 tids: Vec::new(),
             }),
-            Expr::Is(Term::Tids(ids)) => yes(What::Tasks {
+            Expr::Is(Term::Tids(ids)) => yes(KernelTermKind::Tasks {
                 tgids: Vec::new(),
                 tids: ids.clone(),
             }),
-            Expr::Is(Term::Users(_, uids)) => yes(What::Uids(uids.clone())),
-            Expr::Is(Term::Netns(ids)) => yes(What::Netns(ids.clone())),
-            Expr::Is(Term::Ports(side, ports)) => yes(What::Ports(*side, ports.clone())),
-            Expr::Is(Term::Nets(side, nets)) => yes(What::Nets(*side, nets.clone())),
+            Expr::Is(Term::Users(_, uids)) => yes(KernelTermKind::Uids(uids.clone())),
+            Expr::Is(Term::Netns(ids)) => yes(KernelTermKind::Netns(ids.clone())),
+            Expr::Is(Term::Ports(side, ports)) => yes(KernelTermKind::Ports(*side, ports.clone())),
+            Expr::Is(Term::Nets(side, nets)) => yes(KernelTermKind::Nets(*side, nets.clone())),
             Expr::Is(_) | Expr::All(_) => None,
             Expr::Any(parts) => {
                 let mut parts = parts.iter().map(Self::of);
@@ -202,19 +202,31 @@ impl Limit {
             return None;
         }
         match (&mut self.what, other.what) {
-            (What::Tasks { tgids, tids }, What::Tasks { tgids: p, tids: t }) => {
+            (
+                KernelTermKind::Tasks { tgids, tids },
+                KernelTermKind::Tasks { tgids: p, tids: t },
+            ) => {
                 tgids.extend(p);
                 tids.extend(t);
             }
-            (What::Protocols(mine), What::Protocols(theirs)) => mine.extend(theirs),
-            (What::Families(mine), What::Families(theirs)) => mine.extend(theirs),
-            (What::Uids(mine), What::Uids(theirs)) | (What::Netns(mine), What::Netns(theirs)) => {
+            (KernelTermKind::Protocols(mine), KernelTermKind::Protocols(theirs)) => {
+                mine.extend(theirs)
+            }
+            (KernelTermKind::Families(mine), KernelTermKind::Families(theirs)) => {
+                mine.extend(theirs)
+            }
+            (KernelTermKind::Uids(mine), KernelTermKind::Uids(theirs))
+            | (KernelTermKind::Netns(mine), KernelTermKind::Netns(theirs)) => {
                 mine.extend(theirs);
             }
-            (What::Ports(side, mine), What::Ports(other, theirs)) if *side == other => {
+            (KernelTermKind::Ports(side, mine), KernelTermKind::Ports(other, theirs))
+                if *side == other =>
+            {
                 mine.extend(theirs);
             }
-            (What::Nets(side, mine), What::Nets(other, theirs)) if *side == other => {
+            (KernelTermKind::Nets(side, mine), KernelTermKind::Nets(other, theirs))
+                if *side == other =>
+            {
                 mine.extend(theirs);
             }
             _ => return None,
@@ -226,12 +238,18 @@ impl Limit {
     fn put(self, pushed: &mut KernelFilter) -> bool {
         let except = self.except;
         match self.what {
-            What::Protocols(values) => put(&mut pushed.protocols, values, except, usize::MAX),
-            What::Families(values) => put(&mut pushed.families, values, except, usize::MAX),
-            What::Tasks { tgids, tids } => put_tasks(&mut pushed.tasks, tgids, tids, except),
-            What::Uids(uids) => put(&mut pushed.uids, uids, except, MAX_UIDS),
-            What::Netns(ids) => put(&mut pushed.netns, ids, except, MAX_NETNS),
-            What::Ports(side, ports) => {
+            KernelTermKind::Protocols(values) => {
+                put(&mut pushed.protocols, values, except, usize::MAX)
+            }
+            KernelTermKind::Families(values) => {
+                put(&mut pushed.families, values, except, usize::MAX)
+            }
+            KernelTermKind::Tasks { tgids, tids } => {
+                put_tasks(&mut pushed.tasks, tgids, tids, except)
+            }
+            KernelTermKind::Uids(uids) => put(&mut pushed.uids, uids, except, MAX_UIDS),
+            KernelTermKind::Netns(ids) => put(&mut pushed.netns, ids, except, MAX_NETNS),
+            KernelTermKind::Ports(side, ports) => {
                 let choice = match side {
                     Side::Either => &mut pushed.any_ports,
                     Side::Local => &mut pushed.local_ports,
@@ -239,7 +257,7 @@ impl Limit {
                 };
                 put(choice, ports, except, MAX_PORTS)
             }
-            What::Nets(side, nets) => {
+            KernelTermKind::Nets(side, nets) => {
                 let choice = match side {
                     Side::Either => &mut pushed.any_nets,
                     Side::Local => &mut pushed.local_nets,

@@ -5,19 +5,19 @@ use super::ast::{Compare, Expr, Side, Term};
 use super::error::Error;
 use super::hints::{self, begins_term};
 use super::kernel_filter::Family;
-use super::lexer::{Placed, Token};
+use super::lexer::{SpannedToken, Token};
 use super::parser::Parser;
-use super::value::{self, Kind};
+use super::value::{self, ValueKind};
 use crate::model::flow::{Direction, Protocol};
-use crate::view::Way;
+use crate::view::Directions;
 
 /// What precedes values.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
+pub(super) struct TermHead {
     protocol: Option<Protocol>,
     family: Option<Family>,
     side: Side,
-    kind: Kind,
+    kind: ValueKind,
 }
 
 /// What stands before an operand.
@@ -32,7 +32,7 @@ pub(super) enum ValueContext {
 impl Parser<'_> {
     pub(super) fn term(
         &mut self,
-        head: &mut Option<Head>,
+        head: &mut Option<TermHead>,
         before: ValueContext,
     ) -> Result<Expr, Error> {
         let first = self.at;
@@ -59,15 +59,15 @@ impl Parser<'_> {
         };
         let is = |term| Ok(Expr::Is(term));
         let direction = |word: &str| match word {
-            "rx" => Some((Direction::Rx, Way::Rx)),
-            "tx" => Some((Direction::Tx, Way::Tx)),
+            "rx" => Some((Direction::Rx, Directions::Rx)),
+            "tx" => Some((Direction::Tx, Directions::Tx)),
             _ => None,
         };
-        if let Some((direction, way)) = direction(&word) {
+        if let Some((direction, directions)) = direction(&word) {
             self.at += 1;
             *head = None;
             return match (self.peek_word(), self.peek()) {
-                (Some("rate" | "bytes"), _) => is(self.compare(way)?),
+                (Some("rate" | "bytes"), _) => is(self.compare(directions)?),
                 (_, Some(Token::Compare(_))) => {
                     let error = Error::new("this could be a rate or an amount", self.place(first));
                     Err(error.help(format!("write {word} rate or {word} bytes")))
@@ -78,22 +78,22 @@ impl Parser<'_> {
         match word.as_str() {
             "rate" | "bytes" => {
                 *head = None;
-                is(self.compare(Way::Both)?)
+                is(self.compare(Directions::Both)?)
             }
             "ip" | "ip6" | "local" | "remote" => self.headed(head, before),
             word if Protocol::named(word).is_some() => self.headed(head, before),
-            word if Kind::named(word).is_some() => self.headed(head, before),
+            word if ValueKind::named(word).is_some() => self.headed(head, before),
             _ => self.bare(head, before),
         }
     }
 
     /// `[protocol] [side] [kind] values`, at least one of them.
-    fn headed(&mut self, head: &mut Option<Head>, before: ValueContext) -> Result<Expr, Error> {
-        let mut new = Head {
+    fn headed(&mut self, head: &mut Option<TermHead>, before: ValueContext) -> Result<Expr, Error> {
+        let mut new = TermHead {
             protocol: None,
             family: None,
             side: Side::Either,
-            kind: Kind::Host,
+            kind: ValueKind::Host,
         };
         let mut sided = false;
         loop {
@@ -111,7 +111,7 @@ impl Parser<'_> {
             }
             self.at += 1;
         }
-        if let Some(kind) = self.peek_word().and_then(Kind::named) {
+        if let Some(kind) = self.peek_word().and_then(ValueKind::named) {
             if sided && !kind.has_sides() {
                 let error = Error::new(
                     format!("{} has no side", kind.as_str()),
@@ -149,7 +149,7 @@ impl Parser<'_> {
     }
 
     /// A value without its kind.
-    fn bare(&mut self, head: &mut Option<Head>, before: ValueContext) -> Result<Expr, Error> {
+    fn bare(&mut self, head: &mut Option<TermHead>, before: ValueContext) -> Result<Expr, Error> {
         let word = self.peek_word().unwrap_or_default();
         let next = self.tokens.get(self.at + 1).map(|placed| &placed.token);
         let is_elsewhere = hints::elsewhere(word).is_some();
@@ -167,7 +167,7 @@ impl Parser<'_> {
                 let Some(kind) = value::address_kind(word) else {
                     return Err(self.unknown());
                 };
-                let new = Head {
+                let new = TermHead {
                     protocol: None,
                     family: None,
                     side: Side::Either,
@@ -184,7 +184,7 @@ impl Parser<'_> {
     /// Makes a term of values, and of those that follow with `or`.
     fn more(
         &mut self,
-        head: Head,
+        head: TermHead,
         tokens: &mut Vec<usize>,
         before: ValueContext,
     ) -> Result<Expr, Error> {
@@ -207,11 +207,11 @@ impl Parser<'_> {
             tokens.push(self.at);
             self.at += 1;
         }
-        let placed: Vec<Placed> = tokens
+        let placed: Vec<SpannedToken> = tokens
             .iter()
             .filter_map(|&token| self.tokens.get(token).cloned())
             .collect();
-        let term = value::term(head.kind, head.side, &placed, self.words)?;
+        let term = value::term(head.kind, head.side, &placed, self.name_tables)?;
         Ok(with(head, Some(term)))
     }
 
@@ -225,7 +225,7 @@ impl Parser<'_> {
     }
 
     /// `value` or `(value or value ...)`.
-    fn values(&mut self, kind: Kind) -> Result<Vec<usize>, Error> {
+    fn values(&mut self, kind: ValueKind) -> Result<Vec<usize>, Error> {
         if !self.take(&Token::Open) {
             return Ok(vec![self.value(kind)?]);
         }
@@ -249,7 +249,7 @@ impl Parser<'_> {
         }
     }
 
-    fn value(&mut self, kind: Kind) -> Result<usize, Error> {
+    fn value(&mut self, kind: ValueKind) -> Result<usize, Error> {
         match self.peek() {
             Some(Token::Word(_) | Token::Quoted(_) | Token::Regex(_)) => {
                 self.at += 1;
@@ -268,7 +268,7 @@ impl Parser<'_> {
     }
 
     /// `rate > 1MB`, from the word on.
-    fn compare(&mut self, way: Way) -> Result<Term, Error> {
+    fn compare(&mut self, directions: Directions) -> Result<Term, Error> {
         let per_second = self.peek_word() == Some("rate");
         let what = if per_second { "rate" } else { "bytes" };
         self.at += 1;
@@ -299,7 +299,7 @@ impl Parser<'_> {
         let Amount(bits) = Amount::parse(&text, per_second)
             .map_err(|help| Error::new(format!("\"{text}\" is no amount"), place).help(help))?;
         Ok(Term::Compare(Compare {
-            way,
+            directions,
             per_second,
             op,
             bits,
@@ -319,7 +319,7 @@ impl Parser<'_> {
 }
 
 /// The term, and what its head says in addition.
-fn with(head: Head, term: Option<Term>) -> Expr {
+fn with(head: TermHead, term: Option<Term>) -> Expr {
     let protocol = head
         .protocol
         .map(|protocol| Expr::Is(Term::Protocol(protocol)));

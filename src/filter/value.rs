@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::ast::{Side, Term, ZonedHost};
 use super::error::Error;
 use super::kernel_filter::{Net, PortRange};
-use super::lexer::{Placed, Token};
-use super::name_tables::Words;
+use super::lexer::{SpannedToken, Token};
+use super::name_tables::NameTables;
 use super::pattern::Pattern;
 use crate::model::flow::Comm;
 use crate::resolve::interfaces;
@@ -16,7 +16,7 @@ const MAX_ID: u32 = 4_194_304;
 
 /// What values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Host,
     Net,
     Port,
@@ -31,22 +31,22 @@ pub(super) enum Kind {
     Interface,
 }
 
-const KINDS: [(Kind, &str, &str); 12] = [
-    (Kind::Host, "host", "192.0.2.1"),
-    (Kind::Net, "net", "10.0.0.0/8"),
-    (Kind::Port, "port", "443"),
-    (Kind::PortRange, "portrange", "8000-8999"),
-    (Kind::Pid, "pid", "1234"),
-    (Kind::Tid, "tid", "1234"),
-    (Kind::Comm, "comm", "nginx"),
-    (Kind::User, "user", "www-data"),
-    (Kind::Container, "container", "4f2a"),
-    (Kind::Unit, "unit", "nginx.service"),
-    (Kind::Netns, "netns", "4026531840"),
-    (Kind::Interface, "interface", "eth0"),
+const KINDS: [(ValueKind, &str, &str); 12] = [
+    (ValueKind::Host, "host", "192.0.2.1"),
+    (ValueKind::Net, "net", "10.0.0.0/8"),
+    (ValueKind::Port, "port", "443"),
+    (ValueKind::PortRange, "portrange", "8000-8999"),
+    (ValueKind::Pid, "pid", "1234"),
+    (ValueKind::Tid, "tid", "1234"),
+    (ValueKind::Comm, "comm", "nginx"),
+    (ValueKind::User, "user", "www-data"),
+    (ValueKind::Container, "container", "4f2a"),
+    (ValueKind::Unit, "unit", "nginx.service"),
+    (ValueKind::Netns, "netns", "4026531840"),
+    (ValueKind::Interface, "interface", "eth0"),
 ];
 
-impl Kind {
+impl ValueKind {
     pub(super) fn named(word: &str) -> Option<Self> {
         let found = KINDS.iter().find(|(_, name, _)| *name == word);
         found.map(|(kind, ..)| *kind)
@@ -71,13 +71,13 @@ impl Kind {
 }
 
 /// Whether a word is an address or a network by itself.
-pub(super) fn address_kind(word: &str) -> Option<Kind> {
+pub(super) fn address_kind(word: &str) -> Option<ValueKind> {
     let (addr, _) = word.split_once('%').unwrap_or((word, ""));
     if addr.parse::<IpAddr>().is_ok() {
-        return Some(Kind::Host);
+        return Some(ValueKind::Host);
     }
     let (addr, _) = word.split_once('/')?;
-    addr.parse::<IpAddr>().is_ok().then_some(Kind::Net)
+    addr.parse::<IpAddr>().is_ok().then_some(ValueKind::Net)
 }
 
 /// The term of these values.
@@ -85,38 +85,38 @@ pub(super) fn address_kind(word: &str) -> Option<Kind> {
 /// # Errors
 /// Which value is wrong, and what to write.
 pub(super) fn term(
-    kind: Kind,
+    kind: ValueKind,
     side: Side,
-    values: &[Placed],
-    words: &Words,
+    values: &[SpannedToken],
+    name_tables: &NameTables,
 ) -> Result<Term, Error> {
     Ok(match kind {
-        Kind::Host => hosts(side, &each(kind, values, host)?),
-        Kind::Net => Term::Nets(side, each(kind, values, net)?),
-        Kind::Port | Kind::PortRange => {
-            let ports = each(kind, values, |word| ports(word, words))?;
+        ValueKind::Host => hosts(side, &each(kind, values, host)?),
+        ValueKind::Net => Term::Nets(side, each(kind, values, net)?),
+        ValueKind::Port | ValueKind::PortRange => {
+            let ports = each(kind, values, |word| ports(word, name_tables))?;
             Term::Ports(side, ports.into_iter().flatten().collect())
         }
-        Kind::Pid => Term::Pids(each(kind, values, id)?),
-        Kind::Tid => Term::Tids(each(kind, values, id)?),
-        Kind::Netns => Term::Netns(each(kind, values, netns)?),
-        Kind::Interface => Term::Interfaces(each(kind, values, interface)?),
-        Kind::Comm => Term::Comm(names(values, |word| comm(&word))?),
-        Kind::Container => Term::Container(names(values, |word| word)?),
-        Kind::Unit => Term::Unit(names(values, unit)?),
-        Kind::User => users(values, words)?,
+        ValueKind::Pid => Term::Pids(each(kind, values, id)?),
+        ValueKind::Tid => Term::Tids(each(kind, values, id)?),
+        ValueKind::Netns => Term::Netns(each(kind, values, netns)?),
+        ValueKind::Interface => Term::Interfaces(each(kind, values, interface)?),
+        ValueKind::Comm => Term::Comm(names(values, |word| comm(&word))?),
+        ValueKind::Container => Term::Container(names(values, |word| word)?),
+        ValueKind::Unit => Term::Unit(names(values, unit)?),
+        ValueKind::User => users(values, name_tables)?,
     })
 }
 
 /// What is wrong with a value, and what to write.
-struct Wrong(String, Option<String>);
+struct InvalidValue(String, Option<String>);
 
-impl Wrong {
+impl InvalidValue {
     fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self(message.into(), Some(help.into()))
     }
 
-    fn at(self, placed: &Placed) -> Error {
+    fn at(self, placed: &SpannedToken) -> Error {
         let Self(message, help) = self;
         let error = Error::new(message, placed.at.clone());
         match help {
@@ -128,17 +128,17 @@ impl Wrong {
 
 /// Every value by itself, from its text.
 fn each<T>(
-    kind: Kind,
-    values: &[Placed],
-    read: impl Fn(&str) -> Result<T, Wrong>,
+    kind: ValueKind,
+    values: &[SpannedToken],
+    read: impl Fn(&str) -> Result<T, InvalidValue>,
 ) -> Result<Vec<T>, Error> {
-    let one = |placed: &Placed| {
+    let one = |placed: &SpannedToken| {
         let word = match &placed.token {
             Token::Word(word) | Token::Quoted(word) => word,
             _ => {
                 let message = format!("{} takes no regular expression", kind.as_str());
                 let help = format!("write a value, as in {} {}", kind.as_str(), kind.example());
-                return Err(Wrong::new(message, help).at(placed));
+                return Err(InvalidValue::new(message, help).at(placed));
             }
         };
         if let Some((first, rest)) = word.split_once(',')
@@ -147,7 +147,7 @@ fn each<T>(
             let all: Vec<&str> = std::iter::once(first).chain(rest.split(',')).collect();
             let help = format!("write {} ({})", kind.as_str(), all.join(" or "));
             let message = "values are separated by or, not by commas";
-            return Err(Wrong::new(message, help).at(placed));
+            return Err(InvalidValue::new(message, help).at(placed));
         }
         read(word).map_err(|wrong| wrong.at(placed))
     };
@@ -165,7 +165,7 @@ fn hosts(side: Side, hosts: &[ZonedHost]) -> Term {
     Term::Nets(side, nets.collect())
 }
 
-fn host(word: &str) -> Result<ZonedHost, Wrong> {
+fn host(word: &str) -> Result<ZonedHost, InvalidValue> {
     let (addr, zone) = match word.split_once('%') {
         Some((addr, zone)) => (addr, Some(zone)),
         None => (word, None),
@@ -177,14 +177,14 @@ fn host(word: &str) -> Result<ZonedHost, Wrong> {
         });
     }
     let message = format!("\"{word}\" is no address");
-    Err(if address_kind(word) == Some(Kind::Net) {
-        Wrong::new(message, format!("for a network write net {word}"))
+    Err(if address_kind(word) == Some(ValueKind::Net) {
+        InvalidValue::new(message, format!("for a network write net {word}"))
     } else if let Some(help) = socket_help(word) {
-        Wrong::new(message, help)
+        InvalidValue::new(message, help)
     } else {
         let help =
             "write one, as in host 192.0.2.1 or host 2001:db8::1; host names are not looked up";
-        Wrong::new(message, help)
+        InvalidValue::new(message, help)
     })
 }
 
@@ -194,14 +194,17 @@ pub(super) fn socket_help(word: &str) -> Option<String> {
     Some(format!("write host {} and port {}", end.ip(), end.port()))
 }
 
-fn net(word: &str) -> Result<Net, Wrong> {
+fn net(word: &str) -> Result<Net, InvalidValue> {
     let example = "write one, as in net 10.0.0.0/8 or net 2001:db8::/32";
     let (addr, prefix) = match word.split_once('/') {
         Some((addr, prefix)) => (addr, Some(prefix)),
         None => (word, None),
     };
     let Ok(addr) = addr.parse::<IpAddr>() else {
-        return Err(Wrong::new(format!("\"{word}\" is no network"), example));
+        return Err(InvalidValue::new(
+            format!("\"{word}\" is no network"),
+            example,
+        ));
     };
     let most = Net::bits(addr);
     let prefix = match prefix {
@@ -211,14 +214,14 @@ fn net(word: &str) -> Result<Net, Wrong> {
             _ => {
                 let message = format!("\"{prefix}\" is no length of a prefix");
                 let help = format!("write a number from 0 to {most}");
-                return Err(Wrong::new(message, help));
+                return Err(InvalidValue::new(message, help));
             }
         },
     };
     let net = Net::of(addr, prefix);
     if net.addr != addr {
         let message = format!("{word} has bits set beyond its prefix");
-        return Err(Wrong::new(
+        return Err(InvalidValue::new(
             message,
             format!("write net {net}, or host {addr}"),
         ));
@@ -231,14 +234,14 @@ fn net(word: &str) -> Result<Net, Wrong> {
 }
 
 /// A number, a range or a service, which may have several ports.
-fn ports(word: &str, words: &Words) -> Result<Vec<PortRange>, Wrong> {
+fn ports(word: &str, name_tables: &NameTables) -> Result<Vec<PortRange>, InvalidValue> {
     let number = |text: &str| {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then(|| text.parse::<u16>().ok())
     };
     if let Some(port) = number(word) {
         let port = port.ok_or_else(|| {
-            Wrong::new(
+            InvalidValue::new(
                 format!("there is no port {word}"),
                 "write a number from 0 to 65535",
             )
@@ -253,20 +256,26 @@ fn ports(word: &str, words: &Words) -> Result<Vec<PortRange>, Wrong> {
             (Some(first), Some(last)) if first <= last => Ok(vec![PortRange { first, last }]),
             (Some(first), Some(last)) => {
                 let help = format!("write portrange {last}-{first}");
-                Err(Wrong::new(format!("{word} ends before it begins"), help))
+                Err(InvalidValue::new(
+                    format!("{word} ends before it begins"),
+                    help,
+                ))
             }
             _ => {
                 let help = "write numbers from 0 to 65535";
-                Err(Wrong::new(format!("there are no ports {word}"), help))
+                Err(InvalidValue::new(
+                    format!("there are no ports {word}"),
+                    help,
+                ))
             }
         };
     }
-    let known = words.ports(word);
+    let known = name_tables.ports(word);
     if known.is_empty() {
         let message = format!("\"{word}\" is no port");
-        return Err(Wrong::new(
+        return Err(InvalidValue::new(
             message,
-            match words.near_service(word) {
+            match name_tables.near_service(word) {
                 Some(near) => format!("did you mean {near}?"),
                 None if word.parse::<IpAddr>().is_ok() => {
                     format!("for an address write host {word}")
@@ -279,7 +288,7 @@ fn ports(word: &str, words: &Words) -> Result<Vec<PortRange>, Wrong> {
     Ok(known.into_iter().map(range).collect())
 }
 
-fn id(word: &str) -> Result<u32, Wrong> {
+fn id(word: &str) -> Result<u32, InvalidValue> {
     match word.parse() {
         Ok(id) if (1..=MAX_ID).contains(&id) => Ok(id),
         _ => {
@@ -287,17 +296,17 @@ fn id(word: &str) -> Result<u32, Wrong> {
                 true => format!("write a number from 1 to {MAX_ID}"),
                 false => format!("write a number from 1 to {MAX_ID}, or comm {word}"),
             };
-            Err(Wrong::new(format!("\"{word}\" is no id"), help))
+            Err(InvalidValue::new(format!("\"{word}\" is no id"), help))
         }
     }
 }
 
-fn netns(word: &str) -> Result<u32, Wrong> {
+fn netns(word: &str) -> Result<u32, InvalidValue> {
     match word.parse() {
         Ok(inode) if inode > 0 => Ok(inode),
         _ => {
             let help = "write the number in the brackets of: readlink /proc/PID/ns/net";
-            Err(Wrong::new(
+            Err(InvalidValue::new(
                 format!("\"{word}\" is no network namespace"),
                 help,
             ))
@@ -306,17 +315,20 @@ fn netns(word: &str) -> Result<u32, Wrong> {
 }
 
 /// An interface of flowtop's own network namespace by its name, or of any namespace by its number.
-fn interface(word: &str) -> Result<u32, Wrong> {
+fn interface(word: &str) -> Result<u32, InvalidValue> {
     let number = word.parse().ok().filter(|&ifindex| ifindex > 0);
     number.or_else(|| interfaces::number(word)).ok_or_else(|| {
         let help = "write a name or number that ip link shows, as in interface eth0";
-        Wrong::new(format!("\"{word}\" is no interface"), help)
+        InvalidValue::new(format!("\"{word}\" is no interface"), help)
     })
 }
 
 /// Names, each a word, a glob or an expression; `spelled` is how a word stands in the kernel.
-fn names(values: &[Placed], spelled: impl Fn(String) -> String) -> Result<Vec<Pattern>, Error> {
-    let one = |placed: &Placed| {
+fn names(
+    values: &[SpannedToken],
+    spelled: impl Fn(String) -> String,
+) -> Result<Vec<Pattern>, Error> {
+    let one = |placed: &SpannedToken| {
         let pattern = match &placed.token {
             Token::Regex(text) => Pattern::regex(text),
             Token::Quoted(text) => Ok(Pattern::exact(spelled(text.clone()))),
@@ -351,7 +363,7 @@ fn unit(word: String) -> String {
     }
 }
 
-fn users(values: &[Placed], words: &Words) -> Result<Term, Error> {
+fn users(values: &[SpannedToken], name_tables: &NameTables) -> Result<Term, Error> {
     let patterns = names(values, |word| word)?;
     let mut uids = Vec::new();
     for (pattern, placed) in patterns.iter().zip(values) {
@@ -359,17 +371,17 @@ fn users(values: &[Placed], words: &Words) -> Result<Term, Error> {
             uids.push(uid);
             continue;
         }
-        let found = words.uids(|name| pattern.matches(name));
+        let found = name_tables.uids(|name| pattern.matches(name));
         if found.is_empty() {
             let wrong = match pattern.as_exact() {
-                Some(word) => Wrong::new(
+                Some(word) => InvalidValue::new(
                     format!("/etc/passwd has no user \"{word}\""),
-                    match words.near_user(word) {
+                    match name_tables.near_user(word) {
                         Some(near) => format!("did you mean {near}?"),
                         None => "for a user of another name service write the number".to_owned(),
                     },
                 ),
-                None => Wrong(format!("/etc/passwd has no user like {pattern}"), None),
+                None => InvalidValue(format!("/etc/passwd has no user like {pattern}"), None),
             };
             return Err(wrong.at(placed));
         }

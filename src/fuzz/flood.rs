@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::jsonl::reader::Reader;
+use crate::jsonl::reader::RecordingReader;
 
 /// Bytes that are written out at most: more than twice the 64 MiB that a replay may take beside the flows
 /// it holds. Tests look at the function, and not at memory.
@@ -34,7 +34,7 @@ pub fn flood(bytes: &[u8]) -> usize {
         left: MAX_BYTES,
     };
     let lines = flood.lines();
-    let Ok(reader) = Reader::new(Path::new("flood"), Box::new(flood)) else {
+    let Ok(reader) = RecordingReader::new(Path::new("flood"), Box::new(flood)) else {
         return lines;
     };
     // As a replay does: each interval is dropped before the next one is read, up to the damage.

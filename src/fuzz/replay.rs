@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::jsonl::reader::{Frame, Reader, RecordingLength};
+use crate::jsonl::reader::{RecordedInterval, RecordingLength, RecordingReader};
 use crate::jsonl::writer::Json;
 use crate::output::Report;
 use crate::output::csv::Csv;
@@ -36,12 +36,12 @@ pub fn replay(bytes: &[u8]) {
     shown(&frames);
 }
 
-fn reader(bytes: &[u8]) -> Option<Reader> {
-    Reader::new(Path::new("fuzz"), Box::new(Cursor::new(bytes.to_vec()))).ok()
+fn reader(bytes: &[u8]) -> Option<RecordingReader> {
+    RecordingReader::new(Path::new("fuzz"), Box::new(Cursor::new(bytes.to_vec()))).ok()
 }
 
 /// The intervals, and whether anything is wrong behind them.
-fn read(bytes: &[u8]) -> (Vec<Frame>, bool) {
+fn read(bytes: &[u8]) -> (Vec<RecordedInterval>, bool) {
     let Some(reader) = reader(bytes) else {
         return (Vec::new(), true);
     };
@@ -49,8 +49,8 @@ fn read(bytes: &[u8]) -> (Vec<Frame>, bool) {
     for frame in reader.take(MAX_INTERVALS) {
         match frame {
             Ok(frame) => frames.push(frame),
-            Err(damage) => {
-                let shown = damage.to_string();
+            Err(corruption) => {
+                let shown = corruption.to_string();
                 assert!(!shown.chars().any(char::is_control), "{shown:?}");
                 return (frames, true);
             }
@@ -59,10 +59,10 @@ fn read(bytes: &[u8]) -> (Vec<Frame>, bool) {
     (frames, false)
 }
 
-fn written(frames: &[Frame]) -> Vec<u8> {
+fn written(frames: &[RecordedInterval]) -> Vec<u8> {
     let (mut out, mut json) = (Vec::new(), Json::default());
     for frame in frames {
-        json.learn(&frame.told);
+        json.learn(&frame.metadata);
         let ranking = Ranking::new(&frame.interval, None);
         assert!(json.append(&ranking, &Names::off(), &mut out).is_ok());
     }
@@ -70,34 +70,37 @@ fn written(frames: &[Frame]) -> Vec<u8> {
 }
 
 /// Measuring counts every interval that is read, and only a damaged recording has more.
-fn measured(bytes: &[u8], frames: &[Frame], damaged: bool) {
+fn measured(bytes: &[u8], frames: &[RecordedInterval], damaged: bool) {
     let Some(mut reader) = reader(bytes) else {
         return;
     };
-    let mut extent = RecordingLength::default();
-    if reader.measure(&mut extent, MAX_LINES) {
+    let mut length = RecordingLength::default();
+    if reader.measure(&mut length, MAX_LINES) {
         return;
     }
     let read = frames.len() as u64;
     let elapsed: Duration = frames.iter().map(|frame| frame.interval.elapsed).sum();
-    assert!(extent.intervals >= read && extent.elapsed >= elapsed);
+    assert!(length.intervals >= read && length.elapsed >= elapsed);
     if !damaged && frames.len() < MAX_INTERVALS {
-        assert_eq!((extent.intervals, extent.elapsed), (read, elapsed));
+        assert_eq!((length.intervals, length.elapsed), (read, elapsed));
     }
 }
 
-fn shown(frames: &[Frame]) {
+fn shown(frames: &[RecordedInterval]) {
     let (mut text, mut csv, mut history) = (Text::default(), Csv::default(), History::new());
     let mut moved = 0;
     let mut elapsed = Duration::ZERO;
-    for Frame { interval, told, .. } in frames {
+    for RecordedInterval {
+        interval, metadata, ..
+    } in frames
+    {
         history.add(interval);
         let total = interval.total();
         moved += total.rx_bytes + total.tx_bytes;
         elapsed += interval.elapsed;
         let ranking = Ranking::new(interval, Some(3));
         let mut out = Vec::new();
-        text.learn(told);
+        text.learn(metadata);
         let reports: [&mut dyn Report; 2] = [&mut text, &mut csv];
         for report in reports {
             assert!(report.append(&ranking, &Names::off(), &mut out).is_ok());

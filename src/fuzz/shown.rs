@@ -18,7 +18,7 @@ use crate::output::text::Text;
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::Ranking;
-use crate::text::sanitize::is_hostile;
+use crate::text::sanitize::is_unsafe_char;
 use crate::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine};
 use crate::view::Group;
 
@@ -145,7 +145,7 @@ fn written(report: &mut impl Report, interval: &Interval, group: Option<Group>) 
     let text = String::from_utf8_lossy(&out).into_owned();
     assert!(!text.contains(char::REPLACEMENT_CHARACTER) || std::str::from_utf8(&out).is_ok());
     assert!(
-        !text.chars().any(|c| c != '\n' && is_hostile(c)),
+        !text.chars().any(|c| c != '\n' && is_unsafe_char(c)),
         "{text:?}"
     );
     text
@@ -194,7 +194,7 @@ fn screens(interval: Interval, host: String, filter: &str) {
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let method = Arc::clone(&interval.method);
     let mut app = App::new(&config, machine, method, Names::off(), Owners::off(), look);
-    app.update(Action::Show(interval));
+    app.update(Action::IntervalEnded(interval));
     draw(&app, 80, 24);
     app.update(Action::Do(Command::Filter));
     for c in filter.chars().take(100) {
@@ -217,7 +217,7 @@ fn draw(app: &App, width: u16, height: u16) {
     app.render(buffer.area, &mut buffer);
     for cell in &buffer.content {
         assert!(
-            !cell.symbol().chars().any(is_hostile),
+            !cell.symbol().chars().any(is_unsafe_char),
             "{:?}",
             cell.symbol()
         );

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use crate::model::flow::{
-    Comm, Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp, Zone,
+    Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, Tcp, Zone,
 };
 use crate::model::interval::{
     Audit, Drift, Drifting, Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES, Unknown,
@@ -31,7 +31,7 @@ const MAX_WORDS: usize = 4096;
 const MAX_SECONDS: f64 = 1e10;
 
 /// What a line is.
-pub(crate) enum Kind {
+pub(crate) enum RecordKind {
     Interval,
     Flow,
     /// The sum of flows that are not there.
@@ -46,7 +46,7 @@ struct Typed<'a> {
     r#type: Cow<'a, str>,
 }
 
-impl Kind {
+impl RecordKind {
     /// # Errors
     /// When it is no record.
     pub(crate) fn of(line: &[u8]) -> Result<Self, String> {
@@ -433,7 +433,7 @@ impl FlowRecord<'_> {
             rcv_wnd: self.rcv_wnd,
             total_retransmits: self.total_retransmits,
             retransmits: self.retransmits,
-            limit: self.limit.as_deref().and_then(Limit::named),
+            limit: self.limit.as_deref().and_then(SendLimit::named),
         });
         let packets = self.rx_packets.zip(self.tx_packets);
         Ok(Flow {

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use serde_json::ser::Formatter;
 
-use crate::text::sanitize::is_hostile;
+use crate::text::sanitize::is_unsafe_char;
 
-/// Compact JSON with `\u....` in place of what [`is_hostile`] names. JSON itself asks for that of the
+/// Compact JSON with `\u....` in place of what [`is_unsafe_char`] names. JSON itself asks for that of the
 /// characters below U+0020 only, and terminals take others for controls too.
 pub struct EscapingFormatter;
 
@@ -16,7 +16,7 @@ impl Formatter for EscapingFormatter {
         W: ?Sized + Write,
     {
         let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hostile(c)) {
+        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_unsafe_char(c)) {
             writer.write_all(&rest.as_bytes()[..at])?;
             for unit in c.encode_utf16(&mut [0; 2]) {
                 write!(writer, "\\u{unit:04x}")?;
@@ -55,7 +55,7 @@ mod tests {
         #[test]
         fn it_says_the_same(text in any::<String>()) {
             let json = json(&text);
-            prop_assert!(!json.chars().any(is_hostile), "{json}");
+            prop_assert!(!json.chars().any(is_unsafe_char), "{json}");
             prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
         }
     }

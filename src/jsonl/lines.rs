@@ -15,7 +15,7 @@ const CHUNK: usize = 256 << 10;
 
 /// A line as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum LineState {
     /// Whole, without its end.
     Whole,
     /// The last one, which has no end.
@@ -54,19 +54,19 @@ impl Lines {
     ///
     /// # Errors
     /// When the input cannot be read, or is damaged as zstd.
-    pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
+    pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<LineState> {
         line.clear();
         let most = MAX_LINE as u64 + 1;
         // Not the reader's own lines: those are as long as the file likes.
         self.input.by_ref().take(most).read_until(b'\n', line)?;
         Ok(match line.last() {
-            None => Line::End,
+            None => LineState::End,
             Some(b'\n') => {
                 line.pop();
-                Line::Whole
+                LineState::Whole
             }
-            Some(_) if line.len() > MAX_LINE => Line::TooLong,
-            Some(_) => Line::Open,
+            Some(_) if line.len() > MAX_LINE => LineState::TooLong,
+            Some(_) => LineState::Open,
         })
     }
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decode::{self, FlowRecord, IntervalRecord, Kind, json};
+use super::decode::{self, FlowRecord, IntervalRecord, RecordKind, json};
 use super::input::{Recording, Stop};
-use super::lines::{Line, Lines};
+use super::lines::{LineState, Lines};
 use super::{CorruptRecording, MAX_FLOWS, MAX_LINE, MAX_SUM};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner};
-use crate::model::interval::{Interval, Machine, Method, Told};
+use crate::model::interval::{Interval, Machine, Method, RecordingMetadata};
 use crate::text::sanitize::sanitize;
 
 /// Processes whose facts are looked for among those of earlier flows; more are held several times.
@@ -24,36 +24,41 @@ const MAX_NAMES: usize = 16 << 20;
 
 /// An interval of a recording, and what it says beside.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub struct RecordedInterval {
     /// The interval.
     pub interval: Interval,
     /// What is told with it: of users only what was not told before.
-    pub told: Told,
+    pub metadata: RecordingMetadata,
     /// Bytes of names that it holds: see [`MAX_NAMES`].
     names: usize,
 }
 
-impl Frame {
+impl RecordedInterval {
     /// Whether a later one can be joined to it and it is then not longer than wanted, give or take half
     /// of what is joined.
     pub(crate) fn can_take(&self, next: &Self, wanted: Duration) -> bool {
         let length = self.interval.elapsed + next.interval.elapsed / 2;
         let flows = self.interval.flows.len() + next.interval.flows.len();
-        let told = |frame: &Self| (frame.told.machine.clone(), frame.told.filter.clone());
+        let metadata = |frame: &Self| {
+            (
+                frame.metadata.machine.clone(),
+                frame.metadata.filter.clone(),
+            )
+        };
         length <= wanted
             && flows <= MAX_FLOWS
             && self.names + next.names <= MAX_NAMES
-            && self.told.users.len() + next.told.users.len() <= MAX_USERS
-            && self.told.own.len() + next.told.own.len() <= MAX_OWNERS
+            && self.metadata.users.len() + next.metadata.users.len() <= MAX_USERS
+            && self.metadata.own.len() + next.metadata.own.len() <= MAX_OWNERS
             && self.interval.method == next.interval.method
-            && told(self) == told(next)
+            && metadata(self) == metadata(next)
     }
 
     pub(crate) fn append(&mut self, next: Self) {
         self.interval.merge(next.interval);
         self.names += next.names;
-        self.told.users.extend(next.told.users);
-        self.told.own.extend(next.told.own);
+        self.metadata.users.extend(next.metadata.users);
+        self.metadata.own.extend(next.metadata.own);
     }
 }
 
@@ -68,7 +73,7 @@ pub struct RecordingLength {
 
 /// What all intervals so far add up to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sums {
+pub(crate) struct RecordedSums {
     moved: u64,
     msgs: u64,
     packets: u64,
@@ -76,7 +81,7 @@ pub(crate) struct Sums {
     elapsed: Duration,
 }
 
-impl Sums {
+impl RecordedSums {
     /// Adds an interval, if the sums are then still such that any sum of them can be reckoned with.
     fn add(&mut self, interval: &Interval) -> Option<Counters> {
         let add = |sum: &mut u64, more: u64| {
@@ -109,7 +114,7 @@ impl Sums {
 
 /// What an interval's record said, until its flows are there.
 struct PartialInterval {
-    frame: Frame,
+    frame: RecordedInterval,
     wanted: usize,
     places: HashMap<FlowKey, usize>,
     total: (u64, u64),
@@ -117,7 +122,7 @@ struct PartialInterval {
 }
 
 /// One recording.
-pub struct Reader {
+pub struct RecordingReader {
     file: PathBuf,
     lines: Lines,
     line: Vec<u8>,
@@ -130,10 +135,10 @@ pub struct Reader {
     owners_names: usize,
     begun: Option<PartialInterval>,
     /// Of this recording, where it is read by itself.
-    sums: Sums,
+    sums: RecordedSums,
 }
 
-impl std::fmt::Debug for Reader {
+impl std::fmt::Debug for RecordingReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("Reader");
         shown
@@ -143,7 +148,7 @@ impl std::fmt::Debug for Reader {
     }
 }
 
-impl Reader {
+impl RecordingReader {
     pub(crate) fn open(file: &Recording, stop: &Stop) -> io::Result<Self> {
         Ok(Self::with(&file.name, Lines::new(file.input(stop)?)?))
     }
@@ -168,22 +173,25 @@ impl Reader {
             owners: HashMap::new(),
             owners_names: 0,
             begun: None,
-            sums: Sums::default(),
+            sums: RecordedSums::default(),
         }
     }
 
     /// The next interval, of a recording that is one of several; nothing follows damage.
-    pub(crate) fn read_next(&mut self, sums: &mut Sums) -> Option<Result<Frame, CorruptRecording>> {
+    pub(crate) fn read_next(
+        &mut self,
+        sums: &mut RecordedSums,
+    ) -> Option<Result<RecordedInterval, CorruptRecording>> {
         match self.read(sums) {
             Ok(frame) => frame.map(|frame| {
                 self.intervals += 1;
                 Ok(frame)
             }),
-            Err(what) => Some(Err(self.damage(what))),
+            Err(what) => Some(Err(self.corruption(what))),
         }
     }
 
-    fn damage(&self, what: String) -> CorruptRecording {
+    fn corruption(&self, what: String) -> CorruptRecording {
         CorruptRecording {
             file: self.file.clone(),
             line: self.at,
@@ -197,16 +205,18 @@ impl Reader {
         self.at += 1;
         let line = self.lines.next(&mut self.line);
         match line.map_err(|error| unreadable(&error))? {
-            Line::Whole => Ok(true),
-            Line::End => Ok(false),
-            Line::TooLong => Err(format!("the line is longer than {MAX_LINE} bytes")),
+            LineState::Whole => Ok(true),
+            LineState::End => Ok(false),
+            LineState::TooLong => Err(format!("the line is longer than {MAX_LINE} bytes")),
             // Perhaps only its end is missing, or it never was a record.
-            Line::Open if Kind::of(&self.line).is_ok() || self.line[0] != b'{' => Ok(true),
-            Line::Open => Err("the last line is cut off".to_owned()),
+            LineState::Open if RecordKind::of(&self.line).is_ok() || self.line[0] != b'{' => {
+                Ok(true)
+            }
+            LineState::Open => Err("the last line is cut off".to_owned()),
         }
     }
 
-    fn read(&mut self, sums: &mut Sums) -> Result<Option<Frame>, String> {
+    fn read(&mut self, sums: &mut RecordedSums) -> Result<Option<RecordedInterval>, String> {
         loop {
             if let Some(begun) = self.begun.take_if(|begun| begun.read == begun.wanted) {
                 return finished(begun, sums).map(Some);
@@ -223,11 +233,11 @@ impl Reader {
             if self.line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            match Kind::of(&self.line)? {
-                Kind::Interval => self.begin()?,
-                Kind::Flow => self.flow()?,
-                Kind::Sum => return Err(decode::sums()),
-                Kind::Unknown => {}
+            match RecordKind::of(&self.line)? {
+                RecordKind::Interval => self.begin()?,
+                RecordKind::Flow => self.flow()?,
+                RecordKind::Sum => return Err(decode::sums()),
+                RecordKind::Unknown => {}
             }
         }
     }
@@ -256,19 +266,19 @@ impl Reader {
             losses: record.losses(),
             method: Arc::clone(&self.method),
         };
-        let told = Told {
+        let metadata = RecordingMetadata {
             machine: Machine {
                 host: record.host.clone().into_owned(),
                 kernel: record.kernel.clone().into_owned(),
                 uptime: Duration::ZERO,
             },
             filter: record.filter.as_deref().map(str::to_owned),
-            ..Told::default()
+            ..RecordingMetadata::default()
         };
         self.begun = Some(PartialInterval {
-            frame: Frame {
+            frame: RecordedInterval {
                 interval,
-                told,
+                metadata,
                 names: 0,
             },
             wanted,
@@ -303,7 +313,7 @@ impl Reader {
             }
             self.owners.insert(id, owner);
         }
-        let told = &mut begun.frame.told;
+        let metadata = &mut begun.frame.metadata;
         // Names of users are written as they are.
         let user = record.user.as_deref().map(sanitize);
         if let (Some(uid), Some(user)) = (record.uid, user)
@@ -314,17 +324,17 @@ impl Reader {
             if self.users.len() < MAX_USERS || self.users.contains_key(&uid) {
                 names += user.len();
                 self.users.insert(uid, Arc::clone(&user));
-                told.users.push((uid, user));
+                metadata.users.push((uid, user));
             }
         }
         begun.frame.names += names;
-        if begun.frame.names > MAX_NAMES || told.users.len() > MAX_USERS {
+        if begun.frame.names > MAX_NAMES || metadata.users.len() > MAX_USERS {
             return Err(
                 "the names of an interval's cgroups and users take more than 16 MiB".to_owned(),
             );
         }
-        if record.own && !told.own.contains(&key.tgid) && told.own.len() < MAX_OWNERS {
-            told.own.push(key.tgid);
+        if record.own && !metadata.own.contains(&key.tgid) && metadata.own.len() < MAX_OWNERS {
+            metadata.own.push(key.tgid);
         }
         begun.read += 1;
         begun.put(flow)
@@ -332,28 +342,28 @@ impl Reader {
 
     /// Adds what is left to the extent: intervals' own records only, of at most so many lines. Whether
     /// there may be more.
-    pub(crate) fn measure(&mut self, extent: &mut RecordingLength, lines: u64) -> bool {
+    pub(crate) fn measure(&mut self, length: &mut RecordingLength, lines: u64) -> bool {
         for _ in 0..lines {
             if !self.take().unwrap_or(false) {
                 return false;
             }
-            if !matches!(Kind::of(&self.line), Ok(Kind::Interval)) {
+            if !matches!(RecordKind::of(&self.line), Ok(RecordKind::Interval)) {
                 continue;
             }
             let record = json::<IntervalRecord<'_>>(&self.line);
             let Some(elapsed) = record.ok().and_then(|record| record.elapsed().ok()) else {
                 return false;
             };
-            extent.intervals += 1;
-            extent.elapsed = extent.elapsed.saturating_add(elapsed);
+            length.intervals += 1;
+            length.elapsed = length.elapsed.saturating_add(elapsed);
         }
         true
     }
 }
 
 /// Of a recording by itself. Nothing that follows damage means anything.
-impl Iterator for Reader {
-    type Item = Result<Frame, CorruptRecording>;
+impl Iterator for RecordingReader {
+    type Item = Result<RecordedInterval, CorruptRecording>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut sums = self.sums;
@@ -401,7 +411,7 @@ fn is_same_text(one: &Option<Arc<str>>, other: &Option<Arc<str>>) -> bool {
 }
 
 /// An interval whose flows are there: it must be what its own record says.
-fn finished(begun: PartialInterval, sums: &mut Sums) -> Result<Frame, String> {
+fn finished(begun: PartialInterval, sums: &mut RecordedSums) -> Result<RecordedInterval, String> {
     let total = sums.add(&begun.frame.interval).ok_or_else(too_much)?;
     if (total.rx_bytes, total.tx_bytes) != begun.total {
         return Err(format!(

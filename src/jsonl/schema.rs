@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::model::flow::{Counters, Endpoint, Limit, Tcp};
+use crate::model::flow::{Counters, Endpoint, SendLimit, Tcp};
 use crate::model::interval::{Audit, Drifting, Holder};
-use crate::resolve::owners::Place;
+use crate::resolve::owners::CgroupLocation;
 
 #[derive(Serialize)]
-pub struct IntervalRecord<'a> {
+pub struct IntervalFields<'a> {
     pub r#type: &'static str,
     pub schema: u32,
     pub time: &'a str,
@@ -133,7 +133,7 @@ impl<'a> From<&'a Holder> for FullFields<'a> {
 
 /// What all records of an interval begin with.
 #[derive(Serialize)]
-pub struct Head<'a> {
+pub struct RecordHead<'a> {
     pub r#type: &'static str,
     pub time: &'a str,
     pub interval: f64,
@@ -210,7 +210,7 @@ pub struct ProcessFields<'a> {
     pub start_ns: Option<u64>,
 }
 
-/// See [`Place`].
+/// See [`CgroupLocation`].
 #[derive(Default, Serialize)]
 pub struct PlaceFields {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,8 +223,8 @@ pub struct PlaceFields {
     pub unit: Option<Arc<str>>,
 }
 
-impl From<&Place> for PlaceFields {
-    fn from(place: &Place) -> Self {
+impl From<&CgroupLocation> for PlaceFields {
+    fn from(place: &CgroupLocation) -> Self {
         let container = place.container.as_ref();
         Self {
             container_runtime: container.map(|container| container.runtime.as_str()),
@@ -347,7 +347,7 @@ impl From<Tcp> for TcpFields {
             rcv_wnd: tcp.rcv_wnd,
             total_retransmits: tcp.total_retransmits,
             retransmits: tcp.retransmits,
-            limit: tcp.limit.map(Limit::as_str),
+            limit: tcp.limit.map(SendLimit::as_str),
         }
     }
 }

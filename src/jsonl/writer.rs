@@ -13,14 +13,14 @@ use serde_json::Serializer;
 
 use super::escape::EscapingFormatter;
 use super::schema::{
-    AuditFields, FlowFields, FullFields, GroupRecord, Head, IdFields, IntervalRecord, MovedFields,
-    OtherRecord, PlaceFields, ProcessFields, TcpFields,
+    AuditFields, FlowFields, FullFields, GroupRecord, IdFields, IntervalFields, MovedFields,
+    OtherRecord, PlaceFields, ProcessFields, RecordHead, TcpFields,
 };
 use crate::model::flow::{Endpoint, Flow, Owner};
-use crate::model::interval::{Machine, Told};
+use crate::model::interval::{Machine, RecordingMetadata};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
-use crate::stats::ranking::{GroupTotals, Ranked, Ranking, Rest, RowId};
+use crate::stats::ranking::{GroupTotals, Ranked, Ranking, RowId, UnrankedSum};
 use crate::text::time::rfc3339;
 use crate::view::Group;
 
@@ -50,7 +50,7 @@ struct Flows<'a> {
 impl<'a> Flows<'a> {
     fn of(json: &'a Json, ranking: &Ranking, time: &str) -> Result<Self> {
         let mut head = Vec::new();
-        let record = Head {
+        let record = RecordHead {
             r#type: "flow",
             time,
             interval: ranking.elapsed.as_secs_f64(),
@@ -157,9 +157,9 @@ impl Json {
         let time = rfc3339(ranking.ended);
         let group = group.to_string();
         self.append_interval(ranking, Some(&group), &time, out)?;
-        for tally in ranking.rows() {
-            let (name, id) = self.id(tally, names);
-            let process = tally.process.as_ref();
+        for totals in ranking.rows() {
+            let (name, id) = self.id(totals, names);
+            let process = totals.process.as_ref();
             let record = GroupRecord {
                 r#type: "group",
                 time: &time,
@@ -168,11 +168,11 @@ impl Json {
                 name: &name,
                 own: id.pid.is_some() && process.is_some_and(|(tgid, _)| names.is_own(*tgid)),
                 id,
-                flows: tally.flows,
-                moved: tally.counters.into(),
-                rx_packets: tally.packets.map(|packets| packets.rx),
-                tx_packets: tally.packets.map(|packets| packets.tx),
-                retransmits: tally.retransmits(),
+                flows: totals.flows,
+                moved: totals.counters.into(),
+                rx_packets: totals.packets.map(|packets| packets.rx),
+                tx_packets: totals.packets.map(|packets| packets.tx),
+                retransmits: totals.retransmits(),
             };
             line(&record, out)?;
         }
@@ -180,9 +180,9 @@ impl Json {
     }
 
     /// Takes the machine and the filter that a recording names.
-    pub fn learn(&mut self, told: &Told) {
-        self.machine = told.machine.clone();
-        self.filter.clone_from(&told.filter);
+    pub fn learn(&mut self, metadata: &RecordingMetadata) {
+        self.machine = metadata.machine.clone();
+        self.filter.clone_from(&metadata.filter);
     }
 }
 
@@ -195,7 +195,7 @@ impl Json {
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let untracked = ranking.losses.untracked;
-        let record = IntervalRecord {
+        let record = IntervalFields {
             r#type: "interval",
             schema: SCHEMA,
             time,
@@ -247,16 +247,16 @@ impl Json {
     }
 
     /// What a group is called, and what tells it from others.
-    fn id<'a>(&self, tally: &'a GroupTotals, names: &'a Names) -> (String, IdFields<'a>) {
+    fn id<'a>(&self, totals: &'a GroupTotals, names: &'a Names) -> (String, IdFields<'a>) {
         let mut id = IdFields::default();
-        let name = tally.name(&*self.owners);
-        match &tally.id {
+        let name = totals.name(&*self.owners);
+        match &totals.id {
             RowId::Process(pid) | RowId::Thread(pid, _) => {
                 id.pid = Some(*pid);
-                if let Some((_, owner)) = &tally.process {
+                if let Some((_, owner)) = &totals.process {
                     id.comm = Some(owner.comm.to_string_lossy().into_owned());
                     id.process = self.process(owner);
-                    if let RowId::Thread(_, tid @ 1..) = tally.id {
+                    if let RowId::Thread(_, tid @ 1..) = totals.id {
                         id.tid = Some(tid);
                         id.thread = Some(name.clone());
                     }
@@ -292,7 +292,7 @@ fn append_other<T: Ranked>(
     time: &str,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let Rest {
+    let UnrankedSum {
         rows,
         flows,
         counters,

@@ -37,14 +37,14 @@ pub const fn is_exempt(raw: &RawTcp) -> bool {
 
 /// How far a connection has come one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
+pub struct StreamPosition {
     /// Bytes since it began. Those sent have one more where this end sent a SYN.
     pub bytes: u64,
     /// Difference of the byte counter and the sequence number, which is the connection's for life.
     origin: u32,
 }
 
-impl Position {
+impl StreamPosition {
     /// What was read; `None` where segments kept coming in meanwhile.
     pub fn read(raw: &RawTcp) -> Option<Self> {
         if raw.marks & TCP_RX_TORN != 0 {
@@ -82,7 +82,7 @@ const fn low_half(bytes: u64) -> u32 {
 /// One direction of a connection.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    position: Option<Position>,
+    position: Option<StreamPosition>,
     /// See the module.
     level: i64,
     /// By how much the last reading raised the level: before, it was that of the flip.
@@ -103,7 +103,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Takes the reading after an interval; false if it is another connection's, or the first.
-    fn turn(&mut self, now: Option<Position>) -> bool {
+    fn turn(&mut self, now: Option<StreamPosition>) -> bool {
         let Some(last) = self.position else {
             return false;
         };
@@ -214,8 +214,8 @@ impl ConnectionAudit {
     /// A connection that is read for the first time, after an interval in which it moved `moved`.
     /// `arm` says that calls under way at flowtop's start are counted.
     pub fn begin(raw: &RawTcp, moved: &Counters, arm: bool) -> Self {
-        let (read, written) = (Position::read(raw), Position::written(raw));
-        let level = |now: Option<Position>, counted: u64| {
+        let (read, written) = (StreamPosition::read(raw), StreamPosition::written(raw));
+        let level = |now: Option<StreamPosition>, counted: u64| {
             now.map(|now| now.bytes.wrapping_sub(counted).cast_signed())
         };
         let levels = level(read, moved.rx_bytes).zip(level(written, moved.tx_bytes));
@@ -252,8 +252,8 @@ impl ConnectionAudit {
     /// Takes the reading after an interval, before what was counted; false if it is another
     /// connection's, or the first.
     pub fn turn(&mut self, raw: &RawTcp) -> bool {
-        let rx = self.rx.turn(Position::read(raw));
-        self.tx.turn(Position::written(raw)) && rx
+        let rx = self.rx.turn(StreamPosition::read(raw));
+        self.tx.turn(StreamPosition::written(raw)) && rx
     }
 
     /// Counts what a flow of it moved. Returns the change of the drift: what is taken back.

@@ -207,14 +207,14 @@ fn has_symbol(symbols: &str, name: &str) -> bool {
 
 /// A backend with what this attempt at it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct AttachPlan {
     /// Which backend.
     pub backend: Backend,
     /// Whether kprobes may be used.
     pub kprobes: bool,
 }
 
-impl Plan {
+impl AttachPlan {
     /// The hooks of this plan, in the order in which they are attached.
     pub fn hooks(self) -> impl Iterator<Item = &'static Hook> {
         let tables: [&[Hook]; 4] = match (self.backend, self.kprobes) {
@@ -302,8 +302,8 @@ pub fn plans(
     choice: BackendChoice,
     kprobes: bool,
     preemption: Preemption,
-) -> Vec<(Plan, &'static str)> {
-    let plan = |backend, kprobes| Plan { backend, kprobes };
+) -> Vec<(AttachPlan, &'static str)> {
+    let plan = |backend, kprobes| AttachPlan { backend, kprobes };
     let asked = "asked for by --backend";
     let with_kprobes = "exact in every preemption mode; kprobes add the peers of UDP";
     let without_kprobes = match kprobes {
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn return_probes_come_before_their_entries() {
-        let plan = Plan {
+        let plan = AttachPlan {
             backend: Backend::Kprobe,
             kprobes: true,
         };

@@ -24,7 +24,7 @@ use super::skel::{
     FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_PROTOCOL_MASK, KEY_PROTOCOL_SHIFT, KEY_SHIFT,
     OWNER_KERNEL, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord, RawRecord,
 };
-use super::tcp::Samples;
+use super::tcp::TcpSamples;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::model::interval::{Audit, Unknown};
 
@@ -39,7 +39,7 @@ pub enum Buffer {
 
 /// Takes out what the programs counted, and remembers what the next interval is compared with.
 pub struct Drain {
-    way: Way,
+    way: DrainMethod,
     decoder: Decoder,
     inspector: Inspector,
     begun: Instant,
@@ -47,7 +47,7 @@ pub struct Drain {
 
 /// What there is to know of records, to make flows of them.
 pub struct Decoder {
-    samples: Samples,
+    samples: TcpSamples,
     /// Threads are told apart: it is them that keys and owners are by.
     by_thread: bool,
     /// Whose bytes came without an entry for them in the interval.
@@ -57,7 +57,7 @@ pub struct Decoder {
 }
 
 /// The way this kernel allows.
-enum Way {
+enum DrainMethod {
     /// Programs run by BPF_PROG_TEST_RUN, writing to mapped memory.
     InKernel {
         records: Records,
@@ -83,13 +83,13 @@ impl Drain {
     pub fn new(skel: &FlowtopSkel<'_>, in_kernel: bool, decoder: Decoder) -> Result<Self> {
         let maps = &skel.maps;
         let way = if in_kernel {
-            Way::InKernel {
+            DrainMethod::InKernel {
                 records: Records::map::<RawRecord>(&maps.records)?,
                 owners: Records::map::<RawOwnerRecord>(&maps.owner_records)?,
                 cgroups: Records::map::<RawCgroupRecord>(&maps.cgroup_records)?,
             }
         } else {
-            Way::Batches(Batches::new(Records::map::<RawRecord>(&maps.records)?))
+            DrainMethod::Batches(Batches::new(Records::map::<RawRecord>(&maps.records)?))
         };
         Ok(Self {
             way,
@@ -128,9 +128,9 @@ impl Drain {
         let decoder = &mut self.decoder;
         decoder.samples.next_interval();
         decoder.nameless.clear();
-        let mut owners = Owners::default();
+        let mut owners = DrainedOwners::default();
         match &mut self.way {
-            Way::InKernel {
+            DrainMethod::InKernel {
                 records,
                 owners: owner_records,
                 cgroups,
@@ -174,9 +174,11 @@ impl Drain {
                         .context("drain the flows")?;
                 }
             }
-            Way::Batches(batches) => batches.take(skel, retired, &mut owners, |raw, owners| {
-                decoder.append(raw, owners, flows);
-            })?,
+            DrainMethod::Batches(batches) => {
+                batches.take(skel, retired, &mut owners, |raw, owners| {
+                    decoder.append(raw, owners, flows);
+                })?
+            }
         }
         Ok(Unknown {
             processes: decoder.nameless.len() as u64,
@@ -187,14 +189,14 @@ impl Drain {
 
 /// Who moved bytes in the interval, by the number that flows know them by.
 #[derive(Default)]
-struct Owners {
+struct DrainedOwners {
     by_id: HashMap<u32, Arc<Owner>>,
     cgroups: HashMap<u64, Arc<str>>,
     /// Owners of which a cgroup has the number, and no entry.
     without_cgroup: u64,
 }
 
-impl Owners {
+impl DrainedOwners {
     fn add_cgroup(&mut self, id: u64, raw: &RawCgroup) {
         self.cgroups.insert(id, cgroup_path(raw).into());
     }
@@ -248,7 +250,7 @@ fn cgroup_path(raw: &RawCgroup) -> String {
 }
 
 impl Decoder {
-    pub fn new(by_thread: bool, udp_packets: bool, samples: Samples) -> Self {
+    pub fn new(by_thread: bool, udp_packets: bool, samples: TcpSamples) -> Self {
         Self {
             samples,
             nameless: HashSet::new(),
@@ -258,7 +260,7 @@ impl Decoder {
     }
 
     /// Appends one flow as the kernel holds it, in the project's words.
-    fn append(&mut self, raw: &RawRecord, owners: &Owners, flows: &mut Vec<Flow>) {
+    fn append(&mut self, raw: &RawRecord, owners: &DrainedOwners, flows: &mut Vec<Flow>) {
         let id = &raw.key.id;
         let overflow = id.owner_kind & KEY_OVERFLOW != 0;
         let task = (id.owner_kind & !KEY_OVERFLOW) >> KEY_SHIFT;
@@ -358,7 +360,7 @@ mod tests {
         }
     }
 
-    fn flow(mut decoder: Decoder, raw: &RawRecord, owners: &Owners) -> Flow {
+    fn flow(mut decoder: Decoder, raw: &RawRecord, owners: &DrainedOwners) -> Flow {
         let mut flows = Vec::new();
         decoder.append(raw, owners, &mut flows);
         flows.remove(0)
@@ -366,9 +368,9 @@ mod tests {
 
     fn decode(raw: &RawRecord, udp_packets: bool) -> Flow {
         flow(
-            Decoder::new(false, udp_packets, Samples::default()),
+            Decoder::new(false, udp_packets, TcpSamples::default()),
             raw,
-            &Owners::default(),
+            &DrainedOwners::default(),
         )
     }
 
@@ -387,13 +389,13 @@ mod tests {
         let mut record = RawRecord::default();
         record.key.id.owner_kind = KEY_OVERFLOW | 4321 << KEY_SHIFT | KEY_IPV6;
         (record.tgid, record.owner) = (4321, 4321);
-        let mut owners = Owners::default();
+        let mut owners = DrainedOwners::default();
         let mut raw = RawOwner::default();
         (raw.comm[0], raw.thread[0]) = (b'p'.cast_signed(), b't'.cast_signed());
         owners.add(4321, &raw);
         for by_thread in [false, true] {
             let flow = flow(
-                Decoder::new(by_thread, true, Samples::default()),
+                Decoder::new(by_thread, true, TcpSamples::default()),
                 &record,
                 &owners,
             );
@@ -444,7 +446,7 @@ mod tests {
 
     #[test]
     fn flows_of_a_thread_find_the_thread_and_others_the_process() {
-        let mut owners = Owners::default();
+        let mut owners = DrainedOwners::default();
         owners.add(
             7,
             &RawOwner {
@@ -458,7 +460,7 @@ mod tests {
         record.tgid = 5;
         for by_thread in [false, true] {
             let flow = flow(
-                Decoder::new(by_thread, true, Samples::default()),
+                Decoder::new(by_thread, true, TcpSamples::default()),
                 &record,
                 &owners,
             );

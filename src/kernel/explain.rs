@@ -200,7 +200,7 @@ pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
     match err.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => requirements::of_perf().into(),
         _ => match requirements::of_first_cpu() {
-            Some(lack) => lack.into(),
+            Some(missing) => missing.into(),
             None => err.into(),
         },
     }
@@ -208,19 +208,19 @@ pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
 
 /// Why a backend could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct BackendError {
     backend: Backend,
     /// The error.
     pub text: String,
     /// What is missing, where that is known; `text` says it too.
-    pub lack: Option<MissingRequirement>,
+    pub missing: Option<MissingRequirement>,
 }
 
 /// No backend could be taken of those that were to be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoBackend(pub Vec<Refusal>);
+pub struct NoBackend(pub Vec<BackendError>);
 
-impl fmt::Display for Refusal {
+impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.backend.as_str(), self.text)
     }
@@ -243,22 +243,22 @@ impl std::error::Error for NoBackend {}
 
 /// Why a backend could not be taken: what is missing, or the error and what libbpf said of it where
 /// that adds something.
-pub fn refusal(backend: Backend, err: &anyhow::Error) -> Refusal {
-    if let Some(lack) = MissingRequirement::of(err) {
-        return Refusal {
+pub fn refusal(backend: Backend, err: &anyhow::Error) -> BackendError {
+    if let Some(missing) = MissingRequirement::of(err) {
+        return BackendError {
             backend,
-            text: lack.to_string(),
-            lack: Some(lack.clone()),
+            text: missing.to_string(),
+            missing: Some(missing.clone()),
         };
     }
     let mut text = format!("{err:#}");
     let of_libbpf = err.chain().any(|cause| cause.is::<libbpf_rs::Error>());
     // Without it kernels answer by EINVAL, ENOTSUPP or ENOSYS, at different steps.
-    if let Some(lack) = requirements::of_jit().filter(|_| of_libbpf) {
-        return Refusal {
+    if let Some(missing) = requirements::of_jit().filter(|_| of_libbpf) {
+        return BackendError {
             backend,
-            text: lack.to_string(),
-            lack: Some(lack),
+            text: missing.to_string(),
+            missing: Some(missing),
         };
     }
     // ENOTSUPP is not known to the C library, which says only its number.
@@ -270,10 +270,10 @@ pub fn refusal(backend: Backend, err: &anyhow::Error) -> Refusal {
     if let Some(line) = log.lines().rfind(|line| line.contains("failed")) {
         text.push_str(&format!("; {}", line.trim()));
     }
-    Refusal {
+    BackendError {
         backend,
         text,
-        lack: None,
+        missing: None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::flow::Counters;
 
 /// Cumulative counts since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reading {
+pub struct LossCounters {
     /// Bytes and messages of flows that found no room, not even as their process's.
     pub untracked: Counters,
     /// Events not seen.
@@ -28,7 +28,7 @@ pub fn read(
     skel: &FlowtopSkel<'_>,
     attached: &[&str],
     kprobes: Option<&KprobeEvents>,
-) -> Result<Reading> {
+) -> Result<LossCounters> {
     let bss = skel.maps.bss_data.as_deref();
     let bss = bss.context("find the BPF object's data")?;
     let mut missed = skel::missed_calls(bss);
@@ -40,7 +40,7 @@ pub fn read(
     if let Some(kprobes) = kprobes {
         missed += kprobes.missed()?;
     }
-    Ok(Reading {
+    Ok(LossCounters {
         untracked: skel::untracked(bss),
         missed,
     })

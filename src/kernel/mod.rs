@@ -34,15 +34,15 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Btf, Link, MapCore};
 
 use self::attach::attach;
-use self::backend::{Attach, Backend, Hook, OnMissing, Plan, Preemption};
+use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, Preemption};
 use self::drain::{Decoder, Drain};
 pub use self::explain::NoBackend;
-use self::losses::Reading;
+use self::losses::LossCounters;
 use self::program_variant::{Form, first_that_loads, unpushed};
 use self::requirements::MissingRequirement;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::switches::Switches;
-use self::tcp::{AuditMode, Samples};
+use self::tcp::{AuditMode, TcpSamples};
 use self::tracefs::KprobeEvents;
 use crate::filter::KernelFilter;
 use crate::model::interval::{Interval, Losses, Method};
@@ -73,7 +73,7 @@ pub struct Engine {
     method: Arc<Method>,
     switches: Switches,
     interval_start: Instant,
-    last: Reading,
+    last: LossCounters,
 }
 
 impl Engine {
@@ -83,8 +83,8 @@ impl Engine {
     /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or what the
     /// kernel said to each backend that was tried.
     pub fn open(config: &Config) -> Result<Self> {
-        if let Some(lack) = requirements::of_requirements() {
-            return Err(lack.into());
+        if let Some(missing) = requirements::of_requirements() {
+            return Err(missing.into());
         }
         explain::keep_libbpf_log(config.verbose);
         explain::forget_libbpf_log();
@@ -103,8 +103,8 @@ impl Engine {
             .cloned();
         for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
         {
-            let opened = match lacks(plan, &btf, &tracefs) {
-                Some(lack) => Err(lack),
+            let opened = match requirements(plan, &btf, &tracefs) {
+                Some(missing) => Err(missing),
                 None => {
                     let attempt = |form: Form| {
                         let tracefs = tracefs.as_deref().ok();
@@ -128,15 +128,15 @@ impl Engine {
                 Ok((form, mut engine)) => {
                     engine.unfiltered = unpushed.is_some() && !form.pushdown;
                     let mut reason = engine.method.reason.clone();
-                    if let Some(lack) = &denied {
-                        reason.push_str(&format!("; {}", lack.what));
+                    if let Some(missing) = &denied {
+                        reason.push_str(&format!("; {}", missing.what));
                     }
                     engine.set_reason(&reason);
                     return Ok(engine);
                 }
                 Err(err) => {
                     let refusal = explain::refusal(plan.backend, &err);
-                    denied = denied.or_else(|| refusal.lack.clone());
+                    denied = denied.or_else(|| refusal.missing.clone());
                     refusals.push(refusal);
                 }
             }
@@ -147,7 +147,7 @@ impl Engine {
 
     fn try_plan(
         config: &Config,
-        plan: Plan,
+        plan: AttachPlan,
         reason: &str,
         btf: &Btf<'_>,
         tracefs: Option<&Path>,
@@ -163,7 +163,7 @@ impl Engine {
             // What BTF does not know cannot even be loaded; the rest is seen when attaching.
             match hook.attach {
                 Attach::Trampoline(function) if !has_function(btf, function) => {
-                    note_absent(hook, &mut unseen)?;
+                    note_missing(hook, &mut unseen)?;
                 }
                 _ => hooks.push(hook),
             }
@@ -195,7 +195,7 @@ impl Engine {
         let decoder = Decoder::new(
             config.by_thread,
             plan.sees_datagrams(),
-            Samples::new(audit_mode(config, plan), plan.cannot_see_some_receives()),
+            TcpSamples::new(audit_mode(config, plan), plan.cannot_see_some_receives()),
         );
         let mut engine = Self {
             links: Vec::new(),
@@ -208,7 +208,7 @@ impl Engine {
             method: Arc::default(),
             switches: Switches::of(plan),
             interval_start: Instant::now(),
-            last: Reading::default(),
+            last: LossCounters::default(),
         };
         let mut denied = None;
         for hook in hooks {
@@ -219,18 +219,18 @@ impl Engine {
                         engine.attached.push(hook.program);
                     }
                     if let (Attach::Cgroup, OnMissing::Unseen(path)) = (hook.attach, hook.absent)
-                        && let Some(lack) = requirements::of_cgroup_namespace()
+                        && let Some(missing) = requirements::of_cgroup_namespace()
                     {
                         unseen.push(path);
-                        denied.get_or_insert(lack.what);
+                        denied.get_or_insert(missing.what);
                     }
                 }
-                Ok(None) => note_absent(hook, &mut unseen)?,
+                Ok(None) => note_missing(hook, &mut unseen)?,
                 // The bytes of everything else are worth having.
                 Err(err) => match (hook.absent, MissingRequirement::of(&err)) {
-                    (OnMissing::Unseen(path), Some(lack)) => {
+                    (OnMissing::Unseen(path), Some(missing)) => {
                         unseen.push(path);
-                        denied.get_or_insert_with(|| lack.what.clone());
+                        denied.get_or_insert_with(|| missing.what.clone());
                     }
                     _ => return Err(err),
                 },
@@ -335,7 +335,11 @@ impl Engine {
 }
 
 /// What keeps a plan from being tried at all, so that loading need not fail to find it out.
-fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Option<anyhow::Error> {
+fn requirements(
+    plan: AttachPlan,
+    btf: &Btf<'_>,
+    tracefs: &Result<std::path::PathBuf>,
+) -> Option<anyhow::Error> {
     let tracefs = match (plan.backend, tracefs) {
         (Backend::Fentry, _) => {
             if let Some(off) = tracefs::ftrace_off() {
@@ -352,7 +356,7 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
         (_, Ok(tracefs)) => tracefs,
         (_, Err(err)) => {
             return Some(match MissingRequirement::of(err) {
-                Some(lack) => lack.clone().into(),
+                Some(missing) => missing.clone().into(),
                 None => anyhow::anyhow!("{err:#}"),
             });
         }
@@ -375,8 +379,8 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
         }
         _ => {}
     }
-    if let Some(lack) = requirements::before_perf() {
-        return Some(lack.into());
+    if let Some(missing) = requirements::before_perf() {
+        return Some(missing.into());
     }
     plan.kprobes
         .then(|| tracefs::check_kprobes(tracefs).err())
@@ -384,7 +388,7 @@ fn lacks(plan: Plan, btf: &Btf<'_>, tracefs: &Result<std::path::PathBuf>) -> Opt
 }
 
 /// How connections are audited: not where only some processes' calls are counted.
-fn audit_mode(config: &Config, plan: Plan) -> AuditMode {
+fn audit_mode(config: &Config, plan: AttachPlan) -> AuditMode {
     let pushed = &config.filter.pushed;
     let chosen = KernelFilter {
         tasks: pushed.tasks.clone(),
@@ -403,7 +407,7 @@ fn has_function(btf: &Btf<'_>, function: &str) -> bool {
     btf.type_by_name::<Func<'_>>(function).is_some()
 }
 
-fn note_absent(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
+fn note_missing(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
     match hook.absent {
         OnMissing::Fatal => bail!(
             "the kernel has no {:?} to attach {} to",
@@ -426,7 +430,7 @@ fn note_absent(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
 fn configure(
     open: &mut OpenFlowtopSkel<'_>,
     config: &Config,
-    plan: Plan,
+    plan: AttachPlan,
     in_kernel_drain: bool,
     has_rdonly_cast: bool,
 ) -> Result<()> {
@@ -482,8 +486,8 @@ mod tests {
             .collect();
         let hooked: BTreeSet<String> = [Backend::Tracepoint, Backend::Fentry, Backend::Kprobe]
             .into_iter()
-            .flat_map(|backend| [true, false].map(|kprobes| Plan { backend, kprobes }))
-            .flat_map(Plan::hooks)
+            .flat_map(|backend| [true, false].map(|kprobes| AttachPlan { backend, kprobes }))
+            .flat_map(AttachPlan::hooks)
             .map(|hook| hook.program.to_owned())
             .collect();
         assert_eq!(programs, hooked);

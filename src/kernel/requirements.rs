@@ -76,7 +76,7 @@ pub fn memlock_limit() -> Option<u64> {
 }
 
 /// Whether this process lacks a capability.
-fn lacks(capability: CapabilitySet) -> bool {
+fn requirements(capability: CapabilitySet) -> bool {
     is_missing(capabilities::held(), capability)
 }
 
@@ -134,7 +134,9 @@ pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> MissingRequirem
 /// What every backend needs and this process has not, in the order in which it is best seen to.
 pub fn of_requirements() -> Option<MissingRequirement> {
     let missing = [CapabilitySet::BPF, CapabilitySet::PERFMON];
-    let missing = missing.into_iter().filter(|&capability| lacks(capability));
+    let missing = missing
+        .into_iter()
+        .filter(|&capability| requirements(capability));
     let missing: CapabilitySet = missing.collect();
     if !missing.is_empty() {
         return Some(of_capabilities(
@@ -213,13 +215,18 @@ pub fn of_lockdown() -> MissingRequirement {
 
 /// The programs were not loaded for want of permission.
 pub fn of_load() -> MissingRequirement {
-    if is_memlock_charged() && memlock_limit().is_some() && lacks(CapabilitySet::SYS_RESOURCE) {
-        let mut lack = of_capabilities(
+    if is_memlock_charged()
+        && memlock_limit().is_some()
+        && requirements(CapabilitySet::SYS_RESOURCE)
+    {
+        let mut requirement = of_capabilities(
             CapabilitySet::SYS_RESOURCE,
             "before Linux 5.11 locking memory for the maps",
         );
-        lack.fix.push_str("; or allow it: ulimit -l unlimited");
-        return lack;
+        requirement
+            .fix
+            .push_str("; or allow it: ulimit -l unlimited");
+        return requirement;
     }
     MissingRequirement::new(
         "the kernel refuses to load BPF programs, though the capabilities for it are held",
@@ -230,15 +237,16 @@ pub fn of_load() -> MissingRequirement {
 
 /// Perf events, which tracepoints and kprobes are attached by, will be refused.
 pub fn before_perf() -> Option<MissingRequirement> {
-    if !is_perf_for_admins() || !lacks(CapabilitySet::SYS_ADMIN) {
+    if !is_perf_for_admins() || !requirements(CapabilitySet::SYS_ADMIN) {
         return None;
     }
     let level = perf_event_paranoid().unwrap_or_default();
     let purpose = format!("with kernel.perf_event_paranoid at {level} attaching probes");
-    let mut lack = of_capabilities(CapabilitySet::SYS_ADMIN, &purpose);
-    lack.fix
+    let mut requirement = of_capabilities(CapabilitySet::SYS_ADMIN, &purpose);
+    requirement
+        .fix
         .push_str("; or lower it: sudo sysctl kernel.perf_event_paranoid=2");
-    Some(lack)
+    Some(requirement)
 }
 
 /// A perf event was refused.
@@ -272,7 +280,7 @@ pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
     if error.kind() != ErrorKind::PermissionDenied {
         return anyhow::Error::new(error).context(format!("open {}", path.display()));
     }
-    if !lacks(CapabilitySet::DAC_OVERRIDE) {
+    if !requirements(CapabilitySet::DAC_OVERRIDE) {
         let what = format!(
             "{} may not be opened, whatever the capabilities",
             path.display()
@@ -286,7 +294,7 @@ pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
 /// tracefs is nowhere, and could not be mounted.
 pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
     let fix = format!("sudo mount -t tracefs tracefs {mount_point}");
-    if lacks(CapabilitySet::SYS_ADMIN) {
+    if requirements(CapabilitySet::SYS_ADMIN) {
         return MissingRequirement::new(
             "tracefs is not mounted, and mounting it needs CAP_SYS_ADMIN",
             fix,
@@ -327,10 +335,13 @@ mod tests {
 
     #[test]
     fn a_lack_names_what_is_missing_and_the_fix() {
-        let lack = of_capabilities(CapabilitySet::SYS_ADMIN, "attaching probes");
-        assert_eq!(lack.what, "attaching probes needs CAP_SYS_ADMIN");
-        assert!(lack.fix.contains("SYS_ADMIN") || lack.fix.contains("sys_admin"));
-        assert_eq!(lack.to_string(), format!("{}: {}", lack.what, lack.fix));
+        let requirement = of_capabilities(CapabilitySet::SYS_ADMIN, "attaching probes");
+        assert_eq!(requirement.what, "attaching probes needs CAP_SYS_ADMIN");
+        assert!(requirement.fix.contains("SYS_ADMIN") || requirement.fix.contains("sys_admin"));
+        assert_eq!(
+            requirement.to_string(),
+            format!("{}: {}", requirement.what, requirement.fix)
+        );
     }
 
     #[test]

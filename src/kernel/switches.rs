@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::backend::{Backend, Plan};
+use super::backend::{AttachPlan, Backend};
 use super::tracefs::{FTRACE_SWITCH, KPROBES_SWITCH, is_switched_off};
 
 /// What the probes of a plan hang on, and what is unseen while they are switched off.
@@ -19,7 +19,7 @@ pub struct Switches {
 impl Switches {
     /// The switches of a plan. One that cannot be opened is one that nobody can turn: debugfs may not be
     /// mounted.
-    pub fn of(plan: Plan) -> Self {
+    pub fn of(plan: AttachPlan) -> Self {
         let (paths, unseen): (&[&str], &[&str]) = match (plan.backend, plan.kprobes) {
             // The tracepoints themselves go on.
             (Backend::Tracepoint, true) => (

@@ -11,7 +11,7 @@ pub use self::settle::{Inspect, MAX_INSPECTED};
 
 use super::audit::ConnectionAudit;
 use super::skel::{KEY_IPV6, RawKey6, RawRecord, RawTcp, TCP_READ};
-use crate::model::flow::{Counters, Flow, FlowKey, Limit, Owner, Packets, Tcp};
+use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, SendLimit, Tcp};
 use crate::model::interval::Audit;
 
 /// Sockets remembered, 400 bytes each, or twice as many as were seen in the last interval if that is
@@ -35,7 +35,7 @@ pub enum AuditMode {
 
 /// The last readings of every socket.
 #[derive(Default)]
-pub struct Samples {
+pub struct TcpSamples {
     mode: AuditMode,
     /// No probe sees some ways to receive: what is missing there is counted from the sockets.
     credits: bool,
@@ -69,7 +69,7 @@ struct Socket {
     interval: u32,
     /// Whether `now` is the first reading.
     is_first: bool,
-    now: Reading,
+    now: TcpSample,
     /// The flow of the interval that has the socket's packets and retransmits: the one that moved most.
     place: u32,
     /// Bytes that flow moved.
@@ -80,7 +80,7 @@ struct Socket {
 
 /// What differences are made of: as in [`RawTcp`].
 #[derive(Clone, Copy)]
-struct Reading {
+struct TcpSample {
     retransmits: u32,
     segs_in: u32,
     segs_out: u32,
@@ -90,7 +90,7 @@ struct Reading {
     sndbuf_limited: u32,
 }
 
-impl From<&RawTcp> for Reading {
+impl From<&RawTcp> for TcpSample {
     fn from(raw: &RawTcp) -> Self {
         Self {
             retransmits: raw.retransmits,
@@ -104,7 +104,7 @@ impl From<&RawTcp> for Reading {
     }
 }
 
-impl Reading {
+impl TcpSample {
     /// Zero before, as of a connection that began in the interval.
     const NONE: Self = Self {
         retransmits: 0,
@@ -128,7 +128,7 @@ impl Reading {
     }
 }
 
-impl Samples {
+impl TcpSamples {
     /// No socket is known yet.
     pub fn new(mode: AuditMode, credits: bool) -> Self {
         Self {
@@ -231,9 +231,9 @@ impl Socket {
     /// One that is read for the first time.
     fn new(interval: u32, record: &RawRecord, flow: &mut Flow, place: usize, arm: bool) -> Self {
         let moved = flow.counters;
-        let now = Reading::from(&record.tcp);
+        let now = TcpSample::from(&record.tcp);
         if began_here(&record.tcp, &moved) {
-            attribute(flow, &now, &Reading::NONE);
+            attribute(flow, &now, &TcpSample::NONE);
         }
         Self {
             ends: ends(&record.key),
@@ -304,7 +304,7 @@ impl Socket {
             && began_here(raw, &self.moved)
             && let Some(first) = flow_at(self.place, flow, flows)
         {
-            attribute(first, &self.now, &Reading::NONE);
+            attribute(first, &self.now, &TcpSample::NONE);
         }
     }
 
@@ -375,7 +375,7 @@ fn flow_at<'a>(place: u32, flow: &'a mut Flow, flows: &'a mut [Flow]) -> Option<
 }
 
 /// Gives a flow what its socket did between two readings.
-fn attribute(flow: &mut Flow, now: &Reading, before: &Reading) {
+fn attribute(flow: &mut Flow, now: &TcpSample, before: &TcpSample) {
     flow.packets = Some(now.packets_since(before));
     if let Some(tcp) = &mut flow.tcp {
         tcp.retransmits = Some(now.retransmits_since(before));
@@ -408,20 +408,20 @@ fn began_here(now: &RawTcp, moved: &Counters) -> bool {
 }
 
 /// What held the sender back between two readings: see [`Limit`].
-fn limit(before: &Reading, now: &Reading) -> Option<Limit> {
-    let since = |field: fn(&Reading) -> u32| field(now).wrapping_sub(field(before));
+fn limit(before: &TcpSample, now: &TcpSample) -> Option<SendLimit> {
+    let since = |field: fn(&TcpSample) -> u32| field(now).wrapping_sub(field(before));
     let elapsed = since(|tcp| tcp.jiffies);
     let half = |ticks: u32| u64::from(ticks) * 2 >= u64::from(elapsed);
     if elapsed < MIN_JIFFIES {
         None
     } else if half(since(|tcp| tcp.rwnd_limited)) {
-        Some(Limit::ReceiverWindow)
+        Some(SendLimit::ReceiverWindow)
     } else if half(since(|tcp| tcp.sndbuf_limited)) {
-        Some(Limit::SendBuffer)
+        Some(SendLimit::SendBuffer)
     } else if since(|tcp| tcp.retransmits) > 0 {
-        Some(Limit::Loss)
+        Some(SendLimit::Loss)
     } else if !half(since(|tcp| tcp.busy)) && since(|tcp| tcp.busy) > 0 {
-        Some(Limit::Application)
+        Some(SendLimit::Application)
     } else {
         None
     }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::tcp::{Limit, Tcp};
+pub use self::tcp::{SendLimit, Tcp};
 
 /// Protocol of a socket, in the order of `enum flowtop_protocol` in `bpf/flowtop.h`. MPTCP and kTLS
 /// sockets count as TCP: the bytes are what the application read and wrote.

@@ -86,7 +86,7 @@ pub struct Machine {
 
 /// What a recording says beside its intervals, and a live machine is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct RecordingMetadata {
     /// Where it was recorded.
     pub machine: Machine,
     /// Which flows were counted, where not all.

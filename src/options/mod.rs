@@ -12,7 +12,7 @@ use std::time::Duration;
 pub use self::keys::{
     Binding, COMMANDS, CTRL_C, Command, DefaultBinding, Key, KeyCode, NoKey, effective,
 };
-use crate::filter::{Expr, Plan};
+use crate::filter::{Expr, FilterPlan};
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
 
@@ -33,7 +33,7 @@ pub struct Config {
     /// Threads are told apart, and so are their flows.
     pub by_thread: bool,
     /// Which flows are counted, and where that is decided.
-    pub filter: Plan,
+    pub filter: FilterPlan,
     /// Show names of hosts and services where they are known.
     pub host_names: bool,
     /// Wanted length of an interval; what is reported is the measured one.
@@ -47,7 +47,7 @@ pub struct Config {
     /// Keep every interval in a file too.
     pub record: Option<Record>,
     /// Show recordings, and no machine.
-    pub replay: Option<Replay>,
+    pub replay: Option<ReplayOptions>,
     /// Serve metrics too.
     pub listen: Option<Listen>,
     /// How to attach to the kernel.
@@ -86,7 +86,7 @@ impl Default for Config {
             top_n: Some(10),
             live_rows: None,
             by_thread: false,
-            filter: Plan::default(),
+            filter: FilterPlan::default(),
             host_names: false,
             interval: Duration::from_secs(1),
             count: None,
@@ -186,7 +186,7 @@ impl Record {
 
 /// Which recordings are shown, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replay {
+pub struct ReplayOptions {
     /// One after the other; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// Join recorded intervals until they are so long; `None` leaves them as they are.

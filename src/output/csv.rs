@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Report;
 use crate::jsonl::writer::Json;
-use crate::model::interval::Told;
+use crate::model::interval::RecordingMetadata;
 use crate::resolve::names::Names;
 use crate::stats::ranking::{GroupTotals, Ranking};
 use crate::text::sanitize::visible;
@@ -156,8 +156,8 @@ impl Report for Csv {
         self.rows(out)
     }
 
-    fn learn(&mut self, told: &Told) {
-        self.json.learn(told);
+    fn learn(&mut self, metadata: &RecordingMetadata) {
+        self.json.learn(metadata);
     }
 }
 

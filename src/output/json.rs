@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Report;
 use crate::jsonl::writer::Json;
-use crate::model::interval::Told;
+use crate::model::interval::RecordingMetadata;
 use crate::resolve::names::Names;
 use crate::stats::ranking::{GroupTotals, Ranking};
 use crate::view::Group;
@@ -24,7 +24,7 @@ impl Report for Json {
         Self::append_groups(self, group, ranking, names, out)
     }
 
-    fn learn(&mut self, told: &Told) {
-        Self::learn(self, told);
+    fn learn(&mut self, metadata: &RecordingMetadata) {
+        Self::learn(self, metadata);
     }
 }

@@ -31,14 +31,14 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 pub use self::exposition::{Format, METRICS, Metric};
 pub use self::series::{LINGER, MAX_SERIES};
 
-use self::self_usage::Cost;
-use self::series::{Key, Series, Told};
+use self::self_usage::SelfUsage;
+use self::series::{Series, SeriesKey, SeriesSnapshot};
 use crate::model::flow::Counters;
 use crate::model::interval::{Audit, Drift, Interval, Machine, Method, Unknown};
 use crate::options::Config;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
-use crate::stats::ranking::tallies;
+use crate::stats::ranking::group_totals;
 use crate::view::Group;
 
 /// Connections that wait to be accepted, as the standard library has it.
@@ -112,7 +112,7 @@ fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
 pub struct Exporter {
     addr: SocketAddr,
     group: Group,
-    sums: Arc<Mutex<Sums>>,
+    sums: Arc<Mutex<MetricSums>>,
     /// Closed, it ends the server's thread.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
@@ -120,7 +120,7 @@ pub struct Exporter {
 
 /// All that a scrape is answered from.
 #[derive(Debug)]
-struct Sums {
+struct MetricSums {
     totals: Totals,
     series: Series,
 }
@@ -170,7 +170,7 @@ impl Exporter {
             addr,
             group,
         } = listener;
-        let sums = Sums {
+        let sums = MetricSums {
             totals: Totals {
                 method,
                 ..Totals::default()
@@ -185,8 +185,8 @@ impl Exporter {
         };
         let sums = Arc::new(Mutex::new(sums));
         let (stop, stopped) = UnixStream::pair().context("serve metrics")?;
-        let answer = answers(about, Arc::clone(&sums), Cost::open());
-        let server = http::Server::new(socket, stopped, answer).context("serve metrics")?;
+        let answer = answers(about, Arc::clone(&sums), SelfUsage::open());
+        let server = http::MetricsServer::new(socket, stopped, answer).context("serve metrics")?;
         let thread = thread::Builder::new()
             .name("metrics".to_owned())
             .spawn(move || server.run())
@@ -227,19 +227,19 @@ impl Drop for Exporter {
 
 fn answers(
     about: About,
-    sums: Arc<Mutex<Sums>>,
-    cost: Cost,
+    sums: Arc<Mutex<MetricSums>>,
+    cost: SelfUsage,
 ) -> impl FnMut(Format) -> String + Send + 'static {
     move |format| {
-        let (totals, told) = {
+        let (totals, snapshot) = {
             let mut sums = lock(&sums);
             (sums.totals.clone(), sums.series.scrape())
         };
-        exposition::write(format, &about, &totals, &told, &cost.now())
+        exposition::write(format, &about, &totals, &snapshot, &cost.now())
     }
 }
 
-fn lock(sums: &Mutex<Sums>) -> MutexGuard<'_, Sums> {
+fn lock(sums: &Mutex<MetricSums>) -> MutexGuard<'_, MetricSums> {
     sums.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -247,7 +247,7 @@ fn lock(sums: &Mutex<Sums>) -> MutexGuard<'_, Sums> {
 #[derive(Debug)]
 pub struct Metered<S> {
     source: S,
-    sums: Arc<Mutex<Sums>>,
+    sums: Arc<Mutex<MetricSums>>,
     owners: Owners,
     group: Group,
 }
@@ -258,11 +258,11 @@ impl<S: Source> Source for Metered<S> {
         let interval = self.source.end_interval()?;
         let drained_in = begun.elapsed();
         // All that takes time before anyone is kept waiting.
-        let groups = tallies(&interval, self.group, &self.owners);
+        let groups = group_totals(&interval, self.group, &self.owners);
         let groups = groups
             .iter()
-            .map(|tally| (Key::of(tally, &self.owners), tally.counters));
-        let groups: Vec<(Key, Counters)> = groups.collect();
+            .map(|group| (SeriesKey::of(group, &self.owners), group.counters));
+        let groups: Vec<(SeriesKey, Counters)> = groups.collect();
         lock(&self.sums).add(&interval, groups, drained_in);
         Ok(interval)
     }
@@ -272,8 +272,13 @@ impl<S: Source> Source for Metered<S> {
     }
 }
 
-impl Sums {
-    fn add(&mut self, interval: &Interval, groups: Vec<(Key, Counters)>, drained_in: Duration) {
+impl MetricSums {
+    fn add(
+        &mut self,
+        interval: &Interval,
+        groups: Vec<(SeriesKey, Counters)>,
+        drained_in: Duration,
+    ) {
         let totals = &mut self.totals;
         totals.total += interval.total();
         totals.untracked += interval.losses.untracked;
@@ -295,9 +300,9 @@ impl Sums {
 impl Totals {
     /// What was counted for groups and is told of none, nor as other: those that have made way, and
     /// what a new counter holds back until the next scrape.
-    fn hidden(&self, told: &Told) -> Counters {
-        let shown: Counters = told.series.iter().map(|(_, counters)| *counters).sum();
+    fn hidden(&self, snapshot: &SeriesSnapshot) -> Counters {
+        let shown: Counters = snapshot.series.iter().map(|(_, counters)| *counters).sum();
         let attributed = self.total.since(&self.untracked);
-        attributed.since(&told.other).since(&shown)
+        attributed.since(&snapshot.other).since(&shown)
     }
 }

@@ -13,15 +13,15 @@ use std::sync::mpsc::channel;
 use anyhow::{Context, Result};
 
 use crate::jsonl::CorruptRecording;
-use crate::jsonl::reader::Frame;
+use crate::jsonl::reader::RecordedInterval;
 use crate::jsonl::writer::Json;
-use crate::model::interval::{Interval, Machine, Told};
+use crate::model::interval::{Interval, Machine, RecordingMetadata};
 use crate::options::{Config, Output};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
-use crate::source::collector::{Collector, Notice, Schedule};
-use crate::source::signals::Watch;
+use crate::source::collector::{Collector, CollectorEvent, Schedule};
+use crate::source::signals::SignalHandler;
 use crate::stats::ranking::{GroupTotals, Ranking};
 use crate::view::Group;
 
@@ -46,11 +46,11 @@ pub trait Report {
     ) -> Result<()>;
 
     /// Takes what a recording says beside its intervals.
-    fn learn(&mut self, told: &Told);
+    fn learn(&mut self, metadata: &RecordingMetadata);
 }
 
-enum Event {
-    Collector(Notice),
+enum StreamEvent {
+    Collector(CollectorEvent),
     Stop,
 }
 
@@ -65,7 +65,7 @@ enum Event {
 pub fn run(
     config: &Config,
     source: impl Source + 'static,
-    signals: Option<Watch>,
+    signals: Option<SignalHandler>,
     out: &mut impl Write,
 ) -> Result<()> {
     Stream::new(config, Machine::default(), Owners::at_once())?.run(config, source, signals, out)
@@ -136,14 +136,14 @@ impl Stream {
         mut self,
         config: &Config,
         source: impl Source + 'static,
-        signals: Option<Watch>,
+        signals: Option<SignalHandler>,
         out: &mut impl Write,
     ) -> Result<()> {
         let (tell, events) = channel();
         if let Some(signals) = signals {
             let tell = tell.clone();
             signals
-                .forward(move || drop(tell.send(Event::Stop)), || ())
+                .forward(move || drop(tell.send(StreamEvent::Stop)), || ())
                 .context("watch for signals")?;
         }
         let schedule = Schedule {
@@ -152,7 +152,7 @@ impl Stream {
             duration: config.duration,
         };
         let collector = Collector::start(source, schedule, move |notice| {
-            drop(tell.send(Event::Collector(notice)));
+            drop(tell.send(StreamEvent::Collector(notice)));
         })?;
         loop {
             let event = events.recv().context("wait for the collector")?;
@@ -160,9 +160,9 @@ impl Stream {
                 self.write(&interval, out)?;
             }
             match event {
-                Event::Collector(Notice::Ready) => {}
-                Event::Collector(Notice::Finished(outcome)) => return outcome,
-                Event::Stop => collector.stop(),
+                StreamEvent::Collector(CollectorEvent::Ready) => {}
+                StreamEvent::Collector(CollectorEvent::Finished(outcome)) => return outcome,
+                StreamEvent::Stop => collector.stop(),
             }
         }
     }
@@ -174,7 +174,7 @@ impl Stream {
     /// When `out` cannot be written.
     pub fn replay(
         mut self,
-        recorded: impl Iterator<Item = Result<Frame, CorruptRecording>>,
+        recorded: impl Iterator<Item = Result<RecordedInterval, CorruptRecording>>,
         mut go_on: impl FnMut(&Interval) -> bool,
         mut damaged: impl FnMut(&CorruptRecording),
         out: &mut impl Write,
@@ -182,22 +182,24 @@ impl Stream {
         self.names = self.names.of_a_recording();
         for frame in recorded {
             match frame {
-                Ok(Frame { interval, told, .. }) => {
-                    for (uid, name) in &told.users {
+                Ok(RecordedInterval {
+                    interval, metadata, ..
+                }) => {
+                    for (uid, name) in &metadata.users {
                         self.owners.learn_user(*uid, Arc::clone(name));
                     }
-                    for tgid in &told.own {
+                    for tgid in &metadata.own {
                         self.names.learn_own(*tgid);
                     }
                     if let Some(report) = &mut self.report {
-                        report.learn(&told);
+                        report.learn(&metadata);
                     }
                     self.write(&interval, out)?;
                     if !go_on(&interval) {
                         break;
                     }
                 }
-                Err(damage) => damaged(&damage),
+                Err(corruption) => damaged(&corruption),
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use super::Report;
 use crate::model::flow::{Endpoint, Flow, Owner};
-use crate::model::interval::{Method, Told, rate};
+use crate::model::interval::{Method, RecordingMetadata, rate};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::{GroupTotals, Ranked, Ranking, RowId, Section};
@@ -22,9 +22,9 @@ use crate::text::units::{self, Units};
 use crate::view::Group;
 
 /// `255.255.255.255:65535`.
-const LEAST_WIDTH: usize = 21;
+const MIN_WIDTH: usize = 21;
 /// The longest address with its port; a longer host name moves the rest of its own row only.
-const MOST_WIDTH: usize = 47;
+const MAX_WIDTH: usize = 47;
 
 /// Names of processes, users, containers and units, where something stands behind them.
 const PROCESS_WIDTH: usize = 15;
@@ -43,12 +43,12 @@ pub struct Text {
     /// Names of users; what cgroup paths say.
     pub owners: Arc<Owners>,
     /// Remembered.
-    pub said: Said,
+    pub state: LayoutState,
 }
 
 /// What [`Text`] remembers.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct LayoutState {
     protocol_width: usize,
     local_width: usize,
     remote_width: usize,
@@ -64,11 +64,11 @@ impl Default for Text {
             wide: false,
             filter: None,
             owners: Arc::default(),
-            said: Said {
+            state: LayoutState {
                 protocol_width: "PROTO".len(),
-                local_width: LEAST_WIDTH,
-                remote_width: LEAST_WIDTH,
-                name_width: LEAST_WIDTH,
+                local_width: MIN_WIDTH,
+                remote_width: MIN_WIDTH,
+                name_width: MIN_WIDTH,
                 traffic_seen: false,
                 method: None,
             },
@@ -77,16 +77,16 @@ impl Default for Text {
 }
 
 /// One line of a table, but its rate.
-struct Line {
+struct TextRow {
     bytes: u64,
     cells: String,
 }
 
 /// One table: what is above it and in it.
-struct Table {
+struct TextTable {
     heading: String,
-    ingress: Vec<Line>,
-    egress: Vec<Line>,
+    ingress: Vec<TextRow>,
+    egress: Vec<TextRow>,
     group: Group,
 }
 
@@ -109,10 +109,10 @@ impl Report for Text {
         Ok(())
     }
 
-    fn learn(&mut self, told: &Told) {
-        if self.filter != told.filter {
-            self.filter.clone_from(&told.filter);
-            self.said.method = None;
+    fn learn(&mut self, metadata: &RecordingMetadata) {
+        if self.filter != metadata.filter {
+            self.filter.clone_from(&metadata.filter);
+            self.state.method = None;
         }
     }
 }
@@ -129,7 +129,7 @@ impl Text {
     fn block<T: Ranked>(
         &mut self,
         ranking: &Ranking<T>,
-        table: impl FnOnce(&mut Self) -> Table,
+        table: impl FnOnce(&mut Self) -> TextTable,
     ) -> String {
         let mut text = String::new();
         self.introduce(&ranking.method, &mut text);
@@ -152,14 +152,14 @@ impl Text {
             let _ = writeln!(text, "!!! {line}");
         }
         if ranking.ingress.is_empty() && ranking.egress.is_empty() {
-            text.push_str(if self.said.traffic_seen {
+            text.push_str(if self.state.traffic_seen {
                 "no traffic in this interval\n\n"
             } else {
                 "no traffic seen yet\n\n"
             });
             return text;
         }
-        self.said.traffic_seen = true;
+        self.state.traffic_seen = true;
         let table = table(self);
         for (title, section, lines) in [
             ("Ingress", &ranking.ingress, &table.ingress),
@@ -173,10 +173,10 @@ impl Text {
 
     /// Says how bytes are seen, at the start and whenever that changes.
     fn introduce(&mut self, method: &Arc<Method>, text: &mut String) {
-        if self.said.method.as_ref() == Some(method) {
+        if self.state.method.as_ref() == Some(method) {
             return;
         }
-        self.said.method = Some(Arc::clone(method));
+        self.state.method = Some(Arc::clone(method));
         let _ = write!(text, "flowtop: {} backend", method.backend);
         if !method.reason.is_empty() {
             let _ = write!(text, ": {}", method.reason);
@@ -198,8 +198,8 @@ impl Text {
         &self,
         title: &str,
         section: &Section<T>,
-        table: &Table,
-        lines: &[Line],
+        table: &TextTable,
+        lines: &[TextRow],
         elapsed: Duration,
         text: &mut String,
     ) {
@@ -236,7 +236,7 @@ impl Text {
         }
     }
 
-    fn flows(&mut self, ranking: &Ranking, names: &Names) -> Table {
+    fn flows(&mut self, ranking: &Ranking, names: &Names) -> TextTable {
         let ends = |flow: &Flow| {
             let (local, remote) = (flow.key.local, flow.key.remote);
             let end = |end, other| {
@@ -248,16 +248,16 @@ impl Text {
         // Once for widths and lines: a name found in between would not fit its column.
         let ends = |section: &Section| section.rows.iter().map(ends).collect::<Vec<_>>();
         let (ingress, egress) = (ends(&ranking.ingress), ends(&ranking.egress));
-        let said = &mut self.said;
+        let state = &mut self.state;
         for (local, remote) in ingress.iter().chain(&egress) {
-            grow(&mut said.local_width, local);
-            grow(&mut said.remote_width, remote);
+            grow(&mut state.local_width, local);
+            grow(&mut state.remote_width, remote);
         }
         for flow in ranking.rows() {
-            grow(&mut said.protocol_width, flow.key.protocol.as_str());
+            grow(&mut state.protocol_width, flow.key.protocol.as_str());
         }
-        let protocol_width = said.protocol_width;
-        let (local_width, remote_width) = (said.local_width, said.remote_width);
+        let protocol_width = state.protocol_width;
+        let (local_width, remote_width) = (state.local_width, state.remote_width);
         let mut heading = format!(
             "{:<protocol_width$}  {:<local_width$}  {:<remote_width$}  {:>7}  PROCESS",
             "PROTO", "LOCAL", "REMOTE", "PID"
@@ -300,14 +300,14 @@ impl Text {
                         retransmits.map_or_else(String::new, |count| count.to_string()),
                     );
                 }
-                Line {
+                TextRow {
                     bytes: flow.counters.bytes(section.direction),
                     cells,
                 }
             });
             lines.collect()
         };
-        Table {
+        TextTable {
             heading,
             ingress: lines(&ranking.ingress, &ingress),
             egress: lines(&ranking.egress, &egress),
@@ -315,19 +315,19 @@ impl Text {
         }
     }
 
-    fn groups(&mut self, group: Group, ranking: &Ranking<GroupTotals>, names: &Names) -> Table {
+    fn groups(&mut self, group: Group, ranking: &Ranking<GroupTotals>, names: &Names) -> TextTable {
         let of_process = matches!(group, Group::Process | Group::Thread);
         // Once for widths and lines, as for flows.
         let called = |section: &Section<GroupTotals>| {
             let rows = section.rows.iter();
-            rows.map(|tally| self.name(tally, names))
+            rows.map(|totals| self.name(totals, names))
                 .collect::<Vec<_>>()
         };
         let (ingress, egress) = (called(&ranking.ingress), called(&ranking.egress));
         for name in ingress.iter().chain(&egress) {
-            grow(&mut self.said.name_width, name);
+            grow(&mut self.state.name_width, name);
         }
-        let width = self.said.name_width;
+        let width = self.state.name_width;
         let title = group.rows(1).to_uppercase();
         let mut heading = format!("{:>6}  ", "FLOWS");
         if of_process {
@@ -350,9 +350,9 @@ impl Text {
         let heading = heading.trim_end().to_owned();
         let lines = |section: &Section<GroupTotals>, called: &[String]| {
             let rows = section.rows.iter().zip(called);
-            let lines = rows.map(|(tally, name)| {
-                let mut cells = format!("{:>6}  ", tally.flows);
-                match tally.id {
+            let lines = rows.map(|(totals, name)| {
+                let mut cells = format!("{:>6}  ", totals.flows);
+                match totals.id {
                     RowId::Thread(pid, tid) => {
                         let _ = write!(cells, "{pid:>7}  {tid:>7}  ");
                     }
@@ -364,23 +364,23 @@ impl Text {
                 cells.push_str(&padded(name, width));
                 if self.wide
                     && of_process
-                    && let Some((_, owner)) = &tally.process
+                    && let Some((_, owner)) = &totals.process
                 {
                     let _ = write!(cells, "  {}", self.owner(owner));
                 }
                 if self.wide
-                    && let Some(retransmits) = tally.retransmits()
+                    && let Some(retransmits) = totals.retransmits()
                 {
                     let _ = write!(cells, "  {retransmits:>6}");
                 }
-                Line {
-                    bytes: tally.counters.bytes(section.direction),
+                TextRow {
+                    bytes: totals.counters.bytes(section.direction),
                     cells,
                 }
             });
             lines.collect()
         };
-        Table {
+        TextTable {
             heading,
             ingress: lines(&ranking.ingress, &ingress),
             egress: lines(&ranking.egress, &egress),
@@ -389,9 +389,9 @@ impl Text {
     }
 
     /// What a group is called.
-    fn name(&self, tally: &GroupTotals, names: &Names) -> String {
-        let owner = tally.process.as_ref().map(|(_, owner)| owner);
-        let name = match &tally.id {
+    fn name(&self, totals: &GroupTotals, names: &Names) -> String {
+        let owner = totals.process.as_ref().map(|(_, owner)| owner);
+        let name = match &totals.id {
             RowId::Process(_) | RowId::Thread(_, 0) => {
                 owner.map(|owner| units::process_name(&owner.name(), owner.kernel))
             }
@@ -413,12 +413,12 @@ impl Text {
             RowId::Port(protocol, port) => {
                 let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
                 let service = names.service(*protocol, &end, None);
-                service.map(|service| format!("{} ({service})", tally.id))
+                service.map(|service| format!("{} ({service})", totals.id))
             }
             _ => None,
         };
-        let mut name = name.unwrap_or_else(|| units::visible(&tally.id.to_string()).into_owned());
-        if let RowId::Process(tgid) | RowId::Thread(tgid, _) = tally.id
+        let mut name = name.unwrap_or_else(|| units::visible(&totals.id.to_string()).into_owned());
+        if let RowId::Process(tgid) | RowId::Thread(tgid, _) = totals.id
             && names.is_own(tgid)
         {
             name.push_str(" (own look-ups)");
@@ -447,5 +447,5 @@ impl Text {
 
 /// Makes room for a text, up to a bound.
 fn grow(width: &mut usize, text: &str) {
-    *width = (*width).max(columns(text).min(MOST_WIDTH));
+    *width = (*width).max(columns(text).min(MAX_WIDTH));
 }

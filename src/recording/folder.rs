@@ -28,7 +28,7 @@ const TRIES: u32 = 1000;
 /// How often it is looked whether a FIFO has a reader by now.
 const READER_POLL: Duration = Duration::from_millis(50);
 /// How long a reader may hold up one write before that is said.
-const READER_PATIENCE: Timespec = Timespec {
+const READER_TIMEOUT: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
@@ -88,7 +88,7 @@ impl RecordingFile {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let mut writable = [PollFd::new(&self.file, PollFlags::OUT)];
-                    if poll(&mut writable, Some(&READER_PATIENCE))? == 0 {
+                    if poll(&mut writable, Some(&READER_TIMEOUT))? == 0 {
                         return Err(io::Error::other("its reader does not read"));
                     }
                 }

@@ -13,33 +13,33 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use self::work::Work;
+use self::work::PlayerThread;
 use crate::filter::Expr;
 use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::{Recording, Stop};
 use crate::jsonl::reader::RecordingLength;
-use crate::model::interval::{Interval, Method, Told};
+use crate::model::interval::{Interval, Method, RecordingMetadata};
 use crate::recording::replay::measure;
 use crate::stats::history::History;
 
 /// What a player is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Order {
+pub enum PlayerCommand {
     /// Go on, or stand still; at the end, go on from the beginning.
     Toggle,
     /// So many intervals on, or back; then stand still.
     Step(i64),
     /// So much recorded time on, or back.
-    SeekBy(Duration, Direction),
+    SeekBy(Duration, SeekDirection),
     /// To a place, as a part of the whole.
     SeekTo(f64),
     /// The next speed.
-    Speed(Direction),
+    Speed(SeekDirection),
 }
 
 /// Which way in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum SeekDirection {
     /// On.
     Forward,
     /// Back.
@@ -48,7 +48,7 @@ pub enum Direction {
 
 /// What a player does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
+pub enum PlayerState {
     /// Intervals follow.
     #[default]
     Playing,
@@ -62,9 +62,9 @@ pub enum State {
 
 /// Where a player is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Position {
+pub struct PlayerPosition {
     /// What it does.
-    pub state: State,
+    pub state: PlayerState,
     /// Recorded time a second.
     pub speed: f64,
     /// Recorded time until here.
@@ -72,14 +72,14 @@ pub struct Position {
     /// Recorded time in all; `None` until it is known.
     pub whole: Option<Duration>,
     /// What could not be read so far, of many files that of the first hundred.
-    pub damages: Vec<CorruptRecording>,
+    pub corruptions: Vec<CorruptRecording>,
 }
 
 /// What is to be shown.
 #[derive(Clone, Debug)]
 pub struct PlayerSnapshot {
     /// Where.
-    pub position: Position,
+    pub position: PlayerPosition,
     /// Of everything until there.
     pub history: History,
     /// Flows in the latest interval.
@@ -87,12 +87,12 @@ pub struct PlayerSnapshot {
     /// How that was counted.
     pub method: Arc<Method>,
     /// What is told since the last picture.
-    pub told: Told,
+    pub metadata: RecordingMetadata,
 }
 
 /// What a player tells, from its own thread.
 #[derive(Debug)]
-pub enum Notice {
+pub enum PlayerEvent {
     /// A picture waits to be taken.
     Ready,
     /// Nothing follows: a limit is reached, or the player failed.
@@ -100,7 +100,7 @@ pub enum Notice {
 }
 
 /// When a player ends by itself. The end of the recording is none.
-pub struct Limits {
+pub struct PlayerLimits {
     /// After so many intervals.
     pub count: Option<u64>,
     /// After so much recorded time.
@@ -109,14 +109,14 @@ pub struct Limits {
     pub until: Box<dyn FnMut(&Interval) -> bool + Send>,
 }
 
-impl std::fmt::Debug for Limits {
+impl std::fmt::Debug for PlayerLimits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("Limits");
         shown.field("count", &self.count).finish_non_exhaustive()
     }
 }
 
-impl Limits {
+impl PlayerLimits {
     /// Whether an interval is the last, of which so many and so much time are there with it.
     pub fn is_reached(&mut self, interval: &Interval, count: u64, elapsed: Duration) -> bool {
         let met = (self.until)(interval);
@@ -128,7 +128,7 @@ impl Limits {
 /// A running player. Dropping it stops it and waits for its end.
 #[derive(Debug)]
 pub struct Player {
-    orders: Option<Sender<Order>>,
+    orders: Option<Sender<PlayerCommand>>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -136,8 +136,8 @@ pub struct Player {
 /// What the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    picture: Mutex<Option<PlayerSnapshot>>,
-    extent: Mutex<Option<RecordingLength>>,
+    snapshot: Mutex<Option<PlayerSnapshot>>,
+    length: Mutex<Option<RecordingLength>>,
     /// Ends the reading of recordings, however much of them there is.
     stop: Stop,
 }
@@ -151,14 +151,14 @@ impl Player {
         files: Vec<Recording>,
         interval: Option<Duration>,
         filter: Option<&Expr>,
-        limits: Limits,
-        notify: impl Fn(Notice) + Send + Sync + 'static,
+        limits: PlayerLimits,
+        notify: impl Fn(PlayerEvent) + Send + Sync + 'static,
     ) -> Result<Self> {
-        let notify: Arc<dyn Fn(Notice) + Send + Sync> = Arc::new(notify);
+        let notify: Arc<dyn Fn(PlayerEvent) + Send + Sync> = Arc::new(notify);
         let tell = Arc::clone(&notify);
         let shared = Arc::new(Shared::default());
         let (orders, receiver) = channel();
-        let mut work = Work::new(
+        let mut work = PlayerThread::new(
             files.clone(),
             interval,
             filter,
@@ -169,15 +169,15 @@ impl Player {
         let scanned = Arc::clone(&shared);
         let scan = thread::Builder::new().name("measure".to_owned());
         scan.spawn(move || {
-            let extent = measure(&files, &scanned.stop);
-            *lock(&scanned.extent) = Some(extent);
+            let length = measure(&files, &scanned.stop);
+            *lock(&scanned.length) = Some(length);
         })
         .context("start a thread to measure recordings")?;
         let thread = thread::Builder::new()
             .name("player".to_owned())
             .spawn(move || {
                 let outcome = catch_unwind(AssertUnwindSafe(|| work.run(&receiver)));
-                tell(Notice::Finished(outcome.map_err(|_| {
+                tell(PlayerEvent::Finished(outcome.map_err(|_| {
                     anyhow!("the player of recordings stopped by a bug in flowtop")
                 })));
             })
@@ -191,13 +191,13 @@ impl Player {
 
     /// Takes what is to be shown, if anything is new.
     pub fn take(&self) -> Option<PlayerSnapshot> {
-        let mut picture = lock(&self.shared.picture).take()?;
-        picture.position.whole = lock(&self.shared.extent).map(|extent| extent.elapsed);
-        Some(picture)
+        let mut snapshot = lock(&self.shared.snapshot).take()?;
+        snapshot.position.whole = lock(&self.shared.length).map(|length| length.elapsed);
+        Some(snapshot)
     }
 
     /// Tells it to do something. Does not wait.
-    pub fn order(&self, order: Order) {
+    pub fn order(&self, order: PlayerCommand) {
         if let Some(orders) = &self.orders {
             // An error means that it has ended by itself.
             let _ = orders.send(order);

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use crate::model::interval::Interval;
 
 /// Most intervals that wait apart; later ones are joined with the last.
-const MOST_INTERVALS: usize = 64;
+const MAX_INTERVALS: usize = 64;
 /// With more flows in all that wait there is no room: about 64 MB, and one interval beyond.
-const MOST_FLOWS: usize = 1 << 18;
+const MAX_FLOWS: usize = 1 << 18;
 
 /// The queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     waiting: VecDeque<Interval>,
     flows: usize,
     closed: bool,
@@ -29,11 +29,11 @@ impl Queue {
     /// False when there is no room for it.
     pub(super) fn put(&self, interval: &Interval) -> bool {
         let mut state = self.lock();
-        if state.flows > MOST_FLOWS {
+        if state.flows > MAX_FLOWS {
             return false;
         }
         let flows = interval.flows.len();
-        let is_full = state.waiting.len() >= MOST_INTERVALS || state.flows + flows > MOST_FLOWS;
+        let is_full = state.waiting.len() >= MAX_INTERVALS || state.flows + flows > MAX_FLOWS;
         match state.waiting.back_mut() {
             Some(last) if is_full => {
                 // Most of its flows wait already, usually: joined they take no more room.
@@ -93,7 +93,7 @@ impl Queue {
         true
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::queue::Queue;
-use super::rotation::Files;
+use super::rotation::RotatingFiles;
 use crate::jsonl::writer::Json;
 use crate::model::interval::Interval;
 use crate::options;
@@ -78,7 +78,7 @@ impl fmt::Display for Lost {
 }
 
 /// A recording that is open, and not begun: what it takes to open it may be given up now.
-pub struct Opened(Files);
+pub struct Opened(RotatingFiles);
 
 impl Opened {
     /// Opens the file, or the folder and the first of the files, with the rights that this thread has.
@@ -90,7 +90,7 @@ impl Opened {
         config: &options::Record,
         is_told_to_stop: impl FnMut() -> bool,
     ) -> Result<Option<Self>> {
-        Ok(Files::create(config.clone(), is_told_to_stop)?.map(Self))
+        Ok(RotatingFiles::create(config.clone(), is_told_to_stop)?.map(Self))
     }
 
     /// The folder in which files will be made and removed, if any will be.
@@ -109,9 +109,9 @@ pub struct Recorder {
 
 /// For looking at a recording under way.
 #[derive(Clone, Debug)]
-pub struct Watch(Arc<Mutex<Status>>);
+pub struct StatusHandle(Arc<Mutex<Status>>);
 
-impl Watch {
+impl StatusHandle {
     /// How it goes now.
     pub fn status(&self) -> Status {
         lock(&self.0).clone()
@@ -130,7 +130,7 @@ impl Recorder {
             ..Status::default()
         }));
         let queue = Arc::new(Queue::default());
-        let mut work = Work {
+        let mut work = RecorderThread {
             files,
             json,
             names: Names::only_own(),
@@ -161,8 +161,8 @@ impl Recorder {
     }
 
     /// For looking at it.
-    pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.status))
+    pub fn watch(&self) -> StatusHandle {
+        StatusHandle(Arc::clone(&self.status))
     }
 
     /// Writes what waits and ends the file.
@@ -194,8 +194,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Work {
-    files: Files,
+struct RecorderThread {
+    files: RotatingFiles,
     json: Json,
     names: Names,
     queue: Arc<Queue>,
@@ -203,7 +203,7 @@ struct Work {
     say: Box<dyn Fn(&str) + Send>,
 }
 
-impl Work {
+impl RecorderThread {
     fn run(&mut self) -> Result<()> {
         let mut text = Vec::new();
         while let Some(interval) = self.queue.take() {

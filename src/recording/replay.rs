@@ -13,28 +13,28 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use crate::jsonl::input::{Recording, Stop, open};
-pub use crate::jsonl::reader::{Frame, Reader, RecordingLength};
+pub use crate::jsonl::reader::{RecordedInterval, RecordingLength, RecordingReader};
 
 use crate::filter::{Expr, Matcher};
 use crate::jsonl::CorruptRecording;
 use crate::jsonl::reader;
-use crate::source::filtered::sift;
+use crate::source::filtered::retain_matching;
 
 /// Recordings one after the other: joined into longer intervals where that was asked for, and of
 /// their flows those that are meant.
 pub struct Replay {
     files: VecDeque<Recording>,
     stop: Stop,
-    reader: Option<Reader>,
-    sums: reader::Sums,
+    reader: Option<RecordingReader>,
+    sums: reader::RecordedSums,
     interval: Option<Duration>,
-    sieve: Option<Matcher>,
+    matcher: Option<Matcher>,
     /// Which flows are meant, in words.
     filter: Option<String>,
     /// What is joined so far.
-    begun: Option<Frame>,
+    begun: Option<RecordedInterval>,
     /// What comes when that has been given away.
-    held: VecDeque<Result<Frame, CorruptRecording>>,
+    held: VecDeque<Result<RecordedInterval, CorruptRecording>>,
 }
 
 impl fmt::Debug for Replay {
@@ -56,9 +56,9 @@ impl Replay {
             files: files.iter().cloned().collect(),
             stop: Arc::clone(stop),
             reader: None,
-            sums: reader::Sums::default(),
+            sums: reader::RecordedSums::default(),
             interval,
-            sieve: filter.map(Matcher::new),
+            matcher: filter.map(Matcher::new),
             filter: filter.map(ToString::to_string),
             begun: None,
             held: VecDeque::new(),
@@ -66,7 +66,7 @@ impl Replay {
     }
 
     /// The next interval as it was recorded, or why a file is not read on: then the next one follows.
-    fn recorded(&mut self) -> Option<Result<Frame, CorruptRecording>> {
+    fn recorded(&mut self) -> Option<Result<RecordedInterval, CorruptRecording>> {
         loop {
             if let Some(reader) = &mut self.reader {
                 let next = reader.read_next(&mut self.sums);
@@ -76,15 +76,15 @@ impl Replay {
                 }
                 match next {
                     Some(Ok(frame)) => return Some(Ok(frame)),
-                    Some(Err(damage)) => {
+                    Some(Err(corruption)) => {
                         self.reader = None;
-                        return Some(Err(damage));
+                        return Some(Err(corruption));
                     }
                     None => self.reader = None,
                 }
             }
             let file = self.files.pop_front()?;
-            match Reader::open(&file, &self.stop) {
+            match RecordingReader::open(&file, &self.stop) {
                 Ok(reader) => self.reader = Some(reader),
                 Err(error) => return Some(Err(unread(&file.name, &error))),
             }
@@ -92,7 +92,7 @@ impl Replay {
     }
 
     /// The next interval, joined.
-    fn joined(&mut self) -> Option<Result<Frame, CorruptRecording>> {
+    fn joined(&mut self) -> Option<Result<RecordedInterval, CorruptRecording>> {
         let Some(wanted) = self.interval else {
             return self.recorded();
         };
@@ -111,9 +111,9 @@ impl Replay {
             match next {
                 Some(Ok(frame)) if begun.can_take(&frame, wanted) => begun.append(frame),
                 Some(Ok(frame)) => self.held.extend(self.begun.replace(frame).map(Ok)),
-                Some(Err(damage)) => {
+                Some(Err(corruption)) => {
                     self.held.extend(self.begun.take().map(Ok));
-                    self.held.push_back(Err(damage));
+                    self.held.push_back(Err(corruption));
                 }
                 None => return self.begun.take().map(Ok),
             }
@@ -122,14 +122,14 @@ impl Replay {
 }
 
 impl Iterator for Replay {
-    type Item = Result<Frame, CorruptRecording>;
+    type Item = Result<RecordedInterval, CorruptRecording>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut next = self.joined();
-        if let (Some(Ok(frame)), Some(sieve)) = (&mut next, &mut self.sieve) {
-            sift(sieve, &mut frame.interval);
-            let recorded = frame.told.filter.take();
-            frame.told.filter = both(recorded, self.filter.clone());
+        if let (Some(Ok(frame)), Some(matcher)) = (&mut next, &mut self.matcher) {
+            retain_matching(matcher, &mut frame.interval);
+            let recorded = frame.metadata.filter.take();
+            frame.metadata.filter = both(recorded, self.filter.clone());
         }
         next
     }
@@ -146,13 +146,13 @@ fn both(recorded: Option<String>, asked: Option<String>) -> Option<String> {
 /// Goes through recordings for how long they are, with the least of reading. Ends early where `stop` says
 /// so. What is no file is read once and not for this.
 pub fn measure(files: &[Recording], stop: &Stop) -> RecordingLength {
-    let mut extent = RecordingLength::default();
+    let mut length = RecordingLength::default();
     for file in files {
-        if let Ok(mut reader) = Reader::open(file, stop) {
-            reader.measure(&mut extent, u64::MAX);
+        if let Ok(mut reader) = RecordingReader::open(file, stop) {
+            reader.measure(&mut length, u64::MAX);
         }
     }
-    extent
+    length
 }
 
 fn unread(file: &Path, error: &io::Error) -> CorruptRecording {

@@ -18,7 +18,7 @@ use crate::text::sanitize::sanitize;
 /// zstd's own default: half of the size of level 1, at a tenth of what ranking and JSON cost.
 const LEVEL: i32 = 3;
 /// What is to be done next, in order; a step that failed is tried again.
-enum Step {
+enum WriteStep {
     /// Append an interval.
     Write {
         bytes: Vec<u8>,
@@ -32,12 +32,12 @@ enum Step {
 }
 
 /// The files.
-pub(super) struct Files {
+pub(super) struct RotatingFiles {
     config: Record,
     folder: RecordingFolder,
     open: RecordingFile,
     encoder: Option<Encoder<'static, Vec<u8>>>,
-    steps: VecDeque<Step>,
+    steps: VecDeque<WriteStep>,
     /// Of all files before this one.
     bytes_before: u64,
     /// Encoded for the file that is open when all steps are done: its bytes and time.
@@ -48,7 +48,7 @@ pub(super) struct Files {
     has_left_folder: bool,
 }
 
-impl Files {
+impl RotatingFiles {
     /// Makes the first one, with the rights that this thread has now. `None` where someone has to read
     /// first and `is_told_to_stop` says that there is no more time for it.
     ///
@@ -114,21 +114,21 @@ impl Files {
             || self.config.time.is_some_and(|time| length >= time);
         if is_full {
             self.end_encoding()?;
-            self.steps.push_back(Step::Next);
+            self.steps.push_back(WriteStep::Next);
             self.encoder = self.begin_encoding()?;
             self.planned = (0, Duration::ZERO);
         }
         let step = match &mut self.encoder {
-            None => Step::Write {
+            None => WriteStep::Write {
                 bytes: text.to_vec(),
                 text: Vec::new(),
             },
-            Some(encoder) => Step::Write {
+            Some(encoder) => WriteStep::Write {
                 bytes: compressed(encoder, text)?,
                 text: text.to_vec(),
             },
         };
-        if let Step::Write { bytes, .. } = &step {
+        if let WriteStep::Write { bytes, .. } = &step {
             self.planned.0 += bytes.len() as u64;
         }
         self.planned.1 += interval.elapsed;
@@ -145,8 +145,10 @@ impl Files {
         while !self.steps.is_empty() {
             self.look_at_file()?;
             match self.steps.front() {
-                Some(Step::Write { bytes, .. } | Step::End(bytes)) => self.open.append(bytes)?,
-                Some(Step::Next) => self.begin_next()?,
+                Some(WriteStep::Write { bytes, .. } | WriteStep::End(bytes)) => {
+                    self.open.append(bytes)?
+                }
+                Some(WriteStep::Next) => self.begin_next()?,
                 None => {}
             }
             self.steps.pop_front();
@@ -199,12 +201,12 @@ impl Files {
         };
         for step in &mut self.steps {
             match step {
-                Step::Write { bytes, text } => *bytes = compressed(&mut encoder, text)?,
-                Step::End(bytes) => {
+                WriteStep::Write { bytes, text } => *bytes = compressed(&mut encoder, text)?,
+                WriteStep::End(bytes) => {
                     *bytes = encoder.finish()?;
                     return Ok(());
                 }
-                Step::Next => return Ok(()),
+                WriteStep::Next => return Ok(()),
             }
         }
         self.encoder = Some(encoder);
@@ -236,7 +238,7 @@ impl Files {
 
     fn end_encoding(&mut self) -> io::Result<()> {
         if let Some(encoder) = self.encoder.take() {
-            self.steps.push_back(Step::End(encoder.finish()?));
+            self.steps.push_back(WriteStep::End(encoder.finish()?));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ pub(super) const CACHE: usize = 4096;
 
 /// What a look-up came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum LookupOutcome {
     /// The address has this name.
     Name(String),
     /// It is known to have none.
@@ -21,32 +21,32 @@ pub(super) enum Outcome {
 
 /// The answer of a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct LookupResult {
     /// What it came to.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: LookupOutcome,
     /// How long not to ask again.
-    pub(super) good_for: Duration,
+    pub(super) ttl: Duration,
     /// Counts the configurations that were read: an answer by an earlier one is asked for anew.
     pub(super) generation: u64,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Cache {
-    entries: HashMap<IpAddr, Entry>,
+pub(super) struct NameCache {
+    entries: HashMap<IpAddr, NameEntry>,
     /// Counts looks, for finding what was not looked at for longest.
     clock: u64,
     generation: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct NameEntry {
     name: Option<Arc<str>>,
     /// When to ask again; `None` while a look-up is under way.
     expires: Option<Instant>,
     used: u64,
 }
 
-impl Cache {
+impl NameCache {
     /// What is known, and whether to ask now. An expired name stands until the new one is there.
     pub(super) fn look(&mut self, addr: IpAddr, now: Instant) -> (Option<Arc<str>>, bool) {
         self.clock += 1;
@@ -61,7 +61,7 @@ impl Cache {
         if self.entries.len() >= CACHE {
             self.drop_oldest();
         }
-        let entry = Entry {
+        let entry = NameEntry {
             name: None,
             expires: None,
             used: self.clock,
@@ -71,7 +71,7 @@ impl Cache {
     }
 
     /// Takes an answer; whether another name is known now.
-    pub(super) fn store(&mut self, addr: IpAddr, answer: Answer, now: Instant) -> bool {
+    pub(super) fn store(&mut self, addr: IpAddr, answer: LookupResult, now: Instant) -> bool {
         if answer.generation > self.generation {
             self.generation = answer.generation;
             for entry in self.entries.values_mut() {
@@ -84,15 +84,11 @@ impl Cache {
             return false;
         };
         let is_current = answer.generation == self.generation;
-        entry.expires = Some(if is_current {
-            now + answer.good_for
-        } else {
-            now
-        });
+        entry.expires = Some(if is_current { now + answer.ttl } else { now });
         let name = match answer.outcome {
-            Outcome::Name(name) => Some(Arc::from(name)),
-            Outcome::NoPtrRecord => None,
-            Outcome::Failed => return false,
+            LookupOutcome::Name(name) => Some(Arc::from(name)),
+            LookupOutcome::NoPtrRecord => None,
+            LookupOutcome::Failed => return false,
         };
         let changed = entry.name != name;
         entry.name = name;
@@ -126,32 +122,32 @@ mod tests {
         IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n))
     }
 
-    fn answer(outcome: Outcome) -> Answer {
-        Answer {
+    fn answer(outcome: LookupOutcome) -> LookupResult {
+        LookupResult {
             outcome,
-            good_for: FOR,
+            ttl: FOR,
             generation: 0,
         }
     }
 
-    fn name(name: &str) -> Answer {
-        answer(Outcome::Name(name.to_owned()))
+    fn name(name: &str) -> LookupResult {
+        answer(LookupOutcome::Name(name.to_owned()))
     }
 
     #[test]
     fn an_address_is_asked_for_once() {
-        let mut cache = Cache::default();
+        let mut cache = NameCache::default();
         let now = Instant::now();
         assert_eq!(cache.look(addr(1), now), (None, true));
         assert_eq!(cache.look(addr(1), now), (None, false));
-        assert!(!cache.store(addr(1), answer(Outcome::NoPtrRecord), now));
+        assert!(!cache.store(addr(1), answer(LookupOutcome::NoPtrRecord), now));
         assert_eq!(cache.look(addr(1), now), (None, false));
         assert_eq!(cache.look(addr(1), now + FOR), (None, true));
     }
 
     #[test]
     fn an_expired_name_stands_until_the_new_one_is_there() {
-        let mut cache = Cache::default();
+        let mut cache = NameCache::default();
         let now = Instant::now();
         cache.look(addr(1), now);
         assert!(cache.store(addr(1), name("old"), now));
@@ -163,25 +159,25 @@ mod tests {
 
     #[test]
     fn a_name_survives_a_failure_but_not_a_no() {
-        let mut cache = Cache::default();
+        let mut cache = NameCache::default();
         let now = Instant::now();
         cache.look(addr(1), now);
         cache.store(addr(1), name("web"), now);
-        assert!(!cache.store(addr(1), answer(Outcome::Failed), now));
+        assert!(!cache.store(addr(1), answer(LookupOutcome::Failed), now));
         assert_eq!(cache.look(addr(1), now), (Some("web".into()), false));
-        assert!(cache.store(addr(1), answer(Outcome::NoPtrRecord), now));
+        assert!(cache.store(addr(1), answer(LookupOutcome::NoPtrRecord), now));
         assert_eq!(cache.look(addr(1), now), (None, false));
     }
 
     #[test]
     fn a_changed_configuration_has_everything_asked_for_anew() {
-        let mut cache = Cache::default();
+        let mut cache = NameCache::default();
         let now = Instant::now();
         for n in 1..=3 {
             cache.look(addr(n), now);
         }
         cache.store(addr(1), name("one"), now);
-        let newer = Answer {
+        let newer = LookupResult {
             generation: 1,
             ..name("two")
         };
@@ -195,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_asked_is_asked_at_the_next_look() {
-        let mut cache = Cache::default();
+        let mut cache = NameCache::default();
         let now = Instant::now();
         cache.look(addr(1), now);
         cache.forget(addr(1), now);
@@ -208,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_and_keeps_what_is_looked_at() {
-        let mut cache = Cache::default();
+        let mut cache = NameCache::default();
         let now = Instant::now();
         for n in 1..=3 * CACHE as u32 {
             cache.look(addr(n), now);

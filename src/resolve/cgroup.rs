@@ -46,7 +46,7 @@ impl Runtime {
 
 /// Where a process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct CgroupLocation {
     /// The innermost container, if it is in one.
     pub container: Option<Container>,
     /// Unique id of the Kubernetes pod, with dashes.
@@ -61,14 +61,14 @@ pub struct SharedLocation {
     /// As people know it; `None` where nothing is known.
     pub name: Option<Arc<str>>,
     /// Container and pod alone; `None` outside of both.
-    pub container: Option<Arc<Place>>,
+    pub container: Option<Arc<CgroupLocation>>,
     /// The systemd unit, if it is in one.
     pub unit: Option<Arc<str>>,
 }
 
-impl From<&Place> for SharedLocation {
-    fn from(place: &Place) -> Self {
-        let container = Place {
+impl From<&CgroupLocation> for SharedLocation {
+    fn from(place: &CgroupLocation) -> Self {
+        let container = CgroupLocation {
             unit: None,
             ..place.clone()
         };
@@ -89,7 +89,7 @@ pub struct Container {
     pub id: String,
 }
 
-impl Place {
+impl CgroupLocation {
     /// Whether nothing is known: the root cgroup, or one nobody named.
     pub const fn is_empty(&self) -> bool {
         self.container.is_none() && self.pod.is_none() && self.unit.is_none()
@@ -97,7 +97,7 @@ impl Place {
 }
 
 /// As people know it: `docker:0123456789ab`, `nginx.service`.
-impl fmt::Display for Place {
+impl fmt::Display for CgroupLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(container) = &self.container {
             let id = match container.runtime {
@@ -138,9 +138,9 @@ pub fn path_of(cgroup: &str) -> Option<&str> {
 }
 
 /// Reads a cgroup path.
-pub fn place(path: &str) -> Place {
+pub fn place(path: &str) -> CgroupLocation {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    let mut place = Place::default();
+    let mut place = CgroupLocation::default();
     let mut slice = None;
     let mut before = String::new();
     for part in path.split('/').filter(|part| !part.is_empty()) {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cache::Outcome;
+use super::cache::LookupOutcome;
 use super::ptr::{Query, Reply};
 use super::resolv_conf::Conf;
 
@@ -18,7 +18,7 @@ const SILENT_FOR: Duration = Duration::from_secs(30);
 const FAILED_FOR: Duration = Duration::from_secs(60);
 /// What a server may send without being asked for more (RFC 1035, section 4.2.1) is 512 bytes; some
 /// send more.
-const MOST_UDP: usize = 4096;
+const MAX_UDP: usize = 4096;
 
 /// The servers of a configuration, and how they did lately.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Servers {
 
     /// The name of an address, and how long the answer is good. Returns at the latest after
     /// attempts * servers * twice the timeout.
-    pub(super) fn ask(&self, addr: IpAddr) -> (Outcome, Duration) {
+    pub(super) fn ask(&self, addr: IpAddr) -> (LookupOutcome, Duration) {
         for _ in 0..self.conf.attempts {
             for place in self.order() {
                 let Some(server) = self.conf.servers[place].socket_addr() else {
@@ -48,13 +48,17 @@ impl Servers {
                     .and_then(|query| ask(server, &query, self.conf.timeout).ok());
                 self.note(place, reply.is_some());
                 match reply {
-                    Some(Reply::Name(name, good_for)) => return (Outcome::Name(name), good_for),
-                    Some(Reply::NoPtrRecord(good_for)) => return (Outcome::NoPtrRecord, good_for),
+                    Some(Reply::Name(name, ttl)) => {
+                        return (LookupOutcome::Name(name), ttl);
+                    }
+                    Some(Reply::NoPtrRecord(ttl)) => {
+                        return (LookupOutcome::NoPtrRecord, ttl);
+                    }
                     Some(Reply::Truncated | Reply::Useless) | None => {}
                 }
             }
         }
-        (Outcome::Failed, FAILED_FOR)
+        (LookupOutcome::Failed, FAILED_FOR)
     }
 
     /// In the order of the file, but those that did not answer last.
@@ -89,7 +93,7 @@ fn udp(server: SocketAddr, query: &Query, deadline: Instant) -> io::Result<Reply
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(server)?;
     socket.send(query.as_bytes())?;
-    let mut buffer = [0; MOST_UDP];
+    let mut buffer = [0; MAX_UDP];
     loop {
         socket.set_read_timeout(Some(left(deadline)?))?;
         match socket.recv(&mut buffer) {

@@ -25,7 +25,7 @@ pub fn hosts(bytes: &[u8]) {
 /// When that is not so.
 pub fn resolv(bytes: &[u8]) {
     let conf = Conf::parse(bytes);
-    assert!((1..=super::resolv_conf::MOST_SERVERS).contains(&conf.servers.len()));
+    assert!((1..=super::resolv_conf::MAX_SERVERS).contains(&conf.servers.len()));
     assert!((1..=30).contains(&conf.timeout.as_secs()));
     assert!((1..=5).contains(&conf.attempts));
 }
@@ -62,15 +62,15 @@ pub fn answer(bytes: &[u8]) {
 
 fn check(reply: Option<Reply>) {
     match reply {
-        Some(Reply::Name(name, good_for)) => {
+        Some(Reply::Name(name, ttl)) => {
             // 255 bytes, each at most four characters, less the lengths.
             assert!(
                 name.len() <= 4 * 253 && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
             );
             assert!(name.parse::<IpAddr>().is_err());
-            assert!((60..=86_400).contains(&good_for.as_secs()));
+            assert!((60..=86_400).contains(&ttl.as_secs()));
         }
-        Some(Reply::NoPtrRecord(good_for)) => assert!((60..=3600).contains(&good_for.as_secs())),
+        Some(Reply::NoPtrRecord(ttl)) => assert!((60..=3600).contains(&ttl.as_secs())),
         Some(Reply::Truncated | Reply::Useless) | None => {}
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::watched_file::{fields, lines};
 
 /// Addresses kept; the rest of a file with more is as if it were not there.
-const MOST_ADDRESSES: usize = 65_536;
+const MAX_ADDRESSES: usize = 65_536;
 
 /// Names by address.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Hosts {
             let (Some(addr), Some(name)) = (addr, fields.next()) else {
                 continue;
             };
-            if names.len() < MOST_ADDRESSES {
+            if names.len() < MAX_ADDRESSES {
                 let name = || String::from_utf8_lossy(name).into_owned();
                 names.entry(addr).or_insert_with(name);
             }
@@ -81,6 +81,6 @@ mod tests {
     fn a_huge_file_is_kept_within_bounds() {
         let line = |n: u32| format!("{} host-{n}\n", std::net::Ipv4Addr::from_bits(n));
         let text: String = (0..70_000).map(line).collect();
-        assert_eq!(Hosts::parse(text.as_bytes()).names.len(), MOST_ADDRESSES);
+        assert_eq!(Hosts::parse(text.as_bytes()).names.len(), MAX_ADDRESSES);
     }
 }

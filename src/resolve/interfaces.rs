@@ -17,11 +17,11 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 pub struct Interfaces {
     /// Read at the start: a process that has changed its user may not look at its own namespaces.
     netns: Option<u32>,
-    list: Mutex<List>,
+    list: Mutex<InterfaceList>,
 }
 
 #[derive(Debug, Default)]
-struct List {
+struct InterfaceList {
     names: HashMap<u32, Arc<str>>,
     read: Option<Instant>,
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 pub use super::services::Services;
 
-use super::cache::{Answer, Cache, Outcome};
+use super::cache::{LookupOutcome, LookupResult, NameCache};
 use super::system::System;
 use crate::model::flow::{Endpoint, Protocol, Zone};
 use crate::resolve::interfaces::Interfaces;
@@ -25,7 +25,7 @@ const WORKERS: usize = 8;
 /// Addresses waiting for a worker; more are asked for again when they are next shown.
 const QUEUE: usize = 256;
 /// How long what a function says is good, which does not say that itself.
-const SAID_FOR: Duration = Duration::from_secs(300);
+const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
 /// Host names by address, and names of services by port.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ const MAX_OWN: usize = 1024;
 
 #[derive(Debug)]
 struct Resolver {
-    cache: Arc<Mutex<Cache>>,
+    cache: Arc<Mutex<NameCache>>,
     queue: SyncSender<IpAddr>,
     pool: Pool,
 }
@@ -145,19 +145,19 @@ impl Names {
         lookup: impl Fn(IpAddr) -> Option<String> + Send + Sync + 'static,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
-        let answer = move |addr| Answer {
-            outcome: lookup(addr).map_or(Outcome::NoPtrRecord, Outcome::Name),
-            good_for: SAID_FOR,
+        let answer = move |addr| LookupResult {
+            outcome: lookup(addr).map_or(LookupOutcome::NoPtrRecord, LookupOutcome::Name),
+            ttl: DEFAULT_TTL,
             generation: 0,
         };
         Self::start(answer, notify)
     }
 
     fn start(
-        lookup: impl Fn(IpAddr) -> Answer + Send + Sync + 'static,
+        lookup: impl Fn(IpAddr) -> LookupResult + Send + Sync + 'static,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
-        let cache = Arc::new(Mutex::new(Cache::default()));
+        let cache = Arc::new(Mutex::new(NameCache::default()));
         let (queue, waiting) = sync_channel(QUEUE);
         let shared = Arc::new((Mutex::new(waiting), lookup, notify, AtomicIsize::new(0)));
         let start = {
@@ -286,8 +286,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn work(
     waiting: &Mutex<Receiver<IpAddr>>,
-    cache: &Mutex<Cache>,
-    lookup: &dyn Fn(IpAddr) -> Answer,
+    cache: &Mutex<NameCache>,
+    lookup: &dyn Fn(IpAddr) -> LookupResult,
     notify: &dyn Fn(),
     open: &AtomicIsize,
 ) {
@@ -299,8 +299,8 @@ fn work(
         };
         let mut answer = lookup(addr);
         // Of `/etc/hosts` too.
-        if matches!(&answer.outcome, Outcome::Name(name) if !is_shown(name)) {
-            answer.outcome = Outcome::NoPtrRecord;
+        if matches!(&answer.outcome, LookupOutcome::Name(name) if !is_shown(name)) {
+            answer.outcome = LookupOutcome::NoPtrRecord;
         }
         let changed = lock(cache).store(addr, answer, Instant::now());
         open.fetch_sub(1, Ordering::Relaxed);

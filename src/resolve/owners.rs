@@ -19,14 +19,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-pub use super::cgroup::{Container, Place, Runtime, SharedLocation, place};
+pub use super::cgroup::{CgroupLocation, Container, Runtime, SharedLocation, place};
 pub use super::processes::Process;
 pub use super::sockets::open_sockets;
 pub use super::users::passwd;
 
 use super::cgroup;
-use super::processes::Reader;
-use super::users::{Names, Users};
+use super::processes::ProcessReader;
+use super::users::{UserNames, Users};
 
 /// Processes waiting to be looked at; more are asked for again when they are next shown.
 const QUEUE: usize = 1024;
@@ -46,13 +46,13 @@ type Places = HashMap<Arc<str>, Arc<SharedLocation>>;
 #[derive(Debug, Default)]
 pub struct Owners {
     asked: Option<Asked>,
-    users: Names,
+    users: UserNames,
     places: Mutex<Places>,
 }
 
 #[derive(Debug)]
 struct Asked {
-    cache: Arc<Mutex<Cache>>,
+    cache: Arc<Mutex<ProcessCache>>,
     queue: SyncSender<u32>,
 }
 
@@ -79,7 +79,7 @@ impl Owners {
     /// # Errors
     /// When no thread can be started.
     pub fn system(notify: impl Fn() + Send + 'static) -> Result<Self> {
-        let mut reader = Reader::new("/proc", "/etc/passwd");
+        let mut reader = ProcessReader::new("/proc", "/etc/passwd");
         let users = reader.user_names();
         let owners = Self::with(move |tgid| reader.read(tgid), notify)?;
         Ok(Self { users, ..owners })
@@ -93,7 +93,7 @@ impl Owners {
         mut look: impl FnMut(u32) -> Option<Process> + Send + 'static,
         notify: impl Fn() + Send + 'static,
     ) -> Result<Self> {
-        let cache = Arc::new(Mutex::new(Cache::default()));
+        let cache = Arc::new(Mutex::new(ProcessCache::default()));
         let (queue, waiting) = sync_channel(QUEUE);
         let shared = Arc::clone(&cache);
         thread::Builder::new()
@@ -130,7 +130,7 @@ impl Owners {
             && current.started_before(start)
         {
             // The number is another's already: it need not become stale first.
-            self.hurry(tgid);
+            self.refresh_now(tgid);
         }
         known.current.filter(is_it).or(known.before.filter(is_it))
     }
@@ -165,7 +165,7 @@ impl Owners {
         self.located(cgroup).name.clone()
     }
 
-    fn look(&self, tgid: u32) -> Option<Known> {
+    fn look(&self, tgid: u32) -> Option<KnownProcesses> {
         let asked = self.asked.as_ref()?;
         let mut cache = lock(&asked.cache);
         let (known, ask) = cache.look(tgid, Instant::now());
@@ -176,10 +176,10 @@ impl Owners {
     }
 
     /// Looks again now, unless that is under way.
-    fn hurry(&self, tgid: u32) {
+    fn refresh_now(&self, tgid: u32) {
         if let Some(asked) = &self.asked {
             let mut cache = lock(&asked.cache);
-            if cache.hurry(tgid) {
+            if cache.refresh_now(tgid) {
                 asked.ask(tgid, &mut cache);
             }
         }
@@ -187,7 +187,7 @@ impl Owners {
 }
 
 impl Asked {
-    fn ask(&self, tgid: u32, cache: &mut Cache) {
+    fn ask(&self, tgid: u32, cache: &mut ProcessCache) {
         if self.queue.try_send(tgid).is_err() {
             cache.forget(tgid);
         }
@@ -201,7 +201,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn work(
     waiting: &Receiver<u32>,
-    cache: &Mutex<Cache>,
+    cache: &Mutex<ProcessCache>,
     look: &mut dyn FnMut(u32) -> Option<Process>,
     notify: &dyn Fn(),
 ) {
@@ -227,29 +227,29 @@ fn is_same(old: &Process, new: &Process) -> bool {
 
 /// The process that has a number, and the one that had it before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Known {
+struct KnownProcesses {
     current: Option<Arc<Process>>,
     before: Option<Arc<Process>>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    known: Known,
+struct ProcessEntry {
+    known: KnownProcesses,
     /// When to look again; `None` while that is under way.
     look_again: Option<Instant>,
     used: u64,
 }
 
 #[derive(Debug, Default)]
-struct Cache {
-    entries: HashMap<u32, Entry>,
+struct ProcessCache {
+    entries: HashMap<u32, ProcessEntry>,
     /// Counts questions, for finding what was not asked for longest.
     clock: u64,
 }
 
-impl Cache {
+impl ProcessCache {
     /// What is known, and whether to look now.
-    fn look(&mut self, tgid: u32, now: Instant) -> (Known, bool) {
+    fn look(&mut self, tgid: u32, now: Instant) -> (KnownProcesses, bool) {
         self.clock += 1;
         if let Some(entry) = self.entries.get_mut(&tgid) {
             entry.used = self.clock;
@@ -262,13 +262,13 @@ impl Cache {
         if self.entries.len() >= CACHE {
             self.drop_oldest();
         }
-        let entry = Entry {
-            known: Known::default(),
+        let entry = ProcessEntry {
+            known: KnownProcesses::default(),
             look_again: None,
             used: self.clock,
         };
         self.entries.insert(tgid, entry);
-        (Known::default(), true)
+        (KnownProcesses::default(), true)
     }
 
     /// What was found; whether that is news.
@@ -303,7 +303,7 @@ impl Cache {
     }
 
     /// Whether to look again before it is time.
-    fn hurry(&mut self, tgid: u32) -> bool {
+    fn refresh_now(&mut self, tgid: u32) -> bool {
         let entry = self.entries.get_mut(&tgid);
         entry.is_some_and(|entry| entry.look_again.take().is_some())
     }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::cgroup::{self, Place};
-use super::users::{Names, Users};
+use super::cgroup::{self, CgroupLocation};
+use super::users::{UserNames, Users};
 
 /// Longest part of a command line that is kept, in bytes.
 const MAX_CMDLINE: u64 = 4096;
@@ -42,7 +42,7 @@ pub struct Process {
     /// Path of its cgroup, as seen from here.
     pub cgroup: Option<String>,
     /// What that path says: container, pod, unit.
-    pub place: Place,
+    pub place: CgroupLocation,
     /// The same in short, as in `docker:0123456789ab` or `nginx.service`.
     pub place_name: Option<Arc<str>>,
     /// Whether it was gone when last looked at.
@@ -81,7 +81,7 @@ fn ticks(after_boot: Duration) -> u64 {
 
 /// Where and how to read.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct ProcessReader {
     proc: PathBuf,
     users: Users,
     /// Seconds: see [`boot_offset`].
@@ -89,7 +89,7 @@ pub(super) struct Reader {
     ticks_per_sec: u64,
 }
 
-impl Reader {
+impl ProcessReader {
     pub(super) fn new(proc: impl Into<PathBuf>, passwd: impl Into<PathBuf>) -> Self {
         Self {
             proc: proc.into(),
@@ -106,7 +106,7 @@ impl Reader {
     }
 
     /// Names of users as they are read here.
-    pub(super) fn user_names(&mut self) -> Names {
+    pub(super) fn user_names(&mut self) -> UserNames {
         self.users.refresh();
         self.users.names()
     }

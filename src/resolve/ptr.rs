@@ -91,10 +91,10 @@ fn interpret(answer: &Message<[u8]>) -> Option<Reply> {
     // aliases turn in a circle.
     let alias = answer.canonical_name()?;
     let mut name = None;
-    let mut good_for = u32::MAX;
+    let mut ttl = u32::MAX;
     for record in answer.answer().ok()? {
         let record = record.ok()?;
-        good_for = good_for.min(record.ttl().as_secs());
+        ttl = ttl.min(record.ttl().as_secs());
         if name.is_none()
             && record.owner() == alias
             && let Some(record) = record.into_record::<Ptr<_>>().ok()?
@@ -104,7 +104,7 @@ fn interpret(answer: &Message<[u8]>) -> Option<Reply> {
     }
     let seconds = |value: u32, (least, most)| Duration::from_secs(value.clamp(least, most).into());
     if let Some(name) = name.filter(|name| is_name(name)) {
-        return Some(Reply::Name(name, seconds(good_for, NAME_FOR)));
+        return Some(Reply::Name(name, seconds(ttl, NAME_FOR)));
     }
     // RFC 2308, section 5: the lesser of the two.
     let mut soas = answer.authority().ok()?.limit_to::<Soa<_>>();
@@ -114,8 +114,8 @@ fn interpret(answer: &Message<[u8]>) -> Option<Reply> {
         // A server that neither knows nor finds out, and only points to others.
         return None;
     }
-    let good_for = said.unwrap_or(NAMELESS_UNSAID);
-    Some(Reply::NoPtrRecord(seconds(good_for, NAMELESS_FOR)))
+    let ttl = said.unwrap_or(NAMELESS_UNSAID);
+    Some(Reply::NoPtrRecord(seconds(ttl, NAMELESS_FOR)))
 }
 
 /// Whether it is a name at all, and none that would be taken for an address.

@@ -9,14 +9,14 @@ use rustix::net::netdevice::name_to_index;
 use super::watched_file::lines;
 
 /// Servers beyond these are not asked, as by glibc (`MAXNS`).
-pub(super) const MOST_SERVERS: usize = 3;
+pub(super) const MAX_SERVERS: usize = 3;
 const PORT: u16 = 53;
 
 /// Whom to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Conf {
     /// In the order in which they are asked; at least one.
-    pub(super) servers: Vec<Server>,
+    pub(super) servers: Vec<NameServer>,
     /// How long to wait for an answer: 1 to 30 s.
     pub(super) timeout: Duration,
     /// How often each server is asked: 1 to 5.
@@ -25,7 +25,7 @@ pub(super) struct Conf {
 
 /// A name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Server {
+pub(super) struct NameServer {
     addr: IpAddr,
     /// The interface of a link-local address, by name or number.
     scope: Option<String>,
@@ -54,15 +54,16 @@ impl Conf {
             }
             let mut words = line.split_whitespace();
             match words.next() {
-                Some("nameserver") if conf.servers.len() < MOST_SERVERS => {
-                    conf.servers.extend(words.next().and_then(Server::parse));
+                Some("nameserver") if conf.servers.len() < MAX_SERVERS => {
+                    conf.servers
+                        .extend(words.next().and_then(NameServer::parse));
                 }
                 Some("options") => words.for_each(|option| conf.set(option)),
                 _ => {}
             }
         }
         if conf.servers.is_empty() {
-            conf.servers.push(Server {
+            conf.servers.push(NameServer {
                 addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 scope: None,
             });
@@ -85,7 +86,7 @@ impl Conf {
     }
 }
 
-impl Server {
+impl NameServer {
     fn parse(text: &str) -> Option<Self> {
         let (addr, scope) = match text.split_once('%') {
             Some((addr, scope)) => (addr, Some(scope.to_owned())),
@@ -124,7 +125,7 @@ mod tests {
     fn servers(text: &str) -> Vec<String> {
         let conf = Conf::parse(text.as_bytes());
         let servers = conf.servers.iter();
-        let text = |server: &Server| match server.socket_addr() {
+        let text = |server: &NameServer| match server.socket_addr() {
             Some(addr) => addr.to_string(),
             None => "none".to_owned(),
         };

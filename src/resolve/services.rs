@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::watched_file::{Watched, fields, lines};
+use super::watched_file::{WatchedFile, fields, lines};
 use crate::model::flow::{Endpoint, Protocol};
 
 /// Ports from here on are taken by clients at random, so a name there would mostly be wrong: the
@@ -11,7 +11,7 @@ const EPHEMERAL: u16 = 32_768;
 /// Longer names are not taken. IANA's have at most 15 characters (RFC 6335, section 5.1).
 const LONGEST: usize = 20;
 const PATH: &str = "/etc/services";
-const MOST_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// For machines without `/etc/services`, as small containers are: names and numbers from IANA's
 /// Service Name and Transport Protocol Port Number Registry.
@@ -40,7 +40,7 @@ impl Services {
     /// Those of `/etc/services`, or a few dozen built in where there is no such file. It is read
     /// once: nobody changes it while looking.
     pub(super) fn system() -> Self {
-        let text = Watched::new(PATH, MOST_BYTES).changed();
+        let text = WatchedFile::new(PATH, MAX_BYTES).changed();
         let services = Self::parse(&text.unwrap_or_default());
         if services.names.is_empty() {
             Self::built_in()

@@ -5,30 +5,30 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::cache::{Answer, Outcome};
+use super::cache::{LookupOutcome, LookupResult};
 use super::dns::Servers;
 use super::hosts::Hosts;
 use super::resolv_conf::Conf;
-use super::watched_file::Watched;
+use super::watched_file::WatchedFile;
 
 const HOSTS: &str = "/etc/hosts";
 /// Lists of blocked hosts have a few megabytes.
-const MOST_HOSTS: u64 = 16 << 20;
+const MAX_HOSTS: u64 = 16 << 20;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-const MOST_RESOLV_CONF: u64 = 64 << 10;
+const MAX_RESOLV_CONF: u64 = 64 << 10;
 /// How long an answer is good that needed no server: a change of the file ends it sooner.
 const LOCAL_FOR: Duration = Duration::from_secs(300);
 
 /// Looks names up.
 #[derive(Debug)]
 pub(super) struct System {
-    files: Mutex<Files>,
+    files: Mutex<ResolverFiles>,
 }
 
 #[derive(Debug)]
-struct Files {
-    hosts_file: Watched,
-    resolv_conf: Watched,
+struct ResolverFiles {
+    hosts_file: WatchedFile,
+    resolv_conf: WatchedFile,
     hosts: Arc<Hosts>,
     servers: Arc<Servers>,
     /// Counts the changes of either.
@@ -37,9 +37,9 @@ struct Files {
 
 impl System {
     pub(super) fn new() -> Self {
-        let files = Files {
-            hosts_file: Watched::new(HOSTS, MOST_HOSTS),
-            resolv_conf: Watched::new(RESOLV_CONF, MOST_RESOLV_CONF),
+        let files = ResolverFiles {
+            hosts_file: WatchedFile::new(HOSTS, MAX_HOSTS),
+            resolv_conf: WatchedFile::new(RESOLV_CONF, MAX_RESOLV_CONF),
             hosts: Arc::default(),
             servers: Arc::new(Servers::new(Conf::default())),
             generation: 0,
@@ -50,27 +50,27 @@ impl System {
     }
 
     /// Takes as long as the servers may.
-    pub(super) fn lookup(&self, addr: IpAddr) -> Answer {
+    pub(super) fn lookup(&self, addr: IpAddr) -> LookupResult {
         let (hosts, servers, generation) = {
             let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
             files.refresh();
             let (hosts, servers) = (Arc::clone(&files.hosts), Arc::clone(&files.servers));
             (hosts, servers, files.generation)
         };
-        let (outcome, good_for) = match hosts.name(addr) {
-            Some(name) => (Outcome::Name(name.to_owned()), LOCAL_FOR),
-            None if !may_be_known_to_servers(addr) => (Outcome::NoPtrRecord, LOCAL_FOR),
+        let (outcome, ttl) = match hosts.name(addr) {
+            Some(name) => (LookupOutcome::Name(name.to_owned()), LOCAL_FOR),
+            None if !may_be_known_to_servers(addr) => (LookupOutcome::NoPtrRecord, LOCAL_FOR),
             None => servers.ask(addr),
         };
-        Answer {
+        LookupResult {
             outcome,
-            good_for,
+            ttl,
             generation,
         }
     }
 }
 
-impl Files {
+impl ResolverFiles {
     fn refresh(&mut self) {
         if let Some(text) = self.hosts_file.changed() {
             self.hosts = Arc::new(Hosts::parse(&text));

@@ -12,20 +12,20 @@ use std::time::SystemTime;
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Most names that are taken from others than the file.
-const MAX_TOLD: usize = 65_536;
+const MAX_NAMES: usize = 65_536;
 
 /// Names by id, as last read; the same wherever it was cloned to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names(Arc<Mutex<HashMap<u32, Arc<str>>>>);
+pub(super) struct UserNames(Arc<Mutex<HashMap<u32, Arc<str>>>>);
 
-impl Names {
+impl UserNames {
     pub(super) fn get(&self, uid: u32) -> Option<Arc<str>> {
         super::owners::lock(&self.0).get(&uid).map(Arc::clone)
     }
 
     pub(super) fn put(&self, uid: u32, name: Arc<str>) {
         let mut names = super::owners::lock(&self.0);
-        if names.len() < MAX_TOLD || names.contains_key(&uid) {
+        if names.len() < MAX_NAMES || names.contains_key(&uid) {
             names.insert(uid, name);
         }
     }
@@ -37,7 +37,7 @@ pub(super) struct Users {
     path: PathBuf,
     /// When the file that was read had last been changed, and its size.
     version: Option<(SystemTime, u64)>,
-    names: Names,
+    names: UserNames,
 }
 
 impl Users {
@@ -45,7 +45,7 @@ impl Users {
         Self {
             path: path.into(),
             version: None,
-            names: Names::default(),
+            names: UserNames::default(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Users {
     }
 
     /// What is read here, for others to look into.
-    pub(super) fn names(&self) -> Names {
+    pub(super) fn names(&self) -> UserNames {
         self.names.clone()
     }
 }

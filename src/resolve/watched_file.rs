@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 /// A file and what it looked like when it was read.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedFile {
     path: PathBuf,
     /// A larger file is not read: it is read into memory whole.
-    most_bytes: u64,
+    max_bytes: u64,
     /// `None` before the first reading.
     version: Option<Version>,
 }
@@ -18,11 +18,11 @@ pub(super) struct Watched {
 /// `None` where there is no such file.
 type Version = Option<(u64, u64, u64, Option<SystemTime>)>;
 
-impl Watched {
-    pub(super) fn new(path: impl Into<PathBuf>, most_bytes: u64) -> Self {
+impl WatchedFile {
+    pub(super) fn new(path: impl Into<PathBuf>, max_bytes: u64) -> Self {
         Self {
             path: path.into(),
-            most_bytes,
+            max_bytes,
             version: None,
         }
     }
@@ -32,7 +32,7 @@ impl Watched {
     pub(super) fn changed(&mut self) -> Option<Vec<u8>> {
         let metadata = fs::metadata(&self.path)
             .ok()
-            .filter(|metadata| metadata.is_file() && metadata.len() <= self.most_bytes);
+            .filter(|metadata| metadata.is_file() && metadata.len() <= self.max_bytes);
         // A file that is replaced may be as old and as long as the one before.
         let version = metadata.map(|file| {
             let changed = file.modified().ok();
@@ -73,7 +73,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("flowtop-watched-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("hosts");
-        let mut file = Watched::new(&path, 10);
+        let mut file = WatchedFile::new(&path, 10);
         assert_eq!(file.changed(), Some(Vec::new()), "there is none yet");
         assert_eq!(file.changed(), None);
         fs::write(&path, "one").unwrap();

@@ -52,10 +52,10 @@ fn place() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::{self, Words};
+    use crate::filter::{self, NameTables};
 
     fn notes_of(filter: &str) -> Vec<String> {
-        let filter = filter::parse(filter, &Words::default()).unwrap();
+        let filter = filter::parse(filter, &NameTables::default()).unwrap();
         let bearer = |id| match id {
             1..=9 => Bearer::Process,
             10..=19 => Bearer::Thread,

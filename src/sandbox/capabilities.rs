@@ -11,14 +11,14 @@ pub fn held() -> CapabilitySet {
 /// As in `CAP_BPF and CAP_PERFMON`; `none` for the empty set, `all` for more than a person reads.
 pub fn names(set: CapabilitySet) -> String {
     /// More are a root's.
-    const MOST: usize = 12;
+    const MAX_LISTED: usize = 12;
     let names: Vec<String> = set
         .iter_names()
         .map(|(name, _)| format!("CAP_{name}"))
         .collect();
     match names.as_slice() {
         [] => "none".to_owned(),
-        all if all.len() > MOST => format!("{} of them, as root has", all.len()),
+        all if all.len() > MAX_LISTED => format!("{} of them, as root has", all.len()),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }

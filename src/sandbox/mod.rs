@@ -24,7 +24,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
-pub use self::probe::{Refusal, refusals};
+pub use self::probe::{DeniedProbe, refusals};
 use crate::sandbox::privilege::Identity;
 
 /// What a run needs beyond counting and showing.

@@ -12,7 +12,7 @@ use rustix::process::{Pid, getppid, test_kill_process};
 
 /// One thing that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct DeniedProbe {
     /// What, as in `write a file`.
     pub what: &'static str,
     /// Whether it was refused.
@@ -25,7 +25,7 @@ pub struct Refusal {
 const DISCARD: u16 = 9;
 
 /// Tries all of them.
-pub fn refusals() -> Vec<Refusal> {
+pub fn refusals() -> Vec<DeniedProbe> {
     type Try = (&'static str, Option<i32>, fn() -> bool);
     let tries: [Try; 13] = [
         ("make a file", None, || is_refused(make_file())),
@@ -63,11 +63,13 @@ pub fn refusals() -> Vec<Refusal> {
             is_refused(send_first(FASTOPEN))
         }),
     ];
-    let tries = tries.into_iter().map(|(what, landlock, try_it)| Refusal {
-        what,
-        refused: try_it(),
-        landlock,
-    });
+    let tries = tries
+        .into_iter()
+        .map(|(what, landlock, try_it)| DeniedProbe {
+            what,
+            refused: try_it(),
+            landlock,
+        });
     tries.collect()
 }
 

@@ -137,7 +137,7 @@ const OLDER_CALLS: &[c_long] = &[
 const OLDER_CALLS: &[c_long] = &[];
 
 /// What asking name servers takes: sockets of one's own.
-const ASKING_CALLS: &[c_long] = &[
+const QUERY_CALLS: &[c_long] = &[
     libc::SYS_socket,
     libc::SYS_bind,
     libc::SYS_connect,
@@ -233,7 +233,7 @@ fn calls(allow: &Allow) -> BTreeMap<i64, Vec<SeccompRule>> {
         false => WRITING_CALLS,
     };
     let asking: &[c_long] = match allow.names {
-        true => ASKING_CALLS,
+        true => QUERY_CALLS,
         false => &[],
     };
     let serving: &[c_long] = match allow.serve {

@@ -19,7 +19,7 @@ use crate::source::Source;
 
 /// A waiting interval with this many flows takes no more: the kernel side then goes on counting
 /// into its own bounded map until the reader moves, and says itself what found no room.
-const MOST_WAITING_FLOWS: usize = 1 << 20;
+const MAX_WAITING_FLOWS: usize = 1 << 20;
 
 /// When intervals end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Schedule {
 
 /// What the collector tells, from its own thread.
 #[derive(Debug)]
-pub enum Notice {
+pub enum CollectorEvent {
     /// An interval waits to be taken. Told once for each that [`Collector::take`] will give.
     Ready,
     /// Nothing follows. The source is closed; an interval may still wait to be taken.
@@ -42,7 +42,7 @@ pub enum Notice {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Command {
+enum CollectorCommand {
     Stop,
     SetInterval(Duration),
 }
@@ -50,7 +50,7 @@ enum Command {
 /// A running collector. Dropping it stops it and waits for its end.
 #[derive(Debug)]
 pub struct Collector {
-    commands: Sender<Command>,
+    commands: Sender<CollectorCommand>,
     mailbox: Arc<Mailbox>,
     thread: Option<JoinHandle<()>>,
 }
@@ -64,13 +64,13 @@ impl Collector {
     pub fn start(
         source: impl Source + 'static,
         schedule: Schedule,
-        notify: impl Fn(Notice) + Send + 'static,
+        notify: impl Fn(CollectorEvent) + Send + 'static,
     ) -> Result<Self> {
         let (commands, orders) = channel();
         let mailbox = Arc::new(Mailbox::default());
         let now = Instant::now();
         let grid = Grid::new(now, schedule.interval);
-        let mut work = Work {
+        let mut work = CollectorThread {
             orders,
             mailbox: Arc::clone(&mailbox),
             grid,
@@ -86,7 +86,7 @@ impl Collector {
                     let mut source = source;
                     work.run(&mut source, &notify)
                 }));
-                notify(Notice::Finished(
+                notify(CollectorEvent::Finished(
                     outcome.unwrap_or_else(|panic| Err(as_error(&*panic))),
                 ));
             })
@@ -106,12 +106,12 @@ impl Collector {
     /// Asks to end the interval under way, hand it over and finish. Does not wait.
     pub fn stop(&self) {
         // An error means that it has finished by itself.
-        let _ = self.commands.send(Command::Stop);
+        let _ = self.commands.send(CollectorCommand::Stop);
     }
 
     /// Changes the length of intervals, the one under way included; what it has counted stays.
     pub fn set_interval(&self, interval: Duration) {
-        let _ = self.commands.send(Command::SetInterval(interval));
+        let _ = self.commands.send(CollectorCommand::SetInterval(interval));
     }
 }
 
@@ -133,16 +133,16 @@ fn as_error(panic: &(dyn Any + Send)) -> anyhow::Error {
     anyhow!("the collector stopped by a bug in flowtop: {what}")
 }
 
-struct Work {
-    orders: Receiver<Command>,
+struct CollectorThread {
+    orders: Receiver<CollectorCommand>,
     mailbox: Arc<Mailbox>,
     grid: Grid,
     left: Option<u64>,
     end: Option<Instant>,
 }
 
-impl Work {
-    fn run(&mut self, source: &mut impl Source, notify: &impl Fn(Notice)) -> Result<()> {
+impl CollectorThread {
+    fn run(&mut self, source: &mut impl Source, notify: &impl Fn(CollectorEvent)) -> Result<()> {
         while self.left != Some(0) {
             let stop = self.wait();
             if !stop && self.mailbox.is_full() {
@@ -151,7 +151,7 @@ impl Work {
             }
             let interval = source.end_interval()?;
             if self.mailbox.put(interval) {
-                notify(Notice::Ready);
+                notify(CollectorEvent::Ready);
             }
             if stop || source.is_over() {
                 break;
@@ -171,8 +171,8 @@ impl Work {
             let until = self.end.filter(|_| is_last).unwrap_or(self.grid.next);
             let rest = until.saturating_duration_since(now);
             match self.orders.recv_timeout(rest) {
-                Ok(Command::SetInterval(interval)) => self.grid.set_interval(interval),
-                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Ok(CollectorCommand::SetInterval(interval)) => self.grid.set_interval(interval),
+                Ok(CollectorCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => {
                     if Instant::now() >= until {
                         return is_last;
@@ -252,7 +252,7 @@ impl Mailbox {
     fn is_full(&self) -> bool {
         self.lock()
             .as_ref()
-            .is_some_and(|waiting| waiting.flows.len() >= MOST_WAITING_FLOWS)
+            .is_some_and(|waiting| waiting.flows.len() >= MAX_WAITING_FLOWS)
     }
 }
 

@@ -11,20 +11,20 @@ use crate::model::interval::Interval;
 
 /// Asks of every interval whether its total is so much.
 #[derive(Clone, Debug)]
-pub struct Condition {
-    sieve: Matcher,
+pub struct ExitCondition {
+    matcher: Matcher,
     key: FlowKey,
     owner: Arc<Owner>,
 }
 
-impl Condition {
+impl ExitCondition {
     /// Of an expression that is about amounts only, see
     /// [`Expr::is_about_amounts`](crate::filter::Expr::is_about_amounts): the total has neither ends
     /// nor an owner.
     pub fn new(expr: &Expr) -> Self {
         let end = Endpoint::default();
         Self {
-            sieve: Matcher::new(expr),
+            matcher: Matcher::new(expr),
             key: FlowKey::new(Protocol::Tcp, end, end, 0),
             owner: Arc::default(),
         }
@@ -32,7 +32,7 @@ impl Condition {
 
     /// Whether it is true of an interval: of everything counted in it, untracked bytes included.
     pub fn is_met(&mut self, interval: &Interval) -> bool {
-        self.sieve.matches(&Subject {
+        self.matcher.matches(&Subject {
             key: &self.key,
             owner: &self.owner,
             counters: &interval.total(),
@@ -45,14 +45,14 @@ impl Condition {
 #[derive(Debug)]
 pub struct ExitWhen<S, F> {
     source: S,
-    condition: Option<Condition>,
+    condition: Option<ExitCondition>,
     tell: F,
     is_met: bool,
 }
 
 impl<S, F> ExitWhen<S, F> {
     /// Without a condition there is no end. `tell` is called with the interval that met it.
-    pub const fn new(source: S, condition: Option<Condition>, tell: F) -> Self {
+    pub const fn new(source: S, condition: Option<ExitCondition>, tell: F) -> Self {
         Self {
             source,
             condition,
@@ -82,12 +82,12 @@ impl<S: Source, F: FnMut(&Interval) + Send> Source for ExitWhen<S, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::{Words, parse};
+    use crate::filter::{NameTables, parse};
     use crate::model::flow::Counters;
     use crate::testing::{Intervals, flow};
 
     fn is_met(text: &str) -> bool {
-        let expr = parse(text, &Words::default()).unwrap();
+        let expr = parse(text, &NameTables::default()).unwrap();
         assert!(expr.is_about_amounts(), "{text}");
         // 1000 B/s received, 3000 B/s sent, 500 of them untracked.
         let mut interval =
@@ -96,7 +96,7 @@ mod tests {
             tx_bytes: 1000,
             ..Counters::default()
         };
-        Condition::new(&expr).is_met(&interval)
+        ExitCondition::new(&expr).is_met(&interval)
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
         for text in ["rate > 4kB", "rx rate > 1kB", "tx bytes < 6kB"] {
             assert!(!is_met(text), "{text}");
         }
-        let expr = parse("rate > 1 and tcp", &Words::default()).unwrap();
+        let expr = parse("rate > 1 and tcp", &NameTables::default()).unwrap();
         assert!(!expr.is_about_amounts());
     }
 }

@@ -11,7 +11,7 @@ use crate::model::interval::Interval;
 #[derive(Debug)]
 pub struct Filtered<S> {
     source: S,
-    sieve: Option<Matcher>,
+    matcher: Option<Matcher>,
 }
 
 impl<S> Filtered<S> {
@@ -19,7 +19,7 @@ impl<S> Filtered<S> {
     pub fn new(source: S, filter: Option<&Expr>) -> Self {
         Self {
             source,
-            sieve: filter.map(Matcher::new),
+            matcher: filter.map(Matcher::new),
         }
     }
 }
@@ -27,8 +27,8 @@ impl<S> Filtered<S> {
 impl<S: Source> Source for Filtered<S> {
     fn end_interval(&mut self) -> Result<Interval> {
         let mut interval = self.source.end_interval()?;
-        if let Some(sieve) = &mut self.sieve {
-            sift(sieve, &mut interval);
+        if let Some(matcher) = &mut self.matcher {
+            retain_matching(matcher, &mut interval);
         }
         Ok(interval)
     }
@@ -39,14 +39,14 @@ impl<S: Source> Source for Filtered<S> {
 }
 
 /// Drops the flows of an interval that are not meant.
-pub fn sift(sieve: &mut Matcher, interval: &mut Interval) {
+pub fn retain_matching(matcher: &mut Matcher, interval: &mut Interval) {
     let elapsed = interval.elapsed;
-    sieve.begin();
+    matcher.begin();
     // Dropping one drops its share of an owner, and the next may come to stand where that was: so
     // all are asked about before any goes.
     let mut meant = Vec::with_capacity(interval.flows.len());
     meant.extend(interval.flows.iter().map(|flow| {
-        sieve.matches(&Subject {
+        matcher.matches(&Subject {
             key: &flow.key,
             owner: &flow.owner,
             counters: &flow.counters,
@@ -60,7 +60,7 @@ pub fn sift(sieve: &mut Matcher, interval: &mut Interval) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::{Words, parse};
+    use crate::filter::{NameTables, parse};
     use crate::model::flow::Counters;
     use crate::model::interval::Losses;
     use crate::testing::{Intervals, flow};
@@ -84,7 +84,7 @@ mod tests {
     }
 
     fn filtered(text: &str) -> Interval {
-        let expr = parse(text, &Words::default()).unwrap();
+        let expr = parse(text, &NameTables::default()).unwrap();
         let mut source = Filtered::new(Some20, Some(&expr));
         // The second, so that kept answers are of an earlier interval.
         source.end_interval().unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Source;
-use super::filtered::sift;
+use super::filtered::retain_matching;
 use crate::filter::Matcher;
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
@@ -20,7 +20,7 @@ use crate::sandbox::{self, Allow, Confinement};
 pub struct Live {
     engine: Engine,
     /// The whole filter, where the kernel could not take its part.
-    sieve: Option<Matcher>,
+    matcher: Option<Matcher>,
     config: Config,
     /// Whether the privileges are gone that another backend would need.
     confined: bool,
@@ -34,7 +34,7 @@ impl Live {
     pub fn open(config: &Config) -> Result<Self> {
         let engine = Engine::open(config)?;
         Ok(Self {
-            sieve: sieve(&engine, config),
+            matcher: matcher(&engine, config),
             engine,
             config: config.clone(),
             confined: false,
@@ -86,7 +86,7 @@ impl Live {
             engine.set_reason("fentry missed events on this kernel");
             interval.merge(self.sifted()?);
             engine.end_interval()?;
-            self.sieve = sieve(&engine, &self.config);
+            self.matcher = matcher(&engine, &self.config);
             self.engine = engine;
         }
         Ok(())
@@ -95,15 +95,15 @@ impl Live {
     /// The engine's interval, with the flows that the filter means.
     fn sifted(&mut self) -> Result<Interval> {
         let mut interval = self.engine.end_interval()?;
-        if let Some(sieve) = &mut self.sieve {
-            sift(sieve, &mut interval);
+        if let Some(matcher) = &mut self.matcher {
+            retain_matching(matcher, &mut interval);
         }
         Ok(interval)
     }
 }
 
 /// The whole filter, where the programs do not decide their part of it.
-fn sieve(engine: &Engine, config: &Config) -> Option<Matcher> {
+fn matcher(engine: &Engine, config: &Config) -> Option<Matcher> {
     let filter = config.filter.filter.as_ref();
     filter.filter(|_| engine.is_unfiltered()).map(Matcher::new)
 }

@@ -15,15 +15,15 @@ use signal_hook::iterator::Signals;
 
 /// Signals closer together than this are one wish: `timeout` and shells send the same signal to
 /// the process and again to its group.
-const ONE_WISH: Duration = Duration::from_millis(200);
+const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Signals that are caught from now on, not yet acted on.
 #[derive(Debug)]
-pub struct Watch {
+pub struct SignalHandler {
     signals: Signals,
 }
 
-impl Watch {
+impl SignalHandler {
     /// Catches the signals.
     ///
     /// # Errors
@@ -64,12 +64,12 @@ impl Watch {
         stop: impl Fn() + Send + 'static,
         abandon: impl Fn() + Send + 'static,
     ) -> io::Result<()> {
-        let mut patience = ShutdownState::default();
+        let mut shutdown = ShutdownState::default();
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 for signal in self.signals.forever() {
-                    match patience.judge(signal, Instant::now()) {
+                    match shutdown.judge(signal, Instant::now()) {
                         Verdict::Stop => stop(),
                         Verdict::Ignore => {}
                         Verdict::Abandon => {
@@ -102,7 +102,7 @@ impl ShutdownState {
                 self.first = Some(now);
                 Verdict::Stop
             }
-            Some(first) if signal == SIGINT && now - first >= ONE_WISH => Verdict::Abandon,
+            Some(first) if signal == SIGINT && now - first >= DEBOUNCE => Verdict::Abandon,
             Some(_) => Verdict::Ignore,
         }
     }
@@ -115,19 +115,19 @@ mod tests {
     #[test]
     fn the_first_signal_stops_and_a_second_sigint_abandons() {
         let start = Instant::now();
-        let mut patience = ShutdownState::default();
-        assert_eq!(patience.judge(SIGTERM, start), Verdict::Stop);
-        assert_eq!(patience.judge(SIGTERM, start + ONE_WISH), Verdict::Ignore);
-        assert_eq!(patience.judge(SIGINT, start + ONE_WISH), Verdict::Abandon);
+        let mut shutdown = ShutdownState::default();
+        assert_eq!(shutdown.judge(SIGTERM, start), Verdict::Stop);
+        assert_eq!(shutdown.judge(SIGTERM, start + DEBOUNCE), Verdict::Ignore);
+        assert_eq!(shutdown.judge(SIGINT, start + DEBOUNCE), Verdict::Abandon);
     }
 
     #[test]
     fn a_signal_sent_to_process_and_group_is_one_wish() {
         let start = Instant::now();
-        let mut patience = ShutdownState::default();
-        assert_eq!(patience.judge(SIGINT, start), Verdict::Stop);
+        let mut shutdown = ShutdownState::default();
+        assert_eq!(shutdown.judge(SIGINT, start), Verdict::Stop);
         assert_eq!(
-            patience.judge(SIGINT, start + ONE_WISH / 2),
+            shutdown.judge(SIGINT, start + DEBOUNCE / 2),
             Verdict::Ignore
         );
     }

@@ -74,11 +74,11 @@ impl GroupTotals {
     }
 
     /// What it is called. Not sanitized; empty where the name of a process is not known.
-    pub fn name(&self, facts: &dyn ProcessLookup) -> String {
+    pub fn name(&self, lookup: &dyn ProcessLookup) -> String {
         match (&self.id, &self.process) {
             (RowId::Thread(_, 1..), Some((_, owner))) => owner.thread.to_string_lossy().into(),
             (RowId::Process(_) | RowId::Thread(..), Some((_, owner))) => owner.name(),
-            (RowId::User(uid), _) => match facts.user_name(*uid) {
+            (RowId::User(uid), _) => match lookup.user_name(*uid) {
                 Some(name) => name.to_string(),
                 None => self.id.to_string(),
             },
@@ -123,32 +123,36 @@ impl Ranking<GroupTotals> {
     pub fn grouped(
         interval: &Interval,
         group: Group,
-        facts: &dyn ProcessLookup,
+        lookup: &dyn ProcessLookup,
         top_n: Option<usize>,
     ) -> Self {
-        Self::of(interval, &tallies(interval, group, facts), top_n)
+        Self::of(interval, &group_totals(interval, group, lookup), top_n)
     }
 }
 
 /// An interval's flows summed by groups, in no order.
-pub fn tallies(interval: &Interval, group: Group, facts: &dyn ProcessLookup) -> Vec<GroupTotals> {
-    let mut tallies: Vec<GroupTotals> = Vec::new();
-    let mut groups = Groups::new(group, facts);
+pub fn group_totals(
+    interval: &Interval,
+    group: Group,
+    lookup: &dyn ProcessLookup,
+) -> Vec<GroupTotals> {
+    let mut group_totals: Vec<GroupTotals> = Vec::new();
+    let mut groups = Groups::new(group, lookup);
     for flow in &interval.flows {
-        let who = ProcessRef {
+        let process_ref = ProcessRef {
             tgid: flow.key.tgid,
             owner: &flow.owner,
             when: interval.ended,
         };
-        match tallies.get_mut(groups.place(&flow.key, &who)) {
-            Some(tally) => tally.add(flow),
-            None => tallies.push(GroupTotals::new(flow)),
+        match group_totals.get_mut(groups.place(&flow.key, &process_ref)) {
+            Some(totals) => totals.add(flow),
+            None => group_totals.push(GroupTotals::new(flow)),
         }
     }
-    for (tally, id) in tallies.iter_mut().zip(groups.into_ids()) {
-        tally.id = id;
+    for (totals, id) in group_totals.iter_mut().zip(groups.into_ids()) {
+        totals.id = id;
     }
-    tallies
+    group_totals
 }
 
 #[cfg(test)]
@@ -230,9 +234,11 @@ mod tests {
                     let sum = section.shown() + section.other.bytes + section.untracked;
                     assert_eq!(sum, section.total, "{group} {n:?}");
                     assert!(section.rows.len() <= n.unwrap_or(usize::MAX));
-                    let way = section.direction;
+                    let directions = section.direction;
                     let moving = interval.flows.iter();
-                    let moving = moving.filter(|flow| flow.counters.bytes(way) > 0).count();
+                    let moving = moving
+                        .filter(|flow| flow.counters.bytes(directions) > 0)
+                        .count();
                     assert!(
                         section.flows() >= moving,
                         "silent ones of a group count too"
@@ -250,12 +256,12 @@ mod tests {
             for group in groups() {
                 for row in Ranking::grouped(&interval, group, &(), None).rows() {
                     let is_in = |flow: &&Flow| {
-                        let who = ProcessRef {
+                        let process_ref = ProcessRef {
                             tgid: flow.key.tgid,
                             owner: &flow.owner,
                             when: interval.ended,
                         };
-                        RowId::of(group, &flow.key, &who, &()) == row.id
+                        RowId::of(group, &flow.key, &process_ref, &()) == row.id
                     };
                     let flows: Vec<&Flow> = interval.flows.iter().filter(is_in).collect();
                     let sum: Counters = flows.iter().map(|flow| flow.counters).sum();
@@ -304,7 +310,7 @@ mod tests {
             vec![flow(0, 5, 1), flow(1, 5, 1), flow(2, 9, 0), flow(4, 0, 3)],
         );
         let ranking = Ranking::grouped(&interval, Group::Process, &(), Some(1));
-        let first = |way| match way {
+        let first = |directions| match directions {
             Direction::Rx => ranking.ingress.rows[0].id.clone(),
             Direction::Tx => ranking.egress.rows[0].id.clone(),
         };

@@ -25,12 +25,12 @@ pub use super::traffic::{Clock, TrafficStats};
 
 use hashbrown::HashTable;
 
-use self::slots::Place;
+use self::slots::Slot;
 use super::recent::{Bars, Points, Ring};
 use super::traffic::Decay;
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
 use crate::model::interval::{Interval, Losses, rate};
-use crate::view::Way;
+use crate::view::Directions;
 
 /// A flow stays among the recent ones for this long after its last bytes.
 pub const RECENT_FOR: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ pub struct FlowStats {
     /// Bytes received that no probe saw: see [`Flow::audited_rx`].
     pub audited_rx: u64,
     /// What it moved.
-    pub figures: TrafficStats,
+    pub traffic: TrafficStats,
     ring: Option<Box<Ring>>,
 }
 
@@ -67,13 +67,13 @@ pub struct Older {
     pub flows: u64,
     /// What they moved. `now` is what flows moved in the latest interval that had to make room in
     /// the same.
-    pub figures: TrafficStats,
+    pub traffic: TrafficStats,
 }
 
 impl Older {
     fn add(&mut self, stats: &FlowStats) {
         self.flows += 1;
-        self.figures += &stats.figures;
+        self.traffic += &stats.traffic;
     }
 }
 
@@ -90,17 +90,17 @@ pub struct History {
     recent: Vec<FlowStats>,
     past: Vec<FlowStats>,
     /// Where each flow is, by its key, which stands there and is not held again.
-    places: HashTable<Place>,
+    places: HashTable<Slot>,
     hasher: RandomState,
     points: Points,
     bars: Bars,
     sparks: usize,
     seen: AvailableColumns,
-    limits: Limits,
+    limits: HistoryLimits,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct HistoryLimits {
     recent: usize,
     past: usize,
     sparks: usize,
@@ -108,7 +108,7 @@ struct Limits {
 
 impl Default for History {
     fn default() -> Self {
-        Self::with_limits(Limits {
+        Self::with_limits(HistoryLimits {
             recent: MAX_RECENT,
             past: MAX_PAST,
             sparks: MAX_SPARKS,
@@ -122,7 +122,7 @@ impl History {
         Self::default()
     }
 
-    fn with_limits(limits: Limits) -> Self {
+    fn with_limits(limits: HistoryLimits) -> Self {
         let nothing = TrafficStats::new(Duration::ZERO, SystemTime::UNIX_EPOCH);
         Self {
             clock: Clock::default(),
@@ -133,7 +133,7 @@ impl History {
             all: nothing,
             older: Older {
                 flows: 0,
-                figures: nothing,
+                traffic: nothing,
             },
             recent: Vec::new(),
             past: Vec::new(),
@@ -154,7 +154,7 @@ impl History {
         let begun = ended.checked_sub(interval.elapsed).unwrap_or(ended);
         if self.intervals == 0 {
             self.all = TrafficStats::new(begun_at, begun);
-            self.older.figures = self.all;
+            self.older.traffic = self.all;
         }
         self.intervals += 1;
         self.ended = ended;
@@ -179,21 +179,21 @@ impl History {
         });
         let bar = self.bars.add(interval.elapsed);
 
-        self.older.figures.rest(&decay);
+        self.older.traffic.rest(&decay);
         for flow in self.recent.iter_mut().chain(&mut self.past) {
-            flow.figures.rest(&decay);
+            flow.traffic.rest(&decay);
         }
         let count = |stats: &mut FlowStats, flow: &Flow| {
             stats.owner = Arc::clone(&flow.owner);
             stats.packets = flow.packets;
             stats.tcp = flow.tcp.or(stats.tcp.filter(|_| flow.audited_rx > 0));
             stats.audited_rx = stats.audited_rx.saturating_add(flow.audited_rx);
-            stats.figures.count(&flow.counters, &decay, &clock, ended);
+            stats.traffic.count(&flow.counters, &decay, &clock, ended);
             if let Some(ring) = &mut stats.ring {
                 ring.add(bar, &flow.counters);
             }
         };
-        let mut strangers: Vec<&Flow> = Vec::new();
+        let mut new_flows: Vec<&Flow> = Vec::new();
         for flow in &interval.flows {
             self.seen.add(flow);
             match self.find(&flow.key) {
@@ -201,34 +201,34 @@ impl History {
                     let i = self.place(place);
                     count(&mut self.recent[i], flow);
                 }
-                None => strangers.push(flow),
+                None => new_flows.push(flow),
             }
         }
         // Those that would have to make way at once are not let in: the smallest. The largest are, however
         // many are there already.
         let most = self.limits.recent;
-        let room = (most + strangers.len()).saturating_sub(interval.flows.len());
+        let room = (most + new_flows.len()).saturating_sub(interval.flows.len());
         let room = room.max(most / 4);
-        if strangers.len() > room {
-            let size = |flow: &&Flow| (Reverse(Way::Both.bytes(&flow.counters)), flow.key);
-            strangers.select_nth_unstable_by_key(room, size);
+        if new_flows.len() > room {
+            let size = |flow: &&Flow| (Reverse(Directions::Both.bytes(&flow.counters)), flow.key);
+            new_flows.select_nth_unstable_by_key(room, size);
         }
         // At once: growing by and by leaves holes that stay resident.
-        self.recent.reserve(strangers.len().min(room));
-        for (n, flow) in strangers.into_iter().enumerate() {
+        self.recent.reserve(new_flows.len().min(room));
+        for (n, flow) in new_flows.into_iter().enumerate() {
             let mut stats = FlowStats {
                 key: flow.key,
                 owner: Arc::clone(&flow.owner),
                 packets: None,
                 tcp: None,
                 audited_rx: 0,
-                figures: TrafficStats::new(begun_at, begun),
+                traffic: TrafficStats::new(begun_at, begun),
                 ring: None,
             };
             count(&mut stats, flow);
             if n < room {
                 self.recent.push(stats);
-                self.note(Place::Recent(self.recent.len() as u32 - 1));
+                self.note(Slot::Recent(self.recent.len() as u32 - 1));
             } else {
                 self.older.add(&stats);
             }
@@ -241,7 +241,7 @@ impl History {
     fn retire(&mut self) {
         let clock = self.clock;
         let is_silent = |stats: &FlowStats| {
-            let idle = stats.figures.idle(Way::Both, &clock);
+            let idle = stats.traffic.idle(Directions::Both, &clock);
             idle.is_none_or(|idle| idle > RECENT_FOR)
         };
         let mut leaving: Vec<usize> = Vec::new();
@@ -267,7 +267,7 @@ impl History {
         for &i in leaving.iter().rev() {
             let stats = self.take_recent(i);
             self.past.push(stats);
-            self.note(Place::Past(self.past.len() as u32 - 1));
+            self.note(Slot::Past(self.past.len() as u32 - 1));
         }
     }
 
@@ -280,15 +280,15 @@ impl History {
         let wanted = if self.recent.len() <= most {
             f64::NEG_INFINITY
         } else {
-            let average = |stats: &FlowStats| stats.figures.avg60(Way::Both);
+            let average = |stats: &FlowStats| stats.traffic.avg60(Directions::Both);
             let mut averages: Vec<f64> = self.recent.iter().map(average).collect();
             let (_, least, _) = averages.select_nth_unstable_by(most - 1, |a, b| b.total_cmp(a));
             *least
         };
         let clock = self.clock;
-        let is_wanted = |stats: &FlowStats| stats.figures.avg60(Way::Both) >= wanted;
+        let is_wanted = |stats: &FlowStats| stats.traffic.avg60(Directions::Both) >= wanted;
         // The others are equals at the edge, of which there may be more than there is room for.
-        let is_above = |stats: &FlowStats| stats.figures.avg60(Way::Both) > wanted;
+        let is_above = |stats: &FlowStats| stats.traffic.avg60(Directions::Both) > wanted;
         if self.recent.len() > most {
             let mut lacking = 0;
             for stats in &mut self.recent {
@@ -312,9 +312,9 @@ impl History {
                 }
                 if stats.ring.is_none() && is_wanted(stats) && is_above(stats) == largest {
                     // New: it moved nothing before. Otherwise what it moved is not known any more.
-                    let is_new = stats.figures.age(&clock) <= clock.elapsed;
+                    let is_new = stats.traffic.age(&clock) <= clock.elapsed;
                     let mut ring = Box::new(Ring::new(if is_new { 0 } else { bar }));
-                    ring.add(bar, &stats.figures.now);
+                    ring.add(bar, &stats.traffic.now);
                     stats.ring = Some(ring);
                     self.sparks += 1;
                 }
@@ -388,8 +388,8 @@ impl History {
     /// The number of a flow.
     pub fn number(&self, key: &FlowKey) -> Option<u32> {
         Some(match self.find(key)? {
-            Place::Recent(i) => i,
-            Place::Past(i) => self.recent.len() as u32 + i,
+            Slot::Recent(i) => i,
+            Slot::Past(i) => self.recent.len() as u32 + i,
         })
     }
 
@@ -414,14 +414,14 @@ impl History {
     pub fn sparkline<'a>(
         &self,
         flows: impl IntoIterator<Item = &'a FlowStats>,
-        way: Way,
+        directions: Directions,
     ) -> Vec<Option<f64>> {
         let mut sums = vec![Some(0u64); self.bars.len()];
         for flow in flows {
             for ((number, _), sum) in self.bars.iter().zip(&mut sums) {
                 let bytes = flow.ring.as_ref().and_then(|ring| ring.get(number));
                 *sum = match (*sum, bytes) {
-                    (Some(sum), Some(bytes)) => Some(sum + way.bytes(&bytes)),
+                    (Some(sum), Some(bytes)) => Some(sum + directions.bytes(&bytes)),
                     _ => None,
                 };
             }
@@ -439,12 +439,12 @@ impl History {
 fn dispensable(flows: &[FlowStats], most: usize) -> Vec<usize> {
     let mut places: Vec<usize> = (0..flows.len()).collect();
     let half = flows.len() / 2;
-    let silence = |i: &usize| (flows[*i].figures.last_bytes_at(), flows[*i].key);
+    let silence = |i: &usize| (flows[*i].traffic.last_bytes_at(), flows[*i].key);
     places.select_nth_unstable_by_key(half, silence);
     places.truncate(half.max(1));
-    let bytes = |counters: &Counters| Way::Both.bytes(counters);
+    let bytes = |counters: &Counters| Directions::Both.bytes(counters);
     let count = (flows.len() - most).min(places.len() / 2);
-    places.select_nth_unstable_by_key(count, |&i| (bytes(&flows[i].figures.total), flows[i].key));
+    places.select_nth_unstable_by_key(count, |&i| (bytes(&flows[i].traffic.total), flows[i].key));
     places.truncate(count.max(1));
     places.sort_unstable();
     places

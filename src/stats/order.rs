@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::process_lookup::ProcessLookup;
 use super::row_id::RowId;
-use super::rows::{Row, View};
+use super::rows::{Row, RowQuery};
 use crate::model::flow::{Comm, Endpoint, Protocol};
 use crate::stats::history::{Clock, TrafficStats};
 use crate::view::Column;
@@ -13,17 +13,17 @@ use crate::view::Column;
 /// A place in the order of rows: more is nearer to the top. Unknown values come last either way. Equal
 /// ones are in the order of their ids.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum SortKeyValue {
     Unknown,
-    Up(Reverse<Value>),
-    Down(Value),
+    Up(Reverse<CellValue>),
+    Down(CellValue),
 }
 
 /// What a row is sorted by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Value {
-    Whole(u64),
-    Real(Real),
+pub(super) enum CellValue {
+    Int(u64),
+    Float(Real),
     End(Endpoint),
     Name(Comm),
     Text(Arc<str>),
@@ -53,10 +53,10 @@ impl PartialEq for Real {
 
 impl Eq for Real {}
 
-impl Place {
+impl SortKeyValue {
     /// Where a column is of no figures.
-    pub(super) fn new(view: &View, facts: &dyn ProcessLookup, row: &Row) -> Self {
-        match value(row, view, facts) {
+    pub(super) fn new(view: &RowQuery, lookup: &dyn ProcessLookup, row: &Row) -> Self {
+        match value(row, view, lookup) {
             None => Self::Unknown,
             Some(value) if view.sort.descending => Self::Down(value),
             Some(value) => Self::Up(Reverse(value)),
@@ -66,55 +66,55 @@ impl Place {
 
 /// What rows are sorted by where their figures tell, as a number of the same order: they are many, and
 /// small numbers are sorted in a third of the time. `None` for other columns.
-pub(super) fn number(view: &View, clock: &Clock, figures: &TrafficStats) -> Option<u64> {
-    let way = view.way;
+pub(super) fn number(view: &RowQuery, clock: &Clock, traffic: &TrafficStats) -> Option<u64> {
+    let directions = view.directions;
     Some(match view.sort.column {
         // All over the same time, so bytes give the same order and are exact.
-        Column::Rate | Column::Share | Column::Spark => way.bytes(&figures.now),
-        Column::Rx => figures.now.rx_bytes,
-        Column::Tx => figures.now.tx_bytes,
-        Column::Msgs => way.msgs(&figures.now),
-        Column::Total => way.bytes(&figures.total),
+        Column::Rate | Column::Share | Column::Spark => directions.bytes(&traffic.now),
+        Column::Rx => traffic.now.rx_bytes,
+        Column::Tx => traffic.now.tx_bytes,
+        Column::Msgs => directions.msgs(&traffic.now),
+        Column::Total => directions.bytes(&traffic.total),
         // Bits of numbers that are not negative are in their order.
-        Column::Avg10 => figures.avg10(way).max(0.0).to_bits(),
-        Column::Avg60 => figures.avg60(way).max(0.0).to_bits(),
-        Column::Average => figures.average(way, clock).max(0.0).to_bits(),
-        Column::Age => figures.age(clock).as_nanos() as u64,
+        Column::Avg10 => traffic.avg10(directions).max(0.0).to_bits(),
+        Column::Avg60 => traffic.avg60(directions).max(0.0).to_bits(),
+        Column::Average => traffic.average(directions, clock).max(0.0).to_bits(),
+        Column::Age => traffic.age(clock).as_nanos() as u64,
         _ => return None,
     })
 }
 
 /// What a row is sorted by where they do not.
-fn value(row: &Row, view: &View, facts: &dyn ProcessLookup) -> Option<Value> {
-    let (condition, who) = (&row.condition, row.who());
+fn value(row: &Row, view: &RowQuery, lookup: &dyn ProcessLookup) -> Option<CellValue> {
+    let (condition, process_ref) = (&row.condition, row.process_ref());
     match view.sort.column {
-        Column::Peak => Some(Value::Real(Real(row.figures.peak(view.way)?))),
-        Column::Flows => Some(Value::Whole(row.flows as u64)),
-        Column::Protocol => row.common.protocol.map(Value::Protocol),
-        Column::Local => row.common.local.map(Value::End),
+        Column::Peak => Some(CellValue::Float(Real(row.traffic.peak(view.directions)?))),
+        Column::Flows => Some(CellValue::Int(row.flows as u64)),
+        Column::Protocol => row.common.protocol.map(CellValue::Protocol),
+        Column::Local => row.common.local.map(CellValue::End),
         Column::Remote => match (&row.id, row.common.remote) {
             (RowId::Remote(addr) | RowId::Net(addr, _), _) => {
-                Some(Value::End(Endpoint::new(*addr, 0)))
+                Some(CellValue::End(Endpoint::new(*addr, 0)))
             }
-            (_, remote) => remote.map(Value::End),
+            (_, remote) => remote.map(CellValue::End),
         },
-        Column::Pid => row.common.tgid.map(|tgid| Value::Whole(tgid.into())),
-        Column::Process => row.common.comm.map(Value::Name),
+        Column::Pid => row.common.tgid.map(|tgid| CellValue::Int(tgid.into())),
+        Column::Process => row.common.comm.map(CellValue::Name),
         Column::User => match &row.id {
-            RowId::User(uid) => facts.user_name(*uid),
-            _ => facts.user(&who?),
+            RowId::User(uid) => lookup.user_name(*uid),
+            _ => lookup.user(&process_ref?),
         }
-        .map(Value::Text),
+        .map(CellValue::Text),
         Column::Container => match &row.id {
-            RowId::Container(place) => Some(Value::Text(place.to_string().into())),
-            RowId::Unit(name) => Some(Value::Text(Arc::clone(name))),
+            RowId::Container(place) => Some(CellValue::Text(place.to_string().into())),
+            RowId::Unit(name) => Some(CellValue::Text(Arc::clone(name))),
             RowId::Without(_) => None,
-            _ => facts.place(&who?).map(Value::Text),
+            _ => lookup.place(&process_ref?).map(CellValue::Text),
         },
-        Column::Packets => condition.packets(view.way).map(Value::Whole),
-        Column::Srtt => condition.srtt_us.map(|us| Value::Whole(us.into())),
-        Column::Retransmits => condition.retransmits.map(Value::Whole),
-        Column::Cwnd => condition.cwnd.map(|cwnd| Value::Whole(cwnd.into())),
+        Column::Packets => condition.packets(view.directions).map(CellValue::Int),
+        Column::Srtt => condition.srtt_us.map(|us| CellValue::Int(us.into())),
+        Column::Retransmits => condition.retransmits.map(CellValue::Int),
+        Column::Cwnd => condition.cwnd.map(|cwnd| CellValue::Int(cwnd.into())),
         // All others are numbers.
         _ => None,
     }

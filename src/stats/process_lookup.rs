@@ -25,7 +25,7 @@ impl<'a> ProcessRef<'a> {
         Self {
             tgid: flow.key.tgid,
             owner: &flow.owner,
-            when: flow.figures.last_seen(),
+            when: flow.traffic.last_seen(),
         }
     }
 }
@@ -33,7 +33,7 @@ impl<'a> ProcessRef<'a> {
 /// Facts that flows themselves do not hold, for grouping and sorting by them. Asked for only then.
 pub trait ProcessLookup {
     /// What `/proc` says of a process, if it is known now.
-    fn process(&self, who: &ProcessRef<'_>) -> Option<Arc<Process>>;
+    fn process(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<Process>>;
 
     /// Name of a user.
     fn user_name(&self, uid: u32) -> Option<Arc<str>>;
@@ -44,33 +44,36 @@ pub trait ProcessLookup {
     }
 
     /// Where a process runs, if that is known.
-    fn location(&self, who: &ProcessRef<'_>) -> Option<Arc<SharedLocation>> {
-        if let Some(cgroup) = &who.owner.cgroup {
+    fn location(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<SharedLocation>> {
+        if let Some(cgroup) = &process_ref.owner.cgroup {
             return Some(self.located(cgroup));
         }
-        let process = self.process(who)?;
+        let process = self.process(process_ref)?;
         process.cgroup.as_ref()?;
         Some(Arc::new(SharedLocation::from(&process.place)))
     }
 
     /// User id of a process: the real one by the kernel, else the effective one by `/proc`.
-    fn uid(&self, who: &ProcessRef<'_>) -> Option<u32> {
-        who.owner.uid.or_else(|| Some(self.process(who)?.uid))
+    fn uid(&self, process_ref: &ProcessRef<'_>) -> Option<u32> {
+        process_ref
+            .owner
+            .uid
+            .or_else(|| Some(self.process(process_ref)?.uid))
     }
 
     /// Name of that user.
-    fn user(&self, who: &ProcessRef<'_>) -> Option<Arc<str>> {
-        match who.owner.uid {
+    fn user(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<str>> {
+        match process_ref.owner.uid {
             Some(uid) => self.user_name(uid),
-            None => self.process(who)?.user.clone(),
+            None => self.process(process_ref)?.user.clone(),
         }
     }
 
     /// Container, pod or unit of a process, in short.
-    fn place(&self, who: &ProcessRef<'_>) -> Option<Arc<str>> {
-        match &who.owner.cgroup {
+    fn place(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<str>> {
+        match &process_ref.owner.cgroup {
             Some(cgroup) => self.located(cgroup).name.clone(),
-            None => self.process(who)?.place_name.clone(),
+            None => self.process(process_ref)?.place_name.clone(),
         }
     }
 }
@@ -87,10 +90,10 @@ impl ProcessLookup for () {
 }
 
 impl ProcessLookup for Owners {
-    fn process(&self, who: &ProcessRef<'_>) -> Option<Arc<Process>> {
-        match who.owner.start {
-            Some(start) => self.get_started(who.tgid, start),
-            None => self.get_at(who.tgid, who.when),
+    fn process(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<Process>> {
+        match process_ref.owner.start {
+            Some(start) => self.get_started(process_ref.tgid, start),
+            None => self.get_at(process_ref.tgid, process_ref.when),
         }
     }
 

@@ -6,11 +6,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use super::groups::{GroupTotals, tallies};
+pub use super::groups::{GroupTotals, group_totals};
 pub use super::process_lookup::{ProcessLookup, ProcessRef};
 pub use super::row_id::RowId;
-pub use super::rows::{Common, Row, Rows, Sum, View, group_of};
-pub use super::tcp_stats::Condition;
+pub use super::rows::{Row, RowQuery, Rows, SharedFields, Sum, group_of};
+pub use super::tcp_stats::RowTcpStats;
 
 use super::top;
 use crate::model::flow::{Counters, Direction, Flow, FlowKey};
@@ -38,7 +38,7 @@ pub struct Ranking<T = Flow> {
     /// Bytes sent.
     pub egress: Section<T>,
     /// What is a row of neither section. With those that are, and untracked, it adds up to `total`.
-    pub rest: Rest,
+    pub rest: UnrankedSum,
 }
 
 /// What can be a row of a ranking.
@@ -74,7 +74,7 @@ impl Ranked for Flow {
 
 /// What is a row of neither section, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rest {
+pub struct UnrankedSum {
     /// Number of rows it would be.
     pub rows: usize,
     /// Number of flows in them.
@@ -104,16 +104,16 @@ impl<T: Ranked> Ranking<T> {
             method: Arc::clone(&interval.method),
             ingress: section(Direction::Rx),
             egress: section(Direction::Tx),
-            rest: Rest::default(),
+            rest: UnrankedSum::default(),
         };
-        let mut shown = Rest::default();
+        let mut shown = UnrankedSum::default();
         for row in ranking.rows() {
             shown.rows += 1;
             shown.flows += row.flows();
             shown.counters += *row.counters();
         }
         let counted: Counters = all.iter().map(|row| *row.counters()).sum();
-        ranking.rest = Rest {
+        ranking.rest = UnrankedSum {
             rows: all.len() - shown.rows,
             flows: interval.flows.len() - shown.flows,
             counters: counted.since(&shown.counters),
@@ -148,7 +148,7 @@ pub struct Section<T = Flow> {
     /// The largest, largest first, equal ones by key. None without bytes this way.
     pub rows: Vec<T>,
     /// All others with bytes this way.
-    pub other: Other,
+    pub other: Remainder,
     /// Bytes counted for flows that found the map full.
     pub untracked: u64,
     /// All bytes this way.
@@ -157,7 +157,7 @@ pub struct Section<T = Flow> {
 
 /// What is not a row, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Other {
+pub struct Remainder {
     /// How many rows it would be.
     pub rows: usize,
     /// How many flows are in them.
@@ -186,7 +186,7 @@ impl<T: Ranked> Section<T> {
         let untracked = untracked.bytes(direction);
         Self {
             direction,
-            other: Other {
+            other: Remainder {
                 rows: count - rows.len(),
                 flows: flows - flows_of(&rows),
                 bytes: total - bytes_of(&rows, direction),
@@ -205,7 +205,7 @@ impl<T: Ranked> Section<T> {
         Self {
             direction: self.direction,
             rows: kept.to_vec(),
-            other: Other {
+            other: Remainder {
                 rows: self.other.rows + folded.len(),
                 flows: self.other.flows + flows_of(folded),
                 bytes: self.other.bytes + bytes_of(folded, self.direction),

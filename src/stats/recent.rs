@@ -16,9 +16,9 @@ pub const MAX_BARS: usize = 60;
 pub const SPARK_SPAN: Duration = Duration::from_secs(60);
 /// Shorter intervals are joined into one point or bar: nearly a second, so that intervals of one
 /// second that come out a little short stay single.
-const LEAST_POINT: Duration = Duration::from_millis(900);
+const MIN_POINT: Duration = Duration::from_millis(900);
 /// The wall clock may step by less than this without being taken for a sleep.
-const LEAST_GAP: Duration = Duration::from_secs(2);
+const MIN_GAP: Duration = Duration::from_secs(2);
 
 /// One point of the machine's chart: an interval, or several short ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,10 @@ impl Points {
             .back()
             .and_then(|last| point.ended.duration_since(last.ended).ok())
             .map(|passed| passed.saturating_sub(point.elapsed))
-            .filter(|&gap| gap >= LEAST_GAP)
+            .filter(|&gap| gap >= MIN_GAP)
             .unwrap_or_default();
         match self.ring.back_mut() {
-            Some(last) if last.elapsed < LEAST_POINT && gap_before.is_zero() => {
+            Some(last) if last.elapsed < MIN_POINT && gap_before.is_zero() => {
                 last.ended = point.ended;
                 last.elapsed += point.elapsed;
                 last.total += point.total;
@@ -86,7 +86,7 @@ impl Bars {
     /// Takes an interval in; the number of the bar it belongs to.
     pub(super) fn add(&mut self, elapsed: Duration) -> u64 {
         match self.lengths.back_mut() {
-            Some(last) if *last < LEAST_POINT => *last += elapsed,
+            Some(last) if *last < MIN_POINT => *last += elapsed,
             _ => {
                 if self.lengths.len() == MAX_BARS {
                     self.drop_first();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::process_lookup::{ProcessLookup, ProcessRef};
 use crate::model::flow::{FlowKey, Owner, Protocol};
-use crate::resolve::owners::Place;
+use crate::resolve::owners::CgroupLocation;
 use crate::view::{Group, Prefix};
 
 /// What tells one row from another, whatever its place: a selection follows it.
@@ -29,7 +29,7 @@ pub enum RowId {
     /// end has no port, that of the other.
     Port(Protocol, u16),
     /// The flows of a container, or of a pod where the path tells no container.
-    Container(Arc<Place>),
+    Container(Arc<CgroupLocation>),
     /// The flows of a systemd unit.
     Unit(Arc<str>),
     /// The flows of which it is known that they are in no such group.
@@ -44,15 +44,15 @@ impl RowId {
     pub fn of(
         group: Group,
         key: &FlowKey,
-        who: &ProcessRef<'_>,
-        facts: &dyn ProcessLookup,
+        process_ref: &ProcessRef<'_>,
+        lookup: &dyn ProcessLookup,
     ) -> Self {
         let remote = key.remote;
         match group {
             Group::Flow => Self::Flow(*key),
             Group::Process => Self::Process(key.tgid),
             Group::Thread => Self::Thread(key.tgid, key.tid),
-            Group::User => facts.uid(who).map_or(Self::Unknown, Self::User),
+            Group::User => lookup.uid(process_ref).map_or(Self::Unknown, Self::User),
             Group::Remote | Group::Net(_) if remote.is_unknown() => Self::Unknown,
             Group::Remote => Self::Remote(remote.addr),
             Group::Net(prefix) => {
@@ -69,14 +69,14 @@ impl RowId {
                     port => Self::Port(key.protocol, port),
                 }
             }
-            Group::Container => match facts.location(who) {
+            Group::Container => match lookup.location(process_ref) {
                 Some(place) => place
                     .container
                     .clone()
                     .map_or(Self::Without(group), Self::Container),
                 None => Self::Unknown,
             },
-            Group::Unit => match facts.location(who) {
+            Group::Unit => match lookup.location(process_ref) {
                 Some(place) => place.unit.clone().map_or(Self::Without(group), Self::Unit),
                 None => Self::Unknown,
             },
@@ -87,7 +87,7 @@ impl RowId {
 /// Finds out which groups there are, and numbers them as they come.
 pub(super) struct Groups<'a> {
     group: Group,
-    facts: &'a dyn ProcessLookup,
+    lookup: &'a dyn ProcessLookup,
     places: HashMap<RowId, usize>,
     /// What hangs on the owner alone is found out once an owner: a path is long. Owners are told by
     /// where they are, so all that are asked about must live until the end.
@@ -95,26 +95,26 @@ pub(super) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(group: Group, facts: &'a dyn ProcessLookup) -> Self {
+    pub(super) fn new(group: Group, lookup: &'a dyn ProcessLookup) -> Self {
         Self {
             group,
-            facts,
+            lookup,
             places: HashMap::new(),
             of_owner: HashMap::new(),
         }
     }
 
     /// The number of the group that a flow belongs to: that of all groups so far for a new one.
-    pub(super) fn place(&mut self, key: &FlowKey, who: &ProcessRef<'_>) -> usize {
+    pub(super) fn place(&mut self, key: &FlowKey, process_ref: &ProcessRef<'_>) -> usize {
         let by_owner = matches!(self.group, Group::User | Group::Container | Group::Unit);
         // Without its start it is the time that tells one process from the next with its number.
-        let owner = (by_owner && who.owner.start.is_some())
-            .then(|| (who.tgid, std::ptr::from_ref(who.owner)));
+        let owner = (by_owner && process_ref.owner.start.is_some())
+            .then(|| (process_ref.tgid, std::ptr::from_ref(process_ref.owner)));
         if let Some(&place) = owner.and_then(|owner| self.of_owner.get(&owner)) {
             return place;
         }
         let new = self.places.len();
-        let id = RowId::of(self.group, key, who, self.facts);
+        let id = RowId::of(self.group, key, process_ref, self.lookup);
         let place = *self.places.entry(id).or_insert(new);
         if let Some(owner) = owner {
             self.of_owner.insert(owner, place);
@@ -186,13 +186,13 @@ mod tests {
             cgroup: cgroup.map(Arc::from),
             ..Owner::named(b"x")
         };
-        let who = ProcessRef {
+        let process_ref = ProcessRef {
             tgid: 7,
             owner: &owner,
             when: SystemTime::UNIX_EPOCH,
         };
         let key = FlowKey::new(Protocol::Tcp, local, remote, 7);
-        RowId::of(group, &key, &who, &())
+        RowId::of(group, &key, &process_ref, &())
     }
 
     #[test]

@@ -13,20 +13,20 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::order::{self, Place};
+use super::order::{self, SortKeyValue};
 use super::process_lookup::{ProcessLookup, ProcessRef};
 use super::row_id::{Groups, RowId};
-use super::tcp_stats::Condition;
+use super::tcp_stats::RowTcpStats;
 use super::top::in_order;
 use crate::model::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
 use crate::stats::history::{Clock, FlowStats, History, RECENT_FOR, TrafficStats};
-use crate::view::{Group, SortKey, Way};
+use crate::view::{Directions, Group, SortKey};
 
 /// What is asked of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct View {
+pub struct RowQuery {
     /// Which bytes: a flow without any this way is no row.
-    pub way: Way,
+    pub directions: Directions,
     /// What a row is.
     pub group: Group,
     /// The order of rows; equal ones by their id, so that they hold still.
@@ -37,7 +37,7 @@ pub struct View {
 
 /// What all flows of a row have in common; `None` where they differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Common {
+pub struct SharedFields {
     /// Transport protocol.
     pub protocol: Option<Protocol>,
     /// The socket's own end.
@@ -60,11 +60,11 @@ pub struct Row {
     /// Number of flows in it.
     pub flows: usize,
     /// What its flows have in common.
-    pub common: Common,
+    pub common: SharedFields,
     /// What they moved.
-    pub figures: TrafficStats,
+    pub traffic: TrafficStats,
     /// How they are doing besides.
-    pub condition: Condition,
+    pub condition: RowTcpStats,
 }
 
 /// Flows that are no rows, summed.
@@ -73,7 +73,7 @@ pub struct Sum {
     /// Number of flows.
     pub flows: usize,
     /// What they moved.
-    pub figures: TrafficStats,
+    pub traffic: TrafficStats,
 }
 
 /// What a view shows. All rows, `filtered`, `silent` and `untracked` add up to `all`. Of the history it
@@ -99,7 +99,7 @@ pub struct Rows {
     pub untracked_total: Counters,
     /// The whole machine.
     pub all: TrafficStats,
-    way: Way,
+    directions: Directions,
     parts: Parts,
 }
 
@@ -119,24 +119,24 @@ impl Rows {
     /// What `view` shows of a history; flows for which `filter` says no are summed apart.
     pub fn new(
         history: &History,
-        view: &View,
-        facts: &dyn ProcessLookup,
+        view: &RowQuery,
+        lookup: &dyn ProcessLookup,
         filter: &dyn Fn(&FlowStats) -> bool,
     ) -> Self {
         let clock = history.clock();
         let nothing = Sum {
             flows: 0,
-            figures: TrafficStats::nothing(clock, history.ended()),
+            traffic: TrafficStats::nothing(clock, history.ended()),
         };
         let (mut filtered, mut silent, mut never) = (nothing, nothing, 0);
         silent.flows += usize::try_from(history.older().flows).unwrap_or(usize::MAX);
-        silent.figures += &history.older().figures;
+        silent.traffic += &history.older().traffic;
 
         let mut kept: Vec<u32> = Vec::with_capacity(history.recent().len());
         for (number, flow) in (0..).zip(history.flows()) {
             if !is_in(flow, view, &clock) {
                 silent.add(flow);
-                never += usize::from(flow.figures.idle(view.way, &clock).is_none());
+                never += usize::from(flow.traffic.idle(view.directions, &clock).is_none());
             } else if !filter(flow) {
                 filtered.add(flow);
             } else {
@@ -151,7 +151,7 @@ impl Rows {
                 let flow = history.flow(number);
                 (&flow.key, ProcessRef::of(flow))
             };
-            Parts::grouped(&kept, view.group, facts, by)
+            Parts::grouped(&kept, view.group, lookup, by)
         };
         let mut rows = Self {
             clock,
@@ -163,24 +163,24 @@ impl Rows {
             untracked: history.losses().untracked,
             untracked_total: history.losses_total().untracked,
             all: *history.all(),
-            way: view.way,
+            directions: view.directions,
             parts,
         };
-        rows.sort(history, view, facts);
+        rows.sort(history, view, lookup);
         rows
     }
 
     /// Puts them in the order of the view.
-    fn sort(&mut self, history: &History, view: &View, facts: &dyn ProcessLookup) {
+    fn sort(&mut self, history: &History, view: &RowQuery, lookup: &dyn ProcessLookup) {
         let number = |n: u32| {
             let number = match &self.parts {
                 Parts::Flows(flows) => {
-                    let figures = &history.flow(flows[n as usize]).figures;
-                    order::number(view, &self.clock, figures)?
+                    let traffic = &history.flow(flows[n as usize]).traffic;
+                    order::number(view, &self.clock, traffic)?
                 }
                 Parts::Groups { .. } => {
-                    let figures = self.row_at(history, n as usize).figures;
-                    order::number(view, &self.clock, &figures)?
+                    let traffic = self.row_at(history, n as usize).traffic;
+                    order::number(view, &self.clock, &traffic)?
                 }
             };
             Some((
@@ -204,7 +204,8 @@ impl Rows {
         let order = match numbers {
             Some(numbers) => in_order(numbers.into_iter(), by_id),
             None => {
-                let place = |n: u32| Place::new(view, facts, &self.row_at(history, n as usize));
+                let place =
+                    |n: u32| SortKeyValue::new(view, lookup, &self.row_at(history, n as usize));
                 in_order(all.map(|n| (Reverse(place(n)), n)), by_id)
             }
         };
@@ -221,7 +222,7 @@ impl Rows {
     /// Moves the rows without bytes in the latest interval behind all others, those first that moved
     /// bytes most recently, of them those that moved most. A view of totals keeps its order: there, idle
     /// rows count like the rest.
-    fn put_idle_last(&mut self, history: &History, view: &View) {
+    fn put_idle_last(&mut self, history: &History, view: &RowQuery) {
         let (moving, mut idle): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|&n| !self.is_idle(history, n));
         self.moving = moving.len();
@@ -239,18 +240,18 @@ impl Rows {
         let flows = || {
             self.numbers(n)
                 .iter()
-                .map(|&flow| &history.flow(flow).figures)
+                .map(|&flow| &history.flow(flow).traffic)
         };
-        let average: f64 = flows().map(|figures| figures.avg10(self.way)).sum();
+        let average: f64 = flows().map(|traffic| traffic.avg10(self.directions)).sum();
         let idle = flows()
-            .filter_map(|figures| figures.idle(self.way, &self.clock))
+            .filter_map(|traffic| traffic.idle(self.directions, &self.clock))
             .min();
         (idle, Reverse(average.max(0.0).to_bits()))
     }
 
     /// Which bytes it is about.
-    pub const fn way(&self) -> Way {
-        self.way
+    pub const fn directions(&self) -> Directions {
+        self.directions
     }
 
     /// How many there are.
@@ -299,7 +300,7 @@ impl Rows {
     /// Whether a row moved no bytes this way in the latest interval.
     pub fn is_idle(&self, history: &History, n: usize) -> bool {
         let mut flows = self.numbers(n).iter().map(|&flow| history.flow(flow));
-        flows.all(|flow| self.way.bytes(&flow.figures.now) == 0)
+        flows.all(|flow| self.directions.bytes(&flow.traffic.now) == 0)
     }
 
     /// Puts these rows, told by their places, before all others, which keep their order.
@@ -325,7 +326,7 @@ impl Rows {
         let all = self.numbers(n).iter();
         // Past flows have none, and moved nothing within its span.
         let recent = all.filter(|&&flow| (flow as usize) < history.recent().len());
-        history.sparkline(recent.map(|&flow| history.flow(flow)), self.way)
+        history.sparkline(recent.map(|&flow| history.flow(flow)), self.directions)
     }
 
     fn row_at(&self, history: &History, n: usize) -> Row {
@@ -360,15 +361,15 @@ impl Parts {
     fn grouped<'a>(
         flows: &[u32],
         group: Group,
-        facts: &dyn ProcessLookup,
+        lookup: &dyn ProcessLookup,
         flow: impl Fn(u32) -> (&'a FlowKey, ProcessRef<'a>),
     ) -> Self {
-        let mut found = Groups::new(group, facts);
+        let mut found = Groups::new(group, lookup);
         let places: Vec<u32> = flows
             .iter()
             .map(|&number| {
-                let (key, who) = flow(number);
-                found.place(key, &who) as u32
+                let (key, process_ref) = flow(number);
+                found.place(key, &process_ref) as u32
             })
             .collect();
         let ids = found.into_ids();
@@ -392,8 +393,8 @@ impl Parts {
 }
 
 /// Whether a flow is in a view at all.
-fn is_in(flow: &FlowStats, view: &View, clock: &Clock) -> bool {
-    match flow.figures.idle(view.way, clock) {
+fn is_in(flow: &FlowStats, view: &RowQuery, clock: &Clock) -> bool {
+    match flow.traffic.idle(view.directions, clock) {
         None => false,
         Some(idle) => view.past || idle <= RECENT_FOR,
     }
@@ -402,7 +403,7 @@ fn is_in(flow: &FlowStats, view: &View, clock: &Clock) -> bool {
 impl Sum {
     fn add(&mut self, flow: &FlowStats) {
         self.flows += 1;
-        self.figures += &flow.figures;
+        self.traffic += &flow.traffic;
     }
 }
 
@@ -411,36 +412,38 @@ impl Row {
         Self {
             id: RowId::Flow(flow.key),
             flows: 1,
-            common: Common::of(flow),
-            figures: flow.figures,
-            condition: Condition::of(flow, clock),
+            common: SharedFields::of(flow),
+            traffic: flow.traffic,
+            condition: RowTcpStats::of(flow, clock),
         }
     }
 
     fn add(&mut self, flow: &FlowStats, clock: &Clock) {
         self.flows += 1;
-        let is_later = flow.figures.last_seen() > self.figures.last_seen();
-        self.common.narrow(&Common::of(flow), is_later);
-        self.figures += &flow.figures;
-        self.condition.add(&Condition::of(flow, clock));
+        let is_later = flow.traffic.last_seen() > self.traffic.last_seen();
+        self.common.narrow(&SharedFields::of(flow), is_later);
+        self.traffic += &flow.traffic;
+        self.condition.add(&RowTcpStats::of(flow, clock));
     }
 
     /// Whose its flows are, where they are one process's.
-    pub fn who(&self) -> Option<ProcessRef<'_>> {
+    pub fn process_ref(&self) -> Option<ProcessRef<'_>> {
         Some(ProcessRef {
             tgid: self.common.tgid?,
             owner: self.common.owner.as_deref()?,
-            when: self.figures.last_seen(),
+            when: self.traffic.last_seen(),
         })
     }
 
     /// Whether no bytes moved this way in the latest interval, and how long ago the last did.
-    pub fn idle(&self, way: Way, clock: &Clock) -> Option<Duration> {
-        self.figures.idle(way, clock).filter(|idle| !idle.is_zero())
+    pub fn idle(&self, directions: Directions, clock: &Clock) -> Option<Duration> {
+        self.traffic
+            .idle(directions, clock)
+            .filter(|idle| !idle.is_zero())
     }
 }
 
-impl Common {
+impl SharedFields {
     fn of(flow: &FlowStats) -> Self {
         Self {
             protocol: Some(flow.key.protocol),
@@ -472,6 +475,6 @@ impl Common {
 }
 
 /// The row that a flow belongs to.
-pub fn group_of(group: Group, flow: &FlowStats, facts: &dyn ProcessLookup) -> RowId {
-    RowId::of(group, &flow.key, &ProcessRef::of(flow), facts)
+pub fn group_of(group: Group, flow: &FlowStats, lookup: &dyn ProcessLookup) -> RowId {
+    RowId::of(group, &flow.key, &ProcessRef::of(flow), lookup)
 }

@@ -2,11 +2,11 @@
 
 use crate::model::flow::{Packets, Tcp};
 use crate::stats::history::{Clock, FlowStats};
-use crate::view::Way;
+use crate::view::Directions;
 
 /// Packets and connections of the flows of a row. What is silent counts with nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Condition {
+pub struct RowTcpStats {
     /// In the latest interval. A sum of which a part is unknown is unknown.
     packets: Option<Packets>,
     /// Segments sent again in the latest interval, of the connections of which it is known; `None`
@@ -19,12 +19,12 @@ pub struct Condition {
     pub cwnd: Option<u32>,
 }
 
-impl Condition {
+impl RowTcpStats {
     /// Of one flow.
     pub fn of(flow: &FlowStats, clock: &Clock) -> Self {
         let moves = flow
-            .figures
-            .idle(Way::Both, clock)
+            .traffic
+            .idle(Directions::Both, clock)
             .is_some_and(|idle| idle.is_zero());
         let (packets, tcp) = (flow.packets, flow.tcp);
         let retransmits = tcp.and_then(|tcp: Tcp| tcp.retransmits);
@@ -53,11 +53,11 @@ impl Condition {
     }
 
     /// Packets in the latest interval, this way.
-    pub fn packets(&self, way: Way) -> Option<u64> {
-        self.packets.map(|packets| match way {
-            Way::Rx => packets.rx,
-            Way::Tx => packets.tx,
-            Way::Both => packets.rx.saturating_add(packets.tx),
+    pub fn packets(&self, directions: Directions) -> Option<u64> {
+        self.packets.map(|packets| match directions {
+            Directions::Rx => packets.rx,
+            Directions::Tx => packets.tx,
+            Directions::Both => packets.rx.saturating_add(packets.tx),
         })
     }
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::model::flow::Flow;
     use crate::stats::history::History;
-    use crate::stats::ranking::{Rows, View};
+    use crate::stats::ranking::{RowQuery, Rows};
     use crate::testing::{Intervals, flow};
     use crate::view::{Column, Group, SortKey};
 
@@ -95,10 +95,10 @@ mod tests {
             for _ in 0..silent {
                 history.add(&intervals.next(1000, Vec::new()));
             }
-            let view = View {
+            let view = RowQuery {
                 group,
                 sort: SortKey::by(Column::Retransmits),
-                ..View::default()
+                ..RowQuery::default()
             };
             let rows = Rows::new(&history, &view, &(), &|_| true);
             rows.iter(&history)
@@ -106,12 +106,12 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let groups = condition(&flows, 0, Group::Process);
-        let sums = |group: &Condition| (group.packets(Way::Rx), group.retransmits);
+        let sums = |group: &RowTcpStats| (group.packets(Directions::Rx), group.retransmits);
         assert_eq!(sums(&groups[0]), (Some(4), Some(12)));
         assert_eq!(sums(&groups[1]), (Some(1 + 2), Some(10)));
         assert_eq!((groups[0].srtt_us, groups[0].cwnd), (Some(1000), Some(10)));
         assert_eq!((groups[1].srtt_us, groups[1].cwnd), (None, None));
-        assert_eq!(groups[1].packets(Way::Both), Some(1 + 2 + 3 + 3));
+        assert_eq!(groups[1].packets(Directions::Both), Some(1 + 2 + 3 + 3));
         // Of what is silent nothing is counted twice.
         let silent = condition(&flows, 1, Group::Process);
         assert_eq!(sums(&silent[0]), (Some(0), None));

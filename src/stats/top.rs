@@ -10,9 +10,9 @@ pub(super) fn top_n<K: Ord, T>(items: impl Iterator<Item = (K, T)>, n: usize) ->
         return Vec::new();
     }
     // The least of those kept is on top, to be replaced by anything larger.
-    let mut heap: BinaryHeap<Reverse<Ranked<K, T>>> = BinaryHeap::new();
+    let mut heap: BinaryHeap<Reverse<HeapItem<K, T>>> = BinaryHeap::new();
     for (key, item) in items {
-        let ranked = Ranked { key, item };
+        let ranked = HeapItem { key, item };
         if heap.len() < n {
             heap.push(Reverse(ranked));
         } else if let Some(mut least) = heap.peek_mut()
@@ -40,27 +40,27 @@ pub(super) fn in_order<K: Ord, T: Copy>(
 }
 
 /// An item by its place in a ranking.
-struct Ranked<K, T> {
+struct HeapItem<K, T> {
     key: K,
     item: T,
 }
 
-impl<K: Ord, T> Ord for Ranked<K, T> {
+impl<K: Ord, T> Ord for HeapItem<K, T> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key.cmp(&other.key)
     }
 }
 
-impl<K: Ord, T> PartialOrd for Ranked<K, T> {
+impl<K: Ord, T> PartialOrd for HeapItem<K, T> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<K: Ord, T> PartialEq for Ranked<K, T> {
+impl<K: Ord, T> PartialEq for HeapItem<K, T> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl<K: Ord, T> Eq for Ranked<K, T> {}
+impl<K: Ord, T> Eq for HeapItem<K, T> {}

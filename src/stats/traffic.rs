@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::model::flow::Counters;
 use crate::model::interval::rate;
-use crate::view::Way;
+use crate::view::Directions;
 
 /// Time constants of the two exponentially weighted averages, in seconds.
 pub(super) const TAU_S: [f64; 2] = [10.0, 60.0];
@@ -168,37 +168,37 @@ impl TrafficStats {
     }
 
     /// Bytes a second over the latest interval.
-    pub fn rate(&self, way: Way, clock: &Clock) -> f64 {
-        rate(way.bytes(&self.now), clock.elapsed)
+    pub fn rate(&self, directions: Directions, clock: &Clock) -> f64 {
+        rate(directions.bytes(&self.now), clock.elapsed)
     }
 
     /// Messages a second over the latest interval.
-    pub fn msg_rate(&self, way: Way, clock: &Clock) -> f64 {
-        rate(way.msgs(&self.now), clock.elapsed)
+    pub fn msg_rate(&self, directions: Directions, clock: &Clock) -> f64 {
+        rate(directions.msgs(&self.now), clock.elapsed)
     }
 
     /// Bytes a second, weighted over 10 s; see [`TrafficStats`].
-    pub fn avg10(&self, way: Way) -> f64 {
-        of(way, self.averages[0])
+    pub fn avg10(&self, directions: Directions) -> f64 {
+        of(directions, self.averages[0])
     }
 
     /// Bytes a second, weighted over 60 s; see [`TrafficStats`].
-    pub fn avg60(&self, way: Way) -> f64 {
-        of(way, self.averages[1])
+    pub fn avg60(&self, directions: Directions) -> f64 {
+        of(directions, self.averages[1])
     }
 
     /// Bytes a second since first seen: the total over the time, silence included.
-    pub fn average(&self, way: Way, clock: &Clock) -> f64 {
-        rate(way.bytes(&self.total), self.age(clock))
+    pub fn average(&self, directions: Directions, clock: &Clock) -> f64 {
+        rate(directions.bytes(&self.total), self.age(clock))
     }
 
     /// Bytes a second in the fastest interval; `None` for more than one flow.
-    pub fn peak(&self, way: Way) -> Option<f64> {
+    pub fn peak(&self, directions: Directions) -> Option<f64> {
         let peaks = self.peaks?;
-        Some(match way {
-            Way::Rx => peaks[0],
-            Way::Tx => peaks[1],
-            Way::Both => peaks[2],
+        Some(match directions {
+            Directions::Rx => peaks[0],
+            Directions::Tx => peaks[1],
+            Directions::Both => peaks[2],
         })
     }
 
@@ -219,11 +219,11 @@ impl TrafficStats {
 
     /// Time since the end of the last interval with bytes this way: zero if that is the latest.
     /// `None` if there never were any.
-    pub fn idle(&self, way: Way, clock: &Clock) -> Option<Duration> {
-        let last = match way {
-            Way::Rx => (self.total.rx_bytes > 0).then(|| self.last_at[0].duration()),
-            Way::Tx => (self.total.tx_bytes > 0).then(|| self.last_at[1].duration()),
-            Way::Both => self.last_bytes_at(),
+    pub fn idle(&self, directions: Directions, clock: &Clock) -> Option<Duration> {
+        let last = match directions {
+            Directions::Rx => (self.total.rx_bytes > 0).then(|| self.last_at[0].duration()),
+            Directions::Tx => (self.total.tx_bytes > 0).then(|| self.last_at[1].duration()),
+            Directions::Both => self.last_bytes_at(),
         };
         last.map(|last| clock.at.saturating_sub(last))
     }
@@ -236,11 +236,11 @@ impl TrafficStats {
     }
 }
 
-fn of(way: Way, values: [f64; 2]) -> f64 {
-    match way {
-        Way::Rx => values[0],
-        Way::Tx => values[1],
-        Way::Both => values[0] + values[1],
+fn of(directions: Directions, values: [f64; 2]) -> f64 {
+    match directions {
+        Directions::Rx => values[0],
+        Directions::Tx => values[1],
+        Directions::Both => values[0] + values[1],
     }
 }
 

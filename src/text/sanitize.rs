@@ -30,7 +30,7 @@ pub fn padded(text: &str, width: usize) -> String {
 /// column of text: whatever moves the cursor, starts an escape sequence, turns the writing
 /// direction or takes no space becomes a visible `\u{..}`.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    if !text.chars().any(is_unsafe_char) {
         return Cow::Borrowed(text);
     }
     let mut clean = String::with_capacity(text.len() + 16);
@@ -39,10 +39,10 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
             '\n' => clean.push_str("\\n"),
             '\r' => clean.push_str("\\r"),
             '\t' => clean.push_str("\\t"),
-            c if (c as u32) < 0x100 && is_hostile(c) => {
+            c if (c as u32) < 0x100 && is_unsafe_char(c) => {
                 let _ = write!(clean, "\\x{:02x}", c as u32);
             }
-            c if is_hostile(c) => {
+            c if is_unsafe_char(c) => {
                 let _ = write!(clean, "\\u{{{:x}}}", c as u32);
             }
             c => clean.push(c),
@@ -135,7 +135,7 @@ pub fn sanitize_lines(text: &str) -> String {
 
 /// Controls, direction marks, line separators, and what is drawn as nothing or onto its neighbour:
 /// all that has no width by Unicode's tables, which terminals go by, and some that have one there.
-pub fn is_hostile(c: char) -> bool {
+pub fn is_unsafe_char(c: char) -> bool {
     if matches!(c, ' '..='~') {
         return false;
     }
@@ -264,7 +264,7 @@ mod tests {
         for c in (0..=0x0010_ffff).filter_map(char::from_u32) {
             let text = c.to_string();
             let clean = sanitize(&text);
-            assert!(!clean.chars().any(is_hostile), "{:x}", c as u32);
+            assert!(!clean.chars().any(is_unsafe_char), "{:x}", c as u32);
             assert!(!clean.is_empty());
         }
     }
@@ -297,7 +297,7 @@ mod tests {
         #[test]
         fn harmless_text_stays_harmless(text in any::<String>(), at in any::<prop::sample::Index>()) {
             let clean = sanitize(&text).into_owned();
-            prop_assert!(!clean.chars().any(is_hostile));
+            prop_assert!(!clean.chars().any(is_unsafe_char));
             prop_assert_eq!(sanitize(&clean), clean.as_str());
             let cut: String = clean.chars().take(at.index(clean.len() + 1)).collect();
             prop_assert!(columns(&cut) <= columns(&clean));

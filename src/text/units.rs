@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use super::sanitize::{
-    columns, is_hostile, name, padded, process_name, sanitize, sanitize_lines, user_name, visible,
+    columns, is_unsafe_char, name, padded, process_name, sanitize, sanitize_lines, user_name,
+    visible,
 };
 
 use crate::text::suggest::UnknownWord;

@@ -6,16 +6,16 @@ pub use crate::options::Command;
 
 use super::draw::theme::Background;
 use crate::model::interval::Interval;
-use crate::recording::player::{Order, PlayerSnapshot};
+use crate::recording::player::{PlayerCommand, PlayerSnapshot};
 use crate::recording::recorder::Status;
 
 /// Something that happened.
 #[derive(Debug)]
 pub enum Action {
     /// An interval has ended: show it.
-    Show(Interval),
+    IntervalEnded(Interval),
     /// A recording is at a place: show that.
-    PlayerSnapshot(Box<PlayerSnapshot>),
+    PlayerMoved(Box<PlayerSnapshot>),
     /// How the recording of what is counted goes.
     Recording(Status),
     /// A host name was found.
@@ -61,11 +61,11 @@ pub enum Edit {
 
 /// What an [`App`](super::App) asks of the one who runs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Request {
+pub enum Effect {
     /// Intervals of this length from now on.
     SetInterval(Duration),
     /// Play the recording so.
-    Play(Order),
+    Play(PlayerCommand),
     /// Suspend the process, with the terminal given back.
     Suspend,
     /// Draw everything anew.

@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use ratatui::layout::Rect;
 
-use super::action::{Action, Command, Edit, Request};
+use super::action::{Action, Command, Edit, Effect};
 use super::draw::columns::Widths;
 use super::input::keys::Keys;
 use super::state::display_options::DisplayOptions;
-use super::state::pane::{Step, Table};
+use super::state::pane::{DrillDown, Pane};
 use super::state::search::SearchQuery;
 use crate::model::flow::FlowKey;
 use crate::model::interval::{Interval, Machine, Method};
 use crate::options::Config;
-use crate::recording::player::{Order, Position};
+use crate::recording::player::{PlayerCommand, PlayerPosition};
 use crate::recording::recorder::Status;
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::sandbox::Confinement;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::stats::history::History;
-use crate::view::{Column, Group, SortKey, Way};
+use crate::view::{Column, Directions, Group, SortKey};
 
 /// Lengths of intervals that keys step through, in milliseconds.
 const STEPS_MS: [u64; 10] = [
@@ -67,7 +67,7 @@ pub struct App {
     pub(super) top_n: Option<usize>,
     pub(super) names: Names,
     pub(super) owners: Owners,
-    pub(super) look: DisplayOptions,
+    pub(super) display: DisplayOptions,
     pub(super) keys: Keys,
     pub(super) history: History,
     /// Flows that moved bytes in the latest interval.
@@ -83,11 +83,11 @@ pub struct App {
     pub(super) group: Group,
     pub(super) sort: SortKey,
     pub(super) filter: String,
-    pub(super) meaning: SearchQuery,
+    pub(super) query: SearchQuery,
     /// The groups that were opened to get here.
-    pub(super) path: Vec<Step>,
+    pub(super) path: Vec<DrillDown>,
     /// One table for each way, or one for both.
-    pub(super) tables: Vec<Table>,
+    pub(super) tables: Vec<Pane>,
     pub(super) focus: usize,
     pub(super) mode: Mode,
     pub(super) pause: Option<Pause>,
@@ -100,10 +100,10 @@ pub struct App {
     /// Whether any process was seen in a container or unit.
     pub(super) containers: bool,
     /// Where in a recording this is; `None` of a live machine.
-    pub(super) position: Option<Position>,
+    pub(super) position: Option<PlayerPosition>,
     /// How what is counted is recorded, if it is.
     pub(super) recording: Option<Status>,
-    pub(super) request: Option<Request>,
+    pub(super) request: Option<Effect>,
     quit: bool,
 }
 
@@ -115,7 +115,7 @@ impl App {
         method: Arc<Method>,
         names: Names,
         owners: Owners,
-        look: DisplayOptions,
+        display: DisplayOptions,
     ) -> Self {
         let mut app = Self {
             machine,
@@ -127,9 +127,9 @@ impl App {
             names,
             owners,
             threads: config.by_thread,
-            group: look.group,
-            sort: look.sort,
-            look,
+            group: display.group,
+            sort: display.sort,
+            display,
             keys: Keys::new(&config.keys),
             history: History::new(),
             flows_now: 0,
@@ -137,7 +137,7 @@ impl App {
             sockets: None,
             chosen: config.filter.filter.is_some(),
             filter: String::new(),
-            meaning: SearchQuery::default(),
+            query: SearchQuery::default(),
             path: Vec::new(),
             tables: Vec::new(),
             focus: 0,
@@ -165,8 +165,8 @@ impl App {
     /// Changes the state by what happened.
     pub fn update(&mut self, action: Action) {
         match action {
-            Action::Show(interval) => self.show(interval),
-            Action::PlayerSnapshot(picture) => self.show_picture(*picture),
+            Action::IntervalEnded(interval) => self.show(interval),
+            Action::PlayerMoved(snapshot) => self.show_snapshot(*snapshot),
             Action::Recording(status) => self.recording = Some(status),
             Action::NameFound => self.grow(),
             Action::OwnerFound => {
@@ -177,7 +177,7 @@ impl App {
                 self.grow();
             }
             Action::Background(background) => {
-                self.look.theme.background = background;
+                self.display.theme.background = background;
                 self.settle();
             }
             Action::Sockets(open) => self.sockets = Some(open),
@@ -215,7 +215,7 @@ impl App {
     }
 
     /// What is asked of the one who runs this, once.
-    pub fn take_request(&mut self) -> Option<Request> {
+    pub fn take_request(&mut self) -> Option<Effect> {
         self.request.take()
     }
 
@@ -240,10 +240,10 @@ impl App {
     fn act(&mut self, command: Command) {
         match command {
             Command::Quit => self.quit = true,
-            Command::Suspend => self.request = Some(Request::Suspend),
-            Command::Redraw => self.request = Some(Request::Redraw),
+            Command::Suspend => self.request = Some(Effect::Suspend),
+            Command::Redraw => self.request = Some(Effect::Redraw),
             Command::Pause if !matches!(self.mode, Mode::Chooser(_)) => match self.position {
-                Some(_) => self.request = Some(Request::Play(Order::Toggle)),
+                Some(_) => self.request = Some(Effect::Play(PlayerCommand::Toggle)),
                 None => self.toggle_pause(),
             },
             Command::StepForward
@@ -254,8 +254,8 @@ impl App {
             | Command::SpeedDown => self.play(command),
             Command::Help if matches!(self.mode, Mode::Help(_)) => self.mode = Mode::Table,
             Command::Help => self.mode = Mode::Help(0),
-            Command::Units => self.look.units = self.look.units.next(),
-            Command::Names => self.look.names = !self.look.names,
+            Command::Units => self.display.units = self.display.units.next(),
+            Command::Names => self.display.names = !self.display.names,
             Command::Slower | Command::Faster if self.position.is_some() => {}
             Command::Slower | Command::Faster => self.step_interval(command == Command::Slower),
             _ => match self.mode.clone() {
@@ -295,19 +295,21 @@ impl App {
                 self.group = match self.group.next() {
                     // One row a process would say nothing of threads.
                     Group::Thread if !self.threads => Group::Thread.next(),
-                    Group::Net(_) if matches!(self.look.group, Group::Net(_)) => self.look.group,
+                    Group::Net(_) if matches!(self.display.group, Group::Net(_)) => {
+                        self.display.group
+                    }
                     next => next,
                 };
-                self.sort = self.look.sort;
+                self.sort = self.display.sort;
                 self.anew();
             }
             Command::Combine => {
-                self.look.combined = !self.look.combined;
-                self.sort = self.look.sort;
+                self.display.combined = !self.display.combined;
+                self.sort = self.display.sort;
                 self.lay_tables();
             }
             Command::Totals => {
-                self.look.totals = !self.look.totals;
+                self.display.totals = !self.display.totals;
                 self.sort = SortKey::by(self.main_column());
                 self.anew();
             }
@@ -338,7 +340,7 @@ impl App {
             Command::End | Command::PageDown => self.mode = Mode::Chooser(last),
             Command::Enter | Command::Pause => {
                 let column = all[at.min(last)];
-                let chosen = &mut self.look.columns;
+                let chosen = &mut self.display.columns;
                 if chosen.contains(&column) {
                     chosen.retain(|other| *other != column);
                 } else {
@@ -405,7 +407,7 @@ impl App {
             self.anew();
         } else if self.group != Group::Flow {
             self.group = Group::Flow;
-            self.sort = self.look.sort;
+            self.sort = self.display.sort;
             self.anew();
         } else {
             for table in &mut self.tables {
@@ -440,18 +442,21 @@ impl App {
         };
         if let Some(next) = next {
             self.interval = Duration::from_millis(next).clamp(MIN_INTERVAL, MAX_INTERVAL);
-            self.request = Some(Request::SetInterval(self.interval));
+            self.request = Some(Effect::SetInterval(self.interval));
         }
     }
 
     /// The tables for the ways that are shown.
     fn lay_tables(&mut self) {
-        let ways: &[Way] = if self.look.combined {
-            &[Way::Both]
+        let ways: &[Directions] = if self.display.combined {
+            &[Directions::Both]
         } else {
-            &[Way::Rx, Way::Tx]
+            &[Directions::Rx, Directions::Tx]
         };
-        self.tables = ways.iter().map(|&way| Table::new(way)).collect();
+        self.tables = ways
+            .iter()
+            .map(|&directions| Pane::new(directions))
+            .collect();
         self.focus = self.focus.min(self.tables.len() - 1);
         for table in &mut self.tables {
             table.order.hold(self.held);

@@ -25,7 +25,7 @@ use crossterm::event::Event as TerminalEvent;
 #[cfg(any(test, fuzzing))]
 pub use self::input::keyboard::fuzz;
 
-pub use self::action::{Action, Command, Edit, Request};
+pub use self::action::{Action, Command, Edit, Effect};
 pub use self::app::App;
 pub use self::draw::theme::{Background, Depth, Glyphs, Theme};
 pub use self::state::display_options::DisplayOptions;
@@ -38,14 +38,14 @@ use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::Recording;
 use crate::model::interval::Method;
 use crate::options::Config;
-use crate::recording::player::{self, Limits, Player};
+use crate::recording::player::{self, Player, PlayerLimits};
 use crate::recording::recorder;
 use crate::resolve::names::Names;
 use crate::resolve::owners::{Owners, open_sockets};
 use crate::sandbox::Confinement;
 use crate::source::Source;
-use crate::source::collector::{Collector, Notice, Schedule};
-use crate::source::signals::Watch;
+use crate::source::collector::{Collector, CollectorEvent, Schedule};
+use crate::source::signals::SignalHandler;
 use crate::source::signals::job::{self, Job, Whom};
 
 /// How often what tells how long it lasts is drawn anew.
@@ -53,9 +53,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How long a terminal takes at most to answer a question, if it does.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 
-enum Event {
-    Collector(Notice),
-    Player(player::Notice),
+enum ScreenEvent {
+    Collector(CollectorEvent),
+    Player(player::PlayerEvent),
     Terminal(io::Result<TerminalEvent>),
     Background(Background),
     Name,
@@ -78,7 +78,7 @@ pub fn run(
     source: impl Source + 'static,
     method: Arc<Method>,
     confinement: &Confinement,
-    signals: Watch,
+    signals: SignalHandler,
 ) -> Result<()> {
     let machine = Machine::default();
     let confinement = confinement.clone();
@@ -99,14 +99,14 @@ pub fn live(
     config: &Config,
     source: impl Source + 'static,
     (machine, confinement, method): (Machine, Confinement, Arc<Method>),
-    recording: Option<recorder::Watch>,
-    signals: Watch,
+    recording: Option<recorder::StatusHandle>,
+    signals: SignalHandler,
 ) -> Result<()> {
     let (tell, events, told_to_stop) = events(signals)?;
     let names = names(&tell)?;
     let owners = {
         let tell = tell.clone();
-        Owners::system(move || drop(tell.send(Event::Owner)))?
+        Owners::system(move || drop(tell.send(ScreenEvent::Owner)))?
     };
     let schedule = Schedule {
         interval: config.interval,
@@ -116,24 +116,24 @@ pub fn live(
     let collector = {
         let tell = tell.clone();
         Collector::start(source, schedule, move |notice| {
-            drop(tell.send(Event::Collector(notice)));
+            drop(tell.send(ScreenEvent::Collector(notice)));
         })?
     };
-    let look = DisplayOptions::of(config);
-    let mut app = App::new(config, machine, method, names, owners, look);
+    let display = DisplayOptions::of(config);
+    let mut app = App::new(config, machine, method, names, owners, display);
     app.tell_confinement(confinement);
     let feed = Feed::Live(&collector);
     let app = show(app, feed, recording, tell, &events, &told_to_stop)?;
-    leave_picture(&app);
+    leave_screen(&app);
     Ok(())
 }
 
 /// What was asked for by a number of intervals or a time is there to read when the table has gone. Who
 /// leaves has seen it.
-fn leave_picture(app: &App) {
+fn leave_screen(app: &App) {
     if !app.has_quit() {
         // Nobody is there to be told that it cannot be written.
-        let _ = io::stdout().write_all(terminal::last_picture(app).as_bytes());
+        let _ = io::stdout().write_all(terminal::last_screen(app).as_bytes());
     }
 }
 
@@ -146,8 +146,8 @@ pub fn replay(
     config: &Config,
     (files, interval): (Vec<Recording>, Option<Duration>),
     confinement: Confinement,
-    limits: Limits,
-    signals: Watch,
+    limits: PlayerLimits,
+    signals: SignalHandler,
 ) -> Result<Vec<CorruptRecording>> {
     let (tell, events, told_to_stop) = events(signals)?;
     let names = names(&tell)?.of_a_recording();
@@ -157,71 +157,74 @@ pub fn replay(
         let tell = tell.clone();
         let filter = config.filter.rest.as_ref();
         Player::start(files, interval, filter, limits, move |notice| {
-            drop(tell.send(Event::Player(notice)));
+            drop(tell.send(ScreenEvent::Player(notice)));
         })?
     };
-    let look = DisplayOptions::of(config);
+    let display = DisplayOptions::of(config);
     let mut app = App::new(
         config,
         Machine::default(),
         Arc::default(),
         names,
         owners,
-        look,
+        display,
     );
     app.tell_confinement(confinement);
     app.begin_replay();
     let feed = Feed::Played(&player);
     let app = show(app, feed, None, tell, &events, &told_to_stop)?;
-    leave_picture(&app);
-    Ok(app.into_damages())
+    leave_screen(&app);
+    Ok(app.into_corruptions())
 }
 
 /// The channel of all that happens, and whether a signal has told flowtop to stop: who has no terminal to
 /// draw on looks at that first.
-fn events(signals: Watch) -> Result<(Sender<Event>, Receiver<Event>, Arc<AtomicBool>)> {
+fn events(
+    signals: SignalHandler,
+) -> Result<(Sender<ScreenEvent>, Receiver<ScreenEvent>, Arc<AtomicBool>)> {
     let (tell, events) = channel();
     let told_to_stop = Arc::new(AtomicBool::new(false));
     let stop = {
         let (tell, told_to_stop) = (tell.clone(), Arc::clone(&told_to_stop));
         move || {
             told_to_stop.store(true, Ordering::SeqCst);
-            let _ = tell.send(Event::Stop);
+            let _ = tell.send(ScreenEvent::Stop);
         }
     };
     signals
         .forward(stop, terminal::restore_soon)
         .context("watch for signals")?;
     let jobs = tell.clone();
-    job::forward(move |job| jobs.send(Event::Job(job)).is_ok()).context("watch for signals")?;
+    job::forward(move |job| jobs.send(ScreenEvent::Job(job)).is_ok())
+        .context("watch for signals")?;
     Ok((tell, events, told_to_stop))
 }
 
-fn names(tell: &Sender<Event>) -> Result<Names> {
+fn names(tell: &Sender<ScreenEvent>) -> Result<Names> {
     let tell = tell.clone();
-    Names::system(move || drop(tell.send(Event::Name)))
+    Names::system(move || drop(tell.send(ScreenEvent::Name)))
 }
 
 /// Takes the terminal over and shows what comes. The state at the end.
 fn show(
     app: App,
     feed: Feed<'_>,
-    recording: Option<recorder::Watch>,
-    tell: Sender<Event>,
-    events: &Receiver<Event>,
+    recording: Option<recorder::StatusHandle>,
+    tell: Sender<ScreenEvent>,
+    events: &Receiver<ScreenEvent>,
     told_to_stop: &AtomicBool,
 ) -> Result<App> {
     let title = match feed {
         Feed::Live(_) => format!("flowtop {}", app.machine.host),
         Feed::Played(_) => "flowtop replay".to_owned(),
     };
-    let look_matters = app.look.depends_on_background();
+    let look_matters = app.display.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
     let mut screen = Screen::enter(&title, app.keys.suspend_by_ctrl_z())?;
     keyboard::read(move |input| {
         let event = match input {
-            Input::Event(event) => Event::Terminal(event),
-            Input::Background(background) => Event::Background(background),
+            Input::Event(event) => ScreenEvent::Terminal(event),
+            Input::Background(background) => ScreenEvent::Background(background),
         };
         tell.send(event).is_ok()
     })?;
@@ -264,7 +267,7 @@ struct Session<'a> {
     app: App,
     screen: Screen,
     feed: Feed<'a>,
-    recording: Option<recorder::Watch>,
+    recording: Option<recorder::StatusHandle>,
     start: Instant,
     /// When the terminal was asked for its background, until it has answered.
     asked: Option<Instant>,
@@ -275,7 +278,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn watch(&mut self, events: &Receiver<Event>) -> Result<()> {
+    fn watch(&mut self, events: &Receiver<ScreenEvent>) -> Result<()> {
         loop {
             let (width, height) = terminal::size();
             self.app.update(Action::Resize(width, height));
@@ -315,7 +318,7 @@ impl Session<'_> {
     }
 
     /// Waits for something to happen: without end where only that changes the picture.
-    fn next(&self, events: &Receiver<Event>) -> Result<Option<Event>> {
+    fn next(&self, events: &Receiver<ScreenEvent>) -> Result<Option<ScreenEvent>> {
         let wait = "wait for something to happen";
         if !self.app.is_paused() {
             return events.recv().context(wait).map(Some);
@@ -327,24 +330,24 @@ impl Session<'_> {
         }
     }
 
-    fn handle(&mut self, event: Event) -> Option<Result<()>> {
+    fn handle(&mut self, event: ScreenEvent) -> Option<Result<()>> {
         match event {
-            Event::Collector(notice) => {
+            ScreenEvent::Collector(notice) => {
                 // What waits there while the picture is held is summed there, within bounds.
                 if !self.app.is_paused() {
                     self.take();
                 }
-                if let Notice::Finished(outcome) = notice {
+                if let CollectorEvent::Finished(outcome) = notice {
                     return Some(outcome);
                 }
             }
-            Event::Player(notice) => {
+            ScreenEvent::Player(notice) => {
                 self.take();
-                if let player::Notice::Finished(outcome) = notice {
+                if let player::PlayerEvent::Finished(outcome) = notice {
                     return Some(outcome);
                 }
             }
-            Event::Terminal(event) => {
+            ScreenEvent::Terminal(event) => {
                 let event = match event.context("read the keyboard") {
                     Ok(event) => event,
                     Err(error) => return Some(unless_gone(error)),
@@ -362,18 +365,18 @@ impl Session<'_> {
                     }
                 }
             }
-            Event::Background(background) => {
+            ScreenEvent::Background(background) => {
                 self.asked = None;
                 self.app.update(Action::Background(background));
             }
-            Event::Name => self.found.0 = true,
-            Event::Owner => self.found.1 = true,
-            Event::Job(job) => {
+            ScreenEvent::Name => self.found.0 = true,
+            ScreenEvent::Owner => self.found.1 = true,
+            ScreenEvent::Job(job) => {
                 if let Err(error) = self.obey(job) {
                     return Some(Err(error));
                 }
             }
-            Event::Stop => self.app.update(Action::Do(Command::Quit)),
+            ScreenEvent::Stop => self.app.update(Action::Do(Command::Quit)),
         }
         None
     }
@@ -421,12 +424,12 @@ impl Session<'_> {
 
     /// An answer that is on its way would be typed into what comes after this program. Who leaves that
     /// soon waits for it, but not for a terminal that does not answer.
-    fn await_answer(&self, events: &Receiver<Event>) {
+    fn await_answer(&self, events: &Receiver<ScreenEvent>) {
         let Some(until) = self.asked.map(|asked| asked + ANSWERS_WITHIN) else {
             return;
         };
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            if let Ok(Event::Background(_)) | Err(_) = events.recv_timeout(left) {
+            if let Ok(ScreenEvent::Background(_)) | Err(_) = events.recv_timeout(left) {
                 return;
             }
         }
@@ -438,7 +441,7 @@ impl Session<'_> {
                 let Some(interval) = collector.take() else {
                     return;
                 };
-                self.app.update(Action::Show(interval));
+                self.app.update(Action::IntervalEnded(interval));
                 // Two small reads that wait for nothing, and only until something moves: one who
                 // looks at an empty screen wants to know that someone is looking.
                 if self.app.is_quiet()
@@ -448,8 +451,8 @@ impl Session<'_> {
                 }
             }
             Feed::Played(player) => {
-                if let Some(picture) = player.take() {
-                    self.app.update(Action::PlayerSnapshot(Box::new(picture)));
+                if let Some(snapshot) = player.take() {
+                    self.app.update(Action::PlayerMoved(Box::new(snapshot)));
                 }
             }
         }
@@ -458,18 +461,18 @@ impl Session<'_> {
     /// Does what the state asked for.
     fn answer(&mut self) -> Result<()> {
         match self.app.take_request() {
-            Some(Request::SetInterval(interval)) => {
+            Some(Effect::SetInterval(interval)) => {
                 if let Feed::Live(collector) = self.feed {
                     collector.set_interval(interval);
                 }
             }
-            Some(Request::Play(order)) => {
+            Some(Effect::Play(order)) => {
                 if let Feed::Played(player) = self.feed {
                     player.order(order);
                 }
             }
-            Some(Request::Suspend) => self.stop(Whom::Job)?,
-            Some(Request::Redraw) => self.screen.forget()?,
+            Some(Effect::Suspend) => self.stop(Whom::Job)?,
+            Some(Effect::Redraw) => self.screen.forget()?,
             None => {}
         }
         Ok(())

@@ -45,7 +45,7 @@ const MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
 const NO_MOUSE: &str = "\x1b[?1006l\x1b[?1000l";
 /// The size of a terminal that does not know its own, as in a container that was just started: that of
 /// the first terminals, which ncurses takes too.
-const USUAL_SIZE: (u16, u16) = (80, 24);
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
 /// Control-Z, as a terminal's driver takes it for the key that stops a job.
 const CTRL_Z: u8 = 0x1a;
 
@@ -184,19 +184,19 @@ pub fn size() -> (u16, u16) {
         size => size,
     };
     (
-        or(width, "COLUMNS", USUAL_SIZE.0),
-        or(height, "LINES", USUAL_SIZE.1),
+        or(width, "COLUMNS", DEFAULT_SIZE.0),
+        or(height, "LINES", DEFAULT_SIZE.1),
     )
 }
 
 /// What the table shows, as lines of text: what is left to read when it has gone.
-pub fn last_picture(app: &App) -> String {
+pub fn last_screen(app: &App) -> String {
     let (width, height) = size();
-    let mut picture = Buffer::empty(Rect::new(0, 0, width, height));
-    app.render(picture.area, &mut picture);
+    let mut snapshot = Buffer::empty(Rect::new(0, 0, width, height));
+    app.render(snapshot.area, &mut snapshot);
     // Without the line of keys at the bottom.
     let lines = (0..height.saturating_sub(1)).map(|y| {
-        let line: String = (0..width).map(|x| picture[(x, y)].symbol()).collect();
+        let line: String = (0..width).map(|x| snapshot[(x, y)].symbol()).collect();
         line.trim_end().to_owned()
     });
     let text = lines.collect::<Vec<_>>().join("\n");

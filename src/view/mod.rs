@@ -13,7 +13,7 @@ use crate::text::suggest::UnknownWord;
 
 /// Which bytes a table is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Way {
+pub enum Directions {
     /// Ingress: bytes received.
     Rx,
     /// Egress: bytes sent.
@@ -85,7 +85,7 @@ pub struct SortKey {
     pub descending: bool,
 }
 
-impl Way {
+impl Directions {
     /// Bytes moved this way.
     pub const fn bytes(self, counters: &Counters) -> u64 {
         match self {
@@ -105,7 +105,7 @@ impl Way {
     }
 }
 
-impl From<Direction> for Way {
+impl From<Direction> for Directions {
     fn from(direction: Direction) -> Self {
         match direction {
             Direction::Rx => Self::Rx,

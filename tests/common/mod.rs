@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use flowtop::model::flow::{
-    Counters, Endpoint, Flow, FlowKey, Limit, Owner, Packets, Protocol, Tcp,
+    Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, Tcp,
 };
 use flowtop::model::interval::{Interval, Losses, Method};
 use flowtop::source::Source;
@@ -161,7 +161,8 @@ pub fn told() -> Vec<Flow> {
                 rcv_wnd: 131_072,
                 total_retransmits: 40 + n,
                 retransmits: (n != 1).then_some(n % 4),
-                limit: [Some(Limit::ReceiverWindow), None, Some(Limit::Loss)][n as usize % 3],
+                limit: [Some(SendLimit::ReceiverWindow), None, Some(SendLimit::Loss)]
+                    [n as usize % 3],
             });
         }
     }

@@ -317,7 +317,7 @@ fn arguments_go_before_the_file_and_the_file_before_what_is_usual() {
     );
     let plain = Environment {
         no_color: true,
-        places: vec![Origin {
+        places: vec![ConfigOrigin {
             path: file.0.clone(),
             owner: None,
             asked: false,

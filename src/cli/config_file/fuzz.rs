@@ -1,7 +1,7 @@
 //! What holds of any text as a configuration file.
 
 use super::Settings;
-use crate::text::sanitize::is_hostile;
+use crate::text::sanitize::is_unsafe_char;
 
 /// Any text is read or refused, without a panic. What was read says the same when it is written out;
 /// a refusal is harmless to show.
@@ -23,7 +23,7 @@ pub fn config(bytes: &[u8]) {
         }
         Err(wrong) => {
             let shown = wrong.to_string();
-            assert!(!shown.chars().any(is_hostile), "{shown:?}");
+            assert!(!shown.chars().any(is_unsafe_char), "{shown:?}");
             assert!(wrong.line <= text.lines().count() + 1, "{shown}");
         }
     }

@@ -246,7 +246,7 @@ impl Folder {
         Self(path)
     }
 
-    fn file(&self, name: &str, text: &str) -> Origin {
+    fn file(&self, name: &str, text: &str) -> ConfigOrigin {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         origin(&path)
@@ -259,8 +259,8 @@ impl Drop for Folder {
     }
 }
 
-fn origin(path: &Path) -> Origin {
-    Origin {
+fn origin(path: &Path) -> ConfigOrigin {
+    ConfigOrigin {
         path: path.to_owned(),
         owner: None,
         asked: false,
@@ -299,11 +299,11 @@ fn a_file_that_is_wrong_is_named_and_no_other_is_taken() {
 #[test]
 fn what_was_asked_for_must_be_a_file_of_sensible_size() {
     let folder = Folder::new("asked");
-    let asked = |origin: Origin| Origin {
+    let asked = |origin: ConfigOrigin| ConfigOrigin {
         asked: true,
         ..origin
     };
-    let error = |origin: Origin| format!("{:#}", read(&[origin]).unwrap_err());
+    let error = |origin: ConfigOrigin| format!("{:#}", read(&[origin]).unwrap_err());
     assert!(error(asked(origin(&folder.0.join("x")))).contains("No such file"));
     assert!(error(asked(origin(&folder.0))).contains("name a file"));
     let large = folder.file("large", &"#".repeat((1 << 20) + 1));
@@ -320,7 +320,7 @@ fn a_link_to_the_file_of_another_is_not_followed_for_root() {
     let uid = rustix::process::geteuid().as_raw();
     let link = folder.0.join("link.toml");
     symlink("/proc/self/status", &link).unwrap();
-    let of = |path: &Path, owner| Origin {
+    let of = |path: &Path, owner| ConfigOrigin {
         owner: Some(owner),
         ..origin(path)
     };

@@ -12,7 +12,7 @@ use super::super::hints::WORDS;
 use super::super::*;
 use super::words;
 use crate::model::flow::{Counters, Direction, Endpoint, FlowKey, Owner, Protocol};
-use crate::view::Way;
+use crate::view::Directions;
 
 /// Few values, so that filters and flows meet.
 fn addr() -> impl Strategy<Value = std::net::IpAddr> {
@@ -98,7 +98,7 @@ fn sorted(mut uids: Vec<u32>) -> Vec<u32> {
 }
 
 fn compare() -> impl Strategy<Value = Compare> {
-    let ways = prop::sample::select(vec![Way::Rx, Way::Tx, Way::Both]);
+    let ways = prop::sample::select(vec![Directions::Rx, Directions::Tx, Directions::Both]);
     let ops = vec![
         Op::More,
         Op::AtLeast,
@@ -109,8 +109,8 @@ fn compare() -> impl Strategy<Value = Compare> {
     ];
     let bits = prop_oneof![0..40_u64, any::<u64>()];
     (ways, any::<bool>(), prop::sample::select(ops), bits).prop_map(
-        |(way, per_second, op, bits)| Compare {
-            way,
+        |(directions, per_second, op, bits)| Compare {
+            directions,
             per_second,
             op,
             bits,
@@ -201,7 +201,7 @@ fn example() -> impl Strategy<Value = Example> {
 }
 
 /// Decided by the kernel as it must do it, then by user space.
-fn divided(plan: &Plan, example: &Example) -> bool {
+fn divided(plan: &FilterPlan, example: &Example) -> bool {
     let rest = plan.rest.as_ref();
     plan.pushed.matches(&example.key, example.owner.uid)
         && rest.is_none_or(|rest| Matcher::new(rest).matches(&example.subject()))
@@ -217,7 +217,7 @@ proptest! {
     ) {
         let mut whole = Matcher::new(&expr);
         for reach in [Pushdown::Nothing, Pushdown::All] {
-            let plan = Plan::new(expr.clone(), reach);
+            let plan = FilterPlan::new(expr.clone(), reach);
             let pushed = plan.kernel.as_ref().map(Matcher::new);
             prop_assert_eq!(plan.kernel.is_none(), plan.pushed.is_empty());
             for example in &examples {
@@ -233,7 +233,7 @@ proptest! {
 
     #[test]
     fn what_is_pushed_is_within_its_bounds(expr in expr()) {
-        let pushed = Plan::new(expr, Pushdown::All).pushed;
+        let pushed = FilterPlan::new(expr, Pushdown::All).pushed;
         prop_assert!(pushed.tasks.tgids.len() <= MAX_TASKS && pushed.tasks.tids.len() <= MAX_TASKS);
         prop_assert!(pushed.uids.values.len() <= MAX_UIDS);
         prop_assert!(pushed.netns.values.len() <= MAX_NETNS);

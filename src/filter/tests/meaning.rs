@@ -99,14 +99,14 @@ fn every_form_is_read_as_it_should_be() {
 }
 
 /// Of 10.0.0.5:443 to 203.0.113.7:52110.
-struct Example {
+struct MeaningExample {
     key: FlowKey,
     owner: Owner,
     counters: Counters,
     elapsed: Duration,
 }
 
-impl Example {
+impl MeaningExample {
     fn new() -> Self {
         let end = |addr: &str, port| Endpoint::new(addr.parse().unwrap(), port);
         let docker = format!("/system.slice/docker-4f2a{}.scope", "0".repeat(60));
@@ -140,7 +140,7 @@ impl Example {
     fn check(&self, yes: &[&str], no: &[&str]) {
         for (texts, expected) in [(yes, true), (no, false)] {
             for text in texts {
-                let mut sieve = Matcher::new(&parsed(text));
+                let mut matcher = Matcher::new(&parsed(text));
                 let owner = Arc::new(self.owner.clone());
                 let subject = Subject {
                     key: &self.key,
@@ -150,7 +150,7 @@ impl Example {
                 };
                 // Twice: the second answer is a kept one.
                 for _ in 0..2 {
-                    assert_eq!(sieve.matches(&subject), expected, "{text}");
+                    assert_eq!(matcher.matches(&subject), expected, "{text}");
                 }
             }
         }
@@ -159,7 +159,7 @@ impl Example {
 
 #[test]
 fn terms_mean_the_flows_they_should() {
-    Example::new().check(
+    MeaningExample::new().check(
         &[
             "tcp",
             "ip",
@@ -231,7 +231,7 @@ fn terms_mean_the_flows_they_should() {
 
 #[test]
 fn what_is_not_known_is_not_meant_and_its_not_is() {
-    let mut example = Example::new();
+    let mut example = MeaningExample::new();
     example.owner = Owner::default();
     example.key.remote = Endpoint::default();
     example.key.netns = 0;
@@ -258,7 +258,7 @@ fn what_is_not_known_is_not_meant_and_its_not_is() {
 
 #[test]
 fn units_and_pods_are_those_of_the_path() {
-    let mut example = Example::new();
+    let mut example = MeaningExample::new();
     example.owner.cgroup = Some("/system.slice/nginx.service".into());
     example.check(
         &[
@@ -286,7 +286,7 @@ fn units_and_pods_are_those_of_the_path() {
 /// As with untracked bytes: what may match is not left out.
 #[test]
 fn an_overflow_row_matches_unless_none_of_its_flows_can() {
-    let mut example = Example::new();
+    let mut example = MeaningExample::new();
     let end = Endpoint::default();
     example.key = FlowKey {
         overflow: true,
@@ -321,7 +321,7 @@ fn an_overflow_row_matches_unless_none_of_its_flows_can() {
 
 #[test]
 fn rates_are_exact_at_the_edge_and_over_no_time() {
-    let mut example = Example::new();
+    let mut example = MeaningExample::new();
     example.counters.tx_bytes = u64::MAX;
     example.elapsed = Duration::from_secs(86_400);
     example.check(&["rate < 214TB", "rate > 213TB"], &["rate = 0"]);
@@ -337,12 +337,12 @@ fn rates_are_exact_at_the_edge_and_over_no_time() {
 
 #[test]
 fn an_owner_that_took_the_place_of_another_is_asked_anew() {
-    let example = Example::new();
-    let mut sieve = Matcher::new(&parsed("comm nginx"));
+    let example = MeaningExample::new();
+    let mut matcher = Matcher::new(&parsed("comm nginx"));
     let mut asked = |name: &[u8]| {
         let owner = Arc::new(Owner::named(name));
-        sieve.begin();
-        sieve.matches(&Subject {
+        matcher.begin();
+        matcher.matches(&Subject {
             key: &example.key,
             owner: &owner,
             counters: &example.counters,
@@ -358,7 +358,7 @@ fn an_owner_that_took_the_place_of_another_is_asked_anew() {
 
 #[test]
 fn a_name_of_other_bytes_can_be_asked_for() {
-    let mut example = Example::new();
+    let mut example = MeaningExample::new();
     example.owner.comm = Comm::new(b"a\xffb");
     example.check(&["comm a?b", "comm a\u{fffd}b"], &["comm ab"]);
 }

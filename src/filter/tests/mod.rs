@@ -7,8 +7,8 @@ mod meaning;
 use super::*;
 
 /// Users and services that the tests know.
-fn words() -> Words {
-    Words::new(
+fn words() -> NameTables {
+    NameTables::new(
         &[
             ("root", 0),
             ("www-data", 33),

@@ -6,7 +6,7 @@ use crate::model::flow::Owner;
 use crate::model::interval::{Interval, Machine};
 use crate::output::csv::Csv;
 use crate::output::metrics::fuzz::{Labels, page, samples};
-use crate::text::sanitize::{is_hostile, sanitize, visible};
+use crate::text::sanitize::{is_unsafe_char, sanitize, visible};
 use crate::view::Group;
 
 /// Every row has all columns, no cell is a formula, and the name of the process is in its cell.
@@ -81,7 +81,7 @@ fn machine(host: &str) -> Machine {
 
 fn samples_of(page: &str) -> Vec<(String, Labels)> {
     assert!(
-        !page.chars().any(|c| c != '\n' && is_hostile(c)),
+        !page.chars().any(|c| c != '\n' && is_unsafe_char(c)),
         "{page:?}"
     );
     samples(page)

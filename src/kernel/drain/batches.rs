@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use libbpf_rs::libbpf_sys;
 
 use super::super::skel::{FlowtopSkel, RawCgroup, RawKey4, RawKey6, RawOwner, RawRecord, RawSlot};
-use super::{Buffer, Owners, Records, from_bytes, protocol_of};
+use super::{Buffer, DrainedOwners, Records, from_bytes, protocol_of};
 use crate::model::flow::Protocol;
 
 /// Entries asked for in one batch; size makes no difference between 256 and 16384 (measured).
@@ -45,8 +45,8 @@ impl Batches {
         &mut self,
         skel: &FlowtopSkel<'_>,
         retired: Buffer,
-        owners: &mut Owners,
-        mut each: impl FnMut(&RawRecord, &Owners),
+        owners: &mut DrainedOwners,
+        mut each: impl FnMut(&RawRecord, &DrainedOwners),
     ) -> Result<()> {
         let maps = &skel.maps;
         let (cgroup_map, owner_map, flows4, flows6, overflow) = match retired {

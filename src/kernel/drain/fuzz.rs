@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Decoder, Owners};
+use super::{Decoder, DrainedOwners};
 use crate::kernel::skel::{RawCgroupRecord, RawOwnerRecord, RawRecord};
-use crate::kernel::tcp::{AuditMode, Samples};
+use crate::kernel::tcp::{AuditMode, TcpSamples};
 
 /// Any bytes become flows of two intervals, by both kinds of hooks and keys. Their owners are those that were
 /// told, and paths of cgroups are paths.
@@ -17,7 +17,7 @@ pub fn decode(bytes: &[u8]) {
         return;
     };
     let mut bytes = rest;
-    let mut owners = Owners::default();
+    let mut owners = DrainedOwners::default();
     for _ in 0..*cgroups % 3 {
         let raw: RawCgroupRecord = take(&mut bytes);
         owners.add_cgroup(raw.id, &raw.cgroup);
@@ -26,7 +26,7 @@ pub fn decode(bytes: &[u8]) {
         let raw: RawOwnerRecord = take(&mut bytes);
         owners.add(raw.id, &raw.owner);
     }
-    let mut decoder = Decoder::new(false, false, Samples::new(AuditMode::AtOnce, true));
+    let mut decoder = Decoder::new(false, false, TcpSamples::new(AuditMode::AtOnce, true));
     for by_all in [false, true] {
         (decoder.by_thread, decoder.udp_packets) = (by_all, by_all);
         decoder.samples.next_interval();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::audit::{self, ConnectionAudit};
 use super::super::skel::{RawKey6, RawTcp, TCP_BUSY, TCP_READ};
-use super::{AuditMode, Samples, Socket};
+use super::{AuditMode, Socket, TcpSamples};
 use crate::model::flow::{Counters, Flow};
 use crate::model::interval::{Audit, Drifting};
 
@@ -22,7 +22,7 @@ pub struct Inspect {
     pub ends: RawKey6,
 }
 
-impl Samples {
+impl TcpSamples {
     /// Sockets to be read again before [`settle`](Self::settle), after all flows were appended.
     pub fn wanted(&mut self) -> Vec<Inspect> {
         if self.is_blind || self.mode == AuditMode::Off {

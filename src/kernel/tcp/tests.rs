@@ -29,7 +29,7 @@ const LITTLE: Counters = Counters {
 
 /// Appends a flow to those of the interval.
 fn append(
-    samples: &mut Samples,
+    samples: &mut TcpSamples,
     flows: &mut Vec<Flow>,
     sk: u64,
     key: FlowKey,
@@ -49,7 +49,7 @@ fn append(
 
 /// What an interval's only flow has.
 fn take(
-    samples: &mut Samples,
+    samples: &mut TcpSamples,
     sk: u64,
     key: &FlowKey,
     moved: &Counters,
@@ -68,7 +68,7 @@ fn shares(flows: &[Flow]) -> Vec<(Option<u64>, Option<u32>)> {
 
 #[test]
 fn an_interval_has_what_came_since_the_last() {
-    let mut samples = Samples::default();
+    let mut samples = TcpSamples::default();
     samples.next_interval();
     take(&mut samples, 1, &key(1), &LITTLE, &reading(3, 10));
     samples.next_interval();
@@ -86,7 +86,7 @@ fn flows_that_share_a_socket_add_up_to_its_counters() {
         tgid: n as u32 + 10,
         ..key(2)
     };
-    let mut samples = Samples::default();
+    let mut samples = TcpSamples::default();
     let mut interval = |retransmits, segs| {
         samples.next_interval();
         let mut flows = Vec::new();
@@ -104,7 +104,7 @@ fn flows_that_share_a_socket_add_up_to_its_counters() {
 
 #[test]
 fn a_connection_that_several_flows_began_together_began_in_the_interval() {
-    let mut samples = Samples::default();
+    let mut samples = TcpSamples::default();
     samples.next_interval();
     let mut flows = Vec::new();
     let half = |rx_bytes, tx_bytes| Counters {
@@ -124,7 +124,7 @@ fn a_connection_that_several_flows_began_together_began_in_the_interval() {
 
 #[test]
 fn what_an_older_connection_did_before_is_nobodys() {
-    let mut samples = Samples::default();
+    let mut samples = TcpSamples::default();
     samples.next_interval();
     let (tcp, packets) = take(&mut samples, 1, &key(1), &LITTLE, &reading(3, 10));
     assert_eq!((tcp.retransmits, packets), (None, None));
@@ -135,7 +135,7 @@ fn what_an_older_connection_did_before_is_nobodys() {
 
 #[test]
 fn sockets_that_are_silent_for_longest_are_forgotten() {
-    let mut samples = Samples::default();
+    let mut samples = TcpSamples::default();
     for interval in 0..100 {
         samples.next_interval();
         for n in 0..1000 {
@@ -162,7 +162,7 @@ fn sockets_that_are_silent_for_longest_are_forgotten() {
 
 #[test]
 fn an_address_used_again_is_another_socket() {
-    let mut samples = Samples::default();
+    let mut samples = TcpSamples::default();
     samples.next_interval();
     take(&mut samples, 1, &key(1), &MOVED, &reading(3, 10));
     samples.next_interval();
@@ -172,8 +172,8 @@ fn an_address_used_again_is_another_socket() {
 
 #[test]
 fn what_held_a_sender_back_is_told_by_the_kernels_clocks() {
-    let before = Reading::from(&RawTcp::default());
-    let tcp = |busy, rwnd_limited, sndbuf_limited, retransmits| Reading {
+    let before = TcpSample::from(&RawTcp::default());
+    let tcp = |busy, rwnd_limited, sndbuf_limited, retransmits| TcpSample {
         jiffies: 100,
         busy,
         rwnd_limited,
@@ -183,11 +183,17 @@ fn what_held_a_sender_back_is_told_by_the_kernels_clocks() {
     };
     assert_eq!(
         limit(&before, &tcp(90, 50, 0, 9)),
-        Some(Limit::ReceiverWindow)
+        Some(SendLimit::ReceiverWindow)
     );
-    assert_eq!(limit(&before, &tcp(90, 0, 50, 0)), Some(Limit::SendBuffer));
-    assert_eq!(limit(&before, &tcp(90, 49, 0, 1)), Some(Limit::Loss));
-    assert_eq!(limit(&before, &tcp(49, 0, 0, 0)), Some(Limit::Application));
+    assert_eq!(
+        limit(&before, &tcp(90, 0, 50, 0)),
+        Some(SendLimit::SendBuffer)
+    );
+    assert_eq!(limit(&before, &tcp(90, 49, 0, 1)), Some(SendLimit::Loss));
+    assert_eq!(
+        limit(&before, &tcp(49, 0, 0, 0)),
+        Some(SendLimit::Application)
+    );
     assert_eq!(limit(&before, &tcp(90, 0, 0, 0)), None);
     assert_eq!(limit(&before, &tcp(0, 0, 0, 0)), None, "it sent nothing");
     assert_eq!(limit(&tcp(0, 0, 0, 0), &tcp(90, 90, 0, 0)), None, "no time");

@@ -3,7 +3,7 @@
 /// What holds a TCP sender back, by the kernel's own clocks (`tcp_sock.chrono_stat`, what TCP_INFO
 /// has as `tcpi_busy_time`, `tcpi_rwnd_limited` and `tcpi_sndbuf_limited`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Limit {
+pub enum SendLimit {
     /// The peer's receive window: for at least half of the interval.
     ReceiverWindow,
     /// The own send buffer: for at least half of the interval.
@@ -14,7 +14,7 @@ pub enum Limit {
     Application,
 }
 
-impl Limit {
+impl SendLimit {
     /// In plain words, as shown and as JSON has it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -59,5 +59,5 @@ pub struct Tcp {
     /// flowtop's look at it.
     pub retransmits: Option<u32>,
     /// What held the sender back in the interval, where the kernel's counters say so.
-    pub limit: Option<Limit>,
+    pub limit: Option<SendLimit>,
 }

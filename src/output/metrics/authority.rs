@@ -14,7 +14,7 @@ const BROWSER_FIELDS: [&str; 3] = ["accept-language", "origin", "referer"];
 
 /// Why a request is not answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct RefusedRequest {
     /// Status code with its name.
     pub status: &'static str,
     /// One sentence for whoever asked.
@@ -27,7 +27,7 @@ pub(super) fn path<'a>(
     request: &Request<'_, 'a>,
     machine: &str,
     peer: IpAddr,
-) -> Result<&'a str, Refusal> {
+) -> Result<&'a str, RefusedRequest> {
     let target = request.path.unwrap_or_default();
     // RFC 9112, 3.2: of all methods and targets.
     let field = host_field(request)?;
@@ -44,7 +44,7 @@ pub(super) fn path<'a>(
             && (!peer.to_canonical().is_loopback() || first_label(host) == first_label(machine));
     match is_answered {
         true => Ok(path),
-        false => Err(Refusal {
+        false => Err(RefusedRequest {
             status: "421 Misdirected Request",
             reason: format!(
                 "{host} is not a name of this machine: ask by its address, by localhost or by {machine}"
@@ -53,15 +53,15 @@ pub(super) fn path<'a>(
     }
 }
 
-fn bad_request(reason: &str) -> Refusal {
-    Refusal {
+fn bad_request(reason: &str) -> RefusedRequest {
+    RefusedRequest {
         status: "400 Bad Request",
         reason: reason.to_owned(),
     }
 }
 
 /// Value of the one `Host` field; empty for HTTP/1.0, which may lack it.
-fn host_field<'a>(request: &Request<'_, 'a>) -> Result<&'a str, Refusal> {
+fn host_field<'a>(request: &Request<'_, 'a>) -> Result<&'a str, RefusedRequest> {
     let mut hosts = request
         .headers
         .iter()
@@ -77,7 +77,7 @@ fn host_field<'a>(request: &Request<'_, 'a>) -> Result<&'a str, Refusal> {
 }
 
 /// Authority and path of a target in absolute form, `http://host:port/path` (RFC 9112, 3.2.2).
-fn absolute(target: &str) -> Result<Option<(&str, &str)>, Refusal> {
+fn absolute(target: &str) -> Result<Option<(&str, &str)>, RefusedRequest> {
     let Some((scheme, rest)) = target.split_once("://") else {
         return Ok(None);
     };
@@ -85,7 +85,7 @@ fn absolute(target: &str) -> Result<Option<(&str, &str)>, Refusal> {
         return Ok(None);
     }
     if !scheme.eq_ignore_ascii_case("http") {
-        return Err(Refusal {
+        return Err(RefusedRequest {
             status: "421 Misdirected Request",
             reason: "flowtop serves http only".to_owned(),
         });

@@ -4,8 +4,8 @@
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
-use super::self_usage::Now;
-use super::series::Told;
+use super::self_usage::UsageSample;
+use super::series::SeriesSnapshot;
 use super::{About, Totals};
 use crate::model::flow::Counters;
 use crate::model::interval::UNSEEN_NAMES;
@@ -46,13 +46,13 @@ const OTHER: &str = "other";
 pub struct Metric {
     /// As samples are called.
     pub name: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     /// What it is.
     pub help: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum MetricKind {
     Counter,
     Gauge,
     Info,
@@ -61,7 +61,7 @@ enum Kind {
 const fn counter(name: &'static str, help: &'static str) -> Metric {
     Metric {
         name,
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         help,
     }
 }
@@ -69,7 +69,7 @@ const fn counter(name: &'static str, help: &'static str) -> Metric {
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
     Metric {
         name,
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         help,
     }
 }
@@ -78,7 +78,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 pub const METRICS: &[Metric] = &[
     Metric {
         name: "flowtop_info",
-        kind: Kind::Info,
+        kind: MetricKind::Info,
         help: "What counts here, and how.",
     },
     counter(
@@ -206,16 +206,16 @@ pub(super) fn write(
     format: Format,
     about: &About,
     totals: &Totals,
-    told: &Told,
-    cost: &Now,
+    snapshot: &SeriesSnapshot,
+    cost: &UsageSample,
 ) -> String {
     let mut page = Page {
         format,
-        text: String::with_capacity(4096 + 512 * told.series.len()),
+        text: String::with_capacity(4096 + 512 * snapshot.series.len()),
         metrics: METRICS.iter(),
     };
     // What cannot fail but by a bug: a string takes everything.
-    let written = page.write(about, totals, told, cost);
+    let written = page.write(about, totals, snapshot, cost);
     debug_assert!(written.is_ok(), "every metric has its place");
     page.text
 }
@@ -227,7 +227,13 @@ struct Page {
 }
 
 impl Page {
-    fn write(&mut self, about: &About, totals: &Totals, told: &Told, cost: &Now) -> fmt::Result {
+    fn write(
+        &mut self,
+        about: &About,
+        totals: &Totals,
+        snapshot: &SeriesSnapshot,
+        cost: &UsageSample,
+    ) -> fmt::Result {
         let method = &totals.method;
         let group = about.group.to_string();
         let labels = [
@@ -252,13 +258,13 @@ impl Page {
         ];
         for field in fields {
             self.family(|page| {
-                for (key, counters) in &told.series {
+                for (key, counters) in &snapshot.series {
                     page.sample(&[("kind", key.kind), ("name", &key.name)], field(counters))?;
                 }
-                page.sample(&[("kind", OTHER), ("name", OTHER)], field(&told.other))
+                page.sample(&[("kind", OTHER), ("name", OTHER)], field(&snapshot.other))
             })?;
         }
-        let hidden = totals.hidden(told);
+        let hidden = totals.hidden(snapshot);
         self.one(hidden.rx_bytes)?;
         self.one(hidden.tx_bytes)?;
         self.one(totals.untracked.rx_bytes)?;
@@ -309,30 +315,32 @@ impl Page {
     }
 
     /// The next family, with the samples that `write` writes.
-    fn family(&mut self, write: impl FnOnce(&mut Samples<'_>) -> fmt::Result) -> fmt::Result {
+    fn family(&mut self, write: impl FnOnce(&mut SampleWriter<'_>) -> fmt::Result) -> fmt::Result {
         let Metric { name, kind, help } = *self.metrics.next().ok_or(fmt::Error)?;
         // OpenMetrics calls the family without what its kind adds to the samples.
         let (family, kind) = match (self.format, kind) {
-            (Format::Text, Kind::Info) => (name, "gauge"),
-            (Format::OpenMetrics, Kind::Info) => (name.trim_end_matches("_info"), "info"),
-            (Format::Text, Kind::Counter) => (name, "counter"),
-            (Format::OpenMetrics, Kind::Counter) => (name.trim_end_matches("_total"), "counter"),
-            (_, Kind::Gauge) => (name, "gauge"),
+            (Format::Text, MetricKind::Info) => (name, "gauge"),
+            (Format::OpenMetrics, MetricKind::Info) => (name.trim_end_matches("_info"), "info"),
+            (Format::Text, MetricKind::Counter) => (name, "counter"),
+            (Format::OpenMetrics, MetricKind::Counter) => {
+                (name.trim_end_matches("_total"), "counter")
+            }
+            (_, MetricKind::Gauge) => (name, "gauge"),
         };
         writeln!(self.text, "# HELP {family} {help}\n# TYPE {family} {kind}")?;
-        write(&mut Samples {
+        write(&mut SampleWriter {
             name,
             text: &mut self.text,
         })
     }
 }
 
-struct Samples<'a> {
+struct SampleWriter<'a> {
     name: &'static str,
     text: &'a mut String,
 }
 
-impl Samples<'_> {
+impl SampleWriter<'_> {
     fn sample(&mut self, labels: &[(&str, &str)], value: impl fmt::Display) -> fmt::Result {
         self.text.push_str(self.name);
         for (n, (label, value)) in labels.iter().enumerate() {

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
-use super::self_usage::Now;
-use super::series::{Key, Series};
-use super::{About, Format, MAX_SERIES, Sums, Totals, exposition, http};
+use super::self_usage::UsageSample;
+use super::series::{Series, SeriesKey};
+use super::{About, Format, MAX_SERIES, MetricSums, Totals, exposition, http};
 use crate::model::interval::{Interval, Machine};
 use crate::resolve::owners::Owners;
-use crate::stats::ranking::tallies;
-use crate::text::sanitize::is_hostile;
+use crate::stats::ranking::group_totals;
+use crate::text::sanitize::is_unsafe_char;
 use crate::view::Group;
 
 const PAGE: &str = "flowtop_flows 1\n";
@@ -36,10 +36,10 @@ const FIELDS: &[&str] = &[
 /// # Panics
 /// When that is not so.
 pub fn request(bytes: &[u8]) {
-    let Some((way, request)) = bytes.split_first() else {
+    let Some((directions, request)) = bytes.split_first() else {
         return;
     };
-    let peer = match way % 2 {
+    let peer = match directions % 2 {
         0 => Ipv4Addr::LOCALHOST,
         _ => Ipv4Addr::new(192, 0, 2, 7),
     };
@@ -69,7 +69,11 @@ pub fn request(bytes: &[u8]) {
         }
     }
     assert!(body.is_empty() || length == Some(body.len().to_string()));
-    assert!(!answer.chars().any(|c| !"\r\n".contains(c) && is_hostile(c)));
+    assert!(
+        !answer
+            .chars()
+            .any(|c| !"\r\n".contains(c) && is_unsafe_char(c))
+    );
     assert_eq!(scrapes, u32::from(body == PAGE));
     assert!(scrapes == 0 || status.ends_with("200 OK"));
 }
@@ -83,14 +87,14 @@ pub(crate) fn page(
     is_open: bool,
 ) -> String {
     let owners = Owners::off();
-    let mut sums = Sums {
+    let mut sums = MetricSums {
         totals: Totals::default(),
         series: Series::new(MAX_SERIES),
     };
-    let groups = tallies(interval, group, &owners);
+    let groups = group_totals(interval, group, &owners);
     let groups = groups
         .iter()
-        .map(|tally| (Key::of(tally, &owners), tally.counters));
+        .map(|totals| (SeriesKey::of(totals, &owners), totals.counters));
     sums.add(interval, groups.collect(), Duration::ZERO);
     let about = About {
         machine: machine.clone(),
@@ -98,12 +102,18 @@ pub(crate) fn page(
         group,
         began: SystemTime::UNIX_EPOCH,
     };
-    let told = sums.series.scrape();
+    let snapshot = sums.series.scrape();
     let format = match is_open {
         true => Format::OpenMetrics,
         false => Format::Text,
     };
-    exposition::write(format, &about, &sums.totals, &told, &Now::default())
+    exposition::write(
+        format,
+        &about,
+        &sums.totals,
+        &snapshot,
+        &UsageSample::default(),
+    )
 }
 
 /// Labels of a sample, in their order.

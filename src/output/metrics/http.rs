@@ -1,6 +1,6 @@
 //! As much of HTTP/1.1 (RFC 9112) as scrapes need, for clients that may be slow or mean no good: one
 //! thread, at most [`MAX_CLIENTS`] connections, each with one short request, one answer and
-//! [`PATIENCE`]; nothing ever blocks on one of them. `httparse` reads the requests.
+//! [`TIMEOUT`]; nothing ever blocks on one of them. `httparse` reads the requests.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -17,7 +17,7 @@ use super::{Format, authority};
 /// Most connections at once. The oldest makes way for another.
 const MAX_CLIENTS: usize = 64;
 /// How long a connection may take from its beginning to its end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a request.
 pub(super) const MAX_REQUEST: usize = 8192;
 /// Most header fields of a request.
@@ -27,7 +27,7 @@ const MAX_FIELDS: usize = 64;
 const PATH: &str = "/metrics";
 
 /// A server that was not started yet.
-pub(super) struct Server<F> {
+pub(super) struct MetricsServer<F> {
     listener: TcpListener,
     stopped: UnixStream,
     metrics: F,
@@ -38,15 +38,15 @@ struct Client {
     peer: IpAddr,
     until: Instant,
     request: Vec<u8>,
-    answer: Option<Answer>,
+    answer: Option<Response>,
 }
 
-struct Answer {
+struct Response {
     bytes: Vec<u8>,
     sent: usize,
 }
 
-impl<F: FnMut(Format) -> String> Server<F> {
+impl<F: FnMut(Format) -> String> MetricsServer<F> {
     /// `metrics` is asked for what is served. The end of `stopped` is the end of the server.
     pub(super) fn new(listener: TcpListener, stopped: UnixStream, metrics: F) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
@@ -103,7 +103,7 @@ impl<F: FnMut(Format) -> String> Server<F> {
                     clients.push_back(Client {
                         stream,
                         peer: peer.ip(),
-                        until: Instant::now() + PATIENCE,
+                        until: Instant::now() + TIMEOUT,
                         request: Vec::new(),
                         answer: None,
                     });
@@ -135,7 +135,7 @@ impl<F: FnMut(Format) -> String> Server<F> {
                 Err(error) => return Err(error),
             }
             let bytes = answer(&client.request, client.peer, &mut self.metrics);
-            client.answer = bytes.map(|bytes| Answer { bytes, sent: 0 });
+            client.answer = bytes.map(|bytes| Response { bytes, sent: 0 });
         }
         let Some(answer) = &mut client.answer else {
             return Ok(());

@@ -9,29 +9,29 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// For looking at it. What has to be opened is opened once, so that nothing has to be later.
 #[derive(Debug)]
-pub(super) struct Cost {
+pub(super) struct SelfUsage {
     statm: Option<File>,
 }
 
 /// What it is now.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Now {
+pub(super) struct UsageSample {
     /// Processor time of all threads, in user space and in the kernel.
     pub cpu: Duration,
     /// Bytes of memory that are resident, where that can be read.
     pub resident: Option<u64>,
 }
 
-impl Cost {
+impl SelfUsage {
     pub(super) fn open() -> Self {
         Self {
             statm: File::open("/proc/self/statm").ok(),
         }
     }
 
-    pub(super) fn now(&self) -> Now {
+    pub(super) fn now(&self) -> UsageSample {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        Now {
+        UsageSample {
             cpu: Duration::try_from(cpu).unwrap_or_default(),
             resident: self.resident(),
         }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_process_that_works_takes_time_and_memory() {
-        let cost = Cost::open();
+        let cost = SelfUsage::open();
         let before = cost.now();
         let held = vec![1u8; 64 << 20];
         let sum: u64 = held.iter().map(|&byte| u64::from(byte)).sum();

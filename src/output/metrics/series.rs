@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::model::flow::Counters;
 use crate::stats::ranking::{GroupTotals, ProcessLookup, RowId};
 use crate::text::sanitize::visible;
-use crate::view::Way;
+use crate::view::Directions;
 
 /// Most series that can be asked for.
 pub const MAX_SERIES: usize = 1000;
@@ -34,17 +34,17 @@ const MAX_HIDDEN: usize = 4096;
 /// What tells a series from others: what is written as its labels, already harmless. By what is written,
 /// so that no two series ever have the same labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Key {
+pub(crate) struct SeriesKey {
     /// What it is: the word of a grouping, `none` (it is known to be in no such group) or `unknown`.
     pub kind: &'static str,
     /// What it is called.
     pub name: Arc<str>,
 }
 
-impl Key {
+impl SeriesKey {
     /// Of a group. Processes and threads go by their names: numbers would be new ones for ever.
-    pub(super) fn of(tally: &GroupTotals, facts: &dyn ProcessLookup) -> Self {
-        let kind = match tally.id {
+    pub(super) fn of(totals: &GroupTotals, lookup: &dyn ProcessLookup) -> Self {
+        let kind = match totals.id {
             RowId::Flow(_) => "flow",
             RowId::Process(_) => "process",
             RowId::Thread(..) => "thread",
@@ -57,7 +57,7 @@ impl Key {
             RowId::Without(_) => "none",
             RowId::Unknown => "unknown",
         };
-        let name = tally.name(facts);
+        let name = totals.name(lookup);
         if name.is_empty() {
             return Self {
                 kind: "unknown",
@@ -72,7 +72,7 @@ impl Key {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Membership {
     /// It is counted, and told.
     Counted,
     /// It is told until then, and not counted.
@@ -82,10 +82,10 @@ enum Place {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct SeriesEntry {
     counters: Counters,
     weight: f64,
-    place: Place,
+    place: Membership,
     /// Where it began, until that was told.
     began: Option<Counters>,
 }
@@ -95,16 +95,16 @@ struct Entry {
 pub(crate) struct Series {
     limit: usize,
     now: Duration,
-    groups: HashMap<Key, Entry>,
+    groups: HashMap<SeriesKey, SeriesEntry>,
     other: Counters,
     is_told: bool,
 }
 
 /// What is told at one time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct SeriesSnapshot {
     /// By kind and name.
-    pub series: Vec<(Key, Counters)>,
+    pub series: Vec<(SeriesKey, Counters)>,
     pub other: Counters,
 }
 
@@ -121,24 +121,24 @@ impl Series {
     }
 
     /// Takes in what groups moved in an interval. The same may come more than once.
-    pub(super) fn add(&mut self, moved: Vec<(Key, Counters)>, elapsed: Duration) {
+    pub(super) fn add(&mut self, moved: Vec<(SeriesKey, Counters)>, elapsed: Duration) {
         self.now += elapsed;
         let decay = (-elapsed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
         for entry in self.groups.values_mut() {
             entry.weight *= decay;
-            if matches!(entry.place, Place::Lingers(until) if until <= self.now) {
-                entry.place = Place::Hidden;
+            if matches!(entry.place, Membership::Lingers(until) if until <= self.now) {
+                entry.place = Membership::Hidden;
             }
         }
         for (key, counters) in &moved {
-            let bytes = Way::Both.bytes(counters) as f64;
+            let bytes = Directions::Both.bytes(counters) as f64;
             match self.groups.get_mut(key) {
                 Some(entry) => entry.weight += bytes,
                 None => {
-                    let entry = Entry {
+                    let entry = SeriesEntry {
                         counters: Counters::default(),
                         weight: bytes,
-                        place: Place::Hidden,
+                        place: Membership::Hidden,
                         began: None,
                     };
                     self.groups.insert(key.clone(), entry);
@@ -148,7 +148,7 @@ impl Series {
         self.choose();
         for (key, counters) in moved {
             match self.groups.get_mut(&key) {
-                Some(entry) if entry.place == Place::Counted => entry.counters += counters,
+                Some(entry) if entry.place == Membership::Counted => entry.counters += counters,
                 _ => self.other += counters,
             }
         }
@@ -157,33 +157,33 @@ impl Series {
 
     /// Decides who has a series.
     fn choose(&mut self) {
-        let is_counted = |entry: &Entry| entry.place == Place::Counted;
-        let lingers = |entry: &Entry| matches!(entry.place, Place::Lingers(_));
+        let is_counted = |entry: &SeriesEntry| entry.place == Membership::Counted;
+        let lingers = |entry: &SeriesEntry| matches!(entry.place, Membership::Lingers(_));
         let mut have = self.ranked(is_counted, usize::MAX);
         let want = self.ranked(|entry| !is_counted(entry), self.limit);
         let mut lingering = self.groups.values().filter(|entry| lingers(entry)).count();
         for (weight, key) in want {
             let returning = usize::from(self.groups.get(&key).is_some_and(lingers));
             if have.len() == self.limit {
-                let is_heavier = |(least, _): &mut (f64, Key)| weight > 2.0 * *least;
+                let is_heavier = |(least, _): &mut (f64, SeriesKey)| weight > 2.0 * *least;
                 if lingering - returning == self.limit {
                     continue;
                 }
                 let Some((_, least)) = have.pop_if(is_heavier) else {
                     break;
                 };
-                self.put(&least, Place::Lingers(self.now + LINGER));
+                self.put(&least, Membership::Lingers(self.now + LINGER));
                 lingering += 1;
             }
-            self.put(&key, Place::Counted);
+            self.put(&key, Membership::Counted);
             lingering -= returning;
             have.insert(0, (weight, key));
         }
     }
 
-    fn put(&mut self, key: &Key, place: Place) {
+    fn put(&mut self, key: &SeriesKey, place: Membership) {
         if let Some(entry) = self.groups.get_mut(key) {
-            if entry.place == Place::Hidden {
+            if entry.place == Membership::Hidden {
                 entry.began.get_or_insert(entry.counters);
             }
             entry.place = place;
@@ -191,10 +191,16 @@ impl Series {
     }
 
     /// The heaviest, heaviest first, equals by name.
-    fn ranked(&self, is_meant: impl Fn(&Entry) -> bool, most: usize) -> Vec<(f64, Key)> {
+    fn ranked(
+        &self,
+        is_meant: impl Fn(&SeriesEntry) -> bool,
+        most: usize,
+    ) -> Vec<(f64, SeriesKey)> {
         let groups = self.groups.iter().filter(|(_, entry)| is_meant(entry));
-        let mut ranked: Vec<(f64, &Key)> = groups.map(|(key, entry)| (entry.weight, key)).collect();
-        let heavier = |a: &(f64, &Key), b: &(f64, &Key)| b.0.total_cmp(&a.0).then(a.1.cmp(b.1));
+        let mut ranked: Vec<(f64, &SeriesKey)> =
+            groups.map(|(key, entry)| (entry.weight, key)).collect();
+        let heavier =
+            |a: &(f64, &SeriesKey), b: &(f64, &SeriesKey)| b.0.total_cmp(&a.0).then(a.1.cmp(b.1));
         if ranked.len() > most {
             ranked.select_nth_unstable_by(most, heavier);
             ranked.truncate(most);
@@ -208,7 +214,7 @@ impl Series {
 
     /// Drops the lightest of what has no series, where that is too much.
     fn forget(&mut self) {
-        let is_hidden = |entry: &Entry| entry.place == Place::Hidden;
+        let is_hidden = |entry: &SeriesEntry| entry.place == Membership::Hidden;
         if self
             .groups
             .values()
@@ -217,18 +223,18 @@ impl Series {
             > MAX_HIDDEN
         {
             let kept = self.ranked(is_hidden, MAX_HIDDEN / 2);
-            let kept: HashSet<Key> = kept.into_iter().map(|(_, key)| key).collect();
+            let kept: HashSet<SeriesKey> = kept.into_iter().map(|(_, key)| key).collect();
             self.groups
                 .retain(|key, entry| !is_hidden(entry) || kept.contains(key));
         }
     }
 
     /// What a scrape is told.
-    pub(super) fn scrape(&mut self) -> Told {
+    pub(super) fn scrape(&mut self) -> SeriesSnapshot {
         let is_first = !std::mem::replace(&mut self.is_told, true);
         let mut series = Vec::with_capacity(2 * self.limit);
         for (key, entry) in &mut self.groups {
-            if entry.place == Place::Hidden {
+            if entry.place == Membership::Hidden {
                 continue;
             }
             // Of the first scrape of all nothing is expected: whoever looks once sees what there is.
@@ -239,7 +245,7 @@ impl Series {
             series.push((key.clone(), counters));
         }
         series.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        Told {
+        SeriesSnapshot {
             series,
             other: self.other,
         }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use super::{Direction, Limits, Notice, Order, PlayerSnapshot, Position, Shared, State, lock};
+use super::{
+    PlayerCommand, PlayerEvent, PlayerLimits, PlayerPosition, PlayerSnapshot, PlayerState,
+    SeekDirection, Shared, lock,
+};
 use crate::filter::Expr;
 use crate::jsonl::input::Recording;
-use crate::jsonl::reader::Frame;
-use crate::model::interval::{Method, Told};
+use crate::jsonl::reader::RecordedInterval;
+use crate::model::interval::{Method, RecordingMetadata};
 use crate::recording::replay::Replay;
 use crate::stats::history::History;
 
@@ -20,10 +23,10 @@ const SPEEDS: [f64; 12] = [
 /// How often something is shown of a long way.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// Most damages that are remembered: one a file.
-const MOST_DAMAGES: usize = 100;
+const MAX_CORRUPTIONS: usize = 100;
 
 /// Names of users that are kept for one who has not looked, before those that were replaced go.
-const MAX_TOLD_USERS: usize = 1 << 17;
+const MAX_USERS: usize = 1 << 17;
 
 /// A place to go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,33 +37,33 @@ enum Goal {
     Time(Duration),
 }
 
-pub(super) struct Work {
+pub(super) struct PlayerThread {
     files: Vec<Recording>,
     interval: Option<Duration>,
     filter: Option<Expr>,
     replay: Replay,
     /// What comes next: how long it takes has to be known before.
-    next: Option<Frame>,
+    next: Option<RecordedInterval>,
     history: History,
     flows: usize,
     method: Arc<Method>,
-    told: Told,
-    position: Position,
-    limits: Limits,
+    metadata: RecordingMetadata,
+    position: PlayerPosition,
+    limits: PlayerLimits,
     /// Orders that came on the way to a place.
-    waiting: VecDeque<Order>,
+    waiting: VecDeque<PlayerCommand>,
     shared: Arc<Shared>,
-    notify: Arc<dyn Fn(Notice) + Send + Sync>,
+    notify: Arc<dyn Fn(PlayerEvent) + Send + Sync>,
 }
 
-impl Work {
+impl PlayerThread {
     pub(super) fn new(
         files: Vec<Recording>,
         interval: Option<Duration>,
         filter: Option<&Expr>,
-        limits: Limits,
+        limits: PlayerLimits,
         shared: Arc<Shared>,
-        notify: Arc<dyn Fn(Notice) + Send + Sync>,
+        notify: Arc<dyn Fn(PlayerEvent) + Send + Sync>,
     ) -> Self {
         Self {
             replay: Replay::new(&[], None, None, &shared.stop),
@@ -71,10 +74,10 @@ impl Work {
             history: History::new(),
             flows: 0,
             method: Arc::default(),
-            told: Told::default(),
-            position: Position {
+            metadata: RecordingMetadata::default(),
+            position: PlayerPosition {
                 speed: 1.0,
-                ..Position::default()
+                ..PlayerPosition::default()
             },
             limits,
             waiting: VecDeque::new(),
@@ -84,14 +87,14 @@ impl Work {
     }
 
     /// Until a limit is reached, or nobody is there to order anything.
-    pub(super) fn run(&mut self, orders: &Receiver<Order>) {
+    pub(super) fn run(&mut self, orders: &Receiver<PlayerCommand>) {
         self.rewind();
         // Something is on the screen at once.
         let mut due = Instant::now();
         loop {
             let order = match self.position.state {
                 _ if !self.waiting.is_empty() => self.waiting.pop_front(),
-                State::Playing if self.next.is_some() => {
+                PlayerState::Playing if self.next.is_some() => {
                     match orders.recv_timeout(due.saturating_duration_since(Instant::now())) {
                         Err(RecvTimeoutError::Timeout) => {
                             if self.advance() {
@@ -108,8 +111,8 @@ impl Work {
                     }
                 }
                 _ => {
-                    if self.next.is_none() && self.position.state != State::AtEnd {
-                        self.position.state = State::AtEnd;
+                    if self.next.is_none() && self.position.state != PlayerState::AtEnd {
+                        self.position.state = PlayerState::AtEnd;
                         self.show();
                     }
                     orders.recv().ok()
@@ -137,36 +140,38 @@ impl Work {
     }
 
     /// True when a limit is reached.
-    fn obey(&mut self, order: Order, orders: &Receiver<Order>) -> bool {
+    fn obey(&mut self, order: PlayerCommand, orders: &Receiver<PlayerCommand>) -> bool {
         let at = self.history.clock().at;
         let now = self.position.state;
         match order {
-            Order::Toggle if now == State::AtEnd => {
+            PlayerCommand::Toggle if now == PlayerState::AtEnd => {
                 self.rewind();
-                self.position.state = State::Playing;
+                self.position.state = PlayerState::Playing;
             }
-            Order::Toggle if now == State::Playing => self.position.state = State::Paused,
-            Order::Toggle => self.position.state = State::Playing,
-            Order::Step(by) => {
+            PlayerCommand::Toggle if now == PlayerState::Playing => {
+                self.position.state = PlayerState::Paused
+            }
+            PlayerCommand::Toggle => self.position.state = PlayerState::Playing,
+            PlayerCommand::Step(by) => {
                 let count = self.history.intervals().saturating_add_signed(by).max(1);
-                return self.go(Goal::Count(count), State::Paused, orders);
+                return self.go(Goal::Count(count), PlayerState::Paused, orders);
             }
-            Order::SeekBy(by, Direction::Forward) => {
+            PlayerCommand::SeekBy(by, SeekDirection::Forward) => {
                 return self.go(Goal::Time(at.saturating_add(by)), now, orders);
             }
-            Order::SeekBy(by, Direction::Back) => {
+            PlayerCommand::SeekBy(by, SeekDirection::Back) => {
                 return self.go(Goal::Time(at.saturating_sub(by)), now, orders);
             }
-            Order::SeekTo(part) => {
+            PlayerCommand::SeekTo(part) => {
                 if let Some(goal) = self.part(part) {
                     return self.go(goal, now, orders);
                 }
             }
-            Order::Speed(direction) => {
+            PlayerCommand::Speed(direction) => {
                 let speed = self.position.speed;
                 let next = match direction {
-                    Direction::Forward => SPEEDS.into_iter().find(|&next| next > speed),
-                    Direction::Back => SPEEDS.into_iter().rev().find(|&next| next < speed),
+                    SeekDirection::Forward => SPEEDS.into_iter().find(|&next| next > speed),
+                    SeekDirection::Back => SPEEDS.into_iter().rev().find(|&next| next < speed),
                 };
                 self.position.speed = next.unwrap_or(speed);
             }
@@ -177,8 +182,8 @@ impl Work {
 
     /// Goes to a place; then is in that state. Another place that is asked for on the way takes the
     /// place of it, all else waits until it is reached. True when a limit is.
-    fn go(&mut self, mut goal: Goal, then: State, orders: &Receiver<Order>) -> bool {
-        self.position.state = State::Seeking;
+    fn go(&mut self, mut goal: Goal, then: PlayerState, orders: &Receiver<PlayerCommand>) -> bool {
+        self.position.state = PlayerState::Seeking;
         let mut shown = Instant::now();
         let mut reached = false;
         loop {
@@ -207,7 +212,7 @@ impl Work {
         }
         self.position.state = match then {
             // Back from the end there is something to play.
-            State::AtEnd if self.next.is_some() => State::Paused,
+            PlayerState::AtEnd if self.next.is_some() => PlayerState::Paused,
             then => then,
         };
         self.show();
@@ -215,22 +220,22 @@ impl Work {
     }
 
     /// The place that an order means which comes on the way to another.
-    fn instead(&self, goal: Goal, order: Order) -> Option<Goal> {
+    fn instead(&self, goal: Goal, order: PlayerCommand) -> Option<Goal> {
         match (goal, order) {
-            (Goal::Time(time), Order::SeekBy(by, Direction::Forward)) => {
+            (Goal::Time(time), PlayerCommand::SeekBy(by, SeekDirection::Forward)) => {
                 Some(Goal::Time(time.saturating_add(by)))
             }
-            (Goal::Time(time), Order::SeekBy(by, Direction::Back)) => {
+            (Goal::Time(time), PlayerCommand::SeekBy(by, SeekDirection::Back)) => {
                 Some(Goal::Time(time.saturating_sub(by)))
             }
-            (_, Order::SeekTo(part)) => self.part(part),
+            (_, PlayerCommand::SeekTo(part)) => self.part(part),
             _ => None,
         }
     }
 
     /// The place where a part of the whole lies behind, if the whole is known.
     fn part(&self, part: f64) -> Option<Goal> {
-        let whole = lock(&self.shared.extent).map(|extent| extent.elapsed)?;
+        let whole = lock(&self.shared.length).map(|length| length.elapsed)?;
         Some(Goal::Time(whole.mul_f64(part.clamp(0.0, 1.0))))
     }
 
@@ -260,21 +265,24 @@ impl Work {
 
     /// Takes the next interval in. True when a limit is reached with it.
     fn advance(&mut self) -> bool {
-        let Some(Frame { interval, told, .. }) = self.next.take() else {
+        let Some(RecordedInterval {
+            interval, metadata, ..
+        }) = self.next.take()
+        else {
             return false;
         };
         self.history.add(&interval);
         self.flows = interval.flows.len();
         self.method = Arc::clone(&interval.method);
-        self.told.machine = told.machine;
-        self.told.filter = told.filter;
-        self.told.users.extend(told.users);
-        if self.told.users.len() > MAX_TOLD_USERS {
+        self.metadata.machine = metadata.machine;
+        self.metadata.filter = metadata.filter;
+        self.metadata.users.extend(metadata.users);
+        if self.metadata.users.len() > MAX_USERS {
             // Of each user the last name counts.
-            let last: HashMap<u32, Arc<str>> = self.told.users.drain(..).collect();
-            self.told.users.extend(last);
+            let last: HashMap<u32, Arc<str>> = self.metadata.users.drain(..).collect();
+            self.metadata.users.extend(last);
         }
-        self.told.own.extend(told.own);
+        self.metadata.own.extend(metadata.own);
         self.read();
         let (count, elapsed) = (self.history.intervals(), self.history.clock().at);
         self.limits.is_reached(&interval, count, elapsed)
@@ -284,11 +292,11 @@ impl Work {
         loop {
             match self.replay.next() {
                 Some(Ok(frame)) => self.next = Some(frame),
-                Some(Err(damage)) => {
-                    let damages = &mut self.position.damages;
+                Some(Err(corruption)) => {
+                    let corruptions = &mut self.position.corruptions;
                     // Every time it is played there is the same one.
-                    if !damages.contains(&damage) && damages.len() < MOST_DAMAGES {
-                        damages.push(damage);
+                    if !corruptions.contains(&corruption) && corruptions.len() < MAX_CORRUPTIONS {
+                        corruptions.push(corruption);
                     }
                     continue;
                 }
@@ -310,27 +318,27 @@ impl Work {
 
     fn show(&mut self) {
         self.position.at = self.history.clock().at;
-        let mut picture = lock(&self.shared.picture);
-        let mut told = std::mem::take(&mut self.told);
+        let mut snapshot = lock(&self.shared.snapshot);
+        let mut metadata = std::mem::take(&mut self.metadata);
         // What was not taken is told again.
-        let waited = picture.take();
+        let waited = snapshot.take();
         let is_news = waited.is_none();
-        self.told.machine = told.machine.clone();
-        self.told.filter = told.filter.clone();
+        self.metadata.machine = metadata.machine.clone();
+        self.metadata.filter = metadata.filter.clone();
         if let Some(waited) = waited {
-            told.users.splice(0..0, waited.told.users);
-            told.own.splice(0..0, waited.told.own);
+            metadata.users.splice(0..0, waited.metadata.users);
+            metadata.own.splice(0..0, waited.metadata.own);
         }
-        *picture = Some(PlayerSnapshot {
+        *snapshot = Some(PlayerSnapshot {
             position: self.position.clone(),
             history: self.history.clone(),
             flows: self.flows,
             method: Arc::clone(&self.method),
-            told,
+            metadata,
         });
-        drop(picture);
+        drop(snapshot);
         if is_news {
-            (self.notify)(Notice::Ready);
+            (self.notify)(PlayerEvent::Ready);
         }
     }
 }

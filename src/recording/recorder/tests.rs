@@ -140,7 +140,7 @@ fn a_full_file_is_followed_by_another_and_the_oldest_go() {
 #[test]
 fn what_could_not_be_written_in_the_end_is_counted_and_said() {
     let full = config(PathBuf::from("/dev/full"));
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, metadata) = std::sync::mpsc::channel();
     let recorder = Recorder::start(opened(&full).unwrap(), Json::default(), move |text| {
         drop(tell.send(text.to_owned()))
     })
@@ -148,7 +148,7 @@ fn what_could_not_be_written_in_the_end_is_counted_and_said() {
     let mut tap = recorder.tap();
     let all = intervals(5);
     tap(&all[0]);
-    let said = told.recv().unwrap();
+    let said = metadata.recv().unwrap();
     assert!(
         said.contains("/dev/full") && said.contains("No space left"),
         "{said}"

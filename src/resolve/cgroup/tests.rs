@@ -6,7 +6,7 @@ const ID: &str = "3f5c1d0a9b8e7f6d5c4b3a29180f7e6d5c4b3a291807f6e5d4c3b2a190807f
 const POD: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
 
 /// `{id}`, `{pod}` and `{p_o_d}` stand for the long ids.
-fn at(path: &str) -> Place {
+fn at(path: &str) -> CgroupLocation {
     let path = path
         .replace("{id}", ID)
         .replace("{pod}", POD)

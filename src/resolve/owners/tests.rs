@@ -19,7 +19,7 @@ fn process(tgid: u32, start_ticks: u64, started: SystemTime) -> Process {
         started,
         start_ticks,
         cgroup: None,
-        place: Place::default(),
+        place: CgroupLocation::default(),
         place_name: None,
         exited: false,
     }
@@ -56,7 +56,7 @@ fn asking_does_not_wait_and_the_answer_comes() {
 
 #[test]
 fn facts_are_looked_at_again_only_while_someone_asks() {
-    let mut cache = Cache::default();
+    let mut cache = ProcessCache::default();
     let now = Instant::now();
     assert!(cache.look(1, now).1);
     assert!(!cache.look(1, now).1, "asked for once");
@@ -71,7 +71,7 @@ fn facts_are_looked_at_again_only_while_someone_asks() {
 
 #[test]
 fn an_exec_is_news_and_an_end_leaves_what_was_known() {
-    let mut cache = Cache::default();
+    let mut cache = ProcessCache::default();
     let now = Instant::now();
     cache.look(1, now);
     cache.store(1, Some(process(1, 1, at(5))), now);
@@ -194,7 +194,7 @@ fn what_the_kernel_told_needs_no_proc() {
 
 #[test]
 fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
-    let mut cache = Cache::default();
+    let mut cache = ProcessCache::default();
     let now = Instant::now();
     for tgid in 1..=3 * CACHE as u32 {
         cache.look(tgid, now);
@@ -206,7 +206,7 @@ fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
 
 #[test]
 fn a_question_that_found_no_room_is_asked_again() {
-    let mut cache = Cache::default();
+    let mut cache = ProcessCache::default();
     let now = Instant::now();
     cache.look(1, now);
     cache.forget(1);
@@ -219,8 +219,8 @@ fn a_question_that_found_no_room_is_asked_again() {
     assert!(ask && known.current.is_some(), "what is known stays");
 }
 
-fn reader() -> Reader {
-    Reader::new("/proc", "/etc/passwd")
+fn reader() -> ProcessReader {
+    ProcessReader::new("/proc", "/etc/passwd")
 }
 
 #[test]
@@ -291,7 +291,7 @@ impl Proc {
     }
 
     fn read(&self, tgid: u32) -> Option<Process> {
-        Reader::new(&self.0, self.0.join("passwd")).read(tgid)
+        ProcessReader::new(&self.0, self.0.join("passwd")).read(tgid)
     }
 }
 

@@ -61,7 +61,11 @@ impl Source for Script {
     }
 }
 
-fn start(source: Script, interval: Duration, count: Option<u64>) -> (Collector, Receiver<Notice>) {
+fn start(
+    source: Script,
+    interval: Duration,
+    count: Option<u64>,
+) -> (Collector, Receiver<CollectorEvent>) {
     let (tell, notices) = channel();
     let schedule = Schedule {
         interval,
@@ -75,12 +79,12 @@ fn start(source: Script, interval: Duration, count: Option<u64>) -> (Collector, 
 }
 
 /// Takes everything until the end.
-fn drain(collector: &Collector, notices: &Receiver<Notice>) -> (Vec<Interval>, Result<()>) {
+fn drain(collector: &Collector, notices: &Receiver<CollectorEvent>) -> (Vec<Interval>, Result<()>) {
     let mut intervals = Vec::new();
     loop {
         let notice = notices.recv().unwrap();
         intervals.extend(collector.take());
-        if let Notice::Finished(outcome) = notice {
+        if let CollectorEvent::Finished(outcome) = notice {
             return (intervals, outcome);
         }
     }
@@ -131,7 +135,7 @@ fn a_slow_reader_gets_one_merged_interval_and_loses_nothing() {
     let (source, ended) = Script::new();
     let (collector, notices) = start(source, TICK, Some(5));
     let outcome = loop {
-        if let Notice::Finished(outcome) = notices.recv().unwrap() {
+        if let CollectorEvent::Finished(outcome) = notices.recv().unwrap() {
             break outcome;
         }
     };
@@ -226,7 +230,7 @@ fn a_source_slower_than_the_interval_can_still_be_stopped() {
         TICK,
         None,
     );
-    assert!(matches!(notices.recv().unwrap(), Notice::Ready));
+    assert!(matches!(notices.recv().unwrap(), CollectorEvent::Ready));
     collector.stop();
     drain(&collector, &notices).1.unwrap();
 }

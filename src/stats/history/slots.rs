@@ -7,47 +7,47 @@ use crate::model::flow::FlowKey;
 
 /// Where a flow is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Slot {
     Recent(u32),
     Past(u32),
 }
 
 impl History {
     /// Where a flow is among the recent ones, put there if it was past.
-    pub(super) fn place(&mut self, place: Place) -> usize {
+    pub(super) fn place(&mut self, place: Slot) -> usize {
         match place {
-            Place::Recent(i) => i as usize,
-            Place::Past(i) => {
+            Slot::Recent(i) => i as usize,
+            Slot::Past(i) => {
                 let stats = self.take_past(i as usize);
                 self.recent.push(stats);
                 let i = self.recent.len() - 1;
-                self.note(Place::Recent(i as u32));
+                self.note(Slot::Recent(i as u32));
                 i
             }
         }
     }
 
-    pub(super) fn find(&self, key: &FlowKey) -> Option<Place> {
-        let is_it = |place: &Place| match *place {
-            Place::Recent(i) => self.recent[i as usize].key == *key,
-            Place::Past(i) => self.past[i as usize].key == *key,
+    pub(super) fn find(&self, key: &FlowKey) -> Option<Slot> {
+        let is_it = |place: &Slot| match *place {
+            Slot::Recent(i) => self.recent[i as usize].key == *key,
+            Slot::Past(i) => self.past[i as usize].key == *key,
         };
         self.places.find(self.hasher.hash_one(key), is_it).copied()
     }
 
     /// Remembers where a flow is that was put there.
-    pub(super) fn note(&mut self, place: Place) {
-        let hash = |place: &Place| {
+    pub(super) fn note(&mut self, place: Slot) {
+        let hash = |place: &Slot| {
             self.hasher.hash_one(match *place {
-                Place::Recent(i) => &self.recent[i as usize].key,
-                Place::Past(i) => &self.past[i as usize].key,
+                Slot::Recent(i) => &self.recent[i as usize].key,
+                Slot::Past(i) => &self.past[i as usize].key,
             })
         };
         self.places.insert_unique(hash(&place), place, hash);
     }
 
     /// Remembers where a flow is now that was at another place; `None` for nowhere.
-    pub(super) fn move_note(&mut self, key: &FlowKey, from: Place, to: Option<Place>) {
+    pub(super) fn move_note(&mut self, key: &FlowKey, from: Slot, to: Option<Slot>) {
         let hash = self.hasher.hash_one(key);
         if let Ok(mut note) = self.places.find_entry(hash, |place| *place == from) {
             match to {
@@ -59,7 +59,7 @@ impl History {
 
     pub(super) fn take_past(&mut self, i: usize) -> FlowStats {
         let stats = self.past.swap_remove(i);
-        let (here, last) = (Place::Past(i as u32), Place::Past(self.past.len() as u32));
+        let (here, last) = (Slot::Past(i as u32), Slot::Past(self.past.len() as u32));
         self.move_note(&stats.key, here, None);
         if let Some(moved) = self.past.get(i) {
             self.move_note(&{ moved.key }, last, Some(here));
@@ -70,8 +70,8 @@ impl History {
     pub(super) fn take_recent(&mut self, i: usize) -> FlowStats {
         let mut stats = self.recent.swap_remove(i);
         let (here, last) = (
-            Place::Recent(i as u32),
-            Place::Recent(self.recent.len() as u32),
+            Slot::Recent(i as u32),
+            Slot::Recent(self.recent.len() as u32),
         );
         self.move_note(&stats.key, here, None);
         if let Some(moved) = self.recent.get(i) {

@@ -4,10 +4,10 @@ use super::*;
 use crate::model::flow::Flow;
 use crate::testing::{Intervals, Random, flow, key, some_overflow};
 
-const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];
+const WAYS: [Directions; 3] = [Directions::Rx, Directions::Tx, Directions::Both];
 
 fn small(recent: usize, past: usize, sparks: usize) -> History {
-    History::with_limits(Limits {
+    History::with_limits(HistoryLimits {
         recent,
         past,
         sparks,
@@ -30,13 +30,13 @@ fn a_steady_flow_has_its_rate_as_every_average_from_the_first_interval_on() {
     let mut history = History::new();
     for millis in [1000, 500, 1500, 10, 60_000, 1000] {
         history.add(&intervals.next(millis, vec![flow(1, 5 * millis, 2 * millis)]));
-        let figures = &history.get(&key(1)).unwrap().figures;
+        let traffic = &history.get(&key(1)).unwrap().traffic;
         let clock = history.clock();
-        assert_close(figures.avg10(Way::Rx), 5000.0);
-        assert_close(figures.avg60(Way::Tx), 2000.0);
-        assert_close(figures.avg60(Way::Both), 7000.0);
-        assert_close(figures.average(Way::Both, &clock), 7000.0);
-        assert_close(figures.rate(Way::Rx, &clock), 5000.0);
+        assert_close(traffic.avg10(Directions::Rx), 5000.0);
+        assert_close(traffic.avg60(Directions::Tx), 2000.0);
+        assert_close(traffic.avg60(Directions::Both), 7000.0);
+        assert_close(traffic.average(Directions::Both, &clock), 7000.0);
+        assert_close(traffic.rate(Directions::Rx, &clock), 5000.0);
     }
 }
 
@@ -49,20 +49,26 @@ fn a_short_flow_is_not_overestimated() {
         history.add(&intervals.next(1000, vec![flow(1, 1, 1)]));
     }
     history.add(&intervals.next(1000, vec![flow(2, 1000, 0)]));
-    let figures = &history.get(&key(2)).unwrap().figures;
-    assert_close(figures.avg10(Way::Rx), 1000.0 * (1.0 - (-0.1f64).exp()));
+    let traffic = &history.get(&key(2)).unwrap().traffic;
     assert_close(
-        figures.avg60(Way::Rx),
+        traffic.avg10(Directions::Rx),
+        1000.0 * (1.0 - (-0.1f64).exp()),
+    );
+    assert_close(
+        traffic.avg60(Directions::Rx),
         1000.0 * (1.0 - (-1.0f64 / 60.0).exp()),
     );
-    assert_close(figures.average(Way::Rx, &history.clock()), 1000.0);
+    assert_close(traffic.average(Directions::Rx, &history.clock()), 1000.0);
     history.add(&intervals.next(10_000, vec![]));
-    let figures = &history.get(&key(2)).unwrap().figures;
+    let traffic = &history.get(&key(2)).unwrap().traffic;
     assert_close(
-        figures.avg10(Way::Rx),
+        traffic.avg10(Directions::Rx),
         1000.0 * (1.0 - (-0.1f64).exp()) * (-1.0f64).exp(),
     );
-    assert_close(figures.average(Way::Rx, &history.clock()), 1000.0 / 11.0);
+    assert_close(
+        traffic.average(Directions::Rx, &history.clock()),
+        1000.0 / 11.0,
+    );
 }
 
 /// The weighted mean by its definition: the integral of rate times weight.
@@ -101,11 +107,11 @@ fn averages_are_the_weighted_means_that_they_are_said_to_be() {
             history.add(&intervals.next(millis, flows));
             rates.push((millis as f64 / 1e3, bytes as f64 * 1e3 / millis as f64));
             if let Some(stats) = history.get(&key(1)) {
-                let figures = &stats.figures;
-                assert_close(figures.avg10(Way::Rx), by_definition(&rates, 10.0));
-                assert_close(figures.avg60(Way::Rx), by_definition(&rates, 60.0));
+                let traffic = &stats.traffic;
+                assert_close(traffic.avg10(Directions::Rx), by_definition(&rates, 10.0));
+                assert_close(traffic.avg60(Directions::Rx), by_definition(&rates, 60.0));
                 let peak = rates.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
-                assert_close(figures.peak(Way::Both).unwrap(), peak);
+                assert_close(traffic.peak(Directions::Both).unwrap(), peak);
             }
         }
     }
@@ -121,12 +127,12 @@ fn an_interval_counts_as_its_halves_would() {
         for _ in 0..2 {
             halves.add(&two.next(1000, vec![flow(1, 100 * n, 10)]));
         }
-        let of = |history: &History| history.get(&key(1)).unwrap().figures;
+        let of = |history: &History| history.get(&key(1)).unwrap().traffic;
         let (a, b) = (of(&whole), of(&halves));
-        for way in WAYS {
-            assert_close(a.avg10(way), b.avg10(way));
-            assert_close(a.avg60(way), b.avg60(way));
-            assert_eq!(way.bytes(&a.total), way.bytes(&b.total));
+        for directions in WAYS {
+            assert_close(a.avg10(directions), b.avg10(directions));
+            assert_close(a.avg60(directions), b.avg60(directions));
+            assert_eq!(directions.bytes(&a.total), directions.bytes(&b.total));
         }
     }
 }
@@ -138,12 +144,16 @@ fn peaks_are_of_one_interval_and_of_one_way() {
     history.add(&intervals.next(500, vec![flow(1, 100, 0)]));
     history.add(&intervals.next(1000, vec![flow(1, 100, 120)]));
     history.add(&intervals.next(1000, vec![flow(1, 0, 150)]));
-    let figures = history.get(&key(1)).unwrap().figures;
-    let peaks = WAYS.map(|way| figures.peak(way).unwrap());
+    let traffic = history.get(&key(1)).unwrap().traffic;
+    let peaks = WAYS.map(|directions| traffic.peak(directions).unwrap());
     assert_eq!(peaks, [200.0, 150.0, 220.0]);
-    let mut two = figures;
-    two += &figures;
-    assert_eq!(two.peak(Way::Rx), None, "peaks of several do not add up");
+    let mut two = traffic;
+    two += &traffic;
+    assert_eq!(
+        two.peak(Directions::Rx),
+        None,
+        "peaks of several do not add up"
+    );
 }
 
 #[test]
@@ -151,13 +161,16 @@ fn an_interval_without_length_changes_no_average() {
     let mut intervals = Intervals::default();
     let mut history = History::new();
     history.add(&intervals.next(0, vec![flow(1, 7, 0)]));
-    let figures = history.get(&key(1)).unwrap().figures;
-    assert_eq!(figures.avg10(Way::Rx), 0.0);
-    assert_eq!(figures.peak(Way::Rx), Some(0.0));
-    assert_eq!(figures.total.rx_bytes, 7);
+    let traffic = history.get(&key(1)).unwrap().traffic;
+    assert_eq!(traffic.avg10(Directions::Rx), 0.0);
+    assert_eq!(traffic.peak(Directions::Rx), Some(0.0));
+    assert_eq!(traffic.total.rx_bytes, 7);
     history.add(&intervals.next(1000, vec![flow(1, 7, 0)]));
     history.add(&intervals.next(0, vec![]));
-    assert_close(history.get(&key(1)).unwrap().figures.avg10(Way::Rx), 7.0);
+    assert_close(
+        history.get(&key(1)).unwrap().traffic.avg10(Directions::Rx),
+        7.0,
+    );
 }
 
 #[test]
@@ -170,16 +183,16 @@ fn times_are_those_of_the_intervals() {
     let last = intervals.next(1000, vec![flow(2, 0, 5)]);
     history.add(&last);
     history.add(&intervals.next(500, vec![]));
-    let figures = history.get(&key(2)).unwrap().figures;
+    let traffic = history.get(&key(2)).unwrap().traffic;
     let clock = history.clock();
-    assert_eq!(figures.first_seen(), first.ended - first.elapsed);
-    assert_eq!(figures.last_seen(), last.ended);
-    assert_eq!(figures.age(&clock), seconds(3.5));
-    assert_eq!(figures.idle(Way::Rx, &clock), Some(seconds(1.5)));
-    assert_eq!(figures.idle(Way::Tx, &clock), Some(seconds(0.5)));
-    assert_eq!(figures.idle(Way::Both, &clock), Some(seconds(0.5)));
-    let other = history.get(&key(1)).unwrap().figures;
-    assert_eq!(other.idle(Way::Tx, &clock), None, "it never sent");
+    assert_eq!(traffic.first_seen(), first.ended - first.elapsed);
+    assert_eq!(traffic.last_seen(), last.ended);
+    assert_eq!(traffic.age(&clock), seconds(3.5));
+    assert_eq!(traffic.idle(Directions::Rx, &clock), Some(seconds(1.5)));
+    assert_eq!(traffic.idle(Directions::Tx, &clock), Some(seconds(0.5)));
+    assert_eq!(traffic.idle(Directions::Both, &clock), Some(seconds(0.5)));
+    let other = history.get(&key(1)).unwrap().traffic;
+    assert_eq!(other.idle(Directions::Tx, &clock), None, "it never sent");
     assert_eq!(history.intervals(), 4);
 }
 
@@ -195,32 +208,32 @@ fn a_silent_flow_stays_ten_seconds_and_comes_back_as_it_was() {
     history.add(&intervals.next(1000, vec![flow(2, 1, 0)]));
     assert_eq!(history.recent().len(), 1);
     assert_eq!(history.past().len(), 1);
-    assert_eq!(history.get(&key(1)).unwrap().figures.total.rx_bytes, 100);
+    assert_eq!(history.get(&key(1)).unwrap().traffic.total.rx_bytes, 100);
     for _ in 0..100 {
         history.add(&intervals.next(1000, vec![flow(2, 1, 0)]));
     }
     history.add(&intervals.next(1000, vec![flow(1, 5, 0)]));
     assert_eq!(history.past().len(), 0);
     let clock = history.clock();
-    let figures = history.get(&key(1)).unwrap().figures;
-    assert_eq!(figures.total.rx_bytes, 105);
-    assert_eq!(figures.age(&clock), seconds(113.0));
-    assert_close(figures.average(Way::Rx, &clock), 105.0 / 113.0);
-    assert_eq!(figures.peak(Way::Rx), Some(100.0));
+    let traffic = history.get(&key(1)).unwrap().traffic;
+    assert_eq!(traffic.total.rx_bytes, 105);
+    assert_eq!(traffic.age(&clock), seconds(113.0));
+    assert_close(traffic.average(Directions::Rx, &clock), 105.0 / 113.0);
+    assert_eq!(traffic.peak(Directions::Rx), Some(100.0));
     let mut rates = vec![(1.0, 100.0)];
     rates.extend([(1.0, 0.0); 111]);
     rates.push((1.0, 5.0));
-    assert_close(figures.avg60(Way::Rx), by_definition(&rates, 60.0));
+    assert_close(traffic.avg60(Directions::Rx), by_definition(&rates, 60.0));
 }
 
 /// Flows, past flows, older ones and untracked bytes add up to everything that was counted.
 #[track_caller]
 fn assert_adds_up(history: &History, expected: Counters) {
     let flows = history.recent().iter().chain(history.past());
-    let mut total: Counters = flows.clone().map(|flow| flow.figures.total).sum();
-    let mut now: Counters = flows.clone().map(|flow| flow.figures.now).sum();
-    total += history.older().figures.total;
-    now += history.older().figures.now;
+    let mut total: Counters = flows.clone().map(|flow| flow.traffic.total).sum();
+    let mut now: Counters = flows.clone().map(|flow| flow.traffic.now).sum();
+    total += history.older().traffic.total;
+    now += history.older().traffic.now;
     total += history.losses_total().untracked;
     now += history.losses().untracked;
     assert_eq!(total, expected);
@@ -231,12 +244,24 @@ fn assert_adds_up(history: &History, expected: Counters) {
 #[track_caller]
 fn assert_averages_add_up(history: &History) {
     let flows = history.recent().iter().chain(history.past());
-    for way in WAYS {
-        let older = history.older().figures;
-        let sum10: f64 = flows.clone().map(|flow| flow.figures.avg10(way)).sum();
-        let sum60: f64 = flows.clone().map(|flow| flow.figures.avg60(way)).sum();
-        assert_close(sum10 + older.avg10(way), history.all().avg10(way));
-        assert_close(sum60 + older.avg60(way), history.all().avg60(way));
+    for directions in WAYS {
+        let older = history.older().traffic;
+        let sum10: f64 = flows
+            .clone()
+            .map(|flow| flow.traffic.avg10(directions))
+            .sum();
+        let sum60: f64 = flows
+            .clone()
+            .map(|flow| flow.traffic.avg60(directions))
+            .sum();
+        assert_close(
+            sum10 + older.avg10(directions),
+            history.all().avg10(directions),
+        );
+        assert_close(
+            sum60 + older.avg60(directions),
+            history.all().avg60(directions),
+        );
     }
 }
 
@@ -329,7 +354,7 @@ fn of_more_new_flows_than_there_is_room_for_the_largest_are_taken_in() {
     assert_eq!(kept, [0, 1, 2, 3, 4, 5, 6, 7, 28, 29]);
     assert_eq!(history.older().flows, 20);
     let older: u64 = (8..28).sum();
-    assert_eq!(history.older().figures.now.rx_bytes, older);
+    assert_eq!(history.older().traffic.now.rx_bytes, older);
     assert_eq!(history.recent().len(), 8);
 }
 
@@ -373,7 +398,7 @@ fn short_intervals_are_joined_so_that_the_chart_reaches_as_far() {
         assert_eq!(point.total.rx_bytes, point.elapsed.as_millis() as u64 / 50);
     }
     let stats = history.get(&key(1)).unwrap();
-    let line = history.sparkline([stats], Way::Tx);
+    let line = history.sparkline([stats], Directions::Tx);
     assert!(line.len() <= MAX_BARS);
     assert!(
         line.iter().all(|rate| (rate.unwrap() - 40.0).abs() < 1e-9),
@@ -392,18 +417,18 @@ fn a_sparkline_is_the_last_minute_bar_by_bar() {
         }
         history.add(&intervals.next(1000, flows));
     }
-    let line = |ids: &[u32], way| {
+    let line = |ids: &[u32], directions| {
         let flows = ids.iter().map(|&id| history.get(&key(id)).unwrap());
-        history.sparkline(flows, way)
+        history.sparkline(flows, directions)
     };
     let expected: Vec<_> = (40..100).map(|n| Some(10.0 * f64::from(n))).collect();
-    assert_eq!(line(&[1], Way::Rx), expected);
-    assert_eq!(line(&[1], Way::Both)[59], Some(991.0));
-    let new = line(&[2], Way::Rx);
+    assert_eq!(line(&[1], Directions::Rx), expected);
+    assert_eq!(line(&[1], Directions::Both)[59], Some(991.0));
+    let new = line(&[2], Directions::Rx);
     assert_eq!(new[56..], [Some(0.0), Some(7.0), Some(7.0), Some(7.0)]);
     assert_eq!(new[0], Some(0.0), "it was not there: nothing moved");
-    assert_eq!(line(&[1, 2], Way::Rx)[59], Some(997.0));
-    assert_eq!(line(&[], Way::Rx), vec![Some(0.0); 60]);
+    assert_eq!(line(&[1, 2], Directions::Rx)[59], Some(997.0));
+    assert_eq!(line(&[], Directions::Rx), vec![Some(0.0); 60]);
 }
 
 #[test]
@@ -413,7 +438,7 @@ fn long_intervals_reach_a_minute_back_and_not_further() {
     for _ in 0..30 {
         history.add(&intervals.next(7000, vec![flow(1, 70, 0)]));
     }
-    let line = history.sparkline(history.recent(), Way::Rx);
+    let line = history.sparkline(history.recent(), Directions::Rx);
     assert_eq!(line, vec![Some(10.0); 9]);
 }
 
@@ -434,7 +459,7 @@ fn sparklines_are_for_the_largest_and_say_what_they_do_not_know() {
         history.add(&intervals.next(1000, bytes(0)));
     }
     assert!(has(&history, 0) && has(&history, 5) && !has(&history, 4));
-    let line = |id| history.sparkline(history.get(&key(id)), Way::Rx);
+    let line = |id| history.sparkline(history.get(&key(id)), Directions::Rx);
     assert_eq!(line(0)[..2], [None, None], "not kept then");
     assert_eq!(line(0)[4], Some(1000.0));
     assert_eq!(line(3), vec![None; 5], "not kept");
@@ -453,7 +478,7 @@ fn equals_at_the_edge_make_room_for_a_sparkline_of_a_larger_flow() {
     let mut flows = equals();
     flows.push(flow(20, 5000, 1));
     history.add(&intervals.next(1000, flows));
-    let line = history.sparkline(history.get(&key(20)), Way::Rx);
+    let line = history.sparkline(history.get(&key(20)), Directions::Rx);
     assert_eq!(line, [0.0, 0.0, 0.0, 5000.0].map(Some));
     assert_eq!(history.sparks, 4);
     let rings = history.recent().iter().filter(|flow| flow.ring.is_some());

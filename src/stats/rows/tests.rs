@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::flow::{Flow, Packets, Tcp};
-use crate::resolve::owners::{Container, Place, Process, Runtime, SharedLocation};
+use crate::resolve::owners::{CgroupLocation, Container, Process, Runtime, SharedLocation};
 use crate::testing::{Intervals, Random, flow, key, some_overflow};
 use crate::view::{Column, Prefix};
 use std::cmp::Ordering;
@@ -10,24 +10,24 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-const WAYS: [Way; 3] = [Way::Rx, Way::Tx, Way::Both];
+const WAYS: [Directions; 3] = [Directions::Rx, Directions::Tx, Directions::Both];
 
 /// Facts about every process but each fifth.
-struct Known;
+struct FixedProcesses;
 
-impl ProcessLookup for Known {
+impl ProcessLookup for FixedProcesses {
     fn user_name(&self, uid: u32) -> Option<Arc<str>> {
         Some(Arc::from(format!("user-{uid}")))
     }
 
-    fn process(&self, who: &ProcessRef<'_>) -> Option<Arc<Process>> {
-        let tgid = who.tgid;
+    fn process(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<Process>> {
+        let tgid = process_ref.tgid;
         let unit = (!tgid.is_multiple_of(3)).then(|| format!("unit-{}", tgid % 4));
         let container = tgid.is_multiple_of(4).then(|| Container {
             runtime: Runtime::Lxc,
             id: format!("box-{}", tgid % 8),
         });
-        let place = Place {
+        let place = CgroupLocation {
             unit,
             container,
             pod: None,
@@ -97,12 +97,12 @@ fn with_condition(mut flow: Flow, random: &mut Random) -> Flow {
     flow
 }
 
-fn view_of(random: &mut Random) -> View {
+fn view_of(random: &mut Random) -> RowQuery {
     let any = |random: &mut Random, n: usize| random.below(n as u64) as usize;
     let column = Column::ALL[any(random, Column::ALL.len())];
     let sort = SortKey::by(column);
-    View {
-        way: WAYS[any(random, 3)],
+    RowQuery {
+        directions: WAYS[any(random, 3)],
         group: Group::ALL[any(random, Group::ALL.len())],
         sort: if random.below(2) == 0 {
             sort
@@ -113,9 +113,9 @@ fn view_of(random: &mut Random) -> View {
     }
 }
 
-fn add(sum: &mut (Counters, Counters), figures: &TrafficStats) {
-    sum.0 += figures.now;
-    sum.1 += figures.total;
+fn add(sum: &mut (Counters, Counters), traffic: &TrafficStats) {
+    sum.0 += traffic.now;
+    sum.1 += traffic.total;
 }
 
 #[test]
@@ -125,17 +125,19 @@ fn every_view_adds_up_to_the_totals() {
         let history = history_of(&mut random);
         let view = view_of(&mut random);
         let filter = random.below(3) as u32;
-        let rows = Rows::new(&history, &view, &Known, &|flow| flow.key.tgid % 3 >= filter);
+        let rows = Rows::new(&history, &view, &FixedProcesses, &|flow| {
+            flow.key.tgid % 3 >= filter
+        });
         let mut sum = (rows.untracked, rows.untracked_total);
         let (mut flows, mut moving) = (0, 0);
         for row in rows.iter(&history) {
-            add(&mut sum, &row.figures);
+            add(&mut sum, &row.traffic);
             flows += row.flows;
-            moving += usize::from(view.way.bytes(&row.figures.now) > 0);
+            moving += usize::from(view.directions.bytes(&row.traffic.now) > 0);
         }
         assert_eq!((rows.flows, rows.moving), (flows, moving));
         for rest in [&rows.filtered, &rows.silent] {
-            add(&mut sum, &rest.figures);
+            add(&mut sum, &rest.traffic);
         }
         assert_eq!(sum, (history.all().now, history.all().total), "{view:?}");
         let flows = flows + rows.filtered.flows + rows.silent.flows;
@@ -149,32 +151,35 @@ fn averages_of_groups_are_the_sums_of_those_of_their_flows() {
     let mut random = Random(12);
     for _ in 0..300 {
         let history = history_of(&mut random);
-        let view = View {
+        let view = RowQuery {
             past: true,
             ..view_of(&mut random)
         };
-        let rows = Rows::new(&history, &view, &Known, &|_| true);
+        let rows = Rows::new(&history, &view, &FixedProcesses, &|_| true);
         for row in rows.iter(&history) {
             let flows = history.recent().iter().chain(history.past());
             let members: Vec<&FlowStats> = flows
                 .filter(|flow| is_in(flow, &view, &rows.clock))
-                .filter(|flow| group_of(view.group, flow, &Known) == row.id)
+                .filter(|flow| group_of(view.group, flow, &FixedProcesses) == row.id)
                 .collect();
             assert_eq!(members.len(), row.flows);
             let sum: f64 = members
                 .iter()
-                .map(|flow| flow.figures.avg60(view.way))
+                .map(|flow| flow.traffic.avg60(view.directions))
                 .sum();
-            assert!((sum - row.figures.avg60(view.way)).abs() <= 1e-9 * sum.max(1.0));
+            assert!((sum - row.traffic.avg60(view.directions)).abs() <= 1e-9 * sum.max(1.0));
             let oldest = members
                 .iter()
-                .map(|flow| flow.figures.age(&rows.clock))
+                .map(|flow| flow.traffic.age(&rows.clock))
                 .max();
-            assert_eq!(Some(row.figures.age(&rows.clock)), oldest);
-            let idle = |figures: &TrafficStats| figures.idle(view.way, &rows.clock);
-            let least = members.iter().map(|flow| idle(&flow.figures)).min();
-            assert_eq!(Some(idle(&row.figures)), least);
-            assert_eq!(row.figures.peak(view.way).is_some(), members.len() == 1);
+            assert_eq!(Some(row.traffic.age(&rows.clock)), oldest);
+            let idle = |traffic: &TrafficStats| traffic.idle(view.directions, &rows.clock);
+            let least = members.iter().map(|flow| idle(&flow.traffic)).min();
+            assert_eq!(Some(idle(&row.traffic)), least);
+            assert_eq!(
+                row.traffic.peak(view.directions).is_some(),
+                members.len() == 1
+            );
         }
     }
 }
@@ -185,7 +190,7 @@ fn rows_are_in_the_order_asked_for_and_found_by_their_ids() {
     for _ in 0..1000 {
         let history = history_of(&mut random);
         let view = view_of(&mut random);
-        let mut rows = Rows::new(&history, &view, &Known, &|_| true);
+        let mut rows = Rows::new(&history, &view, &FixedProcesses, &|_| true);
         let clock = rows.clock;
         let all: Vec<Row> = rows.iter(&history).collect();
         let in_order = |ends: &[Row]| idle_by_hand(&view, &clock, &ends[0], &ends[1]).is_lt();
@@ -193,7 +198,7 @@ fn rows_are_in_the_order_asked_for_and_found_by_their_ids() {
         for (n, row) in all.iter().enumerate() {
             assert_eq!(rows.id(&history, n).as_ref(), Some(&row.id));
             assert_eq!(rows.find(&history, &row.id), Some(n));
-            let idle = row.idle(view.way, &clock).is_some();
+            let idle = row.idle(view.directions, &clock).is_some();
             assert_eq!(rows.is_idle(&history, n), idle);
         }
         let mut first: Vec<usize> = (0..all.len()).collect();
@@ -209,9 +214,9 @@ fn rows_are_in_the_order_asked_for_and_found_by_their_ids() {
 }
 
 /// The order of two rows of which idle ones stand last.
-fn idle_by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
-    let idle = |row: &Row| row.idle(view.way, clock).filter(|_| !view.past);
-    let average = |row: &Row| row.figures.avg10(view.way);
+fn idle_by_hand(view: &RowQuery, clock: &Clock, a: &Row, b: &Row) -> Ordering {
+    let idle = |row: &Row| row.idle(view.directions, clock).filter(|_| !view.past);
+    let average = |row: &Row| row.traffic.avg10(view.directions);
     let by_idle = idle(a).cmp(&idle(b));
     match idle(a).is_some() && idle(b).is_some() {
         true => by_idle.then(average(b).total_cmp(&average(a))),
@@ -221,24 +226,24 @@ fn idle_by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
 }
 
 /// The order of two rows, without the keys that they are sorted by.
-fn by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
-    let way = view.way;
+fn by_hand(view: &RowQuery, clock: &Clock, a: &Row, b: &Row) -> Ordering {
+    let directions = view.directions;
     let real = |row: &Row| -> Option<f64> {
-        let figures = &row.figures;
+        let traffic = &row.traffic;
         Some(match view.sort.column {
-            Column::Rate | Column::Share | Column::Spark => figures.rate(way, clock),
-            Column::Rx => figures.rate(Way::Rx, clock),
-            Column::Tx => figures.rate(Way::Tx, clock),
-            Column::Msgs => figures.msg_rate(way, clock),
-            Column::Total => way.bytes(&figures.total) as f64,
-            Column::Avg10 => figures.avg10(way),
-            Column::Avg60 => figures.avg60(way),
-            Column::Average => figures.average(way, clock),
-            Column::Peak => figures.peak(way)?,
+            Column::Rate | Column::Share | Column::Spark => traffic.rate(directions, clock),
+            Column::Rx => traffic.rate(Directions::Rx, clock),
+            Column::Tx => traffic.rate(Directions::Tx, clock),
+            Column::Msgs => traffic.msg_rate(directions, clock),
+            Column::Total => directions.bytes(&traffic.total) as f64,
+            Column::Avg10 => traffic.avg10(directions),
+            Column::Avg60 => traffic.avg60(directions),
+            Column::Average => traffic.average(directions, clock),
+            Column::Peak => traffic.peak(directions)?,
             Column::Flows => row.flows as f64,
-            Column::Age => figures.age(clock).as_secs_f64(),
+            Column::Age => traffic.age(clock).as_secs_f64(),
             Column::Pid => f64::from(row.common.tgid?),
-            Column::Packets => row.condition.packets(way)? as f64,
+            Column::Packets => row.condition.packets(directions)? as f64,
             Column::Srtt => f64::from(row.condition.srtt_us?),
             Column::Retransmits => row.condition.retransmits? as f64,
             Column::Cwnd => f64::from(row.condition.cwnd?),
@@ -246,7 +251,7 @@ fn by_hand(view: &View, clock: &Clock, a: &Row, b: &Row) -> Ordering {
         })
     };
     let text = |row: &Row| -> Option<String> {
-        let process = || Known.process(&row.who()?);
+        let process = || FixedProcesses.process(&row.process_ref()?);
         let end = |end: Option<Endpoint>| end.map(|end| format!("{} {:05}", end.addr, end.port));
         match view.sort.column {
             Column::Protocol => row.common.protocol.map(|protocol| protocol.to_string()),
@@ -301,7 +306,7 @@ fn the_order_of_the_input_does_not_matter() {
             random.shuffle(&mut flows);
             let mut history = History::new();
             history.add(&Intervals::default().next(1000, flows.clone()));
-            let rows = Rows::new(&history, &view, &Known, &|_| true);
+            let rows = Rows::new(&history, &view, &FixedProcesses, &|_| true);
             let ids = rows.iter(&history).map(|row| (row.id, row.flows));
             ids.collect::<Vec<_>>()
         };
@@ -315,11 +320,11 @@ fn each_grouping_puts_together_what_belongs_together() {
     let flows = (0..30).map(|id| flow(id, 1, 1)).collect();
     history.add(&Intervals::default().next(1000, flows));
     let ids = |group| {
-        let view = View {
+        let view = RowQuery {
             group,
-            ..View::default()
+            ..RowQuery::default()
         };
-        let rows = Rows::new(&history, &view, &Known, &|_| true);
+        let rows = Rows::new(&history, &view, &FixedProcesses, &|_| true);
         let ids = rows.iter(&history).map(|row| row.id);
         ids.collect::<BTreeSet<_>>()
     };
@@ -336,12 +341,12 @@ fn each_grouping_puts_together_what_belongs_together() {
     let rest = |group| [RowId::Without(group), RowId::Unknown];
     assert_eq!(ids(Group::Unit), units.chain(rest(Group::Unit)).collect());
     let container = |id: &str| {
-        RowId::Container(Arc::new(Place {
+        RowId::Container(Arc::new(CgroupLocation {
             container: Some(Container {
                 runtime: Runtime::Lxc,
                 id: id.to_owned(),
             }),
-            ..Place::default()
+            ..CgroupLocation::default()
         }))
     };
     let containers = ["box-0", "box-4"].map(container).into_iter();
@@ -382,9 +387,9 @@ fn without_facts_users_and_containers_are_one_unknown_row() {
     let flows = (0..9).map(|id| flow(id, 1, 1)).collect();
     history.add(&Intervals::default().next(1000, flows));
     for group in [Group::User, Group::Container] {
-        let view = View {
+        let view = RowQuery {
             group,
-            ..View::default()
+            ..RowQuery::default()
         };
         let rows = Rows::new(&history, &view, &(), &|_| true);
         let row = rows.row(&history, 0).unwrap();
@@ -397,9 +402,9 @@ fn a_row_says_what_its_flows_have_in_common() {
     let mut history = History::new();
     // One process, one name; two protocols, two peers.
     history.add(&Intervals::default().next(1000, vec![flow(4, 1, 1), flow(5, 1, 1)]));
-    let view = View {
+    let view = RowQuery {
         group: Group::Process,
-        ..View::default()
+        ..RowQuery::default()
     };
     let rows = Rows::new(&history, &view, &(), &|_| true);
     let row = rows.row(&history, 0).unwrap();
@@ -421,11 +426,11 @@ fn a_flow_is_a_row_of_the_ways_it_moved_bytes_lately() {
     for _ in 0..11 {
         history.add(&intervals.next(1000, vec![flow(2, 0, 5)]));
     }
-    let ids = |way, past| {
-        let view = View {
-            way,
+    let ids = |directions, past| {
+        let view = RowQuery {
+            directions,
             past,
-            ..View::default()
+            ..RowQuery::default()
         };
         let rows = Rows::new(&history, &view, &(), &|_| true);
         let ids = rows.iter(&history).map(|row| row.id);
@@ -436,11 +441,11 @@ fn a_flow_is_a_row_of_the_ways_it_moved_bytes_lately() {
             .map(|&id| RowId::Flow(key(id)))
             .collect::<BTreeSet<_>>()
     };
-    assert_eq!(ids(Way::Rx, false), of(&[]));
-    assert_eq!(ids(Way::Tx, false), of(&[2]));
-    assert_eq!(ids(Way::Rx, true), of(&[1, 2]));
-    assert_eq!(ids(Way::Tx, true), of(&[2, 3]));
-    assert_eq!(ids(Way::Both, true), of(&[1, 2, 3]));
+    assert_eq!(ids(Directions::Rx, false), of(&[]));
+    assert_eq!(ids(Directions::Tx, false), of(&[2]));
+    assert_eq!(ids(Directions::Rx, true), of(&[1, 2]));
+    assert_eq!(ids(Directions::Tx, true), of(&[2, 3]));
+    assert_eq!(ids(Directions::Both, true), of(&[1, 2, 3]));
 }
 
 #[test]
@@ -448,17 +453,17 @@ fn sparklines_of_rows_are_the_sums_of_those_of_their_flows() {
     let mut random = Random(15);
     for _ in 0..50 {
         let history = history_of(&mut random);
-        let view = View {
+        let view = RowQuery {
             past: false,
             ..view_of(&mut random)
         };
-        let rows = Rows::new(&history, &view, &Known, &|_| true);
+        let rows = Rows::new(&history, &view, &FixedProcesses, &|_| true);
         for (n, row) in rows.iter(&history).enumerate() {
             let clock = history.clock();
             let members = history.recent().iter().filter(|flow| {
-                is_in(flow, &view, &clock) && group_of(view.group, flow, &Known) == row.id
+                is_in(flow, &view, &clock) && group_of(view.group, flow, &FixedProcesses) == row.id
             });
-            let line = history.sparkline(members, view.way);
+            let line = history.sparkline(members, view.directions);
             assert_eq!(rows.sparkline(&history, n), line);
         }
     }
@@ -487,12 +492,12 @@ fn what_the_kernel_said_of_a_process_goes_before_what_proc_says() {
     let mut history = History::new();
     history.add(&Intervals::default().next(1000, flows));
     let ids = |group| {
-        let view = View {
+        let view = RowQuery {
             group,
             sort: SortKey::by(Column::Pid),
-            ..View::default()
+            ..RowQuery::default()
         };
-        let rows = Rows::new(&history, &view, &Known, &|_| true);
+        let rows = Rows::new(&history, &view, &FixedProcesses, &|_| true);
         let ids = rows.iter(&history).map(|row| row.id);
         ids.collect::<BTreeSet<_>>()
     };

@@ -14,14 +14,14 @@ use crate::stats::ranking::{ProcessLookup as _, Row};
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::chart::nice;
-use crate::tui::draw::line::{put, put_foreign, put_right, shorten, within};
+use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, within};
 use crate::tui::draw::theme::Glyphs;
-use crate::view::{Column, Group, Way};
+use crate::view::{Column, Directions, Group};
 
 /// What all rows of a table are drawn with.
 pub struct CellContext {
     /// Which bytes.
-    pub way: Way,
+    pub directions: Directions,
     /// The clock that figures are read by.
     pub clock: Clock,
     /// What a share is a part of: bytes of the whole section.
@@ -34,11 +34,11 @@ impl CellContext {
     /// Bytes by which a row's share is told.
     pub fn bytes(&self, row: &Row) -> u64 {
         let counters = if self.totals {
-            &row.figures.total
+            &row.traffic.total
         } else {
-            &row.figures.now
+            &row.traffic.now
         };
-        self.way.bytes(counters)
+        self.directions.bytes(counters)
     }
 }
 
@@ -64,34 +64,42 @@ impl App {
         sheet: &CellContext,
         (plain, main): (Style, Style),
     ) {
-        let units = self.look.units;
-        let figures = &row.figures;
-        let (way, clock) = (sheet.way, &sheet.clock);
+        let units = self.display.units;
+        let traffic = &row.traffic;
+        let (directions, clock) = (sheet.directions, &sheet.clock);
         let right = |buf: &mut Buffer, text: &str, style| put_right(buf, at, text, style);
         match column {
             Column::Rate | Column::Rx | Column::Tx => {
-                let way = match column {
-                    Column::Rx => Way::Rx,
-                    Column::Tx => Way::Tx,
-                    _ => way,
+                let directions = match column {
+                    Column::Rx => Directions::Rx,
+                    Column::Tx => Directions::Tx,
+                    _ => directions,
                 };
-                match row.idle(sheet.way, clock) {
+                match row.idle(sheet.directions, clock) {
                     Some(idle) if column != Column::Rx => right(buf, &self.idle(row, idle), plain),
                     Some(_) => {}
-                    None => right(buf, &units.rate_cell(figures.rate(way, clock)), main),
+                    None => right(buf, &units.rate_cell(traffic.rate(directions, clock)), main),
                 }
             }
-            Column::Avg10 => right(buf, &units.rate_cell(figures.avg10(way)), plain),
-            Column::Avg60 => right(buf, &units.rate_cell(figures.avg60(way)), plain),
-            Column::Average => right(buf, &units.rate_cell(figures.average(way, clock)), plain),
+            Column::Avg10 => right(buf, &units.rate_cell(traffic.avg10(directions)), plain),
+            Column::Avg60 => right(buf, &units.rate_cell(traffic.avg60(directions)), plain),
+            Column::Average => right(
+                buf,
+                &units.rate_cell(traffic.average(directions, clock)),
+                plain,
+            ),
             Column::Peak => {
-                if let Some(peak) = figures.peak(way) {
+                if let Some(peak) = traffic.peak(directions) {
                     right(buf, &units.rate_cell(peak), plain);
                 }
             }
             Column::Total => {
                 let style = if sheet.totals { main } else { plain };
-                right(buf, &units.amount_cell(way.bytes(&figures.total)), style);
+                right(
+                    buf,
+                    &units.amount_cell(directions.bytes(&traffic.total)),
+                    style,
+                );
             }
             Column::Share => self.share(buf, at, row, sheet, plain),
             // All at once, by who draws the table.
@@ -102,8 +110,8 @@ impl App {
                     put(buf, at, 0, protocol.as_str(), plain);
                 }
             }
-            Column::Msgs => right(buf, &per_second(figures.msg_rate(way, clock)), plain),
-            Column::Age => right(buf, &age(figures.age(clock)), plain),
+            Column::Msgs => right(buf, &per_second(traffic.msg_rate(directions, clock)), plain),
+            Column::Age => right(buf, &age(traffic.age(clock)), plain),
             Column::Pid => {
                 if let Some(tgid) = row.common.tgid {
                     right(buf, &tgid.to_string(), plain);
@@ -113,8 +121,8 @@ impl App {
                 self.text_cell(buf, at, column, row, plain)
             }
             Column::Packets => {
-                let packets = row.condition.packets(way);
-                if let Some(packets) = packets.filter(|_| row.idle(way, clock).is_none()) {
+                let packets = row.condition.packets(directions);
+                if let Some(packets) = packets.filter(|_| row.idle(directions, clock).is_none()) {
                     right(buf, &per_second(rate(packets, clock.elapsed)), plain);
                 }
             }
@@ -137,10 +145,10 @@ impl App {
     }
 
     fn text_cell(&self, buf: &mut Buffer, at: Rect, column: Column, row: &Row, style: Style) {
-        let ellipsis = self.look.theme.glyphs.ellipsis;
+        let ellipsis = self.display.theme.glyphs.ellipsis;
         if self.is_title(column) {
             let title = self.title_of(row);
-            put_foreign(buf, at, &title, ellipsis, style);
+            put_untrusted(buf, at, &title, ellipsis, style);
             return;
         }
         let common = &row.common;
@@ -154,35 +162,35 @@ impl App {
             put(buf, at, 0, &shorten(&label, at.width, ellipsis), style);
             return;
         }
-        let Some(who) = row.who() else {
+        let Some(process_ref) = row.process_ref() else {
             return;
         };
         match column {
             Column::Process => {
                 let name = self.process_name(common);
-                put_foreign(buf, at, &name, ellipsis, style);
+                put_untrusted(buf, at, &name, ellipsis, style);
                 let after = crate::tui::draw::line::width(&name) + 2;
                 if self.group == Group::Process
                     && after + 8 < at.width
-                    && let Some(process) = self.owners.process(&who)
+                    && let Some(process) = self.owners.process(&process_ref)
                     && process.cmdline.len() > 1
                 {
                     let at = within(at, after, at.width);
                     let arguments = process.cmdline[1..].join(" ");
-                    let style = style.patch(self.look.theme.dim());
-                    put_foreign(buf, at, &arguments, ellipsis, style);
+                    let style = style.patch(self.display.theme.dim());
+                    put_untrusted(buf, at, &arguments, ellipsis, style);
                 }
             }
             Column::User => {
-                if let Some(uid) = self.owners.uid(&who) {
-                    let user = self.owners.user(&who);
+                if let Some(uid) = self.owners.uid(&process_ref) {
+                    let user = self.owners.user(&process_ref);
                     let user = units::user_name(user.as_deref(), uid);
-                    put_foreign(buf, at, &user, ellipsis, style);
+                    put_untrusted(buf, at, &user, ellipsis, style);
                 }
             }
             Column::Container => {
-                if let Some(place) = self.owners.place(&who) {
-                    put_foreign(buf, at, &units::name(&place), ellipsis, style);
+                if let Some(place) = self.owners.place(&process_ref) {
+                    put_untrusted(buf, at, &units::name(&place), ellipsis, style);
                 }
             }
             _ => {}
@@ -203,7 +211,9 @@ impl App {
 
     /// Instead of a rate, where nothing moved: since when, or that the process has gone.
     fn idle(&self, row: &Row, idle: Duration) -> String {
-        let process = row.who().and_then(|who| self.owners.process(&who));
+        let process = row
+            .process_ref()
+            .and_then(|process_ref| self.owners.process(&process_ref));
         if process.is_some_and(|process| process.exited) {
             "ended".to_owned()
         } else {
@@ -219,10 +229,10 @@ impl App {
         }
         if at.width > 6 {
             let room = at.width - 6;
-            let glyphs = self.look.theme.glyphs;
+            let glyphs = self.display.theme.glyphs;
             let bar = glyphs.block(bytes as f64, sheet.total as f64, room.into());
-            let hue = self.look.theme.hue(match sheet.way {
-                Way::Tx => Direction::Tx,
+            let hue = self.display.theme.hue(match sheet.directions {
+                Directions::Tx => Direction::Tx,
                 _ => Direction::Rx,
             });
             put(buf, within(at, 6, room), 0, &bar, hue);

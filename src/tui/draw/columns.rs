@@ -4,27 +4,27 @@
 
 use crate::stats::history::AvailableColumns;
 use crate::text::units::Units;
-use crate::view::{Column, Group, Way};
+use crate::view::{Column, Directions, Group};
 
 /// Left margin, where the mark of the selected row stands.
 const MARGIN: u16 = 1;
 const GAP: u16 = 2;
 /// Widest an end of a flow gets: the longest address with its port.
-const MOST_END: u16 = 47;
+const MAX_END: u16 = 47;
 /// Least room for both ends together before other columns make way, and before those do that only
 /// come when there is plenty.
-const LEAST_ENDS: u16 = 32;
+const MIN_ENDS: u16 = 32;
 const GOOD_ENDS: u16 = 42;
 /// The same for names.
 const NAMED_ENDS: u16 = 60;
-const MOST_PROCESS: u16 = 15;
-const MOST_PID: u16 = 7;
+const MAX_PROCESS: u16 = 15;
+const MAX_PID: u16 = 7;
 const USER: u16 = 8;
 const CONTAINER: u16 = 16;
 const SPARK: (u16, u16) = (12, 60);
 
 /// Columns in the order in which they leave as the width shrinks. The others stay.
-const LEAVING: &[Column] = &[
+const DROP_ORDER: &[Column] = &[
     Column::Age,
     Column::Average,
     Column::Spark,
@@ -101,7 +101,7 @@ impl Widths {
 
 /// Where one column stands, relative to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ColumnSlot {
     /// Which one.
     pub column: Column,
     /// Columns from the left edge of the table.
@@ -116,7 +116,7 @@ pub struct LayoutRequest<'a> {
     /// The ones that were chosen.
     pub chosen: &'a [Column],
     /// Which way the table is about.
-    pub way: Way,
+    pub directions: Directions,
     /// What a row is.
     pub group: Group,
     /// Totals take the place of rates.
@@ -145,8 +145,8 @@ impl LayoutRequest<'_> {
         }
         use Column::{Container, Flows, Local, Process, Rate, Remote, Rx, Total, Tx, User};
         match column {
-            Rate => self.way != Way::Both && !self.totals,
-            Rx | Tx => self.way == Way::Both && !self.totals,
+            Rate => self.directions != Directions::Both && !self.totals,
+            Rx | Tx => self.directions == Directions::Both && !self.totals,
             Total => self.totals,
             Flows => self.group != Group::Flow,
             // In the place of what the rows are grouped by.
@@ -185,9 +185,9 @@ impl LayoutRequest<'_> {
             Column::Share if self.share_bar => 10,
             Column::Share | Column::Flows | Column::Protocol | Column::Age => 5,
             Column::Spark => SPARK.0,
-            Column::Pid => MOST_PID,
+            Column::Pid => MAX_PID,
             Column::Process if matches!(self.group, Group::Process | Group::Thread) => 24,
-            Column::Process => MOST_PROCESS,
+            Column::Process => MAX_PROCESS,
             Column::User if self.group == Group::User => 16,
             Column::Container if matches!(self.group, Group::Container | Group::Unit) => 24,
             Column::User => USER,
@@ -210,10 +210,10 @@ impl LayoutRequest<'_> {
 }
 
 /// Which columns are there, and where, in a table so wide.
-pub fn fit(width: u16, wish: &LayoutRequest) -> Vec<Place> {
+pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
     let mut there: Vec<Column> = Column::ALL
         .into_iter()
-        .filter(|&column| wish.stays(column))
+        .filter(|&column| request.stays(column))
         .collect();
     let ends = there
         .iter()
@@ -222,7 +222,7 @@ pub fn fit(width: u16, wish: &LayoutRequest) -> Vec<Place> {
     let used = |there: &[Column]| -> u16 {
         let widths = there
             .iter()
-            .map(|&column| wish.most(column) + LayoutRequest::gap(column));
+            .map(|&column| request.most(column) + LayoutRequest::gap(column));
         // The first has the margin before it.
         MARGIN + widths.sum::<u16>()
             - there
@@ -231,8 +231,8 @@ pub fn fit(width: u16, wish: &LayoutRequest) -> Vec<Place> {
                 .max()
                 .unwrap_or(0)
     };
-    for &column in LEAVING.iter().rev() {
-        if there.contains(&column) || !wish.may_come(column) {
+    for &column in DROP_ORDER.iter().rev() {
+        if there.contains(&column) || !request.may_come(column) {
             continue;
         }
         let plenty = matches!(
@@ -240,10 +240,10 @@ pub fn fit(width: u16, wish: &LayoutRequest) -> Vec<Place> {
             Column::Spark | Column::User | Column::Container | Column::Msgs | Column::Age
         );
         let least = match column {
-            Column::Protocol | Column::Avg10 => LEAST_ENDS,
-            _ if wish.names => NAMED_ENDS,
+            Column::Protocol | Column::Avg10 => MIN_ENDS,
+            _ if request.names => NAMED_ENDS,
             _ if plenty => GOOD_ENDS,
-            _ => LEAST_ENDS,
+            _ => MIN_ENDS,
         } * ends
             / 2;
         let mut with = there.clone();
@@ -254,16 +254,16 @@ pub fn fit(width: u16, wish: &LayoutRequest) -> Vec<Place> {
         }
         there = with;
     }
-    place(width, wish, there)
+    place(width, request, there)
 }
 
-fn place(width: u16, wish: &LayoutRequest, mut there: Vec<Column>) -> Vec<Place> {
+fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<ColumnSlot> {
     // Totals stand where rates stood; otherwise the order is the one that was chosen, and what was
     // not chosen comes after what it always follows.
     let all = |column: &Column| Column::ALL.iter().position(|other| other == column);
     let rank = |column: &Column| {
-        let chosen = wish.chosen.iter().position(|other| other == column);
-        let before = wish.chosen.iter().enumerate();
+        let chosen = request.chosen.iter().position(|other| other == column);
+        let before = request.chosen.iter().enumerate();
         let before = before.filter(|(_, other)| all(other) < all(column));
         let after = before.map(|(place, _)| place).max();
         match chosen {
@@ -271,13 +271,13 @@ fn place(width: u16, wish: &LayoutRequest, mut there: Vec<Column>) -> Vec<Place>
             None => (after.map_or(0, |place| place + 1), 1),
         }
     };
-    let first = |column: &Column| !(wish.totals && *column == Column::Total);
+    let first = |column: &Column| !(request.totals && *column == Column::Total);
     there.sort_by_key(|column| (first(column), rank(column), all(column)));
     let cap = |wanted: usize, most: u16| u16::try_from(wanted).unwrap_or(most).min(most);
     let size = |column: Column| match column {
-        Column::Pid => cap(wish.widths.pid, MOST_PID),
-        Column::Process if wish.group == Group::Flow => cap(wish.widths.process, MOST_PROCESS),
-        _ => wish.most(column),
+        Column::Pid => cap(request.widths.pid, MAX_PID),
+        Column::Process if request.group == Group::Flow => cap(request.widths.process, MAX_PROCESS),
+        _ => request.most(column),
     };
     let fixed: u16 = there
         .iter()
@@ -293,15 +293,15 @@ fn place(width: u16, wish: &LayoutRequest, mut there: Vec<Column>) -> Vec<Place>
     let mut spare = width.saturating_sub(MARGIN + fixed);
     let wants = |column, wanted| {
         if there.contains(&column) {
-            cap(wanted, MOST_END)
+            cap(wanted, MAX_END)
         } else {
             0
         }
     };
     let (local, remote) = share(
         spare,
-        wants(Column::Local, wish.widths.local),
-        wants(Column::Remote, wish.widths.remote),
+        wants(Column::Local, request.widths.local),
+        wants(Column::Remote, request.widths.remote),
     );
     spare -= local + remote;
     let has_spark = there.contains(&Column::Spark);
@@ -313,7 +313,7 @@ fn place(width: u16, wish: &LayoutRequest, mut there: Vec<Column>) -> Vec<Place>
     spare -= spark;
 
     // What is left over is for the text that can use it.
-    let last = match wish.group {
+    let last = match request.group {
         Group::Process | Group::Thread => Some(Column::Process),
         _ => there.last().copied(),
     };
@@ -331,7 +331,7 @@ fn place(width: u16, wish: &LayoutRequest, mut there: Vec<Column>) -> Vec<Place>
             x += LayoutRequest::gap(column);
         }
         let left = width.saturating_sub(x);
-        places.push(Place {
+        places.push(ColumnSlot {
             column,
             x: x.min(width),
             width: wide.min(left),

@@ -2,20 +2,20 @@
 
 use ratatui::style::Style;
 
-use super::detail::List;
-use crate::model::flow::{Limit, Tcp};
+use super::detail::DetailList;
+use crate::model::flow::{SendLimit, Tcp};
 use crate::stats::history::FlowStats;
 use crate::text::units;
 use crate::tui::app::App;
-use crate::view::Way;
+use crate::view::Directions;
 
 impl App {
     /// Nothing for what is no connection, or of which the kernel told nothing.
-    pub(super) fn connection(&self, flow: &FlowStats, list: &mut List) {
+    pub(super) fn connection(&self, flow: &FlowStats, list: &mut DetailList) {
         let Some(tcp) = &flow.tcp else {
             return;
         };
-        let idle = flow.figures.idle(Way::Both, &self.history.clock());
+        let idle = flow.traffic.idle(Directions::Both, &self.history.clock());
         let is_now = idle.is_some_and(|idle| idle.is_zero());
         list.heading(if is_now {
             "Connection"
@@ -23,11 +23,11 @@ impl App {
             "Connection, as of its last bytes"
         });
         let plain = Style::new();
-        let size = |bytes: u32| self.look.units.amount(bytes.into());
+        let size = |bytes: u32| self.display.units.amount(bytes.into());
         list.add("round trip", &round_trip(tcp), plain);
         let retransmits = tcp.retransmits.unwrap_or(0) > 0;
         let style = if retransmits {
-            self.look.theme.bold()
+            self.display.theme.bold()
         } else {
             plain
         };
@@ -50,7 +50,7 @@ impl App {
         );
         list.add("room", &room, plain);
         if flow.audited_rx > 0 {
-            let audited = self.look.units.amount(flow.audited_rx);
+            let audited = self.display.units.amount(flow.audited_rx);
             let text =
                 format!("{audited} received by the kernel's counters: no probe sees splice() here");
             list.add("audited", &text, plain);
@@ -58,8 +58,8 @@ impl App {
         if let Some(limit) = tcp.limit {
             let text = format!("{}: {}", limit.as_str(), explained(limit));
             let style = match limit {
-                Limit::Application => plain,
-                _ => self.look.theme.bold(),
+                SendLimit::Application => plain,
+                _ => self.display.theme.bold(),
             };
             list.add("held up by", &text, style);
         }
@@ -85,12 +85,12 @@ fn sent_again(tcp: &Tcp) -> String {
 }
 
 /// What it means that a sender is held back so.
-const fn explained(limit: Limit) -> &'static str {
+const fn explained(limit: SendLimit) -> &'static str {
     match limit {
-        Limit::ReceiverWindow => "the peer's program reads too slowly",
-        Limit::SendBuffer => "the own socket's buffer is too small for this path",
-        Limit::Loss => "segments were lost on the way and sent again",
-        Limit::Application => "there is nothing to send, most of the time",
+        SendLimit::ReceiverWindow => "the peer's program reads too slowly",
+        SendLimit::SendBuffer => "the own socket's buffer is too small for this path",
+        SendLimit::Loss => "segments were lost on the way and sent again",
+        SendLimit::Application => "there is nothing to send, most of the time",
     }
 }
 

@@ -14,12 +14,12 @@ use crate::model::flow::{Endpoint, FlowKey, Protocol};
 use crate::model::interval::rate;
 use crate::resolve::names::Names;
 use crate::stats::history::FlowStats;
-use crate::stats::ranking::{Condition, ProcessLookup as _, ProcessRef};
+use crate::stats::ranking::{ProcessLookup as _, ProcessRef, RowTcpStats};
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::chart::{Chart, Sample};
 use crate::tui::draw::line::{line, put, within, wrap};
-use crate::view::Way;
+use crate::view::Directions;
 
 /// Width from which on the chart stands beside the facts.
 const BESIDE: u16 = 110;
@@ -28,23 +28,23 @@ const NAME: u16 = 11;
 /// Lines from which on there are empty ones between the parts.
 const ROOMY: u16 = 24;
 /// Most lines of the chart.
-const MOST_CHART: u16 = 16;
+const MAX_CHART: u16 = 16;
 
 /// A fact with its name, or a heading.
-pub(super) enum Line {
+pub(super) enum DetailLine {
     Heading(&'static str),
     Fact(&'static str, String, Style),
     Empty,
 }
 
 /// Facts below each other.
-pub(super) struct List {
-    lines: Vec<Line>,
+pub(super) struct DetailList {
+    lines: Vec<DetailLine>,
     /// Columns for what a fact says.
     room: usize,
 }
 
-impl List {
+impl DetailList {
     fn new(width: u16) -> Self {
         Self {
             lines: Vec::new(),
@@ -53,7 +53,7 @@ impl List {
     }
 
     pub(super) fn heading(&mut self, text: &'static str) {
-        self.lines.push(Line::Heading(text));
+        self.lines.push(DetailLine::Heading(text));
     }
 
     /// A fact in as many lines as it takes, but not more than four.
@@ -61,17 +61,17 @@ impl List {
         let clean = units::sanitize(value);
         for (n, text) in wrap(&clean, self.room).into_iter().take(4).enumerate() {
             let name = if n == 0 { name } else { "" };
-            self.lines.push(Line::Fact(name, text, style));
+            self.lines.push(DetailLine::Fact(name, text, style));
         }
     }
 
     /// A fact that is no one's text, as it is.
     fn put(&mut self, name: &'static str, value: String, style: Style) {
-        self.lines.push(Line::Fact(name, value, style));
+        self.lines.push(DetailLine::Fact(name, value, style));
     }
 
     fn gap(&mut self) {
-        self.lines.push(Line::Empty);
+        self.lines.push(DetailLine::Empty);
     }
 }
 
@@ -90,15 +90,15 @@ impl App {
         };
         let beside = body.width >= BESIDE;
         let wide = if beside { body.width / 2 } else { body.width };
-        let mut left = List::new(wide);
-        self.facts(flow, body.height, &mut left);
+        let mut left = DetailList::new(wide);
+        self.lookup(flow, body.height, &mut left);
         if beside {
             // The chart has what the state of the connection leaves.
-            let mut right = List::new(body.width - wide - 1);
+            let mut right = DetailList::new(body.width - wide - 1);
             self.connection(flow, &mut right);
             let area = within_area(body, wide + 1, body.width);
-            let facts = u16::try_from(right.lines.len()).unwrap_or(u16::MAX);
-            let chart = area.height.saturating_sub(facts + 1).min(MOST_CHART);
+            let lookup = u16::try_from(right.lines.len()).unwrap_or(u16::MAX);
+            let chart = area.height.saturating_sub(lookup + 1).min(MAX_CHART);
             self.flow_chart(
                 flow,
                 Rect {
@@ -115,33 +115,33 @@ impl App {
                 left.gap();
             }
             self.connection(flow, &mut left);
-            let facts = u16::try_from(left.lines.len()).unwrap_or(u16::MAX);
+            let lookup = u16::try_from(left.lines.len()).unwrap_or(u16::MAX);
             self.list(&left, top, body, buf);
-            self.flow_chart(flow, below(body, facts.min(body.height)), buf);
+            self.flow_chart(flow, below(body, lookup.min(body.height)), buf);
         }
     }
 
     /// As much of a list as finds room, from a line on.
-    fn list(&self, list: &List, top: usize, area: Rect, buf: &mut Buffer) {
-        let theme = &self.look.theme;
+    fn list(&self, list: &DetailList, top: usize, area: Rect, buf: &mut Buffer) {
+        let theme = &self.display.theme;
         let last = list.lines.len().saturating_sub(usize::from(area.height));
         for (text, y) in list.lines.iter().skip(top.min(last)).zip(0..) {
             let at = line(area, y);
             match text {
-                Line::Heading(title) => {
+                DetailLine::Heading(title) => {
                     put(buf, at, 1, title, theme.dim());
                 }
-                Line::Fact(name, value, style) => {
+                DetailLine::Fact(name, value, style) => {
                     put(buf, at, 3, name, theme.dim());
                     put(buf, at, 3 + NAME, value, *style);
                 }
-                Line::Empty => {}
+                DetailLine::Empty => {}
             }
         }
     }
 
-    fn facts(&self, flow: &FlowStats, height: u16, list: &mut List) {
-        let theme = &self.look.theme;
+    fn lookup(&self, flow: &FlowStats, height: u16, list: &mut DetailList) {
+        let theme = &self.display.theme;
         let plain = Style::new();
         let key = &flow.key;
         let ends = [
@@ -157,14 +157,14 @@ impl App {
             list.add("net ns", &key.netns.to_string(), plain);
         }
         let clock = self.history.clock();
-        let figures = &flow.figures;
+        let traffic = &flow.traffic;
         let seen = format!(
             "{}, {} ago",
-            self.time(figures.first_seen()),
-            duration(figures.age(&clock).as_secs())
+            self.time(traffic.first_seen()),
+            duration(traffic.age(&clock).as_secs())
         );
         list.add("first seen", &seen, plain);
-        let idle = figures.idle(Way::Both, &clock);
+        let idle = traffic.idle(Directions::Both, &clock);
         if let Some(idle) = idle.filter(|idle| !idle.is_zero()) {
             let idle = format!("no bytes for {}", duration(idle.as_secs()));
             list.add("now", &idle, plain);
@@ -178,39 +178,50 @@ impl App {
             list.gap();
         }
         list.heading("Figures");
-        self.figures(flow, list);
+        self.traffic(flow, list);
     }
 
-    fn figures(&self, flow: &FlowStats, list: &mut List) {
+    fn traffic(&self, flow: &FlowStats, list: &mut DetailList) {
         let clock = self.history.clock();
-        let figures = &flow.figures;
-        let units = self.look.units;
+        let traffic = &flow.traffic;
+        let units = self.display.units;
         let wide = units.rate_width() + 2;
         let pair = |rx: String, tx: String| format!("{rx:>wide$}{tx:>wide$}");
-        let both = [Way::Rx, Way::Tx];
+        let both = [Directions::Rx, Directions::Tx];
         let head = pair("in".to_owned(), "out".to_owned());
-        list.put("", head, self.look.theme.dim());
+        list.put("", head, self.display.theme.dim());
         let rates: [(&'static str, [f64; 2]); 5] = [
-            ("now", both.map(|way| figures.rate(way, &clock))),
-            ("10 s", both.map(|way| figures.avg10(way))),
-            ("60 s", both.map(|way| figures.avg60(way))),
-            ("average", both.map(|way| figures.average(way, &clock))),
-            ("peak", both.map(|way| figures.peak(way).unwrap_or(0.0))),
+            (
+                "now",
+                both.map(|directions| traffic.rate(directions, &clock)),
+            ),
+            ("10 s", both.map(|directions| traffic.avg10(directions))),
+            ("60 s", both.map(|directions| traffic.avg60(directions))),
+            (
+                "average",
+                both.map(|directions| traffic.average(directions, &clock)),
+            ),
+            (
+                "peak",
+                both.map(|directions| traffic.peak(directions).unwrap_or(0.0)),
+            ),
         ];
         for (name, [rx, tx]) in rates {
             let text = pair(units.rate_cell(rx), units.rate_cell(tx));
             list.put(name, text, Style::new());
         }
         // As wide as the rates, so that numbers and units stand below each other.
-        let amount = |way: Way| format!("{}  ", units.amount_cell(way.bytes(&figures.total)));
+        let amount = |directions: Directions| {
+            format!("{}  ", units.amount_cell(directions.bytes(&traffic.total)))
+        };
         let [rx, tx] = both.map(amount);
         list.put("total", pair(rx, tx), Style::new());
-        let [rx, tx] = both.map(|way| way.msgs(&figures.total).to_string());
+        let [rx, tx] = both.map(|directions| directions.msgs(&traffic.total).to_string());
         list.put("messages", pair(rx, tx), Style::new());
         if flow.packets.is_some() {
-            let condition = Condition::of(flow, &clock);
-            let [rx, tx] = both.map(|way| {
-                let packets = condition.packets(way).unwrap_or(0);
+            let condition = RowTcpStats::of(flow, &clock);
+            let [rx, tx] = both.map(|directions| {
+                let packets = condition.packets(directions).unwrap_or(0);
                 per_second(rate(packets, clock.elapsed))
             });
             list.put("packets/s", pair(rx, tx), Style::new());
@@ -218,11 +229,11 @@ impl App {
     }
 
     /// Whose it is: what the kernel said when bytes moved, and what `/proc` adds to that.
-    fn owner(&self, flow: &FlowStats, list: &mut List) {
-        let theme = &self.look.theme;
+    fn owner(&self, flow: &FlowStats, list: &mut DetailList) {
+        let theme = &self.display.theme;
         let plain = Style::new();
-        let (key, owner, who) = (&flow.key, &flow.owner, ProcessRef::of(flow));
-        let process = self.owners.process(&who);
+        let (key, owner, process_ref) = (&flow.key, &flow.owner, ProcessRef::of(flow));
+        let process = self.owners.process(&process_ref);
         let own = if self.names.is_own(key.tgid) {
             ", own look-ups"
         } else {
@@ -252,8 +263,8 @@ impl App {
                 list.add("program", &exe.to_string_lossy(), plain);
             }
         }
-        if let Some(uid) = self.owners.uid(&who) {
-            let user = match self.owners.user(&who) {
+        if let Some(uid) = self.owners.uid(&process_ref) {
+            let user = match self.owners.user(&process_ref) {
                 Some(name) => format!("{name} ({uid})"),
                 None => uid.to_string(),
             };
@@ -273,7 +284,7 @@ impl App {
             let started = format!("{} after boot", duration(start.as_secs()));
             list.add("started", &started, plain);
         }
-        if let Some(place) = self.owners.place(&who) {
+        if let Some(place) = self.owners.place(&process_ref) {
             list.add("runs in", &place, plain);
         }
         let by_proc = process
@@ -296,7 +307,7 @@ impl App {
     fn end(&self, end: &Endpoint, other: &Endpoint, protocol: Protocol) -> String {
         let plain = Names::off().label(end, None);
         let mut text = format!("{}{}", plain.host, plain.port);
-        if !self.look.names {
+        if !self.display.names {
             return text;
         }
         if let Some(name) = self.names.get(end.addr) {
@@ -316,8 +327,8 @@ impl App {
     }
 
     fn flow_chart(&self, flow: &FlowStats, area: Rect, buf: &mut Buffer) {
-        let rates = |way| self.history.sparkline([flow], way);
-        let pairs = rates(Way::Rx).into_iter().zip(rates(Way::Tx));
+        let rates = |directions| self.history.sparkline([flow], directions);
+        let pairs = rates(Directions::Rx).into_iter().zip(rates(Directions::Tx));
         let bars: Vec<Sample> = pairs.map(|(rx, tx)| rx.zip(tx)).collect();
         // As wide as there is room: a bar may take several columns.
         let room = usize::from(area.width.saturating_sub(16));
@@ -327,11 +338,11 @@ impl App {
             .flat_map(|sample| std::iter::repeat_n(sample, each))
             .collect();
         let seconds = 1.0 / each as f64;
-        let height = area.height.min(MOST_CHART).saturating_sub(1);
+        let height = area.height.min(MAX_CHART).saturating_sub(1);
         Chart {
             samples: &samples,
-            units: self.look.units,
-            theme: self.look.theme,
+            units: self.display.units,
+            theme: self.display.theme,
             seconds: seconds * self.seconds(),
         }
         .render(Rect { height, ..area }, buf);
@@ -343,7 +354,7 @@ impl App {
                 within(at, 12, at.width),
                 0,
                 text,
-                self.look.theme.dim(),
+                self.display.theme.dim(),
             );
         }
     }

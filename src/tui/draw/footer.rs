@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use crate::recording::player::State;
+use crate::recording::player::PlayerState;
 use crate::text::units;
 use crate::tui::action::Command;
 use crate::tui::app::{App, Mode};
@@ -14,14 +14,14 @@ use crate::view::Group;
 impl App {
     pub(super) fn footer(&self, area: Rect, buf: &mut Buffer) {
         let at = line(area, 0);
-        let theme = &self.look.theme;
+        let theme = &self.display.theme;
         let mut x = 1;
         if self.is_typing() {
             x = put(buf, at, x, "/", theme.bold());
             x = put(buf, at, x, &units::sanitize(&self.filter), theme.bold());
             let cursor = Style::new().add_modifier(Modifier::REVERSED);
             x = put(buf, at, x, " ", cursor) + 2;
-            let hint = self.meaning.hint();
+            let hint = self.query.hint();
             if !hint.is_empty() {
                 x = put(buf, at, x, &hint, theme.dim()) + 2;
             }
@@ -45,7 +45,7 @@ impl App {
 
     /// One key with what it does, if both find room.
     fn hint(&self, buf: &mut Buffer, at: Rect, x: u16, key: &str, what: &str) -> u16 {
-        let theme = &self.look.theme;
+        let theme = &self.display.theme;
         if x + width(key) + 1 + width(what) > at.width {
             return at.width;
         }
@@ -113,14 +113,18 @@ impl App {
                     ),
                     (
                         Command::Totals,
-                        if self.look.totals { "rates" } else { "totals" },
+                        if self.display.totals {
+                            "rates"
+                        } else {
+                            "totals"
+                        },
                     ),
                     (Command::Units, "units"),
                     (Command::Names, "names"),
                     (Command::Columns, "columns"),
                     (
                         Command::Combine,
-                        if self.look.combined {
+                        if self.display.combined {
                             "apart"
                         } else {
                             "combine"
@@ -134,8 +138,8 @@ impl App {
 
     fn pause_word(&self) -> &'static str {
         match &self.position {
-            Some(position) if position.state == State::AtEnd => "again",
-            Some(position) if position.state == State::Paused => "play",
+            Some(position) if position.state == PlayerState::AtEnd => "again",
+            Some(position) if position.state == PlayerState::Paused => "play",
             None if self.is_paused() => "go on",
             _ => "pause",
         }

@@ -8,16 +8,16 @@ use ratatui::style::Style;
 
 use super::duration;
 use crate::model::flow::Direction;
-use crate::recording::player::Position;
+use crate::recording::player::PlayerPosition;
 use crate::text::losses;
 use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::line::{line, put, put_right, take, width, within};
-use crate::view::Way;
+use crate::view::Directions;
 
 /// Least cells of a sparkline that says anything.
-const LEAST_SPARK: u16 = 6;
+const MIN_SPARK: u16 = 6;
 
 impl App {
     pub(super) fn header(&self, area: Rect, has_chart: bool, buf: &mut Buffer) {
@@ -28,7 +28,7 @@ impl App {
     }
 
     fn first(&self, at: Rect, buf: &mut Buffer) {
-        let theme = &self.look.theme;
+        let theme = &self.display.theme;
         let (word, style) = match self.trouble() {
             Some(word) => (format!(" ! {word} "), theme.alarm()),
             None => {
@@ -96,7 +96,7 @@ impl App {
         if self
             .position
             .as_ref()
-            .is_some_and(|position| !position.damages.is_empty())
+            .is_some_and(|position| !position.corruptions.is_empty())
         {
             words.push("recording damaged".to_owned());
         }
@@ -108,7 +108,7 @@ impl App {
 
     /// What the first line says where there is room, with the width from which on it does.
     fn parts(&self) -> Vec<(String, Style, u16)> {
-        let theme = &self.look.theme;
+        let theme = &self.display.theme;
         let host = units::sanitize(&self.machine.host).into_owned();
         let mut parts = vec![(host, Style::new(), 0)];
         if self.held {
@@ -147,8 +147,8 @@ impl App {
             let counting = duration(counting.as_secs());
             let counting = match &self.position {
                 None => format!("counting for {counting}"),
-                Some(Position { whole: None, .. }) => format!("after {counting}"),
-                Some(Position {
+                Some(PlayerPosition { whole: None, .. }) => format!("after {counting}"),
+                Some(PlayerPosition {
                     whole: Some(whole), ..
                 }) => {
                     format!("after {counting} of {}", duration(whole.as_secs()))
@@ -177,31 +177,31 @@ impl App {
 
     /// What moves one way now.
     fn now(&self, direction: Direction, at: Rect, has_chart: bool, buf: &mut Buffer) {
-        let theme = &self.look.theme;
+        let theme = &self.display.theme;
         let hue = theme.hue(direction);
         let (all, clock) = (self.history.all(), self.history.clock());
-        let way = Way::from(direction);
+        let directions = Directions::from(direction);
         let name = match direction {
             Direction::Rx => "in",
             Direction::Tx => "out",
         };
         let mut x = put(buf, at, 1, name, hue) + 1;
-        let now = self.look.units.rate_cell(all.rate(way, &clock));
+        let now = self.display.units.rate_cell(all.rate(directions, &clock));
         x = put(buf, at, x.max(5), &now, theme.bold()) + 2;
-        if has_chart || self.look.totals {
-            let total = self.look.units.amount(way.bytes(&all.total));
+        if has_chart || self.display.totals {
+            let total = self.display.units.amount(directions.bytes(&all.total));
             let text = format!("{total} in all");
             if x + width(&text) < at.width {
                 x = put(buf, at, x, &text, theme.dim()) + 2;
             }
-            let average = self.look.units.rate(all.avg60(way));
+            let average = self.display.units.rate(all.avg60(directions));
             let text = format!("60s average {average}");
             if has_chart && x + width(&text) < at.width {
                 x = put(buf, at, x, &text, theme.dim()) + 2;
             }
         }
         let room = at.width.saturating_sub(x + 1);
-        if !has_chart && room >= LEAST_SPARK {
+        if !has_chart && room >= MIN_SPARK {
             let samples = self.samples(usize::from(room));
             let rates = samples.into_iter().map(|sample| {
                 sample.map(|(rx, tx)| match direction {

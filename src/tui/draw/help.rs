@@ -19,7 +19,7 @@ const KEYS: u16 = 9;
 const TWO_COLUMNS: u16 = 100;
 
 /// One line of help.
-enum Line {
+enum HelpLine {
     Title(&'static str),
     Key(String, String),
     Text(String, Style),
@@ -34,7 +34,7 @@ impl App {
             ..area
         };
         let (mut above, chapters) = self.lines(body.width);
-        let mut blocks: Vec<Vec<Line>> = Vec::new();
+        let mut blocks: Vec<Vec<HelpLine>> = Vec::new();
         if body.width >= TWO_COLUMNS {
             let half = chapters.len().div_ceil(2);
             let mut left = Vec::new();
@@ -64,15 +64,15 @@ impl App {
     }
 
     /// What is to be said first, and the chapters of keys.
-    fn lines(&self, width: u16) -> (Vec<Line>, Vec<Vec<Line>>) {
-        let theme = &self.look.theme;
+    fn lines(&self, width: u16) -> (Vec<HelpLine>, Vec<Vec<HelpLine>>) {
+        let theme = &self.display.theme;
         let mut above = Vec::new();
         let room = usize::from(width).saturating_sub(4);
         let losses = self.history.losses();
         let total = self.history.losses_total();
         let mut say = |text: &str, style: Style| {
             for text in wrap(text, room) {
-                above.push(Line::Text(text, style));
+                above.push(HelpLine::Text(text, style));
             }
         };
         if losses::is_alarm(&losses) {
@@ -113,8 +113,12 @@ impl App {
                 );
             }
         }
-        for damage in self.position.iter().flat_map(|position| &position.damages) {
-            let text = format!("! {damage}");
+        for corruption in self
+            .position
+            .iter()
+            .flat_map(|position| &position.corruptions)
+        {
+            let text = format!("! {corruption}");
             say(&crate::text::sanitize::sanitize(&text), theme.bold());
         }
         let reason = format!("{} backend: {}", self.method.backend, self.method.reason);
@@ -122,7 +126,7 @@ impl App {
         if let Some(confinement) = &self.confinement {
             say(&confinement.to_string(), theme.dim());
         }
-        let mut chapters: Vec<Vec<Line>> = CHAPTERS
+        let mut chapters: Vec<Vec<HelpLine>> = CHAPTERS
             .iter()
             .filter(|(title, _)| *title != REPLAY || self.position.is_some())
             .map(|(title, commands)| {
@@ -132,39 +136,45 @@ impl App {
                 };
                 let keys = commands.iter().filter(has_use).map(|(command, about)| {
                     let keys = self.keys.label(*command, 2, theme.glyphs.ascii);
-                    Line::Key(keys, (*about).to_owned())
+                    HelpLine::Key(keys, (*about).to_owned())
                 });
-                std::iter::once(Line::Title(title)).chain(keys).collect()
+                std::iter::once(HelpLine::Title(title))
+                    .chain(keys)
+                    .collect()
             })
             .collect();
         let with_recording = self.position.iter().flat_map(|_| MOUSE_REPLAY);
         let mouse = MOUSE
             .iter()
             .chain(with_recording)
-            .map(|(what, about)| Line::Key((*what).to_owned(), (*about).to_owned()));
-        chapters.push(std::iter::once(Line::Title("Mouse")).chain(mouse).collect());
+            .map(|(what, about)| HelpLine::Key((*what).to_owned(), (*about).to_owned()));
+        chapters.push(
+            std::iter::once(HelpLine::Title("Mouse"))
+                .chain(mouse)
+                .collect(),
+        );
         (above, chapters)
     }
 
-    fn help_line(&self, text: &Line, at: Rect, buf: &mut Buffer) {
-        let theme = &self.look.theme;
+    fn help_line(&self, text: &HelpLine, at: Rect, buf: &mut Buffer) {
+        let theme = &self.display.theme;
         match text {
-            Line::Title(title) => {
+            HelpLine::Title(title) => {
                 put(buf, at, 1, title, theme.dim());
             }
-            Line::Key(keys, about) => {
+            HelpLine::Key(keys, about) => {
                 let x = put(buf, at, 3, keys, theme.bold());
                 let x = x.max(3 + KEYS) + 1;
                 put(buf, at, x, about, Style::new());
             }
-            Line::Text(text, style) => {
+            HelpLine::Text(text, style) => {
                 put(buf, at, 1, text, *style);
             }
         }
     }
 
     pub(super) fn chooser(&self, cursor: usize, area: Rect, buf: &mut Buffer) {
-        let theme = &self.look.theme;
+        let theme = &self.display.theme;
         self.heading_line("Columns", line(area, 0), buf);
         let about = "Shown where there is room; a narrow terminal leaves some out.";
         put(buf, line(area, 1), 1, about, theme.dim());
@@ -173,7 +183,7 @@ impl App {
         let top = (cursor + 1).saturating_sub(room);
         for ((n, column), y) in all.iter().enumerate().skip(top).take(room).zip(3..) {
             let at = line(area, y);
-            let mark = if self.look.columns.contains(column) {
+            let mark = if self.display.columns.contains(column) {
                 "[x]"
             } else {
                 "[ ]"
@@ -194,7 +204,7 @@ impl App {
 
     /// A line with a title, as above a table.
     pub(super) fn heading_line(&self, title: &str, at: Rect, buf: &mut Buffer) {
-        let theme = &self.look.theme;
+        let theme = &self.display.theme;
         fill(buf, at, theme.glyphs.rule, theme.dim());
         let x = put(buf, at, 0, theme.glyphs.title.0, theme.dim());
         let bold = theme.bold().remove_modifier(Modifier::DIM);

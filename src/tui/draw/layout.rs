@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 /// The parts of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct ScreenLayout {
     /// Two lines.
     pub header: Rect,
     /// The chart, where there is room; empty otherwise.
@@ -21,7 +21,7 @@ const CHART_FROM: u16 = 32;
 /// Upper bound of the chart's height, in lines.
 const MAX_CHART: u16 = 8;
 
-impl Frame {
+impl ScreenLayout {
     /// Divides the screen. The chart has a fixed height: the tables are what one came for.
     pub fn new(area: Rect) -> Self {
         let header = area.height.min(2);
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn the_parts_fill_the_screen_and_do_not_overlap() {
         for height in 0..120 {
-            let frame = Frame::new(Rect::new(0, 0, 80, height));
+            let frame = ScreenLayout::new(Rect::new(0, 0, 80, height));
             let parts = [frame.header, frame.chart, frame.body, frame.footer];
             let mut y = 0;
             for part in parts {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_section_that_wants_less_does_not_pay_for_the_other() {
-        let frame = Frame::new(Rect::new(0, 0, 80, 24));
+        let frame = ScreenLayout::new(Rect::new(0, 0, 80, 24));
         assert_eq!(frame.body.height, 21);
         let heights = |wanted: [u16; 2]| {
             frame

@@ -54,7 +54,7 @@ pub fn fill(buf: &mut Buffer, at: Rect, glyph: &str, style: Style) {
 }
 
 /// Writes text that others chose into a column: harmless, and with an ellipsis where it is too long.
-pub fn put_foreign(buf: &mut Buffer, at: Rect, text: &str, ellipsis: &str, style: Style) {
+pub fn put_untrusted(buf: &mut Buffer, at: Rect, text: &str, ellipsis: &str, style: Style) {
     let clean = units::sanitize(text);
     if columns(&clean) <= usize::from(at.width) {
         put(buf, at, 0, &clean, style);
@@ -180,7 +180,7 @@ mod tests {
         let mut buf = Buffer::empty(Rect::new(0, 0, 10, 2));
         let at = within(line(buf.area, 0), 2, 3);
         put(&mut buf, at, 0, "abcdef", Style::new());
-        put_foreign(
+        put_untrusted(
             &mut buf,
             within(line(Rect::new(0, 0, 10, 2), 1), 0, 4),
             "abcdef",

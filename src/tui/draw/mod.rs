@@ -22,7 +22,7 @@ use ratatui::widgets::Widget;
 use crate::model::flow::{Endpoint, Protocol};
 use crate::model::interval::rate;
 use crate::resolve::names::{Label, Names};
-use crate::stats::ranking::Common;
+use crate::stats::ranking::SharedFields;
 use crate::text::units;
 use crate::tui::app::{App, Mode};
 use crate::tui::draw::chart::{Chart, Sample};
@@ -60,13 +60,13 @@ impl App {
         if self.history.intervals() == 0 {
             return "no traffic seen yet".to_owned();
         }
-        let who = match self.sockets {
+        let process_ref = match self.sockets {
             _ if self.chosen => "the chosen processes moved no bytes".to_owned(),
             Some(open) => format!("0 of {} moved bytes", units::count(open, "open socket")),
             None => "no socket moved bytes".to_owned(),
         };
         let time = duration(self.history.clock().at.as_secs());
-        format!("no traffic seen yet: {who} in {time}")
+        format!("no traffic seen yet: {process_ref} in {time}")
     }
 
     fn chart(&self, area: Rect, buf: &mut Buffer) {
@@ -76,8 +76,8 @@ impl App {
         let samples = self.samples(usize::from(area.width));
         Chart {
             samples: &samples,
-            units: self.look.units,
-            theme: self.look.theme,
+            units: self.display.units,
+            theme: self.display.theme,
             seconds: self.seconds(),
         }
         .render(area, buf);
@@ -111,7 +111,7 @@ impl App {
         other: Option<&Endpoint>,
         protocol: Option<Protocol>,
     ) -> Label {
-        if self.look.names {
+        if self.display.names {
             let service = |protocol| self.names.service(protocol, end, other);
             self.names.label(end, protocol.and_then(service))
         } else {
@@ -121,7 +121,7 @@ impl App {
 
     /// The name of the process of a row's flows, harmless, and marked where these are flowtop's own
     /// look-ups; nothing where there are several.
-    pub(super) fn process_name(&self, common: &Common) -> String {
+    pub(super) fn process_name(&self, common: &SharedFields) -> String {
         let name = common
             .owner
             .as_ref()

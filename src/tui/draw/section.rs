@@ -14,11 +14,11 @@ use crate::stats::ranking::{Row, Rows};
 use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::tui::app::App;
-use crate::tui::draw::columns::{Place, heading};
+use crate::tui::draw::columns::{ColumnSlot, heading};
 use crate::tui::draw::layout::HEAD;
 use crate::tui::draw::line::{fill, line, put, put_right, within};
-use crate::tui::state::pane::Table;
-use crate::view::{Column, Group, Way};
+use crate::tui::state::pane::Pane;
+use crate::view::{Column, Directions, Group};
 
 impl App {
     pub(super) fn section(&self, n: usize, area: Rect, buf: &mut Buffer) {
@@ -32,16 +32,16 @@ impl App {
         let room = self.room(table, area);
         let offset = table.offset.min(table.len().saturating_sub(room));
         let shown = table.shown(&self.history, offset, room);
-        let all = if self.look.totals {
+        let all = if self.display.totals {
             &rows.all.total
         } else {
             &rows.all.now
         };
         let sheet = CellContext {
-            way: table.way,
+            directions: table.directions,
             clock: rows.clock,
-            total: table.way.bytes(all),
-            totals: self.look.totals,
+            total: table.directions.bytes(all),
+            totals: self.display.totals,
         };
         let places = self.columns(table, area.width);
         self.title(n, (offset, &shown), &sheet, line(area, 0), buf);
@@ -64,19 +64,19 @@ impl App {
         at: Rect,
         buf: &mut Buffer,
     ) {
-        let theme = &self.look.theme;
+        let theme = &self.display.theme;
         let glyphs = theme.glyphs;
         let table = &self.tables[n];
         let dim = theme.dim();
         fill(buf, at, glyphs.rule, dim);
         let mut x = put(buf, at, 0, glyphs.title.0, dim);
-        let (name, hue) = match table.way {
-            Way::Rx => ("Ingress", theme.hue(Direction::Rx)),
-            Way::Tx => ("Egress", theme.hue(Direction::Tx)),
-            Way::Both => ("Both ways", Style::new()),
+        let (name, hue) = match table.directions {
+            Directions::Rx => ("Ingress", theme.hue(Direction::Rx)),
+            Directions::Tx => ("Egress", theme.hue(Direction::Tx)),
+            Directions::Both => ("Both ways", Style::new()),
         };
         x = put(buf, at, x, name, clear(hue.add_modifier(Modifier::BOLD)));
-        if self.look.totals {
+        if self.display.totals {
             x = put(buf, at, x, " totals", clear(theme.bold()));
         }
         if self.group != Group::Flow {
@@ -123,7 +123,7 @@ impl App {
     }
 
     /// Which rows are shown, of how many, and how much of everything they are.
-    fn share_of(&self, table: &Table, offset: usize, shown: &[Row], sheet: &CellContext) -> String {
+    fn share_of(&self, table: &Pane, offset: usize, shown: &[Row], sheet: &CellContext) -> String {
         // Of those that went silent only the ones in sight are counted.
         let count = match sheet.totals {
             true => table.len(),
@@ -147,8 +147,8 @@ impl App {
         format!("{which} {count}{what}{passed}, {percent} %")
     }
 
-    fn headings(&self, places: &[Place], at: Rect, buf: &mut Buffer) {
-        let theme = &self.look.theme;
+    fn headings(&self, places: &[ColumnSlot], at: Rect, buf: &mut Buffer) {
+        let theme = &self.display.theme;
         for place in places {
             let text = heading(place.column, self.group);
             let cell = within(at, place.x, place.width);
@@ -179,13 +179,13 @@ impl App {
         &self,
         row: &Row,
         sheet: &CellContext,
-        places: &[Place],
+        places: &[ColumnSlot],
         selected: bool,
         at: Rect,
         buf: &mut Buffer,
     ) {
-        let theme = &self.look.theme;
-        let idle = row.idle(sheet.way, &sheet.clock).is_some() && !sheet.totals;
+        let theme = &self.display.theme;
+        let idle = row.idle(sheet.directions, &sheet.clock).is_some() && !sheet.totals;
         let mut plain = if idle { theme.dim() } else { Style::new() };
         if selected {
             plain = theme.bold();
@@ -196,8 +196,8 @@ impl App {
             let cell = within(at, place.x, place.width);
             self.cell(buf, cell, place.column, row, sheet, (plain, main));
         }
-        let direction = match sheet.way {
-            Way::Tx => Some(Direction::Tx),
+        let direction = match sheet.directions {
+            Directions::Tx => Some(Direction::Tx),
             _ => Some(Direction::Rx),
         };
         if let Some(color) = theme.share(direction).filter(|_| !selected) {
@@ -216,15 +216,15 @@ impl App {
         &self,
         rows: &Rows,
         shown: Range<usize>,
-        places: &[Place],
+        places: &[ColumnSlot],
         area: Rect,
         buf: &mut Buffer,
     ) {
         let Some(place) = places.iter().find(|place| place.column == Column::Spark) else {
             return;
         };
-        let hue = self.look.theme.hue(match rows.way() {
-            Way::Tx => Direction::Tx,
+        let hue = self.display.theme.hue(match rows.directions() {
+            Directions::Tx => Direction::Tx,
             _ => Direction::Rx,
         });
         // Never turned round, as the selected row is: a bar is what is filled.
@@ -232,7 +232,7 @@ impl App {
         for (n, y) in shown.zip(HEAD..) {
             let cell = within(line(area, y), place.x, place.width);
             let rates = rows.sparkline(&self.history, n);
-            spark(buf, cell, &rates, self.look.theme.glyphs, hue);
+            spark(buf, cell, &rates, self.display.theme.glyphs, hue);
         }
     }
 
@@ -240,20 +240,20 @@ impl App {
     #[allow(clippy::too_many_arguments, reason = "what is drawn, and where")]
     fn rest(
         &self,
-        table: &Table,
+        table: &Pane,
         rows: &Rows,
         shown: &[Row],
         sheet: &CellContext,
-        places: &[Place],
+        places: &[ColumnSlot],
         below: u16,
         area: Rect,
         buf: &mut Buffer,
     ) {
-        let theme = &self.look.theme;
-        let untracked = table.untracked(self.look.totals);
+        let theme = &self.display.theme;
+        let untracked = table.untracked(self.display.totals);
         let bytes: u64 = shown.iter().map(|row| sheet.bytes(row)).sum();
         let rest = sheet.total.saturating_sub(bytes + untracked);
-        let flows = if self.look.totals {
+        let flows = if self.display.totals {
             // Those that only ever moved bytes the other way are none of this table's.
             let all = rows.flows + rows.filtered.flows + rows.silent.flows - rows.never;
             all - shown.iter().map(|row| row.flows).sum::<usize>()
@@ -273,10 +273,14 @@ impl App {
             return;
         }
         if rest > 0 || flows > 0 {
-            let way = sheet.way;
-            let sum = |of: fn(&Row, Way) -> f64| shown.iter().map(|row| of(row, way)).sum::<f64>();
-            let avg10 = rows.all.avg10(way) - sum(|row, way| row.figures.avg10(way));
-            let avg60 = rows.all.avg60(way) - sum(|row, way| row.figures.avg60(way));
+            let directions = sheet.directions;
+            let sum = |of: fn(&Row, Directions) -> f64| {
+                shown.iter().map(|row| of(row, directions)).sum::<f64>()
+            };
+            let avg10 =
+                rows.all.avg10(directions) - sum(|row, directions| row.traffic.avg10(directions));
+            let avg60 =
+                rows.all.avg60(directions) - sum(|row, directions| row.traffic.avg60(directions));
             let other = [
                 (Column::Avg10, avg10.max(0.0)),
                 (Column::Avg60, avg60.max(0.0)),
@@ -324,24 +328,29 @@ impl App {
         what: &str,
         averages: &[(Column, f64)],
         (sheet, rows, shown): (&CellContext, &Rows, &[Row]),
-        places: &[Place],
+        places: &[ColumnSlot],
         at: Rect,
         style: Style,
         buf: &mut Buffer,
     ) {
-        let units = self.look.units;
+        let units = self.display.units;
         let elapsed = sheet.clock.elapsed;
         let mut text_at = None;
         for place in places {
             let cell = within(at, place.x, place.width);
             let average = averages.iter().find(|(column, _)| *column == place.column);
-            let of = |way: Way| {
-                let sum: u64 = shown.iter().map(|row| way.bytes(&row.figures.now)).sum();
-                let untracked = way.bytes(&rows.untracked);
+            let of = |directions: Directions| {
+                let sum: u64 = shown
+                    .iter()
+                    .map(|row| directions.bytes(&row.traffic.now))
+                    .sum();
+                let untracked = directions.bytes(&rows.untracked);
                 if averages.is_empty() {
                     untracked
                 } else {
-                    way.bytes(&rows.all.now).saturating_sub(sum + untracked)
+                    directions
+                        .bytes(&rows.all.now)
+                        .saturating_sub(sum + untracked)
                 }
             };
             match place.column {
@@ -349,13 +358,13 @@ impl App {
                 Column::Rx => put_right(
                     buf,
                     cell,
-                    &units.rate_cell(rate(of(Way::Rx), elapsed)),
+                    &units.rate_cell(rate(of(Directions::Rx), elapsed)),
                     style,
                 ),
                 Column::Tx => put_right(
                     buf,
                     cell,
-                    &units.rate_cell(rate(of(Way::Tx), elapsed)),
+                    &units.rate_cell(rate(of(Directions::Tx), elapsed)),
                     style,
                 ),
                 Column::Total if sheet.totals => {

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::recording::player::State;
+use crate::recording::player::PlayerState;
 use crate::text::units;
 use crate::tui::app::App;
 use crate::tui::draw::line::{line, put, width, within};
@@ -32,10 +32,10 @@ impl App {
     pub fn timeline(&self, area: Rect) -> Option<Timeline> {
         let position = self.position.as_ref()?;
         let state = match position.state {
-            State::Playing => "PLAY",
-            State::Paused => "PAUSED",
-            State::Seeking => "SEEK",
-            State::AtEnd => "END",
+            PlayerState::Playing => "PLAY",
+            PlayerState::Paused => "PAUSED",
+            PlayerState::Seeking => "SEEK",
+            PlayerState::AtEnd => "END",
         };
         let format = match area.width >= DATE_FROM {
             true => "%Y-%m-%d %H:%M:%S UTC",

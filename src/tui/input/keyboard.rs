@@ -26,7 +26,7 @@ const GOES_ON_WITHIN: Duration = Duration::from_millis(100);
 /// What an answer begins with after its introducer, ESC ].
 const HEAD: &str = "11;";
 /// Keys that are held back at most: more than any answer has, `11;rgba:ffff/ffff/ffff/ffff`.
-const MOST: usize = 64;
+const MAX_HELD: usize = 64;
 
 /// What came from the terminal.
 pub enum Input {
@@ -48,7 +48,7 @@ pub fn read(tell: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
     thread::Builder::new()
         .name("keyboard".to_owned())
         .spawn(move || {
-            let mut answer = Answer::default();
+            let mut answer = TerminalReply::default();
             loop {
                 let next = match answer.is_begun() {
                     true => event::poll(GOES_ON_WITHIN),
@@ -87,7 +87,7 @@ fn is_not_ours(error: &io::Error) -> bool {
 /// An answer as it comes: to a reader of keys it is Alt-], the letters of its text, and Alt-\ or
 /// Ctrl-G.
 #[derive(Debug, Default)]
-struct Answer {
+struct TerminalReply {
     /// The keys it is made of so far; none where there is none under way.
     held: Vec<Event>,
     text: String,
@@ -95,7 +95,7 @@ struct Answer {
     ending: bool,
 }
 
-impl Answer {
+impl TerminalReply {
     fn is_begun(&self) -> bool {
         !self.held.is_empty()
     }
@@ -130,7 +130,7 @@ impl Answer {
             _ if self.ending => {}
             _ => return self.typed(event),
         }
-        if !self.is_certain() && !HEAD.starts_with(&self.text) || self.held.len() > MOST {
+        if !self.is_certain() && !HEAD.starts_with(&self.text) || self.held.len() > MAX_HELD {
             return self.typed(event);
         }
         self.held.push(event);
@@ -199,7 +199,7 @@ mod tests {
 
     /// What is told, in short: keys as they are, answers in capitals.
     fn told(text: &str) -> String {
-        let mut answer = Answer::default();
+        let mut answer = TerminalReply::default();
         let mut inputs: Vec<Input> = keys(text)
             .into_iter()
             .flat_map(|key| answer.take(key))

@@ -2,10 +2,10 @@
 
 use ratatui::layout::Position;
 
-use crate::recording::player::Order;
-use crate::tui::action::Request;
+use crate::recording::player::PlayerCommand;
+use crate::tui::action::Effect;
 use crate::tui::app::{App, Mode};
-use crate::tui::draw::columns::Place;
+use crate::tui::draw::columns::ColumnSlot;
 use crate::tui::draw::layout::HEAD;
 use crate::view::SortKey;
 
@@ -17,7 +17,7 @@ impl App {
         {
             // The middle of the cell.
             let part = (f64::from(x - bar.x) + 0.5) / f64::from(bar.width);
-            self.request = Some(Request::Play(Order::SeekTo(part)));
+            self.request = Some(Effect::Play(PlayerCommand::SeekTo(part)));
             return;
         }
         if self.mode != Mode::Table && !self.is_typing() {
@@ -36,7 +36,7 @@ impl App {
             if line == HEAD - 1 {
                 let there = self.columns(table, section.width);
                 let hit =
-                    |place: &&Place| x + 1 >= section.x + place.x && x < place.x + place.width;
+                    |place: &&ColumnSlot| x + 1 >= section.x + place.x && x < place.x + place.width;
                 if let Some(place) = there.iter().find(hit) {
                     let sort = if place.column == self.sort.column {
                         self.sort.reversed()

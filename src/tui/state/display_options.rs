@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn without_colour_there_is_none_whatever_the_terminal_has() {
         let config = Config::default();
-        let look = DisplayOptions::new(&config, Depth::True, Background::Dark);
-        assert_eq!(look.theme.depth, Depth::Mono);
+        let display = DisplayOptions::new(&config, Depth::True, Background::Dark);
+        assert_eq!(display.theme.depth, Depth::Mono);
     }
 }

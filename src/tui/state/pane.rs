@@ -1,14 +1,14 @@
 //! One table of the screen: its rows in their order, what is selected, which part is in sight.
 
-use super::stable_order::Order;
+use super::stable_order::StableOrder;
 use crate::stats::history::History;
 use crate::stats::ranking::{Row, RowId, Rows};
 use crate::tui::draw::layout::HEAD;
-use crate::view::{Group, SortKey, Way};
+use crate::view::{Directions, Group, SortKey};
 
 /// A group that was opened.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct DrillDown {
     /// What the rows were.
     pub group: Group,
     /// Their order.
@@ -21,13 +21,13 @@ pub struct Step {
 
 /// One table.
 #[derive(Debug)]
-pub struct Table {
+pub struct Pane {
     /// Which bytes it is about.
-    pub way: Way,
+    pub directions: Directions,
     /// What there is to show, in the order in which it is shown; `None` before the first interval.
     pub rows: Option<Rows>,
     /// Keeps their order still.
-    pub order: Order,
+    pub order: StableOrder,
     pub(in crate::tui) selected: Option<RowId>,
     /// Where the selected row is, or was last.
     pub(in crate::tui) index: usize,
@@ -39,13 +39,13 @@ pub struct Table {
     pub(in crate::tui) most: usize,
 }
 
-impl Table {
+impl Pane {
     /// An empty one.
-    pub fn new(way: Way) -> Self {
+    pub fn new(directions: Directions) -> Self {
         Self {
-            way,
+            directions,
             rows: None,
-            order: Order::default(),
+            order: StableOrder::default(),
             selected: None,
             index: 0,
             offset: 0,
@@ -138,7 +138,7 @@ impl Table {
             } else {
                 &rows.untracked
             };
-            self.way.bytes(counters)
+            self.directions.bytes(counters)
         })
     }
 

@@ -5,15 +5,15 @@ use std::net::Ipv4Addr;
 
 use ratatui::layout::Rect;
 
-use super::pane::{Step, Table};
+use super::pane::{DrillDown, Pane};
 use crate::model::flow::Endpoint;
 use crate::stats::history::FlowStats;
-use crate::stats::ranking::{ProcessLookup, ProcessRef, Row, RowId, Rows, View, group_of};
+use crate::stats::ranking::{ProcessLookup, ProcessRef, Row, RowId, RowQuery, Rows, group_of};
 use crate::text::units;
 use crate::tui::app::{App, Mode};
-use crate::tui::draw::columns::{LayoutRequest, Place, Widths, fit};
-use crate::tui::draw::layout::{Frame, room};
-use crate::view::{Column, Group, SortKey, Way};
+use crate::tui::draw::columns::{ColumnSlot, LayoutRequest, Widths, fit};
+use crate::tui::draw::layout::{ScreenLayout, room};
+use crate::view::{Column, Directions, Group, SortKey};
 
 impl App {
     /// Where the tables are on a screen of this size.
@@ -21,35 +21,39 @@ impl App {
         let wanted: Vec<u16> = self
             .tables
             .iter()
-            .map(|table| table.wanted(self.top_n, self.look.totals))
+            .map(|table| table.wanted(self.top_n, self.display.totals))
             .collect();
         self.frame(area).sections(&wanted)
     }
 
     /// The parts of a screen of this size.
-    pub(in crate::tui) fn frame(&self, area: Rect) -> Frame {
-        Frame::new(area)
+    pub(in crate::tui) fn frame(&self, area: Rect) -> ScreenLayout {
+        ScreenLayout::new(area)
     }
 
     /// How many rows of a table a section shows.
-    pub(in crate::tui) fn room(&self, table: &Table, section: Rect) -> usize {
-        room(section, table.has_untracked(self.look.totals), self.top_n)
+    pub(in crate::tui) fn room(&self, table: &Pane, section: Rect) -> usize {
+        room(
+            section,
+            table.has_untracked(self.display.totals),
+            self.top_n,
+        )
     }
 
     /// The columns of a table so wide.
-    pub(in crate::tui) fn columns(&self, table: &Table, width: u16) -> Vec<Place> {
+    pub(in crate::tui) fn columns(&self, table: &Pane, width: u16) -> Vec<ColumnSlot> {
         fit(
             width,
             &LayoutRequest {
-                chosen: &self.look.columns,
-                way: table.way,
+                chosen: &self.display.columns,
+                directions: table.directions,
                 group: self.group,
-                totals: self.look.totals,
-                units: self.look.units,
-                share_bar: self.look.theme.share(None).is_none(),
+                totals: self.display.totals,
+                units: self.display.units,
+                share_bar: self.display.theme.share(None).is_none(),
                 containers: self.containers,
                 seen: self.history.seen(),
-                names: self.look.names,
+                names: self.display.names,
                 widths: self.widths,
             },
         )
@@ -57,7 +61,7 @@ impl App {
 
     /// What the tables are sorted by when nothing else was asked for.
     pub(in crate::tui) fn main_column(&self) -> Column {
-        if self.look.totals {
+        if self.display.totals {
             Column::Total
         } else {
             Column::Rate
@@ -65,18 +69,18 @@ impl App {
     }
 
     /// The way a table is looked at.
-    pub(in crate::tui) fn view(&self, way: Way) -> View {
-        View {
-            way,
+    pub(in crate::tui) fn view(&self, directions: Directions) -> RowQuery {
+        RowQuery {
+            directions,
             group: self.group,
             sort: self.sort,
-            past: self.look.totals,
+            past: self.display.totals,
         }
     }
 
     /// Whether a flow is among those that are looked at.
     fn is_meant(&self, flow: &FlowStats) -> bool {
-        let inside = |step: &Step| group_of(step.group, flow, &self.owners) == step.id;
+        let inside = |step: &DrillDown| group_of(step.group, flow, &self.owners) == step.id;
         if !self.path.iter().all(inside) {
             return false;
         }
@@ -84,13 +88,13 @@ impl App {
             return true;
         }
         let elapsed = self.history.clock().elapsed;
-        self.meaning
+        self.query
             .matches(flow, elapsed, || self.owners.process(&ProcessRef::of(flow)))
     }
 
     /// Brings the tables up to date with the history.
     pub(in crate::tui) fn rebuild(&mut self) {
-        self.meaning.follow(&self.filter);
+        self.query.follow(&self.filter);
         let mut tables = std::mem::take(&mut self.tables);
         if self.history.intervals() == 0 {
             // As at the beginning of a recording: rows of another history mean nothing in this one.
@@ -101,11 +105,11 @@ impl App {
             return;
         }
         for table in &mut tables {
-            let view = self.view(table.way);
-            let way = table.way;
+            let view = self.view(table.directions);
+            let directions = table.directions;
             let moving = Cell::new(0);
             let mut rows = Rows::new(&self.history, &view, &self.owners, &|flow| {
-                moving.set(moving.get() + usize::from(way.bytes(&flow.figures.now) > 0));
+                moving.set(moving.get() + usize::from(directions.bytes(&flow.traffic.now) > 0));
                 self.is_meant(flow)
             });
             table.moving_flows = moving.get();
@@ -113,7 +117,7 @@ impl App {
             table.order.arrange(
                 &mut rows,
                 &self.history,
-                |row| steady_value(row, sort.column, way),
+                |row| steady_value(row, sort.column, directions),
                 sort.descending,
             );
             table.most = table.most.max(rows.len());
@@ -188,7 +192,7 @@ impl App {
             self.mode = Mode::Detail(key, 0);
             return;
         }
-        let step = Step {
+        let step = DrillDown {
             group: self.group,
             sort: self.sort,
             id: row.id.clone(),
@@ -226,21 +230,23 @@ impl App {
                 None => row.id.to_string(),
             },
             RowId::User(uid) => {
-                let by_proc = || self.owners.process(&row.who()?)?.user.clone();
+                let by_proc = || self.owners.process(&row.process_ref()?)?.user.clone();
                 let name = self.owners.user_name(*uid).or_else(by_proc);
                 name.map_or_else(
                     || row.id.to_string(),
                     |name| units::name(&name).into_owned(),
                 )
             }
-            RowId::Remote(addr) => match self.look.names.then(|| self.names.get(*addr)).flatten() {
-                Some(name) => units::name(&name).into_owned(),
-                None => addr.to_string(),
-            },
+            RowId::Remote(addr) => {
+                match self.display.names.then(|| self.names.get(*addr)).flatten() {
+                    Some(name) => units::name(&name).into_owned(),
+                    None => addr.to_string(),
+                }
+            }
             RowId::Port(protocol, port) => {
                 let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
                 let service = self.names.service(*protocol, &end, None);
-                match service.filter(|_| self.look.names) {
+                match service.filter(|_| self.display.names) {
                     Some(service) => format!("{} ({service})", row.id),
                     None => row.id.to_string(),
                 }
@@ -295,7 +301,9 @@ impl App {
                     pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
                     process: units::columns(&self.process_name(common)),
                 });
-                let place = row.who().and_then(|who| self.owners.place(&who));
+                let place = row
+                    .process_ref()
+                    .and_then(|process_ref| self.owners.place(&process_ref));
                 containers |= place.is_some();
             }
         }
@@ -305,16 +313,19 @@ impl App {
 }
 
 /// What near-equals are told by: a number for columns of rates, which tremble; `None` for others.
-fn steady_value(row: &Row, column: Column, way: Way) -> Option<f64> {
-    let figures = &row.figures;
+fn steady_value(row: &Row, column: Column, directions: Directions) -> Option<f64> {
+    let traffic = &row.traffic;
     match column {
-        Column::Rate | Column::Share | Column::Spark => Some(way.bytes(&figures.now) as f64),
-        Column::Rx => Some(figures.now.rx_bytes as f64),
-        Column::Tx => Some(figures.now.tx_bytes as f64),
-        Column::Msgs => Some(way.msgs(&figures.now) as f64),
-        Column::Avg10 => Some(figures.avg10(way)),
-        Column::Avg60 => Some(figures.avg60(way)),
-        Column::Packets => row.condition.packets(way).map(|packets| packets as f64),
+        Column::Rate | Column::Share | Column::Spark => Some(directions.bytes(&traffic.now) as f64),
+        Column::Rx => Some(traffic.now.rx_bytes as f64),
+        Column::Tx => Some(traffic.now.tx_bytes as f64),
+        Column::Msgs => Some(directions.msgs(&traffic.now) as f64),
+        Column::Avg10 => Some(traffic.avg10(directions)),
+        Column::Avg60 => Some(traffic.avg60(directions)),
+        Column::Packets => row
+            .condition
+            .packets(directions)
+            .map(|packets| packets as f64),
         _ => None,
     }
 }

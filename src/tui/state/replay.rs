@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::jsonl::CorruptRecording;
-use crate::recording::player::{Direction, Order, PlayerSnapshot, Position};
-use crate::tui::action::{Command, Request};
+use crate::recording::player::{PlayerCommand, PlayerPosition, PlayerSnapshot, SeekDirection};
+use crate::tui::action::{Command, Effect};
 use crate::tui::app::App;
 
 /// A seek by key is this part of the whole, or so long where that is not known.
@@ -16,34 +16,34 @@ const SEEK: Duration = Duration::from_secs(60);
 impl App {
     /// Says that a recording is to be shown: before anything of it is there.
     pub fn begin_replay(&mut self) {
-        self.position = Some(Position {
+        self.position = Some(PlayerPosition {
             speed: 1.0,
-            ..Position::default()
+            ..PlayerPosition::default()
         });
     }
 
     /// What could not be read.
-    pub(in crate::tui) fn into_damages(self) -> Vec<CorruptRecording> {
+    pub(in crate::tui) fn into_corruptions(self) -> Vec<CorruptRecording> {
         self.position
-            .map(|position| position.damages)
+            .map(|position| position.corruptions)
             .unwrap_or_default()
     }
 
-    pub(in crate::tui) fn show_picture(&mut self, picture: PlayerSnapshot) {
-        let told = picture.told;
-        for (uid, name) in &told.users {
+    pub(in crate::tui) fn show_snapshot(&mut self, snapshot: PlayerSnapshot) {
+        let metadata = snapshot.metadata;
+        for (uid, name) in &metadata.users {
             self.owners.learn_user(*uid, Arc::clone(name));
         }
-        for tgid in &told.own {
+        for tgid in &metadata.own {
             self.names.learn_own(*tgid);
         }
-        self.machine = told.machine;
-        self.counted = told.filter;
-        self.position = Some(picture.position);
-        self.method = picture.method;
-        self.flows_now = picture.flows;
-        self.traffic_seen = !picture.history.all().total.is_zero();
-        self.history = picture.history;
+        self.machine = metadata.machine;
+        self.counted = metadata.filter;
+        self.position = Some(snapshot.position);
+        self.method = snapshot.method;
+        self.flows_now = snapshot.flows;
+        self.traffic_seen = !snapshot.history.all().total.is_zero();
+        self.history = snapshot.history;
         self.rebuild();
         self.grow();
     }
@@ -55,14 +55,14 @@ impl App {
         };
         let seek = position.whole.map_or(SEEK, |whole| whole / SEEK_PARTS);
         let order = match command {
-            Command::StepForward => Order::Step(1),
-            Command::StepBack => Order::Step(-1),
-            Command::SeekForward => Order::SeekBy(seek, Direction::Forward),
-            Command::SeekBack => Order::SeekBy(seek, Direction::Back),
-            Command::SpeedUp => Order::Speed(Direction::Forward),
-            Command::SpeedDown => Order::Speed(Direction::Back),
+            Command::StepForward => PlayerCommand::Step(1),
+            Command::StepBack => PlayerCommand::Step(-1),
+            Command::SeekForward => PlayerCommand::SeekBy(seek, SeekDirection::Forward),
+            Command::SeekBack => PlayerCommand::SeekBy(seek, SeekDirection::Back),
+            Command::SpeedUp => PlayerCommand::Speed(SeekDirection::Forward),
+            Command::SpeedDown => PlayerCommand::Speed(SeekDirection::Back),
             _ => return,
         };
-        self.request = Some(Request::Play(order));
+        self.request = Some(Effect::Play(order));
     }
 }

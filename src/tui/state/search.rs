@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::filter::{Matcher, Subject, Words, looks_like_filter, parse};
+use crate::filter::{Matcher, NameTables, Subject, looks_like_filter, parse};
 use crate::resolve::owners::Process;
 use crate::stats::history::FlowStats;
 
@@ -14,12 +14,12 @@ use crate::stats::history::FlowStats;
 #[derive(Debug)]
 pub struct SearchQuery {
     text: String,
-    kind: Kind,
-    known: Words,
+    kind: QueryKind,
+    known: NameTables,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum QueryKind {
     All,
     Filter(RefCell<Matcher>),
     /// In small letters; with what is wrong if it was meant as a filter.
@@ -30,8 +30,8 @@ impl Default for SearchQuery {
     fn default() -> Self {
         Self {
             text: String::new(),
-            kind: Kind::All,
-            known: Words::system(),
+            kind: QueryKind::All,
+            known: NameTables::system(),
         }
     }
 }
@@ -39,8 +39,8 @@ impl Default for SearchQuery {
 impl SearchQuery {
     /// Takes on the meaning of a text, for the flows that are there now.
     pub fn follow(&mut self, text: &str) {
-        if let Kind::Filter(sieve) = &mut self.kind {
-            sieve.get_mut().begin();
+        if let QueryKind::Filter(matcher) = &mut self.kind {
+            matcher.get_mut().begin();
         }
         if self.text == text {
             return;
@@ -48,22 +48,24 @@ impl SearchQuery {
         text.clone_into(&mut self.text);
         let words = || text.split_whitespace().map(str::to_lowercase).collect();
         self.kind = match parse(text, &self.known) {
-            _ if text.trim().is_empty() => Kind::All,
+            _ if text.trim().is_empty() => QueryKind::All,
             Ok(expr) if text.trim().parse::<IpAddr>().is_err() => {
-                Kind::Filter(RefCell::new(Matcher::new(&expr)))
+                QueryKind::Filter(RefCell::new(Matcher::new(&expr)))
             }
-            Err(error) if looks_like_filter(text) => Kind::Words(words(), Some(error.message())),
-            Ok(_) | Err(_) => Kind::Words(words(), None),
+            Err(error) if looks_like_filter(text) => {
+                QueryKind::Words(words(), Some(error.message()))
+            }
+            Ok(_) | Err(_) => QueryKind::Words(words(), None),
         };
     }
 
     /// How the text was understood, in a few words.
     pub fn hint(&self) -> String {
         match &self.kind {
-            Kind::All => String::new(),
-            Kind::Filter(_) => "a filter".to_owned(),
-            Kind::Words(_, None) => "words to find".to_owned(),
-            Kind::Words(_, Some(wrong)) => format!("words to find; no filter: {wrong}"),
+            QueryKind::All => String::new(),
+            QueryKind::Filter(_) => "a filter".to_owned(),
+            QueryKind::Words(_, None) => "words to find".to_owned(),
+            QueryKind::Words(_, Some(wrong)) => format!("words to find; no filter: {wrong}"),
         }
     }
 
@@ -77,14 +79,14 @@ impl SearchQuery {
         process: impl FnOnce() -> Option<P>,
     ) -> bool {
         match &self.kind {
-            Kind::All => true,
-            Kind::Filter(sieve) => sieve.borrow_mut().matches(&Subject {
+            QueryKind::All => true,
+            QueryKind::Filter(matcher) => matcher.borrow_mut().matches(&Subject {
                 key: &flow.key,
                 owner: &flow.owner,
-                counters: &flow.figures.now,
+                counters: &flow.traffic.now,
                 elapsed,
             }),
-            Kind::Words(words, _) => {
+            QueryKind::Words(words, _) => {
                 let all = described(flow, process().as_ref().map(AsRef::as_ref));
                 words.iter().all(|word| all.contains(word))
             }
@@ -122,9 +124,9 @@ mod tests {
     #[test]
     fn a_text_is_a_filter_where_it_can_be_one() {
         let hint = |text: &str| {
-            let mut meaning = SearchQuery::default();
-            meaning.follow(text);
-            meaning.hint()
+            let mut query = SearchQuery::default();
+            query.follow(text);
+            query.hint()
         };
         assert_eq!(hint(" "), "");
         for text in [

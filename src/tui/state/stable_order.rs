@@ -20,12 +20,12 @@ struct Anchor {
 
 /// The order of a table, over time.
 #[derive(Debug, Default)]
-pub struct Order {
+pub struct StableOrder {
     anchors: HashMap<RowId, Anchor>,
     held: bool,
 }
 
-impl Order {
+impl StableOrder {
     /// Forgets everything: rows come in a new order.
     pub fn reset(&mut self) {
         self.anchors.clear();
@@ -52,7 +52,7 @@ impl Order {
             id.is_some_and(|id| self.anchors.contains_key(&id))
         };
         let kept = (0..head).chain((head..rows.len()).filter(was_shown));
-        let mut kept: Vec<Placed> = kept
+        let mut kept: Vec<RankedRow> = kept
             .filter_map(|n| {
                 let row = rows.row(history, n)?;
                 let now = value(&row);
@@ -81,7 +81,7 @@ impl Order {
         self.anchors = anchors.collect();
     }
 
-    fn place(&self, row: usize, id: RowId, now: Option<f64>, idle: bool) -> Placed {
+    fn place(&self, row: usize, id: RowId, now: Option<f64>, idle: bool) -> RankedRow {
         let anchor = self.anchors.get(&id);
         let value = match (anchor, now) {
             // Whatever the row moves next is a change.
@@ -90,7 +90,7 @@ impl Order {
             (Some(anchor), _) => anchor.value,
             (None, now) => now.unwrap_or(f64::NAN),
         };
-        Placed {
+        RankedRow {
             row,
             id,
             value,
@@ -101,7 +101,7 @@ impl Order {
 }
 
 /// A row on its way to a place.
-struct Placed {
+struct RankedRow {
     /// Where it is by sorting.
     row: usize,
     id: RowId,
@@ -116,14 +116,14 @@ struct Placed {
 mod tests {
     use super::*;
     use crate::model::interval::{Interval, Losses};
-    use crate::stats::ranking::View;
+    use crate::stats::ranking::RowQuery;
     use crate::testing::sent;
-    use crate::view::{SortKey, Way};
+    use crate::view::{Directions, SortKey};
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
     /// What a table shows after each of some intervals: processes by what they sent.
-    fn shown(order: &mut Order, history: &mut History, bytes: &[(u32, u64)]) -> Vec<u32> {
+    fn shown(order: &mut StableOrder, history: &mut History, bytes: &[(u32, u64)]) -> Vec<u32> {
         history.add(&Interval {
             ended: SystemTime::UNIX_EPOCH + Duration::from_secs(history.intervals()),
             elapsed: Duration::from_secs(1),
@@ -134,13 +134,13 @@ mod tests {
             losses: Losses::default(),
             method: Arc::default(),
         });
-        let view = View {
-            way: Way::Tx,
+        let view = RowQuery {
+            directions: Directions::Tx,
             sort: SortKey::default(),
-            ..View::default()
+            ..RowQuery::default()
         };
         let mut rows = Rows::new(history, &view, &(), &|_| true);
-        let value = |row: &Row| Some(row.figures.now.tx_bytes as f64);
+        let value = |row: &Row| Some(row.traffic.now.tx_bytes as f64);
         order.arrange(&mut rows, history, value, true);
         let tgid = |row: Row| row.common.tgid.unwrap_or(0);
         rows.iter(history).map(tgid).collect()
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn near_equals_keep_their_places_and_others_move() {
-        let (mut order, mut history) = (Order::default(), History::new());
+        let (mut order, mut history) = (StableOrder::default(), History::new());
         let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
         assert_eq!(show(&[(1, 1000), (2, 990), (3, 500)]), [1, 2, 3]);
         assert_eq!(show(&[(1, 985), (2, 1010), (3, 510)]), [1, 2, 3]);
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_idle_row_stands_behind_all_that_move() {
-        let (mut order, mut history) = (Order::default(), History::new());
+        let (mut order, mut history) = (StableOrder::default(), History::new());
         let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
         assert_eq!(show(&[(1, 1000), (2, 500), (3, 100)]), [1, 2, 3]);
         assert_eq!(show(&[(1, 1000), (3, 100)]), [1, 3, 2]);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn idle_rows_are_in_the_order_of_their_last_bytes() {
-        let (mut order, mut history) = (Order::default(), History::new());
+        let (mut order, mut history) = (StableOrder::default(), History::new());
         let mut show = |sent: &[(u32, u64)]| shown(&mut order, &mut history, sent);
         show(&[(1, 900), (2, 800), (3, 700), (4, 600), (5, 10)]);
         assert_eq!(show(&[(3, 10), (5, 10)]), [3, 5, 1, 2, 4]);
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_held_order_stays_whatever_rates_do() {
-        let (mut order, mut history) = (Order::default(), History::new());
+        let (mut order, mut history) = (StableOrder::default(), History::new());
         shown(&mut order, &mut history, &[(1, 30), (2, 20), (3, 10)]);
         order.hold(true);
         let sent = [(1, 1), (2, 200), (3, 3000), (4, 40_000)];

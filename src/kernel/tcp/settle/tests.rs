@@ -81,8 +81,8 @@ impl Connection {
 }
 
 /// Ends intervals of one connection.
-struct Machine {
-    samples: Samples,
+struct SimulatedMachine {
+    samples: TcpSamples,
     now: Duration,
     length: Duration,
     found: Drift,
@@ -91,10 +91,10 @@ struct Machine {
     random: Random,
 }
 
-impl Machine {
+impl SimulatedMachine {
     fn new(mode: AuditMode) -> Self {
         Self {
-            samples: Samples::new(mode, false),
+            samples: TcpSamples::new(mode, false),
             now: Duration::ZERO,
             length: Duration::from_millis(100),
             found: Drift::default(),
@@ -155,7 +155,7 @@ fn still(_: &mut Connection) {}
 
 /// Moves at random by three owners, of whose calls some are under way at flips and one in `lossy` is not
 /// counted (0: none). Returns what was lost.
-fn live(machine: &mut Machine, connection: &mut Connection, lossy: u64) -> Drift {
+fn live(machine: &mut SimulatedMachine, connection: &mut Connection, lossy: u64) -> Drift {
     let mut lost = Drift::default();
     // Calls that moved bytes and have not returned, by owner.
     let mut under_way = [(0, 0); 3];
@@ -194,7 +194,7 @@ fn live(machine: &mut Machine, connection: &mut Connection, lossy: u64) -> Drift
 fn a_connection_that_is_counted_to_the_byte_never_drifts() {
     let mut random = Random(1);
     for sk in 1..200 {
-        let mut machine = Machine::new(AuditMode::AtOnce);
+        let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
         machine.random = Random(sk);
         let mut connection = Connection::new(sk, &mut random);
         if sk % 2 == 0 {
@@ -212,7 +212,7 @@ fn a_connection_that_is_counted_to_the_byte_never_drifts() {
 fn drift_is_what_was_lost_to_the_byte_when_the_connection_falls_silent() {
     let mut random = Random(2);
     for sk in 1..200 {
-        let mut machine = Machine::new(AuditMode::AtOnce);
+        let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
         machine.random = Random(sk);
         let mut connection = Connection::new(sk, &mut random);
         let mut lost = Drift::default();
@@ -237,7 +237,12 @@ fn drift_is_what_was_lost_to_the_byte_when_the_connection_falls_silent() {
 }
 
 /// A connection that moves `rx` bytes an interval, of which it counts `counted`.
-fn steady(machine: &mut Machine, connection: &mut Connection, rx: u64, counted: u64) -> Audit {
+fn steady(
+    machine: &mut SimulatedMachine,
+    connection: &mut Connection,
+    rx: u64,
+    counted: u64,
+) -> Audit {
     connection.moves(rx, 1);
     connection.counts(0, counted, 1);
     machine.end(connection, still)
@@ -245,7 +250,7 @@ fn steady(machine: &mut Machine, connection: &mut Connection, rx: u64, counted: 
 
 #[test]
 fn a_connection_that_drifts_is_named_within_two_intervals() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(3));
     assert_eq!(steady(&mut machine, &mut connection, 100, 100).agreeing, 1);
     let audit = steady(&mut machine, &mut connection, 100, 0);
@@ -265,7 +270,7 @@ fn a_connection_that_drifts_is_named_within_two_intervals() {
 
 #[test]
 fn bytes_of_a_silent_flow_are_missed_too() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(4));
     steady(&mut machine, &mut connection, 100, 100);
     connection.moves(0, 555);
@@ -279,7 +284,7 @@ fn bytes_of_a_silent_flow_are_missed_too() {
 
 #[test]
 fn drift_of_a_call_that_lasted_long_is_taken_back() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(5));
     steady(&mut machine, &mut connection, 100, 100);
     for _ in 0..5 {
@@ -301,7 +306,7 @@ fn drift_of_a_call_that_lasted_long_is_taken_back() {
 
 #[test]
 fn more_than_a_connection_moved_is_drift_at_once() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(6));
     steady(&mut machine, &mut connection, 100, 100);
     let audit = steady(&mut machine, &mut connection, 100, 200);
@@ -310,7 +315,7 @@ fn more_than_a_connection_moved_is_drift_at_once() {
 
 #[test]
 fn fins_are_no_bytes() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(8));
     steady(&mut machine, &mut connection, 100, 100);
     // The peer's FIN came and was read; the own one was written.
@@ -332,7 +337,7 @@ fn fins_are_no_bytes() {
 #[test]
 fn what_is_no_bytes_of_calls_is_exempt() {
     for mark in [TCP_ULP, TCP_OTHER_PROTO, TCP_REPAIR, TCP_URGENT] {
-        let mut machine = Machine::new(AuditMode::AtOnce);
+        let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
         let mut connection = Connection::new(1, &mut Random(9));
         steady(&mut machine, &mut connection, 100, 100);
         connection.marks |= mark;
@@ -346,7 +351,7 @@ fn what_is_no_bytes_of_calls_is_exempt() {
 
 #[test]
 fn an_interval_with_flows_without_a_slot_is_not_compared() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(10));
     steady(&mut machine, &mut connection, 100, 100);
     for _ in 0..5 {
@@ -365,7 +370,7 @@ fn an_interval_with_flows_without_a_slot_is_not_compared() {
 
 #[test]
 fn torn_readings_are_not_compared_and_hide_nothing() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(11));
     steady(&mut machine, &mut connection, 100, 100);
     connection.marks |= TCP_RX_TORN | TCP_TX_TORN;
@@ -383,7 +388,7 @@ fn torn_readings_are_not_compared_and_hide_nothing() {
 
 #[test]
 fn another_connection_of_the_same_ends_and_address_begins_anew() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(12));
     steady(&mut machine, &mut connection, 100, 100);
     let mut connection = Connection::new(1, &mut Random(13));
@@ -398,7 +403,7 @@ fn another_connection_of_the_same_ends_and_address_begins_anew() {
 
 #[test]
 fn a_socket_is_read_again_once_though_its_address_was_used_before() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(15));
     steady(&mut machine, &mut connection, 100, 100);
     // It closes, and another one with the same ends and address begins.
@@ -413,7 +418,7 @@ fn a_socket_is_read_again_once_though_its_address_was_used_before() {
 #[test]
 fn a_call_that_was_under_way_at_the_start_may_not_be_counted() {
     for (mode, found) in [(AuditMode::FromFirstCall, 0), (AuditMode::AtOnce, 70)] {
-        let mut machine = Machine::new(mode);
+        let mut machine = SimulatedMachine::new(mode);
         let mut connection = Connection::new(1, &mut Random(14));
         connection.moves(1000, 1000);
         let mut step = |rx, counted, tx| {
@@ -437,8 +442,8 @@ fn a_call_that_was_under_way_at_the_start_may_not_be_counted() {
 fn bytes_that_no_probe_sees_are_counted_from_the_socket_to_the_byte() {
     let mut random = Random(20);
     for sk in 1..200 {
-        let mut machine = Machine::new(AuditMode::AtOnce);
-        machine.samples = Samples::new(AuditMode::AtOnce, true);
+        let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+        machine.samples = TcpSamples::new(AuditMode::AtOnce, true);
         machine.random = Random(sk);
         let mut connection = Connection::new(sk, &mut random);
         steady(&mut machine, &mut connection, 100, 100);
@@ -462,8 +467,8 @@ fn bytes_that_no_probe_sees_are_counted_from_the_socket_to_the_byte() {
 
 #[test]
 fn bytes_of_a_call_that_took_long_are_counted_once() {
-    let mut machine = Machine::new(AuditMode::AtOnce);
-    machine.samples = Samples::new(AuditMode::AtOnce, true);
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+    machine.samples = TcpSamples::new(AuditMode::AtOnce, true);
     let mut connection = Connection::new(1, &mut Random(21));
     steady(&mut machine, &mut connection, 100, 100);
     for _ in 0..5 {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::interval::{Audit, Drift, Machine, Method};
-use crate::output::metrics::series::Key;
+use crate::output::metrics::series::SeriesKey;
 use crate::view::Group;
 
 fn page(format: Format) -> String {
@@ -54,22 +54,22 @@ fn page_of(format: Format, missed_events: u64, misses_unknown: bool) -> String {
             ..Method::default()
         }),
     };
-    let named = |name: &str| Key {
+    let named = |name: &str| SeriesKey {
         kind: "process",
         name: name.into(),
     };
-    let told = Told {
+    let snapshot = SeriesSnapshot {
         series: vec![
             (named("say \"hi\"\\n"), moved(500, 100)),
             (named("\u{1b}[2J\nother"), moved(60, 50)),
         ],
         other: moved(400, 50),
     };
-    let cost = Now {
+    let cost = UsageSample {
         cpu: Duration::from_millis(1250),
         resident: Some(70_000_000),
     };
-    write(format, &about, &totals, &told, &cost)
+    write(format, &about, &totals, &snapshot, &cost)
 }
 
 #[test]

@@ -3,14 +3,14 @@ use crate::testing::Random;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn key(name: impl ToString) -> Key {
-    Key {
+fn key(name: impl ToString) -> SeriesKey {
+    SeriesKey {
         kind: "process",
         name: name.to_string().into(),
     }
 }
 
-fn moved(groups: &[(&str, u64)]) -> Vec<(Key, Counters)> {
+fn moved(groups: &[(&str, u64)]) -> Vec<(SeriesKey, Counters)> {
     let groups = groups.iter();
     groups
         .map(|&(name, bytes)| (key(name), rx(bytes)))
@@ -26,13 +26,13 @@ fn rx(bytes: u64) -> Counters {
 }
 
 /// What is told, as `name=bytes`, `other` last.
-fn told(series: &mut Series) -> String {
-    let told = series.scrape();
+fn snapshot(series: &mut Series) -> String {
+    let snapshot = series.scrape();
     let mut text = String::new();
-    for (key, counters) in &told.series {
+    for (key, counters) in &snapshot.series {
         text += &format!("{}={} ", key.name, counters.rx_bytes);
     }
-    text + &format!("other={}", told.other.rx_bytes)
+    text + &format!("other={}", snapshot.other.rx_bytes)
 }
 
 #[test]
@@ -40,34 +40,34 @@ fn the_heaviest_have_series_and_the_rest_is_other() {
     let mut series = Series::new(2);
     let groups = [("a", 1), ("b", 5), ("c", 9), ("d", 2), ("b", 6)];
     series.add(moved(&groups), SECOND);
-    assert_eq!(told(&mut series), "b=11 c=9 other=3");
+    assert_eq!(snapshot(&mut series), "b=11 c=9 other=3");
     series.add(moved(&groups), SECOND);
-    assert_eq!(told(&mut series), "b=22 c=18 other=6");
+    assert_eq!(snapshot(&mut series), "b=22 c=18 other=6");
 }
 
 #[test]
 fn a_series_is_taken_only_by_what_moves_twice_as_much() {
     let mut series = Series::new(1);
     series.add(moved(&[("a", 1000)]), SECOND);
-    assert_eq!(told(&mut series), "a=1000 other=0");
+    assert_eq!(snapshot(&mut series), "a=1000 other=0");
     series.add(moved(&[("b", 1900)]), SECOND);
-    assert_eq!(told(&mut series), "a=1000 other=1900");
+    assert_eq!(snapshot(&mut series), "a=1000 other=1900");
     // It makes way, and is still told. The new one is first told where it begins.
     series.add(moved(&[("a", 10), ("b", 200)]), SECOND);
-    assert_eq!(told(&mut series), "a=1000 b=0 other=1910");
-    assert_eq!(told(&mut series), "a=1000 b=200 other=1910");
+    assert_eq!(snapshot(&mut series), "a=1000 b=0 other=1910");
+    assert_eq!(snapshot(&mut series), "a=1000 b=200 other=1910");
     // Nobody makes way while it lingers, but for itself.
     series.add(moved(&[("c", 1 << 30)]), SECOND);
-    assert_eq!(told(&mut series), "a=1000 b=200 other=1073743734");
+    assert_eq!(snapshot(&mut series), "a=1000 b=200 other=1073743734");
     series.add(moved(&[("a", 1 << 40)]), SECOND);
     assert_eq!(
-        told(&mut series),
+        snapshot(&mut series),
         format!("a={} b=200 other=1073743734", 1000 + (1u64 << 40))
     );
     series.add(Vec::new(), LINGER);
     series.add(moved(&[("a", 1)]), SECOND);
     assert_eq!(
-        told(&mut series),
+        snapshot(&mut series),
         format!("a={} other=1073743734", 1001 + (1u64 << 40))
     );
 }
@@ -76,32 +76,32 @@ fn a_series_is_taken_only_by_what_moves_twice_as_much() {
 fn who_comes_back_goes_on_where_it_was() {
     let mut series = Series::new(1);
     series.add(moved(&[("a", 100)]), SECOND);
-    assert_eq!(told(&mut series), "a=100 other=0");
+    assert_eq!(snapshot(&mut series), "a=100 other=0");
     series.add(moved(&[("b", 1000)]), SECOND);
     series.add(Vec::new(), LINGER);
-    assert_eq!(told(&mut series), "b=0 other=0");
-    assert_eq!(told(&mut series), "b=1000 other=0");
+    assert_eq!(snapshot(&mut series), "b=0 other=0");
+    assert_eq!(snapshot(&mut series), "b=1000 other=0");
     series.add(moved(&[("a", 10_000)]), SECOND);
-    assert_eq!(told(&mut series), "a=100 b=1000 other=0");
-    assert_eq!(told(&mut series), "a=10100 b=1000 other=0");
+    assert_eq!(snapshot(&mut series), "a=100 b=1000 other=0");
+    assert_eq!(snapshot(&mut series), "a=10100 b=1000 other=0");
 }
 
 /// What Prometheus makes of scrapes: the increase of every counter from one to the next; the first of one
 /// tells it nothing, a smaller one is a restart.
 #[derive(Default)]
 struct Prometheus {
-    last: HashMap<Key, u64>,
-    gained: HashMap<Key, u64>,
+    last: HashMap<SeriesKey, u64>,
+    gained: HashMap<SeriesKey, u64>,
 }
 
 impl Prometheus {
     fn scrape(&mut self, series: &mut Series) {
-        let told = series.scrape();
-        let other = Key {
+        let snapshot = series.scrape();
+        let other = SeriesKey {
             kind: "other",
             name: "other".into(),
         };
-        let all = told.series.into_iter().chain([(other, told.other)]);
+        let all = snapshot.series.into_iter().chain([(other, snapshot.other)]);
         for (key, counters) in all {
             let value = counters.rx_bytes;
             if let Some(last) = self.last.insert(key.clone(), value) {
@@ -122,7 +122,7 @@ fn increases_add_up_to_what_was_counted_whoever_comes_and_goes() {
         prometheus.scrape(&mut series);
         let (mut total, mut names, mut since) = (0, HashSet::new(), Duration::ZERO);
         for n in 0..400 {
-            let groups: Vec<(Key, Counters)> = (0..random.below(12))
+            let groups: Vec<(SeriesKey, Counters)> = (0..random.below(12))
                 // One of them moves much for a while.
                 .map(|_| {
                     let name = match random.below(3) {
@@ -146,9 +146,13 @@ fn increases_add_up_to_what_was_counted_whoever_comes_and_goes() {
                 since = Duration::ZERO;
                 prometheus.scrape(&mut series);
             }
-            let told = series.clone().scrape();
-            assert!(told.series.len() <= 2 * limit, "{}", told.series.len());
-            names.extend(told.series.into_iter().map(|(key, _)| key));
+            let snapshot = series.clone().scrape();
+            assert!(
+                snapshot.series.len() <= 2 * limit,
+                "{}",
+                snapshot.series.len()
+            );
+            names.extend(snapshot.series.into_iter().map(|(key, _)| key));
         }
         assert!(names.len() > limit, "nobody ever made way");
         // What waits for being told where it begins is told the next time.
@@ -174,9 +178,9 @@ fn memory_is_bounded_whatever_comes() {
         series.add(groups, SECOND);
         assert!(series.groups.len() <= MAX_HIDDEN + 20);
     }
-    let told = series.scrape();
-    let sum: u64 = told.series.iter().map(|(_, c)| c.rx_bytes).sum();
-    assert_eq!(sum + told.other.rx_bytes, total);
+    let snapshot = series.scrape();
+    let sum: u64 = snapshot.series.iter().map(|(_, c)| c.rx_bytes).sum();
+    assert_eq!(sum + snapshot.other.rx_bytes, total);
 }
 
 #[test]
@@ -189,8 +193,8 @@ fn names_are_what_is_written_so_no_two_series_are_written_alike() {
         let mut flow = flow(1, 1, 1);
         flow.owner = Arc::new(Owner::named(name));
         let interval = Intervals::default().next(1000, vec![flow]);
-        let tallies = ranking::tallies(&interval, Group::Process, &());
-        Key::of(&tallies[0], &())
+        let group_totals = ranking::group_totals(&interval, Group::Process, &());
+        SeriesKey::of(&group_totals[0], &())
     };
     assert_eq!(&*named(b"nginx").name, "nginx");
     assert_eq!(named(b"a\x1bb"), named(b"a\\x1bb"));

@@ -1,9 +1,9 @@
 use super::*;
 
-fn wish(group: Group, way: Way) -> LayoutRequest<'static> {
+fn request(group: Group, directions: Directions) -> LayoutRequest<'static> {
     LayoutRequest {
         chosen: DEFAULT,
-        way,
+        directions,
         group,
         totals: false,
         units: Units::Bytes,
@@ -15,31 +15,34 @@ fn wish(group: Group, way: Way) -> LayoutRequest<'static> {
     }
 }
 
-fn columns(width: u16, wish: &LayoutRequest) -> Vec<Column> {
-    fit(width, wish).iter().map(|place| place.column).collect()
+fn columns(width: u16, request: &LayoutRequest) -> Vec<Column> {
+    fit(width, request)
+        .iter()
+        .map(|place| place.column)
+        .collect()
 }
 
 #[test]
 fn columns_leave_in_one_order_and_never_come_back() {
     for group in Group::ALL {
-        for way in [Way::Rx, Way::Both] {
-            let wish = wish(group, way);
-            let mut wider = columns(300, &wish);
+        for directions in [Directions::Rx, Directions::Both] {
+            let request = request(group, directions);
+            let mut wider = columns(300, &request);
             for width in (0..300).rev() {
-                let now = columns(width, &wish);
+                let now = columns(width, &request);
                 assert!(
                     now.iter().all(|column| wider.contains(column)),
                     "{width}: {now:?} from {wider:?}"
                 );
-                let mut gone: Vec<_> = LEAVING.iter().filter(|c| wider.contains(c)).collect();
+                let mut gone: Vec<_> = DROP_ORDER.iter().filter(|c| wider.contains(c)).collect();
                 gone.retain(|column| !now.contains(column));
-                let staying = LEAVING.iter().filter(|column| now.contains(column));
+                let staying = DROP_ORDER.iter().filter(|column| now.contains(column));
                 for (gone, stays) in gone
                     .iter()
                     .flat_map(|g| staying.clone().map(move |s| (g, s)))
                 {
-                    let at = |c: &Column| LEAVING.iter().position(|other| other == c);
-                    assert!(wish.stays(*stays) || at(gone) < at(stays), "{width}");
+                    let at = |c: &Column| DROP_ORDER.iter().position(|other| other == c);
+                    assert!(request.stays(*stays) || at(gone) < at(stays), "{width}");
                 }
                 wider = now;
             }
@@ -49,7 +52,7 @@ fn columns_leave_in_one_order_and_never_come_back() {
 
 #[test]
 fn which_columns_there_are_does_not_depend_on_the_traffic() {
-    let mut wide = wish(Group::Flow, Way::Tx);
+    let mut wide = request(Group::Flow, Directions::Tx);
     wide.widths = Widths {
         local: 300,
         remote: 300,
@@ -57,7 +60,7 @@ fn which_columns_there_are_does_not_depend_on_the_traffic() {
         process: 60,
     };
     for width in 0..300 {
-        let narrow = wish(Group::Flow, Way::Tx);
+        let narrow = request(Group::Flow, Directions::Tx);
         assert_eq!(columns(width, &narrow), columns(width, &wide));
     }
 }
@@ -65,16 +68,16 @@ fn which_columns_there_are_does_not_depend_on_the_traffic() {
 #[test]
 fn columns_never_overlap_nor_leave_the_table() {
     for group in Group::ALL {
-        for way in [Way::Tx, Way::Both] {
+        for directions in [Directions::Tx, Directions::Both] {
             for units in Units::ALL {
                 for width in (60..300).step_by(7) {
                     for (local, remote) in [(1, 1), (12, 21), (21, 47), (47, 47), (300, 3)] {
-                        let mut wish = wish(group, way);
-                        wish.units = units;
-                        wish.widths.local = local;
-                        wish.widths.remote = remote;
+                        let mut request = request(group, directions);
+                        request.units = units;
+                        request.widths.local = local;
+                        request.widths.remote = remote;
                         let mut end = 0;
-                        for place in fit(width, &wish) {
+                        for place in fit(width, &request) {
                             assert!(place.x > end || end == 0, "{width}: {place:?}");
                             end = place.x + place.width;
                             assert!(end <= width, "{group:?} {units:?} {width}: {place:?}");
@@ -91,10 +94,10 @@ fn columns_never_overlap_nor_leave_the_table() {
 
 #[test]
 fn eighty_columns_hold_any_usual_ipv4_flow_whole() {
-    let mut wish = wish(Group::Flow, Way::Rx);
-    wish.widths.local = "10.0.12.5:443".len();
-    wish.widths.process = 12;
-    let places = fit(80, &wish);
+    let mut request = request(Group::Flow, Directions::Rx);
+    request.widths.local = "10.0.12.5:443".len();
+    request.widths.process = 12;
+    let places = fit(80, &request);
     let at = |column| places.iter().find(|place| place.column == column).unwrap();
     assert!(at(Column::Local).width >= 13 && at(Column::Remote).width >= 21);
     assert!(at(Column::Process).width >= 12);
@@ -104,15 +107,15 @@ fn eighty_columns_hold_any_usual_ipv4_flow_whole() {
 #[test]
 fn chosen_columns_come_in_the_order_they_were_chosen_in() {
     use Column::{Peak, Process, Rate, Remote, Share};
-    let mut wish = wish(Group::Flow, Way::Rx);
+    let mut request = request(Group::Flow, Directions::Rx);
     let chosen = [Process, Rate, Peak, Remote, Share];
-    wish.chosen = &chosen;
-    assert_eq!(columns(200, &wish), chosen);
+    request.chosen = &chosen;
+    assert_eq!(columns(200, &request), chosen);
 }
 
 #[test]
 fn no_width_is_too_small() {
     for width in 0..60 {
-        fit(width, &wish(Group::Flow, Way::Both));
+        fit(width, &request(Group::Flow, Directions::Both));
     }
 }

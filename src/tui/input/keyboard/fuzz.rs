@@ -2,7 +2,7 @@
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Answer, Input, MOST, pressed};
+use super::{Input, MAX_HELD, TerminalReply, pressed};
 
 /// Any text is read as what comes from a terminal; a NUL is a pause, in which an answer does not go on.
 /// Keys come through in their order. None is lost where nothing began like an answer, and what is
@@ -12,12 +12,12 @@ use super::{Answer, Input, MOST, pressed};
 /// When that is not so.
 pub fn keyboard(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let (mut answer, mut typed, mut inputs) = (Answer::default(), Vec::new(), Vec::new());
+    let (mut answer, mut typed, mut inputs) = (TerminalReply::default(), Vec::new(), Vec::new());
     for part in text.split('\0') {
         for key in keys(part) {
             typed.push(key.clone());
             inputs.extend(answer.take(key));
-            assert!(answer.held.len() <= MOST + 1, "{}", answer.held.len());
+            assert!(answer.held.len() <= MAX_HELD + 1, "{}", answer.held.len());
         }
         inputs.extend(answer.give_up());
         assert!(!answer.is_begun());
