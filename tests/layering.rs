@@ -417,11 +417,13 @@ fn only_the_skeleton_the_drain_and_the_private_mount_are_unsafe() {
     }
 }
 
+/// Functions are what must stay short: clippy's `too_many_lines` holds them to 100 lines. A file is one
+/// idea, and splits where it has two; this bound only asks whether it has.
 #[test]
-fn no_source_outgrows_500_lines() {
+fn no_source_outgrows_800_lines() {
     for source in sources() {
         let lines = fs::read_to_string(&source.path).unwrap().lines().count();
-        assert!(lines <= 500, "{} has {lines} lines", source.path.display());
+        assert!(lines <= 800, "{} has {lines} lines", source.path.display());
     }
 }
 

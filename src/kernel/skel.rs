@@ -15,6 +15,7 @@ mod generated {
     #![allow(
         missing_docs,
         clippy::all,
+        clippy::too_many_lines,
         clippy::undocumented_unsafe_blocks,
         clippy::unwrap_used,
         clippy::expect_used,
