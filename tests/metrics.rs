@@ -363,6 +363,7 @@ fn prometheus_knows_who_talks_most_in_a_fleet() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 fn fleet(hub: &Netns) {
     let folder = Folder::new("fleet");
     let hosts: Vec<Host> = (0..3).map(|n| Host::new(hub, n, &["-n", "4"])).collect();
