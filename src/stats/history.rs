@@ -193,9 +193,9 @@ impl History {
                 ring.add(bar, &flow.counters);
             }
         };
+        self.seen.add(&interval.flows);
         let mut new_flows: Vec<&Flow> = Vec::new();
         for flow in &interval.flows {
-            self.seen.add(flow);
             match self.find(&flow.key) {
                 Some(place) => {
                     let i = self.place(place);

@@ -1,121 +1,153 @@
-//! The order of rows by any column.
+//! The order of rows: what the table of columns reads of a row to sort by it.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::process_lookup::ProcessLookup;
 use super::row_id::RowId;
-use super::rows::{Row, RowQuery};
-use crate::model::flow::{Comm, Endpoint, Protocol};
+use super::rows::Row;
+use crate::model::flow::{Comm, Counters, Endpoint, Protocol};
 use crate::stats::history::{Clock, TrafficStats};
-use crate::view::Column;
+use crate::view::{Column, Directions, RowValues, SortBy, SortKey, SortValue, Traffic};
 
 /// A place in the order of rows: more is nearer to the top. Unknown values come last either way. Equal
 /// ones are in the order of their ids.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SortKeyValue {
     Unknown,
-    Up(Reverse<CellValue>),
-    Down(CellValue),
+    Up(Reverse<SortValue>),
+    Down(SortValue),
 }
-
-/// What a row is sorted by.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum CellValue {
-    Int(u64),
-    Float(Real),
-    End(Endpoint),
-    Name(Comm),
-    Text(Arc<str>),
-    Protocol(Protocol),
-}
-
-/// A number that can be put in order.
-pub(super) struct Real(f64);
-
-impl Ord for Real {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Real {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Real {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Real {}
 
 impl SortKeyValue {
-    /// Where a column is of no figures.
-    pub(super) fn new(view: &RowQuery, lookup: &dyn ProcessLookup, row: &Row) -> Self {
-        match value(row, view, lookup) {
+    /// Of a row with this value.
+    pub(super) fn new(sort: SortKey, value: Option<SortValue>) -> Self {
+        match value {
             None => Self::Unknown,
-            Some(value) if view.sort.descending => Self::Down(value),
+            Some(value) if sort.descending => Self::Down(value),
             Some(value) => Self::Up(Reverse(value)),
         }
     }
 }
 
-/// What rows are sorted by where their figures tell, as a number of the same order: they are many, and
-/// small numbers are sorted in a third of the time. `None` for other columns.
-pub(super) fn number(view: &RowQuery, clock: &Clock, traffic: &TrafficStats) -> Option<u64> {
-    let directions = view.directions;
-    Some(match view.sort.column {
-        // All over the same time, so bytes give the same order and are exact.
-        Column::Rate | Column::Share | Column::Spark => directions.bytes(&traffic.now),
-        Column::Rx => traffic.now.rx_bytes,
-        Column::Tx => traffic.now.tx_bytes,
-        Column::Msgs => directions.msgs(&traffic.now),
-        Column::Total => directions.bytes(&traffic.total),
-        // Bits of numbers that are not negative are in their order.
-        Column::Avg10 => traffic.avg10(directions).max(0.0).to_bits(),
-        Column::Avg60 => traffic.avg60(directions).max(0.0).to_bits(),
-        Column::Average => traffic.average(directions, clock).max(0.0).to_bits(),
-        Column::Age => traffic.age(clock).as_nanos() as u64,
-        _ => return None,
-    })
+/// Value of a row for keeping it still: columns that jitter from interval to interval are sorted anew
+/// only past a threshold. `None` = sorted exactly.
+pub fn steady_value(
+    row: &Row,
+    column: Column,
+    directions: Directions,
+    clock: &Clock,
+    lookup: &dyn ProcessLookup,
+) -> Option<f64> {
+    let spec = column.spec();
+    if !spec.jitters {
+        return None;
+    }
+    match spec.sort_by {
+        SortBy::Traffic(number) => {
+            Some(number(&TrafficAt(&row.traffic, clock), directions).value())
+        }
+        SortBy::Row(value) => match value(&RowWith(row, lookup), directions)? {
+            SortValue::Number(number) => Some(number.value()),
+            _ => None,
+        },
+    }
 }
 
-/// What a row is sorted by where they do not.
-fn value(row: &Row, view: &RowQuery, lookup: &dyn ProcessLookup) -> Option<CellValue> {
-    let (condition, process_ref) = (&row.condition, row.process_ref());
-    match view.sort.column {
-        Column::Peak => Some(CellValue::Float(Real(row.traffic.peak(view.directions)?))),
-        Column::Flows => Some(CellValue::Int(row.flows as u64)),
-        Column::Protocol => row.common.protocol.map(CellValue::Protocol),
-        Column::Local => row.common.local.map(CellValue::End),
-        Column::Remote => match (&row.id, row.common.remote) {
-            (RowId::Remote(addr) | RowId::Net(addr, _), _) => {
-                Some(CellValue::End(Endpoint::new(*addr, 0)))
-            }
-            (_, remote) => remote.map(CellValue::End),
-        },
-        Column::Pid => row.common.tgid.map(|tgid| CellValue::Int(tgid.into())),
-        Column::Process => row.common.comm.map(CellValue::Name),
-        Column::User => match &row.id {
-            RowId::User(uid) => lookup.user_name(*uid),
-            _ => lookup.user(&process_ref?),
+/// What was moved, read by a clock.
+pub(super) struct TrafficAt<'a>(pub &'a TrafficStats, pub &'a Clock);
+
+impl Traffic for TrafficAt<'_> {
+    fn now(&self) -> &Counters {
+        &self.0.now
+    }
+
+    fn total(&self) -> &Counters {
+        &self.0.total
+    }
+
+    fn avg10(&self, directions: Directions) -> f64 {
+        self.0.avg10(directions)
+    }
+
+    fn avg60(&self, directions: Directions) -> f64 {
+        self.0.avg60(directions)
+    }
+
+    fn average(&self, directions: Directions) -> f64 {
+        self.0.average(directions, self.1)
+    }
+
+    fn age(&self) -> Duration {
+        self.0.age(self.1)
+    }
+}
+
+/// A row, and where to ask for what it does not hold.
+pub(super) struct RowWith<'a>(pub &'a Row, pub &'a dyn ProcessLookup);
+
+impl RowValues for RowWith<'_> {
+    fn flows(&self) -> usize {
+        self.0.flows
+    }
+
+    fn peak(&self, directions: Directions) -> Option<f64> {
+        self.0.traffic.peak(directions)
+    }
+
+    fn protocol(&self) -> Option<Protocol> {
+        self.0.common.protocol
+    }
+
+    fn local(&self) -> Option<Endpoint> {
+        self.0.common.local
+    }
+
+    fn remote(&self) -> Option<Endpoint> {
+        match self.0.id {
+            RowId::Remote(addr) | RowId::Net(addr, _) => Some(Endpoint::new(addr, 0)),
+            _ => self.0.common.remote,
         }
-        .map(CellValue::Text),
-        Column::Container => match &row.id {
-            RowId::Container(place) => Some(CellValue::Text(place.to_string().into())),
-            RowId::Unit(name) => Some(CellValue::Text(Arc::clone(name))),
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.0.common.tgid
+    }
+
+    fn process(&self) -> Option<Comm> {
+        self.0.common.comm
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        match self.0.id {
+            RowId::User(uid) => self.1.user_name(uid),
+            _ => self.1.user(&self.0.process_ref()?),
+        }
+    }
+
+    fn container(&self) -> Option<Arc<str>> {
+        match &self.0.id {
+            RowId::Container(place) => Some(place.to_string().into()),
+            RowId::Unit(name) => Some(Arc::clone(name)),
             RowId::Without(_) => None,
-            _ => lookup.place(&process_ref?).map(CellValue::Text),
-        },
-        Column::Packets => condition.packets(view.directions).map(CellValue::Int),
-        Column::Srtt => condition.srtt_us.map(|us| CellValue::Int(us.into())),
-        Column::Retransmits => condition.retransmits.map(CellValue::Int),
-        Column::Cwnd => condition.cwnd.map(|cwnd| CellValue::Int(cwnd.into())),
-        // All others are numbers.
-        _ => None,
+            _ => self.1.place(&self.0.process_ref()?),
+        }
+    }
+
+    fn packets(&self, directions: Directions) -> Option<u64> {
+        self.0.condition.packets(directions)
+    }
+
+    fn srtt_us(&self) -> Option<u32> {
+        self.0.condition.srtt_us
+    }
+
+    fn retransmits(&self) -> Option<u64> {
+        self.0.condition.retransmits
+    }
+
+    fn cwnd(&self) -> Option<u32> {
+        self.0.condition.cwnd
     }
 }

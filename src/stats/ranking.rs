@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use super::groups::{GroupTotals, group_totals};
+pub use super::order::steady_value;
 pub use super::process_lookup::{ProcessLookup, ProcessRef};
 pub use super::row_id::RowId;
 pub use super::rows::{Row, RowQuery, Rows, SharedFields, Sum, group_of};

@@ -1,11 +1,13 @@
 //! The words for a table of flows: its columns, its order, how flows are grouped, which way bytes
 //! go. What the command line, the configuration file, rankings and drawing all name.
 
+mod columns;
 mod groups;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use self::columns::{Column, ColumnSpec, Number, RowValues, SortBy, SortValue, Traffic};
 pub use self::groups::{Group, Prefix};
 
 use crate::model::flow::{Counters, Direction};
@@ -21,59 +23,6 @@ pub enum Directions {
     /// Both together, for one combined table.
     #[default]
     Both,
-}
-
-/// A column that a table can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Column {
-    /// Bytes a second over the latest interval, the way of the table.
-    Rate,
-    /// The same, received; for a combined table.
-    Rx,
-    /// The same, sent; for a combined table.
-    Tx,
-    /// Mean rate, weighted exponentially over 10 s.
-    Avg10,
-    /// Mean rate, weighted exponentially over 60 s.
-    Avg60,
-    /// Mean rate since first seen.
-    Average,
-    /// Largest rate of an interval.
-    Peak,
-    /// Bytes since first seen.
-    Total,
-    /// Part of the section's rate.
-    Share,
-    /// The last minute as bars.
-    Spark,
-    /// Transport protocol.
-    Protocol,
-    /// The socket's own end.
-    Local,
-    /// The peer.
-    Remote,
-    /// Process id.
-    Pid,
-    /// Process name.
-    Process,
-    /// Name of the process's user.
-    User,
-    /// Messages a second: calls that moved bytes.
-    Msgs,
-    /// Packets a second.
-    Packets,
-    /// Smoothed round-trip time of TCP.
-    Srtt,
-    /// Segments sent again by TCP.
-    Retransmits,
-    /// Congestion window of TCP.
-    Cwnd,
-    /// Container, pod or systemd unit.
-    Container,
-    /// Number of flows in the row.
-    Flows,
-    /// Time since first seen.
-    Age,
 }
 
 /// The order of rows.
@@ -111,109 +60,6 @@ impl From<Direction> for Directions {
             Direction::Rx => Self::Rx,
             Direction::Tx => Self::Tx,
         }
-    }
-}
-
-impl Column {
-    /// Every column, in the order in which a wide table shows them.
-    pub const ALL: [Self; 24] = [
-        Self::Rate,
-        Self::Rx,
-        Self::Tx,
-        Self::Avg10,
-        Self::Avg60,
-        Self::Average,
-        Self::Peak,
-        Self::Total,
-        Self::Share,
-        Self::Spark,
-        Self::Flows,
-        Self::Protocol,
-        Self::Local,
-        Self::Remote,
-        Self::Pid,
-        Self::Process,
-        Self::User,
-        Self::Container,
-        Self::Msgs,
-        Self::Packets,
-        Self::Srtt,
-        Self::Retransmits,
-        Self::Cwnd,
-        Self::Age,
-    ];
-
-    /// The name on the command line and in the configuration file.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rate => "rate",
-            Self::Rx => "rx",
-            Self::Tx => "tx",
-            Self::Avg10 => "10s",
-            Self::Avg60 => "60s",
-            Self::Average => "average",
-            Self::Peak => "peak",
-            Self::Total => "total",
-            Self::Share => "share",
-            Self::Spark => "spark",
-            Self::Protocol => "proto",
-            Self::Local => "local",
-            Self::Remote => "remote",
-            Self::Pid => "pid",
-            Self::Process => "process",
-            Self::User => "user",
-            Self::Msgs => "msgs",
-            Self::Packets => "packets",
-            Self::Srtt => "srtt",
-            Self::Retransmits => "retransmits",
-            Self::Cwnd => "cwnd",
-            Self::Container => "container",
-            Self::Flows => "flows",
-            Self::Age => "age",
-        }
-    }
-
-    /// What it shows, in a few words for help and a chooser.
-    pub const fn about(self) -> &'static str {
-        match self {
-            Self::Rate => "rate over the latest interval",
-            Self::Rx => "rate received",
-            Self::Tx => "rate sent",
-            Self::Avg10 => "average over 10 s",
-            Self::Avg60 => "average over 60 s",
-            Self::Average => "average since first seen",
-            Self::Peak => "largest rate of an interval",
-            Self::Total => "bytes since first seen",
-            Self::Share => "part of the section's rate",
-            Self::Spark => "the last minute as bars",
-            Self::Protocol => "tcp or udp",
-            Self::Local => "the socket's own end",
-            Self::Remote => "the peer",
-            Self::Pid => "process id",
-            Self::Process => "process name",
-            Self::User => "user of the process",
-            Self::Msgs => "messages a second",
-            Self::Packets => "packets a second",
-            Self::Srtt => "smoothed round-trip time of TCP",
-            Self::Retransmits => "segments TCP sent again in the interval",
-            Self::Cwnd => "congestion window of TCP",
-            Self::Container => "container, pod or systemd unit",
-            Self::Flows => "flows in the row",
-            Self::Age => "time since first seen",
-        }
-    }
-
-    /// Whether it holds numbers: right-aligned, and largest first when first sorted by.
-    pub const fn is_number(self) -> bool {
-        !matches!(
-            self,
-            Self::Protocol
-                | Self::Local
-                | Self::Remote
-                | Self::Process
-                | Self::User
-                | Self::Container
-        )
     }
 }
 

@@ -8,7 +8,9 @@ use ratatui::layout::Rect;
 use super::pane::{DrillDown, Pane};
 use crate::model::flow::Endpoint;
 use crate::stats::history::FlowStats;
-use crate::stats::ranking::{ProcessLookup, ProcessRef, Row, RowId, RowQuery, Rows, group_of};
+use crate::stats::ranking::{
+    ProcessLookup, ProcessRef, Row, RowId, RowQuery, Rows, group_of, steady_value,
+};
 use crate::text::units;
 use crate::tui::app::{App, Mode};
 use crate::tui::draw::columns::{ColumnSlot, LayoutRequest, Widths, fit};
@@ -113,11 +115,11 @@ impl App {
                 self.is_meant(flow)
             });
             table.moving_flows = moving.get();
-            let sort = self.sort;
+            let (sort, clock) = (self.sort, rows.clock);
             table.order.arrange(
                 &mut rows,
                 &self.history,
-                |row| steady_value(row, sort.column, directions),
+                |row| steady_value(row, sort.column, directions, &clock, &self.owners),
                 sort.descending,
             );
             table.most = table.most.max(rows.len());
@@ -309,23 +311,5 @@ impl App {
         }
         self.widths.grow(&widths);
         self.containers |= containers;
-    }
-}
-
-/// What near-equals are told by: a number for columns of rates, which tremble; `None` for others.
-fn steady_value(row: &Row, column: Column, directions: Directions) -> Option<f64> {
-    let traffic = &row.traffic;
-    match column {
-        Column::Rate | Column::Share | Column::Spark => Some(directions.bytes(&traffic.now) as f64),
-        Column::Rx => Some(traffic.now.rx_bytes as f64),
-        Column::Tx => Some(traffic.now.tx_bytes as f64),
-        Column::Msgs => Some(directions.msgs(&traffic.now) as f64),
-        Column::Avg10 => Some(traffic.avg10(directions)),
-        Column::Avg60 => Some(traffic.avg60(directions)),
-        Column::Packets => row
-            .condition
-            .packets(directions)
-            .map(|packets| packets as f64),
-        _ => None,
     }
 }

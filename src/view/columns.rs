@@ -1,0 +1,408 @@
+//! The columns of tables: one entry says what a column is called, what it is about and what rows are
+//! sorted by in it. How a column is drawn is the other half, in `tui/draw/column_table`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Directions;
+use crate::model::flow::{Comm, Counters, Endpoint, Flow, Protocol};
+
+/// What is known of a column wherever it is named: on the command line, in rankings and on the screen.
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnSpec {
+    /// The name on the command line and in the configuration file.
+    pub name: &'static str,
+    /// What the column shows, in a few words for help and the chooser.
+    pub about: &'static str,
+    /// Whether it holds numbers: right-aligned, and largest first when first sorted by.
+    pub is_number: bool,
+    /// What rows are sorted by in this column.
+    pub sort_by: SortBy,
+    /// Whether values tremble from interval to interval, so that a row moves only for a larger change.
+    pub jitters: bool,
+    /// Whether a flow has a value here; `None` where every flow has. A column that no flow ever had a
+    /// value for is hidden.
+    pub is_known: Option<fn(&Flow) -> bool>,
+}
+
+/// What rows are sorted by in a column.
+#[derive(Clone, Copy, Debug)]
+pub enum SortBy {
+    /// By what moved: known of every row, and read without making the row.
+    Traffic(fn(&dyn Traffic, Directions) -> Number),
+    /// By anything else; `None` where a row has no value, which comes last.
+    Row(fn(&dyn RowValues, Directions) -> Option<SortValue>),
+}
+
+/// What a row moved, for sorting by it.
+pub trait Traffic {
+    /// Moved in the latest interval.
+    fn now(&self) -> &Counters;
+
+    /// Moved since first seen.
+    fn total(&self) -> &Counters;
+
+    /// Average over 10 s, in bytes a second.
+    fn avg10(&self, directions: Directions) -> f64;
+
+    /// Average over 60 s, in bytes a second.
+    fn avg60(&self, directions: Directions) -> f64;
+
+    /// Average since first seen, in bytes a second.
+    fn average(&self, directions: Directions) -> f64;
+
+    /// Time since first seen.
+    fn age(&self) -> Duration;
+}
+
+/// What else a row has, for sorting by it; `None` where it is unknown or differs among the row's flows.
+pub trait RowValues {
+    /// Number of flows in the row.
+    fn flows(&self) -> usize;
+
+    /// Largest rate of an interval, in bytes a second.
+    fn peak(&self, directions: Directions) -> Option<f64>;
+
+    /// Transport protocol.
+    fn protocol(&self) -> Option<Protocol>;
+
+    /// The socket's own end.
+    fn local(&self) -> Option<Endpoint>;
+
+    /// The peer: of a row by remote address or net, that address and port 0.
+    fn remote(&self) -> Option<Endpoint>;
+
+    /// Process id.
+    fn pid(&self) -> Option<u32>;
+
+    /// Name of the process.
+    fn process(&self) -> Option<Comm>;
+
+    /// Name of the user.
+    fn user(&self) -> Option<Arc<str>>;
+
+    /// Name of the container, pod or unit.
+    fn container(&self) -> Option<Arc<str>>;
+
+    /// Packets in the latest interval.
+    fn packets(&self, directions: Directions) -> Option<u64>;
+
+    /// Smoothed round-trip time in microseconds.
+    fn srtt_us(&self) -> Option<u32>;
+
+    /// Segments retransmitted in the latest interval.
+    fn retransmits(&self) -> Option<u64>;
+
+    /// Congestion window in segments.
+    fn cwnd(&self) -> Option<u32>;
+}
+
+/// A number that rows are sorted by. All rows of one column have the same variant.
+#[derive(Clone, Copy, Debug)]
+pub enum Number {
+    /// Sorted exactly.
+    Int(u64),
+    /// Of a quantity that is never negative: less than zero is a rounding error and sorted as zero.
+    Float(f64),
+}
+
+/// What a row is sorted by. All rows of one column have the same variant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SortValue {
+    /// Of a column of numbers.
+    Number(Number),
+    /// By address, then port.
+    End(Endpoint),
+    /// By the bytes of a process name.
+    Name(Comm),
+    /// By the bytes of a text.
+    Text(Arc<str>),
+    /// By the number of a protocol.
+    Protocol(Protocol),
+}
+
+impl Number {
+    /// An integer of the same order. The bits of floats that are not negative are in their order.
+    pub fn order(self) -> u64 {
+        match self {
+            Self::Int(number) => number,
+            Self::Float(number) => number.max(0.0).to_bits(),
+        }
+    }
+
+    /// The number itself, to be compared with others of its column.
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Int(number) => number as f64,
+            Self::Float(number) => number,
+        }
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Number {}
+
+impl SortValue {
+    fn int(number: impl Into<u64>) -> Self {
+        Self::Number(Number::Int(number.into()))
+    }
+}
+
+impl ColumnSpec {
+    const fn number(name: &'static str, about: &'static str, sort_by: SortBy) -> Self {
+        Self {
+            name,
+            about,
+            is_number: true,
+            sort_by,
+            jitters: false,
+            is_known: None,
+        }
+    }
+
+    const fn text(
+        name: &'static str,
+        about: &'static str,
+        sort_by: fn(&dyn RowValues, Directions) -> Option<SortValue>,
+    ) -> Self {
+        Self {
+            is_number: false,
+            ..Self::number(name, about, Row(sort_by))
+        }
+    }
+
+    const fn jitters(self) -> Self {
+        Self {
+            jitters: true,
+            ..self
+        }
+    }
+
+    const fn known_if(self, is_known: fn(&Flow) -> bool) -> Self {
+        Self {
+            is_known: Some(is_known),
+            ..self
+        }
+    }
+}
+
+/// Makes the enum, the list and the table of columns from one entry each.
+macro_rules! columns {
+    ($($(#[$doc:meta])* $column:ident => $spec:expr,)*) => {
+        /// A column that a table can have.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Column {
+            $($(#[$doc])* $column,)*
+        }
+
+        impl Column {
+            /// Every column, in the order in which a wide table shows them.
+            pub const ALL: [Self; [$(stringify!($column)),*].len()] = [$(Self::$column),*];
+
+            /// What is known of it.
+            pub const fn spec(self) -> &'static ColumnSpec {
+                match self {
+                    $(Self::$column => const { &$spec },)*
+                }
+            }
+        }
+    };
+}
+
+use Number::{Float, Int};
+use SortBy::{Row, Traffic as Moved};
+
+columns! {
+    /// Bytes a second over the latest interval, the way of the table.
+    Rate => ColumnSpec::number(
+        "rate",
+        "rate over the latest interval",
+        // All rows are of the same time, so bytes have the same order and are exact.
+        Moved(|row, directions| Int(directions.bytes(row.now()))),
+    )
+    .jitters(),
+    /// Bytes a second received, for a combined table.
+    Rx => ColumnSpec::number(
+        "rx",
+        "rate received",
+        Moved(|row, _| Int(row.now().rx_bytes)),
+    )
+    .jitters(),
+    /// Bytes a second sent, for a combined table.
+    Tx => ColumnSpec::number(
+        "tx",
+        "rate sent",
+        Moved(|row, _| Int(row.now().tx_bytes)),
+    )
+    .jitters(),
+    /// Mean rate, weighted exponentially over 10 s.
+    Avg10 => ColumnSpec::number(
+        "10s",
+        "average over 10 s",
+        Moved(|row, directions| Float(row.avg10(directions))),
+    )
+    .jitters(),
+    /// Mean rate, weighted exponentially over 60 s.
+    Avg60 => ColumnSpec::number(
+        "60s",
+        "average over 60 s",
+        Moved(|row, directions| Float(row.avg60(directions))),
+    )
+    .jitters(),
+    /// Mean rate since first seen.
+    Average => ColumnSpec::number(
+        "average",
+        "average since first seen",
+        Moved(|row, directions| Float(row.average(directions))),
+    ),
+    /// Largest rate of an interval.
+    Peak => ColumnSpec::number(
+        "peak",
+        "largest rate of an interval",
+        Row(|row, directions| row.peak(directions).map(|peak| SortValue::Number(Float(peak)))),
+    ),
+    /// Bytes since first seen.
+    Total => ColumnSpec::number(
+        "total",
+        "bytes since first seen",
+        Moved(|row, directions| Int(directions.bytes(row.total()))),
+    ),
+    /// Part of the section's rate.
+    Share => ColumnSpec::number(
+        "share",
+        "part of the section's rate",
+        Moved(|row, directions| Int(directions.bytes(row.now()))),
+    )
+    .jitters(),
+    /// The last minute as bars.
+    Spark => ColumnSpec::number(
+        "spark",
+        "the last minute as bars",
+        Moved(|row, directions| Int(directions.bytes(row.now()))),
+    )
+    .jitters(),
+    /// Number of flows in the row.
+    Flows => ColumnSpec::number(
+        "flows",
+        "flows in the row",
+        Row(|row, _| Some(SortValue::int(row.flows() as u64))),
+    ),
+    /// Transport protocol.
+    Protocol => ColumnSpec::text(
+        "proto",
+        "tcp or udp",
+        |row, _| row.protocol().map(SortValue::Protocol),
+    ),
+    /// The socket's own end.
+    Local => ColumnSpec::text(
+        "local",
+        "the socket's own end",
+        |row, _| row.local().map(SortValue::End),
+    ),
+    /// The peer.
+    Remote => ColumnSpec::text(
+        "remote",
+        "the peer",
+        |row, _| row.remote().map(SortValue::End),
+    ),
+    /// Process id.
+    Pid => ColumnSpec::number(
+        "pid",
+        "process id",
+        Row(|row, _| row.pid().map(SortValue::int)),
+    ),
+    /// Process name.
+    Process => ColumnSpec::text(
+        "process",
+        "process name",
+        |row, _| row.process().map(SortValue::Name),
+    ),
+    /// Name of the process's user.
+    User => ColumnSpec::text(
+        "user",
+        "user of the process",
+        |row, _| row.user().map(SortValue::Text),
+    ),
+    /// Container, pod or systemd unit.
+    Container => ColumnSpec::text(
+        "container",
+        "container, pod or systemd unit",
+        |row, _| row.container().map(SortValue::Text),
+    ),
+    /// Messages a second: calls that moved bytes.
+    Msgs => ColumnSpec::number(
+        "msgs",
+        "messages a second",
+        Moved(|row, directions| Int(directions.msgs(row.now()))),
+    )
+    .jitters(),
+    /// Packets a second.
+    Packets => ColumnSpec::number(
+        "packets",
+        "packets a second",
+        Row(|row, directions| row.packets(directions).map(SortValue::int)),
+    )
+    .jitters()
+    .known_if(|flow| flow.packets.is_some()),
+    /// Smoothed round-trip time of TCP.
+    Srtt => ColumnSpec::number(
+        "srtt",
+        "smoothed round-trip time of TCP",
+        Row(|row, _| row.srtt_us().map(SortValue::int)),
+    )
+    .known_if(|flow| flow.tcp.is_some()),
+    /// Segments retransmitted by TCP.
+    Retransmits => ColumnSpec::number(
+        "retransmits",
+        "segments TCP sent again in the interval",
+        Row(|row, _| row.retransmits().map(SortValue::int)),
+    )
+    .known_if(|flow| flow.tcp.is_some_and(|tcp| tcp.retransmits.is_some())),
+    /// Congestion window of TCP.
+    Cwnd => ColumnSpec::number(
+        "cwnd",
+        "congestion window of TCP",
+        Row(|row, _| row.cwnd().map(SortValue::int)),
+    )
+    .known_if(|flow| flow.tcp.is_some()),
+    /// Time since first seen.
+    Age => ColumnSpec::number(
+        "age",
+        "time since first seen",
+        Moved(|row, _| Int(row.age().as_nanos() as u64)),
+    ),
+}
+
+impl Column {
+    /// The name on the command line and in the configuration file.
+    pub const fn as_str(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// What it shows, in a few words for help and the chooser.
+    pub const fn about(self) -> &'static str {
+        self.spec().about
+    }
+
+    /// Whether it holds numbers: right-aligned, and largest first when first sorted by.
+    pub const fn is_number(self) -> bool {
+        self.spec().is_number
+    }
+}
