@@ -106,7 +106,7 @@ impl<'a> Groups<'a> {
 
     /// The number of the group that a flow belongs to: that of all groups so far for a new one.
     pub(super) fn place(&mut self, key: &FlowKey, process_ref: &ProcessRef<'_>) -> usize {
-        let by_owner = matches!(self.group, Group::User | Group::Container | Group::Unit);
+        let by_owner = self.group.spec().is_of_owner;
         // Without its start it is the time that tells one process from the next with its number.
         let owner = (by_owner && process_ref.owner.start.is_some())
             .then(|| (process_ref.tgid, std::ptr::from_ref(process_ref.owner)));

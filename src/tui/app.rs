@@ -170,8 +170,7 @@ impl App {
             Action::Recording(status) => self.recording = Some(status),
             Action::NameFound => self.grow(),
             Action::OwnerFound => {
-                let by_owner = matches!(self.group, Group::User | Group::Container | Group::Unit);
-                if by_owner && self.pause.is_none() {
+                if self.group.spec().is_of_owner && self.pause.is_none() {
                     self.rebuild();
                 }
                 self.grow();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Column;
 use crate::text::suggest::{UnknownWord, nearest};
 
 /// What a row of a table is.
@@ -27,6 +28,19 @@ pub enum Group {
     Net(Prefix),
     /// All flows of a service: by the smaller port of the two ends, see [`crate::stats::ranking::RowId`].
     Port,
+}
+
+/// What is known of a grouping wherever it is named. Which row a flow belongs to is in `stats/row_id`.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupSpec {
+    /// What one row and several are called; the first is the name on the command line too.
+    pub rows: (&'static str, &'static str),
+    /// The column that rows are named in, with its heading; flows are named by their ends and process.
+    pub title: Option<(Column, &'static str)>,
+    /// Whether all flows of a row are of one process.
+    pub is_of_process: bool,
+    /// Whether a flow's owner alone decides which row it belongs to.
+    pub is_of_owner: bool,
 }
 
 /// How many leading bits of an address name its net.
@@ -70,19 +84,75 @@ impl Group {
         Self::ALL[next]
     }
 
+    /// What is known of it.
+    pub const fn spec(self) -> &'static GroupSpec {
+        match self {
+            Self::Flow => &GroupSpec {
+                rows: ("flow", "flows"),
+                title: None,
+                is_of_process: true,
+                is_of_owner: false,
+            },
+            Self::Process => &GroupSpec {
+                rows: ("process", "processes"),
+                title: Some((Column::Process, "PROCESS")),
+                is_of_process: true,
+                is_of_owner: false,
+            },
+            Self::Thread => &GroupSpec {
+                rows: ("thread", "threads"),
+                title: Some((Column::Process, "THREAD")),
+                is_of_process: true,
+                is_of_owner: false,
+            },
+            Self::User => &GroupSpec {
+                rows: ("user", "users"),
+                title: Some((Column::User, "USER")),
+                is_of_process: false,
+                is_of_owner: true,
+            },
+            Self::Container => &GroupSpec {
+                rows: ("container", "containers"),
+                title: Some((Column::Container, "CONTAINER")),
+                is_of_process: false,
+                is_of_owner: true,
+            },
+            Self::Unit => &GroupSpec {
+                rows: ("unit", "units"),
+                title: Some((Column::Container, "UNIT")),
+                is_of_process: false,
+                is_of_owner: true,
+            },
+            Self::Remote => &GroupSpec {
+                rows: ("remote", "remotes"),
+                title: Some((Column::Remote, "REMOTE")),
+                is_of_process: false,
+                is_of_owner: false,
+            },
+            Self::Net(_) => &GroupSpec {
+                rows: ("net", "nets"),
+                title: Some((Column::Remote, "REMOTE NET")),
+                is_of_process: false,
+                is_of_owner: false,
+            },
+            Self::Port => &GroupSpec {
+                rows: ("port", "ports"),
+                title: Some((Column::Local, "SERVICE PORT")),
+                is_of_process: false,
+                is_of_owner: false,
+            },
+        }
+    }
+
+    /// Whether rows are named in this column.
+    pub fn is_named_in(self, column: Column) -> bool {
+        let title = self.spec().title;
+        title.is_some_and(|(title, _)| title == column)
+    }
+
     /// What so many rows are called.
     pub const fn rows(self, count: usize) -> &'static str {
-        let (one, more) = match self {
-            Self::Flow => ("flow", "flows"),
-            Self::Process => ("process", "processes"),
-            Self::Thread => ("thread", "threads"),
-            Self::User => ("user", "users"),
-            Self::Container => ("container", "containers"),
-            Self::Unit => ("unit", "units"),
-            Self::Remote => ("remote", "remotes"),
-            Self::Net(_) => ("net", "nets"),
-            Self::Port => ("port", "ports"),
-        };
+        let (one, more) = self.spec().rows;
         if count == 1 { one } else { more }
     }
 }

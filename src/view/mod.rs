@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::columns::{Column, ColumnSpec, Number, RowValues, SortBy, SortValue, Traffic};
-pub use self::groups::{Group, Prefix};
+pub use self::groups::{Group, GroupSpec, Prefix};
 
 use crate::model::flow::{Counters, Direction};
 use crate::text::suggest::UnknownWord;
