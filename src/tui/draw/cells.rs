@@ -1,4 +1,4 @@
-//! What stands in a cell of a table.
+//! What stands in a cell of a table, and in a line that is a sum.
 
 use std::time::Duration;
 
@@ -7,14 +7,13 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::duration;
-use crate::model::flow::Direction;
-use crate::model::interval::rate;
+use crate::model::flow::{Counters, Direction, Endpoint};
 use crate::stats::history::Clock;
 use crate::stats::ranking::{ProcessLookup as _, Row};
-use crate::text::units;
+use crate::text::units::{self, Units};
 use crate::tui::app::App;
 use crate::tui::draw::chart::nice;
-use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, within};
+use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, width, within};
 use crate::tui::draw::theme::Glyphs;
 use crate::view::{Column, Directions, Group};
 
@@ -40,6 +39,14 @@ impl CellContext {
         };
         self.directions.bytes(counters)
     }
+
+    /// The colour of its bars: of both ways together that of the received ones.
+    pub const fn direction(&self) -> Direction {
+        match self.directions {
+            Directions::Tx => Direction::Tx,
+            _ => Direction::Rx,
+        }
+    }
 }
 
 /// A row of bars of the last minute, the latest at the right; scaled by the largest of them.
@@ -53,190 +60,192 @@ pub fn spark(buf: &mut Buffer, at: Rect, rates: &[Option<f64>], glyphs: &Glyphs,
     put_right(buf, at, &bars, style);
 }
 
-impl App {
-    /// Draws one cell.
-    pub(super) fn cell(
-        &self,
-        buf: &mut Buffer,
-        at: Rect,
-        column: Column,
-        row: &Row,
-        sheet: &CellContext,
-        (plain, main): (Style, Style),
-    ) {
-        let units = self.display.units;
-        let traffic = &row.traffic;
-        let (directions, clock) = (sheet.directions, &sheet.clock);
-        let right = |buf: &mut Buffer, text: &str, style| put_right(buf, at, text, style);
-        match column {
-            Column::Rate | Column::Rx | Column::Tx => {
-                let directions = match column {
-                    Column::Rx => Directions::Rx,
-                    Column::Tx => Directions::Tx,
-                    _ => directions,
-                };
-                match row.idle(sheet.directions, clock) {
-                    Some(idle) if column != Column::Rx => right(buf, &self.idle(row, idle), plain),
-                    Some(_) => {}
-                    None => right(buf, &units.rate_cell(traffic.rate(directions, clock)), main),
-                }
-            }
-            Column::Avg10 => right(buf, &units.rate_cell(traffic.avg10(directions)), plain),
-            Column::Avg60 => right(buf, &units.rate_cell(traffic.avg60(directions)), plain),
-            Column::Average => right(
-                buf,
-                &units.rate_cell(traffic.average(directions, clock)),
-                plain,
-            ),
-            Column::Peak => {
-                if let Some(peak) = traffic.peak(directions) {
-                    right(buf, &units.rate_cell(peak), plain);
-                }
-            }
-            Column::Total => {
-                let style = if sheet.totals { main } else { plain };
-                right(
-                    buf,
-                    &units.amount_cell(directions.bytes(&traffic.total)),
-                    style,
-                );
-            }
-            Column::Share => self.share(buf, at, row, sheet, plain),
-            // All at once, by who draws the table.
-            Column::Spark => {}
-            Column::Flows => right(buf, &row.flows.to_string(), plain),
-            Column::Protocol => {
-                if let Some(protocol) = row.common.protocol {
-                    put(buf, at, 0, protocol.as_str(), plain);
-                }
-            }
-            Column::Msgs => right(buf, &per_second(traffic.msg_rate(directions, clock)), plain),
-            Column::Age => right(buf, &age(traffic.age(clock)), plain),
-            Column::Pid => {
-                if let Some(tgid) = row.common.tgid {
-                    right(buf, &tgid.to_string(), plain);
-                }
-            }
-            Column::Local | Column::Remote | Column::Process | Column::User | Column::Container => {
-                self.text_cell(buf, at, column, row, plain)
-            }
-            Column::Packets => {
-                let packets = row.condition.packets(directions);
-                if let Some(packets) = packets.filter(|_| row.idle(directions, clock).is_none()) {
-                    right(buf, &per_second(rate(packets, clock.elapsed)), plain);
-                }
-            }
-            Column::Srtt => {
-                if let Some(us) = row.condition.srtt_us {
-                    right(buf, &units::short_time(us.into()), plain);
-                }
-            }
-            Column::Retransmits => {
-                if let Some(retransmits) = row.condition.retransmits {
-                    right(buf, &in_short(retransmits), plain);
-                }
-            }
-            Column::Cwnd => {
-                if let Some(cwnd) = row.condition.cwnd {
-                    right(buf, &in_short(cwnd.into()), plain);
-                }
-            }
-        }
+/// One cell of a row.
+pub struct Cell<'a> {
+    pub(super) app: &'a App,
+    pub(super) at: Rect,
+    pub(super) row: &'a Row,
+    pub(super) table: &'a CellContext,
+    /// Of most cells of the row.
+    pub(super) plain: Style,
+    /// Of what the table is about.
+    pub(super) main: Style,
+}
+
+impl Cell<'_> {
+    pub(super) fn right(&self, buf: &mut Buffer, text: &str) {
+        put_right(buf, self.at, text, self.plain);
     }
 
-    fn text_cell(&self, buf: &mut Buffer, at: Rect, column: Column, row: &Row, style: Style) {
-        let ellipsis = self.display.theme.glyphs.ellipsis;
-        if self.is_title(column) {
-            let title = self.title_of(row);
-            put_untrusted(buf, at, &title, ellipsis, style);
-            return;
-        }
-        let common = &row.common;
-        let (end, other) = match column {
-            Column::Local => (common.local, common.remote),
-            Column::Remote => (common.remote, common.local),
-            _ => (None, None),
-        };
-        if let Some(end) = end {
-            let label = self.label(&end, other.as_ref(), common.protocol);
-            put(buf, at, 0, &shorten(&label, at.width, ellipsis), style);
-            return;
-        }
-        let Some(process_ref) = row.process_ref() else {
+    pub(super) fn rate(&self, buf: &mut Buffer, rate: f64) {
+        self.right(buf, &self.app.display.units.rate_cell(rate));
+    }
+
+    /// How long the row has moved nothing, if it moves nothing now.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        self.row.idle(self.table.directions, &self.table.clock)
+    }
+
+    /// The rate of one way; instead, where nothing moved: since when, or that the process has gone.
+    pub(super) fn rate_or_idle(&self, buf: &mut Buffer, directions: Directions) {
+        let Some(idle) = self.idle() else {
+            let rate = self.row.traffic.rate(directions, &self.table.clock);
+            let text = self.app.display.units.rate_cell(rate);
+            put_right(buf, self.at, &text, self.main);
             return;
         };
-        match column {
-            Column::Process => {
-                let name = self.process_name(common);
-                put_untrusted(buf, at, &name, ellipsis, style);
-                let after = crate::tui::draw::line::width(&name) + 2;
-                if self.group == Group::Process
-                    && after + 8 < at.width
-                    && let Some(process) = self.owners.process(&process_ref)
-                    && process.cmdline.len() > 1
-                {
-                    let at = within(at, after, at.width);
-                    let arguments = process.cmdline[1..].join(" ");
-                    let style = style.patch(self.display.theme.dim());
-                    put_untrusted(buf, at, &arguments, ellipsis, style);
-                }
-            }
-            Column::User => {
-                if let Some(uid) = self.owners.uid(&process_ref) {
-                    let user = self.owners.user(&process_ref);
-                    let user = units::user_name(user.as_deref(), uid);
-                    put_untrusted(buf, at, &user, ellipsis, style);
-                }
-            }
-            Column::Container => {
-                if let Some(place) = self.owners.place(&process_ref) {
-                    put_untrusted(buf, at, &units::name(&place), ellipsis, style);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether rows are called by what stands in this column.
-    fn is_title(&self, column: Column) -> bool {
-        matches!(
-            (self.group, column),
-            (Group::User, Column::User)
-                | (Group::Remote | Group::Net(_), Column::Remote)
-                | (Group::Thread, Column::Process)
-                | (Group::Port, Column::Local)
-                | (Group::Container | Group::Unit, Column::Container)
-        )
-    }
-
-    /// Instead of a rate, where nothing moved: since when, or that the process has gone.
-    fn idle(&self, row: &Row, idle: Duration) -> String {
-        let process = row
+        let process = self
+            .row
             .process_ref()
-            .and_then(|process_ref| self.owners.process(&process_ref));
+            .and_then(|process_ref| self.app.owners.process(&process_ref));
         if process.is_some_and(|process| process.exited) {
-            "ended".to_owned()
+            self.right(buf, "ended");
         } else {
-            format!("idle {}", age(idle).trim_start())
+            self.right(buf, &format!("idle {}", age(idle).trim_start()));
         }
     }
 
-    fn share(&self, buf: &mut Buffer, at: Rect, row: &Row, sheet: &CellContext, style: Style) {
-        let bytes = sheet.bytes(row);
-        let number = within(at, 0, 5);
+    pub(super) fn total(&self, buf: &mut Buffer) {
+        let bytes = self.table.directions.bytes(&self.row.traffic.total);
+        let style = if self.table.totals {
+            self.main
+        } else {
+            self.plain
+        };
+        let text = self.app.display.units.amount_cell(bytes);
+        put_right(buf, self.at, &text, style);
+    }
+
+    /// A share with its bar, where the column has room for one.
+    pub(super) fn share(&self, buf: &mut Buffer) {
+        let (at, table) = (self.at, self.table);
+        let bytes = table.bytes(self.row);
         if bytes > 0 {
-            put_right(buf, number, &percent(bytes, sheet.total), style);
+            let number = percent(bytes, table.total);
+            put_right(buf, within(at, 0, 5), &number, self.plain);
         }
         if at.width > 6 {
             let room = at.width - 6;
-            let glyphs = self.display.theme.glyphs;
-            let bar = glyphs.block(bytes as f64, sheet.total as f64, room.into());
-            let hue = self.display.theme.hue(match sheet.directions {
-                Directions::Tx => Direction::Tx,
-                _ => Direction::Rx,
-            });
+            let theme = &self.app.display.theme;
+            let bar = theme
+                .glyphs
+                .block(bytes as f64, table.total as f64, room.into());
+            let hue = theme.hue(table.direction());
             put(buf, within(at, 6, room), 0, &bar, hue);
         }
+    }
+
+    /// An end of a flow, or what the rows are named by in its place.
+    pub(super) fn end(
+        &self,
+        buf: &mut Buffer,
+        column: Column,
+        end: Option<Endpoint>,
+        other: Option<Endpoint>,
+    ) {
+        if self.title(buf, column) {
+            return;
+        }
+        if let Some(end) = end {
+            let protocol = self.row.common.protocol;
+            let label = self.app.label(&end, other.as_ref(), protocol);
+            let ellipsis = self.app.display.theme.glyphs.ellipsis;
+            let text = shorten(&label, self.at.width, ellipsis);
+            put(buf, self.at, 0, &text, self.plain);
+        }
+    }
+
+    /// The process: with its arguments where it is what the rows are, the thread where that is.
+    pub(super) fn process(&self, buf: &mut Buffer) {
+        let by_process = self.app.group == Group::Process;
+        if !by_process && self.title(buf, Column::Process) {
+            return;
+        }
+        let Some(process_ref) = self.row.process_ref() else {
+            return;
+        };
+        let name = self.app.process_name(&self.row.common);
+        self.foreign(buf, self.at, &name, self.plain);
+        let after = width(&name) + 2;
+        if by_process
+            && after + 8 < self.at.width
+            && let Some(process) = self.app.owners.process(&process_ref)
+            && process.cmdline.len() > 1
+        {
+            let arguments = process.cmdline[1..].join(" ");
+            let style = self.plain.patch(self.app.display.theme.dim());
+            self.foreign(
+                buf,
+                within(self.at, after, self.at.width),
+                &arguments,
+                style,
+            );
+        }
+    }
+
+    pub(super) fn user(&self, buf: &mut Buffer) {
+        if self.title(buf, Column::User) {
+            return;
+        }
+        let owners = &self.app.owners;
+        if let Some(process_ref) = self.row.process_ref()
+            && let Some(uid) = owners.uid(&process_ref)
+        {
+            let user = owners.user(&process_ref);
+            let user = units::user_name(user.as_deref(), uid);
+            self.foreign(buf, self.at, &user, self.plain);
+        }
+    }
+
+    pub(super) fn container(&self, buf: &mut Buffer) {
+        if self.title(buf, Column::Container) {
+            return;
+        }
+        let process_ref = self.row.process_ref();
+        if let Some(place) = process_ref.and_then(|process_ref| self.app.owners.place(&process_ref))
+        {
+            self.foreign(buf, self.at, &units::name(&place), self.plain);
+        }
+    }
+
+    /// Draws what the row is called, if rows are named in this column.
+    fn title(&self, buf: &mut Buffer, column: Column) -> bool {
+        let is_title = self.app.group.is_named_in(column);
+        if is_title {
+            self.foreign(buf, self.at, &self.app.title_of(self.row), self.plain);
+        }
+        is_title
+    }
+
+    fn foreign(&self, buf: &mut Buffer, at: Rect, text: &str, style: Style) {
+        put_untrusted(buf, at, text, self.app.display.theme.glyphs.ellipsis, style);
+    }
+}
+
+/// A line that is a sum of what is no row in sight.
+pub struct SumLine<'a> {
+    pub(super) table: &'a CellContext,
+    pub(super) units: Units,
+    /// Bytes the way of the table: in all where it is of totals, else of the latest interval.
+    pub(super) bytes: u64,
+    /// Moved in the latest interval.
+    pub(super) now: Counters,
+    /// Averages over 10 s and 60 s, where they are known.
+    pub(super) averages: Option<[f64; 2]>,
+    pub(super) style: Style,
+}
+
+impl SumLine<'_> {
+    pub(super) fn right(&self, buf: &mut Buffer, at: Rect, text: &str) {
+        put_right(buf, at, text, self.style);
+    }
+
+    pub(super) fn rate(&self, buf: &mut Buffer, at: Rect, rate: f64) {
+        self.right(buf, at, &self.units.rate_cell(rate));
+    }
+
+    pub(super) fn share(&self, buf: &mut Buffer, at: Rect) {
+        self.right(buf, at, &percent(self.bytes, self.table.total));
     }
 }
 
@@ -261,7 +270,7 @@ pub fn per_second(value: f64) -> String {
 }
 
 /// A count in at most six columns.
-fn in_short(count: u64) -> String {
+pub fn in_short(count: u64) -> String {
     match count {
         0..1_000_000 => count.to_string(),
         1_000_000..1_000_000_000 => format!("{}k", count / 1000),
@@ -270,7 +279,7 @@ fn in_short(count: u64) -> String {
 }
 
 /// A length of time in at most five columns.
-fn age(age: Duration) -> String {
+pub fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
         0..100 => format!("{seconds}s"),

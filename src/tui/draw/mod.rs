@@ -2,6 +2,7 @@
 
 mod cells;
 pub(super) mod chart;
+mod column_table;
 pub(super) mod columns;
 mod connection;
 mod detail;

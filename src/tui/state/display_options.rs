@@ -43,7 +43,7 @@ impl DisplayOptions {
             names: config.host_names,
             totals: false,
             combined: false,
-            columns: config.columns.clone().unwrap_or_else(|| DEFAULT.to_vec()),
+            columns: config.columns.clone().unwrap_or_else(|| DEFAULT.clone()),
             group: config.group,
             sort: config.sort,
         }

@@ -2,7 +2,7 @@ use super::*;
 
 fn request(group: Group, directions: Directions) -> LayoutRequest<'static> {
     LayoutRequest {
-        chosen: DEFAULT,
+        chosen: &DEFAULT,
         directions,
         group,
         totals: false,
@@ -81,7 +81,7 @@ fn columns_never_overlap_nor_leave_the_table() {
                             assert!(place.x > end || end == 0, "{width}: {place:?}");
                             end = place.x + place.width;
                             assert!(end <= width, "{group:?} {units:?} {width}: {place:?}");
-                            let least = heading(place.column, group).len() as u16;
+                            let least = place.column.heading(group).len() as u16;
                             let number = place.column.is_number();
                             assert!(!number || place.width >= least.min(5), "{place:?}");
                         }

@@ -1,0 +1,451 @@
+//! How each column is drawn: its heading, its width, when it makes way, what stands in its cells and in
+//! a line that is a sum. What a column is called and sorted by is in `view`.
+
+use std::sync::LazyLock;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::cells::{Cell, SumLine, age, in_short, per_second};
+use super::columns::LayoutRequest;
+use super::line::{put, within};
+use crate::model::interval::rate;
+use crate::text::units;
+use crate::view::{Column, Directions, Group};
+
+/// Usual room before a column; numbers keep to the right of theirs, so one cell is enough for most.
+const GAP: u16 = 2;
+/// Widest process id and process name of a flow.
+const MAX_PID: u16 = 7;
+const MAX_PROCESS: u16 = 15;
+/// A name where the rows are named by it.
+const TITLE: u16 = 24;
+
+/// How one column is drawn.
+pub struct ColumnDrawing {
+    /// What is written above it, unless rows are named in it.
+    heading: &'static str,
+    /// Cells before it.
+    pub gap: u16,
+    /// Whether it is shown without being asked for, where there is room.
+    is_default: bool,
+    /// When it makes way as the table narrows; `None` for a column that stays.
+    pub leaves: Option<Leaving>,
+    /// Whether a line that is a sum may have its words here.
+    pub takes_words: bool,
+    /// Whether a table of this kind cannot do without it.
+    pub stays: fn(&LayoutRequest) -> bool,
+    /// Whether a table of this kind can have it.
+    pub may_come: fn(&LayoutRequest) -> bool,
+    /// Cells it takes when columns are chosen: the most it ever gets.
+    pub width: fn(&LayoutRequest) -> u16,
+    /// Widest content so far, if the column is no wider than that.
+    pub content: fn(&LayoutRequest) -> Option<usize>,
+    /// Draws the cell of a row.
+    pub cell: fn(&Cell, &mut Buffer),
+    /// Draws the cell of a line that is a sum.
+    pub sum: fn(&SumLine, &mut Buffer, Rect),
+}
+
+/// When a column makes way.
+pub struct Leaving {
+    /// Smaller ones leave earlier. Steps of ten leave room for columns to come.
+    rank: u16,
+    /// What must be left for the two ends of a flow.
+    pub ends: EndsRoom,
+}
+
+/// How much room for the ends of a flow a column leaves.
+#[derive(Clone, Copy)]
+pub enum EndsRoom {
+    /// The least, host names or not.
+    Least,
+    /// The least, or what host names need.
+    Usual,
+    /// Plenty, or what host names need.
+    Plenty,
+}
+
+/// Columns in the order in which they leave as the width shrinks. The others stay.
+pub static DROP_ORDER: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let rank = |column: &Column| column.drawing().leaves.as_ref().map(|leaves| leaves.rank);
+    let all = Column::ALL.into_iter();
+    let mut order: Vec<Column> = all.filter(|column| rank(column).is_some()).collect();
+    order.sort_by_key(rank);
+    order
+});
+
+/// What is shown without being asked for, where there is room.
+pub static DEFAULT: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let all = Column::ALL.into_iter();
+    all.filter(|column| column.drawing().is_default).collect()
+});
+
+const NUMBER: ColumnDrawing = ColumnDrawing {
+    heading: "",
+    gap: GAP,
+    is_default: false,
+    leaves: None,
+    takes_words: false,
+    stays: |_| false,
+    may_come: |_| true,
+    width: |_| 0,
+    content: |_| None,
+    cell: |_, _| {},
+    sum: |_, _, _| {},
+};
+
+const RATE: ColumnDrawing = ColumnDrawing {
+    width: |table| table.units.rate_width() as u16,
+    ..NUMBER
+};
+
+const TEXT: ColumnDrawing = ColumnDrawing {
+    takes_words: true,
+    ..NUMBER
+};
+
+const fn leaves(rank: u16, ends: EndsRoom) -> Option<Leaving> {
+    Some(Leaving { rank, ends })
+}
+
+impl Column {
+    /// How it is drawn.
+    pub(in crate::tui) fn drawing(self) -> &'static ColumnDrawing {
+        match self {
+            Self::Rate => &LATEST,
+            Self::Rx => &RECEIVED,
+            Self::Tx => &SENT,
+            Self::Avg10 => &AVG10,
+            Self::Avg60 => &AVG60,
+            Self::Average => &AVERAGE,
+            Self::Peak => &PEAK,
+            Self::Total => &TOTAL,
+            Self::Share => &SHARE,
+            Self::Spark => &SPARK,
+            Self::Flows => &FLOWS,
+            Self::Protocol => &PROTOCOL,
+            Self::Local => &LOCAL,
+            Self::Remote => &REMOTE,
+            Self::Pid => &PID,
+            Self::Process => &PROCESS,
+            Self::User => &USER,
+            Self::Container => &CONTAINER,
+            Self::Msgs => &MSGS,
+            Self::Packets => &PACKETS,
+            Self::Srtt => &SRTT,
+            Self::Retransmits => &RETRANSMITS,
+            Self::Cwnd => &CWND,
+            Self::Age => &AGE,
+        }
+    }
+
+    /// What is written above it in a table of such rows.
+    pub(in crate::tui) fn heading(self, group: Group) -> &'static str {
+        match group.spec().title {
+            Some((title, heading)) if title == self => heading,
+            _ => self.drawing().heading,
+        }
+    }
+}
+
+static LATEST: ColumnDrawing = ColumnDrawing {
+    heading: "RATE",
+    is_default: true,
+    stays: |table| table.directions != Directions::Both && !table.totals,
+    cell: |cell, buf| cell.rate_or_idle(buf, cell.table.directions),
+    sum: |sum, buf, at| sum.rate(buf, at, rate(sum.bytes, sum.table.clock.elapsed)),
+    ..RATE
+};
+
+static RECEIVED: ColumnDrawing = ColumnDrawing {
+    heading: "IN",
+    stays: |table| table.directions == Directions::Both && !table.totals,
+    // Of a row that is idle OUT says so.
+    cell: |cell, buf| {
+        if cell.idle().is_none() {
+            cell.rate_or_idle(buf, Directions::Rx);
+        }
+    },
+    sum: |sum, buf, at| sum.rate(buf, at, rate(sum.now.rx_bytes, sum.table.clock.elapsed)),
+    ..RATE
+};
+
+static SENT: ColumnDrawing = ColumnDrawing {
+    heading: "OUT",
+    gap: 1,
+    stays: |table| table.directions == Directions::Both && !table.totals,
+    cell: |cell, buf| cell.rate_or_idle(buf, Directions::Tx),
+    sum: |sum, buf, at| sum.rate(buf, at, rate(sum.now.tx_bytes, sum.table.clock.elapsed)),
+    ..RATE
+};
+
+static AVG10: ColumnDrawing = ColumnDrawing {
+    heading: "10s",
+    gap: 1,
+    is_default: true,
+    leaves: leaves(160, EndsRoom::Least),
+    cell: |cell, buf| cell.rate(buf, cell.row.traffic.avg10(cell.table.directions)),
+    sum: |sum, buf, at| {
+        if let Some([avg10, _]) = sum.averages {
+            sum.rate(buf, at, avg10);
+        }
+    },
+    ..RATE
+};
+
+static AVG60: ColumnDrawing = ColumnDrawing {
+    heading: "60s",
+    gap: 1,
+    is_default: true,
+    leaves: leaves(110, EndsRoom::Usual),
+    cell: |cell, buf| cell.rate(buf, cell.row.traffic.avg60(cell.table.directions)),
+    sum: |sum, buf, at| {
+        if let Some([_, avg60]) = sum.averages {
+            sum.rate(buf, at, avg60);
+        }
+    },
+    ..RATE
+};
+
+static AVERAGE: ColumnDrawing = ColumnDrawing {
+    heading: "AVERAGE",
+    gap: 1,
+    leaves: leaves(20, EndsRoom::Usual),
+    cell: |cell, buf| {
+        let average = cell
+            .row
+            .traffic
+            .average(cell.table.directions, &cell.table.clock);
+        cell.rate(buf, average);
+    },
+    ..RATE
+};
+
+static PEAK: ColumnDrawing = ColumnDrawing {
+    heading: "PEAK",
+    gap: 1,
+    is_default: true,
+    leaves: leaves(100, EndsRoom::Usual),
+    may_come: |table| table.group == Group::Flow,
+    cell: |cell, buf| {
+        if let Some(peak) = cell.row.traffic.peak(cell.table.directions) {
+            cell.rate(buf, peak);
+        }
+    },
+    ..RATE
+};
+
+static TOTAL: ColumnDrawing = ColumnDrawing {
+    heading: "TOTAL",
+    is_default: true,
+    leaves: leaves(90, EndsRoom::Usual),
+    stays: |table| table.totals,
+    width: |table| (table.units.amount_width() as u16).max(7),
+    cell: |cell, buf| cell.total(buf),
+    sum: |sum, buf, at| {
+        if sum.table.totals {
+            sum.right(buf, at, &sum.units.amount_cell(sum.bytes));
+        }
+    },
+    ..NUMBER
+};
+
+static SHARE: ColumnDrawing = ColumnDrawing {
+    heading: "SHARE",
+    gap: 1,
+    is_default: true,
+    leaves: leaves(150, EndsRoom::Usual),
+    width: |table| if table.share_bar { 10 } else { 5 },
+    cell: |cell, buf| cell.share(buf),
+    sum: |sum, buf, at| sum.share(buf, within(at, 0, 5)),
+    ..NUMBER
+};
+
+/// Its cells are drawn all at once by `TablePainter`.
+static SPARK: ColumnDrawing = ColumnDrawing {
+    heading: "LAST MINUTE",
+    is_default: true,
+    leaves: leaves(30, EndsRoom::Plenty),
+    width: |_| 12,
+    ..NUMBER
+};
+
+static FLOWS: ColumnDrawing = ColumnDrawing {
+    heading: "FLOWS",
+    gap: 1,
+    stays: |table| table.group != Group::Flow,
+    width: |_| 5,
+    cell: |cell, buf| cell.right(buf, &cell.row.flows.to_string()),
+    ..NUMBER
+};
+
+static PROTOCOL: ColumnDrawing = ColumnDrawing {
+    heading: "PROTO",
+    is_default: true,
+    leaves: leaves(170, EndsRoom::Least),
+    may_come: |table| table.group == Group::Flow,
+    width: |_| 5,
+    cell: |cell, buf| {
+        if let Some(protocol) = cell.row.common.protocol {
+            put(buf, cell.at, 0, protocol.as_str(), cell.plain);
+        }
+    },
+    ..NUMBER
+};
+
+static LOCAL: ColumnDrawing = ColumnDrawing {
+    heading: "LOCAL",
+    gap: 1,
+    is_default: true,
+    stays: |table| table.names_rows(Column::Local),
+    cell: |cell, buf| {
+        let common = &cell.row.common;
+        cell.end(buf, Column::Local, common.local, common.remote);
+    },
+    ..TEXT
+};
+
+static REMOTE: ColumnDrawing = ColumnDrawing {
+    heading: "REMOTE",
+    is_default: true,
+    stays: |table| table.names_rows(Column::Remote),
+    cell: |cell, buf| {
+        let common = &cell.row.common;
+        cell.end(buf, Column::Remote, common.remote, common.local);
+    },
+    ..TEXT
+};
+
+static PID: ColumnDrawing = ColumnDrawing {
+    heading: "PID",
+    gap: 1,
+    is_default: true,
+    leaves: leaves(140, EndsRoom::Usual),
+    may_come: |table| table.group.spec().is_of_process,
+    width: |_| MAX_PID,
+    content: |table| Some(table.widths.pid),
+    cell: |cell, buf| {
+        if let Some(tgid) = cell.row.common.tgid {
+            cell.right(buf, &tgid.to_string());
+        }
+    },
+    ..NUMBER
+};
+
+static PROCESS: ColumnDrawing = ColumnDrawing {
+    heading: "PROCESS",
+    is_default: true,
+    stays: |table| table.names_rows(Column::Process),
+    width: |table| match table.group.is_named_in(Column::Process) {
+        true => TITLE,
+        false => MAX_PROCESS,
+    },
+    content: |table| (table.group == Group::Flow).then_some(table.widths.process),
+    cell: |cell, buf| cell.process(buf),
+    ..TEXT
+};
+
+static USER: ColumnDrawing = ColumnDrawing {
+    heading: "USER",
+    is_default: true,
+    leaves: leaves(40, EndsRoom::Plenty),
+    stays: |table| table.group.is_named_in(Column::User),
+    may_come: |table| table.group.spec().is_of_process,
+    width: |table| {
+        if table.group.is_named_in(Column::User) {
+            16
+        } else {
+            8
+        }
+    },
+    cell: |cell, buf| cell.user(buf),
+    ..TEXT
+};
+
+static CONTAINER: ColumnDrawing = ColumnDrawing {
+    heading: "CONTAINER",
+    is_default: true,
+    leaves: leaves(80, EndsRoom::Plenty),
+    stays: |table| table.group.is_named_in(Column::Container),
+    may_come: |table| table.group.spec().is_of_process && table.containers,
+    width: |table| match table.group.is_named_in(Column::Container) {
+        true => TITLE,
+        false => 16,
+    },
+    cell: |cell, buf| cell.container(buf),
+    ..TEXT
+};
+
+static MSGS: ColumnDrawing = ColumnDrawing {
+    heading: "MSGS/s",
+    leaves: leaves(70, EndsRoom::Plenty),
+    width: |_| 7,
+    cell: |cell, buf| {
+        let messages = cell
+            .row
+            .traffic
+            .msg_rate(cell.table.directions, &cell.table.clock);
+        cell.right(buf, &per_second(messages));
+    },
+    ..NUMBER
+};
+
+static PACKETS: ColumnDrawing = ColumnDrawing {
+    heading: "PKTS/s",
+    leaves: leaves(60, EndsRoom::Usual),
+    width: |_| 7,
+    cell: |cell, buf| {
+        let packets = cell.row.condition.packets(cell.table.directions);
+        if let Some(packets) = packets.filter(|_| cell.idle().is_none()) {
+            cell.right(buf, &per_second(rate(packets, cell.table.clock.elapsed)));
+        }
+    },
+    ..NUMBER
+};
+
+static SRTT: ColumnDrawing = ColumnDrawing {
+    heading: "RTT",
+    is_default: true,
+    leaves: leaves(120, EndsRoom::Usual),
+    width: |_| 7,
+    cell: |cell, buf| {
+        if let Some(us) = cell.row.condition.srtt_us {
+            cell.right(buf, &units::short_time(us.into()));
+        }
+    },
+    ..NUMBER
+};
+
+static RETRANSMITS: ColumnDrawing = ColumnDrawing {
+    heading: "RETR",
+    is_default: true,
+    leaves: leaves(130, EndsRoom::Usual),
+    width: |_| 6,
+    cell: |cell, buf| {
+        if let Some(retransmits) = cell.row.condition.retransmits {
+            cell.right(buf, &in_short(retransmits));
+        }
+    },
+    ..NUMBER
+};
+
+static CWND: ColumnDrawing = ColumnDrawing {
+    heading: "CWND",
+    leaves: leaves(50, EndsRoom::Usual),
+    width: |_| 6,
+    cell: |cell, buf| {
+        if let Some(cwnd) = cell.row.condition.cwnd {
+            cell.right(buf, &in_short(cwnd.into()));
+        }
+    },
+    ..NUMBER
+};
+
+static AGE: ColumnDrawing = ColumnDrawing {
+    heading: "AGE",
+    leaves: leaves(10, EndsRoom::Plenty),
+    width: |_| 5,
+    cell: |cell, buf| cell.right(buf, &age(cell.row.traffic.age(&cell.table.clock))),
+    ..NUMBER
+};
