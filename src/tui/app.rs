@@ -1,109 +1,58 @@
-//! What the screen shows: pure state, changed only by [`App::update`]. Knows no terminal; keys are
-//! commands here, and time is what it is told.
+//! What the screen shows: pure state, changed only by [`App::update`], which passes what happens on to
+//! the part of the screen that it is for. Knows no terminal; keys are commands here, and time is what it
+//! is told.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 use super::action::{Action, Command, Edit, Effect};
-use super::draw::columns::Widths;
-use super::input::keys::Keys;
+use super::draw::detail::Detail;
+use super::draw::help::Help;
+use super::draw::layout::ScreenLayout;
+use super::state::chooser::Chooser;
 use super::state::display_options::DisplayOptions;
-use super::state::pane::{DrillDown, Pane};
-use super::state::search::SearchQuery;
-use crate::model::flow::FlowKey;
+use super::state::panes::Panes;
+use super::state::player_bar::PlayerBar;
+use super::state::shared::{Pause, SharedState};
+use crate::jsonl::CorruptRecording;
 use crate::model::interval::{Interval, Machine, Method};
 use crate::options::Config;
-use crate::recording::player::{PlayerCommand, PlayerPosition};
-use crate::recording::recorder::Status;
+use crate::recording::player::{PlayerCommand, PlayerSnapshot};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::sandbox::Confinement;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::stats::history::History;
-use crate::view::{Column, Directions, Group, SortKey};
 
 /// Lengths of intervals that keys step through, in milliseconds.
 const STEPS_MS: [u64; 10] = [
     100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000,
 ];
 
-/// What has the keyboard.
+/// The part of the screen that has the keyboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The table.
+    /// The tables.
     Table,
-    /// A filter is typed; with what it was before.
-    Typing(String),
-    /// One flow; with the first line shown.
-    Detail(FlowKey, usize),
-    /// The help screen; with the first line shown.
-    Help(usize),
-    /// Columns are chosen; with the place of the cursor.
-    Chooser(usize),
-}
-
-/// The picture is held.
-#[derive(Debug)]
-pub struct Pause {
-    /// Since when, by [`Action::Clock`].
-    pub since: Duration,
-    /// What was counted since.
-    pub waiting: Option<Interval>,
+    /// The tables, while a filter for them is typed.
+    Typing,
+    /// One flow.
+    Detail(Detail),
+    /// The help screen.
+    Help(Help),
+    /// The list of columns.
+    Chooser(Chooser),
 }
 
 /// The state of the live table.
 #[derive(Debug)]
 pub struct App {
-    pub(super) machine: Machine,
-    /// What of its privileges flowtop has given up; `None` where it needed none.
-    pub(super) confinement: Option<Confinement>,
-    pub(super) method: Arc<Method>,
-    /// Which flows are counted, where not all. Not sanitized.
-    pub(super) counted: Option<String>,
-    /// Wanted length of intervals.
-    pub(super) interval: Duration,
-    pub(super) top_n: Option<usize>,
-    pub(super) names: Names,
-    pub(super) owners: Owners,
-    pub(super) display: DisplayOptions,
-    pub(super) keys: Keys,
-    pub(super) history: History,
-    /// Flows that moved bytes in the latest interval.
-    pub(super) flows_now: usize,
-    /// Whether any interval had bytes.
-    pub(super) traffic_seen: bool,
-    /// Open sockets, where that is known.
-    pub(super) sockets: Option<u64>,
-    /// Whether only some processes or threads are counted.
-    pub(super) chosen: bool,
-    /// Whether threads are told apart.
-    pub(super) threads: bool,
-    pub(super) group: Group,
-    pub(super) sort: SortKey,
-    pub(super) filter: String,
-    pub(super) query: SearchQuery,
-    /// The groups that were opened to get here.
-    pub(super) path: Vec<DrillDown>,
-    /// One table for each way, or one for both.
-    pub(super) tables: Vec<Pane>,
-    pub(super) focus: usize,
+    pub(super) shared: SharedState,
+    pub(super) panes: Panes,
+    pub(super) player: PlayerBar,
     pub(super) mode: Mode,
-    pub(super) pause: Option<Pause>,
-    /// Whether the order is held.
-    pub(super) held: bool,
-    pub(super) clock: Duration,
-    pub(super) area: Rect,
-    /// Widest content so far: it only grows, so that columns hold still.
-    pub(super) widths: Widths,
-    /// Whether any process was seen in a container or unit.
-    pub(super) containers: bool,
-    /// Where in a recording this is; `None` of a live machine.
-    pub(super) position: Option<PlayerPosition>,
-    /// How what is counted is recorded, if it is.
-    pub(super) recording: Option<Status>,
-    pub(super) request: Option<Effect>,
+    request: Option<Effect>,
     quit: bool,
 }
 
@@ -117,49 +66,30 @@ impl App {
         owners: Owners,
         display: DisplayOptions,
     ) -> Self {
-        let mut app = Self {
-            machine,
-            confinement: None,
-            method,
-            counted: config.filter.text(),
-            interval: config.interval,
-            top_n: config.live_rows,
-            names,
-            owners,
-            threads: config.by_thread,
-            group: display.group,
-            sort: display.sort,
-            display,
-            keys: Keys::new(&config.keys),
-            history: History::new(),
-            flows_now: 0,
-            traffic_seen: false,
-            sockets: None,
-            chosen: config.filter.filter.is_some(),
-            filter: String::new(),
-            query: SearchQuery::default(),
-            path: Vec::new(),
-            tables: Vec::new(),
-            focus: 0,
+        let shared = SharedState::new(config, machine, method, names, owners, display);
+        Self {
+            panes: Panes::new(&shared),
+            shared,
+            player: PlayerBar::default(),
             mode: Mode::Table,
-            pause: None,
-            held: false,
-            clock: Duration::ZERO,
-            area: Rect::new(0, 0, 80, 24),
-            widths: Widths::default(),
-            containers: false,
-            position: None,
-            recording: None,
             request: None,
             quit: false,
-        };
-        app.lay_tables();
-        app
+        }
     }
 
     /// Says what of its privileges flowtop has given up.
     pub fn tell_confinement(&mut self, confinement: Confinement) {
-        self.confinement = Some(confinement);
+        self.shared.confinement = Some(confinement);
+    }
+
+    /// Says that a recording is to be shown: before anything of it is there.
+    pub fn begin_replay(&mut self) {
+        self.player.begin();
+    }
+
+    /// What could not be read of a recording.
+    pub(in crate::tui) fn into_corruptions(self) -> Vec<CorruptRecording> {
+        self.player.into_corruptions()
     }
 
     /// Changes the state by what happened.
@@ -167,29 +97,33 @@ impl App {
         match action {
             Action::IntervalEnded(interval) => self.show(interval),
             Action::PlayerMoved(snapshot) => self.show_snapshot(*snapshot),
-            Action::Recording(status) => self.recording = Some(status),
-            Action::NameFound => self.grow(),
+            Action::Recording(status) => self.shared.recording = Some(status),
+            Action::NameFound => self.panes.grow(&self.shared),
             Action::OwnerFound => {
-                if self.group.spec().is_of_owner && self.pause.is_none() {
-                    self.rebuild();
+                if self.panes.group.spec().is_of_owner && !self.is_paused() {
+                    self.panes.rebuild(&self.shared);
                 }
-                self.grow();
+                self.panes.grow(&self.shared);
             }
             Action::Background(background) => {
-                self.display.theme.background = background;
-                self.settle();
+                self.shared.display.theme.background = background;
+                self.panes.settle(&self.shared);
             }
-            Action::Sockets(open) => self.sockets = Some(open),
-            Action::Clock(now) => self.clock = now,
+            Action::Sockets(open) => self.shared.sockets = Some(open),
+            Action::Clock(now) => self.shared.clock = now,
             Action::Resize(width, height) => {
-                self.area = Rect::new(0, 0, width, height);
-                self.settle();
+                self.shared.area = Rect::new(0, 0, width, height);
+                self.panes.settle(&self.shared);
             }
             Action::Do(command) => self.act(command),
             Action::Type(edit) => self.edit(edit),
-            Action::Paste(text) => self.paste(&text),
-            Action::Click(x, y) => self.click(x, y),
-            Action::Wheel(x, y, rows) => self.wheel(x, y, rows),
+            Action::Paste(text) => {
+                if self.is_typing() {
+                    self.panes.paste(&text, &self.shared);
+                }
+            }
+            Action::Click(x, y) => self.click(Position::new(x, y)),
+            Action::Wheel(x, y, rows) => self.wheel(Position::new(x, y), rows),
         }
     }
 
@@ -200,17 +134,17 @@ impl App {
 
     /// Whether letters are text now.
     pub fn is_typing(&self) -> bool {
-        matches!(self.mode, Mode::Typing(_))
+        self.mode == Mode::Typing
     }
 
-    /// Whether the picture is held, so that time passes on it.
+    /// Whether the display is paused, so that time passes on it.
     pub fn is_paused(&self) -> bool {
-        self.pause.is_some()
+        self.shared.pause.is_some()
     }
 
     /// Whether nothing was seen to move yet.
     pub fn is_quiet(&self) -> bool {
-        !self.traffic_seen
+        !self.shared.traffic_seen
     }
 
     /// What is asked of the one who runs this, once.
@@ -219,21 +153,40 @@ impl App {
     }
 
     fn show(&mut self, interval: Interval) {
-        if let Some(pause) = &mut self.pause {
+        if let Some(pause) = &mut self.shared.pause {
             match &mut pause.waiting {
                 Some(waiting) => waiting.merge(interval),
                 None => pause.waiting = Some(interval),
             }
             return;
         }
-        self.traffic_seen |= !interval.total().is_zero();
-        self.method = Arc::clone(&interval.method);
-        self.flows_now = interval.flows.len();
-        self.history.add(&interval);
+        self.shared.traffic_seen |= !interval.total().is_zero();
+        self.shared.method = Arc::clone(&interval.method);
+        self.shared.flows_now = interval.flows.len();
+        self.shared.history.add(&interval);
         // Its memory is what the rows are sorted in.
         drop(interval);
-        self.rebuild();
-        self.grow();
+        self.panes.rebuild(&self.shared);
+        self.panes.grow(&self.shared);
+    }
+
+    fn show_snapshot(&mut self, snapshot: PlayerSnapshot) {
+        let (shared, metadata) = (&mut self.shared, snapshot.metadata);
+        for (uid, name) in &metadata.users {
+            shared.owners.learn_user(*uid, Arc::clone(name));
+        }
+        for tgid in &metadata.own {
+            shared.names.learn_own(*tgid);
+        }
+        shared.machine = metadata.machine;
+        shared.capture_filter = metadata.filter;
+        shared.method = snapshot.method;
+        shared.flows_now = snapshot.flows;
+        shared.traffic_seen = !snapshot.history.all().total.is_zero();
+        shared.history = snapshot.history;
+        self.player.position = Some(snapshot.position);
+        self.panes.rebuild(&self.shared);
+        self.panes.grow(&self.shared);
     }
 
     fn act(&mut self, command: Command) {
@@ -241,186 +194,83 @@ impl App {
             Command::Quit => self.quit = true,
             Command::Suspend => self.request = Some(Effect::Suspend),
             Command::Redraw => self.request = Some(Effect::Redraw),
-            Command::Pause if !matches!(self.mode, Mode::Chooser(_)) => match self.position {
-                Some(_) => self.request = Some(Effect::Play(PlayerCommand::Toggle)),
-                None => self.toggle_pause(),
-            },
+            Command::Pause if !matches!(self.mode, Mode::Chooser(_)) => {
+                if self.player.is_shown() {
+                    self.request = Some(Effect::Play(PlayerCommand::Toggle));
+                } else {
+                    self.toggle_pause();
+                }
+            }
             Command::StepForward
             | Command::StepBack
             | Command::SeekForward
             | Command::SeekBack
             | Command::SpeedUp
-            | Command::SpeedDown => self.play(command),
+            | Command::SpeedDown => self.play(self.player.order(command)),
             Command::Help if matches!(self.mode, Mode::Help(_)) => self.mode = Mode::Table,
-            Command::Help => self.mode = Mode::Help(0),
-            Command::Units => self.display.units = self.display.units.next(),
-            Command::Names => self.display.names = !self.display.names,
-            Command::Slower | Command::Faster if self.position.is_some() => {}
+            Command::Help => self.mode = Mode::Help(Help::default()),
+            Command::Units => self.shared.display.units = self.shared.display.units.next(),
+            Command::Names => self.shared.display.names = !self.shared.display.names,
+            Command::Slower | Command::Faster if self.player.is_shown() => {}
             Command::Slower | Command::Faster => self.step_interval(command == Command::Slower),
-            _ => match self.mode.clone() {
-                Mode::Table | Mode::Typing(_) => self.act_on_table(command),
-                Mode::Detail(key, top) => self.act_on_detail(key, top, command),
-                Mode::Help(top) => {
-                    self.mode = scrolled(top, command).map_or(Mode::Table, Mode::Help);
-                }
-                Mode::Chooser(at) => self.act_on_chooser(at, command),
-            },
-        }
-    }
-
-    fn act_on_table(&mut self, command: Command) {
-        match command {
-            Command::Up => self.step(-1),
-            Command::Down => self.step(1),
-            Command::PageUp => self.step(-self.page()),
-            Command::PageDown => self.step(self.page()),
-            Command::Home => self.step(i64::MIN / 2),
-            Command::End => self.step(i64::MAX / 2),
-            Command::NextSection => self.focus = (self.focus + 1) % self.tables.len(),
-            Command::Enter => self.enter(),
-            Command::Back => self.back(),
-            Command::NextSort => self.step_sort(1),
-            Command::PreviousSort => self.step_sort(-1),
-            Command::Reverse => self.set_sort(self.sort.reversed()),
-            Command::Freeze => {
-                self.held = !self.held;
-                for table in &mut self.tables {
-                    table.order.hold(self.held);
-                }
-                self.rebuild();
-            }
-            Command::Filter => self.mode = Mode::Typing(self.filter.clone()),
-            Command::NextGroup => {
-                self.group = match self.group.next() {
-                    // One row a process would say nothing of threads.
-                    Group::Thread if !self.threads => Group::Thread.next(),
-                    Group::Net(_) if matches!(self.display.group, Group::Net(_)) => {
-                        self.display.group
-                    }
-                    next => next,
-                };
-                self.sort = self.display.sort;
-                self.anew();
-            }
-            Command::Combine => {
-                self.display.combined = !self.display.combined;
-                self.sort = self.display.sort;
-                self.lay_tables();
-            }
-            Command::Totals => {
-                self.display.totals = !self.display.totals;
-                self.sort = SortKey::by(self.main_column());
-                self.anew();
-            }
-            Command::Columns => self.mode = Mode::Chooser(0),
-            _ => {}
-        }
-    }
-
-    fn act_on_detail(&mut self, key: FlowKey, top: usize, command: Command) {
-        match command {
-            Command::Back | Command::Enter => self.mode = Mode::Table,
-            Command::NextSection | Command::Filter | Command::Columns => {}
             _ => {
-                if let Some(top) = scrolled(top, command) {
-                    self.mode = Mode::Detail(key, top);
-                }
+                let next = match &mut self.mode {
+                    Mode::Table | Mode::Typing => self.panes.act(command, &mut self.shared),
+                    Mode::Detail(detail) => detail.act(command),
+                    Mode::Help(help) => help.act(command),
+                    Mode::Chooser(chooser) => chooser.act(command, &mut self.shared),
+                };
+                self.turn_to(next);
             }
         }
     }
 
-    fn act_on_chooser(&mut self, at: usize, command: Command) {
-        let all = super::state::chooser::choices(self.history.seen());
-        let last = all.len() - 1;
-        match command {
-            Command::Up => self.mode = Mode::Chooser(at.saturating_sub(1)),
-            Command::Down => self.mode = Mode::Chooser((at + 1).min(last)),
-            Command::Home | Command::PageUp => self.mode = Mode::Chooser(0),
-            Command::End | Command::PageDown => self.mode = Mode::Chooser(last),
-            Command::Enter | Command::Pause => {
-                let column = all[at.min(last)];
-                let chosen = &mut self.display.columns;
-                if chosen.contains(&column) {
-                    chosen.retain(|other| *other != column);
-                } else {
-                    // Where it would be by itself, among those that are there.
-                    let all = |c: &Column| Column::ALL.iter().position(|other| other == c);
-                    let before = chosen.iter().rposition(|other| all(other) < all(&column));
-                    chosen.insert(before.map_or(0, |place| place + 1), column);
-                }
-            }
-            Command::Back | Command::Columns => self.mode = Mode::Table,
-            _ => {}
+    fn turn_to(&mut self, mode: Option<Mode>) {
+        if let Some(mode) = mode {
+            self.mode = mode;
+        }
+    }
+
+    fn play(&mut self, order: Option<PlayerCommand>) {
+        if let Some(order) = order {
+            self.request = Some(Effect::Play(order));
         }
     }
 
     fn edit(&mut self, edit: Edit) {
-        let Mode::Typing(before) = self.mode.clone() else {
-            return;
-        };
-        match edit {
-            Edit::Insert(c) => self.filter.push(c),
-            Edit::Delete => drop(self.filter.pop()),
-            Edit::DeleteWord => {
-                let kept = self
-                    .filter
-                    .trim_end()
-                    .rfind(' ')
-                    .map_or(0, |space| space + 1);
-                self.filter.truncate(kept);
-            }
-            Edit::Clear => self.filter.clear(),
-            Edit::Accept => self.mode = Mode::Table,
-            Edit::Cancel => {
-                self.filter = before;
-                self.mode = Mode::Table;
-            }
+        if self.is_typing() && !self.panes.edit(edit, &self.shared) {
+            self.mode = Mode::Table;
         }
-        self.anew();
     }
 
-    /// What is pasted is text where text is typed, and nothing elsewhere: white space of any kind is one
-    /// blank, and what is no text is left out.
-    fn paste(&mut self, text: &str) {
-        if !self.is_typing() {
-            return;
+    /// A click goes to what is drawn where it points: the bar of a recording, the footer of a text, or a
+    /// table.
+    fn click(&mut self, at: Position) {
+        let area = self.shared.area;
+        if let Some(order) = self.player.click(&self.shared, at) {
+            self.play(Some(order));
+        } else if matches!(self.mode, Mode::Table | Mode::Typing) {
+            let next = self.panes.click(at, &self.shared);
+            self.turn_to(next);
+        } else if ScreenLayout::new(area).footer.contains(at) {
+            self.mode = Mode::Table;
         }
-        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let pasted = words.chars().filter(|c| !c.is_control());
-        self.filter.extend(pasted);
-        self.anew();
     }
 
-    /// One step back: what was opened last is closed, what was chosen last is let go.
-    fn back(&mut self) {
-        if let Some(step) = self.path.pop() {
-            self.group = step.group;
-            self.sort = step.sort;
-            self.anew();
-            for table in &mut self.tables {
-                table.select(&self.history, Some(step.id.clone()));
-            }
-            self.settle();
-        } else if !self.filter.is_empty() {
-            self.filter.clear();
-            self.anew();
-        } else if self.group != Group::Flow {
-            self.group = Group::Flow;
-            self.sort = self.display.sort;
-            self.anew();
-        } else {
-            for table in &mut self.tables {
-                table.select(&self.history, None);
-            }
-            self.settle();
+    fn wheel(&mut self, at: Position, rows: i32) {
+        match &mut self.mode {
+            Mode::Help(help) => help.wheel(rows),
+            Mode::Detail(detail) => detail.wheel(rows),
+            Mode::Chooser(chooser) => chooser.wheel(rows, &self.shared),
+            Mode::Table | Mode::Typing => self.panes.wheel(at, rows, &self.shared),
         }
     }
 
     fn toggle_pause(&mut self) {
-        match self.pause.take() {
+        match self.shared.pause.take() {
             None => {
-                self.pause = Some(Pause {
-                    since: self.clock,
+                self.shared.pause = Some(Pause {
+                    since: self.shared.clock,
                     waiting: None,
                 });
             }
@@ -433,39 +283,22 @@ impl App {
     }
 
     fn step_interval(&mut self, slower: bool) {
-        let now = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
+        let now = u64::try_from(self.shared.interval.as_millis()).unwrap_or(u64::MAX);
         let next = if slower {
             STEPS_MS.into_iter().find(|&step| step > now)
         } else {
             STEPS_MS.into_iter().rev().find(|&step| step < now)
         };
         if let Some(next) = next {
-            self.interval = Duration::from_millis(next).clamp(MIN_INTERVAL, MAX_INTERVAL);
-            self.request = Some(Effect::SetInterval(self.interval));
+            let interval = Duration::from_millis(next).clamp(MIN_INTERVAL, MAX_INTERVAL);
+            self.shared.interval = interval;
+            self.request = Some(Effect::SetInterval(interval));
         }
-    }
-
-    /// The tables for the ways that are shown.
-    fn lay_tables(&mut self) {
-        let ways: &[Directions] = if self.display.combined {
-            &[Directions::Both]
-        } else {
-            &[Directions::Rx, Directions::Tx]
-        };
-        self.tables = ways
-            .iter()
-            .map(|&directions| Pane::new(directions))
-            .collect();
-        self.focus = self.focus.min(self.tables.len() - 1);
-        for table in &mut self.tables {
-            table.order.hold(self.held);
-        }
-        self.anew();
     }
 }
 
 /// The first line shown after a key that scrolls; `None` for one that does not.
-fn scrolled(top: usize, command: Command) -> Option<usize> {
+pub(super) fn scrolled(top: usize, command: Command) -> Option<usize> {
     match command {
         Command::Up => Some(top.saturating_sub(1)),
         Command::Down => Some(top + 1),

@@ -215,12 +215,12 @@ fn show(
     told_to_stop: &AtomicBool,
 ) -> Result<App> {
     let title = match feed {
-        Feed::Live(_) => format!("flowtop {}", app.machine.host),
+        Feed::Live(_) => format!("flowtop {}", app.shared.machine.host),
         Feed::Played(_) => "flowtop replay".to_owned(),
     };
-    let look_matters = app.display.depends_on_background();
+    let look_matters = app.shared.display.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
-    let mut screen = Screen::enter(&title, app.keys.suspend_by_ctrl_z())?;
+    let mut screen = Screen::enter(&title, app.shared.keys.suspend_by_ctrl_z())?;
     keyboard::read(move |input| {
         let event = match input {
             Input::Event(event) => ScreenEvent::Terminal(event),
@@ -357,7 +357,7 @@ impl Session<'_> {
                     return None;
                 }
                 self.app.update(Action::Clock(self.start.elapsed()));
-                if let Some(action) = self.app.keys.action(&event, self.app.is_typing()) {
+                if let Some(action) = self.app.shared.keys.action(&event, self.app.is_typing()) {
                     let was_paused = self.app.is_paused();
                     self.app.update(action);
                     if was_paused && !self.app.is_paused() {

@@ -11,10 +11,10 @@ use crate::model::flow::{Counters, Direction, Endpoint};
 use crate::stats::history::Clock;
 use crate::stats::ranking::{ProcessLookup as _, Row};
 use crate::text::units::{self, Units};
-use crate::tui::app::App;
 use crate::tui::draw::chart::nice;
 use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, width, within};
 use crate::tui::draw::theme::Glyphs;
+use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions, Group};
 
 /// What all rows of a table are drawn with.
@@ -62,7 +62,9 @@ pub fn spark(buf: &mut Buffer, at: Rect, rates: &[Option<f64>], glyphs: &Glyphs,
 
 /// One cell of a row.
 pub struct Cell<'a> {
-    pub(super) app: &'a App,
+    /// What the rows are.
+    pub(super) group: Group,
+    pub(super) shared: &'a SharedState,
     pub(super) at: Rect,
     pub(super) row: &'a Row,
     pub(super) table: &'a CellContext,
@@ -78,7 +80,7 @@ impl Cell<'_> {
     }
 
     pub(super) fn rate(&self, buf: &mut Buffer, rate: f64) {
-        self.right(buf, &self.app.display.units.rate_cell(rate));
+        self.right(buf, &self.shared.display.units.rate_cell(rate));
     }
 
     /// How long the row has moved nothing, if it moves nothing now.
@@ -90,14 +92,14 @@ impl Cell<'_> {
     pub(super) fn rate_or_idle(&self, buf: &mut Buffer, directions: Directions) {
         let Some(idle) = self.idle() else {
             let rate = self.row.traffic.rate(directions, &self.table.clock);
-            let text = self.app.display.units.rate_cell(rate);
+            let text = self.shared.display.units.rate_cell(rate);
             put_right(buf, self.at, &text, self.main);
             return;
         };
         let process = self
             .row
             .process_ref()
-            .and_then(|process_ref| self.app.owners.process(&process_ref));
+            .and_then(|process_ref| self.shared.owners.process(&process_ref));
         if process.is_some_and(|process| process.exited) {
             self.right(buf, "ended");
         } else {
@@ -112,7 +114,7 @@ impl Cell<'_> {
         } else {
             self.plain
         };
-        let text = self.app.display.units.amount_cell(bytes);
+        let text = self.shared.display.units.amount_cell(bytes);
         put_right(buf, self.at, &text, style);
     }
 
@@ -126,7 +128,7 @@ impl Cell<'_> {
         }
         if at.width > 6 {
             let room = at.width - 6;
-            let theme = &self.app.display.theme;
+            let theme = &self.shared.display.theme;
             let bar = theme
                 .glyphs
                 .block(bytes as f64, table.total as f64, room.into());
@@ -148,8 +150,8 @@ impl Cell<'_> {
         }
         if let Some(end) = end {
             let protocol = self.row.common.protocol;
-            let label = self.app.label(&end, other.as_ref(), protocol);
-            let ellipsis = self.app.display.theme.glyphs.ellipsis;
+            let label = self.shared.label(&end, other.as_ref(), protocol);
+            let ellipsis = self.shared.display.theme.glyphs.ellipsis;
             let text = shorten(&label, self.at.width, ellipsis);
             put(buf, self.at, 0, &text, self.plain);
         }
@@ -157,23 +159,23 @@ impl Cell<'_> {
 
     /// The process: with its arguments where it is what the rows are, the thread where that is.
     pub(super) fn process(&self, buf: &mut Buffer) {
-        let by_process = self.app.group == Group::Process;
+        let by_process = self.group == Group::Process;
         if !by_process && self.title(buf, Column::Process) {
             return;
         }
         let Some(process_ref) = self.row.process_ref() else {
             return;
         };
-        let name = self.app.process_name(&self.row.common);
+        let name = self.shared.process_name(&self.row.common);
         self.foreign(buf, self.at, &name, self.plain);
         let after = width(&name) + 2;
         if by_process
             && after + 8 < self.at.width
-            && let Some(process) = self.app.owners.process(&process_ref)
+            && let Some(process) = self.shared.owners.process(&process_ref)
             && process.cmdline.len() > 1
         {
             let arguments = process.cmdline[1..].join(" ");
-            let style = self.plain.patch(self.app.display.theme.dim());
+            let style = self.plain.patch(self.shared.display.theme.dim());
             self.foreign(
                 buf,
                 within(self.at, after, self.at.width),
@@ -187,7 +189,7 @@ impl Cell<'_> {
         if self.title(buf, Column::User) {
             return;
         }
-        let owners = &self.app.owners;
+        let owners = &self.shared.owners;
         if let Some(process_ref) = self.row.process_ref()
             && let Some(uid) = owners.uid(&process_ref)
         {
@@ -202,7 +204,8 @@ impl Cell<'_> {
             return;
         }
         let process_ref = self.row.process_ref();
-        if let Some(place) = process_ref.and_then(|process_ref| self.app.owners.place(&process_ref))
+        if let Some(place) =
+            process_ref.and_then(|process_ref| self.shared.owners.place(&process_ref))
         {
             self.foreign(buf, self.at, &units::name(&place), self.plain);
         }
@@ -210,15 +213,21 @@ impl Cell<'_> {
 
     /// Draws what the row is called, if rows are named in this column.
     fn title(&self, buf: &mut Buffer, column: Column) -> bool {
-        let is_title = self.app.group.is_named_in(column);
+        let is_title = self.group.is_named_in(column);
         if is_title {
-            self.foreign(buf, self.at, &self.app.title_of(self.row), self.plain);
+            self.foreign(buf, self.at, &self.shared.title_of(self.row), self.plain);
         }
         is_title
     }
 
     fn foreign(&self, buf: &mut Buffer, at: Rect, text: &str, style: Style) {
-        put_untrusted(buf, at, text, self.app.display.theme.glyphs.ellipsis, style);
+        put_untrusted(
+            buf,
+            at,
+            text,
+            self.shared.display.theme.glyphs.ellipsis,
+            style,
+        );
     }
 }
 

@@ -2,20 +2,21 @@
 
 use ratatui::style::Style;
 
-use super::detail::DetailList;
+use super::detail::{DetailList, FlowPage};
 use crate::model::flow::{SendLimit, Tcp};
-use crate::stats::history::FlowStats;
 use crate::text::units;
-use crate::tui::app::App;
 use crate::view::Directions;
 
-impl App {
+impl FlowPage<'_> {
     /// Nothing for what is no connection, or of which the kernel told nothing.
-    pub(super) fn connection(&self, flow: &FlowStats, list: &mut DetailList) {
+    pub(super) fn connection(&self, list: &mut DetailList) {
+        let flow = self.flow;
         let Some(tcp) = &flow.tcp else {
             return;
         };
-        let idle = flow.traffic.idle(Directions::Both, &self.history.clock());
+        let idle = flow
+            .traffic
+            .idle(Directions::Both, &self.shared.history.clock());
         let is_now = idle.is_some_and(|idle| idle.is_zero());
         list.heading(if is_now {
             "Connection"
@@ -23,11 +24,11 @@ impl App {
             "Connection, as of its last bytes"
         });
         let plain = Style::new();
-        let size = |bytes: u32| self.display.units.amount(bytes.into());
+        let size = |bytes: u32| self.shared.display.units.amount(bytes.into());
         list.add("round trip", &round_trip(tcp), plain);
         let retransmits = tcp.retransmits.unwrap_or(0) > 0;
         let style = if retransmits {
-            self.display.theme.bold()
+            self.shared.display.theme.bold()
         } else {
             plain
         };
@@ -50,7 +51,7 @@ impl App {
         );
         list.add("room", &room, plain);
         if flow.audited_rx > 0 {
-            let audited = self.display.units.amount(flow.audited_rx);
+            let audited = self.shared.display.units.amount(flow.audited_rx);
             let text =
                 format!("{audited} received by the kernel's counters: no probe sees splice() here");
             list.add("audited", &text, plain);
@@ -59,7 +60,7 @@ impl App {
             let text = format!("{}: {}", limit.as_str(), explained(limit));
             let style = match limit {
                 SendLimit::Application => plain,
-                _ => self.display.theme.bold(),
+                _ => self.shared.display.theme.bold(),
             };
             list.add("held up by", &text, style);
         }

@@ -9,16 +9,18 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::cells::per_second;
-use super::duration;
+use super::{duration, heading_line};
 use crate::model::flow::{Endpoint, FlowKey, Protocol};
 use crate::model::interval::rate;
 use crate::resolve::names::Names;
 use crate::stats::history::FlowStats;
 use crate::stats::ranking::{ProcessLookup as _, ProcessRef, RowTcpStats};
 use crate::text::units;
-use crate::tui::app::App;
+use crate::tui::action::Command;
+use crate::tui::app::{Mode, scrolled};
 use crate::tui::draw::chart::{Chart, Sample};
 use crate::tui::draw::line::{line, put, within, wrap};
+use crate::tui::state::shared::SharedState;
 use crate::view::Directions;
 
 /// Width from which on the chart stands beside the facts.
@@ -75,32 +77,72 @@ impl DetailList {
     }
 }
 
-impl App {
-    pub(super) fn detail(&self, key: &FlowKey, top: usize, area: Rect, buf: &mut Buffer) {
-        self.heading_line("Flow", line(area, 0), buf);
+/// One flow on the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    key: FlowKey,
+    /// The first line shown.
+    top: usize,
+}
+
+impl Detail {
+    /// From its first line on.
+    pub const fn of(key: FlowKey) -> Self {
+        Self { key, top: 0 }
+    }
+
+    /// Does what a key asks for; returns the part of the screen that takes over, if one does.
+    pub fn act(&mut self, command: Command) -> Option<Mode> {
+        match command {
+            Command::Back | Command::Enter => return Some(Mode::Table),
+            _ => self.top = scrolled(self.top, command).unwrap_or(self.top),
+        }
+        None
+    }
+
+    /// Scrolls.
+    pub fn wheel(&mut self, rows: i32) {
+        self.top = self.top.saturating_add_signed(rows as isize);
+    }
+
+    /// Draws it.
+    pub fn draw(&self, shared: &SharedState, area: Rect, buf: &mut Buffer) {
+        heading_line("Flow", line(area, 0), &shared.display.theme, buf);
         let body = Rect {
             y: area.y + 1.min(area.height),
             height: area.height.saturating_sub(1),
             ..area
         };
-        let Some(flow) = self.history.get(key) else {
-            let text = "This flow ended long ago and has joined the total.";
-            put(buf, line(body, 1), 1, text, Style::new());
-            return;
-        };
+        match shared.history.get(&self.key) {
+            Some(flow) => FlowPage { shared, flow }.draw(self.top, body, buf),
+            None => {
+                let text = "This flow ended long ago and has joined the total.";
+                put(buf, line(body, 1), 1, text, Style::new());
+            }
+        }
+    }
+}
+
+/// What is drawn of a flow, and with what.
+pub(super) struct FlowPage<'a> {
+    pub(super) shared: &'a SharedState,
+    pub(super) flow: &'a FlowStats,
+}
+
+impl FlowPage<'_> {
+    fn draw(&self, top: usize, body: Rect, buf: &mut Buffer) {
         let beside = body.width >= BESIDE;
         let wide = if beside { body.width / 2 } else { body.width };
         let mut left = DetailList::new(wide);
-        self.lookup(flow, body.height, &mut left);
+        self.lookup(body.height, &mut left);
         if beside {
             // The chart has what the state of the connection leaves.
             let mut right = DetailList::new(body.width - wide - 1);
-            self.connection(flow, &mut right);
+            self.connection(&mut right);
             let area = within_area(body, wide + 1, body.width);
             let lookup = u16::try_from(right.lines.len()).unwrap_or(u16::MAX);
             let chart = area.height.saturating_sub(lookup + 1).min(MAX_CHART);
             self.flow_chart(
-                flow,
                 Rect {
                     height: chart,
                     ..area
@@ -114,16 +156,16 @@ impl App {
             if body.height >= ROOMY {
                 left.gap();
             }
-            self.connection(flow, &mut left);
+            self.connection(&mut left);
             let lookup = u16::try_from(left.lines.len()).unwrap_or(u16::MAX);
             self.list(&left, top, body, buf);
-            self.flow_chart(flow, below(body, lookup.min(body.height)), buf);
+            self.flow_chart(below(body, lookup.min(body.height)), buf);
         }
     }
 
     /// As much of a list as finds room, from a line on.
     fn list(&self, list: &DetailList, top: usize, area: Rect, buf: &mut Buffer) {
-        let theme = &self.display.theme;
+        let theme = &self.shared.display.theme;
         let last = list.lines.len().saturating_sub(usize::from(area.height));
         for (text, y) in list.lines.iter().skip(top.min(last)).zip(0..) {
             let at = line(area, y);
@@ -140,8 +182,9 @@ impl App {
         }
     }
 
-    fn lookup(&self, flow: &FlowStats, height: u16, list: &mut DetailList) {
-        let theme = &self.display.theme;
+    fn lookup(&self, height: u16, list: &mut DetailList) {
+        let flow = self.flow;
+        let theme = &self.shared.display.theme;
         let plain = Style::new();
         let key = &flow.key;
         let ends = [
@@ -156,7 +199,7 @@ impl App {
         if key.netns != 0 {
             list.add("net ns", &key.netns.to_string(), plain);
         }
-        let clock = self.history.clock();
+        let clock = self.shared.history.clock();
         let traffic = &flow.traffic;
         let seen = format!(
             "{}, {} ago",
@@ -173,23 +216,24 @@ impl App {
             list.gap();
         }
         list.heading("Owner");
-        self.owner(flow, list);
+        self.owner(list);
         if height >= ROOMY {
             list.gap();
         }
         list.heading("Figures");
-        self.traffic(flow, list);
+        self.traffic(list);
     }
 
-    fn traffic(&self, flow: &FlowStats, list: &mut DetailList) {
-        let clock = self.history.clock();
+    fn traffic(&self, list: &mut DetailList) {
+        let flow = self.flow;
+        let clock = self.shared.history.clock();
         let traffic = &flow.traffic;
-        let units = self.display.units;
+        let units = self.shared.display.units;
         let wide = units.rate_width() + 2;
         let pair = |rx: String, tx: String| format!("{rx:>wide$}{tx:>wide$}");
         let both = [Directions::Rx, Directions::Tx];
         let head = pair("in".to_owned(), "out".to_owned());
-        list.put("", head, self.display.theme.dim());
+        list.put("", head, self.shared.display.theme.dim());
         let rates: [(&'static str, [f64; 2]); 5] = [
             (
                 "now",
@@ -229,12 +273,13 @@ impl App {
     }
 
     /// Whose it is: what the kernel said when bytes moved, and what `/proc` adds to that.
-    fn owner(&self, flow: &FlowStats, list: &mut DetailList) {
-        let theme = &self.display.theme;
+    fn owner(&self, list: &mut DetailList) {
+        let flow = self.flow;
+        let theme = &self.shared.display.theme;
         let plain = Style::new();
         let (key, owner, process_ref) = (&flow.key, &flow.owner, ProcessRef::of(flow));
-        let process = self.owners.process(&process_ref);
-        let own = if self.names.is_own(key.tgid) {
+        let process = self.shared.owners.process(&process_ref);
+        let own = if self.shared.names.is_own(key.tgid) {
             ", own look-ups"
         } else {
             ""
@@ -263,8 +308,8 @@ impl App {
                 list.add("program", &exe.to_string_lossy(), plain);
             }
         }
-        if let Some(uid) = self.owners.uid(&process_ref) {
-            let user = match self.owners.user(&process_ref) {
+        if let Some(uid) = self.shared.owners.uid(&process_ref) {
+            let user = match self.shared.owners.user(&process_ref) {
                 Some(name) => format!("{name} ({uid})"),
                 None => uid.to_string(),
             };
@@ -284,7 +329,7 @@ impl App {
             let started = format!("{} after boot", duration(start.as_secs()));
             list.add("started", &started, plain);
         }
-        if let Some(place) = self.owners.place(&process_ref) {
+        if let Some(place) = self.shared.owners.place(&process_ref) {
             list.add("runs in", &place, plain);
         }
         let by_proc = process
@@ -307,13 +352,13 @@ impl App {
     fn end(&self, end: &Endpoint, other: &Endpoint, protocol: Protocol) -> String {
         let plain = Names::off().label(end, None);
         let mut text = format!("{}{}", plain.host, plain.port);
-        if !self.display.names {
+        if !self.shared.display.names {
             return text;
         }
-        if let Some(name) = self.names.get(end.addr) {
+        if let Some(name) = self.shared.names.get(end.addr) {
             text = format!("{text}  {name}");
         }
-        if let Some(service) = self.names.service(protocol, end, Some(other)) {
+        if let Some(service) = self.shared.names.service(protocol, end, Some(other)) {
             text = format!("{text}  {service}");
         }
         text
@@ -326,8 +371,8 @@ impl App {
         )
     }
 
-    fn flow_chart(&self, flow: &FlowStats, area: Rect, buf: &mut Buffer) {
-        let rates = |directions| self.history.sparkline([flow], directions);
+    fn flow_chart(&self, area: Rect, buf: &mut Buffer) {
+        let rates = |directions| self.shared.history.sparkline([self.flow], directions);
         let pairs = rates(Directions::Rx).into_iter().zip(rates(Directions::Tx));
         let bars: Vec<Sample> = pairs.map(|(rx, tx)| rx.zip(tx)).collect();
         // As wide as there is room: a bar may take several columns.
@@ -341,9 +386,9 @@ impl App {
         let height = area.height.min(MAX_CHART).saturating_sub(1);
         Chart {
             samples: &samples,
-            units: self.display.units,
-            theme: self.display.theme,
-            seconds: seconds * self.seconds(),
+            units: self.shared.display.units,
+            theme: self.shared.display.theme,
+            seconds: seconds * self.shared.seconds(),
         }
         .render(Rect { height, ..area }, buf);
         let at = line(area, height);
@@ -354,7 +399,7 @@ impl App {
                 within(at, 12, at.width),
                 0,
                 text,
-                self.display.theme.dim(),
+                self.shared.display.theme.dim(),
             );
         }
     }

@@ -2,62 +2,37 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Modifier, Style};
 
 use crate::recording::player::PlayerState;
-use crate::text::units;
 use crate::tui::action::Command;
 use crate::tui::app::{App, Mode};
 use crate::tui::draw::line::{line, put, width};
+use crate::tui::draw::theme::Theme;
 use crate::view::Group;
 
 impl App {
     pub(super) fn footer(&self, area: Rect, buf: &mut Buffer) {
         let at = line(area, 0);
-        let theme = &self.display.theme;
-        let mut x = 1;
+        let theme = &self.shared.display.theme;
         if self.is_typing() {
-            x = put(buf, at, x, "/", theme.bold());
-            x = put(buf, at, x, &units::sanitize(&self.filter), theme.bold());
-            let cursor = Style::new().add_modifier(Modifier::REVERSED);
-            x = put(buf, at, x, " ", cursor) + 2;
-            let hint = self.query.hint();
-            if !hint.is_empty() {
-                x = put(buf, at, x, &hint, theme.dim()) + 2;
-            }
-            for (key, what) in [
-                (theme.glyphs.enter, "keep"),
-                ("Esc", "drop"),
-                ("^U", "clear"),
-            ] {
-                x = self.hint(buf, at, x, key, what);
-            }
+            self.panes.search.draw(at, theme, buf);
             return;
         }
+        let mut x = 1;
         for (command, what) in self.hints() {
             // The first of its keys: the others are in help.
-            let key = self.keys.label(command, 1, theme.glyphs.ascii);
+            let key = self.shared.keys.label(command, 1, theme.glyphs.ascii);
             if !key.is_empty() {
-                x = self.hint(buf, at, x, &key, what);
+                x = key_hint(buf, at, x, &key, what, theme);
             }
         }
-    }
-
-    /// One key with what it does, if both find room.
-    fn hint(&self, buf: &mut Buffer, at: Rect, x: u16, key: &str, what: &str) -> u16 {
-        let theme = &self.display.theme;
-        if x + width(key) + 1 + width(what) > at.width {
-            return at.width;
-        }
-        let x = put(buf, at, x, key, theme.bold()) + 1;
-        put(buf, at, x, what, theme.dim()) + 2
     }
 
     /// What the keys do that matter most now, those first that must not be missed.
     fn hints(&self) -> Vec<(Command, &'static str)> {
         let mut hints = vec![(Command::Quit, "quit")];
         match self.mode {
-            Mode::Detail(..) => hints.extend([
+            Mode::Detail(_) => hints.extend([
                 (Command::Back, "back"),
                 (Command::Pause, self.pause_word()),
                 (Command::Units, "units"),
@@ -71,9 +46,9 @@ impl App {
                 (Command::Down, "down"),
                 (Command::Enter, "show or hide"),
             ]),
-            Mode::Table | Mode::Typing(_) => {
+            Mode::Table | Mode::Typing => {
                 hints.push((Command::Help, "help"));
-                if self.position.is_some() {
+                if self.player.is_shown() {
                     hints.extend([
                         (Command::Pause, self.pause_word()),
                         (Command::StepForward, "step"),
@@ -83,8 +58,8 @@ impl App {
                         (Command::SpeedDown, "slower"),
                     ]);
                 }
-                let inside = !self.path.is_empty() || self.group != Group::Flow;
-                if inside || !self.filter.is_empty() {
+                let inside = !self.panes.path.is_empty() || self.panes.group != Group::Flow;
+                if inside || !self.panes.search.is_empty() {
                     hints.push((Command::Back, "back"));
                 }
                 hints.extend([
@@ -92,28 +67,32 @@ impl App {
                     (Command::NextGroup, "group"),
                     (Command::NextSort, "sort"),
                 ]);
-                if self.position.is_none() {
+                if !self.player.is_shown() {
                     hints.push((Command::Pause, self.pause_word()));
                 }
                 hints.extend([(
                     Command::Enter,
-                    if self.group == Group::Flow {
+                    if self.panes.group == Group::Flow {
                         "detail"
                     } else {
                         "open"
                     },
                 )]);
-                if self.tables.len() > 1 {
+                if self.panes.tables.len() > 1 {
                     hints.push((Command::NextSection, "next"));
                 }
                 hints.extend([
                     (
                         Command::Freeze,
-                        if self.held { "let go" } else { "hold order" },
+                        if self.panes.is_frozen {
+                            "let go"
+                        } else {
+                            "hold order"
+                        },
                     ),
                     (
                         Command::Totals,
-                        if self.display.totals {
+                        if self.shared.display.totals {
                             "rates"
                         } else {
                             "totals"
@@ -124,7 +103,7 @@ impl App {
                     (Command::Columns, "columns"),
                     (
                         Command::Combine,
-                        if self.display.combined {
+                        if self.shared.display.combined {
                             "apart"
                         } else {
                             "combine"
@@ -137,11 +116,20 @@ impl App {
     }
 
     fn pause_word(&self) -> &'static str {
-        match &self.position {
+        match &self.player.position {
             Some(position) if position.state == PlayerState::AtEnd => "again",
             Some(position) if position.state == PlayerState::Paused => "play",
             None if self.is_paused() => "go on",
             _ => "pause",
         }
     }
+}
+
+/// Draws one key with what it does, if both find room; returns the column after them.
+pub fn key_hint(buf: &mut Buffer, at: Rect, x: u16, key: &str, what: &str, theme: &Theme) -> u16 {
+    if x + width(key) + 1 + width(what) > at.width {
+        return at.width;
+    }
+    let x = put(buf, at, x, key, theme.bold()) + 1;
+    put(buf, at, x, what, theme.dim()) + 2
 }

@@ -22,29 +22,29 @@ const MIN_SPARK: u16 = 6;
 impl App {
     pub(super) fn header(&self, area: Rect, has_chart: bool, buf: &mut Buffer) {
         self.first(line(area, 0), buf);
-        if self.history.intervals() > 0 {
+        if self.shared.history.intervals() > 0 {
             self.second(line(area, 1), has_chart, buf);
         }
     }
 
     fn first(&self, at: Rect, buf: &mut Buffer) {
-        let theme = &self.display.theme;
+        let theme = &self.shared.display.theme;
         let (word, style) = match self.trouble() {
             Some(word) => (format!(" ! {word} "), theme.alarm()),
             None => {
-                let word = losses::word(&self.history.losses(), &self.method);
+                let word = losses::word(&self.shared.history.losses(), &self.shared.method);
                 (format!(" {word} "), theme.dim())
             }
         };
         // The word on the right must not be missed: what would run into it is left out.
         let mut most = usize::from(at.width).saturating_sub(columns(&word));
-        let flows = units::count(self.flows_now as u64, "flow");
-        let timeline = self.timeline(at);
+        let flows = units::count(self.shared.flows_now as u64, "flow");
+        let timeline = self.player.timeline(&self.shared, at);
         let before = timeline
             .as_ref()
             .map_or(40, |timeline| usize::from(timeline.end()));
         let flows_fit = before + columns(&flows) + 3 < most;
-        if flows_fit && self.history.intervals() > 0 {
+        if flows_fit && self.shared.history.intervals() > 0 {
             let right = within(at, 0, u16::try_from(most).unwrap_or(at.width));
             put_right(buf, right, &format!("{flows} "), Style::new());
             most -= columns(&flows) + 1;
@@ -53,12 +53,12 @@ impl App {
         if let Some(timeline) = &timeline {
             x = timeline.render(at, theme, buf) + 2;
         }
-        if let Some(pause) = &self.pause {
-            let held = self.clock.saturating_sub(pause.since).as_secs();
+        if let Some(pause) = &self.shared.pause {
+            let held = self.shared.clock.saturating_sub(pause.since).as_secs();
             let text = format!(" PAUSED {} ", duration(held));
             x = put(buf, at, x, &text, theme.notice()) + 2;
         }
-        if let Some(filter) = &self.counted {
+        if let Some(filter) = &self.shared.capture_filter {
             // That not everything is counted is said however little room there is.
             let room = most.saturating_sub(usize::from(x) + columns("filter: ") + 2);
             let room = room.min(usize::from(at.width / 3));
@@ -83,9 +83,9 @@ impl App {
 
     /// What keeps the numbers from being exact, or a recording from being whole.
     fn trouble(&self) -> Option<String> {
-        let losses = self.history.losses();
+        let losses = self.shared.history.losses();
         let mut words = Vec::new();
-        if let Some(recording) = &self.recording {
+        if let Some(recording) = &self.shared.recording {
             if recording.trouble.is_some() {
                 words.push("recording stalled".to_owned());
             }
@@ -93,39 +93,35 @@ impl App {
                 words.push("recording incomplete".to_owned());
             }
         }
-        if self
-            .position
-            .as_ref()
-            .is_some_and(|position| !position.corruptions.is_empty())
-        {
+        if !self.player.corruptions().is_empty() {
             words.push("recording damaged".to_owned());
         }
         if losses::is_alarm(&losses) {
-            words.push(losses::word(&losses, &self.method));
+            words.push(losses::word(&losses, &self.shared.method));
         }
         (!words.is_empty()).then(|| words.join(", "))
     }
 
     /// What the first line says where there is room, with the width from which on it does.
     fn parts(&self) -> Vec<(String, Style, u16)> {
-        let theme = &self.display.theme;
-        let host = units::sanitize(&self.machine.host).into_owned();
+        let theme = &self.shared.display.theme;
+        let host = units::sanitize(&self.shared.machine.host).into_owned();
         let mut parts = vec![(host, Style::new(), 0)];
-        if self.held {
+        if self.panes.is_frozen {
             parts.push(("order held".to_owned(), theme.bold(), 0));
         }
-        if !self.machine.kernel.is_empty() {
-            let kernel = units::sanitize(&self.machine.kernel);
+        if !self.shared.machine.kernel.is_empty() {
+            let kernel = units::sanitize(&self.shared.machine.kernel);
             parts.push((format!("Linux {kernel}"), theme.dim(), 100));
         }
-        if let Some(recording) = &self.recording {
+        if let Some(recording) = &self.shared.recording {
             let written = format!("REC {}", units::bytes(recording.bytes));
             parts.push((written, theme.bold(), 0));
         }
-        parts.push((self.method.backend.clone(), theme.dim(), 0));
+        parts.push((self.shared.method.backend.clone(), theme.dim(), 0));
         // In a replay the line is about what was recorded.
-        if self.position.is_none()
-            && let Some(confinement) = &self.confinement
+        if !self.player.is_shown()
+            && let Some(confinement) = &self.shared.confinement
         {
             // Of what was asked for otherwise one is reminded in smaller windows too.
             let (style, from) = match confinement.declined {
@@ -134,18 +130,18 @@ impl App {
             };
             parts.push((confinement.word().to_owned(), style, from));
         }
-        if self.position.is_none() {
-            let every = format!("every {}", units::span(self.interval));
+        if !self.player.is_shown() {
+            let every = format!("every {}", units::span(self.shared.interval));
             parts.push((every, theme.dim(), 0));
         }
-        let counting = self.history.clock().at;
-        if !self.machine.uptime.is_zero() {
-            let up = duration((self.machine.uptime + self.clock).as_secs());
+        let counting = self.shared.history.clock().at;
+        if !self.shared.machine.uptime.is_zero() {
+            let up = duration((self.shared.machine.uptime + self.shared.clock).as_secs());
             parts.push((format!("up {up}"), theme.dim(), 100));
         }
         if !counting.is_zero() {
             let counting = duration(counting.as_secs());
-            let counting = match &self.position {
+            let counting = match &self.player.position {
                 None => format!("counting for {counting}"),
                 Some(PlayerPosition { whole: None, .. }) => format!("after {counting}"),
                 Some(PlayerPosition {
@@ -156,9 +152,9 @@ impl App {
             };
             parts.push((counting, theme.dim(), 140));
         }
-        if self.history.intervals() > 0
-            && self.position.is_none()
-            && let Ok(time) = Timestamp::try_from(self.history.ended())
+        if self.shared.history.intervals() > 0
+            && !self.player.is_shown()
+            && let Ok(time) = Timestamp::try_from(self.shared.history.ended())
         {
             let time = format!("{} UTC", time.strftime("%H:%M:%S"));
             parts.push((time, theme.dim(), 160));
@@ -177,24 +173,32 @@ impl App {
 
     /// What moves one way now.
     fn now(&self, direction: Direction, at: Rect, has_chart: bool, buf: &mut Buffer) {
-        let theme = &self.display.theme;
+        let theme = &self.shared.display.theme;
         let hue = theme.hue(direction);
-        let (all, clock) = (self.history.all(), self.history.clock());
+        let (all, clock) = (self.shared.history.all(), self.shared.history.clock());
         let directions = Directions::from(direction);
         let name = match direction {
             Direction::Rx => "in",
             Direction::Tx => "out",
         };
         let mut x = put(buf, at, 1, name, hue) + 1;
-        let now = self.display.units.rate_cell(all.rate(directions, &clock));
+        let now = self
+            .shared
+            .display
+            .units
+            .rate_cell(all.rate(directions, &clock));
         x = put(buf, at, x.max(5), &now, theme.bold()) + 2;
-        if has_chart || self.display.totals {
-            let total = self.display.units.amount(directions.bytes(&all.total));
+        if has_chart || self.shared.display.totals {
+            let total = self
+                .shared
+                .display
+                .units
+                .amount(directions.bytes(&all.total));
             let text = format!("{total} in all");
             if x + width(&text) < at.width {
                 x = put(buf, at, x, &text, theme.dim()) + 2;
             }
-            let average = self.display.units.rate(all.avg60(directions));
+            let average = self.shared.display.units.rate(all.avg60(directions));
             let text = format!("60s average {average}");
             if has_chart && x + width(&text) < at.width {
                 x = put(buf, at, x, &text, theme.dim()) + 2;
@@ -202,7 +206,7 @@ impl App {
         }
         let room = at.width.saturating_sub(x + 1);
         if !has_chart && room >= MIN_SPARK {
-            let samples = self.samples(usize::from(room));
+            let samples = self.shared.samples(usize::from(room));
             let rates = samples.into_iter().map(|sample| {
                 sample.map(|(rx, tx)| match direction {
                     Direction::Rx => rx,

@@ -1,17 +1,19 @@
-//! The help screen, written from the table of keys; what trouble means and what to do about it; and
-//! the chooser of columns.
+//! The help screen, written from the table of keys; and what trouble means and what to do about it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Modifier, Style};
+use ratatui::style::Style;
 
+use super::heading_line;
 use crate::text::losses;
-use crate::text::sanitize::columns;
+use crate::text::sanitize::sanitize;
+use crate::text::units;
 use crate::tui::action::Command;
-use crate::tui::app::App;
-use crate::tui::draw::line::{fill, line, put, within, wrap};
+use crate::tui::app::{Mode, scrolled};
+use crate::tui::draw::line::{line, put, within, wrap};
 use crate::tui::input::keys::{CHAPTERS, MOUSE, MOUSE_REPLAY, REPLAY};
-use crate::tui::state::chooser::choices;
+use crate::tui::state::player_bar::PlayerBar;
+use crate::tui::state::shared::SharedState;
 
 /// Width of the column of keys.
 const KEYS: u16 = 9;
@@ -25,9 +27,45 @@ enum HelpLine {
     Text(String, Style),
 }
 
-impl App {
-    pub(super) fn help(&self, top: usize, area: Rect, buf: &mut Buffer) {
-        self.heading_line("Help", line(area, 0), buf);
+/// The help screen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Help {
+    /// The first line shown.
+    top: usize,
+}
+
+impl Help {
+    /// Does what a key asks for: one that does not scroll closes it.
+    pub fn act(&mut self, command: Command) -> Option<Mode> {
+        match scrolled(self.top, command) {
+            Some(top) => {
+                self.top = top;
+                None
+            }
+            None => Some(Mode::Table),
+        }
+    }
+
+    /// Scrolls.
+    pub fn wheel(&mut self, rows: i32) {
+        self.top = self.top.saturating_add_signed(rows as isize);
+    }
+
+    /// Draws it.
+    pub fn draw(&self, shared: &SharedState, player: &PlayerBar, area: Rect, buf: &mut Buffer) {
+        HelpPage { shared, player }.draw(self.top, area, buf);
+    }
+}
+
+/// What help is written from.
+struct HelpPage<'a> {
+    shared: &'a SharedState,
+    player: &'a PlayerBar,
+}
+
+impl HelpPage<'_> {
+    fn draw(&self, top: usize, area: Rect, buf: &mut Buffer) {
+        heading_line("Help", line(area, 0), &self.shared.display.theme, buf);
         let body = Rect {
             y: area.y + 1.min(area.height),
             height: area.height.saturating_sub(1),
@@ -65,77 +103,80 @@ impl App {
 
     /// What is to be said first, and the chapters of keys.
     fn lines(&self, width: u16) -> (Vec<HelpLine>, Vec<Vec<HelpLine>>) {
-        let theme = &self.display.theme;
-        let mut above = Vec::new();
         let room = usize::from(width).saturating_sub(4);
-        let losses = self.history.losses();
-        let total = self.history.losses_total();
-        let mut say = |text: &str, style: Style| {
-            for text in wrap(text, room) {
+        let mut above = Vec::new();
+        for (text, style) in self.state() {
+            for text in wrap(&text, room) {
                 above.push(HelpLine::Text(text, style));
             }
-        };
+        }
+        (above, self.chapters())
+    }
+
+    /// How exact the numbers are, what is wrong, how flowtop counts and what it may still do.
+    fn state(&self) -> Vec<(String, Style)> {
+        let shared = self.shared;
+        let (theme, method) = (&shared.display.theme, &shared.method);
+        let (losses, total) = (shared.history.losses(), shared.history.losses_total());
+        let mut state = Vec::new();
+        let trouble = |text: String| (format!("! {text}"), theme.bold());
         if losses::is_alarm(&losses) {
-            for text in losses::losses(&losses) {
-                say(&format!("! {text}"), theme.bold());
-            }
+            state.extend(losses::losses(&losses).into_iter().map(trouble));
         } else if total.is_none() {
-            let but = match self.method.unseen.is_empty() {
-                true => "",
-                false => ", but for the limits of this kernel below",
+            let but = if method.unseen.is_empty() {
+                ""
+            } else {
+                ", but for the limits of this kernel below"
             };
-            say(
-                &format!("exact: every byte of every socket is in these numbers{but}."),
-                Style::new(),
-            );
+            let text = format!("exact: every byte of every socket is in these numbers{but}.");
+            state.push((text, Style::new()));
         } else {
-            say("exact now, but not since the beginning:", Style::new());
-            for text in losses::losses(&total) {
-                say(&format!("! {text}"), theme.bold());
-            }
+            let text = "exact now, but not since the beginning:";
+            state.push((text.to_owned(), Style::new()));
+            state.extend(losses::losses(&total).into_iter().map(trouble));
         }
-        for text in losses::unseen(&self.method).chain(losses::unknown(&self.method)) {
-            say(&format!("limit: {text}"), theme.dim());
+        for text in losses::unseen(method).chain(losses::unknown(method)) {
+            state.push((format!("limit: {text}"), theme.dim()));
         }
-        if let Some(recording) = &self.recording {
-            let (file, bytes) = (&recording.file, crate::text::units::bytes(recording.bytes));
-            let text = match (&recording.trouble, recording.lost.intervals) {
-                (Some(trouble), _) => {
+        if let Some(recording) = &shared.recording {
+            let (file, bytes) = (&recording.file, units::bytes(recording.bytes));
+            let text = match &recording.trouble {
+                Some(trouble) => {
                     format!("! record {file}: {trouble}; what is counted waits for room")
                 }
-                (None, _) => format!("recording to {file}: {bytes}"),
+                None => format!("recording to {file}: {bytes}"),
             };
-            say(&crate::text::sanitize::sanitize(&text), theme.bold());
+            state.push((sanitize(&text).into_owned(), theme.bold()));
             if recording.lost.intervals > 0 {
-                say(
-                    &format!("! {} found no room to wait", recording.lost),
-                    theme.bold(),
-                );
+                state.push(trouble(format!("{} found no room to wait", recording.lost)));
             }
         }
-        for corruption in self
-            .position
-            .iter()
-            .flat_map(|position| &position.corruptions)
-        {
+        for corruption in self.player.corruptions() {
             let text = format!("! {corruption}");
-            say(&crate::text::sanitize::sanitize(&text), theme.bold());
+            state.push((sanitize(&text).into_owned(), theme.bold()));
         }
-        let reason = format!("{} backend: {}", self.method.backend, self.method.reason);
-        say(&crate::text::sanitize::sanitize(&reason), theme.dim());
-        if let Some(confinement) = &self.confinement {
-            say(&confinement.to_string(), theme.dim());
+        let reason = format!("{} backend: {}", method.backend, method.reason);
+        state.push((sanitize(&reason).into_owned(), theme.dim()));
+        if let Some(confinement) = &shared.confinement {
+            state.push((confinement.to_string(), theme.dim()));
         }
+        state
+    }
+
+    /// The keys and the mouse.
+    fn chapters(&self) -> Vec<Vec<HelpLine>> {
+        let (keys, ascii) = (&self.shared.keys, self.shared.display.theme.glyphs.ascii);
+        let is_replay = self.player.is_shown();
         let mut chapters: Vec<Vec<HelpLine>> = CHAPTERS
             .iter()
-            .filter(|(title, _)| *title != REPLAY || self.position.is_some())
+            .filter(|(title, _)| *title != REPLAY || is_replay)
             .map(|(title, commands)| {
                 // A recording has the intervals that it has.
                 let has_use = |(command, _): &&(Command, &str)| {
-                    self.position.is_none() || !matches!(command, Command::Slower | Command::Faster)
+                    !is_replay || !matches!(command, Command::Slower | Command::Faster)
                 };
                 let keys = commands.iter().filter(has_use).map(|(command, about)| {
-                    let keys = self.keys.label(*command, 2, theme.glyphs.ascii);
+                    let keys = keys.label(*command, 2, ascii);
                     HelpLine::Key(keys, (*about).to_owned())
                 });
                 std::iter::once(HelpLine::Title(title))
@@ -143,21 +184,21 @@ impl App {
                     .collect()
             })
             .collect();
-        let with_recording = self.position.iter().flat_map(|_| MOUSE_REPLAY);
+        let of_replay = if is_replay { MOUSE_REPLAY } else { &[] };
         let mouse = MOUSE
             .iter()
-            .chain(with_recording)
+            .chain(of_replay)
             .map(|(what, about)| HelpLine::Key((*what).to_owned(), (*about).to_owned()));
         chapters.push(
             std::iter::once(HelpLine::Title("Mouse"))
                 .chain(mouse)
                 .collect(),
         );
-        (above, chapters)
+        chapters
     }
 
     fn help_line(&self, text: &HelpLine, at: Rect, buf: &mut Buffer) {
-        let theme = &self.display.theme;
+        let theme = &self.shared.display.theme;
         match text {
             HelpLine::Title(title) => {
                 put(buf, at, 1, title, theme.dim());
@@ -171,44 +212,5 @@ impl App {
                 put(buf, at, 1, text, *style);
             }
         }
-    }
-
-    pub(super) fn chooser(&self, cursor: usize, area: Rect, buf: &mut Buffer) {
-        let theme = &self.display.theme;
-        self.heading_line("Columns", line(area, 0), buf);
-        let about = "Shown where there is room; a narrow terminal leaves some out.";
-        put(buf, line(area, 1), 1, about, theme.dim());
-        let all = choices(self.history.seen());
-        let room = usize::from(area.height.saturating_sub(3));
-        let top = (cursor + 1).saturating_sub(room);
-        for ((n, column), y) in all.iter().enumerate().skip(top).take(room).zip(3..) {
-            let at = line(area, y);
-            let mark = if self.display.columns.contains(column) {
-                "[x]"
-            } else {
-                "[ ]"
-            };
-            let selected = n == cursor;
-            if selected {
-                put(buf, at, 1, theme.glyphs.selected, theme.bold());
-            }
-            put(buf, at, 3, mark, theme.bold());
-            put(buf, at, 7, column.as_str(), Style::new());
-            put(buf, at, 20, column.about(), theme.dim());
-            if selected {
-                let width = 22 + u16::try_from(columns(column.about())).unwrap_or(0);
-                buf.set_style(within(at, 0, width), theme.selected());
-            }
-        }
-    }
-
-    /// A line with a title, as above a table.
-    pub(super) fn heading_line(&self, title: &str, at: Rect, buf: &mut Buffer) {
-        let theme = &self.display.theme;
-        fill(buf, at, theme.glyphs.rule, theme.dim());
-        let x = put(buf, at, 0, theme.glyphs.title.0, theme.dim());
-        let bold = theme.bold().remove_modifier(Modifier::DIM);
-        let x = put(buf, at, x, title, bold);
-        put(buf, at, x, theme.glyphs.title.1, theme.dim());
     }
 }

@@ -5,10 +5,10 @@ pub(super) mod chart;
 mod column_table;
 pub(super) mod columns;
 mod connection;
-mod detail;
-mod footer;
+pub(super) mod detail;
+pub(super) mod footer;
 mod header;
-mod help;
+pub(super) mod help;
 pub(super) mod layout;
 pub(super) mod line;
 mod section;
@@ -17,29 +17,27 @@ mod timeline;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::widgets::Widget;
 
-use crate::model::flow::{Endpoint, Protocol};
-use crate::model::interval::rate;
-use crate::resolve::names::{Label, Names};
-use crate::stats::ranking::SharedFields;
 use crate::text::units;
 use crate::tui::app::{App, Mode};
-use crate::tui::draw::chart::{Chart, Sample};
-use crate::tui::draw::line::{line, put};
+use crate::tui::draw::chart::Chart;
+use crate::tui::draw::layout::ScreenLayout;
+use crate::tui::draw::line::{fill, line, put};
+use crate::tui::draw::theme::Theme;
 
 impl Widget for &App {
     fn render(self, area: Rect, buf: &mut Buffer) {
         let area = area.intersection(*buf.area());
-        let frame = self.frame(area);
+        let frame = ScreenLayout::new(area);
         self.header(frame.header, !frame.chart.is_empty(), buf);
         self.chart(frame.chart, buf);
         match &self.mode {
-            Mode::Detail(key, top) => self.detail(key, *top, frame.body, buf),
-            Mode::Help(top) => self.help(*top, frame.body, buf),
-            Mode::Chooser(at) => self.chooser(*at, frame.body, buf),
-            Mode::Table | Mode::Typing(_) => self.tables(area, frame.body, buf),
+            Mode::Detail(detail) => detail.draw(&self.shared, frame.body, buf),
+            Mode::Help(help) => help.draw(&self.shared, &self.player, frame.body, buf),
+            Mode::Chooser(chooser) => chooser.draw(&self.shared, frame.body, buf),
+            Mode::Table | Mode::Typing => self.tables(area, frame.body, buf),
         }
         self.footer(frame.footer, buf);
     }
@@ -47,26 +45,26 @@ impl Widget for &App {
 
 impl App {
     fn tables(&self, area: Rect, body: Rect, buf: &mut Buffer) {
-        if !self.traffic_seen {
+        if !self.shared.traffic_seen {
             let text = self.nothing_yet();
             put(buf, line(body, 1), 1, &text, Style::new());
             return;
         }
-        for (n, section) in self.sections(area).into_iter().enumerate() {
-            self.section(n, section, buf);
-        }
+        self.panes.draw(&self.shared, area, buf);
     }
 
     fn nothing_yet(&self) -> String {
-        if self.history.intervals() == 0 {
+        if self.shared.history.intervals() == 0 {
             return "no traffic seen yet".to_owned();
         }
-        let process_ref = match self.sockets {
-            _ if self.chosen => "the chosen processes moved no bytes".to_owned(),
+        let process_ref = match self.shared.sockets {
+            _ if self.shared.is_process_filtered => {
+                "the chosen processes moved no bytes".to_owned()
+            }
             Some(open) => format!("0 of {} moved bytes", units::count(open, "open socket")),
             None => "no socket moved bytes".to_owned(),
         };
-        let time = duration(self.history.clock().at.as_secs());
+        let time = duration(self.shared.history.clock().at.as_secs());
         format!("no traffic seen yet: {process_ref} in {time}")
     }
 
@@ -74,65 +72,24 @@ impl App {
         if area.is_empty() {
             return;
         }
-        let samples = self.samples(usize::from(area.width));
+        let samples = self.shared.samples(usize::from(area.width));
         Chart {
             samples: &samples,
-            units: self.display.units,
-            theme: self.display.theme,
-            seconds: self.seconds(),
+            units: self.shared.display.units,
+            theme: self.shared.display.theme,
+            seconds: self.shared.seconds(),
         }
         .render(area, buf);
     }
+}
 
-    /// What one sample of the chart stands for.
-    fn seconds(&self) -> f64 {
-        let last = self.history.points().next_back();
-        last.map_or(1.0, |point| point.elapsed.as_secs_f64().max(0.1))
-    }
-
-    /// The machine's rates of the last intervals, at most so many, with gaps where nobody measured.
-    fn samples(&self, most: usize) -> Vec<Sample> {
-        let mut samples = Vec::new();
-        for point in self.history.points() {
-            if !point.gap_before.is_zero() {
-                samples.push(None);
-            }
-            samples.push(Some((
-                rate(point.total.rx_bytes, point.elapsed),
-                rate(point.total.tx_bytes, point.elapsed),
-            )));
-        }
-        samples.split_off(samples.len().saturating_sub(most))
-    }
-
-    /// How an end of a row's flows is written now; `other` is the other end.
-    pub(super) fn label(
-        &self,
-        end: &Endpoint,
-        other: Option<&Endpoint>,
-        protocol: Option<Protocol>,
-    ) -> Label {
-        if self.display.names {
-            let service = |protocol| self.names.service(protocol, end, other);
-            self.names.label(end, protocol.and_then(service))
-        } else {
-            Names::off().label(end, None)
-        }
-    }
-
-    /// The name of the process of a row's flows, harmless, and marked where these are flowtop's own
-    /// look-ups; nothing where there are several.
-    pub(super) fn process_name(&self, common: &SharedFields) -> String {
-        let name = common
-            .owner
-            .as_ref()
-            .map(|owner| units::process_name(&owner.name(), owner.kernel));
-        let mut name = name.unwrap_or_default();
-        if common.tgid.is_some_and(|tgid| self.names.is_own(tgid)) {
-            name.push_str(" (own)");
-        }
-        name
-    }
+/// A line with a title, as above a table.
+pub(super) fn heading_line(title: &str, at: Rect, theme: &Theme, buf: &mut Buffer) {
+    fill(buf, at, theme.glyphs.rule, theme.dim());
+    let x = put(buf, at, 0, theme.glyphs.title.0, theme.dim());
+    let bold = theme.bold().remove_modifier(Modifier::DIM);
+    let x = put(buf, at, x, title, bold);
+    put(buf, at, x, theme.glyphs.title.1, theme.dim());
 }
 
 /// A length of time as people say it.

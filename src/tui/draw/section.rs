@@ -10,16 +10,18 @@ use crate::model::flow::{Counters, Direction};
 use crate::stats::ranking::{Row, Rows};
 use crate::text::sanitize::columns;
 use crate::text::units;
-use crate::tui::app::App;
 use crate::tui::draw::columns::ColumnSlot;
 use crate::tui::draw::layout::HEAD;
 use crate::tui::draw::line::{fill, line, put, put_right, width, within};
 use crate::tui::state::pane::Pane;
+use crate::tui::state::panes::Panes;
+use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions, Group};
 
 /// A table, and what of it is in sight.
 struct Section<'a> {
-    app: &'a App,
+    panes: &'a Panes,
+    shared: &'a SharedState,
     table: &'a Pane,
     rows: &'a Rows,
     context: CellContext,
@@ -32,8 +34,15 @@ struct Section<'a> {
     selected: Option<usize>,
 }
 
-impl App {
-    pub(super) fn section(&self, n: usize, area: Rect, buf: &mut Buffer) {
+impl Panes {
+    /// Draws the tables on a screen of this size.
+    pub fn draw(&self, shared: &SharedState, area: Rect, buf: &mut Buffer) {
+        for (n, section) in self.sections(shared, area).into_iter().enumerate() {
+            self.section(shared, n, section, buf);
+        }
+    }
+
+    fn section(&self, shared: &SharedState, n: usize, area: Rect, buf: &mut Buffer) {
         let table = &self.tables[n];
         let Some(rows) = &table.rows else {
             return;
@@ -41,26 +50,27 @@ impl App {
         if area.height < HEAD + 1 {
             return;
         }
-        let room = self.room(table, area);
+        let room = table.room(shared, area);
         let offset = table.offset.min(table.len().saturating_sub(room));
-        let all = if self.display.totals {
+        let all = if shared.display.totals {
             &rows.all.total
         } else {
             &rows.all.now
         };
         let section = Section {
-            app: self,
+            panes: self,
+            shared,
             table,
             rows,
             context: CellContext {
                 directions: table.directions,
                 clock: rows.clock,
                 total: table.directions.bytes(all),
-                totals: self.display.totals,
+                totals: shared.display.totals,
             },
-            places: self.columns(table, area.width),
+            places: self.columns(table, shared, area.width),
             offset,
-            shown: table.shown(&self.history, offset, room),
+            shown: table.shown(&shared.history, offset, room),
             area,
             selected: table.selected().filter(|_| self.focus == n),
         };
@@ -75,8 +85,8 @@ impl App {
 impl Section<'_> {
     fn title(&self, buf: &mut Buffer) {
         let at = line(self.area, 0);
-        let app = self.app;
-        let theme = &app.display.theme;
+        let panes = self.panes;
+        let theme = &self.shared.display.theme;
         let glyphs = theme.glyphs;
         let dim = theme.dim();
         fill(buf, at, glyphs.rule, dim);
@@ -87,28 +97,28 @@ impl Section<'_> {
             Directions::Both => ("Both ways", Style::new()),
         };
         x = put(buf, at, x, name, clear(hue.add_modifier(Modifier::BOLD)));
-        if app.display.totals {
+        if self.shared.display.totals {
             x = put(buf, at, x, " totals", clear(theme.bold()));
         }
-        if app.group != Group::Flow {
-            let by = format!(" by {}", app.group);
+        if panes.group != Group::Flow {
+            let by = format!(" by {}", panes.group);
             x = put(buf, at, x, &by, clear(theme.bold()));
         }
         let share = self.share();
         // What is too long stops before the share.
         let before = within(at, 0, at.width.saturating_sub(width(&share) + 3));
-        for step in &app.path {
+        for step in &panes.path {
             let title = units::sanitize(&step.title);
             let text = format!("{}{title}", glyphs.between);
             x = put(buf, before, x, &text, clear(Style::new()));
         }
-        if !app.filter.is_empty() {
-            let filter = format!("  /{}", units::sanitize(&app.filter));
+        if !panes.search.is_empty() {
+            let filter = format!("  /{}", units::sanitize(panes.search.text()));
             x = put(buf, before, x, &filter, clear(theme.bold()));
         }
         let mut columns = self.places.iter().map(|place| place.column);
-        if !columns.any(|column| column == app.sort.column) {
-            let sorted = format!("  sorted by {}", app.sort);
+        if !columns.any(|column| column == panes.sort.column) {
+            let sorted = format!("  sorted by {}", panes.sort);
             x = put(buf, before, x, &sorted, dim);
         }
         put(buf, at, x, glyphs.title.1, dim);
@@ -136,11 +146,11 @@ impl Section<'_> {
             0 => format!("top {shown} of"),
             _ => format!("{} to {} of", offset + 1, offset + shown),
         };
-        let what = match self.app.group {
+        let what = match self.panes.group {
             Group::Flow => String::new(),
             group => format!(" {}", group.rows(count)),
         };
-        let passed = if self.app.filter.is_empty() {
+        let passed = if self.panes.search.is_empty() {
             ""
         } else {
             " found"
@@ -154,10 +164,10 @@ impl Section<'_> {
 
     fn headings(&self, buf: &mut Buffer) {
         let at = line(self.area, HEAD - 1);
-        let sort = self.app.sort;
-        let theme = &self.app.display.theme;
+        let sort = self.panes.sort;
+        let theme = &self.shared.display.theme;
         for place in &self.places {
-            let text = place.column.heading(self.app.group);
+            let text = place.column.heading(self.panes.group);
             let cell = within(at, place.x, place.width);
             let sorted = place.column == sort.column;
             let style = if sorted { theme.bold() } else { theme.dim() };
@@ -189,7 +199,7 @@ impl Section<'_> {
     }
 
     fn row(&self, row: &Row, selected: bool, at: Rect, buf: &mut Buffer) {
-        let (theme, context) = (&self.app.display.theme, &self.context);
+        let (theme, context) = (&self.shared.display.theme, &self.context);
         let idle = row.idle(context.directions, &context.clock).is_some() && !context.totals;
         let mut plain = if idle { theme.dim() } else { Style::new() };
         if selected {
@@ -198,7 +208,8 @@ impl Section<'_> {
         }
         for place in &self.places {
             let cell = Cell {
-                app: self.app,
+                group: self.panes.group,
+                shared: self.shared,
                 at: within(at, place.x, place.width),
                 row,
                 table: context,
@@ -225,14 +236,14 @@ impl Section<'_> {
         let Some(place) = places.find(|place| place.column == Column::Spark) else {
             return;
         };
-        let theme = &self.app.display.theme;
+        let theme = &self.shared.display.theme;
         // Never turned round, as the selected row is: a bar is what is filled.
         let hue = theme
             .hue(self.context.direction())
             .remove_modifier(Modifier::REVERSED);
         for (n, y) in (self.offset..self.offset + self.shown.len()).zip(HEAD..) {
             let cell = within(line(self.area, y), place.x, place.width);
-            let rates = self.rows.sparkline(&self.app.history, n);
+            let rates = self.rows.sparkline(&self.shared.history, n);
             spark(buf, cell, &rates, theme.glyphs, hue);
         }
     }
@@ -240,7 +251,7 @@ impl Section<'_> {
     /// Everything that is no row in sight.
     fn rest(&self, buf: &mut Buffer) {
         let (rows, shown, context) = (self.rows, &self.shown, &self.context);
-        let theme = &self.app.display.theme;
+        let theme = &self.shared.display.theme;
         let untracked = self.table.untracked(context.totals);
         let rest = context.total.saturating_sub(self.shown_bytes() + untracked);
         let moving = || shown.iter().filter(|row| context.bytes(row) > 0);
@@ -254,7 +265,7 @@ impl Section<'_> {
         };
         let mut y = HEAD + u16::try_from(shown.len()).unwrap_or(0);
         if shown.is_empty() && rest == 0 && untracked == 0 {
-            let text = if self.app.filter.is_empty() || rows.filtered.flows == 0 {
+            let text = if self.panes.search.is_empty() || rows.filtered.flows == 0 {
                 "nothing in this interval"
             } else {
                 "nothing found"
@@ -264,7 +275,7 @@ impl Section<'_> {
         }
         let sum = SumLine {
             table: context,
-            units: self.app.display.units,
+            units: self.shared.display.units,
             bytes: rest,
             now: self.rest_now(),
             averages: Some(self.rest_averages()),
@@ -272,7 +283,7 @@ impl Section<'_> {
         };
         if rest > 0 || flows > 0 {
             let others = self.table.moving().saturating_sub(moving().count());
-            let what = match self.app.group {
+            let what = match self.panes.group {
                 Group::Flow => units::count(flows as u64, "other flow"),
                 _ if others == 0 => "others".to_owned(),
                 group => format!("{others} other {}", group.rows(others)),

@@ -8,9 +8,10 @@ use ratatui::style::Style;
 
 use crate::recording::player::PlayerState;
 use crate::text::units;
-use crate::tui::app::App;
 use crate::tui::draw::line::{line, put, width, within};
 use crate::tui::draw::theme::Theme;
+use crate::tui::state::player_bar::PlayerBar;
+use crate::tui::state::shared::SharedState;
 
 /// Width from which on the date stands before the time.
 const DATE_FROM: u16 = 100;
@@ -27,9 +28,9 @@ pub struct Timeline {
     percent: String,
 }
 
-impl App {
+impl PlayerBar {
     /// On a screen of this size; nothing of a live machine.
-    pub fn timeline(&self, area: Rect) -> Option<Timeline> {
+    pub fn timeline(&self, shared: &SharedState, area: Rect) -> Option<Timeline> {
         let position = self.position.as_ref()?;
         let state = match position.state {
             PlayerState::Playing => "PLAY",
@@ -41,8 +42,8 @@ impl App {
             true => "%Y-%m-%d %H:%M:%S UTC",
             false => "%H:%M:%S UTC",
         };
-        let time = Timestamp::try_from(self.history.ended()).unwrap_or_default();
-        let time = match self.history.intervals() {
+        let time = Timestamp::try_from(shared.history.ended()).unwrap_or_default();
+        let time = match shared.history.intervals() {
             0 => String::new(),
             _ => time.strftime(format).to_string(),
         };

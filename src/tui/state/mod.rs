@@ -5,6 +5,7 @@ pub(super) mod chooser;
 pub(super) mod display_options;
 pub(super) mod pane;
 pub(super) mod panes;
-pub(super) mod replay;
+pub(super) mod player_bar;
 pub(super) mod search;
+pub(super) mod shared;
 pub(super) mod stable_order;

@@ -1,9 +1,12 @@
 //! One table of the screen: its rows in their order, what is selected, which part is in sight.
 
+use ratatui::layout::Rect;
+
+use super::shared::SharedState;
 use super::stable_order::StableOrder;
 use crate::stats::history::History;
-use crate::stats::ranking::{Row, RowId, Rows};
-use crate::tui::draw::layout::HEAD;
+use crate::stats::ranking::{Row, RowId, Rows, steady_value};
+use crate::tui::draw::layout::{HEAD, room};
 use crate::view::{Directions, Group, SortKey};
 
 /// A group that was opened.
@@ -103,13 +106,53 @@ impl Pane {
     }
 
     /// After rows have changed: the selection follows its row, or stays where that was last.
-    pub(in crate::tui) fn follow(&mut self, history: &History) {
+    fn follow(&mut self, history: &History) {
         if let Some(id) = &self.selected {
             match self.find(history, id) {
                 Some(index) => self.index = index,
                 None => self.select_index(history, self.index),
             }
         }
+    }
+
+    /// Takes rows that were made anew, with how many flows moved bytes in the latest interval.
+    pub(in crate::tui) fn take(
+        &mut self,
+        rows: Option<(Rows, usize)>,
+        sort: SortKey,
+        shared: &SharedState,
+    ) {
+        let Some((mut rows, moving_flows)) = rows else {
+            self.rows = None;
+            return;
+        };
+        let (directions, clock) = (self.directions, rows.clock);
+        self.order.arrange(
+            &mut rows,
+            &shared.history,
+            |row| steady_value(row, sort.column, directions, &clock, &shared.owners),
+            sort.descending,
+        );
+        self.moving_flows = moving_flows;
+        self.most = self.most.max(rows.len());
+        self.rows = Some(rows);
+        self.follow(&shared.history);
+    }
+
+    /// Begins anew, for rows of another kind.
+    pub(in crate::tui) fn reset(&mut self) {
+        self.order.reset();
+        self.most = 0;
+        self.offset = 0;
+        if self.selected.is_some() {
+            self.index = 0;
+        }
+    }
+
+    /// How many rows find room in a section.
+    pub fn room(&self, shared: &SharedState, section: Rect) -> usize {
+        let has_untracked = self.has_untracked(shared.display.totals);
+        room(section, has_untracked, shared.top_n)
     }
 
     /// Has the selected row within the `room` rows that are shown.

@@ -1,169 +1,227 @@
-//! What keys, the mouse and new intervals do to the tables of an [`App`].
+//! The tables of the screen: what keys and new intervals do to them. How they are drawn is in
+//! `tui/draw/section`, what the mouse does in `tui/input/mouse`.
 
 use std::cell::Cell;
-use std::net::Ipv4Addr;
 
 use ratatui::layout::Rect;
 
 use super::pane::{DrillDown, Pane};
+use super::search::Search;
+use super::shared::SharedState;
 use crate::model::flow::Endpoint;
 use crate::stats::history::FlowStats;
-use crate::stats::ranking::{
-    ProcessLookup, ProcessRef, Row, RowId, RowQuery, Rows, group_of, steady_value,
-};
+use crate::stats::ranking::{ProcessLookup as _, ProcessRef, RowId, RowQuery, Rows, group_of};
 use crate::text::units;
-use crate::tui::app::{App, Mode};
+use crate::tui::action::{Command, Edit};
+use crate::tui::app::Mode;
 use crate::tui::draw::columns::{ColumnSlot, LayoutRequest, Widths, fit};
-use crate::tui::draw::layout::{ScreenLayout, room};
+use crate::tui::draw::detail::Detail;
+use crate::tui::draw::layout::ScreenLayout;
+use crate::tui::state::chooser::Chooser;
+use crate::tui::state::display_options::DisplayOptions;
 use crate::view::{Column, Directions, Group, SortKey};
 
-impl App {
+/// One table for each way, or one for both, and what they are of.
+#[derive(Debug)]
+pub struct Panes {
+    pub(in crate::tui) group: Group,
+    pub(in crate::tui) sort: SortKey,
+    pub(in crate::tui) search: Search,
+    /// The groups that were opened to get here.
+    pub(in crate::tui) path: Vec<DrillDown>,
+    pub(in crate::tui) tables: Vec<Pane>,
+    /// Which table has the keyboard.
+    pub(in crate::tui) focus: usize,
+    /// Whether the order of rows is frozen.
+    pub(in crate::tui) is_frozen: bool,
+    /// Widest content so far: it only grows, so that columns hold still.
+    widths: Widths,
+    /// Whether any process was seen in a container or unit.
+    containers: bool,
+}
+
+impl Panes {
+    /// Empty tables, as they were asked for.
+    pub fn new(shared: &SharedState) -> Self {
+        let mut panes = Self {
+            group: shared.display.group,
+            sort: shared.display.sort,
+            search: Search::default(),
+            path: Vec::new(),
+            tables: Vec::new(),
+            focus: 0,
+            is_frozen: false,
+            widths: Widths::default(),
+            containers: false,
+        };
+        panes.lay_tables(shared);
+        panes
+    }
+
+    /// Does what a key asks for; returns the part of the screen that takes over, if one does.
+    pub fn act(&mut self, command: Command, shared: &mut SharedState) -> Option<Mode> {
+        match command {
+            Command::Up => self.step(-1, shared),
+            Command::Down => self.step(1, shared),
+            Command::PageUp => self.step(-self.page(shared), shared),
+            Command::PageDown => self.step(self.page(shared), shared),
+            Command::Home => self.step(i64::MIN / 2, shared),
+            Command::End => self.step(i64::MAX / 2, shared),
+            Command::NextSection => self.focus = (self.focus + 1) % self.tables.len(),
+            Command::Enter => return self.enter(shared),
+            Command::Back => self.back(shared),
+            Command::NextSort => self.step_sort(1, shared),
+            Command::PreviousSort => self.step_sort(-1, shared),
+            Command::Reverse => self.set_sort(self.sort.reversed(), shared),
+            Command::Freeze => {
+                self.is_frozen = !self.is_frozen;
+                for table in &mut self.tables {
+                    table.order.hold(self.is_frozen);
+                }
+                self.rebuild(shared);
+            }
+            Command::Filter => {
+                self.search.begin();
+                return Some(Mode::Typing);
+            }
+            Command::NextGroup => {
+                self.group = match self.group.next() {
+                    // One row a process would say nothing of threads.
+                    Group::Thread if !shared.threads => Group::Thread.next(),
+                    Group::Net(_) if matches!(shared.display.group, Group::Net(_)) => {
+                        shared.display.group
+                    }
+                    next => next,
+                };
+                self.sort = shared.display.sort;
+                self.reset(shared);
+            }
+            Command::Combine => {
+                shared.display.combined = !shared.display.combined;
+                self.sort = shared.display.sort;
+                self.lay_tables(shared);
+            }
+            Command::Totals => {
+                shared.display.totals = !shared.display.totals;
+                self.sort = SortKey::by(main_column(&shared.display));
+                self.reset(shared);
+            }
+            Command::Columns => return Some(Mode::Chooser(Chooser::default())),
+            _ => {}
+        }
+        None
+    }
+
+    /// Changes the text of the filter; whether it is typed on.
+    pub fn edit(&mut self, edit: Edit, shared: &SharedState) -> bool {
+        let goes_on = self.search.edit(edit);
+        self.reset(shared);
+        goes_on
+    }
+
+    /// Adds text to the filter.
+    pub fn paste(&mut self, text: &str, shared: &SharedState) {
+        self.search.paste(text);
+        self.reset(shared);
+    }
+
     /// Where the tables are on a screen of this size.
-    pub(in crate::tui) fn sections(&self, area: Rect) -> Vec<Rect> {
+    pub fn sections(&self, shared: &SharedState, area: Rect) -> Vec<Rect> {
         let wanted: Vec<u16> = self
             .tables
             .iter()
-            .map(|table| table.wanted(self.top_n, self.display.totals))
+            .map(|table| table.wanted(shared.top_n, shared.display.totals))
             .collect();
-        self.frame(area).sections(&wanted)
-    }
-
-    /// The parts of a screen of this size.
-    pub(in crate::tui) fn frame(&self, area: Rect) -> ScreenLayout {
-        ScreenLayout::new(area)
-    }
-
-    /// How many rows of a table a section shows.
-    pub(in crate::tui) fn room(&self, table: &Pane, section: Rect) -> usize {
-        room(
-            section,
-            table.has_untracked(self.display.totals),
-            self.top_n,
-        )
+        ScreenLayout::new(area).sections(&wanted)
     }
 
     /// The columns of a table so wide.
-    pub(in crate::tui) fn columns(&self, table: &Pane, width: u16) -> Vec<ColumnSlot> {
+    pub fn columns(&self, table: &Pane, shared: &SharedState, width: u16) -> Vec<ColumnSlot> {
+        let display = &shared.display;
         fit(
             width,
             &LayoutRequest {
-                chosen: &self.display.columns,
+                chosen: &display.columns,
                 directions: table.directions,
                 group: self.group,
-                totals: self.display.totals,
-                units: self.display.units,
-                share_bar: self.display.theme.share(None).is_none(),
+                totals: display.totals,
+                units: display.units,
+                share_bar: display.theme.share(None).is_none(),
                 containers: self.containers,
-                seen: self.history.seen(),
-                names: self.display.names,
+                seen: shared.history.seen(),
+                names: display.names,
                 widths: self.widths,
             },
         )
     }
 
-    /// What the tables are sorted by when nothing else was asked for.
-    pub(in crate::tui) fn main_column(&self) -> Column {
-        if self.display.totals {
-            Column::Total
-        } else {
-            Column::Rate
-        }
-    }
-
-    /// The way a table is looked at.
-    pub(in crate::tui) fn view(&self, directions: Directions) -> RowQuery {
-        RowQuery {
-            directions,
-            group: self.group,
-            sort: self.sort,
-            past: self.display.totals,
-        }
-    }
-
     /// Whether a flow is among those that are looked at.
-    fn is_meant(&self, flow: &FlowStats) -> bool {
-        let inside = |step: &DrillDown| group_of(step.group, flow, &self.owners) == step.id;
-        if !self.path.iter().all(inside) {
-            return false;
-        }
-        if self.filter.is_empty() {
-            return true;
-        }
-        let elapsed = self.history.clock().elapsed;
-        self.query
-            .matches(flow, elapsed, || self.owners.process(&ProcessRef::of(flow)))
+    fn is_meant(&self, flow: &FlowStats, shared: &SharedState) -> bool {
+        let owners = &shared.owners;
+        let inside = |step: &DrillDown| group_of(step.group, flow, owners) == step.id;
+        self.path.iter().all(inside)
+            && self.search.matches(flow, &shared.history, || {
+                owners.process(&ProcessRef::of(flow))
+            })
     }
 
     /// Brings the tables up to date with the history.
-    pub(in crate::tui) fn rebuild(&mut self) {
-        self.query.follow(&self.filter);
-        let mut tables = std::mem::take(&mut self.tables);
-        if self.history.intervals() == 0 {
-            // As at the beginning of a recording: rows of another history mean nothing in this one.
-            for table in &mut tables {
-                table.rows = None;
-            }
-            self.tables = tables;
-            return;
+    pub fn rebuild(&mut self, shared: &SharedState) {
+        self.search.follow();
+        for n in 0..self.tables.len() {
+            let rows = self.rows(self.tables[n].directions, shared);
+            self.tables[n].take(rows, self.sort, shared);
         }
-        for table in &mut tables {
-            let view = self.view(table.directions);
-            let directions = table.directions;
-            let moving = Cell::new(0);
-            let mut rows = Rows::new(&self.history, &view, &self.owners, &|flow| {
-                moving.set(moving.get() + usize::from(directions.bytes(&flow.traffic.now) > 0));
-                self.is_meant(flow)
-            });
-            table.moving_flows = moving.get();
-            let (sort, clock) = (self.sort, rows.clock);
-            table.order.arrange(
-                &mut rows,
-                &self.history,
-                |row| steady_value(row, sort.column, directions, &clock, &self.owners),
-                sort.descending,
-            );
-            table.most = table.most.max(rows.len());
-            table.rows = Some(rows);
-            table.follow(&self.history);
-        }
-        self.tables = tables;
-        self.settle();
+        self.settle(shared);
     }
 
-    /// Rows are other ones now: the order starts anew, and nothing is left selected that is gone.
-    pub(in crate::tui) fn anew(&mut self) {
+    /// The rows of one way, with how many flows moved bytes in the latest interval; nothing before the
+    /// first interval, as at the beginning of a recording.
+    fn rows(&self, directions: Directions, shared: &SharedState) -> Option<(Rows, usize)> {
+        if shared.history.intervals() == 0 {
+            return None;
+        }
+        let view = RowQuery {
+            directions,
+            group: self.group,
+            sort: self.sort,
+            past: shared.display.totals,
+        };
+        let moving = Cell::new(0);
+        let rows = Rows::new(&shared.history, &view, &shared.owners, &|flow| {
+            moving.set(moving.get() + usize::from(directions.bytes(&flow.traffic.now) > 0));
+            self.is_meant(flow, shared)
+        });
+        Some((rows, moving.get()))
+    }
+
+    /// Resets order, room and scrolling after the set of rows changed: another grouping, filter or group.
+    fn reset(&mut self, shared: &SharedState) {
         for table in &mut self.tables {
-            table.order.reset();
-            table.most = 0;
-            table.offset = 0;
-            if table.selected.is_some() {
-                table.index = 0;
-            }
+            table.reset();
         }
-        self.rebuild();
+        self.rebuild(shared);
     }
 
-    /// Has every selected row in sight.
-    pub(in crate::tui) fn settle(&mut self) {
-        let sections = self.sections(self.area);
-        let mut tables = std::mem::take(&mut self.tables);
-        for (table, section) in tables.iter_mut().zip(sections) {
-            table.scroll(self.room(table, section));
+    /// Scrolls every selected row into sight.
+    pub fn settle(&mut self, shared: &SharedState) {
+        let sections = self.sections(shared, shared.area);
+        for (table, section) in self.tables.iter_mut().zip(sections) {
+            table.scroll(table.room(shared, section));
         }
-        self.tables = tables;
-        self.grow();
+        self.grow(shared);
     }
 
     /// Rows that a page has.
-    pub(in crate::tui) fn page(&self) -> i64 {
-        let sections = self.sections(self.area);
+    fn page(&self, shared: &SharedState) -> i64 {
+        let sections = self.sections(shared, shared.area);
         let focused = self.tables.get(self.focus).zip(sections.get(self.focus));
-        let rows = focused.map_or(1, |(table, section)| self.room(table, *section));
+        let rows = focused.map_or(1, |(table, section)| table.room(shared, *section));
         i64::try_from(rows).unwrap_or(1).max(1)
     }
 
     /// Moves the selection; the first step selects the row at the top.
-    pub(in crate::tui) fn step(&mut self, rows: i64) {
+    pub fn step(&mut self, rows: i64, shared: &SharedState) {
         if let Some(table) = self.tables.get_mut(self.focus) {
             let index = match table.selected() {
                 Some(index) => i64::try_from(index)
@@ -173,96 +231,86 @@ impl App {
                 None if rows > 1 => rows - 1,
                 None => 0,
             };
-            table.select_index(&self.history, usize::try_from(index).unwrap_or(usize::MAX));
+            let index = usize::try_from(index).unwrap_or(usize::MAX);
+            table.select_index(&shared.history, index);
         }
-        self.settle();
+        self.settle(shared);
     }
 
-    /// Opens the selected row, or the first.
-    pub(in crate::tui) fn enter(&mut self) {
-        let Some(table) = self.tables.get_mut(self.focus) else {
-            return;
-        };
+    /// Opens the selected row, or the first: a flow in a part of the screen of its own.
+    pub fn enter(&mut self, shared: &SharedState) -> Option<Mode> {
+        let table = self.tables.get_mut(self.focus)?;
         if table.selected.is_none() {
-            table.select_index(&self.history, 0);
+            table.select_index(&shared.history, 0);
         }
-        let index = table.index;
-        let Some(row) = self.tables[self.focus].row(&self.history, index) else {
-            return;
-        };
+        let row = table.row(&shared.history, table.index)?;
         if let RowId::Flow(key) = row.id {
-            self.mode = Mode::Detail(key, 0);
-            return;
+            return Some(Mode::Detail(Detail::of(key)));
         }
-        let step = DrillDown {
+        self.path.push(DrillDown {
             group: self.group,
             sort: self.sort,
-            id: row.id.clone(),
-            title: self.title_of(&row),
-        };
-        self.path.push(step);
+            title: shared.title_of(&row),
+            id: row.id,
+        });
         self.group = Group::Flow;
-        self.sort = SortKey::by(self.main_column());
-        for table in &mut self.tables {
-            table.select(&self.history, None);
-        }
-        self.anew();
+        self.sort = SortKey::by(main_column(&shared.display));
+        self.select(None, shared);
+        self.reset(shared);
+        None
     }
 
-    /// What a row is called. Names in it are harmless.
-    pub(in crate::tui) fn title_of(&self, row: &Row) -> String {
-        match &row.id {
-            RowId::Process(tgid) | RowId::Thread(tgid, 0) => {
-                let owner = row.common.owner.as_deref();
-                let name = owner.map(|owner| units::process_name(&owner.name(), owner.kernel));
-                format!("{} {tgid}", name.unwrap_or_default())
-            }
-            RowId::Thread(tgid, tid) => match row.common.owner.as_deref() {
-                Some(owner) if tid == tgid => {
-                    format!("{} {tid}", units::process_name(&owner.name(), owner.kernel))
-                }
-                Some(owner) => {
-                    let thread = owner.thread.to_string_lossy();
-                    let thread = units::visible(&thread);
-                    format!(
-                        "{thread} {tid} of {}",
-                        units::process_name(&owner.name(), owner.kernel)
-                    )
-                }
-                None => row.id.to_string(),
-            },
-            RowId::User(uid) => {
-                let by_proc = || self.owners.process(&row.process_ref()?)?.user.clone();
-                let name = self.owners.user_name(*uid).or_else(by_proc);
-                name.map_or_else(
-                    || row.id.to_string(),
-                    |name| units::name(&name).into_owned(),
-                )
-            }
-            RowId::Remote(addr) => {
-                match self.display.names.then(|| self.names.get(*addr)).flatten() {
-                    Some(name) => units::name(&name).into_owned(),
-                    None => addr.to_string(),
-                }
-            }
-            RowId::Port(protocol, port) => {
-                let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
-                let service = self.names.service(*protocol, &end, None);
-                match service.filter(|_| self.display.names) {
-                    Some(service) => format!("{} ({service})", row.id),
-                    None => row.id.to_string(),
-                }
-            }
-            id => units::visible(&id.to_string()).into_owned(),
+    /// Takes one step back: closes the group that was opened last, or ends what was chosen last.
+    fn back(&mut self, shared: &SharedState) {
+        if let Some(step) = self.path.pop() {
+            self.group = step.group;
+            self.sort = step.sort;
+            self.reset(shared);
+            self.select(Some(&step.id), shared);
+            self.settle(shared);
+        } else if !self.search.is_empty() {
+            self.search.clear();
+            self.reset(shared);
+        } else if self.group != Group::Flow {
+            self.group = Group::Flow;
+            self.sort = shared.display.sort;
+            self.reset(shared);
+        } else {
+            self.select(None, shared);
+            self.settle(shared);
         }
+    }
+
+    fn select(&mut self, id: Option<&RowId>, shared: &SharedState) {
+        for table in &mut self.tables {
+            table.select(&shared.history, id.cloned());
+        }
+    }
+
+    /// Makes the tables for the ways that are shown.
+    fn lay_tables(&mut self, shared: &SharedState) {
+        let ways: &[Directions] = if shared.display.combined {
+            &[Directions::Both]
+        } else {
+            &[Directions::Rx, Directions::Tx]
+        };
+        self.tables = ways
+            .iter()
+            .map(|&directions| Pane::new(directions))
+            .collect();
+        self.focus = self.focus.min(self.tables.len() - 1);
+        for table in &mut self.tables {
+            table.order.hold(self.is_frozen);
+        }
+        self.reset(shared);
     }
 
     /// Sorts by the next column of those that are shown, or the one before.
-    pub(in crate::tui) fn step_sort(&mut self, by: isize) {
+    fn step_sort(&mut self, by: isize, shared: &SharedState) {
         let Some(table) = self.tables.get(self.focus) else {
             return;
         };
-        let there = self.columns(table, self.area.width);
+        let there = self.columns(table, shared, shared.area.width);
         let now = there
             .iter()
             .position(|place| place.column == self.sort.column);
@@ -271,45 +319,52 @@ impl App {
             None => 0,
         };
         if let Some(place) = there.get(next) {
-            self.set_sort(SortKey::by(place.column));
+            self.set_sort(SortKey::by(place.column), shared);
         }
     }
 
     /// Sorts by something else.
-    pub(in crate::tui) fn set_sort(&mut self, sort: SortKey) {
+    pub fn set_sort(&mut self, sort: SortKey, shared: &SharedState) {
         self.sort = sort;
         for table in &mut self.tables {
             table.order.reset();
             table.offset = 0;
         }
-        self.rebuild();
+        self.rebuild(shared);
     }
 
-    /// Takes the widths of what is shown into account.
-    pub(in crate::tui) fn grow(&mut self) {
-        let mut widths = Widths::default();
-        let mut containers = false;
+    /// Widens columns to what is shown.
+    pub fn grow(&mut self, shared: &SharedState) {
         let end = |end: &Endpoint, other: Option<&Endpoint>, protocol| {
-            let label = self.label(end, other, protocol);
+            let label = shared.label(end, other, protocol);
             units::columns(&units::visible(&label.host)) + label.port.len()
         };
-        for (table, section) in self.tables.iter().zip(self.sections(self.area)) {
-            for row in table.shown(&self.history, table.offset, self.room(table, section)) {
+        let sections = self.sections(shared, shared.area);
+        for (table, section) in self.tables.iter().zip(sections) {
+            let room = table.room(shared, section);
+            for row in table.shown(&shared.history, table.offset, room) {
                 let common = &row.common;
                 let (local, remote) = (common.local.as_ref(), common.remote.as_ref());
-                widths.grow(&Widths {
+                self.widths.grow(&Widths {
                     local: local.map_or(0, |local| end(local, remote, common.protocol)),
                     remote: remote.map_or(0, |remote| end(remote, local, common.protocol)),
                     pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
-                    process: units::columns(&self.process_name(common)),
+                    process: units::columns(&shared.process_name(common)),
                 });
                 let place = row
                     .process_ref()
-                    .and_then(|process_ref| self.owners.place(&process_ref));
-                containers |= place.is_some();
+                    .and_then(|process_ref| shared.owners.place(&process_ref));
+                self.containers |= place.is_some();
             }
         }
-        self.widths.grow(&widths);
-        self.containers |= containers;
+    }
+}
+
+/// What tables are sorted by when nothing else was asked for.
+fn main_column(display: &DisplayOptions) -> Column {
+    if display.totals {
+        Column::Total
+    } else {
+        Column::Rate
     }
 }

@@ -5,9 +5,18 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+
 use crate::filter::{Matcher, NameTables, Subject, looks_like_filter, parse};
 use crate::resolve::owners::Process;
-use crate::stats::history::FlowStats;
+use crate::stats::history::{FlowStats, History};
+use crate::text::units;
+use crate::tui::action::Edit;
+use crate::tui::draw::footer::key_hint;
+use crate::tui::draw::line::put;
+use crate::tui::draw::theme::Theme;
 
 /// What a text means. A text that can be read as a filter is one; any other is words to find. A lone
 /// address is words as well: typing 10.0.0.12 passes 10.0.0.1.
@@ -115,6 +124,97 @@ fn described(flow: &FlowStats, process: Option<&Process>) -> String {
         }
     }
     all.to_lowercase()
+}
+
+/// The filter of the tables: its text, what that means, and how it is typed.
+#[derive(Debug, Default)]
+pub struct Search {
+    text: String,
+    query: SearchQuery,
+    /// What the text was before it was typed.
+    before: String,
+}
+
+impl Search {
+    /// The text. Not sanitized.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether all flows are shown.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Shows all flows.
+    pub fn clear(&mut self) {
+        self.text.clear();
+    }
+
+    /// Begins to be typed.
+    pub fn begin(&mut self) {
+        self.before.clone_from(&self.text);
+    }
+
+    /// Changes the text; whether it is typed on.
+    pub fn edit(&mut self, edit: Edit) -> bool {
+        match edit {
+            Edit::Insert(c) => self.text.push(c),
+            Edit::Delete => drop(self.text.pop()),
+            Edit::DeleteWord => {
+                let space = self.text.trim_end().rfind(' ');
+                self.text.truncate(space.map_or(0, |space| space + 1));
+            }
+            Edit::Clear => self.text.clear(),
+            Edit::Accept => return false,
+            Edit::Cancel => {
+                self.text.clone_from(&self.before);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Adds text that was pasted: white space of any kind is one blank, and control characters are left
+    /// out.
+    pub fn paste(&mut self, text: &str) {
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.text.extend(words.chars().filter(|c| !c.is_control()));
+    }
+
+    /// Takes on the meaning of the text, for the flows that are there now.
+    pub fn follow(&mut self) {
+        self.query.follow(&self.text);
+    }
+
+    /// Whether a flow is meant; `process` is asked for only where words are to be found.
+    pub fn matches<P: AsRef<Process>>(
+        &self,
+        flow: &FlowStats,
+        history: &History,
+        process: impl FnOnce() -> Option<P>,
+    ) -> bool {
+        self.is_empty() || self.query.matches(flow, history.clock().elapsed, process)
+    }
+
+    /// Draws the text as it is typed, with how it is understood and the keys that end it.
+    pub fn draw(&self, at: Rect, theme: &Theme, buf: &mut Buffer) {
+        let mut x = put(buf, at, 1, "/", theme.bold());
+        x = put(buf, at, x, &units::sanitize(&self.text), theme.bold());
+        let cursor = Style::new().add_modifier(Modifier::REVERSED);
+        x = put(buf, at, x, " ", cursor) + 2;
+        let hint = self.query.hint();
+        if !hint.is_empty() {
+            x = put(buf, at, x, &hint, theme.dim()) + 2;
+        }
+        for (key, what) in [
+            (theme.glyphs.enter, "keep"),
+            ("Esc", "drop"),
+            ("^U", "clear"),
+        ] {
+            x = key_hint(buf, at, x, key, what, theme);
+        }
+    }
 }
 
 #[cfg(test)]

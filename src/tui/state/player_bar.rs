@@ -1,0 +1,72 @@
+//! The player of a recording in place of a live machine: where it is, and what keys and clicks ask of it.
+//! How it is drawn is in `tui/draw/timeline`.
+
+use std::time::Duration;
+
+use ratatui::layout::Position;
+
+use super::shared::SharedState;
+use crate::jsonl::CorruptRecording;
+use crate::recording::player::{PlayerCommand, PlayerPosition, SeekDirection};
+use crate::tui::action::Command;
+
+/// A seek by key is this part of the whole, or so long where that is not known.
+const SEEK_PARTS: u32 = 20;
+const SEEK: Duration = Duration::from_secs(60);
+
+/// The player's part of the first line.
+#[derive(Debug, Default)]
+pub struct PlayerBar {
+    /// Where in a recording this is; `None` of a live machine.
+    pub(in crate::tui) position: Option<PlayerPosition>,
+}
+
+impl PlayerBar {
+    /// Shows a recording, before anything of it is there.
+    pub fn begin(&mut self) {
+        self.position = Some(PlayerPosition {
+            speed: 1.0,
+            ..PlayerPosition::default()
+        });
+    }
+
+    /// Whether a recording is shown, not a live machine.
+    pub fn is_shown(&self) -> bool {
+        self.position.is_some()
+    }
+
+    /// What of the recording could not be read so far.
+    pub fn corruptions(&self) -> &[CorruptRecording] {
+        let position = self.position.as_ref();
+        position.map_or(&[], |position| &position.corruptions)
+    }
+
+    /// What of the recording could not be read.
+    pub fn into_corruptions(self) -> Vec<CorruptRecording> {
+        self.position
+            .map(|position| position.corruptions)
+            .unwrap_or_default()
+    }
+
+    /// What a key asks of the player; nothing of a live machine.
+    pub fn order(&self, command: Command) -> Option<PlayerCommand> {
+        let position = self.position.as_ref()?;
+        let seek = position.whole.map_or(SEEK, |whole| whole / SEEK_PARTS);
+        match command {
+            Command::StepForward => Some(PlayerCommand::Step(1)),
+            Command::StepBack => Some(PlayerCommand::Step(-1)),
+            Command::SeekForward => Some(PlayerCommand::SeekBy(seek, SeekDirection::Forward)),
+            Command::SeekBack => Some(PlayerCommand::SeekBy(seek, SeekDirection::Back)),
+            Command::SpeedUp => Some(PlayerCommand::Speed(SeekDirection::Forward)),
+            Command::SpeedDown => Some(PlayerCommand::Speed(SeekDirection::Back)),
+            _ => None,
+        }
+    }
+
+    /// What a click on the bar asks of the player: to go to the middle of the cell.
+    pub fn click(&self, shared: &SharedState, at: Position) -> Option<PlayerCommand> {
+        let bar = self.timeline(shared, shared.area)?.bar;
+        let part = (f64::from(at.x.saturating_sub(bar.x)) + 0.5) / f64::from(bar.width);
+        bar.contains(at).then_some(PlayerCommand::SeekTo(part))
+    }
+}

@@ -1,0 +1,199 @@
+//! What several parts of the screen show or read: the machine, what was counted, how things are shown.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratatui::layout::Rect;
+
+use super::display_options::DisplayOptions;
+use crate::model::flow::{Endpoint, Protocol};
+use crate::model::interval::{Interval, Machine, Method, rate};
+use crate::options::Config;
+use crate::recording::recorder::Status;
+use crate::resolve::names::{Label, Names};
+use crate::resolve::owners::Owners;
+use crate::sandbox::Confinement;
+use crate::stats::history::History;
+use crate::stats::ranking::{ProcessLookup as _, Row, RowId, SharedFields};
+use crate::text::units;
+use crate::tui::draw::chart::Sample;
+use crate::tui::input::keys::Keys;
+
+/// The display is paused.
+#[derive(Debug)]
+pub struct Pause {
+    /// Since when, by [`Action::Clock`](crate::tui::Action::Clock).
+    pub since: Duration,
+    /// What was counted since.
+    pub waiting: Option<Interval>,
+}
+
+/// State that belongs to no part of the screen alone. Parts read it; what a key changes of it is changed
+/// by the part that has the keyboard.
+#[derive(Debug)]
+pub struct SharedState {
+    pub machine: Machine,
+    /// What of its privileges flowtop has given up; `None` where it needed none.
+    pub confinement: Option<Confinement>,
+    pub method: Arc<Method>,
+    /// Which flows are counted, where not all. Not sanitized.
+    pub capture_filter: Option<String>,
+    /// Wanted length of intervals.
+    pub interval: Duration,
+    pub top_n: Option<usize>,
+    pub names: Names,
+    pub owners: Owners,
+    pub display: DisplayOptions,
+    pub keys: Keys,
+    pub history: History,
+    /// Flows that moved bytes in the latest interval.
+    pub flows_now: usize,
+    /// Whether any interval had bytes.
+    pub traffic_seen: bool,
+    /// Open sockets, where that is known.
+    pub sockets: Option<u64>,
+    /// Whether only some processes or threads are counted.
+    pub is_process_filtered: bool,
+    /// Whether threads are told apart.
+    pub threads: bool,
+    pub pause: Option<Pause>,
+    /// Time since the start.
+    pub clock: Duration,
+    pub area: Rect,
+    /// How what is counted is recorded, if it is.
+    pub recording: Option<Status>,
+}
+
+impl SharedState {
+    /// Before the first interval.
+    pub fn new(
+        config: &Config,
+        machine: Machine,
+        method: Arc<Method>,
+        names: Names,
+        owners: Owners,
+        display: DisplayOptions,
+    ) -> Self {
+        Self {
+            machine,
+            confinement: None,
+            method,
+            capture_filter: config.filter.text(),
+            interval: config.interval,
+            top_n: config.live_rows,
+            names,
+            owners,
+            display,
+            keys: Keys::new(&config.keys),
+            history: History::new(),
+            flows_now: 0,
+            traffic_seen: false,
+            sockets: None,
+            is_process_filtered: config.filter.filter.is_some(),
+            threads: config.by_thread,
+            pause: None,
+            clock: Duration::ZERO,
+            area: Rect::new(0, 0, 80, 24),
+            recording: None,
+        }
+    }
+
+    /// Seconds that one sample of the chart stands for.
+    pub fn seconds(&self) -> f64 {
+        let last = self.history.points().next_back();
+        last.map_or(1.0, |point| point.elapsed.as_secs_f64().max(0.1))
+    }
+
+    /// The machine's rates of the last intervals, at most so many, with gaps where nobody measured.
+    pub fn samples(&self, most: usize) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        for point in self.history.points() {
+            if !point.gap_before.is_zero() {
+                samples.push(None);
+            }
+            samples.push(Some((
+                rate(point.total.rx_bytes, point.elapsed),
+                rate(point.total.tx_bytes, point.elapsed),
+            )));
+        }
+        samples.split_off(samples.len().saturating_sub(most))
+    }
+
+    /// How an end of a row's flows is written now; `other` is the other end.
+    pub fn label(
+        &self,
+        end: &Endpoint,
+        other: Option<&Endpoint>,
+        protocol: Option<Protocol>,
+    ) -> Label {
+        if self.display.names {
+            let service = |protocol| self.names.service(protocol, end, other);
+            self.names.label(end, protocol.and_then(service))
+        } else {
+            Names::off().label(end, None)
+        }
+    }
+
+    /// The name of the process of a row's flows, harmless, and marked where these are flowtop's own
+    /// look-ups; nothing where there are several.
+    pub fn process_name(&self, common: &SharedFields) -> String {
+        let name = common
+            .owner
+            .as_ref()
+            .map(|owner| units::process_name(&owner.name(), owner.kernel));
+        let mut name = name.unwrap_or_default();
+        if common.tgid.is_some_and(|tgid| self.names.is_own(tgid)) {
+            name.push_str(" (own)");
+        }
+        name
+    }
+
+    /// What a row is called. Names in it are harmless.
+    pub fn title_of(&self, row: &Row) -> String {
+        match &row.id {
+            RowId::Process(tgid) | RowId::Thread(tgid, 0) => {
+                let owner = row.common.owner.as_deref();
+                let name = owner.map(|owner| units::process_name(&owner.name(), owner.kernel));
+                format!("{} {tgid}", name.unwrap_or_default())
+            }
+            RowId::Thread(tgid, tid) => match row.common.owner.as_deref() {
+                Some(owner) if tid == tgid => {
+                    format!("{} {tid}", units::process_name(&owner.name(), owner.kernel))
+                }
+                Some(owner) => {
+                    let thread = owner.thread.to_string_lossy();
+                    let thread = units::visible(&thread);
+                    format!(
+                        "{thread} {tid} of {}",
+                        units::process_name(&owner.name(), owner.kernel)
+                    )
+                }
+                None => row.id.to_string(),
+            },
+            RowId::User(uid) => {
+                let by_proc = || self.owners.process(&row.process_ref()?)?.user.clone();
+                let name = self.owners.user_name(*uid).or_else(by_proc);
+                name.map_or_else(
+                    || row.id.to_string(),
+                    |name| units::name(&name).into_owned(),
+                )
+            }
+            RowId::Remote(addr) => {
+                match self.display.names.then(|| self.names.get(*addr)).flatten() {
+                    Some(name) => units::name(&name).into_owned(),
+                    None => addr.to_string(),
+                }
+            }
+            RowId::Port(protocol, port) => {
+                let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
+                let service = self.names.service(*protocol, &end, None);
+                match service.filter(|_| self.display.names) {
+                    Some(service) => format!("{} ({service})", row.id),
+                    None => row.id.to_string(),
+                }
+            }
+            id => units::visible(&id.to_string()).into_owned(),
+        }
+    }
+}
