@@ -1,5 +1,6 @@
-//! The records of a recording, as they stand in a line. Fields that are not known here are left alone,
-//! as are records of other types: they are of a later version.
+//! Turns the records of a recording into intervals and flows, within bounds. Fields that
+//! [`schema`](super::schema) does not have are left alone, as are records of other types: they are of
+//! a later version.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,16 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use crate::model::flow::{
-    Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, Tcp, Zone,
-};
+use super::schema::{AuditFields, FlowRecord, IntervalRecord, SCHEMA, WorstFields};
+use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::model::interval::{
     Audit, Drift, Drifting, Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES, Unknown,
 };
 use crate::text::sanitize::sanitize;
 
-/// The latest schema that is understood.
-const SCHEMA: u32 = 2;
 /// Longest name of a backend, in characters.
 const MAX_BACKEND: usize = 32;
 /// Longest path of a cgroup, in bytes: `PATH_MAX` (include/uapi/linux/limits.h).
@@ -74,54 +72,6 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> 
     })
 }
 
-/// An interval's own record.
-#[derive(Deserialize)]
-pub(crate) struct IntervalRecord<'a> {
-    pub(crate) schema: u32,
-    #[serde(borrow)]
-    time: Cow<'a, str>,
-    interval: f64,
-    pub(crate) rx_bytes: u64,
-    pub(crate) tx_bytes: u64,
-    pub(crate) flows: u64,
-    untracked_rx_bytes: u64,
-    untracked_tx_bytes: u64,
-    #[serde(default)]
-    untracked_rx_msgs: u64,
-    #[serde(default)]
-    untracked_tx_msgs: u64,
-    #[serde(default)]
-    missed_events: Option<u64>,
-    #[serde(borrow, default)]
-    audit: AuditRecord<'a>,
-    #[serde(default)]
-    full_pid: Option<u32>,
-    #[serde(borrow, default)]
-    full_process: Cow<'a, str>,
-    #[serde(default)]
-    full_flows: u32,
-    #[serde(default)]
-    full_slots: u32,
-    #[serde(default)]
-    unknown_processes: u64,
-    #[serde(default)]
-    unknown_cgroups: u64,
-    #[serde(borrow)]
-    backend: Cow<'a, str>,
-    #[serde(default)]
-    unseen: Vec<String>,
-    #[serde(borrow, default)]
-    reason: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(crate) host: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(crate) kernel: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(crate) filter: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    group: Option<Cow<'a, str>>,
-}
-
 impl IntervalRecord<'_> {
     /// # Errors
     /// When it is of a later schema, or of no recording.
@@ -133,14 +83,14 @@ impl IntervalRecord<'_> {
             ));
         }
         no_longer("host", &self.host, MAX_WORDS)?;
-        no_longer("kernel", &self.kernel, MAX_WORDS)?;
+        no_longer("kernel", &self.kernel_release, MAX_WORDS)?;
         no_longer("reason", &self.reason, MAX_WORDS)?;
         no_longer(
             "filter",
             self.filter.as_deref().unwrap_or_default(),
             MAX_WORDS,
         )?;
-        match &self.group {
+        match &self.grouped_by {
             None => Ok(()),
             Some(_) => Err(sums()),
         }
@@ -150,7 +100,7 @@ impl IntervalRecord<'_> {
     /// When it is none.
     pub(crate) fn elapsed(&self) -> Result<Duration, String> {
         let wrong = || "interval is no length of time".to_owned();
-        match self.interval {
+        match self.seconds {
             seconds if seconds <= MAX_SECONDS => {
                 Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
             }
@@ -164,7 +114,7 @@ impl IntervalRecord<'_> {
         /// 9999-12-31T23:59:59Z, the last second that RFC 3339 has.
         const LAST: i64 = 253_402_300_799;
         let wrong = || "time is none of RFC 3339 between the years 1970 and 9999".to_owned();
-        let seconds = self.seconds().ok_or_else(wrong)?;
+        let seconds = self.since_epoch().ok_or_else(wrong)?;
         match (0..=LAST).contains(&seconds.0) {
             true => Ok(SystemTime::UNIX_EPOCH + Duration::new(seconds.0.unsigned_abs(), seconds.1)),
             false => Err(wrong()),
@@ -172,7 +122,7 @@ impl IntervalRecord<'_> {
     }
 
     /// Seconds since 1970, and nanoseconds.
-    fn seconds(&self) -> Option<(i64, u32)> {
+    fn since_epoch(&self) -> Option<(i64, u32)> {
         if let Ok(time) = self.time.parse::<jiff::Timestamp>() {
             return Some((time.as_second(), time.subsec_nanosecond().unsigned_abs()));
         }
@@ -193,9 +143,9 @@ impl IntervalRecord<'_> {
         Losses {
             full: self.full_pid.map(|tgid| Holder {
                 tgid,
-                comm: comm(&self.full_process),
-                flows: self.full_flows,
-                slots: self.full_slots,
+                comm: comm(self.full_process.as_deref().unwrap_or_default()),
+                flows: self.full_flows.unwrap_or(0),
+                slots: self.full_slots.unwrap_or(0),
             }),
             untracked: Counters {
                 rx_bytes: self.untracked_rx_bytes,
@@ -214,7 +164,7 @@ impl IntervalRecord<'_> {
 
     /// How it was counted. Shown as it is, so harmless from here on.
     pub(crate) fn method(&self) -> Method {
-        let known = |name: &String| {
+        let known = |name: &Cow<'_, str>| {
             let known = UNSEEN_NAMES.iter().find(|(known, _)| known == name);
             known.map_or(OTHER_UNSEEN, |(known, _)| known)
         };
@@ -249,24 +199,7 @@ pub(crate) fn sums() -> String {
         .to_owned()
 }
 
-/// What an interval's record says of the audit.
-#[derive(Default, Deserialize)]
-struct AuditRecord<'a> {
-    #[serde(default)]
-    connections: u64,
-    #[serde(default)]
-    agreeing: u64,
-    #[serde(default)]
-    exempt: u64,
-    #[serde(default)]
-    drift_rx_bytes: i64,
-    #[serde(default)]
-    drift_tx_bytes: i64,
-    #[serde(borrow, default)]
-    worst: Option<WorstRecord<'a>>,
-}
-
-impl AuditRecord<'_> {
+impl AuditFields<'_> {
     fn audit(&self) -> Audit {
         Audit {
             connections: self.connections,
@@ -276,106 +209,24 @@ impl AuditRecord<'_> {
                 rx: self.drift_rx_bytes,
                 tx: self.drift_tx_bytes,
             },
-            worst: self.worst.as_ref().map(WorstRecord::drifting),
+            worst: self.worst.as_ref().map(WorstFields::drifting),
         }
     }
 }
 
-/// The connection that is off by most bytes.
-#[derive(Deserialize)]
-struct WorstRecord<'a> {
-    local_addr: IpAddr,
-    local_port: u16,
-    remote_addr: IpAddr,
-    remote_port: u16,
-    pid: u32,
-    #[serde(borrow, default)]
-    comm: Cow<'a, str>,
-    drift_rx_bytes: i64,
-    drift_tx_bytes: i64,
-}
-
-impl WorstRecord<'_> {
+impl WorstFields<'_> {
     fn drifting(&self) -> Drifting {
         let local = Endpoint::new(self.local_addr, self.local_port);
         let remote = Endpoint::new(self.remote_addr, self.remote_port);
         Drifting {
             key: FlowKey::new(Protocol::Tcp, local, remote, self.pid),
-            comm: comm(&self.comm),
+            comm: comm(&self.process),
             drift: Drift {
                 rx: self.drift_rx_bytes,
                 tx: self.drift_tx_bytes,
             },
         }
     }
-}
-
-/// A flow in an interval.
-#[derive(Deserialize)]
-pub(crate) struct FlowRecord<'a> {
-    #[serde(borrow)]
-    proto: Cow<'a, str>,
-    #[serde(borrow)]
-    local_addr: Cow<'a, str>,
-    local_port: u16,
-    #[serde(borrow)]
-    remote_addr: Cow<'a, str>,
-    remote_port: u16,
-    pub(crate) pid: u32,
-    #[serde(default)]
-    tid: u32,
-    #[serde(borrow, default)]
-    comm: Cow<'a, str>,
-    #[serde(borrow, default)]
-    thread: Cow<'a, str>,
-    #[serde(default)]
-    netns: u32,
-    #[serde(default)]
-    ifindex: u32,
-    #[serde(default)]
-    pub(crate) uid: Option<u32>,
-    #[serde(borrow, default)]
-    pub(crate) user: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    cgroup: Option<Cow<'a, str>>,
-    #[serde(default)]
-    start_ns: Option<u64>,
-    #[serde(default)]
-    kernel: bool,
-    rx_bytes: u64,
-    tx_bytes: u64,
-    #[serde(default)]
-    rx_msgs: u64,
-    #[serde(default)]
-    tx_msgs: u64,
-    #[serde(default)]
-    rx_packets: Option<u64>,
-    #[serde(default)]
-    tx_packets: Option<u64>,
-    #[serde(default)]
-    audited_rx_bytes: u64,
-    #[serde(default)]
-    srtt_us: Option<u32>,
-    #[serde(default)]
-    cwnd: u32,
-    #[serde(default)]
-    unacked: u32,
-    #[serde(default)]
-    notsent: u32,
-    #[serde(default)]
-    snd_wnd: u32,
-    #[serde(default)]
-    rcv_wnd: u32,
-    #[serde(default)]
-    total_retransmits: u32,
-    #[serde(default)]
-    retransmits: Option<u32>,
-    #[serde(borrow, default)]
-    limit: Option<Cow<'a, str>>,
-    #[serde(default)]
-    pub(crate) own: bool,
-    #[serde(default)]
-    overflow: bool,
 }
 
 impl FlowRecord<'_> {
@@ -393,16 +244,12 @@ impl FlowRecord<'_> {
     /// # Errors
     /// What is wrong, in words.
     pub(crate) fn key(&self) -> Result<FlowKey, String> {
-        let addr = |text: &str| -> Result<IpAddr, String> {
-            text.parse()
-                .map_err(|_| format!("\"{}\" is no address", sanitize(text)))
-        };
-        let local = addr(&self.local_addr)?;
-        let remote = match (&*self.remote_addr, local) {
-            ("*", IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
-            ("*", IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
-            (text, _) => addr(text)?,
-        };
+        // Both are there: only a peer can be `*`.
+        let local = self.local_addr.0.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let remote = self.remote_addr.0.unwrap_or(match local {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        });
         let zone = Zone {
             ifindex: self.ifindex,
             netns: self.netns,
@@ -424,17 +271,6 @@ impl FlowRecord<'_> {
     /// # Errors
     /// What is wrong, in words.
     pub(crate) fn flow(&self, known: &mut Option<Arc<Owner>>) -> Result<Flow, String> {
-        let tcp = self.srtt_us.map(|srtt_us| Tcp {
-            srtt_us,
-            cwnd: self.cwnd,
-            unacked: self.unacked,
-            notsent: self.notsent,
-            snd_wnd: self.snd_wnd,
-            rcv_wnd: self.rcv_wnd,
-            total_retransmits: self.total_retransmits,
-            retransmits: self.retransmits,
-            limit: self.limit.as_deref().and_then(SendLimit::named),
-        });
         let packets = self.rx_packets.zip(self.tx_packets);
         Ok(Flow {
             key: self.key()?,
@@ -446,7 +282,7 @@ impl FlowRecord<'_> {
             },
             owner: self.owner(known),
             packets: packets.map(|(rx, tx)| Packets { rx, tx }),
-            tcp,
+            tcp: self.tcp(),
             audited_rx: self.audited_rx_bytes.min(self.rx_bytes),
         })
     }
@@ -454,12 +290,12 @@ impl FlowRecord<'_> {
     /// The process: the same one as before where nothing differs, so that it is held once.
     fn owner(&self, known: &mut Option<Arc<Owner>>) -> Arc<Owner> {
         let mut owner = Owner {
-            comm: comm(&self.comm),
+            comm: comm(&self.process),
             thread: comm(&self.thread),
             uid: self.uid,
             start: self.start_ns.map(Duration::from_nanos),
             cgroup: None,
-            kernel: self.kernel,
+            kernel: self.kernel_thread,
         };
         if let Some(known) = known {
             let cgroup = known.cgroup.as_ref();

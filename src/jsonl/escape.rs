@@ -15,6 +15,10 @@ impl Formatter for EscapingFormatter {
     where
         W: ?Sized + Write,
     {
+        // Nearly all text: looked at many bytes at a time.
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_unsafe_char(c)) {
             writer.write_all(&rest.as_bytes()[..at])?;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decode::{self, FlowRecord, IntervalRecord, RecordKind, json};
+use super::decode::{self, RecordKind, json};
 use super::input::{Recording, Stop};
 use super::lines::{LineState, Lines};
+use super::schema::{FlowRecord, IntervalRecord};
 use super::{CorruptRecording, MAX_FLOWS, MAX_LINE, MAX_SUM};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner};
 use crate::model::interval::{Interval, Machine, Method, RecordingMetadata};
@@ -269,7 +270,7 @@ impl RecordingReader {
         let metadata = RecordingMetadata {
             machine: Machine {
                 host: record.host.clone().into_owned(),
-                kernel: record.kernel.clone().into_owned(),
+                kernel: record.kernel_release.clone().into_owned(),
                 uptime: Duration::ZERO,
             },
             filter: record.filter.as_deref().map(str::to_owned),

@@ -1,64 +1,100 @@
-//! The records, as serde writes them: the order of fields is that of the structs.
+//! The records of JSON Lines. Interval and flow records are written and read by the same types, so
+//! the order of fields and their names stand here only. Group and other records are only written: a
+//! recording has none.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::flow::{Counters, Endpoint, SendLimit, Tcp};
-use crate::model::interval::{Audit, Drifting, Holder};
+use crate::model::flow::{Counters, SendLimit, Tcp};
+use crate::model::interval::{Audit, Drifting};
 use crate::resolve::owners::CgroupLocation;
+use crate::text::sanitize::sanitize;
 
-#[derive(Serialize)]
-pub struct IntervalFields<'a> {
+/// Number of the schema that is written, and the latest that is read.
+pub const SCHEMA: u32 = 2;
+
+/// An interval's own record.
+#[derive(Serialize, Deserialize)]
+pub struct IntervalRecord<'a> {
+    #[serde(skip_deserializing)]
     pub r#type: &'static str,
     pub schema: u32,
-    pub time: &'a str,
-    pub interval: f64,
+    #[serde(borrow)]
+    pub time: Cow<'a, str>,
+    /// Measured length of the interval.
+    #[serde(rename = "interval")]
+    pub seconds: f64,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub copied_rx_bytes: u64,
-    pub flows: usize,
+    pub flows: u64,
     pub untracked_rx_bytes: u64,
     pub untracked_tx_bytes: u64,
+    #[serde(default)]
     pub untracked_rx_msgs: u64,
+    #[serde(default)]
     pub untracked_tx_msgs: u64,
     /// Not written where it is 0 as far as is known, and more may have been missed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed_events: Option<u64>,
-    #[serde(skip_serializing_if = "AuditFields::is_empty")]
+    #[serde(borrow, default, skip_serializing_if = "AuditFields::is_empty")]
     pub audit: AuditFields<'a>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub full: Option<FullFields<'a>>,
-    #[serde(skip_serializing_if = "is_zero")]
+    /// This and the next three: see [`crate::model::interval::Holder`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_pid: Option<u32>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub full_process: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_flows: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_slots: Option<u32>,
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown_processes: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown_cgroups: u64,
-    pub backend: &'a str,
-    pub unseen: &'a [&'static str],
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub reason: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub host: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub kernel: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub filter: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<&'a str>,
+    #[serde(borrow)]
+    pub backend: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub unseen: Vec<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub reason: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub host: Cow<'a, str>,
+    #[serde(
+        borrow,
+        default,
+        rename = "kernel",
+        skip_serializing_if = "str::is_empty"
+    )]
+    pub kernel_release: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Cow<'a, str>>,
+    /// What the rows of the interval are, where these are no flows.
+    #[serde(
+        borrow,
+        default,
+        rename = "group",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub grouped_by: Option<Cow<'a, str>>,
 }
 
 /// See [`crate::model::interval::Audit`].
-#[derive(Serialize)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AuditFields<'a> {
     pub connections: u64,
     pub agreeing: u64,
     pub exempt: u64,
     pub drift_rx_bytes: i64,
     pub drift_tx_bytes: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub worst: Option<WorstFields<'a>>,
 }
 
@@ -83,14 +119,15 @@ impl<'a> From<&'a Audit> for AuditFields<'a> {
 }
 
 /// See [`crate::model::interval::Drifting`].
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct WorstFields<'a> {
     pub local_addr: IpAddr,
     pub local_port: u16,
     pub remote_addr: IpAddr,
     pub remote_port: u16,
     pub pid: u32,
-    pub comm: Cow<'a, str>,
+    #[serde(borrow, default, rename = "comm")]
+    pub process: Cow<'a, str>,
     pub drift_rx_bytes: i64,
     pub drift_tx_bytes: i64,
 }
@@ -104,92 +141,187 @@ impl<'a> From<&'a Drifting> for WorstFields<'a> {
             remote_addr: remote.addr,
             remote_port: remote.port,
             pid: worst.key.tgid,
-            comm: worst.comm.to_string_lossy(),
+            process: worst.comm.to_string_lossy(),
             drift_rx_bytes: worst.drift.rx,
             drift_tx_bytes: worst.drift.tx,
         }
     }
 }
 
-/// See [`crate::model::interval::Holder`].
+/// What the records of flows, groups and others have of their interval. Nobody reads it back: the
+/// interval's own record, which comes before them, has it too.
 #[derive(Serialize)]
-pub struct FullFields<'a> {
-    pub full_pid: u32,
-    pub full_process: Cow<'a, str>,
-    pub full_flows: u32,
-    pub full_slots: u32,
+pub struct RowHead<'a> {
+    pub r#type: &'static str,
+    pub time: &'a str,
+    #[serde(rename = "interval")]
+    pub seconds: f64,
 }
 
-impl<'a> From<&'a Holder> for FullFields<'a> {
-    fn from(holder: &'a Holder) -> Self {
+/// A flow in an interval, without its [`RowHead`]. Fields that are not read follow from other fields,
+/// or are names that a replay looks up itself.
+#[derive(Default, Serialize, Deserialize)]
+pub struct FlowRecord<'a> {
+    #[serde(borrow)]
+    pub proto: Cow<'a, str>,
+    #[serde(deserialize_with = "address")]
+    pub local_addr: Address,
+    pub local_port: u16,
+    #[serde(deserialize_with = "address_or_star")]
+    pub remote_addr: Address,
+    pub remote_port: u16,
+    pub pid: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tid: u32,
+    #[serde(borrow, default, rename = "comm")]
+    pub process: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub thread: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub netns: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ifindex: u32,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Cow<'a, str>>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub container_runtime: Option<&'static str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub container: Option<&'a str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<&'a str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<&'a str>,
+    #[serde(default, rename = "kernel", skip_serializing_if = "is_false")]
+    pub kernel_thread: bool,
+    /// Nanoseconds after boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ns: Option<u64>,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    #[serde(default)]
+    pub rx_msgs: u64,
+    #[serde(default)]
+    pub tx_msgs: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_packets: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tx_packets: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audited_rx_bytes: u64,
+    /// This and what follows up to `limit`: see [`Tcp`]. Without it none of them counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srtt_us: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwnd: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unacked: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notsent: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snd_wnd: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rcv_wnd: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_retransmits: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retransmits: Option<u32>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Cow<'a, str>>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub remote_name: Option<&'a str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub local_service: Option<&'a str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub remote_service: Option<&'a str>,
+    /// Written where it is true: of flowtop's own flows.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub own: bool,
+    /// Written where it is true: of a process's flows without a slot of their own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub overflow: bool,
+}
+
+impl FlowRecord<'_> {
+    /// The record with the state of a connection.
+    pub fn with_tcp(self, tcp: &Tcp) -> Self {
         Self {
-            full_pid: holder.tgid,
-            full_process: holder.comm.to_string_lossy(),
-            full_flows: holder.flows,
-            full_slots: holder.slots,
+            srtt_us: Some(tcp.srtt_us),
+            cwnd: Some(tcp.cwnd),
+            unacked: Some(tcp.unacked),
+            notsent: Some(tcp.notsent),
+            snd_wnd: Some(tcp.snd_wnd),
+            rcv_wnd: Some(tcp.rcv_wnd),
+            total_retransmits: Some(tcp.total_retransmits),
+            retransmits: tcp.retransmits,
+            limit: tcp.limit.map(|limit| Cow::Borrowed(limit.as_str())),
+            ..self
+        }
+    }
+
+    /// The state of the flow's connection, if the record has any.
+    pub fn tcp(&self) -> Option<Tcp> {
+        Some(Tcp {
+            srtt_us: self.srtt_us?,
+            cwnd: self.cwnd.unwrap_or(0),
+            unacked: self.unacked.unwrap_or(0),
+            notsent: self.notsent.unwrap_or(0),
+            snd_wnd: self.snd_wnd.unwrap_or(0),
+            rcv_wnd: self.rcv_wnd.unwrap_or(0),
+            total_retransmits: self.total_retransmits.unwrap_or(0),
+            retransmits: self.retransmits,
+            limit: self.limit.as_deref().and_then(SendLimit::named),
+        })
+    }
+}
+
+/// An address; `*` is one that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address(pub Option<IpAddr>);
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(addr) => addr.serialize(to),
+            None => to.serialize_str("*"),
         }
     }
 }
 
-/// What all records of an interval begin with.
-#[derive(Serialize)]
-pub struct RecordHead<'a> {
-    pub r#type: &'static str,
-    pub time: &'a str,
-    pub interval: f64,
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Address, D::Error> {
+    from.deserialize_str(AddressVisitor { has_star: false })
 }
 
-/// A flow: which, and whose by its own word.
-#[derive(Serialize)]
-pub struct FlowFields<'a> {
-    pub proto: &'static str,
-    pub local_addr: IpAddr,
-    pub local_port: u16,
-    #[serde(serialize_with = "remote_addr")]
-    pub remote_addr: &'a Endpoint,
-    pub remote_port: u16,
-    pub pid: u32,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub tid: u32,
-    pub comm: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub thread: &'a str,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub netns: u32,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub ifindex: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interface: Option<Arc<str>>,
+fn address_or_star<'de, D: Deserializer<'de>>(from: D) -> Result<Address, D::Error> {
+    from.deserialize_str(AddressVisitor { has_star: true })
 }
 
-/// What a flow moved, and how it is doing. The fields of its process come before.
-#[derive(Serialize)]
-pub struct MovedFields<'a> {
-    pub rx_bytes: u64,
-    pub tx_bytes: u64,
-    pub rx_msgs: u64,
-    pub tx_msgs: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rx_packets: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tx_packets: Option<u64>,
-    /// Written where there are any.
-    #[serde(skip_serializing_if = "is_zero_bytes")]
-    pub audited_rx_bytes: u64,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<TcpFields>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub local_service: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote_service: Option<&'a str>,
-    /// Written where it is true: of flowtop's own flows.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub own: bool,
-    /// Written where it is true: of a process's flows without a slot of their own.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub overflow: bool,
+/// Reads an address from text.
+struct AddressVisitor {
+    /// Whether `*` is one.
+    has_star: bool,
+}
+
+impl Visitor<'_> for AddressVisitor {
+    type Value = Address;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an IP address")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Address, E> {
+        if self.has_star && text == "*" {
+            return Ok(Address(None));
+        }
+        let addr = text.parse();
+        let addr = addr.map_err(|_| E::custom(format!("\"{}\" is no address", sanitize(text))))?;
+        Ok(Address(Some(addr)))
+    }
 }
 
 /// What the kernel said of a process, and what that means in names.
@@ -203,8 +335,8 @@ pub struct ProcessFields<'a> {
     pub cgroup: Option<&'a str>,
     #[serde(flatten)]
     pub place: PlaceFields,
-    #[serde(skip_serializing_if = "is_false")]
-    pub kernel: bool,
+    #[serde(rename = "kernel", skip_serializing_if = "is_false")]
+    pub kernel_thread: bool,
     /// Nanoseconds after boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_ns: Option<u64>,
@@ -258,10 +390,8 @@ impl From<Counters> for Moved {
 /// The flows of a group, summed.
 #[derive(Serialize)]
 pub struct GroupRecord<'a> {
-    pub r#type: &'static str,
-    pub time: &'a str,
-    pub interval: f64,
-    pub group: &'a str,
+    #[serde(rename = "group")]
+    pub grouped_by: &'a str,
     /// What the row is called; the only field by which one of no container is told from one of
     /// which it is not known.
     pub name: &'a str,
@@ -287,12 +417,12 @@ pub struct IdFields<'a> {
     pub pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub comm: Option<String>,
+    #[serde(rename = "comm", skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
     #[serde(flatten)]
-    pub process: ProcessFields<'a>,
+    pub facts: ProcessFields<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_addr: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -309,10 +439,7 @@ pub struct IdFields<'a> {
 
 /// What is no record of its own, summed.
 #[derive(Serialize)]
-pub struct OtherRecord<'a> {
-    pub r#type: &'static str,
-    pub time: &'a str,
-    pub interval: f64,
+pub struct OtherRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<usize>,
     pub flows: usize,
@@ -320,56 +447,11 @@ pub struct OtherRecord<'a> {
     pub moved: Moved,
 }
 
-/// See [`crate::model::flow::Tcp`].
-#[derive(Serialize)]
-pub struct TcpFields {
-    pub srtt_us: u32,
-    pub cwnd: u32,
-    pub unacked: u32,
-    pub notsent: u32,
-    pub snd_wnd: u32,
-    pub rcv_wnd: u32,
-    pub total_retransmits: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retransmits: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<&'static str>,
-}
-
-impl From<Tcp> for TcpFields {
-    fn from(tcp: Tcp) -> Self {
-        Self {
-            srtt_us: tcp.srtt_us,
-            cwnd: tcp.cwnd,
-            unacked: tcp.unacked,
-            notsent: tcp.notsent,
-            snd_wnd: tcp.snd_wnd,
-            rcv_wnd: tcp.rcv_wnd,
-            total_retransmits: tcp.total_retransmits,
-            retransmits: tcp.retransmits,
-            limit: tcp.limit.map(SendLimit::as_str),
-        }
-    }
-}
-
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
-const fn is_zero_bytes(bytes: &u64) -> bool {
-    *bytes == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
-}
-
-fn remote_addr<S: Serializer>(remote: &Endpoint, to: S) -> Result<S::Ok, S::Error> {
-    if remote.is_unknown() {
-        to.serialize_str("*")
-    } else {
-        remote.addr.serialize(to)
-    }
 }

@@ -1,9 +1,9 @@
-//! Turns rankings into JSON Lines, schema 2: one interval record, then its flows or groups, then the
-//! sum of what is not shown. Raw counters and the measured length go in; readers divide.
-//! Fields are added, never changed; docs/OUTPUT.md is the reference.
+//! Turns rankings into records: one of the interval, then its flows or groups, then the sum of what is
+//! not shown. Raw counters and the measured length go in; readers divide. A [`RecordSink`] takes the
+//! records: as lines of JSON here, as rows of CSV elsewhere.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -13,21 +13,18 @@ use serde_json::Serializer;
 
 use super::escape::EscapingFormatter;
 use super::schema::{
-    AuditFields, FlowFields, FullFields, GroupRecord, IdFields, IntervalFields, MovedFields,
-    OtherRecord, PlaceFields, ProcessFields, RecordHead, TcpFields,
+    Address, AuditFields, FlowRecord, GroupRecord, IdFields, IntervalRecord, OtherRecord,
+    PlaceFields, ProcessFields, RowHead, SCHEMA,
 };
 use crate::model::flow::{Endpoint, Flow, Owner};
-use crate::model::interval::{Machine, RecordingMetadata};
+use crate::model::interval::{Losses, Machine, RecordingMetadata};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::{GroupTotals, Ranked, Ranking, RowId, UnrankedSum};
 use crate::text::time::rfc3339;
 use crate::view::Group;
 
-/// Number of the schema; raised when fields are added.
-const SCHEMA: u32 = 2;
-
-/// JSON Lines.
+/// JSON JsonLines.
 #[derive(Clone, Debug, Default)]
 pub struct Json {
     /// Which flows were counted, where not all.
@@ -38,94 +35,74 @@ pub struct Json {
     pub machine: Machine,
 }
 
-/// The flows of one interval. What they share is written once and then copied: processes are few, and
-/// what is said of them is long.
-struct Flows<'a> {
-    json: &'a Json,
-    /// The record's beginning, without a brace at its end.
-    head: Vec<u8>,
-    processes: HashMap<*const Owner, Vec<u8>>,
+/// Takes the records of intervals, in their order.
+pub(crate) trait RecordSink {
+    /// Takes the record of an interval, which comes before those of its rows.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    fn interval(&mut self, record: &IntervalRecord<'_>) -> Result<()>;
+
+    /// Takes a record of the interval before, of this type, without its [`RowHead`].
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    fn row(&mut self, kind: &'static str, record: &impl Serialize) -> Result<()>;
 }
 
-impl<'a> Flows<'a> {
-    fn of(json: &'a Json, ranking: &Ranking, time: &str) -> Result<Self> {
-        let mut head = Vec::new();
-        let record = RecordHead {
-            r#type: "flow",
-            time,
-            interval: ranking.elapsed.as_secs_f64(),
-        };
-        write(&record, &mut head)?;
-        head.pop();
-        Ok(Self {
-            json,
-            head,
-            processes: HashMap::new(),
-        })
-    }
+/// Writes each record as a line of JSON.
+struct JsonLines<'a> {
+    out: &'a mut Vec<u8>,
+    /// Type of the rows that `head` is for.
+    kind: &'static str,
+    /// What all rows begin with, without a brace at its end: rows are many.
+    head: Vec<u8>,
+    time: String,
+    seconds: f64,
+}
 
-    fn append(&mut self, flow: &Flow, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        let (local, remote) = (flow.key.local, flow.key.remote);
-        let owner = &flow.owner;
-        let which = FlowFields {
-            proto: flow.key.protocol.as_str(),
-            local_addr: local.addr,
-            local_port: local.port,
-            remote_addr: &remote,
-            remote_port: remote.port,
-            pid: flow.key.tgid,
-            tid: flow.key.tid,
-            comm: &owner.comm.to_string_lossy(),
-            thread: &owner.thread.to_string_lossy(),
-            netns: flow.key.netns,
-            ifindex: local.zone.ifindex,
-            interface: names.interface(local.zone),
-        };
-        let name = names.get(remote.addr);
-        let moved = MovedFields {
-            rx_bytes: flow.counters.rx_bytes,
-            tx_bytes: flow.counters.tx_bytes,
-            rx_msgs: flow.counters.rx_msgs,
-            tx_msgs: flow.counters.tx_msgs,
-            rx_packets: flow.packets.map(|packets| packets.rx),
-            tx_packets: flow.packets.map(|packets| packets.tx),
-            audited_rx_bytes: flow.audited_rx,
-            tcp: flow.tcp.map(TcpFields::from),
-            remote_name: name.as_deref(),
-            local_service: names.service(flow.key.protocol, &local, Some(&remote)),
-            remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
-            own: names.is_own(flow.key.tgid),
-            overflow: flow.key.overflow,
-        };
-        let process = match self.processes.entry(Arc::as_ptr(owner)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let mut text = Vec::new();
-                append_fields(&self.json.process(owner), &mut text)?;
-                new.insert(text)
-            }
-        };
-        out.extend_from_slice(&self.head);
-        append_fields(&which, out)?;
-        out.extend_from_slice(process);
-        append_fields(&moved, out)?;
-        out.extend_from_slice(b"}\n");
+impl<'a> JsonLines<'a> {
+    const fn new(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            kind: "",
+            head: Vec::new(),
+            time: String::new(),
+            seconds: 0.0,
+        }
+    }
+}
+
+impl RecordSink for JsonLines<'_> {
+    fn interval(&mut self, record: &IntervalRecord<'_>) -> Result<()> {
+        self.kind = "";
+        record.time.as_ref().clone_into(&mut self.time);
+        self.seconds = record.seconds;
+        write(record, self.out)?;
+        self.out.push(b'\n');
         Ok(())
     }
-}
 
-/// Appends the fields of a record to those of another: each after a comma, without braces.
-fn append_fields(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
-    let start = out.len();
-    write(record, out)?;
-    if out.len() == start + 2 {
-        // It has none.
-        out.truncate(start);
-    } else {
-        out[start] = b',';
-        out.pop();
+    fn row(&mut self, kind: &'static str, record: &impl Serialize) -> Result<()> {
+        if self.kind != kind {
+            self.head.clear();
+            let head = RowHead {
+                r#type: kind,
+                time: &self.time,
+                seconds: self.seconds,
+            };
+            write(&head, &mut self.head)?;
+            self.head.pop();
+            self.kind = kind;
+        }
+        self.out.extend_from_slice(&self.head);
+        let start = self.out.len();
+        write(record, self.out)?;
+        // No record is without fields.
+        self.out[start] = b',';
+        self.out.push(b'\n');
+        Ok(())
     }
-    Ok(())
 }
 
 impl Json {
@@ -134,13 +111,7 @@ impl Json {
     /// # Errors
     /// When a record cannot be written as JSON, which does not happen.
     pub fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        let time = rfc3339(ranking.ended);
-        self.append_interval(ranking, None, &time, out)?;
-        let mut flows = Flows::of(self, ranking, &time)?;
-        for flow in ranking.rows() {
-            flows.append(flow, names, out)?;
-        }
-        append_other(ranking, false, &time, out)
+        self.flows(ranking, names, &mut JsonLines::new(out))
     }
 
     /// Appends one interval to `out`, a row a group.
@@ -154,29 +125,7 @@ impl Json {
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        let time = rfc3339(ranking.ended);
-        let group = group.to_string();
-        self.append_interval(ranking, Some(&group), &time, out)?;
-        for totals in ranking.rows() {
-            let (name, id) = self.id(totals, names);
-            let process = totals.process.as_ref();
-            let record = GroupRecord {
-                r#type: "group",
-                time: &time,
-                interval: ranking.elapsed.as_secs_f64(),
-                group: &group,
-                name: &name,
-                own: id.pid.is_some() && process.is_some_and(|(tgid, _)| names.is_own(*tgid)),
-                id,
-                flows: totals.flows,
-                moved: totals.counters.into(),
-                rx_packets: totals.packets.map(|packets| packets.rx),
-                tx_packets: totals.packets.map(|packets| packets.tx),
-                retransmits: totals.retransmits(),
-            };
-            line(&record, out)?;
-        }
-        append_other(ranking, true, &time, out)
+        self.groups(group, ranking, names, &mut JsonLines::new(out))
     }
 
     /// Takes the machine and the filter that a recording names.
@@ -187,41 +136,106 @@ impl Json {
 }
 
 impl Json {
-    fn append_interval<T: Ranked>(
+    /// Hands over the records of one interval, a row a flow.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub(crate) fn flows(
+        &self,
+        ranking: &Ranking,
+        names: &Names,
+        sink: &mut impl RecordSink,
+    ) -> Result<()> {
+        self.interval(ranking, None, sink)?;
+        // Processes are fewer than flows, and what is known of them takes look-ups.
+        let mut processes: HashMap<*const Owner, ProcessFields<'_>> = HashMap::new();
+        for flow in ranking.rows() {
+            let process = processes
+                .entry(Arc::as_ptr(&flow.owner))
+                .or_insert_with(|| self.process(&flow.owner));
+            let name = names.get(flow.key.remote.addr);
+            let record = record(flow, process, names, name.as_deref());
+            sink.row("flow", &record)?;
+        }
+        other(ranking, false, sink)
+    }
+
+    /// Hands over the records of one interval, a row a group.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub(crate) fn groups(
+        &self,
+        group: Group,
+        ranking: &Ranking<GroupTotals>,
+        names: &Names,
+        sink: &mut impl RecordSink,
+    ) -> Result<()> {
+        let group = group.to_string();
+        self.interval(ranking, Some(&group), sink)?;
+        for totals in ranking.rows() {
+            let (name, id) = self.id(totals, names);
+            let process = totals.process.as_ref();
+            let record = GroupRecord {
+                grouped_by: &group,
+                name: &name,
+                own: id.pid.is_some() && process.is_some_and(|(tgid, _)| names.is_own(*tgid)),
+                id,
+                flows: totals.flows,
+                moved: totals.counters.into(),
+                rx_packets: totals.packets.map(|packets| packets.rx),
+                tx_packets: totals.packets.map(|packets| packets.tx),
+                retransmits: totals.retransmits(),
+            };
+            sink.row("group", &record)?;
+        }
+        other(ranking, true, sink)
+    }
+
+    fn interval<T: Ranked>(
         &self,
         ranking: &Ranking<T>,
-        group: Option<&str>,
-        time: &str,
-        out: &mut Vec<u8>,
+        grouped_by: Option<&str>,
+        sink: &mut impl RecordSink,
     ) -> Result<()> {
-        let untracked = ranking.losses.untracked;
-        let record = IntervalFields {
+        let Losses {
+            untracked,
+            full,
+            unknown,
+            audit,
+            missed_events: _,
+        } = &ranking.losses;
+        let unseen = ranking.method.unseen.iter();
+        let record = IntervalRecord {
             r#type: "interval",
             schema: SCHEMA,
-            time,
-            interval: ranking.elapsed.as_secs_f64(),
+            time: rfc3339(ranking.ended).into(),
+            seconds: ranking.elapsed.as_secs_f64(),
             rx_bytes: ranking.total.rx_bytes,
             tx_bytes: ranking.total.tx_bytes,
             copied_rx_bytes: ranking.copied_rx_bytes,
-            flows: ranking.flows,
+            flows: ranking.flows as u64,
             untracked_rx_bytes: untracked.rx_bytes,
             untracked_tx_bytes: untracked.tx_bytes,
             untracked_rx_msgs: untracked.rx_msgs,
             untracked_tx_msgs: untracked.tx_msgs,
             missed_events: ranking.method.missed(&ranking.losses),
-            audit: AuditFields::from(&ranking.losses.audit),
-            full: ranking.losses.full.as_ref().map(FullFields::from),
-            unknown_processes: ranking.losses.unknown.processes,
-            unknown_cgroups: ranking.losses.unknown.cgroups,
-            backend: &ranking.method.backend,
-            unseen: &ranking.method.unseen,
-            reason: &ranking.method.reason,
-            host: &self.machine.host,
-            kernel: &self.machine.kernel,
-            filter: self.filter.as_deref(),
-            group,
+            audit: AuditFields::from(audit),
+            full_pid: full.as_ref().map(|holder| holder.tgid),
+            full_process: full.as_ref().map(|holder| holder.comm.to_string_lossy()),
+            full_flows: full.as_ref().map(|holder| holder.flows),
+            full_slots: full.as_ref().map(|holder| holder.slots),
+            unknown_processes: unknown.processes,
+            unknown_cgroups: unknown.cgroups,
+            backend: Cow::Borrowed(&ranking.method.backend),
+            unseen: unseen.map(|&name| Cow::Borrowed(name)).collect(),
+            reason: Cow::Borrowed(&ranking.method.reason),
+            host: Cow::Borrowed(&self.machine.host),
+            kernel_release: Cow::Borrowed(&self.machine.kernel),
+            filter: self.filter.as_deref().map(Cow::Borrowed),
+            grouped_by: grouped_by.map(Cow::Borrowed),
         };
-        line(&record, out)
+        sink.interval(&record)
     }
 
     fn process<'a>(&self, owner: &'a Owner) -> ProcessFields<'a> {
@@ -239,7 +253,7 @@ impl Json {
             user: owner.uid.and_then(|uid| self.owners.user_name(uid)),
             cgroup: owner.cgroup.as_deref(),
             place: place.unwrap_or_default(),
-            kernel: owner.kernel,
+            kernel_thread: owner.kernel,
             start_ns: owner
                 .start
                 .and_then(|start| u64::try_from(start.as_nanos()).ok()),
@@ -254,8 +268,8 @@ impl Json {
             RowId::Process(pid) | RowId::Thread(pid, _) => {
                 id.pid = Some(*pid);
                 if let Some((_, owner)) = &totals.process {
-                    id.comm = Some(owner.comm.to_string_lossy().into_owned());
-                    id.process = self.process(owner);
+                    id.process = Some(owner.comm.to_string_lossy().into_owned());
+                    id.facts = self.process(owner);
                     if let RowId::Thread(_, tid @ 1..) = totals.id {
                         id.tid = Some(tid);
                         id.thread = Some(name.clone());
@@ -263,11 +277,11 @@ impl Json {
                 }
             }
             RowId::User(uid) => {
-                id.process.uid = Some(*uid);
-                id.process.user = self.owners.user_name(*uid);
+                id.facts.uid = Some(*uid);
+                id.facts.user = self.owners.user_name(*uid);
             }
-            RowId::Container(place) => id.process.place = PlaceFields::from(&**place),
-            RowId::Unit(unit) => id.process.place.unit = Some(Arc::clone(unit)),
+            RowId::Container(place) => id.facts.place = PlaceFields::from(&**place),
+            RowId::Unit(unit) => id.facts.place.unit = Some(Arc::clone(unit)),
             RowId::Remote(addr) => {
                 id.remote_addr = Some(name.clone());
                 id.remote_name = names.get(*addr);
@@ -285,13 +299,59 @@ impl Json {
     }
 }
 
+/// The record of a flow, whose process is known, and whose peer has this name.
+fn record<'a>(
+    flow: &'a Flow,
+    process: &'a ProcessFields<'a>,
+    names: &'a Names,
+    remote_name: Option<&'a str>,
+) -> FlowRecord<'a> {
+    let (local, remote) = (flow.key.local, flow.key.remote);
+    let place = &process.place;
+    let record = FlowRecord {
+        proto: Cow::Borrowed(flow.key.protocol.as_str()),
+        local_addr: Address(Some(local.addr)),
+        local_port: local.port,
+        remote_addr: Address((!remote.is_unknown()).then_some(remote.addr)),
+        remote_port: remote.port,
+        pid: flow.key.tgid,
+        tid: flow.key.tid,
+        process: flow.owner.comm.to_string_lossy(),
+        thread: flow.owner.thread.to_string_lossy(),
+        netns: flow.key.netns,
+        ifindex: local.zone.ifindex,
+        interface: names.interface(local.zone),
+        uid: process.uid,
+        user: process.user.as_deref().map(Cow::Borrowed),
+        cgroup: process.cgroup.map(Cow::Borrowed),
+        container_runtime: place.container_runtime,
+        container: place.container.as_deref(),
+        pod: place.pod.as_deref(),
+        unit: place.unit.as_deref(),
+        kernel_thread: process.kernel_thread,
+        start_ns: process.start_ns,
+        rx_bytes: flow.counters.rx_bytes,
+        tx_bytes: flow.counters.tx_bytes,
+        rx_msgs: flow.counters.rx_msgs,
+        tx_msgs: flow.counters.tx_msgs,
+        rx_packets: flow.packets.map(|packets| packets.rx),
+        tx_packets: flow.packets.map(|packets| packets.tx),
+        audited_rx_bytes: flow.audited_rx,
+        remote_name,
+        local_service: names.service(flow.key.protocol, &local, Some(&remote)),
+        remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
+        own: names.is_own(flow.key.tgid),
+        overflow: flow.key.overflow,
+        ..FlowRecord::default()
+    };
+    match &flow.tcp {
+        None => record,
+        Some(tcp) => record.with_tcp(tcp),
+    }
+}
+
 /// What is not shown, where there is anything.
-fn append_other<T: Ranked>(
-    ranking: &Ranking<T>,
-    groups: bool,
-    time: &str,
-    out: &mut Vec<u8>,
-) -> Result<()> {
+fn other<T: Ranked>(ranking: &Ranking<T>, groups: bool, sink: &mut impl RecordSink) -> Result<()> {
     let UnrankedSum {
         rows,
         flows,
@@ -301,21 +361,11 @@ fn append_other<T: Ranked>(
         return Ok(());
     }
     let record = OtherRecord {
-        r#type: "other",
-        time,
-        interval: ranking.elapsed.as_secs_f64(),
         groups: groups.then_some(rows),
         flows,
         moved: counters.into(),
     };
-    line(&record, out)
-}
-
-/// One object a line.
-fn line(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
-    write(record, out)?;
-    out.push(b'\n');
-    Ok(())
+    sink.row("other", &record)
 }
 
 fn write(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
