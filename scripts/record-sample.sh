@@ -15,6 +15,6 @@ sleep 3 # all of it is up and moving
 
 unshare --uts bash -c 'hostname demo; exec "$@"' - \
     "$flowtop" --batch --duration 40 --record "$work/demo.jsonl" 'comm demo-*' >/dev/null
-sed -E 's/"kernel":"([0-9]+\.[0-9]+)[^"]*"/"kernel":"\1"/' "$work/demo.jsonl" |
+sed -E 's/"kernel_release":"([0-9]+\.[0-9]+)[^"]*"/"kernel_release":"\1"/' "$work/demo.jsonl" |
     zstd -19 -q -f -o "$sample"
 ls -l "$sample"

@@ -369,7 +369,7 @@ fn count_ends_after_that_many_intervals() {
     assert!((1..=3).contains(&intervals.len()), "{intervals:?}");
     let length: f64 = intervals
         .iter()
-        .map(|r| r["interval"].as_f64().unwrap())
+        .map(|r| r["seconds"].as_f64().unwrap())
         .sum();
     assert!(length >= 0.29, "{length}");
 }
@@ -404,7 +404,7 @@ fn a_signal_prints_the_last_partial_interval_and_is_a_normal_end() {
             .unwrap();
         let record: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
         assert_eq!(record["type"], "interval");
-        assert!(record["interval"].as_f64().unwrap() < 3600.0);
+        assert!(record["seconds"].as_f64().unwrap() < 3600.0);
     }
 }
 

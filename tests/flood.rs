@@ -154,7 +154,7 @@ fn check(records: &[Value], spray: &Spray, others: u64, slots: u64) {
             "only the sprayer lacks slots: {row}"
         );
         assert_eq!(
-            (&row["proto"], &row["comm"]),
+            (&row["proto"], &row["process"]),
             (&"udp".into(), &"traffic".into())
         );
         assert_eq!(
@@ -266,7 +266,7 @@ fn the_threads_of_a_process_share_what_it_may_hold() {
         let me = u64::from(std::process::id());
         let groups = |pid| of_type(&records, "group").filter(move |group| group["pid"] == pid);
         assert_eq!(sum(groups(other.pid()), "flows"), 10, "each has its row");
-        assert!(groups(other.pid()).all(|group| group["comm"] == "traffic"));
+        assert!(groups(other.pid()).all(|group| group["process"] == "traffic"));
         assert_eq!(sum(groups(me), "tx_bytes"), 4 * 100 * 10);
         let full: Vec<_> = of_type(&records, "interval")
             .filter_map(|interval| interval["full_pid"].as_u64())

@@ -206,7 +206,7 @@ fn json(has_cgroup: bool) {
             return false;
         }
         // What there was, to the character.
-        left.retain(|comm| record["comm"] != *comm);
+        left.retain(|comm| record["process"] != *comm);
         if record["uid"] == 4321 {
             assert_eq!(record["user"], USER);
             let group = format!("/{CGROUP}");

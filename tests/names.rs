@@ -325,7 +325,7 @@ fn flowtop_shows_names_and_marks_its_own_look_ups() {
             let record: Value = serde_json::from_str(line).unwrap();
             // Beside the address and the port, never instead of them.
             if is_own {
-                assert_eq!(record["comm"], "flowtop");
+                assert_eq!(record["process"], "flowtop");
                 assert_eq!(record["remote_addr"], NSD);
                 assert_eq!(record["remote_port"], 53);
                 assert_eq!(record["remote_service"], "domain");

@@ -323,7 +323,7 @@ fn the_name_is_the_process_and_not_the_thread() {
         .find(|flow| flow["local_port"] == local)
         .unwrap();
     let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
-    assert_eq!(flow["comm"], comm.trim_end());
+    assert_eq!(flow["process"], comm.trim_end());
 }
 
 /// What grouping adds up is what the flows were: by process, and by thread with its own id and name.

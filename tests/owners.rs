@@ -333,7 +333,7 @@ fn a_pid_used_again_is_another_process() {
         .flows(&records)
         .iter()
         .map(|flow| {
-            let comm = flow["comm"].as_str().unwrap();
+            let comm = flow["process"].as_str().unwrap();
             (
                 bytes(flow),
                 flow["pid"] == pid,
@@ -369,7 +369,7 @@ fn exec_is_seen_in_the_next_interval() {
             (
                 bytes(flow),
                 flow["pid"].as_u64().unwrap(),
-                flow["comm"].as_str().unwrap(),
+                flow["process"].as_str().unwrap(),
             )
         })
         .collect();
@@ -410,7 +410,7 @@ fn two_threads_on_one_socket_are_two_flows_where_a_filter_asks_for_threads() {
     let comm = fs::read_to_string("/proc/self/comm").unwrap();
     let mut seen: Vec<(u64, u64, String)> = Vec::new();
     for flow in mine(&flowtop.stop()) {
-        assert_eq!(flow["comm"], comm.trim_end());
+        assert_eq!(flow["process"], comm.trim_end());
         let tid = flow["tid"].as_u64().unwrap();
         match seen.iter_mut().find(|(_, known, _)| *known == tid) {
             Some((sum, ..)) => *sum += bytes(&flow),

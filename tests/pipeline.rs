@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use common::{Script, assert_matches_file, bad_interval, end, flow, interval, tol
 use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::writer::Json;
 use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};
-use flowtop::model::interval::Interval;
+use flowtop::model::interval::{Interval, Machine};
 use flowtop::options::{Config, Output};
 use flowtop::output::text::Text;
 use flowtop::output::{self, Report};
@@ -264,6 +265,76 @@ fn groups_and_other_and_untracked_are_the_interval_in_json() {
     }
 }
 
+/// Every kind of record, of a known machine.
+fn records_of_all_kinds() -> Vec<Value> {
+    let machine = Machine {
+        host: "web-1".to_owned(),
+        kernel: "6.18.1".to_owned(),
+        ..Machine::default()
+    };
+    let mut all = Vec::new();
+    for group in groups() {
+        for top_n in [None, Some(1)] {
+            let mut json = Json {
+                machine: machine.clone(),
+                filter: Some("tcp or udp".to_owned()),
+                ..Json::default()
+            };
+            all.extend(records(&grouped(group, top_n, &mut json)));
+        }
+    }
+    all
+}
+
+#[test]
+fn a_key_has_one_type_in_all_records() {
+    let mut types: BTreeMap<String, &str> = BTreeMap::new();
+    let mut kinds: BTreeSet<String> = BTreeSet::new();
+    for record in records_of_all_kinds() {
+        kinds.insert(record["type"].as_str().unwrap().to_owned());
+        for (key, value) in record.as_object().unwrap() {
+            let is = match value {
+                Value::String(_) => "text",
+                Value::Number(_) => "number",
+                Value::Bool(_) => "boolean",
+                Value::Array(_) => "list",
+                Value::Object(_) => "object",
+                Value::Null => "null",
+            };
+            let was = types.entry(key.clone()).or_insert(is);
+            assert_eq!(*was, is, "{key} in {record}");
+        }
+    }
+    assert_eq!(
+        kinds.iter().collect::<Vec<_>>(),
+        ["flow", "group", "interval", "other"]
+    );
+    for kind in kinds {
+        assert!(!types.contains_key(&kind), "{kind} is a type and a key");
+    }
+    for (key, is) in [
+        ("kernel_release", "text"),
+        ("kernel_thread", "boolean"),
+        ("process", "text"),
+        ("seconds", "number"),
+        ("grouped_by", "text"),
+    ] {
+        assert_eq!(types.get(key), Some(&is), "{key}");
+    }
+}
+
+#[test]
+fn every_record_says_of_which_machine_and_interval_it_is() {
+    for record in records_of_all_kinds() {
+        assert_eq!(record["host"], "web-1", "{record}");
+        assert_eq!(record["seconds"], 1.000_123_456, "{record}");
+        assert!(record["time"].is_string(), "{record}");
+        let schema = record.get("schema").and_then(Value::as_u64);
+        let expected = (record["type"] == "interval").then_some(3);
+        assert_eq!(schema, expected, "{record}");
+    }
+}
+
 #[test]
 fn groups_are_as_documented() {
     let mut text = String::new();
@@ -321,7 +392,7 @@ fn a_thread_is_called_by_its_name_and_that_of_its_process() {
     let worker = records.iter().find(|record| record["tid"] == 812).unwrap();
     assert_eq!(worker["thread"], "worker");
     assert_eq!(
-        (&worker["comm"], &worker["pid"]),
+        (&worker["process"], &worker["pid"]),
         (&"nginx".into(), &811.into())
     );
 }
@@ -335,8 +406,8 @@ fn a_run_groups_as_it_was_told_to() {
     let (text, outcome) = run(&config, [interval(web_server())]);
     outcome.unwrap();
     let records = records(&text);
-    assert_eq!(records[0]["group"], "process");
-    let nginx = records.iter().find(|record| record["comm"] == "nginx");
+    assert_eq!(records[0]["grouped_by"], "process");
+    let nginx = records.iter().find(|record| record["process"] == "nginx");
     assert_eq!(nginx.unwrap()["flows"], 22);
     assert_eq!(nginx.unwrap()["tx_bytes"], 148_300_000);
     let config = Config {
@@ -358,7 +429,7 @@ fn an_unknown_peer_is_a_star_with_port_0_and_mapped_addresses_are_ipv4() {
     let by = |comm: &str| {
         records
             .iter()
-            .find(|record| record["comm"] == comm)
+            .find(|record| record["process"] == comm)
             .unwrap()
     };
     assert_eq!(by("named")["remote_addr"], "*");
@@ -375,7 +446,7 @@ fn json_escapes_what_a_process_calls_itself() {
         ..config(Output::Json, 1)
     };
     let (text, _) = run(&config, [interval(web_server())]);
-    assert!(text.contains(r#""comm":"\u001b[2J"#), "{text}");
+    assert!(text.contains(r#""process":"\u001b[2J"#), "{text}");
     assert!(!text.contains('\u{1b}'));
 }
 
@@ -396,7 +467,7 @@ fn egress_is_not_forgotten_every_second_interval() {
     let mut total = 0;
     for interval in &intervals {
         // A slow machine may have merged some: then both are a multiple.
-        let times = (interval["interval"].as_f64().unwrap() / 1.000_123_456).round();
+        let times = (interval["seconds"].as_f64().unwrap() / 1.000_123_456).round();
         assert_eq!(interval["tx_bytes"].as_u64().unwrap(), sent * times as u64);
         lengths += times;
         total += interval["tx_bytes"].as_u64().unwrap();
@@ -470,7 +541,7 @@ fn services_and_own_flows_are_beside_what_they_explain_in_json() {
     assert_eq!(marked[0]["remote_port"], 53);
     assert_eq!(marked[0]["remote_service"], "domain");
     assert!(marked[0].get("local_service").is_none());
-    let nginx = records.iter().find(|record| record["comm"] == "nginx");
+    let nginx = records.iter().find(|record| record["process"] == "nginx");
     assert_eq!(nginx.unwrap()["local_port"], 443);
     assert_eq!(nginx.unwrap()["local_service"], "https");
 

@@ -274,7 +274,7 @@ const FLOW: &str = r#"{"type":"flow","proto":"tcp","local_addr":"::","local_port
 fn what_is_no_recording_is_refused_with_what_to_do() {
     for (text, what) in [
         (
-            HEAD.replace("\"schema\":2", "\"schema\":3"),
+            HEAD.replace("\"schema\":2", "\"schema\":4"),
             "newer flowtop",
         ),
         (HEAD.replace('}', ",\"group\":\"port\"}"), "--json -n 0"),

@@ -179,7 +179,7 @@ fn json(interval: &Interval, owner: &Owner, filter: &str) {
         assert!(first.is_some_and(|line| line.is_ok_and(|record| record["filter"] == filter)));
         if group.is_none_or(|group| group == Group::Process) {
             let comm = owner.comm.to_string_lossy();
-            assert!(second.is_some_and(|line| line.is_ok_and(|record| record["comm"] == *comm)));
+            assert!(second.is_some_and(|line| line.is_ok_and(|record| record["process"] == *comm)));
         }
     }
 }

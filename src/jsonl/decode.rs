@@ -83,7 +83,7 @@ impl IntervalRecord<'_> {
             ));
         }
         no_longer("host", &self.host, MAX_WORDS)?;
-        no_longer("kernel", &self.kernel_release, MAX_WORDS)?;
+        no_longer("kernel_release", &self.kernel_release, MAX_WORDS)?;
         no_longer("reason", &self.reason, MAX_WORDS)?;
         no_longer(
             "filter",
@@ -99,7 +99,7 @@ impl IntervalRecord<'_> {
     /// # Errors
     /// When it is none.
     pub(crate) fn elapsed(&self) -> Result<Duration, String> {
-        let wrong = || "interval is no length of time".to_owned();
+        let wrong = || "its length in seconds is no length of time".to_owned();
         match self.seconds {
             seconds if seconds <= MAX_SECONDS => {
                 Duration::try_from_secs_f64(seconds).map_err(|_| wrong())

@@ -1,6 +1,6 @@
 //! The records of JSON Lines. Interval and flow records are written and read by the same types, so
 //! the order of fields and their names stand here only. Group and other records are only written: a
-//! recording has none.
+//! recording has none. An alias is the name of a field in schema 1 and 2.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::resolve::owners::CgroupLocation;
 use crate::text::sanitize::sanitize;
 
 /// Number of the schema that is written, and the latest that is read.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// An interval's own record.
 #[derive(Serialize, Deserialize)]
@@ -27,8 +27,11 @@ pub struct IntervalRecord<'a> {
     #[serde(borrow)]
     pub time: Cow<'a, str>,
     /// Measured length of the interval.
-    #[serde(rename = "interval")]
+    #[serde(alias = "interval")]
     pub seconds: f64,
+    /// Name of the machine; every record has it.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub host: Cow<'a, str>,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -64,12 +67,10 @@ pub struct IntervalRecord<'a> {
     pub unseen: Vec<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub reason: Cow<'a, str>,
-    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
-    pub host: Cow<'a, str>,
     #[serde(
         borrow,
         default,
-        rename = "kernel",
+        alias = "kernel",
         skip_serializing_if = "str::is_empty"
     )]
     pub kernel_release: Cow<'a, str>,
@@ -79,7 +80,7 @@ pub struct IntervalRecord<'a> {
     #[serde(
         borrow,
         default,
-        rename = "group",
+        alias = "group",
         skip_serializing_if = "Option::is_none"
     )]
     pub grouped_by: Option<Cow<'a, str>>,
@@ -126,7 +127,7 @@ pub struct WorstFields<'a> {
     pub remote_addr: IpAddr,
     pub remote_port: u16,
     pub pid: u32,
-    #[serde(borrow, default, rename = "comm")]
+    #[serde(borrow, default, alias = "comm")]
     pub process: Cow<'a, str>,
     pub drift_rx_bytes: i64,
     pub drift_tx_bytes: i64,
@@ -154,8 +155,9 @@ impl<'a> From<&'a Drifting> for WorstFields<'a> {
 pub struct RowHead<'a> {
     pub r#type: &'static str,
     pub time: &'a str,
-    #[serde(rename = "interval")]
     pub seconds: f64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub host: &'a str,
 }
 
 /// A flow in an interval, without its [`RowHead`]. Fields that are not read follow from other fields,
@@ -173,7 +175,7 @@ pub struct FlowRecord<'a> {
     pub pid: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tid: u32,
-    #[serde(borrow, default, rename = "comm")]
+    #[serde(borrow, default, alias = "comm")]
     pub process: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub thread: Cow<'a, str>,
@@ -197,7 +199,7 @@ pub struct FlowRecord<'a> {
     pub pod: Option<&'a str>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub unit: Option<&'a str>,
-    #[serde(default, rename = "kernel", skip_serializing_if = "is_false")]
+    #[serde(default, alias = "kernel", skip_serializing_if = "is_false")]
     pub kernel_thread: bool,
     /// Nanoseconds after boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -335,7 +337,7 @@ pub struct ProcessFields<'a> {
     pub cgroup: Option<&'a str>,
     #[serde(flatten)]
     pub place: PlaceFields,
-    #[serde(rename = "kernel", skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false")]
     pub kernel_thread: bool,
     /// Nanoseconds after boot.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -390,7 +392,6 @@ impl From<Counters> for Moved {
 /// The flows of a group, summed.
 #[derive(Serialize)]
 pub struct GroupRecord<'a> {
-    #[serde(rename = "group")]
     pub grouped_by: &'a str,
     /// What the row is called; the only field by which one of no container is told from one of
     /// which it is not known.
@@ -417,7 +418,7 @@ pub struct IdFields<'a> {
     pub pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tid: Option<u32>,
-    #[serde(rename = "comm", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,

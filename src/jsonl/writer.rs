@@ -59,6 +59,7 @@ struct JsonLines<'a> {
     head: Vec<u8>,
     time: String,
     seconds: f64,
+    host: String,
 }
 
 impl<'a> JsonLines<'a> {
@@ -69,6 +70,7 @@ impl<'a> JsonLines<'a> {
             head: Vec::new(),
             time: String::new(),
             seconds: 0.0,
+            host: String::new(),
         }
     }
 }
@@ -78,6 +80,7 @@ impl RecordSink for JsonLines<'_> {
         self.kind = "";
         record.time.as_ref().clone_into(&mut self.time);
         self.seconds = record.seconds;
+        record.host.as_ref().clone_into(&mut self.host);
         write(record, self.out)?;
         self.out.push(b'\n');
         Ok(())
@@ -90,6 +93,7 @@ impl RecordSink for JsonLines<'_> {
                 r#type: kind,
                 time: &self.time,
                 seconds: self.seconds,
+                host: &self.host,
             };
             write(&head, &mut self.head)?;
             self.head.pop();
@@ -211,6 +215,7 @@ impl Json {
             schema: SCHEMA,
             time: rfc3339(ranking.ended).into(),
             seconds: ranking.elapsed.as_secs_f64(),
+            host: Cow::Borrowed(&self.machine.host),
             rx_bytes: ranking.total.rx_bytes,
             tx_bytes: ranking.total.tx_bytes,
             copied_rx_bytes: ranking.copied_rx_bytes,
@@ -230,7 +235,6 @@ impl Json {
             backend: Cow::Borrowed(&ranking.method.backend),
             unseen: unseen.map(|&name| Cow::Borrowed(name)).collect(),
             reason: Cow::Borrowed(&ranking.method.reason),
-            host: Cow::Borrowed(&self.machine.host),
             kernel_release: Cow::Borrowed(&self.machine.kernel),
             filter: self.filter.as_deref().map(Cow::Borrowed),
             grouped_by: grouped_by.map(Cow::Borrowed),

@@ -18,9 +18,9 @@ use crate::view::Group;
 /// The columns, in their order. Only ever added to, at the end.
 const COLUMNS: &[&str] = &[
     "time",
-    "interval",
+    "seconds",
     "type",
-    "group",
+    "grouped_by",
     "name",
     "groups",
     "flows",
@@ -34,7 +34,7 @@ const COLUMNS: &[&str] = &[
     "rx_msgs",
     "tx_msgs",
     "pid",
-    "comm",
+    "process",
     "tid",
     "thread",
     "uid",
@@ -44,7 +44,7 @@ const COLUMNS: &[&str] = &[
     "pod",
     "unit",
     "cgroup",
-    "kernel",
+    "kernel_thread",
     "netns",
     "rx_packets",
     "tx_packets",
@@ -168,7 +168,6 @@ fn untracked(record: &mut Map<String, Value>) {
         record.insert(field.to_owned(), value.unwrap_or(Value::Null));
     }
     record.remove("flows");
-    record.remove("kernel");
     record.insert("type".to_owned(), UNTRACKED.into());
 }
 

@@ -42,12 +42,12 @@ for backend in "$@"; do
     await interval
     # Twice: a name is looked up when an address is first shown, and there from then on.
     transfer
-    await '"comm":"nc"'
+    await '"process":"nc"'
     transfer
     kill -TERM $pid
     wait $pid
     # The sums over all intervals of what nc moved: the sender's and the receiver's.
-    sums=$(grep '"comm":"nc"' /tmp/flowtop.out | sed 's/.*"rx_bytes":\([0-9]*\),"tx_bytes":\([0-9]*\),.*/\1 \2/' |
+    sums=$(grep '"process":"nc"' /tmp/flowtop.out | sed 's/.*"rx_bytes":\([0-9]*\),"tx_bytes":\([0-9]*\),.*/\1 \2/' |
         awk '{ rx += $1; tx += $2 } END { print rx, tx }')
     if [ "$sums" = "$((2 * bytes)) $((2 * bytes))" ] && grep -q '"remote_name":"localhost"' /tmp/flowtop.out; then
         echo "ok     $backend: 2 * $bytes bytes both ways, of localhost"

@@ -26,7 +26,7 @@ pub fn csv(interval: &Interval, group: Option<Group>, owner: &Owner, filter: &st
         assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell:?}");
     }
     if group.is_none_or(|group| group == Group::Process) {
-        let cell = columns.iter().position(|column| column == "comm");
+        let cell = columns.iter().position(|column| column == "process");
         let cell = cell.and_then(|at| row.get(at)).unwrap_or_default();
         let comm = owner.comm.to_string_lossy();
         let comm = visible(&comm);

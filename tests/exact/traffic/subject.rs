@@ -239,7 +239,7 @@ impl AvailableColumns {
         match line["type"].as_str() {
             Some("interval") => {
                 self.intervals += 1;
-                let length = line["interval"].as_f64().context("no number interval")?;
+                let length = line["seconds"].as_f64().context("no number seconds")?;
                 self.elapsed += length;
                 self.longest = self.longest.max(length);
                 self.rx_bytes += number(&line, "rx_bytes")?;
@@ -262,7 +262,7 @@ impl AvailableColumns {
                 self.flow_lines += 1;
                 let id = FlowId::parse(&line)?;
                 let owner = self.owners.entry(id.process()).or_default();
-                owner.comms.insert(text(&line, "comm")?);
+                owner.comms.insert(text(&line, "process")?);
                 owner.uids.insert(number(&line, "uid")?);
                 owner.cgroups.insert(text(&line, "cgroup")?);
                 if id.proto == "udp" {
