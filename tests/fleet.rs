@@ -86,7 +86,8 @@ fn duckdb_finds_the_top_talkers_of_hosts_and_days() {
     let recorded = String::from_utf8(recorded.stdout).unwrap();
     fs::create_dir_all(folder.join("demo")).unwrap();
     fs::create_dir_all(folder.join("web-1")).unwrap();
-    fs::copy(&sample, folder.join("demo/a.jsonl.zst")).unwrap();
+    let packed = zstd::encode_all(recorded.as_bytes(), 3).unwrap();
+    fs::write(folder.join("demo/a.jsonl.zst"), packed).unwrap();
     let other = recorded
         .replace("\"host\":\"demo\"", "\"host\":\"web-1\"")
         .replace("demo-backup", "nightly")
@@ -102,7 +103,11 @@ fn duckdb_finds_the_top_talkers_of_hosts_and_days() {
             let [rx, tx] = ["rx_bytes", "tx_bytes"].map(|field| record[field].as_u64().unwrap());
             if record["type"] == "flow" {
                 let word = |field: &str| record[field].as_str().unwrap().to_owned();
-                let key = (word("time")[..10].to_owned(), host.to_owned(), word("comm"));
+                let key = (
+                    word("time")[..10].to_owned(),
+                    host.to_owned(),
+                    word("process"),
+                );
                 let sum = truth.entry(key).or_default();
                 *sum = (sum.0 + rx, sum.1 + tx);
             } else if record["type"] == "interval" {
@@ -133,15 +138,16 @@ fn duckdb_finds_the_top_talkers_of_hosts_and_days() {
     };
 
     let mut expected: Vec<_> = truth.iter().collect();
-    expected
-        .sort_by_key(|((day, host, comm), (rx, tx))| (day, host, std::cmp::Reverse(rx + tx), comm));
+    expected.sort_by_key(|((day, host, process), (rx, tx))| {
+        (day, host, std::cmp::Reverse(rx + tx), process)
+    });
     let rows = |host: &str| -> Vec<Value> {
         let rows = expected
             .iter()
             .filter(|((_, of, _), _)| of == host)
             .take(10);
-        rows.map(|((day, host, comm), (rx, tx))| {
-            json!({"day": day, "host": host, "comm": comm, "rx_bytes": rx, "tx_bytes": tx})
+        rows.map(|((day, host, process), (rx, tx))| {
+            json!({"day": day, "host": host, "process": process, "rx_bytes": rx, "tx_bytes": tx})
         })
         .collect()
     };
@@ -149,15 +155,17 @@ fn duckdb_finds_the_top_talkers_of_hosts_and_days() {
     assert!(by_host.len() > 6, "{by_host:?}");
 
     let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for ((_, _, comm), (rx, tx)) in &truth {
-        let sum = sums.entry(comm).or_default();
+    for ((_, _, process), (rx, tx)) in &truth {
+        let sum = sums.entry(process).or_default();
         *sum = (sum.0 + 1, sum.1 + rx + tx);
     }
     let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(comm, (_, bytes))| (std::cmp::Reverse(*bytes), *comm));
+    sums.sort_by_key(|(process, (_, bytes))| (std::cmp::Reverse(*bytes), *process));
     let sums = sums.into_iter().take(10);
     let sums: Vec<Value> = sums
-        .map(|(comm, (hosts, bytes))| json!({"comm": comm, "hosts": hosts, "bytes": bytes}))
+        .map(
+            |(process, (hosts, bytes))| json!({"process": process, "hosts": hosts, "bytes": bytes}),
+        )
         .collect();
     assert_eq!(*all, sums);
 

@@ -302,6 +302,41 @@ fn what_is_no_recording_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn schemas_1_2_and_3_are_read_alike() {
+    let old = HEAD
+        .replace("\"flows\":0", "\"flows\":1")
+        .replace('}', ",\"kernel\":\"6.18\",\"host\":\"web-1\"}")
+        + "\n"
+        + &FLOW.replace(
+            "\"pid\":7",
+            "\"pid\":7,\"comm\":\"kworker\",\"kernel\":true",
+        )
+        + "\n";
+    let new = old
+        .replace("\"schema\":2", "\"schema\":3")
+        .replace("\"interval\":1.0", "\"seconds\":1.0")
+        .replace("\"kernel\":\"", "\"kernel_release\":\"")
+        .replace("\"kernel\":true", "\"kernel_thread\":true")
+        .replace("\"comm\"", "\"process\"");
+    for text in [old.replace("\"schema\":2", "\"schema\":1"), old, new] {
+        let (frames, damage) = read(text.as_bytes());
+        assert_eq!(damage, None, "{text}");
+        let RecordedInterval {
+            interval, metadata, ..
+        } = &frames[0];
+        let machine = (&*metadata.machine.host, &*metadata.machine.kernel);
+        assert_eq!(machine, ("web-1", "6.18"), "{text}");
+        assert_eq!(interval.elapsed, Duration::from_secs(1), "{text}");
+        let owner = &interval.flows[0].owner;
+        assert_eq!((owner.comm, owner.kernel), (Comm::new(b"kworker"), true));
+    }
+    for group in ["group", "grouped_by"] {
+        let text = HEAD.replace('}', &format!(",\"{group}\":\"port\"}}"));
+        assert!(damage(&text).contains("--json -n 0"), "{text}");
+    }
+}
+
+#[test]
 fn what_a_later_version_adds_is_left_alone() {
     let text = HEAD.replace("\"flows\":0", "\"flows\":1,\"colour\":{\"a\":[1]}");
     let flow = FLOW.replace("\"pid\":7", "\"pid\":7,\"mood\":\"good\"");
@@ -419,5 +454,5 @@ fn users_are_those_of_the_recording() {
         .unwrap();
     let (frames, _) = read(&out.repeat(2));
     assert_eq!(frames[0].metadata.users, [(0, Arc::from("toor\\x1b"))]);
-    assert_eq!(frames[1].metadata.users, [], "it is told once");
+    assert_eq!(frames[1].metadata.users, [], "it is written once");
 }
