@@ -174,3 +174,50 @@ fn duckdb_finds_the_top_talkers_of_hosts_and_days() {
     });
     assert_eq!(*trusted, hosts.collect::<Vec<_>>());
 }
+
+/// Reads CSV and prints the number of rows, the columns that a row lacks or has too many, and the sums
+/// of the bytes by host and process.
+const READ_CSV: &str = "
+import csv, json, sys
+rows, sums, odd = 0, {}, 0
+for row in csv.DictReader(sys.stdin):
+    rows += 1
+    odd += None in row or None in row.values()
+    key = row['host'] + ' ' + row['process']
+    sums[key] = sums.get(key, 0) + int(row['rx_bytes']) + int(row['tx_bytes'])
+print(json.dumps({'rows': rows, 'odd': odd, 'sums': sums}))
+";
+
+#[test]
+fn python_reads_the_rows_of_csv() {
+    let replay = |output: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+        command.args([output, "-n", "0", "--replay"]);
+        command.arg(root().join("samples/demo.jsonl.zst"));
+        command.env("XDG_CONFIG_HOME", "/nonexistent");
+        command
+    };
+    let recorded = replay("--json").output().unwrap();
+    let (mut rows, mut sums) = (0, BTreeMap::new());
+    for line in String::from_utf8(recorded.stdout).unwrap().lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        if record["type"] == "flow" {
+            rows += 1;
+            let bytes = |field: &str| record[field].as_u64().unwrap();
+            let key = format!("demo {}", record["process"].as_str().unwrap());
+            *sums.entry(key).or_default() += bytes("rx_bytes") + bytes("tx_bytes");
+        }
+    }
+    let sums: BTreeMap<String, u64> = sums;
+    assert!(rows > 1000 && sums.len() > 3);
+
+    let mut csv = replay("--csv").stdout(Stdio::piped()).spawn().unwrap();
+    let read = Command::new("python3")
+        .args(["-c", READ_CSV])
+        .stdin(csv.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    assert!(csv.wait().unwrap().success());
+    let read: Value = serde_json::from_slice(&read.stdout).unwrap();
+    assert_eq!(read, json!({"rows": rows, "odd": 0, "sums": sums}));
+}

@@ -14,6 +14,7 @@ use flowtop::jsonl::writer::Json;
 use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};
 use flowtop::model::interval::{Interval, Machine};
 use flowtop::options::{Config, Output};
+use flowtop::output::csv::Csv;
 use flowtop::output::text::Text;
 use flowtop::output::{self, Report};
 use flowtop::resolve::names::{Names, Services};
@@ -333,6 +334,67 @@ fn every_record_says_of_which_machine_and_interval_it_is() {
         let expected = (record["type"] == "interval").then_some(3);
         assert_eq!(schema, expected, "{record}");
     }
+}
+
+/// The rows of CSV by the names of their columns.
+fn csv_rows(interval: &Interval, top_n: Option<usize>) -> Vec<BTreeMap<String, String>> {
+    let mut csv = Csv::new(Json {
+        machine: Machine {
+            host: "web-1".to_owned(),
+            ..Machine::default()
+        },
+        ..Json::default()
+    });
+    let mut out = Vec::new();
+    csv.append(&Ranking::new(interval, top_n), &Names::off(), &mut out)
+        .unwrap();
+    let mut reader = csv::Reader::from_reader(&out[..]);
+    reader.deserialize().map(Result::unwrap).collect()
+}
+
+#[test]
+fn csv_has_a_row_of_untracked_bytes_only_where_there_are_any() {
+    let rows = csv_rows(&bad_interval(told()), Some(1));
+    let kinds: Vec<&str> = rows.iter().map(|row| &*row["type"]).collect();
+    assert_eq!(kinds, ["flow", "other", "untracked"]);
+    assert_eq!(rows[2]["rx_bytes"], "2500000");
+    assert_eq!(rows[2]["tx_bytes"], "1500");
+    for row in &rows {
+        assert_eq!((&*row["host"], &*row["missed_events"]), ("web-1", "3"));
+        assert_eq!(row["unseen"], "splice_read udp_recv_peer");
+    }
+
+    let rows = csv_rows(&interval(web_server()), None);
+    assert_eq!(rows.len(), web_server().len());
+    assert!(rows.iter().all(|row| row["type"] == "flow"));
+    assert_eq!(csv_rows(&interval(Vec::new()), None), []);
+
+    // A loss in an interval without flows needs a row.
+    let mut lost = interval(Vec::new());
+    lost.losses.missed_events = 7;
+    let rows = csv_rows(&lost, None);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (&*rows[0]["type"], &*rows[0]["missed_events"]),
+        ("untracked", "7")
+    );
+}
+
+#[test]
+fn csv_has_rates_and_none_for_an_interval_without_length() {
+    let mut now = interval(web_server());
+    now.elapsed = Duration::from_millis(500);
+    let rows = csv_rows(&now, Some(1));
+    assert_eq!(
+        (&*rows[0]["rx_bytes"], &*rows[0]["rx_rate"]),
+        ("9801234", "19602468.000")
+    );
+    now.elapsed = Duration::ZERO;
+    let rows = csv_rows(&now, Some(1));
+    assert_eq!(
+        (&*rows[0]["rx_bytes"], &*rows[0]["rx_rate"]),
+        ("9801234", "")
+    );
 }
 
 #[test]

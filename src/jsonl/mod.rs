@@ -5,7 +5,7 @@ mod escape;
 pub mod input;
 mod lines;
 pub mod reader;
-mod schema;
+pub(crate) mod schema;
 pub mod writer;
 
 use std::fmt;

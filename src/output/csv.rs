@@ -1,14 +1,16 @@
 //! Turns rankings into comma-separated values (RFC 4180), one row a flow or group, with the columns
-//! always the same: for spreadsheets and all that reads tables. Rows are made of the JSON records, so that
-//! nothing is said in two ways.
+//! always the same: for spreadsheets and all that reads tables. CsvRows are made of the records of JSON
+//! Lines, so names and values are the same in both.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Report;
-use crate::jsonl::writer::Json;
+use crate::jsonl::schema::IntervalRecord;
+use crate::jsonl::writer::{Json, RecordSink};
 use crate::model::interval::RecordingMetadata;
 use crate::resolve::names::Names;
 use crate::stats::ranking::{GroupTotals, Ranking};
@@ -79,10 +81,40 @@ const COLUMNS: &[&str] = &[
     "ifindex",
     "interface",
     "copied_rx_bytes",
+    "rx_rate",
+    "tx_rate",
 ];
 
-/// The row of an interval: what of it belongs to no flow. Every interval has one, so that sums of a
-/// column are the total, and an interval in which nothing moved is a row too.
+/// Columns of the interval: each of its rows has them, so that a row is complete by itself.
+const OF_INTERVAL: &[&str] = &[
+    "time",
+    "seconds",
+    "grouped_by",
+    "missed_events",
+    "backend",
+    "unseen",
+    "host",
+    "full_pid",
+    "full_process",
+    "full_flows",
+    "full_slots",
+    "unknown_processes",
+    "unknown_cgroups",
+    "copied_rx_bytes",
+];
+
+/// Columns of what was lost besides bytes.
+const LOSSES: &[&str] = &[
+    "missed_events",
+    "full_pid",
+    "unknown_processes",
+    "unknown_cgroups",
+];
+
+/// Columns of what a row moved.
+const MOVED: [&str; 4] = ["rx_bytes", "tx_bytes", "rx_msgs", "tx_msgs"];
+
+/// The row of what belongs to no flow, where there is anything: sums of a column are the total.
 const UNTRACKED: &str = "untracked";
 
 /// Comma-separated values.
@@ -90,57 +122,46 @@ const UNTRACKED: &str = "untracked";
 pub struct Csv {
     json: Json,
     begun: bool,
-    /// The records that rows are made of.
-    records: Vec<u8>,
 }
 
 impl Csv {
     /// With what [`Json`] would say of the same.
     pub const fn new(json: Json) -> Self {
-        Self {
-            json,
-            begun: false,
-            records: Vec::new(),
-        }
+        Self { json, begun: false }
     }
 
-    /// Makes rows of the records, after the names of the columns where these are the first.
-    fn rows(&mut self, out: &mut Vec<u8>) -> Result<()> {
+    /// Writes the rows of the records that `write` hands over, after the names of the columns where
+    /// these are the first.
+    fn rows(
+        &mut self,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&Json, &mut CsvRows<'_>) -> Result<()>,
+    ) -> Result<()> {
         // Of its own styles none quotes every text and leaves out what is not known.
-        let mut writer = csv::WriterBuilder::new()
+        let writer = csv::WriterBuilder::new()
             .quote_style(csv::QuoteStyle::Never)
             .from_writer(out);
+        let mut rows = CsvRows {
+            writer,
+            interval: Map::new(),
+            untracked: Map::new(),
+            seconds: 0.0,
+            cell: String::new(),
+            count: 0,
+        };
         if !std::mem::replace(&mut self.begun, true) {
-            writer.write_record(COLUMNS).context("write the columns")?;
+            rows.writer
+                .write_record(COLUMNS)
+                .context("write the columns")?;
         }
-        let mut cell = String::new();
-        let lines = self.records.split(|&byte| byte == b'\n');
-        for line in lines.filter(|line| !line.is_empty()) {
-            let record = serde_json::from_slice(line).context("read a record again")?;
-            let Value::Object(mut record) = record else {
-                bail!("a record has no fields");
-            };
-            if record.get("type").is_some_and(|kind| kind == "interval") {
-                untracked(&mut record);
-            }
-            for column in COLUMNS {
-                cell.clear();
-                if let Some(value) = record.get(*column) {
-                    append(value, &mut cell);
-                }
-                writer.write_field(&cell).context("write a row")?;
-            }
-            writer.write_record(None::<&[u8]>).context("write a row")?;
-        }
-        writer.flush().context("write rows")
+        write(&self.json, &mut rows)?;
+        rows.finish()
     }
 }
 
 impl Report for Csv {
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()> {
-        self.records.clear();
-        self.json.append(ranking, names, &mut self.records)?;
-        self.rows(out)
+        self.rows(out, |json, rows| json.flows(ranking, names, rows))
     }
 
     fn append_groups(
@@ -150,10 +171,7 @@ impl Report for Csv {
         names: &Names,
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        self.records.clear();
-        self.json
-            .append_groups(group, ranking, names, &mut self.records)?;
-        self.rows(out)
+        self.rows(out, |json, rows| json.groups(group, ranking, names, rows))
     }
 
     fn learn(&mut self, metadata: &RecordingMetadata) {
@@ -161,14 +179,89 @@ impl Report for Csv {
     }
 }
 
-/// Leaves of an interval's record what is of no flow.
-fn untracked(record: &mut Map<String, Value>) {
-    for field in ["rx_bytes", "tx_bytes", "rx_msgs", "tx_msgs"] {
-        let value = record.remove(&format!("untracked_{field}"));
-        record.insert(field.to_owned(), value.unwrap_or(Value::Null));
+/// The rows of one interval.
+struct CsvRows<'a> {
+    writer: csv::Writer<&'a mut Vec<u8>>,
+    /// Values of [`OF_INTERVAL`].
+    interval: Map<String, Value>,
+    /// What was counted and not attributed.
+    untracked: Map<String, Value>,
+    seconds: f64,
+    cell: String,
+    count: usize,
+}
+
+impl RecordSink for CsvRows<'_> {
+    fn interval(&mut self, record: &IntervalRecord<'_>) -> Result<()> {
+        let mut record = fields(record)?;
+        let untracked = MOVED.iter().map(|&column| {
+            let value = record.remove(&format!("untracked_{column}"));
+            (column.to_owned(), value.unwrap_or(Value::Null))
+        });
+        self.untracked = untracked.collect();
+        record.retain(|column, _| OF_INTERVAL.contains(&&**column));
+        self.seconds = record.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
+        self.interval = record;
+        Ok(())
     }
-    record.remove("flows");
-    record.insert("type".to_owned(), UNTRACKED.into());
+
+    fn row(&mut self, kind: &'static str, record: &impl Serialize) -> Result<()> {
+        self.write(kind, &fields(record)?)
+    }
+}
+
+impl CsvRows<'_> {
+    fn write(&mut self, kind: &str, row: &Map<String, Value>) -> Result<()> {
+        self.count += 1;
+        for column in COLUMNS {
+            self.cell.clear();
+            match *column {
+                "type" => quoted(&[kind], &mut self.cell),
+                "rx_rate" => self.rate(row.get("rx_bytes")),
+                "tx_rate" => self.rate(row.get("tx_bytes")),
+                column => {
+                    if let Some(value) = row.get(column).or_else(|| self.interval.get(column)) {
+                        append(value, &mut self.cell);
+                    }
+                }
+            }
+            self.writer.write_field(&self.cell).context("write a row")?;
+        }
+        self.writer
+            .write_record(None::<&[u8]>)
+            .context("write a row")
+    }
+
+    /// Bytes per second; nothing where no time has passed.
+    fn rate(&mut self, bytes: Option<&Value>) {
+        if let Some(bytes) = bytes.and_then(Value::as_u64)
+            && self.seconds > 0.0
+        {
+            // Writing to a string cannot fail.
+            let _ = write!(self.cell, "{:.3}", bytes as f64 / self.seconds);
+        }
+    }
+
+    /// Writes the row of what was not attributed, where there is anything, or a loss that no other row
+    /// could carry.
+    fn finish(mut self) -> Result<()> {
+        let is_any = |value: Option<&Value>| value.is_some_and(|value| value.as_u64() > Some(0));
+        let is_untracked = self.untracked.values().any(|value| is_any(Some(value)));
+        let is_lost = LOSSES.iter().any(|&loss| is_any(self.interval.get(loss)));
+        if is_untracked || self.count == 0 && is_lost {
+            let untracked = std::mem::take(&mut self.untracked);
+            self.write(UNTRACKED, &untracked)?;
+        }
+        self.writer.flush().context("write rows")
+    }
+}
+
+/// The fields of a record by their names.
+fn fields(record: &impl Serialize) -> Result<Map<String, Value>> {
+    match serde_json::to_value(record).context("take a record apart")? {
+        Value::Object(fields) => Ok(fields),
+        _ => bail!("a record has no fields"),
+    }
 }
 
 /// Separators that programs take for those of cells, if told to or by their locale.

@@ -19,10 +19,10 @@ pub fn csv(interval: &Interval, group: Option<Group>, owner: &Owner, filter: &st
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let columns = reader.headers().cloned().unwrap_or_default();
     let rows: Result<Vec<csv::StringRecord>, _> = reader.records().collect();
-    let Ok([untracked, row]) = rows.as_deref() else {
-        panic!("{text:?} has other rows than two: {rows:?}");
+    let Ok([row]) = rows.as_deref() else {
+        panic!("{text:?} has other rows than one: {rows:?}");
     };
-    for cell in untracked.iter().chain(row) {
+    for cell in row {
         assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell:?}");
     }
     if group.is_none_or(|group| group == Group::Process) {
