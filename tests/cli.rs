@@ -351,7 +351,7 @@ fn a_closed_pipe_is_a_normal_end() {
     assert_eq!(code, Some(0), "{message}");
     assert_eq!(message, "");
     assert!(
-        line.starts_with(r#"{"type":"interval","schema":2,"#),
+        line.starts_with(r#"{"type":"interval","schema":3,"#),
         "{line}"
     );
 }
