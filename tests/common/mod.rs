@@ -1,13 +1,11 @@
 //! What the tests of user space share: made-up flows, a source that plays a script, and texts
 //! compared with files. `FLOWTOP_BLESS=1` writes the files anew: look at the difference before
 //! keeping it.
-#![allow(
-    dead_code,
-    reason = "every test is a crate of its own and uses some of this"
-)]
+#![allow(dead_code, reason = "each test binary uses only part of this module")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 pub mod counting;
+pub mod lan;
 pub mod pty;
 pub mod screen;
 

@@ -5,8 +5,7 @@
 //! What came of it goes to `target/lending/`, for the table in docs/PRIVILEGES.md.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
+use crate::common;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};

@@ -3,8 +3,6 @@
 //! `target/faults/jobs.md`, for docs/FAULTS.md. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -14,7 +12,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::pty::{PATIENCE, Pty, Watched, is_raw};
+use crate::common::pty::{PATIENCE, Pty, Watched, is_raw};
 use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
 
 const ENTER: &str = "\x1b[?1049h";

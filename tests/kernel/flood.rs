@@ -2,8 +2,6 @@
 //! in a network namespace of its own. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +9,7 @@ use std::panic::resume_unwind;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::{fs, thread};
 
-use common::counting::{Flowtop, traffic_program};
+use crate::common::counting::{Flowtop, traffic_program};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::Value;

@@ -6,10 +6,6 @@
     clippy::expect_used,
     reason = "a test that cannot go on stops there"
 )]
-#![allow(
-    dead_code,
-    reason = "every test is a crate of its own and uses some of this"
-)]
 
 use std::fs;
 use std::io::ErrorKind;

@@ -2,12 +2,10 @@
 //! then drawn is looked at.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::time::Duration;
 
-use common::screen::press;
-use common::{interval, method, web_server};
+use crate::common::screen::press;
+use crate::common::{interval, method, web_server};
 use flowtop::options::Config;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;

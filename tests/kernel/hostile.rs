@@ -3,9 +3,6 @@
 //! terminal as it is, and no column moves. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-mod lan;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use common::counting::traffic_program;
-use common::pty::{PATIENCE, Pty, Watched};
+use crate::common::counting::traffic_program;
+use crate::common::lan::{Lan, NSD};
+use crate::common::pty::{PATIENCE, Pty, Watched};
 use flowtop::text::sanitize::{columns, is_unsafe_char};
-use lan::{Lan, NSD};
 use serde_json::Value;
 
 /// Names of 15 bytes, as processes have them.

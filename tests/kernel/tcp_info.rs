@@ -2,8 +2,6 @@
 //! `ss` says of the same sockets. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -12,8 +10,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::counting::{Flowtop, time, traffic_program};
-use common::pty::PATIENCE;
+use crate::common::counting::{Flowtop, time, traffic_program};
+use crate::common::pty::PATIENCE;
 use jiff::Timestamp;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

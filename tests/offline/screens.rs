@@ -1,10 +1,9 @@
 //! Whole screens of the live table, drawn into a buffer and compared with `tests/screens/`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
-use common::screen::{draw, press, text};
-use common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
+use crate::common;
+use crate::common::screen::{draw, press, text};
+use crate::common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
 use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::CorruptRecording;
 use flowtop::model::interval::{Interval, RecordingMetadata};

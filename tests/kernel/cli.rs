@@ -2,8 +2,7 @@
 //! side it needs root, as all of `make test` does; it fails where it cannot run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
+use crate::common;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::assert_matches_file;
+use crate::common::assert_matches_file;
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use serde_json::Value;
 

@@ -6,14 +6,12 @@
 //! the definitions in docs/LIVE.md, not by the code that shows it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::screen::{draw, text};
+use crate::common::screen::{draw, text};
 use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::model::flow::{Endpoint, Protocol};
 use flowtop::model::interval::Interval;
@@ -23,6 +21,7 @@ use flowtop::resolve::owners::Owners;
 use flowtop::source::Source as _;
 use flowtop::source::live::Live;
 use flowtop::tui::{Action, App, Background, Depth, DisplayOptions, Machine};
+use rustix::thread::gettid;
 
 const INTERVALS: usize = 45;
 /// Parts of an interval's bytes, sent one after the other.
@@ -287,7 +286,8 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
     let columns = [
         "rate", "10s", "60s", "average", "peak", "total", "local", "remote",
     ];
-    let own = format!("pid {}", std::process::id());
+    // By thread: other tests of this process move bytes meanwhile.
+    let own = format!("tid {}", gettid().as_raw_nonzero());
     let own = parse(&own, &NameTables::default()).unwrap();
     let config = Config {
         filter: FilterPlan::new(own, Pushdown::All),

@@ -2,8 +2,7 @@
 //! `tests/vm/privileges.sh`. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
+use crate::common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -11,8 +10,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::counting::Flowtop;
-use common::pty::{PATIENCE, Pty};
+use crate::common::counting::Flowtop;
+use crate::common::pty::{PATIENCE, Pty};
 use serde_json::Value;
 
 /// The fields of `/proc/PID/task/TID/status`, of every thread by its name.

@@ -1,14 +1,12 @@
 //! What is read of a recording is what was written, and what was not written so is read up to there.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use common::{afternoon, end};
+use crate::common::{afternoon, end};
 use flowtop::filter::{NameTables, parse};
 use flowtop::jsonl::input::{Stop, open};
 use flowtop::jsonl::reader::{RecordedInterval, RecordingReader};

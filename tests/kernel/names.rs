@@ -6,8 +6,6 @@
     reason = "a test that cannot go on stops there"
 )]
 
-mod lan;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
@@ -15,7 +13,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lan::{Asker, Lan, NSD, PATIENCE, asked, pair, relay, responder};
+use crate::common::lan::{Asker, Lan, NSD, PATIENCE, asked, pair, relay, responder};
 use serde_json::Value;
 
 /// `n PTR host-n.example.`, for each.

@@ -2,8 +2,6 @@
 //! root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -12,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::pty::{PATIENCE, Pty, Watched, is_raw, resize};
+use crate::common::pty::{PATIENCE, Pty, Watched, is_raw, resize};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
@@ -278,7 +276,7 @@ fn a_process_has_its_command_line_in_a_time_namespace_and_where_proc_hides_it() 
     }
 }
 
-/// Under a shell it stops: tests/jobs.rs.
+/// Under a shell it stops: tests/interactive/jobs.rs.
 #[test]
 fn a_session_leader_gives_the_terminal_back_for_control_z_and_takes_it_again_at_once() {
     let traffic = Traffic::start();

@@ -2,8 +2,6 @@
 //! said of them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;

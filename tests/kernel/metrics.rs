@@ -7,8 +7,6 @@
     reason = "a test that cannot go on stops there"
 )]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _, stdin};
@@ -22,7 +20,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::counting::Flowtop;
+use crate::common::counting::Flowtop;
 use flowtop::output::metrics::METRICS;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
@@ -279,7 +277,7 @@ impl Talker {
         }
         let mut command = Command::new(path);
         command
-            .args(["talk", "--exact", "--ignored", "--nocapture"])
+            .args(["metrics::talk", "--exact", "--ignored", "--nocapture"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = netns.around(&mut command).spawn().unwrap();

@@ -6,8 +6,6 @@
     reason = "a test that cannot go on stops there, and says why"
 )]
 
-mod common;
-
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::process::{Child, ExitStatus, exit};
@@ -15,8 +13,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::common;
+use crate::common::pty::{PATIENCE, Pty, Watched, resize};
 use anyhow::{Result, bail};
-use common::pty::{PATIENCE, Pty, Watched, resize};
 use flowtop::model::interval::Interval;
 use flowtop::options::{Config, Output};
 use flowtop::sandbox::Confinement;
@@ -135,7 +134,7 @@ impl Session {
         let before = tcgetattr(&terminal.line).unwrap();
         let mut command = terminal.command(std::env::current_exe().unwrap());
         command
-            .args([test, "--exact", "--nocapture"])
+            .args([&format!("terminal::{test}"), "--exact", "--nocapture"])
             .env(ROLE, role);
         if let Some(log) = log {
             command.env(LOG, log);

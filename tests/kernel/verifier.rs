@@ -2,15 +2,13 @@
 //! not, user space decides. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::counting::Flowtop;
+use crate::common::counting::Flowtop;
 use libbpf_rs::query::ProgInfoIter;
 use serde_json::Value;
 

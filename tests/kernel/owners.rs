@@ -2,8 +2,6 @@
 //! make, processes that become others, threads told apart. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -12,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use common::counting::{Flowtop, traffic_program};
+use crate::common::counting::{Flowtop, traffic_program};
 use rustix::thread::gettid;
 use serde_json::Value;
 

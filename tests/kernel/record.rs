@@ -3,8 +3,7 @@
 //! all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
+use crate::common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
@@ -16,8 +15,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::counting::traffic_program;
-use common::pty::{PATIENCE, Pty, Watched};
+use crate::common::counting::traffic_program;
+use crate::common::pty::{PATIENCE, Pty, Watched};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

@@ -3,15 +3,13 @@
 //! does; it fails where it cannot run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use common::counting::{Flowtop, traffic_program};
+use crate::common::counting::{Flowtop, traffic_program};
 use rustix::thread::gettid;
 use serde_json::Value;
 

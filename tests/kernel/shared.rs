@@ -2,15 +2,13 @@
 //! socket is counted once, in every grouping. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use common::counting::Flowtop;
+use crate::common::counting::Flowtop;
 use serde_json::Value;
 
 /// Segments received and sent, by the kernel's own count.

@@ -1,10 +1,8 @@
 //! What the kernel tells of packets, connections and owners, on the screen.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
-use common::screen::{draw, press, text};
-use common::{assert_matches_file, interval, method, told, web_server};
+use crate::common::screen::{draw, press, text};
+use crate::common::{assert_matches_file, interval, method, told, web_server};
 use flowtop::model::flow::Comm;
 use flowtop::model::interval::Holder;
 use flowtop::options::Config;

@@ -1,14 +1,14 @@
 //! From a scripted source through collector and ranking to the bytes that are written.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use common::{Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server};
+use crate::common::{
+    Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server,
+};
 use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::writer::Json;
 use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};

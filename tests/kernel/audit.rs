@@ -2,14 +2,12 @@
 //! counters, and what no probe sees is counted from them. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-mod common;
-
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use common::counting::Flowtop;
+use crate::common::counting::Flowtop;
 use rustix::pipe::{SpliceFlags, pipe, splice};
 use serde_json::Value;
 

@@ -1,0 +1,26 @@
+//! Tests of the real binary on this machine's own kernel. Needs root.
+//!
+//! They run beside each other and share this process, so a test filters by port, thread, child
+//! process or network namespace, not by this process alone.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod audit;
+mod cli;
+mod exactness;
+mod flood;
+mod hostile;
+mod lending;
+mod metrics;
+mod names;
+mod owners;
+mod privileges;
+mod rates;
+mod record;
+mod record_safety;
+mod shared;
+mod surroundings;
+mod tcp_info;
+mod verifier;

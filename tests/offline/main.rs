@@ -1,0 +1,14 @@
+//! Tests that need neither the kernel side nor root: scripted sources, recordings, and screens
+//! drawn into a buffer.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod duckdb;
+mod pipeline;
+mod replay;
+mod replay_hostile;
+mod screens;
+mod screens_tcp_owner;
+mod table;
