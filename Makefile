@@ -13,6 +13,11 @@ SCENARIOS ?=
 export SCENARIOS
 # Kernels to measure the hot path on: none named means all.
 KERNELS ?=
+# One guest for `make vm-one`.
+BACKEND ?= auto
+CASES   ?= tcp udp
+# Guests at once. Each has two CPUs and waits a third of its time.
+GUESTS  ?= $(shell nproc)
 
 MANPAGE   = share/man/man8/flowtop.8
 BASH_FILE = share/bash-completion/completions/flowtop
@@ -29,18 +34,26 @@ SUDO    := $(if $(IS_ROOT),,sudo)
 TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT  = $(if $(IS_ROOT),,CARGO_TARGET_$(TRIPLE)_RUNNER='sudo -E')
 
-# The VM tests one at a time: each guest has two CPUs, as many as CI's machine.
-VM_TESTS = $(CARGO) test --locked --release --test vm -- --ignored --test-threads 1
+# Integration tests, as cargo finds them, but those of virtual machines.
+TESTS    = $(filter-out vm,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \
+               $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))))
+# Without optimisation: only what the guests run is measured.
+VM_TESTS = $(CARGO) test --locked --test vm -- --ignored
+# Prints the command and notes its time for `make times`.
+TIMED    = scripts/timed.sh
 
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test fuzz deny reproduce vm exact-table privileges-table faults fault-table soak \
-	kernels bench bench-hotpath bench-peers install setcap uninstall clean deps deps-test deps-package \
-	static deb package-test aarch64 deb-aarch64 test-aarch64 exact-table-aarch64
+.PHONY: help build run demo check test fuzz deny check-reproducible times times-begin \
+	test-vm vm-one test-faults test-aarch64 test-package soak docs-exactness \
+	docs-exactness-aarch64 docs-privileges docs-faults fetch-kernels bench bench-hotpath \
+	bench-peers install setcap uninstall clean deps deps-test deps-package static build-guest \
+	build-aarch64 deb deb-aarch64 vm kernels faults aarch64 package-test reproduce exact-table \
+	exact-table-aarch64 privileges-table fault-table
 
 help: ## list the targets
-	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 34
 
 deps:
 	@scripts/deps.sh build
@@ -62,45 +75,68 @@ demo: deps ## run it beside traffic made for it
 	$(CARGO) build --locked --release --bin flowtop --example traffic
 	@scripts/demo.sh $(RELEASE)/flowtop $(RELEASE)/examples/traffic $(ARGS)
 
-check: deps-test ## format, lints, unit tests and tests on this machine's own kernel
-	$(CARGO) fmt --check
-	clang-format --dry-run -Werror bpf/*.[ch]
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(AS_ROOT) $(CARGO) test --locked
+check: deps-test times-begin ## format, lints, unit tests and tests on this machine's own kernel
+	@$(TIMED) "format of Rust" $(CARGO) fmt --check
+	@$(TIMED) "format of C" clang-format --dry-run -Werror $(wildcard bpf/*.[ch])
+	@$(TIMED) "lints" $(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(TIMED) "build of the tests" $(CARGO) test --locked --no-run
+	@$(AS_ROOT) $(TIMED) "unit tests" $(CARGO) test --locked --lib --bins
+	@for test in $(TESTS); do \
+	    $(AS_ROOT) $(TIMED) "tests/$$test" $(CARGO) test --locked --test $$test || exit 1; \
+	done
 
-test: check vm ## check, then the exactness suite on stock kernels in virtual machines
+test: check test-vm ## check, then the exactness suite on stock kernels in virtual machines
+	@$(TIMED) --table
+
+times: ## print where the time of the last `make test` or `make check` went
+	@$(TIMED) --table
+
+# .ci/run begins earlier.
+times-begin:
+	@$(if $(CI),,$(TIMED) --begin)
 
 ifdef KERNEL
-vm: deps-test ## only the virtual machines; or the exactness suite on one kernel: KERNEL=trixie/linux-image-rt-amd64
-	$(CARGO) build --locked --release --bin flowtop --example traffic
-	KERNEL=$(KERNEL) $(VM_TESTS) named_kernel
+test-vm: deps-test build-guest ## only the virtual machines; or the exactness suite on one kernel: KERNEL=trixie/linux-image-rt-amd64
+	KERNEL=$(KERNEL) $(VM_TESTS) named::
 	@scripts/exact-table.sh $(TARGET)/exact-kernels >docs/EXACTNESS-kernels.md.new
 	@mv docs/EXACTNESS-kernels.md.new docs/EXACTNESS-kernels.md
 else
-vm: deps-test kernels static
-	$(CARGO) build --locked --release --bin flowtop --example traffic
+test-vm: deps-test times-begin fetch-kernels build-guest
 	@rm -rf $(TARGET)/exact $(TARGET)/privileges
-	$(VM_TESTS) --skip faults_5 --skip faults_6 --skip aarch64 --skip named
+	@$(TIMED) "virtual machines, $(GUESTS) at once" $(VM_TESTS) --test-threads $(GUESTS) \
+	    exact:: leftover:: hybrid:: privileges:: alone::
+	@$(TIMED) "virtual machines, one at a time" $(VM_TESTS) --test-threads 1 storm:: faults::linux_7_2
 endif
+
+# The debug build: a change of the kernel side is tried half a minute after it is saved.
+vm-one: deps-test ## cases of the exactness suite in one guest: KERNEL=6.12 BACKEND=kprobe CASES='udp tcp_v4'
+	$(CARGO) build --locked --bin flowtop --example traffic
+	tests/vm/run.sh --kernel $(or $(KERNEL),7.2) --file $(TARGET)/debug/flowtop:/bin/flowtop \
+	    --file $(TARGET)/debug/examples/traffic:/bin/traffic -- traffic check --flowtop /bin/flowtop \
+	    --backend $(BACKEND) $(CASES:%="--case '%*'") --case-timeout 120
 
 static: deps ## build one static binary: target/TRIPLE/release/flowtop
 	@CARGO=$(CARGO) scripts/static.sh
 
+# What the guests run: the static binary, and the generator of the exactness suite beside it.
+build-guest: deps times-begin
+	@CARGO=$(CARGO) $(TIMED) "build of what the guests run" scripts/static.sh --example traffic
+
 deb: static ## build target/package/flowtop_VERSION_ARCH.deb of it
 	@CARGO=$(CARGO) scripts/deb.sh
 
-package-test: deps-package deb ## install the package into a fresh Debian, and have it looked at (root)
+test-package: deps-package deb ## install the package into a fresh Debian, and have it looked at (root)
 	@$(SUDO) scripts/package-test.sh
 
-aarch64: deps-package ## cross-build the static binary in a Debian of its own (root; 2 GB in ~/.cache/flowtop)
+build-aarch64: deps-package ## cross-build the static binary in a Debian of its own (root; 2 GB in ~/.cache/flowtop)
 	@scripts/aarch64.sh
 
-deb-aarch64: static aarch64 ## build target/package/flowtop_VERSION_arm64.deb
+deb-aarch64: static build-aarch64 ## build target/package/flowtop_VERSION_arm64.deb
 	@CARGO=$(CARGO) scripts/deb.sh aarch64
 
-test-aarch64: aarch64 ## the exactness suite on stock aarch64 kernels, in emulation: a quarter of an hour
+test-aarch64: build-aarch64 ## the exactness suite on stock aarch64 kernels, in emulation: a quarter of an hour
 	@rm -rf $(TARGET)/exact-aarch64
-	$(VM_TESTS) aarch64
+	$(VM_TESTS) --test-threads 1 aarch64::
 
 fuzz: deps ## a minute for each fuzz target (FUZZ='filter answer'; needs nightly Rust and cargo-fuzz)
 	@scripts/fuzz.sh $(FUZZ)
@@ -108,38 +144,37 @@ fuzz: deps ## a minute for each fuzz target (FUZZ='filter answer'; needs nightly
 deny: ## licences, duplicates and sources of all crates; advisories where their list can be had
 	@scripts/deny.sh
 
-reproduce: deps ## build the commit twice and compare the binaries
+check-reproducible: deps ## build the commit twice and compare the binaries
 	@scripts/reproduce.sh
 
-faults: deps-test kernels ## every fault as long as in life, and kills at many moments; long
-	$(CARGO) build --locked --release --bin flowtop --example traffic
+test-faults: deps-test fetch-kernels build-guest ## every fault as long as in life, and kills at many moments; long
 	FLOWTOP_LONG=1 $(AS_ROOT) $(CARGO) test --locked --release --test faults
-	FLOWTOP_LONG=1 $(VM_TESTS) faults_ leftover_
+	FLOWTOP_LONG=1 $(VM_TESTS) --test-threads 1 faults:: leftover::
 
-fault-table: ## write docs/FAULTS.md from the last `make test` or `make faults`
+docs-faults: ## write docs/FAULTS.md from the last `make test` or `make test-faults`
 	@scripts/fault-table.sh $(TARGET)/faults >docs/FAULTS.md.new
 	@mv docs/FAULTS.md.new docs/FAULTS.md
 
-soak: deps-test kernels ## everything for an hour in a virtual machine (SECONDS_LONG=300 KERNEL=6.1)
+soak: deps-test fetch-kernels ## everything for an hour in a virtual machine (SECONDS_LONG=300 KERNEL=6.1)
 	$(CARGO) build --locked --release --bin flowtop --example traffic
 	@scripts/soak.sh $(RELEASE)
 
-kernels: deps-test ## fetch the kernels that the virtual machines boot
+fetch-kernels: deps-test ## fetch the kernels that the virtual machines boot
 	@for kernel in 5.10 6.1 6.12 7.2; do tests/vm/fetch-kernel.sh $$kernel >/dev/null || exit 1; done
 
-exact-table: ## write docs/EXACTNESS.md from the last `make vm`
+docs-exactness: ## write docs/EXACTNESS.md from the last `make test-vm`
 	@scripts/exact-table.sh $(TARGET)/exact >docs/EXACTNESS.md.new
 	@mv docs/EXACTNESS.md.new docs/EXACTNESS.md
 
-exact-table-aarch64: ## write docs/EXACTNESS-aarch64.md from the last `make test-aarch64`
+docs-exactness-aarch64: ## write docs/EXACTNESS-aarch64.md from the last `make test-aarch64`
 	@scripts/exact-table.sh $(TARGET)/exact-aarch64 >docs/EXACTNESS-aarch64.md.new
 	@mv docs/EXACTNESS-aarch64.md.new docs/EXACTNESS-aarch64.md
 
-privileges-table: ## write docs/PRIVILEGES.md from the last `make test`
+docs-privileges: ## write docs/PRIVILEGES.md from the last `make test`
 	@scripts/privileges-table.sh $(TARGET)/privileges $(TARGET)/lending >docs/PRIVILEGES.md.new
 	@mv docs/PRIVILEGES.md.new docs/PRIVILEGES.md
 
-bench: deps-test kernels ## measure everything and write docs/BENCHMARKS.md; an hour
+bench: deps-test fetch-kernels ## measure everything and write docs/BENCHMARKS.md; an hour
 	@benches/hotpath.sh
 	@benches/drain.sh
 	@benches/load.sh
@@ -179,3 +214,15 @@ uninstall:
 
 clean: ## remove what was built; the kernels stay in ~/.cache/flowtop
 	$(CARGO) clean
+
+# Former names of these targets, kept for one release.
+vm: test-vm
+kernels: fetch-kernels
+faults: test-faults
+aarch64: build-aarch64
+package-test: test-package
+reproduce: check-reproducible
+exact-table: docs-exactness
+exact-table-aarch64: docs-exactness-aarch64
+privileges-table: docs-privileges
+fault-table: docs-faults
