@@ -23,7 +23,7 @@ aarch64) binary=$target/aarch64/aarch64-unknown-linux-gnu/release/flowtop ;;
 *) die "no architecture is known as '$arch' on this machine; known are $(uname -m) and aarch64" ;;
 esac
 for file in "$binary" "$native" "$(dirname "$binary")/NOTICES"; do
-    [ -s "$file" ] || die "there is no $file: make static builds it (make aarch64 that for aarch64)"
+    [ -s "$file" ] || die "there is no $file: make static builds it (make build-aarch64 that for aarch64)"
 done
 
 tools=${FLOWTOP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flowtop}/cargo-deb-$cargo_deb

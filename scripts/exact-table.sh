@@ -3,18 +3,18 @@
 #
 #   scripts/exact-table.sh target/exact              x86_64
 #   scripts/exact-table.sh target/exact-aarch64      aarch64
-#   scripts/exact-table.sh target/exact-kernels      kernels named by `make vm KERNEL=...`
+#   scripts/exact-table.sh target/exact-kernels      kernels named by `make test-vm KERNEL=...`
 set -euo pipefail
 
 reports=$1
 command -v jq >/dev/null || { echo "exact-table: needs jq: make deps-test" >&2; exit 1; }
 shopt -s nullglob
 files=("$reports"/*.jsonl)
-[ ${#files[@]} -gt 0 ] || { echo "exact-table: no reports in $reports: run 'make vm' or 'make test-aarch64' first" >&2; exit 1; }
+[ ${#files[@]} -gt 0 ] || { echo "exact-table: no reports in $reports: run 'make test-vm' or 'make test-aarch64' first" >&2; exit 1; }
 
 kernels='[EXACTNESS-kernels.md](EXACTNESS-kernels.md) that of more kernels'
 case $reports in
-*aarch64*) heading='Exactness on aarch64' made='make test-aarch64 exact-table-aarch64' other='[EXACTNESS.md](EXACTNESS.md) is the table of x86_64' ;;
+*aarch64*) heading='Exactness on aarch64' made='make test-aarch64 docs-exactness-aarch64' other='[EXACTNESS.md](EXACTNESS.md) is the table of x86_64' ;;
 *exact-kernels*) heading='Exactness on more kernels' made='make test-vm KERNEL=SUITE/PACKAGE' other='[EXACTNESS.md](EXACTNESS.md) is the table of the four kernels that every change is tested on' ;;
 *) heading=Exactness made='make test-vm docs-exactness' other='[EXACTNESS-aarch64.md](EXACTNESS-aarch64.md) is the table of aarch64, '$kernels ;;
 esac

@@ -8,7 +8,7 @@ reports=$1
 command -v jq >/dev/null || { echo "fault-table: needs jq: make deps-test" >&2; exit 1; }
 shopt -s nullglob
 files=("$reports"/native.jsonl "$reports"/[0-9]*.jsonl)
-[ ${#files[@]} -gt 0 ] || { echo "fault-table: no reports in $reports: run 'make test' or 'make faults' first" >&2; exit 1; }
+[ ${#files[@]} -gt 0 ] || { echo "fault-table: no reports in $reports: run 'make test' or 'make test-faults' first" >&2; exit 1; }
 
 cat <<'TEXT'
 # Faults

@@ -25,7 +25,7 @@ fn nothing_is_lost_in_any_fault() {
     let mut command = Command::new(traffic_program());
     command.arg("faults").arg("--flowtop").arg(flowtop);
     command.arg("--report").arg(&report).stdin(Stdio::null());
-    // Minutes instead of seconds, and a million flows: make faults.
+    // Minutes instead of seconds, and a million flows: make test-faults.
     if std::env::var_os("FLOWTOP_LONG").is_some() {
         command.arg("--long");
     }
