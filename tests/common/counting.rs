@@ -1,6 +1,7 @@
 //! The real flowtop counting this machine's sockets, and the generator of known traffic.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -77,6 +78,13 @@ impl Flowtop {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
+}
+
+/// Both ends of a TCP connection over loopback: client and server.
+pub fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
 }
 
 /// When the interval of a record ended.

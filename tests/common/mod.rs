@@ -5,14 +5,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 pub mod counting;
+pub mod demo;
+pub mod folder;
 pub mod lan;
 pub mod pty;
 pub mod screen;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -22,13 +24,31 @@ use flowtop::model::flow::{
 };
 use flowtop::model::interval::{Interval, Losses, Method};
 use flowtop::source::Source;
+use serde_json::Value;
 
-/// Copies the binary, by a process of its own: a child that another test starts meanwhile would hold a
-/// file open that this one writes, and who writes to a program keeps it from being run.
-pub fn copy_flowtop(to: &Path) {
-    let mut copy = Command::new("cp");
-    let copied = copy.arg(env!("CARGO_BIN_EXE_flowtop")).arg(to).status();
-    assert!(copied.unwrap().success());
+/// flowtop with neither the width nor the configuration of whoever runs the tests.
+pub fn flowtop() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+    command
+        .env_remove("COLUMNS")
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env_remove("SUDO_UID")
+        .stdin(Stdio::null());
+    command
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The sum of a field of all JSON records of a type, as `flow` or `interval`.
+pub fn sum(records: &[Value], kind: &str, field: &str) -> u64 {
+    let records = records.iter().filter(|record| record["type"] == kind);
+    records.filter_map(|record| record[field].as_u64()).sum()
 }
 
 /// `2026-11-22T15:00:00.123Z`

@@ -4,62 +4,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::demo::Demo;
 use crate::common::pty::{PATIENCE, Pty, Watched, is_raw, resize};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 /// What the terminal is asked for its background with.
 const QUESTION: &[u8] = b"\x1b]11;?\x1b\\";
-
-/// Traffic of known kinds, ended when dropped.
-struct Traffic(Child);
-
-impl Traffic {
-    fn start() -> Self {
-        let mut path = PathBuf::from(env!("CARGO_BIN_EXE_flowtop"));
-        path.set_file_name("examples");
-        let traffic = path.join("traffic");
-        let child = Command::new(traffic)
-            .args(["demo", "--seconds", "120"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    /// Its processes, as `--pid` takes them: what else runs on the machine is not in the picture.
-    fn pids(&self) -> String {
-        let id = self.0.id();
-        let start = Instant::now();
-        loop {
-            let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-            let children = children.unwrap();
-            let pids: Vec<&str> = children.split_whitespace().collect();
-            let comm = |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
-            // The last that it starts.
-            let is_last = |pid| comm(pid).is_ok_and(|comm| comm.trim_end() == "demo-resolver");
-            if pids.iter().any(is_last) {
-                return pids.join(",");
-            }
-            assert!(start.elapsed() < PATIENCE, "{children}");
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Traffic {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-        let _ = self.0.wait();
-    }
-}
 
 /// flowtop on a terminal of its own.
 struct Live {
@@ -173,7 +129,7 @@ impl Drop for Live {
 
 #[test]
 fn the_whole_table_is_worked_by_keys_and_mouse() {
-    let traffic = Traffic::start();
+    let traffic = Demo::start();
     let pids = traffic.pids();
     let mut live = Live::start(100, 30, &["-i", "200ms", "-p", &pids]);
     live.see("demo-backup");
@@ -254,7 +210,7 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
 /// one group only.
 #[test]
 fn a_process_has_its_command_line_in_a_time_namespace_and_where_proc_hides_it() {
-    let traffic = Traffic::start();
+    let traffic = Demo::start();
     let pids = traffic.pids();
     let hidden =
         |options: &str| format!("mount -t proc -o {options} proc /proc && exec \"$0\" \"$@\"");
@@ -279,7 +235,7 @@ fn a_process_has_its_command_line_in_a_time_namespace_and_where_proc_hides_it() 
 /// Under a shell it stops: tests/interactive/jobs.rs.
 #[test]
 fn a_session_leader_gives_the_terminal_back_for_control_z_and_takes_it_again_at_once() {
-    let traffic = Traffic::start();
+    let traffic = Demo::start();
     let pids = traffic.pids();
     let mut live = Live::start(80, 24, &["-i", "200ms", "-p", &pids]);
     live.see("demo-backup");
@@ -323,7 +279,7 @@ fn is_coloured(screen: &vt100::Screen, process: &str) -> bool {
 
 #[test]
 fn a_terminal_that_answers_is_believed_and_no_key_is_lost_to_that() {
-    let traffic = Traffic::start();
+    let traffic = Demo::start();
     let pids = traffic.pids();
     let mut live = Live::start(100, 30, &["-i", "200ms", "-p", &pids]);
     assert!(live.was_asked());

@@ -4,18 +4,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 
-use crate::common::counting::Flowtop;
+use crate::common::counting::{Flowtop, tcp_pair};
 use rustix::pipe::{SpliceFlags, pipe, splice};
 use serde_json::Value;
-
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
-}
 
 /// Only of this connection.
 fn filter(stream: &TcpStream) -> String {
@@ -40,7 +34,7 @@ fn sum(records: &[Value], stream: &TcpStream, field: &str) -> u64 {
 
 #[test]
 fn connections_under_load_agree_with_the_kernel() {
-    let (client, server) = pair();
+    let (client, server) = tcp_pair();
     let mut flowtop = Flowtop::start(&[&filter(&client)]);
     let mut records = Vec::new();
     thread::scope(|scope| {
@@ -73,7 +67,7 @@ fn connections_under_load_agree_with_the_kernel() {
 /// By splice(), which nothing sees on kernels without kprobes.
 #[test]
 fn spliced_bytes_are_counted_to_the_byte_while_the_connection_lives() {
-    let (client, server) = pair();
+    let (client, server) = tcp_pair();
     let mut flowtop = Flowtop::every("100ms", &[&filter(&client)]);
     let mut records = Vec::new();
     // The connection is known by what moves on a path that is seen.

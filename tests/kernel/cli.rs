@@ -2,43 +2,22 @@
 //! side it needs root, as all of `make test` does; it fails where it cannot run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use crate::common;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::assert_matches_file;
+use crate::common::folder::Folder;
+use crate::common::{assert_matches_file, flowtop, stderr, stdout};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn flowtop() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
-    // Neither the width nor the configuration of whoever runs the tests.
-    command
-        .env_remove("COLUMNS")
-        .env("XDG_CONFIG_HOME", "/nonexistent")
-        .env_remove("SUDO_UID")
-        .stdin(Stdio::null());
-    command
-}
-
 fn run(args: &[&str]) -> Output {
     flowtop().args(args).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// Ends a child that does not end by itself, so that a failing test fails and does not hang.
@@ -232,12 +211,12 @@ fn a_filter_is_explained() {
 
 #[test]
 fn the_printed_configuration_is_one_that_says_the_same() {
-    let folder = std::env::temp_dir().join(format!("flowtop-config-{}", std::process::id()));
-    fs::create_dir_all(folder.join("flowtop")).unwrap();
+    let folder = Folder::new("config");
+    fs::create_dir(folder.join("flowtop")).unwrap();
     let file = folder.join("flowtop/config.toml");
     let print = |args: &[&str]| {
         let mut command = flowtop();
-        command.env("XDG_CONFIG_HOME", &folder);
+        command.env("XDG_CONFIG_HOME", folder.path());
         let output = command.arg("--print-config").args(args).output().unwrap();
         assert_eq!(stderr(&output), "");
         assert_eq!(output.status.code(), Some(0));
@@ -257,13 +236,11 @@ fn the_printed_configuration_is_one_that_says_the_same() {
     fs::write(&file, &printed).unwrap();
     assert_eq!(print(&[]), printed, "from the file as from the arguments");
     assert_ne!(print(&["--units=bytes"]), printed, "arguments go before");
-    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
 fn a_wrong_configuration_exits_2_with_file_line_and_key() {
-    let folder = std::env::temp_dir().join(format!("flowtop-wrong-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::new("wrong");
     let file = folder.join("wrong.toml");
     fs::write(&file, "sort = \"rate\"\nunits = \"byte\"\n").unwrap();
     let output = flowtop().arg("--config").arg(&file).output().unwrap();
@@ -276,7 +253,6 @@ fn a_wrong_configuration_exits_2_with_file_line_and_key() {
             file.display()
         )
     );
-    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -288,23 +264,11 @@ fn text_is_in_the_units_asked_for() {
     assert!(!text.contains("B/s"), "{text}");
 }
 
-/// The binary where a user without rights can reach it.
-fn public_copy() -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("flowtop-cli-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = folder.join("flowtop");
-    common::copy_flowtop(&copy);
-    copy
-}
-
 #[test]
 fn without_privilege_the_missing_capability_is_named() {
-    let copy = public_copy();
-    let mut command = Command::new(&copy);
-    let record = copy.with_file_name("x.jsonl");
-    let anyone = fs::Permissions::from_mode(0o777);
-    fs::set_permissions(copy.parent().unwrap(), anyone).unwrap();
+    let folder = Folder::with_mode("cli", 0o777);
+    let mut command = Command::new(folder.copy_flowtop());
+    let record = folder.join("x.jsonl");
     command
         .args(["--json", "-c", "1", "--record"])
         .arg(&record)
@@ -315,7 +279,6 @@ fn without_privilege_the_missing_capability_is_named() {
     }
     let output = command.output().unwrap();
     assert!(!record.exists(), "no file is left behind");
-    fs::remove_dir_all(copy.parent().unwrap()).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stdout(&output), "");
     let message = stderr(&output);

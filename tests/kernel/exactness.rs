@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::common::counting::{Flowtop, traffic_program};
+use crate::common::counting::{Flowtop, tcp_pair, traffic_program};
 use rustix::thread::gettid;
 use serde_json::Value;
 
@@ -35,13 +35,6 @@ fn total(records: &[Value], field: &str) -> u64 {
     intervals
         .map(|record| record[field].as_u64().unwrap())
         .sum()
-}
-
-/// Both ends of a connection over loopback.
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
 }
 
 fn port(stream: &TcpStream) -> u64 {
@@ -86,7 +79,7 @@ fn a_storm_across_500_flips_loses_and_doubles_nothing() {
 #[test]
 fn egress_is_drained_from_both_buffers() {
     let mut flowtop = Flowtop::start(&[]);
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = tcp_pair();
     let local = port(&client);
     let mut records = Vec::new();
     for _ in 0..6 {
@@ -112,7 +105,7 @@ fn a_pid_filter_takes_processes_and_a_tid_filter_threads() {
     assert_ne!(me, tid, "tests run in threads");
     let moved = |args: &[&str]| {
         let flowtop = Flowtop::start(args);
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         let local = port(&client);
         transfer(&mut client, &mut server, 4000, 4);
         sum(&flowtop.stop(), "tx_bytes", |flow| {
@@ -139,7 +132,7 @@ fn a_pid_filter_takes_processes_and_a_tid_filter_threads() {
 fn a_tid_filter_counts_one_thread_of_many() {
     let tid = gettid().as_raw_nonzero().to_string();
     let flowtop = Flowtop::start(&["--tid", &tid]);
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = tcp_pair();
     let local = port(&client);
     transfer(&mut client, &mut server, 1000, 1);
     let mut clone = client.try_clone().unwrap();
@@ -164,8 +157,8 @@ fn a_tid_filter_counts_one_thread_of_many() {
 #[test]
 fn a_filter_counts_the_same_whether_the_kernel_decides_it_or_not() {
     let me = std::process::id();
-    let (mut client, mut server) = pair();
-    let (mut other_client, mut other_server) = pair();
+    let (mut client, mut server) = tcp_pair();
+    let (mut other_client, mut other_server) = tcp_pair();
     let (near, far) = (port(&client), port(&server));
     let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
     let comm = comm.trim_end();
@@ -242,7 +235,7 @@ fn zero_copy_receive_of_io_uring_is_unseen_where_the_kernel_has_it() {
 #[test]
 fn receive_counts_what_arrived_and_not_the_buffer() {
     let flowtop = Flowtop::start(&[]);
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = tcp_pair();
     let local = port(&server);
     let mut buffer = vec![0; 1 << 20];
     for _ in 0..10 {
@@ -264,7 +257,7 @@ fn receive_counts_what_arrived_and_not_the_buffer() {
 #[test]
 fn ports_are_in_host_order() {
     let flowtop = Flowtop::start(&[]);
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = tcp_pair();
     let (near, far) = (port(&client), port(&server));
     transfer(&mut client, &mut server, 100, 1);
     let records = flowtop.stop();
@@ -308,7 +301,7 @@ fn a_full_map_is_counted_and_said_and_totals_stay_exact() {
 #[test]
 fn the_name_is_the_process_and_not_the_thread() {
     let flowtop = Flowtop::start(&[]);
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = tcp_pair();
     let local = port(&client);
     thread::Builder::new()
         .name("another-name".to_owned())
@@ -332,7 +325,7 @@ fn a_group_is_the_sum_of_its_flows() {
         Flowtop::start(&["-g", "process"]),
         Flowtop::start(&["-g", "thread"]),
     ];
-    let pairs: Vec<_> = (0..3).map(|_| pair()).collect();
+    let pairs: Vec<_> = (0..3).map(|_| tcp_pair()).collect();
     let ports: Vec<u64> = pairs.iter().map(|(client, _)| port(client)).collect();
     let mut sender = 0;
     thread::scope(|scope| {
@@ -387,7 +380,7 @@ fn a_group_is_the_sum_of_its_flows() {
 #[test]
 fn two_flowtops_count_the_same() {
     let (first, second) = (Flowtop::start(&[]), Flowtop::start(&[]));
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = tcp_pair();
     let local = port(&client);
     transfer(&mut client, &mut server, 100_000, 10);
     for flowtop in [first, second] {

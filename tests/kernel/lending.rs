@@ -5,7 +5,6 @@
 //! What came of it goes to `target/lending/`, for the table in docs/PRIVILEGES.md.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use crate::common;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -15,6 +14,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::common::folder::copy_flowtop;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 /// The user who runs flowtop: one that sudo knows.
@@ -94,7 +94,7 @@ impl World {
         fs::create_dir_all(&root).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         let world = Self { root, lent };
-        common::copy_flowtop(&world.flowtop());
+        copy_flowtop(&world.flowtop());
         match lent {
             Lent::FileCapabilities => {
                 let set = "cap_dac_override,cap_sys_admin,cap_perfmon,cap_bpf,cap_net_admin=ep";

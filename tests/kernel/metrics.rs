@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common;
 use crate::common::counting::Flowtop;
+use crate::common::folder::Folder;
 use flowtop::output::metrics::METRICS;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
@@ -33,24 +35,6 @@ use serde_json::Value;
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PROMETHEUS: &str = "127.0.0.1:9090";
-
-/// A folder of its own, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("flowtop-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A process that is told to end when dropped.
 struct Running(Child);
@@ -84,8 +68,8 @@ fn run(command: &mut Command) {
 }
 
 fn flowtop(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
-    command.args(args).env("XDG_CONFIG_HOME", "/nonexistent");
+    let mut command = common::flowtop();
+    command.args(args);
     command
 }
 
@@ -271,7 +255,7 @@ struct Talker {
 impl Talker {
     /// With any name that a file can have: it is a link to this test, see [`talk`].
     fn start(folder: &Folder, netns: &Netns, name: &str) -> Self {
-        let path = folder.0.join(name);
+        let path = folder.join(name);
         if !path.exists() {
             symlink(std::env::current_exe().unwrap(), &path).unwrap();
         }
@@ -377,18 +361,18 @@ fn fleet(hub: &Netns) {
          rule_files: [\"{}\"]\nscrape_configs:\n- job_name: flowtop\n  static_configs:\n{targets}",
         contrib("prometheus/flowtop.rules.yml").display()
     );
-    let file = folder.0.join("prometheus.yml");
+    let file = folder.join("prometheus.yml");
     fs::write(&file, config).unwrap();
     let _prometheus = Running::start(
         hub.around(&mut program("prometheus"))
             .arg(format!("--config.file={}", file.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",
-                folder.0.join("data").display()
+                folder.join("data").display()
             ))
             .arg(format!("--web.listen-address={PROMETHEUS}"))
             .stdout(Stdio::null())
-            .stderr(File::create(folder.0.join("log")).unwrap()),
+            .stderr(File::create(folder.join("log")).unwrap()),
     );
     let prometheus = PROMETHEUS.parse().unwrap();
     until("Prometheus is ready", || {

@@ -2,15 +2,15 @@
 //! `tests/vm/privileges.sh`. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use crate::common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::common::counting::Flowtop;
+use crate::common::folder::Folder;
 use crate::common::pty::{PATIENCE, Pty};
 use serde_json::Value;
 
@@ -77,8 +77,8 @@ fn held_in(mode: &Mode) -> Vec<(String, BTreeMap<String, String>)> {
 
 #[test]
 fn every_thread_leaves_root_and_its_capabilities_in_every_mode() {
-    let folder = Copied::new("modes");
-    let users = folder.0.join("users");
+    let folder = with_flowtop("modes");
+    let users = folder.join("users");
     fs::create_dir(&users).unwrap();
     chown(&users, Some(12_345), Some(12_345)).unwrap();
     let mode = |name, args: &[&str], sudo_user, user| Mode {
@@ -87,7 +87,7 @@ fn every_thread_leaves_root_and_its_capabilities_in_every_mode() {
         sudo_user,
         user,
     };
-    let file = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let (single, rotated) = (file("a.jsonl"), file("b.jsonl"));
     let (users_single, users_rotated) = (file("users/a.jsonl"), file("users/b.jsonl"));
     let rotate = ["--record-time", "1h"];
@@ -170,10 +170,10 @@ fn without_the_sandbox_nothing_is_given_up() {
 /// What is kept then is kept for counting: files are the caller's business all the same.
 #[test]
 fn without_the_sandbox_a_recording_is_made_with_the_callers_rights() {
-    let folder = Copied::new("unconfined");
+    let folder = with_flowtop("unconfined");
     for rotating in [&[][..], &["--record-time", "1h"]] {
-        let file = folder.0.join("a.jsonl");
-        let output = Command::new(folder.path())
+        let file = folder.join("a.jsonl");
+        let output = Command::new(folder.join("flowtop"))
             .args(["--no-sandbox", "-q", "-c", "1", "-i", "10ms", "--record"])
             .arg(&file)
             .args(rotating)
@@ -183,7 +183,7 @@ fn without_the_sandbox_a_recording_is_made_with_the_callers_rights() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("Permission denied"), "{said}");
-        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "{said}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{said}");
     }
 }
 
@@ -211,13 +211,13 @@ fn the_doctor_tries_what_names_must_not_open() {
 
 #[test]
 fn a_guard_that_flowtop_did_not_start_refuses() {
-    let folder = Copied::new("guard");
-    let file = folder.0.join("kprobe_events");
+    let folder = with_flowtop("guard");
+    let file = folder.join("kprobe_events");
     fs::write(&file, "p:flowtop_1/a b\n").unwrap();
     for args in [&["flowtop_1"][..], &["b"], &[], &["flowtop_1", "more"]] {
         let mut options = fs::OpenOptions::new();
         let list = options.read(true).append(true).open(&file).unwrap();
-        let output = Command::new(folder.path())
+        let output = Command::new(folder.join("flowtop"))
             .arg("--kprobe-guard")
             .args(args)
             .stdin(Stdio::null())
@@ -251,8 +251,8 @@ fn a_replay_has_given_up_everything_before_it_reads() {
 
 #[test]
 fn a_replay_keeps_nothing_and_reads_what_its_caller_may() {
-    let copy = Copied::new("replay");
-    let [others, roots] = ["others.jsonl.zst", "roots.jsonl.zst"].map(|name| copy.0.join(name));
+    let copy = with_flowtop("replay");
+    let [others, roots] = ["others.jsonl.zst", "roots.jsonl.zst"].map(|name| copy.join(name));
     for (file, uid) in [(&others, 65_534), (&roots, 0)] {
         fs::copy("samples/demo.jsonl.zst", file).unwrap();
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -264,27 +264,31 @@ fn a_replay_keeps_nothing_and_reads_what_its_caller_may() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), output.stdout, said)
     };
-    let whole = replayed(&mut Command::new(copy.path()), "samples/demo.jsonl.zst").1;
+    let whole = replayed(
+        &mut Command::new(copy.join("flowtop")),
+        "samples/demo.jsonl.zst",
+    )
+    .1;
     assert!(whole.len() > 10_000, "{}", whole.len());
     let [others, roots] = [others, roots].map(|file| file.to_str().unwrap().to_owned());
 
     // The user that root becomes may not read what is root's alone: it is open by then.
-    let (code, read, said) = replayed(&mut Command::new(copy.path()), &roots);
+    let (code, read, said) = replayed(&mut Command::new(copy.join("flowtop")), &roots);
     assert_eq!((code, &read), (Some(0), &whole), "{said}");
     assert!(said.contains("no capabilities"), "{said}");
-    let (code, read, said) = replayed(&mut Command::new(copy.path()), &others);
+    let (code, read, said) = replayed(&mut Command::new(copy.join("flowtop")), &others);
     assert_eq!((code, &read), (Some(0), &whole), "{said}");
     assert!(said.contains("no capabilities"), "{said}");
     // In containers root often has the other one only.
     let mut container = Command::new("setpriv");
     container.args(["--bounding-set", "-dac_read_search"]);
-    let (code, read, said) = replayed(container.arg(copy.path()), &roots);
+    let (code, read, said) = replayed(container.arg(copy.join("flowtop")), &roots);
     assert_eq!((code, &read), (Some(0), &whole), "{said}");
     assert!(said.contains("no capabilities"), "{said}");
 
-    let (code, read, said) = replayed(&mut as_nobody(&copy.path(), ""), &others);
+    let (code, read, said) = replayed(&mut as_nobody(&copy.join("flowtop"), ""), &others);
     assert_eq!((code, &read), (Some(0), &whole), "{said}");
-    let (code, _, said) = replayed(&mut as_nobody(&copy.path(), ""), &roots);
+    let (code, _, said) = replayed(&mut as_nobody(&copy.join("flowtop"), ""), &roots);
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains("roots.jsonl.zst: line 1: Permission denied"),
@@ -294,7 +298,10 @@ fn a_replay_keeps_nothing_and_reads_what_its_caller_may() {
     // What a shell makes of <(...): a pipe that is opened by the name of a descriptor.
     let mut shell = as_nobody(Path::new("bash"), "");
     let line = r#""$0" -v --csv --replay <(cat "$1")"#;
-    let shell = shell.args(["-c", line]).arg(copy.path()).arg(&others);
+    let shell = shell
+        .args(["-c", line])
+        .arg(copy.join("flowtop"))
+        .arg(&others);
     let output = shell.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && output.stdout == whole, "{said}");
@@ -342,27 +349,11 @@ fn the_doctor_counts_its_own_bytes_before_and_behind_the_sandbox() {
     }
 }
 
-/// A copy of the binary that others than root may reach.
-struct Copied(PathBuf);
-
-impl Copied {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("flowtop-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-        common::copy_flowtop(&folder.join("flowtop"));
-        Self(folder)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.join("flowtop")
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A folder with a copy of the binary, which others than root may reach.
+fn with_flowtop(name: &str) -> Folder {
+    let folder = Folder::new(name);
+    folder.copy_flowtop();
+    folder
 }
 
 /// A command as the user nobody, with these capabilities, as in `+bpf,+perfmon`.
@@ -401,10 +392,10 @@ fn unseen(output: &Output) -> Value {
 
 #[test]
 fn nobody_with_what_the_doctor_names_sees_what_root_sees() {
-    let copy = Copied::new("ambient");
+    let copy = with_flowtop("ambient");
     let capabilities: String = needed().iter().map(|name| format!(",+{name}")).collect();
     let args = ["--json", "-c", "1", "-i", "50ms"];
-    let nobodys = as_nobody(&copy.path(), &capabilities)
+    let nobodys = as_nobody(&copy.join("flowtop"), &capabilities)
         .args(args)
         .output()
         .unwrap();
@@ -413,22 +404,25 @@ fn nobody_with_what_the_doctor_names_sees_what_root_sees() {
         "{capabilities}: {}",
         String::from_utf8_lossy(&nobodys.stderr)
     );
-    let roots = Command::new(copy.path()).args(args).output().unwrap();
+    let roots = Command::new(copy.join("flowtop"))
+        .args(args)
+        .output()
+        .unwrap();
     assert_eq!(unseen(&nobodys), unseen(&roots));
 }
 
 /// The capabilities of the file, which `make setcap` gives it.
 #[test]
 fn a_file_with_capabilities_needs_no_sudo() {
-    let copy = Copied::new("file");
+    let copy = with_flowtop("file");
     let names: Vec<String> = needed().iter().map(|name| format!("cap_{name}")).collect();
     let set = Command::new("setcap")
         .arg(format!("{}=ep", names.join(",")))
-        .arg(copy.path())
+        .arg(copy.join("flowtop"))
         .status()
         .unwrap();
     assert!(set.success());
-    let output = as_nobody(&copy.path(), "")
+    let output = as_nobody(&copy.join("flowtop"), "")
         .args(["--json", "-c", "1", "-i", "50ms"])
         .output()
         .unwrap();
@@ -441,8 +435,8 @@ fn a_file_with_capabilities_needs_no_sudo() {
 
 #[test]
 fn without_privileges_the_fix_is_named() {
-    let copy = Copied::new("without");
-    let (output, report) = doctor(as_nobody(&copy.path(), ""));
+    let copy = with_flowtop("without");
+    let (output, report) = doctor(as_nobody(&copy.join("flowtop"), ""));
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(report["works"], false);
     let capabilities = check(&report, "capabilities");
@@ -450,7 +444,10 @@ fn without_privileges_the_fix_is_named() {
     let fix = capabilities["fix"].as_str().unwrap();
     assert!(fix.contains("sudo setcap cap_"), "{fix}");
     // And a run says the same.
-    let run = as_nobody(&copy.path(), "").arg("--batch").output().unwrap();
+    let run = as_nobody(&copy.join("flowtop"), "")
+        .arg("--batch")
+        .output()
+        .unwrap();
     assert_eq!(run.status.code(), Some(1));
     let error = String::from_utf8_lossy(&run.stderr);
     assert!(error.contains("CAP_BPF") && error.contains(fix), "{error}");
@@ -459,9 +456,9 @@ fn without_privileges_the_fix_is_named() {
 /// Bit by bit: each of the two that every backend needs is named when it alone is missing.
 #[test]
 fn the_one_that_is_missing_is_named() {
-    let copy = Copied::new("one");
+    let copy = with_flowtop("one");
     for (held, missing) in [(",+bpf", "CAP_PERFMON"), (",+perfmon", "CAP_BPF")] {
-        let run = as_nobody(&copy.path(), held)
+        let run = as_nobody(&copy.join("flowtop"), held)
             .arg("--batch")
             .output()
             .unwrap();

@@ -3,11 +3,9 @@
 //! all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use crate::common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -15,67 +13,18 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::counting::traffic_program;
+use crate::common;
+use crate::common::demo::Demo;
+use crate::common::folder::{Folder, copy_flowtop};
 use crate::common::pty::{PATIENCE, Pty, Watched};
+use crate::common::{stderr, sum};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// A folder of its own that everyone can look into, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("flowtop-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Traffic of known kinds, ended when dropped.
-struct Traffic(Child);
-
-impl Traffic {
-    fn start() -> Self {
-        let mut command = Command::new(traffic_program());
-        command.args(["demo", "--seconds", "120"]);
-        Self(
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
-    }
-}
-
-impl Drop for Traffic {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-        let _ = self.0.wait();
-    }
-}
-
 fn flowtop(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
-    command
-        .args(args)
-        .env_remove("COLUMNS")
-        .env("XDG_CONFIG_HOME", "/nonexistent")
-        .env_remove("SUDO_UID")
-        .stdin(Stdio::null());
+    let mut command = common::flowtop();
+    command.args(args);
     command
 }
 
@@ -87,10 +36,6 @@ fn run(args: &[&str], code: i32) -> Output {
     output
 }
 
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 fn records(text: &[u8]) -> Vec<Value> {
     let lines = text
         .split(|&byte| byte == b'\n')
@@ -98,13 +43,6 @@ fn records(text: &[u8]) -> Vec<Value> {
     lines
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect()
-}
-
-fn sum(records: &[Value], kind: &str, field: &str) -> u64 {
-    let wanted = records.iter().filter(|record| record["type"] == kind);
-    wanted
-        .map(|record| record[field].as_u64().unwrap_or(0))
-        .sum()
 }
 
 /// The recording that ships with flowtop.
@@ -125,7 +63,7 @@ fn unpacked(file: &str) -> Vec<u8> {
 #[test]
 fn live_recorded_and_replayed_are_the_same_bytes() {
     let folder = Folder::new("same");
-    let _traffic = Traffic::start();
+    let _traffic = Demo::start();
     for name in ["x.jsonl", "x.jsonl.zst"] {
         let file = folder.file(name);
         let live = run(
@@ -444,7 +382,7 @@ fn a_name_is_no_formula_whatever_a_spreadsheet_takes_for_the_separator() {
 
 #[test]
 fn a_condition_ends_with_its_own_code_live_and_replayed() {
-    let _traffic = Traffic::start();
+    let _traffic = Demo::start();
     for output in ["--json", "--csv", "--batch"] {
         let met = run(
             &[
@@ -513,7 +451,7 @@ fn what_makes_no_sense_is_refused() {
     let there = folder.file("there.jsonl");
     fs::write(&there, "precious").unwrap();
     let (sample, missing) = (sample(), folder.file("missing"));
-    let dir = folder.0.to_str().unwrap();
+    let dir = folder.path().to_str().unwrap();
     for (args, fix) in [
         (
             vec!["--replay", &sample, "--backend", "kprobe"],
@@ -680,7 +618,7 @@ fn intervals_of(output: &[u8]) -> BTreeMap<String, (Vec<Value>, [u64; 2])> {
 #[test]
 fn after_kill_9_at_most_the_last_interval_is_lost() {
     let folder = Folder::new("killed");
-    let _traffic = Traffic::start();
+    let _traffic = Demo::start();
     for name in ["x.jsonl", "x.jsonl.zst"] {
         let file = folder.file(name);
         let mut command = flowtop(&["--json", "-n0", "-i", "0.2", "--record", &file]);
@@ -758,8 +696,8 @@ impl Drop for Tiny {
 fn a_full_disk_holds_up_nothing_and_loses_nothing_if_room_comes_in_time() {
     let folder = Folder::new("full");
     // It is soon full, and then there is room for whatever has waited on a busy machine.
-    let disk = Tiny::mount(folder.0.join("disk"), 8192);
-    let _traffic = Traffic::start();
+    let disk = Tiny::mount(folder.join("disk"), 8192);
+    let _traffic = Demo::start();
     let (file, ballast) = (disk.0.join("x.jsonl"), disk.0.join("ballast"));
     fs::write(&ballast, vec![7; (8192 - 156) << 10]).unwrap();
     let mut command = flowtop(&[
@@ -823,7 +761,7 @@ fn a_full_disk_holds_up_nothing_and_loses_nothing_if_room_comes_in_time() {
 
 #[test]
 fn a_disk_that_stays_full_is_an_error_in_the_end() {
-    let _traffic = Traffic::start();
+    let _traffic = Demo::start();
     let output = run(
         &["--json", "-i", "0.1", "-c", "10", "--record", "/dev/full"],
         1,
@@ -843,7 +781,7 @@ fn a_disk_that_stays_full_is_an_error_in_the_end() {
 #[test]
 fn files_rotate_under_real_traffic_and_are_one_recording() {
     let folder = Folder::new("rotate");
-    let _traffic = Traffic::start();
+    let _traffic = Demo::start();
     let file = folder.file("web.jsonl.zst");
     let live = run(
         &[
@@ -860,7 +798,7 @@ fn files_rotate_under_real_traffic_and_are_one_recording() {
         ],
         0,
     );
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder.0)
+    let mut files: Vec<PathBuf> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
@@ -880,8 +818,8 @@ fn files_rotate_under_real_traffic_and_are_one_recording() {
 #[test]
 fn anyone_can_replay() {
     let folder = Folder::new("nobody");
-    let (program, file) = (folder.0.join("flowtop"), folder.0.join("demo.jsonl.zst"));
-    common::copy_flowtop(&program);
+    let (program, file) = (folder.join("flowtop"), folder.join("demo.jsonl.zst"));
+    copy_flowtop(&program);
     fs::copy(sample(), &file).unwrap();
     let mut command = Command::new(&program);
     command

@@ -6,10 +6,11 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::fs::{chown, lchown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::folder::Folder;
 use crate::common::pty::PATIENCE;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::pipe::fcntl_setpipe_size;
@@ -19,33 +20,15 @@ use rustix::process::{Pid, Signal, kill_process};
 const OTHER: u32 = 12_345;
 
 /// A folder that everyone may write in, as /tmp.
-struct Shared(PathBuf);
-
-impl Shared {
-    fn new(name: &str) -> Self {
-        let name = format!("flowtop-recording-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o1777)).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let names = fs::read_dir(&self.0).unwrap();
-        names
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
-    }
+fn shared(name: &str) -> Folder {
+    Folder::with_mode(&format!("recording-{name}"), 0o1777)
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn names(folder: &Folder) -> Vec<String> {
+    let names = fs::read_dir(folder.path()).unwrap();
+    names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 fn flowtop(file: &Path, args: &[&str]) -> Command {
@@ -137,9 +120,9 @@ fn reader(path: &Path) -> File {
 
 #[test]
 fn a_recording_is_for_its_owner_alone_whatever_the_umask() {
-    let folder = Shared::new("mode");
+    let folder = shared("mode");
     for (umask, args) in [("022", ""), ("000", "--record-time 1h")] {
-        let file = folder.file(&format!("a{umask}.jsonl"));
+        let file = folder.join(format!("a{umask}.jsonl"));
         let line = format!("umask {umask}; exec \"$0\" -q -c 1 -i 10ms --record \"$1\" {args}");
         let mut command = Command::new("sh");
         command
@@ -147,18 +130,18 @@ fn a_recording_is_for_its_owner_alone_whatever_the_umask() {
             .arg(&file);
         assert!(command.status().unwrap().success());
     }
-    let names = folder.names();
+    let names = names(&folder);
     assert_eq!(names.len(), 2);
     for name in names {
-        let mode = fs::metadata(folder.file(&name)).unwrap().mode();
+        let mode = fs::metadata(folder.join(&name)).unwrap().mode();
         assert_eq!(mode & 0o7777, 0o600, "{name}");
     }
 }
 
 #[test]
 fn what_another_user_puts_in_its_place_gets_nothing() {
-    let folder = Shared::new("planted");
-    let pipe = folder.file("pipe.jsonl");
+    let folder = shared("planted");
+    let pipe = folder.join("pipe.jsonl");
     fifo(&pipe, OTHER);
     let mut thief = reader(&pipe);
     let (code, said) = once(&pipe, &[]);
@@ -167,7 +150,7 @@ fn what_another_user_puts_in_its_place_gets_nothing() {
     assert_eq!(thief.read(&mut [0; 8]).unwrap(), 0, "nobody opened it");
 
     // A link, whatever it leads to, with and without Landlock behind it.
-    let target = folder.file("target");
+    let target = folder.join("target");
     mknodat(
         CWD,
         &target,
@@ -176,7 +159,7 @@ fn what_another_user_puts_in_its_place_gets_nothing() {
         makedev(1, 3),
     )
     .unwrap();
-    let link = folder.file("link.jsonl");
+    let link = folder.join("link.jsonl");
     symlink(&target, &link).unwrap();
     lchown(&link, Some(OTHER), Some(OTHER)).unwrap();
     for args in [&[][..], &["--no-sandbox"]] {
@@ -185,7 +168,7 @@ fn what_another_user_puts_in_its_place_gets_nothing() {
         assert!(said.contains("another user may have made"), "{said}");
     }
     // A disk of anyone's.
-    let disk = folder.file("disk.jsonl");
+    let disk = folder.join("disk.jsonl");
     mknodat(
         CWD,
         &disk,
@@ -201,8 +184,8 @@ fn what_another_user_puts_in_its_place_gets_nothing() {
 
 #[test]
 fn a_fifo_of_ones_own_is_written_to_its_reader_and_waits_for_none_when_told_to_stop() {
-    let folder = Shared::new("fifo");
-    let pipe = folder.file("pipe.jsonl");
+    let folder = shared("fifo");
+    let pipe = folder.join("pipe.jsonl");
     fifo(&pipe, 0);
     // Without a reader.
     let child = flowtop(&pipe, &[]).spawn().unwrap();
@@ -256,12 +239,12 @@ fn descriptors_of_ones_own_are_recorded_to_by_name() {
 
 #[test]
 fn rotation_removes_its_own_files_alone() {
-    let folder = Shared::new("rotation");
+    let folder = shared("rotation");
     let name = |second: u32| format!("f-20200101T00000{second}.000Z.jsonl");
-    let kept = folder.file("kept");
+    let kept = folder.join("kept");
     fs::write(&kept, "kept").unwrap();
     for second in 0..6 {
-        let path = folder.file(&name(second));
+        let path = folder.join(name(second));
         match second {
             // Own ones, to be removed.
             0 | 1 => fs::write(&path, "").unwrap(),
@@ -275,9 +258,9 @@ fn rotation_removes_its_own_files_alone() {
         }
     }
     let rotating = ["--record-time", "1h", "--record-files", "1"];
-    let (code, said) = once(&folder.file("f.jsonl"), &rotating);
+    let (code, said) = once(&folder.join("f.jsonl"), &rotating);
     assert_eq!(code, Some(0), "{said}");
-    let names = folder.names();
+    let names = names(&folder);
     let left = (0..6).filter(|&second| names.contains(&name(second)));
     assert_eq!(left.collect::<Vec<_>>(), [2, 3, 4, 5]);
     assert_eq!(names.len(), 4 + 2, "{names:?}");
@@ -285,9 +268,9 @@ fn rotation_removes_its_own_files_alone() {
 
 #[test]
 fn a_file_that_is_truncated_under_it_and_its_copy_can_both_be_replayed() {
-    let folder = Shared::new("truncated");
+    let folder = shared("truncated");
     for name in ["a.jsonl", "a.jsonl.zst"] {
-        let (file, copy) = (folder.file(name), folder.file(&format!("1.{name}")));
+        let (file, copy) = (folder.join(name), folder.join(format!("1.{name}")));
         let child = flowtop(&file, &[]).spawn().unwrap();
         let length = || fs::metadata(&file).map_or(0, |metadata| metadata.len());
         wait_until(|| length() > 2000);
@@ -317,8 +300,8 @@ fn a_file_that_is_truncated_under_it_and_its_copy_can_both_be_replayed() {
 
 #[test]
 fn a_file_that_is_removed_under_it_is_said() {
-    let folder = Shared::new("removed");
-    let file = folder.file("a.jsonl");
+    let folder = shared("removed");
+    let file = folder.join("a.jsonl");
     let mut child = flowtop(&file, &[]).spawn().unwrap();
     wait_until(|| file.exists());
     fs::remove_file(&file).unwrap();
@@ -333,8 +316,8 @@ fn a_file_that_is_removed_under_it_is_said() {
 
 #[test]
 fn a_folder_that_is_replaced_under_it_is_said_and_loses_nothing() {
-    let folder = Shared::new("replaced");
-    let (log, old) = (folder.file("log"), folder.file("old"));
+    let folder = shared("replaced");
+    let (log, old) = (folder.join("log"), folder.join("old"));
     fs::create_dir(&log).unwrap();
     let child = flowtop(&log.join("f.jsonl"), &["--record-time", "0.1"])
         .spawn()

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::common::counting::Flowtop;
-use serde_json::Value;
+use crate::common::sum;
 
 /// Segments received and sent, by the kernel's own count.
 fn segments(stream: &TcpStream) -> (u64, u64) {
@@ -61,12 +61,6 @@ fn share(
     (&*client).write_all(&[7]).unwrap();
     receive(1);
     [before, segments(client)]
-}
-
-/// What a field of all records of a type adds up to.
-fn sum(records: &[Value], kind: &str, field: &str) -> u64 {
-    let records = records.iter().filter(|record| record["type"] == kind);
-    records.filter_map(|record| record[field].as_u64()).sum()
 }
 
 #[test]

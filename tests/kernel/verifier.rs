@@ -4,11 +4,11 @@
 
 use std::fmt::Display;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::common::counting::Flowtop;
+use crate::common::counting::{Flowtop, tcp_pair};
 use libbpf_rs::query::ProgInfoIter;
 use serde_json::Value;
 
@@ -55,13 +55,6 @@ fn largest(local: u16, remote: u16) -> String {
     .join(" and ")
 }
 
-/// Both ends of a connection over loopback.
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
-}
-
 fn transfer(from: &mut TcpStream, to: &mut TcpStream) {
     from.write_all(&[7; BYTES]).unwrap();
     to.read_exact(&mut [0; BYTES]).unwrap();
@@ -78,7 +71,7 @@ fn totals(records: &[Value]) -> (u64, u64) {
 
 #[test]
 fn the_largest_filter_loads_with_a_wide_margin_and_counts_what_passes() {
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = tcp_pair();
     let local = client.local_addr().unwrap().port();
     let filter = largest(local, server.local_addr().unwrap().port());
     let explained = Command::new(env!("CARGO_BIN_EXE_flowtop"))
@@ -100,7 +93,7 @@ fn the_largest_filter_loads_with_a_wide_margin_and_counts_what_passes() {
     let kept = Flowtop::start(&["--no-pushdown", &filter]);
     transfer(&mut client, &mut server);
     transfer(&mut server, &mut client);
-    let (mut other_client, mut other_server) = pair();
+    let (mut other_client, mut other_server) = tcp_pair();
     transfer(&mut other_client, &mut other_server);
     for (records, which) in [(pushed.stop(), "pushed"), (kept.stop(), "kept")] {
         // One of the two ends passes.
@@ -153,7 +146,7 @@ fn refusal(after: u32) -> PathBuf {
 
 #[test]
 fn a_filter_that_the_verifier_refuses_is_decided_by_user_space_and_said_so() {
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = tcp_pair();
     let filter = largest(
         client.local_addr().unwrap().port(),
         server.local_addr().unwrap().port(),
@@ -165,7 +158,7 @@ fn a_filter_that_the_verifier_refuses_is_decided_by_user_space_and_said_so() {
     let flowtop = Flowtop::spawned(flowtop);
     transfer(&mut client, &mut server);
     transfer(&mut server, &mut client);
-    let (mut other_client, mut other_server) = pair();
+    let (mut other_client, mut other_server) = tcp_pair();
     transfer(&mut other_client, &mut other_server);
     let records = flowtop.stop();
     assert_eq!(totals(&records), (BYTES as u64, BYTES as u64));
