@@ -24,7 +24,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::testing::Random;
+    use crate::testing::{Random, rounds};
 
     type Target = fn(&[u8]);
 
@@ -50,7 +50,7 @@ mod tests {
         ("users", users),
     ];
     /// Changes of every seed that are tried.
-    const CHANGES: u64 = 30;
+    const CHANGES: u32 = 30;
 
     fn seeds(target: &str) -> Vec<Vec<u8>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -94,7 +94,7 @@ mod tests {
             assert!(!seeds.is_empty(), "{name} has no seeds");
             for seed in &seeds {
                 target(seed);
-                for _ in 0..CHANGES {
+                for _ in 0..rounds(CHANGES) {
                     let other = &seeds[random.below(seeds.len() as u64) as usize];
                     let changed = change(seed, other, &mut random);
                     let held = std::panic::catch_unwind(|| target(&changed));

@@ -7,6 +7,16 @@ use std::time::{Duration, SystemTime};
 use crate::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::model::interval::{Interval, Losses};
 
+/// The number of random rounds of a test: `all` where CI is set in the environment, as .ci/run does,
+/// and a tenth elsewhere, so that unit tests stay quick while one edits.
+pub fn rounds(all: u32) -> u32 {
+    if std::env::var_os("CI").is_some() {
+        all
+    } else {
+        all / 10
+    }
+}
+
 /// Small, fast, repeatable: splitmix64.
 pub struct Random(pub u64);
 

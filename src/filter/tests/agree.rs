@@ -12,6 +12,7 @@ use super::super::hints::WORDS;
 use super::super::*;
 use super::words;
 use crate::model::flow::{Counters, Direction, Endpoint, FlowKey, Owner, Protocol};
+use crate::testing::rounds;
 use crate::view::Directions;
 
 /// Few values, so that filters and flows meet.
@@ -208,7 +209,7 @@ fn divided(plan: &FilterPlan, example: &Example) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: rounds(1000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_kernels_part_and_the_rest_are_the_filter(

@@ -4,6 +4,8 @@ use domain::base::{Serial, Ttl};
 use domain::rdata::Cname;
 use proptest::prelude::*;
 
+use crate::testing::rounds;
+
 fn query() -> Query {
     Query::with_id("192.0.2.7".parse().unwrap(), 0xbeef).unwrap()
 }
@@ -228,6 +230,8 @@ fn what_is_broken_is_useless() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(rounds(256)))]
+
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let _ = query().read(&bytes);

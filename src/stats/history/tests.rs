@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::flow::Flow;
-use crate::testing::{Intervals, Random, flow, key, some_overflow};
+use crate::testing::{Intervals, Random, flow, key, rounds, some_overflow};
 
 const WAYS: [Directions; 3] = [Directions::Rx, Directions::Tx, Directions::Both];
 
@@ -268,7 +268,7 @@ fn assert_averages_add_up(history: &History) {
 #[test]
 fn whatever_has_to_make_way_the_sums_stay_exact_and_the_stores_bounded() {
     let mut random = Random(7);
-    for round in 0..40 {
+    for round in 0..rounds(40) {
         let mut intervals = Intervals::default();
         let limits = [1 + random.below(30), 1 + random.below(30), random.below(10)];
         let [recent, past, sparks] = limits.map(|limit| limit as usize);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::flow::{Flow, Packets, Tcp};
 use crate::resolve::owners::{CgroupLocation, Container, Process, Runtime, SharedLocation};
-use crate::testing::{Intervals, Random, flow, key, some_overflow};
+use crate::testing::{Intervals, Random, flow, key, rounds, some_overflow};
 use crate::view::{Column, Prefix};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -121,7 +121,7 @@ fn add(sum: &mut (Counters, Counters), traffic: &TrafficStats) {
 #[test]
 fn every_view_adds_up_to_the_totals() {
     let mut random = Random(11);
-    for _ in 0..1500 {
+    for _ in 0..rounds(1500) {
         let history = history_of(&mut random);
         let view = view_of(&mut random);
         let filter = random.below(3) as u32;
@@ -149,7 +149,7 @@ fn every_view_adds_up_to_the_totals() {
 #[test]
 fn averages_of_groups_are_the_sums_of_those_of_their_flows() {
     let mut random = Random(12);
-    for _ in 0..300 {
+    for _ in 0..rounds(300) {
         let history = history_of(&mut random);
         let view = RowQuery {
             past: true,
@@ -187,7 +187,7 @@ fn averages_of_groups_are_the_sums_of_those_of_their_flows() {
 #[test]
 fn rows_are_in_the_order_asked_for_and_found_by_their_ids() {
     let mut random = Random(13);
-    for _ in 0..1000 {
+    for _ in 0..rounds(1000) {
         let history = history_of(&mut random);
         let view = view_of(&mut random);
         let mut rows = Rows::new(&history, &view, &FixedProcesses, &|_| true);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::Random;
+use crate::testing::{Random, rounds};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -115,7 +115,7 @@ impl Prometheus {
 #[test]
 fn increases_add_up_to_what_was_counted_whoever_comes_and_goes() {
     let mut random = Random(31);
-    for _ in 0..60 {
+    for _ in 0..rounds(60) {
         let limit = 1 + random.below(6) as usize;
         let mut series = Series::new(limit);
         let mut prometheus = Prometheus::default();
