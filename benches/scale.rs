@@ -171,8 +171,8 @@ fn table(flows: u32, rounds: u64) -> String {
         &config,
         Machine::default(),
         Arc::new(Method::default()),
-        Names::off(),
-        Owners::off(),
+        Names::disabled(),
+        Owners::disabled(),
         look,
     );
     app.update(Action::Resize(AREA.width, AREA.height));
@@ -217,7 +217,7 @@ fn table(flows: u32, rounds: u64) -> String {
 /// memory beside the interval.
 fn stream(flows: u32, rounds: u64) -> Result<String> {
     let interval: Interval = interval(flows, 0);
-    let owners = Arc::new(Owners::at_once());
+    let owners = Arc::new(Owners::passwd_only());
     let facts = Arc::clone(&owners);
     let mut json = Json {
         owners,
@@ -234,11 +234,11 @@ fn stream(flows: u32, rounds: u64) -> Result<String> {
         let first = timed(&mut top, || Ranking::new(&interval, Some(10)));
         out.clear();
         timed(&mut top_json, || {
-            json.append(&first, &Names::off(), &mut out)
+            json.append(&first, &Names::disabled(), &mut out)
         })?;
         out.clear();
         timed(&mut top_text, || {
-            text::Text::default().append(&first, &Names::off(), &mut out)
+            text::Text::default().append(&first, &Names::disabled(), &mut out)
         })?;
         for (name, times) in groups.iter().zip(&mut grouped) {
             let group: Group = name.parse()?;
@@ -250,7 +250,7 @@ fn stream(flows: u32, rounds: u64) -> Result<String> {
         let every = timed(&mut all, || Ranking::new(&interval, None));
         out.clear();
         timed(&mut all_json, || {
-            json.append(&every, &Names::off(), &mut out)
+            json.append(&every, &Names::disabled(), &mut out)
         })?;
         bytes = out.len();
         most = MOST.load(Relaxed) - before;

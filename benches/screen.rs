@@ -124,8 +124,8 @@ fn costs() {
                 &config,
                 Machine::default(),
                 Arc::new(Method::default()),
-                Names::off(),
-                Owners::off(),
+                Names::disabled(),
+                Owners::disabled(),
                 look,
             );
             app.update(Action::Resize(width, height));

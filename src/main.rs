@@ -80,7 +80,7 @@ fn guard(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCod
         let confined = || sandbox::confine(&identity, &Allow::default(), &[], || Ok(()));
         drop(privilege.raise().and_then(|()| confined()));
     };
-    match tracefs::guard(args, confine) {
+    match tracefs::cleanup_watchdog(args, confine) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             failure(&error);

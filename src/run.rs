@@ -107,7 +107,11 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let source = Filtered::new(live, config.filter.rest.as_ref());
     let exit_message = ExitMessage::default();
     let condition = config.exit_when.as_ref().map(ExitCondition::new);
-    let source = ExitWhen::new(source, condition, tell(config, met, &exit_message));
+    let source = ExitWhen::new(
+        source,
+        condition,
+        on_exit_condition(config, met, &exit_message),
+    );
     let mut source: Box<dyn Source> = Box::new(source);
     let exporter = match listener {
         Some(listener) => {
@@ -123,14 +127,14 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
                 exporter.addr()
             ));
         }
-        source = Box::new(exporter.meter(source));
+        source = Box::new(exporter.instrument(source));
     }
     if let Some(recorder) = &recorder {
         source = Box::new(Tee::new(source, recorder.tap()));
     }
     let watch = recorder.as_ref().map(Recorder::watch);
     let told = (machine, confinement, method);
-    let outcome = shown(config, source, told, watch, signals);
+    let outcome = present(config, source, told, watch, signals);
     drop(exporter);
     let notes = recorder
         .as_ref()
@@ -158,7 +162,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
 }
 
 /// Shows what a source gives.
-fn shown(
+fn present(
     config: &Config,
     source: impl Source + 'static,
     (machine, confinement, method): (Machine, Confinement, Arc<Method>),
@@ -171,7 +175,7 @@ fn shown(
             tui::live(config, source, told, recording, signals)
         }
         Output::Text | Output::Json | Output::Csv | Output::Quiet => {
-            let stream = Stream::new(config, machine, Owners::at_once())?;
+            let stream = Stream::new(config, machine, Owners::passwd_only())?;
             stream.run(config, source, Some(signals), &mut io::stdout().lock())
         }
     }
@@ -228,7 +232,7 @@ fn confine_replay(config: &Config, identity: &Identity) -> Result<Confinement> {
 fn recorder(config: &Config, opened: Opened, machine: Machine) -> Result<Recorder> {
     let json = Json {
         filter: config.filter.text(),
-        owners: Arc::new(Owners::at_once()),
+        owners: Arc::new(Owners::passwd_only()),
         machine,
     };
     // The live table says it itself: here it would be written across it.
@@ -256,7 +260,7 @@ fn replayed(
     }
     let exit_message = ExitMessage::default();
     let mut condition = config.exit_when.as_ref().map(ExitCondition::new);
-    let mut tell = tell(config, met, &exit_message);
+    let mut tell = on_exit_condition(config, met, &exit_message);
     let until = move |interval: &Interval| {
         let is_met = condition
             .as_mut()
@@ -291,7 +295,7 @@ fn replayed(
             .forward(move || stopped.store(true, Ordering::Relaxed), || ())
             .context("watch for signals")?;
         let (mut count, mut elapsed, mut corruptions) = (0, Duration::ZERO, 0);
-        let stream = Stream::new(config, Machine::default(), Owners::off())?;
+        let stream = Stream::new(config, Machine::default(), Owners::disabled())?;
         stream.replay(
             Replay::new(&files, replay.interval, filter, &stop),
             |interval| {
@@ -321,7 +325,7 @@ fn damaged(corruption: &CorruptRecording) -> String {
 }
 
 /// What is done when the condition comes true.
-fn tell(
+fn on_exit_condition(
     config: &Config,
     met: &Arc<AtomicBool>,
     exit_message: &ExitMessage,

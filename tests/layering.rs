@@ -2,7 +2,7 @@
 //! the kernel to the presentation.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -417,6 +417,44 @@ fn only_the_skeleton_the_drain_and_the_private_mount_are_unsafe() {
     }
 }
 
+/// Names that more than one type may have, by convention.
+const SHARED_NAMES: &[&str] = &["Error"];
+
+/// A name that stands for two things cannot be searched for. Associated types are not types of their
+/// own, and what a test has inside a function is its own affair.
+#[test]
+fn type_names_are_unique() {
+    let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        for name in source.code.lines().filter_map(defined_type) {
+            let path = source.path.display().to_string();
+            defined.entry(name.to_owned()).or_default().push(path);
+        }
+    }
+    assert!(defined.len() > 100, "types were not found");
+    defined.retain(|name, paths| paths.len() > 1 && !SHARED_NAMES.contains(&name.as_str()));
+    assert!(defined.is_empty(), "types that share a name: {defined:#?}");
+}
+
+/// The type that a line defines: one of the module itself, or of a module of tests in it.
+fn defined_type(line: &str) -> Option<&str> {
+    let indent = line.len() - line.trim_start().len();
+    let mut words = line.split_whitespace().peekable();
+    words.next_if(|word| word.starts_with("pub"));
+    while words
+        .next_if(|word| word.starts_with("crate") || word.ends_with(')'))
+        .is_some()
+    {}
+    let is_type = match words.next()? {
+        "struct" | "enum" | "trait" | "union" => indent <= 4,
+        "type" => indent == 0,
+        _ => false,
+    };
+    let name = words.next().filter(|_| is_type)?;
+    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+    Some(&name[..end.unwrap_or(name.len())])
+}
+
 /// Functions are what must stay short: clippy's `too_many_lines` holds them to 100 lines. A file is one
 /// idea, and splits where it has two; this bound only asks whether it has.
 #[test]
@@ -456,6 +494,9 @@ fn the_reader_finds_what_is_named() {
         ),
         "flow source source/exit_when source/live source/tee"
     );
+    assert_eq!(defined_type("pub(crate) struct Flow<T> {"), Some("Flow"));
+    assert_eq!(defined_type("pub(in crate::tui) enum Mode {"), Some("Mode"));
+    assert_eq!(defined_type("    type Err = Error;"), None);
     assert!(names_word("use libbpf_rs::Map;", "libbpf_rs"));
     assert!(!names_word("explain::x, not plain text", "plain"));
 }

@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         let used = processor_time();
         let mut out = Vec::new();
         let ranking = Ranking::new(&interval, None);
-        writer::Json::default().append(&ranking, &Names::off(), &mut out)?;
+        writer::Json::default().append(&ranking, &Names::disabled(), &mut out)?;
         black_box(out);
         lines.push(processor_time() - used);
         all.push(drain + rank);

@@ -204,8 +204,8 @@ pub(super) struct Args {
     pub(super) listen: Option<SocketAddr>,
 
     /// How to attach to the kernel; auto takes the best that works here, a named one never falls back
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = Backend::Auto)]
-    pub(super) backend: Backend,
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = BackendArg::Auto)]
+    pub(super) backend: BackendArg,
 
     /// Flows the kernel can tell apart in one interval, at most 3/4 of them of one process; bytes of more flows are counted for their process
     #[arg(
@@ -310,7 +310,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Backend {
+pub(super) enum BackendArg {
     Auto,
     Tracepoint,
     Fentry,
@@ -363,7 +363,7 @@ where
         let text = filter_args::explained(&plan, pid_namespace);
         return Ok(Request::Print(sanitize_lines(&text)));
     }
-    metrics_args::must_be_for_something(&args)?;
+    metrics_args::require_output(&args)?;
     let output = match (args.json, args.csv, args.batch || !environment.terminal) {
         _ if args.quiet => Output::Quiet,
         (true, _, _) => Output::Json,
@@ -406,10 +406,10 @@ where
         replay,
         listen,
         backend: match args.backend {
-            Backend::Auto => BackendChoice::Auto,
-            Backend::Tracepoint => BackendChoice::Tracepoint,
-            Backend::Fentry => BackendChoice::Fentry,
-            Backend::Kprobe => BackendChoice::Kprobe,
+            BackendArg::Auto => BackendChoice::Auto,
+            BackendArg::Tracepoint => BackendChoice::Tracepoint,
+            BackendArg::Fentry => BackendChoice::Fentry,
+            BackendArg::Kprobe => BackendChoice::Kprobe,
         },
         max_flows: args.max_flows,
         output,
@@ -444,7 +444,7 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
     let asked = args.config.as_ref().map(|path| ConfigOrigin {
         path: path.clone(),
         owner: None,
-        asked: true,
+        explicit: true,
     });
     let places = asked.map_or_else(|| environment.places.clone(), |place| vec![place]);
     let mut settings = config_file::read(&places).map_err(|error| {

@@ -17,7 +17,7 @@ const FILE: &str = "flowtop/config.toml";
 
 /// What of the environment says where the file is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vars {
+pub struct PathVariables {
     /// `XDG_CONFIG_HOME`.
     pub xdg_config_home: Option<OsString>,
     /// `HOME`.
@@ -34,16 +34,16 @@ pub struct ConfigOrigin {
     /// Only if it belongs to this user, whose settings these are to be.
     pub owner: Option<u32>,
     /// Whether it was asked for by name, so that it is wrong if it is not there.
-    pub asked: bool,
+    pub explicit: bool,
 }
 
 /// Where the file may be, the first that is there counts. Under sudo that is the file of the user who
 /// called it, because the settings are a person's, before that of root.
-pub fn find(vars: &Vars) -> Vec<ConfigOrigin> {
+pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
     let origin = |folder: PathBuf, owner| ConfigOrigin {
         path: folder.join(FILE),
         owner,
-        asked: false,
+        explicit: false,
     };
     // The specification has paths that are not absolute ignored.
     let absolute = |path: &Option<OsString>| {
@@ -82,7 +82,7 @@ pub fn read(places: &[ConfigOrigin]) -> Result<Settings> {
         let path = place.path.display();
         let text = match text_of(place) {
             Ok(text) => text,
-            Err(error) if is_missing(&error) && !place.asked => continue,
+            Err(error) if is_missing(&error) && !place.explicit => continue,
             Err(error) => return Err(error).with_context(|| format!("read {path}")),
         };
         let Some(text) = text else {
@@ -121,7 +121,7 @@ fn text_of(place: &ConfigOrigin) -> io::Result<Option<String>> {
 
 fn open(place: &ConfigOrigin) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
-    if place.asked {
+    if place.explicit {
         // May be a pipe that someone fills in his own time.
         return File::open(&place.path);
     }

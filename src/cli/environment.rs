@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 
-use crate::cli::config_file::{ConfigOrigin, Vars, find};
+use crate::cli::config_file::{ConfigOrigin, PathVariables, candidate_paths};
 use crate::resolve::namespace;
 use crate::sandbox::privilege::Caller;
 
@@ -33,7 +33,7 @@ impl Environment {
     pub fn current(terminal: bool, caller: &Caller, is_lent: bool) -> Self {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let called_sudo = || (caller.uid.as_raw(), caller.home.clone());
-        let vars = Vars {
+        let vars = PathVariables {
             xdg_config_home: var("XDG_CONFIG_HOME"),
             home: var("HOME"),
             called_sudo: caller.called_sudo.then(called_sudo),
@@ -46,7 +46,7 @@ impl Environment {
             columns: window.filter(|&columns| columns > 0).or_else(said),
             no_color: var("NO_COLOR").is_some(),
             utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
-            places: find(&vars),
+            places: candidate_paths(&vars),
             is_lent,
             pid_namespace: namespace::own_pid(),
         }

@@ -20,7 +20,7 @@ pub(super) fn listen(args: &Args) -> Option<Listen> {
 }
 
 /// Counting for nobody is a mistake.
-pub(super) fn must_be_for_something(args: &Args) -> Result<(), clap::Error> {
+pub(super) fn require_output(args: &Args) -> Result<(), clap::Error> {
     if !args.quiet || args.listen.is_some() || args.record.is_some() || args.exit_when.is_some() {
         return Ok(());
     }

@@ -16,7 +16,9 @@ pub(super) fn kernel() -> Vec<Check> {
     let mut checks = vec![
         match Path::new(requirements::BTF).exists() {
             true => Check::new("btf", "BTF", CheckState::Ok, requirements::BTF),
-            false => Check::missing("btf", "BTF", CheckState::Fail, &requirements::of_btf()),
+            false => {
+                Check::for_requirement("btf", "BTF", CheckState::Fail, &requirements::of_btf())
+            }
         },
         lockdown(),
         match &tracefs {
@@ -25,7 +27,9 @@ pub(super) fn kernel() -> Vec<Check> {
                 Check::new(id, title, CheckState::Ok, path.display().to_string())
             }
             Err(error) => match MissingRequirement::of(error) {
-                Some(missing) => Check::missing("tracefs", "tracefs", CheckState::Note, missing),
+                Some(missing) => {
+                    Check::for_requirement("tracefs", "tracefs", CheckState::Note, missing)
+                }
                 None => Check::new("tracefs", "tracefs", CheckState::Note, format!("{error:#}")),
             },
         },
@@ -76,7 +80,7 @@ pub(super) fn kernel() -> Vec<Check> {
     checks.push(cgroups());
     checks.push(match requirements::of_jit() {
         None => Check::new("bpf_jit", "BPF JIT", CheckState::Ok, "not switched off"),
-        Some(missing) => Check::missing("bpf_jit", "BPF JIT", CheckState::Fail, &missing),
+        Some(missing) => Check::for_requirement("bpf_jit", "BPF JIT", CheckState::Fail, &missing),
     });
     checks
 }
@@ -88,7 +92,7 @@ fn lockdown() -> Check {
         return Check::new(id, title, CheckState::Ok, value);
     };
     if modes.contains("[confidentiality]") {
-        return Check::missing(id, title, CheckState::Fail, &requirements::of_lockdown());
+        return Check::for_requirement(id, title, CheckState::Fail, &requirements::of_lockdown());
     }
     let mode = modes
         .split_once('[')
@@ -107,7 +111,7 @@ fn cgroups() -> Check {
     if let Some(missing) =
         requirements::of_cgroup_namespace().filter(|_| !requirements::has_kprobes())
     {
-        return Check::missing(id, title, CheckState::Note, &missing);
+        return Check::for_requirement(id, title, CheckState::Note, &missing);
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let has = |kind: &str| {
@@ -215,7 +219,7 @@ pub(super) fn memory(config: &Config) -> Vec<Check> {
             Check::new(id, title, CheckState::Ok, value)
         }
         Err(error) => match MissingRequirement::of(&error) {
-            Some(missing) => Check::missing(id, title, CheckState::Fail, missing),
+            Some(missing) => Check::for_requirement(id, title, CheckState::Fail, missing),
             None => Check::new(id, title, CheckState::Fail, format!("{error:#}")),
         },
     }]

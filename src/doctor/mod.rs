@@ -9,7 +9,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-use self::selftest::{SelfTestOutcome, Traffic};
+use self::selftest::{SelfTestOutcome, SelfTestTraffic};
 use crate::kernel::requirements::MissingRequirement;
 use crate::kernel::{NoBackend, requirements};
 use crate::options::{BackendChoice, Config, Output};
@@ -76,7 +76,7 @@ impl Check {
         }
     }
 
-    fn missing(
+    fn for_requirement(
         id: &'static str,
         title: &'static str,
         state: CheckState,
@@ -95,7 +95,7 @@ struct CheckSection {
 
 /// A backend, and what it counted if it could be attached.
 #[derive(Debug)]
-struct Trial {
+struct BackendTrial {
     backend: &'static str,
     outcome: Result<SelfTestOutcome>,
 }
@@ -104,7 +104,7 @@ struct Trial {
 #[derive(Debug)]
 struct DoctorReport {
     sections: Vec<CheckSection>,
-    trials: Vec<Trial>,
+    trials: Vec<BackendTrial>,
     /// The backend that a run takes, if it takes one and that is exact.
     backend: Option<String>,
 }
@@ -136,9 +136,9 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
         BackendChoice::Fentry,
         BackendChoice::Kprobe,
     ];
-    let trials: Vec<Trial> = trials
+    let trials: Vec<BackendTrial> = trials
         .into_iter()
-        .map(|choice| Trial {
+        .map(|choice| BackendTrial {
             backend: choice.as_str(),
             outcome: attempt(config, choice),
         })
@@ -178,18 +178,18 @@ fn with_backend(config: &Config, backend: BackendChoice) -> Config {
 
 fn attempt(config: &Config, choice: BackendChoice) -> Result<SelfTestOutcome> {
     let mut live = Live::open(&with_backend(config, choice))?;
-    Traffic::prepare()?.measure(&mut live)
+    SelfTestTraffic::prepare()?.measure(&mut live)
 }
 
 /// What is missing for an error, if that is known.
-fn missing_of(error: &anyhow::Error) -> Option<&MissingRequirement> {
+fn load_requirement(error: &anyhow::Error) -> Option<&MissingRequirement> {
     let refused = error.downcast_ref::<NoBackend>();
     let of_backend =
         refused.and_then(|refused| refused.0.iter().find_map(|one| one.missing.as_ref()));
     of_backend.or_else(|| MissingRequirement::of(error))
 }
 
-fn trial(trial: &Trial) -> Check {
+fn trial(trial: &BackendTrial) -> Check {
     let name = trial.backend;
     match &trial.outcome {
         Ok(outcome) if outcome.is_exact() => {
@@ -199,8 +199,8 @@ fn trial(trial: &Trial) -> Check {
             let check = Check::new(name, name, CheckState::Note, outcome.to_string());
             check.fix("leave it to --backend auto, which takes one that is exact")
         }
-        Err(error) => match missing_of(error) {
-            Some(missing) => Check::missing(name, name, CheckState::Note, missing),
+        Err(error) => match load_requirement(error) {
+            Some(missing) => Check::for_requirement(name, name, CheckState::Note, missing),
             None => {
                 // The error begins with the same name.
                 let text = format!("{error:#}");
@@ -214,12 +214,14 @@ fn trial(trial: &Trial) -> Check {
 /// Starts as a run does, gives up what a run gives up, and counts. The backend, if all is well.
 fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
     // Its sockets stand before: confined, none could be opened.
-    let traffic = Traffic::prepare();
+    let traffic = SelfTestTraffic::prepare();
     let mut live = match Live::open(&with_backend(config, config.backend)) {
         Ok(live) => live,
         Err(error) => {
-            let mut checks = vec![match missing_of(&error) {
-                Some(missing) => Check::missing("backend", "backend", CheckState::Fail, missing),
+            let mut checks = vec![match load_requirement(&error) {
+                Some(missing) => {
+                    Check::for_requirement("backend", "backend", CheckState::Fail, missing)
+                }
                 None => Check::new("backend", "backend", CheckState::Fail, format!("{error:#}")),
             }];
             // What can be given up here is worth knowing all the same.
@@ -251,7 +253,7 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
     let confinement = confine(config, |allow| live.confine(identity, allow));
     let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
     let exact = outcome.as_ref().is_ok_and(SelfTestOutcome::is_exact);
-    checks.push(counted(&outcome));
+    checks.push(self_test_check(&outcome));
     checks.extend(outcome.as_ref().ok().map(audited));
     checks.extend(confined(&confinement));
     let works = exact && is_filtering && confinement.is_ok();
@@ -289,7 +291,7 @@ fn confine(
     }
 }
 
-fn counted(outcome: &Result<SelfTestOutcome>) -> Check {
+fn self_test_check(outcome: &Result<SelfTestOutcome>) -> Check {
     let (id, title) = ("self_test", "self-test");
     match outcome {
         Ok(outcome) if outcome.is_exact() => {
@@ -389,6 +391,6 @@ fn tried(
 fn setcap() -> String {
     format!(
         "{}=ep",
-        crate::sandbox::capabilities::for_setcap(requirements::wanted())
+        crate::sandbox::capabilities::for_setcap(requirements::needed_capabilities())
     )
 }

@@ -23,7 +23,7 @@ const ANSWERED: usize = 97;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sockets that are connected, and have moved nothing yet.
-pub(super) struct Traffic {
+pub(super) struct SelfTestTraffic {
     pairs: Vec<Pair>,
     /// The ends of all pairs, looked up before they are measured: a process without names may not ask
     /// its sockets later.
@@ -60,7 +60,7 @@ pub(super) struct SelfTestOutcome {
     pub(super) audit: Audit,
 }
 
-impl Traffic {
+impl SelfTestTraffic {
     /// Connects TCP and UDP over IPv4 and, where there is a loopback address of it, IPv6.
     ///
     /// # Errors
@@ -236,9 +236,9 @@ mod tests {
     use crate::testing::Intervals;
 
     /// Counts nothing.
-    struct Blind;
+    struct CountsNothing;
 
-    impl Source for Blind {
+    impl Source for CountsNothing {
         fn end_interval(&mut self) -> Result<Interval> {
             Ok(Intervals::default().next(1000, Vec::new()))
         }
@@ -246,7 +246,10 @@ mod tests {
 
     #[test]
     fn who_counts_nothing_is_not_exact() {
-        let outcome = Traffic::prepare().unwrap().measure(&mut Blind).unwrap();
+        let outcome = SelfTestTraffic::prepare()
+            .unwrap()
+            .measure(&mut CountsNothing)
+            .unwrap();
         assert!(!outcome.is_exact());
         let text = outcome.to_string();
         assert!(

@@ -9,7 +9,7 @@ use super::ast::{Compare, Expr, Op, Side, Term, ZonedHost};
 use super::kernel_filter::Family;
 use super::pattern::Pattern;
 use crate::model::flow::{Counters, FlowKey, Owner};
-use crate::resolve::owners::{CgroupLocation, place};
+use crate::resolve::owners::{CgroupLocation, parse_path};
 
 /// Control groups whose answers are kept; beyond that they are asked anew.
 const MAX_PLACES: usize = 4096;
@@ -38,7 +38,7 @@ pub struct Matcher {
     /// Answers for owners, by where they are in memory: valid while all of them are held.
     owners: HashMap<usize, u64>,
     /// Answers to what is asked of control groups.
-    places: HashMap<Arc<str>, u64>,
+    cgroup_terms: HashMap<Arc<str>, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,10 +56,10 @@ impl Matcher {
     pub fn new(expr: &Expr) -> Self {
         let mut owner_terms = Vec::new();
         Self {
-            tree: plant(expr, &mut owner_terms),
+            tree: compile_node(expr, &mut owner_terms),
             owner_terms,
             owners: HashMap::new(),
-            places: HashMap::new(),
+            cgroup_terms: HashMap::new(),
         }
     }
 
@@ -91,20 +91,20 @@ impl Matcher {
             return *bits;
         }
         let comm = owner.comm.to_string_lossy();
-        let mut bits = ask(&self.owner_terms, |term| match term {
+        let mut bits = eval_terms(&self.owner_terms, |term| match term {
             Term::Comm(names) => names.iter().any(|name| name.matches(&comm)),
             _ => false,
         });
         if let Some(cgroup) = &owner.cgroup {
-            bits |= match self.places.get(cgroup) {
+            bits |= match self.cgroup_terms.get(cgroup) {
                 Some(bits) => *bits,
                 None => {
-                    let place = place(cgroup);
-                    let bits = ask(&self.owner_terms, |term| is_in(&place, term));
-                    if self.places.len() >= MAX_PLACES {
-                        self.places.clear();
+                    let location = parse_path(cgroup);
+                    let bits = eval_terms(&self.owner_terms, |term| is_in(&location, term));
+                    if self.cgroup_terms.len() >= MAX_PLACES {
+                        self.cgroup_terms.clear();
                     }
-                    self.places.insert(Arc::clone(cgroup), bits);
+                    self.cgroup_terms.insert(Arc::clone(cgroup), bits);
                     bits
                 }
             };
@@ -115,17 +115,22 @@ impl Matcher {
 }
 
 /// The answers of all terms, each one bit.
-fn ask(terms: &[Term], yes: impl Fn(&Term) -> bool) -> u64 {
+fn eval_terms(terms: &[Term], yes: impl Fn(&Term) -> bool) -> u64 {
     let bits = terms.iter().enumerate();
     bits.fold(0, |bits, (i, term)| bits | u64::from(yes(term)) << i)
 }
 
-fn plant(expr: &Expr, owner_terms: &mut Vec<Term>) -> Node {
-    let mut all = |parts: &[Expr]| parts.iter().map(|part| plant(part, owner_terms)).collect();
+fn compile_node(expr: &Expr, owner_terms: &mut Vec<Term>) -> Node {
+    let mut all = |parts: &[Expr]| {
+        parts
+            .iter()
+            .map(|part| compile_node(part, owner_terms))
+            .collect()
+    };
     match expr {
         Expr::All(parts) => Node::All(all(parts)),
         Expr::Any(parts) => Node::Any(all(parts)),
-        Expr::Not(part) => Node::Not(Box::new(plant(part, owner_terms))),
+        Expr::Not(part) => Node::Not(Box::new(compile_node(part, owner_terms))),
         Expr::Is(term) if term.is_about_owner() => {
             owner_terms.push(term.clone());
             // The parser takes no more of them than there are bits.
@@ -250,12 +255,12 @@ impl Compare {
 }
 
 /// Whether a place is in a container or of a unit that a term means.
-fn is_in(place: &CgroupLocation, term: &Term) -> bool {
+fn is_in(location: &CgroupLocation, term: &Term) -> bool {
     match term {
-        Term::Container(names) if place.container.is_some() || place.pod.is_some() => {
+        Term::Container(names) if location.container.is_some() || location.pod.is_some() => {
             // As it is shown: docker:0123456789ab, or pod:01234567.
-            let shown = place.to_string();
-            let id = place
+            let shown = location.to_string();
+            let id = location
                 .container
                 .as_ref()
                 .map(|container| container.id.as_str());
@@ -264,7 +269,7 @@ fn is_in(place: &CgroupLocation, term: &Term) -> bool {
             })
         }
         Term::Unit(names) => {
-            let unit = place.unit.as_deref();
+            let unit = location.unit.as_deref();
             unit.is_some_and(|unit| names.iter().any(|name| name.matches(unit)))
         }
         _ => false,

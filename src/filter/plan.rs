@@ -26,13 +26,13 @@ pub struct FilterPlan {
     /// The whole.
     pub filter: Option<Expr>,
     /// What the kernel decides.
-    pub pushed: KernelFilter,
+    pub kernel_filter: KernelFilter,
     /// The same as a filter.
     pub kernel: Option<Expr>,
     /// What user space decides for what the kernel lets pass.
     pub rest: Option<Expr>,
     /// What could be given to the kernel.
-    reach: Pushdown,
+    pushdown: Pushdown,
 }
 
 impl FilterPlan {
@@ -41,10 +41,10 @@ impl FilterPlan {
         let mut parts = Vec::new();
         conjuncts(&filter, false, &mut parts);
         let mut plan = Self {
-            pushed: KernelFilter::default(),
+            kernel_filter: KernelFilter::default(),
             kernel: None,
             rest: None,
-            reach,
+            pushdown: reach,
             filter: Some(filter),
         };
         // What must be says more than what must not be, and there is one place for each thing.
@@ -55,7 +55,7 @@ impl FilterPlan {
                     && limit.except == except
                     && reach == Pushdown::All
                 {
-                    *placed |= limit.put(&mut plan.pushed);
+                    *placed |= limit.push_to(&mut plan.kernel_filter);
                 }
             }
         }
@@ -68,7 +68,10 @@ impl FilterPlan {
 
     /// The same filter with nothing for the kernel; `None` where the kernel decides nothing of it.
     pub fn unpushed(&self) -> Option<Self> {
-        let filter = self.filter.clone().filter(|_| !self.pushed.is_empty());
+        let filter = self
+            .filter
+            .clone()
+            .filter(|_| !self.kernel_filter.is_empty());
         Some(Self::new(filter?, Pushdown::Nothing))
     }
 
@@ -104,7 +107,7 @@ impl fmt::Display for FilterPlan {
         };
         let mut head = "user space:";
         for part in parts {
-            let reason = reason(part, self.reach);
+            let reason = reason(part, self.pushdown);
             writeln!(f, "{head:<11}  {part}  ({reason})")?;
             head = "";
         }
@@ -184,7 +187,7 @@ impl KernelTerm {
             Expr::Any(parts) => {
                 let mut parts = parts.iter().map(Self::of);
                 let first = parts.next()??;
-                parts.try_fold(first, |all, part| all.or(part?))
+                parts.try_fold(first, |all, part| all.union(part?))
             }
             Expr::Not(part) => {
                 let limit = Self::of(part)?;
@@ -197,7 +200,7 @@ impl KernelTerm {
     }
 
     /// The one or the other, if that can be said.
-    fn or(mut self, other: Self) -> Option<Self> {
+    fn union(mut self, other: Self) -> Option<Self> {
         if self.except || other.except {
             return None;
         }
@@ -235,27 +238,27 @@ impl KernelTerm {
     }
 
     /// Says it, if there is room; whether there was.
-    fn put(self, pushed: &mut KernelFilter) -> bool {
+    fn push_to(self, pushed: &mut KernelFilter) -> bool {
         let except = self.except;
         match self.what {
             KernelTermKind::Protocols(values) => {
-                put(&mut pushed.protocols, values, except, usize::MAX)
+                push_values(&mut pushed.protocols, values, except, usize::MAX)
             }
             KernelTermKind::Families(values) => {
-                put(&mut pushed.families, values, except, usize::MAX)
+                push_values(&mut pushed.families, values, except, usize::MAX)
             }
             KernelTermKind::Tasks { tgids, tids } => {
-                put_tasks(&mut pushed.tasks, tgids, tids, except)
+                push_tasks(&mut pushed.tasks, tgids, tids, except)
             }
-            KernelTermKind::Uids(uids) => put(&mut pushed.uids, uids, except, MAX_UIDS),
-            KernelTermKind::Netns(ids) => put(&mut pushed.netns, ids, except, MAX_NETNS),
+            KernelTermKind::Uids(uids) => push_values(&mut pushed.uids, uids, except, MAX_UIDS),
+            KernelTermKind::Netns(ids) => push_values(&mut pushed.netns, ids, except, MAX_NETNS),
             KernelTermKind::Ports(side, ports) => {
                 let choice = match side {
                     Side::Either => &mut pushed.any_ports,
                     Side::Local => &mut pushed.local_ports,
                     Side::Remote => &mut pushed.remote_ports,
                 };
-                put(choice, ports, except, MAX_PORTS)
+                push_values(choice, ports, except, MAX_PORTS)
             }
             KernelTermKind::Nets(side, nets) => {
                 let choice = match side {
@@ -263,13 +266,13 @@ impl KernelTerm {
                     Side::Local => &mut pushed.local_nets,
                     Side::Remote => &mut pushed.remote_nets,
                 };
-                put(choice, nets, except, MAX_NETS)
+                push_values(choice, nets, except, MAX_NETS)
             }
         }
     }
 }
 
-fn put<T: Ord + Clone>(
+fn push_values<T: Ord + Clone>(
     choice: &mut AllowOrDenyList<T>,
     values: Vec<T>,
     except: bool,
@@ -294,7 +297,7 @@ fn put<T: Ord + Clone>(
     fits
 }
 
-fn put_tasks(tasks: &mut Tasks, tgids: Vec<u32>, tids: Vec<u32>, except: bool) -> bool {
+fn push_tasks(tasks: &mut Tasks, tgids: Vec<u32>, tids: Vec<u32>, except: bool) -> bool {
     let joins = tasks.is_empty() || tasks.except && except;
     if !joins {
         return false;

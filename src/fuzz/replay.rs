@@ -64,7 +64,7 @@ fn written(frames: &[RecordedInterval]) -> Vec<u8> {
     for frame in frames {
         json.learn(&frame.metadata);
         let ranking = Ranking::new(&frame.interval, None);
-        assert!(json.append(&ranking, &Names::off(), &mut out).is_ok());
+        assert!(json.append(&ranking, &Names::disabled(), &mut out).is_ok());
     }
     out
 }
@@ -103,11 +103,15 @@ fn shown(frames: &[RecordedInterval]) {
         text.learn(metadata);
         let reports: [&mut dyn Report; 2] = [&mut text, &mut csv];
         for report in reports {
-            assert!(report.append(&ranking, &Names::off(), &mut out).is_ok());
+            assert!(
+                report
+                    .append(&ranking, &Names::disabled(), &mut out)
+                    .is_ok()
+            );
         }
         for group in [Group::Process, Group::User, Group::Unit, Group::Port] {
             let ranking = Ranking::grouped(interval, group, &(), Some(3));
-            let appended = text.append_groups(group, &ranking, &Names::off(), &mut out);
+            let appended = text.append_groups(group, &ranking, &Names::disabled(), &mut out);
             assert!(appended.is_ok());
         }
         let out = String::from_utf8_lossy(&out);

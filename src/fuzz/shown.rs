@@ -11,7 +11,7 @@ use ratatui::widgets::Widget as _;
 
 use crate::jsonl::writer::Json;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
-use crate::model::interval::{Holder, Interval, Losses, Method};
+use crate::model::interval::{Interval, Losses, Method, SlotHolder};
 use crate::options::Config;
 use crate::output::Report;
 use crate::output::text::Text;
@@ -29,11 +29,11 @@ use crate::view::Group;
 /// # Panics
 /// When that is not so.
 pub fn shown(bytes: &[u8]) {
-    let Foreign {
+    let UntrustedNames {
         owner,
         host,
         filter,
-    } = Foreign::of(bytes);
+    } = UntrustedNames::of(bytes);
     let harmless = Owner {
         cgroup: Some(Arc::from("/")),
         ..Owner::named(b"harmless")
@@ -60,11 +60,11 @@ pub fn exported(bytes: &[u8]) {
     let Some((&choice, bytes)) = bytes.split_first() else {
         return;
     };
-    let Foreign {
+    let UntrustedNames {
         owner,
         host,
         filter,
-    } = Foreign::of(bytes);
+    } = UntrustedNames::of(bytes);
     let interval = interval(&owner);
     // Without a grouping CSV has flows; metrics always have groups.
     let group = GROUPS.get(usize::from(choice) % (GROUPS.len() + 1));
@@ -74,14 +74,14 @@ pub fn exported(bytes: &[u8]) {
 }
 
 /// Names that others chose.
-struct Foreign {
+struct UntrustedNames {
     /// With the names of a process, a thread and a cgroup.
     owner: Owner,
     host: String,
     filter: String,
 }
 
-impl Foreign {
+impl UntrustedNames {
     /// Made of any bytes, in five parts.
     fn of(bytes: &[u8]) -> Self {
         let mut parts = bytes.splitn(5, |&byte| byte == 0xff);
@@ -117,7 +117,7 @@ fn interval(owner: &Owner) -> Interval {
         elapsed: Duration::from_secs(1),
         flows: vec![Flow::new(key, counters, Arc::new(owner.clone()))],
         losses: Losses {
-            full: Some(Holder {
+            full: Some(SlotHolder {
                 tgid: 7,
                 comm: owner.comm,
                 flows: 3,
@@ -133,7 +133,7 @@ const GROUPS: [Group; 4] = [Group::Process, Group::Thread, Group::Container, Gro
 
 fn written(report: &mut impl Report, interval: &Interval, group: Option<Group>) -> String {
     let mut out = Vec::new();
-    let (names, owners) = (Names::off(), Owners::off());
+    let (names, owners) = (Names::disabled(), Owners::disabled());
     let appended = match group {
         None => report.append(&Ranking::new(interval, None), &names, &mut out),
         Some(group) => {
@@ -193,7 +193,14 @@ fn screens(interval: Interval, host: String, filter: &str) {
     };
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
     let method = Arc::clone(&interval.method);
-    let mut app = App::new(&config, machine, method, Names::off(), Owners::off(), look);
+    let mut app = App::new(
+        &config,
+        machine,
+        method,
+        Names::disabled(),
+        Owners::disabled(),
+        look,
+    );
     app.update(Action::IntervalEnded(interval));
     draw(&app, 80, 24);
     app.update(Action::Do(Command::Filter));

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use super::schema::{AuditFields, FlowRecord, IntervalRecord, SCHEMA, WorstFields};
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::model::interval::{
-    Audit, Drift, Drifting, Holder, Losses, Method, OTHER_UNSEEN, UNSEEN_NAMES, Unknown,
+    Audit, Drift, DriftingConnection, Losses, Method, OTHER_UNSEEN, SlotHolder, UNSEEN_NAMES,
+    Unknown,
 };
 use crate::text::sanitize::sanitize;
 
@@ -39,7 +40,7 @@ pub(crate) enum RecordKind {
 }
 
 #[derive(Deserialize)]
-struct Typed<'a> {
+struct RecordType<'a> {
     #[serde(borrow)]
     r#type: Cow<'a, str>,
 }
@@ -52,7 +53,7 @@ impl RecordKind {
         if line.starts_with(br#"{"type":"flow","#) {
             return Ok(Self::Flow);
         }
-        let typed: Typed<'_> = json(line)?;
+        let typed: RecordType<'_> = json(line)?;
         Ok(match &*typed.r#type {
             "interval" => Self::Interval,
             "flow" => Self::Flow,
@@ -141,7 +142,7 @@ impl IntervalRecord<'_> {
 
     pub(crate) fn losses(&self) -> Losses {
         Losses {
-            full: self.full_pid.map(|tgid| Holder {
+            full: self.full_pid.map(|tgid| SlotHolder {
                 tgid,
                 comm: comm(self.full_process.as_deref().unwrap_or_default()),
                 flows: self.full_flows.unwrap_or(0),
@@ -215,10 +216,10 @@ impl AuditFields<'_> {
 }
 
 impl WorstFields<'_> {
-    fn drifting(&self) -> Drifting {
+    fn drifting(&self) -> DriftingConnection {
         let local = Endpoint::new(self.local_addr, self.local_port);
         let remote = Endpoint::new(self.remote_addr, self.remote_port);
-        Drifting {
+        DriftingConnection {
             key: FlowKey::new(Protocol::Tcp, local, remote, self.pid),
             comm: comm(&self.process),
             drift: Drift {

@@ -116,7 +116,7 @@ impl RecordedSums {
 /// What an interval's record said, until its flows are there.
 struct PartialInterval {
     frame: RecordedInterval,
-    wanted: usize,
+    expected_flows: usize,
     places: HashMap<FlowKey, usize>,
     total: (u64, u64),
     read: usize,
@@ -134,7 +134,7 @@ pub struct RecordingReader {
     owners: HashMap<(u32, u32), Arc<Owner>>,
     /// Bytes of cgroups' names that the owners hold.
     owners_names: usize,
-    begun: Option<PartialInterval>,
+    partial: Option<PartialInterval>,
     /// Of this recording, where it is read by itself.
     sums: RecordedSums,
 }
@@ -173,7 +173,7 @@ impl RecordingReader {
             users: HashMap::new(),
             owners: HashMap::new(),
             owners_names: 0,
-            begun: None,
+            partial: None,
             sums: RecordedSums::default(),
         }
     }
@@ -219,15 +219,18 @@ impl RecordingReader {
 
     fn read(&mut self, sums: &mut RecordedSums) -> Result<Option<RecordedInterval>, String> {
         loop {
-            if let Some(begun) = self.begun.take_if(|begun| begun.read == begun.wanted) {
+            if let Some(begun) = self
+                .partial
+                .take_if(|begun| begun.read == begun.expected_flows)
+            {
                 return finished(begun, sums).map(Some);
             }
             if !self.take()? {
-                return match &self.begun {
+                return match &self.partial {
                     None => Ok(None),
                     Some(begun) => Err(format!(
                         "the recording is cut off: {} of the last interval's {} flows are there",
-                        begun.read, begun.wanted
+                        begun.read, begun.expected_flows
                     )),
                 };
             }
@@ -244,10 +247,10 @@ impl RecordingReader {
     }
 
     fn begin(&mut self) -> Result<(), String> {
-        if let Some(begun) = &self.begun {
+        if let Some(begun) = &self.partial {
             return Err(format!(
                 "another interval begins, and only {} of the last one's {} flows are there",
-                begun.read, begun.wanted
+                begun.read, begun.expected_flows
             ));
         }
         let record: IntervalRecord<'_> = json(&self.line)?;
@@ -276,13 +279,13 @@ impl RecordingReader {
             filter: record.filter.as_deref().map(str::to_owned),
             ..RecordingMetadata::default()
         };
-        self.begun = Some(PartialInterval {
+        self.partial = Some(PartialInterval {
             frame: RecordedInterval {
                 interval,
                 metadata,
                 names: 0,
             },
-            wanted,
+            expected_flows: wanted,
             places: HashMap::new(),
             total: (record.rx_bytes, record.tx_bytes),
             read: 0,
@@ -291,7 +294,7 @@ impl RecordingReader {
     }
 
     fn flow(&mut self) -> Result<(), String> {
-        let Some(begun) = &mut self.begun else {
+        let Some(begun) = &mut self.partial else {
             return Err("this flow belongs to no interval".to_owned());
         };
         let record: FlowRecord<'_> = json(&self.line)?;

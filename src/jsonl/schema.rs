@@ -11,7 +11,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::flow::{Counters, SendLimit, Tcp};
-use crate::model::interval::{Audit, Drifting};
+use crate::model::interval::{Audit, DriftingConnection};
 use crate::resolve::owners::CgroupLocation;
 use crate::text::sanitize::sanitize;
 
@@ -119,7 +119,7 @@ impl<'a> From<&'a Audit> for AuditFields<'a> {
     }
 }
 
-/// See [`crate::model::interval::Drifting`].
+/// See [`crate::model::interval::DriftingConnection`].
 #[derive(Serialize, Deserialize)]
 pub struct WorstFields<'a> {
     pub local_addr: IpAddr,
@@ -133,8 +133,8 @@ pub struct WorstFields<'a> {
     pub drift_tx_bytes: i64,
 }
 
-impl<'a> From<&'a Drifting> for WorstFields<'a> {
-    fn from(worst: &'a Drifting) -> Self {
+impl<'a> From<&'a DriftingConnection> for WorstFields<'a> {
+    fn from(worst: &'a DriftingConnection) -> Self {
         let (local, remote) = (worst.key.local, worst.key.remote);
         Self {
             local_addr: local.addr,
@@ -371,14 +371,14 @@ impl From<&CgroupLocation> for PlaceFields {
 
 /// See [`Counters`].
 #[derive(Serialize)]
-pub struct Moved {
+pub struct CounterFields {
     pub rx_bytes: u64,
     pub tx_bytes: u64,
     pub rx_msgs: u64,
     pub tx_msgs: u64,
 }
 
-impl From<Counters> for Moved {
+impl From<Counters> for CounterFields {
     fn from(counters: Counters) -> Self {
         Self {
             rx_bytes: counters.rx_bytes,
@@ -400,7 +400,7 @@ pub struct GroupRecord<'a> {
     pub id: IdFields<'a>,
     pub flows: usize,
     #[serde(flatten)]
-    pub moved: Moved,
+    pub moved: CounterFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rx_packets: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -445,7 +445,7 @@ pub struct OtherRecord {
     pub groups: Option<usize>,
     pub flows: usize,
     #[serde(flatten)]
-    pub moved: Moved,
+    pub moved: CounterFields,
 }
 
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {

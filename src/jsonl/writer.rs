@@ -360,7 +360,7 @@ fn other<T: Ranked>(ranking: &Ranking<T>, groups: bool, sink: &mut impl RecordSi
         rows,
         flows,
         counters,
-    } = ranking.rest;
+    } = ranking.unranked;
     if flows == 0 {
         return Ok(());
     }

@@ -39,7 +39,7 @@ pub enum Buffer {
 
 /// Takes out what the programs counted, and remembers what the next interval is compared with.
 pub struct Drain {
-    way: DrainMethod,
+    method: DrainMethod,
     decoder: Decoder,
     inspector: Inspector,
     begun: Instant,
@@ -51,7 +51,7 @@ pub struct Decoder {
     /// Threads are told apart: it is them that keys and owners are by.
     by_thread: bool,
     /// Whose bytes came without an entry for them in the interval.
-    nameless: HashSet<u32>,
+    unknown_owners: HashSet<u32>,
     /// Whether the hooks see how many datagrams a UDP message is.
     udp_packets: bool,
 }
@@ -92,7 +92,7 @@ impl Drain {
             DrainMethod::Batches(Batches::new(Records::map::<RawRecord>(&maps.records)?))
         };
         Ok(Self {
-            way,
+            method: way,
             decoder,
             inspector: Inspector::new(Records::map::<RawRecord>(&maps.inspected)?),
             begun: Instant::now(),
@@ -113,7 +113,7 @@ impl Drain {
     ) -> Result<(Unknown, Audit)> {
         let unknown = self.empty(skel, retired, flows)?;
         let samples = &mut self.decoder.samples;
-        let wanted = samples.wanted();
+        let wanted = samples.sockets_to_inspect();
         let inspected = self.inspector.inspect(skel, &wanted)?;
         let audit = samples.settle(self.begun.elapsed(), &inspected, flows);
         Ok((unknown, audit))
@@ -127,9 +127,9 @@ impl Drain {
     ) -> Result<Unknown> {
         let decoder = &mut self.decoder;
         decoder.samples.next_interval();
-        decoder.nameless.clear();
+        decoder.unknown_owners.clear();
         let mut owners = DrainedOwners::default();
-        match &mut self.way {
+        match &mut self.method {
             DrainMethod::InKernel {
                 records,
                 owners: owner_records,
@@ -181,7 +181,7 @@ impl Drain {
             }
         }
         Ok(Unknown {
-            processes: decoder.nameless.len() as u64,
+            processes: decoder.unknown_owners.len() as u64,
             cgroups: owners.without_cgroup,
         })
     }
@@ -253,7 +253,7 @@ impl Decoder {
     pub fn new(by_thread: bool, udp_packets: bool, samples: TcpSamples) -> Self {
         Self {
             samples,
-            nameless: HashSet::new(),
+            unknown_owners: HashSet::new(),
             by_thread,
             udp_packets,
         }
@@ -296,7 +296,7 @@ impl Decoder {
         }
         let counters = Counters::from(&raw.stats);
         let mut owner = owners.get(raw.owner).unwrap_or_else(|| {
-            self.nameless.insert(raw.owner);
+            self.unknown_owners.insert(raw.owner);
             Arc::default()
         });
         if overflow && self.by_thread {

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 use libbpf_rs::PrintLevel;
 
 use super::backend::Backend;
-use super::memory::{self, Room};
+use super::memory::{self, MemoryLimit};
 use super::requirements::{self, MissingRequirement};
 use super::skel;
 
@@ -102,7 +102,7 @@ const AMPLE_BYTES: u64 = 22_000_000;
 /// When they would take more than half of what is available, or more than a cgroup may.
 fn check_memory(max_flows: u32) -> Result<(), MissingRequirement> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let half = Room {
+    let half = MemoryLimit {
         bytes: available_bytes(&meminfo) / 2,
         whose: "half of the memory that is available".to_owned(),
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The least that is left to this process, and what leaves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct MemoryLimit {
     /// Bytes.
     pub bytes: u64,
     /// What leaves it, as part of a sentence: a limit with its file.
@@ -14,7 +14,7 @@ pub(super) struct Room {
 }
 
 /// The tightest limit of memory of the own cgroups and those above them, if there is any.
-pub(super) fn of_cgroups() -> Option<Room> {
+pub(super) fn of_cgroups() -> Option<MemoryLimit> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let folders = folders(&read("/proc/self/cgroup"), &read("/proc/self/mounts"));
     folders
@@ -56,7 +56,7 @@ fn folders(cgroups: &str, mounts: &str) -> Vec<(PathBuf, bool)> {
     found
 }
 
-fn room(folder: &Path, is_v2: bool) -> Option<Room> {
+fn room(folder: &Path, is_v2: bool) -> Option<MemoryLimit> {
     let (limit, usage) = match is_v2 {
         true => ("memory.max", "memory.current"),
         false => ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -68,7 +68,7 @@ fn room(folder: &Path, is_v2: bool) -> Option<Room> {
     // Without a limit v2 says "max", and v1 a number that is larger than any machine.
     let most = number(limit).filter(|&limit| limit < 1 << 60)?;
     let file = folder.join(limit);
-    Some(Room {
+    Some(MemoryLimit {
         bytes: most.saturating_sub(number(usage).unwrap_or(0)),
         whose: format!("the limit of the cgroup ({})", file.display()),
     })

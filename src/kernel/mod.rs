@@ -38,7 +38,7 @@ use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, Preemption};
 use self::drain::{Decoder, Drain};
 pub use self::explain::NoBackend;
 use self::losses::LossCounters;
-use self::program_variant::{Form, first_that_loads, unpushed};
+use self::program_variant::{ProgramVariant, first_that_loads, unpushed};
 use self::requirements::MissingRequirement;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::switches::Switches;
@@ -103,10 +103,10 @@ impl Engine {
             .cloned();
         for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
         {
-            let opened = match requirements(plan, &btf, &tracefs) {
+            let opened = match missing_requirement(plan, &btf, &tracefs) {
                 Some(missing) => Err(missing),
                 None => {
-                    let attempt = |form: Form| {
+                    let attempt = |form: ProgramVariant| {
                         let tracefs = tracefs.as_deref().ok();
                         let config = match &unpushed {
                             Some(unpushed) if !form.pushdown => unpushed,
@@ -116,7 +116,7 @@ impl Engine {
                     };
                     let pushdown = unpushed.is_some();
                     first_that_loads(
-                        Form {
+                        ProgramVariant {
                             has_rdonly_cast,
                             pushdown,
                         },
@@ -151,7 +151,7 @@ impl Engine {
         reason: &str,
         btf: &Btf<'_>,
         tracefs: Option<&Path>,
-        form: Form,
+        form: ProgramVariant,
     ) -> Result<Self> {
         explain::forget_libbpf_log();
         let mut unseen: Vec<&'static str> = plan.unseen().to_vec();
@@ -335,7 +335,7 @@ impl Engine {
 }
 
 /// What keeps a plan from being tried at all, so that loading need not fail to find it out.
-fn requirements(
+fn missing_requirement(
     plan: AttachPlan,
     btf: &Btf<'_>,
     tracefs: &Result<std::path::PathBuf>,
@@ -389,7 +389,7 @@ fn requirements(
 
 /// How connections are audited: not where only some processes' calls are counted.
 fn audit_mode(config: &Config, plan: AttachPlan) -> AuditMode {
-    let pushed = &config.filter.pushed;
+    let pushed = &config.filter.kernel_filter;
     let chosen = KernelFilter {
         tasks: pushed.tasks.clone(),
         uids: pushed.uids.clone(),
@@ -461,7 +461,7 @@ fn configure(
         .as_deref_mut()
         .context("find the BPF object's read-only data")?;
     rodata.has_rdonly_cast = has_rdonly_cast;
-    filter::write(&config.filter.pushed, rodata).context("push the filter down")?;
+    filter::write(&config.filter.kernel_filter, rodata).context("push the filter down")?;
     rodata.max_flows = max_flows;
     rodata.split_threads = config.by_thread;
     rodata.opens_at_entry = plan.backend == Backend::Kprobe;

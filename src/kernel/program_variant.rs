@@ -8,14 +8,14 @@ use crate::resolve::namespace;
 
 /// Variants of the programs, of which some kernels load only the simpler ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Form {
+pub(super) struct ProgramVariant {
     /// Kernel memory is read by `bpf_rdonly_cast()`.
     pub(super) has_rdonly_cast: bool,
     /// The programs decide their part of the filter.
     pub(super) pushdown: bool,
 }
 
-impl Form {
+impl ProgramVariant {
     /// What to try after this error; `None`: nothing simpler would load.
     fn after(self, err: &anyhow::Error) -> Option<Self> {
         let pushdown = false;
@@ -38,9 +38,9 @@ impl Form {
 
 /// The first form that does not fail, with what it gives, or the error of the last.
 pub(super) fn first_that_loads<T>(
-    mut form: Form,
-    attempt: impl Fn(Form) -> Result<T>,
-) -> Result<(Form, T)> {
+    mut form: ProgramVariant,
+    attempt: impl Fn(ProgramVariant) -> Result<T>,
+) -> Result<(ProgramVariant, T)> {
     loop {
         match attempt(form) {
             Ok(opened) => return Ok((form, opened)),
@@ -53,7 +53,7 @@ pub(super) fn first_that_loads<T>(
 /// kernel can decide: ids of a pid namespace are not those of drained flows.
 pub(super) fn unpushed(config: &Config) -> Option<Config> {
     let filter = config.filter.unpushed()?;
-    if !config.filter.pushed.tasks.is_empty() && namespace::own_pid().is_some() {
+    if !config.filter.kernel_filter.tasks.is_empty() && namespace::own_pid().is_some() {
         return None;
     }
     Some(Config {
@@ -72,11 +72,11 @@ mod tests {
     fn a_program_too_large_for_the_verifier_is_tried_without_the_filter() {
         let too_large = || load_error(libbpf_rs::Error::from_raw_os_error(7));
         let refused = || load_error(libbpf_rs::Error::from_raw_os_error(22));
-        let whole = Form {
+        let whole = ProgramVariant {
             has_rdonly_cast: true,
             pushdown: true,
         };
-        let tried = |errors: &dyn Fn(Form) -> Option<anyhow::Error>| {
+        let tried = |errors: &dyn Fn(ProgramVariant) -> Option<anyhow::Error>| {
             let forms = std::cell::RefCell::new(Vec::new());
             let opened = first_that_loads(whole, |form| {
                 forms

@@ -76,7 +76,7 @@ pub fn memlock_limit() -> Option<u64> {
 }
 
 /// Whether this process lacks a capability.
-fn requirements(capability: CapabilitySet) -> bool {
+fn is_capability_missing(capability: CapabilitySet) -> bool {
     is_missing(capabilities::held(), capability)
 }
 
@@ -88,19 +88,19 @@ fn is_missing(held: CapabilitySet, capability: CapabilitySet) -> bool {
 }
 
 /// What a user other than root needs to see everything here.
-pub fn wanted() -> CapabilitySet {
-    let mut wanted = CapabilitySet::BPF | CapabilitySet::PERFMON | for_tracefs();
+pub fn needed_capabilities() -> CapabilitySet {
+    let mut needed = CapabilitySet::BPF | CapabilitySet::PERFMON | for_tracefs();
     if is_perf_for_admins() {
-        wanted |= CapabilitySet::SYS_ADMIN;
+        needed |= CapabilitySet::SYS_ADMIN;
     }
     if is_memlock_charged() {
-        wanted |= CapabilitySet::SYS_RESOURCE;
+        needed |= CapabilitySet::SYS_RESOURCE;
     }
     // Without kprobes the peers of UDP come from cgroup hooks.
     if !has_kprobes() {
-        wanted |= CapabilitySet::NET_ADMIN;
+        needed |= CapabilitySet::NET_ADMIN;
     }
-    wanted
+    needed
 }
 
 /// What a user other than root needs for tracefs, which is root's: kprobes are made by writing there,
@@ -122,7 +122,7 @@ pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> MissingRequirem
         let options = options.collect::<Vec<_>>().join(" ");
         format!("root is without it here: start the container with {options}")
     } else {
-        let set = capabilities::for_setcap(wanted() | missing);
+        let set = capabilities::for_setcap(needed_capabilities() | missing);
         format!(
             "sudo flowtop; or let a group run it, whose members then see the traffic of every user: \
              f=$(command -v flowtop); sudo chgrp adm $f; sudo chmod 750 $f; sudo setcap {set}=ep $f"
@@ -136,7 +136,7 @@ pub fn of_requirements() -> Option<MissingRequirement> {
     let missing = [CapabilitySet::BPF, CapabilitySet::PERFMON];
     let missing = missing
         .into_iter()
-        .filter(|&capability| requirements(capability));
+        .filter(|&capability| is_capability_missing(capability));
     let missing: CapabilitySet = missing.collect();
     if !missing.is_empty() {
         return Some(of_capabilities(
@@ -217,7 +217,7 @@ pub fn of_lockdown() -> MissingRequirement {
 pub fn of_load() -> MissingRequirement {
     if is_memlock_charged()
         && memlock_limit().is_some()
-        && requirements(CapabilitySet::SYS_RESOURCE)
+        && is_capability_missing(CapabilitySet::SYS_RESOURCE)
     {
         let mut requirement = of_capabilities(
             CapabilitySet::SYS_RESOURCE,
@@ -237,7 +237,7 @@ pub fn of_load() -> MissingRequirement {
 
 /// Perf events, which tracepoints and kprobes are attached by, will be refused.
 pub fn before_perf() -> Option<MissingRequirement> {
-    if !is_perf_for_admins() || !requirements(CapabilitySet::SYS_ADMIN) {
+    if !is_perf_for_admins() || !is_capability_missing(CapabilitySet::SYS_ADMIN) {
         return None;
     }
     let level = perf_event_paranoid().unwrap_or_default();
@@ -280,7 +280,7 @@ pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
     if error.kind() != ErrorKind::PermissionDenied {
         return anyhow::Error::new(error).context(format!("open {}", path.display()));
     }
-    if !requirements(CapabilitySet::DAC_OVERRIDE) {
+    if !is_capability_missing(CapabilitySet::DAC_OVERRIDE) {
         let what = format!(
             "{} may not be opened, whatever the capabilities",
             path.display()
@@ -294,7 +294,7 @@ pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
 /// tracefs is nowhere, and could not be mounted.
 pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
     let fix = format!("sudo mount -t tracefs tracefs {mount_point}");
-    if requirements(CapabilitySet::SYS_ADMIN) {
+    if is_capability_missing(CapabilitySet::SYS_ADMIN) {
         return MissingRequirement::new(
             "tracefs is not mounted, and mounting it needs CAP_SYS_ADMIN",
             fix,

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use crate::model::flow::Flow;
-use crate::model::interval::Holder;
+use crate::model::interval::SlotHolder;
 
 /// The process with most slots of a family in which flows found none, by what was drained: `None`
 /// where every flow had a slot. `slots` is the size of the flow map of each family.
-pub fn of(flows: &[Flow], slots: u32) -> Option<Holder> {
+pub fn of(flows: &[Flow], slots: u32) -> Option<SlotHolder> {
     let families = [false, true];
     let holders = families.into_iter().filter_map(|is_v6| {
         let of_family = || {
@@ -24,7 +24,7 @@ pub fn of(flows: &[Flow], slots: u32) -> Option<Holder> {
             *held += 1;
         }
         held.into_iter()
-            .map(|(tgid, (owner, flows))| Holder {
+            .map(|(tgid, (owner, flows))| SlotHolder {
                 tgid,
                 comm: owner.comm,
                 flows,

@@ -207,7 +207,7 @@ impl KprobeEvents {
     /// # Errors
     /// When `kprobe_profile` cannot be read.
     pub fn missed(&self) -> Result<u64> {
-        let profile = read_anew(&self.profile).context("read kprobe_profile")?;
+        let profile = reread(&self.profile).context("read kprobe_profile")?;
         Ok(misses(&profile, &self.group))
     }
 }
@@ -244,7 +244,7 @@ fn listed(list: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 /// All of a file of the kernel that is open already.
-fn read_anew(mut file: &File) -> io::Result<String> {
+fn reread(mut file: &File) -> io::Result<String> {
     file.rewind()?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
@@ -307,7 +307,7 @@ impl EventList {
 
     /// `group/name` of the events whose group is wanted.
     fn events(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        listed(&read_anew(&self.0).unwrap_or_default(), wanted)
+        listed(&reread(&self.0).unwrap_or_default(), wanted)
     }
 
     fn remove(&mut self, event: &str) -> io::Result<()> {
@@ -341,7 +341,10 @@ const GUARD_TRIES_FOR: Duration = Duration::from_secs(120);
 /// # Errors
 /// When its arguments are not those that [`KprobeEvents::open`] gives, its standard output is no file of
 /// tracefs, or events cannot be removed.
-pub fn guard(mut args: impl Iterator<Item = OsString>, confine: impl FnOnce()) -> Result<()> {
+pub fn cleanup_watchdog(
+    mut args: impl Iterator<Item = OsString>,
+    confine: impl FnOnce(),
+) -> Result<()> {
     let group = args.next().and_then(|group| group.into_string().ok());
     let Some(group) = group.filter(|group| is_own_group(group) && args.next().is_none()) else {
         bail!("{GUARD_ARG} is flowtop's own");

@@ -99,7 +99,7 @@ pub struct RecordingMetadata {
 
 /// The process that holds most of a full flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct SlotHolder {
     /// Thread group id.
     pub tgid: u32,
     /// Its name.
@@ -167,7 +167,7 @@ impl std::ops::AddAssign for Drift {
 
 /// A connection of which bytes were not counted, or too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drifting {
+pub struct DriftingConnection {
     /// The connection's flow, of several that of the process that moved most of what was counted.
     pub key: FlowKey,
     /// Name of that process.
@@ -192,7 +192,7 @@ pub struct Audit {
     /// interval are counted when they return.
     pub drift: Drift,
     /// The connection that is off by most bytes.
-    pub worst: Option<Drifting>,
+    pub worst: Option<DriftingConnection>,
 }
 
 impl Audit {
@@ -202,7 +202,7 @@ impl Audit {
     }
 
     /// Notes a connection that is off.
-    pub fn note(&mut self, one: Drifting) {
+    pub fn note(&mut self, one: DriftingConnection) {
         let size = self.worst.map_or(0, |worst| worst.drift.size());
         if one.drift.size() > size {
             self.worst = Some(one);
@@ -233,7 +233,7 @@ impl Audit {
 pub struct Losses {
     /// Who holds most slots, where flows found none: their bytes are in the overflow rows of their
     /// processes (see [`FlowKey::overflow`](crate::model::flow::FlowKey::overflow)).
-    pub full: Option<Holder>,
+    pub full: Option<SlotHolder>,
     /// Bytes and messages that found no place even as an overflow row: counted, but not attributed.
     pub untracked: Counters,
     /// Events that a probe did not see, from the kernel's own counters of skipped programs and
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_holder_of_most_flows_stays_named_when_intervals_are_joined() {
-        let holder = |tgid, flows| Holder {
+        let holder = |tgid, flows| SlotHolder {
             tgid,
             comm: Comm::default(),
             flows,

@@ -147,7 +147,7 @@ struct Totals {
 
 /// What does not change.
 #[derive(Debug)]
-struct About {
+struct ExporterInfo {
     machine: Machine,
     filter: Option<String>,
     group: Group,
@@ -177,7 +177,7 @@ impl Exporter {
             },
             series: Series::new(config.top_n.unwrap_or(MAX_SERIES)),
         };
-        let about = About {
+        let about = ExporterInfo {
             machine,
             filter: config.filter.text(),
             group,
@@ -185,7 +185,7 @@ impl Exporter {
         };
         let sums = Arc::new(Mutex::new(sums));
         let (stop, stopped) = UnixStream::pair().context("serve metrics")?;
-        let answer = answers(about, Arc::clone(&sums), SelfUsage::open());
+        let answer = responder(about, Arc::clone(&sums), SelfUsage::open());
         let server = http::MetricsServer::new(socket, stopped, answer).context("serve metrics")?;
         let thread = thread::Builder::new()
             .name("metrics".to_owned())
@@ -206,11 +206,11 @@ impl Exporter {
     }
 
     /// The same source, of which every interval is added to what is served.
-    pub fn meter<S: Source>(&self, source: S) -> Metered<S> {
+    pub fn instrument<S: Source>(&self, source: S) -> Metered<S> {
         Metered {
             source,
             sums: Arc::clone(&self.sums),
-            owners: Owners::at_once(),
+            owners: Owners::passwd_only(),
             group: self.group,
         }
     }
@@ -225,8 +225,8 @@ impl Drop for Exporter {
     }
 }
 
-fn answers(
-    about: About,
+fn responder(
+    about: ExporterInfo,
     sums: Arc<Mutex<MetricSums>>,
     cost: SelfUsage,
 ) -> impl FnMut(Format) -> String + Send + 'static {

@@ -68,7 +68,8 @@ pub fn run(
     signals: Option<SignalHandler>,
     out: &mut impl Write,
 ) -> Result<()> {
-    Stream::new(config, Machine::default(), Owners::at_once())?.run(config, source, signals, out)
+    Stream::new(config, Machine::default(), Owners::passwd_only())?
+        .run(config, source, signals, out)
 }
 
 /// Intervals on their way to a stream.
@@ -97,7 +98,7 @@ impl Stream {
         let names = if config.host_names {
             Names::system(|| ())?
         } else {
-            Names::off()
+            Names::disabled()
         };
         let owners = Arc::new(owners);
         let filter = config.filter.text();

@@ -14,7 +14,7 @@ use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Method, RecordingMetadata, rate};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
-use crate::stats::ranking::{GroupTotals, Ranked, Ranking, RowId, Section};
+use crate::stats::ranking::{DirectionRanking, GroupTotals, Ranked, Ranking, RowId};
 use crate::text::losses;
 use crate::text::sanitize::{columns, padded};
 use crate::text::time::rfc3339;
@@ -146,7 +146,7 @@ impl Text {
             self.copies(ranking.copied_rx_bytes, ranking.elapsed),
             self.per_second(ranking.total.tx_bytes, ranking.elapsed),
             units::count(ranking.flows as u64, "flow"),
-            losses::word(&ranking.losses, &ranking.method),
+            losses::summary(&ranking.losses, &ranking.method),
         );
         for line in losses::losses(&ranking.losses) {
             let _ = writeln!(text, "!!! {line}");
@@ -197,7 +197,7 @@ impl Text {
     fn section<T: Ranked>(
         &self,
         title: &str,
-        section: &Section<T>,
+        section: &DirectionRanking<T>,
         table: &TextTable,
         lines: &[TextRow],
         elapsed: Duration,
@@ -246,7 +246,7 @@ impl Text {
             (end(&local, &remote), end(&remote, &local))
         };
         // Once for widths and lines: a name found in between would not fit its column.
-        let ends = |section: &Section| section.rows.iter().map(ends).collect::<Vec<_>>();
+        let ends = |section: &DirectionRanking| section.rows.iter().map(ends).collect::<Vec<_>>();
         let (ingress, egress) = (ends(&ranking.ingress), ends(&ranking.egress));
         let state = &mut self.state;
         for (local, remote) in ingress.iter().chain(&egress) {
@@ -270,7 +270,7 @@ impl Text {
                 "", "USER", "CONTAINER", "RTT", "RETR"
             );
         }
-        let lines = |section: &Section, ends: &[(String, String)]| {
+        let lines = |section: &DirectionRanking, ends: &[(String, String)]| {
             let rows = section.rows.iter().zip(ends);
             let lines = rows.map(|(flow, (local, remote))| {
                 let key = &flow.key;
@@ -318,7 +318,7 @@ impl Text {
     fn groups(&mut self, group: Group, ranking: &Ranking<GroupTotals>, names: &Names) -> TextTable {
         let of_process = matches!(group, Group::Process | Group::Thread);
         // Once for widths and lines, as for flows.
-        let called = |section: &Section<GroupTotals>| {
+        let called = |section: &DirectionRanking<GroupTotals>| {
             let rows = section.rows.iter();
             rows.map(|totals| self.name(totals, names))
                 .collect::<Vec<_>>()
@@ -348,7 +348,7 @@ impl Text {
             let _ = write!(heading, "  {:>6}", "RETR");
         }
         let heading = heading.trim_end().to_owned();
-        let lines = |section: &Section<GroupTotals>, called: &[String]| {
+        let lines = |section: &DirectionRanking<GroupTotals>, called: &[String]| {
             let rows = section.rows.iter().zip(called);
             let lines = rows.map(|(totals, name)| {
                 let mut cells = format!("{:>6}  ", totals.flows);
@@ -433,7 +433,7 @@ impl Text {
             units::user_name(name.as_deref(), uid)
         });
         let place = owner.cgroup.as_ref();
-        let place = place.and_then(|path| self.owners.place_name(path));
+        let place = place.and_then(|path| self.owners.location_name(path));
         let user = user.unwrap_or_default();
         let place = units::name(place.as_deref().unwrap_or_default());
         let (user, place) = (padded(&user, USER_WIDTH), padded(&place, PLACE_WIDTH));

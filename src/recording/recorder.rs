@@ -48,21 +48,21 @@ pub struct Status {
     /// Why nothing can be written now.
     pub trouble: Option<String>,
     /// What found no room to wait.
-    pub lost: Lost,
+    pub lost: LostIntervals,
     /// What others did to the files.
     pub notes: Vec<String>,
 }
 
 /// What is in no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
+pub struct LostIntervals {
     /// Intervals.
     pub intervals: u64,
     /// Bytes that were counted in them.
     pub bytes: u64,
 }
 
-impl Lost {
+impl LostIntervals {
     fn add(&mut self, interval: &Interval) {
         let total = interval.total();
         self.intervals += 1;
@@ -70,7 +70,7 @@ impl Lost {
     }
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for LostIntervals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let intervals = units::count(self.intervals, "interval");
         write!(f, "{intervals} with {}", units::bytes(self.bytes))
@@ -133,10 +133,10 @@ impl Recorder {
         let mut work = RecorderThread {
             files,
             json,
-            names: Names::only_own(),
+            names: Names::own_flows_only(),
             queue: Arc::clone(&queue),
             status: Arc::clone(&status),
-            say: Box::new(say),
+            report: Box::new(say),
         };
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
@@ -178,7 +178,7 @@ impl Recorder {
         let status = lock(&self.status).clone();
         let file = &status.file;
         let lost = match status.lost {
-            Lost { intervals: 0, .. } => None,
+            LostIntervals { intervals: 0, .. } => None,
             lost => Some(format!("record {file}: {lost} are not in it")),
         };
         match (outcome, lost) {
@@ -200,7 +200,7 @@ struct RecorderThread {
     names: Names,
     queue: Arc<Queue>,
     status: Arc<Mutex<Status>>,
-    say: Box<dyn Fn(&str) + Send>,
+    report: Box<dyn Fn(&str) + Send>,
 }
 
 impl RecorderThread {
@@ -225,7 +225,7 @@ impl RecorderThread {
         loop {
             let outcome = self.files.write();
             for note in self.files.take_notes() {
-                (self.say)(&note);
+                (self.report)(&note);
                 let mut status = lock(&self.status);
                 if status.notes.len() < MAX_NOTES {
                     status.notes.push(note);
@@ -239,7 +239,7 @@ impl RecorderThread {
             }
             let trouble = lock(&self.status).trouble.replace(error.to_string());
             if trouble.is_none() {
-                (self.say)(&format!(
+                (self.report)(&format!(
                     "{}; counting goes on, and what is counted waits for room",
                     self.about(&error.to_string())
                 ));
@@ -254,10 +254,10 @@ impl RecorderThread {
         drop(status);
         if was_in_trouble {
             let lost = match lost {
-                Lost { intervals: 0, .. } => "nothing is lost".to_owned(),
+                LostIntervals { intervals: 0, .. } => "nothing is lost".to_owned(),
                 lost => format!("{lost} are lost"),
             };
-            (self.say)(&self.about(&format!("it goes on, {lost}")));
+            (self.report)(&self.about(&format!("it goes on, {lost}")));
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ pub struct Replay {
     /// Which flows are meant, in words.
     filter: Option<String>,
     /// What is joined so far.
-    begun: Option<RecordedInterval>,
+    joining: Option<RecordedInterval>,
     /// What comes when that has been given away.
     held: VecDeque<Result<RecordedInterval, CorruptRecording>>,
 }
@@ -60,7 +60,7 @@ impl Replay {
             interval,
             matcher: filter.map(Matcher::new),
             filter: filter.map(ToString::to_string),
-            begun: None,
+            joining: None,
             held: VecDeque::new(),
         }
     }
@@ -101,21 +101,23 @@ impl Replay {
                 return Some(held);
             }
             let next = self.recorded();
-            let Some(begun) = &mut self.begun else {
+            let Some(begun) = &mut self.joining else {
                 match next {
-                    Some(Ok(frame)) if frame.interval.elapsed < wanted => self.begun = Some(frame),
+                    Some(Ok(frame)) if frame.interval.elapsed < wanted => {
+                        self.joining = Some(frame)
+                    }
                     other => return other,
                 }
                 continue;
             };
             match next {
                 Some(Ok(frame)) if begun.can_take(&frame, wanted) => begun.append(frame),
-                Some(Ok(frame)) => self.held.extend(self.begun.replace(frame).map(Ok)),
+                Some(Ok(frame)) => self.held.extend(self.joining.replace(frame).map(Ok)),
                 Some(Err(corruption)) => {
-                    self.held.extend(self.begun.take().map(Ok));
+                    self.held.extend(self.joining.take().map(Ok));
                     self.held.push_back(Err(corruption));
                 }
-                None => return self.begun.take().map(Ok),
+                None => return self.joining.take().map(Ok),
             }
         }
     }
@@ -129,14 +131,14 @@ impl Iterator for Replay {
         if let (Some(Ok(frame)), Some(matcher)) = (&mut next, &mut self.matcher) {
             retain_matching(matcher, &mut frame.interval);
             let recorded = frame.metadata.filter.take();
-            frame.metadata.filter = both(recorded, self.filter.clone());
+            frame.metadata.filter = and_filters(recorded, self.filter.clone());
         }
         next
     }
 }
 
 /// Which flows pass two filters.
-fn both(recorded: Option<String>, asked: Option<String>) -> Option<String> {
+fn and_filters(recorded: Option<String>, asked: Option<String>) -> Option<String> {
     match (recorded, asked) {
         (Some(one), Some(other)) if one != other => Some(format!("({one}) and ({other})")),
         (one, other) => one.or(other),

@@ -143,7 +143,7 @@ impl RotatingFiles {
     /// When the disk does not take it.
     pub(super) fn write(&mut self) -> io::Result<()> {
         while !self.steps.is_empty() {
-            self.look_at_file()?;
+            self.check_file()?;
             match self.steps.front() {
                 Some(WriteStep::Write { bytes, .. } | WriteStep::End(bytes)) => {
                     self.open.append(bytes)?
@@ -173,7 +173,7 @@ impl RotatingFiles {
 
     /// Looks whether others have cut or removed the file, as `copytruncate` of logrotate(8) does. What is cut
     /// goes on at the end that is there, in a frame of its own where it is compressed.
-    fn look_at_file(&mut self) -> io::Result<()> {
+    fn check_file(&mut self) -> io::Result<()> {
         if !self.open.regular {
             return Ok(());
         }
@@ -185,7 +185,7 @@ impl RotatingFiles {
         if metadata.len() < self.open.good {
             self.note("the file was truncated by another program: recording goes on at its end");
             self.open.good = metadata.len();
-            self.encode_anew()?;
+            self.reencode()?;
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ impl RotatingFiles {
     }
 
     /// Compresses what is to be written to this file once more, with nothing before it.
-    fn encode_anew(&mut self) -> io::Result<()> {
+    fn reencode(&mut self) -> io::Result<()> {
         let Some(mut encoder) = self.begin_encoding()? else {
             return Ok(());
         };

@@ -48,7 +48,7 @@ struct NameEntry {
 
 impl NameCache {
     /// What is known, and whether to ask now. An expired name stands until the new one is there.
-    pub(super) fn look(&mut self, addr: IpAddr, now: Instant) -> (Option<Arc<str>>, bool) {
+    pub(super) fn get(&mut self, addr: IpAddr, now: Instant) -> (Option<Arc<str>>, bool) {
         self.clock += 1;
         if let Some(entry) = self.entries.get_mut(&addr) {
             entry.used = self.clock;
@@ -138,22 +138,22 @@ mod tests {
     fn an_address_is_asked_for_once() {
         let mut cache = NameCache::default();
         let now = Instant::now();
-        assert_eq!(cache.look(addr(1), now), (None, true));
-        assert_eq!(cache.look(addr(1), now), (None, false));
+        assert_eq!(cache.get(addr(1), now), (None, true));
+        assert_eq!(cache.get(addr(1), now), (None, false));
         assert!(!cache.store(addr(1), answer(LookupOutcome::NoPtrRecord), now));
-        assert_eq!(cache.look(addr(1), now), (None, false));
-        assert_eq!(cache.look(addr(1), now + FOR), (None, true));
+        assert_eq!(cache.get(addr(1), now), (None, false));
+        assert_eq!(cache.get(addr(1), now + FOR), (None, true));
     }
 
     #[test]
     fn an_expired_name_stands_until_the_new_one_is_there() {
         let mut cache = NameCache::default();
         let now = Instant::now();
-        cache.look(addr(1), now);
+        cache.get(addr(1), now);
         assert!(cache.store(addr(1), name("old"), now));
-        assert_eq!(cache.look(addr(1), now + FOR), (Some("old".into()), true));
+        assert_eq!(cache.get(addr(1), now + FOR), (Some("old".into()), true));
         assert!(cache.store(addr(1), name("new"), now + FOR));
-        assert_eq!(cache.look(addr(1), now + FOR).0, Some("new".into()));
+        assert_eq!(cache.get(addr(1), now + FOR).0, Some("new".into()));
         assert!(!cache.store(addr(1), name("new"), now + FOR), "no news");
     }
 
@@ -161,12 +161,12 @@ mod tests {
     fn a_name_survives_a_failure_but_not_a_no() {
         let mut cache = NameCache::default();
         let now = Instant::now();
-        cache.look(addr(1), now);
+        cache.get(addr(1), now);
         cache.store(addr(1), name("web"), now);
         assert!(!cache.store(addr(1), answer(LookupOutcome::Failed), now));
-        assert_eq!(cache.look(addr(1), now), (Some("web".into()), false));
+        assert_eq!(cache.get(addr(1), now), (Some("web".into()), false));
         assert!(cache.store(addr(1), answer(LookupOutcome::NoPtrRecord), now));
-        assert_eq!(cache.look(addr(1), now), (None, false));
+        assert_eq!(cache.get(addr(1), now), (None, false));
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         let mut cache = NameCache::default();
         let now = Instant::now();
         for n in 1..=3 {
-            cache.look(addr(n), now);
+            cache.get(addr(n), now);
         }
         cache.store(addr(1), name("one"), now);
         let newer = LookupResult {
@@ -182,24 +182,24 @@ mod tests {
             ..name("two")
         };
         cache.store(addr(2), newer, now);
-        assert_eq!(cache.look(addr(1), now), (Some("one".into()), true));
-        assert_eq!(cache.look(addr(2), now), (Some("two".into()), false));
+        assert_eq!(cache.get(addr(1), now), (Some("one".into()), true));
+        assert_eq!(cache.get(addr(2), now), (Some("two".into()), false));
         // One that was under way when the configuration changed.
         cache.store(addr(3), name("three"), now);
-        assert_eq!(cache.look(addr(3), now), (Some("three".into()), true));
+        assert_eq!(cache.get(addr(3), now), (Some("three".into()), true));
     }
 
     #[test]
     fn what_could_not_be_asked_is_asked_at_the_next_look() {
         let mut cache = NameCache::default();
         let now = Instant::now();
-        cache.look(addr(1), now);
+        cache.get(addr(1), now);
         cache.forget(addr(1), now);
-        assert_eq!(cache.look(addr(1), now), (None, true));
+        assert_eq!(cache.get(addr(1), now), (None, true));
         cache.store(addr(1), name("web"), now);
-        cache.look(addr(1), now + FOR);
+        cache.get(addr(1), now + FOR);
         cache.forget(addr(1), now + FOR);
-        assert_eq!(cache.look(addr(1), now + FOR), (Some("web".into()), true));
+        assert_eq!(cache.get(addr(1), now + FOR), (Some("web".into()), true));
     }
 
     #[test]
@@ -207,8 +207,8 @@ mod tests {
         let mut cache = NameCache::default();
         let now = Instant::now();
         for n in 1..=3 * CACHE as u32 {
-            cache.look(addr(n), now);
-            cache.look(addr(1), now);
+            cache.get(addr(n), now);
+            cache.get(addr(1), now);
             assert!(cache.entries.len() <= CACHE);
         }
         assert!(cache.entries.contains_key(&addr(1)));

@@ -67,15 +67,15 @@ pub struct SharedLocation {
 }
 
 impl From<&CgroupLocation> for SharedLocation {
-    fn from(place: &CgroupLocation) -> Self {
+    fn from(location: &CgroupLocation) -> Self {
         let container = CgroupLocation {
             unit: None,
-            ..place.clone()
+            ..location.clone()
         };
         Self {
-            name: (!place.is_empty()).then(|| Arc::from(place.to_string())),
+            name: (!location.is_empty()).then(|| Arc::from(location.to_string())),
             container: (!container.is_empty()).then(|| Arc::new(container)),
-            unit: place.unit.as_deref().map(Arc::from),
+            unit: location.unit.as_deref().map(Arc::from),
         }
     }
 }
@@ -138,9 +138,9 @@ pub fn path_of(cgroup: &str) -> Option<&str> {
 }
 
 /// Reads a cgroup path.
-pub fn place(path: &str) -> CgroupLocation {
+pub fn parse_path(path: &str) -> CgroupLocation {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    let mut place = CgroupLocation::default();
+    let mut location = CgroupLocation::default();
     let mut slice = None;
     let mut before = String::new();
     for part in path.split('/').filter(|part| !part.is_empty()) {
@@ -151,27 +151,27 @@ pub fn place(path: &str) -> CgroupLocation {
             None => (part.as_str(), None),
         };
         if let Some(pod) = pod(head) {
-            place.pod = Some(pod);
-            place.container = None;
+            location.pod = Some(pod);
+            location.container = None;
         }
         let name = tail.as_deref().unwrap_or(head);
-        let in_pod = place.pod.is_some();
+        let in_pod = location.pod.is_some();
         if let Some(container) = container(name, &before, in_pod) {
-            place.container = Some(container);
-        } else if place.container.is_none() {
+            location.container = Some(container);
+        } else if location.container.is_none() {
             // What is inside of a container says nothing about the host's units.
             if is_named(head, ".service") || is_named(head, ".scope") {
-                place.unit = Some(head.to_owned());
+                location.unit = Some(head.to_owned());
             } else if is_named(head, ".slice") && !in_pod {
                 slice = Some(head.to_owned());
             }
         }
         before = head.to_owned();
     }
-    if place.unit.is_none() && place.container.is_none() && place.pod.is_none() {
-        place.unit = slice;
+    if location.unit.is_none() && location.container.is_none() && location.pod.is_none() {
+        location.unit = slice;
     }
-    place
+    location
 }
 
 /// The container that a part of a path names; `before` is the part before it.

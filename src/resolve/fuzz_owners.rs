@@ -12,7 +12,7 @@ use super::users::passwd;
 pub fn cgroup(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for path in [Some(&*text), cgroup::path_of(&text)].into_iter().flatten() {
-        let place = cgroup::place(path);
+        let place = cgroup::parse_path(path);
         if let Some(container) = &place.container {
             let is_id = container.id.len() == 64
                 && container.id.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -53,7 +53,7 @@ struct Resolver {
 /// systemd, pids.max of a container), fewer look up at a time.
 struct Pool {
     /// Counts a look-up that was asked for; how many are open, give or take one that has just ended.
-    asked: Box<dyn Fn() -> isize + Send + Sync>,
+    open_lookups: Box<dyn Fn() -> isize + Send + Sync>,
     started: AtomicUsize,
     start: Box<dyn Fn(usize) -> io::Result<()> + Send + Sync>,
 }
@@ -75,8 +75,8 @@ impl Pool {
     }
 
     /// A look-up waits in the queue.
-    fn ask(&self) {
-        let open = (self.asked)();
+    fn request(&self) {
+        let open = (self.open_lookups)();
         let started = self.started.load(Ordering::Relaxed);
         if open > started.cast_signed() && started < WORKERS {
             let _ = self.add();
@@ -96,12 +96,12 @@ pub struct Label {
 
 impl Names {
     /// No names: every label is an address.
-    pub fn off() -> Self {
+    pub fn disabled() -> Self {
         Self::default()
     }
 
     /// No names, but knows this process's own flows.
-    pub fn only_own() -> Self {
+    pub fn own_flows_only() -> Self {
         Self {
             own: namespace::own_tgid().into_iter().collect(),
             interfaces: Some(Interfaces::default()),
@@ -173,7 +173,7 @@ impl Names {
             }
         };
         let pool = Pool {
-            asked: Box::new(move || shared.3.fetch_add(1, Ordering::Relaxed) + 1),
+            open_lookups: Box::new(move || shared.3.fetch_add(1, Ordering::Relaxed) + 1),
             started: AtomicUsize::new(0),
             start: Box::new(start),
         };
@@ -200,10 +200,10 @@ impl Names {
         }
         let mut cache = lock(&resolver.cache);
         let now = Instant::now();
-        let (name, ask) = cache.look(addr, now);
+        let (name, ask) = cache.get(addr, now);
         if ask {
             match resolver.queue.try_send(addr) {
-                Ok(()) => resolver.pool.ask(),
+                Ok(()) => resolver.pool.request(),
                 Err(_) => cache.forget(addr, now),
             }
         }
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn without_names_labels_are_addresses() {
-        let names = Names::off();
+        let names = Names::disabled();
         let label = |text: &str, port| {
             let label = names.label(&Endpoint::new(text.parse().unwrap(), port), None);
             label.host + &label.port
@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_service_stands_for_the_port() {
-        let names = Names::off();
+        let names = Names::disabled();
         let end = Endpoint::new("2001:db8::1".parse().unwrap(), 443);
         let label = names.label(&end, Some("https"));
         assert_eq!(label.host + &label.port, "[2001:db8::1]:https");
@@ -427,6 +427,6 @@ mod tests {
         let me = std::process::id();
         assert!(names.is_own(me), "tests run in the initial pid namespace");
         assert!(!names.is_own(me + 1));
-        assert!(!Names::off().is_own(me));
+        assert!(!Names::disabled().is_own(me));
     }
 }

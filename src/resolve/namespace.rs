@@ -41,7 +41,7 @@ fn own(kind: &str) -> Option<u32> {
 
 /// What has an id in the pid namespace of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bearer {
+pub enum IdOwner {
     /// A process.
     Process,
     /// A thread that is not the first of its process.
@@ -50,7 +50,7 @@ pub enum Bearer {
     Nobody,
 }
 
-impl Bearer {
+impl IdOwner {
     /// Asks the kernel, not `/proc`: that may be of another pid namespace, or hide processes.
     pub fn of(id: u32) -> Self {
         let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
@@ -74,14 +74,14 @@ mod tests {
     #[test]
     fn a_thread_is_told_from_a_process_and_both_from_nobody() {
         let me = std::process::id();
-        assert_eq!(Bearer::of(me), Bearer::Process);
+        assert_eq!(IdOwner::of(me), IdOwner::Process);
         let tid = std::thread::spawn(|| {
             let tid = rustix::thread::gettid().as_raw_nonzero().get();
-            Bearer::of(tid.cast_unsigned())
+            IdOwner::of(tid.cast_unsigned())
         });
-        assert_eq!(tid.join().unwrap(), Bearer::Thread);
-        assert_eq!(Bearer::of(4_194_304), Bearer::Nobody);
-        assert_eq!(Bearer::of(0), Bearer::Nobody);
+        assert_eq!(tid.join().unwrap(), IdOwner::Thread);
+        assert_eq!(IdOwner::of(4_194_304), IdOwner::Nobody);
+        assert_eq!(IdOwner::of(0), IdOwner::Nobody);
     }
 
     #[test]

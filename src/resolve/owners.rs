@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-pub use super::cgroup::{CgroupLocation, Container, Runtime, SharedLocation, place};
+pub use super::cgroup::{CgroupLocation, Container, Runtime, SharedLocation, parse_path};
 pub use super::processes::Process;
 pub use super::sockets::open_sockets;
 pub use super::users::passwd;
@@ -40,31 +40,31 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(1);
 
 /// What paths of cgroups say.
-type Places = HashMap<Arc<str>, Arc<SharedLocation>>;
+type Locations = HashMap<Arc<str>, Arc<SharedLocation>>;
 
 /// Facts about processes, by their number.
 #[derive(Debug, Default)]
 pub struct Owners {
-    asked: Option<Asked>,
+    background: Option<OwnerQueue>,
     users: UserNames,
-    places: Mutex<Places>,
+    locations: Mutex<Locations>,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct OwnerQueue {
     cache: Arc<Mutex<ProcessCache>>,
     queue: SyncSender<u32>,
 }
 
 impl Owners {
     /// No facts: every answer that is not in the question itself is `None`.
-    pub fn off() -> Self {
+    pub fn disabled() -> Self {
         Self::default()
     }
 
     /// Names of users as `/etc/passwd` has them now, and nothing of processes but what is in the
     /// question: for output that waits for nothing.
-    pub fn at_once() -> Self {
+    pub fn passwd_only() -> Self {
         let mut users = Users::new("/etc/passwd");
         users.refresh();
         Self {
@@ -101,7 +101,7 @@ impl Owners {
             .spawn(move || work(&waiting, &shared, &mut look, &notify))
             .context("start a thread for facts about processes")?;
         Ok(Self {
-            asked: Some(Asked { cache, queue }),
+            background: Some(OwnerQueue { cache, queue }),
             ..Self::default()
         })
     }
@@ -109,13 +109,13 @@ impl Owners {
     /// What is known now of the process that has this number, or had it last; looked up in the
     /// background if it is not known, or not looked at for [`FRESH_FOR`].
     pub fn get(&self, tgid: u32) -> Option<Arc<Process>> {
-        self.look(tgid)?.current
+        self.known(tgid)?.current
     }
 
     /// The same, of the process that had this number at `when`: an ended flow is asked for by the
     /// time of its last bytes.
     pub fn get_at(&self, tgid: u32, when: SystemTime) -> Option<Arc<Process>> {
-        let known = self.look(tgid)?;
+        let known = self.known(tgid)?;
         let was = |process: &Arc<Process>| process.started <= when + SLACK;
         known.current.filter(was).or(known.before.filter(was))
     }
@@ -124,7 +124,7 @@ impl Owners {
     /// (CLOCK_BOOTTIME), as the kernel told: no other is meant, whenever it ran.
     pub fn get_started(&self, tgid: u32, start: Duration) -> Option<Arc<Process>> {
         let is_it = |process: &Arc<Process>| process.started_at(start);
-        let known = self.look(tgid)?;
+        let known = self.known(tgid)?;
         if let Some(current) = &known.current
             && !current.exited
             && current.started_before(start)
@@ -148,46 +148,46 @@ impl Owners {
 
     /// What a cgroup path says. Known at once: nothing has to be asked for it.
     pub fn located(&self, cgroup: &Arc<str>) -> Arc<SharedLocation> {
-        let mut places = lock(&self.places);
+        let mut places = lock(&self.locations);
         if let Some(known) = places.get(cgroup) {
             return Arc::clone(known);
         }
         if places.len() >= PLACES {
             places.clear();
         }
-        let located = Arc::new(SharedLocation::from(&cgroup::place(cgroup)));
+        let located = Arc::new(SharedLocation::from(&cgroup::parse_path(cgroup)));
         places.insert(Arc::clone(cgroup), Arc::clone(&located));
         located
     }
 
     /// The same in short, as in `docker:0123456789ab` or `nginx.service`.
-    pub fn place_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
+    pub fn location_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
         self.located(cgroup).name.clone()
     }
 
-    fn look(&self, tgid: u32) -> Option<KnownProcesses> {
-        let asked = self.asked.as_ref()?;
+    fn known(&self, tgid: u32) -> Option<KnownProcesses> {
+        let asked = self.background.as_ref()?;
         let mut cache = lock(&asked.cache);
-        let (known, ask) = cache.look(tgid, Instant::now());
+        let (known, ask) = cache.get(tgid, Instant::now());
         if ask {
-            asked.ask(tgid, &mut cache);
+            asked.request(tgid, &mut cache);
         }
         Some(known)
     }
 
     /// Looks again now, unless that is under way.
     fn refresh_now(&self, tgid: u32) {
-        if let Some(asked) = &self.asked {
+        if let Some(asked) = &self.background {
             let mut cache = lock(&asked.cache);
             if cache.refresh_now(tgid) {
-                asked.ask(tgid, &mut cache);
+                asked.request(tgid, &mut cache);
             }
         }
     }
 }
 
-impl Asked {
-    fn ask(&self, tgid: u32, cache: &mut ProcessCache) {
+impl OwnerQueue {
+    fn request(&self, tgid: u32, cache: &mut ProcessCache) {
         if self.queue.try_send(tgid).is_err() {
             cache.forget(tgid);
         }
@@ -202,11 +202,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn work(
     waiting: &Receiver<u32>,
     cache: &Mutex<ProcessCache>,
-    look: &mut dyn FnMut(u32) -> Option<Process>,
+    read: &mut dyn FnMut(u32) -> Option<Process>,
     notify: &dyn Fn(),
 ) {
     while let Ok(tgid) = waiting.recv() {
-        let process = look(tgid);
+        let process = read(tgid);
         let changed = lock(cache).store(tgid, process, Instant::now());
         if changed {
             notify();
@@ -236,7 +236,7 @@ struct KnownProcesses {
 struct ProcessEntry {
     known: KnownProcesses,
     /// When to look again; `None` while that is under way.
-    look_again: Option<Instant>,
+    expires: Option<Instant>,
     used: u64,
 }
 
@@ -249,13 +249,13 @@ struct ProcessCache {
 
 impl ProcessCache {
     /// What is known, and whether to look now.
-    fn look(&mut self, tgid: u32, now: Instant) -> (KnownProcesses, bool) {
+    fn get(&mut self, tgid: u32, now: Instant) -> (KnownProcesses, bool) {
         self.clock += 1;
         if let Some(entry) = self.entries.get_mut(&tgid) {
             entry.used = self.clock;
-            let ask = entry.look_again.is_some_and(|when| when <= now);
+            let ask = entry.expires.is_some_and(|when| when <= now);
             if ask {
-                entry.look_again = None;
+                entry.expires = None;
             }
             return (entry.known.clone(), ask);
         }
@@ -264,7 +264,7 @@ impl ProcessCache {
         }
         let entry = ProcessEntry {
             known: KnownProcesses::default(),
-            look_again: None,
+            expires: None,
             used: self.clock,
         };
         self.entries.insert(tgid, entry);
@@ -277,7 +277,7 @@ impl ProcessCache {
         let Some(entry) = self.entries.get_mut(&tgid) else {
             return false;
         };
-        entry.look_again = Some(now + FRESH_FOR);
+        entry.expires = Some(now + FRESH_FOR);
         let known = &mut entry.known;
         let next = match (&known.current, found) {
             (Some(old), Some(new)) if is_same(old, &new) => return false,
@@ -305,7 +305,7 @@ impl ProcessCache {
     /// Whether to look again before it is time.
     fn refresh_now(&mut self, tgid: u32) -> bool {
         let entry = self.entries.get_mut(&tgid);
-        entry.is_some_and(|entry| entry.look_again.take().is_some())
+        entry.is_some_and(|entry| entry.expires.take().is_some())
     }
 
     /// The question could not be asked: as if it had not been tried.
@@ -314,7 +314,7 @@ impl ProcessCache {
             if entry.known.current.is_none() {
                 self.entries.remove(&tgid);
             } else {
-                entry.look_again = Some(Instant::now());
+                entry.expires = Some(Instant::now());
             }
         }
     }

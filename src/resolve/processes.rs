@@ -121,7 +121,10 @@ impl ProcessReader {
         let cgroup = read_some(&folder.join("cgroup"), MAX_FILE)
             .ok()
             .and_then(|text| cgroup::path_of(&text).map(str::to_owned));
-        let place = cgroup.as_deref().map(cgroup::place).unwrap_or_default();
+        let place = cgroup
+            .as_deref()
+            .map(cgroup::parse_path)
+            .unwrap_or_default();
         let place_name = (!place.is_empty()).then(|| Arc::from(place.to_string()));
         let parent = Stat::read(&self.proc.join(stat.ppid.to_string()));
         let process = Process {

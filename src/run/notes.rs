@@ -2,19 +2,19 @@
 
 use crate::filter::{Expr, Term};
 use crate::options::Config;
-use crate::resolve::namespace::{self, Bearer};
+use crate::resolve::namespace::{self, IdOwner};
 
 /// The sentences for this configuration.
 pub(super) fn notes(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(filter) = &config.filter.filter {
-        nobodys(filter, &Bearer::of, &mut notes);
+        nobodys(filter, &IdOwner::of, &mut notes);
     }
     notes
 }
 
 /// Ids that the filter asks for and nobody has: a flow may still come, as a process may.
-fn nobodys(filter: &Expr, bearer: &dyn Fn(u32) -> Bearer, notes: &mut Vec<String>) {
+fn nobodys(filter: &Expr, bearer: &dyn Fn(u32) -> IdOwner, notes: &mut Vec<String>) {
     match filter {
         Expr::All(parts) | Expr::Any(parts) => {
             for part in parts {
@@ -24,15 +24,15 @@ fn nobodys(filter: &Expr, bearer: &dyn Fn(u32) -> Bearer, notes: &mut Vec<String
         // Without a process of this id, "not" is true of every flow, as meant.
         Expr::Not(_) => {}
         Expr::Is(Term::Pids(ids)) => notes.extend(ids.iter().filter_map(|&id| match bearer(id) {
-            Bearer::Process => None,
-            Bearer::Thread => Some(format!(
+            IdOwner::Process => None,
+            IdOwner::Thread => Some(format!(
                 "{id} is the id of a thread, not of a process: use --tid {id}"
             )),
-            Bearer::Nobody => Some(format!("no process has the id {id}{}", place())),
+            IdOwner::Nobody => Some(format!("no process has the id {id}{}", place())),
         })),
         Expr::Is(Term::Tids(ids)) => notes.extend(ids.iter().filter_map(|&id| match bearer(id) {
-            Bearer::Process | Bearer::Thread => None,
-            Bearer::Nobody => Some(format!("no thread has the id {id}{}", place())),
+            IdOwner::Process | IdOwner::Thread => None,
+            IdOwner::Nobody => Some(format!("no thread has the id {id}{}", place())),
         })),
         Expr::Is(_) => {}
     }
@@ -57,9 +57,9 @@ mod tests {
     fn notes_of(filter: &str) -> Vec<String> {
         let filter = filter::parse(filter, &NameTables::default()).unwrap();
         let bearer = |id| match id {
-            1..=9 => Bearer::Process,
-            10..=19 => Bearer::Thread,
-            _ => Bearer::Nobody,
+            1..=9 => IdOwner::Process,
+            10..=19 => IdOwner::Thread,
+            _ => IdOwner::Nobody,
         };
         let mut notes = Vec::new();
         nobodys(&filter, &bearer, &mut notes);

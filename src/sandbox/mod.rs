@@ -74,7 +74,7 @@ impl Confinement {
     }
 
     /// In a word or two: `confined`, `partly confined` or `not confined`.
-    pub const fn word(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match (self.is_whole(), self.declined) {
             (true, _) => "confined",
             (false, false) => "partly confined",
@@ -87,7 +87,7 @@ impl Confinement {
 /// Landlock 6, system calls by seccomp`.
 impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.word())?;
+        write!(f, "{}: ", self.as_str())?;
         if self.declined {
             let held = crate::sandbox::capabilities::names(self.capabilities);
             return write!(
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn nothing_is_confined_when_that_was_asked_for() {
         let declined = Confinement::declined();
-        assert_eq!(declined.word(), "not confined");
+        assert_eq!(declined.as_str(), "not confined");
         assert!(declined.to_string().contains("--no-sandbox"));
     }
 

@@ -65,9 +65,9 @@ mod tests {
     use crate::model::interval::Losses;
     use crate::testing::{Intervals, flow};
 
-    struct Some20;
+    struct TwentyFlows;
 
-    impl Source for Some20 {
+    impl Source for TwentyFlows {
         fn end_interval(&mut self) -> Result<Interval> {
             let flows = (0..20).map(|id| flow(id, 10, u64::from(id))).collect();
             let mut interval = Intervals::default().next(1000, flows);
@@ -85,7 +85,7 @@ mod tests {
 
     fn filtered(text: &str) -> Interval {
         let expr = parse(text, &NameTables::default()).unwrap();
-        let mut source = Filtered::new(Some20, Some(&expr));
+        let mut source = Filtered::new(TwentyFlows, Some(&expr));
         // The second, so that kept answers are of an earlier interval.
         source.end_interval().unwrap();
         source.end_interval().unwrap()
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn without_a_filter_everything_passes() {
-        let mut source = Filtered::new(Some20, None);
+        let mut source = Filtered::new(TwentyFlows, None);
         assert_eq!(source.end_interval().unwrap().flows.len(), 20);
     }
 }

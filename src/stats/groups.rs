@@ -222,14 +222,14 @@ mod tests {
                     flows += row.flows;
                     count += 1;
                 }
-                sum += ranking.rest.counters;
+                sum += ranking.unranked.counters;
                 assert_eq!(sum, interval.total(), "{group} {n:?}");
-                assert_eq!(flows + ranking.rest.flows, interval.flows.len());
+                assert_eq!(flows + ranking.unranked.flows, interval.flows.len());
                 if n.is_none() {
-                    assert_eq!(ranking.rest.rows, 0);
+                    assert_eq!(ranking.unranked.rows, 0);
                 }
                 let all = Ranking::grouped(&interval, group, &(), None);
-                assert_eq!(all.rows().count(), count + ranking.rest.rows);
+                assert_eq!(all.rows().count(), count + ranking.unranked.rows);
                 for section in [&ranking.ingress, &ranking.egress] {
                     let sum = section.shown() + section.other.bytes + section.untracked;
                     assert_eq!(sum, section.total, "{group} {n:?}");
@@ -297,7 +297,7 @@ mod tests {
                 let second = rank(&interval);
                 assert_eq!(first.ingress, second.ingress, "{group}");
                 assert_eq!(first.egress, second.egress, "{group}");
-                assert_eq!(first.rest, second.rest, "{group}");
+                assert_eq!(first.unranked, second.unranked, "{group}");
             }
         }
     }
@@ -316,6 +316,9 @@ mod tests {
         };
         assert_eq!(first(Direction::Rx), RowId::Process(0));
         assert_eq!(first(Direction::Tx), RowId::Process(2));
-        assert_eq!((ranking.rest.rows, ranking.rest.counters.rx_bytes), (1, 9));
+        assert_eq!(
+            (ranking.unranked.rows, ranking.unranked.counters.rx_bytes),
+            (1, 9)
+        );
     }
 }

@@ -90,12 +90,12 @@ pub struct History {
     recent: Vec<FlowStats>,
     past: Vec<FlowStats>,
     /// Where each flow is, by its key, which stands there and is not held again.
-    places: HashTable<Slot>,
+    index: HashTable<Slot>,
     hasher: RandomState,
     points: Points,
     bars: Bars,
     sparks: usize,
-    seen: AvailableColumns,
+    available: AvailableColumns,
     limits: HistoryLimits,
 }
 
@@ -137,12 +137,12 @@ impl History {
             },
             recent: Vec::new(),
             past: Vec::new(),
-            places: HashTable::new(),
+            index: HashTable::new(),
             hasher: RandomState::new(),
             points: Points::default(),
             bars: Bars::default(),
             sparks: 0,
-            seen: AvailableColumns::default(),
+            available: AvailableColumns::default(),
             limits,
         }
     }
@@ -168,7 +168,7 @@ impl History {
         self.losses = interval.losses;
         self.losses_total.merge(&interval.losses);
         let total = interval.total();
-        self.all.rest(&decay);
+        self.all.decay(&decay);
         self.all.count(&total, &decay, &clock, ended);
         self.points.add(Point {
             ended,
@@ -179,9 +179,9 @@ impl History {
         });
         let bar = self.bars.add(interval.elapsed);
 
-        self.older.traffic.rest(&decay);
+        self.older.traffic.decay(&decay);
         for flow in self.recent.iter_mut().chain(&mut self.past) {
-            flow.traffic.rest(&decay);
+            flow.traffic.decay(&decay);
         }
         let count = |stats: &mut FlowStats, flow: &Flow| {
             stats.owner = Arc::clone(&flow.owner);
@@ -193,12 +193,12 @@ impl History {
                 ring.add(bar, &flow.counters);
             }
         };
-        self.seen.add(&interval.flows);
+        self.available.add(&interval.flows);
         let mut new_flows: Vec<&Flow> = Vec::new();
         for flow in &interval.flows {
             match self.find(&flow.key) {
                 Some(place) => {
-                    let i = self.place(place);
+                    let i = self.activate(place);
                     count(&mut self.recent[i], flow);
                 }
                 None => new_flows.push(flow),
@@ -228,7 +228,7 @@ impl History {
             count(&mut stats, flow);
             if n < room {
                 self.recent.push(stats);
-                self.note(Slot::Recent(self.recent.len() as u32 - 1));
+                self.index_insert(Slot::Recent(self.recent.len() as u32 - 1));
             } else {
                 self.older.add(&stats);
             }
@@ -267,7 +267,7 @@ impl History {
         for &i in leaving.iter().rev() {
             let stats = self.take_recent(i);
             self.past.push(stats);
-            self.note(Slot::Past(self.past.len() as u32 - 1));
+            self.index_insert(Slot::Past(self.past.len() as u32 - 1));
         }
     }
 
@@ -349,7 +349,7 @@ impl History {
 
     /// What was ever known of any flow.
     pub const fn seen(&self) -> AvailableColumns {
-        self.seen
+        self.available
     }
 
     /// The whole machine: every flow, and what was untracked.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::flow::Owner;
-use crate::resolve::owners::{Owners, Process, SharedLocation, place};
+use crate::resolve::owners::{Owners, Process, SharedLocation, parse_path};
 use crate::stats::history::FlowStats;
 
 /// A process at a time.
@@ -40,7 +40,7 @@ pub trait ProcessLookup {
 
     /// What a cgroup path says: container, pod and unit.
     fn located(&self, cgroup: &Arc<str>) -> Arc<SharedLocation> {
-        Arc::new(SharedLocation::from(&place(cgroup)))
+        Arc::new(SharedLocation::from(&parse_path(cgroup)))
     }
 
     /// Where a process runs, if that is known.

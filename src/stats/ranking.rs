@@ -35,11 +35,11 @@ pub struct Ranking<T = Flow> {
     /// How it was counted.
     pub method: Arc<Method>,
     /// Bytes received.
-    pub ingress: Section<T>,
+    pub ingress: DirectionRanking<T>,
     /// Bytes sent.
-    pub egress: Section<T>,
+    pub egress: DirectionRanking<T>,
     /// What is a row of neither section. With those that are, and untracked, it adds up to `total`.
-    pub rest: UnrankedSum,
+    pub unranked: UnrankedSum,
 }
 
 /// What can be a row of a ranking.
@@ -94,7 +94,8 @@ impl Ranking {
 impl<T: Ranked> Ranking<T> {
     /// Ranks what an interval's flows were made into.
     pub(super) fn of(interval: &Interval, all: &[T], top_n: Option<usize>) -> Self {
-        let section = |direction| Section::new(direction, all, interval.losses.untracked, top_n);
+        let section =
+            |direction| DirectionRanking::new(direction, all, interval.losses.untracked, top_n);
         let mut ranking = Self {
             ended: interval.ended,
             elapsed: interval.elapsed,
@@ -105,7 +106,7 @@ impl<T: Ranked> Ranking<T> {
             method: Arc::clone(&interval.method),
             ingress: section(Direction::Rx),
             egress: section(Direction::Tx),
-            rest: UnrankedSum::default(),
+            unranked: UnrankedSum::default(),
         };
         let mut shown = UnrankedSum::default();
         for row in ranking.rows() {
@@ -114,7 +115,7 @@ impl<T: Ranked> Ranking<T> {
             shown.counters += *row.counters();
         }
         let counted: Counters = all.iter().map(|row| *row.counters()).sum();
-        ranking.rest = UnrankedSum {
+        ranking.unranked = UnrankedSum {
             rows: all.len() - shown.rows,
             flows: interval.flows.len() - shown.flows,
             counters: counted.since(&shown.counters),
@@ -143,7 +144,7 @@ impl<T: Ranked> Ranking<T> {
 
 /// One direction of a ranking. The bytes of `rows`, `other` and `untracked` add up to `total`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section<T = Flow> {
+pub struct DirectionRanking<T = Flow> {
     /// Which way.
     pub direction: Direction,
     /// The largest, largest first, equal ones by key. None without bytes this way.
@@ -167,7 +168,7 @@ pub struct Remainder {
     pub bytes: u64,
 }
 
-impl<T: Ranked> Section<T> {
+impl<T: Ranked> DirectionRanking<T> {
     fn new(direction: Direction, all: &[T], untracked: Counters, top_n: Option<usize>) -> Self {
         let bytes = |row: &T| row.counters().bytes(direction);
         let moving = || all.iter().filter(|row| bytes(row) > 0);
@@ -360,7 +361,7 @@ mod tests {
     fn egress_is_ranked_by_what_was_sent() {
         let flows = vec![flow(1, 100, 1), flow(2, 1, 100), flow(3, 0, 50)];
         let ranking = Ranking::new(&interval(flows, Counters::default()), Some(2));
-        let tgids = |section: &Section| -> Vec<u32> {
+        let tgids = |section: &DirectionRanking| -> Vec<u32> {
             section.rows.iter().map(|flow| flow.key.tgid).collect()
         };
         assert_eq!(tgids(&ranking.ingress), [1, 2]);

@@ -92,7 +92,7 @@ pub struct Rows {
     /// Flows that ended, or moved nothing this way lately.
     pub silent: Sum,
     /// How many of those that are kept never moved anything this way.
-    pub never: usize,
+    pub never_active: usize,
     /// In the latest interval, of flows that found the map full.
     pub untracked: Counters,
     /// The same since the beginning.
@@ -100,12 +100,12 @@ pub struct Rows {
     /// The whole machine.
     pub all: TrafficStats,
     directions: Directions,
-    parts: Parts,
+    parts: RowParts,
 }
 
 /// What rows are made of, in their order. Flows are told by their numbers in the history.
 #[derive(Clone, Debug)]
-enum Parts {
+enum RowParts {
     /// A flow each.
     Flows(Vec<u32>),
     /// A group each: which, and where in `members` its flows are.
@@ -145,13 +145,13 @@ impl Rows {
         }
         let flows = kept.len();
         let parts = if view.group == Group::Flow {
-            Parts::Flows(kept)
+            RowParts::Flows(kept)
         } else {
             let by = |number: u32| {
                 let flow = history.flow(number);
                 (&flow.key, ProcessRef::of(flow))
             };
-            Parts::grouped(&kept, view.group, lookup, by)
+            RowParts::grouped(&kept, view.group, lookup, by)
         };
         let mut rows = Self {
             clock,
@@ -159,7 +159,7 @@ impl Rows {
             moving: 0,
             filtered,
             silent,
-            never,
+            never_active: never,
             untracked: history.losses().untracked,
             untracked_total: history.losses_total().untracked,
             all: *history.all(),
@@ -173,11 +173,11 @@ impl Rows {
     /// Puts them in the order of the view.
     fn sort(&mut self, history: &History, view: &RowQuery, lookup: &dyn ProcessLookup) {
         let by_id = |a: u32, b: u32| match &self.parts {
-            Parts::Flows(flows) => {
+            RowParts::Flows(flows) => {
                 let key = |n: u32| &history.flow(flows[n as usize]).key;
                 key(a).cmp(key(b))
             }
-            Parts::Groups { groups, .. } => groups[a as usize].0.cmp(&groups[b as usize].0),
+            RowParts::Groups { groups, .. } => groups[a as usize].0.cmp(&groups[b as usize].0),
         };
         let all = 0..self.len() as u32;
         let order = match view.sort.column.spec().sort_by {
@@ -188,8 +188,8 @@ impl Rows {
                         number(&TrafficAt(traffic, &self.clock), view.directions).order()
                     };
                     let number = match &self.parts {
-                        Parts::Flows(flows) => of(&history.flow(flows[n as usize]).traffic),
-                        Parts::Groups { .. } => of(&self.row_at(history, n as usize).traffic),
+                        RowParts::Flows(flows) => of(&history.flow(flows[n as usize]).traffic),
+                        RowParts::Groups { .. } => of(&self.row_at(history, n as usize).traffic),
                     };
                     if view.sort.descending {
                         !number
@@ -210,8 +210,8 @@ impl Rows {
         };
         let order = order.into_iter().map(|n| n as usize);
         match &mut self.parts {
-            Parts::Flows(flows) => *flows = order.map(|n| flows[n]).collect(),
-            Parts::Groups { groups, .. } => {
+            RowParts::Flows(flows) => *flows = order.map(|n| flows[n]).collect(),
+            RowParts::Groups { groups, .. } => {
                 *groups = order.map(|n| std::mem::take(&mut groups[n])).collect();
             }
         }
@@ -256,8 +256,8 @@ impl Rows {
     /// How many there are.
     pub const fn len(&self) -> usize {
         match &self.parts {
-            Parts::Flows(flows) => flows.len(),
-            Parts::Groups { groups, .. } => groups.len(),
+            RowParts::Flows(flows) => flows.len(),
+            RowParts::Groups { groups, .. } => groups.len(),
         }
     }
 
@@ -279,20 +279,20 @@ impl Rows {
     /// Which row is at a place in the order.
     pub fn id(&self, history: &History, n: usize) -> Option<RowId> {
         match &self.parts {
-            Parts::Flows(flows) => Some(RowId::Flow(history.flow(*flows.get(n)?).key)),
-            Parts::Groups { groups, .. } => Some(groups.get(n)?.0.clone()),
+            RowParts::Flows(flows) => Some(RowId::Flow(history.flow(*flows.get(n)?).key)),
+            RowParts::Groups { groups, .. } => Some(groups.get(n)?.0.clone()),
         }
     }
 
     /// Where a row is.
     pub fn find(&self, history: &History, id: &RowId) -> Option<usize> {
         match (&self.parts, id) {
-            (Parts::Flows(flows), RowId::Flow(key)) => {
+            (RowParts::Flows(flows), RowId::Flow(key)) => {
                 let number = history.number(key)?;
                 flows.iter().position(|&flow| flow == number)
             }
-            (Parts::Flows(_), _) => None,
-            (Parts::Groups { groups, .. }, id) => groups.iter().position(|group| group.0 == *id),
+            (RowParts::Flows(_), _) => None,
+            (RowParts::Groups { groups, .. }, id) => groups.iter().position(|group| group.0 == *id),
         }
     }
 
@@ -315,8 +315,8 @@ impl Rows {
             *all = new;
         }
         match &mut self.parts {
-            Parts::Flows(flows) => reorder(flows, first),
-            Parts::Groups { groups, .. } => reorder(groups, first),
+            RowParts::Flows(flows) => reorder(flows, first),
+            RowParts::Groups { groups, .. } => reorder(groups, first),
         }
     }
 
@@ -337,7 +337,7 @@ impl Rows {
         for &flow in others {
             row.add(history.flow(flow), &self.clock);
         }
-        if let Parts::Groups { groups, .. } = &self.parts {
+        if let RowParts::Groups { groups, .. } = &self.parts {
             row.id = groups[n].0.clone();
         }
         row
@@ -346,8 +346,8 @@ impl Rows {
     /// The flows of a row.
     fn numbers(&self, n: usize) -> &[u32] {
         match &self.parts {
-            Parts::Flows(flows) => slice::from_ref(&flows[n]),
-            Parts::Groups { groups, members } => {
+            RowParts::Flows(flows) => slice::from_ref(&flows[n]),
+            RowParts::Groups { groups, members } => {
                 let range = &groups[n].1;
                 &members[range.start as usize..range.end as usize]
             }
@@ -355,7 +355,7 @@ impl Rows {
     }
 }
 
-impl Parts {
+impl RowParts {
     /// Puts flows together by the rows they belong to.
     fn grouped<'a>(
         flows: &[u32],

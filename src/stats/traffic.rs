@@ -129,7 +129,7 @@ impl TrafficStats {
     }
 
     /// An interval in which nothing moved.
-    pub(super) fn rest(&mut self, decay: &Decay) {
+    pub(super) fn decay(&mut self, decay: &Decay) {
         self.now = Counters::default();
         for (averages, keep) in self.averages.iter_mut().zip(decay.keep) {
             averages[0] *= keep;

@@ -2,12 +2,12 @@
 //! All is well is one calm word; anything else says what happened and what to do.
 
 use crate::model::flow::Comm;
-use crate::model::interval::{Drift, Holder, Losses, Method, UNSEEN_NAMES, Unknown};
+use crate::model::interval::{Drift, Losses, Method, SlotHolder, UNSEEN_NAMES, Unknown};
 use crate::text::units;
 
 /// Returns how far the numbers can be trusted in a few words: `exact` or what was lost, and the number of
 /// limits of this kernel.
-pub fn word(losses: &Losses, method: &Method) -> String {
+pub fn summary(losses: &Losses, method: &Method) -> String {
     let mut parts = Vec::new();
     if losses.missed_events > 0 {
         parts.push(format!("{} missed", losses.missed_events));
@@ -50,7 +50,7 @@ pub fn word(losses: &Losses, method: &Method) -> String {
 
 /// Returns whether something was lost. What a kernel cannot report, or cannot know, is a limit: it is the
 /// same in every interval, and an alarm that never ends is not looked at.
-pub fn is_alarm(losses: &Losses) -> bool {
+pub fn is_degraded(losses: &Losses) -> bool {
     !losses.is_none()
 }
 
@@ -151,7 +151,7 @@ const fn likely(losses: &Losses, drift: &Drift) -> &'static str {
     }
 }
 
-fn name(holder: &Holder) -> String {
+fn name(holder: &SlotHolder) -> String {
     sanitized(&holder.comm)
 }
 
@@ -181,7 +181,7 @@ pub fn unseen(method: &Method) -> impl Iterator<Item = &'static str> + '_ {
 mod tests {
     use super::*;
     use crate::model::flow::{Counters, Endpoint, FlowKey, Protocol};
-    use crate::model::interval::{Audit, Drifting};
+    use crate::model::interval::{Audit, DriftingConnection};
 
     fn full_table() -> Losses {
         Losses {
@@ -197,23 +197,23 @@ mod tests {
     #[test]
     fn all_is_well_is_one_word() {
         let (none, method) = (Losses::default(), Method::default());
-        assert_eq!(word(&none, &method), "exact");
-        assert!(!is_alarm(&none));
+        assert_eq!(summary(&none, &method), "exact");
+        assert!(!is_degraded(&none));
         assert!(losses(&none).is_empty());
     }
 
     #[test]
     fn a_full_table_is_not_silent() {
         let method = Method::default();
-        assert_eq!(word(&full_table(), &method), "1.20 MB untracked");
-        assert!(is_alarm(&full_table()));
+        assert_eq!(summary(&full_table(), &method), "1.20 MB untracked");
+        assert!(is_degraded(&full_table()));
         assert!(losses(&full_table())[0].contains("--max-flows"));
     }
 
     #[test]
     fn a_process_that_fills_the_flow_table_is_named() {
         let full = Losses {
-            full: Some(Holder {
+            full: Some(SlotHolder {
                 tgid: 123,
                 comm: Comm::new(b"spr\x1bay"),
                 flows: 49152,
@@ -222,8 +222,8 @@ mod tests {
             ..Losses::default()
         };
         let method = Method::default();
-        assert_eq!(word(&full, &method), r"flow table full (spr\x1bay)");
-        assert!(is_alarm(&full));
+        assert_eq!(summary(&full, &method), r"flow table full (spr\x1bay)");
+        assert!(is_degraded(&full));
         let line = &losses(&full)[0];
         for part in [
             r"spr\x1bay (pid 123) holds 49152 of 65536 flows",
@@ -243,7 +243,7 @@ mod tests {
                 connections: 40,
                 agreeing: if drift.is_zero() { 40 } else { 39 },
                 drift,
-                worst: (!drift.is_zero()).then_some(Drifting { key, comm, drift }),
+                worst: (!drift.is_zero()).then_some(DriftingConnection { key, comm, drift }),
                 ..Audit::default()
             },
             ..Losses::default()
@@ -253,8 +253,11 @@ mod tests {
     #[test]
     fn the_number_of_connections_that_agree_is_shown() {
         let all_agree = audited(Drift::default());
-        assert_eq!(word(&all_agree, &Method::default()), "exact (40 audited)");
-        assert!(!is_alarm(&all_agree));
+        assert_eq!(
+            summary(&all_agree, &Method::default()),
+            "exact (40 audited)"
+        );
+        assert!(!is_degraded(&all_agree));
         assert!(losses(&all_agree).is_empty());
     }
 
@@ -266,8 +269,8 @@ mod tests {
             tx: 0,
         };
         let missing = audited(drift);
-        assert_eq!(word(&missing, &method), "1.20 MB drift");
-        assert!(is_alarm(&missing));
+        assert_eq!(summary(&missing, &method), "1.20 MB drift");
+        assert!(is_degraded(&missing));
         let line = &losses(&missing)[0];
         for part in [
             r"ng\x1binx (pid 77), tcp 192.0.2.1:443 to 192.0.2.1:5000: 1.20 MB in not counted",
@@ -290,7 +293,7 @@ mod tests {
         // It was off before, and moves bytes still.
         let mut later = missing;
         later.audit.drift = Drift::default();
-        assert_eq!(word(&later, &method), "1 connection off");
+        assert_eq!(summary(&later, &method), "1 connection off");
         assert!(losses(&later)[0].contains("1.20 MB in not counted"));
     }
 
@@ -305,10 +308,10 @@ mod tests {
         };
         let method = Method::default();
         assert_eq!(
-            word(&losses, &method),
+            summary(&losses, &method),
             "1 owner unknown, 477 cgroups unknown"
         );
-        assert!(is_alarm(&losses));
+        assert!(is_degraded(&losses));
         let lines = super::losses(&losses);
         assert!(lines[0].contains("name and user of 1 owner;"), "{lines:?}");
         assert!(lines[1].contains("unit of 477 owners;"), "{lines:?}");
@@ -321,14 +324,14 @@ mod tests {
             ..Method::default()
         };
         let none = Losses::default();
-        assert_eq!(word(&none, &method), "missed unknown");
-        assert!(!is_alarm(&none));
+        assert_eq!(summary(&none, &method), "missed unknown");
+        assert!(!is_degraded(&none));
         assert!(unknown(&method).unwrap().contains("unknown"));
         let some = Losses {
             missed_events: 2,
             ..none
         };
-        assert_eq!(word(&some, &method), "2 missed");
+        assert_eq!(summary(&some, &method), "2 missed");
         assert_eq!(unknown(&Method::default()), None);
     }
 
@@ -342,10 +345,10 @@ mod tests {
             missed_events: 3,
             ..Losses::default()
         };
-        assert_eq!(word(&losses, &method), "3 missed, 1 limit");
+        assert_eq!(summary(&losses, &method), "3 missed, 1 limit");
         assert!(unseen(&method).next().unwrap().contains("splice()"));
         method.unseen.push("udp_recv_peer");
-        assert_eq!(word(&Losses::default(), &method), "exact, 2 limits");
-        assert!(!is_alarm(&Losses::default()));
+        assert_eq!(summary(&Losses::default(), &method), "exact, 2 limits");
+        assert!(!is_degraded(&Losses::default()));
     }
 }

@@ -78,7 +78,7 @@ impl App {
     }
 
     /// Says what of its privileges flowtop has given up.
-    pub fn tell_confinement(&mut self, confinement: Confinement) {
+    pub fn set_confinement(&mut self, confinement: Confinement) {
         self.shared.confinement = Some(confinement);
     }
 

@@ -46,7 +46,7 @@ use crate::sandbox::Confinement;
 use crate::source::Source;
 use crate::source::collector::{Collector, CollectorEvent, Schedule};
 use crate::source::signals::SignalHandler;
-use crate::source::signals::job::{self, Job, Whom};
+use crate::source::signals::job::{self, Job, StopTarget};
 
 /// How often what tells how long it lasts is drawn anew.
 const SECOND: Duration = Duration::from_secs(1);
@@ -121,8 +121,8 @@ pub fn live(
     };
     let display = DisplayOptions::of(config);
     let mut app = App::new(config, machine, method, names, owners, display);
-    app.tell_confinement(confinement);
-    let feed = Feed::Live(&collector);
+    app.set_confinement(confinement);
+    let feed = IntervalFeed::Live(&collector);
     let app = show(app, feed, recording, tell, &events, &told_to_stop)?;
     leave_screen(&app);
     Ok(())
@@ -152,7 +152,7 @@ pub fn replay(
     let (tell, events, told_to_stop) = events(signals)?;
     let names = names(&tell)?.of_a_recording();
     // What is said of a process is what was recorded: none of now is asked about.
-    let owners = Owners::off();
+    let owners = Owners::disabled();
     let player = {
         let tell = tell.clone();
         let filter = config.filter.rest.as_ref();
@@ -169,9 +169,9 @@ pub fn replay(
         owners,
         display,
     );
-    app.tell_confinement(confinement);
+    app.set_confinement(confinement);
     app.begin_replay();
-    let feed = Feed::Played(&player);
+    let feed = IntervalFeed::Played(&player);
     let app = show(app, feed, None, tell, &events, &told_to_stop)?;
     leave_screen(&app);
     Ok(app.into_corruptions())
@@ -208,15 +208,15 @@ fn names(tell: &Sender<ScreenEvent>) -> Result<Names> {
 /// Takes the terminal over and shows what comes. The state at the end.
 fn show(
     app: App,
-    feed: Feed<'_>,
+    feed: IntervalFeed<'_>,
     recording: Option<recorder::StatusHandle>,
     tell: Sender<ScreenEvent>,
     events: &Receiver<ScreenEvent>,
     told_to_stop: &AtomicBool,
 ) -> Result<App> {
     let title = match feed {
-        Feed::Live(_) => format!("flowtop {}", app.shared.machine.host),
-        Feed::Played(_) => "flowtop replay".to_owned(),
+        IntervalFeed::Live(_) => format!("flowtop {}", app.shared.machine.host),
+        IntervalFeed::Played(_) => "flowtop replay".to_owned(),
     };
     let look_matters = app.shared.display.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
@@ -249,7 +249,7 @@ fn show(
 
 /// Where what is shown comes from.
 #[derive(Clone, Copy)]
-enum Feed<'a> {
+enum IntervalFeed<'a> {
     Live(&'a Collector),
     Played(&'a Player),
 }
@@ -266,7 +266,7 @@ fn unless_gone(error: anyhow::Error) -> Result<()> {
 struct Session<'a> {
     app: App,
     screen: Screen,
-    feed: Feed<'a>,
+    feed: IntervalFeed<'a>,
     recording: Option<recorder::StatusHandle>,
     start: Instant,
     /// When the terminal was asked for its background, until it has answered.
@@ -383,11 +383,11 @@ impl Session<'_> {
 
     fn obey(&mut self, job: Job) -> Result<()> {
         match job {
-            Job::Stop => self.stop(Whom::Process),
+            Job::Stop => self.stop(StopTarget::Process),
             Job::Continued if self.screen.is_as_taken() => {
                 // The kernel sends SIGCONT with SIGHUP too: a terminal that has gone is the keyboard's to
                 // tell, and nothing is drawn there until it does.
-                if self.screen.forget().is_err() {
+                if self.screen.force_redraw().is_err() {
                     terminal::restore();
                 }
                 Ok(())
@@ -399,7 +399,7 @@ impl Session<'_> {
         }
     }
 
-    fn stop(&mut self, whom: Whom) -> Result<()> {
+    fn stop(&mut self, whom: StopTarget) -> Result<()> {
         self.screen.stop(whom)?;
         self.come_back()
     }
@@ -437,7 +437,7 @@ impl Session<'_> {
 
     fn take(&mut self) {
         match self.feed {
-            Feed::Live(collector) => {
+            IntervalFeed::Live(collector) => {
                 let Some(interval) = collector.take() else {
                     return;
                 };
@@ -450,7 +450,7 @@ impl Session<'_> {
                     self.app.update(Action::Sockets(open));
                 }
             }
-            Feed::Played(player) => {
+            IntervalFeed::Played(player) => {
                 if let Some(snapshot) = player.take() {
                     self.app.update(Action::PlayerMoved(Box::new(snapshot)));
                 }
@@ -462,17 +462,17 @@ impl Session<'_> {
     fn answer(&mut self) -> Result<()> {
         match self.app.take_request() {
             Some(Effect::SetInterval(interval)) => {
-                if let Feed::Live(collector) = self.feed {
+                if let IntervalFeed::Live(collector) = self.feed {
                     collector.set_interval(interval);
                 }
             }
             Some(Effect::Play(order)) => {
-                if let Feed::Played(player) = self.feed {
+                if let IntervalFeed::Played(player) = self.feed {
                     player.order(order);
                 }
             }
-            Some(Effect::Suspend) => self.stop(Whom::Job)?,
-            Some(Effect::Redraw) => self.screen.forget()?,
+            Some(Effect::Suspend) => self.stop(StopTarget::Job)?,
+            Some(Effect::Redraw) => self.screen.force_redraw()?,
             None => {}
         }
         Ok(())

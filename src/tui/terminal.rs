@@ -29,7 +29,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, 
 
 use super::app::App;
 use super::input::keyboard::ASK_BACKGROUND;
-use crate::source::signals::job::{self, Whom};
+use crate::source::signals::job::{self, StopTarget};
 use crate::text::units;
 
 /// Whether the terminal is taken over: there is only one.
@@ -126,7 +126,7 @@ impl Screen {
     ///
     /// # Errors
     /// When the terminal cannot be written.
-    pub fn forget(&mut self) -> Result<()> {
+    pub fn force_redraw(&mut self) -> Result<()> {
         // Not the terminal's own `clear`: that asks where the cursor is, and waits for the answer.
         self.terminal
             .backend_mut()
@@ -142,7 +142,7 @@ impl Screen {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn stop(&mut self, whom: Whom) -> Result<()> {
+    pub fn stop(&mut self, whom: StopTarget) -> Result<()> {
         restore();
         job::stop(whom).context("stop the job")
     }
@@ -163,7 +163,7 @@ impl Screen {
     pub fn take_again(&mut self) -> Result<()> {
         restore();
         take(&self.title, self.stops_on_ctrl_z)?;
-        self.forget()
+        self.force_redraw()
     }
 }
 

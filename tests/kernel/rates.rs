@@ -310,7 +310,7 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
     begun[1] = Instant::now();
 
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let (names, owners) = (Names::off(), Owners::off());
+    let (names, owners) = (Names::disabled(), Owners::disabled());
     let machine = Machine::default();
     let mut app = App::new(&config, machine, live.method(), names, owners, look);
     let (width, height) = (160, 40);

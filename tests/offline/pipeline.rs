@@ -132,8 +132,12 @@ fn text_over_several_intervals_says_things_once_and_columns_hold_still() {
         interval(narrow),
         interval(Vec::new()),
     ] {
-        text.append(&Ranking::new(&interval, Some(10)), &Names::off(), &mut out)
-            .unwrap();
+        text.append(
+            &Ranking::new(&interval, Some(10)),
+            &Names::disabled(),
+            &mut out,
+        )
+        .unwrap();
     }
     assert_matches_file("golden/several.txt", std::str::from_utf8(&out).unwrap());
 }
@@ -223,7 +227,7 @@ fn groups() -> impl Iterator<Item = Group> {
 fn grouped(group: Group, top_n: Option<usize>, report: &mut dyn Report) -> String {
     let interval = bad_interval(told());
     let mut out = Vec::new();
-    let names = Names::off();
+    let names = Names::disabled();
     if group == Group::Flow {
         let ranking = Ranking::new(&interval, top_n);
         report.append(&ranking, &names, &mut out).unwrap();
@@ -346,7 +350,7 @@ fn csv_rows(interval: &Interval, top_n: Option<usize>) -> Vec<BTreeMap<String, S
         ..Json::default()
     });
     let mut out = Vec::new();
-    csv.append(&Ranking::new(interval, top_n), &Names::off(), &mut out)
+    csv.append(&Ranking::new(interval, top_n), &Names::disabled(), &mut out)
         .unwrap();
     let mut reader = csv::Reader::from_reader(&out[..]);
     reader.deserialize().map(Result::unwrap).collect()
@@ -438,7 +442,7 @@ fn a_thread_is_called_by_its_name_and_that_of_its_process() {
     let ranking = Ranking::grouped(&interval(flows), Group::Thread, &(), None);
     let write = |report: &mut dyn Report| {
         let mut out = Vec::new();
-        let names = Names::off();
+        let names = Names::disabled();
         report
             .append_groups(Group::Thread, &ranking, &names, &mut out)
             .unwrap();
@@ -618,7 +622,7 @@ fn services_and_own_flows_are_beside_what_they_explain_in_json() {
     // Without names there are no look-ups to mark, and ports are numbers.
     let mut text = Vec::new();
     Text::default()
-        .append(&ranking, &Names::off(), &mut text)
+        .append(&ranking, &Names::disabled(), &mut text)
         .unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(

@@ -15,7 +15,9 @@ use flowtop::jsonl::{CorruptRecording, MAX_LINE, MAX_SUM};
 use flowtop::model::flow::{
     Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, Tcp,
 };
-use flowtop::model::interval::{Audit, Drift, Drifting, Holder, Interval, Losses, Method, Unknown};
+use flowtop::model::interval::{
+    Audit, Drift, DriftingConnection, Interval, Losses, Method, SlotHolder, Unknown,
+};
 use flowtop::recording::replay::{Replay, measure};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
@@ -80,7 +82,7 @@ fn written(intervals: &[Interval]) -> Vec<u8> {
     let mut json = Json::default();
     for interval in intervals {
         let ranking = Ranking::new(interval, None);
-        json.append(&ranking, &Names::off(), &mut out).unwrap();
+        json.append(&ranking, &Names::disabled(), &mut out).unwrap();
     }
     out
 }
@@ -107,7 +109,7 @@ fn everything() -> Vec<Interval> {
             tx_msgs: 2,
         },
         missed_events: 5,
-        full: Some(Holder {
+        full: Some(SlotHolder {
             tgid: 7,
             comm: Comm::new(b"\x1b[2J\xff"),
             flows: 12,
@@ -122,7 +124,7 @@ fn everything() -> Vec<Interval> {
             agreeing: 8,
             exempt: 4,
             drift: Drift { rx: 17, tx: -3 },
-            worst: Some(Drifting {
+            worst: Some(DriftingConnection {
                 key: flow(3, 0, 0).key,
                 comm: Comm::new(b"\x1b[2J\xff"),
                 drift: Drift { rx: 20, tx: -3 },
@@ -441,14 +443,14 @@ fn users_are_those_of_the_recording() {
         uid: Some(0),
         ..Owner::default()
     });
-    let owners = Owners::off();
+    let owners = Owners::disabled();
     owners.learn_user(0, Arc::from("toor\u{1b}"));
     let mut json = Json {
         owners: Arc::new(owners),
         ..Json::default()
     };
     let mut out = Vec::new();
-    json.append(&Ranking::new(&interval, None), &Names::off(), &mut out)
+    json.append(&Ranking::new(&interval, None), &Names::disabled(), &mut out)
         .unwrap();
     let (frames, _) = read(&out.repeat(2));
     assert_eq!(frames[0].metadata.users, [(0, Arc::from("toor\\x1b"))]);

@@ -39,13 +39,13 @@ fn machine() -> Machine {
 }
 
 fn with(config: &Config, names: Names, look: DisplayOptions) -> App {
-    App::new(config, machine(), method(), names, Owners::off(), look)
+    App::new(config, machine(), method(), names, Owners::disabled(), look)
 }
 
 fn app(interval: Option<Interval>) -> App {
     let config = config();
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let mut app = with(&config, Names::off(), look);
+    let mut app = with(&config, Names::disabled(), look);
     if let Some(interval) = interval {
         app.update(Action::IntervalEnded(interval));
     }
@@ -205,7 +205,7 @@ fn rows_and_the_rest_are_the_total_in_every_grouping_filter_and_place() {
         };
         let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
         let (width, height) = (60 + random.below(100) as u16, 12 + random.below(40) as u16);
-        let mut app = sized(with(&config, Names::off(), look), width, height);
+        let mut app = sized(with(&config, Names::disabled(), look), width, height);
         app.update(Action::IntervalEnded(one));
         for _ in 0..random.below(5) {
             let commands = [
@@ -253,7 +253,7 @@ fn no_cell_ever_holds_a_control_character() {
         names: true,
         ..look
     };
-    let mut app = App::new(&config(), host, method(), names, Owners::off(), look);
+    let mut app = App::new(&config(), host, method(), names, Owners::disabled(), look);
     for round in 0..200 {
         let flows = (0..20u16).map(|i| {
             let name = hostile[random.below(7) as usize];
@@ -398,7 +398,7 @@ fn ascii_is_all_there_is_where_nothing_else_can_be_drawn() {
         ..config()
     };
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let mut app = sized(with(&config, Names::off(), look), 200, 50);
+    let mut app = sized(with(&config, Names::disabled(), look), 200, 50);
     for _ in 0..5 {
         let mut flows = web_server();
         flows.remove(5);
@@ -425,7 +425,7 @@ fn without_colours_nothing_has_one_and_with_them_directions_do() {
     let colours = |depth, background| {
         let config = config();
         let look = DisplayOptions::new(&config, depth, background);
-        let mut app = with(&config, Names::off(), look);
+        let mut app = with(&config, Names::disabled(), look);
         app.update(Action::IntervalEnded(bad_interval(web_server())));
         let buffer = draw(&app, 160, 50);
         let mut seen: Vec<Color> = buffer
@@ -465,7 +465,7 @@ fn colours_that_were_asked_for_are_used() {
         ..config()
     };
     let look = DisplayOptions::new(&config, Depth::True, Background::Unknown);
-    let mut app = with(&config, Names::off(), look);
+    let mut app = with(&config, Names::disabled(), look);
     app.update(Action::IntervalEnded(interval(web_server())));
     let buffer = draw(&app, 80, 24);
     assert!(
@@ -501,7 +501,7 @@ fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
             ..config()
         };
         let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-        let mut app = sized(with(&config, Names::off(), look), 120, 40);
+        let mut app = sized(with(&config, Names::disabled(), look), 120, 40);
         app.update(Action::IntervalEnded(interval(web_server())));
         let seen = (0..9).map(|_| {
             let screen = text(&draw(&app, 120, 40));
@@ -537,7 +537,7 @@ fn what_is_counted_at_all_stands_in_the_header() {
         ..config()
     };
     let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let mut app = with(&config, Names::off(), look);
+    let mut app = with(&config, Names::disabled(), look);
     app.update(Action::IntervalEnded(interval(web_server())));
     let wide = text(&draw(&app, 120, 40));
     assert!(
@@ -591,13 +591,13 @@ fn picture(state: PlayerState) -> PlayerSnapshot {
 
 fn replaying(picture: PlayerSnapshot) -> App {
     let look = DisplayOptions::new(&config(), Depth::Mono, Background::Unknown);
-    let names = Names::off();
+    let names = Names::disabled();
     let mut app = App::new(
         &config(),
         Machine::default(),
         method(),
         names,
-        Owners::off(),
+        Owners::disabled(),
         look,
     );
     app.begin_replay();
@@ -749,8 +749,8 @@ fn what_was_given_up_stands_in_the_header_and_the_help() {
     let shown = |confinement| {
         let config = config();
         let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-        let mut app = with(&config, Names::off(), look);
-        app.tell_confinement(confinement);
+        let mut app = with(&config, Names::disabled(), look);
+        app.set_confinement(confinement);
         let header = text(&draw(&app, 160, 24));
         let header = header.lines().next().unwrap().to_owned();
         press(&mut app, &[Command::Help]);

@@ -4,7 +4,7 @@
 use crate::common::screen::{draw, press, text};
 use crate::common::{assert_matches_file, interval, method, told, web_server};
 use flowtop::model::flow::Comm;
-use flowtop::model::interval::Holder;
+use flowtop::model::interval::SlotHolder;
 use flowtop::options::Config;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
@@ -13,7 +13,14 @@ use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Mach
 fn app(config: &Config, width: u16, height: u16) -> App {
     let look = DisplayOptions::new(config, Depth::Mono, Background::Unknown);
     let machine = Machine::default();
-    let mut app = App::new(config, machine, method(), Names::off(), Owners::off(), look);
+    let mut app = App::new(
+        config,
+        machine,
+        method(),
+        Names::disabled(),
+        Owners::disabled(),
+        look,
+    );
     app.update(Action::Resize(width, height));
     app
 }
@@ -94,7 +101,7 @@ fn columns_that_never_had_anything_to_show_are_not_there() {
 fn the_process_that_fills_the_flow_table_is_named_on_the_screen() {
     let mut app = app(&Config::default(), 120, 40);
     let mut full = interval(web_server());
-    full.losses.full = Some(Holder {
+    full.losses.full = Some(SlotHolder {
         tgid: 123,
         comm: Comm::new(b"spray"),
         flows: 48,

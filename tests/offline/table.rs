@@ -28,7 +28,14 @@ fn app() -> App {
 fn app_of(config: &Config) -> App {
     let look = DisplayOptions::new(config, Depth::Mono, Background::Unknown);
     let machine = Machine::default();
-    let mut app = App::new(config, machine, method(), Names::off(), Owners::off(), look);
+    let mut app = App::new(
+        config,
+        machine,
+        method(),
+        Names::disabled(),
+        Owners::disabled(),
+        look,
+    );
     app.update(Action::Resize(SIZE.0, SIZE.1));
     app.update(Action::IntervalEnded(interval(web_server())));
     app

@@ -57,7 +57,7 @@ fn zero_means_all_flows() {
 }
 
 fn tasks(config: &Config) -> (Vec<u32>, Vec<u32>) {
-    let tasks = config.filter.pushed.tasks.clone();
+    let tasks = config.filter.kernel_filter.tasks.clone();
     (tasks.tgids, tasks.tids)
 }
 
@@ -72,7 +72,7 @@ fn pids_and_tids_are_not_swapped() {
 #[test]
 fn ids_can_be_repeated_and_separated_by_commas() {
     let config = parsed(&["-p", "3,1", "-p", "2", "-p", "1"]).unwrap();
-    assert_eq!(config.filter.pushed.tasks.tgids, [1, 2, 3]);
+    assert_eq!(config.filter.kernel_filter.tasks.tgids, [1, 2, 3]);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn at_most_64_ids_and_the_message_says_so() {
         parsed(&["-p", &many(64)])
             .unwrap()
             .filter
-            .pushed
+            .kernel_filter
             .tasks
             .tgids
             .len(),
@@ -107,7 +107,7 @@ fn ids_outside_what_linux_gives_out_are_refused() {
         parsed(&["-p", "4194304"])
             .unwrap()
             .filter
-            .pushed
+            .kernel_filter
             .tasks
             .tgids,
         [4_194_304]
@@ -320,7 +320,7 @@ fn arguments_go_before_the_file_and_the_file_before_what_is_usual() {
         places: vec![ConfigOrigin {
             path: file.0.clone(),
             owner: None,
-            asked: false,
+            explicit: false,
         }],
         ..terminal()
     };
@@ -391,14 +391,17 @@ fn what_is_said_by_options_and_by_words_must_both_hold() {
 #[test]
 fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
     let config = parsed(&["pid 7 or 5 and comm ssh"]).unwrap();
-    assert_eq!(config.filter.pushed.tasks.tgids, [5, 7]);
+    assert_eq!(config.filter.kernel_filter.tasks.tgids, [5, 7]);
     assert_eq!(config.filter.rest.unwrap().to_string(), "comm ssh");
     let config = parsed(&["--no-pushdown", "-p7"]).unwrap();
-    assert!(config.filter.pushed.tasks.tgids.is_empty() && config.filter.pushed.is_empty());
+    assert!(
+        config.filter.kernel_filter.tasks.tgids.is_empty()
+            && config.filter.kernel_filter.is_empty()
+    );
     let config = parsed(&["pid 7 or port 80"]).unwrap();
-    assert!(config.filter.pushed.tasks.tgids.is_empty() && !config.by_thread);
+    assert!(config.filter.kernel_filter.tasks.tgids.is_empty() && !config.by_thread);
     let config = parsed(&["tid 7 or port 80"]).unwrap();
-    assert!(config.filter.pushed.tasks.is_empty() && config.by_thread);
+    assert!(config.filter.kernel_filter.tasks.is_empty() && config.by_thread);
     assert!(!parsed(&["-t7"]).unwrap().by_thread);
 }
 
@@ -424,7 +427,7 @@ fn a_recording_is_filtered_by_user_space_and_has_its_own_intervals() {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/demo.jsonl.zst");
     let config = parsed(&["-p7", "port 80", "--replay", sample]).unwrap();
     assert_eq!(config.filter.rest.unwrap().to_string(), "pid 7 and port 80");
-    assert!(config.filter.pushed.is_empty());
+    assert!(config.filter.kernel_filter.is_empty());
     assert_eq!(config.replay.unwrap().interval, None);
     let config = parsed(&["--replay", sample, sample, "-i5", "--csv"]).unwrap();
     assert_eq!(config.output, Output::Csv);

@@ -182,9 +182,9 @@ fn one_key_needs_no_list_and_twice_is_once() {
     assert_eq!(help.keys.len(), 1);
 }
 
-fn paths(vars: &Vars) -> Vec<(String, Option<u32>)> {
-    let places = find(vars);
-    assert!(places.iter().all(|place| !place.asked));
+fn paths(vars: &PathVariables) -> Vec<(String, Option<u32>)> {
+    let places = candidate_paths(vars);
+    assert!(places.iter().all(|place| !place.explicit));
     places
         .into_iter()
         .map(|place| (place.path.to_str().unwrap().to_owned(), place.owner))
@@ -197,9 +197,9 @@ fn set(path: &str) -> Option<OsString> {
 
 #[test]
 fn the_file_is_in_the_folder_of_configurations() {
-    let mut vars = Vars {
+    let mut vars = PathVariables {
         home: set("/home/ada"),
-        ..Vars::default()
+        ..PathVariables::default()
     };
     let file = |path: &str, owner| (path.to_owned(), owner);
     assert_eq!(
@@ -213,15 +213,15 @@ fn the_file_is_in_the_folder_of_configurations() {
         paths(&vars),
         [file("/home/ada/.config/flowtop/config.toml", None)]
     );
-    assert_eq!(paths(&Vars::default()), []);
+    assert_eq!(paths(&PathVariables::default()), []);
 }
 
 #[test]
 fn under_sudo_it_is_the_file_of_who_called_it_before_that_of_root() {
-    let vars = Vars {
+    let vars = PathVariables {
         home: set("/root"),
         called_sudo: Some((1000, Some("/home/ada".into()))),
-        ..Vars::default()
+        ..PathVariables::default()
     };
     assert_eq!(
         paths(&vars),
@@ -236,9 +236,9 @@ fn under_sudo_it_is_the_file_of_who_called_it_before_that_of_root() {
 }
 
 /// A folder of its own, gone at the end.
-struct Folder(PathBuf);
+struct ConfigFolder(PathBuf);
 
-impl Folder {
+impl ConfigFolder {
     fn new(name: &str) -> Self {
         let name = format!("flowtop-settings-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
@@ -253,7 +253,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for ConfigFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -263,13 +263,13 @@ fn origin(path: &Path) -> ConfigOrigin {
     ConfigOrigin {
         path: path.to_owned(),
         owner: None,
-        asked: false,
+        explicit: false,
     }
 }
 
 #[test]
 fn the_first_file_that_is_there_counts() {
-    let folder = Folder::new("first");
+    let folder = ConfigFolder::new("first");
     let missing = origin(&folder.0.join("missing.toml"));
     let below_a_file = origin(&folder.0.join("a.toml/b.toml"));
     let bits = folder.file("a.toml", "units = \"bits\"");
@@ -283,7 +283,7 @@ fn the_first_file_that_is_there_counts() {
 
 #[test]
 fn a_file_that_is_wrong_is_named_and_no_other_is_taken() {
-    let folder = Folder::new("wrong");
+    let folder = ConfigFolder::new("wrong");
     let wrong = folder.file("wrong.toml", "\nunit = \"bits\"");
     let right = folder.file("right.toml", "");
     let message = format!("{:#}", read(&[wrong.clone(), right]).unwrap_err());
@@ -298,9 +298,9 @@ fn a_file_that_is_wrong_is_named_and_no_other_is_taken() {
 
 #[test]
 fn what_was_asked_for_must_be_a_file_of_sensible_size() {
-    let folder = Folder::new("asked");
+    let folder = ConfigFolder::new("asked");
     let asked = |origin: ConfigOrigin| ConfigOrigin {
-        asked: true,
+        explicit: true,
         ..origin
     };
     let error = |origin: ConfigOrigin| format!("{:#}", read(&[origin]).unwrap_err());
@@ -315,7 +315,7 @@ fn what_was_asked_for_must_be_a_file_of_sensible_size() {
 
 #[test]
 fn a_link_to_the_file_of_another_is_not_followed_for_root() {
-    let folder = Folder::new("link");
+    let folder = ConfigFolder::new("link");
     let own = folder.file("own.toml", "units = \"bits\"");
     let uid = rustix::process::geteuid().as_raw();
     let link = folder.0.join("link.toml");
@@ -335,7 +335,7 @@ fn a_link_to_the_file_of_another_is_not_followed_for_root() {
 
 #[test]
 fn a_pipe_in_its_place_does_not_hang() {
-    let folder = Folder::new("pipe");
+    let folder = ConfigFolder::new("pipe");
     let pipe = folder.0.join("config.toml");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();

@@ -204,7 +204,7 @@ fn example() -> impl Strategy<Value = Example> {
 /// Decided by the kernel as it must do it, then by user space.
 fn divided(plan: &FilterPlan, example: &Example) -> bool {
     let rest = plan.rest.as_ref();
-    plan.pushed.matches(&example.key, example.owner.uid)
+    plan.kernel_filter.matches(&example.key, example.owner.uid)
         && rest.is_none_or(|rest| Matcher::new(rest).matches(&example.subject()))
 }
 
@@ -220,12 +220,12 @@ proptest! {
         for reach in [Pushdown::Nothing, Pushdown::All] {
             let plan = FilterPlan::new(expr.clone(), reach);
             let pushed = plan.kernel.as_ref().map(Matcher::new);
-            prop_assert_eq!(plan.kernel.is_none(), plan.pushed.is_empty());
+            prop_assert_eq!(plan.kernel.is_none(), plan.kernel_filter.is_empty());
             for example in &examples {
                 let meant = whole.matches(&example.subject());
                 prop_assert_eq!(divided(&plan, example), meant, "{}", plan);
                 if let Some(mut pushed) = pushed.clone() {
-                    let by_data = plan.pushed.matches(&example.key, example.owner.uid);
+                    let by_data = plan.kernel_filter.matches(&example.key, example.owner.uid);
                     prop_assert_eq!(pushed.matches(&example.subject()), by_data, "{}", plan);
                 }
             }
@@ -234,7 +234,7 @@ proptest! {
 
     #[test]
     fn what_is_pushed_is_within_its_bounds(expr in expr()) {
-        let pushed = FilterPlan::new(expr, Pushdown::All).pushed;
+        let pushed = FilterPlan::new(expr, Pushdown::All).kernel_filter;
         prop_assert!(pushed.tasks.tgids.len() <= MAX_TASKS && pushed.tasks.tids.len() <= MAX_TASKS);
         prop_assert!(pushed.uids.values.len() <= MAX_UIDS);
         prop_assert!(pushed.netns.values.len() <= MAX_NETNS);

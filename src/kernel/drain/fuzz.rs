@@ -45,7 +45,7 @@ pub fn decode(bytes: &[u8]) {
             let _ = (flow.key.local.to_string(), flow.key.remote.to_string());
         }
         let samples = &mut decoder.samples;
-        let wanted = samples.wanted();
+        let wanted = samples.sockets_to_inspect();
         let read: Vec<_> = wanted
             .iter()
             .map(|one| (one.sk, take::<RawRecord>(&mut bytes).tcp))

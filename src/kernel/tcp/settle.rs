@@ -7,7 +7,7 @@ use super::super::audit::{self, ConnectionAudit};
 use super::super::skel::{RawKey6, RawTcp, TCP_BUSY, TCP_READ};
 use super::{AuditMode, Socket, TcpSamples};
 use crate::model::flow::{Counters, Flow};
-use crate::model::interval::{Audit, Drifting};
+use crate::model::interval::{Audit, DriftingConnection};
 
 /// Sockets that are read again in an interval: those that may lack bytes, and those whose flows are
 /// silent.
@@ -24,7 +24,7 @@ pub struct Inspect {
 
 impl TcpSamples {
     /// Sockets to be read again before [`settle`](Self::settle), after all flows were appended.
-    pub fn wanted(&mut self) -> Vec<Inspect> {
+    pub fn sockets_to_inspect(&mut self) -> Vec<Inspect> {
         if self.is_blind || self.mode == AuditMode::Off {
             self.forget_audits();
             return Vec::new();
@@ -125,7 +125,7 @@ impl TcpSamples {
             let is_here = socket.interval == interval;
             off += u64::from(is_here);
             if is_here || is_news {
-                found.note(Drifting {
+                found.note(DriftingConnection {
                     key: socket.key,
                     comm: socket.owner.comm,
                     drift: socket.audit.drift(),

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::self_usage::UsageSample;
 use super::series::SeriesSnapshot;
-use super::{About, Totals};
+use super::{ExporterInfo, Totals};
 use crate::model::flow::Counters;
 use crate::model::interval::UNSEEN_NAMES;
 use crate::text::sanitize::sanitize;
@@ -204,7 +204,7 @@ pub const METRICS: &[Metric] = &[
 /// Writes an answer.
 pub(super) fn write(
     format: Format,
-    about: &About,
+    about: &ExporterInfo,
     totals: &Totals,
     snapshot: &SeriesSnapshot,
     cost: &UsageSample,
@@ -229,7 +229,7 @@ struct Page {
 impl Page {
     fn write(
         &mut self,
-        about: &About,
+        about: &ExporterInfo,
         totals: &Totals,
         snapshot: &SeriesSnapshot,
         cost: &UsageSample,

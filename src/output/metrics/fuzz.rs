@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::self_usage::UsageSample;
 use super::series::{Series, SeriesKey};
-use super::{About, Format, MAX_SERIES, MetricSums, Totals, exposition, http};
+use super::{ExporterInfo, Format, MAX_SERIES, MetricSums, Totals, exposition, http};
 use crate::model::interval::{Interval, Machine};
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::group_totals;
@@ -86,7 +86,7 @@ pub(crate) fn page(
     filter: &str,
     is_open: bool,
 ) -> String {
-    let owners = Owners::off();
+    let owners = Owners::disabled();
     let mut sums = MetricSums {
         totals: Totals::default(),
         series: Series::new(MAX_SERIES),
@@ -96,7 +96,7 @@ pub(crate) fn page(
         .iter()
         .map(|totals| (SeriesKey::of(totals, &owners), totals.counters));
     sums.add(interval, groups.collect(), Duration::ZERO);
-    let about = About {
+    let about = ExporterInfo {
         machine: machine.clone(),
         filter: Some(filter.to_owned()),
         group,

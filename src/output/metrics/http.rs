@@ -38,7 +38,7 @@ struct Client {
     peer: IpAddr,
     until: Instant,
     request: Vec<u8>,
-    answer: Option<Response>,
+    response: Option<Response>,
 }
 
 struct Response {
@@ -74,7 +74,7 @@ impl<F: FnMut(Format) -> String> MetricsServer<F> {
             PollFd::new(&self.listener, PollFlags::IN),
         ];
         fds.extend(clients.iter().map(|client| {
-            let wanted = match client.answer {
+            let wanted = match client.response {
                 Some(_) => PollFlags::OUT,
                 None => PollFlags::IN,
             };
@@ -105,7 +105,7 @@ impl<F: FnMut(Format) -> String> MetricsServer<F> {
                         peer: peer.ip(),
                         until: Instant::now() + TIMEOUT,
                         request: Vec::new(),
-                        answer: None,
+                        response: None,
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -125,25 +125,25 @@ impl<F: FnMut(Format) -> String> MetricsServer<F> {
 
     /// Does what can be done without waiting. An error is the end of the connection, also a good one.
     fn serve(&mut self, client: &mut Client) -> io::Result<()> {
-        if client.answer.is_none() {
+        if client.response.is_none() {
             let mut bytes = [0; MAX_REQUEST];
             let room = MAX_REQUEST - client.request.len();
             match client.stream.read(&mut bytes[..room]) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(read) => client.request.extend_from_slice(&bytes[..read]),
-                Err(error) if is_for_later(&error) => return Ok(()),
+                Err(error) if would_block(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
             let bytes = answer(&client.request, client.peer, &mut self.metrics);
-            client.answer = bytes.map(|bytes| Response { bytes, sent: 0 });
+            client.response = bytes.map(|bytes| Response { bytes, sent: 0 });
         }
-        let Some(answer) = &mut client.answer else {
+        let Some(answer) = &mut client.response else {
             return Ok(());
         };
         while let rest @ [_, ..] = &answer.bytes[answer.sent..] {
             match client.stream.write(rest) {
                 Ok(sent) => answer.sent += sent,
-                Err(error) if is_for_later(&error) => return Ok(()),
+                Err(error) if would_block(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -152,7 +152,7 @@ impl<F: FnMut(Format) -> String> MetricsServer<F> {
     }
 }
 
-fn is_for_later(error: &io::Error) -> bool {
+fn would_block(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 

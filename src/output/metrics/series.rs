@@ -85,7 +85,7 @@ enum Membership {
 struct SeriesEntry {
     counters: Counters,
     weight: f64,
-    place: Membership,
+    membership: Membership,
     /// Where it began, until that was told.
     began: Option<Counters>,
 }
@@ -97,7 +97,7 @@ pub(crate) struct Series {
     now: Duration,
     groups: HashMap<SeriesKey, SeriesEntry>,
     other: Counters,
-    is_told: bool,
+    has_other: bool,
 }
 
 /// What is told at one time.
@@ -116,7 +116,7 @@ impl Series {
             now: Duration::ZERO,
             groups: HashMap::new(),
             other: Counters::default(),
-            is_told: false,
+            has_other: false,
         }
     }
 
@@ -126,8 +126,8 @@ impl Series {
         let decay = (-elapsed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
         for entry in self.groups.values_mut() {
             entry.weight *= decay;
-            if matches!(entry.place, Membership::Lingers(until) if until <= self.now) {
-                entry.place = Membership::Hidden;
+            if matches!(entry.membership, Membership::Lingers(until) if until <= self.now) {
+                entry.membership = Membership::Hidden;
             }
         }
         for (key, counters) in &moved {
@@ -138,7 +138,7 @@ impl Series {
                     let entry = SeriesEntry {
                         counters: Counters::default(),
                         weight: bytes,
-                        place: Membership::Hidden,
+                        membership: Membership::Hidden,
                         began: None,
                     };
                     self.groups.insert(key.clone(), entry);
@@ -148,7 +148,9 @@ impl Series {
         self.choose();
         for (key, counters) in moved {
             match self.groups.get_mut(&key) {
-                Some(entry) if entry.place == Membership::Counted => entry.counters += counters,
+                Some(entry) if entry.membership == Membership::Counted => {
+                    entry.counters += counters
+                }
                 _ => self.other += counters,
             }
         }
@@ -157,8 +159,8 @@ impl Series {
 
     /// Decides who has a series.
     fn choose(&mut self) {
-        let is_counted = |entry: &SeriesEntry| entry.place == Membership::Counted;
-        let lingers = |entry: &SeriesEntry| matches!(entry.place, Membership::Lingers(_));
+        let is_counted = |entry: &SeriesEntry| entry.membership == Membership::Counted;
+        let lingers = |entry: &SeriesEntry| matches!(entry.membership, Membership::Lingers(_));
         let mut have = self.ranked(is_counted, usize::MAX);
         let want = self.ranked(|entry| !is_counted(entry), self.limit);
         let mut lingering = self.groups.values().filter(|entry| lingers(entry)).count();
@@ -183,10 +185,10 @@ impl Series {
 
     fn put(&mut self, key: &SeriesKey, place: Membership) {
         if let Some(entry) = self.groups.get_mut(key) {
-            if entry.place == Membership::Hidden {
+            if entry.membership == Membership::Hidden {
                 entry.began.get_or_insert(entry.counters);
             }
-            entry.place = place;
+            entry.membership = place;
         }
     }
 
@@ -214,7 +216,7 @@ impl Series {
 
     /// Drops the lightest of what has no series, where that is too much.
     fn forget(&mut self) {
-        let is_hidden = |entry: &SeriesEntry| entry.place == Membership::Hidden;
+        let is_hidden = |entry: &SeriesEntry| entry.membership == Membership::Hidden;
         if self
             .groups
             .values()
@@ -231,10 +233,10 @@ impl Series {
 
     /// What a scrape is told.
     pub(super) fn scrape(&mut self) -> SeriesSnapshot {
-        let is_first = !std::mem::replace(&mut self.is_told, true);
+        let is_first = !std::mem::replace(&mut self.has_other, true);
         let mut series = Vec::with_capacity(2 * self.limit);
         for (key, entry) in &mut self.groups {
-            if entry.place == Membership::Hidden {
+            if entry.membership == Membership::Hidden {
                 continue;
             }
             // Of the first scrape of all nothing is expected: whoever looks once sees what there is.

@@ -30,7 +30,7 @@ const MAX_USERS: usize = 1 << 17;
 
 /// A place to go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goal {
+enum SeekGoal {
     /// After so many intervals.
     Count(u64),
     /// After so much recorded time, or as near as intervals end.
@@ -154,13 +154,13 @@ impl PlayerThread {
             PlayerCommand::Toggle => self.position.state = PlayerState::Playing,
             PlayerCommand::Step(by) => {
                 let count = self.history.intervals().saturating_add_signed(by).max(1);
-                return self.go(Goal::Count(count), PlayerState::Paused, orders);
+                return self.go(SeekGoal::Count(count), PlayerState::Paused, orders);
             }
             PlayerCommand::SeekBy(by, SeekDirection::Forward) => {
-                return self.go(Goal::Time(at.saturating_add(by)), now, orders);
+                return self.go(SeekGoal::Time(at.saturating_add(by)), now, orders);
             }
             PlayerCommand::SeekBy(by, SeekDirection::Back) => {
-                return self.go(Goal::Time(at.saturating_sub(by)), now, orders);
+                return self.go(SeekGoal::Time(at.saturating_sub(by)), now, orders);
             }
             PlayerCommand::SeekTo(part) => {
                 if let Some(goal) = self.part(part) {
@@ -182,7 +182,12 @@ impl PlayerThread {
 
     /// Goes to a place; then is in that state. Another place that is asked for on the way takes the
     /// place of it, all else waits until it is reached. True when a limit is.
-    fn go(&mut self, mut goal: Goal, then: PlayerState, orders: &Receiver<PlayerCommand>) -> bool {
+    fn go(
+        &mut self,
+        mut goal: SeekGoal,
+        then: PlayerState,
+        orders: &Receiver<PlayerCommand>,
+    ) -> bool {
         self.position.state = PlayerState::Seeking;
         let mut shown = Instant::now();
         let mut reached = false;
@@ -194,7 +199,7 @@ impl PlayerThread {
                 break;
             }
             match orders.try_recv() {
-                Ok(order) => match self.instead(goal, order) {
+                Ok(order) => match self.coalesce_seek(goal, order) {
                     Some(other) => {
                         goal = other;
                         continue;
@@ -220,13 +225,13 @@ impl PlayerThread {
     }
 
     /// The place that an order means which comes on the way to another.
-    fn instead(&self, goal: Goal, order: PlayerCommand) -> Option<Goal> {
+    fn coalesce_seek(&self, goal: SeekGoal, order: PlayerCommand) -> Option<SeekGoal> {
         match (goal, order) {
-            (Goal::Time(time), PlayerCommand::SeekBy(by, SeekDirection::Forward)) => {
-                Some(Goal::Time(time.saturating_add(by)))
+            (SeekGoal::Time(time), PlayerCommand::SeekBy(by, SeekDirection::Forward)) => {
+                Some(SeekGoal::Time(time.saturating_add(by)))
             }
-            (Goal::Time(time), PlayerCommand::SeekBy(by, SeekDirection::Back)) => {
-                Some(Goal::Time(time.saturating_sub(by)))
+            (SeekGoal::Time(time), PlayerCommand::SeekBy(by, SeekDirection::Back)) => {
+                Some(SeekGoal::Time(time.saturating_sub(by)))
             }
             (_, PlayerCommand::SeekTo(part)) => self.part(part),
             _ => None,
@@ -234,32 +239,32 @@ impl PlayerThread {
     }
 
     /// The place where a part of the whole lies behind, if the whole is known.
-    fn part(&self, part: f64) -> Option<Goal> {
+    fn part(&self, part: f64) -> Option<SeekGoal> {
         let whole = lock(&self.shared.length).map(|length| length.elapsed)?;
-        Some(Goal::Time(whole.mul_f64(part.clamp(0.0, 1.0))))
+        Some(SeekGoal::Time(whole.mul_f64(part.clamp(0.0, 1.0))))
     }
 
     /// Whether a place can only be reached from the beginning.
-    fn is_past(&self, goal: Goal) -> bool {
+    fn is_past(&self, goal: SeekGoal) -> bool {
         let clock = self.history.clock();
         // The first interval is always there.
         self.history.intervals() > 1
             && match goal {
-                Goal::Count(count) => count < self.history.intervals(),
-                Goal::Time(time) => time + clock.elapsed / 2 < clock.at,
+                SeekGoal::Count(count) => count < self.history.intervals(),
+                SeekGoal::Time(time) => time + clock.elapsed / 2 < clock.at,
             }
     }
 
     /// Whether there is no better place.
-    fn is_at(&self, goal: Goal) -> bool {
+    fn is_at(&self, goal: SeekGoal) -> bool {
         let Some(next) = &self.next else {
             return true;
         };
         // Nothing is no place: the first interval is always there.
         self.history.intervals() > 0
             && match goal {
-                Goal::Count(count) => self.history.intervals() >= count,
-                Goal::Time(time) => self.history.clock().at + next.interval.elapsed / 2 > time,
+                SeekGoal::Count(count) => self.history.intervals() >= count,
+                SeekGoal::Time(time) => self.history.clock().at + next.interval.elapsed / 2 > time,
             }
     }
 

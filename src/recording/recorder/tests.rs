@@ -9,9 +9,9 @@ use crate::recording::replay::Replay;
 use crate::testing::{Intervals, flow};
 
 /// A folder of its own, removed at the end.
-struct Folder(PathBuf);
+struct ScratchFolder(PathBuf);
 
-impl Folder {
+impl ScratchFolder {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("flowtop-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
@@ -29,7 +29,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -73,7 +73,7 @@ fn replayed(files: &[PathBuf]) -> Vec<Interval> {
 
 #[test]
 fn what_is_recorded_is_replayed_plain_and_compressed() {
-    let folder = Folder::new("plain");
+    let folder = ScratchFolder::new("plain");
     let all = intervals(20);
     let mut sizes = Vec::new();
     for name in ["x.jsonl", "x.jsonl.zst"] {
@@ -92,7 +92,7 @@ fn what_is_recorded_is_replayed_plain_and_compressed() {
 #[test]
 fn a_full_file_is_followed_by_another_and_the_oldest_go() {
     for name in ["web.x.jsonl", "web.x.jsonl.zst", "web"] {
-        let folder = Folder::new("rotated");
+        let folder = ScratchFolder::new("rotated");
         // Of others, and to be left alone.
         let others = [
             format!("{name}.1"),
@@ -193,7 +193,7 @@ fn more_than_finds_room_is_joined_and_more_than_that_is_lost() {
 
 #[test]
 fn a_recorder_that_is_not_finished_has_written_whole_intervals() {
-    let folder = Folder::new("whole");
+    let folder = ScratchFolder::new("whole");
     let file = folder.0.join("x.jsonl.zst");
     let recorder = Recorder::start(
         opened(&config(file.clone())).unwrap(),

@@ -11,7 +11,7 @@ fn at(path: &str) -> CgroupLocation {
         .replace("{id}", ID)
         .replace("{pod}", POD)
         .replace("{p_o_d}", &POD.replace('-', "_"));
-    place(&path)
+    parse_path(&path)
 }
 
 #[track_caller]

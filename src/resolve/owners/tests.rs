@@ -51,19 +51,19 @@ fn asking_does_not_wait_and_the_answer_comes() {
     release.send(()).unwrap();
     tidings.recv().unwrap();
     assert_eq!(owners.get(7).unwrap().start_ticks, 1);
-    assert_eq!(Owners::off().get(7), None);
+    assert_eq!(Owners::disabled().get(7), None);
 }
 
 #[test]
 fn facts_are_looked_at_again_only_while_someone_asks() {
     let mut cache = ProcessCache::default();
     let now = Instant::now();
-    assert!(cache.look(1, now).1);
-    assert!(!cache.look(1, now).1, "asked for once");
+    assert!(cache.get(1, now).1);
+    assert!(!cache.get(1, now).1, "asked for once");
     assert!(cache.store(1, Some(process(1, 1, at(5))), now));
-    assert!(!cache.look(1, now).1);
-    assert!(cache.look(1, now + FRESH_FOR).1);
-    assert!(!cache.look(1, now + FRESH_FOR).1, "under way");
+    assert!(!cache.get(1, now).1);
+    assert!(cache.get(1, now + FRESH_FOR).1);
+    assert!(!cache.get(1, now + FRESH_FOR).1, "under way");
     // The start is reckoned anew each time; that alone is no news.
     let again = process(1, 1, at(5) + Duration::from_nanos(1));
     assert!(!cache.store(1, Some(again), now));
@@ -73,21 +73,21 @@ fn facts_are_looked_at_again_only_while_someone_asks() {
 fn an_exec_is_news_and_an_end_leaves_what_was_known() {
     let mut cache = ProcessCache::default();
     let now = Instant::now();
-    cache.look(1, now);
+    cache.get(1, now);
     cache.store(1, Some(process(1, 1, at(5))), now);
     let other = Process {
         comm: "other".to_owned(),
         ..process(1, 1, at(5))
     };
     assert!(cache.store(1, Some(other), now));
-    let known = cache.look(1, now).0;
+    let known = cache.get(1, now).0;
     assert_eq!(known.current.unwrap().comm, "other");
     assert_eq!(known.before, None, "it is the same process");
     assert!(cache.store(1, None, now));
     assert!(!cache.store(1, None, now), "told once");
-    let current = cache.look(1, now).0.current.unwrap();
+    let current = cache.get(1, now).0.current.unwrap();
     assert!(current.exited && current.comm == "other");
-    cache.look(2, now);
+    cache.get(2, now);
     assert!(!cache.store(2, None, now), "never seen is no news");
     assert!(
         !cache.store(3, Some(process(3, 1, at(5))), now),
@@ -114,9 +114,9 @@ fn a_number_given_to_another_does_not_give_it_the_flows_of_the_first() {
     tidings.recv().unwrap();
     {
         // As if FRESH_FOR had passed.
-        let asked = owners.asked.as_ref().unwrap();
+        let asked = owners.background.as_ref().unwrap();
         let mut cache = lock(&asked.cache);
-        cache.entries.get_mut(&1).unwrap().look_again = Some(Instant::now());
+        cache.entries.get_mut(&1).unwrap().expires = Some(Instant::now());
     }
     owners.get(1);
     tidings.recv().unwrap();
@@ -177,15 +177,15 @@ fn the_kernels_start_of_this_process_is_the_one_proc_tells() {
 
 #[test]
 fn what_the_kernel_told_needs_no_proc() {
-    let owners = Owners::off();
-    let name = |path: &str| owners.place_name(&Arc::from(path));
+    let owners = Owners::disabled();
+    let name = |path: &str| owners.location_name(&Arc::from(path));
     let nginx = "/system.slice/nginx.service";
     assert_eq!(name(nginx).as_deref(), Some("nginx.service"));
     assert_eq!(name("/"), None);
     for n in 0..2 * PLACES {
         name(&format!("/system.slice/{n}.service"));
     }
-    assert!(lock(&owners.places).len() <= PLACES);
+    assert!(lock(&owners.locations).len() <= PLACES);
     assert_eq!(name(nginx).as_deref(), Some("nginx.service"));
     assert_eq!(owners.user_name(0), None);
     let owners = Owners::system(|| {}).unwrap();
@@ -197,8 +197,8 @@ fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
     let mut cache = ProcessCache::default();
     let now = Instant::now();
     for tgid in 1..=3 * CACHE as u32 {
-        cache.look(tgid, now);
-        cache.look(1, now);
+        cache.get(tgid, now);
+        cache.get(1, now);
         assert!(cache.entries.len() <= CACHE);
     }
     assert!(cache.entries.contains_key(&1));
@@ -208,14 +208,14 @@ fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
 fn a_question_that_found_no_room_is_asked_again() {
     let mut cache = ProcessCache::default();
     let now = Instant::now();
-    cache.look(1, now);
+    cache.get(1, now);
     cache.forget(1);
-    assert!(cache.look(1, now).1);
+    assert!(cache.get(1, now).1);
     cache.store(1, Some(process(1, 1, at(5))), now);
-    assert!(cache.look(1, now + FRESH_FOR).1);
+    assert!(cache.get(1, now + FRESH_FOR).1);
     cache.forget(1);
     let later = now + FRESH_FOR + Duration::from_secs(60);
-    let (known, ask) = cache.look(1, later);
+    let (known, ask) = cache.get(1, later);
     assert!(ask && known.current.is_some(), "what is known stays");
 }
 
@@ -274,9 +274,9 @@ fn a_process_without_arguments_and_program_has_none() {
 }
 
 /// A folder like /proc, gone at the end.
-struct Proc(PathBuf);
+struct FakeProc(PathBuf);
 
-impl Proc {
+impl FakeProc {
     fn new(name: &str) -> Self {
         let name = format!("flowtop-proc-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
@@ -295,7 +295,7 @@ impl Proc {
     }
 }
 
-impl Drop for Proc {
+impl Drop for FakeProc {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -308,7 +308,7 @@ fn stat(comm: &str, ppid: u32, start: u64) -> Vec<u8> {
 
 #[test]
 fn names_that_look_like_fields_are_names() {
-    let proc = Proc::new("names");
+    let proc = FakeProc::new("names");
     proc.put(7, "stat", &stat("a) R 99 (b", 8, 4321));
     proc.put(8, "stat", &stat("parent", 1, 1));
     proc.put(
@@ -332,7 +332,7 @@ fn names_that_look_like_fields_are_names() {
 
 #[test]
 fn a_process_that_may_not_be_looked_into_is_known_by_what_is_open_to_all() {
-    let proc = Proc::new("little");
+    let proc = FakeProc::new("little");
     proc.put(7, "stat", &stat("x", 0, 5));
     let process = proc.read(7).unwrap();
     assert_eq!(process.cmdline, Vec::<String>::new());
@@ -346,7 +346,7 @@ fn a_process_that_may_not_be_looked_into_is_known_by_what_is_open_to_all() {
 
 #[test]
 fn hostile_arguments_are_cut_and_replaced_but_not_dropped() {
-    let proc = Proc::new("hostile");
+    let proc = FakeProc::new("hostile");
     proc.put(7, "stat", &stat("x", 0, 5));
     let mut arguments = b"a\0\xff\xfe\x1b[2J\0\0b\0".to_vec();
     proc.put(7, "cmdline", &arguments);

@@ -26,7 +26,7 @@ pub enum Job {
 
 /// Who is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub enum StopTarget {
     /// This process alone, as whoever sent SIGTSTP saw to all others.
     Process,
     /// Every process of the job, as the key does: a script that runs flowtop stops too, and its shell
@@ -114,10 +114,10 @@ pub fn forward(tell: impl Fn(Job) -> bool + Send + 'static) -> io::Result<()> {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn stop(whom: Whom) -> io::Result<()> {
+pub fn stop(whom: StopTarget) -> io::Result<()> {
     let send = || match whom {
-        Whom::Process => kill_process(getpid(), Signal::TSTP),
-        Whom::Job => kill_current_process_group(Signal::TSTP),
+        StopTarget::Process => kill_process(getpid(), Signal::TSTP),
+        StopTarget::Job => kill_current_process_group(Signal::TSTP),
     };
     with_default(Held::SIGTSTP, send)
 }

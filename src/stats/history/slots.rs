@@ -14,14 +14,14 @@ pub(super) enum Slot {
 
 impl History {
     /// Where a flow is among the recent ones, put there if it was past.
-    pub(super) fn place(&mut self, place: Slot) -> usize {
+    pub(super) fn activate(&mut self, place: Slot) -> usize {
         match place {
             Slot::Recent(i) => i as usize,
             Slot::Past(i) => {
                 let stats = self.take_past(i as usize);
                 self.recent.push(stats);
                 let i = self.recent.len() - 1;
-                self.note(Slot::Recent(i as u32));
+                self.index_insert(Slot::Recent(i as u32));
                 i
             }
         }
@@ -32,24 +32,24 @@ impl History {
             Slot::Recent(i) => self.recent[i as usize].key == *key,
             Slot::Past(i) => self.past[i as usize].key == *key,
         };
-        self.places.find(self.hasher.hash_one(key), is_it).copied()
+        self.index.find(self.hasher.hash_one(key), is_it).copied()
     }
 
     /// Remembers where a flow is that was put there.
-    pub(super) fn note(&mut self, place: Slot) {
+    pub(super) fn index_insert(&mut self, place: Slot) {
         let hash = |place: &Slot| {
             self.hasher.hash_one(match *place {
                 Slot::Recent(i) => &self.recent[i as usize].key,
                 Slot::Past(i) => &self.past[i as usize].key,
             })
         };
-        self.places.insert_unique(hash(&place), place, hash);
+        self.index.insert_unique(hash(&place), place, hash);
     }
 
     /// Remembers where a flow is now that was at another place; `None` for nowhere.
-    pub(super) fn move_note(&mut self, key: &FlowKey, from: Slot, to: Option<Slot>) {
+    pub(super) fn index_move(&mut self, key: &FlowKey, from: Slot, to: Option<Slot>) {
         let hash = self.hasher.hash_one(key);
-        if let Ok(mut note) = self.places.find_entry(hash, |place| *place == from) {
+        if let Ok(mut note) = self.index.find_entry(hash, |place| *place == from) {
             match to {
                 Some(to) => *note.get_mut() = to,
                 None => drop(note.remove()),
@@ -60,9 +60,9 @@ impl History {
     pub(super) fn take_past(&mut self, i: usize) -> FlowStats {
         let stats = self.past.swap_remove(i);
         let (here, last) = (Slot::Past(i as u32), Slot::Past(self.past.len() as u32));
-        self.move_note(&stats.key, here, None);
+        self.index_move(&stats.key, here, None);
         if let Some(moved) = self.past.get(i) {
-            self.move_note(&{ moved.key }, last, Some(here));
+            self.index_move(&{ moved.key }, last, Some(here));
         }
         stats
     }
@@ -73,9 +73,9 @@ impl History {
             Slot::Recent(i as u32),
             Slot::Recent(self.recent.len() as u32),
         );
-        self.move_note(&stats.key, here, None);
+        self.index_move(&stats.key, here, None);
         if let Some(moved) = self.recent.get(i) {
-            self.move_note(&{ moved.key }, last, Some(here));
+            self.index_move(&{ moved.key }, last, Some(here));
         }
         if stats.ring.take().is_some() {
             self.sparks -= 1;

@@ -306,7 +306,7 @@ fn whatever_has_to_make_way_the_sums_stay_exact_and_the_stores_bounded() {
                 assert_eq!(history.get(&flow.key).unwrap().key, flow.key);
             }
             let kept = history.recent().len() + history.past().len();
-            assert_eq!(history.places.len(), kept, "no place without its flow");
+            assert_eq!(history.index.len(), kept, "no place without its flow");
         }
         assert_eq!(
             history.losses_total().missed_events,

@@ -72,7 +72,7 @@ pub struct ColumnSlot {
 #[derive(Clone, Copy, Debug)]
 pub struct LayoutRequest<'a> {
     /// The ones that were chosen.
-    pub chosen: &'a [Column],
+    pub columns: &'a [Column],
     /// Which way the table is about.
     pub directions: Directions,
     /// What a row is.
@@ -98,7 +98,7 @@ impl LayoutRequest<'_> {
     /// process, unless other columns were chosen.
     pub fn names_rows(&self, column: Column) -> bool {
         match self.group {
-            Group::Flow => self.chosen.is_empty() || self.chosen.contains(&column),
+            Group::Flow => self.columns.is_empty() || self.columns.contains(&column),
             group => group.is_named_in(column),
         }
     }
@@ -109,7 +109,7 @@ impl LayoutRequest<'_> {
 
     /// Whether a column comes if there is room.
     fn may_come(&self, column: Column) -> bool {
-        let is_wanted = self.chosen.contains(&column) && self.seen.has(column);
+        let is_wanted = self.columns.contains(&column) && self.seen.has(column);
         is_wanted && (column.drawing().may_come)(self)
     }
 
@@ -182,11 +182,11 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
     // not chosen comes after what it always follows.
     let all = |column: &Column| Column::ALL.iter().position(|other| other == column);
     let rank = |column: &Column| {
-        let chosen = request.chosen.iter().position(|other| other == column);
-        let before = request.chosen.iter().enumerate();
+        let columns = request.columns.iter().position(|other| other == column);
+        let before = request.columns.iter().enumerate();
         let before = before.filter(|(_, other)| all(other) < all(column));
         let after = before.map(|(place, _)| place).max();
-        match chosen {
+        match columns {
             Some(place) => (place + 1, 0),
             None => (after.map_or(0, |place| place + 1), 1),
         }

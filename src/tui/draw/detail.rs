@@ -350,7 +350,7 @@ impl FlowPage<'_> {
 
     /// An end with its address and, where they are known, its name and what is served there.
     fn end(&self, end: &Endpoint, other: &Endpoint, protocol: Protocol) -> String {
-        let plain = Names::off().label(end, None);
+        let plain = Names::disabled().label(end, None);
         let mut text = format!("{}{}", plain.host, plain.port);
         if !self.shared.display.names {
             return text;

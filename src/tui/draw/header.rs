@@ -32,7 +32,7 @@ impl App {
         let (word, style) = match self.trouble() {
             Some(word) => (format!(" ! {word} "), theme.alarm()),
             None => {
-                let word = losses::word(&self.shared.history.losses(), &self.shared.method);
+                let word = losses::summary(&self.shared.history.losses(), &self.shared.method);
                 (format!(" {word} "), theme.dim())
             }
         };
@@ -96,8 +96,8 @@ impl App {
         if !self.player.corruptions().is_empty() {
             words.push("recording damaged".to_owned());
         }
-        if losses::is_alarm(&losses) {
-            words.push(losses::word(&losses, &self.shared.method));
+        if losses::is_degraded(&losses) {
+            words.push(losses::summary(&losses, &self.shared.method));
         }
         (!words.is_empty()).then(|| words.join(", "))
     }
@@ -128,7 +128,7 @@ impl App {
                 true => (theme.bold(), 100),
                 false => (theme.dim(), 140),
             };
-            parts.push((confinement.word().to_owned(), style, from));
+            parts.push((confinement.as_str().to_owned(), style, from));
         }
         if !self.player.is_shown() {
             let every = format!("every {}", units::span(self.shared.interval));

@@ -120,7 +120,7 @@ impl HelpPage<'_> {
         let (losses, total) = (shared.history.losses(), shared.history.losses_total());
         let mut state = Vec::new();
         let trouble = |text: String| (format!("! {text}"), theme.bold());
-        if losses::is_alarm(&losses) {
+        if losses::is_degraded(&losses) {
             state.extend(losses::losses(&losses).into_iter().map(trouble));
         } else if total.is_none() {
             let but = if method.unseen.is_empty() {

@@ -257,7 +257,7 @@ impl Section<'_> {
         let moving = || shown.iter().filter(|row| context.bytes(row) > 0);
         let flows = if context.totals {
             // Those that only ever moved bytes the other way are none of this table's.
-            let all = rows.flows + rows.filtered.flows + rows.silent.flows - rows.never;
+            let all = rows.flows + rows.filtered.flows + rows.silent.flows - rows.never_active;
             all - shown.iter().map(|row| row.flows).sum::<usize>()
         } else {
             let flows = moving().map(|row| row.flows);

@@ -140,7 +140,7 @@ pub fn eighths(part: f64, whole: f64, cells: usize) -> usize {
     (part / whole * most).round().clamp(1.0, most) as usize
 }
 
-fn paint(paint: PaletteColor) -> Color {
+fn apply_palette(paint: PaletteColor) -> Color {
     match paint {
         PaletteColor::Indexed(index) => Color::Indexed(index),
         PaletteColor::Rgb(red, green, blue) => Color::Rgb(red, green, blue),
@@ -163,7 +163,7 @@ impl Theme {
         let style = Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD);
         match self.depth {
             Depth::Mono => style,
-            _ => style.fg(self.palette.trouble.map_or(Color::Red, paint)),
+            _ => style.fg(self.palette.trouble.map_or(Color::Red, apply_palette)),
         }
     }
 
@@ -175,7 +175,7 @@ impl Theme {
     /// The selected row, which has a mark too.
     pub fn selected(&self) -> Style {
         match self.palette.selection.filter(|_| self.depth != Depth::Mono) {
-            Some(asked) => Style::new().bg(paint(asked)),
+            Some(asked) => Style::new().bg(apply_palette(asked)),
             None => Style::new().add_modifier(Modifier::REVERSED),
         }
     }
@@ -185,7 +185,7 @@ impl Theme {
         let rx = direction == Direction::Rx;
         let asked = if rx { self.palette.rx } else { self.palette.tx };
         if let Some(asked) = asked.filter(|_| self.depth != Depth::Mono) {
-            return Style::new().fg(paint(asked));
+            return Style::new().fg(apply_palette(asked));
         }
         let light = self.background == Background::Light;
         let color = match (self.depth, light) {

@@ -39,7 +39,7 @@ pub struct Pane {
     /// How many flows moved bytes in the latest interval, and those among them that the filter left out.
     pub moving_flows: usize,
     /// Most rows it had since it was begun anew: its room does not shrink before.
-    pub(in crate::tui) most: usize,
+    pub(in crate::tui) max_rows_seen: usize,
 }
 
 impl Pane {
@@ -53,7 +53,7 @@ impl Pane {
             index: 0,
             offset: 0,
             moving_flows: 0,
-            most: 0,
+            max_rows_seen: 0,
         }
     }
 
@@ -134,7 +134,7 @@ impl Pane {
             sort.descending,
         );
         self.moving_flows = moving_flows;
-        self.most = self.most.max(rows.len());
+        self.max_rows_seen = self.max_rows_seen.max(rows.len());
         self.rows = Some(rows);
         self.follow(&shared.history);
     }
@@ -142,7 +142,7 @@ impl Pane {
     /// Begins anew, for rows of another kind.
     pub(in crate::tui) fn reset(&mut self) {
         self.order.reset();
-        self.most = 0;
+        self.max_rows_seen = 0;
         self.offset = 0;
         if self.selected.is_some() {
             self.index = 0;
@@ -185,8 +185,12 @@ impl Pane {
         })
     }
 
-    pub(in crate::tui) fn wanted(&self, top_n: Option<usize>, totals: bool) -> u16 {
-        let rows = top_n.map_or(self.most, |most| most.min(self.most)).max(1);
+    pub(in crate::tui) fn needed_lines(&self, top_n: Option<usize>, totals: bool) -> u16 {
+        let rows = top_n
+            .map_or(self.max_rows_seen, |max_rows_seen| {
+                max_rows_seen.min(self.max_rows_seen)
+            })
+            .max(1);
         let lines = u16::try_from(rows)
             .unwrap_or(u16::MAX / 4)
             .min(u16::MAX / 4);

@@ -130,7 +130,7 @@ impl Panes {
         let wanted: Vec<u16> = self
             .tables
             .iter()
-            .map(|table| table.wanted(shared.top_n, shared.display.totals))
+            .map(|table| table.needed_lines(shared.top_n, shared.display.totals))
             .collect();
         ScreenLayout::new(area).sections(&wanted)
     }
@@ -141,7 +141,7 @@ impl Panes {
         fit(
             width,
             &LayoutRequest {
-                chosen: &display.columns,
+                columns: &display.columns,
                 directions: table.directions,
                 group: self.group,
                 totals: display.totals,

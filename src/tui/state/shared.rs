@@ -131,7 +131,7 @@ impl SharedState {
             let service = |protocol| self.names.service(protocol, end, other);
             self.names.label(end, protocol.and_then(service))
         } else {
-            Names::off().label(end, None)
+            Names::disabled().label(end, None)
         }
     }
 

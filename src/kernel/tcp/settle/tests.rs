@@ -133,7 +133,7 @@ impl SimulatedMachine {
 
     fn settle(&mut self, connection: &Connection, flows: &mut Vec<Flow>) -> Audit {
         self.now += self.length;
-        let wanted = self.samples.wanted();
+        let wanted = self.samples.sockets_to_inspect();
         let read: Vec<_> = wanted
             .iter()
             .map(|one| {
@@ -412,7 +412,7 @@ fn a_socket_is_read_again_once_though_its_address_was_used_before() {
     let mut connection = Connection::new(1, &mut Random(16));
     steady(&mut machine, &mut connection, 100, 100);
     machine.samples.next_interval();
-    assert_eq!(machine.samples.wanted().len(), 1);
+    assert_eq!(machine.samples.sockets_to_inspect().len(), 1);
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn page(format: Format) -> String {
 }
 
 fn page_of(format: Format, missed_events: u64, misses_unknown: bool) -> String {
-    let about = About {
+    let about = ExporterInfo {
         machine: Machine {
             host: "web-1".into(),
             kernel: "6.12.0".into(),

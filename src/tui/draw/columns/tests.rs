@@ -2,7 +2,7 @@ use super::*;
 
 fn request(group: Group, directions: Directions) -> LayoutRequest<'static> {
     LayoutRequest {
-        chosen: &DEFAULT,
+        columns: &DEFAULT,
         directions,
         group,
         totals: false,
@@ -109,7 +109,7 @@ fn chosen_columns_come_in_the_order_they_were_chosen_in() {
     use Column::{Peak, Process, Rate, Remote, Share};
     let mut request = request(Group::Flow, Directions::Rx);
     let chosen = [Process, Rate, Peak, Remote, Share];
-    request.chosen = &chosen;
+    request.columns = &chosen;
     assert_eq!(columns(200, &request), chosen);
 }
 
