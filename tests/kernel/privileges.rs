@@ -391,7 +391,7 @@ fn unseen(output: &Output) -> Value {
 }
 
 #[test]
-fn nobody_with_what_the_doctor_names_sees_what_root_sees() {
+fn unprivileged_user_with_doctor_capabilities_counts_everything() {
     let copy = with_flowtop("ambient");
     let capabilities: String = needed().iter().map(|name| format!(",+{name}")).collect();
     let args = ["--json", "-c", "1", "-i", "50ms"];
@@ -455,7 +455,7 @@ fn without_privileges_the_fix_is_named() {
 
 /// Bit by bit: each of the two that every backend needs is named when it alone is missing.
 #[test]
-fn the_one_that_is_missing_is_named() {
+fn missing_capability_is_named() {
     let copy = with_flowtop("one");
     for (held, missing) in [(",+bpf", "CAP_PERFMON"), (",+perfmon", "CAP_BPF")] {
         let run = as_nobody(&copy.join("flowtop"), held)

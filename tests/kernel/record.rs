@@ -446,7 +446,7 @@ fn a_condition_ends_with_its_own_code_live_and_replayed() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn conflicting_record_options_are_rejected() {
     let folder = Folder::new("refused");
     let there = folder.file("there.jsonl");
     fs::write(&there, "precious").unwrap();

@@ -464,7 +464,7 @@ fn a_thread_is_called_by_its_name_and_that_of_its_process() {
 }
 
 #[test]
-fn a_run_groups_as_it_was_told_to() {
+fn group_option_applies_to_every_output() {
     let config = Config {
         group: Group::Process,
         ..config(Output::Json, 1)

@@ -162,7 +162,7 @@ fn everything() -> Vec<Interval> {
 }
 
 #[test]
-fn what_is_read_is_what_was_written() {
+fn recording_round_trips() {
     let intervals = everything();
     let text = written(&intervals);
     let (frames, damage) = read(&text);

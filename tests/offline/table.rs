@@ -207,7 +207,7 @@ fn a_filter_acts_while_it_is_typed_and_escape_takes_back_one_step() {
 }
 
 #[test]
-fn what_is_typed_is_a_filter_where_it_can_be_one() {
+fn typed_text_parses_as_filter_or_falls_back_to_search() {
     let mut app = app();
     press(&mut app, &[Command::Filter]);
     let mut typed = |text: &str| {
