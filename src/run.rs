@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::Stop;
 use crate::jsonl::writer::Json;
-use crate::model::interval::{Interval, Machine, Method, rate};
-use crate::options::{Config, Output};
+use crate::model::interval::{Interval, Machine, rate};
+use crate::options::{self, Config, Output};
 use crate::output::metrics::{Exporter, Listener};
 use crate::output::{self, Stream};
 use crate::recording::player::PlayerLimits;
@@ -30,7 +30,7 @@ use crate::source::signals::{SignalHandler, job};
 use crate::source::tee::Tee;
 use crate::text::time::rfc3339;
 use crate::text::units;
-use crate::{options, tui};
+use crate::tui::{self, RunContext};
 
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,8 +133,12 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         source = Box::new(Tee::new(source, recorder.tap()));
     }
     let watch = recorder.as_ref().map(Recorder::watch);
-    let told = (machine, confinement, method);
-    let outcome = present(config, source, told, watch, signals);
+    let context = RunContext {
+        machine,
+        confinement,
+        method,
+    };
+    let outcome = present(config, source, context, watch, signals);
     drop(exporter);
     let notes = recorder
         .as_ref()
@@ -165,17 +169,14 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
 fn present(
     config: &Config,
     source: impl Source + 'static,
-    (machine, confinement, method): (Machine, Confinement, Arc<Method>),
+    context: RunContext,
     recording: Option<Recording>,
     signals: SignalHandler,
 ) -> Result<()> {
     match config.output {
-        Output::Table => {
-            let told = (machine, confinement, method);
-            tui::live(config, source, told, recording, signals)
-        }
+        Output::Table => tui::live(config, source, context, recording, signals),
         Output::Text | Output::Json | Output::Csv | Output::Quiet => {
-            let stream = Stream::new(config, machine, Owners::passwd_only())?;
+            let stream = Stream::new(config, context.machine, Owners::passwd_only())?;
             stream.run(config, source, Some(signals), &mut io::stdout().lock())
         }
     }
@@ -277,13 +278,8 @@ fn replayed(
     };
     let filter = config.filter.rest.as_ref();
     let corruptions = if config.output == Output::Table {
-        let corruptions = tui::replay(
-            config,
-            (files, replay.interval),
-            confinement,
-            limits,
-            signals,
-        )?;
+        let corruptions =
+            tui::replay(config, files, replay.interval, confinement, limits, signals)?;
         for corruption in &corruptions {
             say(&damaged(corruption));
         }

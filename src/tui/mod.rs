@@ -64,6 +64,17 @@ enum ScreenEvent {
     Stop,
 }
 
+/// What is known of a run before its first interval.
+#[derive(Clone, Debug)]
+pub struct RunContext {
+    /// The machine that is counted on.
+    pub machine: Machine,
+    /// What of its privileges flowtop has given up.
+    pub confinement: Confinement,
+    /// How is counted.
+    pub method: Arc<Method>,
+}
+
 /// How long a wish to stop may be on its way with what continued this process: `kill` and `timeout` send
 /// SIGTERM and then SIGCONT.
 const STOP_COMES_WITHIN: Duration = Duration::from_millis(200);
@@ -80,25 +91,23 @@ pub fn run(
     confinement: &Confinement,
     signals: SignalHandler,
 ) -> Result<()> {
-    let machine = Machine::default();
-    let confinement = confinement.clone();
-    live(
-        config,
-        source,
-        (machine, confinement, method),
-        None,
-        signals,
-    )
+    let context = RunContext {
+        machine: Machine::default(),
+        confinement: confinement.clone(),
+        method,
+    };
+    live(config, source, context, None, signals)
 }
 
-/// The same, of a machine of which something is known and with a recording beside it.
+/// Shows a live table of a machine of which something is known, beside the recording of it if there is
+/// one; otherwise as [`run`].
 ///
 /// # Errors
-/// The same.
+/// When the source fails or the terminal cannot be read or written.
 pub fn live(
     config: &Config,
     source: impl Source + 'static,
-    (machine, confinement, method): (Machine, Confinement, Arc<Method>),
+    context: RunContext,
     recording: Option<recorder::StatusHandle>,
     signals: SignalHandler,
 ) -> Result<()> {
@@ -120,6 +129,11 @@ pub fn live(
         })?
     };
     let display = DisplayOptions::of(config);
+    let RunContext {
+        machine,
+        confinement,
+        method,
+    } = context;
     let mut app = App::new(config, machine, method, names, owners, display);
     app.set_confinement(confinement);
     let feed = IntervalFeed::Live(&collector);
@@ -144,7 +158,8 @@ fn leave_screen(app: &App) {
 /// When the terminal cannot be read or written.
 pub fn replay(
     config: &Config,
-    (files, interval): (Vec<Recording>, Option<Duration>),
+    files: Vec<Recording>,
+    interval: Option<Duration>,
     confinement: Confinement,
     limits: PlayerLimits,
     signals: SignalHandler,
