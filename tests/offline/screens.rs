@@ -6,6 +6,7 @@ use crate::common::screen::{draw, press, text};
 use crate::common::{assert_matches_file, bad_interval, flow, interval, method, web_server};
 use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::CorruptRecording;
+use flowtop::model::flow::Protocol;
 use flowtop::model::interval::{Interval, RecordingMetadata};
 use flowtop::options::{Config, Palette};
 use flowtop::recording::player::{
@@ -302,6 +303,19 @@ fn columns_do_not_move_when_narrower_flows_follow() {
     let before = heads(&app);
     app.update(Action::IntervalEnded(interval(web_server().split_off(6))));
     assert_eq!(heads(&app), before);
+}
+
+#[test]
+fn long_names_of_protocols_are_shown_whole() {
+    for protocol in [Protocol::Packet, Protocol::UdpLite] {
+        let mut flows = web_server();
+        let local = common::end("10.0.0.5", 2048);
+        let capture = (900, &b"tcpdump"[..]);
+        flows.push(flow(protocol, local, local, capture, (50_000_000, 0)));
+        let app = sized(app(Some(interval(flows))), 80, 24);
+        let screen = text(&draw(&app, 80, 24));
+        assert!(screen.contains(&format!(" {protocol} ")), "{screen}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::cells::{Cell, SumLine, age, in_short, per_second};
-use super::columns::LayoutRequest;
+use super::columns::{LayoutRequest, cap};
 use super::line::{put, within};
 use crate::model::interval::rate;
 use crate::text::units;
@@ -18,6 +18,9 @@ const GAP: u16 = 2;
 /// Widest process id and process name of a flow.
 const MAX_PID: u16 = 7;
 const MAX_PROCESS: u16 = 15;
+/// Widest name of a protocol: `udplite`.
+const MAX_PROTOCOL: u16 = 7;
+pub(super) const PROTOCOL_HEADING: &str = "PROTO";
 /// A name where the rows are named by it.
 const TITLE: u16 = 24;
 
@@ -37,10 +40,10 @@ pub struct ColumnDrawing {
     pub stays: fn(&LayoutRequest) -> bool,
     /// Whether a table of this kind can have it.
     pub may_come: fn(&LayoutRequest) -> bool,
-    /// Cells it takes when columns are chosen: the most it ever gets.
+    /// Cells it takes when columns are chosen.
     pub width: fn(&LayoutRequest) -> u16,
-    /// Widest content so far, if the column is no wider than that.
-    pub content: fn(&LayoutRequest) -> Option<usize>,
+    /// Cells it gets in the end, where its content so far decides.
+    pub size: fn(&LayoutRequest) -> Option<u16>,
     /// Draws the cell of a row.
     pub cell: fn(&Cell, &mut Buffer),
     /// Draws the cell of a line that is a sum.
@@ -90,7 +93,7 @@ const NUMBER: ColumnDrawing = ColumnDrawing {
     stays: |_| false,
     may_come: |_| true,
     width: |_| 0,
-    content: |_| None,
+    size: |_| None,
     cell: |_, _| {},
     sum: |_, _, _| {},
 };
@@ -281,11 +284,13 @@ static FLOWS: ColumnDrawing = ColumnDrawing {
 };
 
 static PROTOCOL: ColumnDrawing = ColumnDrawing {
-    heading: "PROTO",
+    heading: PROTOCOL_HEADING,
     is_default: true,
     leaves: leaves(170, EndsRoom::Least),
     may_come: |table| table.group == Group::Flow,
-    width: |_| 5,
+    // A longer name takes from the ends what it needs more, so that no column comes or goes for it.
+    width: |_| PROTOCOL_HEADING.len() as u16,
+    size: |table| Some(cap(table.widths.protocol, MAX_PROTOCOL)),
     cell: |cell, buf| {
         if let Some(protocol) = cell.row.common.protocol {
             put(buf, cell.at, 0, protocol.as_str(), cell.plain);
@@ -324,7 +329,7 @@ static PID: ColumnDrawing = ColumnDrawing {
     leaves: leaves(140, EndsRoom::Usual),
     may_come: |table| table.group.spec().is_of_process,
     width: |_| MAX_PID,
-    content: |table| Some(table.widths.pid),
+    size: |table| Some(cap(table.widths.pid, MAX_PID)),
     cell: |cell, buf| {
         if let Some(tgid) = cell.row.common.tgid {
             cell.right(buf, &tgid.to_string());
@@ -341,7 +346,10 @@ static PROCESS: ColumnDrawing = ColumnDrawing {
         true => TITLE,
         false => MAX_PROCESS,
     },
-    content: |table| (table.group == Group::Flow).then_some(table.widths.process),
+    size: |table| {
+        let is_capped = table.group == Group::Flow;
+        is_capped.then(|| cap(table.widths.process, MAX_PROCESS))
+    },
     cell: |cell, buf| cell.process(buf),
     ..TEXT
 };

@@ -4,7 +4,7 @@
 
 pub use super::column_table::DEFAULT;
 
-use super::column_table::{DROP_ORDER, EndsRoom};
+use super::column_table::{DROP_ORDER, EndsRoom, PROTOCOL_HEADING};
 use crate::stats::history::AvailableColumns;
 use crate::text::units::Units;
 use crate::view::{Column, Directions, Group};
@@ -33,6 +33,8 @@ pub struct Widths {
     pub pid: usize,
     /// Process name.
     pub process: usize,
+    /// Transport protocol.
+    pub protocol: usize,
 }
 
 impl Default for Widths {
@@ -43,6 +45,7 @@ impl Default for Widths {
             remote: "255.255.255.255:65535".len(),
             pid: 5,
             process: 8,
+            protocol: PROTOCOL_HEADING.len(),
         }
     }
 }
@@ -54,6 +57,7 @@ impl Widths {
         self.remote = self.remote.max(other.remote);
         self.pid = self.pid.max(other.pid);
         self.process = self.process.max(other.process);
+        self.protocol = self.protocol.max(other.protocol);
     }
 }
 
@@ -113,16 +117,14 @@ impl LayoutRequest<'_> {
         is_wanted && (column.drawing().may_come)(self)
     }
 
-    /// Cells a column takes when columns are chosen: the most it ever gets.
+    /// Cells a column takes when columns are chosen.
     fn most(&self, column: Column) -> u16 {
         (column.drawing().width)(self)
     }
 
     /// Cells that all columns but the ends and the bars get in the end.
     fn size(&self, column: Column) -> u16 {
-        let most = self.most(column);
-        let content = (column.drawing().content)(self);
-        content.map_or(most, |content| cap(content, most))
+        (column.drawing().size)(self).unwrap_or_else(|| self.most(column))
     }
 
     /// Cells that must be left for both ends if this column is to come.
@@ -136,7 +138,8 @@ impl LayoutRequest<'_> {
     }
 }
 
-fn cap(wanted: usize, most: u16) -> u16 {
+/// A width of at most `most`.
+pub(super) fn cap(wanted: usize, most: u16) -> u16 {
     u16::try_from(wanted).unwrap_or(most).min(most)
 }
 

@@ -350,6 +350,7 @@ impl Panes {
                     remote: remote.map_or(0, |remote| end(remote, local, common.protocol)),
                     pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
                     process: units::columns(&shared.process_name(common)),
+                    protocol: common.protocol.map_or(0, |it| it.as_str().len()),
                 });
                 let place = row
                     .process_ref()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::flow::Protocol;
 
 fn request(group: Group, directions: Directions) -> LayoutRequest<'static> {
     LayoutRequest {
@@ -58,6 +59,7 @@ fn which_columns_there_are_does_not_depend_on_the_traffic() {
         remote: 300,
         pid: 10,
         process: 60,
+        protocol: 7,
     };
     for width in 0..300 {
         let narrow = request(Group::Flow, Directions::Tx);
@@ -102,6 +104,31 @@ fn eighty_columns_hold_any_usual_ipv4_flow_whole() {
     assert!(at(Column::Local).width >= 13 && at(Column::Remote).width >= 21);
     assert!(at(Column::Process).width >= 12);
     assert!(places.iter().any(|place| place.column == Column::Avg10));
+}
+
+#[test]
+fn the_protocol_is_as_wide_as_the_longest_name_seen() {
+    let mut request = request(Group::Flow, Directions::Rx);
+    for (protocol, width) in [
+        (Protocol::Tcp, 5),
+        (Protocol::Packet, 6),
+        (Protocol::UdpLite, 7),
+    ] {
+        let protocol = protocol.as_str().len();
+        request.widths.grow(&Widths {
+            protocol,
+            ..Widths::default()
+        });
+        for all in [80, 120, 300] {
+            let places = fit(all, &request);
+            let place = places.iter().find(|place| place.column == Column::Protocol);
+            assert_eq!(place.unwrap().width, width, "{all}");
+            let end = places.last().map(|place| place.x + place.width);
+            assert!(end <= Some(all), "{all}");
+        }
+    }
+    let longest = Protocol::ALL.map(|it| it.as_str().len()).into_iter().max();
+    assert_eq!(longest, Some(7));
 }
 
 #[test]
