@@ -86,6 +86,8 @@ pub struct History {
     losses: Losses,
     losses_total: Losses,
     all: TrafficStats,
+    /// What of `all` sockets received as copies of what others move.
+    copies: TrafficStats,
     older: Older,
     recent: Vec<FlowStats>,
     past: Vec<FlowStats>,
@@ -131,6 +133,7 @@ impl History {
             losses: Losses::default(),
             losses_total: Losses::default(),
             all: nothing,
+            copies: nothing,
             older: Older {
                 flows: 0,
                 traffic: nothing,
@@ -154,6 +157,7 @@ impl History {
         let begun = ended.checked_sub(interval.elapsed).unwrap_or(ended);
         if self.intervals == 0 {
             self.all = TrafficStats::new(begun_at, begun);
+            self.copies = self.all;
             self.older.traffic = self.all;
         }
         self.intervals += 1;
@@ -170,10 +174,19 @@ impl History {
         let total = interval.total();
         self.all.decay(&decay);
         self.all.count(&total, &decay, &clock, ended);
+        let copied = Counters {
+            rx_bytes: interval.copied_rx_bytes(),
+            ..Counters::default()
+        };
+        self.copies.decay(&decay);
+        self.copies.count(&copied, &decay, &clock, ended);
         self.points.add(Point {
             ended,
             elapsed: interval.elapsed,
-            total,
+            total: Counters {
+                rx_bytes: total.rx_bytes - copied.rx_bytes,
+                ..total
+            },
             losses: interval.losses,
             gap_before: Duration::ZERO,
         });
@@ -350,6 +363,12 @@ impl History {
     /// What was ever known of any flow.
     pub const fn seen(&self) -> AvailableColumns {
         self.available
+    }
+
+    /// What of the whole machine's bytes sockets received that hear what others move; in [`Self::all`] they
+    /// are twice ([`Interval::copied_rx_bytes`]).
+    pub const fn copies(&self) -> &TrafficStats {
+        &self.copies
     }
 
     /// The whole machine: every flow, and what was untracked.

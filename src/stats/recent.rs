@@ -27,7 +27,8 @@ pub struct Point {
     pub ended: SystemTime,
     /// Measured length; rates divide by this.
     pub elapsed: Duration,
-    /// Everything counted, untracked bytes included.
+    /// Everything counted but copies ([`Interval::copied_rx_bytes`](crate::model::interval::Interval::copied_rx_bytes)),
+    /// untracked bytes included.
     pub total: Counters,
     /// What could not be counted or attributed.
     pub losses: Losses,

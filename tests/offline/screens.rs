@@ -305,6 +305,46 @@ fn columns_do_not_move_when_narrower_flows_follow() {
     assert_eq!(heads(&app), before);
 }
 
+/// What packet sockets hear is what other sockets move: the headline would have it twice.
+#[test]
+fn the_headline_keeps_copies_apart() {
+    let end = |port| common::end("10.0.0.5", port);
+    let capture = || {
+        let process = (900, &b"tcpdump"[..]);
+        let bytes = (50_000_000, 0);
+        flow(Protocol::Packet, end(2048), end(0), process, bytes)
+    };
+    for (width, height) in [(80, 24), (160, 50)] {
+        let screen = |flows| {
+            let mut app = sized(app(Some(interval(flows))), width, height);
+            press(&mut app, &[Command::Totals]);
+            text(&draw(&app, width, height))
+        };
+        let own = screen(web_server());
+        let mut flows = web_server();
+        flows.push(capture());
+        let with_copies = screen(flows);
+        let headline = |screen: &str| screen.lines().nth(1).unwrap().to_owned();
+        let copies = "  + 50.0 MB/s copies";
+        assert!(headline(&with_copies).contains(copies), "{with_copies}");
+        let words = |line: String| {
+            let line = line.replace(copies, "").replace(['▁', '█'], "");
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            words(headline(&with_copies))[..3],
+            words(headline(&own))[..3]
+        );
+        if height == 50 {
+            assert_eq!(words(headline(&with_copies)), words(headline(&own)));
+            let chart = |screen: &str| screen.lines().skip(2).take(8).collect::<String>();
+            assert_eq!(chart(&with_copies), chart(&own));
+        }
+    }
+}
+
 #[test]
 fn long_names_of_protocols_are_shown_whole() {
     for protocol in [Protocol::Packet, Protocol::UdpLite] {

@@ -8,6 +8,7 @@ use ratatui::style::Style;
 
 use super::duration;
 use crate::model::flow::Direction;
+use crate::model::interval::rate;
 use crate::recording::player::PlayerPosition;
 use crate::text::losses;
 use crate::text::sanitize::columns;
@@ -181,28 +182,30 @@ impl App {
             Direction::Rx => "in",
             Direction::Tx => "out",
         };
+        // Copies are in the sums of the table: here they would count the same bytes twice.
+        let units = self.shared.display.units;
+        let copies = self.shared.history.copies();
+        let copied = directions.bytes(&copies.now);
+        let bytes = directions.bytes(&all.now) - copied;
         let mut x = put(buf, at, 1, name, hue) + 1;
-        let now = self
-            .shared
-            .display
-            .units
-            .rate_cell(all.rate(directions, &clock));
+        let now = units.rate_cell(rate(bytes, clock.elapsed));
         x = put(buf, at, x.max(5), &now, theme.bold()) + 2;
+        let mut add = |text: &str| {
+            if x + width(text) < at.width {
+                x = put(buf, at, x, text, theme.dim()) + 2;
+            }
+        };
+        if copied > 0 {
+            let copied = units.rate(rate(copied, clock.elapsed));
+            add(&format!("+ {copied} copies"));
+        }
         if has_chart || self.shared.display.totals {
-            let total = self
-                .shared
-                .display
-                .units
-                .amount(directions.bytes(&all.total));
-            let text = format!("{total} in all");
-            if x + width(&text) < at.width {
-                x = put(buf, at, x, &text, theme.dim()) + 2;
-            }
-            let average = self.shared.display.units.rate(all.avg60(directions));
-            let text = format!("60s average {average}");
-            if has_chart && x + width(&text) < at.width {
-                x = put(buf, at, x, &text, theme.dim()) + 2;
-            }
+            let total = directions.bytes(&all.total) - directions.bytes(&copies.total);
+            add(&format!("{} in all", units.amount(total)));
+        }
+        if has_chart {
+            let average = (all.avg60(directions) - copies.avg60(directions)).max(0.0);
+            add(&format!("60s average {}", units.rate(average)));
         }
         let room = at.width.saturating_sub(x + 1);
         if !has_chart && room >= MIN_SPARK {
