@@ -398,7 +398,7 @@ fn totals_are_what_the_generator_sent_to_the_byte() {
         rest += usize::from(line.contains("other flow"));
     }
     assert_eq!((tables, rest), (2, 0), "{text}");
-    assert_eq!(text.matches("12.4 MB in all").count(), 2, "{text}");
+    assert_eq!(text.matches("12.4 MB total").count(), 2, "{text}");
     live.press("q");
     live.assert_gone(0);
 }

@@ -949,7 +949,7 @@ fn a_recording_is_played_stepped_and_sought_in_the_live_table() {
     let total = sum(&all, "interval", "rx_bytes");
     table.press("t");
     let total = flowtop::text::units::bytes(total);
-    table.see(&format!("{total} in all"));
+    table.see(&format!("{total} total"));
     table.press(" ");
     table.see(&first[..16]);
     table.press("q");

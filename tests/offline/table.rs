@@ -260,7 +260,7 @@ fn a_held_order_says_so_and_holds() {
     flows[3].counters.rx_bytes = 900_000_000;
     app.update(Action::IntervalEnded(interval(flows.clone())));
     let held = screen(&app);
-    assert!(held.contains("order held"), "{held}");
+    assert!(held.contains("order frozen"), "{held}");
     assert!(
         held.lines().nth(4).unwrap().contains("203.0.113.7"),
         "{held}"
@@ -291,7 +291,7 @@ fn units_intervals_columns_and_tables_change_by_key() {
     press(&mut app, &[Command::Combine]);
     let both = screen(&app);
     assert!(
-        both.contains("Both ways") && !both.contains("Egress"),
+        both.contains("In and out") && !both.contains("Egress"),
         "{both}"
     );
     press(&mut app, &[Command::Suspend]);

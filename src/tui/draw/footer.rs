@@ -85,9 +85,9 @@ impl App {
                     (
                         Command::Freeze,
                         if self.panes.is_frozen {
-                            "let go"
+                            "unfreeze"
                         } else {
-                            "hold order"
+                            "freeze"
                         },
                     ),
                     (
@@ -104,7 +104,7 @@ impl App {
                     (
                         Command::Combine,
                         if self.shared.display.combined {
-                            "apart"
+                            "split"
                         } else {
                             "combine"
                         },
@@ -117,9 +117,9 @@ impl App {
 
     fn pause_word(&self) -> &'static str {
         match &self.player.position {
-            Some(position) if position.state == PlayerState::AtEnd => "again",
+            Some(position) if position.state == PlayerState::AtEnd => "replay",
             Some(position) if position.state == PlayerState::Paused => "play",
-            None if self.is_paused() => "go on",
+            None if self.is_paused() => "resume",
             _ => "pause",
         }
     }

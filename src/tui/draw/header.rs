@@ -109,7 +109,7 @@ impl App {
         let host = units::sanitize(&self.shared.machine.host).into_owned();
         let mut parts = vec![(host, Style::new(), 0)];
         if self.panes.is_frozen {
-            parts.push(("order held".to_owned(), theme.bold(), 0));
+            parts.push(("order frozen".to_owned(), theme.bold(), 0));
         }
         if !self.shared.machine.kernel.is_empty() {
             let kernel = units::sanitize(&self.shared.machine.kernel);
@@ -201,11 +201,11 @@ impl App {
         }
         if has_chart || self.shared.display.totals {
             let total = directions.bytes(&all.total) - directions.bytes(&copies.total);
-            add(&format!("{} in all", units.amount(total)));
+            add(&format!("{} total", units.amount(total)));
         }
         if has_chart {
             let average = (all.avg60(directions) - copies.avg60(directions)).max(0.0);
-            add(&format!("60s average {}", units.rate(average)));
+            add(&format!("60 s average {}", units.rate(average)));
         }
         let room = at.width.saturating_sub(x + 1);
         if !has_chart && room >= MIN_SPARK {

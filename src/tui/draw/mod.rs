@@ -59,7 +59,7 @@ impl App {
         }
         let process_ref = match self.shared.sockets {
             _ if self.shared.is_process_filtered => {
-                "the chosen processes moved no bytes".to_owned()
+                "the selected processes moved no bytes".to_owned()
             }
             Some(open) => format!("0 of {} moved bytes", units::count(open, "open socket")),
             None => "no socket moved bytes".to_owned(),

@@ -94,7 +94,7 @@ impl Section<'_> {
         let (name, hue) = match self.table.directions {
             Directions::Rx => ("Ingress", theme.hue(Direction::Rx)),
             Directions::Tx => ("Egress", theme.hue(Direction::Tx)),
-            Directions::Both => ("Both ways", Style::new()),
+            Directions::Both => ("In and out", Style::new()),
         };
         x = put(buf, at, x, name, clear(hue.add_modifier(Modifier::BOLD)));
         if self.shared.display.totals {
@@ -266,9 +266,9 @@ impl Section<'_> {
         let mut y = HEAD + u16::try_from(shown.len()).unwrap_or(0);
         if shown.is_empty() && rest == 0 && untracked == 0 {
             let text = if self.panes.search.is_empty() || rows.filtered.flows == 0 {
-                "nothing in this interval"
+                "no traffic in this interval"
             } else {
-                "nothing found"
+                "nothing matches"
             };
             put(buf, line(self.area, y), 3, text, theme.dim());
             return;

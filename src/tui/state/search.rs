@@ -208,8 +208,8 @@ impl Search {
             x = put(buf, at, x, &hint, theme.dim()) + 2;
         }
         for (key, what) in [
-            (theme.glyphs.enter, "keep"),
-            ("Esc", "drop"),
+            (theme.glyphs.enter, "apply"),
+            ("Esc", "cancel"),
             ("^U", "clear"),
         ] {
             x = key_hint(buf, at, x, key, what, theme);
