@@ -241,14 +241,14 @@ columns! {
     /// Bytes a second received, for a combined table.
     Rx => ColumnSpec::number(
         "rx",
-        "rate received",
+        "rate in",
         Moved(|row, _| Int(row.now().rx_bytes)),
     )
     .jitters(),
     /// Bytes a second sent, for a combined table.
     Tx => ColumnSpec::number(
         "tx",
-        "rate sent",
+        "rate out",
         Moved(|row, _| Int(row.now().tx_bytes)),
     )
     .jitters(),
@@ -275,7 +275,7 @@ columns! {
     /// Largest rate of an interval.
     Peak => ColumnSpec::number(
         "peak",
-        "largest rate of an interval",
+        "rate of the fastest interval",
         Row(|row, directions| row.peak(directions).map(|peak| SortValue::Number(Float(peak)))),
     ),
     /// Bytes since first seen.
@@ -287,7 +287,7 @@ columns! {
     /// Part of the section's rate.
     Share => ColumnSpec::number(
         "share",
-        "part of the section's rate",
+        "share of the table's rate",
         Moved(|row, directions| Int(directions.bytes(row.now()))),
     )
     .jitters(),
@@ -307,19 +307,19 @@ columns! {
     /// Transport protocol.
     Protocol => ColumnSpec::text(
         "proto",
-        "tcp or udp",
+        "transport protocol",
         |row, _| row.protocol().map(SortValue::Protocol),
     ),
     /// The socket's own end.
     Local => ColumnSpec::text(
         "local",
-        "the socket's own end",
+        "local address and port",
         |row, _| row.local().map(SortValue::End),
     ),
     /// The peer.
     Remote => ColumnSpec::text(
         "remote",
-        "the peer",
+        "remote address and port",
         |row, _| row.remote().map(SortValue::End),
     ),
     /// Process id.
@@ -371,7 +371,7 @@ columns! {
     /// Segments retransmitted by TCP.
     Retransmits => ColumnSpec::number(
         "retransmits",
-        "segments TCP sent again in the interval",
+        "TCP segments retransmitted in the interval",
         Row(|row, _| row.retransmits().map(SortValue::int)),
     )
     .known_if(|flow| flow.tcp.is_some_and(|tcp| tcp.retransmits.is_some())),

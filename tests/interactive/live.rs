@@ -201,7 +201,7 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     resize(&live.terminal.keyboard, 140, 40);
     live.see("ago ─");
     live.press("?");
-    live.see("What is shown");
+    live.see("Sort, filter, group");
     live.press("q");
     live.assert_gone(0);
 }

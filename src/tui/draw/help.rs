@@ -131,7 +131,7 @@ impl HelpPage<'_> {
             let text = format!("exact: every byte of every socket is in these numbers{but}.");
             state.push((text, Style::new()));
         } else {
-            let text = "exact now, but not since the beginning:";
+            let text = "exact in this interval, but not since the start:";
             state.push((text.to_owned(), Style::new()));
             state.extend(losses::losses(&total).into_iter().map(trouble));
         }
@@ -142,13 +142,16 @@ impl HelpPage<'_> {
             let (file, bytes) = (&recording.file, units::bytes(recording.bytes));
             let text = match &recording.trouble {
                 Some(trouble) => {
-                    format!("! record {file}: {trouble}; what is counted waits for room")
+                    format!("! recording to {file}: {trouble}; intervals wait in memory")
                 }
                 None => format!("recording to {file}: {bytes}"),
             };
             state.push((sanitize(&text).into_owned(), theme.bold()));
             if recording.lost.intervals > 0 {
-                state.push(trouble(format!("{} found no room to wait", recording.lost)));
+                state.push(trouble(format!(
+                    "{} lost: no memory left to wait in",
+                    recording.lost
+                )));
             }
         }
         for corruption in self.player.corruptions() {

@@ -17,61 +17,58 @@ pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
         "Move",
         &[
             (Command::Up, "row up"),
-            (Command::Down, "row down, past N to all flows"),
+            (Command::Down, "row down"),
             (Command::PageUp, "page up"),
             (Command::PageDown, "page down"),
             (Command::Home, "first row"),
             (Command::End, "last row"),
-            (Command::NextSection, "to the other section"),
-            (Command::Enter, "open the flow, or the group"),
-            (Command::Back, "one step back"),
+            (Command::NextSection, "other table"),
+            (Command::Enter, "open the flow or group"),
+            (Command::Back, "go back one step"),
         ],
     ),
     (
-        "Order and choice",
+        "Sort, filter, group",
         &[
             (Command::NextSort, "sort by the next column"),
-            (Command::PreviousSort, "sort by the column before"),
-            (Command::Reverse, "the other way round"),
-            (Command::Freeze, "hold the order of rows"),
-            (Command::Filter, "by a filter, or words to find"),
-            (
-                Command::NextGroup,
-                "by process, user, remote, port, container",
-            ),
-            (Command::Combine, "both ways in one table, or apart"),
+            (Command::PreviousSort, "sort by the previous column"),
+            (Command::Reverse, "reverse the order"),
+            (Command::Freeze, "freeze or unfreeze the order"),
+            (Command::Filter, "filter by expression, or find words"),
+            (Command::NextGroup, "group by process, user, remote, port"),
+            (Command::Combine, "combine both directions, or split"),
         ],
     ),
     (
-        "What is shown",
+        "Display",
         &[
-            (Command::Pause, "hold the picture; counting goes on"),
-            (Command::Totals, "totals since start, or rates"),
-            (Command::Units, "bytes or bits, of 1000 or of 1024"),
-            (Command::Names, "host names"),
+            (Command::Pause, "pause; counting continues"),
+            (Command::Totals, "show totals or rates"),
+            (Command::Units, "next unit: bytes, bits, k or Ki"),
+            (Command::Names, "host and service names"),
             (Command::Columns, "choose columns"),
-            (Command::Slower, "longer intervals"),
-            (Command::Faster, "shorter intervals"),
+            (Command::Slower, "lengthen the interval"),
+            (Command::Faster, "shorten the interval"),
         ],
     ),
     (
         REPLAY,
         &[
-            (Command::StepForward, "one interval on, then hold"),
-            (Command::StepBack, "one interval back, then hold"),
-            (Command::SeekForward, "a twentieth of it on"),
-            (Command::SeekBack, "a twentieth of it back"),
-            (Command::SpeedUp, "play it faster"),
-            (Command::SpeedDown, "play it slower"),
+            (Command::StepForward, "step one interval forward"),
+            (Command::StepBack, "step one interval back"),
+            (Command::SeekForward, "jump 5 % forward"),
+            (Command::SeekBack, "jump 5 % back"),
+            (Command::SpeedUp, "play faster"),
+            (Command::SpeedDown, "play slower"),
         ],
     ),
     (
         "flowtop",
         &[
-            (Command::Help, "this help"),
-            (Command::Redraw, "draw everything anew"),
-            (Command::Suspend, "suspend; counting goes on"),
-            (Command::Quit, "leave"),
+            (Command::Help, "help"),
+            (Command::Redraw, "redraw"),
+            (Command::Suspend, "suspend; counting continues"),
+            (Command::Quit, "quit"),
         ],
     ),
 ];
@@ -79,13 +76,13 @@ pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
 /// The mouse, for the help screen: it has no table, see [`Keys::action`].
 pub const MOUSE: &[(&str, &str)] = &[
     ("wheel", "move through rows"),
-    ("click", "select a row; once more opens it"),
-    ("heading", "sort by it; once more turns it round"),
-    ("shift-drag", "select text, as without flowtop"),
+    ("click", "select a row; again: open it"),
+    ("heading", "sort by it; again: reverse"),
+    ("shift-drag", "select text for copying"),
 ];
 
 /// What the mouse does in addition with a recording.
-pub const MOUSE_REPLAY: &[(&str, &str)] = &[("the bar", "go to that place of the recording")];
+pub const MOUSE_REPLAY: &[(&str, &str)] = &[("the bar", "jump to that time")];
 
 /// Which keys do what.
 #[derive(Clone, Debug)]
