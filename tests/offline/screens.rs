@@ -394,7 +394,7 @@ fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
     press(&mut app, &[Command::Down, Command::Enter]);
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("192.0.2.53:53  domain"), "{screen}");
-    assert!(screen.contains(", own look-ups"), "{screen}");
+    assert!(screen.contains(", flowtop's own look-ups"), "{screen}");
     press(&mut app, &[Command::Back]);
     while !text(&draw(&app, 120, 40)).contains("by port") {
         press(&mut app, &[Command::NextGroup]);

@@ -61,12 +61,12 @@ fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
         seen += &text(&draw(&app, 80, 24));
     }
     for fact in [
-        "net ns",
+        "netns",
         "nginx.service",
         "round trip",
-        "sent again",
-        "under way",
-        "room",
+        "retransmitted",
+        "in flight",
+        "windows",
     ] {
         assert!(seen.contains(fact), "no {fact} in {seen}");
     }

@@ -32,28 +32,25 @@ impl FlowPage<'_> {
         } else {
             plain
         };
-        list.add("sent again", &sent_again(tcp), style);
-        let cwnd = format!(
-            "congestion window of {}",
-            units::count(tcp.cwnd.into(), "segment")
-        );
-        list.add("window", &cwnd, plain);
+        list.add("retransmitted", &retransmitted(tcp), style);
         let queued = format!(
-            "{} not yet acknowledged, {} not yet sent",
+            "{} unacknowledged, {} not yet sent",
             size(tcp.unacked),
             size(tcp.notsent)
         );
-        list.add("under way", &queued, plain);
-        let room = format!(
-            "peer's window {}, own window {}",
+        list.add("in flight", &queued, plain);
+        let windows = format!(
+            "congestion {}, peer's {}, own {}",
+            units::count(tcp.cwnd.into(), "segment"),
             size(tcp.snd_wnd),
             size(tcp.rcv_wnd)
         );
-        list.add("room", &room, plain);
+        list.add("windows", &windows, plain);
         if flow.audited_rx > 0 {
             let audited = self.shared.display.units.amount(flow.audited_rx);
-            let text =
-                format!("{audited} received by the kernel's counters: no probe sees splice() here");
+            let text = format!(
+                "{audited} received, by the kernel's counters: this kernel cannot report splice()"
+            );
             list.add("audited", &text, plain);
         }
         if let Some(limit) = tcp.limit {
@@ -62,7 +59,7 @@ impl FlowPage<'_> {
                 SendLimit::Application => plain,
                 _ => self.shared.display.theme.bold(),
             };
-            list.add("held up by", &text, style);
+            list.add("limited by", &text, style);
         }
     }
 }
@@ -74,14 +71,11 @@ fn round_trip(tcp: &Tcp) -> String {
     }
 }
 
-fn sent_again(tcp: &Tcp) -> String {
+fn retransmitted(tcp: &Tcp) -> String {
     let all = tcp.total_retransmits;
     match tcp.retransmits {
-        Some(now) => format!(
-            "{} in this interval, {all} in all",
-            units::count(now.into(), "segment")
-        ),
-        None => format!("{} in all", units::count(all.into(), "segment")),
+        Some(now) => format!("{} now, {all} total", units::count(now.into(), "segment")),
+        None => format!("{} total", units::count(all.into(), "segment")),
     }
 }
 
@@ -89,9 +83,9 @@ fn sent_again(tcp: &Tcp) -> String {
 const fn explained(limit: SendLimit) -> &'static str {
     match limit {
         SendLimit::ReceiverWindow => "the peer's program reads too slowly",
-        SendLimit::SendBuffer => "the own socket's buffer is too small for this path",
-        SendLimit::Loss => "segments were lost on the way and sent again",
-        SendLimit::Application => "there is nothing to send, most of the time",
+        SendLimit::SendBuffer => "this socket's send buffer is too small for the path",
+        SendLimit::Loss => "segments were lost and retransmitted",
+        SendLimit::Application => "nothing to send most of the time",
     }
 }
 
@@ -106,9 +100,9 @@ mod tests {
             ..Tcp::default()
         };
         assert_eq!(round_trip(&tcp), "not measured yet");
-        assert_eq!(sent_again(&tcp), "17 segments in all");
+        assert_eq!(retransmitted(&tcp), "17 segments total");
         (tcp.srtt_us, tcp.retransmits) = (12_345, Some(1));
         assert_eq!(round_trip(&tcp), "12.3 ms, smoothed");
-        assert_eq!(sent_again(&tcp), "1 segment in this interval, 17 in all");
+        assert_eq!(retransmitted(&tcp), "1 segment now, 17 total");
     }
 }

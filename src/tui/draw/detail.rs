@@ -26,7 +26,7 @@ use crate::view::Directions;
 /// Width from which on the chart stands beside the facts.
 const BESIDE: u16 = 110;
 /// Width of the names of facts.
-const NAME: u16 = 11;
+const NAME: u16 = 14;
 /// Lines from which on there are empty ones between the parts.
 const ROOMY: u16 = 24;
 /// Most lines of the chart.
@@ -116,7 +116,7 @@ impl Detail {
         match shared.history.get(&self.key) {
             Some(flow) => FlowPage { shared, flow }.draw(self.top, body, buf),
             None => {
-                let text = "This flow ended long ago and has joined the total.";
+                let text = "This flow ended long ago; only the totals still include it.";
                 put(buf, line(body, 1), 1, text, Style::new());
             }
         }
@@ -197,7 +197,7 @@ impl FlowPage<'_> {
         }
         list.add("protocol", key.protocol.as_str(), plain);
         if key.netns != 0 {
-            list.add("net ns", &key.netns.to_string(), plain);
+            list.add("netns", &key.netns.to_string(), plain);
         }
         let clock = self.shared.history.clock();
         let traffic = &flow.traffic;
@@ -209,8 +209,7 @@ impl FlowPage<'_> {
         list.add("first seen", &seen, plain);
         let idle = traffic.idle(Directions::Both, &clock);
         if let Some(idle) = idle.filter(|idle| !idle.is_zero()) {
-            let idle = format!("no bytes for {}", duration(idle.as_secs()));
-            list.add("now", &idle, plain);
+            list.add("idle for", &duration(idle.as_secs()), plain);
         }
         if height >= ROOMY {
             list.gap();
@@ -220,7 +219,7 @@ impl FlowPage<'_> {
         if height >= ROOMY {
             list.gap();
         }
-        list.heading("Figures");
+        list.heading("Traffic");
         self.traffic(list);
     }
 
@@ -280,7 +279,7 @@ impl FlowPage<'_> {
         let (key, owner, process_ref) = (&flow.key, &flow.owner, ProcessRef::of(flow));
         let process = self.shared.owners.process(&process_ref);
         let own = if self.shared.names.is_own(key.tgid) {
-            ", own look-ups"
+            ", flowtop's own look-ups"
         } else {
             ""
         };
@@ -291,7 +290,7 @@ impl FlowPage<'_> {
         );
         list.add("process", &name, theme.bold());
         if owner.kernel {
-            list.add("", "a thread of the kernel", plain);
+            list.add("", "kernel thread", plain);
         }
         if key.tid != 0 {
             let thread = owner.thread.to_string_lossy();
@@ -299,13 +298,13 @@ impl FlowPage<'_> {
         }
         if let Some(process) = &process {
             if process.exited {
-                list.add("", "has ended", theme.bold());
+                list.add("", "exited", theme.bold());
             }
             if !process.cmdline.is_empty() {
                 list.add("command", &process.cmdline.join(" "), plain);
             }
             if let Some(exe) = &process.exe {
-                list.add("program", &exe.to_string_lossy(), plain);
+                list.add("executable", &exe.to_string_lossy(), plain);
             }
         }
         if let Some(uid) = self.shared.owners.uid(&process_ref) {
@@ -340,9 +339,9 @@ impl FlowPage<'_> {
         }
         if process.is_none() {
             let more = if owner.uid.is_some() {
-                "of /proc nothing is known"
+                "no details in /proc"
             } else {
-                "nothing more is known of it"
+                "no details known"
             };
             list.add("", more, theme.dim());
         }
