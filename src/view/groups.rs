@@ -125,13 +125,13 @@ impl Group {
             },
             Self::Remote => &GroupSpec {
                 rows: ("remote", "remotes"),
-                title: Some((Column::Remote, "REMOTE")),
+                title: Some((Column::Remote, "PEER")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Net(_) => &GroupSpec {
                 rows: ("net", "nets"),
-                title: Some((Column::Remote, "REMOTE NET")),
+                title: Some((Column::Remote, "PEER NET")),
                 is_of_process: false,
                 is_of_owner: false,
             },

@@ -139,7 +139,7 @@ fn any_column_sorts_both_ways() {
     press(&mut app, &[Command::Reverse]);
     assert!(top(&app).contains("sshd-session"), "{}", screen(&app));
     press(&mut app, &[Command::PreviousSort]);
-    assert!(screen(&app).contains("REMOTE ▲"), "{}", screen(&app));
+    assert!(screen(&app).contains("PEER ▲"), "{}", screen(&app));
 }
 
 #[test]

@@ -312,7 +312,7 @@ static LOCAL: ColumnDrawing = ColumnDrawing {
 };
 
 static REMOTE: ColumnDrawing = ColumnDrawing {
-    heading: "REMOTE",
+    heading: "PEER",
     is_default: true,
     stays: |table| table.names_rows(Column::Remote),
     cell: |cell, buf| {
