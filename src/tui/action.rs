@@ -9,65 +9,64 @@ use crate::model::interval::Interval;
 use crate::recording::player::{PlayerCommand, PlayerSnapshot};
 use crate::recording::recorder::Status;
 
-/// Something that happened.
 #[derive(Debug)]
 pub enum Action {
-    /// An interval has ended: show it.
+    /// An interval ended.
     IntervalEnded(Interval),
-    /// A recording is at a place: show that.
+    /// The player shows another moment of the recording.
     PlayerMoved(Box<PlayerSnapshot>),
-    /// How the recording of what is counted goes.
+    /// State of the recording that is being written.
     Recording(Status),
-    /// A host name was found.
+    /// Host names became known.
     NameFound,
-    /// Facts about a process were found.
+    /// Facts about processes became known.
     OwnerFound,
-    /// The terminal said what its background looks like.
+    /// The terminal reported its background.
     Background(Background),
-    /// So many sockets are open; told while nothing was seen to move.
+    /// Number of open sockets; sent only until the first bytes move.
     Sockets(u64),
-    /// Time since the start, for what tells how long it has lasted.
+    /// Time since the start.
     Clock(Duration),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
-    /// A key that means something.
+    /// A key that is bound to a command.
     Do(Command),
     /// A key while text is typed.
     Type(Edit),
-    /// Text that was pasted: never keys.
+    /// Pasted text, which is never read as keys.
     Paste(String),
     /// A click on a column and row of the terminal.
     Click(u16, u16),
-    /// The wheel was turned over a column and row of the terminal, by so many rows.
+    /// The wheel turned over a column and row of the terminal, by this many rows.
     Wheel(u16, u16, i32),
 }
 
 /// What a key does to text that is being typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// A character at the end.
+    /// Appends a character.
     Insert(char),
-    /// The last character goes.
+    /// Deletes the last character.
     Delete,
-    /// The last word goes.
+    /// Deletes the last word.
     DeleteWord,
-    /// All of it goes.
+    /// Deletes all of the text.
     Clear,
-    /// It is good.
+    /// Enter: apply the text.
     Accept,
-    /// It was not meant.
+    /// Esc: discard the text.
     Cancel,
 }
 
-/// What an [`App`](super::App) asks of the one who runs it.
+/// What an [`App`](super::App) asks its caller to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effect {
-    /// Intervals of this length from now on.
+    /// Set the length of intervals.
     SetInterval(Duration),
-    /// Play the recording so.
+    /// Send a command to the player.
     Play(PlayerCommand),
-    /// Suspend the process, with the terminal given back.
+    /// Restore the terminal and suspend the process.
     Suspend,
-    /// Draw everything anew.
+    /// Redraw the whole screen.
     Redraw,
 }

@@ -33,13 +33,10 @@ const STEPS_MS: [u64; 10] = [
 /// The part of the screen that has the keyboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The tables.
     Table,
     /// The tables, while a filter for them is typed.
     Typing,
-    /// One flow.
     Detail(Detail),
-    /// The help screen.
     Help(Help),
     /// The list of columns.
     Chooser(Chooser),
@@ -57,7 +54,7 @@ pub struct App {
 }
 
 impl App {
-    /// Nothing to show yet.
+    /// Creates the state before the first interval.
     pub fn new(
         config: &Config,
         machine: Machine,
@@ -77,22 +74,22 @@ impl App {
         }
     }
 
-    /// Says what of its privileges flowtop has given up.
+    /// Sets which privileges flowtop has dropped.
     pub fn set_confinement(&mut self, confinement: Confinement) {
         self.shared.confinement = Some(confinement);
     }
 
-    /// Says that a recording is to be shown: before anything of it is there.
+    /// Switches to showing a recording, before its first interval arrives.
     pub fn begin_replay(&mut self) {
         self.player.begin();
     }
 
-    /// What could not be read of a recording.
+    /// Returns the parts of a recording that could not be read.
     pub(in crate::tui) fn into_corruptions(self) -> Vec<CorruptRecording> {
         self.player.into_corruptions()
     }
 
-    /// Changes the state by what happened.
+    /// Updates the state for something that happened.
     pub fn update(&mut self, action: Action) {
         match action {
             Action::IntervalEnded(interval) => self.show(interval),
@@ -127,12 +124,11 @@ impl App {
         }
     }
 
-    /// Whether to leave.
     pub fn has_quit(&self) -> bool {
         self.quit
     }
 
-    /// Whether letters are text now.
+    /// Whether letters are typed into a prompt.
     pub fn is_typing(&self) -> bool {
         self.mode == Mode::Typing
     }
@@ -142,12 +138,12 @@ impl App {
         self.shared.pause.is_some()
     }
 
-    /// Whether nothing was seen to move yet.
+    /// Whether no bytes have moved yet.
     pub fn is_quiet(&self) -> bool {
         !self.shared.traffic_seen
     }
 
-    /// What is asked of the one who runs this, once.
+    /// Takes what the caller is asked to do.
     pub fn take_request(&mut self) -> Option<Effect> {
         self.request.take()
     }
@@ -297,7 +293,7 @@ impl App {
     }
 }
 
-/// The first line shown after a key that scrolls; `None` for one that does not.
+/// Returns the first line shown after a command that scrolls; `None` for any other.
 pub(super) fn scrolled(top: usize, command: Command) -> Option<usize> {
     match command {
         Command::Up => Some(top.saturating_sub(1)),

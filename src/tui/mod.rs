@@ -4,6 +4,10 @@
 //! look-ups send to, and draws only when something came. Collecting goes on in its own thread
 //! whatever happens here, so no key can shorten or stretch an interval; and nothing that is drawn
 //! waits for a name, for `/proc` or for the kernel.
+#![allow(
+    missing_docs,
+    reason = "the screen is no library: a doc says more than the name, or is left out"
+)]
 
 mod action;
 mod app;
@@ -48,7 +52,7 @@ use crate::source::collector::{Collector, CollectorEvent, Schedule};
 use crate::source::signals::SignalHandler;
 use crate::source::signals::job::{self, Job, StopTarget};
 
-/// How often what tells how long it lasts is drawn anew.
+/// How often a paused screen is redrawn, for the time it shows.
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a terminal takes at most to answer a question, if it does.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
@@ -67,11 +71,11 @@ enum ScreenEvent {
 /// What is known of a run before its first interval.
 #[derive(Clone, Debug)]
 pub struct RunContext {
-    /// The machine that is counted on.
+    /// The machine whose flows are counted.
     pub machine: Machine,
-    /// What of its privileges flowtop has given up.
+    /// Which privileges flowtop has dropped.
     pub confinement: Confinement,
-    /// How is counted.
+    /// The backend and its limits.
     pub method: Arc<Method>,
 }
 
@@ -262,7 +266,7 @@ fn show(
     outcome.map(|()| session.app)
 }
 
-/// Where what is shown comes from.
+/// The source of what is shown.
 #[derive(Clone, Copy)]
 enum IntervalFeed<'a> {
     Live(&'a Collector),
@@ -277,7 +281,7 @@ fn unless_gone(error: anyhow::Error) -> Result<()> {
     }
 }
 
-/// What happens between the events and the screen.
+/// The live table while it runs: state, terminal and source.
 struct Session<'a> {
     app: App,
     screen: Screen,
@@ -473,7 +477,7 @@ impl Session<'_> {
         }
     }
 
-    /// Does what the state asked for.
+    /// Does what the state asks for.
     fn answer(&mut self) -> Result<()> {
         match self.app.take_request() {
             Some(Effect::SetInterval(interval)) => {

@@ -97,10 +97,10 @@ pub trait RowValues {
     fn cwnd(&self) -> Option<u32>;
 }
 
-/// A number that rows are sorted by. All rows of one column have the same variant.
+/// Number that rows are sorted by. All rows of one column have the same variant.
 #[derive(Clone, Copy, Debug)]
 pub enum Number {
-    /// Sorted exactly.
+    /// An exact number.
     Int(u64),
     /// Of a quantity that is never negative: less than zero is a rounding error and sorted as zero.
     Float(f64),
@@ -207,6 +207,7 @@ impl ColumnSpec {
 macro_rules! columns {
     ($($(#[$doc:meta])* $column:ident => $spec:expr,)*) => {
         /// A column that a table can have.
+        #[allow(missing_docs, reason = "`ColumnSpec::about` describes each column")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Column {
             $($(#[$doc])* $column,)*
@@ -216,7 +217,7 @@ macro_rules! columns {
             /// Every column, in the order in which a wide table shows them.
             pub const ALL: [Self; [$(stringify!($column)),*].len()] = [$(Self::$column),*];
 
-            /// What is known of it.
+            /// Returns its entry in the table.
             pub const fn spec(self) -> &'static ColumnSpec {
                 match self {
                     $(Self::$column => const { &$spec },)*
@@ -266,81 +267,68 @@ columns! {
         Moved(|row, directions| Float(row.avg60(directions))),
     )
     .jitters(),
-    /// Mean rate since first seen.
     Average => ColumnSpec::number(
         "average",
         "average since first seen",
         Moved(|row, directions| Float(row.average(directions))),
     ),
-    /// Largest rate of an interval.
     Peak => ColumnSpec::number(
         "peak",
         "rate of the fastest interval",
         Row(|row, directions| row.peak(directions).map(|peak| SortValue::Number(Float(peak)))),
     ),
-    /// Bytes since first seen.
     Total => ColumnSpec::number(
         "total",
         "bytes since first seen",
         Moved(|row, directions| Int(directions.bytes(row.total()))),
     ),
-    /// Part of the section's rate.
     Share => ColumnSpec::number(
         "share",
         "share of the table's rate",
         Moved(|row, directions| Int(directions.bytes(row.now()))),
     )
     .jitters(),
-    /// The last minute as bars.
     Spark => ColumnSpec::number(
         "spark",
         "the last minute as bars",
         Moved(|row, directions| Int(directions.bytes(row.now()))),
     )
     .jitters(),
-    /// Number of flows in the row.
     Flows => ColumnSpec::number(
         "flows",
         "flows in the row",
         Row(|row, _| Some(SortValue::int(row.flows() as u64))),
     ),
-    /// Transport protocol.
     Protocol => ColumnSpec::text(
         "proto",
         "transport protocol",
         |row, _| row.protocol().map(SortValue::Protocol),
     ),
-    /// The socket's own end.
     Local => ColumnSpec::text(
         "local",
         "local address and port",
         |row, _| row.local().map(SortValue::End),
     ),
-    /// The peer.
     Remote => ColumnSpec::text(
         "remote",
         "remote address and port",
         |row, _| row.remote().map(SortValue::End),
     ),
-    /// Process id.
     Pid => ColumnSpec::number(
         "pid",
         "process id",
         Row(|row, _| row.pid().map(SortValue::int)),
     ),
-    /// Process name.
     Process => ColumnSpec::text(
         "process",
         "process name",
         |row, _| row.process().map(SortValue::Name),
     ),
-    /// Name of the process's user.
     User => ColumnSpec::text(
         "user",
         "user of the process",
         |row, _| row.user().map(SortValue::Text),
     ),
-    /// Container, pod or systemd unit.
     Container => ColumnSpec::text(
         "container",
         "container, pod or systemd unit",
@@ -353,7 +341,6 @@ columns! {
         Moved(|row, directions| Int(directions.msgs(row.now()))),
     )
     .jitters(),
-    /// Packets a second.
     Packets => ColumnSpec::number(
         "packets",
         "packets a second",
@@ -361,28 +348,24 @@ columns! {
     )
     .jitters()
     .known_if(|flow| flow.packets.is_some()),
-    /// Smoothed round-trip time of TCP.
     Srtt => ColumnSpec::number(
         "srtt",
         "smoothed round-trip time of TCP",
         Row(|row, _| row.srtt_us().map(SortValue::int)),
     )
     .known_if(|flow| flow.tcp.is_some()),
-    /// Segments retransmitted by TCP.
     Retransmits => ColumnSpec::number(
         "retransmits",
         "TCP segments retransmitted in the interval",
         Row(|row, _| row.retransmits().map(SortValue::int)),
     )
     .known_if(|flow| flow.tcp.is_some_and(|tcp| tcp.retransmits.is_some())),
-    /// Congestion window of TCP.
     Cwnd => ColumnSpec::number(
         "cwnd",
         "congestion window of TCP",
         Row(|row, _| row.cwnd().map(SortValue::int)),
     )
     .known_if(|flow| flow.tcp.is_some()),
-    /// Time since first seen.
     Age => ColumnSpec::number(
         "age",
         "time since first seen",

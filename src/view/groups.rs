@@ -73,7 +73,7 @@ impl Group {
         Self::Port,
     ];
 
-    /// The next one round the circle.
+    /// Returns the next grouping, cyclically.
     #[must_use]
     pub fn next(self) -> Self {
         let kind = std::mem::discriminant(&self);
@@ -84,7 +84,7 @@ impl Group {
         Self::ALL[next]
     }
 
-    /// What is known of it.
+    /// Returns its entry in the table.
     pub const fn spec(self) -> &'static GroupSpec {
         match self {
             Self::Flow => &GroupSpec {
@@ -150,7 +150,7 @@ impl Group {
         title.is_some_and(|(title, _)| title == column)
     }
 
-    /// What so many rows are called.
+    /// Returns the noun for `count` rows.
     pub const fn rows(self, count: usize) -> &'static str {
         let (one, more) = self.spec().rows;
         if count == 1 { one } else { more }

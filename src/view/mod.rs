@@ -28,7 +28,7 @@ pub enum Directions {
 /// The order of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SortKey {
-    /// By what.
+    /// The column whose values decide.
     pub column: Column,
     /// Largest, or last in the alphabet, first.
     pub descending: bool,

@@ -17,20 +17,19 @@ use crate::tui::draw::theme::Glyphs;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions, Group};
 
-/// What all rows of a table are drawn with.
+/// What the cells of all rows of a table share.
 pub struct CellContext {
-    /// Which bytes.
     pub directions: Directions,
-    /// The clock that figures are read by.
+    /// Clock by which rates and ages are computed.
     pub clock: Clock,
-    /// What a share is a part of: bytes of the whole section.
+    /// Bytes of the whole section: 100 % for shares.
     pub total: u64,
-    /// Whether totals take the place of rates.
+    /// Whether totals are shown instead of rates.
     pub totals: bool,
 }
 
 impl CellContext {
-    /// Bytes by which a row's share is told.
+    /// Returns the bytes that a row's share is computed from.
     pub fn bytes(&self, row: &Row) -> u64 {
         let counters = if self.totals {
             &row.traffic.total
@@ -40,7 +39,7 @@ impl CellContext {
         self.directions.bytes(counters)
     }
 
-    /// The colour of its bars: of both ways together that of the received ones.
+    /// Direction whose colour bars have; for both directions together that of received bytes.
     pub const fn direction(&self) -> Direction {
         match self.directions {
             Directions::Tx => Direction::Tx,
@@ -49,7 +48,7 @@ impl CellContext {
     }
 }
 
-/// A row of bars of the last minute, the latest at the right; scaled by the largest of them.
+/// Draws a row of bars, the latest at the right, scaled to the largest of them.
 pub fn spark(buf: &mut Buffer, at: Rect, rates: &[Option<f64>], glyphs: &Glyphs, style: Style) {
     let rates = &rates[rates.len().saturating_sub(usize::from(at.width))..];
     let top = nice(rates.iter().flatten().copied().fold(0.0, f64::max));
@@ -68,9 +67,9 @@ pub struct Cell<'a> {
     pub(super) at: Rect,
     pub(super) row: &'a Row,
     pub(super) table: &'a CellContext,
-    /// Of most cells of the row.
+    /// Style of most cells of the row.
     pub(super) plain: Style,
-    /// Of what the table is about.
+    /// Style of the rate or total that the table is about.
     pub(super) main: Style,
 }
 
@@ -83,12 +82,12 @@ impl Cell<'_> {
         self.right(buf, &self.shared.display.units.rate_cell(rate));
     }
 
-    /// How long the row has moved nothing, if it moves nothing now.
+    /// Returns for how long the row has been idle; `None` if it moved bytes in the latest interval.
     pub(super) fn idle(&self) -> Option<Duration> {
         self.row.idle(self.table.directions, &self.table.clock)
     }
 
-    /// The rate of one way; instead, where nothing moved: since when, or that the process has gone.
+    /// Draws the rate of one direction; for an idle row `idle` with its time, or `ended`.
     pub(super) fn rate_or_idle(&self, buf: &mut Buffer, directions: Directions) {
         let Some(idle) = self.idle() else {
             let rate = self.row.traffic.rate(directions, &self.table.clock);
@@ -118,7 +117,7 @@ impl Cell<'_> {
         put_right(buf, self.at, &text, style);
     }
 
-    /// A share with its bar, where the column has room for one.
+    /// Draws the share, with a bar if the column is wide enough.
     pub(super) fn share(&self, buf: &mut Buffer) {
         let (at, table) = (self.at, self.table);
         let bytes = table.bytes(self.row);
@@ -137,7 +136,7 @@ impl Cell<'_> {
         }
     }
 
-    /// An end of a flow, or what the rows are named by in its place.
+    /// Draws an end of a flow, or the row's name if rows are named in this column.
     pub(super) fn end(
         &self,
         buf: &mut Buffer,
@@ -157,7 +156,7 @@ impl Cell<'_> {
         }
     }
 
-    /// The process: with its arguments where it is what the rows are, the thread where that is.
+    /// Draws the process: with its arguments in a table of processes, the thread in a table of threads.
     pub(super) fn process(&self, buf: &mut Buffer) {
         let by_process = self.group == Group::Process;
         if !by_process && self.title(buf, Column::Process) {
@@ -211,7 +210,7 @@ impl Cell<'_> {
         }
     }
 
-    /// Draws what the row is called, if rows are named in this column.
+    /// Draws the row's name if rows are named in this column; returns whether they are.
     fn title(&self, buf: &mut Buffer, column: Column) -> bool {
         let is_title = self.group.is_named_in(column);
         if is_title {
@@ -231,15 +230,15 @@ impl Cell<'_> {
     }
 }
 
-/// A line that is a sum of what is no row in sight.
+/// A line that is a sum of what has no row in sight.
 pub struct SumLine<'a> {
     pub(super) table: &'a CellContext,
     pub(super) units: Units,
-    /// Bytes the way of the table: in all where it is of totals, else of the latest interval.
+    /// Bytes in the table's direction: since the start in a table of totals, else of the latest interval.
     pub(super) bytes: u64,
     /// Moved in the latest interval.
     pub(super) now: Counters,
-    /// Averages over 10 s and 60 s, where they are known.
+    /// Averages over 10 s and 60 s in bytes per second; `None` where unknown.
     pub(super) averages: Option<[f64; 2]>,
     pub(super) style: Style,
 }
@@ -258,7 +257,7 @@ impl SumLine<'_> {
     }
 }
 
-/// A share as it stands in a table, at most five columns wide.
+/// Formats a share in at most five cells.
 pub fn percent(part: u64, whole: u64) -> String {
     match units::percent(part, whole) {
         // Less than a half percent, but something.
@@ -267,7 +266,7 @@ pub fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// Events a second in at most six columns.
+/// Formats events per second in at most six cells.
 pub fn per_second(value: f64) -> String {
     match value {
         value if value < 0.05 => "0".to_owned(),
@@ -278,7 +277,7 @@ pub fn per_second(value: f64) -> String {
     }
 }
 
-/// A count in at most six columns.
+/// Formats a count in at most six cells.
 pub fn in_short(count: u64) -> String {
     match count {
         0..1_000_000 => count.to_string(),
@@ -287,7 +286,7 @@ pub fn in_short(count: u64) -> String {
     }
 }
 
-/// A length of time in at most five columns.
+/// Formats a length of time in at most five cells.
 pub fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {

@@ -17,9 +17,7 @@ pub type Sample = Option<(f64, f64)>;
 pub struct Chart<'a> {
     /// What is drawn: the last of them that find room.
     pub samples: &'a [Sample],
-    /// Scales and labels.
     pub units: Units,
-    /// Colours and glyphs.
     pub theme: Theme,
     /// Seconds that one sample stands for, for the axis.
     pub seconds: f64,

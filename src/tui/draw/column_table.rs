@@ -21,28 +21,27 @@ const MAX_PROCESS: u16 = 15;
 /// Widest name of a protocol: `udplite`.
 const MAX_PROTOCOL: u16 = 7;
 pub(super) const PROTOCOL_HEADING: &str = "PROTO";
-/// A name where the rows are named by it.
+/// Width of the column that rows are named in.
 const TITLE: u16 = 24;
 
 /// How one column is drawn.
 pub struct ColumnDrawing {
-    /// What is written above it, unless rows are named in it.
+    /// Heading, unless rows are named in the column.
     heading: &'static str,
-    /// Cells before it.
     pub gap: u16,
-    /// Whether it is shown without being asked for, where there is room.
+    /// Whether the column is in the default set.
     is_default: bool,
-    /// When it makes way as the table narrows; `None` for a column that stays.
+    /// When the column leaves as the table narrows; `None` for a column that stays.
     pub leaves: Option<Leaving>,
-    /// Whether a line that is a sum may have its words here.
+    /// Whether the words of a sum may stand in this column.
     pub takes_words: bool,
-    /// Whether a table of this kind cannot do without it.
+    /// Whether a table of this kind always has the column.
     pub stays: fn(&LayoutRequest) -> bool,
-    /// Whether a table of this kind can have it.
+    /// Whether a table of this kind can have the column.
     pub may_come: fn(&LayoutRequest) -> bool,
-    /// Cells it takes when columns are chosen.
+    /// Width, in cells, by which the set of columns is decided.
     pub width: fn(&LayoutRequest) -> u16,
-    /// Cells it gets in the end, where its content so far decides.
+    /// Final width, in cells, where the content so far decides it.
     pub size: fn(&LayoutRequest) -> Option<u16>,
     /// Draws the cell of a row.
     pub cell: fn(&Cell, &mut Buffer),
@@ -50,26 +49,26 @@ pub struct ColumnDrawing {
     pub sum: fn(&SumLine, &mut Buffer, Rect),
 }
 
-/// When a column makes way.
+/// When a column leaves as the table narrows.
 pub struct Leaving {
-    /// Smaller ones leave earlier. Steps of ten leave room for columns to come.
+    /// Smaller ranks leave earlier. Ranks are multiples of ten, so that a new column fits in between.
     rank: u16,
-    /// What must be left for the two ends of a flow.
+    /// Room that must remain for the two ends of a flow.
     pub ends: EndsRoom,
 }
 
-/// How much room for the ends of a flow a column leaves.
+/// Room that a column must leave for the two ends of a flow.
 #[derive(Clone, Copy)]
 pub enum EndsRoom {
-    /// The least, host names or not.
+    /// The minimum, with host names too.
     Least,
-    /// The least, or what host names need.
+    /// The minimum, or what host names need.
     Usual,
     /// Plenty, or what host names need.
     Plenty,
 }
 
-/// Columns in the order in which they leave as the width shrinks. The others stay.
+/// Columns in the order in which they leave as the width shrinks. Columns not listed stay.
 pub static DROP_ORDER: LazyLock<Vec<Column>> = LazyLock::new(|| {
     let rank = |column: &Column| column.drawing().leaves.as_ref().map(|leaves| leaves.rank);
     let all = Column::ALL.into_iter();
@@ -78,7 +77,7 @@ pub static DROP_ORDER: LazyLock<Vec<Column>> = LazyLock::new(|| {
     order
 });
 
-/// What is shown without being asked for, where there is room.
+/// Columns of the default set, in the order of a wide table.
 pub static DEFAULT: LazyLock<Vec<Column>> = LazyLock::new(|| {
     let all = Column::ALL.into_iter();
     all.filter(|column| column.drawing().is_default).collect()
@@ -113,7 +112,7 @@ const fn leaves(rank: u16, ends: EndsRoom) -> Option<Leaving> {
 }
 
 impl Column {
-    /// How it is drawn.
+    /// Returns how the column is drawn.
     pub(in crate::tui) fn drawing(self) -> &'static ColumnDrawing {
         match self {
             Self::Rate => &LATEST,
@@ -143,7 +142,7 @@ impl Column {
         }
     }
 
-    /// What is written above it in a table of such rows.
+    /// Returns the heading in a table of such rows.
     pub(in crate::tui) fn heading(self, group: Group) -> &'static str {
         match group.spec().title {
             Some((title, heading)) if title == self => heading,
@@ -265,7 +264,7 @@ static SHARE: ColumnDrawing = ColumnDrawing {
     ..NUMBER
 };
 
-/// Its cells are drawn all at once by `TablePainter`.
+/// `Section::draw_sparks` draws the cells of this column.
 static SPARK: ColumnDrawing = ColumnDrawing {
     heading: "LAST MINUTE",
     is_default: true,

@@ -9,7 +9,7 @@ use crate::stats::history::AvailableColumns;
 use crate::text::units::Units;
 use crate::view::{Column, Directions, Group};
 
-/// Left margin, where the mark of the selected row stands.
+/// Left margin in cells: the place of the mark of the selected row.
 const MARGIN: u16 = 1;
 /// Widest an end of a flow gets: the longest address with its port.
 const MAX_END: u16 = 47;
@@ -17,7 +17,7 @@ const MAX_END: u16 = 47;
 /// come when there is plenty.
 const MIN_ENDS: u16 = 32;
 const GOOD_ENDS: u16 = 42;
-/// The same for names.
+/// Minimum room for both ends, in cells, if they are host names.
 const NAMED_ENDS: u16 = 60;
 /// Widest the bars of the last minute get.
 const MAX_SPARK: u16 = 60;
@@ -27,18 +27,14 @@ const MAX_SPARK: u16 = 60;
 pub struct Widths {
     /// The socket's own end.
     pub local: usize,
-    /// The peer.
     pub remote: usize,
-    /// Process id.
     pub pid: usize,
-    /// Process name.
     pub process: usize,
-    /// Transport protocol.
     pub protocol: usize,
 }
 
 impl Default for Widths {
-    /// What usually comes, so that the first intervals do not widen every column.
+    /// Widths of usual content, so that the first intervals do not widen every column.
     fn default() -> Self {
         Self {
             local: "192.168.100.200:443".len(),
@@ -51,7 +47,7 @@ impl Default for Widths {
 }
 
 impl Widths {
-    /// Takes the larger of each.
+    /// Takes the larger of each width.
     pub fn grow(&mut self, other: &Self) {
         self.local = self.local.max(other.local);
         self.remote = self.remote.max(other.remote);
@@ -61,37 +57,35 @@ impl Widths {
     }
 }
 
-/// Where one column stands, relative to the table.
+/// Place of one column, relative to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColumnSlot {
-    /// Which one.
     pub column: Column,
     /// Columns from the left edge of the table.
     pub x: u16,
-    /// In columns.
     pub width: u16,
 }
 
-/// What decides on columns besides the width.
+/// Everything besides the width that decides which columns a table has.
 #[derive(Clone, Copy, Debug)]
 pub struct LayoutRequest<'a> {
-    /// The ones that were chosen.
+    /// Columns that were columns.
     pub columns: &'a [Column],
-    /// Which way the table is about.
+    /// Directions that the table is about.
     pub directions: Directions,
     /// What a row is.
     pub group: Group,
-    /// Totals take the place of rates.
+    /// Whether totals are shown instead of rates.
     pub totals: bool,
-    /// For the widths of numbers.
+    /// Units, which decide the widths of numbers.
     pub units: Units,
-    /// Whether a share is drawn beside its number, because it cannot be behind the text.
+    /// Whether the share's bar stands beside its number, because the background cannot be coloured.
     pub share_bar: bool,
     /// Whether ends are host names.
     pub names: bool,
     /// Whether any process is in a container or unit.
     pub containers: bool,
-    /// What there ever was to show.
+    /// Columns that ever had a value.
     pub seen: AvailableColumns,
     /// Widest content so far.
     pub widths: Widths,
@@ -111,23 +105,23 @@ impl LayoutRequest<'_> {
         (column.drawing().stays)(self)
     }
 
-    /// Whether a column comes if there is room.
+    /// Whether a column appears if there is room.
     fn may_come(&self, column: Column) -> bool {
         let is_wanted = self.columns.contains(&column) && self.seen.has(column);
         is_wanted && (column.drawing().may_come)(self)
     }
 
-    /// Cells a column takes when columns are chosen.
+    /// Width of a column, in cells, by which the set of columns is decided.
     fn most(&self, column: Column) -> u16 {
         (column.drawing().width)(self)
     }
 
-    /// Cells that all columns but the ends and the bars get in the end.
+    /// Final width of a column, in cells; not for the ends and the bars.
     fn size(&self, column: Column) -> u16 {
         (column.drawing().size)(self).unwrap_or_else(|| self.most(column))
     }
 
-    /// Cells that must be left for both ends if this column is to come.
+    /// Cells that must remain for both ends if a column is to appear.
     fn ends(&self, room: EndsRoom) -> u16 {
         match room {
             EndsRoom::Least => MIN_ENDS,
@@ -143,7 +137,7 @@ pub(super) fn cap(wanted: usize, most: u16) -> u16 {
     u16::try_from(wanted).unwrap_or(most).min(most)
 }
 
-/// Which columns are there, and where, in a table so wide.
+/// Decides which columns a table of this width has, and places them.
 pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
     let mut there: Vec<Column> = Column::ALL
         .into_iter()

@@ -8,7 +8,7 @@ use crate::text::units;
 use crate::view::Directions;
 
 impl FlowPage<'_> {
-    /// Nothing for what is no connection, or of which the kernel told nothing.
+    /// Adds the state of the TCP connection; nothing for a flow without one.
     pub(super) fn connection(&self, list: &mut DetailList) {
         let flow = self.flow;
         let Some(tcp) = &flow.tcp else {
@@ -79,7 +79,7 @@ fn retransmitted(tcp: &Tcp) -> String {
     }
 }
 
-/// What it means that a sender is held back so.
+/// Explains what holds the sender back.
 const fn explained(limit: SendLimit) -> &'static str {
     match limit {
         SendLimit::ReceiverWindow => "the peer's program reads too slowly",

@@ -23,13 +23,13 @@ use crate::tui::draw::line::{line, put, within, wrap};
 use crate::tui::state::shared::SharedState;
 use crate::view::Directions;
 
-/// Width from which on the chart stands beside the facts.
+/// Least width, in cells, at which the chart stands beside the facts.
 const BESIDE: u16 = 110;
 /// Width of the names of facts.
 const NAME: u16 = 14;
-/// Lines from which on there are empty ones between the parts.
+/// Least height, in lines, at which empty lines separate the parts.
 const ROOMY: u16 = 24;
-/// Most lines of the chart.
+/// Upper bound of the chart's height, in lines.
 const MAX_CHART: u16 = 16;
 
 /// A fact with its name, or a heading.
@@ -39,10 +39,10 @@ pub(super) enum DetailLine {
     Empty,
 }
 
-/// Facts below each other.
+/// A list of facts with their names.
 pub(super) struct DetailList {
     lines: Vec<DetailLine>,
-    /// Columns for what a fact says.
+    /// Width of a fact's text, in cells.
     room: usize,
 }
 
@@ -58,7 +58,7 @@ impl DetailList {
         self.lines.push(DetailLine::Heading(text));
     }
 
-    /// A fact in as many lines as it takes, but not more than four.
+    /// Adds a fact, wrapped into at most four lines.
     pub(super) fn add(&mut self, name: &'static str, value: &str, style: Style) {
         let clean = units::sanitize(value);
         for (n, text) in wrap(&clean, self.room).into_iter().take(4).enumerate() {
@@ -67,7 +67,7 @@ impl DetailList {
         }
     }
 
-    /// A fact that is no one's text, as it is.
+    /// Adds a fact that holds no untrusted text, unwrapped.
     fn put(&mut self, name: &'static str, value: String, style: Style) {
         self.lines.push(DetailLine::Fact(name, value, style));
     }
@@ -86,12 +86,12 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// From its first line on.
+    /// The flow with this key, from its first line on.
     pub const fn of(key: FlowKey) -> Self {
         Self { key, top: 0 }
     }
 
-    /// Does what a key asks for; returns the part of the screen that takes over, if one does.
+    /// Handles a command; returns the part of the screen that takes over, if one does.
     pub fn act(&mut self, command: Command) -> Option<Mode> {
         match command {
             Command::Back | Command::Enter => return Some(Mode::Table),
@@ -100,12 +100,10 @@ impl Detail {
         None
     }
 
-    /// Scrolls.
     pub fn wheel(&mut self, rows: i32) {
         self.top = self.top.saturating_add_signed(rows as isize);
     }
 
-    /// Draws it.
     pub fn draw(&self, shared: &SharedState, area: Rect, buf: &mut Buffer) {
         heading_line("Flow", line(area, 0), &shared.display.theme, buf);
         let body = Rect {
@@ -123,7 +121,7 @@ impl Detail {
     }
 }
 
-/// What is drawn of a flow, and with what.
+/// A flow with the state it is drawn from.
 pub(super) struct FlowPage<'a> {
     pub(super) shared: &'a SharedState,
     pub(super) flow: &'a FlowStats,
@@ -163,7 +161,7 @@ impl FlowPage<'_> {
         }
     }
 
-    /// As much of a list as finds room, from a line on.
+    /// Draws a list from a line on, as far as there is room.
     fn list(&self, list: &DetailList, top: usize, area: Rect, buf: &mut Buffer) {
         let theme = &self.shared.display.theme;
         let last = list.lines.len().saturating_sub(usize::from(area.height));
@@ -271,7 +269,7 @@ impl FlowPage<'_> {
         }
     }
 
-    /// Whose it is: what the kernel said when bytes moved, and what `/proc` adds to that.
+    /// Adds the owner: what the kernel reported when bytes moved, completed from `/proc`.
     fn owner(&self, list: &mut DetailList) {
         let flow = self.flow;
         let theme = &self.shared.display.theme;
@@ -347,7 +345,7 @@ impl FlowPage<'_> {
         }
     }
 
-    /// An end with its address and, where they are known, its name and what is served there.
+    /// Returns an end's address with its host and service name where they are known.
     fn end(&self, end: &Endpoint, other: &Endpoint, protocol: Protocol) -> String {
         let plain = Names::disabled().label(end, None);
         let mut text = format!("{}{}", plain.host, plain.port);
@@ -404,7 +402,7 @@ impl FlowPage<'_> {
     }
 }
 
-/// The part of an area from a line on.
+/// Returns the part of an area from a line on.
 fn below(area: Rect, lines: u16) -> Rect {
     let lines = lines.min(area.height);
     Rect {

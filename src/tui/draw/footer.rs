@@ -28,7 +28,7 @@ impl App {
         }
     }
 
-    /// What the keys do that matter most now, those first that must not be missed.
+    /// Returns the commands of the current part of the screen with their labels, most important first.
     fn hints(&self) -> Vec<(Command, &'static str)> {
         let mut hints = vec![(Command::Quit, "quit")];
         match self.mode {

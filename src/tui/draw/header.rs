@@ -17,7 +17,7 @@ use crate::tui::app::App;
 use crate::tui::draw::line::{line, put, put_right, take, width, within};
 use crate::view::Directions;
 
-/// Least cells of a sparkline that says anything.
+/// A narrower sparkline is not drawn, in cells.
 const MIN_SPARK: u16 = 6;
 
 impl App {
@@ -82,7 +82,7 @@ impl App {
         put_right(buf, at, &word, style);
     }
 
-    /// What keeps the numbers from being exact, or a recording from being whole.
+    /// Returns what keeps the numbers from being exact or a recording from being complete.
     fn trouble(&self) -> Option<String> {
         let losses = self.shared.history.losses();
         let mut words = Vec::new();
@@ -103,7 +103,8 @@ impl App {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// What the first line says where there is room, with the width from which on it does.
+    /// Returns the parts of the first line in the order of their worth, each with the least width of the
+    /// screen at which it is shown.
     fn parts(&self) -> Vec<(String, Style, u16)> {
         let theme = &self.shared.display.theme;
         let host = units::sanitize(&self.shared.machine.host).into_owned();
@@ -172,7 +173,7 @@ impl App {
         }
     }
 
-    /// What moves one way now.
+    /// Draws the rate of one direction.
     fn now(&self, direction: Direction, at: Rect, has_chart: bool, buf: &mut Buffer) {
         let theme = &self.shared.display.theme;
         let hue = theme.hue(direction);

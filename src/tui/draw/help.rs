@@ -27,7 +27,6 @@ enum HelpLine {
     Text(String, Style),
 }
 
-/// The help screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Help {
     /// The first line shown.
@@ -35,7 +34,7 @@ pub struct Help {
 }
 
 impl Help {
-    /// Does what a key asks for: one that does not scroll closes it.
+    /// Handles a command: one that does not scroll closes the help screen.
     pub fn act(&mut self, command: Command) -> Option<Mode> {
         match scrolled(self.top, command) {
             Some(top) => {
@@ -46,18 +45,16 @@ impl Help {
         }
     }
 
-    /// Scrolls.
     pub fn wheel(&mut self, rows: i32) {
         self.top = self.top.saturating_add_signed(rows as isize);
     }
 
-    /// Draws it.
     pub fn draw(&self, shared: &SharedState, player: &PlayerBar, area: Rect, buf: &mut Buffer) {
         HelpPage { shared, player }.draw(self.top, area, buf);
     }
 }
 
-/// What help is written from.
+/// The state that the help screen is written from.
 struct HelpPage<'a> {
     shared: &'a SharedState,
     player: &'a PlayerBar,
@@ -101,7 +98,7 @@ impl HelpPage<'_> {
         }
     }
 
-    /// What is to be said first, and the chapters of keys.
+    /// Returns the lines about the state, and the chapters of keys.
     fn lines(&self, width: u16) -> (Vec<HelpLine>, Vec<Vec<HelpLine>>) {
         let room = usize::from(width).saturating_sub(4);
         let mut above = Vec::new();
@@ -113,7 +110,7 @@ impl HelpPage<'_> {
         (above, self.chapters())
     }
 
-    /// How exact the numbers are, what is wrong, how flowtop counts and what it may still do.
+    /// Returns how exact the numbers are, what was lost, the backend and its confinement.
     fn state(&self) -> Vec<(String, Style)> {
         let shared = self.shared;
         let (theme, method) = (&shared.display.theme, &shared.method);
@@ -166,7 +163,7 @@ impl HelpPage<'_> {
         state
     }
 
-    /// The keys and the mouse.
+    /// Returns one chapter a topic: keys, then the mouse.
     fn chapters(&self) -> Vec<Vec<HelpLine>> {
         let (keys, ascii) = (&self.shared.keys, self.shared.display.theme.glyphs.ascii);
         let is_replay = self.player.is_shown();

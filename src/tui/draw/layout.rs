@@ -6,13 +6,10 @@ use ratatui::layout::Rect;
 /// The parts of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScreenLayout {
-    /// Two lines.
     pub header: Rect,
     /// The chart, where there is room; empty otherwise.
     pub chart: Rect,
-    /// Everything between.
     pub body: Rect,
-    /// The last line.
     pub footer: Rect,
 }
 

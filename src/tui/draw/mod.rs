@@ -83,7 +83,7 @@ impl App {
     }
 }
 
-/// A line with a title, as above a table.
+/// Draws a line with a title, as above a table.
 pub(super) fn heading_line(title: &str, at: Rect, theme: &Theme, buf: &mut Buffer) {
     fill(buf, at, theme.glyphs.rule, theme.dim());
     let x = put(buf, at, 0, theme.glyphs.title.0, theme.dim());
@@ -92,7 +92,7 @@ pub(super) fn heading_line(title: &str, at: Rect, theme: &Theme, buf: &mut Buffe
     put(buf, at, x, theme.glyphs.title.1, theme.dim());
 }
 
-/// A length of time as people say it.
+/// Formats a length of time with at most two units.
 fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {

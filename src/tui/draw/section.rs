@@ -18,7 +18,7 @@ use crate::tui::state::panes::Panes;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions, Group};
 
-/// A table, and what of it is in sight.
+/// A table and the rows of it that are in sight.
 struct Section<'a> {
     panes: &'a Panes,
     shared: &'a SharedState,
@@ -26,11 +26,11 @@ struct Section<'a> {
     rows: &'a Rows,
     context: CellContext,
     places: Vec<ColumnSlot>,
-    /// The place of the first row in sight.
+    /// Index of the first row in sight.
     offset: usize,
     shown: Vec<Row>,
     area: Rect,
-    /// Where the selected row is marked, if here.
+    /// Index of the selected row, if this table has the keyboard.
     selected: Option<usize>,
 }
 
@@ -128,7 +128,7 @@ impl Section<'_> {
         }
     }
 
-    /// Which rows are shown, of how many, and how much of everything they are.
+    /// Returns which rows are shown, of how many, and their share of all bytes.
     fn share(&self) -> String {
         let (offset, shown, total) = (self.offset, self.shown.len(), self.context.total);
         // Of those that went silent only the ones in sight are counted.
@@ -248,7 +248,7 @@ impl Section<'_> {
         }
     }
 
-    /// Everything that is no row in sight.
+    /// Draws the sums of everything that is not a row in sight: other and untracked.
     fn rest(&self, buf: &mut Buffer) {
         let (rows, shown, context) = (self.rows, &self.shown, &self.context);
         let theme = &self.shared.display.theme;
@@ -321,7 +321,7 @@ impl Section<'_> {
         }
     }
 
-    /// What the averages over 10 s and 60 s of the rows in sight leave of the machine's.
+    /// The machine's averages over 10 s and 60 s, less those of the rows in sight.
     fn rest_averages(&self) -> [f64; 2] {
         let (directions, all) = (self.context.directions, &self.rows.all);
         let shown = || self.shown.iter().map(|row| &row.traffic);
@@ -338,7 +338,7 @@ impl Section<'_> {
         .map(|rest| rest.max(0.0))
     }
 
-    /// A line that is a sum, with its words in the first column that takes them.
+    /// Draws a line that is a sum, with its words in the first column that takes words.
     fn sum(&self, sum: &SumLine, what: &str, at: Rect, buf: &mut Buffer) {
         for place in &self.places {
             let cell = within(at, place.x, place.width);
@@ -350,7 +350,7 @@ impl Section<'_> {
     }
 }
 
-/// What stands on a line that is drawn dim, and is not dim itself.
+/// Returns the style for text that is not dim on a line that is.
 fn clear(style: Style) -> Style {
     style.remove_modifier(Modifier::DIM)
 }

@@ -6,23 +6,22 @@ use ratatui::style::{Color, Modifier, Style};
 use crate::model::flow::Direction;
 use crate::options::{Palette, PaletteColor};
 
-/// How many colours the terminal can show.
+/// Number of colours that the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// None, or none are wanted.
+    /// No colour, or none is wanted.
     Mono,
     /// The terminal's own palette.
     Ansi16,
     /// The palette of 256.
     Ansi256,
-    /// All of them.
     True,
 }
 
-/// What stands behind the text.
+/// The terminal's background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Background {
-    /// Not known: only what can be read on both is used.
+    /// Unknown: only colours that are readable on both are used.
     Unknown,
     /// Light text on dark.
     Dark,
@@ -30,14 +29,11 @@ pub enum Background {
     Light,
 }
 
-/// What everything is drawn with.
+/// Colours and glyphs that everything is drawn with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
-    /// How many colours.
     pub depth: Depth,
-    /// On what.
     pub background: Background,
-    /// With which characters.
     pub glyphs: &'static Glyphs,
     /// Colours that were asked for.
     pub palette: Palette,
@@ -48,7 +44,6 @@ pub struct Theme {
 pub struct Glyphs {
     /// Whether all of them are ASCII.
     pub ascii: bool,
-    /// Lines across.
     pub rule: &'static str,
     /// Before and after a title in a line.
     pub title: (&'static str, &'static str),
@@ -62,11 +57,9 @@ pub struct Glyphs {
     pub bars: [&'static str; 8],
     /// From an eighth to full, growing to the right.
     pub blocks: [&'static str; 8],
-    /// No measurement.
     pub gap: &'static str,
     /// Between the steps of a path.
     pub between: &'static str,
-    /// The enter key.
     pub enter: &'static str,
     /// Arrows: local sends, local receives.
     pub arrows: (&'static str, &'static str),
@@ -148,12 +141,10 @@ fn apply_palette(paint: PaletteColor) -> Color {
 }
 
 impl Theme {
-    /// Less important.
     pub fn dim(&self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// More important.
     pub fn bold(&self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }

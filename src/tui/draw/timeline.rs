@@ -13,12 +13,12 @@ use crate::tui::draw::theme::Theme;
 use crate::tui::state::player_bar::PlayerBar;
 use crate::tui::state::shared::SharedState;
 
-/// Width from which on the date stands before the time.
+/// Least width of the screen, in cells, at which the date is shown.
 const DATE_FROM: u16 = 100;
-/// Column after the name of the program.
+/// Cell after the name of the program.
 const START: u16 = 10;
 
-/// What is written, and where.
+/// The player's state, time, speed and bar, with their places.
 pub struct Timeline {
     state: String,
     when: String,
@@ -29,7 +29,7 @@ pub struct Timeline {
 }
 
 impl PlayerBar {
-    /// On a screen of this size; nothing of a live machine.
+    /// Lays out the timeline for a screen of this size; `None` for a live machine.
     pub fn timeline(&self, shared: &SharedState, area: Rect) -> Option<Timeline> {
         let position = self.position.as_ref()?;
         let state = match position.state {
@@ -70,12 +70,12 @@ impl PlayerBar {
 }
 
 impl Timeline {
-    /// The column after it.
+    /// Returns the cell after the timeline.
     pub const fn end(&self) -> u16 {
         self.bar.x + self.bar.width + 6
     }
 
-    /// Draws it into the first line; the column after it.
+    /// Draws the timeline into the first line; returns the cell after it.
     pub fn render(&self, at: Rect, theme: &Theme, buf: &mut Buffer) -> u16 {
         let x = put(buf, at, START, &self.state, theme.notice()) + 2;
         put(buf, at, x, &self.when, theme.bold());

@@ -11,7 +11,7 @@ use crate::tui::action::{Action, Command, Edit};
 /// The chapter that is only of use with a recording.
 pub const REPLAY: &str = "Replay";
 
-/// Commands that belong together in the help screen, with what they do in a few words.
+/// Chapters of the help screen: commands with their descriptions.
 pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
     (
         "Move",
@@ -91,14 +91,15 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The usual keys, but for those that were given otherwise.
+    /// The default keys, overridden by those that are given.
     pub fn new(given: &[Binding]) -> Self {
         Self {
             bound: effective(given),
         }
     }
 
-    /// What an event means; `None` for what means nothing. While text is typed, letters are text.
+    /// Returns the action for an event; `None` if the event has none. While text is typed, letters are
+    /// text.
     pub fn action(&self, event: &Event, typing: bool) -> Option<Action> {
         match event {
             Event::Mouse(mouse) => pointed(mouse),
@@ -126,7 +127,7 @@ impl Keys {
         self.command(ctrl_z) == Some(Command::Suspend)
     }
 
-    /// How the keys of a command are written, at most so many of them.
+    /// Returns the labels of a command's keys, at most `most` of them.
     pub fn label(&self, command: Command, most: usize, ascii: bool) -> String {
         let found = self.bound.iter().find(|(bound, _)| *bound == command);
         let keys = found.map_or(&[][..], |(_, keys)| keys);

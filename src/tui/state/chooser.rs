@@ -21,7 +21,7 @@ pub struct Chooser {
 }
 
 impl Chooser {
-    /// Does what a key asks for; returns the part of the screen that takes over, if one does.
+    /// Handles a command; returns the part of the screen that takes over, if one does.
     pub fn act(&mut self, command: Command, shared: &mut SharedState) -> Option<Mode> {
         let all = choices(shared.history.seen());
         let last = all.len() - 1;
@@ -46,7 +46,6 @@ impl Chooser {
         self.cursor = to.min(last);
     }
 
-    /// Draws it.
     pub fn draw(&self, shared: &SharedState, area: Rect, buf: &mut Buffer) {
         let theme = &shared.display.theme;
         heading_line("Columns", line(area, 0), theme, buf);
@@ -77,7 +76,7 @@ impl Chooser {
     }
 }
 
-/// Takes a column out of those that were chosen, or puts it where it would be by itself among them.
+/// Removes a chosen column, or inserts one at its default place among the chosen.
 fn toggle(chosen: &mut Vec<Column>, column: Column) {
     if chosen.contains(&column) {
         chosen.retain(|other| *other != column);
@@ -88,7 +87,7 @@ fn toggle(chosen: &mut Vec<Column>, column: Column) {
     }
 }
 
-/// Every column that can come and go, of those that ever had anything to show.
+/// Returns the columns that can be chosen: those that can leave and ever had a value.
 fn choices(seen: AvailableColumns) -> Vec<Column> {
     let all = Column::ALL.into_iter();
     all.filter(|column| seen.has(*column) && column.drawing().leaves.is_some())

@@ -11,26 +11,24 @@ use crate::view::{Column, Group, SortKey};
 /// How things are shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DisplayOptions {
-    /// Colours and glyphs.
     pub theme: Theme,
-    /// Of numbers.
     pub units: Units,
     /// Whether addresses are replaced by host names where these are known.
     pub names: bool,
-    /// Totals take the place of rates.
+    /// Whether totals are shown instead of rates.
     pub totals: bool,
-    /// Both ways in one table.
+    /// Whether one table shows both directions.
     pub combined: bool,
-    /// Columns that are wanted where there is room.
+    /// Columns that are shown where there is room.
     pub columns: Vec<Column>,
-    /// What rows are, in the beginning.
+    /// Grouping at the start.
     pub group: Group,
-    /// The order of rows, in the beginning.
+    /// Order of the rows at the start.
     pub sort: SortKey,
 }
 
 impl DisplayOptions {
-    /// As the configuration says, on a terminal of that kind.
+    /// Combines the configuration with what the terminal can show.
     pub fn new(config: &Config, depth: Depth, background: Background) -> Self {
         Self {
             theme: Theme {
@@ -55,7 +53,7 @@ impl DisplayOptions {
         self.theme.depth != Depth::Mono && env::var("TERM").is_ok_and(|term| term != "linux")
     }
 
-    /// As the configuration says, on the terminal that the environment tells of.
+    /// Combines the configuration with the terminal that the environment describes.
     pub fn of(config: &Config) -> Self {
         let var = |name| env::var(name).unwrap_or_default();
         Self::new(
@@ -66,7 +64,7 @@ impl DisplayOptions {
     }
 }
 
-/// How many colours a terminal of this name has.
+/// Returns how many colours a terminal has, by TERM and COLORTERM.
 fn depth(term: &str, colorterm: &str) -> Depth {
     if term.is_empty() || term == "dumb" {
         Depth::Mono
@@ -79,7 +77,7 @@ fn depth(term: &str, colorterm: &str) -> Depth {
     }
 }
 
-/// What some terminals say of their colours: those of text and background, by number.
+/// Parses COLORFGBG: numbers of the text and background colours.
 fn background(colorfgbg: &str) -> Background {
     match colorfgbg.rsplit(';').next().map(str::parse::<u8>) {
         Some(Ok(7 | 9..=15)) => Background::Light,

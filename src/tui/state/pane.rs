@@ -9,41 +9,40 @@ use crate::stats::ranking::{Row, RowId, Rows, steady_value};
 use crate::tui::draw::layout::{HEAD, room};
 use crate::view::{Directions, Group, SortKey};
 
-/// A group that was opened.
+/// A group that was opened by drilling down.
 #[derive(Clone, Debug)]
 pub struct DrillDown {
-    /// What the rows were.
+    /// Grouping of the rows before the group was opened.
     pub group: Group,
-    /// Their order.
+    /// Order of the rows before the group was opened.
     pub sort: SortKey,
-    /// Which one was opened.
+    /// The row that was opened.
     pub id: RowId,
-    /// What it is called; not sanitized.
+    /// Title of the row; not sanitized.
     pub title: String,
 }
 
-/// One table.
 #[derive(Debug)]
 pub struct Pane {
-    /// Which bytes it is about.
+    /// Directions whose bytes the table shows.
     pub directions: Directions,
-    /// What there is to show, in the order in which it is shown; `None` before the first interval.
+    /// Rows in the order in which they are shown; `None` before the first interval.
     pub rows: Option<Rows>,
     /// Keeps their order still.
     pub order: StableOrder,
     pub(in crate::tui) selected: Option<RowId>,
-    /// Where the selected row is, or was last.
+    /// Index of the selected row, or the last one it had.
     pub(in crate::tui) index: usize,
-    /// The first row shown.
+    /// Index of the first row shown.
     pub offset: usize,
-    /// How many flows moved bytes in the latest interval, and those among them that the filter left out.
+    /// Flows that moved bytes in the latest interval, those that the filter leaves out included.
     pub moving_flows: usize,
-    /// Most rows it had since it was begun anew: its room does not shrink before.
+    /// High-water mark of rows since the last reset; the table's height does not shrink below it.
     pub(in crate::tui) max_rows_seen: usize,
 }
 
 impl Pane {
-    /// An empty one.
+    /// Creates an empty table.
     pub fn new(directions: Directions) -> Self {
         Self {
             directions,
@@ -67,7 +66,7 @@ impl Pane {
         self.rows.as_ref().map_or(0, |rows| rows.moving)
     }
 
-    /// So many rows, from the given one on.
+    /// Returns at most `count` rows from index `from` on.
     pub fn shown(&self, history: &History, from: usize, count: usize) -> Vec<Row> {
         let places = from..self.len().min(from.saturating_add(count));
         places
@@ -75,17 +74,17 @@ impl Pane {
             .collect()
     }
 
-    /// The row at a place in the order.
+    /// Returns the row at an index.
     pub fn row(&self, history: &History, index: usize) -> Option<Row> {
         self.rows.as_ref()?.row(history, index)
     }
 
-    /// The place of the selected row.
+    /// Returns the index of the selected row.
     pub fn selected(&self) -> Option<usize> {
         self.selected.as_ref().map(|_| self.index)
     }
 
-    /// Selects a row, if it is or comes there.
+    /// Selects a row, or the one with this id once it appears.
     pub fn select(&mut self, history: &History, id: Option<RowId>) {
         self.index = match &id {
             Some(id) => self.find(history, id).unwrap_or(self.index),
@@ -105,7 +104,7 @@ impl Pane {
         self.index = index;
     }
 
-    /// After rows have changed: the selection follows its row, or stays where that was last.
+    /// Moves the selection to where its row is now, or leaves it at the row's last index.
     fn follow(&mut self, history: &History) {
         if let Some(id) = &self.selected {
             match self.find(history, id) {
@@ -115,7 +114,7 @@ impl Pane {
         }
     }
 
-    /// Takes rows that were made anew, with how many flows moved bytes in the latest interval.
+    /// Replaces the rows, with how many flows moved bytes in the latest interval.
     pub(in crate::tui) fn take(
         &mut self,
         rows: Option<(Rows, usize)>,
@@ -139,7 +138,7 @@ impl Pane {
         self.follow(&shared.history);
     }
 
-    /// Begins anew, for rows of another kind.
+    /// Resets order, scrolling and height for another set of rows.
     pub(in crate::tui) fn reset(&mut self) {
         self.order.reset();
         self.max_rows_seen = 0;
@@ -155,7 +154,7 @@ impl Pane {
         room(section, has_untracked, shared.top_n)
     }
 
-    /// Has the selected row within the `room` rows that are shown.
+    /// Scrolls the selected row into the `room` rows that are shown.
     pub(in crate::tui) fn scroll(&mut self, room: usize) {
         let index = self.selected().unwrap_or(0);
         let last = self.len().saturating_sub(room);
@@ -168,12 +167,12 @@ impl Pane {
         }
     }
 
-    /// Whether untracked bytes have a line.
+    /// Whether there is a line for untracked bytes.
     pub fn has_untracked(&self, totals: bool) -> bool {
         self.untracked(totals) > 0
     }
 
-    /// Bytes of flows that found the map full.
+    /// Returns the bytes of flows that found the flow table full.
     pub fn untracked(&self, totals: bool) -> u64 {
         self.rows.as_ref().map_or(0, |rows| {
             let counters = if totals {

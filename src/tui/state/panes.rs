@@ -32,7 +32,7 @@ pub struct Panes {
     pub(in crate::tui) tables: Vec<Pane>,
     /// Which table has the keyboard.
     pub(in crate::tui) focus: usize,
-    /// Whether the order of rows is frozen.
+    /// Whether the order of the rows is frozen.
     pub(in crate::tui) is_frozen: bool,
     /// Widest content so far: it only grows, so that columns hold still.
     widths: Widths,
@@ -41,7 +41,7 @@ pub struct Panes {
 }
 
 impl Panes {
-    /// Empty tables, as they were asked for.
+    /// Creates empty tables with the configured grouping and order.
     pub fn new(shared: &SharedState) -> Self {
         let mut panes = Self {
             group: shared.display.group,
@@ -58,7 +58,7 @@ impl Panes {
         panes
     }
 
-    /// Does what a key asks for; returns the part of the screen that takes over, if one does.
+    /// Handles a command; returns the part of the screen that takes over, if one does.
     pub fn act(&mut self, command: Command, shared: &mut SharedState) -> Option<Mode> {
         match command {
             Command::Up => self.step(-1, shared),
@@ -112,7 +112,7 @@ impl Panes {
         None
     }
 
-    /// Changes the text of the filter; whether it is typed on.
+    /// Edits the text of the filter; returns whether typing continues.
     pub fn edit(&mut self, edit: Edit, shared: &SharedState) -> bool {
         let goes_on = self.search.edit(edit);
         self.reset(shared);
@@ -125,7 +125,7 @@ impl Panes {
         self.reset(shared);
     }
 
-    /// Where the tables are on a screen of this size.
+    /// Returns the areas of the tables on a screen of this size.
     pub fn sections(&self, shared: &SharedState, area: Rect) -> Vec<Rect> {
         let wanted: Vec<u16> = self
             .tables
@@ -135,7 +135,7 @@ impl Panes {
         ScreenLayout::new(area).sections(&wanted)
     }
 
-    /// The columns of a table so wide.
+    /// Returns the columns of a table of this width.
     pub fn columns(&self, table: &Pane, shared: &SharedState, width: u16) -> Vec<ColumnSlot> {
         let display = &shared.display;
         fit(
@@ -155,7 +155,7 @@ impl Panes {
         )
     }
 
-    /// Whether a flow is among those that are looked at.
+    /// Whether a flow is in the opened groups and matches the filter.
     fn is_meant(&self, flow: &FlowStats, shared: &SharedState) -> bool {
         let owners = &shared.owners;
         let inside = |step: &DrillDown| group_of(step.group, flow, owners) == step.id;
@@ -165,7 +165,7 @@ impl Panes {
             })
     }
 
-    /// Brings the tables up to date with the history.
+    /// Rebuilds the rows of all tables from the history.
     pub fn rebuild(&mut self, shared: &SharedState) {
         self.search.follow();
         for n in 0..self.tables.len() {
@@ -212,7 +212,7 @@ impl Panes {
         self.grow(shared);
     }
 
-    /// Rows that a page has.
+    /// Number of rows of a page.
     fn page(&self, shared: &SharedState) -> i64 {
         let sections = self.sections(shared, shared.area);
         let focused = self.tables.get(self.focus).zip(sections.get(self.focus));
@@ -237,7 +237,7 @@ impl Panes {
         self.settle(shared);
     }
 
-    /// Opens the selected row, or the first: a flow in a part of the screen of its own.
+    /// Opens the selected row, or the first; returns the detail for a flow.
     pub fn enter(&mut self, shared: &SharedState) -> Option<Mode> {
         let table = self.tables.get_mut(self.focus)?;
         if table.selected.is_none() {
@@ -260,7 +260,7 @@ impl Panes {
         None
     }
 
-    /// Takes one step back: closes the group that was opened last, or ends what was chosen last.
+    /// Goes back one step: leaves the opened group, else clears the filter, the grouping or the selection.
     fn back(&mut self, shared: &SharedState) {
         if let Some(step) = self.path.pop() {
             self.group = step.group;
@@ -287,7 +287,7 @@ impl Panes {
         }
     }
 
-    /// Makes the tables for the ways that are shown.
+    /// Creates the tables: one per direction, or one for both.
     fn lay_tables(&mut self, shared: &SharedState) {
         let ways: &[Directions] = if shared.display.combined {
             &[Directions::Both]
@@ -305,7 +305,7 @@ impl Panes {
         self.reset(shared);
     }
 
-    /// Sorts by the next column of those that are shown, or the one before.
+    /// Sorts by the next shown column, or by the previous one.
     fn step_sort(&mut self, by: isize, shared: &SharedState) {
         let Some(table) = self.tables.get(self.focus) else {
             return;
@@ -323,7 +323,7 @@ impl Panes {
         }
     }
 
-    /// Sorts by something else.
+    /// Changes the order of the rows.
     pub fn set_sort(&mut self, sort: SortKey, shared: &SharedState) {
         self.sort = sort;
         for table in &mut self.tables {
@@ -333,7 +333,7 @@ impl Panes {
         self.rebuild(shared);
     }
 
-    /// Widens columns to what is shown.
+    /// Widens columns to the content of the rows in sight.
     pub fn grow(&mut self, shared: &SharedState) {
         let end = |end: &Endpoint, other: Option<&Endpoint>, protocol| {
             let label = shared.label(end, other, protocol);
@@ -361,7 +361,7 @@ impl Panes {
     }
 }
 
-/// What tables are sorted by when nothing else was asked for.
+/// Returns the column that tables are sorted by unless another was chosen.
 fn main_column(display: &DisplayOptions) -> Column {
     if display.totals {
         Column::Total

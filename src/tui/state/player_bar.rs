@@ -14,15 +14,15 @@ use crate::tui::action::Command;
 const SEEK_PARTS: u32 = 20;
 const SEEK: Duration = Duration::from_secs(60);
 
-/// The player's part of the first line.
+/// The player's part of the first line, with what keys and clicks ask of the player.
 #[derive(Debug, Default)]
 pub struct PlayerBar {
-    /// Where in a recording this is; `None` of a live machine.
+    /// Position in the recording; `None` for a live machine.
     pub(in crate::tui) position: Option<PlayerPosition>,
 }
 
 impl PlayerBar {
-    /// Shows a recording, before anything of it is there.
+    /// Switches to showing a recording, before its first interval arrives.
     pub fn begin(&mut self) {
         self.position = Some(PlayerPosition {
             speed: 1.0,
@@ -35,20 +35,20 @@ impl PlayerBar {
         self.position.is_some()
     }
 
-    /// What of the recording could not be read so far.
+    /// Parts of the recording that could not be read so far.
     pub fn corruptions(&self) -> &[CorruptRecording] {
         let position = self.position.as_ref();
         position.map_or(&[], |position| &position.corruptions)
     }
 
-    /// What of the recording could not be read.
+    /// Returns the parts of the recording that could not be read.
     pub fn into_corruptions(self) -> Vec<CorruptRecording> {
         self.position
             .map(|position| position.corruptions)
             .unwrap_or_default()
     }
 
-    /// What a key asks of the player; nothing of a live machine.
+    /// Translates a command for the player; `None` for a live machine.
     pub fn order(&self, command: Command) -> Option<PlayerCommand> {
         let position = self.position.as_ref()?;
         let seek = position.whole.map_or(SEEK, |whole| whole / SEEK_PARTS);
@@ -63,7 +63,7 @@ impl PlayerBar {
         }
     }
 
-    /// What a click on the bar asks of the player: to go to the middle of the cell.
+    /// Translates a click on the bar into a seek to the middle of the clicked cell.
     pub fn click(&self, shared: &SharedState, at: Position) -> Option<PlayerCommand> {
         let bar = self.timeline(shared, shared.area)?.bar;
         let part = (f64::from(at.x.saturating_sub(bar.x)) + 0.5) / f64::from(bar.width);

@@ -46,7 +46,7 @@ impl Default for SearchQuery {
 }
 
 impl SearchQuery {
-    /// Takes on the meaning of a text, for the flows that are there now.
+    /// Parses a text if it changed, and starts a new batch of flows.
     pub fn follow(&mut self, text: &str) {
         if let QueryKind::Filter(matcher) = &mut self.kind {
             matcher.get_mut().begin();
@@ -68,7 +68,7 @@ impl SearchQuery {
         };
     }
 
-    /// How the text was understood, in a few words.
+    /// Returns how the text is read: as a filter, or as words to find.
     pub fn hint(&self) -> String {
         match &self.kind {
             QueryKind::All => String::new(),
@@ -103,7 +103,7 @@ impl SearchQuery {
     }
 }
 
-/// What a flow says of itself, in small letters.
+/// Returns the lower-case text that words are searched in.
 fn described(flow: &FlowStats, process: Option<&Process>) -> String {
     let key = &flow.key;
     let mut all = String::with_capacity(160);
@@ -146,17 +146,16 @@ impl Search {
         self.text.is_empty()
     }
 
-    /// Shows all flows.
     pub fn clear(&mut self) {
         self.text.clear();
     }
 
-    /// Begins to be typed.
+    /// Keeps the text, to restore it if typing is cancelled.
     pub fn begin(&mut self) {
         self.before.clone_from(&self.text);
     }
 
-    /// Changes the text; whether it is typed on.
+    /// Edits the text; returns whether typing continues.
     pub fn edit(&mut self, edit: Edit) -> bool {
         match edit {
             Edit::Insert(c) => self.text.push(c),
@@ -182,7 +181,7 @@ impl Search {
         self.text.extend(words.chars().filter(|c| !c.is_control()));
     }
 
-    /// Takes on the meaning of the text, for the flows that are there now.
+    /// Parses the text if it changed, and starts a new batch of flows.
     pub fn follow(&mut self) {
         self.query.follow(&self.text);
     }
@@ -197,7 +196,7 @@ impl Search {
         self.is_empty() || self.query.matches(flow, history.clock().elapsed, process)
     }
 
-    /// Draws the text as it is typed, with how it is understood and the keys that end it.
+    /// Draws the prompt: the text, how it is read, and the keys that end it.
     pub fn draw(&self, at: Rect, theme: &Theme, buf: &mut Buffer) {
         let mut x = put(buf, at, 1, "/", theme.bold());
         x = put(buf, at, x, &units::sanitize(&self.text), theme.bold());

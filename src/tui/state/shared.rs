@@ -34,7 +34,7 @@ pub struct Pause {
 #[derive(Debug)]
 pub struct SharedState {
     pub machine: Machine,
-    /// What of its privileges flowtop has given up; `None` where it needed none.
+    /// Which privileges flowtop has dropped; `None` where it needed none.
     pub confinement: Option<Confinement>,
     pub method: Arc<Method>,
     /// Which flows are counted, where not all. Not sanitized.
