@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * What is counted at all: the part of a filter that is decided here, before
- * anything is added. Pushed::matches() in src/filter/pushed.rs says the same
- * in Rust. All of it stands in read-only data: what is not set is not there.
+ * anything is added. KernelFilter::matches() in src/filter/kernel_filter.rs
+ * says the same in Rust. All of it stands in read-only data: what is not set is
+ * not there.
  */
 #ifndef FLOWTOP_FILTER_BPF_H
 #define FLOWTOP_FILTER_BPF_H

@@ -44,7 +44,8 @@ enum flowtop_sizes {
 
 /*
  * What kind of socket a flow is of. MPTCP counts as TCP. FLOWTOP_RAW is every
- * socket of IP that has no kind of its own: src/flow.rs has the same order.
+ * socket of IP that has no kind of its own: src/model/flow.rs has the same
+ * order.
  */
 enum flowtop_protocol {
 	FLOWTOP_TCP,

@@ -260,7 +260,8 @@ __u64 missed_calls;
 const volatile struct flowtop_constants constants;
 
 /* Read-only: the verifier knows the values and drops what they rule out, so a
- * filter that is not set costs nothing. What they mean: src/filter/pushed.rs.
+ * filter that is not set costs nothing. What they mean:
+ * src/filter/kernel_filter.rs.
  */
 const volatile __u32 protocols; /* 1 << flowtop_protocol each; 0: all */
 /* FLOWTOP_FAMILY_* each; 0: all */
