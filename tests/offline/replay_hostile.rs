@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,10 @@ struct Temporary(PathBuf);
 
 impl Temporary {
     fn new(name: &str, content: impl AsRef<[u8]>) -> Self {
-        let name = format!("flowtop-hostile-{}-{name}", std::process::id());
+        // Tests of one process run beside each other.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("flowtop-hostile-{}-{count}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::write(&path, content).unwrap();
         Self(path)
