@@ -95,22 +95,22 @@ impl App {
             Action::IntervalEnded(interval) => self.show(interval),
             Action::PlayerMoved(snapshot) => self.show_snapshot(*snapshot),
             Action::Recording(status) => self.shared.recording = Some(status),
-            Action::NameFound => self.panes.grow(&self.shared),
+            Action::NameFound => self.panes.widen_columns(&self.shared),
             Action::OwnerFound => {
                 if self.panes.group.spec().is_of_owner && !self.is_paused() {
                     self.panes.rebuild(&self.shared);
                 }
-                self.panes.grow(&self.shared);
+                self.panes.widen_columns(&self.shared);
             }
             Action::Background(background) => {
                 self.shared.display.theme.background = background;
-                self.panes.settle(&self.shared);
+                self.panes.scroll_into_view(&self.shared);
             }
             Action::Sockets(open) => self.shared.sockets = Some(open),
             Action::Clock(now) => self.shared.clock = now,
             Action::Resize(width, height) => {
                 self.shared.area = Rect::new(0, 0, width, height);
-                self.panes.settle(&self.shared);
+                self.panes.scroll_into_view(&self.shared);
             }
             Action::Do(command) => self.act(command),
             Action::Type(edit) => self.edit(edit),
@@ -163,7 +163,7 @@ impl App {
         // Its memory is what the rows are sorted in.
         drop(interval);
         self.panes.rebuild(&self.shared);
-        self.panes.grow(&self.shared);
+        self.panes.widen_columns(&self.shared);
     }
 
     fn show_snapshot(&mut self, snapshot: PlayerSnapshot) {
@@ -182,7 +182,7 @@ impl App {
         shared.history = snapshot.history;
         self.player.position = Some(snapshot.position);
         self.panes.rebuild(&self.shared);
-        self.panes.grow(&self.shared);
+        self.panes.widen_columns(&self.shared);
     }
 
     fn act(&mut self, command: Command) {

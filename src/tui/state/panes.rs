@@ -172,7 +172,7 @@ impl Panes {
             let rows = self.rows(self.tables[n].directions, shared);
             self.tables[n].take(rows, self.sort, shared);
         }
-        self.settle(shared);
+        self.scroll_into_view(shared);
     }
 
     /// The rows of one way, with how many flows moved bytes in the latest interval; nothing before the
@@ -204,12 +204,12 @@ impl Panes {
     }
 
     /// Scrolls every selected row into sight.
-    pub fn settle(&mut self, shared: &SharedState) {
+    pub fn scroll_into_view(&mut self, shared: &SharedState) {
         let sections = self.sections(shared, shared.area);
         for (table, section) in self.tables.iter_mut().zip(sections) {
             table.scroll(table.room(shared, section));
         }
-        self.grow(shared);
+        self.widen_columns(shared);
     }
 
     /// Number of rows of a page.
@@ -234,7 +234,7 @@ impl Panes {
             let index = usize::try_from(index).unwrap_or(usize::MAX);
             table.select_index(&shared.history, index);
         }
-        self.settle(shared);
+        self.scroll_into_view(shared);
     }
 
     /// Opens the selected row, or the first; returns the detail for a flow.
@@ -267,7 +267,7 @@ impl Panes {
             self.sort = step.sort;
             self.reset(shared);
             self.select(Some(&step.id), shared);
-            self.settle(shared);
+            self.scroll_into_view(shared);
         } else if !self.search.is_empty() {
             self.search.clear();
             self.reset(shared);
@@ -277,7 +277,7 @@ impl Panes {
             self.reset(shared);
         } else {
             self.select(None, shared);
-            self.settle(shared);
+            self.scroll_into_view(shared);
         }
     }
 
@@ -334,7 +334,7 @@ impl Panes {
     }
 
     /// Widens columns to the content of the rows in sight.
-    pub fn grow(&mut self, shared: &SharedState) {
+    pub fn widen_columns(&mut self, shared: &SharedState) {
         let end = |end: &Endpoint, other: Option<&Endpoint>, protocol| {
             let label = shared.label(end, other, protocol);
             units::columns(&units::visible(&label.host)) + label.port.len()
