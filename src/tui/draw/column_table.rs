@@ -52,7 +52,7 @@ pub struct ColumnDrawing {
 /// When a column leaves as the table narrows.
 pub struct Leaving {
     /// Smaller ranks leave earlier. Ranks are multiples of ten, so that a new column fits in between.
-    rank: u16,
+    pub(super) rank: u16,
     /// Room that must remain for the two ends of a flow.
     pub ends: EndsRoom,
 }

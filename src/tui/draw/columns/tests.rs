@@ -132,6 +132,19 @@ fn the_protocol_is_as_wide_as_the_longest_name_seen() {
 }
 
 #[test]
+fn every_column_has_a_heading_and_no_two_leave_at_once() {
+    for column in Column::ALL {
+        assert!(!column.heading(Group::Flow).is_empty(), "{column:?}");
+    }
+    let ranks = Column::ALL.map(|column| column.drawing().leaves.as_ref().map(|it| it.rank));
+    let mut ranks: Vec<u16> = ranks.into_iter().flatten().collect();
+    let all = ranks.len();
+    ranks.sort_unstable();
+    ranks.dedup();
+    assert_eq!(ranks.len(), all);
+}
+
+#[test]
 fn chosen_columns_come_in_the_order_they_were_chosen_in() {
     use Column::{Peak, Process, Rate, Remote, Share};
     let mut request = request(Group::Flow, Directions::Rx);
