@@ -231,6 +231,16 @@ use Number::{Float, Int};
 use SortBy::{Row, Traffic as Moved};
 
 columns! {
+    Process => ColumnSpec::text(
+        "process",
+        "process name",
+        |row, _| row.process().map(SortValue::Name),
+    ),
+    Pid => ColumnSpec::number(
+        "pid",
+        "process id",
+        Row(|row, _| row.pid().map(SortValue::int)),
+    ),
     /// Bytes a second over the latest interval, the way of the table.
     Rate => ColumnSpec::number(
         "rate",
@@ -304,25 +314,15 @@ columns! {
         "transport protocol",
         |row, _| row.protocol().map(SortValue::Protocol),
     ),
-    Local => ColumnSpec::text(
-        "local",
-        "local address and port",
-        |row, _| row.local().map(SortValue::End),
-    ),
     Remote => ColumnSpec::text(
         "remote",
         "remote address and port",
         |row, _| row.remote().map(SortValue::End),
     ),
-    Pid => ColumnSpec::number(
-        "pid",
-        "process id",
-        Row(|row, _| row.pid().map(SortValue::int)),
-    ),
-    Process => ColumnSpec::text(
-        "process",
-        "process name",
-        |row, _| row.process().map(SortValue::Name),
+    Local => ColumnSpec::text(
+        "local",
+        "local address and port",
+        |row, _| row.local().map(SortValue::End),
     ),
     User => ColumnSpec::text(
         "user",
@@ -334,20 +334,6 @@ columns! {
         "container, pod or systemd unit",
         |row, _| row.container().map(SortValue::Text),
     ),
-    /// Messages a second: calls that moved bytes.
-    Msgs => ColumnSpec::number(
-        "msgs",
-        "messages a second",
-        Moved(|row, directions| Int(directions.msgs(row.now()))),
-    )
-    .jitters(),
-    Packets => ColumnSpec::number(
-        "packets",
-        "packets a second",
-        Row(|row, directions| row.packets(directions).map(SortValue::int)),
-    )
-    .jitters()
-    .known_if(|flow| flow.packets.is_some()),
     Srtt => ColumnSpec::number(
         "srtt",
         "smoothed round-trip time of TCP",
@@ -366,6 +352,20 @@ columns! {
         Row(|row, _| row.cwnd().map(SortValue::int)),
     )
     .known_if(|flow| flow.tcp.is_some()),
+    /// Messages a second: calls that moved bytes.
+    Msgs => ColumnSpec::number(
+        "msgs",
+        "messages a second",
+        Moved(|row, directions| Int(directions.msgs(row.now()))),
+    )
+    .jitters(),
+    Packets => ColumnSpec::number(
+        "packets",
+        "packets a second",
+        Row(|row, directions| row.packets(directions).map(SortValue::int)),
+    )
+    .jitters()
+    .known_if(|flow| flow.packets.is_some()),
     Age => ColumnSpec::number(
         "age",
         "time since first seen",

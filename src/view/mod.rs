@@ -169,7 +169,7 @@ mod tests {
             "no column is called \"reomte\"; did you mean \"remote\"?"
         );
         assert!(message("PROCESS").contains("\"process\""));
-        assert!(message("zzzzzz").contains("there are rate, rx, tx, 10s"));
+        assert!(message("zzzzzz").contains("there are process, pid, rate"));
         let order = "rate:up".parse::<SortKey>().unwrap_err().to_string();
         assert!(order.contains("there are asc and desc"), "{order}");
     }

@@ -155,7 +155,7 @@ impl Random {
     }
 }
 
-/// What the first column of each section sums up to, for numbers that are whole.
+/// What the first rates of each section sum up to, for numbers that are whole.
 fn sums(screen: &str) -> Vec<f64> {
     let mut sums = Vec::new();
     let mut in_section = false;
@@ -164,10 +164,10 @@ fn sums(screen: &str) -> Vec<f64> {
             in_section = true;
             sums.push(0.0);
         } else if in_section {
-            let mut words = line.trim_start_matches(['▸', ' ']).split_whitespace();
-            let number = words.next().and_then(|word| word.parse::<f64>().ok());
-            if let (Some(number), Some("B/s"), Some(sum)) = (number, words.next(), sums.last_mut())
-            {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let rate = words.windows(2).find(|pair| pair[1] == "B/s");
+            let number = rate.and_then(|pair| pair[0].parse::<f64>().ok());
+            if let (Some(number), Some(sum)) = (number, sums.last_mut()) {
                 *sum += number;
             }
         }
@@ -352,8 +352,8 @@ fn long_names_of_protocols_are_shown_whole() {
         let local = common::end("10.0.0.5", 2048);
         let capture = (900, &b"tcpdump"[..]);
         flows.push(flow(protocol, local, local, capture, (50_000_000, 0)));
-        let app = sized(app(Some(interval(flows))), 80, 24);
-        let screen = text(&draw(&app, 80, 24));
+        let app = sized(app(Some(interval(flows))), 100, 24);
+        let screen = text(&draw(&app, 100, 24));
         assert!(screen.contains(&format!(" {protocol} ")), "{screen}");
     }
 }
@@ -390,7 +390,7 @@ fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
     press(&mut app, &[Command::Names]);
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("192.0.2.53:domain "), "{screen}");
-    assert!(screen.contains("10.0.0.5:https "), "{screen}");
+    assert!(screen.contains("10.0.0.5:https\n"), "{screen}");
     press(&mut app, &[Command::Down, Command::Enter]);
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("192.0.2.53:53  domain"), "{screen}");

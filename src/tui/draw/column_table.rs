@@ -186,7 +186,7 @@ static AVG10: ColumnDrawing = ColumnDrawing {
     heading: "10s",
     gap: 1,
     is_default: true,
-    leaves: leaves(160, EndsRoom::Least),
+    leaves: leaves(170, EndsRoom::Least),
     cell: |cell, buf| cell.rate(buf, cell.row.traffic.avg10(cell.table.directions)),
     sum: |sum, buf, at| {
         if let Some([avg10, _]) = sum.averages {
@@ -257,7 +257,7 @@ static SHARE: ColumnDrawing = ColumnDrawing {
     heading: "SHARE",
     gap: 1,
     is_default: true,
-    leaves: leaves(150, EndsRoom::Usual),
+    leaves: leaves(140, EndsRoom::Usual),
     width: |table| if table.share_bar { 10 } else { 5 },
     cell: |cell, buf| cell.share(buf),
     sum: |sum, buf, at| sum.share(buf, within(at, 0, 5)),
@@ -285,7 +285,7 @@ static FLOWS: ColumnDrawing = ColumnDrawing {
 static PROTOCOL: ColumnDrawing = ColumnDrawing {
     heading: PROTOCOL_HEADING,
     is_default: true,
-    leaves: leaves(170, EndsRoom::Least),
+    leaves: leaves(150, EndsRoom::Least),
     may_come: |table| table.group == Group::Flow,
     // A longer name takes from the ends what it needs more, so that no column comes or goes for it.
     width: |_| PROTOCOL_HEADING.len() as u16,
@@ -302,7 +302,9 @@ static LOCAL: ColumnDrawing = ColumnDrawing {
     heading: "LOCAL",
     gap: 1,
     is_default: true,
-    stays: |table| table.names_rows(Column::Local),
+    leaves: leaves(160, EndsRoom::Usual),
+    stays: |table| table.group.is_named_in(Column::Local),
+    may_come: |table| table.group == Group::Flow,
     cell: |cell, buf| {
         let common = &cell.row.common;
         cell.end(buf, Column::Local, common.local, common.remote);
@@ -325,7 +327,7 @@ static PID: ColumnDrawing = ColumnDrawing {
     heading: "PID",
     gap: 1,
     is_default: true,
-    leaves: leaves(140, EndsRoom::Usual),
+    leaves: leaves(180, EndsRoom::Usual),
     may_come: |table| table.group.spec().is_of_process,
     width: |_| MAX_PID,
     size: |table| Some(cap(table.widths.pid, MAX_PID)),
@@ -414,7 +416,7 @@ static PACKETS: ColumnDrawing = ColumnDrawing {
 static SRTT: ColumnDrawing = ColumnDrawing {
     heading: "RTT",
     is_default: true,
-    leaves: leaves(120, EndsRoom::Usual),
+    leaves: leaves(130, EndsRoom::Usual),
     width: |_| 7,
     cell: |cell, buf| {
         if let Some(us) = cell.row.condition.srtt_us {
@@ -427,7 +429,7 @@ static SRTT: ColumnDrawing = ColumnDrawing {
 static RETRANSMITS: ColumnDrawing = ColumnDrawing {
     heading: "RETR",
     is_default: true,
-    leaves: leaves(130, EndsRoom::Usual),
+    leaves: leaves(120, EndsRoom::Usual),
     width: |_| 6,
     cell: |cell, buf| {
         if let Some(retransmits) = cell.row.condition.retransmits {

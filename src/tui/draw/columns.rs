@@ -13,12 +13,17 @@ use crate::view::{Column, Directions, Group};
 const MARGIN: u16 = 1;
 /// Widest an end of a flow gets: the longest address with its port.
 const MAX_END: u16 = 47;
+/// The longest IPv4 address with its port, and the least that a cut address with its port is read in.
+const IPV4_END: u16 = 21;
+const CUT_END: u16 = 14;
 /// Least room for both ends together before other columns make way, and before those do that only
 /// come when there is plenty.
 const MIN_ENDS: u16 = 32;
 const GOOD_ENDS: u16 = 42;
 /// Minimum room for both ends, in cells, if they are host names.
 const NAMED_ENDS: u16 = 60;
+/// Cells that the column which names the rows of a group may get beside its usual ones.
+const MAX_TITLE_GROWTH: u16 = 16;
 /// Widest the bars of the last minute get.
 const MAX_SPARK: u16 = 60;
 
@@ -143,10 +148,10 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         .into_iter()
         .filter(|&column| request.stays(column))
         .collect();
-    let ends = there
-        .iter()
-        .filter(|column| matches!(column, Column::Local | Column::Remote))
-        .count() as u16;
+    let ends = |there: &[Column]| {
+        let is_end = |column: &&Column| matches!(column, Column::Local | Column::Remote);
+        there.iter().filter(is_end).count() as u16
+    };
     let used = |there: &[Column]| -> u16 {
         let gap = |column: &Column| column.drawing().gap;
         let widths = there
@@ -162,9 +167,9 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         if there.contains(&column) || !request.may_come(column) {
             continue;
         }
-        let least = request.ends(leaves.ends) * ends / 2;
         let mut with = there.clone();
         with.push(column);
+        let least = request.ends(leaves.ends) * ends(&with) / 2;
         if used(&with) + least > width {
             // Those that leave earlier do not come in its place: there is one order.
             break;
@@ -188,8 +193,16 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
             None => (after.map_or(0, |place| place + 1), 1),
         }
     };
-    let first = |column: &Column| !(request.totals && *column == Column::Total);
-    there.sort_by_key(|column| (first(column), rank(column), all(column)));
+    let is_title =
+        |column: Column| request.group != Group::Flow && request.group.is_named_in(column);
+    // Whose a number is stands before it.
+    there.sort_by_key(|&column| {
+        let place = match column {
+            Column::Total if request.totals => Column::Rate,
+            column => column,
+        };
+        (!is_title(column), rank(&place), all(&place))
+    });
     let fixed: u16 = there
         .iter()
         .map(|&column| {
@@ -223,11 +236,9 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
     };
     spare -= spark;
 
-    // What is left over is for the text that can use it.
-    let last = match request.group {
-        Group::Process | Group::Thread => Some(Column::Process),
-        _ => there.last().copied(),
-    };
+    // What is left over is for text that can use it, but no name is far from its numbers.
+    let last = there.last().copied();
+    let title = spare.min(MAX_TITLE_GROWTH);
     let mut x = MARGIN;
     let mut places = Vec::with_capacity(there.len());
     for &column in &there {
@@ -235,6 +246,7 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
             Column::Local => local,
             Column::Remote => remote,
             Column::Spark => request.size(column) + spark,
+            column if is_title(column) => request.size(column) + title,
             column if Some(column) == last && !column.is_number() => request.size(column) + spare,
             column => request.size(column),
         };
@@ -252,8 +264,9 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
     places
 }
 
-/// Shares room between two columns: each gets what it wants where that is possible, and the one
-/// that wants less never pays for the other.
+/// Shares room between the two ends: each gets what it wants where that is possible, and the one that
+/// wants less never pays for the other. The peer identifies a row, so an IPv4 peer with its port stays
+/// whole as long as the local end keeps an address that is cut in its middle.
 fn share(room: u16, local: u16, remote: u16) -> (u16, u16) {
     let half = room / 2;
     if local + remote <= room {
@@ -263,7 +276,11 @@ fn share(room: u16, local: u16, remote: u16) -> (u16, u16) {
     } else if remote <= half {
         (room - remote, remote)
     } else {
-        (half, room - half)
+        let peer = remote
+            .min(IPV4_END)
+            .min(room.saturating_sub(CUT_END))
+            .max(half);
+        (room - peer, peer)
     }
 }
 

@@ -299,7 +299,7 @@ impl Section<'_> {
                 style: theme.alarm(),
                 ..sum
             };
-            let what = "! untracked: the flow table was full";
+            let what = "! untracked";
             self.sum(&sum, what, line(self.area, y), buf);
         }
     }
@@ -338,15 +338,33 @@ impl Section<'_> {
         .map(|rest| rest.max(0.0))
     }
 
-    /// Draws a line that is a sum, with its words in the first column that takes words.
+    /// Draws a line that is a sum, with its words in the first text column that has room for them.
     fn sum(&self, sum: &SumLine, what: &str, at: Rect, buf: &mut Buffer) {
         for place in &self.places {
             let cell = within(at, place.x, place.width);
             (place.column.drawing().sum)(sum, buf, cell);
         }
-        let mut places = self.places.iter();
-        let words = places.find(|place| place.column.drawing().takes_words);
-        put(buf, at, words.map_or(1, |place| place.x), what, sum.style);
+        let rooms = || (0..self.places.len()).filter_map(|n| self.room_for_words(n, at.width));
+        let wanted = u16::try_from(columns(what)).unwrap_or(u16::MAX);
+        let fits = rooms().find(|(_, room)| *room >= wanted);
+        let (x, room) = fits
+            .or_else(|| rooms().next_back())
+            .unwrap_or((1, at.width));
+        put(buf, within(at, x, room), 0, what, sum.style);
+    }
+
+    /// Returns where the words of a sum may begin in a column, and how many cells they have up to the
+    /// next number; `None` for a column that takes none. Process ids have no sum.
+    fn room_for_words(&self, n: usize, width: u16) -> Option<(u16, u16)> {
+        let (place, others) = self.places.get(n..)?.split_first()?;
+        let mut numbers = others
+            .iter()
+            .filter(|it| it.column.is_number() && it.column != Column::Pid);
+        let end = numbers
+            .next()
+            .map_or(width, |next| next.x.saturating_sub(1));
+        let takes_words = place.column.drawing().takes_words;
+        takes_words.then(|| (place.x, end.saturating_sub(place.x)))
     }
 }
 

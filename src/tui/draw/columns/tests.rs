@@ -119,7 +119,7 @@ fn the_protocol_is_as_wide_as_the_longest_name_seen() {
             protocol,
             ..Widths::default()
         });
-        for all in [80, 120, 300] {
+        for all in [100, 120, 300] {
             let places = fit(all, &request);
             let place = places.iter().find(|place| place.column == Column::Protocol);
             assert_eq!(place.unwrap().width, width, "{all}");
