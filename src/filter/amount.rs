@@ -1,4 +1,4 @@
-//! Amounts as people write them: `1MB`, `10MiB`, `8Mbit`.
+//! Amounts as people write them: `1MB`, `10MiB`, `8Mbit`, `1Gbps`.
 
 use std::fmt;
 
@@ -19,32 +19,48 @@ const PREFIXES: [(&str, u64); 8] = [
 pub(super) struct Amount(pub(super) u64);
 
 impl Amount {
-    /// Reads a number with a prefix of 1000 or 1024 and a unit, `B` or `bit`; without a unit it is
-    /// bytes. `/s` at its end is the same where `rates` are meant. Fractions of a bit are dropped.
+    /// Parses a number with a prefix of 1000 or 1024 and a unit, `B` or `bit`; without a unit it counts
+    /// bytes. Where `rates` are meant, `/s` may follow the unit, and `bps` (bits) and `Bps` (bytes) are
+    /// units as well. Fractions of a bit are dropped.
     ///
     /// # Errors
-    /// What is wrong, with what to write instead.
+    /// What to write instead.
     pub(super) fn parse(text: &str, rates: bool) -> Result<Self, String> {
-        let help = || "give a number with a unit, as in 500kB, 1MB, 10MiB or 8Mbit".to_owned();
+        let help = || {
+            let rate = if rates {
+                ", 8Mbit or 1Gbps"
+            } else {
+                " or 8Mbit"
+            };
+            format!("give a number with a unit, as in 500kB, 1MB, 10MiB{rate}")
+        };
         let unit_at = text
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(text.len());
         let (number, unit) = text.split_at(unit_at);
-        let unit = match unit.strip_suffix("/s") {
-            Some(_) if !rates => return Err("bytes are of the interval: leave /s out".to_owned()),
-            Some(unit) => unit,
-            None => unit,
-        };
+        let is_bps = unit.ends_with("bps");
+        let base = unit.strip_suffix("/s").or_else(|| {
+            let base = unit.strip_suffix("ps");
+            base.filter(|base| base.ends_with(['b', 'B']))
+        });
+        if base.is_some() && !rates {
+            return Err(
+                "this counts bytes, not bytes a second: give an amount as in 1MB".to_owned(),
+            );
+        }
+        let unit = base.unwrap_or(unit);
+        // In "1Gbps" `b` is a bit, as in every line that is sold by its speed.
         let bits = unit
             .strip_suffix("bits")
-            .or_else(|| unit.strip_suffix("bit"));
+            .or_else(|| unit.strip_suffix("bit"))
+            .or_else(|| unit.strip_suffix('b').filter(|_| is_bps));
         let (prefix, per_unit) = match (bits, unit.strip_suffix('B')) {
             (Some(prefix), _) => (prefix, 1),
             (None, Some(prefix)) => (prefix, 8),
             (None, None) if unit.ends_with('b') => {
                 let prefix = &unit[..unit.len() - 1];
                 return Err(format!(
-                    "b may be bits or bytes: write {number}{prefix}bit or {number}{prefix}B"
+                    "\"b\" is ambiguous: write {number}{prefix}bit or {number}{prefix}B"
                 ));
             }
             (None, None) => (unit, 8),
@@ -68,7 +84,7 @@ impl Amount {
         let bits = digits * u128::from(factor) * per_unit / scale;
         match u64::try_from(bits) {
             Ok(bits) => Ok(Self(bits)),
-            Err(_) => Err("this is more than can be counted: give less than 2000000TB".to_owned()),
+            Err(_) => Err("give less than 2000000TB: no counter holds more".to_owned()),
         }
     }
 }
@@ -111,13 +127,21 @@ mod tests {
             ("1MB/s", 8_000_000),
             ("2GiB", 1 << 34),
             ("1T", 8_000_000_000_000),
+            ("1Gbps", 1_000_000_000),
+            ("10mbps", 10_000_000),
+            ("10mbit", 10_000_000),
+            ("1bps", 1),
+            ("1kB/s", 8_000),
+            ("8Mbit/s", 8_000_000),
+            ("1MBps", 8_000_000),
+            ("2Bps", 16),
         ] {
             assert_eq!(Amount::parse(text, true), Ok(Amount(bits)), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_amount_is_refused_with_what_to_write() {
+    fn a_wrong_amount_is_rejected_with_the_fix() {
         for (text, fix) in [
             ("1Mb", "write 1Mbit or 1MB"),
             ("", "500kB"),
@@ -125,19 +149,23 @@ mod tests {
             (".5MB", "500kB"),
             ("5.MB", "500kB"),
             ("1.2.3", "500kB"),
-            ("1MBps", "500kB"),
+            ("1ps", "500kB"),
+            ("1Mb/s", "write 1Mbit or 1MB"),
+            ("1MBps/s", "500kB"),
             ("1XB", "500kB"),
             ("-1", "500kB"),
             ("1e9", "500kB"),
             ("999999999999999999999", "500kB"),
-            ("9999999999999999999", "more than can be counted"),
-            ("999999999999999999TB", "more than can be counted"),
+            ("9999999999999999999", "less than 2000000TB"),
+            ("999999999999999999TB", "less than 2000000TB"),
         ] {
             let message = Amount::parse(text, true).unwrap_err();
             assert!(message.contains(fix), "{text}: {message}");
         }
-        let message = Amount::parse("1MB/s", false).unwrap_err();
-        assert!(message.contains("leave /s out"), "{message}");
+        for rate in ["1MB/s", "1Mbps", "1MBps"] {
+            let message = Amount::parse(rate, false).unwrap_err();
+            assert!(message.contains("not bytes a second"), "{rate}: {message}");
+        }
     }
 
     #[test]

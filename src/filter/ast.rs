@@ -55,7 +55,7 @@ pub enum Term {
     ZonedHosts(Side, Vec<ZonedHost>),
     /// `user`: what was asked for, and the user ids that it means.
     Users(Vec<Pattern>, Vec<u32>),
-    /// `comm`.
+    /// `process`, or its synonym `comm`.
     Comm(Vec<Pattern>),
     /// `container`.
     Container(Vec<Pattern>),
@@ -209,15 +209,15 @@ impl Term {
     }
 
     /// Why only user space can decide it; `None` where the kernel can.
-    pub(super) const fn why_late(&self) -> Option<&'static str> {
+    pub(super) const fn userspace_reason(&self) -> Option<&'static str> {
         match self {
-            Self::Comm(_) => Some("names are read when the interval has ended"),
+            Self::Comm(_) => Some("process names are read when an interval ends"),
             Self::Container(_) | Self::Unit(_) => {
-                Some("control groups are read when the interval has ended")
+                Some("control groups are read when an interval ends")
             }
-            Self::Moved(_) | Self::Compare(_) => Some("it takes the whole interval"),
+            Self::Moved(_) | Self::Compare(_) => Some("it needs the bytes of the whole interval"),
             Self::Interfaces(_) | Self::ZonedHosts(..) => {
-                Some("interfaces are compared when the interval has ended")
+                Some("interfaces are compared when an interval ends")
             }
             _ => None,
         }
@@ -246,7 +246,7 @@ impl fmt::Display for Term {
             Self::Interfaces(ids) => values(f, Side::Either, "interface", ids),
             Self::ZonedHosts(side, hosts) => values(f, *side, "host", hosts),
             Self::Users(users, _) => values(f, Side::Either, "user", users),
-            Self::Comm(names) => values(f, Side::Either, "comm", names),
+            Self::Comm(names) => values(f, Side::Either, "process", names),
             Self::Container(names) => values(f, Side::Either, "container", names),
             Self::Unit(names) => values(f, Side::Either, "unit", names),
             Self::Moved(Direction::Rx) => f.write_str("rx"),

@@ -1,11 +1,11 @@
-//! What is wrong with a filter, where, and what to write instead.
+//! The error of a filter: what is wrong, where, and what to write instead.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::text::sanitize::sanitize;
 
-/// What is wrong with a filter. Written out it shows the place.
+/// The first mistake in a filter. Its text names the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     message: String,
@@ -36,42 +36,44 @@ impl Error {
         self
     }
 
-    /// What is wrong, in one line, without the place. Sanitized.
+    /// Returns what is wrong, in one line, without the place. Sanitized.
     pub fn message(&self) -> String {
         sanitize(&self.message).into_owned()
     }
 
-    /// What to write instead. Sanitized.
+    /// Returns what to write instead. Sanitized.
     pub fn advice(&self) -> Option<String> {
         self.help.as_ref().map(|help| sanitize(help).into_owned())
     }
 
-    /// The first character that is wrong, counted from 1.
+    /// Returns the column of the first wrong character, counted from 1.
     pub fn column(&self) -> usize {
         let before = self.text.get(..self.at.start);
         before.map_or(0, |before| before.chars().count()) + 1
     }
 }
 
+/// One line that stands alone, then the filter with the wrong part marked, unless that is all of it.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "filter, column {}: {}", self.column(), self.message())?;
-        let part = |range| {
-            sanitize(self.text.get(range).unwrap_or_default())
-                .chars()
-                .count()
+        write!(f, "filter: {} (column {})", self.message(), self.column())?;
+        if let Some(help) = self.advice() {
+            write!(f, ": {help}")?;
+        }
+        let text = self.text.trim();
+        let is_whole = self.text.get(self.at.clone()) == Some(text);
+        // Longer than a few lines of a terminal the marks are not below what they mark.
+        if is_whole || !(1..400).contains(&text.len()) {
+            return Ok(());
+        }
+        let columns = |range| {
+            let part = self.text.get(range).unwrap_or_default();
+            sanitize(part).chars().count()
         };
-        // Nothing is not shown, and what is too long for a line not again.
-        if (1..400).contains(&self.text.trim().len()) {
-            let marks = part(self.at.clone()).max(1);
-            let indent = part(0..self.at.start);
-            write!(f, "\n  {}", sanitize(&self.text))?;
-            write!(f, "\n  {:indent$}{}", "", "^".repeat(marks))?;
-        }
-        match self.advice() {
-            Some(help) => write!(f, "\n  {help}"),
-            None => Ok(()),
-        }
+        let marks = columns(self.at.clone()).max(1);
+        let indent = columns(0..self.at.start);
+        write!(f, "\n  {}", sanitize(&self.text))?;
+        write!(f, "\n  {:indent$}{}", "", "^".repeat(marks))
     }
 }
 

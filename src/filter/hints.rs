@@ -1,10 +1,11 @@
-//! Words that are none of the language, and what to write for them.
+//! Hints for words that the filter language does not have: what to write instead.
 
-use super::value;
+use super::name_tables::NameTables;
+use super::value::{self, ValueKind};
 use crate::text::suggest::nearest;
 
-/// Every word that a term can begin with, and the joining ones.
-pub const WORDS: [&str; 31] = [
+/// Every word that a term can begin with, and the joining ones. Completions offer these.
+pub const WORDS: [&str; 33] = [
     "tcp",
     "udp",
     "ip",
@@ -15,9 +16,10 @@ pub const WORDS: [&str; 31] = [
     "net",
     "port",
     "portrange",
+    "loopback",
     "pid",
     "tid",
-    "comm",
+    "process",
     "user",
     "container",
     "unit",
@@ -36,24 +38,52 @@ pub const WORDS: [&str; 31] = [
     "bytes",
     "not",
     "and",
+    "or",
 ];
 
-/// Words of pcap-filter and of other tools, and what to write here.
-const ELSEWHERE: [(&[&str], &str); 9] = [
+/// Words that a term can begin with and that are accepted, but not offered.
+pub(super) const SYNONYMS: [&str; 3] = ["comm", "src", "dst"];
+
+/// Words of other tools, and what to write in a filter of flowtop.
+const ELSEWHERE: [(&[&str], &str); 17] = [
+    (&["source"], "write src, or local or remote"),
+    (&["destination"], "write dst, or local or remote"),
     (
-        &["src", "dst", "source", "destination"],
-        "a flow has no source and no destination, but two ends: write local or remote",
+        &["sport", "dport"],
+        "write local port for the port of this machine's end, remote port for the other, as in local port 22",
+    ),
+    (
+        &[
+            "in", "out", "ingress", "egress", "inbound", "outbound", "received", "sent",
+        ],
+        "write rx for flows that received, tx for flows that sent",
+    ),
+    (
+        &[
+            "state",
+            "established",
+            "listen",
+            "listening",
+            "connected",
+            "time-wait",
+            "close-wait",
+        ],
+        "filters have no TCP states: flowtop shows only flows that move bytes; leave this out",
     ),
     (
         &["arp", "ether", "vlan", "proto"],
         "write the protocol of the socket: tcp, udp, icmp, icmp6, raw, sctp, udplite, dccp or packet",
     ),
-    (&["dev", "device", "iface", "ifname"], "write interface"),
+    (
+        &["dev", "device", "iface", "ifname", "nic"],
+        "write interface, as in interface eth0, for sockets bound to it; for traffic of an interface filter by \
+         its addresses, as in local net 10.0.0.0/8",
+    ),
     (&["ipv4", "ip4", "inet"], "write ip"),
     (&["ipv6", "inet6"], "write ip6"),
     (
-        &["process", "program", "name", "command"],
-        "write comm and its name, or pid and its number",
+        &["program", "name", "command", "cmd", "exe"],
+        "write process and its name, or pid and its number",
     ),
     (&["uid"], "write user; it takes names and numbers"),
     (
@@ -61,14 +91,41 @@ const ELSEWHERE: [(&[&str], &str); 9] = [
         "write unit for one of systemd, or port for one of the network",
     ),
     (&["cgroup", "pod"], "write container or unit"),
+    (
+        &["multicast", "broadcast"],
+        "write its addresses, as in net 224.0.0.0/4, net ff00::/8 or host 255.255.255.255",
+    ),
+    (
+        &["greater", "less", "len", "length", "size"],
+        "write bytes, as in bytes > 1MB: the bytes of a flow in an interval",
+    ),
+    (
+        &["all", "any"],
+        "leave the filter out: flowtop then counts everything",
+    ),
+    (&["help"], "run flowtop --help"),
+];
+
+/// How names of network interfaces begin; a digit follows.
+const INTERFACES: [&str; 17] = [
+    "bond", "br", "docker", "en", "eno", "enp", "ens", "eth", "ib", "ppp", "tap", "tun", "virbr",
+    "vmbr", "wg", "wlan", "wlp",
 ];
 
 /// Whether a word begins a term, so that it is not a name to look for.
 pub(super) fn begins_term(word: &str) -> bool {
-    WORDS.contains(&word)
+    WORDS.contains(&word) || SYNONYMS.contains(&word) || split_key(word).is_some()
 }
 
-/// What to write for a word that has a meaning elsewhere.
+/// Returns the key of `key:value` where the key is a kind of values; for `:443` the key is empty and
+/// means a port.
+pub(super) fn split_key(word: &str) -> Option<&str> {
+    let (key, value) = word.split_once(':')?;
+    let is_port = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    (ValueKind::named(key).is_some() || key.is_empty() && is_port).then_some(key)
+}
+
+/// Returns what to write for a word that has a meaning in other tools.
 pub(super) fn elsewhere(word: &str) -> Option<&'static str> {
     let lower = word.to_lowercase();
     let found = ELSEWHERE
@@ -77,20 +134,83 @@ pub(super) fn elsewhere(word: &str) -> Option<&'static str> {
     found.map(|(_, fix)| *fix)
 }
 
-/// What to write for a word that stands where a term should begin.
-pub(super) fn unknown(word: &str) -> String {
+/// Returns what to write for a word that stands where a term should begin.
+pub(super) fn unknown(word: &str, name_tables: &NameTables) -> String {
     if let Some(fix) = elsewhere(word) {
         return fix.to_owned();
     }
-    if let Some(help) = value::socket_help(word) {
+    if let Some(help) = value::socket_help(word).or_else(|| value::partial_address_help(word)) {
         return help;
     }
-    if word.parse::<u32>().is_ok() {
+    if word.bytes().all(|byte| byte.is_ascii_digit()) {
         return format!("write port {word}, or pid {word}");
+    }
+    if let Some(help) = file(word)
+        .or_else(|| interface(word))
+        .or_else(|| commas(word))
+    {
+        return help;
+    }
+    if !name_tables.ports(word).is_empty() {
+        return format!("write port {word} for the port, or process {word} for the program");
     }
     let near = (word.len() <= 16).then(|| nearest(word, &WORDS)).flatten();
     match near {
-        Some(near) => format!("did you mean {near}? For processes of this name write comm {word}"),
-        None => format!("for processes of this name write comm {word}"),
+        Some(near) => {
+            format!("did you mean \"{near}\"? For a program of this name write process {word}")
+        }
+        None if value::is_host_name(word) => {
+            format!(
+                "{}, or process {word} for a program of this name",
+                value::HOST_NAMES
+            )
+        }
+        None => format!("for a program of this name write process {word}"),
+    }
+}
+
+/// Names of files that people open with flowtop or with other tools.
+fn file(word: &str) -> Option<String> {
+    let ends = |ends: &[&str]| ends.iter().any(|end| word.ends_with(end));
+    if ends(&[".jsonl", ".zst"]) {
+        Some(format!("to show a recording write --replay {word}"))
+    } else if ends(&[".pcap", ".pcapng"]) {
+        Some(
+            "flowtop does not read captures of packets, only its own recordings (--replay)"
+                .to_owned(),
+        )
+    } else {
+        None
+    }
+}
+
+/// Returns what to write for the usual name of a network interface.
+pub fn interface(word: &str) -> Option<String> {
+    if word == "lo" {
+        return Some("write loopback".to_owned());
+    }
+    let is_numbered = |start: &str| {
+        let rest = word.strip_prefix(start);
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let is_bridge = word.starts_with("br-") || word.starts_with("veth");
+    (is_bridge || INTERFACES.iter().any(|start| is_numbered(start))).then(|| {
+        format!(
+            "flowtop counts at sockets, not at interfaces: write interface {word} for sockets bound to it, or \
+             filter by its addresses, as in local net 10.0.0.0/8"
+        )
+    })
+}
+
+/// Words that stand in one, separated by commas.
+fn commas(word: &str) -> Option<String> {
+    let words: Vec<&str> = word.split(',').filter(|word| !word.is_empty()).collect();
+    let is_list = word.contains(',') && words.iter().all(|word| WORDS.contains(word));
+    match words[..] {
+        [only] if is_list => Some(format!(
+            "write {only} without the comma, and \"or\" after it"
+        )),
+        [_, ..] if is_list => Some(format!("write {}", words.join(" or "))),
+        _ => None,
     }
 }

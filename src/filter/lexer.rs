@@ -1,4 +1,4 @@
-//! Turns the text of a filter into words, each with where it stands.
+//! Turns the text of a filter into tokens, each with its place in the text.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::error::Error;
 /// Longest filter, in bytes.
 pub(super) const MAX_LENGTH: usize = 4096;
 
-/// A word of the language, or a sign.
+/// A word, a name or an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Open,
@@ -17,11 +17,11 @@ pub(super) enum Token {
     Or,
     Not,
     Compare(Op),
-    /// As it stands there.
+    /// A word without quotes.
     Word(String),
-    /// What stood between quotes.
+    /// The text between two quotes, escapes resolved.
     Quoted(String),
-    /// What stood between slashes.
+    /// The text between two slashes.
     Regex(String),
 }
 
@@ -32,7 +32,7 @@ pub(super) struct SpannedToken {
     pub(super) at: Range<usize>,
 }
 
-/// Signs, longer ones first.
+/// Operators, longer ones before those they begin with.
 const SIGNS: [(&str, Token); 14] = [
     ("&&", Token::And),
     ("||", Token::Or),
@@ -50,15 +50,25 @@ const SIGNS: [(&str, Token); 14] = [
     ("≤", Token::Compare(Op::AtMost)),
 ];
 
+/// Splits a filter into tokens.
+///
 /// # Errors
-/// When it is too long, or a quote or an expression does not end.
+/// When the filter is too long, or a quote or a regular expression is not closed.
 pub(super) fn tokens(text: &str) -> Result<Vec<SpannedToken>, Error> {
     if text.len() > MAX_LENGTH {
-        let message = format!("a filter has at most {MAX_LENGTH} bytes");
-        return Err(Error::new(message, 0..0));
+        let message = format!("this filter is longer than {MAX_LENGTH} bytes");
+        let error = Error::new(message, 0..0);
+        return Err(error.help("put values together, as in port (80 or 443)"));
     }
+    tokens_from(text, 0)
+}
+
+/// Splits the part of a filter that begins at byte `at`, a character boundary.
+///
+/// # Errors
+/// When a quote or a regular expression is not closed.
+pub(super) fn tokens_from(text: &str, mut at: usize) -> Result<Vec<SpannedToken>, Error> {
     let mut found = Vec::new();
-    let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         if c.is_whitespace() {
             at += c.len_utf8();
@@ -68,15 +78,15 @@ pub(super) fn tokens(text: &str) -> Result<Vec<SpannedToken>, Error> {
         let (token, length) = match c {
             '"' | '\'' => {
                 let (inside, length) = enclosed(rest, c).ok_or_else(|| {
-                    Error::new("this quote is not closed", at..at + 1)
-                        .help(format!("put {c} where the name ends"))
+                    Error::new("a quoted name is not closed", at..at + 1)
+                        .help(format!("add {c} where the name ends"))
                 })?;
                 (Token::Quoted(inside), length)
             }
             '/' => {
                 let (inside, length) = enclosed(rest, c).ok_or_else(|| {
-                    Error::new("this regular expression is not closed", at..at + 1)
-                        .help("put / where it ends, and \\/ where a slash is meant".to_owned())
+                    Error::new("a regular expression is not closed", at..at + 1)
+                        .help("add / where it ends, and write \\/ for a slash in it".to_owned())
                 })?;
                 (Token::Regex(inside), length)
             }
@@ -103,8 +113,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<SpannedToken>, Error> {
     Ok(found)
 }
 
-/// What stands between two of these, and the length with both. A backslash makes the next character
-/// itself; in a regular expression it does so for the slash only.
+/// Returns the text between two quotes or slashes, and its length with both. A backslash escapes the
+/// next character; in a regular expression it escapes the slash only.
 fn enclosed(text: &str, quote: char) -> Option<(String, usize)> {
     let mut inside = String::new();
     let mut chars = text.char_indices().skip(1);
@@ -124,8 +134,8 @@ fn enclosed(text: &str, quote: char) -> Option<(String, usize)> {
     None
 }
 
-/// A word ends before a space, a parenthesis, a quote or a sign; inside of it `!`, `&` and `|` are
-/// signs only where they are doubled or compare.
+/// Returns the length of the word that `text` begins with. It ends before a space, a parenthesis, a quote
+/// or an operator; inside a word `!`, `&` and `|` are operators only in `!=`, `&&` and `||`.
 fn word_length(text: &str) -> usize {
     let ends = |(at, c): &(usize, char)| {
         let rest = &text[*at..];

@@ -133,8 +133,8 @@ fn compile_node(expr: &Expr, owner_terms: &mut Vec<Term>) -> Node {
         Expr::Not(part) => Node::Not(Box::new(compile_node(part, owner_terms))),
         Expr::Is(term) if term.is_about_owner() => {
             owner_terms.push(term.clone());
-            // The parser takes no more of them than there are bits.
-            Node::Owner(1_u64.checked_shl(owner_terms.len() as u32 - 1).unwrap_or(0))
+            let bit = 1_u64.checked_shl(owner_terms.len() as u32 - 1);
+            Node::Owner(bit.unwrap_or_else(|| unreachable!("the parser limits terms about owners")))
         }
         Expr::Is(term) => Node::Is(term.clone()),
     }

@@ -3,8 +3,8 @@
 //! the machine only its users and services.
 //!
 //! ```text
-//!  text ──parse──▶ Expr ──split──▶ Plan ─┬─▶ pushed: read-only data of the BPF programs
-//!                                        └─▶ rest ──▶ Sieve ──▶ yes or no for a flow
+//!  text ──parse──▶ Expr ──split──▶ FilterPlan ─┬─▶ pushed: read-only data of the BPF programs
+//!                                              └─▶ rest ──▶ Matcher ──▶ yes or no for a flow
 //! ```
 
 mod amount;
@@ -27,7 +27,7 @@ mod value;
 
 pub use self::ast::{Compare, Expr, Op, Side, Term};
 pub use self::error::Error;
-pub use self::hints::WORDS;
+pub use self::hints::{WORDS, interface as interface_hint};
 pub use self::kernel_filter::{
     AllowOrDenyList, Family, KernelFilter, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS,
     Net, PortRange, Tasks,
@@ -36,6 +36,7 @@ pub use self::matcher::{Matcher, Subject};
 pub use self::name_tables::NameTables;
 pub use self::pattern::Pattern;
 pub use self::plan::{FilterPlan, Pushdown};
+pub use self::value::MAX_ID;
 
 /// Understands a filter.
 ///

@@ -1,13 +1,14 @@
-//! Turns words into a filter, or says which word is wrong and what to write instead.
+//! Parses a filter, or says which word is wrong and what to write instead.
 //!
 //! ```text
 //! filter  = operand { ("and" | "or") operand }
 //! operand = "not" operand | "(" filter ")" | term
-//! term    = [protocol] [side] kind values | protocol | [way] comparison | way | values
+//! term    = [protocol] [side] kind ["="] values | protocol | [direction] comparison | direction
+//!         | values | kind ":" value | "loopback"
 //! values  = value | "(" value { "or" value } ")"
 //! ```
-//! A value without its kind has the kind of the term before it, as in `port 80 or 443`. What could be
-//! read in two ways is refused: `and` after `or`, and such a value after `and` or `not`.
+//! A value without a kind has the kind of the term before it, as in `port 80 or 443`. Ambiguous filters
+//! are refused: `and` after `or`, and a value without a kind after `and` or `not`.
 
 use std::ops::Range;
 
@@ -19,11 +20,13 @@ use super::term::{TermHead, ValueContext};
 
 /// Deepest nesting of parentheses and `not`.
 const MAX_DEPTH: usize = 32;
-/// Most terms about owners: their answers are kept as the bits of one number.
+/// KernelTerm of terms about owners: their results are the bits of one `u64`.
 pub(super) const MAX_OWNER_TERMS: usize = 64;
 
+/// Parses a filter.
+///
 /// # Errors
-/// What is wrong and where; what is wrong first, if it is more than one thing.
+/// The first mistake in the text, with its place and what to write instead.
 pub(super) fn parse(text: &str, name_tables: &NameTables) -> Result<Expr, Error> {
     let in_text = |error: Error| error.of(text);
     let tokens = tokens(text).map_err(in_text)?;
@@ -38,22 +41,53 @@ pub(super) fn parse(text: &str, name_tables: &NameTables) -> Result<Expr, Error>
     let about_owners = |term: &&Term| term.is_about_owner();
     if expr.terms().into_iter().filter(about_owners).count() > MAX_OWNER_TERMS {
         let message =
-            format!("at most {MAX_OWNER_TERMS} terms can be about comm, container and unit");
+            format!("more than {MAX_OWNER_TERMS} terms are about process, container and unit");
         let error = Error::new(message, 0..text.len());
         return Err(in_text(
-            error.help("put values together, as in comm (a or b or c)"),
+            error.help("put values together, as in process (a or b or c)"),
         ));
     }
+    // The written form has parentheses that the text may leave out, and must be a filter as well.
+    if written_depth(&expr) > MAX_DEPTH {
+        return Err(in_text(too_deep(0..text.len())));
+    }
     Ok(expr)
+}
+
+fn too_deep(at: Range<usize>) -> Error {
+    let message = format!("this filter is nested more than {MAX_DEPTH} deep");
+    Error::new(message, at).help("leave out parentheses and \"not\" that change nothing")
+}
+
+/// Returns how deep the written form of a filter is nested.
+fn written_depth(expr: &Expr) -> usize {
+    let of_part = |part: &Expr| match part {
+        Expr::All(_) | Expr::Any(_) => 1 + written_depth(part),
+        Expr::Not(_) | Expr::Is(_) => written_depth(part),
+    };
+    match expr {
+        Expr::Is(_) => 1,
+        Expr::Not(part) => 1 + of_part(part),
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().map(of_part).max().unwrap_or(1),
+    }
 }
 
 pub(super) struct Parser<'a> {
     pub(super) text: &'a str,
     pub(super) tokens: Vec<SpannedToken>,
-    /// The next token.
+    /// Index of the next token.
     pub(super) at: usize,
     depth: usize,
     pub(super) name_tables: &'a NameTables,
+}
+
+fn empty() -> Error {
+    Error::new("the filter is empty", 0..0).help("write one, as in tcp and port 443")
+}
+
+/// Returns the error for an opening parenthesis without its end.
+pub(super) fn unclosed(open: Range<usize>) -> Error {
+    Error::new("\"(\" is not closed", open).help("add \")\"")
 }
 
 impl Parser<'_> {
@@ -74,75 +108,74 @@ impl Parser<'_> {
         is_there
     }
 
-    /// Where a token stands; after the last one, the end.
+    /// Returns the bytes of a token; past the last one, the end of the text.
     pub(super) fn place(&self, index: usize) -> Range<usize> {
         let end = self.text.trim_end().len();
         let found = self.tokens.get(index);
         found.map_or(end..end, |placed| placed.at.clone())
     }
 
-    /// From one token to the one before `self.at`.
+    /// Returns the bytes from one token to the token before `self.at`.
     pub(super) fn since(&self, first: usize) -> Range<usize> {
         self.place(first).start..self.place(self.at.max(1) - 1).end
     }
 
     fn whole(&mut self) -> Result<Expr, Error> {
         if self.tokens.is_empty() {
-            let error = Error::new("there is no filter here", 0..0);
-            return Err(error.help("write one, as in: tcp and port 443"));
+            return Err(empty());
         }
         let expr = self.filter()?;
         match self.peek() {
             None => Ok(expr),
-            Some(Token::Close) => Err(Error::new(
-                "there is no ( that this ) closes",
-                self.place(self.at),
-            )),
+            Some(Token::Close) => {
+                let error = Error::new("\")\" closes nothing", self.place(self.at));
+                Err(error.help("leave it out, or add \"(\" before it"))
+            }
             Some(_) => Err(self.unjoined()),
         }
     }
 
-    /// Two terms with nothing between them.
+    /// Returns the error for two terms with nothing between them.
     fn unjoined(&self) -> Error {
         let place = self.place(self.at);
         let word = self.text.get(place.clone()).unwrap_or_default();
         let help = match word.to_lowercase().as_str() {
-            "&" | "and" => "write and",
-            "|" | "or" => "write or",
-            _ => "write and or or between two terms, and quotes around a name with spaces",
+            "&" | "and" => "write \"and\"",
+            "|" | "or" => "write \"or\"",
+            _ => "join two terms by \"and\" or \"or\", and quote a name with spaces",
         };
-        Error::new("\"and\" or \"or\" is missing before this", place).help(help)
+        let message = format!("\"and\" or \"or\" is missing before \"{word}\"");
+        Error::new(message, place).help(help)
     }
 
     fn filter(&mut self) -> Result<Expr, Error> {
         let first = self.at;
         let mut head = None;
-        // Alternatives, the last of which may still grow by `and`.
-        let mut parts = vec![self.operand(&mut head, ValueContext::Plain)?];
+        // Alternatives; `and` extends the last one.
+        let mut parts = vec![self.operand(&mut head, ValueContext::Free)?];
         loop {
             if self.take(&Token::And) {
                 if parts.len() > 1 {
                     return Err(self.two_readings(first, &parts, &mut head));
                 }
-                let next = self.operand(&mut head, ValueContext::Bound)?;
+                let next = self.operand(&mut head, ValueContext::AfterOperator)?;
                 let all = Expr::all(parts.drain(..).chain([next]));
                 parts.extend(all);
             } else if self.take(&Token::Or) {
-                parts.push(self.operand(&mut head, ValueContext::Plain)?);
+                parts.push(self.operand(&mut head, ValueContext::Free)?);
             } else {
-                // Never empty.
-                let any = Expr::any(parts);
-                return any.ok_or_else(|| Error::new("there is no filter here", 0..0));
+                return Expr::any(parts).ok_or_else(empty);
             }
         }
     }
 
-    /// `a or b and c`: pcap-filter reads (a or b) and c, most other languages a or (b and c).
+    /// Returns the error for `a or b and c`: pcap-filter reads it as (a or b) and c, most other languages
+    /// as a or (b and c).
     fn two_readings(&mut self, first: usize, parts: &[Expr], head: &mut Option<TermHead>) -> Error {
         let and = self.place(self.at - 1);
-        let error = Error::new("\"and\" after \"or\" can be read in two ways", and.clone());
+        let error = Error::new("\"and\" after \"or\" is ambiguous", and.clone());
         let before = self.text.get(self.place(first).start..and.start);
-        let next = self.operand(head, ValueContext::Bound);
+        let next = self.operand(head, ValueContext::AfterOperator);
         match (before, parts, next) {
             (Some(before), [rest @ .., last], Ok(next)) => {
                 let rest: Vec<String> = rest.iter().map(ToString::to_string).collect();
@@ -151,7 +184,7 @@ impl Parser<'_> {
                     "write ({before}) and {next}, or {rest} or ({last} and {next})"
                 ))
             }
-            _ => error.help("write parentheses around what belongs together"),
+            _ => error.help("put parentheses around the terms that belong together"),
         }
     }
 
@@ -162,25 +195,25 @@ impl Parser<'_> {
     ) -> Result<Expr, Error> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let message = format!("this is nested more than {MAX_DEPTH} deep");
-            return Err(Error::new(message, self.place(self.at)));
+            return Err(too_deep(self.place(self.at)));
         }
         let expr = match self.peek() {
             Some(Token::Not) => {
                 self.at += 1;
-                let inner = self.operand(head, ValueContext::Bound)?;
+                let inner = self.operand(head, ValueContext::AfterOperator)?;
                 Expr::Not(Box::new(inner))
             }
             Some(Token::Open) => {
                 let open = self.place(self.at);
                 self.at += 1;
                 if self.take(&Token::Close) {
-                    return Err(Error::new("there is nothing in these parentheses", open));
+                    let error = Error::new("these parentheses are empty", open);
+                    return Err(error.help("write a filter between them, or leave them out"));
                 }
                 let inner = self.filter()?;
                 if !self.take(&Token::Close) {
                     return Err(match self.peek() {
-                        None => Error::new("this ( is not closed", open).help("add a )"),
+                        None => unclosed(open),
                         Some(_) => self.unjoined(),
                     });
                 }

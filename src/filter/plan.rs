@@ -25,13 +25,13 @@ pub enum Pushdown {
 pub struct FilterPlan {
     /// The whole.
     pub filter: Option<Expr>,
-    /// What the kernel decides.
+    /// The part that the kernel decides, as data.
     pub kernel_filter: KernelFilter,
-    /// The same as a filter.
+    /// The part that the kernel decides, as an expression.
     pub kernel: Option<Expr>,
-    /// What user space decides for what the kernel lets pass.
+    /// The part that user space decides, for the events that the kernel lets through.
     pub rest: Option<Expr>,
-    /// What could be given to the kernel.
+    /// How much was allowed to go to the kernel.
     pushdown: Pushdown,
 }
 
@@ -47,15 +47,16 @@ impl FilterPlan {
             pushdown: reach,
             filter: Some(filter),
         };
-        // What must be says more than what must not be, and there is one place for each thing.
+        // Each kernel list is either an allow- or a deny-list; allow-lists are more selective, so they are
+        // filled first.
         let mut placed = vec![false; parts.len()];
         for except in [false, true] {
             for (part, placed) in parts.iter().zip(&mut placed) {
-                if let Some(limit) = KernelTerm::of(part)
-                    && limit.except == except
+                if let Some(term) = KernelTerm::of(part)
+                    && term.except == except
                     && reach == Pushdown::All
                 {
-                    *placed |= limit.push_to(&mut plan.kernel_filter);
+                    *placed |= term.push_to(&mut plan.kernel_filter);
                 }
             }
         }
@@ -87,7 +88,7 @@ impl FilterPlan {
     }
 }
 
-/// Which part is decided where, and why not in the kernel.
+/// The text of `--explain-filter`: which part is decided where, and why not in the kernel.
 impl fmt::Display for FilterPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(filter) = &self.filter else {
@@ -115,12 +116,12 @@ impl fmt::Display for FilterPlan {
     }
 }
 
-/// Why a part is left to user space.
+/// Returns the reason why user space decides a part.
 fn reason(part: &Expr, reach: Pushdown) -> &'static str {
     if reach == Pushdown::Nothing {
         return "as asked for";
     }
-    let late = part.terms().into_iter().find_map(Term::why_late);
+    let late = part.terms().into_iter().find_map(Term::userspace_reason);
     late.unwrap_or(match KernelTerm::of(part) {
         Some(_) => "the kernel has no room for it",
         None => "the kernel decides no alternatives of several kinds",
@@ -141,7 +142,7 @@ fn conjuncts(expr: &Expr, negated: bool, found: &mut Vec<Expr>) {
     }
 }
 
-/// One thing that [`KernelFilter`] can say.
+/// A term that fits one list of [`KernelFilter`].
 #[derive(Clone, Debug)]
 struct KernelTerm {
     what: KernelTermKind,
@@ -160,7 +161,7 @@ enum KernelTermKind {
 }
 
 impl KernelTerm {
-    /// `None` for what [`KernelFilter`] cannot say.
+    /// Returns `None` for a part that [`KernelFilter`] cannot express.
     fn of(part: &Expr) -> Option<Self> {
         let yes = |what| {
             Some(Self {
@@ -190,16 +191,16 @@ impl KernelTerm {
                 parts.try_fold(first, |all, part| all.union(part?))
             }
             Expr::Not(part) => {
-                let limit = Self::of(part)?;
+                let term = Self::of(part)?;
                 Some(Self {
-                    except: !limit.except,
-                    ..limit
+                    except: !term.except,
+                    ..term
                 })
             }
         }
     }
 
-    /// The one or the other, if that can be said.
+    /// Returns the union of two terms; `None` if one list cannot hold it.
     fn union(mut self, other: Self) -> Option<Self> {
         if self.except || other.except {
             return None;
@@ -237,7 +238,7 @@ impl KernelTerm {
         Some(self)
     }
 
-    /// Says it, if there is room; whether there was.
+    /// Adds the term to `pushed`; returns false if its list is taken or full.
     fn push_to(self, pushed: &mut KernelFilter) -> bool {
         let except = self.except;
         match self.what {
@@ -253,43 +254,43 @@ impl KernelTerm {
             KernelTermKind::Uids(uids) => push_values(&mut pushed.uids, uids, except, MAX_UIDS),
             KernelTermKind::Netns(ids) => push_values(&mut pushed.netns, ids, except, MAX_NETNS),
             KernelTermKind::Ports(side, ports) => {
-                let choice = match side {
+                let list = match side {
                     Side::Either => &mut pushed.any_ports,
                     Side::Local => &mut pushed.local_ports,
                     Side::Remote => &mut pushed.remote_ports,
                 };
-                push_values(choice, ports, except, MAX_PORTS)
+                push_values(list, ports, except, MAX_PORTS)
             }
             KernelTermKind::Nets(side, nets) => {
-                let choice = match side {
+                let list = match side {
                     Side::Either => &mut pushed.any_nets,
                     Side::Local => &mut pushed.local_nets,
                     Side::Remote => &mut pushed.remote_nets,
                 };
-                push_values(choice, nets, except, MAX_NETS)
+                push_values(list, nets, except, MAX_NETS)
             }
         }
     }
 }
 
 fn push_values<T: Ord + Clone>(
-    choice: &mut AllowOrDenyList<T>,
+    list: &mut AllowOrDenyList<T>,
     values: Vec<T>,
     except: bool,
     most: usize,
 ) -> bool {
-    // None of these and none of those is none of all of them.
-    let joins = choice.is_empty() || choice.except && except;
+    // Two deny-lists join: none of these and none of those is none of all of them.
+    let joins = list.is_empty() || list.except && except;
     if values.is_empty() || !joins {
         return false;
     }
-    let mut all = choice.values.clone();
+    let mut all = list.values.clone();
     all.extend(values);
     all.sort_unstable();
     all.dedup();
     let fits = all.len() <= most;
     if fits {
-        *choice = AllowOrDenyList {
+        *list = AllowOrDenyList {
             values: all,
             except,
         };

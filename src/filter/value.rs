@@ -1,6 +1,6 @@
-//! Turns the values of a term into that term.
+//! Parses the values of a term.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::ast::{Side, Term, ZonedHost};
 use super::error::Error;
@@ -12,7 +12,10 @@ use crate::model::flow::Comm;
 use crate::resolve::interfaces;
 
 /// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
-const MAX_ID: u32 = 4_194_304;
+pub const MAX_ID: u32 = 4_194_304;
+/// Advice for names of hosts.
+pub(super) const HOST_NAMES: &str =
+    "host names are not looked up: write host and an address (getent ahosts NAME lists them)";
 
 /// What values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub(super) enum ValueKind {
     PortRange,
     Pid,
     Tid,
-    Comm,
+    Process,
     User,
     Container,
     Unit,
@@ -31,38 +34,60 @@ pub(super) enum ValueKind {
     Interface,
 }
 
-const KINDS: [(ValueKind, &str, &str); 12] = [
-    (ValueKind::Host, "host", "192.0.2.1"),
-    (ValueKind::Net, "net", "10.0.0.0/8"),
-    (ValueKind::Port, "port", "443"),
-    (ValueKind::PortRange, "portrange", "8000-8999"),
-    (ValueKind::Pid, "pid", "1234"),
-    (ValueKind::Tid, "tid", "1234"),
-    (ValueKind::Comm, "comm", "nginx"),
-    (ValueKind::User, "user", "www-data"),
-    (ValueKind::Container, "container", "4f2a"),
-    (ValueKind::Unit, "unit", "nginx.service"),
-    (ValueKind::Netns, "netns", "4026531840"),
-    (ValueKind::Interface, "interface", "eth0"),
-];
-
 impl ValueKind {
+    const ALL: [Self; 12] = [
+        Self::Host,
+        Self::Net,
+        Self::Port,
+        Self::PortRange,
+        Self::Pid,
+        Self::Tid,
+        Self::Process,
+        Self::User,
+        Self::Container,
+        Self::Unit,
+        Self::Netns,
+        Self::Interface,
+    ];
+
     pub(super) fn named(word: &str) -> Option<Self> {
-        let found = KINDS.iter().find(|(_, name, _)| *name == word);
-        found.map(|(kind, ..)| *kind)
+        match word {
+            "comm" => Some(Self::Process),
+            word => Self::ALL.into_iter().find(|kind| kind.as_str() == word),
+        }
     }
 
-    pub(super) fn as_str(self) -> &'static str {
-        self.row().1
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Net => "net",
+            Self::Port => "port",
+            Self::PortRange => "portrange",
+            Self::Pid => "pid",
+            Self::Tid => "tid",
+            Self::Process => "process",
+            Self::User => "user",
+            Self::Container => "container",
+            Self::Unit => "unit",
+            Self::Netns => "netns",
+            Self::Interface => "interface",
+        }
     }
 
-    pub(super) fn example(self) -> &'static str {
-        self.row().2
-    }
-
-    fn row(self) -> &'static (Self, &'static str, &'static str) {
-        let found = KINDS.iter().find(|(kind, ..)| *kind == self);
-        found.unwrap_or(&KINDS[0])
+    pub(super) const fn example(self) -> &'static str {
+        match self {
+            Self::Host => "192.0.2.1",
+            Self::Net => "10.0.0.0/8",
+            Self::Port => "443",
+            Self::PortRange => "8000-8999",
+            Self::Pid | Self::Tid => "1234",
+            Self::Process => "nginx",
+            Self::User => "www-data",
+            Self::Container => "4f2a",
+            Self::Unit => "nginx.service",
+            Self::Netns => "4026531840",
+            Self::Interface => "eth0",
+        }
     }
 
     pub(super) const fn has_sides(self) -> bool {
@@ -70,8 +95,14 @@ impl ValueKind {
     }
 }
 
-/// Whether a word is an address or a network by itself.
+/// The name that always means this machine (RFC 6761, section 6.3).
+const LOCALHOST: &str = "localhost";
+
+/// Returns the kind of a word that is an address or a network by itself.
 pub(super) fn address_kind(word: &str) -> Option<ValueKind> {
+    if word == LOCALHOST {
+        return Some(ValueKind::Host);
+    }
     let (addr, _) = word.split_once('%').unwrap_or((word, ""));
     if addr.parse::<IpAddr>().is_ok() {
         return Some(ValueKind::Host);
@@ -80,10 +111,10 @@ pub(super) fn address_kind(word: &str) -> Option<ValueKind> {
     addr.parse::<IpAddr>().is_ok().then_some(ValueKind::Net)
 }
 
-/// The term of these values.
+/// Parses values of one kind into a term.
 ///
 /// # Errors
-/// Which value is wrong, and what to write.
+/// The value that is wrong, and what to write instead.
 pub(super) fn term(
     kind: ValueKind,
     side: Side,
@@ -91,42 +122,38 @@ pub(super) fn term(
     name_tables: &NameTables,
 ) -> Result<Term, Error> {
     Ok(match kind {
-        ValueKind::Host => hosts(side, &each(kind, values, host)?),
+        ValueKind::Host => hosts(side, &each(kind, values, host)?.concat()),
         ValueKind::Net => Term::Nets(side, each(kind, values, net)?),
         ValueKind::Port | ValueKind::PortRange => {
             let ports = each(kind, values, |word| ports(word, name_tables))?;
             Term::Ports(side, ports.into_iter().flatten().collect())
         }
-        ValueKind::Pid => Term::Pids(each(kind, values, id)?),
-        ValueKind::Tid => Term::Tids(each(kind, values, id)?),
+        ValueKind::Pid => Term::Pids(each(kind, values, |word| id(word, "process"))?),
+        ValueKind::Tid => Term::Tids(each(kind, values, |word| id(word, "thread"))?),
         ValueKind::Netns => Term::Netns(each(kind, values, netns)?),
         ValueKind::Interface => Term::Interfaces(each(kind, values, interface)?),
-        ValueKind::Comm => Term::Comm(names(values, |word| comm(&word))?),
+        ValueKind::Process => Term::Comm(names(values, |word| comm(&word))?),
         ValueKind::Container => Term::Container(names(values, |word| word)?),
         ValueKind::Unit => Term::Unit(names(values, unit)?),
         ValueKind::User => users(values, name_tables)?,
     })
 }
 
-/// What is wrong with a value, and what to write.
-struct InvalidValue(String, Option<String>);
+/// A wrong value: the message, and what to write instead.
+struct InvalidValue(String, String);
 
 impl InvalidValue {
     fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self(message.into(), Some(help.into()))
+        Self(message.into(), help.into())
     }
 
     fn at(self, placed: &SpannedToken) -> Error {
         let Self(message, help) = self;
-        let error = Error::new(message, placed.at.clone());
-        match help {
-            Some(help) => error.help(help),
-            None => error,
-        }
+        Error::new(message, placed.at.clone()).help(help)
     }
 }
 
-/// Every value by itself, from its text.
+/// Parses every value by itself.
 fn each<T>(
     kind: ValueKind,
     values: &[SpannedToken],
@@ -136,7 +163,7 @@ fn each<T>(
         let word = match &placed.token {
             Token::Word(word) | Token::Quoted(word) => word,
             _ => {
-                let message = format!("{} takes no regular expression", kind.as_str());
+                let message = format!("\"{}\" takes no regular expression", kind.as_str());
                 let help = format!("write a value, as in {} {}", kind.as_str(), kind.example());
                 return Err(InvalidValue::new(message, help).at(placed));
             }
@@ -146,7 +173,8 @@ fn each<T>(
         {
             let all: Vec<&str> = std::iter::once(first).chain(rest.split(',')).collect();
             let help = format!("write {} ({})", kind.as_str(), all.join(" or "));
-            let message = "values are separated by or, not by commas";
+            let message =
+                format!("\"{word}\" is not one value: \"or\" separates values, not a comma");
             return Err(InvalidValue::new(message, help).at(placed));
         }
         read(word).map_err(|wrong| wrong.at(placed))
@@ -154,7 +182,8 @@ fn each<T>(
     values.iter().map(one).collect()
 }
 
-/// Networks of one address, which the kernel can compare, where no interface is named.
+/// Makes a term of hosts: networks of one address, which the kernel can compare, unless an interface is
+/// named.
 fn hosts(side: Side, hosts: &[ZonedHost]) -> Term {
     if hosts.iter().any(|host| host.ifindex != 0) {
         return Term::ZonedHosts(side, hosts.to_vec());
@@ -165,30 +194,63 @@ fn hosts(side: Side, hosts: &[ZonedHost]) -> Term {
     Term::Nets(side, nets.collect())
 }
 
-fn host(word: &str) -> Result<ZonedHost, InvalidValue> {
+/// Parses an address; [`LOCALHOST`] has two.
+fn host(word: &str) -> Result<Vec<ZonedHost>, InvalidValue> {
+    if word == LOCALHOST {
+        let both = [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            IpAddr::from(Ipv6Addr::LOCALHOST),
+        ];
+        return Ok(both.map(|addr| ZonedHost { addr, ifindex: 0 }).to_vec());
+    }
     let (addr, zone) = match word.split_once('%') {
         Some((addr, zone)) => (addr, Some(zone)),
         None => (word, None),
     };
     if let Ok(addr) = addr.parse::<IpAddr>() {
-        return Ok(ZonedHost {
+        return Ok(vec![ZonedHost {
             addr: addr.to_canonical(),
             ifindex: zone.map_or(Ok(0), interface)?,
-        });
+        }]);
     }
-    let message = format!("\"{word}\" is no address");
+    let message = format!("\"{word}\" is not an IP address");
     Err(if address_kind(word) == Some(ValueKind::Net) {
         InvalidValue::new(message, format!("for a network write net {word}"))
-    } else if let Some(help) = socket_help(word) {
+    } else if let Some(help) = socket_help(word).or_else(|| partial_address_help(word)) {
         InvalidValue::new(message, help)
+    } else if is_host_name(word) {
+        InvalidValue::new(message, HOST_NAMES)
     } else {
-        let help =
-            "write one, as in host 192.0.2.1 or host 2001:db8::1; host names are not looked up";
-        InvalidValue::new(message, help)
+        InvalidValue::new(
+            message,
+            "write one, as in host 192.0.2.1 or host 2001:db8::1",
+        )
     })
 }
 
-/// For what stands in the table.
+/// Whether a word has the form of a host's full name, as in `example.com`.
+pub(super) fn is_host_name(word: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    let last = word.rsplit('.').next().unwrap_or_default();
+    word.contains('.')
+        && word.split('.').all(is_label)
+        && last.chars().all(|c| c.is_ascii_alphabetic())
+}
+
+/// Returns what to write for the beginning of an IPv4 address, as tcpdump takes it for a network.
+pub(super) fn partial_address_help(word: &str) -> Option<String> {
+    let parts: Vec<&str> = word.trim_end_matches('.').split('.').collect();
+    let is_partial =
+        (2..4).contains(&parts.len()) && parts.iter().all(|part| part.parse::<u8>().is_ok());
+    is_partial.then(|| {
+        let zeros = ".0".repeat(4 - parts.len());
+        format!("write net {}{zeros}/{}", parts.join("."), 8 * parts.len())
+    })
+}
+
+/// Returns what to write for an address with a port, as columns show them.
 pub(super) fn socket_help(word: &str) -> Option<String> {
     let end: SocketAddr = word.parse().ok()?;
     Some(format!("write host {} and port {}", end.ip(), end.port()))
@@ -201,9 +263,10 @@ fn net(word: &str) -> Result<Net, InvalidValue> {
         None => (word, None),
     };
     let Ok(addr) = addr.parse::<IpAddr>() else {
+        let help = partial_address_help(word).unwrap_or_else(|| example.to_owned());
         return Err(InvalidValue::new(
-            format!("\"{word}\" is no network"),
-            example,
+            format!("\"{word}\" is not a network"),
+            help,
         ));
     };
     let most = Net::bits(addr);
@@ -212,7 +275,7 @@ fn net(word: &str) -> Result<Net, InvalidValue> {
         Some(prefix) => match prefix.parse::<u8>() {
             Ok(length) if length <= most && !prefix.starts_with('+') => length,
             _ => {
-                let message = format!("\"{prefix}\" is no length of a prefix");
+                let message = format!("\"{prefix}\" is not the length of a prefix");
                 let help = format!("write a number from 0 to {most}");
                 return Err(InvalidValue::new(message, help));
             }
@@ -220,7 +283,7 @@ fn net(word: &str) -> Result<Net, InvalidValue> {
     };
     let net = Net::of(addr, prefix);
     if net.addr != addr {
-        let message = format!("{word} has bits set beyond its prefix");
+        let message = format!("\"{word}\" has bits set beyond its prefix");
         return Err(InvalidValue::new(
             message,
             format!("write net {net}, or host {addr}"),
@@ -233,7 +296,7 @@ fn net(word: &str) -> Result<Net, InvalidValue> {
     }
 }
 
-/// A number, a range or a service, which may have several ports.
+/// Parses a number, a range or the name of a service, which may have several ports.
 fn ports(word: &str, name_tables: &NameTables) -> Result<Vec<PortRange>, InvalidValue> {
     let number = |text: &str| {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -242,7 +305,7 @@ fn ports(word: &str, name_tables: &NameTables) -> Result<Vec<PortRange>, Invalid
     if let Some(port) = number(word) {
         let port = port.ok_or_else(|| {
             InvalidValue::new(
-                format!("there is no port {word}"),
+                format!("\"{word}\" is not a port"),
                 "write a number from 0 to 65535",
             )
         })?;
@@ -257,14 +320,14 @@ fn ports(word: &str, name_tables: &NameTables) -> Result<Vec<PortRange>, Invalid
             (Some(first), Some(last)) => {
                 let help = format!("write portrange {last}-{first}");
                 Err(InvalidValue::new(
-                    format!("{word} ends before it begins"),
+                    format!("\"{word}\" ends before it begins"),
                     help,
                 ))
             }
             _ => {
                 let help = "write numbers from 0 to 65535";
                 Err(InvalidValue::new(
-                    format!("there are no ports {word}"),
+                    format!("\"{word}\" is not a range of ports"),
                     help,
                 ))
             }
@@ -272,11 +335,11 @@ fn ports(word: &str, name_tables: &NameTables) -> Result<Vec<PortRange>, Invalid
     }
     let known = name_tables.ports(word);
     if known.is_empty() {
-        let message = format!("\"{word}\" is no port");
+        let message = format!("\"{word}\" is not a port or service");
         return Err(InvalidValue::new(
             message,
             match name_tables.near_service(word) {
-                Some(near) => format!("did you mean {near}?"),
+                Some(near) => format!("did you mean \"{near}\"?"),
                 None if word.parse::<IpAddr>().is_ok() => {
                     format!("for an address write host {word}")
                 }
@@ -288,15 +351,19 @@ fn ports(word: &str, name_tables: &NameTables) -> Result<Vec<PortRange>, Invalid
     Ok(known.into_iter().map(range).collect())
 }
 
-fn id(word: &str) -> Result<u32, InvalidValue> {
+/// Parses the id of a process or thread, which `what` says.
+fn id(word: &str, what: &str) -> Result<u32, InvalidValue> {
     match word.parse() {
         Ok(id) if (1..=MAX_ID).contains(&id) => Ok(id),
         _ => {
             let help = match word.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
                 true => format!("write a number from 1 to {MAX_ID}"),
-                false => format!("write a number from 1 to {MAX_ID}, or comm {word}"),
+                false => format!("write a number from 1 to {MAX_ID}, or process {word}"),
             };
-            Err(InvalidValue::new(format!("\"{word}\" is no id"), help))
+            Err(InvalidValue::new(
+                format!("\"{word}\" is not a {what} id"),
+                help,
+            ))
         }
     }
 }
@@ -305,25 +372,26 @@ fn netns(word: &str) -> Result<u32, InvalidValue> {
     match word.parse() {
         Ok(inode) if inode > 0 => Ok(inode),
         _ => {
-            let help = "write the number in the brackets of: readlink /proc/PID/ns/net";
+            let help = "write its number, which readlink /proc/PID/ns/net shows in brackets";
             Err(InvalidValue::new(
-                format!("\"{word}\" is no network namespace"),
+                format!("\"{word}\" is not the number of a network namespace"),
                 help,
             ))
         }
     }
 }
 
-/// An interface of flowtop's own network namespace by its name, or of any namespace by its number.
+/// Parses an interface: a name of flowtop's own network namespace, or a number of any namespace.
 fn interface(word: &str) -> Result<u32, InvalidValue> {
     let number = word.parse().ok().filter(|&ifindex| ifindex > 0);
     number.or_else(|| interfaces::number(word)).ok_or_else(|| {
         let help = "write a name or number that ip link shows, as in interface eth0";
-        InvalidValue::new(format!("\"{word}\" is no interface"), help)
+        InvalidValue::new(format!("\"{word}\" is not an interface"), help)
     })
 }
 
-/// Names, each a word, a glob or an expression; `spelled` is how a word stands in the kernel.
+/// Parses names, each a word, a glob or a regular expression; `spelled` makes of a word what the kernel
+/// has.
 fn names(
     values: &[SpannedToken],
     spelled: impl Fn(String) -> String,
@@ -338,23 +406,25 @@ fn names(
                 }
                 other => other,
             },
-            _ => Ok(Pattern::exact("")),
+            _ => unreachable!(
+                "the parser passes name_tables, quoted names and regular expressions only"
+            ),
         };
         pattern.map_err(|wrong| {
-            let message = format!("this cannot be matched: {wrong}");
+            let message = format!("this pattern is not valid ({wrong})");
             Error::new(message, placed.at.clone())
-                .help("quotes make every character stand for itself")
+                .help("quote a name with special characters in it")
         })
     };
     values.iter().map(one).collect()
 }
 
-/// The kernel cuts names after 15 bytes.
+/// Cuts a name after 15 bytes, as the kernel does.
 fn comm(word: &str) -> String {
     Comm::new(word.as_bytes()).to_string_lossy().into_owned()
 }
 
-/// As systemctl has it: a name without its kind is that of a service.
+/// Completes the name of a unit as systemctl does: without a suffix it is a service.
 fn unit(word: String) -> String {
     if word.contains('.') {
         word
@@ -375,13 +445,16 @@ fn users(values: &[SpannedToken], name_tables: &NameTables) -> Result<Term, Erro
         if found.is_empty() {
             let wrong = match pattern.as_exact() {
                 Some(word) => InvalidValue::new(
-                    format!("/etc/passwd has no user \"{word}\""),
+                    format!("\"{word}\" is not a user in /etc/passwd"),
                     match name_tables.near_user(word) {
-                        Some(near) => format!("did you mean {near}?"),
-                        None => "for a user of another name service write the number".to_owned(),
+                        Some(near) => format!("did you mean \"{near}\"?"),
+                        None => "for a user of another name service write the user id".to_owned(),
                     },
                 ),
-                None => InvalidValue(format!("/etc/passwd has no user like {pattern}"), None),
+                None => InvalidValue::new(
+                    format!("no user in /etc/passwd matches \"{pattern}\""),
+                    "write a name or a user id",
+                ),
             };
             return Err(wrong.at(placed));
         }

@@ -238,7 +238,7 @@ fn groups_filters_and_top_n_work_on_a_recording_as_on_a_machine() {
         some[0]["filter"]
             .as_str()
             .unwrap()
-            .ends_with("and (tcp and comm demo-store)")
+            .ends_with("and (tcp and process demo-store)")
     );
     let minutes = records(&run(&["--json", "-n0", "-i", "10", "--replay", &sample()], 0).stdout);
     assert_eq!(sum(&minutes, "interval", "rx_bytes"), total);

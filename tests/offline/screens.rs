@@ -595,14 +595,11 @@ fn what_is_counted_at_all_stands_in_the_header() {
     app.update(Action::IntervalEnded(interval(web_server())));
     let wide = text(&draw(&app, 120, 40));
     assert!(
-        wide.contains("filter: tcp and not comm \"\\x1b[2J\""),
+        wide.contains("filter: tcp and not process \"\\x1b[2J\""),
         "{wide}"
     );
     let narrow = text(&draw(&sized(app, 60, 20), 60, 20));
-    assert!(
-        narrow.contains("filter: tcp and not comm \"\\…"),
-        "{narrow}"
-    );
+    assert!(narrow.contains("filter: tcp and not process…"), "{narrow}");
 }
 
 #[test]

@@ -234,7 +234,10 @@ fn typed_text_parses_as_filter_or_falls_back_to_search() {
         "{found}"
     );
     let found = typed("port 44x");
-    assert!(found.contains("no filter: \"44x\" is no port"), "{found}");
+    assert!(
+        found.contains("no filter: \"44x\" is not a port or service"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -392,7 +392,7 @@ fn what_is_said_by_options_and_by_words_must_both_hold() {
 fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
     let config = parsed(&["pid 7 or 5 and comm ssh"]).unwrap();
     assert_eq!(config.filter.kernel_filter.tasks.tgids, [5, 7]);
-    assert_eq!(config.filter.rest.unwrap().to_string(), "comm ssh");
+    assert_eq!(config.filter.rest.unwrap().to_string(), "process ssh");
     let config = parsed(&["--no-pushdown", "-p7"]).unwrap();
     assert!(
         config.filter.kernel_filter.tasks.tgids.is_empty()

@@ -275,8 +275,15 @@ proptest! {
 }
 
 /// Beside the words of the language.
-const OTHER: [&str; 21] = [
-    "or",
+const OTHER: [&str; 28] = [
+    "comm",
+    "src",
+    "dst",
+    "port:443",
+    "process:a",
+    ":80",
+    "localhost",
+    "rate > 1Gbps",
     "(",
     ")",
     "!",
@@ -323,8 +330,8 @@ fn deep_nesting_and_long_texts_are_refused() {
     for (text, message) in [
         ("(".repeat(4000), "nested more than 32 deep"),
         ("not ".repeat(1000), "nested more than 32 deep"),
-        ("tcp or ".repeat(1000), "at most 4096 bytes"),
-        ("comm a and ".repeat(65) + "tcp", "at most 64 terms"),
+        ("tcp or ".repeat(1000), "longer than 4096 bytes"),
+        ("comm a and ".repeat(65) + "tcp", "more than 64 terms"),
     ] {
         let error = parse(&text, &words()).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");

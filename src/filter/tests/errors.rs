@@ -1,4 +1,4 @@
-//! What is said of wrong filters, word for word.
+//! The errors of wrong filters, word for word.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,14 +7,41 @@ use std::path::Path;
 use super::super::*;
 use super::words;
 
-/// Each wrong in another way.
+/// Filters that are each wrong in another way.
 const WRONG: &[&str] = &[
     "",
     "eth0",
     "ssh",
     "prot 443",
     "443",
-    "src host 10.0.0.1",
+    "src",
+    "src 443",
+    "src and dst port 53",
+    "sport = :22",
+    "state established",
+    "in",
+    "lo",
+    "enp3s0",
+    "br-lan",
+    "eno1",
+    "envoy",
+    "example.com",
+    "day.jsonl.zst",
+    "dump.pcap",
+    "10.0.0",
+    "host 10.0.",
+    "net 192.168",
+    "tcp,udp",
+    "https",
+    "all",
+    "help",
+    "port != 22",
+    "port > 1024",
+    "process != nginx",
+    "process",
+    "process:",
+    "port:httpss",
+    "process:\"x",
     "arp",
     "interface nosuch",
     "dev eth0",
@@ -66,6 +93,7 @@ const WRONG: &[&str] = &[
     "local pid 5",
     "netns init",
     "port 80 and src 1",
+    "port 80 and sport 1",
     "port 80 and foo 1",
     "é and tcp",
     "tcp & udp",
@@ -78,9 +106,9 @@ const WRONG: &[&str] = &[
     "comm ssh nginx",
 ];
 
-/// FLOWTOP_BLESS=1 writes the expected texts anew.
+/// FLOWTOP_BLESS=1 rewrites the expected texts.
 #[test]
-fn every_mistake_is_told_by_its_place_and_its_fix() {
+fn every_mistake_names_its_place_and_its_fix() {
     let mut told = String::new();
     for text in WRONG {
         match parse(text, &words()) {
@@ -99,12 +127,29 @@ fn every_mistake_is_told_by_its_place_and_its_fix() {
 fn the_place_is_that_of_the_character() {
     let error = parse("comm é and port x", &words()).unwrap_err();
     assert_eq!(error.column(), 17);
-    let error = parse("comm é and src", &words()).unwrap_err().to_string();
+    let error = parse("comm é and uid", &words()).unwrap_err().to_string();
     let mut lines = error
         .lines()
         .skip(1)
         .map(|line| line.chars().collect::<Vec<_>>());
     let (text, marks) = (lines.next().unwrap(), lines.next().unwrap());
     let at = marks.iter().position(|c| *c == '^').unwrap();
-    assert_eq!(text[at..].iter().collect::<String>(), "src");
+    assert_eq!(text[at..].iter().collect::<String>(), "uid");
+}
+
+/// The written form has parentheses and words that the text leaves out.
+#[test]
+fn what_is_read_can_be_written_however_deep_it_is_nested() {
+    let nested = |nots: usize, term: &str| format!("{}{term}", "not ".repeat(nots));
+    for term in ["tcp", "tcp port 80", "tcp src port 80"] {
+        let mut deepest = 0;
+        for nots in 0..40 {
+            let Ok(expr) = parse(&nested(nots, term), &words()) else {
+                continue;
+            };
+            deepest = nots;
+            assert_eq!(parse(&expr.to_string(), &words()), Ok(expr));
+        }
+        assert!((28..32).contains(&deepest), "{term}: {deepest}");
+    }
 }

@@ -49,16 +49,17 @@ fn every_form_is_read_as_it_should_be() {
             "net (10.0.0.0/8 or 10.0.0.1/32)",
         ),
         ("pid 1 or tid 2", "pid 1 or tid 2"),
-        ("comm ssh or sshd", "comm (ssh or sshd)"),
+        ("process ssh or sshd", "process (ssh or sshd)"),
+        ("comm ssh or sshd", "process (ssh or sshd)"),
         (
             "comm 'tmux: server' or /^ng/",
-            "comm (\"tmux: server\" or /^ng/)",
+            "process (\"tmux: server\" or /^ng/)",
         ),
-        ("comm ng* or \"a*\"", "comm (ng* or \"a*\")"),
-        ("comm tcp", "comm tcp"),
-        ("comm systemd-resolved", "comm systemd-resolve"),
-        ("comm /a\\/b/", "comm /a\\/b/"),
-        ("comm \"a\\\"b\\\\\"", "comm \"a\\\"b\\\\\""),
+        ("comm ng* or \"a*\"", "process (ng* or \"a*\")"),
+        ("comm tcp", "process tcp"),
+        ("comm systemd-resolved", "process systemd-resolve"),
+        ("comm /a\\/b/", "process /a\\/b/"),
+        ("comm \"a\\\"b\\\\\"", "process \"a\\\"b\\\\\""),
         ("user www-data or 7", "user (www-data or 7)"),
         ("user web*", "user web*"),
         ("unit nginx or *.scope", "unit (nginx.service or *.scope)"),
@@ -94,6 +95,59 @@ fn every_form_is_read_as_it_should_be() {
         }
         let expr = parsed(text);
         assert_eq!(expr.to_string(), expected, "{text}");
+        assert_eq!(parsed(expected).to_string(), expected);
+    }
+}
+
+/// Forms of other tools, and what they mean here.
+#[test]
+fn forms_of_other_tools_are_read_as_filters() {
+    for (text, expected) in [
+        ("port:443", "port 443"),
+        ("tcp port:443 and host:::1", "tcp and port 443 and host ::1"),
+        (":443", "port 443"),
+        (
+            "local :22 or remote port:22",
+            "local port 22 or remote port 22",
+        ),
+        (
+            "process:nginx or process:\"Web Content\"",
+            "process nginx or process \"Web Content\"",
+        ),
+        ("process:/^ng x/ and user: 7", "process /^ng x/ and user 7"),
+        ("net:10.0.0.0/8", "net 10.0.0.0/8"),
+        ("container docker:4f2a", "container docker:4f2a"),
+        ("process port:443", "process port:443"),
+        ("port 80 or port:443", "port 80 or port 443"),
+        (
+            "process = nginx and port == 80",
+            "process nginx and port 80",
+        ),
+        ("localhost", "host (127.0.0.1 or ::1)"),
+        ("remote localhost", "remote host (127.0.0.1 or ::1)"),
+        ("not host localhost", "not host (127.0.0.1 or ::1)"),
+        ("not loopback", "not net (127.0.0.0/8 or ::1/128)"),
+        (
+            "src port 80",
+            "(local port 80 and tx) or (remote port 80 and rx)",
+        ),
+        (
+            "tcp dst 10.0.0.1 or 10.0.0.2",
+            "tcp and ((local host (10.0.0.1 or 10.0.0.2) and rx) or \
+             (remote host (10.0.0.1 or 10.0.0.2) and tx))",
+        ),
+        (
+            "not src net 10.0.0.0/8",
+            "not ((local net 10.0.0.0/8 and tx) or (remote net 10.0.0.0/8 and rx))",
+        ),
+        ("src or dst port 53", "port 53"),
+        (
+            "rate > 1Gbps and rx rate<10 Mbps",
+            "rate > 125MB and rx rate < 1250kB",
+        ),
+        ("rate >= 1kB/s", "rate >= 1kB"),
+    ] {
+        assert_eq!(parsed(text).to_string(), expected, "{text}");
         assert_eq!(parsed(expected).to_string(), expected);
     }
 }
@@ -181,6 +235,13 @@ fn terms_mean_the_flows_they_should() {
             "comm nginx",
             "comm ng*",
             "comm /gin/",
+            "process nginx",
+            "process:nginx",
+            "src port 443",
+            "dst port 52110",
+            "dst host 203.0.113.7",
+            "src or dst port 52110",
+            "not loopback",
             "user www-data",
             "user 33",
             "user www*",
@@ -213,6 +274,11 @@ fn terms_mean_the_flows_they_should() {
             "pid 1235",
             "tid 1234",
             "comm ngin",
+            "dst port 443",
+            "src port 52110",
+            "src host 203.0.113.7",
+            "loopback",
+            "localhost",
             "comm Nginx",
             "comm \"ng*\"",
             "user root",

@@ -241,7 +241,7 @@ mod tests {
         }
         assert_eq!(
             hint("port 44x"),
-            "words to find; no filter: \"44x\" is no port"
+            "words to find; no filter: \"44x\" is not a port or service"
         );
     }
 }
