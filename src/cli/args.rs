@@ -1,5 +1,5 @@
-//! Turns arguments, the configuration file and the environment into one validated [`Config`]. Knows
-//! nothing of the kernel or of drawing.
+//! Turns arguments, the configuration file and the environment into one validated [`Config`], without
+//! looking at the kernel.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -27,286 +27,394 @@ use crate::text::sanitize::{sanitize, sanitize_lines};
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
 
-/// Length of an interval if nothing else is said.
+/// Default length of an interval.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Columns of a line from which on plain text is wide.
 const WIDE: u16 = 140;
 
+const ABOUT: &str = "A top for network flows, byte-exact, with the process of each flow.";
 const EXAMPLES: &str = "\
 Examples:
-  sudo flowtop                     who is using this machine's network right now
-  sudo flowtop -n 20 -x            the top 20 each way, with host names
-  sudo flowtop tcp and port 443    only these; the README has the language of filters
-  sudo flowtop 'not comm ssh and rate > 1MB'
+  sudo flowtop                     who uses this machine's network right now
+  sudo flowtop -n 20 -x            the 20 largest flows each way, with host names
+  sudo flowtop tcp and port 443    only these flows; the manual page explains filters
+  sudo flowtop 'not process ssh and rate > 1MB'
   sudo flowtop -g process          the processes that move most
   sudo flowtop -c 5 | less         five intervals as plain text
   sudo flowtop --json -n 0 -i 10   every flow, every 10 s, one JSON object a line
-  sudo flowtop --listen 9435 -q    metrics for Prometheus, and nothing else
-  sudo flowtop --record day.jsonl.zst   keep what is shown, for flowtop --replay day.jsonl.zst
+  sudo flowtop --listen 9435 -q    serve metrics for Prometheus and print nothing
+  sudo flowtop --record day.jsonl.zst   record, for flowtop --replay day.jsonl.zst
 
-Bytes are what programs read from and wrote to their TCP and UDP sockets: payload, not packets.
+Bytes are what programs read from and wrote to their sockets: payload, not packets.
 Rates divide by the measured length of the interval.
 
-Exit codes: 0 done (also when stopped by Ctrl-C or a closed pipe), 1 it could not go on,
-2 the command line or the configuration file was wrong, 3 what --exit-when says came true.";
+Exit codes: 0 done (also after Ctrl-C or a closed pipe), 1 a failure while running,
+2 a wrong command line or configuration file, 3 the condition of --exit-when came true.";
 
-/// What can be typed, before it is checked as a whole.
+/// What follows the options in the short help.
+const SHORT_EXAMPLES: &str = "\
+Examples:
+  sudo flowtop                     who uses this machine's network right now
+  sudo flowtop -g process -x       by process, with host names
+  sudo flowtop tcp and port 443    only these flows
+
+--help lists all options, --man prints the manual page with the filter language.";
+
+/// Arguments in the short help, each with one line of at most 80 columns.
+const COMMON: [(&str, &str); 18] = [
+    (
+        "filter",
+        "Count only matching flows, as in tcp and port 443",
+    ),
+    ("pids", "Count only these processes"),
+    ("top_n", "Show the N largest rows each way, 0 for all"),
+    (
+        "group",
+        "Group by process, user, container, remote, port, ...",
+    ),
+    ("host_name", "Show host and service names"),
+    ("sort", "Sort the live table, as in total or process"),
+    ("units", "Units: bytes, bytes-iec, bits or bits-iec"),
+    ("interval", "Length of an interval, as in 500ms or 2s"),
+    ("count", "Stop after N intervals"),
+    ("batch", "Print plain text instead of the live table"),
+    ("json", "Print JSON Lines"),
+    ("csv", "Print comma-separated values"),
+    ("record", "Record every flow in a file"),
+    ("replay", "Show recordings instead of this machine"),
+    ("listen", "Serve metrics for Prometheus, as at 9435"),
+    ("doctor", "Check whether flowtop works on this machine"),
+    ("short_help", "Print the common options"),
+    ("help", "Print all options"),
+];
+
+/// The arguments as typed, each checked by itself.
 #[derive(Debug, Parser)]
 #[command(
     name = "flowtop",
     version,
-    about = "A top for network flows: who is using this machine's network right now, byte-exact, \
-             each flow with its process.",
+    about = "A top for network flows: who uses this machine's network right now, byte-exact, with the \
+             process of each flow.",
     after_help = EXAMPLES,
-    disable_help_flag = true
+    disable_help_flag = true,
+    disable_version_flag = true
 )]
 pub(super) struct Args {
-    /// Count only these flows, as in tcp and port 443 and not comm ssh; words as in pcap-filter, with
-    /// local and remote for src and dst; quote what the shell would take for itself
+    /// Count only flows that match, as in tcp and port 443 and not process ssh; words as in
+    /// pcap-filter. Quote characters that are special to the shell
     #[arg(value_name = "FILTER")]
     pub(super) filter: Vec<String>,
 
-    /// Show the N largest flows each way; 0 shows all. Without it, the live table shows as many as fit,
-    /// text and JSON show 10
-    #[arg(
-        short = 'n',
-        long,
-        value_name = "N",
-        allow_negative_numbers = true,
-        value_parser = parse_top_n
-    )]
-    pub(super) top_n: Option<usize>,
-
-    /// Count only these processes, and what FILTER says; repeat or separate with commas, at most 64
+    /// Count only these processes. Repeat or separate with commas, at most 64
     #[arg(
         short = 'p',
         long = "pid",
         value_name = "PID",
+        help_heading = "Selection",
         value_delimiter = ',',
         allow_negative_numbers = true,
         value_parser = parse_id
     )]
     pub(super) pids: Vec<u32>,
 
-    /// Count only these threads, or with --pid either; the same
+    /// Count only these threads (with --pid: these processes or these threads). Repeat or separate with
+    /// commas, at most 64
     #[arg(
         short = 't',
         long = "tid",
         value_name = "TID",
+        help_heading = "Selection",
         value_delimiter = ',',
         allow_negative_numbers = true,
         value_parser = parse_id
     )]
     pub(super) tids: Vec<u32>,
 
-    /// Show names of hosts and services where known; never waits for one
-    #[arg(short = 'x', long = "host-name")]
-    pub(super) host_name: bool,
-
+    /// Show the N largest rows each way, 0 for all [default: as many as fit in the live table, else 10]
     #[arg(
-        short = 'i',
-        long,
-        value_name = "TIME",
-        help = "Length of an interval: seconds, or with a unit as in 500ms, 2s, 1m [default: 1; of a \
-                replay: as recorded]",
-        allow_negative_numbers = true,
-        value_parser = parse_interval
-    )]
-    pub(super) interval: Option<Duration>,
-
-    /// End after N intervals
-    #[arg(
-        short = 'c',
+        short = 'n',
         long,
         value_name = "N",
+        help_heading = "Display",
         allow_negative_numbers = true,
-        value_parser = parse_count
+        value_parser = parse_top_n
     )]
-    pub(super) count: Option<u64>,
+    pub(super) top_n: Option<usize>,
 
-    /// Write one interval as text and end, on a terminal too
-    #[arg(long, conflicts_with = "count")]
-    pub(super) once: bool,
-
-    /// End after so long: seconds, or with a unit as in 90s, 5m, 1h, 1d; the interval under way is
-    /// handed over
+    /// Sum flows by flow, process, thread, user, container, unit, remote, net/24 (or net/24,64 for IPv4
+    /// and IPv6) or port, in every output
     #[arg(
+        short = 'g',
         long,
-        value_name = "TIME",
-        allow_negative_numbers = true,
-        value_parser = parse_duration
+        value_name = "BY",
+        help_heading = "Display",
+        value_parser = str::parse::<Group>
     )]
-    pub(super) duration: Option<Duration>,
-
-    /// End with exit code 3 after the first interval of which this is true of all that was counted
-    /// together: rate or bytes, with rx or tx one way, as in 'tx rate > 1GB'
-    #[arg(long, value_name = "CONDITION", value_parser = parse_condition)]
-    pub(super) exit_when: Option<Expr>,
-
-    /// Keep every flow of every interval in a file too, as JSON Lines; compressed if it ends in .zst
-    #[arg(long, value_name = "FILE", help_heading = "Recordings")]
-    pub(super) record: Option<PathBuf>,
-
-    /// Begin a new file when one has this size, as in 100MB; files then have their time in their names
-    #[arg(
-        long,
-        value_name = "SIZE",
-        requires = "record",
-        help_heading = "Recordings",
-        allow_negative_numbers = true,
-        value_parser = parse_size
-    )]
-    pub(super) record_size: Option<u64>,
-
-    /// Begin a new file when one has so much time in it, as in 1h; the same
-    #[arg(
-        long,
-        value_name = "TIME",
-        requires = "record",
-        help_heading = "Recordings",
-        allow_negative_numbers = true,
-        value_parser = parse_duration
-    )]
-    pub(super) record_time: Option<Duration>,
-
-    /// Keep only the N newest of these files
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "record",
-        help_heading = "Recordings",
-        allow_negative_numbers = true,
-        value_parser = parse_files
-    )]
-    pub(super) record_files: Option<usize>,
-
-    /// Show recordings instead of this machine, one after the other; - is standard input. A FILTER
-    /// comes before it, or after --
-    #[arg(
-        long,
-        value_name = "FILE",
-        num_args = 1..,
-        help_heading = "Recordings",
-        conflicts_with_all = ["record", "backend", "max_flows", "no_pushdown"]
-    )]
-    pub(super) replay: Vec<PathBuf>,
-
-    /// Serve metrics for Prometheus at this address, as in 9435 (for this machine only), :9435 (for
-    /// the network too) or [::1]:9435; -g and -n say of what there are series, processes by name if
-    /// nothing is said
-    #[arg(
-        long,
-        value_name = "ADDR",
-        conflicts_with = "replay",
-        allow_negative_numbers = true,
-        value_parser = parse_listen
-    )]
-    pub(super) listen: Option<SocketAddr>,
-
-    /// How to attach to the kernel; auto takes the best that works here, a named one never falls back
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = BackendArg::Auto)]
-    pub(super) backend: BackendArg,
-
-    /// Flows the kernel can tell apart in one interval, at most 3/4 of them of one process; bytes of more flows are counted for their process
-    #[arg(
-        long,
-        value_name = "N",
-        allow_negative_numbers = true,
-        value_parser = parse_max_flows
-    )]
-    pub(super) max_flows: Option<u32>,
-
-    /// Write plain text, as when the output is no terminal
-    #[arg(long, conflicts_with = "json")]
-    pub(super) batch: bool,
-
-    /// Write JSON Lines
-    #[arg(long)]
-    pub(super) json: bool,
-
-    /// Write comma-separated values with a header line, for spreadsheets
-    #[arg(long, conflicts_with_all = ["json", "batch"])]
-    pub(super) csv: bool,
-
-    /// Write nothing, on a terminal neither: only record, serve metrics or wait for what --exit-when says
-    #[arg(short = 'q', long, conflicts_with_all = ["json", "csv", "batch", "replay"])]
-    pub(super) quiet: bool,
-
-    /// Sum flows by process, thread, user, container, unit, remote, net/24 (or net/24,64: IPv4, IPv6)
-    /// or port, in every output
-    #[arg(short = 'g', long, value_name = "BY", value_parser = str::parse::<Group>)]
     pub(super) group: Option<Group>,
 
-    /// Order rows of the live table by a column, as in 60s, total or process; :asc or :desc turns
-    /// it round
-    #[arg(long, value_name = "COLUMN", value_parser = str::parse::<SortKey>)]
+    /// Show host and service names once they are known; flowtop never waits for one
+    #[arg(short = 'x', long = "host-name", help_heading = "Display")]
+    pub(super) host_name: bool,
+
+    /// Sort the live table by a column, as in 60s, total or process; :asc or :desc sets the order
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        help_heading = "Display",
+        value_parser = str::parse::<SortKey>
+    )]
     pub(super) sort: Option<SortKey>,
 
     /// Columns of the live table, separated by commas; --print-config lists them
     #[arg(
         long,
         value_name = "COLUMNS",
+        help_heading = "Display",
         value_delimiter = ',',
         value_parser = str::parse::<Column>
     )]
     pub(super) columns: Option<Vec<Column>>,
 
-    /// Units for people: bytes, bytes-iec, bits or bits-iec; JSON always has bytes
-    #[arg(long, value_name = "UNITS", value_parser = str::parse::<Units>)]
+    /// Units for people: bytes, bytes-iec, bits or bits-iec; JSON and CSV always have bytes
+    #[arg(
+        long,
+        value_name = "UNITS",
+        help_heading = "Display",
+        value_parser = str::parse::<Units>
+    )]
     pub(super) units: Option<Units>,
 
-    /// Write plain text with users, containers, round-trip times and retransmits, as where a line has
-    /// 140 columns
-    #[arg(long, conflicts_with = "json")]
+    /// Add user, container, round-trip time and retransmitted segments to plain text [default: if a line
+    /// has 140 columns]
+    #[arg(long, help_heading = "Display", conflicts_with = "json")]
     pub(super) wide: bool,
 
     /// Use colours: auto (on a terminal, unless NO_COLOR is set), always or never
-    #[arg(long, value_name = "WHEN", value_parser = str::parse::<When>)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        help_heading = "Display",
+        value_parser = str::parse::<When>
+    )]
     pub(super) color: Option<When>,
 
-    /// Draw with ASCII only, as where the locale is not one of UTF-8
-    #[arg(long)]
+    /// Draw with ASCII only [default: if the locale is not UTF-8]
+    #[arg(long, help_heading = "Display")]
     pub(super) ascii: bool,
 
-    /// Read defaults from this file, not from ~/.config/flowtop/config.toml
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    #[arg(
+        short = 'i',
+        long,
+        value_name = "TIME",
+        help_heading = "Interval and end",
+        help = "Length of an interval in seconds, or with a unit, as in 500ms, 2s or 1m30s [default: 1; \
+                in a replay: as recorded]",
+        allow_negative_numbers = true,
+        value_parser = parse_interval
+    )]
+    pub(super) interval: Option<Duration>,
 
-    /// Print a configuration file that says what was asked for, and end
-    #[arg(long)]
-    pub(super) print_config: bool,
+    /// Stop after N intervals
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "N",
+        help_heading = "Interval and end",
+        allow_negative_numbers = true,
+        value_parser = parse_count
+    )]
+    pub(super) count: Option<u64>,
 
-    /// Print what of the filter the kernel decides and what user space, and end
-    #[arg(long)]
-    pub(super) explain_filter: bool,
+    /// Print one interval as text and stop, on a terminal too
+    #[arg(long, help_heading = "Interval and end", conflicts_with = "count")]
+    pub(super) once: bool,
 
-    /// Look whether flowtop works here, say what to do where not, and end; with --json for machines
-    #[arg(long)]
-    pub(super) doctor: bool,
+    /// Stop after this long, in seconds or with a unit, as in 90s, 5m, 1h30m or 1d; the current, partial
+    /// interval is still reported
+    #[arg(
+        long,
+        value_name = "TIME",
+        help_heading = "Interval and end",
+        allow_negative_numbers = true,
+        value_parser = parse_duration
+    )]
+    pub(super) duration: Option<Duration>,
 
-    /// Let user space decide all of the filter: the same flows at a higher price
-    #[arg(long)]
+    /// Exit with code 3 after the first interval whose total meets a condition on rate or bytes, as in
+    /// 'rate > 1Gbps' or 'tx bytes > 1GB'
+    #[arg(
+        long,
+        value_name = "CONDITION",
+        help_heading = "Interval and end",
+        value_parser = parse_condition
+    )]
+    pub(super) exit_when: Option<Expr>,
+
+    /// Print plain text, the default if the output is not a terminal
+    #[arg(long, help_heading = "Output", conflicts_with = "json")]
+    pub(super) batch: bool,
+
+    /// Print JSON Lines
+    #[arg(long, help_heading = "Output")]
+    pub(super) json: bool,
+
+    /// Print comma-separated values with a header line, for spreadsheets
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["json", "batch"])]
+    pub(super) csv: bool,
+
+    /// Print nothing, not even on a terminal; use with --record, --listen or --exit-when
+    #[arg(
+        short = 'q',
+        long,
+        help_heading = "Output",
+        conflicts_with_all = ["json", "csv", "batch", "replay"]
+    )]
+    pub(super) quiet: bool,
+
+    /// Record every flow of every interval in a file as JSON Lines, compressed if its name ends in .zst
+    #[arg(long, value_name = "FILE", help_heading = "Recording")]
+    pub(super) record: Option<PathBuf>,
+
+    /// Start a new file at this size, as in 100MB; file names get a timestamp
+    #[arg(
+        long,
+        value_name = "SIZE",
+        requires = "record",
+        help_heading = "Recording",
+        allow_negative_numbers = true,
+        value_parser = parse_size
+    )]
+    pub(super) record_size: Option<u64>,
+
+    /// Start a new file after this much time, as in 1h; file names get a timestamp
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "record",
+        help_heading = "Recording",
+        allow_negative_numbers = true,
+        value_parser = parse_duration
+    )]
+    pub(super) record_time: Option<Duration>,
+
+    /// Keep only the N newest files of --record-size and --record-time
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "record",
+        help_heading = "Recording",
+        allow_negative_numbers = true,
+        value_parser = parse_files
+    )]
+    pub(super) record_files: Option<usize>,
+
+    /// Show recordings, one after the other, instead of this machine; - is standard input. Put a FILTER
+    /// before this option, or after --
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 1..,
+        help_heading = "Recording",
+        conflicts_with_all = ["record", "backend", "max_flows", "no_pushdown"]
+    )]
+    pub(super) replay: Vec<PathBuf>,
+
+    /// Serve metrics for Prometheus at 9435 (this machine only), :9435 (the network too) or [::1]:9435;
+    /// -g picks what to group by (default: process name), -n how many groups
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help_heading = "Metrics",
+        conflicts_with = "replay",
+        allow_negative_numbers = true,
+        value_parser = parse_listen
+    )]
+    pub(super) listen: Option<SocketAddr>,
+
+    /// How to attach to the kernel; auto takes the best backend that works here, a named backend never
+    /// falls back to another
+    #[arg(
+        long,
+        value_enum,
+        value_name = "BACKEND",
+        help_heading = "Kernel",
+        default_value_t = BackendArg::Auto
+    )]
+    pub(super) backend: BackendArg,
+
+    /// Flows that the kernel can hold in one interval, at most 3/4 of them of one process; the bytes of
+    /// further flows are counted for their process
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Kernel",
+        allow_negative_numbers = true,
+        value_parser = parse_max_flows
+    )]
+    pub(super) max_flows: Option<u32>,
+
+    /// Evaluate the whole filter in user space: the same flows, at a higher cost
+    #[arg(long, help_heading = "Kernel")]
     pub(super) no_pushdown: bool,
 
-    /// Keep all privileges while running, as to see which programs others run, or for a debugger
-    #[arg(long)]
+    /// Keep all privileges while running, for a debugger or to see the command lines of other users
+    #[arg(long, help_heading = "Privileges")]
     pub(super) no_sandbox: bool,
 
-    /// Print the manual page in roff, and end: flowtop --man | man -l -
-    #[arg(long)]
-    pub(super) man: bool,
+    /// Read defaults from this file instead of ~/.config/flowtop/config.toml
+    #[arg(long, value_name = "FILE", help_heading = "Configuration")]
+    pub(super) config: Option<PathBuf>,
 
-    /// Print completions for a shell, and end
-    #[arg(long, value_enum, value_name = "SHELL")]
-    pub(super) completions: Option<Shell>,
+    /// Print a configuration file with the current settings
+    #[arg(long, help_heading = "Configuration")]
+    pub(super) print_config: bool,
 
-    /// Say on standard error what is done and why
-    #[arg(short = 'v', long)]
+    /// Check whether flowtop works on this machine and how to fix what does not; with --json for programs
+    #[arg(long, help_heading = "Diagnosis")]
+    pub(super) doctor: bool,
+
+    /// Print which parts of the filter the kernel decides and which parts user space
+    #[arg(long, help_heading = "Diagnosis")]
+    pub(super) explain_filter: bool,
+
+    /// Explain on standard error what flowtop does and why
+    #[arg(short = 'v', long, help_heading = "Diagnosis")]
     pub(super) verbose: bool,
 
-    /// Show this help
-    #[arg(short = 'h', long, action = ArgAction::Help)]
+    /// Print the common options
+    #[arg(short = 'h', action = ArgAction::Help, help_heading = "Help")]
+    pub(super) short_help: Option<bool>,
+
+    /// Print all options
+    #[arg(long, action = ArgAction::Help, help_heading = "Help")]
     pub(super) help: Option<bool>,
+
+    /// Print the manual page in roff, as in flowtop --man | man -l -
+    #[arg(long, help_heading = "Help")]
+    pub(super) man: bool,
+
+    /// Print completions for a shell
+    #[arg(long, value_enum, value_name = "SHELL", help_heading = "Help")]
+    pub(super) completions: Option<Shell>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Help")]
+    pub(super) version: Option<bool>,
+}
+
+impl Args {
+    /// Returns the command whose help has the common options only.
+    pub(super) fn short_command() -> clap::Command {
+        let command = Self::command().about(ABOUT).after_help(SHORT_EXAMPLES);
+        command.mut_args(|arg| {
+            let common = COMMON.iter().find(|(id, _)| arg.get_id() == id);
+            let arg = arg.help_heading(None);
+            match common {
+                Some((_, help)) => arg.help(*help),
+                None => arg.hide(true),
+            }
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -317,22 +425,22 @@ pub(super) enum BackendArg {
     Kprobe,
 }
 
-/// What was asked for.
+/// The action that a command line requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// To run.
+    /// Count, or replay.
     Run(Box<Config>),
-    /// To print this, and end.
+    /// Print this text.
     Print(String),
-    /// To look whether that would run.
+    /// Check whether such a run would work.
     Doctor(Box<Config>),
 }
 
-/// Turns arguments (the program's name first) into what was asked for.
+/// Parses arguments, the program's name first.
 ///
 /// # Errors
-/// What clap returns for help, version and usage errors: print it and exit with its code, which is
-/// 0 for the first two and 2 for an error, one in the configuration file included.
+/// Help, version and usage errors, those of the configuration file included: print the error and exit with
+/// its code, which is 0 for help and version and 2 for an error.
 pub fn parse<I, T>(args: I, environment: &Environment) -> Result<Request, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -346,9 +454,9 @@ where
         return Ok(Request::Print(manual::completions(Args::command(), shell)));
     }
     if args.no_sandbox && environment.is_lent {
-        return Err(Args::command().error(
+        return Err(usage_error(
             ErrorKind::ArgumentConflict,
-            "--no-sandbox is for who has the privilege alone, and here the file lends it \
+            "--no-sandbox needs a privilege of your own, and here the file of flowtop lends it \
              (capabilities, or a set-user-ID bit): leave --no-sandbox out, or run flowtop as root",
         ));
     }
@@ -368,7 +476,7 @@ where
         _ if args.quiet => Output::Quiet,
         (true, _, _) => Output::Json,
         (_, true, _) => Output::Csv,
-        // What is asked for once is to be read, and not to be gone with the screen.
+        // One interval is for reading, and the live table would take it away at the end.
         _ if args.once => Output::Text,
         (_, _, true) => Output::Text,
         (_, _, false) => Output::Table,
@@ -385,7 +493,7 @@ where
     }
     let group = match output {
         Output::Table => settings.group,
-        // What others read does not hang on what someone likes to see.
+        // Machine-readable output ignores the user's configuration file.
         Output::Text | Output::Json | Output::Csv | Output::Quiet => args.group.unwrap_or_default(),
     };
     let listen = metrics_args::listen(&args);
@@ -439,7 +547,7 @@ where
     })
 }
 
-/// What the file says, and over it what the arguments say.
+/// Returns the settings of the configuration file, overridden by the arguments.
 fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Error> {
     let asked = args.config.as_ref().map(|path| ConfigOrigin {
         path: path.clone(),
@@ -449,7 +557,7 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
     let places = asked.map_or_else(|| environment.places.clone(), |place| vec![place]);
     let mut settings = config_file::read(&places).map_err(|error| {
         let text = format!("{error:#}");
-        clap::Error::raw(ErrorKind::InvalidValue, format!("{}\n", sanitize(&text)))
+        usage_error(ErrorKind::InvalidValue, sanitize(&text))
     })?;
     if let Some(columns) = &args.columns {
         let mut unique: Vec<Column> = Vec::new();
@@ -470,8 +578,8 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
     Ok(settings)
 }
 
-/// Text, JSON and CSV have their own order and columns: better to say so than to write something else than
-/// was asked for. What the configuration file says of the table is no question here.
+/// Rejects options of the live table for other outputs, which have an order and columns of their own.
+/// Settings of the configuration file are ignored there.
 fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
     let asked = [
         ("--sort", args.sort.is_some()),
@@ -482,8 +590,8 @@ fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
         Some((flag, _)) => Err(usage_error(
             ErrorKind::ArgumentConflict,
             format!(
-                "{flag} is for the live table, and the output is text, JSON or CSV: leave {flag} \
-                 out, or run flowtop on a terminal without --batch, --json and --csv"
+                "{flag} is for the live table, and this output is text, JSON or CSV: leave {flag} out, or \
+                 run flowtop on a terminal without --batch, --json and --csv"
             ),
         )),
     }

@@ -108,14 +108,14 @@ const SETTINGS: &[&str] = &[
 const PAINTED: &[&str] = &["rx", "tx", "trouble", "selection"];
 
 impl Settings {
-    /// Reads a file's text. What it does not say is as usual.
+    /// Parses the text of a file. Settings that it does not have keep their defaults.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first mistake.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let file = ConfigText { text };
         let table = DeTable::parse(text).map_err(|error| {
-            // Only what was expected, never what stands there: it may be another's file.
+            // The message names what was expected and quotes nothing: the file may be another user's.
             file.wrong(
                 error.span().unwrap_or_default(),
                 "",
@@ -163,8 +163,8 @@ impl ConfigText<'_> {
             format!("{table}.{name}")
         };
         let message = match nearest(name, known) {
-            Some(near) => format!("there is no such setting; did you mean {near:?}?"),
-            None => format!("there is no such setting; there are {}", known.join(", ")),
+            Some(near) => format!("unknown setting {name:?}: did you mean {near:?}?"),
+            None => format!("unknown setting {name:?}: use {}", known.join(", ")),
         };
         self.wrong(at, &key, message)
     }
@@ -179,7 +179,7 @@ impl ConfigText<'_> {
         self.wrong(
             value.span(),
             key,
-            format!("this is {article} {found}; write {wanted}"),
+            format!("the value is {article} {found}: write {wanted}"),
         )
     }
 
@@ -189,7 +189,7 @@ impl ConfigText<'_> {
         T: FromStr<Err: fmt::Display>,
     {
         let text = value.get_ref().as_str();
-        let text = text.ok_or_else(|| self.wrong_type(key, value, "a text in quotes"))?;
+        let text = text.ok_or_else(|| self.wrong_type(key, value, "a string in quotes"))?;
         text.parse()
             .map_err(|error: T::Err| self.wrong(value.span(), key, error))
     }
@@ -205,13 +205,13 @@ impl ConfigText<'_> {
         for item in list.iter() {
             let column: Column = self.word("columns", item)?;
             if columns.contains(&column) {
-                let message = format!("{:?} stands there twice; leave one out", column.as_str());
+                let message = format!("{:?} is listed twice: leave one out", column.as_str());
                 return Err(self.wrong(item.span(), "columns", message));
             }
             columns.push(column);
         }
         if columns.is_empty() {
-            let message = "no column is left; name one, or write \"auto\"";
+            let message = "the list is empty: name a column, or write \"auto\"";
             return Err(self.wrong(value.span(), "columns", message));
         }
         Ok(Some(columns))
@@ -222,7 +222,7 @@ impl ConfigText<'_> {
         key: &str,
         value: &'v Spanned<DeValue<'i>>,
     ) -> Result<&'v DeTable<'i>, ConfigError> {
-        let wanted = format!("[{key}] above what belongs to it");
+        let wanted = format!("a table, as in [{key}] on a line of its own");
         let table = value.get_ref().as_table();
         table.ok_or_else(|| self.wrong_type(key, value, &wanted))
     }
@@ -268,12 +268,15 @@ impl ConfigText<'_> {
                 let key: Key = self.word(&path, item)?;
                 let taken = bindings.iter().find(|other| other.keys.contains(&key));
                 if let Some(other) = taken {
-                    let message =
-                        format!("{:?} is given to {:?} too", key.to_string(), other.command);
+                    let message = format!(
+                        "{:?} is a key of {:?} too: give it to one",
+                        key.to_string(),
+                        other.command
+                    );
                     return Err(self.wrong(item.span(), &path, message));
                 }
                 if key == CTRL_C && command != "quit" {
-                    let message = "\"ctrl-c\" always leaves; take another key";
+                    let message = "\"ctrl-c\" always quits: use another key";
                     return Err(self.wrong(item.span(), &path, message));
                 }
                 if !keys.contains(&key) {
@@ -319,12 +322,12 @@ impl fmt::Display for Settings {
         let names = |names: &[&str]| names.join(", ");
         writeln!(
             f,
-            "# Defaults for flowtop; what is said on the command line goes before.\n\
+            "# Defaults for flowtop; command-line options override them.\n\
              # $XDG_CONFIG_HOME/flowtop/config.toml or ~/.config/flowtop/config.toml\n"
         )?;
         writeln!(
             f,
-            "# Columns of the live table: \"auto\" fills the width, or a list of\n# (one without data hides itself)"
+            "# Columns of the live table: \"auto\" fills the width, or a list of these names.\n# A column without data is hidden."
         )?;
         for column in Column::ALL {
             writeln!(f, "#   {:11}  {}", column.as_str(), column.about())?;
@@ -341,11 +344,11 @@ impl fmt::Display for Settings {
         writeln!(f, "units = {}\n", quoted(self.units.as_str()))?;
         writeln!(
             f,
-            "# A column; add :asc or :desc for the order that is not usual for it.\nsort = {}\n",
+            "# Column that sorts the live table, with :asc or :desc if not in its default order.\nsort = {}\n",
             quoted(&self.sort.to_string())
         )?;
         let groups = Group::ALL.map(|group| group.to_string());
-        writeln!(f, "# Of the live table: {}", groups.join(", "))?;
+        writeln!(f, "# Groups of the live table: {}", groups.join(", "))?;
         writeln!(f, "group = {}\n", quoted(&self.group.to_string()))?;
         writeln!(
             f,
@@ -354,7 +357,7 @@ impl fmt::Display for Settings {
         )?;
         writeln!(
             f,
-            "# auto, always, never. auto: unless the locale is one of UTF-8.\nascii = {}\n",
+            "# auto, always, never. auto: if the locale is not UTF-8.\nascii = {}\n",
             quoted(self.ascii.as_str())
         )?;
         writeln!(
@@ -377,7 +380,7 @@ impl fmt::Display for Settings {
         writeln!(
             f,
             "\n# Keys: a character, ctrl-x, alt-x, f1 to f24, space, enter, escape, up, pageup, ...\n\
-             # A list replaces the usual keys of a command; [] leaves it none.\n[keys]"
+             # A list replaces the default keys of a command; [] removes them.\n[keys]"
         )?;
         for command in COMMANDS {
             let mut line = String::new();

@@ -1,4 +1,4 @@
-//! Where the configuration file is, and reading it.
+//! Finds and reads the configuration file.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,12 +10,12 @@ use anyhow::{Context, Result, bail};
 
 use super::config_file::Settings;
 
-/// Larger files are no configuration.
+/// Largest configuration file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
-/// Below the folder of configurations.
+/// Path of the file below the directory for configuration.
 const FILE: &str = "flowtop/config.toml";
 
-/// What of the environment says where the file is.
+/// The variables that say where the file is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathVariables {
     /// `XDG_CONFIG_HOME`.
@@ -26,19 +26,19 @@ pub struct PathVariables {
     pub called_sudo: Option<(u32, Option<PathBuf>)>,
 }
 
-/// A place where the file may be, and whose it then must be.
+/// A path where the file may be, and the user it must belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigOrigin {
     /// The file.
     pub path: PathBuf,
-    /// Only if it belongs to this user, whose settings these are to be.
+    /// The user that the file must belong to; a file of another user is ignored.
     pub owner: Option<u32>,
-    /// Whether it was asked for by name, so that it is wrong if it is not there.
+    /// Whether `--config` names it: then it is an error if it is missing.
     pub explicit: bool,
 }
 
-/// Where the file may be, the first that is there counts. Under sudo that is the file of the user who
-/// called it, because the settings are a person's, before that of root.
+/// Returns the paths where the file may be; the first existing one is used. Under sudo the file of the user
+/// who called it comes before that of root, because settings are a person's.
 pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
     let origin = |folder: PathBuf, owner| ConfigOrigin {
         path: folder.join(FILE),
@@ -73,10 +73,10 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
     places
 }
 
-/// Reads the first of these files that is there; without one all is as usual.
+/// Reads the first of these files that exists; without one the settings are the defaults.
 ///
 /// # Errors
-/// When it cannot be read, or something in it is wrong: with file, line and key.
+/// When the file cannot be read or has a mistake, with file, line and key.
 pub fn read(places: &[ConfigOrigin]) -> Result<Settings> {
     for place in places {
         let path = place.path.display();
@@ -101,7 +101,7 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
-/// `None` if it is not the file of the one whose it must be.
+/// Returns `None` for a file of another user than it must belong to.
 fn text_of(place: &ConfigOrigin) -> io::Result<Option<String>> {
     let file = open(place)?;
     let metadata = file.metadata()?;
@@ -109,12 +109,14 @@ fn text_of(place: &ConfigOrigin) -> io::Result<Option<String>> {
         return Ok(None);
     }
     if metadata.is_dir() {
-        return Err(io::Error::other("this is a folder; name a file"));
+        return Err(io::Error::other("it is a directory: name a file"));
     }
     let mut text = String::new();
     let read = file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if read as u64 > MAX_BYTES {
-        return Err(io::Error::other("this is too large for a configuration"));
+        return Err(io::Error::other(
+            "it is too large: a configuration file has at most 1 MiB",
+        ));
     }
     Ok(Some(text))
 }

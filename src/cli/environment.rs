@@ -40,10 +40,10 @@ impl Environment {
         };
         let window = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
         let window = window.ok().map(|size| size.ws_col);
-        let said = || var("COLUMNS")?.to_str()?.parse().ok();
+        let columns_env = || var("COLUMNS")?.to_str()?.parse().ok();
         Self {
             terminal,
-            columns: window.filter(|&columns| columns > 0).or_else(said),
+            columns: window.filter(|&columns| columns > 0).or_else(columns_env),
             no_color: var("NO_COLOR").is_some(),
             utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
             places: candidate_paths(&vars),

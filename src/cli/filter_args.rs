@@ -1,4 +1,4 @@
-//! What arguments say of the flows that are meant, as one filter.
+//! Joins the filter words with --pid and --tid into one filter.
 
 use clap::error::ErrorKind;
 
@@ -6,8 +6,7 @@ use super::args::Args;
 use super::usage::usage_error;
 use crate::filter::{self, Expr, FilterPlan, MAX_TASKS, NameTables, Pushdown, Term};
 
-/// The filter of all that was said: one of the processes and threads, if any are named, and what the
-/// words say.
+/// Returns the filter of a run: one of the processes and threads that options name, and the filter words.
 ///
 /// In a pid namespace other than the initial one ids are those of that namespace. The kernel
 /// translates them; what user space decides has the ids of the initial namespace only.
@@ -21,14 +20,14 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Filter
         [] => None,
         words => {
             let parsed = filter::parse(&words.join(" "), &NameTables::system());
-            let refuse = |error| clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n"));
+            let refuse = |error| usage_error(ErrorKind::ValueValidation, error);
             Some(parsed.map_err(refuse)?)
         }
     };
     let Some(all) = Expr::all(tasks.into_iter().chain(words)) else {
         return Ok(FilterPlan::default());
     };
-    // A recording has no kernel to push anything to.
+    // A replay has no kernel that could filter.
     let reach = match args.no_pushdown || !args.replay.is_empty() {
         true => Pushdown::Nothing,
         false => Pushdown::All,
@@ -40,18 +39,18 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Filter
     Ok(plan)
 }
 
-/// Refuses ids that user space would have to decide on in this pid namespace.
+/// Rejects ids of this pid namespace that user space would have to compare.
 fn must_be_translated(plan: &FilterPlan, inode: u32) -> Result<(), clap::Error> {
     let Some(rest) = plan.rest.as_ref().filter(|rest| has_ids(rest)) else {
         return Ok(());
     };
     let message = format!(
-        "error: \"{rest}\" has ids of this pid namespace (pid:[{inode}]), which only the kernel can \
+        "\"{rest}\" has ids of this pid namespace (pid:[{inode}]), which only the kernel can \
          translate, and the kernel does not decide this part: join pid and tid to the rest by \"and\", \
-         leave out --no-pushdown, name the process as in comm nginx, or start flowtop with the host's \
-         ids (docker run --pid=host, hostPID: true)\n"
+         leave --no-pushdown out, name the process, as in process nginx, or start flowtop with the host's \
+         ids (docker run --pid=host, hostPID: true)"
     );
-    Err(clap::Error::raw(ErrorKind::ValueValidation, message))
+    Err(usage_error(ErrorKind::ValueValidation, message))
 }
 
 fn has_ids(expr: &Expr) -> bool {
@@ -59,7 +58,7 @@ fn has_ids(expr: &Expr) -> bool {
     expr.terms().iter().any(is_id)
 }
 
-/// What `--explain-filter` prints.
+/// Returns the text of `--explain-filter`.
 pub(super) fn explained(plan: &FilterPlan, pid_namespace: Option<u32>) -> String {
     let has_ids = plan.filter.as_ref().is_some_and(has_ids);
     match pid_namespace.filter(|_| has_ids) {
@@ -79,8 +78,8 @@ fn unique(flag: &str, mut ids: Vec<u32>) -> Result<Vec<u32>, clap::Error> {
         return Err(usage_error(
             ErrorKind::TooManyValues,
             format!(
-                "{flag} takes at most {MAX_TASKS} ids, {} were given: name fewer, or leave {flag} \
-                 out and filter the output",
+                "{flag} takes at most {MAX_TASKS} ids, and {} were given: name fewer, or leave {flag} out and filter \
+                 the output",
                 ids.len()
             ),
         ));

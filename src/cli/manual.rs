@@ -1,5 +1,4 @@
-//! What flowtop says about itself for others to keep: its manual page, and completions for shells.
-//! Both are made from the arguments themselves, so that they cannot fall behind.
+//! The manual page and the completions for shells, made from the definitions of the arguments.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueEnum, ValueHint};
@@ -11,9 +10,9 @@ use crate::filter;
 use crate::text::units::Units;
 use crate::view::{Column, Group};
 
-/// The page but for its title and its options.
+/// The manual page without its title and its options.
 const PAGE: &str = include_str!("flowtop.8");
-/// The line of [`PAGE`] where the options belong, with its heading.
+/// The lines of [`PAGE`] that the options replace.
 const OPTIONS: &str = ".SH OPTIONS\n@OPTIONS@\n";
 
 /// Shells there are completions for.
@@ -24,20 +23,33 @@ pub(super) enum Shell {
     Zsh,
 }
 
-/// The manual page in roff, for section 8.
+/// Returns the manual page in roff, for section 8.
 pub(super) fn page(command: Command) -> String {
     let version = command.get_version().unwrap_or_default().to_owned();
     let mut options = Vec::new();
     // Writing to memory does not fail.
     let _ = Man::new(command).render_options_section(&mut options);
-    let options = String::from_utf8_lossy(&options);
+    let options = as_subsections(&String::from_utf8_lossy(&options));
     let (before, after) = PAGE.split_once(OPTIONS).unwrap_or((PAGE, ""));
-    // Not by Man: it leaves the empty date out, and what follows would be taken for one.
+    // Man leaves the empty date out, and man(1) would take the next field for one.
     let title = format!(".TH FLOWTOP 8 \"\" \"flowtop {version}\" \"System Administration\"\n");
     format!("{title}{before}{options}{after}")
 }
 
-/// A completion script.
+/// Turns the sections of options after the first into subsections of it.
+fn as_subsections(options: &str) -> String {
+    let line = |line: &str| match line.strip_prefix(".SH ") {
+        Some(title) if title != "OPTIONS" => {
+            let title = title.trim_matches('"').to_lowercase();
+            let (first, rest) = title.split_at(1);
+            format!(".SS {}{rest}\n", first.to_uppercase())
+        }
+        _ => format!("{line}\n"),
+    };
+    options.lines().map(line).collect()
+}
+
+/// Returns a completion script.
 pub(super) fn completions(command: Command, shell: Shell) -> String {
     let mut command = with_values(command);
     let name = command.get_name().to_owned();
@@ -49,15 +61,15 @@ pub(super) fn completions(command: Command, shell: Shell) -> String {
     }
     let mut script = String::from_utf8_lossy(&out).into_owned();
     if shell == Shell::Fish {
-        // What has no name before it clap_complete leaves to fish, which would offer files.
+        // clap_complete leaves positional arguments to fish, which would offer files.
         let words = filter::WORDS.join(" ");
         script.push_str(&format!("complete -c flowtop -f -a \"{words}\"\n"));
     }
     script
 }
 
-/// The arguments with all the words that they take. They are parsed by types of their own, whose
-/// errors name what was probably meant, and which clap cannot ask for words.
+/// Adds to the arguments the words that they take. Types of flowtop parse these words, because their errors
+/// name what was probably meant, and clap cannot list the words of such a type.
 fn with_values(command: Command) -> Command {
     let columns = Column::ALL.map(Column::as_str);
     let groups = Group::ALL.map(|group| match group {

@@ -1,4 +1,4 @@
-//! What is asked for of metrics, and of output when there is none.
+//! The options of metrics, and of runs without output.
 
 use clap::error::ErrorKind;
 
@@ -7,27 +7,26 @@ use super::usage::usage_error;
 use crate::options::Listen;
 use crate::view::Group;
 
-/// Where to serve metrics, and of what.
+/// Returns where to serve metrics, and of which groups.
 pub(super) fn listen(args: &Args) -> Option<Listen> {
     args.listen.map(|addr| Listen {
         addr,
         group: match args.group {
-            // There would be no end of series.
+            // The number of series would have no bound.
             None | Some(Group::Flow) => Group::Process,
             Some(group) => group,
         },
     })
 }
 
-/// Counting for nobody is a mistake.
+/// Rejects a run whose counts nobody would see.
 pub(super) fn require_output(args: &Args) -> Result<(), clap::Error> {
     if !args.quiet || args.listen.is_some() || args.record.is_some() || args.exit_when.is_some() {
         return Ok(());
     }
     Err(usage_error(
         ErrorKind::MissingRequiredArgument,
-        "with --quiet nothing would come of what is counted: add --listen, --record or --exit-when, or \
-         leave --quiet out",
+        "--quiet needs --record, --listen or --exit-when: add one of them, or leave --quiet out",
     ))
 }
 
@@ -91,7 +90,10 @@ mod tests {
             assert_eq!(parsed(args).unwrap().output, Output::Quiet);
         }
         let error = parsed(&["-q"]).unwrap_err();
-        assert!(error.contains("add --listen, --record"), "{error}");
+        assert!(
+            error.contains("--quiet needs --record, --listen"),
+            "{error}"
+        );
         let error = parsed(&["-q", "--listen", "1", "--json"]).unwrap_err();
         assert!(error.contains("cannot be used with"), "{error}");
         let error = parsed(&["--listen", "1", "--replay", "/dev/null"]).unwrap_err();

@@ -8,6 +8,7 @@ mod environment;
 mod filter_args;
 mod manual;
 mod metrics_args;
+mod other_tools;
 mod recording_args;
 mod usage;
 mod values;

@@ -1,4 +1,4 @@
-//! What is asked for of recordings, checked as far as that can be done before anything runs.
+//! The options of recordings, checked as far as possible before anything runs.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::filter;
 use crate::options::{Record, ReplayOptions};
 use crate::text::sanitize::sanitize;
 
-/// Standard input.
+/// The name of standard input.
 const STDIN: &str = "-";
 
-/// Where to record to. Nothing that is there is written over: a recording is evidence.
+/// Returns what to record. An existing file is never overwritten: a recording is evidence.
 pub(super) fn record(args: &Args) -> Result<Option<Record>, clap::Error> {
     let Some(file) = &args.record else {
         return Ok(None);
@@ -30,52 +30,54 @@ pub(super) fn record(args: &Args) -> Result<Option<Record>, clap::Error> {
     let is_file = metadata.as_ref().is_ok_and(|metadata| metadata.is_file());
     if record.files.is_some() && !record.rotates() {
         return Err(refused(
-            "--record-files is for several files: say with --record-size or --record-time when a new \
-             one begins"
-                .to_owned(),
+            "--record-files needs --record-size or --record-time, which start new files".to_owned(),
         ));
     }
     if file.as_os_str() == STDIN {
         return Err(refused(
-            "--record writes to a file; for standard output there is --json -n 0".to_owned(),
+            "--record writes to a file: for standard output use --json -n 0".to_owned(),
         ));
     }
     if file.file_name().is_none() || metadata.as_ref().is_ok_and(|metadata| metadata.is_dir()) {
         return Err(refused(format!(
-            "{shown} is a folder: give --record the name of a file in it"
+            "--record \"{shown}\" is a directory: give the name of a new file in it"
         )));
     }
     if is_file && !record.rotates() {
         return Err(refused(format!(
-            "{shown} is there already, and nothing is written over it: remove it, give another name, \
-             or have names made of the time by --record-time or --record-size"
+            "--record \"{shown}\" already exists and flowtop never overwrites: remove it, choose another name, or use \
+             --record-time for timestamped names"
         )));
     }
     Ok(Some(record))
 }
 
-/// What to replay.
+/// Returns what to replay.
 pub(super) fn replay(args: &Args) -> Result<Option<ReplayOptions>, clap::Error> {
     let files = &args.replay;
     if files.is_empty() {
         return Ok(None);
     }
     if files.iter().filter(|file| is_stdin(file)).count() > 1 {
-        return Err(refused("standard input can be replayed once".to_owned()));
+        return Err(refused(
+            "--replay \"-\" is given twice: standard input can be replayed once".to_owned(),
+        ));
     }
     for file in files.iter().filter(|file| !is_stdin(file)) {
         let shown = shown(file);
         let metadata = fs::metadata(file).map_err(|error| {
             let word = file.to_string_lossy();
             let help = match filter::looks_like_filter(&word) {
-                true => "; a filter goes before --replay, or after --",
+                true => ": put a filter before --replay, or after --",
                 false => "",
             };
-            refused(format!("replay {shown}: {error}{help}"))
+            refused(format!(
+                "--replay \"{shown}\" cannot be read ({error}){help}"
+            ))
         })?;
         if metadata.is_dir() {
             return Err(refused(format!(
-                "{shown} is a folder: name the recordings in it, as in {shown}/*.zst"
+                "--replay \"{shown}\" is a directory: name the recordings in it, as in {shown}/*.zst"
             )));
         }
     }
@@ -85,7 +87,7 @@ pub(super) fn replay(args: &Args) -> Result<Option<ReplayOptions>, clap::Error> 
     }))
 }
 
-/// The live table goes back and forth.
+/// Rejects recordings that the live table cannot move back and forth in.
 pub(super) fn must_be_files(replay: Option<&ReplayOptions>) -> Result<(), clap::Error> {
     let mut files = replay.into_iter().flat_map(|replay| &replay.files);
     let is_no_file = |file: &&std::path::PathBuf| {
@@ -94,8 +96,8 @@ pub(super) fn must_be_files(replay: Option<&ReplayOptions>) -> Result<(), clap::
     match files.find(is_no_file) {
         None => Ok(()),
         Some(file) => Err(refused(format!(
-            "the live table goes back and forth in a recording, which {} cannot: save it in a file \
-             first, or add --batch, --json or --csv",
+            "--replay on a terminal moves back and forth, which {} cannot: save the recording in a file, or add \
+             --batch, --json or --csv",
             match is_stdin(file) {
                 true => "standard input".to_owned(),
                 false => shown(file),
@@ -108,7 +110,7 @@ fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == STDIN
 }
 
-/// Name of a file for a message: line ends in it are not the message's.
+/// Returns the name of a file for a message. Sanitized.
 fn shown(file: &Path) -> String {
     sanitize(&file.to_string_lossy()).into_owned()
 }

@@ -1,64 +1,121 @@
-//! Parses arguments with clap, and makes errors of which no argument can drive the terminal.
+//! Parses arguments with clap and turns its errors into one line each, from which no argument can drive the
+//! terminal.
 
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::fmt;
 
 use clap::builder::Styles;
-use clap::error::{ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};
 
 use super::args::Args;
+use super::other_tools;
 use crate::text::sanitize::sanitize;
 
-/// Parses arguments. Help has styles. Errors have none: what they quote is made harmless where they are
-/// written, which would take the escape sequences of styles for the user's.
+/// Parses arguments. Help has styles; errors have none, and what they quote is sanitized.
 pub(super) fn typed<I, T>(args: I) -> Result<Args, clap::Error>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    let matches = unstyled().try_get_matches_from(&args);
+    if let Some(message) = other_tools::view_mode(&args) {
+        return Err(usage_error(ErrorKind::UnknownArgument, message));
+    }
+    let plain = Args::command().styles(Styles::plain());
+    let matches = plain.try_get_matches_from(&args);
     match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(typed) => Ok(typed),
-        Err(error) if error.use_stderr() => Err(harmless(error)),
+        Err(error) if error.use_stderr() => Err(usage_error(error.kind(), one_line(&error))),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp && !is_long(&args) => {
+            let matches = Args::short_command().try_get_matches_from(&args);
+            matches.and_then(|matches| Args::from_arg_matches(&matches))
+        }
         Err(_) => Args::try_parse_from(args),
     }
 }
 
-/// The same error with arguments in it as they are shown: line ends in an argument are not the
-/// message's.
-fn harmless(mut error: clap::Error) -> clap::Error {
-    let clean = |text: &String| sanitize(text).into_owned();
-    let context: Vec<_> = error
-        .context()
-        .map(|(kind, value)| (kind, value.clone()))
-        .collect();
-    for (kind, value) in context {
-        let value = match value {
-            ContextValue::String(text) => ContextValue::String(clean(&text)),
-            ContextValue::Strings(texts) => {
-                ContextValue::Strings(texts.iter().map(clean).collect())
+/// Whether arguments that ask for help ask for all of it.
+fn is_long(args: &[OsString]) -> bool {
+    args.iter().any(|arg| arg == "--help")
+}
+
+/// Returns what failed, with which value, and what to do.
+fn one_line(error: &clap::Error) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(clean(text)),
+        Some(ContextValue::Strings(texts)) => {
+            let texts: Vec<_> = texts.iter().map(|text| clean(text)).collect();
+            (!texts.is_empty()).then(|| texts.join(", "))
+        }
+        _ => None,
+    };
+    let option = context(ContextKind::InvalidArg).map(|arg| name(&arg));
+    let option = option.as_deref().unwrap_or("an argument");
+    let value = context(ContextKind::InvalidValue).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let near = context(ContextKind::SuggestedArg).map(|arg| name(&arg));
+            let help = match (other_tools::option(option), near) {
+                (Some(help), _) => help.to_owned(),
+                (None, Some(near)) => {
+                    format!("did you mean {near}? flowtop --help lists all options")
+                }
+                (None, None) => "flowtop --help lists all options".to_owned(),
+            };
+            format!("unknown option \"{option}\": {help}")
+        }
+        ErrorKind::InvalidValue if value.is_empty() => {
+            format!(
+                "{option} needs a value: {}",
+                other_tools::needed_value(option)
+            )
+        }
+        ErrorKind::InvalidValue => match context(ContextKind::ValidValue) {
+            Some(known) => format!("{option} \"{value}\": use one of {known}"),
+            None => format!("{option} \"{value}\" is not valid"),
+        },
+        ErrorKind::ValueValidation => {
+            let reason = error.source().map(ToString::to_string).unwrap_or_default();
+            if reason.contains(&format!("\"{value}\"")) {
+                format!("{option}: {reason}")
+            } else {
+                format!("{option} \"{value}\": {reason}")
             }
-            // Advice, which repeats arguments.
-            ContextValue::StyledStrs(texts) => {
-                let texts = texts
-                    .iter()
-                    .map(|text| clean(&text.ansi().to_string()).into());
-                ContextValue::StyledStrs(texts.collect())
-            }
-            other => other,
-        };
-        error.insert(kind, value);
+        }
+        ErrorKind::ArgumentConflict => match context(ContextKind::PriorArg).map(|arg| name(&arg)) {
+            Some(other) if other == option => format!("{option} was given twice: give it once"),
+            Some(other) => format!("{option} cannot be used with {other}: leave out one of them"),
+            None => format!("{option} cannot be used with the other options: leave it out"),
+        },
+        ErrorKind::MissingRequiredArgument => {
+            format!("{option} is missing: --record-size, --record-time and --record-files need it")
+        }
+        ErrorKind::TooManyValues => {
+            format!("{option} takes no value: leave \"{value}\" out")
+        }
+        ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8: write it in UTF-8".to_owned(),
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            clean(first.trim_start_matches("error: "))
+        }
     }
-    error
 }
 
-fn unstyled() -> clap::Command {
-    Args::command().styles(Styles::plain())
+/// Returns an argument as a message shows it.
+fn clean(text: &str) -> String {
+    sanitize(text).into_owned()
 }
 
-/// An error of the command line as a whole.
+/// Returns an option without the name of its value.
+fn name(arg: &str) -> String {
+    let name = arg.split([' ', '=']).next().unwrap_or(arg);
+    name.to_owned()
+}
+
+/// Returns an error of the command line, for which flowtop exits with 2.
 pub(super) fn usage_error(kind: ErrorKind, message: impl fmt::Display) -> clap::Error {
-    unstyled().error(kind, message)
+    clap::Error::raw(kind, format!("{message}\n"))
 }

@@ -1,14 +1,14 @@
-//! Reads single values of arguments, or says what to write instead.
+//! Parses the values of options, or says what to give instead.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::filter::{self, Expr, NameTables};
-use crate::options::{MAX_ID, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
+use crate::filter::{self, Expr, MAX_ID, NameTables};
+use crate::options::{MAX_MAX_FLOWS, MIN_MAX_FLOWS};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::text::units::Units;
 
-/// Smallest size of a recording after which there may be another.
+/// Smallest size at which a new recording may start, in bytes.
 const MIN_SIZE: u64 = 10_000;
 
 pub(super) fn parse_top_n(text: &str) -> Result<usize, String> {
@@ -19,6 +19,10 @@ pub(super) fn parse_top_n(text: &str) -> Result<usize, String> {
 pub(super) fn parse_id(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
         Ok(id) if (1..=MAX_ID).contains(&id) => Ok(id),
+        _ if text.trim().starts_with(|c: char| c.is_alphabetic()) => Err(format!(
+            "give a number from 1 to {MAX_ID}; for a program write the filter process {}",
+            text.trim()
+        )),
         _ => Err(format!("give a number from 1 to {MAX_ID}")),
     }
 }
@@ -57,7 +61,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    // Who says no address means this machine: flows and names of processes are nobody else's business.
+    // Without an address flowtop listens on this machine only: flows and names of processes are private.
     let host = match text.rsplit_once(':') {
         None | Some(("localhost", _)) => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
         // As other exporters have it: every address, of IPv6 and IPv4.
@@ -81,23 +85,38 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub(super) fn parse_condition(text: &str) -> Result<Expr, String> {
-    let expr = filter::parse(text, &NameTables::default()).map_err(|error| error.to_string())?;
+    let expr = filter::parse(text, &NameTables::default()).map_err(|error| {
+        let message = error.message();
+        match error
+            .advice()
+            .filter(|_| !message.starts_with("unknown word"))
+        {
+            Some(help) => format!("{message}: {help}"),
+            None => format!("{message}: test rate or bytes, as in rate > 1Gbps"),
+        }
+    })?;
     if expr.is_about_amounts() {
         return Ok(expr);
     }
-    Err("it is about everything that is counted, so only rate and bytes can be asked for, with rx or \
-         tx before them for one way; give a FILTER to count less"
+    Err("the condition is about the total of an interval: use only rate and bytes, with rx or tx for one \
+         direction, as in rate > 1Gbps; use a FILTER to select flows"
         .to_owned())
 }
 
 pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
     match seconds(text) {
         Some(interval) if (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) => Ok(interval),
-        _ => Err(format!(
-            "give {} to {} seconds, as in 0.5, 2, 500ms or 1m",
-            MIN_INTERVAL.as_secs_f64(),
-            MAX_INTERVAL.as_secs()
-        )),
+        _ => {
+            let range = format!(
+                "give {} to {} seconds, as in 0.5, 2s, 500ms or 1m30s",
+                MIN_INTERVAL.as_secs_f64(),
+                MAX_INTERVAL.as_secs()
+            );
+            Err(match filter::interface_hint(text) {
+                Some(hint) => format!("-i is the length of an interval ({range}); {hint}"),
+                None => range,
+            })
+        }
     }
 }
 
@@ -105,13 +124,13 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     match seconds(text) {
         Some(length) if length >= MIN_INTERVAL => Ok(length),
         _ => Err(format!(
-            "give {} seconds or more, as in 90, 30s, 5m, 1h or 1d",
+            "give {} seconds or more, as in 90, 30s, 5m, 1h30m or 1d",
             MIN_INTERVAL.as_secs_f64()
         )),
     }
 }
 
-/// A length of time with its unit, or in seconds.
+/// Parses a length of time: seconds, one number with a unit, or several, as in `1h30m`.
 fn seconds(text: &str) -> Option<Duration> {
     let digits = text
         .find(|c: char| c.is_ascii_alphabetic())
@@ -123,9 +142,18 @@ fn seconds(text: &str) -> Option<Duration> {
         "m" | "min" => 60.0,
         "h" => 3600.0,
         "d" => 86_400.0,
-        _ => return None,
+        _ => return compound(text),
     };
-    // Not "inf", "nan" or "1e3": those begin with a letter or hold one, and are refused above.
-    let seconds: f64 = number.parse::<f64>().ok()? * seconds;
-    Duration::try_from_secs_f64(seconds).ok()
+    // "inf", "nan" and "1e3" have letters that are no unit, which `compound` refuses.
+    match number.parse::<f64>() {
+        Ok(number) => Duration::try_from_secs_f64(number * seconds).ok(),
+        Err(_) => compound(text),
+    }
+}
+
+/// Parses several numbers with units; a day has 24 hours.
+fn compound(text: &str) -> Option<Duration> {
+    let span: jiff::Span = text.parse().ok()?;
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    span.to_duration(days).ok()?.try_into().ok()
 }

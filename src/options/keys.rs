@@ -255,8 +255,7 @@ impl fmt::Display for NoKey {
         let names = NAMED.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         write!(
             f,
-            "no key is called {:?}; write a character as it is, ctrl-x, alt-x, f1 to f24 or one of \
-             {}",
+            "unknown key {:?}: use a character, ctrl-x, alt-x, f1 to f24 or one of {}",
             self.0,
             names.join(", ")
         )

@@ -16,8 +16,6 @@ use crate::filter::{Expr, FilterPlan};
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
 
-/// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
-pub const MAX_ID: u32 = 4_194_304;
 /// Smallest accepted size of the flow map, in flows.
 pub const MIN_MAX_FLOWS: u32 = 16;
 /// Largest accepted size of the flow map, in flows.
@@ -243,7 +241,7 @@ impl fmt::Display for InvalidColor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "no colour is called {:?}; write #rrggbb, a number from 0 to 255 or one of {}",
+            "unknown colour {:?}: use #rrggbb, a number from 0 to 255 or one of {}",
             self.0,
             PAINTS.join(", ")
         )

@@ -2,16 +2,38 @@
 
 use std::fmt;
 
-/// A word that is none of those that can be; says what can be, and what was perhaps meant.
+/// The error for a word that is not one of a closed list: which words there are, or which was probably
+/// meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownWord(pub(crate) String);
 
+/// Words that other tools have for something of flowtop: what it is here, the words, and the word of
+/// flowtop.
+const ELSEWHERE: [(&str, &[&str], &str); 9] = [
+    (
+        "unit",
+        &["bit", "kbit", "mbit", "gbit", "kbps", "mbps", "gbps"],
+        "bits",
+    ),
+    ("unit", &["b", "kb", "mb", "gb"], "bytes"),
+    ("unit", &["kib", "mib", "gib", "iec"], "bytes-iec"),
+    ("column", &["bytes", "volume", "sum"], "total"),
+    ("column", &["bandwidth", "speed", "throughput"], "rate"),
+    ("column", &["name", "comm", "command", "program"], "process"),
+    ("column", &["rtt", "latency"], "srtt"),
+    ("group", &["comm", "name", "pid", "program"], "process"),
+    ("group", &["ip", "host", "peer", "address"], "remote"),
+];
+
 impl UnknownWord {
-    /// `word` was read where `what` can be one of `known`.
+    /// `word` was read where `what` is one of `known`.
     pub fn new(what: &str, word: &str, known: &[&str]) -> Self {
-        Self(match nearest(word, known) {
-            Some(near) => format!("no {what} is called {word:?}; did you mean {near:?}?"),
-            None => format!("no {what} is called {word:?}; there are {}", list(known)),
+        let near = nearest(word, known)
+            .or_else(|| elsewhere(what, word).filter(|meant| known.contains(meant)))
+            .or_else(|| by_beginning(word, known));
+        Self(match near {
+            Some(near) => format!("unknown {what} {word:?}: did you mean {near:?}?"),
+            None => format!("unknown {what} {word:?}: use {}", list(known)),
         })
     }
 }
@@ -28,13 +50,30 @@ fn list(words: &[&str]) -> String {
     match words {
         [] => "none".to_owned(),
         [only] => (*only).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }
 
-/// The known word that is closest to `word`, if any is close: at most a third of its letters
-/// differ, two neighbours that changed places being one difference. Of equals the one with the same
-/// beginning.
+fn elsewhere(what: &str, word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    let found = ELSEWHERE
+        .iter()
+        .find(|(of, words, _)| *of == what && words.contains(&word.as_str()));
+    found.map(|(.., meant)| *meant)
+}
+
+/// Returns the first known word that begins as `word` does, or that `word` begins with, as in `proc` or
+/// `container_name`.
+fn by_beginning<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let begins = |known: &&&str| {
+        word.len() >= 3 && known.starts_with(word) || known.len() >= 4 && word.starts_with(**known)
+    };
+    known.iter().find(begins).copied()
+}
+
+/// Returns the known word that is closest to `word`, if one is close: at most a third of its letters
+/// differ, and two neighbours that changed places are one difference. Of equals it prefers the one with
+/// the same first letter.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     let most = (word.chars().count() / 3).max(1);
@@ -42,42 +81,42 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .iter()
         .map(|&near| {
             let other_start = near.chars().next() != word.chars().next();
-            (distance(&word, near), other_start, near)
+            (strsim::osa_distance(&word, near), other_start, near)
         })
         .filter(|(distance, ..)| *distance <= most)
         .min()
         .map(|(.., near)| near)
 }
 
-/// Letters to insert, remove, change or swap with their neighbour to get from one to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
     fn swapped_neighbours_are_one_difference() {
-        assert_eq!(distance("", ""), 0);
-        assert_eq!(distance("abc", "acb"), 1);
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("ab", "abcd"), 2);
-        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(nearest("prot", &["port"]), Some("port"));
+        assert_eq!(nearest("porrtt", &["port"]), Some("port"));
+        assert_eq!(nearest("pxyt", &["port"]), None);
+        assert_eq!(nearest("Rate", &["rtt", "rate"]), Some("rate"));
+    }
+
+    #[test]
+    fn words_of_other_tools_and_beginnings_are_recognised() {
+        let groups = ["flow", "process", "container"];
+        for (what, word, known, meant) in [
+            ("group", "proc", &groups[..], "process"),
+            ("group", "container_name", &groups[..], "container"),
+            ("group", "comm", &groups[..], "process"),
+            ("unit", "Mbit", &["bytes", "bits"][..], "bits"),
+            ("column", "bytes", &["rate", "total"][..], "total"),
+        ] {
+            let error = UnknownWord::new(what, word, known).to_string();
+            assert_eq!(
+                error,
+                format!("unknown {what} {word:?}: did you mean {meant:?}?")
+            );
+        }
+        let error = UnknownWord::new("unit", "x", &["bytes", "bits"]).to_string();
+        assert_eq!(error, "unknown unit \"x\": use bytes or bits");
     }
 }

@@ -373,7 +373,7 @@ mod tests {
             units = units.next();
         }
         let message = "bit".parse::<Units>().unwrap_err().to_string();
-        assert_eq!(message, "no unit is called \"bit\"; did you mean \"bits\"?");
+        assert_eq!(message, "unknown unit \"bit\": did you mean \"bits\"?");
     }
 
     #[test]

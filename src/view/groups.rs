@@ -186,7 +186,7 @@ impl FromStr for Group {
             None if nearest(word, &["net", "nets", "network", "subnet"]).is_some() => {
                 Err(no_net(word))
             }
-            _ => Err(UnknownWord::new("grouping", word, &known)),
+            _ => Err(UnknownWord::new("group", word, &known)),
         }
     }
 }
@@ -214,8 +214,8 @@ fn length(text: &str, most: u8) -> Option<u8> {
 
 fn no_net(word: &str) -> UnknownWord {
     UnknownWord(format!(
-        "{word:?} says no net; write net/24 for nets of 24 bits in IPv4 (1 to 32) and 64 in IPv6, or \
-         net/24,48 to say both (1 to 128)"
+        "{word:?} is not a network group: write net/24 for networks of 24 bits in IPv4 (1 to 32) and 64 bits in \
+         IPv6, or net/24,48 for other lengths in both (1 to 128)"
     ))
 }
 
@@ -271,7 +271,7 @@ mod tests {
         }
         assert!(message("proces").contains("did you mean \"process\"?"));
         assert!(
-            message("zzzzzz").contains("thread, user, container, unit, remote, net/24 and port")
+            message("zzzzzz").contains("thread, user, container, unit, remote, net/24 or port")
         );
     }
 }

@@ -166,11 +166,11 @@ mod tests {
         let message = |word: &str| word.parse::<Column>().unwrap_err().to_string();
         assert_eq!(
             message("reomte"),
-            "no column is called \"reomte\"; did you mean \"remote\"?"
+            "unknown column \"reomte\": did you mean \"remote\"?"
         );
         assert!(message("PROCESS").contains("\"process\""));
-        assert!(message("zzzzzz").contains("there are process, pid, rate"));
+        assert!(message("zzzzzz").contains("use process, pid, rate"));
         let order = "rate:up".parse::<SortKey>().unwrap_err().to_string();
-        assert!(order.contains("there are asc and desc"), "{order}");
+        assert!(order.contains("use asc or desc"), "{order}");
     }
 }

@@ -42,11 +42,74 @@ fn help_is_as_expected() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(stderr(&output), "");
     assert_matches_file("golden/help.txt", &stdout(&output));
+}
+
+#[test]
+fn short_help_is_one_screen_of_the_common_options() {
+    let output = run(&["-h"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), "");
+    let help = stdout(&output);
+    assert_matches_file("golden/short-help.txt", &help);
+    assert!((24..=40).contains(&help.lines().count()), "{help}");
+    assert_eq!(stdout(&run(&["-vh"])), help, "beside other short options");
     assert_eq!(
-        stdout(&run(&["-h"])),
-        stdout(&output),
-        "-h and --help are the same"
+        stdout(&run(&["-h", "--help"])),
+        stdout(&run(&["--help"])),
+        "the longer help is asked for"
     );
+}
+
+/// Every option of flowtop is one that the tables of other tools do not claim.
+#[test]
+fn options_of_other_tools_are_answered_in_one_line() {
+    for (args, help) in [
+        (
+            &["--interface", "eth0"][..],
+            "unknown option \"--interface\": flowtop counts at sockets",
+        ),
+        (
+            &["-i", "eth0"],
+            "--interval \"eth0\": -i is the length of an interval",
+        ),
+        (&["-i", "eth0"], "write interface eth0"),
+        (&["-P"], "unknown option \"-P\": ports are always shown"),
+        (&["-n"], "give a number of rows, as in -n 20"),
+        (&["-F", "10.0.0.0/8"], "flowtop net 10.0.0.0/8"),
+        (&["-v", "3"], "-v takes no number"),
+        (&["-d", "2"], "use -i for the length of an interval"),
+        (&["--no-resolve"], "unless -x is given"),
+        (
+            &["-g", "proc"],
+            "error: --group: unknown group \"proc\": did you mean \"process\"?",
+        ),
+        (
+            &["--exit-when", "cpu > 5"],
+            "unknown word \"cpu\": test rate or bytes",
+        ),
+        (&["--exit-when", "rate > 1Mb"], "write 1Mbit or 1MB"),
+        (&["-p", "nginx"], "the filter process nginx"),
+        (&["-w", "x.pcap"], "use --record"),
+        (
+            &["--frobnicate"],
+            "unknown option \"--frobnicate\": flowtop --help lists",
+        ),
+        (&["--grup", "process"], "did you mean --group?"),
+        (&["--record-size", "1MB"], "--record is missing"),
+        (
+            &["--json", "--batch"],
+            "--json cannot be used with --batch: leave out one of them",
+        ),
+        (&["--quiet=x"], "--quiet takes no value: leave \"x\" out"),
+        (&["--once", "--once"], "--once was given twice"),
+    ] {
+        let output = run(args);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert!(message.contains(help), "{args:?}: {message}");
+        assert!(message.starts_with("error: "), "{message}");
+        assert_eq!(message.lines().count(), 1, "{args:?}: {message}");
+    }
 }
 
 #[test]
@@ -99,6 +162,8 @@ fn bash_completes_options_and_their_values() {
         ("--sort ti", ""),
         ("--json --color a", "auto always"),
         ("portr", "portrange"),
+        ("o", "or"),
+        ("proce", "process"),
     ] {
         let ask = format!(
             r#"{}
@@ -132,10 +197,16 @@ fn bad_values_exit_2_with_the_fix_on_stderr() {
             vec!["--max-flows", "15"],
             "give a number from 16 to 16777216",
         ),
-        (vec!["--backend", "xdp"], "auto, tracepoint, fentry, kprobe"),
+        (
+            vec!["--backend", "xdp"],
+            "--backend \"xdp\": use one of auto, tracepoint, fentry, kprobe",
+        ),
         (vec!["--json", "--batch"], "cannot be used with"),
         (vec!["--units", "bit"], "did you mean \"bits\"?"),
-        (vec!["--color", "maybe"], "auto, always and never"),
+        (
+            vec!["--color", "maybe"],
+            "unknown choice \"maybe\": use auto, always or never",
+        ),
         (vec!["--columns", "rate,usr"], "did you mean \"user\"?"),
         (vec!["--sort", "total", "--json"], "for the live table"),
         (vec!["-g", "net/33", "--json"], "write net/24"),
@@ -246,7 +317,7 @@ fn a_wrong_configuration_exits_2_with_file_line_and_key() {
     assert_eq!(
         stderr(&output),
         format!(
-            "error: {}: line 2: units: no unit is called \"byte\"; did you mean \"bytes\"?\n",
+            "error: {}: line 2: units: unknown unit \"byte\": did you mean \"bytes\"?\n",
             file.display()
         )
     );

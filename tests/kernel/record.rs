@@ -472,15 +472,18 @@ fn conflicting_record_options_are_rejected() {
         (vec!["--replay", &missing], "No such file"),
         (
             vec!["--replay", &sample, "tcp"],
-            "a filter goes before --replay",
+            "put a filter before --replay",
         ),
-        (vec!["--replay", dir], "is a folder"),
+        (vec!["--replay", dir], "is a directory"),
         (vec!["--replay", "-", "-"], "can be replayed once"),
-        (vec!["--replay"], "a value is required"),
-        (vec!["--record", &there], "is there already"),
-        (vec!["--record", dir], "is a folder"),
+        (vec!["--replay"], "--replay needs a value: give a recording"),
+        (
+            vec!["--record", &there],
+            "already exists and flowtop never overwrites",
+        ),
+        (vec!["--record", dir], "is a directory"),
         (vec!["--record", "-"], "--json -n 0"),
-        (vec!["--record-size", "1GB"], "--record <FILE>"),
+        (vec!["--record-size", "1GB"], "--record is missing"),
         (
             vec!["--record", &missing, "--record-files", "3"],
             "--record-size or --record-time",
@@ -495,7 +498,7 @@ fn conflicting_record_options_are_rejected() {
         ),
         (
             vec!["--record", &missing, "--record-time", "0"],
-            "as in 90, 30s, 5m, 1h or 1d",
+            "as in 90, 30s, 5m, 1h30m or 1d",
         ),
         (
             vec!["--record", &missing, "--record-files", "0"],
@@ -505,10 +508,10 @@ fn conflicting_record_options_are_rejected() {
         (vec!["--csv", "--json"], "cannot be used with"),
         (vec!["--csv", "--sort", "total"], "for the live table"),
         (vec!["--duration", "soon"], "as in 90, 30s"),
-        (vec!["--exit-when", "tcp"], "only rate and bytes"),
+        (vec!["--exit-when", "tcp"], "use only rate and bytes"),
         (
             vec!["--exit-when", "rate > 1GB and port 80"],
-            "only rate and bytes",
+            "use only rate and bytes",
         ),
         (vec!["--exit-when", "rate"], "needs a comparison"),
     ] {

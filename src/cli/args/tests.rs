@@ -124,6 +124,9 @@ fn intervals_take_fractions_and_units() {
         ("2s", 2000),
         ("1m", 60_000),
         ("1.5min", 90_000),
+        ("1m30s", 90_000),
+        ("1h30m", 5_400_000),
+        ("1 s", 1000),
         ("24h", 86_400_000),
         ("86400", 86_400_000),
     ] {
@@ -138,7 +141,8 @@ fn intervals_take_fractions_and_units() {
 #[test]
 fn intervals_that_cannot_be_are_refused_with_the_range() {
     for bad in [
-        "0", "0.009", "86401", "-1", "1x", "inf", "nan", "1e3", "", "s", "1 s", "25h",
+        "0", "0.009", "86401", "-1", "1x", "inf", "nan", "1e3", "", "s", "1h ago", "1month",
+        "-1h30m", "25h", "23h61m",
     ] {
         let message = parsed(&[&format!("-i={bad}")]).unwrap_err();
         assert!(
@@ -229,8 +233,11 @@ fn wrong_words_are_answered_with_the_right_ones() {
     for (args, fix) in [
         (["--group", "proces"], "did you mean \"process\"?"),
         (["--sort", "totl"], "did you mean \"total\"?"),
-        (["--sort", "rate:down"], "there are asc and desc"),
-        (["--columns", "rate,nme"], "no column is called \"nme\""),
+        (
+            ["--sort", "rate:down"],
+            "unknown order \"down\": use asc or desc",
+        ),
+        (["--columns", "rate,nme"], "unknown column \"nme\""),
         (["--units", "bit"], "did you mean \"bits\"?"),
     ] {
         let message = parsed(&args).unwrap_err();
@@ -340,8 +347,7 @@ fn a_named_file_must_be_there_and_right() {
     let file = File::with("wrong", "\nunits = \"byte\"\n");
     let path = file.0.to_str().unwrap();
     let message = parsed(&["--config", path]).unwrap_err();
-    let wrong =
-        format!("{path}: line 2: units: no unit is called \"byte\"; did you mean \"bytes\"?");
+    let wrong = format!("{path}: line 2: units: unknown unit \"byte\": did you mean \"bytes\"?");
     assert!(message.contains(&wrong), "{message}");
 }
 
@@ -414,6 +420,8 @@ fn an_end_can_be_said_in_several_ways() {
     for (text, seconds) in [
         ("90", 90.0),
         ("1.5h", 5400.0),
+        ("1h30m", 5400.0),
+        ("1d12h", 129_600.0),
         ("1d", 86_400.0),
         ("100ms", 0.1),
     ] {

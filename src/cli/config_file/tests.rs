@@ -92,65 +92,65 @@ fn a_wrong_file_is_answered_with_line_key_and_fix() {
     for (text, expected) in [
         (
             "units = \"bits\"\nsrot = \"rate\"\n",
-            "line 2: srot: there is no such setting; did you mean \"sort\"?",
+            "line 2: srot: unknown setting \"srot\": did you mean \"sort\"?",
         ),
         (
             "zzzzzz = 1",
-            "line 1: zzzzzz: there is no such setting; there are columns, units, sort, group, color, \
+            "line 1: zzzzzz: unknown setting \"zzzzzz\": use columns, units, sort, group, color, \
              ascii, colors, keys",
         ),
         (
             "# x\n\nunits = 8\n",
-            "line 3: units: this is an integer; write a text in quotes",
+            "line 3: units: the value is an integer: write a string in quotes",
         ),
         (
             "units = \"Bits\"",
-            "line 1: units: no unit is called \"Bits\"; did you mean \"bits\"?",
+            "line 1: units: unknown unit \"Bits\": did you mean \"bits\"?",
         ),
         (
             "columns = \"all\"",
-            "line 1: columns: this is a string; write a list as in [\"rate\", \"process\"], or \
+            "line 1: columns: the value is a string: write a list as in [\"rate\", \"process\"], or \
              \"auto\"",
         ),
-        ("columns = []", "line 1: columns: no column is left"),
+        ("columns = []", "line 1: columns: the list is empty"),
         (
             "columns = [\n  \"rate\",\n  \"prozess\",\n]",
-            "line 3: columns: no column is called \"prozess\"; did you mean \"process\"?",
+            "line 3: columns: unknown column \"prozess\": did you mean \"process\"?",
         ),
         (
             "columns = [\"rate\", \"rate\"]",
-            "line 1: columns: \"rate\" stands there twice",
+            "line 1: columns: \"rate\" is listed twice",
         ),
-        ("columns = [1]", "line 1: columns: this is an integer"),
+        ("columns = [1]", "line 1: columns: the value is an integer"),
         (
             "[colors]\nrx = \"pink\"",
-            "line 2: colors.rx: no colour is called \"pink\"",
+            "line 2: colors.rx: unknown colour \"pink\"",
         ),
         (
             "[colors]\nrxx = \"red\"",
-            "line 2: colors.rxx: there is no such setting; did you mean \"rx\"?",
+            "line 2: colors.rxx: unknown setting \"rxx\": did you mean \"rx\"?",
         ),
         (
             "colors = \"red\"",
-            "line 1: colors: this is a string; write [colors] above what belongs to it",
+            "line 1: colors: the value is a string: write a table, as in [colors]",
         ),
         (
             "[keys]\nqiut = \"q\"",
-            "line 2: keys.qiut: there is no such setting; did you mean \"quit\"?",
+            "line 2: keys.qiut: unknown setting \"qiut\": did you mean \"quit\"?",
         ),
         (
             "[keys]\nquit = \"esc\"",
-            "line 2: keys.quit: no key is called \"esc\"",
+            "line 2: keys.quit: unknown key \"esc\"",
         ),
         (
             "[keys]\nup = [\"x\"]\ndown = [\"y\", \"x\"]",
-            "line 3: keys.down: \"x\" is given to \"up\" too",
+            "line 3: keys.down: \"x\" is a key of \"up\" too",
         ),
         (
             "[keys]\nup = \"ctrl-C\"",
-            "line 2: keys.up: \"ctrl-c\" always leaves; take another key",
+            "line 2: keys.up: \"ctrl-c\" always quits: use another key",
         ),
-        ("color = true", "line 1: color: this is a boolean"),
+        ("color = true", "line 1: color: the value is a boolean"),
     ] {
         let message = wrong(text);
         assert!(message.starts_with(expected), "{text:?}: {message}");
@@ -290,7 +290,7 @@ fn a_file_that_is_wrong_is_named_and_no_other_is_taken() {
     assert_eq!(
         message,
         format!(
-            "{}: line 2: unit: there is no such setting; did you mean \"units\"?",
+            "{}: line 2: unit: unknown setting \"unit\": did you mean \"units\"?",
             wrong.path.display()
         )
     );
