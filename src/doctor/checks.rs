@@ -1,4 +1,4 @@
-//! What the kernel, the privileges and the memory are like, as far as it can be read.
+//! The checks of the kernel, the privileges and the memory that read files only.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::kernel::{explain, tracefs};
 use crate::options::Config;
 use crate::sandbox::capabilities::{self, CapabilitySet};
 
-/// What the kernel has.
+/// Checks what the kernel has.
 pub(super) fn kernel() -> Vec<Check> {
     let tracefs = tracefs::find_or_mount();
     let mut checks = vec![
@@ -45,13 +45,13 @@ pub(super) fn kernel() -> Vec<Check> {
             "sock_tracepoints",
             "sock tracepoints",
             CheckState::Note,
-            "none (Linux 6.3 and later have them); fentry or kprobes do as well",
+            "none (Linux 6.3 and later have them); fentry and kprobes count as exactly",
         ),
         Err(_) => Check::new(
             "sock_tracepoints",
             "sock tracepoints",
             CheckState::Note,
-            "not known without tracefs",
+            "unknown without tracefs",
         ),
     });
     checks.push(match requirements::has_kprobes() {
@@ -60,7 +60,7 @@ pub(super) fn kernel() -> Vec<Check> {
             "kprobes",
             "kprobes",
             CheckState::Note,
-            "none (CONFIG_KPROBE_EVENTS): splice() from TCP, TCP_ZEROCOPY_RECEIVE and some peers of UDP are unseen",
+            "none (CONFIG_KPROBE_EVENTS is off): splice() from TCP, TCP_ZEROCOPY_RECEIVE and some peers of UDP are not reported",
         ),
     });
     checks.push(match Preemption::of_this_kernel() {
@@ -74,12 +74,12 @@ pub(super) fn kernel() -> Vec<Check> {
             "preemption",
             "preemption",
             CheckState::Ok,
-            "possible: fentry may miss events, so auto takes it last",
+            "on: fentry may miss events, so --backend auto tries it last",
         ),
     });
     checks.push(cgroups());
     checks.push(match requirements::of_jit() {
-        None => Check::new("bpf_jit", "BPF JIT", CheckState::Ok, "not switched off"),
+        None => Check::new("bpf_jit", "BPF JIT", CheckState::Ok, "on"),
         Some(missing) => Check::for_requirement("bpf_jit", "BPF JIT", CheckState::Fail, &missing),
     });
     checks
@@ -88,7 +88,7 @@ pub(super) fn kernel() -> Vec<Check> {
 fn lockdown() -> Check {
     let (id, title) = ("lockdown", "lockdown");
     let Ok(modes) = fs::read_to_string(requirements::LOCKDOWN) else {
-        let value = "the kernel does not say (no lockdown, or securityfs is not mounted)";
+        let value = "unknown: the kernel has no lockdown, or securityfs is not mounted";
         return Check::new(id, title, CheckState::Ok, value);
     };
     if modes.contains("[confidentiality]") {
@@ -105,7 +105,7 @@ fn lockdown() -> Check {
     )
 }
 
-/// Containers and units are told by cgroups; without kprobes peers of UDP come by v2.
+/// Checks cgroups: they name containers and units, and without kprobes cgroup v2 reports the peers of UDP.
 fn cgroups() -> Check {
     let (id, title) = ("cgroup", "cgroups");
     if let Some(missing) =
@@ -120,14 +120,17 @@ fn cgroups() -> Check {
     };
     let (state, value) = match (has("cgroup2"), has("cgroup")) {
         (true, false) => (CheckState::Ok, "v2"),
-        (true, true) => (CheckState::Ok, "v2 beside v1"),
+        (true, true) => (CheckState::Ok, "v2 and v1"),
         (false, true) => (CheckState::Ok, "v1"),
-        (false, false) => (CheckState::Note, "none is mounted: no containers, no units"),
+        (false, false) => (
+            CheckState::Note,
+            "none is mounted: flowtop shows no containers and no units",
+        ),
     };
     Check::new(id, title, state, value)
 }
 
-/// What this process may do.
+/// Checks what this process may do.
 pub(super) fn privileges() -> Vec<Check> {
     let held = capabilities::held();
     let uid = rustix::process::geteuid().as_raw();
@@ -153,7 +156,9 @@ pub(super) fn privileges() -> Vec<Check> {
                 true => {
                     let value = format!("{level}: tracepoints and kprobes need CAP_SYS_ADMIN");
                     let check = Check::new(id, title, CheckState::Note, value);
-                    check.fix("sudo sysctl kernel.perf_event_paranoid=2, or give CAP_SYS_ADMIN")
+                    check.fix(
+                        "sudo sysctl kernel.perf_event_paranoid=2, or give flowtop CAP_SYS_ADMIN",
+                    )
                 }
             }
         }
@@ -165,16 +170,16 @@ pub(super) fn privileges() -> Vec<Check> {
             requirements::is_memlock_charged(),
             requirements::memlock_limit(),
         ) {
-            (false, _) => Check::new(id, title, CheckState::Ok, "not asked for by this kernel"),
+            (false, _) => Check::new(id, title, CheckState::Ok, "not limited by this kernel"),
             (true, None) => Check::new(id, title, CheckState::Ok, "unlimited"),
             (true, Some(limit)) if held.contains(CapabilitySet::SYS_RESOURCE) => {
-                let value = format!("{} KiB, which CAP_SYS_RESOURCE raises", limit / 1024);
+                let value = format!("{} KiB, and CAP_SYS_RESOURCE lifts the limit", limit / 1024);
                 Check::new(id, title, CheckState::Ok, value)
             }
             (true, Some(limit)) => {
-                let value = format!("{} KiB, less than the maps take", limit / 1024);
+                let value = format!("{} KiB, less than the maps need", limit / 1024);
                 let check = Check::new(id, title, CheckState::Fail, value);
-                check.fix("ulimit -l unlimited, or give CAP_SYS_RESOURCE")
+                check.fix("ulimit -l unlimited, or give flowtop CAP_SYS_RESOURCE")
             }
         },
     );
@@ -186,14 +191,13 @@ fn has_all(held: CapabilitySet) -> bool {
     held.contains(two) || held.contains(CapabilitySet::SYS_ADMIN)
 }
 
-/// Of no matter to flowtop, but to the machine.
+/// Informational: does not affect flowtop; a hardening hint for the machine.
 fn unprivileged_bpf() -> Check {
     let (id, title) = ("unprivileged_bpf_disabled", "unprivileged BPF");
     let value = fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled");
     match value.as_deref().map(str::trim) {
         Ok("0") => {
-            let value =
-                "allowed to everyone (unprivileged_bpf_disabled = 0); flowtop does not need that";
+            let value = "allowed for every user (unprivileged_bpf_disabled = 0), which flowtop does not need";
             let check = Check::new(id, title, CheckState::Note, value);
             check.fix("sudo sysctl kernel.unprivileged_bpf_disabled=2")
         }
@@ -201,18 +205,18 @@ fn unprivileged_bpf() -> Check {
             let value = format!("off (unprivileged_bpf_disabled = {level})");
             Check::new(id, title, CheckState::Ok, value)
         }
-        Err(_) => Check::new(id, title, CheckState::Ok, "not in this kernel"),
+        Err(_) => Check::new(id, title, CheckState::Ok, "not supported by this kernel"),
     }
 }
 
-/// What the maps take for the settings given.
+/// Checks whether the maps fit into memory.
 pub(super) fn memory(config: &Config) -> Vec<Check> {
     let (id, title) = ("map_memory", "maps");
     let checked = explain::map_memory(config.max_flows);
     vec![match checked {
         Ok(memory) => {
             let value = format!(
-                "{} flows of IPv4 and as many of IPv6, {} MB",
+                "{} flows of IPv4 and as many of IPv6 in {} MB",
                 memory.flows,
                 memory.bytes / 1_000_000
             );

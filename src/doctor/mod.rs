@@ -1,5 +1,5 @@
-//! `--doctor`: says what of this machine flowtop needs is there, how to get what is not, and proves by
-//! bytes of its own that it counts. Starts as a run does, so what it says is what a run will find.
+//! `--doctor`: checks what flowtop needs from this machine, names the fix for what is missing, and proves with
+//! known bytes that flowtop counts them. It starts as a run does, so a run finds the same.
 
 mod checks;
 mod report;
@@ -18,7 +18,7 @@ use crate::sandbox::{self, Allow, Confinement, DeniedProbe};
 use crate::source::live::Live;
 use crate::text::units;
 
-/// How something stands.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CheckState {
     /// As it should be.
@@ -39,17 +39,17 @@ impl CheckState {
     }
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug)]
 struct Check {
-    /// Its name for machines; it does not change.
+    /// Its name in JSON, which never changes.
     id: &'static str,
-    /// Its name for people.
+    /// Its name in text.
     title: &'static str,
     state: CheckState,
-    /// What was found.
+    /// What the check found.
     value: String,
-    /// What to run, to say or to boot with.
+    /// The command, option or boot parameter that fixes it.
     fix: Option<String>,
 }
 
@@ -86,36 +86,36 @@ impl Check {
     }
 }
 
-/// Checks that belong together.
+/// Checks under one heading.
 #[derive(Debug)]
 struct CheckSection {
     title: &'static str,
     checks: Vec<Check>,
 }
 
-/// A backend, and what it counted if it could be attached.
+/// A backend, and what it counted if it attached.
 #[derive(Debug)]
 struct BackendTrial {
     backend: &'static str,
     outcome: Result<SelfTestOutcome>,
 }
 
-/// Everything that was found.
+/// The results of all checks.
 #[derive(Debug)]
 struct DoctorReport {
     sections: Vec<CheckSection>,
     trials: Vec<BackendTrial>,
-    /// The backend that a run takes, if it takes one and that is exact.
+    /// The backend of a run; `None` if there is none or it is not exact.
     backend: Option<String>,
 }
 
-/// Looks at everything and writes what it found, as text or, where JSON is asked for, as one object.
-/// Whether flowtop works here. Call it before other threads start.
+/// Runs all checks and writes their results, as text or with `--json` as one object. Returns whether flowtop
+/// works here. Call it before other threads start.
 ///
 /// # Errors
 /// When `out` cannot be written.
 pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Result<bool> {
-    // From here on no path is opened that anybody names.
+    // From here on flowtop opens no path that a user names.
     privilege.raise()?;
     let mut sections = vec![
         CheckSection {
@@ -144,12 +144,12 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
         })
         .collect();
     sections.push(CheckSection {
-        title: "Backends, by known bytes over loopback",
+        title: "Backends, tested with known bytes over loopback",
         checks: trials.iter().map(trial).collect(),
     });
     let (backend, checks) = start(config, &privilege.identity(false));
     sections.push(CheckSection {
-        title: "As flowtop starts",
+        title: "A start as in a run",
         checks,
     });
     let report = DoctorReport {
@@ -170,7 +170,7 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
 fn with_backend(config: &Config, backend: BackendChoice) -> Config {
     Config {
         backend,
-        // The maps hold what this test makes; anything else would be left out of them.
+        // A filter would leave out the bytes of the test.
         filter: Default::default(),
         ..config.clone()
     }
@@ -181,7 +181,7 @@ fn attempt(config: &Config, choice: BackendChoice) -> Result<SelfTestOutcome> {
     SelfTestTraffic::prepare()?.measure(&mut live)
 }
 
-/// What is missing for an error, if that is known.
+/// Returns the missing requirement that caused an error, if it is known.
 fn load_requirement(error: &anyhow::Error) -> Option<&MissingRequirement> {
     let refused = error.downcast_ref::<NoBackend>();
     let of_backend =
@@ -197,7 +197,7 @@ fn trial(trial: &BackendTrial) -> Check {
         }
         Ok(outcome) => {
             let check = Check::new(name, name, CheckState::Note, outcome.to_string());
-            check.fix("leave it to --backend auto, which takes one that is exact")
+            check.fix("use --backend auto, which takes an exact backend")
         }
         Err(error) => match load_requirement(error) {
             Some(missing) => Check::for_requirement(name, name, CheckState::Note, missing),
@@ -211,9 +211,9 @@ fn trial(trial: &BackendTrial) -> Check {
     }
 }
 
-/// Starts as a run does, gives up what a run gives up, and counts. The backend, if all is well.
+/// Starts as a run does, drops its privileges and counts. Returns the backend if all of that works.
 fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
-    // Its sockets stand before: confined, none could be opened.
+    // Opens its sockets first: the sandbox forbids new ones.
     let traffic = SelfTestTraffic::prepare();
     let mut live = match Live::open(&with_backend(config, config.backend)) {
         Ok(live) => live,
@@ -224,7 +224,7 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
                 }
                 None => Check::new("backend", "backend", CheckState::Fail, format!("{error:#}")),
             }];
-            // What can be given up here is worth knowing all the same.
+            // Without a backend the sandbox can be checked all the same.
             checks.extend(confined(&confine(config, |allow| {
                 sandbox::confine(identity, allow, &[], || Ok(()))
             })));
@@ -239,13 +239,17 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
     let mut checks = vec![Check::new("backend", "backend", state, value)];
     if !method.unseen.is_empty() {
         let value = method.unseen.join(", ");
-        let check = Check::new("unseen", "paths unseen", CheckState::Note, value);
-        checks.push(check.fix("the README says what they are: Limits"));
+        let check = Check::new("unseen", "limits", CheckState::Note, value);
+        checks.push(check.fix(
+            "nothing to do: this kernel cannot report these ways of moving data (docs/LIMITS.md)",
+        ));
     }
     if method.misses_unknown {
-        let value = "unknown: this kernel preempts itself and counts no misses";
+        let value = "unknown: this kernel is preemptible and does not count missed events";
         let check = Check::new("missed_events", "missed events", CheckState::Note, value);
-        checks.push(check.fix("Linux 6.7 and later count them, and preempt=none misses none"));
+        checks.push(
+            check.fix("boot with preempt=none, or run Linux 6.7 or later, which counts them"),
+        );
     }
     let filter = filter(config);
     let is_filtering = !matches!(&filter, Some(check) if check.state == CheckState::Fail);
@@ -260,18 +264,18 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
     (works.then(|| method.backend.clone()), checks)
 }
 
-/// Whether the kernel takes its part of the filter, where it has one.
+/// Checks whether the kernel accepts its part of the filter.
 fn filter(config: &Config) -> Option<Check> {
     config.filter.kernel.as_ref()?;
     let (id, title) = ("filter", "filter");
     Some(match Live::open(config) {
         Ok(live) if live.is_unfiltered() => {
-            let value = "too large for this kernel's verifier: user space decides all of it";
+            let value = "too large for this kernel's verifier: user space evaluates all of it";
             let check = Check::new(id, title, CheckState::Note, value);
-            check.fix("fewer ids, ports or networks; the flows are the same, at a higher price")
+            check.fix("name fewer ids, ports or networks; without that the flows are the same, at a higher cost")
         }
         Ok(_) => {
-            let value = "the kernel decides its part, which --explain-filter shows";
+            let value = "the kernel accepts its part, which --explain-filter shows";
             Check::new(id, title, CheckState::Ok, value)
         }
         Err(error) => Check::new(id, title, CheckState::Fail, format!("{error:#}")),
@@ -299,13 +303,13 @@ fn self_test_check(outcome: &Result<SelfTestOutcome>) -> Check {
         }
         Ok(outcome) => {
             let check = Check::new(id, title, CheckState::Fail, outcome.to_string());
-            check.fix("a bug in flowtop on this kernel: report it with the output of flowtop --doctor --json")
+            check.fix("report this bug of flowtop with the output of flowtop --doctor --json")
         }
         Err(error) => Check::new(id, title, CheckState::Fail, format!("{error:#}")),
     }
 }
 
-/// How what was counted compares with the kernel's own counters of TCP connections.
+/// Compares the counted bytes with the kernel's own counters of TCP connections.
 fn audited(outcome: &SelfTestOutcome) -> Check {
     let audit = &outcome.audit;
     let (id, title) = ("audit", "audit");
@@ -324,19 +328,19 @@ fn audited(outcome: &SelfTestOutcome) -> Check {
                 drift.rx, drift.tx
             );
             let check = Check::new(id, title, CheckState::Fail, value);
-            check.fix("flowtop --batch names the connection and the likely path")
+            check.fix("run flowtop --batch: it names the connection and the likely cause")
         }
     }
 }
 
-/// What was given up, and whether it really is.
+/// Checks which privileges flowtop dropped, and whether the kernel refuses what they allowed.
 fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
     let (id, title) = ("confinement", "confinement");
     let confinement = match confinement {
         Ok(confinement) => confinement,
         Err(error) => {
             let check = Check::new(id, title, CheckState::Fail, format!("{error:#}"));
-            return vec![check.fix("flowtop --no-sandbox does without")];
+            return vec![check.fix("run flowtop --no-sandbox, which keeps all privileges")];
         }
     };
     let state = match confinement.is_whole() {
@@ -352,7 +356,7 @@ fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
         let value = refused.join(", ");
         checks.push(Check::new(
             "refused",
-            "tried, and refused",
+            "denied, as wanted",
             CheckState::Ok,
             value,
         ));
@@ -360,18 +364,18 @@ fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
     if !allowed.is_empty() {
         let check = Check::new(
             "not_refused",
-            "NOT refused",
+            "NOT denied",
             CheckState::Fail,
             allowed.join(", "),
         );
-        checks.push(check.fix(
-            "a bug in flowtop on this kernel: report it with the output of flowtop --doctor --json",
-        ));
+        checks.push(
+            check.fix("report this bug of flowtop with the output of flowtop --doctor --json"),
+        );
     }
     checks
 }
 
-/// What was refused; and what was not, though this kernel could.
+/// Splits probe results into denied (good) and allowed although this kernel supports denying them (bad).
 fn tried(
     confinement: &Confinement,
     tried: Vec<DeniedProbe>,
@@ -387,7 +391,7 @@ fn tried(
     (what(refused), what(allowed))
 }
 
-/// Capabilities for setcap(8): what a user other than root needs to see everything here.
+/// Returns the capabilities for setcap(8) with which a user other than root sees everything here.
 fn setcap() -> String {
     format!(
         "{}=ep",

@@ -1,4 +1,4 @@
-//! What was found, for people and for machines.
+//! The results of the checks, as text and as JSON.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,12 +12,12 @@ use crate::text::units;
 
 /// Version of the JSON form.
 const SCHEMA: u32 = 1;
-/// Width of the column of names.
+/// Width of the column of titles, in characters.
 const TITLES: usize = 19;
-/// Width of what was found.
+/// Width of the column of results, in characters.
 const VALUES: usize = 72;
 
-/// Lines, one a check, with the fix below it.
+/// Returns one line per check, with its fix below it.
 pub(super) fn text(report: &DoctorReport) -> String {
     let (release, machine) = uname();
     let version = env!("CARGO_PKG_VERSION");
@@ -28,7 +28,7 @@ pub(super) fn text(report: &DoctorReport) -> String {
         for check in &section.checks {
             let state = match check.state {
                 CheckState::Ok | CheckState::Note => check.state.as_str(),
-                // It must not be missed.
+                // In capitals, so that nobody overlooks it.
                 CheckState::Fail => "FAIL",
             };
             let value = units::sanitize(&check.value);
@@ -39,7 +39,7 @@ pub(super) fn text(report: &DoctorReport) -> String {
                 let _ = writeln!(text, "        {:<TITLES$}  {line}", "");
             }
             if let Some(fix) = &check.fix {
-                // In one line, however long: it is to be copied.
+                // In one line, however long: people copy it.
                 let fix = match said.insert(fix.as_str()) {
                     true => units::sanitize(fix),
                     false => "as above".into(),
@@ -49,14 +49,14 @@ pub(super) fn text(report: &DoctorReport) -> String {
         }
     }
     let verdict = match &report.backend {
-        Some(backend) => format!("flowtop works here, by the {backend} backend."),
-        None => "flowtop does not work here: see FAIL above.".to_owned(),
+        Some(backend) => format!("flowtop works here, with the {backend} backend."),
+        None => "flowtop does not work here: fix the checks marked FAIL.".to_owned(),
     };
     let _ = write!(text, "\n{verdict}\n");
     text
 }
 
-/// Lines of at most so many characters as there is room for beside the names, broken at spaces.
+/// Breaks a text at spaces into lines of at most [`VALUES`] characters.
 fn wrap(text: &str) -> impl Iterator<Item = String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -141,7 +141,7 @@ pub(super) fn json(report: &DoctorReport) -> Result<String> {
     Ok(format!("{}\n", serde_json::to_string(&object)?))
 }
 
-/// Without the name of the backend, which stands beside it.
+/// Returns the reason without the name of the backend, which is a field of its own.
 fn reason(error: &anyhow::Error) -> String {
     match error.downcast_ref::<NoBackend>() {
         Some(NoBackend(refusals)) => {

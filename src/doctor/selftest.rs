@@ -1,4 +1,4 @@
-//! Moves known bytes over loopback and compares them with what was counted.
+//! Moves known bytes over loopback and compares them with what flowtop counted.
 
 use std::fmt;
 use std::fs;
@@ -14,19 +14,18 @@ use crate::model::interval::{Audit, Interval};
 use crate::source::Source;
 use crate::text::units;
 
-/// Calls each way, alternating, so that nothing fills a buffer.
+/// Calls in each direction, alternating so that no buffer fills.
 const CALLS: u64 = 20;
-/// Bytes of a call, which no header could be taken for.
+/// Bytes of a request; no header has this size.
 const ASKED: usize = 701;
 const ANSWERED: usize = 97;
-/// A datagram over loopback is there at once or never.
+/// A datagram over loopback arrives at once or never.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sockets that are connected, and have moved nothing yet.
+/// Connected sockets that have moved no bytes yet.
 pub(super) struct SelfTestTraffic {
     pairs: Vec<Pair>,
-    /// The ends of all pairs, looked up before they are measured: a process without names may not ask
-    /// its sockets later.
+    /// The ends of all pairs, looked up first: the sandbox forbids asking sockets for their names.
     ends: Vec<FlowEnd>,
     netns: Option<u32>,
 }
@@ -36,27 +35,27 @@ enum Pair {
     Udp(UdpSocket, UdpSocket),
 }
 
-/// What one end moved, and what was counted of it.
+/// The bytes that one end moved, and those that flowtop counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FlowEnd {
     pub(super) protocol: Protocol,
     pub(super) local: SocketAddr,
     remote: SocketAddr,
-    /// Received and sent, by this process's own count.
+    /// Bytes received and sent, counted by this process.
     pub(super) moved: (u64, u64),
-    /// Received and sent, by flowtop's.
+    /// Bytes received and sent, counted by flowtop.
     pub(super) counted: (u64, u64),
 }
 
-/// How the counts compare.
+/// The comparison of all counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SelfTestOutcome {
     pub(super) ends: Vec<FlowEnd>,
-    /// Events that the kernel says were not seen, of whomever.
+    /// Events of any process that the probes missed, by the kernel's counters.
     pub(super) missed: u64,
-    /// More may have been missed, and nobody knows.
+    /// Whether the kernel does not count missed events.
     pub(super) misses_unknown: bool,
-    /// What the audit of all TCP connections found, these among them.
+    /// The audit of all TCP connections, those of the test included.
     pub(super) audit: Audit,
 }
 
@@ -68,7 +67,7 @@ impl SelfTestTraffic {
     pub(super) fn prepare() -> Result<Self> {
         let mut pairs = Vec::new();
         let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let context = "connect over loopback (is it up? ip link set lo up)";
+        let context = "connect over loopback (if it is down: ip link set lo up)";
         pairs.push(tcp(v4).context(context)?);
         pairs.push(udp(v4).context(context)?);
         let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -185,7 +184,7 @@ impl FlowEnd {
         }
     }
 
-    /// As in `tcp over IPv4`.
+    /// Returns a name as in `tcp over IPv4`.
     pub(super) fn name(&self) -> String {
         let family = if self.local.is_ipv4() { "IPv4" } else { "IPv6" };
         format!("{} over {family}", self.protocol)
@@ -200,14 +199,14 @@ impl SelfTestOutcome {
     }
 }
 
-/// A sentence: exact, or by how much it is not.
+/// `exact`, or by how much the counts are off.
 impl fmt::Display for SelfTestOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moved: u64 = self.ends.iter().map(|end| end.moved.0 + end.moved.1).sum();
         if self.is_exact() {
             let v6 = self.ends.iter().any(|end| end.local.is_ipv6());
             let families = if v6 { "IPv4 and IPv6" } else { "IPv4" };
-            return write!(f, "exact: {moved} bytes of TCP and UDP over {families}");
+            return write!(f, "exact: {moved} bytes by TCP and UDP over {families}");
         }
         let wrong = self.ends.iter().filter(|end| end.moved != end.counted);
         let wrong = wrong.map(|end| {
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_counts_nothing_is_not_exact() {
+    fn a_source_that_counts_nothing_is_not_exact() {
         let outcome = SelfTestTraffic::prepare()
             .unwrap()
             .measure(&mut CountsNothing)
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn missed_events_are_not_exact_though_the_bytes_are() {
+    fn a_test_with_missed_events_is_not_exact() {
         let ends = Vec::new();
         let outcome = |missed| SelfTestOutcome {
             ends: ends.clone(),

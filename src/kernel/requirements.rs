@@ -120,11 +120,11 @@ pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> MissingRequirem
         let missing = missing.iter_names();
         let options = missing.map(|(name, _)| format!("--cap-add {name}"));
         let options = options.collect::<Vec<_>>().join(" ");
-        format!("root is without it here: start the container with {options}")
+        format!("root does not have it here: start the container with {options}")
     } else {
         let set = capabilities::for_setcap(needed_capabilities() | missing);
         format!(
-            "sudo flowtop; or let a group run it, whose members then see the traffic of every user: \
+            "run sudo flowtop; or let a group run it, whose members then see the traffic of every user: \
              f=$(command -v flowtop); sudo chgrp adm $f; sudo chmod 750 $f; sudo setcap {set}=ep $f"
         )
     };
@@ -166,7 +166,7 @@ pub fn of_btf() -> MissingRequirement {
     }
     MissingRequirement::new(
         format!("this kernel has no BTF ({BTF})"),
-        "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of all larger distributions are",
+        "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as in all large distributions",
     )
 }
 
@@ -194,8 +194,8 @@ pub fn of_memory(
 ) -> MissingRequirement {
     let (needed, left) = (needed / 1_000_000, left / 1_000_000);
     let fix = fitting.map_or_else(
-        || "allow more memory".to_owned(),
-        |flows| format!("--max-flows {flows}, or allow more memory"),
+        || "free or allow more memory".to_owned(),
+        |flows| format!("use --max-flows {flows}, or free or allow more memory"),
     );
     MissingRequirement::new(
         format!(
@@ -208,8 +208,8 @@ pub fn of_memory(
 /// No BPF program may read kernel memory.
 pub fn of_lockdown() -> MissingRequirement {
     MissingRequirement::new(
-        "kernel lockdown is in confidentiality mode, in which no BPF program may read kernel memory",
-        "boot with lockdown=integrity or without it",
+        "kernel lockdown is in confidentiality mode, which forbids BPF programs to read kernel memory",
+        "boot with lockdown=integrity or without lockdown",
     )
 }
 
@@ -221,17 +221,17 @@ pub fn of_load() -> MissingRequirement {
     {
         let mut requirement = of_capabilities(
             CapabilitySet::SYS_RESOURCE,
-            "before Linux 5.11 locking memory for the maps",
+            "locking memory for the maps, as before Linux 5.11,",
         );
         requirement
             .fix
-            .push_str("; or allow it: ulimit -l unlimited");
+            .push_str("; or lift the limit: ulimit -l unlimited");
         return requirement;
     }
     MissingRequirement::new(
-        "the kernel refuses to load BPF programs, though the capabilities for it are held",
-        "in a container allow bpf() (docker run --security-opt seccomp=unconfined), else ask the \
-         security module, which says so in the journal: journalctl -k -g denied",
+        "the kernel refuses to load these BPF programs although flowtop has the capabilities",
+        "in a container allow bpf(), as with docker run --security-opt seccomp=unconfined; elsewhere look for a \
+         denial of the security module: journalctl -k -g denied",
     )
 }
 
@@ -241,7 +241,7 @@ pub fn before_perf() -> Option<MissingRequirement> {
         return None;
     }
     let level = perf_event_paranoid().unwrap_or_default();
-    let purpose = format!("with kernel.perf_event_paranoid at {level} attaching probes");
+    let purpose = format!("attaching probes while kernel.perf_event_paranoid is {level}");
     let mut requirement = of_capabilities(CapabilitySet::SYS_ADMIN, &purpose);
     requirement
         .fix
@@ -253,8 +253,8 @@ pub fn before_perf() -> Option<MissingRequirement> {
 pub fn of_perf() -> MissingRequirement {
     before_perf().unwrap_or_else(|| {
         MissingRequirement::new(
-            "the kernel refuses perf events, though the capabilities for them are held",
-            "in a container allow perf_event_open() (docker run --security-opt seccomp=unconfined)",
+            "the kernel refuses perf events although flowtop has the capabilities",
+            "in a container allow perf_event_open(), as with docker run --security-opt seccomp=unconfined",
         )
     })
 }
@@ -265,7 +265,7 @@ pub fn of_first_cpu() -> Option<MissingRequirement> {
     (!begins_at_zero(&online)).then(|| {
         MissingRequirement::new(
             "CPU 0 is offline, where the kernel opens the events of tracepoints and kprobes",
-            "echo 1 | sudo tee /sys/devices/system/cpu/cpu0/online; or --backend fentry",
+            "run echo 1 | sudo tee /sys/devices/system/cpu/cpu0/online, or use --backend fentry",
         )
     })
 }
@@ -282,11 +282,14 @@ pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
     }
     if !is_capability_missing(CapabilitySet::DAC_OVERRIDE) {
         let what = format!(
-            "{} may not be opened, whatever the capabilities",
+            "{} cannot be opened although flowtop has the capabilities",
             path.display()
         );
-        return MissingRequirement::new(what, "see to kernel lockdown and to security modules")
-            .into();
+        return MissingRequirement::new(
+            what,
+            "check kernel lockdown and security modules: journalctl -k -g denied",
+        )
+        .into();
     }
     of_capabilities(for_tracefs(), &format!("opening {}", path.display())).into()
 }
@@ -302,7 +305,7 @@ pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
         .into();
     }
     MissingRequirement::new(
-        format!("tracefs is not mounted, and cannot be ({error})"),
+        format!("tracefs is not mounted, and mounting it failed ({error})"),
         fix,
     )
     .into()
@@ -312,7 +315,7 @@ pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
 pub fn of_cgroup() -> MissingRequirement {
     of_capabilities(
         CapabilitySet::NET_ADMIN,
-        "without kprobes seeing the peers of UDP",
+        "reporting the peers of UDP without kprobes",
     )
 }
 
@@ -321,8 +324,8 @@ pub fn of_cgroup_namespace() -> Option<MissingRequirement> {
     let mount = Cgroup2::mounted().filter(|mount| !mount.is_whole)?;
     Some(MissingRequirement::new(
         format!(
-            "{} shows only a part of the cgroups, as in a cgroup namespace, so without kprobes peers of UDP \
-             sent by processes outside of that part are unknown",
+            "{} has only a part of the cgroups, as in a cgroup namespace: without kprobes the peers of UDP of \
+             processes outside that part are unknown",
             mount.path.display()
         ),
         "start the container with --cgroupns=host, or mount the host's /sys/fs/cgroup into it",

@@ -28,38 +28,40 @@ const DISCARD: u16 = 9;
 pub fn refusals() -> Vec<DeniedProbe> {
     type Try = (&'static str, Option<i32>, fn() -> bool);
     let tries: [Try; 13] = [
-        ("make a file", None, || is_refused(make_file())),
+        ("create a file", None, || is_refused(make_file())),
         ("write a file", None, || {
             is_refused(File::options().write(true).open("/proc/self/comm"))
         }),
-        ("look around", Some(1), || is_refused(fs::read_dir("/"))),
+        ("list a directory", Some(1), || {
+            is_refused(fs::read_dir("/"))
+        }),
         ("run a program", None, || is_refused(run())),
         ("signal another process", None, || {
             is_refused(test_kill_process(Pid::INIT).map_err(io::Error::from))
         }),
-        ("look into another process", None, || {
+        ("read the memory of another process", None, || {
             let parent = getppid().map_or(1, Pid::as_raw_pid);
             is_refused(File::open(format!("/proc/{parent}/mem")))
         }),
-        ("talk to a local service", None, || {
+        ("connect to a local socket", None, || {
             is_refused(UnixDatagram::unbound())
         }),
-        ("connect elsewhere than to a name server", Some(4), || {
+        ("connect to anything but a name server", Some(4), || {
             is_refused(TcpStream::connect((Ipv4Addr::LOCALHOST, DISCARD)))
         }),
-        ("read what is secret", None, || {
+        ("read a secret file", None, || {
             is_refused(File::open("/etc/shadow").or_else(not_there))
         }),
-        ("make a socket of MPTCP", None, || {
+        ("open an MPTCP socket", None, || {
             is_refused(new_socket(SocketType::STREAM, Some(ipproto::MPTCP)))
         }),
-        ("make a raw socket", None, || {
+        ("open a raw socket", None, || {
             is_refused(new_socket(SocketType::RAW, Some(ipproto::ICMP)))
         }),
-        ("send before it is connected", None, || {
+        ("send on an unconnected socket", None, || {
             is_refused(send_first(SendFlags::empty()))
         }),
-        ("connect by sending", None, || {
+        ("connect by sending (TCP Fast Open)", None, || {
             is_refused(send_first(FASTOPEN))
         }),
     ];
@@ -135,13 +137,13 @@ mod tests {
             .map(|tried| tried.what)
             .collect();
         for what in [
-            "make a file",
+            "create a file",
             "write a file",
-            "look around",
+            "list a directory",
             "run a program",
         ] {
             assert!(can.contains(&what), "{what}: {can:?}");
         }
-        assert!(can.contains(&"talk to a local service"), "{can:?}");
+        assert!(can.contains(&"connect to a local socket"), "{can:?}");
     }
 }

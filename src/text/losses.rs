@@ -1,5 +1,5 @@
-//! Turns losses, and what a backend cannot see, into words: the same ones in every presentation.
-//! All is well is one calm word; anything else says what happened and what to do.
+//! The words for losses and for limits of a kernel, the same in every output: `exact`, or what happened and
+//! what to do.
 
 use crate::model::flow::Comm;
 use crate::model::interval::{Drift, Losses, Method, SlotHolder, UNSEEN_NAMES, Unknown};
@@ -54,13 +54,13 @@ pub fn is_degraded(losses: &Losses) -> bool {
     !losses.is_none()
 }
 
-/// What was lost in an interval, one sentence each, with what to do; none when all is well.
+/// Returns one sentence for each loss of an interval, with what to do.
 pub fn losses(losses: &Losses) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(holder) = &losses.full {
         lines.push(format!(
             "FLOW TABLE FULL: {} (pid {pid}) holds {} of {} flows; each process shows flows without a slot \
-             as one row; raise --max-flows, or filter 'not pid {pid}'",
+             as one row; raise --max-flows, or use the filter 'not pid {pid}'",
             name(holder),
             holder.flows,
             holder.slots,
@@ -85,14 +85,14 @@ pub fn losses(losses: &Losses) -> Vec<String> {
     let Unknown { processes, cgroups } = losses.unknown;
     if processes > 0 {
         lines.push(format!(
-            "UNKNOWN OWNERS: flowtop had no room to note name and user of {}; bytes and pids are exact; raise \
+            "UNKNOWN OWNERS: flowtop had no room for the name and user of {}; bytes and PIDs are exact; raise \
              --max-flows or shorten --interval",
             units::count(processes, "owner")
         ));
     }
     if cgroups > 0 {
         lines.push(format!(
-            "UNKNOWN CGROUPS: flowtop had no room to note the container and unit of {}; all else is exact; \
+            "UNKNOWN CGROUPS: flowtop had no room for the container and unit of {}; everything else is exact; \
              shorten --interval",
             units::count(cgroups, "owner")
         ));
@@ -101,7 +101,7 @@ pub fn losses(losses: &Losses) -> Vec<String> {
     lines
 }
 
-/// Which connection is off by most, by how much, and what the likely cause is.
+/// Returns the connection that is off by most, by how much, and the likely cause.
 fn drift(losses: &Losses) -> Option<String> {
     let audit = &losses.audit;
     if audit.is_well() {
@@ -137,7 +137,7 @@ fn drift(losses: &Losses) -> Option<String> {
     ))
 }
 
-/// The likely cause of drift.
+/// Returns the likely cause of drift.
 const fn likely(losses: &Losses, drift: &Drift) -> &'static str {
     if losses.missed_events > 0 {
         return "the probes missed events: use --backend auto";
@@ -159,15 +159,15 @@ fn sanitized(comm: &Comm) -> String {
     units::sanitize(&comm.to_string_lossy()).into_owned()
 }
 
-/// Says that nobody knows whether events were missed, where that is so.
+/// Returns a sentence if the kernel does not count missed events.
 pub fn unknown(method: &Method) -> Option<&'static str> {
     method.misses_unknown.then_some(
-        "whether the probes miss events is unknown: this kernel preempts itself and counts no misses (Linux 6.7 \
-         and later do)",
+        "whether the probes miss events is unknown: this kernel is preemptible and does not count missed events \
+         (Linux 6.7 and later do)",
     )
 }
 
-/// What the backend cannot see here, one sentence each; none when it sees all.
+/// Returns one sentence for each limit of this kernel.
 pub fn unseen(method: &Method) -> impl Iterator<Item = &'static str> + '_ {
     method.unseen.iter().map(|&name| {
         UNSEEN_NAMES

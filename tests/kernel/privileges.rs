@@ -197,12 +197,12 @@ fn the_doctor_tries_what_names_must_not_open() {
         assert!(output.status.success(), "{report:#}");
         let refused = check(&report, "refused")["value"].as_str().unwrap();
         for what in [
-            "connect elsewhere than to a name server",
-            "read what is secret",
-            "make a socket of MPTCP",
-            "make a raw socket",
-            "send before it is connected",
-            "connect by sending",
+            "connect to anything but a name server",
+            "read a secret file",
+            "open an MPTCP socket",
+            "open a raw socket",
+            "send on an unconnected socket",
+            "connect by sending (TCP Fast Open)",
         ] {
             assert!(refused.contains(what), "{names:?}: {refused}");
         }
@@ -340,7 +340,7 @@ fn the_doctor_counts_its_own_bytes_before_and_behind_the_sandbox() {
     assert_eq!(check(&report, "self_test")["state"], "ok");
     let refused = check(&report, "refused")["value"].as_str().unwrap();
     for what in [
-        "make a file",
+        "create a file",
         "write a file",
         "run a program",
         "signal another process",

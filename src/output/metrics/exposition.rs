@@ -79,15 +79,15 @@ pub const METRICS: &[Metric] = &[
     Metric {
         name: "flowtop_info",
         kind: MetricKind::Info,
-        help: "What counts here, and how.",
+        help: "Version, backend, group, filter, host and kernel of this flowtop; always 1.",
     },
     counter(
         "flowtop_rx_bytes_total",
-        "Bytes received: all that was counted.",
+        "Bytes received: all that flowtop counted, untracked bytes included.",
     ),
     counter(
         "flowtop_tx_bytes_total",
-        "Bytes sent: all that was counted.",
+        "Bytes sent: all that flowtop counted, untracked bytes included.",
     ),
     counter(
         "flowtop_rx_msgs_total",
@@ -99,106 +99,109 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "flowtop_group_rx_bytes_total",
-        "Bytes received by the groups that move most, and by all other ones together.",
+        "Bytes received, by group; the series kind=other sums all groups without a series.",
     ),
     counter(
         "flowtop_group_tx_bytes_total",
-        "Bytes sent by the groups that move most, and by all other ones together.",
+        "Bytes sent, by group; the series kind=other sums all groups without a series.",
     ),
     counter(
         "flowtop_group_rx_msgs_total",
-        "Calls that received at least one byte, of the same groups.",
+        "Calls that received at least one byte, by group; kind=other sums all groups without a series.",
     ),
     counter(
         "flowtop_group_tx_msgs_total",
-        "Calls that sent at least one byte, of the same groups.",
+        "Calls that sent at least one byte, by group; kind=other sums all groups without a series.",
     ),
     gauge(
         "flowtop_group_hidden_rx_bytes",
-        "Bytes received that were counted for groups and are not told now.",
+        "Bytes received that were counted for groups that have no series now.",
     ),
     gauge(
         "flowtop_group_hidden_tx_bytes",
-        "Bytes sent that were counted for groups and are not told now.",
+        "Bytes sent that were counted for groups that have no series now.",
     ),
     counter(
         "flowtop_untracked_rx_bytes_total",
-        "Bytes received that were counted and not attributed: flow table and room for processes were full.",
+        "Bytes received without a flow or process: the flow table and the process table were full.",
     ),
     counter(
         "flowtop_untracked_tx_bytes_total",
-        "Bytes sent that were counted and not attributed: flow table and room for processes were full.",
+        "Bytes sent without a flow or process: the flow table and the process table were full.",
     ),
     counter(
         "flowtop_overflow_rx_bytes_total",
-        "Bytes received that were attributed to a process and not to a flow: the flow table was full.",
+        "Bytes received of a process, without a flow: the flow table was full.",
     ),
     counter(
         "flowtop_overflow_tx_bytes_total",
-        "Bytes sent that were attributed to a process and not to a flow: the flow table was full.",
+        "Bytes sent of a process, without a flow: the flow table was full.",
     ),
     counter(
         "flowtop_missed_events_total",
-        "Events that probes did not see, by the kernel's own counters; absent where the kernel does not count them.",
+        "Events that the probes missed, by the kernel's own counters; absent if the kernel does not count them.",
     ),
     counter(
         "flowtop_unknown_processes_total",
-        "Processes in an interval without room for their name and user.",
+        "Processes whose name and user flowtop had no room to keep, summed over intervals.",
     ),
     counter(
         "flowtop_unknown_cgroups_total",
-        "Processes in an interval without room for their cgroup.",
+        "Processes whose cgroup flowtop had no room to keep, summed over intervals.",
     ),
     gauge(
         "flowtop_audited_connections",
-        "TCP connections of the last interval that were compared with the kernel's own counters.",
+        "TCP connections compared with the kernel's own counters in the latest interval.",
     ),
     gauge(
         "flowtop_agreeing_connections",
-        "Those of them of which every byte was counted.",
+        "Compared TCP connections whose every byte was counted, in the latest interval.",
     ),
     gauge(
         "flowtop_exempt_connections",
-        "TCP connections of the last interval that were not compared.",
+        "TCP connections that could not be compared in the latest interval.",
     ),
     gauge(
         "flowtop_drift_rx_bytes",
-        "Bytes received that were not counted, by the kernel's own counters, since flowtop began.",
+        "Bytes received that flowtop did not count, by the kernel's own counters, since its start.",
     ),
     gauge(
         "flowtop_drift_tx_bytes",
-        "Bytes sent that were not counted, by the kernel's own counters, since flowtop began.",
+        "Bytes sent that flowtop did not count, by the kernel's own counters, since its start.",
     ),
     gauge(
         "flowtop_unseen_path",
-        "1 of a path that cannot be seen on this kernel.",
+        "1 if this kernel cannot report this way of moving data, else 0.",
     ),
     gauge(
         "flowtop_flows",
-        "Flows that moved bytes in the last interval.",
+        "Flows that moved bytes in the latest interval.",
     ),
-    counter("flowtop_intervals_total", "Intervals that have ended."),
+    counter("flowtop_intervals_total", "Completed intervals."),
     gauge(
         "flowtop_interval_seconds",
-        "Measured length of the last interval.",
+        "Measured length of the latest interval, in seconds.",
     ),
     gauge(
         "flowtop_interval_end_timestamp_seconds",
-        "When the last interval ended.",
+        "End of the latest interval, in seconds since the Unix epoch.",
     ),
     counter(
         "flowtop_drain_seconds_total",
-        "Time it took to end intervals: flip, wait, drain, filter.",
+        "Time spent ending intervals (flip, wait, drain, filter), in seconds.",
     ),
     counter(
         "process_cpu_seconds_total",
-        "Processor time that flowtop itself took.",
+        "CPU time that flowtop itself used, in seconds.",
     ),
     gauge(
         "process_resident_memory_bytes",
-        "Memory of flowtop itself that is resident.",
+        "Resident memory of flowtop itself, in bytes.",
     ),
-    gauge("process_start_time_seconds", "When flowtop began."),
+    gauge(
+        "process_start_time_seconds",
+        "Start of flowtop, in seconds since the Unix epoch.",
+    ),
 ];
 
 /// Writes an answer.
