@@ -341,7 +341,7 @@ fn totals_are_what_the_generator_sent_to_the_byte() {
     // This process is the generator, and the only one that is counted.
     let pid = std::process::id().to_string();
     let mut live = Live::start(120, 30, &["-i", "100ms", "-p", &pid]);
-    live.see("no traffic seen yet: the chosen processes moved no bytes");
+    live.see("no traffic seen yet: the selected processes moved no bytes");
 
     let mut expected = Vec::new();
     let mut kept = Vec::new();
