@@ -1,6 +1,5 @@
-//! What the screen shows: pure state, changed only by [`App::update`], which passes what happens on to
-//! the part of the screen that it is for. Knows no terminal; keys are commands here, and time is what it
-//! is told.
+//! The state of the screen, changed only by [`App::update`], which passes each action to the part of the
+//! screen that it is for. No terminal, no keys (they arrive as commands) and no clock of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -239,8 +238,8 @@ impl App {
         }
     }
 
-    /// A click goes to what is drawn where it points: the bar of a recording, the footer of a text, or a
-    /// table.
+    /// Passes a click to what is drawn under it: the bar of a recording, the tables, or the footer, which
+    /// closes a text.
     fn click(&mut self, at: Position) {
         let area = self.shared.area;
         if let Some(order) = self.player.click(&self.shared, at) {

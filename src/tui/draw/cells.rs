@@ -1,4 +1,4 @@
-//! What stands in a cell of a table, and in a line that is a sum.
+//! Draws the cells of rows and of lines that are sums, and formats their numbers.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! How each column is drawn: its heading, its width, when it makes way, what stands in its cells and in
-//! a line that is a sum. What a column is called and sorted by is in `view`.
+//! How each column is drawn: heading, width, when it leaves, its cell in a row and in a line of sums.
+//! Name, description and sort key are the other half, in `view/columns`.
 
 use std::sync::LazyLock;
 

@@ -1,6 +1,6 @@
-//! Which columns a table has in a given width and where they stand. That depends on the width, on
-//! what was chosen and on the kind of table, not on the traffic, so that none comes and goes (but one
-//! that never had anything to show hides until it has); and widths only grow. A column is there whole or not at all.
+//! Decides which columns a table has and where they stand, by its width, the chosen columns and the
+//! grouping, not by the traffic: columns do not come and go. The exception is a column without a value so
+//! far, which is hidden. Widths only grow, and a column is shown whole or not at all.
 
 pub use super::column_table::DEFAULT;
 
@@ -13,11 +13,12 @@ use crate::view::{Column, Directions, Group};
 const MARGIN: u16 = 1;
 /// Widest an end of a flow gets: the longest address with its port.
 const MAX_END: u16 = 47;
-/// The longest IPv4 address with its port, and the least that a cut address with its port is read in.
+/// The longest IPv4 address with its port, in cells.
 const IPV4_END: u16 = 21;
+/// Minimum room in which an address that is cut in its middle can be read, in cells.
 const CUT_END: u16 = 14;
-/// Least room for both ends together before other columns make way, and before those do that only
-/// come when there is plenty.
+/// Minimum room for both ends together, in cells, beside most columns, and beside those that only appear
+/// in wide tables.
 const MIN_ENDS: u16 = 32;
 const GOOD_ENDS: u16 = 42;
 /// Minimum room for both ends, in cells, if they are host names.
@@ -97,8 +98,8 @@ pub struct LayoutRequest<'a> {
 }
 
 impl LayoutRequest<'_> {
-    /// Whether rows of this kind are named by what stands in this column: flows by their ends and
-    /// process, unless other columns were chosen.
+    /// Whether this column names the rows: of flows the ends and the process, unless other columns were
+    /// chosen.
     pub fn names_rows(&self, column: Column) -> bool {
         match self.group {
             Group::Flow => self.columns.is_empty() || self.columns.contains(&column),
@@ -264,9 +265,9 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
     places
 }
 
-/// Shares room between the two ends: each gets what it wants where that is possible, and the one that
-/// wants less never pays for the other. The peer identifies a row, so an IPv4 peer with its port stays
-/// whole as long as the local end keeps an address that is cut in its middle.
+/// Divides room between the two ends. If they do not both fit, the end that wants less than half keeps what
+/// it wants. The peer identifies a row, so an IPv4 peer with its port stays whole as long as the local end
+/// can be read.
 fn share(room: u16, local: u16, remote: u16) -> (u16, u16) {
     let half = room / 2;
     if local + remote <= room {

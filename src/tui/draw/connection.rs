@@ -1,4 +1,4 @@
-//! How the TCP connection of a flow is doing, in sentences with the numbers they come from.
+//! Describes the TCP connection of a flow: round trip, retransmits, bytes in flight, windows and limit.
 
 use ratatui::style::Style;
 

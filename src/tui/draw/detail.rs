@@ -1,5 +1,4 @@
-//! One flow: its ends and figures, the process that owns it, a chart of its own, and how its
-//! connection is doing.
+//! One flow: its ends, traffic, owner, chart and TCP connection.
 
 use std::time::SystemTime;
 

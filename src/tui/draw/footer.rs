@@ -1,4 +1,4 @@
-//! The last line: the keys that can act now, from the table that acts on them; or what is typed.
+//! Draws the last line: the keys that have an effect now, or the prompt while a filter is typed.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

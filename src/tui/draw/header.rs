@@ -1,5 +1,4 @@
-//! The two lines at the top: which machine, how it is counted, how far that can be trusted; and what
-//! moves now.
+//! Draws the two lines at the top: machine, backend and state, then the rates of both directions.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
@@ -183,7 +182,7 @@ impl App {
             Direction::Rx => "in",
             Direction::Tx => "out",
         };
-        // Copies are in the sums of the table: here they would count the same bytes twice.
+        // A capture receives what other sockets move: in one sum its copies would count twice.
         let units = self.shared.display.units;
         let copies = self.shared.history.copies();
         let copied = directions.bytes(&copies.now);

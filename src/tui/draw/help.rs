@@ -1,4 +1,4 @@
-//! The help screen, written from the table of keys; and what trouble means and what to do about it.
+//! Draws the help screen: the state with what was lost and why, then the table of keys.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

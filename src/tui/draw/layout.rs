@@ -1,5 +1,4 @@
-//! Where the parts of the screen are, by its size alone: what is drawn there and what a click there
-//! means both ask here.
+//! Divides the screen into its parts by its size alone. Drawing and clicks use the same division.
 
 use ratatui::layout::Rect;
 
@@ -41,8 +40,8 @@ impl ScreenLayout {
         }
     }
 
-    /// Divides the body among sections, each of which would like so many lines: each gets what it
-    /// wants where that is possible, and the one that wants less does not pay for the other.
+    /// Divides the body among sections by the lines each one wants. If they do not all fit, the section that
+    /// wants less than half keeps what it wants.
     pub fn sections(&self, wanted: &[u16]) -> Vec<Rect> {
         let room = self.body.height;
         let heights: Vec<u16> = match *wanted {
@@ -78,7 +77,7 @@ impl ScreenLayout {
 /// The lines of a section besides its rows: title and headings.
 pub const HEAD: u16 = 2;
 
-/// How many rows find room in a section: below them is a line for the rest, and one for what was
+/// Returns how many rows fit into a section: below them is a line for other flows, and one for what was
 /// untracked.
 pub fn room(section: Rect, untracked: bool, most: Option<usize>) -> usize {
     let lines = section

@@ -1,4 +1,4 @@
-//! Turns an [`App`] into a screen. Draws and changes nothing; draws only what is in sight.
+//! Draws an [`App`] into a buffer. Changes no state, and draws only what is in sight.
 
 mod cells;
 pub(super) mod chart;

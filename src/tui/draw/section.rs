@@ -1,5 +1,5 @@
-//! One table: its title, its headings, the rows in sight, and the sum of all others, so that what is
-//! shown adds up to the total whatever finds room.
+//! Draws one table: title, headings, the rows in sight and the sums of everything else, so that the
+//! lines of a table always add up to its total.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -1,5 +1,5 @@
-//! Colours and glyphs. Colour means a direction or trouble, or is absent, and never says anything
-//! alone: what it says is also said by a word, a place or a mark.
+//! Colours and glyphs. Colour marks a direction or a loss, and never carries information alone: a word, a
+//! place or a mark says the same.
 
 use ratatui::style::{Color, Modifier, Style};
 

@@ -1,5 +1,5 @@
-//! Where in a recording the picture is: what the player does, the recorded time, the speed, and a bar
-//! that says how much of the whole lies behind.
+//! Draws the position in a recording: the player's state, the recorded time, the speed, and a bar of how
+//! much of the recording has been played.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;

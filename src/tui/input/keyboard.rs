@@ -1,5 +1,5 @@
-//! Reads the keyboard in a thread of its own, and picks out of the keys what the terminal itself says:
-//! the colour of its background, which it is asked for at the start.
+//! Reads the keyboard in a thread of its own, and separates the keys from the terminal's reply to the query
+//! for its background colour, which is sent at the start.
 //!
 //! The answer comes whenever the terminal likes, between keys, or never. So nothing waits for it and
 //! no key is read past: whoever reads keys reads it too, and an answer is no key whenever it comes.

@@ -1,5 +1,5 @@
-//! Turns what the terminal says into actions. The only place that knows keys: the help screen and
-//! the footer are written from the same table that is looked up when a key is pressed.
+//! Translates terminal events into actions. The only module that knows keys: help and footer are written
+//! from the table that keys are looked up in.
 
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,

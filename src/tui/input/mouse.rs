@@ -1,4 +1,4 @@
-//! What the mouse does to the tables, by what is drawn where it points.
+//! Clicks and wheel turns on the tables.
 
 use ratatui::layout::{Position, Rect};
 
@@ -10,8 +10,8 @@ use crate::tui::state::shared::SharedState;
 use crate::view::SortKey;
 
 impl Panes {
-    /// A click sorts on a heading, selects on a row, and opens on the selected row; returns the part of
-    /// the screen that takes over, if one does.
+    /// Handles a click: sorts by a heading, selects a row, opens the selected row. Returns the part of the
+    /// screen that takes over, if one does.
     pub fn click(&mut self, at: Position, shared: &SharedState) -> Option<Mode> {
         let (n, section) = self.under(at, shared)?;
         self.focus = n;
@@ -43,7 +43,7 @@ impl Panes {
         None
     }
 
-    /// The wheel moves the selection of the table below the pointer.
+    /// Moves the selection of the table under the pointer.
     pub fn wheel(&mut self, at: Position, rows: i32, shared: &SharedState) {
         if let Some((n, _)) = self.under(at, shared) {
             self.focus = n;

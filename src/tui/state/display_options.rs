@@ -1,4 +1,4 @@
-//! How things are shown, as far as keys, configuration and the terminal decide it.
+//! How things are shown, by configuration, keys and what the terminal can do.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! One table of the screen: its rows in their order, what is selected, which part is in sight.
+//! One table of the screen: rows in their order, selection and scroll position.
 
 use ratatui::layout::Rect;
 

@@ -1,5 +1,5 @@
-//! The tables of the screen: what keys and new intervals do to them. How they are drawn is in
-//! `tui/draw/section`, what the mouse does in `tui/input/mouse`.
+//! The tables of the screen: their state, and what keys and new intervals change of it. Drawing is in
+//! `tui/draw/section`, clicks in `tui/input/mouse`.
 
 use std::cell::Cell;
 

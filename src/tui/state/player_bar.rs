@@ -1,5 +1,5 @@
-//! The player of a recording in place of a live machine: where it is, and what keys and clicks ask of it.
-//! How it is drawn is in `tui/draw/timeline`.
+//! The player of a recording: its position, and what keys and clicks ask of it. Drawing is in
+//! `tui/draw/timeline`.
 
 use std::time::Duration;
 

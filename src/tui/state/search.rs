@@ -1,4 +1,4 @@
-//! Which flows a text that was typed means: a filter in the language of filters, or words to find.
+//! The text typed after `/`: its editing, its meaning (a filter expression, or words to find) and its prompt.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What several parts of the screen show or read: the machine, what was counted, how things are shown.
+//! The state that several parts of the screen read: machine, history, names, owners and display options.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::text::units;
 use crate::tui::draw::chart::Sample;
 use crate::tui::input::keys::Keys;
 
-/// The display is paused.
+/// A pause of the display.
 #[derive(Debug)]
 pub struct Pause {
-    /// Since when, by [`Action::Clock`](crate::tui::Action::Clock).
+    /// Start of the pause, by [`Action::Clock`](crate::tui::Action::Clock).
     pub since: Duration,
-    /// What was counted since.
+    /// What was counted since the pause began.
     pub waiting: Option<Interval>,
 }
 
-/// State that belongs to no part of the screen alone. Parts read it; what a key changes of it is changed
-/// by the part that has the keyboard.
+/// State that no part of the screen owns alone. All parts read it; only `App` and the part that has the
+/// keyboard change it.
 #[derive(Debug)]
 pub struct SharedState {
     pub machine: Machine,
