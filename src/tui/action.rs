@@ -29,6 +29,8 @@ pub enum Action {
     Clock(Duration),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
+    /// Ctrl-C, or a signal: leaves from wherever one is.
+    Stop,
     /// A key that is bound to a command.
     Do(Command),
     /// A key while text is typed.

@@ -111,6 +111,7 @@ impl App {
                 self.shared.area = Rect::new(0, 0, width, height);
                 self.panes.scroll_into_view(&self.shared);
             }
+            Action::Stop => self.quit = true,
             Action::Do(command) => self.act(command),
             Action::Type(edit) => self.edit(edit),
             Action::Paste(text) => {
@@ -186,7 +187,9 @@ impl App {
 
     fn act(&mut self, command: Command) {
         match command {
-            Command::Quit => self.quit = true,
+            Command::Quit if self.mode == Mode::Table => self.quit = true,
+            // What is open stands on the table, so closing it comes first.
+            Command::Quit => self.act(Command::Back),
             Command::Suspend => self.request = Some(Effect::Suspend),
             Command::Redraw => self.request = Some(Effect::Redraw),
             Command::Pause if !matches!(self.mode, Mode::Chooser(_)) => {

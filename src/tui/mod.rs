@@ -395,7 +395,7 @@ impl Session<'_> {
                     return Some(Err(error));
                 }
             }
-            ScreenEvent::Stop => self.app.update(Action::Do(Command::Quit)),
+            ScreenEvent::Stop => self.app.update(Action::Stop),
         }
         None
     }

@@ -322,3 +322,24 @@ fn the_mouse_selects_opens_sorts_and_scrolls() {
     app.update(Action::Click(500, 500));
     app.update(Action::Click(0, 0));
 }
+
+#[test]
+fn quit_closes_what_is_open_and_leaves_only_from_the_table() {
+    for open in [Command::Help, Command::Columns, Command::Enter] {
+        let mut app = app();
+        let table = screen(&app);
+        press(&mut app, &[Command::Down, open]);
+        let opened = screen(&app);
+        assert!(opened.contains("q close"), "{opened}");
+        press(&mut app, &[Command::Quit, Command::Back]);
+        assert!(!app.has_quit());
+        assert_eq!(screen(&app), table);
+        press(&mut app, &[Command::Quit]);
+        assert!(app.has_quit());
+        // Control-C leaves from anywhere.
+        let mut app = self::app();
+        press(&mut app, &[open]);
+        app.update(Action::Stop);
+        assert!(app.has_quit());
+    }
+}

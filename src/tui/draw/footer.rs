@@ -30,18 +30,17 @@ impl App {
 
     /// Returns the commands of the current part of the screen with their labels, most important first.
     fn hints(&self) -> Vec<(Command, &'static str)> {
-        let mut hints = vec![(Command::Quit, "quit")];
+        let is_table = matches!(self.mode, Mode::Table | Mode::Typing);
+        let mut hints = vec![(Command::Quit, if is_table { "quit" } else { "close" })];
         match self.mode {
             Mode::Detail(_) => hints.extend([
-                (Command::Back, "back"),
                 (Command::Pause, self.pause_word()),
                 (Command::Units, "units"),
                 (Command::Names, "names"),
                 (Command::Help, "help"),
             ]),
-            Mode::Help(_) => hints.extend([(Command::Back, "back"), (Command::Down, "more")]),
+            Mode::Help(_) => hints.push((Command::Down, "more")),
             Mode::Chooser(_) => hints.extend([
-                (Command::Back, "back"),
                 (Command::Up, "up"),
                 (Command::Down, "down"),
                 (Command::Enter, "show or hide"),

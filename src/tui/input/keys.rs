@@ -68,7 +68,7 @@ pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
             (Command::Help, "help"),
             (Command::Redraw, "redraw"),
             (Command::Suspend, "suspend; counting continues"),
-            (Command::Quit, "quit"),
+            (Command::Quit, "close what is open; from the table, quit"),
         ],
     ),
 ];
@@ -106,6 +106,10 @@ impl Keys {
             Event::Resize(width, height) => Some(Action::Resize(*width, *height)),
             _ => {
                 let key = event.as_key_press_event()?;
+                let control = key.modifiers.contains(KeyModifiers::CONTROL);
+                if control && key.code == KeyCode::Char('c') {
+                    return Some(Action::Stop);
+                }
                 if typing {
                     typed(key)
                 } else {
@@ -194,7 +198,6 @@ fn label(key: &Key, ascii: bool) -> String {
 fn typed(key: KeyEvent) -> Option<Action> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let edit = match key.code {
-        KeyCode::Char('c') if control => return Some(Action::Do(Command::Quit)),
         KeyCode::Char('z') if control => return Some(Action::Do(Command::Suspend)),
         KeyCode::Char('u') if control => Edit::Clear,
         KeyCode::Char('w') if control => Edit::DeleteWord,
@@ -238,7 +241,10 @@ mod tests {
             (KeyCode::Char('c'), KeyModifiers::CONTROL),
         ] {
             let action = press(&keys, code, modifiers);
-            assert!(matches!(action, Some(Action::Do(Command::Quit))));
+            match code {
+                KeyCode::Char('q') => assert!(matches!(action, Some(Action::Do(Command::Quit)))),
+                _ => assert!(matches!(action, Some(Action::Stop))),
+            }
         }
         assert!(press(&keys, KeyCode::Char('q'), KeyModifiers::CONTROL).is_none());
     }
@@ -272,11 +278,8 @@ mod tests {
         let plain = KeyModifiers::NONE;
         let is_quit = |action| matches!(action, Some(Action::Do(Command::Quit)));
         assert!(is_quit(press(&keys, KeyCode::Char('g'), plain)));
-        assert!(is_quit(press(
-            &keys,
-            KeyCode::Char('c'),
-            KeyModifiers::CONTROL
-        )));
+        let control_c = press(&keys, KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert!(matches!(control_c, Some(Action::Stop)));
         assert!(press(&keys, KeyCode::Char('q'), plain).is_none());
         assert_eq!(keys.label(Command::NextGroup, 3, false), "");
         assert_eq!(keys.label(Command::Quit, 3, false), "g ^C");
@@ -297,7 +300,7 @@ mod tests {
         let q = typed(KeyCode::Char('q'), KeyModifiers::NONE);
         assert!(matches!(q, Some(Action::Type(Edit::Insert('q')))));
         let control_c = typed(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert!(matches!(control_c, Some(Action::Do(Command::Quit))));
+        assert!(matches!(control_c, Some(Action::Stop)));
         let escape = typed(KeyCode::Esc, KeyModifiers::NONE);
         assert!(matches!(escape, Some(Action::Type(Edit::Cancel))));
     }
