@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::process_lookup::{ProcessLookup, ProcessRef};
 use super::ranking::{Ranked, Ranking};
 use super::row_id::{Groups, RowId};
+use super::row_order::{Facts, GroupValues, RowOrder, RowValue};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets};
 use crate::model::interval::Interval;
-use crate::view::Group;
+use crate::view::{Directions, Group, SortValue};
 
 /// The flows of a group in one interval, summed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,16 @@ impl Ranked for GroupTotals {
     fn flows(&self) -> usize {
         self.flows
     }
+
+    #[expect(private_interfaces, reason = "only rankings sort rows")]
+    fn sort_value(
+        &self,
+        value: RowValue,
+        directions: Directions,
+        facts: &Facts<'_>,
+    ) -> Option<SortValue> {
+        value(&GroupValues(self, facts), directions)
+    }
 }
 
 impl Ranking<GroupTotals> {
@@ -127,6 +138,18 @@ impl Ranking<GroupTotals> {
         top_n: Option<usize>,
     ) -> Self {
         Self::of(interval, &group_totals(interval, group, lookup), top_n)
+    }
+
+    /// Ranks an interval's flows by groups, in another order than by the bytes of each direction.
+    pub fn grouped_sorted(
+        interval: &Interval,
+        group: Group,
+        lookup: &dyn ProcessLookup,
+        order: RowOrder,
+        top_n: Option<usize>,
+    ) -> Self {
+        let all = group_totals(interval, group, lookup);
+        Self::ordered(interval, &all, lookup, order, top_n)
     }
 }
 

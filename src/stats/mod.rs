@@ -8,6 +8,7 @@ mod process_lookup;
 pub mod ranking;
 mod recent;
 mod row_id;
+mod row_order;
 mod rows;
 mod tcp_stats;
 mod top;

@@ -3,6 +3,7 @@
 //! up to the totals. Pure; knows neither where intervals come from nor how rankings are drawn.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,12 +11,15 @@ pub use super::groups::{GroupTotals, group_totals};
 pub use super::order::steady_value;
 pub use super::process_lookup::{ProcessLookup, ProcessRef};
 pub use super::row_id::RowId;
+pub use super::row_order::RowOrder;
 pub use super::rows::{Row, RowQuery, Rows, SharedFields, Sum, group_of};
 pub use super::tcp_stats::RowTcpStats;
 
+use super::row_order::{Facts, FlowValues, RowValue, sort_key};
 use super::top;
 use crate::model::flow::{Counters, Direction, Flow, FlowKey};
 use crate::model::interval::{Interval, Losses, Method};
+use crate::view::{Directions, SortValue};
 
 /// One interval, ranked: its flows, or groups of them.
 #[derive(Clone, Debug)]
@@ -38,6 +42,10 @@ pub struct Ranking<T = Flow> {
     pub ingress: DirectionRanking<T>,
     /// Bytes sent.
     pub egress: DirectionRanking<T>,
+    /// The first rows of both directions together, where they were ranked so; sections have none then.
+    list: Vec<T>,
+    /// Whether sections are in another order than by their bytes.
+    is_sorted: bool,
     /// What is a row of neither section. With those that are, and untracked, it adds up to `total`.
     pub unranked: UnrankedSum,
 }
@@ -55,6 +63,15 @@ pub trait Ranked: Clone {
 
     /// Number of flows in it.
     fn flows(&self) -> usize;
+
+    /// A column's value of it.
+    #[expect(private_interfaces, reason = "only rankings sort rows")]
+    fn sort_value(
+        &self,
+        value: RowValue,
+        directions: Directions,
+        facts: &Facts<'_>,
+    ) -> Option<SortValue>;
 }
 
 impl Ranked for Flow {
@@ -70,6 +87,16 @@ impl Ranked for Flow {
 
     fn flows(&self) -> usize {
         1
+    }
+
+    #[expect(private_interfaces, reason = "only rankings sort rows")]
+    fn sort_value(
+        &self,
+        value: RowValue,
+        directions: Directions,
+        facts: &Facts<'_>,
+    ) -> Option<SortValue> {
+        value(&FlowValues(self, facts), directions)
     }
 }
 
@@ -89,6 +116,16 @@ impl Ranking {
     pub fn new(interval: &Interval, top_n: Option<usize>) -> Self {
         Self::of(interval, &interval.flows, top_n)
     }
+
+    /// Ranks an interval's flows in another order than by the bytes of each direction.
+    pub fn sorted(
+        interval: &Interval,
+        lookup: &dyn ProcessLookup,
+        order: RowOrder,
+        top_n: Option<usize>,
+    ) -> Self {
+        Self::ordered(interval, &interval.flows, lookup, order, top_n)
+    }
 }
 
 impl<T: Ranked> Ranking<T> {
@@ -96,6 +133,54 @@ impl<T: Ranked> Ranking<T> {
     pub(super) fn of(interval: &Interval, all: &[T], top_n: Option<usize>) -> Self {
         let section =
             |direction| DirectionRanking::new(direction, all, interval.losses.untracked, top_n);
+        let sections = (section(Direction::Rx), section(Direction::Tx));
+        Self::with(interval, all, sections, Vec::new(), false)
+    }
+
+    /// Ranks what an interval's flows were made into, in another order.
+    pub(super) fn ordered(
+        interval: &Interval,
+        all: &[T],
+        lookup: &dyn ProcessLookup,
+        order: RowOrder,
+        top_n: Option<usize>,
+    ) -> Self {
+        let facts = Facts {
+            lookup,
+            ended: interval.ended,
+        };
+        let key = |directions| {
+            let facts = &facts;
+            move |row: &T| sort_key(row, order.sort, directions, facts)
+        };
+        let (in_sections, list) = match order.is_list {
+            true => {
+                let rows = first(all.iter(), all.len(), top_n, key(Directions::Both));
+                (Some(0), rows.into_iter().cloned().collect())
+            }
+            false => (top_n, Vec::new()),
+        };
+        let section = |direction: Direction| {
+            let untracked = interval.losses.untracked;
+            DirectionRanking::by(
+                direction,
+                all,
+                untracked,
+                in_sections,
+                key(direction.into()),
+            )
+        };
+        let sections = (section(Direction::Rx), section(Direction::Tx));
+        Self::with(interval, all, sections, list, true)
+    }
+
+    fn with(
+        interval: &Interval,
+        all: &[T],
+        (ingress, egress): (DirectionRanking<T>, DirectionRanking<T>),
+        list: Vec<T>,
+        is_sorted: bool,
+    ) -> Self {
         let mut ranking = Self {
             ended: interval.ended,
             elapsed: interval.elapsed,
@@ -104,8 +189,10 @@ impl<T: Ranked> Ranking<T> {
             flows: interval.flows.len(),
             losses: interval.losses,
             method: Arc::clone(&interval.method),
-            ingress: section(Direction::Rx),
-            egress: section(Direction::Tx),
+            ingress,
+            egress,
+            list,
+            is_sorted,
             unranked: UnrankedSum::default(),
         };
         let mut shown = UnrankedSum::default();
@@ -123,21 +210,27 @@ impl<T: Ranked> Ranking<T> {
         ranking
     }
 
-    /// Every row of either section, once: ingress in its order, then the rest of egress in its
-    /// order.
+    /// Every row once: of the list in its order, or ingress in its order, then the rest of egress in
+    /// its order.
     pub fn rows(&self) -> impl Iterator<Item = &T> {
         let ingress = &self.ingress;
         // Rows are the first of a total order: what is there too is not behind the last of them.
         let rank = |row: &T| (row.counters().rx_bytes, Reverse(row.key()));
         let last = ingress.rows.last().map(rank);
+        // In another order it may be anywhere.
+        let sorted = ingress.rows.iter().filter(|_| self.is_sorted);
+        let sorted: BTreeSet<T::Key> = sorted.map(Ranked::key).collect();
         let is_there = move |row: &T| {
+            if self.is_sorted {
+                return sorted.contains(&row.key());
+            }
             let last = last.as_ref();
             last.is_some_and(|last| row.counters().rx_bytes > 0 && rank(row) >= *last)
         };
         let egress = self.egress.rows.iter();
-        ingress
-            .rows
+        self.list
             .iter()
+            .chain(&ingress.rows)
             .chain(egress.filter(move |row| !is_there(row)))
     }
 }
@@ -168,20 +261,42 @@ pub struct Remainder {
     pub bytes: u64,
 }
 
+/// The first of `count` rows by a key, largest first, equal ones by their own key.
+fn first<'a, T: Ranked, K: Ord>(
+    rows: impl Iterator<Item = &'a T>,
+    count: usize,
+    top_n: Option<usize>,
+    key: impl Fn(&T) -> K,
+) -> Vec<&'a T> {
+    match top_n {
+        Some(n) if n < count => {
+            let ranked = rows.map(|row| ((key(row), Reverse(row.key())), row));
+            top::top_n(ranked, n)
+        }
+        _ => top::in_order(rows.map(|row| (Reverse(key(row)), row)), |a, b| {
+            a.key().cmp(&b.key())
+        }),
+    }
+}
+
 impl<T: Ranked> DirectionRanking<T> {
     fn new(direction: Direction, all: &[T], untracked: Counters, top_n: Option<usize>) -> Self {
         let bytes = |row: &T| row.counters().bytes(direction);
+        Self::by(direction, all, untracked, top_n, bytes)
+    }
+
+    /// A section in the order of a key, largest first.
+    fn by<K: Ord>(
+        direction: Direction,
+        all: &[T],
+        untracked: Counters,
+        top_n: Option<usize>,
+        key: impl Fn(&T) -> K,
+    ) -> Self {
+        let bytes = |row: &T| row.counters().bytes(direction);
         let moving = || all.iter().filter(|row| bytes(row) > 0);
         let count = moving().count();
-        let first: Vec<&T> = match top_n {
-            Some(n) if n < count => {
-                let ranked = moving().map(|row| ((bytes(row), Reverse(row.key())), row));
-                top::top_n(ranked, n)
-            }
-            _ => top::in_order(moving().map(|row| (Reverse(bytes(row)), row)), |a, b| {
-                a.key().cmp(&b.key())
-            }),
-        };
+        let first = first(moving(), count, top_n, key);
         let rows: Vec<T> = first.into_iter().cloned().collect();
         let total: u64 = moving().map(bytes).sum();
         let flows: usize = moving().map(Ranked::flows).sum();
