@@ -156,7 +156,8 @@ pub(super) struct Args {
     #[arg(short = 'x', long = "host-name", help_heading = "Display")]
     pub(super) host_name: bool,
 
-    /// Sort the live table by a column, as in 60s, total or process; :asc or :desc sets the order
+    /// Sort rows by a column, as in total or process; the live table has more, as 60s. :asc or :desc sets
+    /// the order
     #[arg(
         long,
         value_name = "COLUMN",
@@ -482,7 +483,7 @@ where
         (_, _, false) => Output::Table,
     };
     if !args.print_config && !args.doctor && output != Output::Table {
-        only_in_the_table(&args)?;
+        only_in_the_table(&args, output)?;
     }
     if output == Output::Table {
         recording_args::must_be_files(replay.as_ref())?;
@@ -526,6 +527,8 @@ where
         columns: settings.columns,
         units: settings.units,
         sort: settings.sort,
+        // As with groups, the configuration file has no say in what others read.
+        row_order: args.sort.filter(|_| output != Output::Table),
         group,
         wide: args.wide || environment.columns.is_some_and(|columns| columns >= WIDE),
         color: match settings.color {
@@ -578,21 +581,37 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
     Ok(settings)
 }
 
-/// Rejects options of the live table for other outputs, which have an order and columns of their own.
-/// Settings of the configuration file are ignored there.
-fn only_in_the_table(args: &Args) -> Result<(), clap::Error> {
-    let asked = [
-        ("--sort", args.sort.is_some()),
-        ("--columns", args.columns.is_some()),
-    ];
-    match asked.into_iter().find(|(_, asked)| *asked) {
-        None => Ok(()),
-        Some((flag, _)) => Err(usage_error(
-            ErrorKind::ArgumentConflict,
-            format!(
-                "{flag} is for the live table, and this output is text, JSON or CSV: leave {flag} out, or \
-                 run flowtop on a terminal without --batch, --json and --csv"
+/// Text, JSON and CSV have their own columns, and no history to sort by: an error is better than another
+/// output than the one asked for. What the configuration file says of the table does not matter here.
+fn only_in_the_table(args: &Args, output: Output) -> Result<(), clap::Error> {
+    let conflict = |text| Err(usage_error(ErrorKind::ArgumentConflict, text));
+    if args.columns.is_some() || args.sort.is_some() && output == Output::Quiet {
+        let flag = match args.columns {
+            Some(_) => "--columns",
+            None => "--sort",
+        };
+        return conflict(match output {
+            Output::Quiet => {
+                format!("{flag} changes what is shown, and --quiet shows nothing: leave one out")
+            }
+            _ => format!(
+                "{flag} is for the live table, and the output is text, JSON or CSV: leave {flag} \
+                 out, or run flowtop on a terminal without --batch, --json and --csv"
             ),
-        )),
+        });
+    }
+    match args.sort.map(|sort| sort.column) {
+        Some(column) if !column.is_of_one_interval() => {
+            let known = Column::ALL
+                .into_iter()
+                .filter(|column| column.is_of_one_interval());
+            let known: Vec<&str> = known.map(Column::as_str).collect();
+            conflict(format!(
+                "--sort {}: only the live table has this column; sort text, JSON and CSV by {}",
+                column.as_str(),
+                known.join(", ")
+            ))
+        }
+        _ => Ok(()),
     }
 }

@@ -64,6 +64,8 @@ pub struct Config {
     pub units: Units,
     /// The order of rows in the live table.
     pub sort: SortKey,
+    /// The order of rows in text, JSON and CSV; `None` is by the bytes of each direction.
+    pub row_order: Option<SortKey>,
     /// What a row is.
     pub group: Group,
     /// Whether plain text has the columns that need a wide page.
@@ -101,6 +103,7 @@ impl Default for Config {
             columns: None,
             units: Units::default(),
             sort: SortKey::default(),
+            row_order: None,
             group: Group::default(),
             wide: false,
             color: false,

@@ -22,7 +22,7 @@ use crate::resolve::owners::Owners;
 use crate::source::Source;
 use crate::source::collector::{Collector, CollectorEvent, Schedule};
 use crate::source::signals::SignalHandler;
-use crate::stats::ranking::{GroupTotals, Ranking};
+use crate::stats::ranking::{GroupTotals, Ranking, RowOrder};
 use crate::view::Group;
 
 /// A form of output for streams.
@@ -80,6 +80,7 @@ pub struct Stream {
     owners: Arc<Owners>,
     group: Group,
     top_n: Option<usize>,
+    order: Option<RowOrder>,
     buffer: Vec<u8>,
 }
 
@@ -125,6 +126,10 @@ impl Stream {
             owners,
             group: config.group,
             top_n: config.top_n,
+            order: config.row_order.map(|sort| RowOrder {
+                sort,
+                is_list: matches!(config.output, Output::Json | Output::Csv),
+            }),
             buffer: Vec::new(),
         })
     }
@@ -218,12 +223,19 @@ impl Stream {
             return Ok(());
         };
         buffer.clear();
-        if self.group == Group::Flow {
-            let ranking = Ranking::new(interval, *top_n);
+        let (group, lookup, top_n) = (self.group, &*self.owners, *top_n);
+        if group == Group::Flow {
+            let ranking = match self.order {
+                Some(order) => Ranking::sorted(interval, lookup, order, top_n),
+                None => Ranking::new(interval, top_n),
+            };
             report.append(&ranking, names, buffer)?;
         } else {
-            let ranking = Ranking::grouped(interval, self.group, &*self.owners, *top_n);
-            report.append_groups(self.group, &ranking, names, buffer)?;
+            let ranking = match self.order {
+                Some(order) => Ranking::grouped_sorted(interval, group, lookup, order, top_n),
+                None => Ranking::grouped(interval, group, lookup, top_n),
+            };
+            report.append_groups(group, &ranking, names, buffer)?;
         }
         out.write_all(buffer)
             .and_then(|()| out.flush())

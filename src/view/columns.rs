@@ -374,6 +374,20 @@ columns! {
 }
 
 impl Column {
+    /// Whether a single interval has values for it: text, JSON and CSV have no history.
+    pub const fn is_of_one_interval(self) -> bool {
+        !matches!(
+            self,
+            Self::Avg10
+                | Self::Avg60
+                | Self::Average
+                | Self::Peak
+                | Self::Share
+                | Self::Spark
+                | Self::Age
+        )
+    }
+
     /// The name on the command line and in the configuration file.
     pub const fn as_str(self) -> &'static str {
         self.spec().name

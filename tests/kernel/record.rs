@@ -506,7 +506,7 @@ fn conflicting_record_options_are_rejected() {
         ),
         (vec!["--once", "-c", "2"], "cannot be used with"),
         (vec!["--csv", "--json"], "cannot be used with"),
-        (vec!["--csv", "--sort", "total"], "for the live table"),
+        (vec!["--csv", "--sort", "peak"], "only the live table"),
         (vec!["--duration", "soon"], "as in 90, 30s"),
         (vec!["--exit-when", "tcp"], "use only rate and bytes"),
         (

@@ -20,7 +20,7 @@ use flowtop::output::{self, Report};
 use flowtop::resolve::names::{Names, Services};
 use flowtop::source::filtered::Filtered;
 use flowtop::stats::ranking::Ranking;
-use flowtop::view::Group;
+use flowtop::view::{Column, Group, SortKey};
 use serde_json::Value;
 
 fn config(output: Output, count: u64) -> Config {
@@ -399,6 +399,101 @@ fn csv_has_rates_and_none_for_an_interval_without_length() {
         (&*rows[0]["rx_bytes"], &*rows[0]["rx_rate"]),
         ("9801234", "")
     );
+}
+
+fn sorted(output: Output, sort: &str, group: Group, top_n: Option<usize>) -> String {
+    let config = Config {
+        row_order: Some(sort.parse().unwrap()),
+        group,
+        top_n,
+        ..config(output, 1)
+    };
+    let (text, outcome) = run(&config, [bad_interval(told())]);
+    outcome.unwrap();
+    text
+}
+
+#[test]
+fn json_is_sorted_by_any_column_and_adds_up_to_its_interval() {
+    for group in groups() {
+        for top_n in [None, Some(2)] {
+            for column in Column::ALL.into_iter().filter(|it| it.is_of_one_interval()) {
+                for sort in [SortKey::by(column), SortKey::by(column).reversed()] {
+                    let text = sorted(Output::Json, &sort.to_string(), group, top_n);
+                    let records = records(&text);
+                    let is_row =
+                        |record: &&Value| record["type"] == "flow" || record["type"] == "group";
+                    let rows: Vec<&Value> = records.iter().filter(is_row).collect();
+                    assert!(rows.len() <= top_n.unwrap_or(usize::MAX), "{sort}");
+                    for field in ["rx_bytes", "tx_bytes"] {
+                        let untracked = records[0][format!("untracked_{field}")].as_u64().unwrap();
+                        let sum: u64 = records[1..]
+                            .iter()
+                            .map(|r| r[field].as_u64().unwrap())
+                            .sum();
+                        assert_eq!(records[0][field], sum + untracked, "{group} by {sort}");
+                    }
+                    let [rx, tx] = ["rx_bytes", "tx_bytes"]
+                        .map(|field| move |row: &Value| row[field].as_u64().unwrap());
+                    let value: Box<dyn Fn(&Value) -> u64> = match column {
+                        Column::Rx => Box::new(rx),
+                        Column::Tx => Box::new(tx),
+                        Column::Rate | Column::Total => Box::new(move |row| rx(row) + tx(row)),
+                        Column::Pid if group == Group::Flow => {
+                            Box::new(|row| row["pid"].as_u64().unwrap())
+                        }
+                        _ => continue,
+                    };
+                    let values: Vec<u64> = rows.iter().map(|row| value(row)).collect();
+                    let is_sorted = match sort.descending {
+                        true => values.is_sorted_by(|a, b| a >= b),
+                        false => values.is_sorted(),
+                    };
+                    assert!(is_sorted, "{group} by {sort}: {values:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn csv_has_the_first_rows_in_the_order_of_json() {
+    let json = records(&sorted(Output::Json, "tx", Group::Process, Some(3)));
+    let json: Vec<String> = json
+        .iter()
+        .filter(|record| record["type"] == "group")
+        .map(|record| record["tx_bytes"].to_string())
+        .collect();
+    assert_eq!(json.len(), 3);
+    let csv = sorted(Output::Csv, "tx", Group::Process, Some(3));
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let rows = reader.deserialize().map(Result::unwrap);
+    let rows: Vec<BTreeMap<String, String>> = rows.collect();
+    let csv: Vec<&String> = rows
+        .iter()
+        .filter(|row| row["type"] == "group")
+        .map(|row| &row["tx_bytes"])
+        .collect();
+    assert_eq!(csv, json.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn text_is_sorted_in_both_sections() {
+    let pids = |sort: &str| -> Vec<Vec<u32>> {
+        let text = sorted(Output::Text, sort, Group::Process, None);
+        let sections = text.split("Egress").map(|section| {
+            let rows = section.lines().filter(|line| line.contains("B/s "));
+            let pids = rows.filter_map(|row| row.split_whitespace().nth(3)?.parse().ok());
+            pids.collect()
+        });
+        sections.collect()
+    };
+    let [up, down] = ["pid", "pid:desc"].map(pids);
+    assert_eq!(up.len(), 2);
+    for (up, down) in up.iter().zip(&down) {
+        assert!(up.len() > 2 && up.is_sorted(), "{up:?}");
+        assert!(down.iter().rev().eq(up), "{down:?}");
+    }
 }
 
 #[test]

@@ -247,14 +247,37 @@ fn wrong_words_are_answered_with_the_right_ones() {
 
 #[test]
 fn what_only_the_table_has_is_not_ignored_elsewhere() {
-    for args in [["--sort", "total"], ["--columns", "rate"]] {
+    for args in [["--sort", "60s"], ["--columns", "rate"]] {
         for output in ["--json", "--batch"] {
             let message = parsed(&[args[0], args[1], output]).unwrap_err();
-            assert!(message.contains("for the live table"), "{message}");
+            assert!(message.contains("the live table"), "{message}");
         }
         assert!(parsed_in(&args, &Environment::default()).is_err());
     }
     assert!(parsed(&["--units", "bits", "--batch"]).is_ok());
+}
+
+#[test]
+fn text_json_and_csv_are_sorted_by_the_columns_of_one_interval() {
+    for output in ["--json", "--csv", "--batch"] {
+        assert_eq!(parsed(&[output]).unwrap().row_order, None);
+        for column in Column::ALL {
+            let sorted = parsed(&["--sort", column.as_str(), output]);
+            match sorted {
+                Ok(config) => assert_eq!(config.row_order, Some(SortKey::by(column))),
+                Err(message) => {
+                    let what = format!("--sort {}: only the live table", column.as_str());
+                    assert!(message.contains(&what), "{message}");
+                    assert!(message.contains("rate, rx, tx, total"), "{message}");
+                    assert!(!column.is_of_one_interval());
+                }
+            }
+        }
+    }
+    let rows = parsed(&["--sort", "pid:desc", "--csv"]).unwrap().row_order;
+    assert_eq!(rows, Some(SortKey::by(Column::Pid).reversed()));
+    let quiet = parsed(&["--sort", "total", "-q", "--listen", "9435"]);
+    assert!(quiet.unwrap_err().contains("--quiet"));
 }
 
 #[test]
