@@ -142,6 +142,10 @@ fn written(report: &mut impl Report, interval: &Interval, group: Option<Group>) 
         }
     };
     assert!(appended.is_ok());
+    for note in report.take_notes() {
+        out.extend_from_slice(note.as_bytes());
+        out.push(b'\n');
+    }
     let text = String::from_utf8_lossy(&out).into_owned();
     assert!(!text.contains(char::REPLACEMENT_CHARACTER) || std::str::from_utf8(&out).is_ok());
     assert!(

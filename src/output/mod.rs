@@ -6,7 +6,7 @@ mod json;
 pub mod metrics;
 pub mod text;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
@@ -23,6 +23,7 @@ use crate::source::Source;
 use crate::source::collector::{Collector, CollectorEvent, Schedule};
 use crate::source::signals::SignalHandler;
 use crate::stats::ranking::{GroupTotals, Ranking, RowOrder};
+use crate::text::sanitize::sanitize_lines;
 use crate::view::Group;
 
 /// A form of output for streams.
@@ -47,6 +48,11 @@ pub trait Report {
 
     /// Takes what a recording says beside its intervals.
     fn learn(&mut self, metadata: &RecordingMetadata);
+
+    /// Takes what is to be said of the intervals so far beside the data: filter, limits and losses.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 enum StreamEvent {
@@ -236,6 +242,10 @@ impl Stream {
                 None => Ranking::grouped(interval, group, lookup, top_n),
             };
             report.append_groups(group, &ranking, names, buffer)?;
+        }
+        for note in report.take_notes() {
+            // A closed standard error is no reason to end.
+            let _ = writeln!(io::stderr(), "flowtop: {}", sanitize_lines(&note));
         }
         out.write_all(buffer)
             .and_then(|()| out.flush())

@@ -53,7 +53,8 @@ pub struct LayoutState {
     local_width: usize,
     remote_width: usize,
     name_width: usize,
-    traffic_seen: bool,
+    /// Not yet taken.
+    notes: Vec<String>,
     method: Option<Arc<Method>>,
 }
 
@@ -69,7 +70,7 @@ impl Default for Text {
                 local_width: MIN_WIDTH,
                 remote_width: MIN_WIDTH,
                 name_width: MIN_WIDTH,
-                traffic_seen: false,
+                notes: Vec::new(),
                 method: None,
             },
         }
@@ -115,6 +116,10 @@ impl Report for Text {
             self.state.method = None;
         }
     }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.state.notes)
+    }
 }
 
 impl Text {
@@ -132,12 +137,12 @@ impl Text {
         table: impl FnOnce(&mut Self) -> TextTable,
     ) -> String {
         let mut text = String::new();
-        self.introduce(&ranking.method, &mut text);
+        self.introduce(&ranking.method);
+        let time = rfc3339(ranking.ended);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{}  {:.3} s  in {}{}  out {}  {}  {}",
-            rfc3339(ranking.ended),
+            "{time}  {:.3} s  in {}{}  out {}  {}  {}",
             ranking.elapsed.as_secs_f64(),
             self.per_second(
                 ranking.total.rx_bytes - ranking.copied_rx_bytes,
@@ -149,17 +154,12 @@ impl Text {
             losses::summary(&ranking.losses, &ranking.method),
         );
         for line in losses::losses(&ranking.losses) {
-            let _ = writeln!(text, "!!! {line}");
+            self.state.notes.push(format!("{time}: !!! {line}"));
         }
         if ranking.ingress.is_empty() && ranking.egress.is_empty() {
-            text.push_str(if self.state.traffic_seen {
-                "no traffic in this interval\n\n"
-            } else {
-                "no traffic seen yet\n\n"
-            });
+            text.push('\n');
             return text;
         }
-        self.state.traffic_seen = true;
         let table = table(self);
         for (title, section, lines) in [
             ("Ingress", &ranking.ingress, &table.ingress),
@@ -171,27 +171,29 @@ impl Text {
         text
     }
 
-    /// Says how bytes are seen, at the start and whenever that changes.
-    fn introduce(&mut self, method: &Arc<Method>, text: &mut String) {
+    /// Notes which flows are counted and what cannot be seen, at the start and whenever that changes.
+    fn introduce(&mut self, method: &Arc<Method>) {
         if self.state.method.as_ref() == Some(method) {
             return;
         }
         self.state.method = Some(Arc::clone(method));
-        let _ = write!(text, "flowtop: {} backend", method.backend);
-        if !method.reason.is_empty() {
-            let _ = write!(text, ": {}", method.reason);
-        }
-        text.push('\n');
+        let notes = &mut self.state.notes;
         if let Some(filter) = &self.filter {
-            let _ = writeln!(text, "filter: {}", units::sanitize(filter));
+            notes.push(format!("filter: {}", units::sanitize(filter)));
         }
-        for meaning in losses::unseen(method) {
-            let _ = writeln!(text, "!!! UNSEEN: {meaning}");
+        let mut limits: Vec<String> = losses::unseen(method)
+            .map(|meaning| format!("!!! UNSEEN: {meaning}"))
+            .collect();
+        limits.extend(losses::unknown(method).map(|unknown| format!("!!! MISSED: {unknown}")));
+        // Which backend counts is of interest only where it cannot see everything.
+        if !limits.is_empty() {
+            let reason = match &*method.reason {
+                "" => String::new(),
+                reason => format!(": {reason}"),
+            };
+            notes.push(format!("{} backend{reason}", method.backend));
         }
-        if let Some(unknown) = losses::unknown(method) {
-            let _ = writeln!(text, "!!! MISSED: {unknown}");
-        }
-        text.push('\n');
+        notes.extend(limits);
     }
 
     fn section<T: Ranked>(

@@ -459,5 +459,8 @@ fn the_first_interval_is_written_as_soon_as_it_ends() {
     let mut rest = String::new();
     reader.read_to_string(&mut rest).unwrap();
     assert_eq!(wait(&mut child), Some(0));
-    assert!(text.starts_with("flowtop: "), "{text}");
+    assert!(
+        text.starts_with("20"),
+        "no time first, and notes elsewhere: {text}"
+    );
 }

@@ -281,22 +281,25 @@ fn text_and_groups_name_the_process_that_fills_the_table() {
         let mut spray = Spray::new(500);
         let pid = spray.pid();
         let mut output = |args: &[&str]| {
+            // Losses are notes on standard error: both are read, in their order.
+            let (output, both) = std::io::pipe().unwrap();
             let mut child = Command::new(env!("CARGO_BIN_EXE_flowtop"))
                 .args(["--batch", "-i", "100ms", "--max-flows", "64"])
                 .args(args)
                 .arg(netns)
                 .stdin(Stdio::null())
-                .stdout(Stdio::piped())
+                .stdout(both.try_clone().unwrap())
+                .stderr(both)
                 .spawn()
                 .unwrap();
-            let mut output = BufReader::new(child.stdout.take().unwrap());
+            let mut output = BufReader::new(output);
             let mut text = String::new();
             let mut until = |part: &str, text: &mut String| {
                 while !text.contains(part) {
                     assert!(output.read_line(text).unwrap() > 0, "flowtop ended: {text}");
                 }
             };
-            until("no traffic", &mut text);
+            until("  0 flows  ", &mut text);
             spray.go();
             until("flow table full", &mut text);
             let flowtop = Pid::from_raw(child.id().cast_signed()).unwrap();

@@ -252,12 +252,15 @@ fn groups_filters_and_top_n_work_on_a_recording_as_on_a_machine() {
         let some = run(&[args, &["--replay", &sample(), "--json"]].concat(), 0);
         assert!(intervals(&records(&some.stdout)).abs_diff(count) <= usize::from(count == 5));
     }
-    let text = run(&["--replay", &sample(), "--batch", "-c1"], 0).stdout;
+    let text = run(&["--replay", &sample(), "--batch", "-c1"], 0);
+    assert!(text.stdout.starts_with(b"2026-11-25T23:41:39.887Z  "));
+    let notes = stderr(&text);
     assert!(
-        String::from_utf8(text)
-            .unwrap()
-            .starts_with("flowtop: tracepoint backend: ")
+        notes.starts_with("flowtop: filter: comm demo-*\n"),
+        "{notes}"
     );
+    assert!(notes.contains("flowtop: tracepoint backend: "), "{notes}");
+    assert!(notes.contains("flowtop: !!! UNSEEN: "), "{notes}");
 }
 
 #[test]
@@ -421,7 +424,12 @@ fn a_condition_ends_with_its_own_code_live_and_replayed() {
             ],
             0,
         );
-        assert_eq!(stderr(&not), "");
+        let is_note = |line: &str| {
+            line.contains(": !!! ") || line.contains(" backend: ") || line.contains(": filter: ")
+        };
+        let others = stderr(&not).lines().filter(|line| !is_note(line)).count();
+        assert_eq!(others, 0, "{}", stderr(&not));
+        assert!(output == "--batch" || stderr(&not).is_empty());
     }
     let met = records(
         &run(

@@ -67,13 +67,7 @@ fn json_is_as_documented() {
 
 #[test]
 fn a_filter_is_said_and_what_it_does_not_mean_is_in_no_total() {
-    for (output, said) in [
-        (Output::Text, "\nfilter: local port 22 and rx rate > 1MB\n"),
-        (
-            Output::Json,
-            r#","filter":"local port 22 and rx rate > 1MB"}"#,
-        ),
-    ] {
+    for output in [Output::Text, Output::Json] {
         let filter = parse("local port 22 and rx rate>1MB", &NameTables::default()).unwrap();
         let config = Config {
             filter: FilterPlan::new(filter, Pushdown::Nothing),
@@ -86,15 +80,78 @@ fn a_filter_is_said_and_what_it_does_not_mean_is_in_no_total() {
         let mut out = Vec::new();
         output::run(&config, source, None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains(said), "{text}");
         if output == Output::Json {
             let records = records(&text);
+            assert_eq!(records[0]["filter"], "local port 22 and rx rate > 1MB");
             assert_eq!(records[0]["flows"], 1);
             assert_eq!(records[0]["rx_bytes"], records[1]["rx_bytes"]);
             assert_eq!(records[1]["local_port"], 22);
         } else {
             assert!(text.contains("sshd") && !text.contains("nginx"), "{text}");
+            let mut text = Text {
+                filter: config.filter.text(),
+                ..Text::default()
+            };
+            let ranking = Ranking::new(&interval(web_server()), None);
+            text.append(&ranking, &Names::disabled(), &mut Vec::new())
+                .unwrap();
+            let notes = text.take_notes();
+            assert_eq!(notes, ["filter: local port 22 and rx rate > 1MB"]);
         }
+    }
+}
+
+/// What text says of these intervals beside the data.
+fn notes(intervals: impl IntoIterator<Item = Interval>) -> Vec<String> {
+    let mut text = Text::default();
+    let mut notes = Vec::new();
+    for interval in intervals {
+        let (mut out, ranking) = (Vec::new(), Ranking::new(&interval, Some(10)));
+        text.append(&ranking, &Names::disabled(), &mut out).unwrap();
+        notes.extend(text.take_notes());
+        assert_eq!(text.take_notes(), [""; 0], "each note is taken once");
+    }
+    notes
+}
+
+#[test]
+fn limits_and_losses_are_notes_and_no_lines_of_text() {
+    let all = notes([bad_interval(web_server()), bad_interval(Vec::new())]);
+    let kinds = ["!!! UNSEEN: ", "!!! UNTRACKED: ", "!!! MISSED: "];
+    let counts = kinds.map(|kind| all.iter().filter(|note| note.contains(kind)).count());
+    assert_eq!(
+        counts,
+        [2, 2, 2],
+        "limits once, losses in each interval: {all:?}"
+    );
+    assert!(all[0].starts_with("tracepoint backend: "), "{all:?}");
+    assert!(
+        all.iter()
+            .any(|note| note.starts_with("2026-11-22T15:00:00.123Z: !!! MISSED"))
+    );
+    assert_eq!(
+        notes([interval(web_server()), interval(Vec::new())]),
+        [""; 0]
+    );
+
+    let (text, _) = run(&config(Output::Text, 1), [bad_interval(web_server())]);
+    let is_data = |line: &str| {
+        let is_heading = ["Ingress: ", "Egress: "]
+            .iter()
+            .any(|it| line.starts_with(it));
+        let is_total = line.starts_with("2026-11-22T15:00:00.123Z  1.000 s  in ");
+        let first = line
+            .trim_start()
+            .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let is_row = first.starts_with(" B/s") || first.get(2..5) == Some("B/s");
+        line.is_empty()
+            || is_heading
+            || is_total
+            || is_row
+            || line.trim_start().starts_with("RATE ")
+    };
+    for line in text.lines() {
+        assert!(is_data(line), "{line:?} is no data");
     }
 }
 

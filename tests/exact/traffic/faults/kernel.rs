@@ -67,7 +67,7 @@ fn flows_in(how: &Faults, count: u32, args: &[&str]) -> Result<Told> {
 }
 
 /// Where a person or a program reads of a full flow table.
-const FULL: &str = "`full_pid`, `full_process` and flows with `overflow`; in text `!!! FLOW TABLE FULL`; at the top right of the table";
+const FULL: &str = "`full_pid`, `full_process` and flows with `overflow`; with text, on standard error, `!!! FLOW TABLE FULL`; at the top right of the table";
 
 /// A table that 1000 flows of one process are too many for, half of them too.
 const SMALL_TABLE: [&str; 2] = ["--max-flows", "512"];
@@ -281,7 +281,7 @@ fn hooks_missing(how: &Faults) -> Result<Told> {
         happened: format!("{sent} bytes counted, without their peers"),
         lost: i128::from(truth) - i128::from(sent),
         said: format!(
-            "`unseen`: {}; in text `!!! UNSEEN`; at the top right of the table",
+            "`unseen`: {}; with text, on standard error, `!!! UNSEEN`; at the top right of the table",
             unseen.replace('"', "`")
         ),
     })

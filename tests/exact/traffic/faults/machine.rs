@@ -157,7 +157,7 @@ fn kprobes_off_meanwhile(how: &Faults) -> Result<Told> {
     Ok(Told {
         happened: format!("{found} bytes of drift, and the connection is named"),
         lost: 2 * LOST as i128 - found,
-        said: "`audit`: `drift_rx_bytes`, `drift_tx_bytes`, `worst`; in text `!!! DRIFT`"
+        said: "`audit`: `drift_rx_bytes`, `drift_tx_bytes`, `worst`; with text, on standard error, `!!! DRIFT`"
             .to_owned(),
     })
 }
