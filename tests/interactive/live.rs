@@ -160,8 +160,8 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.see("PROCESS ▲");
     live.press("S");
     live.see("PROCESS ▼");
-    // A click on a heading does the same: the rates stand at the left.
-    live.press("\x1b[<0;7;4M\x1b[<0;7;4m");
+    // A click on a heading does the same: the rates stand behind process and PID.
+    live.press("\x1b[<0;27;4M\x1b[<0;27;4m");
     live.see("RATE ▼");
 
     live.press("/camera");
@@ -203,6 +203,8 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.press("?");
     live.see("Sort, filter, group");
     live.press("q");
+    live.see("Egress › demo-backup");
+    live.press("q");
     live.assert_gone(0);
 }
 
@@ -227,7 +229,7 @@ fn a_process_has_its_command_line_in_a_time_namespace_and_where_proc_hides_it() 
         let what = format!("command line by {wrapper:?}");
         let text = live.wait_for(&what, |text| text.contains("command"));
         assert!(text.contains("parent"), "{text}");
-        live.press("q");
+        live.press("qq");
         live.assert_gone(0);
     }
 }
@@ -382,7 +384,7 @@ fn totals_are_what_the_generator_sent_to_the_byte() {
         for (section, local, remote) in [("Egress", from, to), ("Ingress", to, from)] {
             let is_there = |text: &str| {
                 let line = line_of(text, section, local, remote);
-                line.is_some_and(|line| line.trim_start().starts_with(shown))
+                line.is_some_and(|line| line.contains(&format!(" {shown} ")))
             };
             live.wait_for(
                 &format!("{shown} from {local} to {remote} in {section}"),

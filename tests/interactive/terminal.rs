@@ -437,7 +437,7 @@ fn keys_are_answered_while_the_source_hangs() {
     session.wait_for("quit");
     // Its first interval has ended by now, and never comes.
     thread::sleep(Duration::from_millis(300));
-    for (key, answer) in [("?", "Move"), ("q", LEAVE)] {
+    for (key, answer) in [("?", "Move"), ("q", "quit"), ("q", LEAVE)] {
         session.press(key);
         session.wait_for(answer);
     }
@@ -472,7 +472,7 @@ fn a_key_is_answered_as_soon_with_a_collector_that_is_always_busy() {
     let mut times = [const { Vec::new() }; 2];
     for _ in 0..25 {
         for (session, times) in sessions.iter_mut().zip(&mut times) {
-            let help = |text: &str| text.contains("row down, past N");
+            let help = |text: &str| text.contains("row down");
             times.push(answer(session, "?", help));
             times.push(answer(session, "?", |text| !help(text)));
         }
