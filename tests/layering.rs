@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("resolve/owners", &[]),
     ("resolve/namespace", &[]),
     ("resolve/interfaces", &["model"]),
+    ("resolve/services", &["model"]),
     ("resolve/names", &["model"]),
     ("resolve", &["model"]),
     (
@@ -24,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "model",
             "resolve/interfaces",
+            "resolve/services",
             "resolve/owners",
             "text",
             "view",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::resolve::owners::passwd;
+use crate::resolve::services;
 use crate::text::suggest::nearest;
 
 /// No more than this is read of a file.
@@ -80,8 +81,14 @@ impl NameTables {
     }
 
     fn services(&self) -> &[(String, u16)] {
-        self.services
-            .get_or_init(|| services(&String::from_utf8_lossy(&self.read("services"))))
+        self.services.get_or_init(|| {
+            let found = ports_by_name(&self.read("services"));
+            if found.is_empty() && self.folder.is_some() {
+                // Small containers have no such file, and rows have the built-in names there too.
+                return ports_by_name(services::built_in_text().as_bytes());
+            }
+            found
+        })
     }
 
     /// A file that is not there has no words.
@@ -103,25 +110,12 @@ fn near<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a s
     (word.len() <= 32).then(|| nearest(word, &known)).flatten()
 }
 
-/// `name port/protocol alias... # comment` a line.
-fn services(text: &str) -> Vec<(String, u16)> {
+/// Returns each name and alias with its port.
+fn ports_by_name(text: &[u8]) -> Vec<(String, u16)> {
     let mut found = Vec::new();
-    for line in text.lines() {
-        let line = line.split('#').next().unwrap_or_default();
-        let mut fields = line.split_whitespace();
-        let (Some(name), Some(port)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        let Some((port, "tcp" | "udp")) = port.split_once('/') else {
-            continue;
-        };
-        if let Ok(port) = port.parse() {
-            found.extend(
-                std::iter::once(name)
-                    .chain(fields)
-                    .map(|name| (name.to_owned(), port)),
-            );
-        }
+    for ((_, port), name, aliases) in services::entries(text) {
+        let names = std::iter::once(name).chain(aliases);
+        found.extend(names.map(|name| (name.to_owned(), port)));
     }
     found
 }
@@ -151,6 +145,12 @@ mod tests {
         assert!(words.ports("sctp").is_empty());
         assert_eq!(words.near_user("wbe"), Some("web"));
         assert_eq!(words.near_service("htps"), Some("https"));
+        fs::remove_file(folder.join("services")).unwrap();
+        let words = NameTables {
+            folder: Some(folder.clone()),
+            ..NameTables::default()
+        };
+        assert_eq!(words.ports("https"), [443], "built in");
         fs::remove_dir_all(&folder).unwrap();
         let none = NameTables::default();
         assert!(none.uids(|_| true).is_empty());

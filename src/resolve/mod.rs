@@ -16,7 +16,7 @@ pub mod owners;
 mod processes;
 mod ptr;
 mod resolv_conf;
-mod services;
+pub mod services;
 mod sockets;
 mod system;
 mod users;

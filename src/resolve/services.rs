@@ -51,25 +51,17 @@ impl Services {
 
     /// Those built in.
     pub fn built_in() -> Self {
-        Self::parse(BUILT_IN.replace(", ", "\n").as_bytes())
+        Self::parse(built_in_text().as_bytes())
     }
 
-    /// Name, `port/protocol`, aliases a line; `#` begins a comment. See services(5). The first line
-    /// of a port gives its name. Only printable ASCII is taken, so names are harmless as they are.
+    /// Parses the text of services(5). The first line of a port gives its name. Names that are not
+    /// printable ASCII are skipped, so names are harmless as they are.
     pub(super) fn parse(text: &[u8]) -> Self {
         let mut names = HashMap::new();
-        for line in lines(text) {
-            let mut fields = fields(line);
-            let (Some(name), Some(port)) = (fields.next(), fields.next()) else {
-                continue;
-            };
-            if name.len() > LONGEST || !name.iter().all(u8::is_ascii_graphic) {
-                continue;
+        for (port, name, _) in entries(text) {
+            if name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                names.entry(port).or_insert_with(|| Box::from(name));
             }
-            let (Ok(name), Some(port)) = (std::str::from_utf8(name), parse_port(port)) else {
-                continue;
-            };
-            names.entry(port).or_insert_with(|| Box::from(name));
         }
         Self { names }
     }
@@ -92,6 +84,25 @@ impl Services {
         let is_service = end.port < EPHEMERAL && (other == 0 || end.port <= other);
         is_service.then(|| self.name(protocol, end.port)).flatten()
     }
+}
+
+/// Returns the built-in services as the text of services(5).
+pub fn built_in_text() -> String {
+    BUILT_IN.replace(", ", "\n")
+}
+
+/// Parses the text of services(5): `name port/protocol aliases... # comment` a line. Returns the port, the
+/// name and the aliases of each line; lines and aliases that are not UTF-8 are skipped.
+pub fn entries(
+    text: &[u8],
+) -> impl Iterator<Item = ((Protocol, u16), &str, impl Iterator<Item = &str>)> {
+    lines(text).filter_map(|line| {
+        let mut fields = fields(line);
+        let name = std::str::from_utf8(fields.next()?).ok()?;
+        let port = parse_port(fields.next()?)?;
+        let aliases = fields.filter_map(|alias| std::str::from_utf8(alias).ok());
+        Some((port, name, aliases))
+    })
 }
 
 fn parse_port(text: &[u8]) -> Option<(Protocol, u16)> {
