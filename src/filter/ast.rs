@@ -1,4 +1,4 @@
-//! What a filter says: terms, joined by and, or, not; and the one way to write each.
+//! The syntax tree of a filter: terms joined by and, or and not; and its canonical written form.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,31 +8,31 @@ use super::pattern::Pattern;
 use crate::model::flow::{Direction, Protocol};
 use crate::view::Directions;
 
-/// A filter that was understood. Written out it is one that says the same.
+/// A parsed filter. Its written form parses to the same filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expr {
-    /// All of these; never fewer than two.
+    /// All parts match; at least two parts.
     All(Vec<Expr>),
-    /// Any of these; never fewer than two.
+    /// Any part matches; at least two parts.
     Any(Vec<Expr>),
-    /// Not this.
+    /// The part does not match.
     Not(Box<Expr>),
-    /// One thing.
+    /// A single term.
     Is(Term),
 }
 
-/// Which end of a flow.
+/// An end of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// The one or the other.
+    /// Either end.
     Either,
-    /// The socket's own.
+    /// The end of the socket itself.
     Local,
-    /// The peer.
+    /// The end of the peer.
     Remote,
 }
 
-/// One thing that can be said of a flow. Where there are several values any of them will do.
+/// A condition on a flow. Of several values any may match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Term {
     /// `tcp`, `udp`.
@@ -53,7 +53,7 @@ pub enum Term {
     Interfaces(Vec<u32>),
     /// `host` with an interface, as in `fe80::1%eth0`.
     ZonedHosts(Side, Vec<ZonedHost>),
-    /// `user`: what was asked for, and the user ids that it means.
+    /// `user`: the patterns as written, and the user ids that they match.
     Users(Vec<Pattern>, Vec<u32>),
     /// `process`, or its synonym `comm`.
     Comm(Vec<Pattern>),
@@ -61,7 +61,7 @@ pub enum Term {
     Container(Vec<Pattern>),
     /// `unit`.
     Unit(Vec<Pattern>),
-    /// `rx`, `tx`: bytes were moved that way.
+    /// `rx`, `tx`: the flow moved bytes in this direction.
     Moved(Direction),
     /// `rate > 1MB` and the like.
     Compare(Compare),
@@ -85,20 +85,20 @@ impl fmt::Display for ZonedHost {
     }
 }
 
-/// A comparison of what was moved in an interval.
+/// A comparison of the bytes of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compare {
-    /// Received, sent, or both together.
+    /// Received, sent, or both summed.
     pub directions: Directions,
-    /// A second, or in the interval.
+    /// Whether the limit is per second or per interval.
     pub per_second: bool,
-    /// How.
+    /// The operator.
     pub op: Op,
-    /// With so many bits.
+    /// The limit, in bits.
     pub bits: u64,
 }
 
-/// How two numbers are compared.
+/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// `>`
@@ -129,7 +129,7 @@ impl Op {
 }
 
 impl Expr {
-    /// All of these, or the only one; `None` for nothing at all.
+    /// Joins parts by `and`; `None` without parts.
     pub fn all(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut flat = Vec::new();
         for part in parts {
@@ -144,7 +144,7 @@ impl Expr {
         }
     }
 
-    /// Any of these, or the only one; `None` for nothing at all.
+    /// Joins parts by `or`; `None` without parts.
     pub fn any(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut flat = Vec::new();
         for part in parts {
@@ -159,7 +159,7 @@ impl Expr {
         }
     }
 
-    /// Every term in it.
+    /// Returns every term.
     pub fn terms(&self) -> Vec<&Term> {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::terms).collect(),
@@ -168,13 +168,13 @@ impl Expr {
         }
     }
 
-    /// Whether it asks for nothing but how much was moved: then it can be asked of a total too.
+    /// Whether all terms are about amounts, so that the filter can test a total too.
     pub fn is_about_amounts(&self) -> bool {
         let is = |term: &&Term| matches!(term, Term::Compare(_) | Term::Moved(_));
         self.terms().iter().all(is)
     }
 
-    /// As a part of something larger.
+    /// Writes the filter as a part of another one.
     fn part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All(_) | Self::Any(_) => write!(f, "({self})"),
@@ -203,12 +203,12 @@ impl fmt::Display for Expr {
 }
 
 impl Term {
-    /// Whether it asks for what is known by the owner of a flow only.
+    /// Whether the term tests the owner of a flow.
     pub(super) const fn is_about_owner(&self) -> bool {
         matches!(self, Self::Comm(_) | Self::Container(_) | Self::Unit(_))
     }
 
-    /// Why only user space can decide it; `None` where the kernel can.
+    /// Returns why only user space can decide the term; `None` if the kernel can.
     pub(super) const fn userspace_reason(&self) -> Option<&'static str> {
         match self {
             Self::Comm(_) => Some("process names are read when an interval ends"),

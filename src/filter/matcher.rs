@@ -1,5 +1,5 @@
-//! Decides for flows whether a filter means them. Cheap enough for 65536 flows an interval: what is
-//! asked of an owner is answered once an interval, what is asked of a control group once for ever.
+//! Decides whether flows match a filter. Cheap enough for 65536 flows an interval: terms about owners are
+//! evaluated once per owner and interval, terms about control groups once per control group.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,33 +11,34 @@ use super::pattern::Pattern;
 use crate::model::flow::{Counters, FlowKey, Owner};
 use crate::resolve::owners::{CgroupLocation, parse_path};
 
-/// Control groups whose answers are kept; beyond that they are asked anew.
+/// Limit of cached results for control groups; the cache is cleared when it is full.
 const MAX_PLACES: usize = 4096;
-/// Least part of a container's id that means it, in characters.
+/// Shortest beginning of a container's id that matches it, in characters.
 const MIN_ID: usize = 4;
 
-/// What is looked at: a flow in an interval.
+/// A flow in an interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Which flow.
+    /// The key of the flow.
     pub key: &'a FlowKey,
-    /// Whose.
+    /// The process that owns the flow.
     pub owner: &'a Arc<Owner>,
-    /// What it moved in the interval.
+    /// Bytes and messages of the interval.
     pub counters: &'a Counters,
     /// Length of the interval.
     pub elapsed: Duration,
 }
 
-/// A filter at work.
+/// A compiled filter with the caches of one run.
 #[derive(Clone, Debug)]
 pub struct Matcher {
     tree: Node,
-    /// Terms about owners; the place of each is that of its bit.
+    /// Terms about owners; the index of a term is the number of its bit.
     owner_terms: Vec<Term>,
-    /// Answers for owners, by where they are in memory: valid while all of them are held.
+    /// Cache of owner-term results, keyed by the address of each `Arc<Owner>`; cleared by `begin` because
+    /// addresses are reused once an interval's owners are dropped.
     owners: HashMap<usize, u64>,
-    /// Answers to what is asked of control groups.
+    /// Cache of the results of terms about control groups, keyed by path.
     cgroup_terms: HashMap<Arc<str>, u64>,
 }
 
@@ -47,12 +48,12 @@ enum Node {
     Any(Vec<Node>),
     Not(Box<Node>),
     Is(Term),
-    /// By this bit of the owner's answers.
+    /// The bit of an owner term in the results of an owner.
     Owner(u64),
 }
 
 impl Matcher {
-    /// For this filter.
+    /// Compiles a filter.
     pub fn new(expr: &Expr) -> Self {
         let mut owner_terms = Vec::new();
         Self {
@@ -63,16 +64,15 @@ impl Matcher {
         }
     }
 
-    /// Says that other flows follow than those so far, some of which may be gone.
+    /// Starts a new batch of flows: invalidates the cache of owner results.
     pub fn begin(&mut self) {
         self.owners.clear();
     }
 
-    /// Whether a flow is meant. All flows asked about since [`Self::begin`] must still be there.
+    /// Whether a flow matches. The owners of all flows since [`Self::begin`] must still be alive.
     ///
-    /// What is not known of a flow makes the term that asks for it false, and its `not` true. An
-    /// overflow row matches unless none of its flows can: as what is untracked, it is left out only where it
-    /// certainly does not belong.
+    /// If something about a flow is unknown, a term that tests it is false and its `not` true. An overflow
+    /// row matches unless none of its flows can: its bytes are left out only if they certainly do not belong.
     pub fn matches(&mut self, subject: &Subject<'_>) -> bool {
         let bits = if self.owner_terms.is_empty() {
             0
@@ -114,7 +114,7 @@ impl Matcher {
     }
 }
 
-/// The answers of all terms, each one bit.
+/// Evaluates terms into a bit set.
 fn eval_terms(terms: &[Term], yes: impl Fn(&Term) -> bool) -> u64 {
     let bits = terms.iter().enumerate();
     bits.fold(0, |bits, (i, term)| bits | u64::from(yes(term)) << i)
@@ -141,7 +141,7 @@ fn compile_node(expr: &Expr, owner_terms: &mut Vec<Term>) -> Node {
 }
 
 impl Node {
-    /// As deep as the filter is nested, which the parser bounds.
+    /// Recursive; depth is bounded by the parser (`MAX_DEPTH`).
     fn matches(&self, subject: &Subject<'_>, bits: u64) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.matches(subject, bits)),
@@ -152,7 +152,7 @@ impl Node {
         }
     }
 
-    /// Whether all flows of an overflow row match, or none; `None` where that is not known.
+    /// Whether all flows of an overflow row match, or none does; `None` if that is unknown.
     fn decide(&self, subject: &Subject<'_>, bits: u64) -> Option<bool> {
         // The first part that is `decisive` decides; else one that is not known makes all unknown.
         let combine = |parts: &[Self], decisive: bool| {
@@ -184,7 +184,7 @@ impl Node {
     }
 }
 
-/// All terms but those about owners.
+/// Evaluates a term that is not about owners.
 fn is(term: &Term, subject: &Subject<'_>) -> bool {
     let Subject { key, owner, .. } = subject;
     let ends = |side: Side| match side {
@@ -227,7 +227,7 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
 }
 
 impl Compare {
-    /// Exact: nothing is divided. A rate over no time is 0.
+    /// Compares exactly, without a division. A rate over no time is 0.
     fn holds(&self, counters: &Counters, elapsed: Duration) -> bool {
         let bits = u128::from(self.directions.bytes(counters)) * 8;
         let (have, limit) = if self.per_second {
@@ -254,11 +254,11 @@ impl Compare {
     }
 }
 
-/// Whether a place is in a container or of a unit that a term means.
+/// Whether a control group is in a container or unit that a term names.
 fn is_in(location: &CgroupLocation, term: &Term) -> bool {
     match term {
         Term::Container(names) if location.container.is_some() || location.pod.is_some() => {
-            // As it is shown: docker:0123456789ab, or pod:01234567.
+            // The name in columns: docker:0123456789ab, or pod:01234567.
             let shown = location.to_string();
             let id = location
                 .container
@@ -276,7 +276,7 @@ fn is_in(location: &CgroupLocation, term: &Term) -> bool {
     }
 }
 
-/// Whether a name is the beginning of an id.
+/// Whether a pattern is the beginning of a container's id.
 fn begins(id: &str, name: &Pattern) -> bool {
     name.as_exact().is_some_and(|word| {
         let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());

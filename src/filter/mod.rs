@@ -1,6 +1,6 @@
-//! The filter language: which flows are meant. Turns text into a filter, divides it into what the
-//! kernel decides and the rest, and decides the rest. Knows no kernel and no presentation, and of
-//! the machine only its users and services.
+//! The filter language. Parses a filter, divides it into a part for the kernel and a part for user space, and
+//! evaluates the latter. Independent of the kernel and of output; of the machine it reads only users, services
+//! and interfaces.
 //!
 //! ```text
 //!  text ──parse──▶ Expr ──split──▶ FilterPlan ─┬─▶ pushed: read-only data of the BPF programs
@@ -38,26 +38,26 @@ pub use self::pattern::Pattern;
 pub use self::plan::{FilterPlan, Pushdown};
 pub use self::value::MAX_ID;
 
-/// Understands a filter.
+/// Parses a filter.
 ///
 /// # Errors
-/// What is wrong, where, and what to write instead.
+/// The first mistake, with its place and what to write instead.
 pub fn parse(text: &str, words: &NameTables) -> Result<Expr, Error> {
     parser::parse(text, words)
 }
 
-/// Whether the first word of a text is one that filters begin with: what does not parse and begins so
-/// was meant as a filter.
+/// Whether a text begins with a word of the filter language: if it does not parse, it was meant as a filter
+/// all the same.
 pub fn looks_like_filter(text: &str) -> bool {
     let text = text.trim_start();
     let first = text.split_whitespace().next().unwrap_or_default();
     hints::begins_term(first) || text.starts_with(['(', '!'])
 }
 
-/// Reads an amount as filters have it, as in `1MB`, and gives it in whole bytes.
+/// Parses an amount like `1MB` into whole bytes.
 ///
 /// # Errors
-/// What is wrong, with what to write instead.
+/// What to write instead.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     amount::Amount::parse(text, false).map(|amount| amount.0 / 8)
 }

@@ -1,4 +1,4 @@
-//! The words that this machine gives numbers to: users and services.
+//! Names of users and services, and their numbers.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,11 +9,11 @@ use crate::resolve::owners::passwd;
 use crate::resolve::services;
 use crate::text::suggest::nearest;
 
-/// No more than this is read of a file.
+/// Longest part of a file that is read, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Users by `passwd` and services by `services`, read when first asked for. No name service is
-/// asked: it may have to ask another machine.
+/// Users of `passwd` and services of `services`, read at the first use. Other name services are not asked,
+/// because they may have to ask another machine.
 #[derive(Debug, Default)]
 pub struct NameTables {
     folder: Option<PathBuf>,
@@ -22,7 +22,7 @@ pub struct NameTables {
 }
 
 impl NameTables {
-    /// Those of this machine, from `/etc`.
+    /// Returns the tables of this machine, from `/etc`.
     pub fn system() -> Self {
         Self {
             folder: Some(PathBuf::from("/etc")),
@@ -30,7 +30,7 @@ impl NameTables {
         }
     }
 
-    /// These, and no other.
+    /// Makes tables of these names only.
     pub fn new(users: &[(&str, u32)], services: &[(&str, u16)]) -> Self {
         let users = users.iter().map(|&(name, uid)| (name.to_owned(), uid));
         let services = services.iter().map(|&(name, port)| (name.to_owned(), port));
@@ -41,7 +41,7 @@ impl NameTables {
         }
     }
 
-    /// User ids of the users whose name is meant.
+    /// Returns the ids of the users whose name `is_meant`.
     pub(super) fn uids(&self, is_meant: impl Fn(&str) -> bool) -> Vec<u32> {
         let users = self.users().iter();
         let meant = users.filter(|(name, _)| is_meant(name));
@@ -51,7 +51,7 @@ impl NameTables {
         uids
     }
 
-    /// Ports of a service, by its name or an alias.
+    /// Returns the ports of a service, by its name or an alias.
     pub(super) fn ports(&self, service: &str) -> Vec<u16> {
         let services = self.services().iter();
         let meant = services.filter(|(name, _)| name == service);
@@ -61,12 +61,12 @@ impl NameTables {
         ports
     }
 
-    /// The user that was probably meant.
+    /// Returns the user that was probably meant.
     pub(super) fn near_user(&self, word: &str) -> Option<&str> {
         near(word, self.users().iter().map(|(name, _)| name))
     }
 
-    /// The service that was probably meant.
+    /// Returns the service that was probably meant.
     pub(super) fn near_service(&self, word: &str) -> Option<&str> {
         near(word, self.services().iter().map(|(name, _)| name))
     }
@@ -91,13 +91,13 @@ impl NameTables {
         })
     }
 
-    /// A file that is not there has no words.
+    /// Reads a file; a missing file is empty.
     fn read(&self, name: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
         if let Some(folder) = &self.folder
             && let Ok(file) = fs::File::open(folder.join(name))
         {
-            // What was read before an error is as good as any.
+            // The part before an error is used.
             let _ = file.take(MAX_BYTES).read_to_end(&mut bytes);
         }
         bytes
@@ -105,7 +105,7 @@ impl NameTables {
 }
 
 fn near<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a str> {
-    // Longer ones are not meant to be near anything.
+    // Longer words have no near ones, and comparing them takes time.
     let known: Vec<&str> = known.map(String::as_str).collect();
     (word.len() <= 32).then(|| nearest(word, &known)).flatten()
 }

@@ -1,4 +1,4 @@
-//! What a name can be asked to be: exactly a word, a glob, or a regular expression.
+//! Patterns for names: an exact word, a glob, or a regular expression.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use regex_lite::{Regex, RegexBuilder};
 /// Longest compiled regular expression, in bytes: they are matched against names, which are short.
 const MAX_REGEX: usize = 64 << 10;
 
-/// A name, or what names look like.
+/// A pattern for names.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
@@ -31,7 +31,7 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Pattern {
-    /// Exactly this.
+    /// Makes a pattern that matches exactly this name.
     pub fn exact(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -39,7 +39,7 @@ impl Pattern {
         }
     }
 
-    /// A word: with `*`, `?` or `[...]` in it a glob, else exactly this.
+    /// Parses a word: a glob if it has `*`, `?` or `[`, else an exact name.
     ///
     /// # Errors
     /// When the glob is too long.
@@ -53,10 +53,10 @@ impl Pattern {
         })
     }
 
-    /// A regular expression, somewhere in the name.
+    /// Parses a regular expression, which matches anywhere in a name.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why the expression is not valid.
     pub fn regex(text: &str) -> Result<Self, String> {
         Ok(Self {
             text: text.to_owned(),
@@ -64,7 +64,7 @@ impl Pattern {
         })
     }
 
-    /// The word, if it is one.
+    /// Returns the name of an exact pattern.
     pub const fn as_exact(&self) -> Option<&str> {
         match self.kind {
             PatternKind::Exact => Some(self.text.as_str()),
@@ -72,7 +72,7 @@ impl Pattern {
         }
     }
 
-    /// Whether a name is meant.
+    /// Whether a name matches.
     pub fn matches(&self, name: &str) -> bool {
         match &self.kind {
             PatternKind::Exact => self.text == name,
@@ -88,7 +88,7 @@ fn compile(text: &str) -> Result<Regex, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The regular expression of a glob as shells know it. A `[` that is not closed is itself.
+/// Returns the regular expression of a shell glob. A `[` that is not closed is literal.
 fn as_regex(glob: &str) -> String {
     let mut regex = String::from("(?s)^");
     let mut rest = glob.chars();
@@ -110,7 +110,7 @@ fn as_regex(glob: &str) -> String {
     regex
 }
 
-/// The class that begins after a `[`, and how many bytes it takes up to its `]`.
+/// Parses the class after a `[`. Returns it, and its length up to and with the `]`.
 fn class(text: &str) -> Option<(String, usize)> {
     let negated = text.starts_with(['!', '^']);
     let start = usize::from(negated);
@@ -137,14 +137,14 @@ fn push_literal(regex: &mut String, c: char) {
     regex.push(c);
 }
 
-/// Whether a word needs no quotes.
+/// Whether a name needs no quotes in a filter.
 fn is_plain(text: &str) -> bool {
     let is_operator = matches!(text, "and" | "or" | "not");
     let is_safe = |c: char| c.is_alphanumeric() || "._-:@+,%~#$^{}".contains(c);
     !text.is_empty() && !is_operator && text.chars().all(is_safe)
 }
 
-/// As it is written in a filter.
+/// The pattern as a filter has it.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {

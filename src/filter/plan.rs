@@ -1,5 +1,5 @@
-//! Divides a filter into what the kernel decides for every event and what is left for user space.
-//! The two together are the filter, exactly.
+//! Divides a filter into a part that the kernel decides for every event and a part for user space. A flow
+//! matches the filter exactly if it matches both.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::kernel_filter::{
 };
 use crate::model::flow::Protocol;
 
-/// How much of a filter may be given to the kernel.
+/// The part of a filter that may go to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pushdown {
     /// Nothing.
@@ -20,10 +20,10 @@ pub enum Pushdown {
     All,
 }
 
-/// A filter, divided. The default is no filter.
+/// A filter, divided between kernel and user space. The default is no filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterPlan {
-    /// The whole.
+    /// The whole filter.
     pub filter: Option<Expr>,
     /// The part that the kernel decides, as data.
     pub kernel_filter: KernelFilter,
@@ -31,12 +31,12 @@ pub struct FilterPlan {
     pub kernel: Option<Expr>,
     /// The part that user space decides, for the events that the kernel lets through.
     pub rest: Option<Expr>,
-    /// How much was allowed to go to the kernel.
+    /// The part that was allowed to go to the kernel.
     pushdown: Pushdown,
 }
 
 impl FilterPlan {
-    /// Gives the kernel as much as it can take of what `reach` allows.
+    /// Divides a filter: the kernel gets as much as it can take of what `reach` allows.
     pub fn new(filter: Expr, reach: Pushdown) -> Self {
         let mut parts = Vec::new();
         conjuncts(&filter, false, &mut parts);
@@ -67,7 +67,7 @@ impl FilterPlan {
         plan
     }
 
-    /// The same filter with nothing for the kernel; `None` where the kernel decides nothing of it.
+    /// Returns the same filter with nothing for the kernel; `None` if that is so already.
     pub fn unpushed(&self) -> Option<Self> {
         let filter = self
             .filter
@@ -76,13 +76,13 @@ impl FilterPlan {
         Some(Self::new(filter?, Pushdown::Nothing))
     }
 
-    /// Whether user space must tell threads apart for what is left to it.
+    /// Whether user space needs flows per thread for its part.
     pub fn needs_threads(&self) -> bool {
         let terms = self.rest.iter().flat_map(Expr::terms);
         terms.into_iter().any(|term| matches!(term, Term::Tids(_)))
     }
 
-    /// The filter in its own words; `None` without one.
+    /// Returns the written form of the filter; `None` without one.
     pub fn text(&self) -> Option<String> {
         self.filter.as_ref().map(ToString::to_string)
     }
@@ -128,7 +128,7 @@ fn reason(part: &Expr, reach: Pushdown) -> &'static str {
     })
 }
 
-/// The parts that must all hold, `not` moved inwards.
+/// Collects the parts that must all match, with `not` moved inwards.
 fn conjuncts(expr: &Expr, negated: bool, found: &mut Vec<Expr>) {
     match (expr, negated) {
         (Expr::All(parts), false) | (Expr::Any(parts), true) => {
