@@ -19,12 +19,18 @@ pub(super) fn parse_top_n(text: &str) -> Result<usize, String> {
 pub(super) fn parse_id(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
         Ok(id) if (1..=MAX_ID).contains(&id) => Ok(id),
-        _ if text.trim().starts_with(|c: char| c.is_alphabetic()) => Err(format!(
+        _ if is_name(text.trim()) => Err(format!(
             "give a number from 1 to {MAX_ID}; for a program write the filter process {}",
             text.trim()
         )),
         _ => Err(format!("give a number from 1 to {MAX_ID}")),
     }
+}
+
+/// Returns whether a text can be written as a word of a filter and in a message as it is.
+fn is_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_plain)
 }
 
 pub(super) fn parse_count(text: &str) -> Result<u64, String> {

@@ -1,5 +1,5 @@
-//! The real binary on this machine's own kernel: the exactness suite, a storm across flips, the
-//! filters, and the mistakes of earlier tools, each by name. Needs root, as all of `make test`
+//! The real binary on this machine's own kernel: the exactness suite, the filters, and the mistakes of
+//! earlier tools, each by name. Needs root, as all of `make test`
 //! does; it fails where it cannot run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
@@ -68,11 +68,6 @@ fn traffic(args: &[&str]) {
 #[test]
 fn every_case_is_exact_on_this_kernel() {
     traffic(&["check"]);
-}
-
-#[test]
-fn a_storm_across_500_flips_loses_and_doubles_nothing() {
-    traffic(&["storm", "--flips", "500"]);
 }
 
 /// A seed's mistake: every second interval read the wrong buffer, and one was never drained.

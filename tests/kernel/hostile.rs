@@ -285,7 +285,7 @@ fn screen() {
     keyboard.write_all(b"\r").unwrap();
     let saw = screen.wait_until(|screen| screen.screen().contents().contains("host"));
     assert!(saw, "{}", shown());
-    keyboard.write_all(b"q").unwrap();
+    keyboard.write_all(b"qq").unwrap();
     assert!(flowtop.wait().unwrap().success());
     let written = written.with(|written| String::from_utf8_lossy(written).into_owned());
     for evil in [
@@ -399,7 +399,7 @@ fn no_message_carries_an_argument_or_a_file_name_to_the_terminal_as_it_is() {
         vec!["-q", "--exit-when", "rate >= 0", "-i", "10ms", &comm],
         vec![&both],
         vec![&unknown],
-        vec!["--sort", "rate", "--batch"],
+        vec!["--sort", "60s", "--batch"],
         vec!["tcp", WORD],
         vec!["--replay", &file, "--record", WORD],
     ]);
