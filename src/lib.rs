@@ -35,8 +35,6 @@
 //! | [`doctor`] | this machine | what flowtop lacks here, and the fix |
 //! | [`cli`] | arguments, environment, the configuration file | one validated [`options::Config`] |
 
-#![warn(missing_docs)]
-
 pub mod cli;
 pub mod doctor;
 pub mod filter;

@@ -21,7 +21,6 @@ pub fn rounds(all: u32) -> u32 {
 pub struct Random(pub u64);
 
 impl Random {
-    /// Any number.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -35,7 +34,6 @@ impl Random {
         self.next() % n
     }
 
-    /// Any order.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i as u64 + 1) as usize);
@@ -125,7 +123,6 @@ impl Intervals {
         }
     }
 
-    /// The machine sleeps.
     pub fn sleep(&mut self, seconds: u64) {
         self.ended += Duration::from_secs(seconds);
     }

@@ -36,7 +36,6 @@ pub struct Settings {
     pub color: When,
     /// Whether to draw with ASCII only.
     pub ascii: When,
-    /// Which colours.
     pub palette: Palette,
     /// Keys that are not as usual.
     pub keys: Vec<Binding>,
@@ -45,17 +44,13 @@ pub struct Settings {
 /// Whether to do something that depends on the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum When {
-    /// Where it fits.
     #[default]
     Auto,
-    /// In any case.
     Always,
-    /// In no case.
     Never,
 }
 
 impl When {
-    /// Every choice.
     pub const ALL: [Self; 3] = [Self::Auto, Self::Always, Self::Never];
 
     /// The name on the command line and in the configuration file.
@@ -82,11 +77,9 @@ impl FromStr for When {
 /// may be another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Counted from 1.
     pub line: usize,
     /// The setting, with its table before it; empty where the file is no TOML.
     pub key: String,
-    /// A sentence.
     pub message: String,
 }
 

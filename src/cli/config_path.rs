@@ -18,9 +18,9 @@ const FILE: &str = "flowtop/config.toml";
 /// The variables that say where the file is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathVariables {
-    /// `XDG_CONFIG_HOME`.
+    // `XDG_CONFIG_HOME`.
     pub xdg_config_home: Option<OsString>,
-    /// `HOME`.
+    // `HOME`.
     pub home: Option<OsString>,
     /// User and home folder of who called sudo, where that is not root.
     pub called_sudo: Option<(u32, Option<PathBuf>)>,
@@ -29,7 +29,6 @@ pub struct PathVariables {
 /// A path where the file may be, and the user it must belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigOrigin {
-    /// The file.
     pub path: PathBuf,
     /// The user that the file must belong to; a file of another user is ignored.
     pub owner: Option<u32>,

@@ -39,7 +39,6 @@ impl CheckState {
     }
 }
 
-/// One check.
 #[derive(Clone, Debug)]
 struct Check {
     /// Its name in JSON, which never changes.

@@ -234,7 +234,6 @@ mod tests {
     use super::*;
     use crate::testing::Intervals;
 
-    /// Counts nothing.
     struct CountsNothing;
 
     impl Source for CountsNothing {

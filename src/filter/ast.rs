@@ -17,14 +17,12 @@ pub enum Expr {
     Any(Vec<Expr>),
     /// The part does not match.
     Not(Box<Expr>),
-    /// A single term.
     Is(Term),
 }
 
 /// An end of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// Either end.
     Either,
     /// The end of the socket itself.
     Local,
@@ -35,19 +33,19 @@ pub enum Side {
 /// A condition on a flow. Of several values any may match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Term {
-    /// `tcp`, `udp`.
+    // `tcp`, `udp`.
     Protocol(Protocol),
-    /// `ip`, `ip6`.
+    // `ip`, `ip6`.
     Family(Family),
-    /// `port`, `portrange`.
+    // `port`, `portrange`.
     Ports(Side, Vec<PortRange>),
-    /// `host`, `net`.
+    // `host`, `net`.
     Nets(Side, Vec<Net>),
     /// `pid`: thread group ids.
     Pids(Vec<u32>),
-    /// `tid`.
+    // `tid`.
     Tids(Vec<u32>),
-    /// `netns`: inode numbers.
+    // `netns`: inode numbers.
     Netns(Vec<u32>),
     /// `interface`: numbers of interfaces that sockets are bound to, or that link-local peers are on.
     Interfaces(Vec<u32>),
@@ -57,9 +55,9 @@ pub enum Term {
     Users(Vec<Pattern>, Vec<u32>),
     /// `process`, or its synonym `comm`.
     Comm(Vec<Pattern>),
-    /// `container`.
+    // `container`.
     Container(Vec<Pattern>),
-    /// `unit`.
+    // `unit`.
     Unit(Vec<Pattern>),
     /// `rx`, `tx`: the flow moved bytes in this direction.
     Moved(Direction),
@@ -70,7 +68,6 @@ pub enum Term {
 /// An address on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZonedHost {
-    /// The address.
     pub addr: IpAddr,
     /// Number of the interface; 0: any.
     pub ifindex: u32,
@@ -92,26 +89,24 @@ pub struct Compare {
     pub directions: Directions,
     /// Whether the limit is per second or per interval.
     pub per_second: bool,
-    /// The operator.
     pub op: Op,
     /// The limit, in bits.
     pub bits: u64,
 }
 
-/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// `>`
+    // `>`
     More,
-    /// `>=`
+    // `>=`
     AtLeast,
-    /// `<`
+    // `<`
     Less,
-    /// `<=`
+    // `<=`
     AtMost,
-    /// `=` or `==`
+    // `=` or `==`
     Equal,
-    /// `!=`
+    // `!=`
     Different,
 }
 
@@ -159,7 +154,6 @@ impl Expr {
         }
     }
 
-    /// Returns every term.
     pub fn terms(&self) -> Vec<&Term> {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::terms).collect(),

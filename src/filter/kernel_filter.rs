@@ -19,9 +19,7 @@ pub const MAX_NETS: usize = 8;
 /// IPv4 or IPv6. A flow has one: an IPv6 socket that talks IPv4 is an IPv4 flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
-    /// IPv4.
     V4,
-    /// IPv6.
     V6,
 }
 
@@ -40,7 +38,6 @@ impl Family {
 /// Ports from the first to the last, both included, in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortRange {
-    /// The first.
     pub first: u16,
     /// The last, not below the first.
     pub last: u16,
@@ -150,11 +147,9 @@ impl Tasks {
 /// everything pass. Whatever does not pass is in no flow, no total, and not in untracked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelFilter {
-    /// Protocols of sockets.
     pub protocols: AllowOrDenyList<Protocol>,
     /// Families. A peer that is not known does not change a flow's; a packet socket has none.
     pub families: AllowOrDenyList<Family>,
-    /// Processes and threads.
     pub tasks: Tasks,
     /// Real user ids in the initial user namespace; at most [`MAX_UIDS`].
     pub uids: AllowOrDenyList<u32>,
@@ -177,7 +172,6 @@ pub struct KernelFilter {
 }
 
 impl KernelFilter {
-    /// Whether everything passes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -53,7 +53,6 @@ enum Node {
 }
 
 impl Matcher {
-    /// Compiles a filter.
     pub fn new(expr: &Expr) -> Self {
         let mut owner_terms = Vec::new();
         Self {

@@ -13,7 +13,6 @@ use crate::model::flow::Protocol;
 /// The part of a filter that may go to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pushdown {
-    /// Nothing.
     Nothing,
     /// All that [`KernelFilter`] can say.
     #[default]
@@ -23,7 +22,6 @@ pub enum Pushdown {
 /// A filter, divided between kernel and user space. The default is no filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterPlan {
-    /// The whole filter.
     pub filter: Option<Expr>,
     /// The part that the kernel decides, as data.
     pub kernel_filter: KernelFilter,

@@ -47,7 +47,7 @@ enum FlowSide {
 /// The token before an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueContext {
-    /// None, or `or`.
+    // None, or `or`.
     Free,
     /// `and` or `not`: a value that follows with `or` could belong to this operand or to the whole filter.
     AfterOperator,

@@ -17,7 +17,6 @@ pub const MAX_ID: u32 = 4_194_304;
 pub(super) const HOST_NAMES: &str =
     "host names are not looked up: write host and an address (getent ahosts NAME lists them)";
 
-/// What values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueKind {
     Host,

@@ -47,7 +47,6 @@ struct Flood {
     begin: Vec<u8>,
     again: Vec<u8>,
     end: Vec<u8>,
-    /// Repetitions.
     times: usize,
     /// Pieces given so far.
     number: usize,

@@ -10,7 +10,6 @@ const SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
 /// Largest window of compressed data that is read, as its logarithm: 32 MiB, which is memory that a few
 /// bytes can ask for. flowtop writes windows of 2 MiB, and `zstd -19` of 8 MiB.
 const MAX_WINDOW_LOG: u32 = 25;
-/// Read at once.
 const CHUNK: usize = 256 << 10;
 
 /// A line as it is.
@@ -22,7 +21,6 @@ pub(crate) enum LineState {
     Open,
     /// Longer than any line is; only its beginning was kept.
     TooLong,
-    /// There is none.
     End,
 }
 

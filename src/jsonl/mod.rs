@@ -22,7 +22,6 @@ pub const MAX_SUM: u64 = 1 << 62;
 /// Why a recording is not read on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorruptRecording {
-    /// The file.
     pub file: PathBuf,
     /// The line, counted from 1.
     pub line: u64,

@@ -26,7 +26,6 @@ const MAX_NAMES: usize = 16 << 20;
 /// An interval of a recording, and what it says beside.
 #[derive(Clone, Debug)]
 pub struct RecordedInterval {
-    /// The interval.
     pub interval: Interval,
     /// What is told with it: of users only what was not told before.
     pub metadata: RecordingMetadata,
@@ -66,9 +65,7 @@ impl RecordedInterval {
 /// How long recordings are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordingLength {
-    /// Recorded intervals.
     pub intervals: u64,
-    /// Their lengths together.
     pub elapsed: Duration,
 }
 
@@ -122,7 +119,6 @@ struct PartialInterval {
     read: usize,
 }
 
-/// One recording.
 pub struct RecordingReader {
     file: PathBuf,
     lines: Lines,

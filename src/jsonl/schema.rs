@@ -86,7 +86,6 @@ pub struct IntervalRecord<'a> {
     pub grouped_by: Option<Cow<'a, str>>,
 }
 
-/// See [`crate::model::interval::Audit`].
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AuditFields<'a> {
@@ -119,7 +118,6 @@ impl<'a> From<&'a Audit> for AuditFields<'a> {
     }
 }
 
-/// See [`crate::model::interval::DriftingConnection`].
 #[derive(Serialize, Deserialize)]
 pub struct WorstFields<'a> {
     pub local_addr: IpAddr,
@@ -201,7 +199,6 @@ pub struct FlowRecord<'a> {
     pub unit: Option<&'a str>,
     #[serde(default, alias = "kernel", skip_serializing_if = "is_false")]
     pub kernel_thread: bool,
-    /// Nanoseconds after boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ns: Option<u64>,
     pub rx_bytes: u64,
@@ -339,12 +336,10 @@ pub struct ProcessFields<'a> {
     pub place: PlaceFields,
     #[serde(skip_serializing_if = "is_false")]
     pub kernel_thread: bool,
-    /// Nanoseconds after boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_ns: Option<u64>,
 }
 
-/// See [`CgroupLocation`].
 #[derive(Default, Serialize)]
 pub struct PlaceFields {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -369,7 +364,6 @@ impl From<&CgroupLocation> for PlaceFields {
     }
 }
 
-/// See [`Counters`].
 #[derive(Serialize)]
 pub struct CounterFields {
     pub rx_bytes: u64,

@@ -24,7 +24,6 @@ use crate::stats::ranking::{GroupTotals, Ranked, Ranking, RowId, UnrankedSum};
 use crate::text::time::rfc3339;
 use crate::view::Group;
 
-/// JSON JsonLines.
 #[derive(Clone, Debug, Default)]
 pub struct Json {
     /// Which flows were counted, where not all.

@@ -97,7 +97,6 @@ fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
 /// Where cgroup v2 is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup2 {
-    /// The mount point.
     pub path: PathBuf,
     /// Whether every process is below it.
     pub is_whole: bool,

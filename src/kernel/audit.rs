@@ -83,7 +83,6 @@ const fn low_half(bytes: u64) -> u32 {
 #[derive(Debug, Default)]
 pub struct Ledger {
     position: Option<StreamPosition>,
-    /// See the module.
     level: i64,
     /// By how much the last reading raised the level: before, it was that of the flip.
     raised: i64,

@@ -63,7 +63,6 @@ pub enum OnMissing {
 pub struct Hook {
     /// Name of the program in `bpf/flowtop.bpf.c`.
     pub program: &'static str,
-    /// Where it goes.
     pub attach: Attach,
     /// What it means if it cannot.
     pub absent: OnMissing,
@@ -208,7 +207,6 @@ fn has_symbol(symbols: &str, name: &str) -> bool {
 /// A backend with what this attempt at it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttachPlan {
-    /// Which backend.
     pub backend: Backend,
     /// Whether kprobes may be used.
     pub kprobes: bool,

@@ -210,7 +210,6 @@ pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendError {
     backend: Backend,
-    /// The error.
     pub text: String,
     /// What is missing, where that is known; `text` says it too.
     pub missing: Option<MissingRequirement>,

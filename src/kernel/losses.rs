@@ -16,7 +16,6 @@ use crate::model::flow::Counters;
 pub struct LossCounters {
     /// Bytes and messages of flows that found no room, not even as their process's.
     pub untracked: Counters,
-    /// Events not seen.
     pub missed: u64,
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 /// The least that is left to this process, and what leaves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemoryLimit {
-    /// Bytes.
     pub bytes: u64,
     /// What leaves it, as part of a sentence: a limit with its file.
     pub whose: String,

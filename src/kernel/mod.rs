@@ -282,7 +282,6 @@ impl Engine {
         self.unfiltered
     }
 
-    /// The backend taken.
     pub const fn backend(&self) -> Backend {
         self.backend
     }

@@ -112,7 +112,6 @@ fn for_tracefs() -> CapabilitySet {
     }
 }
 
-/// Without these capabilities.
 pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> MissingRequirement {
     let names = capabilities::names(missing);
     let what = format!("{purpose} needs {names}");

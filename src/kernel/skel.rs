@@ -13,7 +13,6 @@ pub use generated::*;
 
 mod generated {
     #![allow(
-        missing_docs,
         clippy::all,
         clippy::too_many_lines,
         clippy::undocumented_unsafe_blocks,
@@ -45,7 +44,7 @@ pub use types::{
     flowtop_tcp as RawTcp,
 };
 
-/// Parts of `RawId::owner_kind`.
+// Parts of `RawId::owner_kind`.
 pub const KEY_IPV6: u32 = key_bits::FLOWTOP_KEY_IPV6.0;
 pub const KEY_PROTOCOL_SHIFT: u32 = key_bits::FLOWTOP_KEY_PROTOCOL_SHIFT.0;
 pub const KEY_PROTOCOL_MASK: u32 = key_bits::FLOWTOP_KEY_PROTOCOL_MASK.0;
@@ -55,7 +54,7 @@ pub const KEY_OVERFLOW: u32 = key_bits::FLOWTOP_KEY_OVERFLOW.0;
 pub const FAMILY_IPV4: u32 = family_bits::FLOWTOP_FAMILY_IPV4.0;
 pub const FAMILY_IPV6: u32 = family_bits::FLOWTOP_FAMILY_IPV6.0;
 pub const FAMILY_ALL: u32 = FAMILY_IPV4 | FAMILY_IPV6 | family_bits::FLOWTOP_FAMILY_NONE.0;
-/// Bits of `RawTcp::marks`.
+// Bits of `RawTcp::marks`.
 pub const TCP_READ: u32 = tcp_marks::FLOWTOP_TCP_READ.0;
 pub const TCP_RX_TORN: u32 = tcp_marks::FLOWTOP_TCP_RX_TORN.0;
 pub const TCP_TX_TORN: u32 = tcp_marks::FLOWTOP_TCP_TX_TORN.0;
@@ -64,7 +63,7 @@ pub const TCP_OTHER_PROTO: u32 = tcp_marks::FLOWTOP_TCP_OTHER_PROTO.0;
 pub const TCP_REPAIR: u32 = tcp_marks::FLOWTOP_TCP_REPAIR.0;
 pub const TCP_URGENT: u32 = tcp_marks::FLOWTOP_TCP_URGENT.0;
 pub const TCP_BUSY: u32 = tcp_marks::FLOWTOP_TCP_BUSY.0;
-/// Bit of `RawOwner::flags`.
+// Bit of `RawOwner::flags`.
 pub const OWNER_KERNEL: u32 = owner_flags::FLOWTOP_OWNER_KERNEL.0;
 /// Sockets that one run of `sample_records` or `inspect_records` reads: so far its loop goes.
 pub const SAMPLES: u32 = sizes::FLOWTOP_SAMPLES.0;

@@ -263,7 +263,6 @@ impl Socket {
         }
     }
 
-    /// Audits that reading.
     fn audit_turn(&mut self, raw: &RawTcp, arm: bool, flow: &mut Flow, audit: &mut Audit) {
         if self.audit.is_exempt {
             audit.exempt += 1;

@@ -269,7 +269,7 @@ impl EventList {
     /// # Errors
     /// When that is anything else than a file of tracefs that can be read and written.
     fn inherited() -> Result<Self> {
-        /// `TRACEFS_MAGIC` (include/uapi/linux/magic.h).
+        // `TRACEFS_MAGIC` (include/uapi/linux/magic.h).
         const MAGIC: i64 = 0x7472_6163;
         let list = rustix::stdio::stdout().try_clone_to_owned();
         let list = File::from(list.context("take the list of kprobe events over")?);

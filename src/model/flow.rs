@@ -17,7 +17,6 @@ pub use self::tcp::{SendLimit, Tcp};
 pub enum Protocol {
     /// TCP, RFC 9293 (and MPTCP, RFC 8684).
     Tcp,
-    /// UDP, RFC 768.
     Udp,
     /// ICMP, RFC 792, by a raw socket or a ping socket. A raw socket receives the IP header too.
     Icmp,
@@ -25,11 +24,8 @@ pub enum Protocol {
     Icmp6,
     /// An IP protocol without a word of its own, by a raw socket. IPv4 receives the IP header too.
     Raw,
-    /// SCTP, RFC 9260.
     Sctp,
-    /// UDP-Lite, RFC 3828.
     UdpLite,
-    /// DCCP, RFC 4340.
     Dccp,
     /// Frames of an AF_PACKET socket, with the link's header where the socket is `SOCK_RAW`.
     Packet,
@@ -184,11 +180,9 @@ impl fmt::Display for Endpoint {
 /// What tells one flow from another. The order of the fields is the order of equals in a ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowKey {
-    /// Transport protocol.
     pub protocol: Protocol,
     /// The socket's own end.
     pub local: Endpoint,
-    /// The peer.
     pub remote: Endpoint,
     /// Thread group id, what user space calls the pid, in the initial pid namespace.
     pub tgid: u32,
@@ -240,9 +234,7 @@ impl FlowKey {
 /// Bytes and messages moved. Bytes are payload at the socket: what the system calls returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Bytes received.
     pub rx_bytes: u64,
-    /// Bytes sent.
     pub tx_bytes: u64,
     /// Calls that received at least one byte.
     pub rx_msgs: u64,
@@ -267,7 +259,6 @@ impl Counters {
         }
     }
 
-    /// Whether nothing moved.
     pub const fn is_zero(&self) -> bool {
         self.rx_bytes | self.tx_bytes | self.rx_msgs | self.tx_msgs == 0
     }
@@ -395,9 +386,7 @@ pub struct Packets {
 /// One flow and what it moved in one interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// Which flow.
     pub key: FlowKey,
-    /// What it moved.
     pub counters: Counters,
     /// Whose calls moved it; shared by all flows of the process in the interval.
     pub owner: Arc<Owner>,

@@ -100,9 +100,7 @@ pub struct RecordingMetadata {
 /// The process that holds most of a full flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotHolder {
-    /// Thread group id.
     pub tgid: u32,
-    /// Its name.
     pub comm: Comm,
     /// Flows of one family that it has slots for.
     pub flows: u32,
@@ -139,9 +137,7 @@ impl AddAssign for Unknown {
 /// moved and were not counted; negative, those that were counted and did not move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
-    /// Of bytes received.
     pub rx: i64,
-    /// Of bytes sent.
     pub tx: i64,
 }
 

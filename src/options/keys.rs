@@ -7,7 +7,6 @@ use std::str::FromStr;
 /// A key, with what is held down with it. A shifted character is the character it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Which.
     pub code: KeyCode,
     /// With the control key.
     pub ctrl: bool,
@@ -18,39 +17,22 @@ pub struct Key {
 /// A key by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyCode {
-    /// What it writes.
     Char(char),
-    /// F1 to F24.
     Function(u8),
-    /// Arrow up.
     Up,
-    /// Arrow down.
     Down,
-    /// Arrow left.
     Left,
-    /// Arrow right.
     Right,
-    /// Home.
     Home,
-    /// End.
     End,
-    /// Page up.
     PageUp,
-    /// Page down.
     PageDown,
-    /// Insert.
     Insert,
-    /// Delete.
     Delete,
-    /// Backspace.
     Backspace,
-    /// Tab.
     Tab,
-    /// Shift and tab.
     BackTab,
-    /// Enter.
     Enter,
-    /// Escape.
     Escape,
 }
 
@@ -61,9 +43,7 @@ pub enum Command {
     Up,
     /// Select the row below.
     Down,
-    /// A page up.
     PageUp,
-    /// A page down.
     PageDown,
     /// To the first row.
     Home,
@@ -73,7 +53,6 @@ pub enum Command {
     NextSection,
     /// Open the selected row.
     Enter,
-    /// One step back.
     Back,
     /// Sort by the next column.
     NextSort,
@@ -85,23 +64,17 @@ pub enum Command {
     Freeze,
     /// Begin to type a filter.
     Filter,
-    /// The next grouping.
     NextGroup,
     /// Both ways in one table, or apart.
     Combine,
     /// Hold the picture, or let it go.
     Pause,
-    /// Totals, or rates.
     Totals,
-    /// The next units.
     Units,
     /// Host names, or addresses.
     Names,
-    /// Choose columns.
     Columns,
-    /// Longer intervals.
     Slower,
-    /// Shorter intervals.
     Faster,
     /// Of a recording the next interval.
     StepForward,
@@ -115,20 +88,16 @@ pub enum Command {
     SpeedUp,
     /// Play a recording slower.
     SpeedDown,
-    /// The help screen.
     Help,
-    /// Draw everything anew.
     Redraw,
     /// Give the terminal back and stop, until continued.
     Suspend,
-    /// Leave.
     Quit,
 }
 
 /// How a command is called, and which keys it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultBinding {
-    /// Which.
     pub command: Command,
     /// Its name in the configuration file.
     pub name: &'static str,

@@ -46,7 +46,6 @@ pub struct Config {
     pub record: Option<Record>,
     /// Show recordings, and no machine.
     pub replay: Option<ReplayOptions>,
-    /// Serve metrics too.
     pub listen: Option<Listen>,
     /// How to attach to the kernel.
     pub backend: BackendChoice,
@@ -74,7 +73,6 @@ pub struct Config {
     pub color: bool,
     /// Whether only ASCII may be drawn.
     pub ascii: bool,
-    /// Which colours.
     pub palette: Palette,
     /// Keys of the live table that are not as usual.
     pub keys: Vec<Binding>,
@@ -158,13 +156,11 @@ pub enum Output {
 /// Where metrics are served, and of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// At which address.
     pub addr: SocketAddr,
     /// What there are series of; never [`Group::Flow`].
     pub group: Group,
 }
 
-/// Where recordings go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The file, or with any of the following what the names of several are made from. Compressed
@@ -197,9 +193,7 @@ pub struct ReplayOptions {
 /// Colours that were asked for; `None` leaves one to the theme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
-    /// Bytes received.
     pub rx: Option<PaletteColor>,
-    /// Bytes sent.
     pub tx: Option<PaletteColor>,
     /// Losses and other trouble.
     pub trouble: Option<PaletteColor>,

@@ -117,7 +117,6 @@ const MOVED: [&str; 4] = ["rx_bytes", "tx_bytes", "rx_msgs", "tx_msgs"];
 /// The row of what belongs to no flow, where there is anything: sums of a column are the total.
 const UNTRACKED: &str = "untracked";
 
-/// Comma-separated values.
 #[derive(Clone, Debug, Default)]
 pub struct Csv {
     json: Json,
@@ -182,7 +181,7 @@ impl Report for Csv {
 /// The rows of one interval.
 struct CsvRows<'a> {
     writer: csv::Writer<&'a mut Vec<u8>>,
-    /// Values of [`OF_INTERVAL`].
+    // Values of [`OF_INTERVAL`].
     interval: Map<String, Value>,
     /// What was counted and not attributed.
     untracked: Map<String, Value>,

@@ -21,7 +21,7 @@ use crate::text::time::rfc3339;
 use crate::text::units::{self, Units};
 use crate::view::Group;
 
-/// `255.255.255.255:65535`.
+// `255.255.255.255:65535`.
 const MIN_WIDTH: usize = 21;
 /// The longest address with its port; a longer host name moves the rest of its own row only.
 const MAX_WIDTH: usize = 47;
@@ -34,7 +34,6 @@ const PLACE_WIDTH: usize = 20;
 /// Plain text. Remembers what was said once and how wide columns have become.
 #[derive(Clone, Debug)]
 pub struct Text {
-    /// Of rates.
     pub units: Units,
     /// Whether there is room for user, container or unit, round-trip time and retransmits.
     pub wide: bool,
@@ -42,18 +41,16 @@ pub struct Text {
     pub filter: Option<String>,
     /// Names of users; what cgroup paths say.
     pub owners: Arc<Owners>,
-    /// Remembered.
     pub state: LayoutState,
 }
 
-/// What [`Text`] remembers.
+// What [`Text`] remembers.
 #[derive(Clone, Debug)]
 pub struct LayoutState {
     protocol_width: usize,
     local_width: usize,
     remote_width: usize,
     name_width: usize,
-    /// Not yet taken.
     notes: Vec<String>,
     method: Option<Arc<Method>>,
 }

@@ -37,7 +37,6 @@ const PRIVATE: Mode = Mode::from_raw_mode(0o600);
 
 /// A file that is written.
 pub(super) struct RecordingFile {
-    /// In the folder.
     pub(super) name: OsString,
     pub(super) file: File,
     /// Whether it can be written at a place, and made shorter.

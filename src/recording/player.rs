@@ -33,26 +33,21 @@ pub enum PlayerCommand {
     SeekBy(Duration, SeekDirection),
     /// To a place, as a part of the whole.
     SeekTo(f64),
-    /// The next speed.
     Speed(SeekDirection),
 }
 
 /// Which way in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeekDirection {
-    /// On.
     Forward,
-    /// Back.
     Back,
 }
 
 /// What a player does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlayerState {
-    /// Intervals follow.
     #[default]
     Playing,
-    /// It stands still.
     Paused,
     /// It is on its way to another place.
     Seeking,
@@ -63,7 +58,6 @@ pub enum PlayerState {
 /// Where a player is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlayerPosition {
-    /// What it does.
     pub state: PlayerState,
     /// Recorded time a second.
     pub speed: f64,
@@ -78,7 +72,6 @@ pub struct PlayerPosition {
 /// What is to be shown.
 #[derive(Clone, Debug)]
 pub struct PlayerSnapshot {
-    /// Where.
     pub position: PlayerPosition,
     /// Of everything until there.
     pub history: History,

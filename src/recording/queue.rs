@@ -11,7 +11,6 @@ const MAX_INTERVALS: usize = 64;
 /// With more flows in all that wait there is no room: about 64 MB, and one interval beyond.
 const MAX_FLOWS: usize = 1 << 18;
 
-/// The queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<QueueState>,
@@ -70,7 +69,6 @@ impl Queue {
         }
     }
 
-    /// Nothing follows.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();

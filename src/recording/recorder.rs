@@ -56,7 +56,6 @@ pub struct Status {
 /// What is in no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LostIntervals {
-    /// Intervals.
     pub intervals: u64,
     /// Bytes that were counted in them.
     pub bytes: u64,

@@ -19,7 +19,6 @@ use crate::text::sanitize::sanitize;
 const LEVEL: i32 = 3;
 /// What is to be done next, in order; a step that failed is tried again.
 enum WriteStep {
-    /// Append an interval.
     Write {
         bytes: Vec<u8>,
         /// Its records, where `bytes` are those compressed.
@@ -31,7 +30,6 @@ enum WriteStep {
     Next,
 }
 
-/// The files.
 pub(super) struct RotatingFiles {
     config: Record,
     folder: RecordingFolder,

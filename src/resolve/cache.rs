@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Addresses remembered.
 pub(super) const CACHE: usize = 4096;
 
 /// What a look-up came to.

@@ -12,11 +12,9 @@ use std::sync::Arc;
 pub enum Runtime {
     /// Docker, and dockershim of old Kubernetes.
     Docker,
-    /// Podman.
     Podman,
     /// containerd, by its CRI plugin or nerdctl.
     Containerd,
-    /// CRI-O.
     Crio,
     /// LXC, LXD and Incus.
     Lxc,
@@ -29,7 +27,6 @@ pub enum Runtime {
 }
 
 impl Runtime {
-    /// Lower-case name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -80,10 +77,8 @@ impl From<&CgroupLocation> for SharedLocation {
     }
 }
 
-/// A container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Container {
-    /// Who runs it.
     pub runtime: Runtime,
     /// The full id (64 hexadecimal digits), or the name for LXC and machines.
     pub id: String,

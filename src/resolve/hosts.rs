@@ -8,7 +8,6 @@ use super::watched_file::{fields, lines};
 /// Addresses kept; the rest of a file with more is as if it were not there.
 const MAX_ADDRESSES: usize = 65_536;
 
-/// Names by address.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     names: HashMap<IpAddr, String>,

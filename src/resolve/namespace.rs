@@ -42,11 +42,9 @@ fn own(kind: &str) -> Option<u32> {
 /// What has an id in the pid namespace of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdOwner {
-    /// A process.
     Process,
     /// A thread that is not the first of its process.
     Thread,
-    /// Nothing.
     Nobody,
 }
 

@@ -30,7 +30,6 @@ use super::users::{UserNames, Users};
 
 /// Processes waiting to be looked at; more are asked for again when they are next shown.
 const QUEUE: usize = 1024;
-/// Processes remembered.
 const CACHE: usize = 16_384;
 /// Cgroups of which it is remembered what they say.
 const PLACES: usize = 4096;

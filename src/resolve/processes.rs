@@ -19,7 +19,6 @@ const MAX_FILE: u64 = 64 << 10;
 /// What is known of a process. Texts are what the process chose: never print them unsanitized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Thread group id.
     pub tgid: u32,
     /// Name of the group leader.
     pub comm: String,
@@ -27,7 +26,6 @@ pub struct Process {
     pub cmdline: Vec<String>,
     /// The program file; `None` where it may not be read.
     pub exe: Option<PathBuf>,
-    /// Effective user id.
     pub uid: u32,
     /// Name of the user by `/etc/passwd`.
     pub user: Option<Arc<str>>,
@@ -84,7 +82,7 @@ fn ticks(after_boot: Duration) -> u64 {
 pub(super) struct ProcessReader {
     proc: PathBuf,
     users: Users,
-    /// Seconds: see [`boot_offset`].
+    // Seconds: see [`boot_offset`].
     boot_offset: i64,
     ticks_per_sec: u64,
 }

@@ -12,7 +12,6 @@ use super::watched_file::lines;
 pub(super) const MAX_SERVERS: usize = 3;
 const PORT: u16 = 53;
 
-/// Whom to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Conf {
     /// In the order in which they are asked; at least one.
@@ -23,7 +22,6 @@ pub(super) struct Conf {
     pub(super) attempts: u32,
 }
 
-/// A name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NameServer {
     addr: IpAddr,

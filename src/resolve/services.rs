@@ -30,7 +30,6 @@ const BUILT_IN: &str = "\
     sip 5060/udp, xmpp-client 5222/tcp, mdns 5353/udp, postgresql 5432/tcp, amqp 5672/tcp, \
     redis 6379/tcp, http-alt 8080/tcp, git 9418/tcp";
 
-/// Names by port.
 #[derive(Debug, Default)]
 pub struct Services {
     names: HashMap<(Protocol, u16), Box<str>>,
@@ -49,7 +48,6 @@ impl Services {
         }
     }
 
-    /// Those built in.
     pub fn built_in() -> Self {
         Self::parse(built_in_text().as_bytes())
     }
@@ -71,7 +69,6 @@ impl Services {
         self.names.get(&(protocol, port)).map(AsRef::as_ref)
     }
 
-    /// Every name.
     #[cfg(any(test, fuzzing))]
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.names.values().map(AsRef::as_ref)

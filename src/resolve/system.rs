@@ -19,7 +19,6 @@ const MAX_RESOLV_CONF: u64 = 64 << 10;
 /// How long an answer is good that needed no server: a change of the file ends it sooner.
 const LOCAL_FOR: Duration = Duration::from_secs(300);
 
-/// Looks names up.
 #[derive(Debug)]
 pub(super) struct System {
     files: Mutex<ResolverFiles>,

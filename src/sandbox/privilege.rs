@@ -24,11 +24,8 @@ use self::caller::{Accounts, nobody};
 /// The ids that every thread has from the moment it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// User.
     pub uid: Uid,
-    /// Group.
     pub gid: Gid,
-    /// Supplementary groups.
     pub groups: Vec<Gid>,
 }
 
@@ -117,7 +114,6 @@ impl Privilege {
         outcome
     }
 
-    /// Who started flowtop.
     pub const fn caller(&self) -> &Caller {
         &self.caller
     }

@@ -84,7 +84,7 @@ fn is_refused<T>(outcome: io::Result<T>) -> bool {
     })
 }
 
-/// `MSG_FASTOPEN` (include/linux/socket.h).
+// `MSG_FASTOPEN` (include/linux/socket.h).
 const FASTOPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
 
 /// What is not there cannot be read, which proves nothing and harms nothing.

@@ -21,10 +21,8 @@ use crate::source::Source;
 /// into its own bounded map until the reader moves, and says itself what found no room.
 const MAX_WAITING_FLOWS: usize = 1 << 20;
 
-/// When intervals end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// Wanted length.
     pub interval: Duration,
     /// Finish after this many; `None` means at a stop only.
     pub count: Option<u64>,

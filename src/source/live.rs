@@ -61,7 +61,6 @@ impl Live {
         self.engine.is_unfiltered()
     }
 
-    /// How it counts.
     pub fn method(&self) -> Arc<Method> {
         Arc::clone(self.engine.method())
     }

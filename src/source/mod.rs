@@ -40,5 +40,4 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
 /// Shortest accepted interval: a flip waits for running programs, which takes milliseconds.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
-/// Longest accepted interval.
 pub const MAX_INTERVAL: Duration = Duration::from_secs(24 * 3600);

@@ -14,11 +14,9 @@ use crate::view::{Directions, Group, SortValue};
 /// The flows of a group in one interval, summed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupTotals {
-    /// Which.
     pub id: RowId,
     /// Number of flows in it.
     pub flows: usize,
-    /// What they moved.
     pub counters: Counters,
     /// The same in packets; a sum of which a part is unknown is unknown.
     pub packets: Option<Packets>,

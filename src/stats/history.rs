@@ -34,9 +34,7 @@ use crate::view::Directions;
 
 /// A flow stays among the recent ones for this long after its last bytes.
 pub const RECENT_FOR: Duration = Duration::from_secs(10);
-/// Most recent flows.
 pub const MAX_RECENT: usize = 65_536;
-/// Most past flows.
 pub const MAX_PAST: usize = 16_384;
 /// Most flows with a sparkline, a kilobyte each: those with the largest 60 s averages, more than a screen
 /// shows.
@@ -45,7 +43,6 @@ pub const MAX_SPARKS: usize = 512;
 /// One flow over all intervals.
 #[derive(Clone, Debug)]
 pub struct FlowStats {
-    /// Which flow.
     pub key: FlowKey,
     /// Whose it is, as of the last interval in which it moved bytes.
     pub owner: Arc<Owner>,
@@ -55,7 +52,6 @@ pub struct FlowStats {
     pub tcp: Option<Tcp>,
     /// Bytes received that no probe saw: see [`Flow::audited_rx`].
     pub audited_rx: u64,
-    /// What it moved.
     pub traffic: TrafficStats,
     ring: Option<Box<Ring>>,
 }
@@ -119,7 +115,6 @@ impl Default for History {
 }
 
 impl History {
-    /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
     }

@@ -11,7 +11,6 @@ use crate::stats::history::FlowStats;
 /// A process at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessRef<'a> {
-    /// Its number.
     pub tgid: u32,
     /// What the kernel said of it.
     pub owner: &'a Owner,

@@ -38,9 +38,7 @@ pub struct Ranking<T = Flow> {
     pub losses: Losses,
     /// How it was counted.
     pub method: Arc<Method>,
-    /// Bytes received.
     pub ingress: DirectionRanking<T>,
-    /// Bytes sent.
     pub egress: DirectionRanking<T>,
     /// The first rows of both directions together, where they were ranked so; sections have none then.
     list: Vec<T>,
@@ -55,10 +53,8 @@ pub trait Ranked: Clone {
     /// What tells one from another, and puts equals in order.
     type Key: Ord;
 
-    /// Which it is.
     fn key(&self) -> Self::Key;
 
-    /// What it moved.
     fn counters(&self) -> &Counters;
 
     /// Number of flows in it.
@@ -107,7 +103,6 @@ pub struct UnrankedSum {
     pub rows: usize,
     /// Number of flows in them.
     pub flows: usize,
-    /// What they moved.
     pub counters: Counters,
 }
 
@@ -238,7 +233,6 @@ impl<T: Ranked> Ranking<T> {
 /// One direction of a ranking. The bytes of `rows`, `other` and `untracked` add up to `total`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectionRanking<T = Flow> {
-    /// Which way.
     pub direction: Direction,
     /// The largest, largest first, equal ones by key. None without bytes this way.
     pub rows: Vec<T>,

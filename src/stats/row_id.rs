@@ -13,7 +13,6 @@ use crate::view::{Group, Prefix};
 /// What tells one row from another, whatever its place: a selection follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowId {
-    /// A flow.
     Flow(FlowKey),
     /// The flows of the process with this number.
     Process(u32),

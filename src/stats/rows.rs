@@ -38,30 +38,23 @@ pub struct RowQuery {
 /// What all flows of a row have in common; `None` where they differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedFields {
-    /// Transport protocol.
     pub protocol: Option<Protocol>,
     /// The socket's own end.
     pub local: Option<Endpoint>,
-    /// The peer.
     pub remote: Option<Endpoint>,
-    /// Process id.
     pub tgid: Option<u32>,
-    /// Process name.
     pub comm: Option<Comm>,
     /// What the kernel said of the process, where it is one: the latest.
     pub owner: Option<Arc<Owner>>,
 }
 
-/// One row.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Which.
     pub id: RowId,
     /// Number of flows in it.
     pub flows: usize,
     /// What its flows have in common.
     pub common: SharedFields,
-    /// What they moved.
     pub traffic: TrafficStats,
     /// How they are doing besides.
     pub condition: RowTcpStats,
@@ -70,9 +63,7 @@ pub struct Row {
 /// Flows that are no rows, summed.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum {
-    /// Number of flows.
     pub flows: usize,
-    /// What they moved.
     pub traffic: TrafficStats,
 }
 
@@ -97,7 +88,6 @@ pub struct Rows {
     pub untracked: Counters,
     /// The same since the beginning.
     pub untracked_total: Counters,
-    /// The whole machine.
     pub all: TrafficStats,
     directions: Directions,
     parts: RowParts,
@@ -106,7 +96,6 @@ pub struct Rows {
 /// What rows are made of, in their order. Flows are told by their numbers in the history.
 #[derive(Clone, Debug)]
 enum RowParts {
-    /// A flow each.
     Flows(Vec<u32>),
     /// A group each: which, and where in `members` its flows are.
     Groups {

@@ -20,7 +20,6 @@ pub struct RowTcpStats {
 }
 
 impl RowTcpStats {
-    /// Of one flow.
     pub fn of(flow: &FlowStats, clock: &Clock) -> Self {
         let moves = flow
             .traffic

@@ -11,7 +11,6 @@ use crate::recording::recorder::Status;
 
 #[derive(Debug)]
 pub enum Action {
-    /// An interval ended.
     IntervalEnded(Interval),
     /// The player shows another moment of the recording.
     PlayerMoved(Box<PlayerSnapshot>),
@@ -46,7 +45,6 @@ pub enum Action {
 /// What a key does to text that is being typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// Appends a character.
     Insert(char),
     /// Deletes the last character.
     Delete,

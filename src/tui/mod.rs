@@ -4,10 +4,6 @@
 //! look-ups send to, and draws only when something came. Collecting goes on in its own thread
 //! whatever happens here, so no key can shorten or stretch an interval; and nothing that is drawn
 //! waits for a name, for `/proc` or for the kernel.
-#![allow(
-    missing_docs,
-    reason = "the screen is no library: a doc says more than the name, or is left out"
-)]
 
 mod action;
 mod app;

@@ -248,7 +248,7 @@ fn is_run_by_another_user() -> bool {
 /// Has the terminal's driver send SIGTSTP to the whole job when Control-Z is typed, and no other signal for
 /// any other key.
 fn let_the_driver_stop_the_job() -> rustix::io::Result<()> {
-    /// `_POSIX_VDISABLE`: no key.
+    // `_POSIX_VDISABLE`: no key.
     const NONE: u8 = 0;
     let terminal = rustix::stdio::stdin();
     let mut modes = tcgetattr(terminal)?;

@@ -63,7 +63,6 @@ pub trait RowValues {
     /// Largest rate of an interval, in bytes a second.
     fn peak(&self, directions: Directions) -> Option<f64>;
 
-    /// Transport protocol.
     fn protocol(&self) -> Option<Protocol>;
 
     /// The socket's own end.
@@ -72,7 +71,6 @@ pub trait RowValues {
     /// The peer: of a row by remote address or net, that address and port 0.
     fn remote(&self) -> Option<Endpoint>;
 
-    /// Process id.
     fn pid(&self) -> Option<u32>;
 
     /// Name of the process.
@@ -100,7 +98,6 @@ pub trait RowValues {
 /// Number that rows are sorted by. All rows of one column have the same variant.
 #[derive(Clone, Copy, Debug)]
 pub enum Number {
-    /// An exact number.
     Int(u64),
     /// Of a quantity that is never negative: less than zero is a rounding error and sorted as zero.
     Float(f64),
@@ -207,7 +204,6 @@ impl ColumnSpec {
 macro_rules! columns {
     ($($(#[$doc:meta])* $column:ident => $spec:expr,)*) => {
         /// A column that a table can have.
-        #[allow(missing_docs, reason = "`ColumnSpec::about` describes each column")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Column {
             $($(#[$doc])* $column,)*

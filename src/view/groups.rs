@@ -9,7 +9,6 @@ use crate::text::suggest::{UnknownWord, nearest};
 /// What a row of a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Group {
-    /// One flow.
     #[default]
     Flow,
     /// All flows of a process (thread group).
@@ -191,7 +190,7 @@ impl FromStr for Group {
     }
 }
 
-/// `24`, or `24,64`.
+// `24`, or `24,64`.
 fn prefix(text: &str) -> Result<Prefix, UnknownWord> {
     let (v4, v6) = match text.split_once(',') {
         Some((v4, v6)) => (v4, Some(v6)),

@@ -16,9 +16,7 @@ use crate::text::suggest::UnknownWord;
 /// Which bytes a table is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Directions {
-    /// Ingress: bytes received.
     Rx,
-    /// Egress: bytes sent.
     Tx,
     /// Both together, for one combined table.
     #[default]

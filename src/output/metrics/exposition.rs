@@ -11,12 +11,10 @@ use crate::model::flow::Counters;
 use crate::model::interval::UNSEEN_NAMES;
 use crate::text::sanitize::sanitize;
 
-/// Which format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus's own, version 0.0.4, which everything reads.
     Text,
-    /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
@@ -47,7 +45,6 @@ pub struct Metric {
     /// As samples are called.
     pub name: &'static str,
     kind: MetricKind,
-    /// What it is.
     pub help: &'static str,
 }
 
@@ -204,7 +201,6 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Writes an answer.
 pub(super) fn write(
     format: Format,
     about: &ExporterInfo,
@@ -370,7 +366,6 @@ fn escape(value: &str, text: &mut String) {
     }
 }
 
-/// Since 1970.
 fn seconds(time: SystemTime) -> f64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default().as_secs_f64()

@@ -77,7 +77,6 @@ enum Membership {
     Counted,
     /// It is told until then, and not counted.
     Lingers(Duration),
-    /// Neither.
     Hidden,
 }
 
@@ -90,7 +89,6 @@ struct SeriesEntry {
     began: Option<Counters>,
 }
 
-/// See above.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     limit: usize,

@@ -13,14 +13,10 @@ use rustix::process::{Gid, Uid, getgid, getgroups, getuid};
 /// (`/proc/sys/kernel/overflowuid`).
 const OVERFLOW_ID: u32 = 65_534;
 
-/// Who started flowtop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// User.
     pub uid: Uid,
-    /// Group.
     pub gid: Gid,
-    /// Supplementary groups.
     pub groups: Vec<Gid>,
     /// Home folder by `/etc/passwd`, where it was looked for: for who called sudo.
     pub home: Option<PathBuf>,

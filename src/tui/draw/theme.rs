@@ -18,7 +18,6 @@ pub enum Depth {
     True,
 }
 
-/// The terminal's background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Background {
     /// Unknown: only colours that are readable on both are used.

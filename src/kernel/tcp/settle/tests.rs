@@ -15,7 +15,6 @@ const LAST_ACK: u32 = 9;
 /// A connection: what its calls moved, and what was counted of that.
 struct Connection {
     sk: u64,
-    /// Initial sequence numbers.
     irs: u32,
     iss: u32,
     syn: u64,
