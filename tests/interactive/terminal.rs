@@ -411,7 +411,8 @@ fn a_key_press_does_not_shorten_the_interval() {
         pressed += 4;
         thread::sleep(Duration::from_millis(2));
     }
-    session.press("q");
+    // What Enter has opened is closed first.
+    session.press("qq");
     assert_eq!(session.end().code(), Some(0));
     let lasted = start.elapsed();
     let lengths = std::fs::read_to_string(&log).unwrap();
