@@ -78,6 +78,9 @@ pub struct Rows {
     /// How many of the rows moved bytes this way in the latest interval. They come first, unless past
     /// flows are in the view.
     pub moving: usize,
+    /// How many rows stand in the order of the query: the idle ones that follow do not. All of them, if past
+    /// flows are in the view.
+    pub in_order: usize,
     /// Flows that did not pass the filter.
     pub filtered: Sum,
     /// Flows that ended, or moved nothing this way lately.
@@ -146,6 +149,7 @@ impl Rows {
             clock,
             flows,
             moving: 0,
+            in_order: 0,
             filtered,
             silent,
             never_active: never,
@@ -215,8 +219,10 @@ impl Rows {
             (0..self.len()).partition(|&n| !self.is_idle(history, n));
         self.moving = moving.len();
         if view.past {
+            self.in_order = self.len();
             return;
         }
+        self.in_order = self.moving;
         idle.sort_by_cached_key(|&n| self.idle_key(history, n));
         let order: Vec<usize> = moving.into_iter().chain(idle).collect();
         self.bring_forward(&order);

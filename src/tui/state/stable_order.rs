@@ -56,12 +56,12 @@ impl StableOrder {
             .filter_map(|n| {
                 let row = rows.row(history, n)?;
                 let now = value(&row);
-                Some(self.place(n, row.id, now, rows.is_idle(history, n)))
+                Some(self.place(n, row.id, now, n >= rows.in_order))
             })
             .collect();
         if self.held {
             kept.sort_by_key(|placed| placed.before);
-        } else if let Some(moving) = kept.get_mut(..rows.moving.min(head))
+        } else if let Some(moving) = kept.get_mut(..rows.in_order.min(head))
             && moving.iter().all(|placed| placed.is_steadied)
         {
             moving.sort_by(|a, b| {
@@ -118,7 +118,7 @@ mod tests {
     use crate::model::interval::{Interval, Losses};
     use crate::stats::ranking::RowQuery;
     use crate::testing::sent;
-    use crate::view::{Directions, SortKey};
+    use crate::view::{Column, Directions, SortKey};
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
@@ -163,6 +163,25 @@ mod tests {
         assert_eq!(show(&[(1, 1000), (2, 500), (3, 100)]), [1, 2, 3]);
         assert_eq!(show(&[(1, 1000), (3, 100)]), [1, 3, 2]);
         assert_eq!(show(&[(1, 1000), (2, 600), (3, 100)]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn totals_keep_idle_rows_in_the_order_of_the_column() {
+        let (mut order, mut history) = (StableOrder::default(), History::new());
+        shown(&mut order, &mut history, &[(1, 9_000), (2, 800), (3, 70)]);
+        shown(&mut order, &mut history, &[(2, 800), (3, 70)]);
+        let view = RowQuery {
+            directions: Directions::Tx,
+            sort: SortKey::by(Column::Avg10),
+            past: true,
+            ..RowQuery::default()
+        };
+        let mut rows = Rows::new(&history, &view, &(), &|_| true);
+        let value = |row: &Row| Some(row.traffic.avg10(Directions::Tx));
+        order.reset();
+        order.arrange(&mut rows, &history, value, true);
+        let ids = rows.iter(&history).map(|row| row.common.tgid);
+        assert_eq!(ids.collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
     }
 
     #[test]
