@@ -1,29 +1,12 @@
 //! What the kernel tells of packets, connections and owners, on the screen.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use crate::common::screen::{draw, press, text};
-use crate::common::{assert_matches_file, interval, method, told, web_server};
+use crate::common::screen::{app, draw, press, text};
+use crate::common::{assert_matches_file, interval, told, web_server};
 use flowtop::model::flow::Comm;
 use flowtop::model::interval::SlotHolder;
 use flowtop::options::Config;
-use flowtop::resolve::names::Names;
-use flowtop::resolve::owners::Owners;
-use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Machine};
-
-fn app(config: &Config, width: u16, height: u16) -> App {
-    let look = DisplayOptions::new(config, Depth::Mono, Background::Unknown);
-    let machine = Machine::default();
-    let mut app = App::new(
-        config,
-        machine,
-        method(),
-        Names::disabled(),
-        Owners::disabled(),
-        look,
-    );
-    app.update(Action::Resize(width, height));
-    app
-}
+use flowtop::tui::{Action, Command};
 
 #[test]
 fn what_the_kernel_tells_of_connections_and_owners_is_shown() {

@@ -4,14 +4,10 @@
 
 use std::time::Duration;
 
-use crate::common::screen::press;
-use crate::common::{interval, method, web_server};
+use crate::common::screen::{self, press};
+use crate::common::{interval, web_server};
 use flowtop::options::Config;
-use flowtop::resolve::names::Names;
-use flowtop::resolve::owners::Owners;
-use flowtop::tui::{
-    Action, App, Background, Command, Depth, DisplayOptions, Edit, Effect, Machine,
-};
+use flowtop::tui::{Action, App, Command, Edit, Effect};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
@@ -26,17 +22,7 @@ fn app() -> App {
 }
 
 fn app_of(config: &Config) -> App {
-    let look = DisplayOptions::new(config, Depth::Mono, Background::Unknown);
-    let machine = Machine::default();
-    let mut app = App::new(
-        config,
-        machine,
-        method(),
-        Names::disabled(),
-        Owners::disabled(),
-        look,
-    );
-    app.update(Action::Resize(SIZE.0, SIZE.1));
+    let mut app = screen::app(config, SIZE.0, SIZE.1);
     app.update(Action::IntervalEnded(interval(web_server())));
     app
 }
