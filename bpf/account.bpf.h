@@ -178,7 +178,7 @@ static __always_inline void take_peer6(struct flowtop_key6 *key,
 
 /* --------------------------------------------------------------- the sum */
 
-/* What one call transfer. */
+/* What one call moved. */
 struct transfer {
 	const struct sock *sk;
 	int dir;

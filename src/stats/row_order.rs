@@ -133,11 +133,7 @@ impl RowValues for FlowValues<'_> {
     }
 
     fn packets(&self, directions: Directions) -> Option<u64> {
-        self.0.packets.map(|packets| match directions {
-            Directions::Rx => packets.rx,
-            Directions::Tx => packets.tx,
-            Directions::Both => packets.rx.saturating_add(packets.tx),
-        })
+        self.0.packets.map(|packets| directions.packets(&packets))
     }
 
     fn srtt_us(&self) -> Option<u32> {
@@ -216,11 +212,7 @@ impl RowValues for GroupValues<'_> {
     }
 
     fn packets(&self, directions: Directions) -> Option<u64> {
-        self.0.packets.map(|packets| match directions {
-            Directions::Rx => packets.rx,
-            Directions::Tx => packets.tx,
-            Directions::Both => packets.rx.saturating_add(packets.tx),
-        })
+        self.0.packets.map(|packets| directions.packets(&packets))
     }
 
     fn srtt_us(&self) -> Option<u32> {

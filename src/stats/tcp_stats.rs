@@ -53,11 +53,7 @@ impl RowTcpStats {
 
     /// Packets in the latest interval, this way.
     pub fn packets(&self, directions: Directions) -> Option<u64> {
-        self.packets.map(|packets| match directions {
-            Directions::Rx => packets.rx,
-            Directions::Tx => packets.tx,
-            Directions::Both => packets.rx.saturating_add(packets.tx),
-        })
+        self.packets.map(|packets| directions.packets(&packets))
     }
 }
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub use self::columns::{Column, ColumnSpec, Number, RowValues, SortBy, SortValue, Traffic};
 pub use self::groups::{Group, GroupSpec, Prefix};
 
-use crate::model::flow::{Counters, Direction};
+use crate::model::flow::{Counters, Direction, Packets};
 use crate::text::suggest::UnknownWord;
 
 /// Which bytes a table is about.
@@ -48,6 +48,15 @@ impl Directions {
             Self::Rx => counters.rx_msgs,
             Self::Tx => counters.tx_msgs,
             Self::Both => counters.rx_msgs.saturating_add(counters.tx_msgs),
+        }
+    }
+
+    /// Packets moved this way.
+    pub const fn packets(self, packets: &Packets) -> u64 {
+        match self {
+            Self::Rx => packets.rx,
+            Self::Tx => packets.tx,
+            Self::Both => packets.rx.saturating_add(packets.tx),
         }
     }
 }

@@ -151,7 +151,7 @@ impl Pane {
     /// How many rows find room in a section.
     pub fn room(&self, shared: &SharedState, section: Rect) -> usize {
         let has_untracked = self.has_untracked(shared.display.totals);
-        room(section, has_untracked, shared.top_n)
+        room(section, has_untracked, shared.live_rows)
     }
 
     /// Scrolls the selected row into the `room` rows that are shown.
@@ -184,8 +184,8 @@ impl Pane {
         })
     }
 
-    pub(in crate::tui) fn needed_lines(&self, top_n: Option<usize>, totals: bool) -> u16 {
-        let rows = top_n
+    pub(in crate::tui) fn needed_lines(&self, live_rows: Option<usize>, totals: bool) -> u16 {
+        let rows = live_rows
             .map_or(self.max_rows_seen, |max_rows_seen| {
                 max_rows_seen.min(self.max_rows_seen)
             })

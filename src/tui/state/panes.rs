@@ -130,7 +130,7 @@ impl Panes {
         let wanted: Vec<u16> = self
             .tables
             .iter()
-            .map(|table| table.needed_lines(shared.top_n, shared.display.totals))
+            .map(|table| table.needed_lines(shared.live_rows, shared.display.totals))
             .collect();
         ScreenLayout::new(area).sections(&wanted)
     }

@@ -41,7 +41,7 @@ pub struct SharedState {
     pub capture_filter: Option<String>,
     /// Wanted length of intervals.
     pub interval: Duration,
-    pub top_n: Option<usize>,
+    pub live_rows: Option<usize>,
     pub names: Names,
     pub owners: Owners,
     pub display: DisplayOptions,
@@ -81,7 +81,7 @@ impl SharedState {
             method,
             capture_filter: config.filter.text(),
             interval: config.interval,
-            top_n: config.live_rows,
+            live_rows: config.live_rows,
             names,
             owners,
             display,
