@@ -1,6 +1,6 @@
 //! Network namespaces, interfaces and addresses by rtnetlink: guests have no `ip` that knows them all.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
@@ -231,13 +231,25 @@ pub fn address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
         .run("an address")?;
     match address {
         IpAddr::V4(_) => Ok(()),
-        IpAddr::V6(address) => await_local(address),
+        IpAddr::V6(address) => await_local(address, &interface_name(index)?),
     }
 }
 
-/// Waits until what is sent to an address is received: also without duplicate address detection the kernel
-/// adds the local route in its own time.
-fn await_local(address: Ipv6Addr) -> Result<()> {
+/// Name of an interface in this namespace.
+fn interface_name(index: u32) -> Result<String> {
+    let mut name = [0; libc::IFNAMSIZ];
+    // SAFETY: if_indextoname writes at most IFNAMSIZ bytes, with their end.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    ensure!(!found.is_null(), "no interface {index}");
+    // SAFETY: the kernel has ended the name within the buffer.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) };
+    Ok(name.to_str()?.to_owned())
+}
+
+/// Waits until an interface receives what is sent to its address: also without duplicate address detection
+/// the kernel adds the local route in its own time. Two links can have one link-local address, each with a
+/// route of its own.
+fn await_local(address: Ipv6Addr, interface: &str) -> Result<()> {
     const RTF_LOCAL: u32 = 0x8000_0000;
     let address = format!("{:032x}", u128::from(address));
     let is_local = |line: &str| {
@@ -245,7 +257,9 @@ fn await_local(address: Ipv6Addr) -> Result<()> {
         let flags = fields
             .get(8)
             .and_then(|flags| u32::from_str_radix(flags, 16).ok());
-        fields[0] == address && flags.is_some_and(|flags| flags & RTF_LOCAL != 0)
+        fields[0] == address
+            && fields.last() == Some(&interface)
+            && flags.is_some_and(|flags| flags & RTF_LOCAL != 0)
     };
     let deadline = Instant::now() + Duration::from_secs(20);
     while !fs::read_to_string("/proc/thread-self/net/ipv6_route")?
@@ -254,7 +268,7 @@ fn await_local(address: Ipv6Addr) -> Result<()> {
     {
         ensure!(
             Instant::now() < deadline,
-            "nothing is received at {address}"
+            "nothing is received at {address} of {interface}"
         );
         sys::pause(1);
     }
