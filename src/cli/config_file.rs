@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use super::config_path::{ConfigOrigin, PathVariables, candidate_paths, read};
 
-use crate::options::{Binding, COMMANDS, CTRL_C, Key, Palette};
+use crate::options::{Binding, COMMANDS, CTRL_C, DefaultBinding, Key, Palette};
 use crate::text::sanitize::{is_unsafe_char, sanitize};
 use crate::text::suggest::{UnknownWord, nearest};
 use crate::text::units::Units;
@@ -247,7 +247,8 @@ impl ConfigText<'_> {
                 return Err(self.unknown(key.span(), "keys", name, &names));
             }
         }
-        for command in names {
+        for usual in COMMANDS {
+            let command = usual.name;
             let Some(value) = table.get(command) else {
                 continue;
             };
@@ -259,7 +260,11 @@ impl ConfigText<'_> {
             };
             for item in list {
                 let key: Key = self.word(&path, item)?;
-                let taken = bindings.iter().find(|other| other.keys.contains(&key));
+                let taken = bindings.iter().find(|other| {
+                    let of = DefaultBinding::named(other.command);
+                    let shares = of.is_some_and(|of| of.chapter.may_share_keys(usual.chapter));
+                    !shares && other.keys.contains(&key)
+                });
                 if let Some(other) = taken {
                     let message = format!(
                         "{:?} is a key of {:?} too: give it to one",

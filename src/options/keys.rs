@@ -54,20 +54,20 @@ pub enum Command {
     /// Open the selected row.
     Enter,
     Back,
+    /// Type a filter.
+    Filter,
+    /// Sort by the previous column.
+    PreviousSort,
     /// Sort by the next column.
     NextSort,
-    /// Sort by the column before.
-    PreviousSort,
-    /// Turn the order round.
+    /// Reverse the order.
     Reverse,
-    /// Hold the order still, or let it go.
+    /// Freeze the order, or unfreeze it.
     Freeze,
-    /// Begin to type a filter.
-    Filter,
     NextGroup,
-    /// Both ways in one table, or apart.
+    /// Join both directions in one table, or split them.
     Combine,
-    /// Hold the picture, or let it go.
+    /// Pause the display, or resume it.
     Pause,
     Totals,
     Units,
@@ -76,13 +76,13 @@ pub enum Command {
     Columns,
     Slower,
     Faster,
-    /// Of a recording the next interval.
+    /// In a recording: the next interval.
     StepForward,
-    /// Of a recording the interval before.
+    /// In a recording: the previous interval.
     StepBack,
-    /// On in a recording.
+    /// In a recording: jump forward.
     SeekForward,
-    /// Back in a recording.
+    /// In a recording: jump back.
     SeekBack,
     /// Play a recording faster.
     SpeedUp,
@@ -90,19 +90,71 @@ pub enum Command {
     SpeedDown,
     Help,
     Redraw,
-    /// Give the terminal back and stop, until continued.
+    /// Restore the terminal and stop, until continued.
     Suspend,
     Quit,
+}
+
+/// Topics of commands: the chapters of the help screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chapter {
+    Move,
+    Rows,
+    Display,
+    /// Keys of a recording.
+    Replay,
+    Program,
+}
+
+impl Chapter {
+    /// Every chapter, in the order of the help screen.
+    pub const ALL: [Self; 5] = [
+        Self::Move,
+        Self::Rows,
+        Self::Display,
+        Self::Replay,
+        Self::Program,
+    ];
+
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Move => "Move",
+            Self::Rows => "Find, filter, sort, group",
+            Self::Display => "Display",
+            Self::Replay => "Replay",
+            Self::Program => "flowtop",
+        }
+    }
+
+    /// Whether its keys have their meaning in every part of the screen, unless the part has another for
+    /// them.
+    pub const fn is_everywhere(self) -> bool {
+        !matches!(self, Self::Replay)
+    }
+
+    /// Whether one key can be given to a command of each of two chapters: in each part of the screen it
+    /// has one meaning.
+    pub fn may_share_keys(self, other: Self) -> bool {
+        self != other && !(self.is_everywhere() && other.is_everywhere())
+    }
+
+    /// Whether a key that was given to a command of this chapter is taken from the default keys of another.
+    fn takes_keys_from(self, other: Self) -> bool {
+        self.is_everywhere() || self == other
+    }
 }
 
 /// How a command is called, and which keys it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultBinding {
+    pub chapter: Chapter,
     pub command: Command,
     /// Its name in the configuration file.
     pub name: &'static str,
-    /// The keys that it has if nothing else is said.
+    /// The default keys.
     pub keys: &'static [&'static str],
+    /// What it does, for the help screen: short, as two columns of help stand on 80 columns.
+    pub about: &'static str,
 }
 
 /// Keys that a command was given, in place of those of [`COMMANDS`].
@@ -122,76 +174,94 @@ pub const CTRL_C: Key = Key {
     alt: false,
 };
 
-const fn usual(
+const fn key(
+    chapter: Chapter,
     command: Command,
     name: &'static str,
     keys: &'static [&'static str],
+    about: &'static str,
 ) -> DefaultBinding {
     DefaultBinding {
+        chapter,
         command,
         name,
         keys,
+        about,
     }
 }
 
-/// Every command that keys can be given to, in the order of the help screen.
+/// Every command that keys can be given to, in the order of the help screen: a new key is a line here.
+#[rustfmt::skip]
 pub const COMMANDS: &[DefaultBinding] = &[
-    usual(Command::Up, "up", &["up", "k"]),
-    usual(Command::Down, "down", &["down", "j"]),
-    usual(Command::PageUp, "page-up", &["pageup", "ctrl-b", "ctrl-u"]),
-    usual(
-        Command::PageDown,
-        "page-down",
-        &["pagedown", "ctrl-f", "ctrl-d"],
-    ),
-    usual(Command::Home, "home", &["home", "0"]),
-    usual(Command::End, "end", &["end", "G"]),
-    usual(Command::NextSection, "next-section", &["tab", "backtab"]),
-    usual(Command::Enter, "enter", &["enter", "l", "right"]),
-    usual(Command::Back, "back", &["escape", "h", "left"]),
-    usual(Command::NextSort, "next-sort", &["s", ">"]),
-    usual(Command::PreviousSort, "previous-sort", &["<"]),
-    usual(Command::Reverse, "reverse", &["S", "r"]),
-    usual(Command::Freeze, "freeze", &["o"]),
-    usual(Command::Filter, "filter", &["/"]),
-    usual(Command::NextGroup, "next-group", &["g"]),
-    usual(Command::Combine, "combine", &["b"]),
-    usual(Command::Pause, "pause", &["space", "p"]),
-    usual(Command::Totals, "totals", &["t"]),
-    usual(Command::Units, "units", &["u"]),
-    usual(Command::Names, "names", &["x"]),
-    usual(Command::Columns, "columns", &["c"]),
-    usual(Command::Slower, "slower", &["+", "="]),
-    usual(Command::Faster, "faster", &["-"]),
-    usual(Command::StepForward, "step-forward", &["."]),
-    usual(Command::StepBack, "step-back", &[","]),
-    usual(Command::SeekForward, "seek-forward", &["}"]),
-    usual(Command::SeekBack, "seek-back", &["{"]),
-    usual(Command::SpeedUp, "speed-up", &["]"]),
-    usual(Command::SpeedDown, "speed-down", &["["]),
-    usual(Command::Help, "help", &["?", "f1"]),
-    usual(Command::Redraw, "redraw", &["ctrl-l"]),
-    usual(Command::Suspend, "suspend", &["ctrl-z"]),
-    usual(Command::Quit, "quit", &["q", "ctrl-c"]),
+    key(Chapter::Move, Command::Up, "up", &["up", "k"], "row up"),
+    key(Chapter::Move, Command::Down, "down", &["down", "j"], "row down"),
+    key(Chapter::Move, Command::PageUp, "page-up", &["pageup", "ctrl-b", "ctrl-u"], "page up"),
+    key(Chapter::Move, Command::PageDown, "page-down", &["pagedown", "ctrl-f", "ctrl-d"], "page down"),
+    key(Chapter::Move, Command::Home, "home", &["home", "0"], "first row"),
+    key(Chapter::Move, Command::End, "end", &["end", "G"], "last row"),
+    key(Chapter::Move, Command::NextSection, "next-section", &["tab", "backtab"], "other table"),
+    key(Chapter::Move, Command::Enter, "enter", &["enter", "l", "right"], "open the flow or group"),
+    key(Chapter::Move, Command::Back, "back", &["escape", "h", "left"], "go back one step"),
+
+    key(Chapter::Rows, Command::Filter, "filter", &["/"], "filter by an expression"),
+    key(Chapter::Rows, Command::PreviousSort, "previous-sort", &["<"], "sort by the column before"),
+    key(Chapter::Rows, Command::NextSort, "next-sort", &["s", ">"], "sort by the next column"),
+    key(Chapter::Rows, Command::Reverse, "reverse", &["S", "r"], "reverse the order"),
+    key(Chapter::Rows, Command::Freeze, "freeze", &["o"], "freeze the order"),
+    key(Chapter::Rows, Command::NextGroup, "next-group", &["g"], "next grouping"),
+    key(Chapter::Rows, Command::Combine, "combine", &["b"], "join in and out, or split"),
+
+    key(Chapter::Display, Command::Pause, "pause", &["space", "p"], "pause; counting continues"),
+    key(Chapter::Display, Command::Totals, "totals", &["t"], "totals or rates"),
+    key(Chapter::Display, Command::Units, "units", &["u"], "next unit: bytes or bits"),
+    key(Chapter::Display, Command::Names, "names", &["x"], "host and service names"),
+    key(Chapter::Display, Command::Columns, "columns", &["c"], "choose columns"),
+    key(Chapter::Display, Command::Slower, "slower", &["+", "="], "lengthen the interval"),
+    key(Chapter::Display, Command::Faster, "faster", &["-"], "shorten the interval"),
+
+    key(Chapter::Replay, Command::StepForward, "step-forward", &["."], "one interval forward"),
+    key(Chapter::Replay, Command::StepBack, "step-back", &[","], "one interval back"),
+    key(Chapter::Replay, Command::SeekForward, "seek-forward", &["}"], "jump 5 % forward"),
+    key(Chapter::Replay, Command::SeekBack, "seek-back", &["{"], "jump 5 % back"),
+    key(Chapter::Replay, Command::SpeedUp, "speed-up", &["]"], "play faster"),
+    key(Chapter::Replay, Command::SpeedDown, "speed-down", &["["], "play slower"),
+
+    key(Chapter::Program, Command::Help, "help", &["?", "f1"], "help"),
+    key(Chapter::Program, Command::Redraw, "redraw", &["ctrl-l"], "redraw"),
+    key(Chapter::Program, Command::Suspend, "suspend", &["ctrl-z"], "stop the job until fg"),
+    key(Chapter::Program, Command::Quit, "quit", &["q", "ctrl-c"], "close; in the table: quit"),
 ];
+
+impl DefaultBinding {
+    /// Returns the entry of a command by its name in the configuration file.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        COMMANDS.iter().find(|binding| binding.name == name)
+    }
+}
 
 /// The keys of every command, in the order of [`COMMANDS`]: those it was given, or else its usual ones
 /// without those that were given to others. [`CTRL_C`] always is one of [`Command::Quit`].
-pub fn effective(given: &[Binding]) -> Vec<(Command, Vec<Key>)> {
-    let is_given = |key: &Key| given.iter().any(|binding| binding.keys.contains(key));
+pub fn effective(given: &[Binding]) -> Vec<(&'static DefaultBinding, Vec<Key>)> {
+    let is_taken = |key: &Key, usual: &DefaultBinding| {
+        given.iter().any(|binding| {
+            let of = DefaultBinding::named(binding.command);
+            let takes = of.is_some_and(|of| of.chapter.takes_keys_from(usual.chapter));
+            takes && binding.keys.contains(key)
+        })
+    };
     let mut all = Vec::with_capacity(COMMANDS.len());
     for usual in COMMANDS {
         let mut keys = match given.iter().find(|other| other.command == usual.name) {
             Some(binding) => binding.keys.clone(),
             None => {
                 let keys = usual.keys.iter().filter_map(|key| key.parse().ok());
-                keys.filter(|key| !is_given(key)).collect()
+                keys.filter(|key| !is_taken(key, usual)).collect()
             }
         };
         if usual.command == Command::Quit && !keys.contains(&CTRL_C) {
             keys.push(CTRL_C);
         }
-        all.push((usual.command, keys));
+        all.push((usual, keys));
     }
     all
 }
@@ -300,7 +370,9 @@ impl fmt::Display for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
+
+    /// Longest description of a command, in characters.
+    const MAX_ABOUT: usize = 26;
 
     #[test]
     fn every_key_is_read_as_it_is_written() {
@@ -337,17 +409,36 @@ mod tests {
     }
 
     #[test]
-    fn no_key_has_two_commands() {
-        let mut taken: HashMap<Key, &str> = HashMap::new();
-        for command in COMMANDS {
+    fn no_key_has_two_commands_in_one_part_of_the_screen() {
+        for (n, command) in COMMANDS.iter().enumerate() {
             assert!(!command.keys.is_empty(), "{}", command.name);
-            for key in command.keys {
-                let key: Key = key.parse().unwrap();
-                let other = taken.insert(key, command.name);
-                assert_eq!(other, None, "{key} of {}", command.name);
+            assert!(command.about.len() <= MAX_ABOUT, "{}", command.about);
+            for other in &COMMANDS[..n] {
+                assert_ne!(command.name, other.name);
+                let shared = command.keys.iter().find(|key| other.keys.contains(key));
+                let may_share = command.chapter.may_share_keys(other.chapter);
+                assert!(
+                    shared.is_none() || may_share,
+                    "{shared:?} of {} and {}",
+                    command.name,
+                    other.name
+                );
             }
         }
-        assert_eq!(taken[&CTRL_C], "quit");
+        let quit = DefaultBinding::named("quit").unwrap();
+        assert!(quit.keys.contains(&"ctrl-c"));
+    }
+
+    #[test]
+    fn a_key_of_the_table_is_taken_from_the_parts_of_the_screen_too() {
+        let given = |command| {
+            [Binding {
+                command,
+                keys: vec!["[".parse().unwrap()],
+            }]
+        };
+        assert_eq!(keys_of(&given("pause"), "speed-down"), "");
+        assert_eq!(keys_of(&given("speed-up"), "speed-down"), "");
     }
 
     fn keys_of(given: &[Binding], command: &str) -> String {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::keys::{
-    Binding, COMMANDS, CTRL_C, Command, DefaultBinding, Key, KeyCode, NoKey, effective,
+    Binding, COMMANDS, CTRL_C, Chapter, Command, DefaultBinding, Key, KeyCode, NoKey, effective,
 };
 use crate::filter::{Expr, FilterPlan};
 use crate::text::units::Units;

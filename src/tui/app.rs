@@ -10,6 +10,7 @@ use super::action::{Action, Command, Edit, Effect};
 use super::draw::detail::Detail;
 use super::draw::help::Help;
 use super::draw::layout::ScreenLayout;
+use super::input::keys::KeyboardFocus;
 use super::state::chooser::Chooser;
 use super::state::display_options::DisplayOptions;
 use super::state::panes::Panes;
@@ -126,6 +127,16 @@ impl App {
 
     pub fn has_quit(&self) -> bool {
         self.quit
+    }
+
+    /// Returns the part of the screen that has the keyboard.
+    pub fn keyboard_focus(&self) -> KeyboardFocus {
+        match self.mode {
+            Mode::Typing => KeyboardFocus::Prompt,
+            Mode::Chooser(_) => KeyboardFocus::ColumnList,
+            _ if self.player.is_shown() => KeyboardFocus::Replay,
+            _ => KeyboardFocus::Table,
+        }
     }
 
     /// Whether letters are typed into a prompt.

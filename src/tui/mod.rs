@@ -372,7 +372,8 @@ impl Session<'_> {
                     return None;
                 }
                 self.app.update(Action::Clock(self.start.elapsed()));
-                if let Some(action) = self.app.shared.keys.action(&event, self.app.is_typing()) {
+                let focus = self.app.keyboard_focus();
+                if let Some(action) = self.app.shared.keys.action(&event, focus) {
                     let was_paused = self.app.is_paused();
                     self.app.update(action);
                     if was_paused && !self.app.is_paused() {

@@ -5,13 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::heading_line;
+use crate::options::{COMMANDS, Chapter};
 use crate::text::losses;
 use crate::text::sanitize::sanitize;
 use crate::text::units;
 use crate::tui::action::Command;
 use crate::tui::app::{Mode, scrolled};
 use crate::tui::draw::line::{line, put, within, wrap};
-use crate::tui::input::keys::{CHAPTERS, MOUSE, MOUSE_REPLAY, REPLAY};
+use crate::tui::input::keys::{MOUSE, MOUSE_REPLAY};
 use crate::tui::state::player_bar::PlayerBar;
 use crate::tui::state::shared::SharedState;
 
@@ -167,23 +168,24 @@ impl HelpPage<'_> {
     fn chapters(&self) -> Vec<Vec<HelpLine>> {
         let (keys, ascii) = (&self.shared.keys, self.shared.display.theme.glyphs.ascii);
         let is_replay = self.player.is_shown();
-        let mut chapters: Vec<Vec<HelpLine>> = CHAPTERS
-            .iter()
-            .filter(|(title, _)| *title != REPLAY || is_replay)
-            .map(|(title, commands)| {
-                // A recording has the intervals that it has.
-                let has_use = |(command, _): &&(Command, &str)| {
-                    !is_replay || !matches!(command, Command::Slower | Command::Faster)
-                };
-                let keys = commands.iter().filter(has_use).map(|(command, about)| {
-                    let keys = keys.label(*command, 2, ascii);
-                    HelpLine::Key(keys, (*about).to_owned())
-                });
-                std::iter::once(HelpLine::Title(title))
-                    .chain(keys)
-                    .collect()
-            })
-            .collect();
+        let mut chapters: Vec<Vec<HelpLine>> = Vec::new();
+        for chapter in Chapter::ALL {
+            if chapter == Chapter::Replay && !is_replay {
+                continue;
+            }
+            // A recording has the intervals that it has.
+            let has_use =
+                |command| !is_replay || !matches!(command, Command::Slower | Command::Faster);
+            let bindings = COMMANDS
+                .iter()
+                .filter(|binding| binding.chapter == chapter && has_use(binding.command));
+            let mut lines = vec![HelpLine::Title(chapter.title())];
+            lines.extend(bindings.map(|binding| {
+                let keys = keys.label(binding.command, 2, ascii);
+                HelpLine::Key(keys, binding.about.to_owned())
+            }));
+            chapters.push(lines);
+        }
         let of_replay = if is_replay { MOUSE_REPLAY } else { &[] };
         let mouse = MOUSE
             .iter()

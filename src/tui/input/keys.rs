@@ -5,73 +5,8 @@ use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 
-use crate::options::{Binding, Key, KeyCode as Code, effective};
+use crate::options::{Binding, Chapter, DefaultBinding, Key, KeyCode as Code, effective};
 use crate::tui::action::{Action, Command, Edit};
-
-/// The chapter that is only of use with a recording.
-pub const REPLAY: &str = "Replay";
-
-/// Chapters of the help screen: commands with their descriptions.
-pub const CHAPTERS: &[(&str, &[(Command, &str)])] = &[
-    (
-        "Move",
-        &[
-            (Command::Up, "row up"),
-            (Command::Down, "row down"),
-            (Command::PageUp, "page up"),
-            (Command::PageDown, "page down"),
-            (Command::Home, "first row"),
-            (Command::End, "last row"),
-            (Command::NextSection, "other table"),
-            (Command::Enter, "open the flow or group"),
-            (Command::Back, "go back one step"),
-        ],
-    ),
-    (
-        "Sort, filter, group",
-        &[
-            (Command::NextSort, "sort by the next column"),
-            (Command::PreviousSort, "sort by the previous column"),
-            (Command::Reverse, "reverse the order"),
-            (Command::Freeze, "freeze or unfreeze the order"),
-            (Command::Filter, "filter by expression, or find words"),
-            (Command::NextGroup, "group by process, user, remote, port"),
-            (Command::Combine, "combine both directions, or split"),
-        ],
-    ),
-    (
-        "Display",
-        &[
-            (Command::Pause, "pause; counting continues"),
-            (Command::Totals, "show totals or rates"),
-            (Command::Units, "next unit: bytes, bits, k or Ki"),
-            (Command::Names, "host and service names"),
-            (Command::Columns, "choose columns"),
-            (Command::Slower, "lengthen the interval"),
-            (Command::Faster, "shorten the interval"),
-        ],
-    ),
-    (
-        REPLAY,
-        &[
-            (Command::StepForward, "step one interval forward"),
-            (Command::StepBack, "step one interval back"),
-            (Command::SeekForward, "jump 5 % forward"),
-            (Command::SeekBack, "jump 5 % back"),
-            (Command::SpeedUp, "play faster"),
-            (Command::SpeedDown, "play slower"),
-        ],
-    ),
-    (
-        "flowtop",
-        &[
-            (Command::Help, "help"),
-            (Command::Redraw, "redraw"),
-            (Command::Suspend, "suspend; counting continues"),
-            (Command::Quit, "close what is open; from the table, quit"),
-        ],
-    ),
-];
 
 /// The mouse, for the help screen: it has no table, see [`Keys::action`].
 pub const MOUSE: &[(&str, &str)] = &[
@@ -84,10 +19,31 @@ pub const MOUSE: &[(&str, &str)] = &[
 /// What the mouse does in addition with a recording.
 pub const MOUSE_REPLAY: &[(&str, &str)] = &[("the bar", "jump to that time")];
 
+/// The part of the screen that has the keyboard: its own keys come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyboardFocus {
+    Table,
+    /// The tables of a recording.
+    Replay,
+    ColumnList,
+    /// Letters are text.
+    Prompt,
+}
+
+impl KeyboardFocus {
+    /// The chapters of keys, the first one first.
+    const fn chapters(self) -> &'static [Chapter] {
+        match self {
+            Self::Table | Self::ColumnList | Self::Prompt => &[],
+            Self::Replay => &[Chapter::Replay],
+        }
+    }
+}
+
 /// Which keys do what.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    bound: Vec<(Command, Vec<Key>)>,
+    bound: Vec<(&'static DefaultBinding, Vec<Key>)>,
 }
 
 impl Keys {
@@ -98,9 +54,8 @@ impl Keys {
         }
     }
 
-    /// Returns the action for an event; `None` if the event has none. While text is typed, letters are
-    /// text.
-    pub fn action(&self, event: &Event, typing: bool) -> Option<Action> {
+    /// Returns the action for an event; `None` if the event has none.
+    pub fn action(&self, event: &Event, focus: KeyboardFocus) -> Option<Action> {
         match event {
             Event::Mouse(mouse) => pointed(mouse),
             Event::Resize(width, height) => Some(Action::Resize(*width, *height)),
@@ -110,30 +65,37 @@ impl Keys {
                 if control && key.code == KeyCode::Char('c') {
                     return Some(Action::Stop);
                 }
-                if typing {
-                    typed(key)
-                } else {
-                    self.command(key).map(Action::Do)
+                match focus {
+                    KeyboardFocus::Prompt => typed(key),
+                    _ => self.command(key, focus).map(Action::Do),
                 }
             }
         }
     }
 
-    fn command(&self, key: KeyEvent) -> Option<Command> {
+    /// Returns the command of a key: of the part of the screen that has the keyboard, else of the table.
+    fn command(&self, key: KeyEvent, focus: KeyboardFocus) -> Option<Command> {
         let key = as_key(key)?;
-        let found = self.bound.iter().find(|(_, keys)| keys.contains(&key));
-        found.map(|(command, _)| *command)
+        let own = focus.chapters();
+        let bound = || self.bound.iter().filter(|(_, keys)| keys.contains(&key));
+        let of_part = bound().find(|(binding, _)| own.contains(&binding.chapter));
+        let found =
+            of_part.or_else(|| bound().find(|(binding, _)| binding.chapter.is_everywhere()));
+        found.map(|(binding, _)| binding.command)
     }
 
     /// Whether Control-Z stops the job, as it does unless the configuration says otherwise.
     pub fn suspend_by_ctrl_z(&self) -> bool {
         let ctrl_z = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
-        self.command(ctrl_z) == Some(Command::Suspend)
+        self.command(ctrl_z, KeyboardFocus::Table) == Some(Command::Suspend)
     }
 
     /// Returns the labels of a command's keys, at most `most` of them.
     pub fn label(&self, command: Command, most: usize, ascii: bool) -> String {
-        let found = self.bound.iter().find(|(bound, _)| *bound == command);
+        let found = self
+            .bound
+            .iter()
+            .find(|(bound, _)| bound.command == command);
         let keys = found.map_or(&[][..], |(_, keys)| keys);
         let labels: Vec<String> = keys
             .iter()
@@ -230,7 +192,10 @@ mod tests {
     use crossterm::event::KeyEventKind;
 
     fn press(keys: &Keys, code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
-        keys.action(&Event::Key(KeyEvent::new(code, modifiers)), false)
+        keys.action(
+            &Event::Key(KeyEvent::new(code, modifiers)),
+            KeyboardFocus::Table,
+        )
     }
 
     #[test]
@@ -250,22 +215,28 @@ mod tests {
     }
 
     #[test]
-    fn every_command_is_known_has_a_key_and_is_in_help() {
+    fn every_command_has_a_key_whose_label_is_ascii_where_wanted() {
         let keys = Keys::new(&[]);
         assert_eq!(keys.bound.len(), COMMANDS.len());
-        // One that help knows and the list does not could be given no key.
-        let told: usize = CHAPTERS.iter().map(|(_, commands)| commands.len()).sum();
-        assert_eq!(told, COMMANDS.len());
-        for (command, bound) in &keys.bound {
-            assert!(!bound.is_empty(), "{command:?}");
-            let told = CHAPTERS.iter().flat_map(|(_, commands)| *commands);
-            assert_eq!(
-                told.filter(|(told, _)| told == command).count(),
-                1,
-                "{command:?}"
-            );
-            assert!(keys.label(*command, 9, true).is_ascii());
+        for (binding, bound) in &keys.bound {
+            assert!(!bound.is_empty(), "{}", binding.name);
+            assert!(keys.label(binding.command, 9, true).is_ascii());
         }
+    }
+
+    #[test]
+    fn a_part_of_the_screen_has_its_own_keys_first() {
+        let keys = Keys::new(&[]);
+        let meant = |c, focus| {
+            let event = Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+            match keys.action(&event, focus) {
+                Some(Action::Do(command)) => Some(command),
+                _ => None,
+            }
+        };
+        assert_eq!(meant(']', KeyboardFocus::Replay), Some(Command::SpeedUp));
+        assert_eq!(meant('g', KeyboardFocus::Replay), Some(Command::NextGroup));
+        assert_eq!(meant('.', KeyboardFocus::Table), None);
     }
 
     #[test]
@@ -289,14 +260,17 @@ mod tests {
     fn letting_go_of_a_key_is_not_pressing_it() {
         let mut key = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
         key.kind = KeyEventKind::Release;
-        assert!(Keys::new(&[]).action(&Event::Key(key), false).is_none());
+        let action = Keys::new(&[]).action(&Event::Key(key), KeyboardFocus::Table);
+        assert!(action.is_none());
     }
 
     #[test]
     fn while_typing_letters_are_text_and_control_c_still_leaves() {
         let keys = Keys::new(&[]);
-        let typed =
-            |code, modifiers| keys.action(&Event::Key(KeyEvent::new(code, modifiers)), true);
+        let typed = |code, modifiers| {
+            let event = Event::Key(KeyEvent::new(code, modifiers));
+            keys.action(&event, KeyboardFocus::Prompt)
+        };
         let q = typed(KeyCode::Char('q'), KeyModifiers::NONE);
         assert!(matches!(q, Some(Action::Type(Edit::Insert('q')))));
         let control_c = typed(KeyCode::Char('c'), KeyModifiers::CONTROL);
