@@ -24,14 +24,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use flowtop::jsonl::writer::Json;
-use flowtop::model::interval::{Interval, Method};
-use flowtop::options::{Config, Output};
+use flowtop::model::interval::Interval;
+use flowtop::options::{Output, TableOptions};
 use flowtop::output::{Report, text};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::signals::SignalHandler;
 use flowtop::stats::ranking::Ranking;
-use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Machine};
+use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Machine, RunContext};
 use flowtop::view::Group;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -119,17 +119,17 @@ fn be_the_program(flows: u32) -> Result<()> {
     let source = Busy::new(flows, Duration::ZERO);
     if std::env::var(OUTPUT)? == "json" {
         let mut out = std::io::stdout().lock();
-        return flowtop::output::run(
+        return flowtop::stream(
             &config(Output::Json),
+            Machine::default(),
             source,
             Some(SignalHandler::install()?),
             &mut out,
         );
     }
     let config = config(Output::Table);
-    let confinement = flowtop::sandbox::Confinement::declined();
     let signals = SignalHandler::install()?;
-    flowtop::tui::run(&config, source, Arc::default(), &confinement, signals)
+    flowtop::tui::live(&config.table, source, RunContext::default(), None, signals)
 }
 
 /// From collector to screen or stream, in a process of its own: resident memory in the end, and the
@@ -164,13 +164,10 @@ fn milliseconds(times: Vec<Duration>) -> f64 {
 /// The live table: taking in an interval, drawing, the dearest keys; what it keeps, the most it took
 /// beside an interval, how often it asked for memory in one.
 fn table(flows: u32, rounds: u64) -> String {
-    let config = Config::default();
-    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&TableOptions::default(), Depth::Mono, Background::Unknown);
     let before = IN_USE.load(Relaxed);
     let mut app = App::new(
-        &config,
-        Machine::default(),
-        Arc::new(Method::default()),
+        RunContext::default(),
         Names::disabled(),
         Owners::disabled(),
         look,

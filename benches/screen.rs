@@ -19,12 +19,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use flowtop::model::interval::Method;
-use flowtop::options::{Config, Output};
+use flowtop::options::{Output, TableOptions};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::signals::SignalHandler;
-use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine};
+use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, RunContext};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
@@ -40,10 +39,9 @@ const KEYS: usize = 200;
 fn be_the_program(flows: u32) -> Result<()> {
     let config = config(Output::Table);
     // The collector takes a whole interval to end one, the processor included.
-    let source = Busy::new(flows, config.interval * 95 / 100);
-    let confinement = flowtop::sandbox::Confinement::declined();
+    let source = Busy::new(flows, config.timing.interval * 95 / 100);
     let signals = SignalHandler::install()?;
-    flowtop::tui::run(&config, source, Arc::default(), &confinement, signals)
+    flowtop::tui::live(&config.table, source, RunContext::default(), None, signals)
 }
 
 /// Times from a key to all of what it brings, by turns: groupings, which rank anew, and help.
@@ -118,12 +116,10 @@ fn costs() {
     );
     for (width, height) in [(80, 24), (200, 50)] {
         for flows in [100, 1000, 10_000] {
-            let config = Config::default();
-            let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
+            let look =
+                DisplayOptions::new(&TableOptions::default(), Depth::Mono, Background::Unknown);
             let mut app = App::new(
-                &config,
-                Machine::default(),
-                Arc::new(Method::default()),
+                RunContext::default(),
                 Names::disabled(),
                 Owners::disabled(),
                 look,

@@ -58,4 +58,4 @@ pub mod view;
 
 mod run;
 
-pub use run::{RunEnd, run};
+pub use run::{RunEnd, run, stream};

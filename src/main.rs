@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use flowtop::cli::args;
 use flowtop::cli::{Environment, Request};
-use flowtop::doctor;
+use flowtop::doctor::{self, DoctorFormat};
 use flowtop::kernel::tracefs;
+use flowtop::options::{Config, Output};
 use flowtop::sandbox::privilege::Privilege;
 use flowtop::sandbox::{self, Allow};
 use flowtop::text::sanitize::sanitize_lines;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Ok(Request::Doctor(config)) => {
-            return match doctor::run(&config, &privilege, &mut stdout()) {
+            return match examine(&config, &privilege) {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => ExitCode::FAILURE,
                 Err(error) => failure(&error),
@@ -70,6 +71,20 @@ fn main() -> ExitCode {
             code
         }
     }
+}
+
+/// Checks whether a run with this configuration would work, and returns whether it would.
+fn examine(config: &Config, privilege: &Privilege) -> anyhow::Result<bool> {
+    let allow = Allow {
+        names: config.stream.host_names,
+        ..Allow::default()
+    };
+    let allow = Some(&allow).filter(|_| !config.keep_privileges);
+    let format = match config.output {
+        Output::Json => DoctorFormat::Json,
+        _ => DoctorFormat::Text,
+    };
+    doctor::run(&config.capture, allow, format, privilege, &mut stdout())
 }
 
 /// Runs as the guard of flowtop's kprobe events.

@@ -2,7 +2,7 @@
 
 mod notes;
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,7 +37,7 @@ use crate::tui::{self, RunContext};
 pub enum RunEnd {
     /// It was told to, or had nothing more to do.
     Done,
-    /// What [`Config::exit_when`] says came true.
+    /// What [`TimingOptions::exit_when`](options::TimingOptions::exit_when) says came true.
     ConditionMet,
 }
 
@@ -70,9 +70,9 @@ type ExitMessage = Arc<std::sync::Mutex<Option<String>>>;
 fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result<()> {
     let machine = machine();
     // Before the rest, as it fails most easily.
-    let listener = Listener::bind(config)?;
-    let notes = notes::notes(config);
-    let mut live = privilege.raised(|| Live::open(config))?;
+    let listener = config.listen.as_ref().map(Listener::bind).transpose()?;
+    let notes = notes::notes(&config.capture.filter);
+    let mut live = privilege.raised(|| Live::open(&config.capture))?;
     let method = live.method();
     for note in notes {
         say(&note);
@@ -100,13 +100,13 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         Some(opened) => Some(recorder(config, opened, machine.clone())?),
         None => None,
     };
-    if !config.sandbox {
+    if config.keep_privileges {
         // What was asked to be kept. The recorder's thread has the caller's rights already.
         privilege.raise()?;
     }
-    let source = Filtered::new(live, config.filter.rest.as_ref());
+    let source = Filtered::new(live, config.capture.filter.rest.as_ref());
     let exit_message = ExitMessage::default();
-    let condition = config.exit_when.as_ref().map(ExitCondition::new);
+    let condition = config.timing.exit_when.as_ref().map(ExitCondition::new);
     let source = ExitWhen::new(
         source,
         condition,
@@ -116,7 +116,12 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let exporter = match listener {
         Some(listener) => {
             let (machine, method) = (machine.clone(), Arc::clone(&method));
-            Some(Exporter::start(listener, config, machine, method)?)
+            Some(Exporter::start(
+                listener,
+                config.capture.filter.text(),
+                machine,
+                method,
+            )?)
         }
         None => None,
     };
@@ -134,9 +139,11 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     }
     let watch = recorder.as_ref().map(Recorder::watch);
     let context = RunContext {
+        capture: config.capture.clone(),
+        timing: config.timing.clone(),
         machine,
-        confinement,
         method,
+        confinement: Some(confinement),
     };
     let outcome = present(config, source, context, watch, signals);
     drop(exporter);
@@ -174,12 +181,31 @@ fn present(
     signals: SignalHandler,
 ) -> Result<()> {
     match config.output {
-        Output::Table => tui::live(config, source, context, recording, signals),
+        Output::Table => tui::live(&config.table, source, context, recording, signals),
         Output::Text | Output::Json | Output::Csv | Output::Quiet => {
-            let stream = Stream::new(config, context.machine, Owners::passwd_only())?;
-            stream.run(config, source, Some(signals), &mut io::stdout().lock())
+            let mut out = io::stdout().lock();
+            stream(config, context.machine, source, Some(signals), &mut out)
         }
     }
+}
+
+/// Writes the intervals of a source as text, JSON or CSV; see [`Stream::run`].
+///
+/// # Errors
+/// When the source fails or `out` cannot be written.
+pub fn stream(
+    config: &Config,
+    machine: Machine,
+    source: impl Source + 'static,
+    signals: Option<SignalHandler>,
+    out: &mut impl Write,
+) -> Result<()> {
+    stream_of(config, machine, Owners::passwd_only())?.run(&config.timing, source, signals, out)
+}
+
+fn stream_of(config: &Config, machine: Machine, owners: Owners) -> Result<Stream> {
+    let filter = config.capture.filter.text();
+    Stream::new(config.output, &config.stream, filter, machine, owners)
 }
 
 /// Catches the signals that end a run: in the live table all that can be caught.
@@ -200,15 +226,15 @@ fn confined(
     if config.output == Output::Table {
         tui::take_keyboard();
     }
-    match config.sandbox {
-        // There is nothing to lower afterwards.
-        true => privilege
-            .raise()
-            .and_then(|()| confine())
-            .context("give away privileges (--no-sandbox keeps them)"),
+    if config.keep_privileges {
         // Which capabilities it keeps is seen while they are raised.
-        false => privilege.raised(|| Ok(Confinement::declined())),
+        return privilege.raised(|| Ok(Confinement::declined()));
     }
+    // There is nothing to lower afterwards.
+    privilege
+        .raise()
+        .and_then(|()| confine())
+        .context("give away privileges (--no-sandbox keeps them)")
 }
 
 /// What is to be done in the time to come.
@@ -216,15 +242,19 @@ fn allow(config: &Config, opened: Option<&Opened>) -> Allow {
     Allow {
         write: opened.and_then(Opened::folder).into_iter().collect(),
         serve: config.listen.is_some(),
-        // The live table has a key for them.
-        names: config.host_names || config.output == Output::Table,
+        names: asks_for_names(config),
     }
+}
+
+/// Whether flowtop may ask for host names. The live table has a key for them.
+fn asks_for_names(config: &Config) -> bool {
+    config.stream.host_names || config.output == Output::Table
 }
 
 /// Recordings come from anywhere: they are open before they are read, and reading them takes no more.
 fn confine_replay(config: &Config, identity: &Identity) -> Result<Confinement> {
     let allow = Allow {
-        names: config.host_names || config.output == Output::Table,
+        names: asks_for_names(config),
         ..Allow::default()
     };
     sandbox::confine(identity, &allow, &[], || Ok(()))
@@ -232,7 +262,7 @@ fn confine_replay(config: &Config, identity: &Identity) -> Result<Confinement> {
 
 fn recorder(config: &Config, opened: Opened, machine: Machine) -> Result<Recorder> {
     let json = Json {
-        filter: config.filter.text(),
+        filter: config.capture.filter.text(),
         owners: Arc::new(Owners::passwd_only()),
         machine,
     };
@@ -260,7 +290,7 @@ fn replayed(
         say(&confinement.to_string());
     }
     let exit_message = ExitMessage::default();
-    let mut condition = config.exit_when.as_ref().map(ExitCondition::new);
+    let mut condition = config.timing.exit_when.as_ref().map(ExitCondition::new);
     let mut tell = on_exit_condition(config, met, &exit_message);
     let until = move |interval: &Interval| {
         let is_met = condition
@@ -272,14 +302,20 @@ fn replayed(
         is_met
     };
     let mut limits = PlayerLimits {
-        count: config.count,
-        duration: config.duration,
+        count: config.timing.count,
+        duration: config.timing.duration,
         until: Box::new(until),
     };
-    let filter = config.filter.rest.as_ref();
+    let filter = config.capture.filter.rest.as_ref();
     let corruptions = if config.output == Output::Table {
-        let corruptions =
-            tui::replay(config, files, replay.interval, confinement, limits, signals)?;
+        let context = RunContext {
+            capture: config.capture.clone(),
+            timing: config.timing.clone(),
+            confinement: Some(confinement),
+            ..RunContext::default()
+        };
+        let interval = replay.interval;
+        let corruptions = tui::replay(&config.table, files, interval, context, limits, signals)?;
         for corruption in &corruptions {
             say(&damaged(corruption));
         }
@@ -291,7 +327,7 @@ fn replayed(
             .forward(move || stopped.store(true, Ordering::Relaxed), || ())
             .context("watch for signals")?;
         let (mut count, mut elapsed, mut corruptions) = (0, Duration::ZERO, 0);
-        let stream = Stream::new(config, Machine::default(), Owners::disabled())?;
+        let stream = stream_of(config, Machine::default(), Owners::disabled())?;
         stream.replay(
             Replay::new(&files, replay.interval, filter, &stop),
             |interval| {
@@ -326,7 +362,7 @@ fn on_exit_condition(
     met: &Arc<AtomicBool>,
     exit_message: &ExitMessage,
 ) -> impl FnMut(&Interval) + Send + use<> {
-    let condition = config.exit_when.as_ref().map(ToString::to_string);
+    let condition = config.timing.exit_when.as_ref().map(ToString::to_string);
     let condition = condition.unwrap_or_default();
     let (met, exit_message) = (Arc::clone(met), Arc::clone(exit_message));
     move |interval| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use flowtop::jsonl::writer;
 use flowtop::kernel::Engine;
-use flowtop::options::{BackendChoice, Config};
+use flowtop::options::{BackendChoice, CaptureOptions};
 use flowtop::resolve::names::Names;
 use flowtop::stats::ranking::Ranking;
 use rustix::time::{ClockId, clock_gettime};
@@ -33,17 +33,17 @@ pub struct Args {
 
 /// Prints milliseconds.
 pub fn run(args: &Args) -> Result<()> {
-    let config = Config {
+    let options = CaptureOptions {
         // One process holds three quarters of the map at most.
         max_flows: Some(
             args.max_flows
                 .unwrap_or_else(|| args.flows.div_ceil(3).saturating_mul(4).max(65_536)),
         ),
         backend: BackendChoice::Auto,
-        ..Config::default()
+        ..CaptureOptions::default()
     };
     let before = free_memory()?;
-    let mut engine = Engine::open(&config)?;
+    let mut engine = Engine::open(&options)?;
     let taken = before.saturating_sub(free_memory()?);
     let flows = Flows::new(args.tcp, args.flows)?;
     let (mut drains, mut waits, mut ranks, mut lines, mut all) =
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
         args.tcp,
         args.flows,
         engine.method().backend,
-        config.max_flows.unwrap_or_default(),
+        options.max_flows.unwrap_or_default(),
         taken >> 10
     );
     Ok(())

@@ -97,7 +97,6 @@ impl Source for Busy {
 /// What a program in the pseudo-terminal is told to be.
 pub fn config(output: Output) -> Config {
     Config {
-        interval: Duration::from_secs(1),
         output,
         ..Config::default()
     }

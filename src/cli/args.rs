@@ -21,14 +21,14 @@ use super::values::{
     parse_listen, parse_max_flows, parse_size, parse_top_n,
 };
 use super::{filter_args, metrics_args, recording_args};
-use crate::filter::Expr;
-use crate::options::{BackendChoice, Config, Output};
+use crate::filter::{Expr, FilterPlan};
+use crate::options::{
+    BackendChoice, CaptureOptions, Config, Output, StreamOptions, TableOptions, TimingOptions,
+};
 use crate::text::sanitize::{sanitize, sanitize_lines};
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
 
-/// Default length of an interval.
-const INTERVAL: Duration = Duration::from_secs(1);
 /// Columns of a line from which on plain text is wide.
 const WIDE: u16 = 140;
 
@@ -492,45 +492,61 @@ where
     if args.print_config {
         return Ok(Request::Print(settings.to_string()));
     }
-    let group = match output {
+    let stream = stream(&args, &settings, environment);
+    let shown_group = match output {
         Output::Table => settings.group,
-        // Machine-readable output ignores the user's configuration file.
-        Output::Text | Output::Json | Output::Csv | Output::Quiet => args.group.unwrap_or_default(),
+        Output::Text | Output::Json | Output::Csv | Output::Quiet => stream.group,
     };
-    let listen = metrics_args::listen(&args);
     let config = Box::new(Config {
-        top_n: match args.top_n {
-            None => Config::default().top_n,
-            Some(most) => (most > 0).then_some(most),
-        },
-        live_rows: args.top_n.filter(|&most| most > 0),
-        by_thread: plan.needs_threads() || group == Group::Thread,
-        filter: plan,
-        host_names: args.host_name,
-        interval: args.interval.unwrap_or(INTERVAL),
-        count: args.once.then_some(1).or(args.count),
-        duration: args.duration,
-        exit_when: args.exit_when,
+        output,
+        capture: capture(&args, plan, shown_group),
+        timing: timing(&args),
+        listen: metrics_args::listen(&args, stream.top_n),
+        stream,
+        table: table(&args, settings, environment),
         record,
         replay,
-        listen,
+        keep_privileges: args.no_sandbox,
+        verbose: args.verbose,
+    });
+    Ok(match args.doctor {
+        true => Request::Doctor(config),
+        false => Request::Run(config),
+    })
+}
+
+fn capture(args: &Args, plan: FilterPlan, shown_group: Group) -> CaptureOptions {
+    CaptureOptions {
         backend: match args.backend {
             BackendArg::Auto => BackendChoice::Auto,
             BackendArg::Tracepoint => BackendChoice::Tracepoint,
             BackendArg::Fentry => BackendChoice::Fentry,
             BackendArg::Kprobe => BackendChoice::Kprobe,
         },
+        by_thread: plan.needs_threads() || shown_group == Group::Thread,
+        filter: plan,
         max_flows: args.max_flows,
-        output,
-        sandbox: !args.no_sandbox,
-        verbose: args.verbose,
+        libbpf_log: args.verbose,
+    }
+}
+
+fn timing(args: &Args) -> TimingOptions {
+    TimingOptions {
+        interval: args.interval.unwrap_or(TimingOptions::default().interval),
+        count: args.once.then_some(1).or(args.count),
+        duration: args.duration,
+        exit_when: args.exit_when.clone(),
+    }
+}
+
+fn table(args: &Args, settings: Settings, environment: &Environment) -> TableOptions {
+    TableOptions {
+        rows: args.top_n.filter(|&most| most > 0),
         columns: settings.columns,
-        units: settings.units,
+        group: settings.group,
         sort: settings.sort,
-        // As with groups, the configuration file has no say in what others read.
-        row_order: args.sort.filter(|_| output != Output::Table),
-        group,
-        wide: args.wide || environment.columns.is_some_and(|columns| columns >= WIDE),
+        units: settings.units,
+        host_names: args.host_name,
         color: match settings.color {
             When::Auto => environment.terminal && !environment.no_color,
             When::Always => true,
@@ -543,11 +559,23 @@ where
         },
         palette: settings.palette,
         keys: settings.keys,
-    });
-    Ok(match args.doctor {
-        true => Request::Doctor(config),
-        false => Request::Run(config),
-    })
+    }
+}
+
+/// Returns the options of text, JSON and CSV. Programs read these too, so group and order come from the
+/// arguments alone, never from the configuration file of a user.
+fn stream(args: &Args, settings: &Settings, environment: &Environment) -> StreamOptions {
+    StreamOptions {
+        top_n: match args.top_n {
+            None => StreamOptions::default().top_n,
+            Some(most) => (most > 0).then_some(most),
+        },
+        group: args.group.unwrap_or_default(),
+        sort: args.sort,
+        units: settings.units,
+        host_names: args.host_name,
+        wide: args.wide || environment.columns.is_some_and(|columns| columns >= WIDE),
+    }
 }
 
 /// Returns the settings of the configuration file, overridden by the arguments.

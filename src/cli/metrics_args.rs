@@ -4,18 +4,19 @@ use clap::error::ErrorKind;
 
 use super::args::Args;
 use super::usage::usage_error;
-use crate::options::Listen;
+use crate::options::ListenOptions;
 use crate::view::Group;
 
-/// Returns where to serve metrics, and of which groups.
-pub(super) fn listen(args: &Args) -> Option<Listen> {
-    args.listen.map(|addr| Listen {
+/// Returns where to serve metrics, of which groups and of how many.
+pub(super) fn listen(args: &Args, top_n: Option<usize>) -> Option<ListenOptions> {
+    args.listen.map(|addr| ListenOptions {
         addr,
         group: match args.group {
             // The number of series would have no bound.
             None | Some(Group::Flow) => Group::Process,
             Some(group) => group,
         },
+        top_n,
     })
 }
 
@@ -77,6 +78,7 @@ mod tests {
         assert!(
             parsed(&["--listen", "1", "-g", "thread"])
                 .unwrap()
+                .capture
                 .by_thread
         );
     }

@@ -8,18 +8,18 @@ use clap::error::ErrorKind;
 use super::args::Args;
 use super::usage::usage_error;
 use crate::filter;
-use crate::options::{Record, ReplayOptions};
+use crate::options::{RecordOptions, ReplayOptions};
 use crate::text::sanitize::sanitize;
 
 /// The name of standard input.
 const STDIN: &str = "-";
 
 /// Returns what to record. An existing file is never overwritten: a recording is evidence.
-pub(super) fn record(args: &Args) -> Result<Option<Record>, clap::Error> {
+pub(super) fn record(args: &Args) -> Result<Option<RecordOptions>, clap::Error> {
     let Some(file) = &args.record else {
         return Ok(None);
     };
-    let record = Record {
+    let record = RecordOptions {
         file: file.clone(),
         size: args.record_size,
         time: args.record_time,

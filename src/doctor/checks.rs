@@ -7,7 +7,6 @@ use super::{Check, CheckState};
 use crate::kernel::backend::Preemption;
 use crate::kernel::requirements::{self, MissingRequirement};
 use crate::kernel::{explain, tracefs};
-use crate::options::Config;
 use crate::sandbox::capabilities::{self, CapabilitySet};
 
 /// Checks what the kernel has.
@@ -210,9 +209,9 @@ fn unprivileged_bpf() -> Check {
 }
 
 /// Checks whether the maps fit into memory.
-pub(super) fn memory(config: &Config) -> Vec<Check> {
+pub(super) fn memory(max_flows: Option<u32>) -> Vec<Check> {
     let (id, title) = ("map_memory", "maps");
-    let checked = explain::map_memory(config.max_flows);
+    let checked = explain::map_memory(max_flows);
     vec![match checked {
         Ok(memory) => {
             let value = format!(

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use self::selftest::{SelfTestOutcome, SelfTestTraffic};
 use crate::kernel::requirements::MissingRequirement;
 use crate::kernel::{NoBackend, requirements};
-use crate::options::{BackendChoice, Config, Output};
+use crate::options::{BackendChoice, CaptureOptions};
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement, DeniedProbe};
 use crate::source::live::Live;
@@ -108,12 +108,27 @@ struct DoctorReport {
     backend: Option<String>,
 }
 
+/// The form of the results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoctorFormat {
+    Text,
+    /// One object, as `--json` asks for.
+    Json,
+}
+
 /// Runs all checks and writes their results, as text or with `--json` as one object. Returns whether flowtop
-/// works here. Call it before other threads start.
+/// works here. Call it before other threads start. `allow` is what the sandbox has to allow; `None` checks
+/// no sandbox.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Result<bool> {
+pub fn run(
+    options: &CaptureOptions,
+    allow: Option<&Allow>,
+    format: DoctorFormat,
+    privilege: &Privilege,
+    out: &mut impl Write,
+) -> Result<bool> {
     // From here on flowtop opens no path that a user names.
     privilege.raise()?;
     let mut sections = vec![
@@ -127,7 +142,7 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
         },
         CheckSection {
             title: "Memory",
-            checks: checks::memory(config),
+            checks: checks::memory(options.max_flows),
         },
     ];
     let trials = [
@@ -139,14 +154,14 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
         .into_iter()
         .map(|choice| BackendTrial {
             backend: choice.as_str(),
-            outcome: attempt(config, choice),
+            outcome: attempt(options, choice),
         })
         .collect();
     sections.push(CheckSection {
         title: "Backends, tested with known bytes over loopback",
         checks: trials.iter().map(trial).collect(),
     });
-    let (backend, checks) = start(config, &privilege.identity(false));
+    let (backend, checks) = start(options, allow, &privilege.identity(false));
     sections.push(CheckSection {
         title: "A start as in a run",
         checks,
@@ -156,9 +171,9 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
         trials,
         backend,
     };
-    let text = match config.output {
-        Output::Json => report::json(&report)?,
-        _ => report::text(&report),
+    let text = match format {
+        DoctorFormat::Json => report::json(&report)?,
+        DoctorFormat::Text => report::text(&report),
     };
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -166,17 +181,17 @@ pub fn run(config: &Config, privilege: &Privilege, out: &mut impl Write) -> Resu
     Ok(report.backend.is_some())
 }
 
-fn with_backend(config: &Config, backend: BackendChoice) -> Config {
-    Config {
+fn with_backend(options: &CaptureOptions, backend: BackendChoice) -> CaptureOptions {
+    CaptureOptions {
         backend,
         // A filter would leave out the bytes of the test.
         filter: Default::default(),
-        ..config.clone()
+        ..options.clone()
     }
 }
 
-fn attempt(config: &Config, choice: BackendChoice) -> Result<SelfTestOutcome> {
-    let mut live = Live::open(&with_backend(config, choice))?;
+fn attempt(options: &CaptureOptions, choice: BackendChoice) -> Result<SelfTestOutcome> {
+    let mut live = Live::open(&with_backend(options, choice))?;
     SelfTestTraffic::prepare()?.measure(&mut live)
 }
 
@@ -211,10 +226,14 @@ fn trial(trial: &BackendTrial) -> Check {
 }
 
 /// Starts as a run does, drops its privileges and counts. Returns the backend if all of that works.
-fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
+fn start(
+    options: &CaptureOptions,
+    allow: Option<&Allow>,
+    identity: &Identity,
+) -> (Option<String>, Vec<Check>) {
     // Opens its sockets first: the sandbox forbids new ones.
     let traffic = SelfTestTraffic::prepare();
-    let mut live = match Live::open(&with_backend(config, config.backend)) {
+    let mut live = match Live::open(&with_backend(options, options.backend)) {
         Ok(live) => live,
         Err(error) => {
             let mut checks = vec![match load_requirement(&error) {
@@ -224,7 +243,7 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
                 None => Check::new("backend", "backend", CheckState::Fail, format!("{error:#}")),
             }];
             // Without a backend the sandbox can be checked all the same.
-            checks.extend(confined(&confine(config, |allow| {
+            checks.extend(confined(&confine(allow, |allow| {
                 sandbox::confine(identity, allow, &[], || Ok(()))
             })));
             return (None, checks);
@@ -250,10 +269,10 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
             check.fix("boot with preempt=none, or run Linux 6.7 or later, which counts them"),
         );
     }
-    let filter = filter(config);
+    let filter = filter(options);
     let is_filtering = !matches!(&filter, Some(check) if check.state == CheckState::Fail);
     checks.extend(filter);
-    let confinement = confine(config, |allow| live.confine(identity, allow));
+    let confinement = confine(allow, |allow| live.confine(identity, allow));
     let outcome = traffic.and_then(|traffic| traffic.measure(&mut live));
     let exact = outcome.as_ref().is_ok_and(SelfTestOutcome::is_exact);
     checks.push(self_test_check(&outcome));
@@ -264,10 +283,10 @@ fn start(config: &Config, identity: &Identity) -> (Option<String>, Vec<Check>) {
 }
 
 /// Checks whether the kernel accepts its part of the filter.
-fn filter(config: &Config) -> Option<Check> {
-    config.filter.kernel.as_ref()?;
+fn filter(options: &CaptureOptions) -> Option<Check> {
+    options.filter.kernel.as_ref()?;
     let (id, title) = ("filter", "filter");
-    Some(match Live::open(config) {
+    Some(match Live::open(options) {
         Ok(live) if live.is_unfiltered() => {
             let value = "too large for this kernel's verifier: user space evaluates all of it";
             let check = Check::new(id, title, CheckState::Note, value);
@@ -282,16 +301,10 @@ fn filter(config: &Config) -> Option<Check> {
 }
 
 fn confine(
-    config: &Config,
+    allow: Option<&Allow>,
     confine: impl FnOnce(&Allow) -> Result<Confinement>,
 ) -> Result<Confinement> {
-    match config.sandbox {
-        true => confine(&Allow {
-            names: config.host_names,
-            ..Allow::default()
-        }),
-        false => Ok(Confinement::declined()),
-    }
+    allow.map_or_else(|| Ok(Confinement::declined()), confine)
 }
 
 fn self_test_check(outcome: &Result<SelfTestOutcome>) -> Check {

@@ -12,14 +12,16 @@ use ratatui::widgets::Widget as _;
 use crate::jsonl::writer::Json;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::model::interval::{Interval, Losses, Method, SlotHolder};
-use crate::options::Config;
+use crate::options::TableOptions;
 use crate::output::Report;
 use crate::output::text::Text;
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::Ranking;
 use crate::text::sanitize::is_unsafe_char;
-use crate::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine};
+use crate::tui::{
+    Action, App, Background, Command, Depth, DisplayOptions, Edit, Machine, RunContext,
+};
 use crate::view::Group;
 
 /// Names of a process, a thread, a cgroup and a machine, and a filter, made of any bytes, are shown in
@@ -189,22 +191,18 @@ fn json(interval: &Interval, owner: &Owner, filter: &str) {
 }
 
 fn screens(interval: Interval, host: String, filter: &str) {
-    let config = Config::default();
     let machine = Machine {
         host,
         kernel: "6.18".to_owned(),
         uptime: Duration::from_secs(1),
     };
-    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let method = Arc::clone(&interval.method);
-    let mut app = App::new(
-        &config,
+    let look = DisplayOptions::new(&TableOptions::default(), Depth::Mono, Background::Unknown);
+    let context = RunContext {
         machine,
-        method,
-        Names::disabled(),
-        Owners::disabled(),
-        look,
-    );
+        method: Arc::clone(&interval.method),
+        ..RunContext::default()
+    };
+    let mut app = App::new(context, Names::disabled(), Owners::disabled(), look);
     app.update(Action::IntervalEnded(interval));
     draw(&app, 80, 24);
     app.update(Action::Do(Command::Filter));

@@ -46,7 +46,7 @@ use self::tcp::{AuditMode, TcpSamples};
 use self::tracefs::KprobeEvents;
 use crate::filter::KernelFilter;
 use crate::model::interval::{Interval, Losses, Method};
-use crate::options::Config;
+use crate::options::CaptureOptions;
 
 /// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
 /// each time it scans the map anew. The memory is mapped, so it is in flowtop's own size.
@@ -82,18 +82,18 @@ impl Engine {
     /// # Errors
     /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or what the
     /// kernel said to each backend that was tried.
-    pub fn open(config: &Config) -> Result<Self> {
+    pub fn open(options: &CaptureOptions) -> Result<Self> {
         if let Some(missing) = requirements::of_requirements() {
             return Err(missing.into());
         }
-        explain::keep_libbpf_log(config.verbose);
+        explain::keep_libbpf_log(options.libbpf_log);
         explain::forget_libbpf_log();
         let btf = Btf::from_vmlinux().context("read the kernel's BTF")?;
         let tracefs = tracefs::find_or_mount();
         let kprobes =
             tracefs.as_deref().is_ok_and(tracefs::has_kprobes) && tracefs::kprobes_off().is_none();
         let has_rdonly_cast = has_function(&btf, "bpf_rdonly_cast");
-        let unpushed = unpushed(config);
+        let unpushed = unpushed(options);
         let mut refusals = Vec::new();
         // What a better way was refused for, which is said with the one that is taken.
         let mut denied = tracefs
@@ -101,18 +101,18 @@ impl Engine {
             .err()
             .and_then(MissingRequirement::of)
             .cloned();
-        for (plan, reason) in backend::plans(config.backend, kprobes, Preemption::of_this_kernel())
+        for (plan, reason) in backend::plans(options.backend, kprobes, Preemption::of_this_kernel())
         {
             let opened = match missing_requirement(plan, &btf, &tracefs) {
                 Some(missing) => Err(missing),
                 None => {
                     let attempt = |form: ProgramVariant| {
                         let tracefs = tracefs.as_deref().ok();
-                        let config = match &unpushed {
+                        let options = match &unpushed {
                             Some(unpushed) if !form.pushdown => unpushed,
-                            _ => config,
+                            _ => options,
                         };
-                        Self::try_plan(config, plan, reason, &btf, tracefs, form)
+                        Self::try_plan(options, plan, reason, &btf, tracefs, form)
                     };
                     let pushdown = unpushed.is_some();
                     first_that_loads(
@@ -146,7 +146,7 @@ impl Engine {
     }
 
     fn try_plan(
-        config: &Config,
+        options: &CaptureOptions,
         plan: AttachPlan,
         reason: &str,
         btf: &Btf<'_>,
@@ -189,13 +189,13 @@ impl Engine {
             };
             program.set_autoload(wanted);
         }
-        configure(&mut open, config, plan, in_kernel, form.has_rdonly_cast)?;
+        configure(&mut open, options, plan, in_kernel, form.has_rdonly_cast)?;
         let skel = open.load().map_err(explain::load_error)?;
 
         let decoder = Decoder::new(
-            config.by_thread,
+            options.by_thread,
             plan.sees_datagrams(),
-            TcpSamples::new(audit_mode(config, plan), plan.cannot_see_some_receives()),
+            TcpSamples::new(audit_mode(options, plan), plan.cannot_see_some_receives()),
         );
         let mut engine = Self {
             links: Vec::new(),
@@ -387,8 +387,8 @@ fn missing_requirement(
 }
 
 /// How connections are audited: not where only some processes' calls are counted.
-fn audit_mode(config: &Config, plan: AttachPlan) -> AuditMode {
-    let pushed = &config.filter.kernel_filter;
+fn audit_mode(options: &CaptureOptions, plan: AttachPlan) -> AuditMode {
+    let pushed = &options.filter.kernel_filter;
     let chosen = KernelFilter {
         tasks: pushed.tasks.clone(),
         uids: pushed.uids.clone(),
@@ -428,19 +428,19 @@ fn note_missing(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
 /// Sizes the maps and writes the read-only data, before the programs are loaded.
 fn configure(
     open: &mut OpenFlowtopSkel<'_>,
-    config: &Config,
+    options: &CaptureOptions,
     plan: AttachPlan,
     in_kernel_drain: bool,
     has_rdonly_cast: bool,
 ) -> Result<()> {
-    let max_flows = explain::map_memory(config.max_flows)?.flows;
+    let max_flows = explain::map_memory(options.max_flows)?.flows;
     let maps = &mut open.maps;
     maps.flows4_a.set_max_entries(max_flows)?;
     maps.flows4_b.set_max_entries(max_flows)?;
     maps.flows6_a.set_max_entries(max_flows)?;
     maps.flows6_b.set_max_entries(max_flows)?;
     // Processes are fewer than flows; of one too many /proc knows. Threads may be as many.
-    let owners = if config.by_thread {
+    let owners = if options.by_thread {
         max_flows
     } else {
         (max_flows / 4).max(1024)
@@ -460,9 +460,9 @@ fn configure(
         .as_deref_mut()
         .context("find the BPF object's read-only data")?;
     rodata.has_rdonly_cast = has_rdonly_cast;
-    filter::write(&config.filter.kernel_filter, rodata).context("push the filter down")?;
+    filter::write(&options.filter.kernel_filter, rodata).context("push the filter down")?;
     rodata.max_flows = max_flows;
-    rodata.split_threads = config.by_thread;
+    rodata.split_threads = options.by_thread;
     rodata.opens_at_entry = plan.backend == Backend::Kprobe;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::explain::TooLarge;
-use crate::options::Config;
+use crate::options::CaptureOptions;
 use crate::resolve::namespace;
 
 /// Variants of the programs, of which some kernels load only the simpler ones.
@@ -49,17 +49,17 @@ pub(super) fn first_that_loads<T>(
     }
 }
 
-/// The configuration with nothing of its filter for the kernel; `None` where nothing is, or where only the
+/// The options with nothing of its filter for the kernel; `None` where nothing is, or where only the
 /// kernel can decide: ids of a pid namespace are not those of drained flows.
-pub(super) fn unpushed(config: &Config) -> Option<Config> {
-    let filter = config.filter.unpushed()?;
-    if !config.filter.kernel_filter.tasks.is_empty() && namespace::own_pid().is_some() {
+pub(super) fn unpushed(options: &CaptureOptions) -> Option<CaptureOptions> {
+    let filter = options.filter.unpushed()?;
+    if !options.filter.kernel_filter.tasks.is_empty() && namespace::own_pid().is_some() {
         return None;
     }
-    Some(Config {
-        by_thread: config.by_thread || filter.needs_threads(),
+    Some(CaptureOptions {
+        by_thread: options.by_thread || filter.needs_threads(),
         filter,
-        ..config.clone()
+        ..options.clone()
     })
 }
 

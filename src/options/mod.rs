@@ -1,17 +1,17 @@
-//! The one validated configuration: what [`crate::cli::args`] turns arguments into and every other part
-//! reads. Knows no arguments, no kernel and no presentation.
+//! The one validated configuration: what [`crate::cli::args`] turns arguments into. Every other part of flowtop
+//! gets its part of it. Knows no arguments, no kernel and no presentation.
 
 mod keys;
+mod palette;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::keys::{
     Binding, COMMANDS, CTRL_C, Chapter, Command, DefaultBinding, Key, KeyCode, NoKey, effective,
 };
+pub use self::palette::{InvalidColor, Palette, PaletteColor};
 use crate::filter::{Expr, FilterPlan};
 use crate::text::units::Units;
 use crate::view::{Column, Group, SortKey};
@@ -21,19 +21,44 @@ pub const MIN_MAX_FLOWS: u32 = 16;
 /// Largest accepted size of the flow map, in flows.
 pub const MAX_MAX_FLOWS: u32 = 16_777_216;
 
-/// Everything a run of flowtop can be told, already checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything a run of flowtop can be told, already checked. Each part of flowtop gets its part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Flows shown each way in text, JSON and CSV; `None` means all.
-    pub top_n: Option<usize>,
-    /// Rows shown each way in the live table; `None` means as many as fit.
-    pub live_rows: Option<usize>,
-    /// Threads are told apart, and so are their flows.
-    pub by_thread: bool,
+    /// Where and in which form results go.
+    pub output: Output,
+    pub capture: CaptureOptions,
+    pub timing: TimingOptions,
+    pub table: TableOptions,
+    pub stream: StreamOptions,
+    /// Keep every interval in a file too.
+    pub record: Option<RecordOptions>,
+    /// Show recordings instead of this machine.
+    pub replay: Option<ReplayOptions>,
+    /// Serve metrics too.
+    pub listen: Option<ListenOptions>,
+    /// Keep privileges that counting does not need.
+    pub keep_privileges: bool,
+    /// Say on standard error what is done and why.
+    pub verbose: bool,
+}
+
+/// What is counted, and how flowtop attaches to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureOptions {
+    pub backend: BackendChoice,
     /// Which flows are counted, and where that is decided.
     pub filter: FilterPlan,
-    /// Show names of hosts and services where they are known.
-    pub host_names: bool,
+    /// Threads are told apart, and so are their flows.
+    pub by_thread: bool,
+    /// Flows the kernel can tell apart in one interval; `None` leaves it to the kernel side.
+    pub max_flows: Option<u32>,
+    /// Write libbpf's messages to standard error.
+    pub libbpf_log: bool,
+}
+
+/// When intervals end, and when the run does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimingOptions {
     /// Wanted length of an interval; what is reported is the measured one.
     pub interval: Duration,
     /// End after this many intervals; `None` means never.
@@ -42,72 +67,89 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// End with the first interval whose total is so; about amounts only.
     pub exit_when: Option<Expr>,
-    /// Keep every interval in a file too.
-    pub record: Option<Record>,
-    /// Show recordings, and no machine.
-    pub replay: Option<ReplayOptions>,
-    pub listen: Option<Listen>,
-    /// How to attach to the kernel.
-    pub backend: BackendChoice,
-    /// Flows the kernel can tell apart in one interval; `None` leaves it to the kernel side.
-    pub max_flows: Option<u32>,
-    /// Where and in which form results go.
-    pub output: Output,
-    /// Give up privileges once counting has begun.
-    pub sandbox: bool,
-    /// Say on standard error what is done and why.
-    pub verbose: bool,
-    /// Columns of the live table, in this order; `None` leaves them to its width.
+}
+
+impl Default for TimingOptions {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            count: None,
+            duration: None,
+            exit_when: None,
+        }
+    }
+}
+
+/// How the live table looks, and its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableOptions {
+    /// Rows shown each way; `None` means as many as fit.
+    pub rows: Option<usize>,
+    /// Columns in this order; `None` leaves them to the table's width.
     pub columns: Option<Vec<Column>>,
-    /// In which units rates and amounts are written for people.
-    pub units: Units,
-    /// The order of rows in the live table.
-    pub sort: SortKey,
-    /// The order of rows in text, JSON and CSV; `None` is by the bytes of each direction.
-    pub row_order: Option<SortKey>,
-    /// What a row is.
+    /// What a row is at the start.
     pub group: Group,
-    /// Whether plain text has the columns that need a wide page.
-    pub wide: bool,
+    /// The order of rows at the start.
+    pub sort: SortKey,
+    /// In which units rates and amounts are written.
+    pub units: Units,
+    /// Show names of hosts and services where they are known.
+    pub host_names: bool,
     /// Whether colours may be used.
     pub color: bool,
     /// Whether only ASCII may be drawn.
     pub ascii: bool,
     pub palette: Palette,
-    /// Keys of the live table that are not as usual.
+    /// Keys that are not as usual.
     pub keys: Vec<Binding>,
 }
 
-impl Default for Config {
+impl Default for TableOptions {
     fn default() -> Self {
         Self {
-            top_n: Some(10),
-            live_rows: None,
-            by_thread: false,
-            filter: FilterPlan::default(),
-            host_names: false,
-            interval: Duration::from_secs(1),
-            count: None,
-            duration: None,
-            exit_when: None,
-            record: None,
-            replay: None,
-            listen: None,
-            backend: BackendChoice::Auto,
-            max_flows: None,
-            output: Output::Text,
-            sandbox: true,
-            verbose: false,
+            rows: None,
             columns: None,
-            units: Units::default(),
-            sort: SortKey::default(),
-            row_order: None,
             group: Group::default(),
-            wide: false,
+            sort: SortKey::default(),
+            units: Units::default(),
+            host_names: false,
             color: false,
             ascii: true,
             palette: Palette::default(),
             keys: Vec::new(),
+        }
+    }
+}
+
+/// What text, JSON and CSV show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Rows shown each way; `None` means all.
+    pub top_n: Option<usize>,
+    /// What a row is.
+    pub group: Group,
+    /// The order of rows; `None` is by the bytes of each direction.
+    pub sort: Option<SortKey>,
+    /// In which units text has rates and amounts.
+    pub units: Units,
+    /// Add names of hosts and services where they are known.
+    pub host_names: bool,
+    /// Whether text has the columns that need a wide page.
+    pub wide: bool,
+}
+
+/// Rows shown each way without `-n`.
+const TOP_N: usize = 10;
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            top_n: Some(TOP_N),
+            group: Group::default(),
+            sort: None,
+            units: Units::default(),
+            host_names: false,
+            wide: false,
         }
     }
 }
@@ -139,11 +181,12 @@ impl BackendChoice {
 }
 
 /// The form of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
     /// A live table that fills the terminal.
     Table,
     /// Plain text, one block an interval.
+    #[default]
     Text,
     /// JSON Lines, one object a line.
     Json,
@@ -155,14 +198,17 @@ pub enum Output {
 
 /// Where metrics are served, and of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenOptions {
     pub addr: SocketAddr,
     /// What there are series of; never [`Group::Flow`].
     pub group: Group,
+    /// Groups with series of their own; `None` means as many as the exporter holds.
+    pub top_n: Option<usize>,
 }
 
+/// Where every interval is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct RecordOptions {
     /// The file, or with any of the following what the names of several are made from. Compressed
     /// when its name ends in `.zst`.
     pub file: PathBuf,
@@ -174,7 +220,7 @@ pub struct Record {
     pub files: Option<usize>,
 }
 
-impl Record {
+impl RecordOptions {
     /// Whether there may be more than one file.
     pub const fn rotates(&self) -> bool {
         self.size.is_some() || self.time.is_some()
@@ -188,127 +234,4 @@ pub struct ReplayOptions {
     pub files: Vec<PathBuf>,
     /// Join recorded intervals until they are so long; `None` leaves them as they are.
     pub interval: Option<Duration>,
-}
-
-/// Colours that were asked for; `None` leaves one to the theme.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Palette {
-    pub rx: Option<PaletteColor>,
-    pub tx: Option<PaletteColor>,
-    /// Losses and other trouble.
-    pub trouble: Option<PaletteColor>,
-    /// Behind the selected row.
-    pub selection: Option<PaletteColor>,
-}
-
-/// A colour of a terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PaletteColor {
-    /// One of the 16 colours that the terminal's own palette names, or of the 240 after them.
-    Indexed(u8),
-    /// Red, green and blue.
-    Rgb(u8, u8, u8),
-}
-
-/// The names of the first 16 colours.
-const PAINTS: [&str; 16] = [
-    "black",
-    "red",
-    "green",
-    "yellow",
-    "blue",
-    "magenta",
-    "cyan",
-    "gray",
-    "dark-gray",
-    "light-red",
-    "light-green",
-    "light-yellow",
-    "light-blue",
-    "light-magenta",
-    "light-cyan",
-    "white",
-];
-
-/// A text that names no colour.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidColor(String);
-
-impl fmt::Display for InvalidColor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unknown colour {:?}: use #rrggbb, a number from 0 to 255 or one of {}",
-            self.0,
-            PAINTS.join(", ")
-        )
-    }
-}
-
-impl std::error::Error for InvalidColor {}
-
-impl FromStr for PaletteColor {
-    type Err = InvalidColor;
-
-    fn from_str(text: &str) -> Result<Self, InvalidColor> {
-        let rgb = |hex: &str| {
-            let is_hex = hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let value = u32::from_str_radix(hex, 16).ok().filter(|_| is_hex)?;
-            let [_, red, green, blue] = value.to_be_bytes();
-            Some(Self::Rgb(red, green, blue))
-        };
-        let found = if let Some(hex) = text.strip_prefix('#') {
-            rgb(hex)
-        } else if text.starts_with('+') {
-            None
-        } else if let Ok(index) = text.parse() {
-            Some(Self::Indexed(index))
-        } else {
-            let index = PAINTS.iter().position(|name| *name == text);
-            index
-                .and_then(|index| u8::try_from(index).ok())
-                .map(Self::Indexed)
-        };
-        found.ok_or_else(|| InvalidColor(text.to_owned()))
-    }
-}
-
-impl fmt::Display for PaletteColor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Indexed(index) => match PAINTS.get(usize::from(index)) {
-                Some(name) => f.write_str(name),
-                None => write!(f, "{index}"),
-            },
-            Self::Rgb(red, green, blue) => write!(f, "#{red:02x}{green:02x}{blue:02x}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_colour_is_read_as_it_is_written() {
-        for index in 0..=255 {
-            let paint = PaletteColor::Indexed(index);
-            assert_eq!(paint.to_string().parse(), Ok(paint));
-        }
-        assert_eq!("light-blue".parse(), Ok(PaletteColor::Indexed(12)));
-        assert_eq!("12".parse(), Ok(PaletteColor::Indexed(12)));
-        let paint: PaletteColor = "#0aFF7f".parse().unwrap();
-        assert_eq!(paint, PaletteColor::Rgb(10, 255, 127));
-        assert_eq!(paint.to_string(), "#0aff7f");
-    }
-
-    #[test]
-    fn what_is_no_colour_is_refused() {
-        for text in [
-            "", "pink", "256", "-1", "+1", "#fff", "#gggggg", "#+00000", "Red",
-        ] {
-            let message = text.parse::<PaletteColor>().unwrap_err().to_string();
-            assert!(message.contains("#rrggbb"), "{text:?}: {message}");
-        }
-    }
 }

@@ -35,7 +35,7 @@ use self::self_usage::SelfUsage;
 use self::series::{Series, SeriesKey, SeriesSnapshot};
 use crate::model::flow::Counters;
 use crate::model::interval::{Audit, Drift, Interval, Machine, Method, Unknown};
-use crate::options::Config;
+use crate::options::ListenOptions;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
 use crate::stats::ranking::group_totals;
@@ -51,18 +51,15 @@ pub struct Listener {
     /// The address that the socket has: asked for now, as a process without names may not ask later.
     addr: SocketAddr,
     group: Group,
+    top_n: Option<usize>,
 }
 
 impl Listener {
-    /// Takes the address that `config` says, if it says one. Before anything is attached: what can
-    /// fail so easily should fail first.
+    /// Takes the address. Call it before anything is attached: what can fail so easily should fail first.
     ///
     /// # Errors
     /// When the address is taken, or none of this machine's.
-    pub fn bind(config: &Config) -> Result<Option<Self>> {
-        let Some(listen) = &config.listen else {
-            return Ok(None);
-        };
+    pub fn bind(listen: &ListenOptions) -> Result<Self> {
         let addr = listen.addr;
         let socket = listen_at(addr).map_err(|error| {
             let fix = match error.kind() {
@@ -77,11 +74,12 @@ impl Listener {
             };
             anyhow::anyhow!("--listen {addr}: {error}{fix}")
         })?;
-        Ok(Some(Self {
+        Ok(Self {
             addr: socket.local_addr().context("serve metrics")?,
             socket,
             group: listen.group,
-        }))
+            top_n: listen.top_n,
+        })
     }
 }
 
@@ -161,7 +159,7 @@ impl Exporter {
     /// When that cannot be done.
     pub fn start(
         listener: Listener,
-        config: &Config,
+        filter: Option<String>,
         machine: Machine,
         method: Arc<Method>,
     ) -> Result<Self> {
@@ -169,17 +167,18 @@ impl Exporter {
             socket,
             addr,
             group,
+            top_n,
         } = listener;
         let sums = MetricSums {
             totals: Totals {
                 method,
                 ..Totals::default()
             },
-            series: Series::new(config.top_n.unwrap_or(MAX_SERIES)),
+            series: Series::new(top_n.unwrap_or(MAX_SERIES)),
         };
         let about = ExporterInfo {
             machine,
-            filter: config.filter.text(),
+            filter,
             group,
             began: SystemTime::now(),
         };

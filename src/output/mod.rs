@@ -16,7 +16,7 @@ use crate::jsonl::CorruptRecording;
 use crate::jsonl::reader::RecordedInterval;
 use crate::jsonl::writer::Json;
 use crate::model::interval::{Interval, Machine, RecordingMetadata};
-use crate::options::{Config, Output};
+use crate::options::{Output, StreamOptions, TimingOptions};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
@@ -60,24 +60,6 @@ enum StreamEvent {
     Stop,
 }
 
-/// Writes intervals until the count is reached, a signal comes, the source ends or fails, or `out`
-/// does. Nothing is known of the machine.
-///
-/// `signals` is `None` where someone else takes care of them.
-///
-/// # Errors
-/// When the source fails or `out` cannot be written; a closed pipe is such an error, which
-/// [`is_closed_pipe`] tells from others.
-pub fn run(
-    config: &Config,
-    source: impl Source + 'static,
-    signals: Option<SignalHandler>,
-    out: &mut impl Write,
-) -> Result<()> {
-    Stream::new(config, Machine::default(), Owners::passwd_only())?
-        .run(config, source, signals, out)
-}
-
 /// Intervals on their way to a stream.
 pub struct Stream {
     /// None where nothing is to be written.
@@ -97,29 +79,34 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    /// In the form that `config` says.
+    /// A stream in the form `output`; `filter` is the text of the filter that counts.
     ///
     /// # Errors
     /// When no thread can be started for names.
-    pub fn new(config: &Config, machine: Machine, owners: Owners) -> Result<Self> {
-        let names = if config.host_names {
+    pub fn new(
+        output: Output,
+        options: &StreamOptions,
+        filter: Option<String>,
+        machine: Machine,
+        owners: Owners,
+    ) -> Result<Self> {
+        let names = if options.host_names {
             Names::system(|| ())?
         } else {
             Names::disabled()
         };
         let owners = Arc::new(owners);
-        let filter = config.filter.text();
         let json = Json {
             filter: filter.clone(),
             owners: Arc::clone(&owners),
             machine,
         };
-        let report: Option<Box<dyn Report>> = match config.output {
+        let report: Option<Box<dyn Report>> = match output {
             Output::Json => Some(Box::new(json)),
             Output::Csv => Some(Box::new(csv::Csv::new(json))),
             Output::Text | Output::Table => Some(Box::new(text::Text {
-                units: config.units,
-                wide: config.wide,
+                units: options.units,
+                wide: options.wide,
                 filter,
                 owners: Arc::clone(&owners),
                 ..text::Text::default()
@@ -130,23 +117,27 @@ impl Stream {
             report,
             names,
             owners,
-            group: config.group,
-            top_n: config.top_n,
-            order: config.row_order.map(|sort| RowOrder {
+            group: options.group,
+            top_n: options.top_n,
+            order: options.sort.map(|sort| RowOrder {
                 sort,
-                is_list: matches!(config.output, Output::Json | Output::Csv),
+                is_list: matches!(output, Output::Json | Output::Csv),
             }),
             buffer: Vec::new(),
         })
     }
 
-    /// See [`run`].
+    /// Writes intervals until the count is reached, a signal comes, the source ends or fails, or `out`
+    /// does.
+    ///
+    /// `signals` is `None` where someone else takes care of them.
     ///
     /// # Errors
-    /// The same.
+    /// When the source fails or `out` cannot be written; a closed pipe is such an error, which
+    /// [`is_closed_pipe`] tells from others.
     pub fn run(
         mut self,
-        config: &Config,
+        timing: &TimingOptions,
         source: impl Source + 'static,
         signals: Option<SignalHandler>,
         out: &mut impl Write,
@@ -159,9 +150,9 @@ impl Stream {
                 .context("watch for signals")?;
         }
         let schedule = Schedule {
-            interval: config.interval,
-            count: config.count,
-            duration: config.duration,
+            interval: timing.interval,
+            count: timing.count,
+            duration: timing.duration,
         };
         let collector = Collector::start(source, schedule, move |notice| {
             drop(tell.send(StreamEvent::Collector(notice)));

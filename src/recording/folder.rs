@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::options::Record;
+use crate::options::RecordOptions;
 
 /// The time in a name, as in `20261122T150000.123Z`.
 const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
@@ -114,7 +114,7 @@ impl RecordingFolder {
     ///
     /// # Errors
     /// When that cannot be done.
-    pub(super) fn open(config: &Record) -> io::Result<Self> {
+    pub(super) fn open(config: &RecordOptions) -> io::Result<Self> {
         let name = config.file.file_name().unwrap_or_default();
         let text = name.to_string_lossy();
         let plain = text.strip_suffix(".zst").unwrap_or(&text);

@@ -86,7 +86,7 @@ impl Opened {
     /// # Errors
     /// When the file cannot be made.
     pub fn open(
-        config: &options::Record,
+        config: &options::RecordOptions,
         is_told_to_stop: impl FnMut() -> bool,
     ) -> Result<Option<Self>> {
         Ok(RotatingFiles::create(config.clone(), is_told_to_stop)?.map(Self))

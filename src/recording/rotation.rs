@@ -12,7 +12,7 @@ use zstd::stream::write::Encoder;
 
 use super::folder::{RecordingFile, RecordingFolder};
 use crate::model::interval::Interval;
-use crate::options::Record;
+use crate::options::RecordOptions;
 use crate::text::sanitize::sanitize;
 
 /// zstd's own default: half of the size of level 1, at a tenth of what ranking and JSON cost.
@@ -31,7 +31,7 @@ enum WriteStep {
 }
 
 pub(super) struct RotatingFiles {
-    config: Record,
+    config: RecordOptions,
     folder: RecordingFolder,
     open: RecordingFile,
     encoder: Option<Encoder<'static, Vec<u8>>>,
@@ -53,7 +53,7 @@ impl RotatingFiles {
     /// # Errors
     /// When that cannot be done.
     pub(super) fn create(
-        config: Record,
+        config: RecordOptions,
         is_told_to_stop: impl FnMut() -> bool,
     ) -> Result<Option<Self>> {
         let shown = config.file.to_string_lossy().into_owned();

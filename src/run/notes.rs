@@ -1,13 +1,12 @@
 //! Notes on standard error before counting begins, on what is probably a mistake.
 
-use crate::filter::{Expr, Term};
-use crate::options::Config;
+use crate::filter::{Expr, FilterPlan, Term};
 use crate::resolve::namespace::{self, IdOwner};
 
-/// Returns the notes for a configuration.
-pub(super) fn notes(config: &Config) -> Vec<String> {
+/// Returns the notes for a filter.
+pub(super) fn notes(plan: &FilterPlan) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(filter) = &config.filter.filter {
+    if let Some(filter) = &plan.filter {
         note_missing_ids(filter, &IdOwner::of, &mut notes);
     }
     notes

@@ -11,7 +11,7 @@ use crate::filter::Matcher;
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
 use crate::model::interval::{Interval, Machine, Method};
-use crate::options::{BackendChoice, Config};
+use crate::options::{BackendChoice, CaptureOptions};
 use crate::sandbox::capabilities::CapabilitySet;
 use crate::sandbox::privilege::Identity;
 use crate::sandbox::{self, Allow, Confinement};
@@ -21,7 +21,7 @@ pub struct Live {
     engine: Engine,
     /// The whole filter, where the kernel could not take its part.
     matcher: Option<Matcher>,
-    config: Config,
+    options: CaptureOptions,
     /// Whether the privileges are gone that another backend would need.
     confined: bool,
 }
@@ -31,12 +31,12 @@ impl Live {
     ///
     /// # Errors
     /// A sentence with the cause and the fix.
-    pub fn open(config: &Config) -> Result<Self> {
-        let engine = Engine::open(config)?;
+    pub fn open(options: &CaptureOptions) -> Result<Self> {
+        let engine = Engine::open(options)?;
         Ok(Self {
-            matcher: matcher(&engine, config),
+            matcher: matcher(&engine, options),
             engine,
-            config: config.clone(),
+            options: options.clone(),
             confined: false,
         })
     }
@@ -77,15 +77,15 @@ impl Live {
     /// `interval` what the old one counts until the new one stands. The moment between the two
     /// readings is the last that is missed.
     fn leave_fentry(&mut self, interval: &mut Interval) -> Result<()> {
-        let config = Config {
+        let options = CaptureOptions {
             backend: BackendChoice::Kprobe,
-            ..self.config.clone()
+            ..self.options.clone()
         };
-        if let Ok(mut engine) = Engine::open(&config) {
+        if let Ok(mut engine) = Engine::open(&options) {
             engine.set_reason("fentry missed events on this kernel");
             interval.merge(self.sifted()?);
             engine.end_interval()?;
-            self.matcher = matcher(&engine, &self.config);
+            self.matcher = matcher(&engine, &self.options);
             self.engine = engine;
         }
         Ok(())
@@ -102,8 +102,8 @@ impl Live {
 }
 
 /// The whole filter, where the programs do not decide their part of it.
-fn matcher(engine: &Engine, config: &Config) -> Option<Matcher> {
-    let filter = config.filter.filter.as_ref();
+fn matcher(engine: &Engine, options: &CaptureOptions) -> Option<Matcher> {
+    let filter = options.filter.filter.as_ref();
     filter.filter(|_| engine.is_unfiltered()).map(Matcher::new)
 }
 
@@ -112,7 +112,7 @@ impl Source for Live {
         let mut interval = self.sifted()?;
         let missed = interval.losses.missed_events > 0;
         if missed
-            && self.config.backend == BackendChoice::Auto
+            && self.options.backend == BackendChoice::Auto
             && self.engine.backend() == Backend::Fentry
         {
             if self.confined {

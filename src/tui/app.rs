@@ -15,14 +15,12 @@ use super::state::chooser::Chooser;
 use super::state::display_options::DisplayOptions;
 use super::state::panes::Panes;
 use super::state::player_bar::PlayerBar;
-use super::state::shared::{Pause, SharedState};
+use super::state::shared::{Pause, RunContext, SharedState};
 use crate::jsonl::CorruptRecording;
-use crate::model::interval::{Interval, Machine, Method};
-use crate::options::Config;
+use crate::model::interval::Interval;
 use crate::recording::player::{PlayerCommand, PlayerSnapshot};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
-use crate::sandbox::Confinement;
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 
 /// Lengths of intervals that keys step through, in milliseconds.
@@ -55,15 +53,8 @@ pub struct App {
 
 impl App {
     /// Creates the state before the first interval.
-    pub fn new(
-        config: &Config,
-        machine: Machine,
-        method: Arc<Method>,
-        names: Names,
-        owners: Owners,
-        display: DisplayOptions,
-    ) -> Self {
-        let shared = SharedState::new(config, machine, method, names, owners, display);
+    pub fn new(context: RunContext, names: Names, owners: Owners, display: DisplayOptions) -> Self {
+        let shared = SharedState::new(context, names, owners, display);
         Self {
             panes: Panes::new(&shared),
             shared,
@@ -72,11 +63,6 @@ impl App {
             request: None,
             quit: false,
         }
-    }
-
-    /// Sets which privileges flowtop has dropped.
-    pub fn set_confinement(&mut self, confinement: Confinement) {
-        self.shared.confinement = Some(confinement);
     }
 
     /// Switches to showing a recording, before its first interval arrives.

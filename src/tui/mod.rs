@@ -29,6 +29,7 @@ pub use self::action::{Action, Command, Edit, Effect};
 pub use self::app::App;
 pub use self::draw::theme::{Background, Depth, Glyphs, Theme};
 pub use self::state::display_options::DisplayOptions;
+pub use self::state::shared::RunContext;
 pub use self::terminal::take_keyboard;
 pub use crate::model::interval::Machine;
 
@@ -36,13 +37,11 @@ use self::input::keyboard::{self, Input};
 use self::terminal::Screen;
 use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::Recording;
-use crate::model::interval::Method;
-use crate::options::Config;
+use crate::options::TableOptions;
 use crate::recording::player::{self, Player, PlayerLimits};
 use crate::recording::recorder;
 use crate::resolve::names::Names;
 use crate::resolve::owners::{Owners, open_sockets};
-use crate::sandbox::Confinement;
 use crate::source::Source;
 use crate::source::collector::{Collector, CollectorEvent, Schedule};
 use crate::source::signals::SignalHandler;
@@ -64,48 +63,17 @@ enum ScreenEvent {
     Stop,
 }
 
-/// What is known of a run before its first interval.
-#[derive(Clone, Debug)]
-pub struct RunContext {
-    /// The machine whose flows are counted.
-    pub machine: Machine,
-    /// Which privileges flowtop has dropped.
-    pub confinement: Confinement,
-    /// The backend and its limits.
-    pub method: Arc<Method>,
-}
-
 /// How long a wish to stop may be on its way with what continued this process: `kill` and `timeout` send
 /// SIGTERM and then SIGCONT.
 const STOP_COMES_WITHIN: Duration = Duration::from_millis(200);
 
-/// Shows a live table of this machine until a key, a signal, the count or an error ends it. The terminal is as
-/// before afterwards, whatever the end.
-///
-/// # Errors
-/// When the source fails or the terminal cannot be read or written.
-pub fn run(
-    config: &Config,
-    source: impl Source + 'static,
-    method: Arc<Method>,
-    confinement: &Confinement,
-    signals: SignalHandler,
-) -> Result<()> {
-    let context = RunContext {
-        machine: Machine::default(),
-        confinement: confinement.clone(),
-        method,
-    };
-    live(config, source, context, None, signals)
-}
-
-/// Shows a live table of a machine of which something is known, beside the recording of it if there is
-/// one; otherwise as [`run`].
+/// Shows a live table of this machine until a key, a signal, the count or an error ends it, and the state of
+/// its recording, if there is one. The terminal is as before afterwards, whatever the end.
 ///
 /// # Errors
 /// When the source fails or the terminal cannot be read or written.
 pub fn live(
-    config: &Config,
+    options: &TableOptions,
     source: impl Source + 'static,
     context: RunContext,
     recording: Option<recorder::StatusHandle>,
@@ -117,10 +85,11 @@ pub fn live(
         let tell = tell.clone();
         Owners::system(move || drop(tell.send(ScreenEvent::Owner)))?
     };
+    let timing = &context.timing;
     let schedule = Schedule {
-        interval: config.interval,
-        count: config.count,
-        duration: config.duration,
+        interval: timing.interval,
+        count: timing.count,
+        duration: timing.duration,
     };
     let collector = {
         let tell = tell.clone();
@@ -128,14 +97,8 @@ pub fn live(
             drop(tell.send(ScreenEvent::Collector(notice)));
         })?
     };
-    let display = DisplayOptions::of(config);
-    let RunContext {
-        machine,
-        confinement,
-        method,
-    } = context;
-    let mut app = App::new(config, machine, method, names, owners, display);
-    app.set_confinement(confinement);
+    let display = DisplayOptions::of(options);
+    let app = App::new(context, names, owners, display);
     let feed = IntervalFeed::Live(&collector);
     let app = show(app, feed, recording, tell, &events, &told_to_stop)?;
     leave_screen(&app);
@@ -157,10 +120,10 @@ fn leave_screen(app: &App) {
 /// # Errors
 /// When the terminal cannot be read or written.
 pub fn replay(
-    config: &Config,
+    options: &TableOptions,
     files: Vec<Recording>,
     interval: Option<Duration>,
-    confinement: Confinement,
+    context: RunContext,
     limits: PlayerLimits,
     signals: SignalHandler,
 ) -> Result<Vec<CorruptRecording>> {
@@ -170,21 +133,13 @@ pub fn replay(
     let owners = Owners::disabled();
     let player = {
         let tell = tell.clone();
-        let filter = config.filter.rest.as_ref();
+        let filter = context.capture.filter.rest.as_ref();
         Player::start(files, interval, filter, limits, move |notice| {
             drop(tell.send(ScreenEvent::Player(notice)));
         })?
     };
-    let display = DisplayOptions::of(config);
-    let mut app = App::new(
-        config,
-        Machine::default(),
-        Arc::default(),
-        names,
-        owners,
-        display,
-    );
-    app.set_confinement(confinement);
+    let display = DisplayOptions::of(options);
+    let mut app = App::new(context, names, owners, display);
     app.begin_replay();
     let feed = IntervalFeed::Played(&player);
     let app = show(app, feed, None, tell, &events, &told_to_stop)?;

@@ -1,25 +1,22 @@
 //! Drawing the live table into a buffer, and pressing its keys, without a terminal.
 
-use flowtop::options::Config;
+use flowtop::options::TableOptions;
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
-use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Machine};
+use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, RunContext};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
 
 /// The live table before its first interval, of a machine without a name, without host names and owners.
-pub fn app(config: &Config, width: u16, height: u16) -> App {
-    let display = DisplayOptions::new(config, Depth::Mono, Background::Unknown);
+pub fn app(options: &TableOptions, width: u16, height: u16) -> App {
+    let display = DisplayOptions::new(options, Depth::Mono, Background::Unknown);
     let (names, owners) = (Names::disabled(), Owners::disabled());
-    let mut app = App::new(
-        config,
-        Machine::default(),
-        super::method(),
-        names,
-        owners,
-        display,
-    );
+    let context = RunContext {
+        method: super::method(),
+        ..RunContext::default()
+    };
+    let mut app = App::new(context, names, owners, display);
     app.update(Action::Resize(width, height));
     app
 }

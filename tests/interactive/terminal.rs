@@ -17,11 +17,11 @@ use crate::common;
 use crate::common::pty::{PATIENCE, Pty, Watched, resize};
 use anyhow::{Result, bail};
 use flowtop::model::interval::Interval;
-use flowtop::options::{Config, Output};
+use flowtop::options::{TableOptions, TimingOptions};
 use flowtop::sandbox::Confinement;
 use flowtop::source::Source;
 use flowtop::source::signals::SignalHandler;
-use flowtop::tui;
+use flowtop::tui::{self, RunContext};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
 
@@ -93,19 +93,22 @@ fn be_the_child() {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         rustix::stdio::dup2_stdout(full).unwrap();
     }
-    let config = Config {
-        interval,
-        output: Output::Table,
-        ..Config::default()
+    let context = RunContext {
+        timing: TimingOptions {
+            interval,
+            ..TimingOptions::default()
+        },
+        method: common::method(),
+        confinement: Some(Confinement::declined()),
+        ..RunContext::default()
     };
     let source = Played {
         role,
         began: Instant::now(),
         log,
     };
-    let confinement = Confinement::declined();
     let signals = SignalHandler::install().unwrap();
-    match tui::run(&config, source, common::method(), &confinement, signals) {
+    match tui::live(&TableOptions::default(), source, context, None, signals) {
         Ok(()) => exit(0),
         Err(error) => {
             eprintln!("flowtop: {error:#}");

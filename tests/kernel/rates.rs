@@ -15,12 +15,12 @@ use crate::common::screen::{draw, text};
 use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::model::flow::{Endpoint, Protocol};
 use flowtop::model::interval::Interval;
-use flowtop::options::Config;
+use flowtop::options::{CaptureOptions, TableOptions};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::source::Source as _;
 use flowtop::source::live::Live;
-use flowtop::tui::{Action, App, Background, Depth, DisplayOptions, Machine};
+use flowtop::tui::{Action, App, Background, Depth, DisplayOptions, RunContext};
 use rustix::thread::gettid;
 
 const INTERVALS: usize = 45;
@@ -289,12 +289,14 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
     // By thread: other tests of this process move bytes meanwhile.
     let own = format!("tid {}", gettid().as_raw_nonzero());
     let own = parse(&own, &NameTables::default()).unwrap();
-    let config = Config {
+    let capture = CaptureOptions {
         filter: FilterPlan::new(own, Pushdown::All),
-        top_n: None,
+        ..CaptureOptions::default()
+    };
+    let options = TableOptions {
         columns: Some(columns.map(|column| column.parse().unwrap()).to_vec()),
         ascii: false,
-        ..Config::default()
+        ..TableOptions::default()
     };
     let mut streams = vec![
         Stream::tcp("127.0.0.1"),
@@ -306,13 +308,17 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
     ];
     // The first interval begins somewhere between these two.
     let mut begun = [Instant::now(); 2];
-    let mut live = Live::open(&config).unwrap();
+    let mut live = Live::open(&capture).unwrap();
     begun[1] = Instant::now();
 
-    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&options, Depth::Mono, Background::Unknown);
     let (names, owners) = (Names::disabled(), Owners::disabled());
-    let machine = Machine::default();
-    let mut app = App::new(&config, machine, live.method(), names, owners, look);
+    let context = RunContext {
+        capture,
+        method: live.method(),
+        ..RunContext::default()
+    };
+    let mut app = App::new(context, names, owners, look);
     let (width, height) = (160, 40);
     app.update(Action::Resize(width, height));
 

@@ -13,7 +13,7 @@ use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::writer::Json;
 use flowtop::model::flow::{Comm, Owner, Protocol, Tcp};
 use flowtop::model::interval::{Interval, Machine};
-use flowtop::options::{Config, Output};
+use flowtop::options::{Config, Output, StreamOptions, TimingOptions};
 use flowtop::output::csv::Csv;
 use flowtop::output::text::Text;
 use flowtop::output::{self, Report};
@@ -26,8 +26,11 @@ use serde_json::Value;
 fn config(output: Output, count: u64) -> Config {
     Config {
         output,
-        count: Some(count),
-        interval: Duration::from_millis(10),
+        timing: TimingOptions {
+            count: Some(count),
+            interval: Duration::from_millis(10),
+            ..TimingOptions::default()
+        },
         ..Config::default()
     }
 }
@@ -37,7 +40,13 @@ fn run(
     script: impl IntoIterator<Item = Interval>,
 ) -> (String, anyhow::Result<()>) {
     let mut out = Vec::new();
-    let outcome = output::run(config, Script::new(script), None, &mut out);
+    let outcome = flowtop::stream(
+        config,
+        Machine::default(),
+        Script::new(script),
+        None,
+        &mut out,
+    );
     (String::from_utf8(out).unwrap(), outcome)
 }
 
@@ -56,10 +65,8 @@ fn text_is_as_documented() {
 
 #[test]
 fn json_is_as_documented() {
-    let config = Config {
-        top_n: Some(3),
-        ..config(Output::Json, 1)
-    };
+    let mut config = config(Output::Json, 1);
+    config.stream.top_n = Some(3);
     let (text, outcome) = run(&config, [interval(web_server())]);
     outcome.unwrap();
     assert_matches_file("golden/interval.jsonl", &text);
@@ -69,16 +76,14 @@ fn json_is_as_documented() {
 fn a_filter_is_said_and_what_it_does_not_mean_is_in_no_total() {
     for output in [Output::Text, Output::Json] {
         let filter = parse("local port 22 and rx rate>1MB", &NameTables::default()).unwrap();
-        let config = Config {
-            filter: FilterPlan::new(filter, Pushdown::Nothing),
-            ..config(output, 1)
-        };
+        let mut config = config(output, 1);
+        config.capture.filter = FilterPlan::new(filter, Pushdown::Nothing);
         let source = Filtered::new(
             Script::new([interval(web_server())]),
-            config.filter.rest.as_ref(),
+            config.capture.filter.rest.as_ref(),
         );
         let mut out = Vec::new();
-        output::run(&config, source, None, &mut out).unwrap();
+        flowtop::stream(&config, Machine::default(), source, None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         if output == Output::Json {
             let records = records(&text);
@@ -89,7 +94,7 @@ fn a_filter_is_said_and_what_it_does_not_mean_is_in_no_total() {
         } else {
             assert!(text.contains("sshd") && !text.contains("nginx"), "{text}");
             let mut text = Text {
-                filter: config.filter.text(),
+                filter: config.capture.filter.text(),
                 ..Text::default()
             };
             let ranking = Ranking::new(&interval(web_server()), None);
@@ -242,10 +247,8 @@ fn a_name_found_while_a_table_is_written_moves_no_column() {
 
 #[test]
 fn with_all_flows_the_records_add_up_to_the_totals() {
-    let config = Config {
-        top_n: None,
-        ..config(Output::Json, 1)
-    };
+    let mut config = config(Output::Json, 1);
+    config.stream.top_n = None;
     let (text, _) = run(&config, [interval(web_server())]);
     let records = records(&text);
     assert_eq!(records.len(), 1 + web_server().len());
@@ -261,10 +264,8 @@ fn with_all_flows_the_records_add_up_to_the_totals() {
 
 #[test]
 fn a_flow_in_both_tops_is_one_record() {
-    let config = Config {
-        top_n: Some(1),
-        ..config(Output::Json, 1)
-    };
+    let mut config = config(Output::Json, 1);
+    config.stream.top_n = Some(1);
     let (text, _) = run(&config, [interval(web_server())]);
     let records = records(&text);
     let types: Vec<&Value> = records.iter().map(|record| &record["type"]).collect();
@@ -460,9 +461,12 @@ fn csv_has_rates_and_none_for_an_interval_without_length() {
 
 fn sorted(output: Output, sort: &str, group: Group, top_n: Option<usize>) -> String {
     let config = Config {
-        row_order: Some(sort.parse().unwrap()),
-        group,
-        top_n,
+        stream: StreamOptions {
+            sort: Some(sort.parse().unwrap()),
+            group,
+            top_n,
+            ..StreamOptions::default()
+        },
         ..config(output, 1)
     };
     let (text, outcome) = run(&config, [bad_interval(told())]);
@@ -617,10 +621,8 @@ fn a_thread_is_called_by_its_name_and_that_of_its_process() {
 
 #[test]
 fn group_option_applies_to_every_output() {
-    let config = Config {
-        group: Group::Process,
-        ..config(Output::Json, 1)
-    };
+    let mut config = config(Output::Json, 1);
+    config.stream.group = Group::Process;
     let (text, outcome) = run(&config, [interval(web_server())]);
     outcome.unwrap();
     let records = records(&text);
@@ -628,20 +630,15 @@ fn group_option_applies_to_every_output() {
     let nginx = records.iter().find(|record| record["process"] == "nginx");
     assert_eq!(nginx.unwrap()["flows"], 22);
     assert_eq!(nginx.unwrap()["tx_bytes"], 148_300_000);
-    let config = Config {
-        output: Output::Text,
-        ..config
-    };
+    config.output = Output::Text;
     let (text, _) = run(&config, [interval(web_server())]);
     assert!(text.contains("5 processes, 5 shown with 100 %"), "{text}");
 }
 
 #[test]
 fn an_unknown_peer_is_a_star_with_port_0_and_mapped_addresses_are_ipv4() {
-    let config = Config {
-        top_n: None,
-        ..config(Output::Json, 1)
-    };
+    let mut config = config(Output::Json, 1);
+    config.stream.top_n = None;
     let (text, _) = run(&config, [interval(web_server())]);
     let records = records(&text);
     let by = |comm: &str| {
@@ -659,10 +656,8 @@ fn an_unknown_peer_is_a_star_with_port_0_and_mapped_addresses_are_ipv4() {
 
 #[test]
 fn json_escapes_what_a_process_calls_itself() {
-    let config = Config {
-        top_n: None,
-        ..config(Output::Json, 1)
-    };
+    let mut config = config(Output::Json, 1);
+    config.stream.top_n = None;
     let (text, _) = run(&config, [interval(web_server())]);
     assert!(text.contains(r#""process":"\u001b[2J"#), "{text}");
     assert!(!text.contains('\u{1b}'));
@@ -670,10 +665,8 @@ fn json_escapes_what_a_process_calls_itself() {
 
 #[test]
 fn egress_is_not_forgotten_every_second_interval() {
-    let config = Config {
-        top_n: None,
-        ..config(Output::Json, 6)
-    };
+    let mut config = config(Output::Json, 6);
+    config.stream.top_n = None;
     let (text, outcome) = run(&config, (0..6).map(|_| interval(web_server())));
     outcome.unwrap();
     let intervals: Vec<Value> = records(&text)
@@ -695,10 +688,8 @@ fn egress_is_not_forgotten_every_second_interval() {
 
 #[test]
 fn what_was_read_before_an_error_is_written() {
-    let endless = Config {
-        count: None,
-        ..config(Output::Json, 1)
-    };
+    let mut endless = config(Output::Json, 1);
+    endless.timing.count = None;
     let (text, outcome) = run(&endless, [interval(web_server())]);
     assert!(outcome.unwrap_err().to_string().contains("past the end"));
     assert_eq!(records(&text)[0]["type"], "interval");
@@ -810,7 +801,14 @@ impl Write for Pipe {
 fn an_interval_is_one_write_and_one_flush() {
     let mut pipe = Pipe::default();
     let script = Script::new([interval(web_server())]);
-    output::run(&config(Output::Text, 1), script, None, &mut pipe).unwrap();
+    flowtop::stream(
+        &config(Output::Text, 1),
+        Machine::default(),
+        script,
+        None,
+        &mut pipe,
+    )
+    .unwrap();
     assert_eq!((pipe.writes, pipe.flushes), (1, 1));
 }
 
@@ -820,12 +818,10 @@ fn a_closed_pipe_ends_the_run_and_is_told_from_errors() {
         breaks_at: 2,
         ..Pipe::default()
     };
-    let endless = Config {
-        count: None,
-        ..config(Output::Json, 1)
-    };
+    let mut endless = config(Output::Json, 1);
+    endless.timing.count = None;
     let script = Script::new((0..1000).map(|_| interval(web_server())));
-    let error = output::run(&endless, script, None, &mut pipe).unwrap_err();
+    let error = flowtop::stream(&endless, Machine::default(), script, None, &mut pipe).unwrap_err();
     assert!(output::is_closed_pipe(&error), "{error:#}");
     assert_eq!(pipe.writes, 2);
 }

@@ -8,7 +8,7 @@ use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::CorruptRecording;
 use flowtop::model::flow::Protocol;
 use flowtop::model::interval::{Interval, RecordingMetadata};
-use flowtop::options::{Config, Palette};
+use flowtop::options::{CaptureOptions, Palette, TableOptions};
 use flowtop::recording::player::{
     PlayerCommand, PlayerPosition, PlayerSnapshot, PlayerState, SeekDirection,
 };
@@ -18,16 +18,16 @@ use flowtop::resolve::owners::Owners;
 use flowtop::sandbox::Confinement;
 use flowtop::stats::history::History;
 use flowtop::tui::{
-    Action, App, Background, Command, Depth, DisplayOptions, Edit, Effect, Machine,
+    Action, App, Background, Command, Depth, DisplayOptions, Edit, Effect, Machine, RunContext,
 };
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 
-fn config() -> Config {
-    Config {
+fn options() -> TableOptions {
+    TableOptions {
         ascii: false,
         color: true,
-        ..Config::default()
+        ..TableOptions::default()
     }
 }
 
@@ -39,14 +39,22 @@ fn machine() -> Machine {
     }
 }
 
-fn with(config: &Config, names: Names, look: DisplayOptions) -> App {
-    App::new(config, machine(), method(), names, Owners::disabled(), look)
+fn context() -> RunContext {
+    RunContext {
+        machine: machine(),
+        method: method(),
+        ..RunContext::default()
+    }
+}
+
+fn with(names: Names, look: DisplayOptions) -> App {
+    App::new(context(), names, Owners::disabled(), look)
 }
 
 fn app(interval: Option<Interval>) -> App {
-    let config = config();
-    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let mut app = with(&config, Names::disabled(), look);
+    let options = options();
+    let look = DisplayOptions::new(&options, Depth::Mono, Background::Unknown);
+    let mut app = with(Names::disabled(), look);
     if let Some(interval) = interval {
         app.update(Action::IntervalEnded(interval));
     }
@@ -199,14 +207,14 @@ fn rows_and_the_rest_are_the_total_in_every_grouping_filter_and_place() {
         one.losses.untracked.rx_bytes = random.below(3) * 20;
         let total = one.total();
         // Without averages, so that the only numbers are rates.
-        let config = Config {
+        let options = TableOptions {
             columns: Some(Vec::new()),
-            top_n: [None, Some(5)][random.below(2) as usize],
-            ..config()
+            rows: [None, Some(5)][random.below(2) as usize],
+            ..options()
         };
-        let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
+        let look = DisplayOptions::new(&options, Depth::Mono, Background::Unknown);
         let (width, height) = (60 + random.below(100) as u16, 12 + random.below(40) as u16);
-        let mut app = sized(with(&config, Names::disabled(), look), width, height);
+        let mut app = sized(with(Names::disabled(), look), width, height);
         app.update(Action::IntervalEnded(one));
         for _ in 0..random.below(5) {
             let commands = [
@@ -243,7 +251,7 @@ fn no_cell_ever_holds_a_control_character() {
         "世界\u{200b}",
         "\x07",
     ];
-    let look = DisplayOptions::new(&config(), Depth::True, Background::Dark);
+    let look = DisplayOptions::new(&options(), Depth::True, Background::Dark);
     let names = Names::with(|_| Some("\x1b]0;x\x07\u{202e}host".to_owned()), || {}).unwrap();
     let host = Machine {
         host: "\x1b[31mhost\n".to_owned(),
@@ -254,7 +262,11 @@ fn no_cell_ever_holds_a_control_character() {
         names: true,
         ..look
     };
-    let mut app = App::new(&config(), host, method(), names, Owners::disabled(), look);
+    let context = RunContext {
+        machine: host,
+        ..context()
+    };
+    let mut app = App::new(context, names, Owners::disabled(), look);
     for round in 0..200 {
         let flows = (0..20u16).map(|i| {
             let name = hostile[random.below(7) as usize];
@@ -370,8 +382,8 @@ fn a_hostile_process_name_is_shown_not_obeyed() {
 fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
     let names = Names::with(|_| None, || ()).unwrap();
     let names = names.with_services(Services::built_in());
-    let look = DisplayOptions::new(&config(), Depth::Mono, Background::Unknown);
-    let mut app = with(&config(), names, look);
+    let look = DisplayOptions::new(&options(), Depth::Mono, Background::Unknown);
+    let mut app = with(names, look);
     let mut flows = web_server();
     flows.push(flow(
         flowtop::model::flow::Protocol::Udp,
@@ -413,12 +425,12 @@ fn a_host_name_takes_the_place_of_its_address_once_it_is_known() {
         },
     )
     .unwrap();
-    let config = Config {
+    let options = TableOptions {
         host_names: true,
-        ..config()
+        ..options()
     };
-    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let mut app = with(&config, names, look);
+    let look = DisplayOptions::new(&options, Depth::Mono, Background::Unknown);
+    let mut app = with(names, look);
     app.update(Action::IntervalEnded(interval(web_server())));
     draw(&app, 120, 40);
     tidings.recv().unwrap();
@@ -447,12 +459,12 @@ fn a_large_terminal_is_used() {
 
 #[test]
 fn ascii_is_all_there_is_where_nothing_else_can_be_drawn() {
-    let config = Config {
+    let options = TableOptions {
         ascii: true,
-        ..config()
+        ..options()
     };
-    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let mut app = sized(with(&config, Names::disabled(), look), 200, 50);
+    let look = DisplayOptions::new(&options, Depth::Mono, Background::Unknown);
+    let mut app = sized(with(Names::disabled(), look), 200, 50);
     for _ in 0..5 {
         let mut flows = web_server();
         flows.remove(5);
@@ -477,9 +489,9 @@ fn ascii_is_all_there_is_where_nothing_else_can_be_drawn() {
 #[test]
 fn without_colours_nothing_has_one_and_with_them_directions_do() {
     let colours = |depth, background| {
-        let config = config();
-        let look = DisplayOptions::new(&config, depth, background);
-        let mut app = with(&config, Names::disabled(), look);
+        let options = options();
+        let look = DisplayOptions::new(&options, depth, background);
+        let mut app = with(Names::disabled(), look);
         app.update(Action::IntervalEnded(bad_interval(web_server())));
         let buffer = draw(&app, 160, 50);
         let mut seen: Vec<Color> = buffer
@@ -511,15 +523,15 @@ fn without_colours_nothing_has_one_and_with_them_directions_do() {
 
 #[test]
 fn colours_that_were_asked_for_are_used() {
-    let config = Config {
+    let options = TableOptions {
         palette: Palette {
             rx: Some("#010203".parse().unwrap()),
             ..Palette::default()
         },
-        ..config()
+        ..options()
     };
-    let look = DisplayOptions::new(&config, Depth::True, Background::Unknown);
-    let mut app = with(&config, Names::disabled(), look);
+    let look = DisplayOptions::new(&options, Depth::True, Background::Unknown);
+    let mut app = with(Names::disabled(), look);
     app.update(Action::IntervalEnded(interval(web_server())));
     let buffer = draw(&app, 80, 24);
     assert!(
@@ -549,13 +561,21 @@ fn grouped_by_process_and_opened() {
 #[test]
 fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
     let circle = |by_thread, group: &str| {
-        let config = Config {
+        let capture = CaptureOptions {
             by_thread,
-            group: group.parse().unwrap(),
-            ..config()
+            ..CaptureOptions::default()
         };
-        let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-        let mut app = sized(with(&config, Names::disabled(), look), 120, 40);
+        let options = TableOptions {
+            group: group.parse().unwrap(),
+            ..options()
+        };
+        let look = DisplayOptions::new(&options, Depth::Mono, Background::Unknown);
+        let context = RunContext {
+            capture,
+            ..context()
+        };
+        let app = App::new(context, Names::disabled(), Owners::disabled(), look);
+        let mut app = sized(app, 120, 40);
         app.update(Action::IntervalEnded(interval(web_server())));
         let seen = (0..9).map(|_| {
             let screen = text(&draw(&app, 120, 40));
@@ -586,12 +606,16 @@ fn help_comes_from_the_table_of_keys() {
 #[test]
 fn what_is_counted_at_all_stands_in_the_header() {
     let filter = parse("tcp and not comm \"\u{1b}[2J\"", &NameTables::default()).unwrap();
-    let config = Config {
+    let capture = CaptureOptions {
         filter: FilterPlan::new(filter, Pushdown::Nothing),
-        ..config()
+        ..CaptureOptions::default()
     };
-    let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-    let mut app = with(&config, Names::disabled(), look);
+    let context = RunContext {
+        capture,
+        ..context()
+    };
+    let look = DisplayOptions::new(&options(), Depth::Mono, Background::Unknown);
+    let mut app = App::new(context, Names::disabled(), Owners::disabled(), look);
     app.update(Action::IntervalEnded(interval(web_server())));
     let wide = text(&draw(&app, 120, 40));
     assert!(
@@ -641,16 +665,13 @@ fn picture(state: PlayerState) -> PlayerSnapshot {
 }
 
 fn replaying(picture: PlayerSnapshot) -> App {
-    let look = DisplayOptions::new(&config(), Depth::Mono, Background::Unknown);
+    let look = DisplayOptions::new(&options(), Depth::Mono, Background::Unknown);
     let names = Names::disabled();
-    let mut app = App::new(
-        &config(),
-        Machine::default(),
-        method(),
-        names,
-        Owners::disabled(),
-        look,
-    );
+    let context = RunContext {
+        machine: Machine::default(),
+        ..context()
+    };
+    let mut app = App::new(context, names, Owners::disabled(), look);
     app.begin_replay();
     app.update(Action::PlayerMoved(Box::new(picture)));
     app
@@ -798,10 +819,13 @@ fn a_damaged_or_incomplete_recording_cannot_be_missed() {
 #[test]
 fn what_was_given_up_stands_in_the_header_and_the_help() {
     let shown = |confinement| {
-        let config = config();
-        let look = DisplayOptions::new(&config, Depth::Mono, Background::Unknown);
-        let mut app = with(&config, Names::disabled(), look);
-        app.set_confinement(confinement);
+        let options = options();
+        let look = DisplayOptions::new(&options, Depth::Mono, Background::Unknown);
+        let context = RunContext {
+            confinement: Some(confinement),
+            ..context()
+        };
+        let mut app = App::new(context, Names::disabled(), Owners::disabled(), look);
         let header = text(&draw(&app, 160, 24));
         let header = header.lines().next().unwrap().to_owned();
         press(&mut app, &[Command::Help]);

@@ -5,13 +5,12 @@ use crate::common::screen::{app, draw, press, text};
 use crate::common::{assert_matches_file, interval, told, web_server};
 use flowtop::model::flow::Comm;
 use flowtop::model::interval::SlotHolder;
-use flowtop::options::Config;
+use flowtop::options::TableOptions;
 use flowtop::tui::{Action, Command};
 
 #[test]
 fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
-    let config = Config {
-        top_n: Some(6),
+    let options = TableOptions {
         columns: Some(
             [
                 "rate",
@@ -30,9 +29,9 @@ fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
             .collect(),
         ),
         ascii: false,
-        ..Config::default()
+        ..TableOptions::default()
     };
-    let mut app = app(&config, 180, 30);
+    let mut app = app(&options, 180, 30);
     app.update(Action::IntervalEnded(interval(told())));
     assert_matches_file("screens/connections.txt", &text(&draw(&app, 180, 30)));
     press(&mut app, &[Command::Down, Command::Enter]);
@@ -69,7 +68,7 @@ fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
 
 #[test]
 fn columns_that_never_had_anything_to_show_are_not_there() {
-    let mut app = app(&Config::default(), 250, 30);
+    let mut app = app(&TableOptions::default(), 250, 30);
     app.update(Action::IntervalEnded(interval(web_server())));
     assert!(!text(&draw(&app, 250, 30)).contains("RTT"));
     press(&mut app, &[Command::Columns]);
@@ -82,7 +81,7 @@ fn columns_that_never_had_anything_to_show_are_not_there() {
 
 #[test]
 fn the_process_that_fills_the_flow_table_is_named_on_the_screen() {
-    let mut app = app(&Config::default(), 120, 40);
+    let mut app = app(&TableOptions::default(), 120, 40);
     let mut full = interval(web_server());
     full.losses.full = Some(SlotHolder {
         tgid: 123,

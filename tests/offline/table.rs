@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::screen::{self, press};
 use crate::common::{interval, web_server};
-use flowtop::options::Config;
+use flowtop::options::TableOptions;
 use flowtop::tui::{Action, App, Command, Edit, Effect};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,14 +15,14 @@ use ratatui::widgets::Widget;
 const SIZE: (u16, u16) = (100, 30);
 
 fn app() -> App {
-    app_of(&Config {
+    app_of(&TableOptions {
         ascii: false,
-        ..Config::default()
+        ..TableOptions::default()
     })
 }
 
-fn app_of(config: &Config) -> App {
-    let mut app = screen::app(config, SIZE.0, SIZE.1);
+fn app_of(options: &TableOptions) -> App {
+    let mut app = screen::app(options, SIZE.0, SIZE.1);
     app.update(Action::IntervalEnded(interval(web_server())));
     app
 }
@@ -87,10 +87,10 @@ fn the_selection_follows_its_flow() {
 
 #[test]
 fn one_scrolls_past_n_to_all_flows() {
-    let mut app = app_of(&Config {
+    let mut app = app_of(&TableOptions {
         ascii: false,
-        live_rows: Some(10),
-        ..Config::default()
+        rows: Some(10),
+        ..TableOptions::default()
     });
     press(&mut app, &[Command::End]);
     let last = screen(&app);

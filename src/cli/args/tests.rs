@@ -37,8 +37,11 @@ fn without_arguments_a_terminal_gets_the_table_and_a_pipe_gets_text() {
         parsed(&[]).unwrap(),
         Config {
             output: Output::Table,
-            color: true,
-            ascii: false,
+            table: TableOptions {
+                color: true,
+                ascii: false,
+                ..TableOptions::default()
+            },
             ..Config::default()
         }
     );
@@ -52,12 +55,12 @@ fn without_arguments_a_terminal_gets_the_table_and_a_pipe_gets_text() {
 
 #[test]
 fn zero_means_all_flows() {
-    assert_eq!(parsed(&["-n", "0"]).unwrap().top_n, None);
-    assert_eq!(parsed(&["-n3"]).unwrap().top_n, Some(3));
+    assert_eq!(parsed(&["-n", "0"]).unwrap().stream.top_n, None);
+    assert_eq!(parsed(&["-n3"]).unwrap().stream.top_n, Some(3));
 }
 
 fn tasks(config: &Config) -> (Vec<u32>, Vec<u32>) {
-    let tasks = config.filter.kernel_filter.tasks.clone();
+    let tasks = config.capture.filter.kernel_filter.tasks.clone();
     (tasks.tgids, tasks.tids)
 }
 
@@ -72,7 +75,7 @@ fn pids_and_tids_are_not_swapped() {
 #[test]
 fn ids_can_be_repeated_and_separated_by_commas() {
     let config = parsed(&["-p", "3,1", "-p", "2", "-p", "1"]).unwrap();
-    assert_eq!(config.filter.kernel_filter.tasks.tgids, [1, 2, 3]);
+    assert_eq!(config.capture.filter.kernel_filter.tasks.tgids, [1, 2, 3]);
 }
 
 #[test]
@@ -86,6 +89,7 @@ fn at_most_64_ids_and_the_message_says_so() {
     assert_eq!(
         parsed(&["-p", &many(64)])
             .unwrap()
+            .capture
             .filter
             .kernel_filter
             .tasks
@@ -106,6 +110,7 @@ fn ids_outside_what_linux_gives_out_are_refused() {
     assert_eq!(
         parsed(&["-p", "4194304"])
             .unwrap()
+            .capture
             .filter
             .kernel_filter
             .tasks
@@ -131,7 +136,7 @@ fn intervals_take_fractions_and_units() {
         ("86400", 86_400_000),
     ] {
         assert_eq!(
-            parsed(&["-i", text]).unwrap().interval,
+            parsed(&["-i", text]).unwrap().timing.interval,
             Duration::from_millis(millis),
             "{text}"
         );
@@ -154,14 +159,17 @@ fn intervals_that_cannot_be_are_refused_with_the_range() {
 
 #[test]
 fn sizes_and_counts_have_limits() {
-    assert_eq!(parsed(&["--max-flows", "16"]).unwrap().max_flows, Some(16));
+    assert_eq!(
+        parsed(&["--max-flows", "16"]).unwrap().capture.max_flows,
+        Some(16)
+    );
     assert!(
         parsed(&["--max-flows", "15"])
             .unwrap_err()
             .contains("from 16 to 16777216")
     );
     assert!(parsed(&["--max-flows", "16777217"]).is_err());
-    assert_eq!(parsed(&["-c", "1"]).unwrap().count, Some(1));
+    assert_eq!(parsed(&["-c", "1"]).unwrap().timing.count, Some(1));
     assert!(parsed(&["-c", "0"]).unwrap_err().contains("from 1 up"));
 }
 
@@ -174,7 +182,14 @@ fn batch_and_json_exclude_each_other() {
 #[test]
 fn every_backend_has_its_name() {
     for name in ["auto", "tracepoint", "fentry", "kprobe"] {
-        assert_eq!(parsed(&["--backend", name]).unwrap().backend.as_str(), name);
+        assert_eq!(
+            parsed(&["--backend", name])
+                .unwrap()
+                .capture
+                .backend
+                .as_str(),
+            name
+        );
     }
     assert!(
         parsed(&["--backend", "xdp"])
@@ -194,8 +209,9 @@ fn colours_are_for_terminals_and_no_color_is_heard() {
         no_color: true,
         ..terminal()
     };
-    let color =
-        |args: &[&str], environment: &Environment| parsed_in(args, environment).unwrap().color;
+    let color = |args: &[&str], environment: &Environment| {
+        parsed_in(args, environment).unwrap().table.color
+    };
     assert!(color(&[], &terminal()));
     assert!(!color(&[], &plain));
     assert!(color(&["--color", "always"], &plain));
@@ -207,25 +223,25 @@ fn colours_are_for_terminals_and_no_color_is_heard() {
 
 #[test]
 fn ascii_is_for_who_asks_and_where_the_locale_is_not_utf_8() {
-    assert!(!parsed(&[]).unwrap().ascii);
-    assert!(parsed(&["--ascii"]).unwrap().ascii);
+    assert!(!parsed(&[]).unwrap().table.ascii);
+    assert!(parsed(&["--ascii"]).unwrap().table.ascii);
     let other = Environment {
         utf8: false,
         ..terminal()
     };
-    assert!(parsed_in(&[], &other).unwrap().ascii);
+    assert!(parsed_in(&[], &other).unwrap().table.ascii);
 }
 
 #[test]
 fn the_table_is_as_asked_for() {
     let config = parsed(&["-g", "process", "--sort", "60s:asc", "--units", "bits"]).unwrap();
-    assert_eq!(config.group, Group::Process);
-    assert_eq!(config.sort, SortKey::by(Column::Avg60).reversed());
-    assert_eq!(config.units, Units::Bits);
-    assert_eq!(config.columns, None);
+    assert_eq!(config.table.group, Group::Process);
+    assert_eq!(config.table.sort, SortKey::by(Column::Avg60).reversed());
+    assert_eq!(config.table.units, Units::Bits);
+    assert_eq!(config.table.columns, None);
     let config = parsed(&["--columns", "rate,process,rate", "--columns", "pid"]).unwrap();
     let columns = vec![Column::Rate, Column::Process, Column::Pid];
-    assert_eq!(config.columns, Some(columns));
+    assert_eq!(config.table.columns, Some(columns));
 }
 
 #[test]
@@ -260,11 +276,11 @@ fn what_only_the_table_has_is_not_ignored_elsewhere() {
 #[test]
 fn text_json_and_csv_are_sorted_by_the_columns_of_one_interval() {
     for output in ["--json", "--csv", "--batch"] {
-        assert_eq!(parsed(&[output]).unwrap().row_order, None);
+        assert_eq!(parsed(&[output]).unwrap().stream.sort, None);
         for column in Column::ALL {
             let sorted = parsed(&["--sort", column.as_str(), output]);
             match sorted {
-                Ok(config) => assert_eq!(config.row_order, Some(SortKey::by(column))),
+                Ok(config) => assert_eq!(config.stream.sort, Some(SortKey::by(column))),
                 Err(message) => {
                     let what = format!("--sort {}: only the live table", column.as_str());
                     assert!(message.contains(&what), "{message}");
@@ -274,10 +290,20 @@ fn text_json_and_csv_are_sorted_by_the_columns_of_one_interval() {
             }
         }
     }
-    let rows = parsed(&["--sort", "pid:desc", "--csv"]).unwrap().row_order;
+    let rows = parsed(&["--sort", "pid:desc", "--csv"])
+        .unwrap()
+        .stream
+        .sort;
     assert_eq!(rows, Some(SortKey::by(Column::Pid).reversed()));
     let quiet = parsed(&["--sort", "total", "-q", "--listen", "9435"]);
     assert!(quiet.unwrap_err().contains("--quiet"));
+}
+
+fn shown_group(config: &Config) -> Group {
+    match config.output {
+        Output::Table => config.table.group,
+        _ => config.stream.group,
+    }
 }
 
 #[test]
@@ -285,10 +311,10 @@ fn every_output_has_groups_and_threads_are_told_apart_for_theirs() {
     for output in ["--json", "--batch", "-v"] {
         for group in Group::ALL {
             let config = parsed(&["-g", &group.to_string(), output]).unwrap();
-            assert_eq!(config.group, group, "{output}");
-            assert_eq!(config.by_thread, group == Group::Thread, "{output}");
+            assert_eq!(shown_group(&config), group, "{output}");
+            assert_eq!(config.capture.by_thread, group == Group::Thread, "{output}");
         }
-        assert_eq!(parsed(&[output]).unwrap().group, Group::Flow);
+        assert_eq!(shown_group(&parsed(&[output]).unwrap()), Group::Flow);
         let message = parsed(&["-g", "net/0", output]).unwrap_err();
         assert!(message.contains("write net/24"), "{message}");
     }
@@ -301,8 +327,8 @@ fn every_output_has_groups_and_threads_are_told_apart_for_theirs() {
         ("-v", Group::Thread),
     ] {
         let config = parsed(&["--config", path, output]).unwrap();
-        assert_eq!(config.group, group, "{output}");
-        assert_eq!(config.by_thread, group == Group::Thread, "{output}");
+        assert_eq!(shown_group(&config), group, "{output}");
+        assert_eq!(config.capture.by_thread, group == Group::Thread, "{output}");
     }
 }
 
@@ -313,7 +339,7 @@ fn text_is_wide_where_a_line_is_or_by_wish() {
             columns,
             ..Environment::default()
         };
-        parsed_in(args, &environment).unwrap().wide
+        parsed_in(args, &environment).unwrap().stream.wide
     };
     assert!(!wide(&[], None) && !wide(&[], Some(139)));
     assert!(wide(&[], Some(140)) && wide(&["--wide"], None));
@@ -355,12 +381,15 @@ fn arguments_go_before_the_file_and_the_file_before_what_is_usual() {
         ..terminal()
     };
     let config = parsed_in(&["--sort", "peak"], &plain).unwrap();
-    assert_eq!(config.units, Units::Bits);
-    assert_eq!(config.sort, SortKey::by(Column::Peak));
-    assert!(config.color && config.ascii);
+    assert_eq!(config.table.units, Units::Bits);
+    assert_eq!(config.table.sort, SortKey::by(Column::Peak));
+    assert!(config.table.color && config.table.ascii);
     // What the file says of the table does not stand in the way of text.
     let text = parsed_in(&["--batch"], &plain).unwrap();
-    assert_eq!((text.output, text.units), (Output::Text, Units::Bits));
+    assert_eq!(
+        (text.output, text.stream.units),
+        (Output::Text, Units::Bits)
+    );
 }
 
 #[test]
@@ -403,7 +432,7 @@ fn what_is_printed_is_what_was_asked_for() {
 
 #[test]
 fn what_is_said_by_options_and_by_words_must_both_hold() {
-    let filter = |args: &[&str]| parsed(args).unwrap().filter.text();
+    let filter = |args: &[&str]| parsed(args).unwrap().capture.filter.text();
     assert_eq!(filter(&[]), None);
     assert_eq!(filter(&["-p", "2,1"]).unwrap(), "pid (1 or 2)");
     assert_eq!(filter(&["-t", "3", "-p1"]).unwrap(), "pid 1 or tid 3");
@@ -420,26 +449,34 @@ fn what_is_said_by_options_and_by_words_must_both_hold() {
 #[test]
 fn processes_in_the_filter_are_those_that_the_kernel_is_told() {
     let config = parsed(&["pid 7 or 5 and comm ssh"]).unwrap();
-    assert_eq!(config.filter.kernel_filter.tasks.tgids, [5, 7]);
-    assert_eq!(config.filter.rest.unwrap().to_string(), "process ssh");
+    assert_eq!(config.capture.filter.kernel_filter.tasks.tgids, [5, 7]);
+    assert_eq!(
+        config.capture.filter.rest.unwrap().to_string(),
+        "process ssh"
+    );
     let config = parsed(&["--no-pushdown", "-p7"]).unwrap();
     assert!(
-        config.filter.kernel_filter.tasks.tgids.is_empty()
-            && config.filter.kernel_filter.is_empty()
+        config.capture.filter.kernel_filter.tasks.tgids.is_empty()
+            && config.capture.filter.kernel_filter.is_empty()
     );
     let config = parsed(&["pid 7 or port 80"]).unwrap();
-    assert!(config.filter.kernel_filter.tasks.tgids.is_empty() && !config.by_thread);
+    assert!(
+        config.capture.filter.kernel_filter.tasks.tgids.is_empty() && !config.capture.by_thread
+    );
     let config = parsed(&["tid 7 or port 80"]).unwrap();
-    assert!(config.filter.kernel_filter.tasks.is_empty() && config.by_thread);
-    assert!(!parsed(&["-t7"]).unwrap().by_thread);
+    assert!(config.capture.filter.kernel_filter.tasks.is_empty() && config.capture.by_thread);
+    assert!(!parsed(&["-t7"]).unwrap().capture.by_thread);
 }
 
 #[test]
 fn an_end_can_be_said_in_several_ways() {
     let config = parsed(&["--once", "--duration", "5m", "--exit-when", "tx rate>8Mbit"]).unwrap();
-    assert_eq!(config.count, Some(1));
-    assert_eq!(config.duration, Some(Duration::from_secs(300)));
-    assert_eq!(config.exit_when.unwrap().to_string(), "tx rate > 1MB");
+    assert_eq!(config.timing.count, Some(1));
+    assert_eq!(config.timing.duration, Some(Duration::from_secs(300)));
+    assert_eq!(
+        config.timing.exit_when.unwrap().to_string(),
+        "tx rate > 1MB"
+    );
     for (text, seconds) in [
         ("90", 90.0),
         ("1.5h", 5400.0),
@@ -449,7 +486,11 @@ fn an_end_can_be_said_in_several_ways() {
         ("100ms", 0.1),
     ] {
         let config = parsed(&["--duration", text]).unwrap();
-        assert_eq!(config.duration.unwrap().as_secs_f64(), seconds, "{text}");
+        assert_eq!(
+            config.timing.duration.unwrap().as_secs_f64(),
+            seconds,
+            "{text}"
+        );
     }
 }
 
@@ -457,8 +498,11 @@ fn an_end_can_be_said_in_several_ways() {
 fn a_recording_is_filtered_by_user_space_and_has_its_own_intervals() {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/demo.jsonl.zst");
     let config = parsed(&["-p7", "port 80", "--replay", sample]).unwrap();
-    assert_eq!(config.filter.rest.unwrap().to_string(), "pid 7 and port 80");
-    assert!(config.filter.kernel_filter.is_empty());
+    assert_eq!(
+        config.capture.filter.rest.unwrap().to_string(),
+        "pid 7 and port 80"
+    );
+    assert!(config.capture.filter.kernel_filter.is_empty());
     assert_eq!(config.replay.unwrap().interval, None);
     let config = parsed(&["--replay", sample, sample, "-i5", "--csv"]).unwrap();
     assert_eq!(config.output, Output::Csv);
@@ -467,7 +511,7 @@ fn a_recording_is_filtered_by_user_space_and_has_its_own_intervals() {
         (replay.files.len(), replay.interval),
         (2, Some(Duration::from_secs(5)))
     );
-    assert_eq!(parsed(&[]).unwrap().interval, Duration::from_secs(1));
+    assert_eq!(parsed(&[]).unwrap().timing.interval, Duration::from_secs(1));
 }
 
 #[test]
@@ -477,11 +521,11 @@ fn the_doctor_takes_the_settings_of_a_run() {
         panic!("not the doctor");
     };
     assert_eq!(
-        (config.output, config.max_flows),
+        (config.output, config.capture.max_flows),
         (Output::Json, Some(4096))
     );
-    assert!(config.sandbox);
-    assert!(!parsed(&["--no-sandbox"]).unwrap().sandbox);
+    assert!(!config.keep_privileges);
+    assert!(parsed(&["--no-sandbox"]).unwrap().keep_privileges);
 }
 
 #[test]

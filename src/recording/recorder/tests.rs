@@ -35,8 +35,8 @@ impl Drop for ScratchFolder {
     }
 }
 
-fn config(file: PathBuf) -> options::Record {
-    options::Record {
+fn config(file: PathBuf) -> options::RecordOptions {
+    options::RecordOptions {
         file,
         size: None,
         time: None,
@@ -50,11 +50,11 @@ fn intervals(count: usize) -> Vec<Interval> {
     (0..count).map(|n| intervals.next(1000, flows(n))).collect()
 }
 
-fn opened(config: &options::Record) -> Result<Opened> {
+fn opened(config: &options::RecordOptions) -> Result<Opened> {
     Ok(Opened::open(config, || false)?.unwrap())
 }
 
-fn record(config: &options::Record, intervals: &[Interval]) -> Result<()> {
+fn record(config: &options::RecordOptions, intervals: &[Interval]) -> Result<()> {
     let recorder = Recorder::start(opened(config).unwrap(), Json::default(), |_| ()).unwrap();
     let mut tap = recorder.tap();
     intervals.iter().for_each(&mut tap);
@@ -102,7 +102,7 @@ fn a_full_file_is_followed_by_another_and_the_oldest_go() {
         for other in &others {
             fs::write(folder.0.join(other), "").unwrap();
         }
-        let by_time = options::Record {
+        let by_time = options::RecordOptions {
             time: Some(Duration::from_secs(3)),
             ..config(folder.0.join(name))
         };
@@ -124,7 +124,7 @@ fn a_full_file_is_followed_by_another_and_the_oldest_go() {
             bytes(all.clone()),
             "in order of their names"
         );
-        let few = options::Record {
+        let few = options::RecordOptions {
             size: Some(100),
             files: Some(3),
             ..config(folder.0.join(name))

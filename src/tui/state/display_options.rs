@@ -2,7 +2,7 @@
 
 use std::env;
 
-use crate::options::Config;
+use crate::options::{Binding, TableOptions};
 use crate::text::units::Units;
 use crate::tui::draw::columns::DEFAULT;
 use crate::tui::draw::theme::{Background, Depth, Glyphs, Theme};
@@ -25,25 +25,31 @@ pub struct DisplayOptions {
     pub group: Group,
     /// Order of the rows at the start.
     pub sort: SortKey,
+    /// Rows each way; `None` means as many as fit.
+    pub rows: Option<usize>,
+    /// Keys that are not as usual.
+    pub keys: Vec<Binding>,
 }
 
 impl DisplayOptions {
     /// Combines the configuration with what the terminal can show.
-    pub fn new(config: &Config, depth: Depth, background: Background) -> Self {
+    pub fn new(options: &TableOptions, depth: Depth, background: Background) -> Self {
         Self {
             theme: Theme {
-                depth: if config.color { depth } else { Depth::Mono },
+                depth: if options.color { depth } else { Depth::Mono },
                 background,
-                glyphs: Glyphs::new(config.ascii),
-                palette: config.palette,
+                glyphs: Glyphs::new(options.ascii),
+                palette: options.palette,
             },
-            units: config.units,
-            names: config.host_names,
+            units: options.units,
+            names: options.host_names,
             totals: false,
             combined: false,
-            columns: config.columns.clone().unwrap_or_else(|| DEFAULT.clone()),
-            group: config.group,
-            sort: config.sort,
+            columns: options.columns.clone().unwrap_or_else(|| DEFAULT.clone()),
+            group: options.group,
+            sort: options.sort,
+            rows: options.rows,
+            keys: options.keys.clone(),
         }
     }
 
@@ -54,10 +60,10 @@ impl DisplayOptions {
     }
 
     /// Combines the configuration with the terminal that the environment describes.
-    pub fn of(config: &Config) -> Self {
+    pub fn of(options: &TableOptions) -> Self {
         let var = |name| env::var(name).unwrap_or_default();
         Self::new(
-            config,
+            options,
             depth(&var("TERM"), &var("COLORTERM")),
             background(&var("COLORFGBG")),
         )
@@ -110,8 +116,8 @@ mod tests {
 
     #[test]
     fn without_colour_there_is_none_whatever_the_terminal_has() {
-        let config = Config::default();
-        let display = DisplayOptions::new(&config, Depth::True, Background::Dark);
+        let options = TableOptions::default();
+        let display = DisplayOptions::new(&options, Depth::True, Background::Dark);
         assert_eq!(display.theme.depth, Depth::Mono);
     }
 }

@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use super::display_options::DisplayOptions;
 use crate::model::flow::{Endpoint, Protocol};
 use crate::model::interval::{Interval, Machine, Method, rate};
-use crate::options::Config;
+use crate::options::{CaptureOptions, TimingOptions};
 use crate::recording::recorder::Status;
 use crate::resolve::names::{Label, Names};
 use crate::resolve::owners::Owners;
@@ -19,6 +19,20 @@ use crate::stats::ranking::{ProcessLookup as _, Row, RowId, SharedFields};
 use crate::text::units;
 use crate::tui::draw::chart::Sample;
 use crate::tui::input::keys::Keys;
+
+/// What is known of a run before its first interval.
+#[derive(Clone, Debug, Default)]
+pub struct RunContext {
+    /// Which flows are counted.
+    pub capture: CaptureOptions,
+    pub timing: TimingOptions,
+    /// The machine whose flows are counted.
+    pub machine: Machine,
+    /// The backend and its limits.
+    pub method: Arc<Method>,
+    /// Which privileges flowtop has dropped; `None` where that is not known.
+    pub confinement: Option<Confinement>,
+}
 
 /// A pause of the display.
 #[derive(Debug)]
@@ -67,31 +81,31 @@ pub struct SharedState {
 
 impl SharedState {
     /// Before the first interval.
-    pub fn new(
-        config: &Config,
-        machine: Machine,
-        method: Arc<Method>,
-        names: Names,
-        owners: Owners,
-        display: DisplayOptions,
-    ) -> Self {
+    pub fn new(context: RunContext, names: Names, owners: Owners, display: DisplayOptions) -> Self {
+        let RunContext {
+            capture,
+            timing,
+            machine,
+            method,
+            confinement,
+        } = context;
         Self {
             machine,
-            confinement: None,
+            confinement,
             method,
-            capture_filter: config.filter.text(),
-            interval: config.interval,
-            live_rows: config.live_rows,
+            capture_filter: capture.filter.text(),
+            interval: timing.interval,
+            live_rows: display.rows,
             names,
             owners,
+            keys: Keys::new(&display.keys),
             display,
-            keys: Keys::new(&config.keys),
             history: History::new(),
             flows_now: 0,
             traffic_seen: false,
             sockets: None,
-            is_process_filtered: config.filter.filter.is_some(),
-            threads: config.by_thread,
+            is_process_filtered: capture.filter.filter.is_some(),
+            threads: capture.by_thread,
             pause: None,
             clock: Duration::ZERO,
             area: Rect::new(0, 0, 80, 24),
