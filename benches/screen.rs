@@ -62,6 +62,7 @@ fn answers(flows: u32) -> Vec<Duration> {
     };
     wait(&format!("{flows} flows"));
     let steps = [
+        ("g", "Egress by program"),
         ("g", "Egress by process"),
         ("?", "row down, past N"),
         ("?", "Egress by process"),

@@ -70,7 +70,7 @@ const COMMON: [(&str, &str); 18] = [
     ("top_n", "Show the N largest rows each way, 0 for all"),
     (
         "group",
-        "Group by process, user, container, remote, port, ...",
+        "Group by program, process, user, container, port, ...",
     ),
     ("host_name", "Show host and service names"),
     ("sort", "Sort the live table, as in total or process"),
@@ -141,7 +141,7 @@ pub(super) struct Args {
     )]
     pub(super) top_n: Option<usize>,
 
-    /// Sum flows by flow, process, thread, user, container, unit, remote, net/24 (or net/24,64 for IPv4
+    /// Sum flows by flow, program, process, thread, user, container, unit, remote, net/24 (or net/24,64 for IPv4
     /// and IPv6) or port, in every output
     #[arg(
         short = 'g',

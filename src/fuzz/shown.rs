@@ -131,7 +131,13 @@ fn interval(owner: &Owner) -> Interval {
     }
 }
 
-const GROUPS: [Group; 4] = [Group::Process, Group::Thread, Group::Container, Group::Unit];
+const GROUPS: [Group; 5] = [
+    Group::Program,
+    Group::Process,
+    Group::Thread,
+    Group::Container,
+    Group::Unit,
+];
 
 fn written(report: &mut impl Report, interval: &Interval, group: Option<Group>) -> String {
     let mut out = Vec::new();

@@ -393,6 +393,8 @@ pub struct GroupRecord<'a> {
     #[serde(flatten)]
     pub id: IdFields<'a>,
     pub flows: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<usize>,
     #[serde(flatten)]
     pub moved: CounterFields,
     #[serde(skip_serializing_if = "Option::is_none")]

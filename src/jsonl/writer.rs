@@ -185,6 +185,7 @@ impl Json {
                 own: id.pid.is_some() && process.is_some_and(|(tgid, _)| names.is_own(*tgid)),
                 id,
                 flows: totals.flows,
+                processes: totals.processes,
                 moved: totals.counters.into(),
                 rx_packets: totals.packets.map(|packets| packets.rx),
                 tx_packets: totals.packets.map(|packets| packets.tx),
@@ -277,6 +278,13 @@ impl Json {
                         id.tid = Some(tid);
                         id.thread = Some(name.clone());
                     }
+                }
+            }
+            RowId::Program(comm, _) => {
+                id.process = Some(comm.to_string_lossy().into_owned());
+                if let Some((pid, owner)) = &totals.process {
+                    id.pid = Some(*pid);
+                    id.facts = self.process(owner);
                 }
             }
             RowId::User(uid) => {

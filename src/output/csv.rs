@@ -83,6 +83,7 @@ const COLUMNS: &[&str] = &[
     "copied_rx_bytes",
     "rx_rate",
     "tx_rate",
+    "processes",
 ];
 
 /// Columns of the interval: each of its rows has them, so that a row is complete by itself.

@@ -329,8 +329,8 @@ impl Text {
         let width = self.state.name_width;
         let title = group.rows(1).to_uppercase();
         let mut heading = format!("{:>6}  ", "FLOWS");
-        if of_process {
-            let _ = write!(heading, "{:>7}  ", "PID");
+        if of_process || group == Group::Program {
+            let _ = write!(heading, "{:>width$}  ", "PID", width = pid_width(group));
         }
         if group == Group::Thread {
             let _ = write!(heading, "{:>7}  ", "TID");
@@ -357,6 +357,13 @@ impl Text {
                     }
                     RowId::Process(pid) => {
                         let _ = write!(cells, "{pid:>7}  ");
+                    }
+                    _ if group == Group::Program => {
+                        let pid = match (&totals.process, totals.processes) {
+                            (Some((pid, _)), _) => pid.to_string(),
+                            (None, count) => format!("{} procs", count.unwrap_or(0)),
+                        };
+                        let _ = write!(cells, "{pid:>width$}  ", width = pid_width(group));
                     }
                     _ => {}
                 }
@@ -391,6 +398,7 @@ impl Text {
     fn name(&self, totals: &GroupTotals, names: &Names) -> String {
         let owner = totals.process.as_ref().map(|(_, owner)| owner);
         let name = match &totals.id {
+            RowId::Program(_, kernel) => Some(units::process_name(&totals.id.to_string(), *kernel)),
             RowId::Process(_) | RowId::Thread(_, 0) => {
                 owner.map(|owner| units::process_name(&owner.name(), owner.kernel))
             }
@@ -447,4 +455,12 @@ impl Text {
 /// Makes room for a text, up to a bound.
 fn grow(width: &mut usize, text: &str) {
     *width = (*width).max(columns(text).min(MAX_WIDTH));
+}
+
+/// Width of process ids, in columns; a program with several processes shows how many.
+const fn pid_width(group: Group) -> usize {
+    match group {
+        Group::Program => 9,
+        _ => 7,
+    }
 }

@@ -1,6 +1,7 @@
 //! One interval's flows summed by groups.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::process_lookup::{ProcessLookup, ProcessRef};
@@ -23,6 +24,8 @@ pub struct GroupTotals {
     /// Process id, and what the kernel said of the process, where all are one's: of the latest that
     /// has the number.
     pub process: Option<(u32, Arc<Owner>)>,
+    /// Number of processes in a program; `None` in other groups.
+    pub processes: Option<usize>,
     retransmits: Option<u64>,
     connections: usize,
     /// Which flow `process` was taken from: the same one whatever their order.
@@ -38,6 +41,7 @@ impl GroupTotals {
             counters: flow.counters,
             packets: flow.packets,
             process: Some((flow.key.tgid, Arc::clone(&flow.owner))),
+            processes: None,
             retransmits: retransmits(flow),
             connections: usize::from(flow.tcp.is_some()),
             taken_from: Some(flow.key),
@@ -159,15 +163,21 @@ pub fn group_totals(
 ) -> Vec<GroupTotals> {
     let mut group_totals: Vec<GroupTotals> = Vec::new();
     let mut groups = Groups::new(group, lookup);
+    let mut processes: HashSet<(usize, u32)> = HashSet::new();
     for flow in &interval.flows {
         let process_ref = ProcessRef {
             tgid: flow.key.tgid,
             owner: &flow.owner,
             when: interval.ended,
         };
-        match group_totals.get_mut(groups.place(&flow.key, &process_ref)) {
+        let place = groups.place(&flow.key, &process_ref);
+        match group_totals.get_mut(place) {
             Some(totals) => totals.add(flow),
             None => group_totals.push(GroupTotals::new(flow)),
+        }
+        if group == Group::Program && processes.insert((place, flow.key.tgid)) {
+            let count = &mut group_totals[place].processes;
+            *count = Some(count.unwrap_or(0) + 1);
         }
     }
     for (totals, id) in group_totals.iter_mut().zip(groups.into_ids()) {
@@ -301,6 +311,9 @@ mod tests {
                     let first = flows[0].key.tgid;
                     let one = flows.iter().all(|flow| flow.key.tgid == first);
                     assert_eq!(row.process.is_some(), one);
+                    let tgids: HashSet<u32> = flows.iter().map(|flow| flow.key.tgid).collect();
+                    let is_program = group == Group::Program;
+                    assert_eq!(row.processes, is_program.then_some(tgids.len()));
                 }
             }
         }

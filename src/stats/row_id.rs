@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::process_lookup::{ProcessLookup, ProcessRef};
-use crate::model::flow::{FlowKey, Owner, Protocol};
+use crate::model::flow::{Comm, FlowKey, Owner, Protocol};
 use crate::resolve::owners::CgroupLocation;
 use crate::view::{Group, Prefix};
 
@@ -14,6 +14,8 @@ use crate::view::{Group, Prefix};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowId {
     Flow(FlowKey),
+    /// The flows of all processes of this name; whether they are threads of the kernel.
+    Program(Comm, bool),
     /// The flows of the process with this number.
     Process(u32),
     /// The flows of a thread: process and thread id. The second is 0 where threads are not told apart.
@@ -49,6 +51,8 @@ impl RowId {
         let remote = key.remote;
         match group {
             Group::Flow => Self::Flow(*key),
+            Group::Program if process_ref.owner.comm.is_empty() => Self::Unknown,
+            Group::Program => Self::Program(process_ref.owner.comm, process_ref.owner.kernel),
             Group::Process => Self::Process(key.tgid),
             Group::Thread => Self::Thread(key.tgid, key.tid),
             Group::User => lookup.uid(process_ref).map_or(Self::Unknown, Self::User),
@@ -134,6 +138,8 @@ impl fmt::Display for RowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flow(key) => write!(f, "{} {} {}", key.protocol, key.local, key.remote),
+            Self::Program(comm, true) => write!(f, "[{}]", comm.to_string_lossy()),
+            Self::Program(comm, false) => f.write_str(&comm.to_string_lossy()),
             Self::Process(pid) | Self::Thread(pid, 0) => write!(f, "pid {pid}"),
             Self::Thread(_, tid) => write!(f, "tid {tid}"),
             Self::User(uid) => write!(f, "uid {uid}"),

@@ -192,7 +192,10 @@ impl RowValues for GroupValues<'_> {
     }
 
     fn process(&self) -> Option<Comm> {
-        self.0.process.as_ref().map(|(_, owner)| owner.comm)
+        match self.0.id {
+            RowId::Program(comm, _) => Some(comm),
+            _ => self.0.process.as_ref().map(|(_, owner)| owner.comm),
+        }
     }
 
     fn user(&self) -> Option<Arc<str>> {

@@ -11,6 +11,8 @@ use crate::text::suggest::{UnknownWord, nearest};
 pub enum Group {
     #[default]
     Flow,
+    /// All flows of the processes of one name.
+    Program,
     /// All flows of a process (thread group).
     Process,
     /// All flows of a thread; only where threads are told apart.
@@ -60,8 +62,9 @@ impl Default for Prefix {
 
 impl Group {
     /// Every grouping, in the order in which one key steps through them; of nets the usual one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Flow,
+        Self::Program,
         Self::Process,
         Self::Thread,
         Self::User,
@@ -90,6 +93,12 @@ impl Group {
                 rows: ("flow", "flows"),
                 title: None,
                 is_of_process: true,
+                is_of_owner: false,
+            },
+            Self::Program => &GroupSpec {
+                rows: ("program", "programs"),
+                title: Some((Column::Process, "PROGRAM")),
+                is_of_process: false,
                 is_of_owner: false,
             },
             Self::Process => &GroupSpec {

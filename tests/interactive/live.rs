@@ -183,7 +183,7 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.press(" ");
     live.wait_for("going on", |text| !text.contains("PAUSED"));
 
-    live.press("g");
+    live.press("gg");
     live.see("Egress by process");
     live.press("\t\r");
     live.see("Egress › demo-backup");

@@ -552,7 +552,7 @@ fn one_flow_in_detail() {
 #[test]
 fn grouped_by_process_and_opened() {
     let mut app = sized(app(Some(interval(web_server()))), 80, 24);
-    press(&mut app, &[Command::NextGroup]);
+    press(&mut app, &[Command::NextGroup; 2]);
     assert_matches_file("screens/processes.txt", &text(&draw(&app, 80, 24)));
     press(&mut app, &[Command::Enter]);
     assert_matches_file("screens/one-process.txt", &text(&draw(&app, 80, 24)));
@@ -577,7 +577,7 @@ fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
         let app = App::new(context, Names::disabled(), Owners::disabled(), look);
         let mut app = sized(app, 120, 40);
         app.update(Action::IntervalEnded(interval(web_server())));
-        let seen = (0..9).map(|_| {
+        let seen = (0..10).map(|_| {
             let screen = text(&draw(&app, 120, 40));
             press(&mut app, &[Command::NextGroup]);
             let group = screen.split(" by ").nth(1);
@@ -588,11 +588,11 @@ fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
     };
     assert_eq!(
         circle(true, "flow"),
-        "flow process thread user container unit remote net/24 port"
+        "flow program process thread user container unit remote net/24 port"
     );
     assert_eq!(
         circle(false, "net/16,48"),
-        "net/16,48 port flow process user container unit remote net/16,48"
+        "net/16,48 port flow program process user container unit remote net/16,48"
     );
 }
 

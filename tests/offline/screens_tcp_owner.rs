@@ -52,7 +52,10 @@ fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
     ] {
         assert!(seen.contains(fact), "no {fact} in {seen}");
     }
-    press(&mut app, &[Command::Back, Command::NextGroup]);
+    press(
+        &mut app,
+        &[Command::Back, Command::NextGroup, Command::NextGroup],
+    );
     assert_matches_file(
         "screens/connections-grouped.txt",
         &text(&draw(&app, 180, 30)),

@@ -170,7 +170,10 @@ fn a_filter_acts_while_it_is_typed_and_escape_takes_back_one_step() {
     );
     app.update(Action::Type(Edit::Accept));
     assert!(!app.is_typing());
-    press(&mut app, &[Command::NextGroup, Command::Enter]);
+    press(
+        &mut app,
+        &[Command::NextGroup, Command::NextGroup, Command::Enter],
+    );
     assert!(
         screen(&app).contains("Ingress › named 700  /NAMED"),
         "{}",

@@ -46,6 +46,7 @@ impl SeriesKey {
     pub(super) fn of(totals: &GroupTotals, lookup: &dyn ProcessLookup) -> Self {
         let kind = match totals.id {
             RowId::Flow(_) => "flow",
+            RowId::Program(..) => "program",
             RowId::Process(_) => "process",
             RowId::Thread(..) => "thread",
             RowId::User(_) => "user",

@@ -250,14 +250,28 @@ impl Panes {
         self.path.push(DrillDown {
             group: self.group,
             sort: self.sort,
-            title: shared.title_of(&row),
+            title: match row.id {
+                // The step before has the name.
+                RowId::Process(tgid) if self.is_in_program() => tgid.to_string(),
+                _ => shared.title_of(&row),
+            },
             id: row.id,
         });
-        self.group = Group::Flow;
+        self.group = match self.group {
+            // A process is what one looks for next; one process alone is open already.
+            Group::Program if row.common.tgid.is_none() => Group::Process,
+            _ => Group::Flow,
+        };
         self.sort = SortKey::by(main_column(&shared.display));
         self.select(None, shared);
         self.reset(shared);
         None
+    }
+
+    /// Whether the table shows the processes of a program that was opened.
+    fn is_in_program(&self) -> bool {
+        let last = self.path.last();
+        last.is_some_and(|step| step.group == Group::Program)
     }
 
     /// Goes back one step: leaves the opened group, else clears the filter, the grouping or the selection.

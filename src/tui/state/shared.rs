@@ -166,6 +166,7 @@ impl SharedState {
     /// What a row is called. Names in it are harmless.
     pub fn title_of(&self, row: &Row) -> String {
         match &row.id {
+            RowId::Program(_, kernel) => units::process_name(&row.id.to_string(), *kernel),
             RowId::Process(tgid) | RowId::Thread(tgid, 0) => {
                 let owner = row.common.owner.as_deref();
                 let name = owner.map(|owner| units::process_name(&owner.name(), owner.kernel));
