@@ -151,6 +151,7 @@ impl Stream {
         }
         let schedule = Schedule {
             interval: timing.interval,
+            early: None,
             count: timing.count,
             duration: timing.duration,
         };

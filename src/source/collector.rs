@@ -2,8 +2,9 @@
 //! absolute monotonic grid, whatever the reader, the keyboard or the terminal do meanwhile. Knows
 //! neither the kernel nor any presentation.
 //!
-//! Invariants: an interval ends only on the grid, on a stop, or never; what was counted is handed
-//! over exactly once; at most one interval waits for the reader, later ones merge into it.
+//! Invariants: an interval ends only on the grid, at the one early reading of the first, on a stop, or
+//! never; what was counted is handed over exactly once; at most one interval waits for the reader, later
+//! ones merge into it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,9 @@ const MAX_WAITING_FLOWS: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     pub interval: Duration,
+    /// Length after which the first interval is read for the first time, so that a screen has rows at
+    /// once; the second reading ends it on the grid. `None` reads the first interval only at its end.
+    pub early: Option<Duration>,
     /// Finish after this many; `None` means at a stop only.
     pub count: Option<u64>,
     /// Finish after so long, with the interval under way; `None` means at a stop only.
@@ -72,6 +76,11 @@ impl Collector {
             orders,
             mailbox: Arc::clone(&mailbox),
             grid,
+            early: schedule
+                .early
+                // Two readings that are nearly one would show a sliver of time as an interval.
+                .filter(|early| *early * 2 < schedule.interval)
+                .map(|early| now + early),
             left: schedule.count,
             // So long that no clock gets there is never.
             end: schedule.duration.and_then(|length| now.checked_add(length)),
@@ -135,14 +144,28 @@ struct CollectorThread {
     orders: Receiver<CollectorCommand>,
     mailbox: Arc<Mailbox>,
     grid: Grid,
+    /// When the first interval is read early, until that is done.
+    early: Option<Instant>,
     left: Option<u64>,
     end: Option<Instant>,
+}
+
+/// Why the thread woke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// The early reading of the first interval is due.
+    Early,
+    /// A grid point.
+    Grid,
+    /// Nothing follows: a stop, or the end of the schedule.
+    Last,
 }
 
 impl CollectorThread {
     fn run(&mut self, source: &mut impl Source, notify: &impl Fn(CollectorEvent)) -> Result<()> {
         while self.left != Some(0) {
-            let stop = self.wait();
+            let wake = self.wait();
+            let stop = wake == Wake::Last;
             if !stop && self.mailbox.is_full() {
                 self.grid.advance(Instant::now());
                 continue;
@@ -154,26 +177,37 @@ impl CollectorThread {
             if stop || source.is_over() {
                 break;
             }
-            self.grid.advance(Instant::now());
-            self.left = self.left.map(|left| left - 1);
+            let now = Instant::now();
+            // A late early reading may come after the grid point, whose interval it then is.
+            if wake == Wake::Grid || now >= self.grid.next {
+                self.grid.advance(now);
+                self.left = self.left.map(|left| left - 1);
+            }
         }
         Ok(())
     }
 
-    /// Sleeps until the next grid point; true when asked to stop before it, or when that is beyond
-    /// the end.
-    fn wait(&mut self) -> bool {
+    /// Sleeps until the next reading is due.
+    fn wait(&mut self) -> Wake {
+        let early = self.early.take().filter(|early| *early < self.grid.next);
         loop {
             let now = Instant::now();
-            let is_last = self.end.is_some_and(|end| end <= self.grid.next);
-            let until = self.end.filter(|_| is_last).unwrap_or(self.grid.next);
+            let point = early.unwrap_or(self.grid.next);
+            let is_last = self.end.is_some_and(|end| end <= point);
+            let until = self.end.filter(|_| is_last).unwrap_or(point);
             let rest = until.saturating_duration_since(now);
             match self.orders.recv_timeout(rest) {
                 Ok(CollectorCommand::SetInterval(interval)) => self.grid.set_interval(interval),
-                Ok(CollectorCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Ok(CollectorCommand::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    return Wake::Last;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     if Instant::now() >= until {
-                        return is_last;
+                        return match early {
+                            _ if is_last => Wake::Last,
+                            Some(_) => Wake::Early,
+                            None => Wake::Grid,
+                        };
                     }
                 }
             }

@@ -52,6 +52,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How long a terminal takes at most to answer a question, if it does.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 
+/// Age of the first rows: most of what a person takes for at once, and long enough for rates.
+const FIRST_ROWS: Duration = Duration::from_millis(250);
+
 enum ScreenEvent {
     Collector(CollectorEvent),
     Player(player::PlayerEvent),
@@ -88,6 +91,7 @@ pub fn live(
     let timing = &context.timing;
     let schedule = Schedule {
         interval: timing.interval,
+            early: Some(FIRST_ROWS),
         count: timing.count,
         duration: timing.duration,
     };

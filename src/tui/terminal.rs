@@ -2,7 +2,7 @@
 //! it is dropped, at a panic in any thread, at a signal that does not wait, and while suspended.
 
 use std::fs::File;
-use std::io::{IsTerminal, Stdout, stdin, stdout};
+use std::io::{self, IsTerminal, Stdout, stdin, stdout};
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic;
@@ -14,11 +14,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
-use crossterm::execute;
 use crossterm::style::Print;
 use crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
 };
+use crossterm::{execute, queue};
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -110,15 +111,23 @@ impl Screen {
         if !TAKEN.load(Ordering::SeqCst) {
             return Ok(());
         }
+        // The terminal shows all of a drawing at once, never half of it (private mode 2026). One that does
+        // not know the mode ignores it.
+        queue!(stdout(), BeginSynchronizedUpdate).context("draw on the terminal")?;
+        let drawn = self.draw_now(app);
+        let ended = execute!(stdout(), EndSynchronizedUpdate);
+        drawn.and(ended).context("draw on the terminal")
+    }
+
+    fn draw_now(&mut self, app: &App) -> io::Result<()> {
         let size = size();
         if size != self.drawn {
             let area = Rect::new(0, 0, size.0, size.1);
-            self.terminal.resize(area).context("draw on the terminal")?;
+            self.terminal.resize(area)?;
             self.drawn = size;
         }
         self.terminal
-            .draw(|frame| frame.render_widget(app, frame.area()))
-            .context("draw on the terminal")?;
+            .draw(|frame| frame.render_widget(app, frame.area()))?;
         Ok(())
     }
 
@@ -274,6 +283,8 @@ pub fn restore() {
         }
         let _ = execute!(
             stdout(),
+            // A panic may come in the middle of a drawing.
+            EndSynchronizedUpdate,
             Print(RESTORE_TITLE),
             DisableBracketedPaste,
             Print(NO_MOUSE),

@@ -69,6 +69,7 @@ fn start(
     let (tell, notices) = channel();
     let schedule = Schedule {
         interval,
+        early: None,
         count,
         duration: None,
     };
@@ -104,6 +105,46 @@ fn count_ends_after_that_many_full_intervals_without_a_partial_one() {
         .map(|interval| interval.total().rx_bytes)
         .sum();
     assert_eq!(moved, 3);
+}
+
+#[test]
+fn an_early_reading_is_part_of_the_first_interval_and_not_counted() {
+    let (source, ended) = Script::new();
+    let began = source.began;
+    let (tell, notices) = channel();
+    let schedule = Schedule {
+        interval: 20 * TICK,
+        early: Some(TICK),
+        count: Some(2),
+        duration: None,
+    };
+    let collector = Collector::start(source, schedule, move |notice| drop(tell.send(notice)));
+    let (intervals, outcome) = drain(&collector.unwrap(), &notices);
+    outcome.unwrap();
+    // The grid does not move: two intervals last as long as without the early reading.
+    assert!(began.elapsed() >= 40 * TICK);
+    assert_eq!(ended.load(Ordering::SeqCst), 3);
+    let moved: u64 = intervals
+        .iter()
+        .map(|interval| interval.total().rx_bytes)
+        .sum();
+    assert_eq!(moved, 3);
+    assert!(intervals[0].elapsed >= TICK);
+}
+
+#[test]
+fn a_first_interval_that_is_short_is_not_divided() {
+    let (source, ended) = Script::new();
+    let (tell, notices) = channel();
+    let schedule = Schedule {
+        interval: 2 * TICK,
+        early: Some(TICK),
+        count: Some(1),
+        duration: None,
+    };
+    let collector = Collector::start(source, schedule, move |notice| drop(tell.send(notice)));
+    drain(&collector.unwrap(), &notices).1.unwrap();
+    assert_eq!(ended.load(Ordering::SeqCst), 1);
 }
 
 #[test]
@@ -196,6 +237,7 @@ fn a_panic_in_the_source_is_an_error_and_not_a_hang() {
     let (tell, notices) = channel();
     let schedule = Schedule {
         interval: TICK,
+        early: None,
         count: None,
         duration: None,
     };
@@ -280,6 +322,7 @@ fn a_duration_ends_on_the_grid_or_hands_over_what_is_under_way() {
         let (tell, notices) = channel();
         let schedule = Schedule {
             interval,
+            early: None,
             count: None,
             duration: Some(length),
         };
