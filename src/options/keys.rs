@@ -76,13 +76,13 @@ pub enum Command {
     Columns,
     Slower,
     Faster,
-    /// In a recording: the next interval.
+    /// The next interval.
     StepForward,
-    /// In a recording: the previous interval.
+    /// The previous interval.
     StepBack,
-    /// In a recording: jump forward.
+    /// Jump forward.
     SeekForward,
-    /// In a recording: jump back.
+    /// Jump back.
     SeekBack,
     /// Play a recording faster.
     SpeedUp,
@@ -101,6 +101,8 @@ pub enum Chapter {
     Move,
     Rows,
     Display,
+    /// Other moments than the latest, live and in a recording.
+    Time,
     /// Keys of a recording.
     Replay,
     Program,
@@ -108,10 +110,11 @@ pub enum Chapter {
 
 impl Chapter {
     /// Every chapter, in the order of the help screen.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Move,
         Self::Rows,
         Self::Display,
+        Self::Time,
         Self::Replay,
         Self::Program,
     ];
@@ -121,6 +124,7 @@ impl Chapter {
             Self::Move => "Move",
             Self::Rows => "Find, filter, sort, group",
             Self::Display => "Display",
+            Self::Time => "Time",
             Self::Replay => "Replay",
             Self::Program => "flowtop",
         }
@@ -219,10 +223,11 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Display, Command::Slower, "slower", &["+", "="], "lengthen the interval"),
     key(Chapter::Display, Command::Faster, "faster", &["-"], "shorten the interval"),
 
-    key(Chapter::Replay, Command::StepForward, "step-forward", &["."], "one interval forward"),
-    key(Chapter::Replay, Command::StepBack, "step-back", &[","], "one interval back"),
-    key(Chapter::Replay, Command::SeekForward, "seek-forward", &["}"], "jump 5 % forward"),
-    key(Chapter::Replay, Command::SeekBack, "seek-back", &["{"], "jump 5 % back"),
+    key(Chapter::Time, Command::StepBack, "step-back", &[","], "one interval back"),
+    key(Chapter::Time, Command::StepForward, "step-forward", &["."], "one interval forward"),
+    key(Chapter::Time, Command::SeekBack, "seek-back", &["{"], "jump back 10, replay: 5 %"),
+    key(Chapter::Time, Command::SeekForward, "seek-forward", &["}"], "jump forward"),
+
     key(Chapter::Replay, Command::SpeedUp, "speed-up", &["]"], "play faster"),
     key(Chapter::Replay, Command::SpeedDown, "speed-down", &["["], "play slower"),
 

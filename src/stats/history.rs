@@ -10,6 +10,7 @@
 //! everything that was counted, to the byte. A flow takes about 340 bytes with its index, so full
 //! stores about 26 MB, sparklines half a MB.
 
+mod base;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,9 @@ pub use super::traffic::{Clock, TrafficStats};
 
 use hashbrown::HashTable;
 
+pub use self::base::HistoryBase;
 use self::slots::Slot;
+use super::moments::SummedFlows;
 use super::recent::{Bars, Points, Ring};
 use super::traffic::Decay;
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
@@ -147,6 +150,11 @@ impl History {
 
     /// Takes the next interval in.
     pub fn add(&mut self, interval: &Interval) {
+        self.take(interval, &SummedFlows::default());
+    }
+
+    /// Takes the next interval in, of which some flows are a sum only.
+    pub(super) fn take(&mut self, interval: &Interval, summed: &SummedFlows) {
         let begun_at = self.clock.at;
         let ended = interval.ended;
         let begun = ended.checked_sub(interval.elapsed).unwrap_or(ended);
@@ -166,11 +174,12 @@ impl History {
 
         self.losses = interval.losses;
         self.losses_total.merge(&interval.losses);
-        let total = interval.total();
+        let mut total = interval.total();
+        total += summed.counters;
         self.all.decay(&decay);
         self.all.count(&total, &decay, &clock, ended);
         let copied = Counters {
-            rx_bytes: interval.copied_rx_bytes(),
+            rx_bytes: interval.copied_rx_bytes() + summed.copied_rx_bytes,
             ..Counters::default()
         };
         self.copies.decay(&decay);
@@ -188,6 +197,12 @@ impl History {
         let bar = self.bars.add(interval.elapsed);
 
         self.older.traffic.decay(&decay);
+        if summed.flows > 0 {
+            let older = &mut self.older;
+            older.flows += summed.flows;
+            let moved = &summed.counters;
+            older.traffic.count(moved, &decay, &clock, ended);
+        }
         for flow in self.recent.iter_mut().chain(&mut self.past) {
             flow.traffic.decay(&decay);
         }

@@ -3,6 +3,7 @@
 mod available_columns;
 mod groups;
 pub mod history;
+pub mod moments;
 mod order;
 mod process_lookup;
 pub mod ranking;

@@ -16,6 +16,7 @@ use super::state::display_options::DisplayOptions;
 use super::state::panes::Panes;
 use super::state::player_bar::PlayerBar;
 use super::state::shared::{Pause, RunContext, SharedState};
+use super::state::travel::JUMP;
 use crate::jsonl::CorruptRecording;
 use crate::model::interval::Interval;
 use crate::recording::player::{PlayerCommand, PlayerSnapshot};
@@ -153,10 +154,19 @@ impl App {
             }
             return;
         }
-        self.shared.traffic_seen |= !interval.total().is_zero();
-        self.shared.method = Arc::clone(&interval.method);
-        self.shared.flows_now = interval.flows.len();
-        self.shared.history.add(&interval);
+        let shared = &mut self.shared;
+        shared.traffic_seen |= !interval.total().is_zero();
+        shared.method = Arc::clone(&interval.method);
+        if let Some(travel) = &mut shared.travel {
+            shared.moments.add(&travel.live, &interval);
+            travel.live.add(&interval);
+            travel.live_flows = interval.flows.len();
+            travel.ago += 1;
+            return;
+        }
+        shared.moments.add(&shared.history, &interval);
+        shared.flows_now = interval.flows.len();
+        shared.history.add(&interval);
         // Its memory is what the rows are sorted in.
         drop(interval);
         self.panes.rebuild(&self.shared);
@@ -196,6 +206,21 @@ impl App {
                     self.toggle_pause();
                 }
             }
+            Command::StepForward | Command::StepBack | Command::SeekForward | Command::SeekBack
+                if !self.player.is_shown() =>
+            {
+                self.travel(match command {
+                    Command::StepForward => -1,
+                    Command::StepBack => 1,
+                    Command::SeekForward => -JUMP,
+                    _ => JUMP,
+                });
+            }
+            Command::Back | Command::End
+                if self.mode == Mode::Table && self.shared.return_to_now() =>
+            {
+                self.show_moment();
+            }
             Command::StepForward
             | Command::StepBack
             | Command::SeekForward
@@ -218,6 +243,19 @@ impl App {
                 self.turn_to(next);
             }
         }
+    }
+
+    /// Shows the table of so many intervals before the shown one.
+    fn travel(&mut self, back: isize) {
+        if self.shared.travel_by(back) {
+            self.show_moment();
+        }
+    }
+
+    /// Rebuilds the tables for another moment.
+    fn show_moment(&mut self) {
+        self.panes.rebuild(&self.shared);
+        self.panes.widen_columns(&self.shared);
     }
 
     fn turn_to(&mut self, mode: Option<Mode>) {
@@ -244,6 +282,13 @@ impl App {
         let area = self.shared.area;
         if let Some(order) = self.player.click(&self.shared, at) {
             self.play(Some(order));
+        } else if let Some(samples) = self.chart_sample(at) {
+            // By time, as a sample may be several intervals, and a gap is a sample.
+            if let Some(ago) = self.shared.interval_at(samples)
+                && self.shared.travel_to(ago)
+            {
+                self.show_moment();
+            }
         } else if matches!(self.mode, Mode::Table | Mode::Typing) {
             let next = self.panes.click(at, &self.shared);
             self.turn_to(next);

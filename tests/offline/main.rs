@@ -12,3 +12,4 @@ mod replay_hostile;
 mod screens;
 mod screens_tcp_owner;
 mod table;
+mod travel;

@@ -2,7 +2,7 @@
 //! each on a scale of its own that is written beside it and changes in whole steps only.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 
 use super::line::{line, put, put_right, within};
@@ -24,17 +24,50 @@ pub struct Chart<'a> {
 }
 
 impl Chart<'_> {
-    /// Draws it; something can be seen from three lines up.
-    pub fn render(&self, area: Rect, buf: &mut Buffer) {
-        let margin = u16::try_from(self.units.rate_width()).unwrap_or(12) + 2;
-        if area.height < 3 || area.width < margin + 8 {
-            return;
-        }
-        let plot = Rect {
+    /// The part of an area that the samples are drawn in; `None` where that has no room for any.
+    fn plot(area: Rect, units: Units) -> Option<Rect> {
+        let margin = u16::try_from(units.rate_width()).unwrap_or(12) + 2;
+        (area.height >= 3 && area.width >= margin + 8).then(|| Rect {
             x: area.x + margin,
             width: area.width - margin - 1,
             ..area
+        })
+    }
+
+    /// How many samples are after the one that is drawn at a place.
+    pub fn sample_at(area: Rect, units: Units, at: Position) -> Option<usize> {
+        let plot = Self::plot(area, units)?;
+        plot.contains(at)
+            .then(|| usize::from(plot.right() - 1 - at.x))
+    }
+
+    /// Draws a line through the sample that has so many after it.
+    pub fn mark(&self, area: Rect, after: usize, buf: &mut Buffer) {
+        let Some(plot) = Self::plot(area, self.units) else {
+            return;
         };
+        let column = u16::try_from(after).ok();
+        let Some(x) = column.and_then(|after| (plot.right() - 1).checked_sub(after)) else {
+            return;
+        };
+        if x < plot.x {
+            return;
+        }
+        for y in plot.y..plot.bottom() {
+            let cell = &mut buf[(x, y)];
+            if cell.symbol() == " " {
+                cell.set_symbol(if self.theme.glyphs.ascii { "|" } else { "│" });
+            }
+            cell.set_style(self.theme.notice());
+        }
+    }
+
+    /// Draws it; something can be seen from three lines up.
+    pub fn render(&self, area: Rect, buf: &mut Buffer) {
+        let Some(plot) = Self::plot(area, self.units) else {
+            return;
+        };
+        let margin = plot.x - area.x;
         let up = (area.height - 1) / 2;
         let down = area.height - 1 - up;
         let room = usize::from(plot.width);

@@ -1,13 +1,16 @@
 //! Draws the last line: the keys that have an effect now, or the prompt while a filter is typed.
 
+use jiff::Timestamp;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::recording::player::PlayerState;
+use crate::stats::moments::MAX_MOMENT_FLOWS;
 use crate::tui::action::Command;
 use crate::tui::app::{App, Mode};
 use crate::tui::draw::line::{line, put, width};
 use crate::tui::draw::theme::Theme;
+use crate::tui::state::travel::Travel;
 use crate::view::Group;
 
 impl App {
@@ -19,6 +22,9 @@ impl App {
             return;
         }
         let mut x = 1;
+        if let Some(travel) = &self.shared.travel {
+            x = put(buf, at, x, &self.past(travel), theme.bold()) + 2;
+        }
         for (command, what) in self.hints() {
             // The first of its keys: the others are in help.
             let key = self.shared.keys.label(command, 1, theme.glyphs.ascii);
@@ -28,10 +34,35 @@ impl App {
         }
     }
 
+    /// Returns the time of the shown moment, and what of the past is not kept.
+    fn past(&self, travel: &Travel) -> String {
+        let time = |time| {
+            Timestamp::try_from(time)
+                .map(|time| time.strftime("%H:%M:%S").to_string())
+                .unwrap_or_default()
+        };
+        let mut text = time(self.shared.history.ended());
+        if let Some(since) = travel.since {
+            text.push_str(&format!(", totals and averages since {}", time(since)));
+        }
+        if travel.summed_flows > 0 {
+            text.push_str(&format!(", the largest {MAX_MOMENT_FLOWS} flows"));
+        }
+        text
+    }
+
     /// Returns the commands of the current part of the screen with their labels, most important first.
     fn hints(&self) -> Vec<(Command, &'static str)> {
         let is_table = matches!(self.mode, Mode::Table | Mode::Typing);
         let mut hints = vec![(Command::Quit, if is_table { "quit" } else { "close" })];
+        if self.shared.travel.is_some() {
+            let now = if is_table { "now" } else { "close" };
+            hints = vec![
+                (Command::StepBack, "earlier"),
+                (Command::StepForward, "later"),
+                (Command::Back, now),
+            ];
+        }
         match self.mode {
             Mode::Detail(_) => hints.extend([
                 (Command::Pause, self.pause_word()),
@@ -58,7 +89,7 @@ impl App {
                     ]);
                 }
                 let inside = !self.panes.path.is_empty() || self.panes.group != Group::Flow;
-                if inside || !self.panes.search.is_empty() {
+                if self.shared.travel.is_none() && (inside || !self.panes.search.is_empty()) {
                     hints.push((Command::Back, "back"));
                 }
                 hints.extend([

@@ -58,6 +58,11 @@ impl App {
             let text = format!(" PAUSED {} ", duration(held));
             x = put(buf, at, x, &text, theme.notice()) + 2;
         }
+        if let Some(travel) = &self.shared.travel {
+            let ago = travel.distance(&self.shared.history).as_secs();
+            let text = format!(" {} AGO ", duration(ago));
+            x = put(buf, at, x, &text, theme.notice()) + 2;
+        }
         if let Some(filter) = &self.shared.capture_filter {
             // That not everything is counted is said however little room there is.
             let room = most.saturating_sub(usize::from(x) + columns("filter: ") + 2);

@@ -12,7 +12,7 @@ use crate::text::units;
 use crate::tui::action::Command;
 use crate::tui::app::{Mode, scrolled};
 use crate::tui::draw::line::{line, put, within, wrap};
-use crate::tui::input::keys::{MOUSE, MOUSE_REPLAY};
+use crate::tui::input::keys::{MOUSE, MOUSE_LIVE, MOUSE_REPLAY};
 use crate::tui::state::player_bar::PlayerBar;
 use crate::tui::state::shared::SharedState;
 
@@ -186,10 +186,10 @@ impl HelpPage<'_> {
             }));
             chapters.push(lines);
         }
-        let of_replay = if is_replay { MOUSE_REPLAY } else { &[] };
+        let more = if is_replay { MOUSE_REPLAY } else { MOUSE_LIVE };
         let mouse = MOUSE
             .iter()
-            .chain(of_replay)
+            .chain(more)
             .map(|(what, about)| HelpLine::Key((*what).to_owned(), (*about).to_owned()));
         chapters.push(
             std::iter::once(HelpLine::Title("Mouse"))

@@ -16,7 +16,7 @@ pub(super) mod theme;
 mod timeline;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::widgets::Widget;
 
@@ -73,13 +73,23 @@ impl App {
             return;
         }
         let samples = self.shared.samples(usize::from(area.width));
-        Chart {
+        let chart = Chart {
             samples: &samples,
             units: self.shared.display.units,
             theme: self.shared.display.theme,
             seconds: self.shared.seconds(),
+        };
+        chart.render(area, buf);
+        if let Some(after) = self.shared.cursor() {
+            chart.mark(area, after, buf);
         }
-        .render(area, buf);
+    }
+
+    /// How many samples are after the one that the chart draws at a place; `None` elsewhere, and of a recording.
+    pub(super) fn chart_sample(&self, at: Position) -> Option<usize> {
+        let area = ScreenLayout::new(self.shared.area).chart;
+        let is_live = !self.player.is_shown();
+        is_live.then(|| Chart::sample_at(area, self.shared.display.units, at))?
     }
 }
 

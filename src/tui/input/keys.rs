@@ -16,6 +16,9 @@ pub const MOUSE: &[(&str, &str)] = &[
     ("shift-drag", "select text for copying"),
 ];
 
+/// What the mouse does in addition without a recording.
+pub const MOUSE_LIVE: &[(&str, &str)] = &[("the chart", "show the table of that time")];
+
 /// What the mouse does in addition with a recording.
 pub const MOUSE_REPLAY: &[(&str, &str)] = &[("the bar", "jump to that time")];
 

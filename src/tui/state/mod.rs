@@ -9,3 +9,4 @@ pub(super) mod player_bar;
 pub(super) mod search;
 pub(super) mod shared;
 pub(super) mod stable_order;
+pub mod travel;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ratatui::layout::Rect;
 
 use super::display_options::DisplayOptions;
+use super::travel::Travel;
 use crate::model::flow::{Endpoint, Protocol};
 use crate::model::interval::{Interval, Machine, Method, rate};
 use crate::options::{CaptureOptions, TimingOptions};
@@ -15,6 +16,7 @@ use crate::resolve::names::{Label, Names};
 use crate::resolve::owners::Owners;
 use crate::sandbox::Confinement;
 use crate::stats::history::History;
+use crate::stats::moments::Moments;
 use crate::stats::ranking::{ProcessLookup as _, Row, RowId, SharedFields};
 use crate::text::units;
 use crate::tui::draw::chart::Sample;
@@ -60,7 +62,11 @@ pub struct SharedState {
     pub owners: Owners,
     pub display: DisplayOptions,
     pub keys: Keys,
+    /// What is shown: up to now, or to the past moment of `travel`.
     pub history: History,
+    /// The latest intervals of a live machine.
+    pub moments: Moments,
+    pub travel: Option<Travel>,
     /// Flows that moved bytes in the latest interval.
     pub flows_now: usize,
     /// Whether any interval had bytes.
@@ -101,6 +107,8 @@ impl SharedState {
             keys: Keys::new(&display.keys),
             display,
             history: History::new(),
+            moments: Moments::default(),
+            travel: None,
             flows_now: 0,
             traffic_seen: false,
             sockets: None,
@@ -115,14 +123,14 @@ impl SharedState {
 
     /// Seconds that one sample of the chart stands for.
     pub fn seconds(&self) -> f64 {
-        let last = self.history.points().next_back();
+        let last = self.live_history().points().next_back();
         last.map_or(1.0, |point| point.elapsed.as_secs_f64().max(0.1))
     }
 
     /// The machine's rates of the last intervals, at most so many, with gaps where nobody measured.
     pub fn samples(&self, most: usize) -> Vec<Sample> {
         let mut samples = Vec::new();
-        for point in self.history.points() {
+        for point in self.live_history().points() {
             if !point.gap_before.is_zero() {
                 samples.push(None);
             }
@@ -132,6 +140,37 @@ impl SharedState {
             )));
         }
         samples.split_off(samples.len().saturating_sub(most))
+    }
+
+    /// How many samples before the last the shown moment is, of those of [`Self::samples`]; `None` for now.
+    pub fn cursor(&self) -> Option<usize> {
+        self.travel.as_ref()?;
+        let shown = self.history.ended();
+        let mut after = 0;
+        for point in self.live_history().points().rev() {
+            let began = point.ended.checked_sub(point.elapsed);
+            if began.is_none_or(|began| began < shown) {
+                break;
+            }
+            after += 1 + usize::from(!point.gap_before.is_zero());
+        }
+        Some(after)
+    }
+
+    /// How many intervals ago a sample of [`Self::samples`] ended that has so many samples after it; `None` for
+    /// a gap, or where intervals of then are not kept.
+    pub fn interval_at(&self, after: usize) -> Option<usize> {
+        let mut left = after;
+        for point in self.live_history().points().rev() {
+            if left == 0 {
+                return self.moments.ago(point.ended);
+            }
+            left -= 1;
+            if !point.gap_before.is_zero() {
+                left = left.checked_sub(1)?;
+            }
+        }
+        None
     }
 
     /// How an end of a row's flows is written now; `other` is the other end.

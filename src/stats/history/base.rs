@@ -1,0 +1,63 @@
+//! What a history is resumed from: the sums that it had come to, without its flows.
+
+use super::{AvailableColumns, Clock, History, HistoryLimits, TrafficStats};
+use crate::model::interval::Losses;
+
+/// The sums of a history.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryBase {
+    clock: Clock,
+    intervals: u64,
+    all: TrafficStats,
+    copies: TrafficStats,
+    losses_total: Losses,
+}
+
+impl HistoryBase {
+    /// Number of intervals in the sums.
+    pub const fn intervals(&self) -> u64 {
+        self.intervals
+    }
+}
+
+impl History {
+    /// The sums that this history has come to.
+    pub const fn base(&self) -> HistoryBase {
+        HistoryBase {
+            clock: self.clock,
+            intervals: self.intervals,
+            all: self.all,
+            copies: self.copies,
+            losses_total: self.losses_total,
+        }
+    }
+
+    /// A history that goes on from these sums. Everything that was counted before belongs to no flow: it is
+    /// [`Self::older`], so that flows, older and untracked add up as they do otherwise. Without `has_sparks`
+    /// no flow has a sparkline.
+    pub fn resume(base: &HistoryBase, available: AvailableColumns, has_sparks: bool) -> Self {
+        let mut history = Self::default();
+        if !has_sparks {
+            history.limits = HistoryLimits {
+                sparks: 0,
+                ..history.limits
+            };
+        }
+        history.available = available;
+        if base.intervals == 0 {
+            return history;
+        }
+        history.clock = base.clock;
+        history.intervals = base.intervals;
+        history.all = base.all;
+        history.copies = base.copies;
+        history.losses_total = base.losses_total;
+        history.older.traffic = base.all;
+        let (total, untracked) = (
+            &mut history.older.traffic.total,
+            &base.losses_total.untracked,
+        );
+        *total = total.since(untracked);
+        history
+    }
+}
