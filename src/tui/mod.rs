@@ -91,7 +91,7 @@ pub fn live(
     let timing = &context.timing;
     let schedule = Schedule {
         interval: timing.interval,
-            early: Some(FIRST_ROWS),
+        early: Some(FIRST_ROWS),
         count: timing.count,
         duration: timing.duration,
     };
