@@ -19,6 +19,8 @@
 //! | module | turns | into |
 //! |---|---|---|
 //! | [`model`] | - | flows, intervals, losses: plain data that all share |
+//! | [`sync`] | - | locks |
+//! | [`system`] | text files of Linux | mounts and accounts |
 //! | [`text`] | numbers, untrusted text, losses | text for people |
 //! | [`view`] | - | columns, groups and orders that tables can have |
 //! | [`resolve`] | process ids, addresses, ports, interfaces | users, programs, containers, host names, in the background |
@@ -50,6 +52,8 @@ pub mod resolve;
 pub mod sandbox;
 pub mod source;
 pub mod stats;
+pub mod sync;
+pub mod system;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -28,6 +28,7 @@ use crate::source::filtered::Filtered;
 use crate::source::live::{Live, machine};
 use crate::source::signals::{SignalHandler, job};
 use crate::source::tee::Tee;
+use crate::sync::lock;
 use crate::text::time::rfc3339;
 use crate::text::units;
 use crate::tui::{self, RunContext};
@@ -374,17 +375,12 @@ fn on_exit_condition(
         });
         let time = rfc3339(interval.ended);
         let text = format!("ended by --exit-when '{condition}': in {rx}, out {tx} at {time}");
-        *exit_message
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
+        *lock(&exit_message) = Some(text);
     }
 }
 
 fn take(exit_message: &ExitMessage) -> Option<String> {
-    exit_message
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .take()
+    lock(exit_message).take()
 }
 
 /// Says something to whoever started this.

@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 /// entry names only entries above it. Presentation is in the list of nothing above it, and `kernel`
 /// only in those of the source that reads it and of the doctor.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("sync", &[]),
+    ("system", &[]),
     ("model", &[]),
     ("testing", &["model"]),
     ("text", &["model"]),
     ("view", &["model", "text"]),
-    ("resolve/owners", &[]),
+    ("resolve/owners", &["sync", "system"]),
     ("resolve/namespace", &[]),
-    ("resolve/interfaces", &["model"]),
+    ("resolve/interfaces", &["model", "sync"]),
     ("resolve/services", &["model"]),
-    ("resolve/names", &["model"]),
-    ("resolve", &["model"]),
+    ("resolve/names", &["model", "sync"]),
+    ("resolve", &["model", "sync", "system"]),
     (
         "filter",
         &[
@@ -33,8 +35,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("options", &["filter", "text", "view"]),
     ("sandbox/capabilities", &[]),
-    ("sandbox/privilege", &[]),
-    ("sandbox", &[]),
+    ("sandbox/privilege", &["system"]),
+    ("sandbox", &["system"]),
     (
         "kernel",
         &[
@@ -43,11 +45,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "options",
             "resolve/namespace",
             "sandbox/capabilities",
+            "system",
         ],
     ),
     ("source/signals", &[]),
-    ("source", &["model"]),
-    ("source/collector", &["model"]),
+    ("source", &["model", "sync"]),
+    ("source/collector", &["model", "sync"]),
     ("source/tee", &["model"]),
     ("source/filtered", &["filter", "model"]),
     ("source/exit_when", &["filter", "model"]),
@@ -73,7 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "recording/player",
-        &["filter", "jsonl", "model", "options", "stats"],
+        &["filter", "jsonl", "model", "options", "stats", "sync"],
     ),
     (
         "recording/recorder",
@@ -83,6 +86,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "options",
             "resolve/names",
             "stats",
+            "sync",
             "text",
         ],
     ),
@@ -96,6 +100,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "resolve/names",
             "source/filtered",
             "stats",
+            "sync",
             "text",
         ],
     ),
@@ -107,6 +112,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "resolve/owners",
             "source",
             "stats",
+            "sync",
             "text",
             "view",
         ],
@@ -144,7 +150,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // It looks at what runs are made of, and nothing names it.
     (
         "doctor",
-        &["kernel", "model", "options", "sandbox", "source", "text"],
+        &[
+            "kernel", "model", "options", "sandbox", "source", "system", "text",
+        ],
     ),
     ("run/notes", &["filter", "options", "resolve/namespace"]),
     (

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use super::{Check, CheckState};
 use crate::kernel::backend::Preemption;
+use crate::kernel::map_memory::map_memory;
 use crate::kernel::requirements::{self, MissingRequirement};
-use crate::kernel::{explain, tracefs};
+use crate::kernel::tracefs;
 use crate::sandbox::capabilities::{self, CapabilitySet};
+use crate::system::mounts;
 
 /// Checks what the kernel has.
 pub(super) fn kernel() -> Vec<Check> {
@@ -112,11 +114,8 @@ fn cgroups() -> Check {
     {
         return Check::for_requirement(id, title, CheckState::Note, &missing);
     }
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let has = |kind: &str| {
-        let mut mounts = mounts.lines();
-        mounts.any(|mount| mount.split(' ').nth(2) == Some(kind))
-    };
+    let text = mounts::text();
+    let has = |kind: &str| mounts::mounts(&text).any(|mount| mount.kind == kind);
     let (state, value) = match (has("cgroup2"), has("cgroup")) {
         (true, false) => (CheckState::Ok, "v2"),
         (true, true) => (CheckState::Ok, "v2 and v1"),
@@ -211,7 +210,7 @@ fn unprivileged_bpf() -> Check {
 /// Checks whether the maps fit into memory.
 pub(super) fn memory(max_flows: Option<u32>) -> Vec<Check> {
     let (id, title) = ("map_memory", "maps");
-    let checked = explain::map_memory(max_flows);
+    let checked = map_memory(max_flows);
     vec![match checked {
         Ok(memory) => {
             let value = format!(

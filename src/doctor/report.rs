@@ -7,8 +7,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{CheckState, DoctorReport, setcap};
-use crate::kernel::explain::NoBackend;
+use crate::kernel::NoBackend;
 use crate::text::units;
+use crate::text::wrap::wrap;
 
 /// Version of the JSON form.
 const SCHEMA: u32 = 1;
@@ -32,7 +33,7 @@ pub(super) fn text(report: &DoctorReport) -> String {
                 CheckState::Fail => "FAIL",
             };
             let value = units::sanitize(&check.value);
-            let mut lines = wrap(&value);
+            let mut lines = wrap(&value, VALUES).into_iter();
             let first = lines.next().unwrap_or_default();
             let _ = writeln!(text, "  {state:<4}  {:<TITLES$}  {first}", check.title);
             for line in lines {
@@ -54,22 +55,6 @@ pub(super) fn text(report: &DoctorReport) -> String {
     };
     let _ = write!(text, "\n{verdict}\n");
     text
-}
-
-/// Breaks a text at spaces into lines of at most [`VALUES`] characters.
-fn wrap(text: &str) -> impl Iterator<Item = String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= VALUES => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines.into_iter()
 }
 
 /// Returns the report as one JSON object; docs/DOCTOR.md describes its fields.

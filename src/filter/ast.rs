@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::kernel_filter::{Family, Net, PortRange};
+use super::kernel_filter::{Family, PortRange};
 use super::pattern::Pattern;
 use crate::model::flow::{Direction, Protocol};
+use crate::model::net::Net;
 use crate::view::Directions;
 
 /// A parsed filter. Its written form parses to the same filter.
@@ -280,12 +281,6 @@ impl fmt::Display for PortRange {
         } else {
             write!(f, "{}-{}", self.first, self.last)
         }
-    }
-}
-
-impl fmt::Display for Net {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.addr, self.prefix)
     }
 }
 

@@ -1,9 +1,10 @@
 //! What of a filter the kernel decides, as plain data that is written into the read-only data of the
 //! BPF programs before they are loaded. [`KernelFilter::matches`] says in Rust what they must do.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::model::flow::{FlowKey, Protocol};
+use crate::model::net::Net;
 
 /// Most process ids in [`Tasks::tgids`], and most thread ids in [`Tasks::tids`].
 pub const MAX_TASKS: usize = 64;
@@ -48,51 +49,6 @@ impl PortRange {
     pub const fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
-}
-
-/// A network, or with a full prefix one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Net {
-    /// Its address: no bit beyond the prefix is set, and it is no IPv4-mapped one.
-    pub addr: IpAddr,
-    /// Length of the prefix in bits, at most 32 or 128.
-    pub prefix: u8,
-}
-
-impl Net {
-    /// The network of this prefix that an address is in.
-    pub fn of(addr: IpAddr, prefix: u8) -> Self {
-        let addr = match addr {
-            IpAddr::V4(addr) => IpAddr::V4((addr.to_bits() & mask32(prefix)).into()),
-            IpAddr::V6(addr) => IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask128(prefix))),
-        };
-        Self { addr, prefix }
-    }
-
-    /// Bits of an address of the family.
-    pub const fn bits(addr: IpAddr) -> u8 {
-        match addr {
-            IpAddr::V4(_) => 32,
-            IpAddr::V6(_) => 128,
-        }
-    }
-
-    /// Whether an address is in it: of the same family, and the bits of the prefix are the same.
-    pub fn contains(&self, addr: IpAddr) -> bool {
-        addr.is_ipv4() == self.addr.is_ipv4() && Self::of(addr, self.prefix).addr == self.addr
-    }
-}
-
-fn mask32(prefix: u8) -> u32 {
-    u32::MAX
-        .checked_shl(32 - u32::from(prefix.min(32)))
-        .unwrap_or(0)
-}
-
-fn mask128(prefix: u8) -> u128 {
-    u128::MAX
-        .checked_shl(128 - u32::from(prefix.min(128)))
-        .unwrap_or(0)
 }
 
 /// One of these values, or none of them. Without values it says nothing: everything passes.

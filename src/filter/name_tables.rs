@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::resolve::owners::passwd;
+use crate::resolve::owners::users;
 use crate::resolve::services;
 use crate::text::suggest::nearest;
 
@@ -74,7 +74,7 @@ impl NameTables {
     fn users(&self) -> &[(String, u32)] {
         self.users.get_or_init(|| {
             let text = self.read("passwd");
-            passwd(&text)
+            users(&text)
                 .map(|(name, uid)| (name.into_owned(), uid))
                 .collect()
         })

@@ -6,9 +6,10 @@ use std::fmt;
 use super::ast::{Expr, Side, Term};
 use super::kernel_filter::{
     AllowOrDenyList, Family, KernelFilter, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS,
-    Net, PortRange, Tasks,
+    PortRange, Tasks,
 };
 use crate::model::flow::Protocol;
+use crate::model::net::Net;
 
 /// The part of a filter that may go to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

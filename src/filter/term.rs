@@ -6,11 +6,12 @@ use super::amount::Amount;
 use super::ast::{Compare, Expr, Op, Side, Term};
 use super::error::Error;
 use super::hints::{self, begins_term};
-use super::kernel_filter::{Family, Net};
+use super::kernel_filter::Family;
 use super::lexer::{SpannedToken, Token, tokens_from};
 use super::parser::{Parser, unclosed};
 use super::value::{self, ValueKind};
 use crate::model::flow::{Direction, Protocol};
+use crate::model::net::Net;
 use crate::view::Directions;
 
 /// The words before values.

@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::ast::{Side, Term, ZonedHost};
 use super::error::Error;
-use super::kernel_filter::{Net, PortRange};
+use super::kernel_filter::PortRange;
 use super::lexer::{SpannedToken, Token};
 use super::name_tables::NameTables;
 use super::pattern::Pattern;
 use crate::model::flow::Comm;
+use crate::model::net::Net;
 use crate::resolve::interfaces;
 
 /// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).

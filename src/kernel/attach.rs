@@ -1,6 +1,6 @@
 //! Attaches one program to one hook.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,11 @@ use libbpf_rs::skel::Skel;
 use libbpf_rs::{ErrorKind, Link, ProgramMut, TracepointCategory};
 
 use super::backend::{Attach, Hook};
+use super::backend_error::perf_error;
+use super::requirements;
 use super::skel::FlowtopSkel;
 use super::tracefs::{self, KprobeEvents};
-use super::{explain, requirements};
+use crate::system::mounts;
 
 /// Attaches a loaded program; `None` where the kernel has nothing to attach it to. The first
 /// kprobe opens `kprobes`.
@@ -32,7 +34,7 @@ pub fn attach(
             program
                 .attach_tracepoint(TracepointCategory::Custom("sock".to_owned()), name)
                 .map(Some)
-                .map_err(explain::perf_error)
+                .map_err(perf_error)
                 .with_context(|| format!("attach to the tracepoint sock:{name}"))
         }
         Attach::RawTracepoint(name) => program
@@ -74,7 +76,7 @@ fn attach_kprobe(
     };
     let category = TracepointCategory::Custom(events.group().to_owned());
     let link = program.attach_tracepoint(category, event);
-    link.map(Some).map_err(explain::perf_error)
+    link.map(Some).map_err(perf_error)
 }
 
 /// To the root of the cgroup v2 hierarchy, which every socket is under; in a cgroup namespace to the
@@ -105,13 +107,13 @@ pub struct Cgroup2 {
 impl Cgroup2 {
     /// The mount that shows the whole hierarchy, else the first one.
     pub fn mounted() -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-        let found = mounts.lines().filter_map(|line| {
-            let mut words = line.split(' ');
-            let path = PathBuf::from(words.nth(1)?);
+        let text = mounts::text();
+        let found = mounts::mounts(&text).filter(|mount| mount.kind == "cgroup2");
+        let found = found.map(|mount| {
+            let path = PathBuf::from(mount.path);
             // Every cgroup but the root has this file (CFTYPE_NOT_ON_ROOT).
             let is_whole = !path.join("cgroup.events").exists();
-            (words.next()? == "cgroup2").then_some(Self { path, is_whole })
+            Self { path, is_whole }
         });
         let mut found = found.peekable();
         let first = found.peek().cloned();

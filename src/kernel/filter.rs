@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 
 use super::skel::{FAMILY_ALL, FAMILY_IPV4, FAMILY_IPV6, types};
-use crate::filter::{AllowOrDenyList, Family, KernelFilter, Net, PortRange};
+use crate::filter::{AllowOrDenyList, Family, KernelFilter, PortRange};
 use crate::model::flow::Protocol;
+use crate::model::net::Net;
 use crate::resolve::namespace;
 
 const AF_INET: u32 = 2;
@@ -93,17 +94,16 @@ fn net(net: &Net) -> types::flowtop_net {
         }
         words
     };
-    let mask = |bits: u8| u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
     match net.addr {
         IpAddr::V4(addr) => types::flowtop_net {
             family: AF_INET,
             addr: [u32::from_ne_bytes(addr.octets()), 0, 0, 0],
-            mask: words(mask(net.prefix).to_be_bytes()),
+            mask: words(net.mask()),
         },
         IpAddr::V6(addr) => types::flowtop_net {
             family: AF_INET6,
             addr: words(addr.octets()),
-            mask: words(mask(net.prefix).to_be_bytes()),
+            mask: words(net.mask()),
         },
     }
 }

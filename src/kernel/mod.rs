@@ -5,13 +5,15 @@
 mod attach;
 mod audit;
 pub mod backend;
+mod backend_error;
 mod buffers;
 mod drain;
-pub mod explain;
 mod filter;
 mod inspect;
+mod libbpf_log;
 mod losses;
-mod memory;
+pub mod map_memory;
+mod memory_limit;
 mod program_variant;
 pub mod requirements;
 mod skel;
@@ -35,9 +37,11 @@ use libbpf_rs::{Btf, Link, MapCore};
 
 use self::attach::attach;
 use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, Preemption};
+pub use self::backend_error::NoBackend;
+use self::backend_error::{BackendError, load_error};
 use self::drain::{Decoder, Drain};
-pub use self::explain::NoBackend;
 use self::losses::LossCounters;
+use self::map_memory::map_memory;
 use self::program_variant::{ProgramVariant, first_that_loads, unpushed};
 use self::requirements::MissingRequirement;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
@@ -86,8 +90,8 @@ impl Engine {
         if let Some(missing) = requirements::of_requirements() {
             return Err(missing.into());
         }
-        explain::keep_libbpf_log(options.libbpf_log);
-        explain::forget_libbpf_log();
+        libbpf_log::capture(options.libbpf_log);
+        libbpf_log::clear();
         let btf = Btf::from_vmlinux().context("read the kernel's BTF")?;
         let tracefs = tracefs::find_or_mount();
         let kprobes =
@@ -135,7 +139,7 @@ impl Engine {
                     return Ok(engine);
                 }
                 Err(err) => {
-                    let refusal = explain::refusal(plan.backend, &err);
+                    let refusal = BackendError::new(plan.backend, &err);
                     denied = denied.or_else(|| refusal.missing.clone());
                     refusals.push(refusal);
                 }
@@ -153,7 +157,7 @@ impl Engine {
         tracefs: Option<&Path>,
         form: ProgramVariant,
     ) -> Result<Self> {
-        explain::forget_libbpf_log();
+        libbpf_log::clear();
         let mut unseen: Vec<&'static str> = plan.unseen().to_vec();
         let unhooked = backend::UNHOOKED.iter();
         let unhooked = unhooked.filter(|(function, _)| has_function(btf, function));
@@ -190,7 +194,7 @@ impl Engine {
             program.set_autoload(wanted);
         }
         configure(&mut open, options, plan, in_kernel, form.has_rdonly_cast)?;
-        let skel = open.load().map_err(explain::load_error)?;
+        let skel = open.load().map_err(load_error)?;
 
         let decoder = Decoder::new(
             options.by_thread,
@@ -433,7 +437,7 @@ fn configure(
     in_kernel_drain: bool,
     has_rdonly_cast: bool,
 ) -> Result<()> {
-    let max_flows = explain::map_memory(options.max_flows)?.flows;
+    let max_flows = map_memory(options.max_flows)?.flows;
     let maps = &mut open.maps;
     maps.flows4_a.set_max_entries(max_flows)?;
     maps.flows4_b.set_max_entries(max_flows)?;

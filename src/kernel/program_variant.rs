@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::explain::TooLarge;
+use super::backend_error::TooLarge;
 use crate::options::CaptureOptions;
 use crate::resolve::namespace;
 
@@ -66,7 +66,7 @@ pub(super) fn unpushed(options: &CaptureOptions) -> Option<CaptureOptions> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::explain::load_error;
+    use crate::kernel::backend_error::load_error;
 
     #[test]
     fn a_program_too_large_for_the_verifier_is_tried_without_the_filter() {

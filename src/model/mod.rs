@@ -1,5 +1,6 @@
-//! Plain data that every layer shares: flows and intervals. No parsing, no formatting, no dependency
+//! Plain data that every layer shares: flows, networks and intervals. No parsing, no formatting, no dependency
 //! on BPF or output.
 
 pub mod flow;
 pub mod interval;
+pub mod net;

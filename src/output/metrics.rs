@@ -19,7 +19,7 @@ mod series;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,6 +39,7 @@ use crate::options::ListenOptions;
 use crate::resolve::owners::Owners;
 use crate::source::Source;
 use crate::stats::ranking::group_totals;
+use crate::sync::lock;
 use crate::view::Group;
 
 /// Connections that wait to be accepted, as the standard library has it.
@@ -236,10 +237,6 @@ fn responder(
         };
         exposition::write(format, &about, &totals, &snapshot, &cost.now())
     }
-}
-
-fn lock(sums: &Mutex<MetricSums>) -> MutexGuard<'_, MetricSums> {
-    sums.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A source that is metered.

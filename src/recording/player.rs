@@ -7,7 +7,7 @@ mod work;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::jsonl::reader::RecordingLength;
 use crate::model::interval::{Interval, Method, RecordingMetadata};
 use crate::recording::replay::measure;
 use crate::stats::history::History;
+use crate::sync::lock;
 
 /// What a player is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -206,8 +207,4 @@ impl Drop for Player {
             let _ = thread.join();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::interval::Interval;
+use crate::sync::lock;
 
 /// Most intervals that wait apart; later ones are joined with the last.
 const MAX_INTERVALS: usize = 64;
@@ -27,7 +28,7 @@ struct QueueState {
 impl Queue {
     /// False when there is no room for it.
     pub(super) fn put(&self, interval: &Interval) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.flows > MAX_FLOWS {
             return false;
         }
@@ -53,7 +54,7 @@ impl Queue {
 
     /// The next; waits for it. `None` when it is closed and empty.
     pub(super) fn take(&self) -> Option<Interval> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         loop {
             if let Some(interval) = state.waiting.pop_front() {
                 state.flows -= interval.flows.len();
@@ -70,14 +71,14 @@ impl Queue {
     }
 
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        lock(&self.state).closed = true;
         self.changed.notify_all();
     }
 
     /// Waits for so long, or until it is closed; whether it is.
     pub(super) fn wait_for_close(&self, most: Duration) -> bool {
         let until = Instant::now() + most;
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         while !state.closed {
             let Some(left) = until.checked_duration_since(Instant::now()) else {
                 return false;
@@ -89,9 +90,5 @@ impl Queue {
                 .0;
         }
         true
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

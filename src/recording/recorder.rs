@@ -15,7 +15,7 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use crate::model::interval::Interval;
 use crate::options;
 use crate::resolve::names::Names;
 use crate::stats::ranking::Ranking;
+use crate::sync::lock;
 use crate::text::units;
 
 /// How long the recorder waits before it tries again to write what could not be written.
@@ -187,10 +188,6 @@ impl Recorder {
             (Err(error), Some(lost)) => Err(error.context(lost)),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct RecorderThread {

@@ -3,12 +3,14 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::cache::LookupOutcome;
+use super::name_cache::LookupOutcome;
 use super::ptr::{Query, Reply};
 use super::resolv_conf::Conf;
+
+use crate::sync::lock;
 
 /// A server that did not answer is asked after the others for so long: else every name would wait
 /// for it first.
@@ -63,7 +65,7 @@ impl Servers {
 
     /// In the order of the file, but those that did not answer last.
     fn order(&self) -> Vec<usize> {
-        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = lock(&self.silent);
         let now = Instant::now();
         let mut order: Vec<usize> = (0..silent.len()).collect();
         order.sort_by_key(|&place| silent[place].is_some_and(|until| until > now));
@@ -71,7 +73,7 @@ impl Servers {
     }
 
     fn note(&self, place: usize, has_answered: bool) {
-        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut silent = lock(&self.silent);
         silent[place] = (!has_answered).then(|| Instant::now() + SILENT_FOR);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::cgroup::{self, Runtime, SharedLocation};
 use super::processes::{Stat, arguments, uid_of};
-use super::users::passwd;
 
 /// Any text is read as a cgroup path, and as a `/proc/PID/cgroup`. Ids are ids, and nothing is in
 /// the short form that is not in the long one.
@@ -52,7 +51,7 @@ pub fn proc(bytes: &[u8]) {
 pub fn users(bytes: &[u8]) {
     let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() + 1;
     let mut found = 0;
-    for (name, _) in passwd(bytes) {
+    for (name, _) in super::users::users(bytes) {
         assert!(!name.is_empty() && !name.contains([':', '\n']));
         found += 1;
     }

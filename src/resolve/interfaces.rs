@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::model::flow::Zone;
 use crate::resolve::namespace;
+use crate::sync::lock;
 
 /// How long a list of interfaces is used, before an interface that is not in it makes flowtop read again.
 const FRESH_FOR: Duration = Duration::from_secs(1);
@@ -42,7 +43,7 @@ impl Interfaces {
             return None;
         }
         // What a panicking holder left is at worst a name missing.
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = lock(&self.list);
         let stale = list.read.is_none_or(|read| read.elapsed() > FRESH_FOR);
         if stale {
             list.names = read();

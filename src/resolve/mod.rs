@@ -1,7 +1,7 @@
 //! Resolves numbers to names: processes to users, programs and containers, addresses to host names,
 //! ports to services, network interfaces and namespaces. What may take long happens in background threads.
 
-mod cache;
+mod background_cache;
 mod cgroup;
 mod dns;
 #[cfg(any(test, fuzzing))]
@@ -10,6 +10,7 @@ pub mod fuzz_names;
 pub mod fuzz_owners;
 mod hosts;
 pub mod interfaces;
+mod name_cache;
 pub mod names;
 pub mod namespace;
 pub mod owners;

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,12 @@ use anyhow::{Context, Result};
 
 pub use super::services::Services;
 
-use super::cache::{LookupOutcome, LookupResult, NameCache};
+use super::name_cache::{LookupOutcome, LookupResult, NameCache};
 use super::system::System;
 use crate::model::flow::{Endpoint, Protocol, Zone};
 use crate::resolve::interfaces::Interfaces;
 use crate::resolve::namespace;
+use crate::sync::lock;
 
 /// Look-ups under way at once: some slow name servers must not hold up every other name.
 const WORKERS: usize = 8;
@@ -204,7 +205,7 @@ impl Names {
         if ask {
             match resolver.queue.try_send(addr) {
                 Ok(()) => resolver.pool.request(),
-                Err(_) => cache.forget(addr, now),
+                Err(_) => cache.not_asked(addr, now),
             }
         }
         name
@@ -277,11 +278,6 @@ pub(super) fn is_shown(name: &str) -> bool {
     });
     let mut chars = bytes.flat_map(str::chars);
     chars.any(char::is_alphanumeric) && !NO_NAMES.contains(&bare.to_lowercase().as_str())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panicking holder left is at worst a name missing.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn work(

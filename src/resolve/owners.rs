@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,14 +22,18 @@ use anyhow::{Context, Result};
 pub use super::cgroup::{CgroupLocation, Container, Runtime, SharedLocation, parse_path};
 pub use super::processes::Process;
 pub use super::sockets::open_sockets;
-pub use super::users::passwd;
+pub use super::users::users;
 
+use super::background_cache::BackgroundCache;
 use super::cgroup;
 use super::processes::ProcessReader;
 use super::users::{UserNames, Users};
 
+use crate::sync::lock;
+
 /// Processes waiting to be looked at; more are asked for again when they are next shown.
 const QUEUE: usize = 1024;
+/// Processes of which facts are kept.
 const CACHE: usize = 16_384;
 /// Cgroups of which it is remembered what they say.
 const PLACES: usize = 4096;
@@ -92,7 +96,7 @@ impl Owners {
         mut look: impl FnMut(u32) -> Option<Process> + Send + 'static,
         notify: impl Fn() + Send + 'static,
     ) -> Result<Self> {
-        let cache = Arc::new(Mutex::new(ProcessCache::default()));
+        let cache = Arc::new(Mutex::new(ProcessCache::new(CACHE)));
         let (queue, waiting) = sync_channel(QUEUE);
         let shared = Arc::clone(&cache);
         thread::Builder::new()
@@ -188,14 +192,9 @@ impl Owners {
 impl OwnerQueue {
     fn request(&self, tgid: u32, cache: &mut ProcessCache) {
         if self.queue.try_send(tgid).is_err() {
-            cache.forget(tgid);
+            cache.not_asked(tgid, Instant::now());
         }
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panicking holder left is at worst a fact missing.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn work(
@@ -206,7 +205,7 @@ fn work(
 ) {
     while let Ok(tgid) = waiting.recv() {
         let process = read(tgid);
-        let changed = lock(cache).store(tgid, process, Instant::now());
+        let changed = store(&mut lock(cache), tgid, process, Instant::now());
         if changed {
             notify();
         }
@@ -231,59 +230,15 @@ struct KnownProcesses {
     before: Option<Arc<Process>>,
 }
 
-#[derive(Debug)]
-struct ProcessEntry {
-    known: KnownProcesses,
-    /// When to look again; `None` while that is under way.
-    expires: Option<Instant>,
-    used: u64,
-}
-
-#[derive(Debug, Default)]
-struct ProcessCache {
-    entries: HashMap<u32, ProcessEntry>,
-    /// Counts questions, for finding what was not asked for longest.
-    clock: u64,
-}
-
-impl ProcessCache {
-    /// What is known, and whether to look now.
-    fn get(&mut self, tgid: u32, now: Instant) -> (KnownProcesses, bool) {
-        self.clock += 1;
-        if let Some(entry) = self.entries.get_mut(&tgid) {
-            entry.used = self.clock;
-            let ask = entry.expires.is_some_and(|when| when <= now);
-            if ask {
-                entry.expires = None;
-            }
-            return (entry.known.clone(), ask);
-        }
-        if self.entries.len() >= CACHE {
-            self.drop_oldest();
-        }
-        let entry = ProcessEntry {
-            known: KnownProcesses::default(),
-            expires: None,
-            used: self.clock,
-        };
-        self.entries.insert(tgid, entry);
-        (KnownProcesses::default(), true)
-    }
-
-    /// What was found; whether that is news.
-    fn store(&mut self, tgid: u32, found: Option<Process>, now: Instant) -> bool {
-        // Dropped meanwhile means: not asked for, for long.
-        let Some(entry) = self.entries.get_mut(&tgid) else {
-            return false;
-        };
-        entry.expires = Some(now + FRESH_FOR);
-        let known = &mut entry.known;
-        let next = match (&known.current, found) {
+impl KnownProcesses {
+    /// Takes what was found. Returns whether that is news.
+    fn update(&mut self, found: Option<Process>) -> bool {
+        let next = match (&self.current, found) {
             (Some(old), Some(new)) if is_same(old, &new) => return false,
             (Some(old), Some(new)) => {
                 if old.start_ticks != new.start_ticks {
                     let exited = true;
-                    known.before = Some(Arc::new(Process {
+                    self.before = Some(Arc::new(Process {
                         exited,
                         ..Process::clone(old)
                     }));
@@ -297,32 +252,16 @@ impl ProcessCache {
             },
             (_, None) => return false,
         };
-        known.current = Some(Arc::new(next));
+        self.current = Some(Arc::new(next));
         true
     }
+}
 
-    /// Whether to look again before it is time.
-    fn refresh_now(&mut self, tgid: u32) -> bool {
-        let entry = self.entries.get_mut(&tgid);
-        entry.is_some_and(|entry| entry.expires.take().is_some())
-    }
+/// Processes by number.
+type ProcessCache = BackgroundCache<u32, KnownProcesses>;
 
-    /// The question could not be asked: as if it had not been tried.
-    fn forget(&mut self, tgid: u32) {
-        if let Some(entry) = self.entries.get_mut(&tgid) {
-            if entry.known.current.is_none() {
-                self.entries.remove(&tgid);
-            } else {
-                entry.expires = Some(Instant::now());
-            }
-        }
-    }
-
-    /// A quarter goes at once, so that the scan is rare.
-    fn drop_oldest(&mut self) {
-        let mut used: Vec<u64> = self.entries.values().map(|entry| entry.used).collect();
-        used.sort_unstable();
-        let limit = used[used.len() / 4];
-        self.entries.retain(|_, entry| entry.used > limit);
-    }
+/// Stores what was found of a process. Returns whether that is news.
+fn store(cache: &mut ProcessCache, tgid: u32, found: Option<Process>, now: Instant) -> bool {
+    let known = cache.answered(tgid, now + FRESH_FOR);
+    known.is_some_and(|known| known.update(found))
 }

@@ -2,14 +2,16 @@
 //! of `/etc/resolv.conf`. Works in a static binary, and asks no module of `nsswitch.conf`.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::cache::{LookupOutcome, LookupResult};
 use super::dns::Servers;
 use super::hosts::Hosts;
+use super::name_cache::{LookupOutcome, LookupResult};
 use super::resolv_conf::Conf;
 use super::watched_file::WatchedFile;
+
+use crate::sync::lock;
 
 const HOSTS: &str = "/etc/hosts";
 /// Lists of blocked hosts have a few megabytes.
@@ -51,7 +53,7 @@ impl System {
     /// Takes as long as the servers may.
     pub(super) fn lookup(&self, addr: IpAddr) -> LookupResult {
         let (hosts, servers, generation) = {
-            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut files = lock(&self.files);
             files.refresh();
             let (hosts, servers) = (Arc::clone(&files.hosts), Arc::clone(&files.servers));
             (hosts, servers, files.generation)

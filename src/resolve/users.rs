@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+
+use super::watched_file::WatchedFile;
+use crate::sync::lock;
+use crate::system::accounts::accounts;
 
 /// Larger files are not read: this one is read into memory whole.
 const MAX_BYTES: u64 = 16 << 20;
@@ -20,11 +22,11 @@ pub(super) struct UserNames(Arc<Mutex<HashMap<u32, Arc<str>>>>);
 
 impl UserNames {
     pub(super) fn get(&self, uid: u32) -> Option<Arc<str>> {
-        super::owners::lock(&self.0).get(&uid).map(Arc::clone)
+        lock(&self.0).get(&uid).map(Arc::clone)
     }
 
     pub(super) fn put(&self, uid: u32, name: Arc<str>) {
-        let mut names = super::owners::lock(&self.0);
+        let mut names = lock(&self.0);
         if names.len() < MAX_NAMES || names.contains_key(&uid) {
             names.insert(uid, name);
         }
@@ -34,37 +36,23 @@ impl UserNames {
 /// Names of users; reads the file again when it has changed.
 #[derive(Debug)]
 pub(super) struct Users {
-    path: PathBuf,
-    /// When the file that was read had last been changed, and its size.
-    version: Option<(SystemTime, u64)>,
+    file: WatchedFile,
     names: UserNames,
 }
 
 impl Users {
     pub(super) fn new(path: impl Into<PathBuf>) -> Self {
         Self {
-            path: path.into(),
-            version: None,
+            file: WatchedFile::new(path, MAX_BYTES),
             names: UserNames::default(),
         }
     }
 
-    /// Looks whether the file has changed.
+    /// Reads the file if it has changed. A file that is gone or unreadable changes nothing: what was known stands.
     pub(super) fn refresh(&mut self) {
-        let Ok(metadata) = fs::metadata(&self.path) else {
-            return;
-        };
-        let version = metadata
-            .modified()
-            .ok()
-            .map(|time| (time, metadata.len()))
-            .filter(|_| metadata.is_file() && metadata.len() <= MAX_BYTES);
-        if version.is_none() || version == self.version {
-            return;
-        }
-        if let Ok(text) = fs::read(&self.path) {
-            *super::owners::lock(&self.names.0) = parse(&text);
-            self.version = version;
+        let text = self.file.changed().filter(|text| !text.is_empty());
+        if let Some(text) = text {
+            *lock(&self.names.0) = parse(&text);
         }
     }
 
@@ -78,24 +66,15 @@ impl Users {
     }
 }
 
-/// The users of a passwd(5) file, `name:password:uid:...` a line, in its order.
-pub fn passwd(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, u32)> {
-    text.split(|&byte| byte == b'\n').filter_map(|line| {
-        let mut fields = line.split(|&byte| byte == b':');
-        let name = fields.next().filter(|name| !name.is_empty())?;
-        // Lines of NIS begin with + or -.
-        if matches!(name[0], b'#' | b'+' | b'-') {
-            return None;
-        }
-        let uid = std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
-        Some((String::from_utf8_lossy(name), uid))
-    })
+/// Parses the text of passwd(5) into names and ids of users, in its order.
+pub fn users(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, u32)> {
+    accounts(text).map(|account| (String::from_utf8_lossy(account.name), account.uid))
 }
 
 /// The first line of an id gives its name, as getpwuid() does it.
 fn parse(text: &[u8]) -> HashMap<u32, Arc<str>> {
     let mut names = HashMap::new();
-    for (name, uid) in passwd(text) {
+    for (name, uid) in users(text) {
         names.entry(uid).or_insert_with(|| Arc::from(&*name));
     }
     names
@@ -104,6 +83,7 @@ fn parse(text: &[u8]) -> HashMap<u32, Arc<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn names_are_found_by_id() {

@@ -1,7 +1,5 @@
 //! Leaving root: user, group and supplementary groups of the calling thread.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::process::{Gid, geteuid, getuid};
@@ -10,6 +8,7 @@ use rustix::thread::{
 };
 
 use crate::sandbox::privilege::Identity;
+use crate::system::mounts;
 
 /// Makes this thread the user's: real, effective and saved ids, so that there is no way back. The
 /// permitted capabilities stay, until they are dropped by who finds out which is needed.
@@ -31,8 +30,8 @@ pub(super) fn become_user(identity: &Identity) -> Result<()> {
 }
 
 fn leave_root(identity: &Identity) -> rustix::io::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let groups = identity.groups.iter().copied().chain(proc_group(&mounts));
+    let groups = identity.groups.iter().copied();
+    let groups = groups.chain(proc_group(&mounts::text()));
     let groups: Vec<Gid> = groups.collect();
     set_keep_capabilities(true)?;
     set_thread_groups(&groups)?;
@@ -45,16 +44,14 @@ fn leave_root(identity: &Identity) -> rustix::io::Result<()> {
 /// command lines and parents are read there. Root's own, 0, where the option does not say.
 fn proc_group(mounts: &str) -> Option<Gid> {
     // The last one lies over those before it.
-    let options = mounts.lines().rev().find_map(|line| {
-        let mut words = line.split(' ').skip(1);
-        (words.next() == Some("/proc")).then(|| words.nth(1))?
-    })?;
-    let mut options = options.split(',');
-    let hides = options.clone().any(|option| {
+    let proc = mounts::mounts(mounts).rfind(|mount| mount.path == "/proc")?;
+    let hides = proc.options().any(|option| {
         let level = option.strip_prefix("hidepid=");
         level.is_some_and(|level| !matches!(level, "0" | "off"))
     });
-    let gid = options.find_map(|option| option.strip_prefix("gid=")?.parse().ok());
+    let gid = proc
+        .options()
+        .find_map(|option| option.strip_prefix("gid=")?.parse().ok());
     hides.then(|| Gid::from_raw(gid.unwrap_or(0)))
 }
 

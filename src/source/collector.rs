@@ -9,7 +9,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::model::interval::Interval;
 use crate::source::Source;
+use crate::sync::lock;
 
 /// A waiting interval with this many flows takes no more: the kernel side then goes on counting
 /// into its own bounded map until the reader moves, and says itself what found no room.
@@ -259,7 +260,7 @@ struct Mailbox {
 
 impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, Option<Interval>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// True when nothing was waiting, so that the reader has to be told.

@@ -8,6 +8,7 @@ use super::process_lookup::ProcessLookup;
 use super::row_id::RowId;
 use super::rows::Row;
 use crate::model::flow::{Comm, Counters, Endpoint, Protocol};
+use crate::model::net::Net;
 use crate::stats::history::{Clock, TrafficStats};
 use crate::view::{Column, Directions, RowValues, SortBy, SortKey, SortValue, Traffic};
 
@@ -106,7 +107,7 @@ impl RowValues for RowWith<'_> {
 
     fn remote(&self) -> Option<Endpoint> {
         match self.0.id {
-            RowId::Remote(addr) | RowId::Net(addr, _) => Some(Endpoint::new(addr, 0)),
+            RowId::Remote(addr) | RowId::Net(Net { addr, .. }) => Some(Endpoint::new(addr, 0)),
             _ => self.0.common.remote,
         }
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::process_lookup::{ProcessLookup, ProcessRef};
 use crate::model::flow::{Comm, FlowKey, Owner, Protocol};
+use crate::model::net::Net;
 use crate::resolve::owners::CgroupLocation;
-use crate::view::{Group, Prefix};
+use crate::view::Group;
 
 /// What tells one row from another, whatever its place: a selection follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,8 +25,8 @@ pub enum RowId {
     User(u32),
     /// The flows with this peer.
     Remote(IpAddr),
-    /// The flows with peers in a net: its first address and the length of its prefix.
-    Net(IpAddr, u8),
+    /// The flows with peers in a network.
+    Net(Net),
     /// The flows of a service: with this port at one end and a larger one at the other. Where an
     /// end has no port, that of the other.
     Port(Protocol, u16),
@@ -59,8 +60,11 @@ impl RowId {
             Group::Remote | Group::Net(_) if remote.is_unknown() => Self::Unknown,
             Group::Remote => Self::Remote(remote.addr),
             Group::Net(prefix) => {
-                let (addr, length) = net(remote.addr, prefix);
-                Self::Net(addr, length)
+                let length = match remote.addr {
+                    IpAddr::V4(_) => prefix.v4,
+                    IpAddr::V6(_) => prefix.v6,
+                };
+                Self::Net(Net::of(remote.addr, length))
             }
             Group::Port => {
                 let port = match key.ports() {
@@ -144,32 +148,12 @@ impl fmt::Display for RowId {
             Self::Thread(_, tid) => write!(f, "tid {tid}"),
             Self::User(uid) => write!(f, "uid {uid}"),
             Self::Remote(addr) => write!(f, "{addr}"),
-            Self::Net(addr, length) => write!(f, "{addr}/{length}"),
+            Self::Net(net) => write!(f, "{net}"),
             Self::Port(protocol, port) => write!(f, "{protocol} port {port}"),
             Self::Container(place) => write!(f, "{place}"),
             Self::Unit(name) => f.write_str(name),
             Self::Without(group) => write!(f, "no {group}"),
             Self::Unknown => f.write_str("unknown"),
-        }
-    }
-}
-
-/// First address and prefix length of the net that an address is in.
-fn net(addr: IpAddr, prefix: Prefix) -> (IpAddr, u8) {
-    match addr {
-        IpAddr::V4(addr) => {
-            let mask = u32::MAX
-                .checked_shl(32 - u32::from(prefix.v4.min(32)))
-                .unwrap_or(0);
-            let first = (addr.to_bits() & mask).into();
-            (IpAddr::V4(first), prefix.v4)
-        }
-        IpAddr::V6(addr) => {
-            let mask = u128::MAX
-                .checked_shl(128 - u32::from(prefix.v6.min(128)))
-                .unwrap_or(0);
-            let first = (addr.to_bits() & mask).into();
-            (IpAddr::V6(first), prefix.v6)
         }
     }
 }

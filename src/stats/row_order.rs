@@ -9,6 +9,7 @@ use super::process_lookup::{ProcessLookup, ProcessRef};
 use super::ranking::Ranked;
 use super::row_id::RowId;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, Protocol};
+use crate::model::net::Net;
 use crate::view::{Column, Directions, Number, RowValues, SortBy, SortKey, SortValue, Traffic};
 
 /// The order of rows, and what the first N of them are chosen from.
@@ -182,7 +183,7 @@ impl RowValues for GroupValues<'_> {
 
     fn remote(&self) -> Option<Endpoint> {
         match self.0.id {
-            RowId::Remote(addr) | RowId::Net(addr, _) => Some(Endpoint::new(addr, 0)),
+            RowId::Remote(addr) | RowId::Net(Net { addr, .. }) => Some(Endpoint::new(addr, 0)),
             _ => None,
         }
     }

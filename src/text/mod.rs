@@ -5,3 +5,4 @@ pub mod sanitize;
 pub mod suggest;
 pub mod time;
 pub mod units;
+pub mod wrap;

@@ -12,6 +12,7 @@ use super::super::hints::WORDS;
 use super::super::*;
 use super::words;
 use crate::model::flow::{Counters, Direction, Endpoint, FlowKey, Owner, Protocol};
+use crate::model::net::Net;
 use crate::testing::rounds;
 use crate::view::Directions;
 

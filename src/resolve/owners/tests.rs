@@ -56,41 +56,41 @@ fn asking_does_not_wait_and_the_answer_comes() {
 
 #[test]
 fn facts_are_looked_at_again_only_while_someone_asks() {
-    let mut cache = ProcessCache::default();
+    let mut cache = ProcessCache::new(CACHE);
     let now = Instant::now();
     assert!(cache.get(1, now).1);
     assert!(!cache.get(1, now).1, "asked for once");
-    assert!(cache.store(1, Some(process(1, 1, at(5))), now));
+    assert!(store(&mut cache, 1, Some(process(1, 1, at(5))), now));
     assert!(!cache.get(1, now).1);
     assert!(cache.get(1, now + FRESH_FOR).1);
     assert!(!cache.get(1, now + FRESH_FOR).1, "under way");
     // The start is reckoned anew each time; that alone is no news.
     let again = process(1, 1, at(5) + Duration::from_nanos(1));
-    assert!(!cache.store(1, Some(again), now));
+    assert!(!store(&mut cache, 1, Some(again), now));
 }
 
 #[test]
 fn an_exec_is_news_and_an_end_leaves_what_was_known() {
-    let mut cache = ProcessCache::default();
+    let mut cache = ProcessCache::new(CACHE);
     let now = Instant::now();
     cache.get(1, now);
-    cache.store(1, Some(process(1, 1, at(5))), now);
+    store(&mut cache, 1, Some(process(1, 1, at(5))), now);
     let other = Process {
         comm: "other".to_owned(),
         ..process(1, 1, at(5))
     };
-    assert!(cache.store(1, Some(other), now));
+    assert!(store(&mut cache, 1, Some(other), now));
     let known = cache.get(1, now).0;
     assert_eq!(known.current.unwrap().comm, "other");
     assert_eq!(known.before, None, "it is the same process");
-    assert!(cache.store(1, None, now));
-    assert!(!cache.store(1, None, now), "told once");
+    assert!(store(&mut cache, 1, None, now));
+    assert!(!store(&mut cache, 1, None, now), "told once");
     let current = cache.get(1, now).0.current.unwrap();
     assert!(current.exited && current.comm == "other");
     cache.get(2, now);
-    assert!(!cache.store(2, None, now), "never seen is no news");
+    assert!(!store(&mut cache, 2, None, now), "never seen is no news");
     assert!(
-        !cache.store(3, Some(process(3, 1, at(5))), now),
+        !store(&mut cache, 3, Some(process(3, 1, at(5))), now),
         "never asked for"
     );
 }
@@ -115,8 +115,7 @@ fn a_number_given_to_another_does_not_give_it_the_flows_of_the_first() {
     {
         // As if FRESH_FOR had passed.
         let asked = owners.background.as_ref().unwrap();
-        let mut cache = lock(&asked.cache);
-        cache.entries.get_mut(&1).unwrap().expires = Some(Instant::now());
+        lock(&asked.cache).not_asked(1, Instant::now());
     }
     owners.get(1);
     tidings.recv().unwrap();
@@ -193,27 +192,15 @@ fn what_the_kernel_told_needs_no_proc() {
 }
 
 #[test]
-fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
-    let mut cache = ProcessCache::default();
-    let now = Instant::now();
-    for tgid in 1..=3 * CACHE as u32 {
-        cache.get(tgid, now);
-        cache.get(1, now);
-        assert!(cache.entries.len() <= CACHE);
-    }
-    assert!(cache.entries.contains_key(&1));
-}
-
-#[test]
 fn a_question_that_found_no_room_is_asked_again() {
-    let mut cache = ProcessCache::default();
+    let mut cache = ProcessCache::new(CACHE);
     let now = Instant::now();
     cache.get(1, now);
-    cache.forget(1);
+    cache.not_asked(1, now);
     assert!(cache.get(1, now).1);
-    cache.store(1, Some(process(1, 1, at(5))), now);
+    store(&mut cache, 1, Some(process(1, 1, at(5))), now);
     assert!(cache.get(1, now + FRESH_FOR).1);
-    cache.forget(1);
+    cache.not_asked(1, now);
     let later = now + FRESH_FOR + Duration::from_secs(60);
     let (known, ask) = cache.get(1, later);
     assert!(ask && known.current.is_some(), "what is known stays");

@@ -1,13 +1,15 @@
 //! Who started flowtop: the real user, or the one who called sudo, doas or pkexec.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Gid, Uid, getgid, getgroups, getuid};
+
+use crate::system::accounts::{Account, accounts, groups_with_member};
 
 /// User and group that own nothing, where `/etc/passwd` has no `nobody`: the kernel's overflow ids
 /// (`/proc/sys/kernel/overflowuid`).
@@ -81,12 +83,12 @@ impl Caller {
             let groups = account.as_ref().map(|account| accounts.groups_of(account));
             let group = var("SUDO_GID").filter(|_| name == "SUDO_UID");
             let group = group.and_then(|gid| gid.to_str()?.parse().ok());
-            let group = group.or_else(|| account.as_ref().map(|account| account.gid));
+            let group = group.or_else(|| account.and_then(|account| account.gid));
             return Ok(Some(Self {
                 uid: Uid::from_raw(uid),
                 gid: Gid::from_raw(group.unwrap_or(OVERFLOW_ID)),
                 groups: groups.unwrap_or_default(),
-                home: account.map(|account| account.home),
+                home: account.and_then(|account| account.home).map(path),
                 called_sudo: true,
             }));
         }
@@ -94,10 +96,14 @@ impl Caller {
     }
 }
 
+fn path(bytes: &[u8]) -> PathBuf {
+    OsStr::from_bytes(bytes).into()
+}
+
 /// User and group of `nobody`.
 pub(super) fn nobody(accounts: &Accounts) -> (Uid, Gid) {
     let (uid, gid) = match accounts.by_name(b"nobody") {
-        Some(account) if account.uid != 0 => (account.uid, account.gid),
+        Some(account) if account.uid != 0 => (account.uid, account.gid.unwrap_or(OVERFLOW_ID)),
         _ => (OVERFLOW_ID, OVERFLOW_ID),
     };
     (Uid::from_raw(uid), Gid::from_raw(gid))
@@ -110,14 +116,6 @@ pub(super) struct Accounts {
     group: Vec<u8>,
 }
 
-/// A line of passwd(5).
-struct Account {
-    name: Vec<u8>,
-    uid: u32,
-    gid: u32,
-    home: PathBuf,
-}
-
 impl Accounts {
     pub(super) fn system() -> Self {
         Self {
@@ -126,47 +124,28 @@ impl Accounts {
         }
     }
 
-    fn by_name(&self, name: &[u8]) -> Option<Account> {
-        self.accounts().find(|account| account.name == name)
+    fn by_name(&self, name: &[u8]) -> Option<Account<'_>> {
+        self.whole().find(|account| account.name == name)
     }
 
-    fn by_uid(&self, uid: &str) -> Option<Account> {
+    fn by_uid(&self, uid: &str) -> Option<Account<'_>> {
         let uid = uid.parse::<u32>().ok()?;
-        self.accounts().find(|account| account.uid == uid)
+        self.whole().find(|account| account.uid == uid)
     }
 
-    fn accounts(&self) -> impl Iterator<Item = Account> {
-        fields(&self.passwd).filter_map(|fields| {
-            Some(Account {
-                name: fields.first()?.to_vec(),
-                uid: number(fields.get(2)?)?,
-                gid: number(fields.get(3)?)?,
-                home: OsString::from_vec(fields.get(5)?.to_vec()).into(),
-            })
-        })
+    /// Accounts with a group and a home folder.
+    fn whole(&self) -> impl Iterator<Item = Account<'_>> {
+        accounts(&self.passwd).filter(|one| one.gid.is_some() && one.home.is_some())
     }
 
     /// Its own group, and those that name it as a member.
-    fn groups_of(&self, account: &Account) -> Vec<Gid> {
-        let named = fields(&self.group).filter_map(|fields| {
-            let mut members = fields.get(3)?.split(|&byte| byte == b',');
-            let is_member = members.any(|member| member == account.name.as_slice());
-            number(fields.get(2)?).filter(|_| is_member)
-        });
-        let mut groups: Vec<u32> = [account.gid].into_iter().chain(named).collect();
+    fn groups_of(&self, account: &Account<'_>) -> Vec<Gid> {
+        let named = groups_with_member(&self.group, account.name);
+        let mut groups: Vec<u32> = account.gid.into_iter().chain(named).collect();
         groups.sort_unstable();
         groups.dedup();
         groups.into_iter().map(Gid::from_raw).collect()
     }
-}
-
-fn fields(file: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
-    let lines = file.split(|&byte| byte == b'\n');
-    lines.map(|line| line.split(|&byte| byte == b':').collect())
-}
-
-fn number(field: &[u8]) -> Option<u32> {
-    str::from_utf8(field).ok()?.parse().ok()
 }
 
 #[cfg(test)]

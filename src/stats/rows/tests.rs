@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::flow::{Flow, Packets, Tcp};
+use crate::model::net::Net;
 use crate::resolve::owners::{CgroupLocation, Container, Process, Runtime, SharedLocation};
 use crate::testing::{Intervals, Random, flow, key, rounds, some_overflow};
 use crate::view::{Column, Prefix};
@@ -257,7 +258,7 @@ fn by_hand(view: &RowQuery, clock: &Clock, a: &Row, b: &Row) -> Ordering {
             Column::Protocol => row.common.protocol.map(|protocol| protocol.to_string()),
             Column::Local => end(row.common.local),
             Column::Remote => match &row.id {
-                RowId::Remote(addr) | RowId::Net(addr, _) => Some(format!("{addr} 00000")),
+                RowId::Remote(addr) | RowId::Net(Net { addr, .. }) => Some(format!("{addr} 00000")),
                 _ => end(row.common.remote),
             },
             Column::Process => row
@@ -356,8 +357,8 @@ fn each_grouping_puts_together_what_belongs_together() {
     );
     let net = |v4| ids(Group::Net(Prefix { v4, v6: 64 }));
     let first = |host| IpAddr::from([10, 0, 0, host]);
-    assert_eq!(net(24), [RowId::Net(first(0), 24)].into());
-    let nets = [2, 4].map(|host| RowId::Net(first(host), 31));
+    assert_eq!(net(24), [RowId::Net(Net::of(first(0), 24))].into());
+    let nets = [2, 4].map(|host| RowId::Net(Net::of(first(host), 31)));
     assert_eq!(net(31), nets.into());
 }
 

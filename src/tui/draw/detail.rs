@@ -15,10 +15,11 @@ use crate::resolve::names::Names;
 use crate::stats::history::FlowStats;
 use crate::stats::ranking::{ProcessLookup as _, ProcessRef, RowTcpStats};
 use crate::text::units;
+use crate::text::wrap::wrap_all;
 use crate::tui::action::Command;
 use crate::tui::app::{Mode, scrolled};
 use crate::tui::draw::chart::{Chart, Sample};
-use crate::tui::draw::line::{line, put, within, wrap};
+use crate::tui::draw::line::{line, put, within};
 use crate::tui::state::shared::SharedState;
 use crate::view::Directions;
 
@@ -60,7 +61,7 @@ impl DetailList {
     /// Adds a fact, wrapped into at most four lines.
     pub(super) fn add(&mut self, name: &'static str, value: &str, style: Style) {
         let clean = units::sanitize(value);
-        for (n, text) in wrap(&clean, self.room).into_iter().take(4).enumerate() {
+        for (n, text) in wrap_all(&clean, self.room).into_iter().take(4).enumerate() {
             let name = if n == 0 { name } else { "" };
             self.lines.push(DetailLine::Fact(name, text, style));
         }

@@ -12,8 +12,9 @@ use crate::recording::player::PlayerPosition;
 use crate::text::losses;
 use crate::text::sanitize::columns;
 use crate::text::units;
+use crate::text::wrap::take;
 use crate::tui::app::App;
-use crate::tui::draw::line::{line, put, put_right, take, width, within};
+use crate::tui::draw::line::{line, put, put_right, width, within};
 use crate::view::Directions;
 
 /// A narrower sparkline is not drawn, in cells.

@@ -9,9 +9,10 @@ use crate::options::{COMMANDS, Chapter};
 use crate::text::losses;
 use crate::text::sanitize::sanitize;
 use crate::text::units;
+use crate::text::wrap::wrap_all;
 use crate::tui::action::Command;
 use crate::tui::app::{Mode, scrolled};
-use crate::tui::draw::line::{line, put, within, wrap};
+use crate::tui::draw::line::{line, put, within};
 use crate::tui::input::keys::{MOUSE, MOUSE_LIVE, MOUSE_REPLAY};
 use crate::tui::state::player_bar::PlayerBar;
 use crate::tui::state::shared::SharedState;
@@ -104,7 +105,7 @@ impl HelpPage<'_> {
         let room = usize::from(width).saturating_sub(4);
         let mut above = Vec::new();
         for (text, style) in self.state() {
-            for text in wrap(&text, room) {
+            for text in wrap_all(&text, room) {
                 above.push(HelpLine::Text(text, style));
             }
         }

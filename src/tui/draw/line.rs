@@ -8,6 +8,7 @@ use ratatui::style::Style;
 use crate::resolve::names::Label;
 use crate::text::sanitize::columns;
 use crate::text::units;
+use crate::text::wrap::take;
 
 /// Columns as a width; what is wider than any terminal is as wide as can be.
 pub fn width(text: &str) -> u16 {
@@ -80,46 +81,6 @@ pub fn shorten(label: &Label, width: u16, ellipsis: &str) -> String {
     format!("{head}{ellipsis}{tail}{}", label.port)
 }
 
-/// As many characters as fit in `room` columns.
-pub fn take(chars: impl Iterator<Item = char>, room: usize) -> String {
-    let mut text = String::new();
-    let mut used = 0;
-    for c in chars {
-        used += columns(c.encode_utf8(&mut [0; 4]));
-        if used > room {
-            break;
-        }
-        text.push(c);
-    }
-    text
-}
-
-/// Text in lines of at most `width` columns, broken at spaces where there are any.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        let mut word = word.to_owned();
-        if !line.is_empty() && columns(&line) + 1 + columns(&word) > width {
-            lines.push(std::mem::take(&mut line));
-        }
-        while width > 0 && columns(&word) > width {
-            let head = take(word.chars(), width);
-            if head.is_empty() {
-                break;
-            }
-            word = word.split_off(head.len());
-            lines.push(head);
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(&word);
-    }
-    lines.push(line);
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,21 +119,6 @@ mod tests {
     fn wide_characters_are_counted_by_columns() {
         let wide = label("例例例例例例", ":1");
         assert!(columns(&shorten(&wide, 9, "…")) <= 9);
-    }
-
-    #[test]
-    fn text_is_broken_at_spaces_and_long_words_where_they_end() {
-        assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
-        assert_eq!(wrap("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
-        assert_eq!(wrap("", 4), [""]);
-        for width in 0..30 {
-            for line in wrap("例例例 /usr/bin/something --with=a lot of words", width) {
-                assert!(
-                    columns(&line) <= width.max(2) || width < 2,
-                    "{width}: {line}"
-                );
-            }
-        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! What is known of addresses, bounded: what was not asked for longest makes way.
+//! Names of addresses that look-ups have found.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(super) const CACHE: usize = 4096;
+use super::background_cache::BackgroundCache;
+
+/// Addresses whose names are kept.
+const CACHE: usize = 4096;
 
 /// What a look-up came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,84 +31,54 @@ pub(super) struct LookupResult {
     pub(super) generation: u64,
 }
 
-#[derive(Debug, Default)]
+/// Names of addresses.
+#[derive(Debug)]
 pub(super) struct NameCache {
-    entries: HashMap<IpAddr, NameEntry>,
-    /// Counts looks, for finding what was not looked at for longest.
-    clock: u64,
+    names: BackgroundCache<IpAddr, Option<Arc<str>>>,
+    /// Of the last configuration that an answer came by.
     generation: u64,
 }
 
-#[derive(Debug)]
-struct NameEntry {
-    name: Option<Arc<str>>,
-    /// When to ask again; `None` while a look-up is under way.
-    expires: Option<Instant>,
-    used: u64,
+impl Default for NameCache {
+    fn default() -> Self {
+        Self {
+            names: BackgroundCache::new(CACHE),
+            generation: 0,
+        }
+    }
 }
 
 impl NameCache {
-    /// What is known, and whether to ask now. An expired name stands until the new one is there.
+    /// Returns what is known, and whether to ask now. An expired name stands until the new one is there.
     pub(super) fn get(&mut self, addr: IpAddr, now: Instant) -> (Option<Arc<str>>, bool) {
-        self.clock += 1;
-        if let Some(entry) = self.entries.get_mut(&addr) {
-            entry.used = self.clock;
-            let ask = entry.expires.is_some_and(|expires| expires <= now);
-            if ask {
-                entry.expires = None;
-            }
-            return (entry.name.clone(), ask);
-        }
-        if self.entries.len() >= CACHE {
-            self.drop_oldest();
-        }
-        let entry = NameEntry {
-            name: None,
-            expires: None,
-            used: self.clock,
-        };
-        self.entries.insert(addr, entry);
-        (None, true)
+        self.names.get(addr, now)
     }
 
-    /// Takes an answer; whether another name is known now.
+    /// Stores an answer. Returns whether another name is known now.
     pub(super) fn store(&mut self, addr: IpAddr, answer: LookupResult, now: Instant) -> bool {
         if answer.generation > self.generation {
             self.generation = answer.generation;
-            for entry in self.entries.values_mut() {
-                // Those under way will bring their own generation.
-                entry.expires = entry.expires.map(|expires| expires.min(now));
-            }
+            // Questions under way will bring their own generation.
+            self.names.expire_all(now);
         }
-        // Dropped meanwhile means: not shown for long.
-        let Some(entry) = self.entries.get_mut(&addr) else {
+        let is_current = answer.generation == self.generation;
+        let expires = if is_current { now + answer.ttl } else { now };
+        let Some(known) = self.names.answered(addr, expires) else {
             return false;
         };
-        let is_current = answer.generation == self.generation;
-        entry.expires = Some(if is_current { now + answer.ttl } else { now });
         let name = match answer.outcome {
             LookupOutcome::Name(name) => Some(Arc::from(name)),
             LookupOutcome::NoPtrRecord => None,
             LookupOutcome::Failed => return false,
         };
-        let changed = entry.name != name;
-        entry.name = name;
+        let changed = *known != name;
+        *known = name;
         changed
     }
 
-    /// The question could not be asked: the next look asks it again.
-    pub(super) fn forget(&mut self, addr: IpAddr, now: Instant) {
-        if let Some(entry) = self.entries.get_mut(&addr) {
-            entry.expires = Some(now);
-        }
-    }
-
-    /// A quarter goes at once, so that the scan is rare.
-    fn drop_oldest(&mut self) {
-        let mut used: Vec<u64> = self.entries.values().map(|entry| entry.used).collect();
-        used.sort_unstable();
-        let limit = used[used.len() / 4];
-        self.entries.retain(|_, entry| entry.used > limit);
+    /// Notes that the question could not be asked: the next look asks it again.
+    pub(super) fn not_asked(&mut self, addr: IpAddr, now: Instant) {
+        self.names.not_asked(addr, now);
     }
 }
 
@@ -193,23 +165,11 @@ mod tests {
         let mut cache = NameCache::default();
         let now = Instant::now();
         cache.get(addr(1), now);
-        cache.forget(addr(1), now);
+        cache.not_asked(addr(1), now);
         assert_eq!(cache.get(addr(1), now), (None, true));
         cache.store(addr(1), name("web"), now);
         cache.get(addr(1), now + FOR);
-        cache.forget(addr(1), now + FOR);
+        cache.not_asked(addr(1), now + FOR);
         assert_eq!(cache.get(addr(1), now + FOR), (Some("web".into()), true));
-    }
-
-    #[test]
-    fn the_cache_is_bounded_and_keeps_what_is_looked_at() {
-        let mut cache = NameCache::default();
-        let now = Instant::now();
-        for n in 1..=3 * CACHE as u32 {
-            cache.get(addr(n), now);
-            cache.get(addr(1), now);
-            assert!(cache.entries.len() <= CACHE);
-        }
-        assert!(cache.entries.contains_key(&addr(1)));
     }
 }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::system::mounts;
+
 /// The least that is left to this process, and what leaves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemoryLimit {
@@ -14,8 +16,8 @@ pub(super) struct MemoryLimit {
 
 /// The tightest limit of memory of the own cgroups and those above them, if there is any.
 pub(super) fn of_cgroups() -> Option<MemoryLimit> {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let folders = folders(&read("/proc/self/cgroup"), &read("/proc/self/mounts"));
+    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let folders = folders(&cgroups, &mounts::text());
     folders
         .iter()
         .filter_map(|(folder, is_v2)| room(folder, *is_v2))
@@ -34,16 +36,11 @@ fn folders(cgroups: &str, mounts: &str) -> Vec<(PathBuf, bool)> {
         if !is_v2 && !controllers.split(',').any(|one| one == "memory") {
             continue;
         }
-        let mount = mounts.lines().find_map(|mount| {
-            let words: Vec<&str> = mount.split(' ').collect();
-            let (&at, &kind, &options) = (words.get(1)?, words.get(2)?, words.get(3)?);
-            let is_it = match is_v2 {
-                true => kind == "cgroup2",
-                false => kind == "cgroup" && options.split(',').any(|one| one == "memory"),
-            };
-            is_it.then_some(at)
+        let mount = mounts::mounts(mounts).find(|mount| match is_v2 {
+            true => mount.kind == "cgroup2",
+            false => mount.kind == "cgroup" && mount.options().any(|one| one == "memory"),
         });
-        let Some(mount) = mount.map(Path::new) else {
+        let Some(mount) = mount.map(|mount| Path::new(mount.path)) else {
             continue;
         };
         let own = mount.join(path.trim_start_matches('/'));
