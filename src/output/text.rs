@@ -288,7 +288,7 @@ impl Text {
                     let pad = PROCESS_WIDTH.saturating_sub(columns(&process));
                     let tcp = flow.tcp.as_ref();
                     let srtt = tcp.map(|tcp| tcp.srtt_us).filter(|&us| us > 0);
-                    let srtt = srtt.map(|us| units::short_time(us.into()));
+                    let srtt = srtt.map(|us| units::short_time(us.into(), false));
                     let retransmits = tcp.and_then(|tcp| tcp.retransmits);
                     let _ = write!(
                         cells,

@@ -102,17 +102,24 @@ impl Units {
         format!("{number} {prefix}{}", self.symbol())
     }
 
-    /// [`Self::rate`] with number and unit each in their place, so that a column of rates has its
-    /// numbers and its units below each other: always [`Self::rate_width`] wide.
-    pub fn rate_cell(self, bytes_per_sec: f64) -> String {
-        let text = self.rate(bytes_per_sec);
-        in_place(&text, self.rate_width())
+    /// [`Self::rate`] for a column of numbers, right-aligned in [`Self::rate_width`] columns; `zero` stands for
+    /// a rate of nothing, so that the rows that move bytes stand out.
+    pub fn rate_cell(self, bytes_per_sec: f64, zero: &str) -> String {
+        let width = self.rate_width();
+        match bytes_per_sec > 0.0 {
+            true => format!("{:>width$}", self.rate(bytes_per_sec)),
+            false => format!("{zero:>width$}"),
+        }
     }
 
-    /// [`Self::amount`] in the same way: always [`Self::amount_width`] wide.
-    pub fn amount_cell(self, bytes: u64) -> String {
-        let text = self.amount(bytes);
-        in_place(&text, self.amount_width())
+    /// [`Self::amount`] for a column of numbers, right-aligned in [`Self::amount_width`] columns, with `zero`
+    /// for nothing.
+    pub fn amount_cell(self, bytes: u64, zero: &str) -> String {
+        let width = self.amount_width();
+        match bytes {
+            0 => format!("{zero:>width$}"),
+            bytes => format!("{:>width$}", self.amount(bytes)),
+        }
     }
 
     /// Three significant digits, and the prefix that belongs to them.
@@ -157,17 +164,6 @@ impl FromStr for Units {
     }
 }
 
-/// Number right-aligned before the widest unit, unit right-aligned at the edge.
-fn in_place(text: &str, width: usize) -> String {
-    match text.split_once(' ') {
-        Some((number, unit)) if number.len() <= NUMBER_WIDTH => {
-            let room = width - NUMBER_WIDTH - 1;
-            format!("{number:>NUMBER_WIDTH$} {unit:>room$}")
-        }
-        _ => format!("{text:>width$}"),
-    }
-}
-
 /// Bytes per second in the default units, as in `12.4 MB/s`; never wider than [`RATE_WIDTH`].
 pub fn rate(bytes_per_sec: f64) -> String {
     Units::Bytes.rate(bytes_per_sec)
@@ -178,12 +174,13 @@ pub fn bytes(amount: u64) -> String {
     Units::Bytes.amount(amount)
 }
 
-/// A short time in microseconds with three significant digits, as in `87 us`, `12.3 ms`, `1.20 s`;
-/// at most seven columns up to an hour, longer than which no round trip is.
-pub fn short_time(us: u64) -> String {
+/// A short time in microseconds with three significant digits, as in `87 µs`, `12.3 ms`, `1.20 s`; in ASCII
+/// `87 us`. At most seven columns up to an hour, longer than which no round trip is.
+pub fn short_time(us: u64, ascii: bool) -> String {
     // The first values that round to what the next unit begins with.
     let (value, unit) = match us {
-        0..1000 => return format!("{us} us"),
+        0..1000 if ascii => return format!("{us} us"),
+        0..1000 => return format!("{us} µs"),
         1000..999_500 => (us as f64 / 1e3, "ms"),
         _ => (us as f64 / 1e6, "s"),
     };
@@ -230,16 +227,17 @@ mod tests {
     #[test]
     fn short_times_have_three_digits_at_every_boundary() {
         for (us, expected) in [
-            (0, "0 us"),
-            (999, "999 us"),
+            (0, "0 µs"),
+            (999, "999 µs"),
             (1000, "1.00 ms"),
             (12_345, "12.3 ms"),
             (999_499, "999 ms"),
             (999_500, "1.00 s"),
             (u64::from(u32::MAX), "4295 s"),
         ] {
-            assert_eq!(short_time(us), expected);
-            assert!(expected.len() <= 7);
+            assert_eq!(short_time(us, false), expected);
+            assert_eq!(short_time(us, true), expected.replace('µ', "u"));
+            assert!(columns(expected) <= 7);
         }
     }
 
@@ -325,13 +323,12 @@ mod tests {
             while value < 2e21 {
                 let text = units.rate(value);
                 assert!(text.len() <= units.rate_width(), "{value}: {text}");
-                let cell = units.rate_cell(value);
+                let cell = units.rate_cell(value, "·");
                 assert_eq!(cell.len(), units.rate_width(), "{value}: {cell:?}");
-                let squeezed = cell.split_whitespace().collect::<Vec<_>>().join(" ");
-                assert_eq!(squeezed, text);
+                assert_eq!(cell.trim_start(), text);
                 let amount = units.amount(value as u64);
                 assert!(amount.len() <= units.amount_width(), "{value}: {amount}");
-                let cell = units.amount_cell(value as u64);
+                let cell = units.amount_cell(value as u64, "0");
                 assert_eq!(cell.len(), units.amount_width(), "{value}: {cell:?}");
                 value *= 1.0007;
             }
@@ -357,11 +354,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_units_stand_below_each_other() {
-        let cells = [980.0, 9_800.0, 147e6].map(|value| Units::Bytes.rate_cell(value));
-        assert_eq!(cells, [" 980  B/s", "9.80 kB/s", " 147 MB/s"]);
-        assert_eq!(Units::Bytes.rate_cell(0.001), "<0.01 B/s");
-        assert_eq!(Units::BytesIec.amount_cell(5), "   5   B");
+    fn one_space_stands_between_number_and_unit_and_zero_is_a_mark() {
+        let cells = [980.0, 9_800.0, 147e6].map(|value| Units::Bytes.rate_cell(value, "·"));
+        assert_eq!(cells, ["  980 B/s", "9.80 kB/s", " 147 MB/s"]);
+        assert_eq!(Units::Bytes.rate_cell(0.001, "·"), "<0.01 B/s");
+        assert_eq!(Units::Bytes.rate_cell(0.0, "·"), "        ·");
+        assert_eq!(Units::BytesIec.amount_cell(5, "·"), "     5 B");
+        assert_eq!(Units::BytesIec.amount_cell(0, "0"), "       0");
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn a_machine_gone_quiet_keeps_its_tables() {
     assert!(!screen.contains("no traffic seen yet"), "{screen}");
     // Rows are kept for a while, and say that nothing moves.
     assert!(
-        screen.contains("idle 1s") && screen.contains("203.0.113.7:52110"),
+        screen.contains("idle 1 s") && screen.contains("203.0.113.7:52110"),
         "{screen}"
     );
     assert!(!screen.contains("147 MB/s"), "{screen}");

@@ -6,14 +6,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::duration;
 use crate::model::flow::{Counters, Direction, Endpoint};
 use crate::stats::history::Clock;
 use crate::stats::ranking::{ProcessLookup as _, Row};
-use crate::text::units::{self, Units};
+use crate::text::units;
 use crate::tui::draw::chart::nice;
 use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, width, within};
 use crate::tui::draw::theme::Glyphs;
+use crate::tui::state::display_options::DisplayOptions;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions, Group};
 
@@ -75,11 +75,12 @@ pub struct Cell<'a> {
 
 impl Cell<'_> {
     pub(super) fn right(&self, buf: &mut Buffer, text: &str) {
-        put_right(buf, self.at, text, self.plain);
+        let glyphs = self.shared.display.theme.glyphs;
+        put_right(buf, self.at, or_zero(text, glyphs), self.plain);
     }
 
     pub(super) fn rate(&self, buf: &mut Buffer, rate: f64) {
-        self.right(buf, &self.shared.display.units.rate_cell(rate));
+        self.right(buf, &self.shared.display.rate_cell(rate));
     }
 
     /// Returns for how long the row has been idle; `None` if it moved bytes in the latest interval.
@@ -91,8 +92,8 @@ impl Cell<'_> {
     pub(super) fn rate_or_idle(&self, buf: &mut Buffer, directions: Directions) {
         let Some(idle) = self.idle() else {
             let rate = self.row.traffic.rate(directions, &self.table.clock);
-            let text = self.shared.display.units.rate_cell(rate);
-            put_right(buf, self.at, &text, self.main);
+            let style = if rate > 0.0 { self.main } else { self.plain };
+            put_right(buf, self.at, &self.shared.display.rate_cell(rate), style);
             return;
         };
         let process = self
@@ -102,7 +103,10 @@ impl Cell<'_> {
         if process.is_some_and(|process| process.exited) {
             self.right(buf, "ended");
         } else {
-            self.right(buf, &format!("idle {}", age(idle).trim_start()));
+            let time = age(idle);
+            let text = format!("idle {time}");
+            let fits = width(&text) <= self.at.width;
+            self.right(buf, if fits { &text } else { &time });
         }
     }
 
@@ -113,7 +117,7 @@ impl Cell<'_> {
         } else {
             self.plain
         };
-        let text = self.shared.display.units.amount_cell(bytes);
+        let text = self.shared.display.amount_cell(bytes);
         put_right(buf, self.at, &text, style);
     }
 
@@ -233,7 +237,7 @@ impl Cell<'_> {
 /// A line that is a sum of what has no row in sight.
 pub struct SumLine<'a> {
     pub(super) table: &'a CellContext,
-    pub(super) units: Units,
+    pub(super) display: &'a DisplayOptions,
     /// Bytes in the table's direction: since the start in a table of totals, else of the latest interval.
     pub(super) bytes: u64,
     /// Moved in the latest interval.
@@ -249,7 +253,7 @@ impl SumLine<'_> {
     }
 
     pub(super) fn rate(&self, buf: &mut Buffer, at: Rect, rate: f64) {
-        self.right(buf, at, &self.units.rate_cell(rate));
+        self.right(buf, at, &self.display.rate_cell(rate));
     }
 
     pub(super) fn share(&self, buf: &mut Buffer, at: Rect) {
@@ -264,6 +268,11 @@ pub fn percent(part: u64, whole: u64) -> String {
         1 if part.saturating_mul(200) < whole => "<1 %".to_owned(),
         percent => format!("{percent} %"),
     }
+}
+
+/// Returns the mark for a number that is zero, or else the text.
+fn or_zero<'a>(text: &'a str, glyphs: &Glyphs) -> &'a str {
+    if text == "0" { glyphs.zero } else { text }
 }
 
 /// Formats events per second in at most six cells.
@@ -286,17 +295,14 @@ pub fn in_short(count: u64) -> String {
     }
 }
 
-/// Formats a length of time in at most five cells.
+/// Formats a length of time in at most six cells.
 pub fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
-        0..100 => format!("{seconds}s"),
-        100..6000 => format!("{}m", seconds / 60),
-        6000..360_000 => format!("{}h", seconds / 3600),
-        _ => duration(seconds)
-            .split(' ')
-            .next()
-            .map_or_else(String::new, |days| format!("{days}d")),
+        0..100 => format!("{seconds} s"),
+        100..6000 => format!("{} min", seconds / 60),
+        6000..360_000 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -314,7 +320,7 @@ mod tests {
         let mut seconds = 1;
         while seconds < 100 * 365 * 86_400 {
             let text = age(Duration::from_secs(seconds));
-            assert!(text.len() <= 6, "{text}");
+            assert!(text.len() <= 7, "{text}");
             seconds = seconds * 3 / 2 + 1;
         }
     }

@@ -10,7 +10,6 @@ use super::cells::{Cell, SumLine, age, in_short, per_second};
 use super::columns::{LayoutRequest, cap};
 use super::line::{put, within};
 use crate::model::interval::rate;
-use crate::text::units;
 use crate::view::{Column, Directions, Group};
 
 /// Usual room before a column; numbers keep to the right of theirs, so one cell is enough for most.
@@ -247,7 +246,7 @@ static TOTAL: ColumnDrawing = ColumnDrawing {
     cell: |cell, buf| cell.total(buf),
     sum: |sum, buf, at| {
         if sum.table.totals {
-            sum.right(buf, at, &sum.units.amount_cell(sum.bytes));
+            sum.right(buf, at, &sum.display.amount_cell(sum.bytes));
         }
     },
     ..NUMBER
@@ -420,7 +419,7 @@ static SRTT: ColumnDrawing = ColumnDrawing {
     width: |_| 7,
     cell: |cell, buf| {
         if let Some(us) = cell.row.condition.srtt_us {
-            cell.right(buf, &units::short_time(us.into()));
+            cell.right(buf, &cell.shared.display.short_time(us.into()));
         }
     },
     ..NUMBER
@@ -454,7 +453,7 @@ static CWND: ColumnDrawing = ColumnDrawing {
 static AGE: ColumnDrawing = ColumnDrawing {
     heading: "AGE",
     leaves: leaves(10, EndsRoom::Plenty),
-    width: |_| 5,
+    width: |_| 6,
     cell: |cell, buf| cell.right(buf, &age(cell.row.traffic.age(&cell.table.clock))),
     ..NUMBER
 };

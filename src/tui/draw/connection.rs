@@ -25,7 +25,8 @@ impl FlowPage<'_> {
         });
         let plain = Style::new();
         let size = |bytes: u32| self.shared.display.units.amount(bytes.into());
-        list.add("round trip", &round_trip(tcp), plain);
+        let ascii = self.shared.display.theme.glyphs.ascii;
+        list.add("round trip", &round_trip(tcp, ascii), plain);
         let retransmits = tcp.retransmits.unwrap_or(0) > 0;
         let style = if retransmits {
             self.shared.display.theme.bold()
@@ -64,10 +65,10 @@ impl FlowPage<'_> {
     }
 }
 
-fn round_trip(tcp: &Tcp) -> String {
+fn round_trip(tcp: &Tcp, ascii: bool) -> String {
     match tcp.srtt_us {
         0 => "not measured yet".to_owned(),
-        us => format!("{}, smoothed", units::short_time(us.into())),
+        us => format!("{}, smoothed", units::short_time(us.into(), ascii)),
     }
 }
 
@@ -99,10 +100,10 @@ mod tests {
             total_retransmits: 17,
             ..Tcp::default()
         };
-        assert_eq!(round_trip(&tcp), "not measured yet");
+        assert_eq!(round_trip(&tcp, false), "not measured yet");
         assert_eq!(retransmitted(&tcp), "17 segments total");
         (tcp.srtt_us, tcp.retransmits) = (12_345, Some(1));
-        assert_eq!(round_trip(&tcp), "12.3 ms, smoothed");
+        assert_eq!(round_trip(&tcp, false), "12.3 ms, smoothed");
         assert_eq!(retransmitted(&tcp), "1 segment now, 17 total");
     }
 }

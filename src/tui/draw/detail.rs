@@ -225,8 +225,8 @@ impl FlowPage<'_> {
         let flow = self.flow;
         let clock = self.shared.history.clock();
         let traffic = &flow.traffic;
-        let units = self.shared.display.units;
-        let wide = units.rate_width() + 2;
+        let display = &self.shared.display;
+        let wide = display.units.rate_width() + 2;
         let pair = |rx: String, tx: String| format!("{rx:>wide$}{tx:>wide$}");
         let both = [Directions::Rx, Directions::Tx];
         let head = pair("in".to_owned(), "out".to_owned());
@@ -248,12 +248,15 @@ impl FlowPage<'_> {
             ),
         ];
         for (name, [rx, tx]) in rates {
-            let text = pair(units.rate_cell(rx), units.rate_cell(tx));
+            let text = pair(display.rate_cell(rx), display.rate_cell(tx));
             list.put(name, text, Style::new());
         }
         // As wide as the rates, so that numbers and units stand below each other.
         let amount = |directions: Directions| {
-            format!("{}  ", units.amount_cell(directions.bytes(&traffic.total)))
+            format!(
+                "{}  ",
+                display.amount_cell(directions.bytes(&traffic.total))
+            )
         };
         let [rx, tx] = both.map(amount);
         list.put("total", pair(rx, tx), Style::new());

@@ -194,7 +194,7 @@ impl App {
         let copied = directions.bytes(&copies.now);
         let bytes = directions.bytes(&all.now) - copied;
         let mut x = put(buf, at, 1, name, hue) + 1;
-        let now = units.rate_cell(rate(bytes, clock.elapsed));
+        let now = self.shared.display.rate_cell(rate(bytes, clock.elapsed));
         x = put(buf, at, x.max(5), &now, theme.bold()) + 2;
         let mut add = |text: &str| {
             if x + width(text) < at.width {

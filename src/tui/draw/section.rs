@@ -275,7 +275,7 @@ impl Section<'_> {
         }
         let sum = SumLine {
             table: context,
-            units: self.shared.display.units,
+            display: &self.shared.display,
             bytes: rest,
             now: self.rest_now(),
             averages: Some(self.rest_averages()),

@@ -57,6 +57,8 @@ pub struct Glyphs {
     /// From an eighth to full, growing to the right.
     pub blocks: [&'static str; 8],
     pub gap: &'static str,
+    /// A number that is zero, in a column of numbers.
+    pub zero: &'static str,
     /// Between the steps of a path.
     pub between: &'static str,
     pub enter: &'static str,
@@ -76,6 +78,7 @@ const UNICODE: Glyphs = Glyphs {
     bars: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
     blocks: ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"],
     gap: "·",
+    zero: "·",
     between: " › ",
     enter: "⏎",
     arrows: ("→", "←"),
@@ -92,6 +95,7 @@ const ASCII: Glyphs = Glyphs {
     bars: [".", ".", ":", "-", "=", "+", "*", "#"],
     blocks: [" ", " ", " ", "-", "-", "=", "=", "#"],
     gap: " ",
+    zero: "0",
     between: " > ",
     enter: "Enter",
     arrows: (">", "<"),
@@ -230,7 +234,7 @@ mod tests {
         let all = [
             &[
                 g.rule, g.title.0, g.title.1, g.ellipsis, g.selected, g.sorted.0, g.sorted.1,
-                g.gap, g.between, g.enter, g.arrows.0, g.arrows.1, g.wall,
+                g.gap, g.zero, g.between, g.enter, g.arrows.0, g.arrows.1, g.wall,
             ][..],
             &g.bars,
             &g.blocks,

@@ -3,7 +3,7 @@
 use std::env;
 
 use crate::options::{Binding, TableOptions};
-use crate::text::units::Units;
+use crate::text::units::{self, Units};
 use crate::tui::draw::columns::DEFAULT;
 use crate::tui::draw::theme::{Background, Depth, Glyphs, Theme};
 use crate::view::{Column, Group, SortKey};
@@ -51,6 +51,21 @@ impl DisplayOptions {
             rows: options.rows,
             keys: options.keys.clone(),
         }
+    }
+
+    /// Formats a rate for a column of numbers.
+    pub fn rate_cell(&self, bytes_per_sec: f64) -> String {
+        self.units.rate_cell(bytes_per_sec, self.theme.glyphs.zero)
+    }
+
+    /// Formats an amount of bytes for a column of numbers.
+    pub fn amount_cell(&self, bytes: u64) -> String {
+        self.units.amount_cell(bytes, self.theme.glyphs.zero)
+    }
+
+    /// Formats a time in microseconds.
+    pub fn short_time(&self, us: u64) -> String {
+        units::short_time(us, self.theme.glyphs.ascii)
     }
 
     /// Whether it matters what the terminal's background looks like, and can be asked. The console of
