@@ -437,6 +437,16 @@ impl History {
         self.points.iter()
     }
 
+    /// Number of all points so far, those that are no longer kept included.
+    pub const fn points_number(&self) -> u64 {
+        self.points.number()
+    }
+
+    /// Number of all bars of sparklines so far.
+    pub fn bars_number(&self) -> u64 {
+        self.bars.number()
+    }
+
     /// The sparkline of some flows together: bytes a second in each bar of the last
     /// [`SPARK_SPAN`], oldest first, as many for every flow. `None` stands for a bar in which it is not
     /// known of one of them.

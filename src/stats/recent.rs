@@ -40,6 +40,8 @@ pub struct Point {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Points {
     ring: VecDeque<Point>,
+    /// Number of all points so far, those that have left the ring included.
+    number: u64,
 }
 
 impl Points {
@@ -59,6 +61,7 @@ impl Points {
                 last.losses.merge(&point.losses);
             }
             _ => {
+                self.number += 1;
                 if self.ring.len() == MAX_POINTS {
                     self.ring.pop_front();
                 }
@@ -72,6 +75,10 @@ impl Points {
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Point> + ExactSizeIterator {
         self.ring.iter()
+    }
+
+    pub(super) const fn number(&self) -> u64 {
+        self.number
     }
 }
 
@@ -109,6 +116,11 @@ impl Bars {
 
     pub(super) fn len(&self) -> usize {
         self.lengths.len()
+    }
+
+    /// Number of all bars so far.
+    pub(super) fn number(&self) -> u64 {
+        self.first + self.lengths.len() as u64
     }
 
     fn drop_first(&mut self) {

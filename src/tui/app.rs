@@ -221,6 +221,10 @@ impl App {
             {
                 self.show_moment();
             }
+            // Keys of a recording's speed: a live machine has one speed, and a chart.
+            Command::SpeedUp | Command::SpeedDown if !self.player.is_shown() => {
+                self.shared.zoom_chart(command == Command::SpeedUp);
+            }
             Command::StepForward
             | Command::StepBack
             | Command::SeekForward

@@ -10,7 +10,6 @@ use crate::model::flow::{Counters, Direction, Endpoint};
 use crate::stats::history::Clock;
 use crate::stats::ranking::{ProcessLookup as _, Row};
 use crate::text::units;
-use crate::tui::draw::chart::nice;
 use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, width, within};
 use crate::tui::draw::theme::Glyphs;
 use crate::tui::state::display_options::DisplayOptions;
@@ -39,24 +38,14 @@ impl CellContext {
         self.directions.bytes(counters)
     }
 
-    /// Direction whose colour bars have; for both directions together that of received bytes.
-    pub const fn direction(&self) -> Direction {
+    /// Direction whose colour bars and sparklines have; `None` for a sum of both, which has no colour.
+    pub const fn direction(&self) -> Option<Direction> {
         match self.directions {
-            Directions::Tx => Direction::Tx,
-            _ => Direction::Rx,
+            Directions::Rx => Some(Direction::Rx),
+            Directions::Tx => Some(Direction::Tx),
+            Directions::Both => None,
         }
     }
-}
-
-/// Draws a row of bars, the latest at the right, scaled to the largest of them.
-pub fn spark(buf: &mut Buffer, at: Rect, rates: &[Option<f64>], glyphs: &Glyphs, style: Style) {
-    let rates = &rates[rates.len().saturating_sub(usize::from(at.width))..];
-    let top = nice(rates.iter().flatten().copied().fold(0.0, f64::max));
-    let bars: String = rates
-        .iter()
-        .map(|rate| rate.map_or(glyphs.gap, |rate| glyphs.bar(rate, top)))
-        .collect();
-    put_right(buf, at, &bars, style);
 }
 
 /// One cell of a row.
@@ -121,22 +110,13 @@ impl Cell<'_> {
         put_right(buf, self.at, &text, style);
     }
 
-    /// Draws the share, with a bar if the column is wide enough.
+    /// Draws the share in percent.
     pub(super) fn share(&self, buf: &mut Buffer) {
         let (at, table) = (self.at, self.table);
         let bytes = table.bytes(self.row);
         if bytes > 0 {
             let number = percent(bytes, table.total);
-            put_right(buf, within(at, 0, 5), &number, self.plain);
-        }
-        if at.width > 6 {
-            let room = at.width - 6;
-            let theme = &self.shared.display.theme;
-            let bar = theme
-                .glyphs
-                .block(bytes as f64, table.total as f64, room.into());
-            let hue = theme.hue(table.direction());
-            put(buf, within(at, 6, room), 0, &bar, hue);
+            put_right(buf, at, &number, self.plain);
         }
     }
 

@@ -1,148 +1,245 @@
-//! A chart of both ways over time: what came in grows upward, what went out downward from one axis,
-//! each on a scale of its own that is written beside it and changes in whole steps only.
+//! A chart of both ways over time: what came in grows upward, what went out downward from one axis. Both have
+//! one scale, unless they differ so much that one would be a flat line.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
-use ratatui::style::Modifier;
 
+use super::braille;
 use super::line::{line, put, put_right, within};
-use super::theme::{Theme, eighths};
+use super::theme::Theme;
 use crate::model::flow::Direction;
 use crate::text::units::Units;
 
 /// Rates of one interval; `None` where nothing was measured.
 pub type Sample = Option<(f64, f64)>;
 
+/// Samples that the chart is wide, the steps of its time scale.
+const WINDOWS: [usize; 6] = [30, 60, 120, 240, 300, 600];
+/// The way that moves less has a scale of its own from this ratio on.
+const OWN_SCALE_FROM: f64 = 10.0;
+
+/// The part of time that a chart shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChartWindow {
+    /// Samples that fill the width; `None` for as many as there are, up to what finds room.
+    pub samples: Option<usize>,
+    /// Number of the latest sample since the first one ever.
+    pub number: u64,
+}
+
 /// A chart of these samples, the latest last.
 pub struct Chart<'a> {
-    /// What is drawn: the last of them that find room.
     pub samples: &'a [Sample],
     pub units: Units,
     pub theme: Theme,
     /// Seconds that one sample stands for, for the axis.
     pub seconds: f64,
+    pub window: ChartWindow,
+}
+
+/// The scales of both ways.
+struct Scales {
+    rx: f64,
+    tx: f64,
+    /// By how much the scale of one way is finer than that of the other, with that way.
+    finer: Option<(Direction, u32)>,
+}
+
+/// A place in the plot, half a cell wide: what is known of it.
+type Place = Option<Sample>;
+
+impl ChartWindow {
+    /// Returns the next longer or shorter time scale for a plot that shows `shown` samples now.
+    pub fn next(longer: bool, shown: usize) -> Option<usize> {
+        match longer {
+            true => WINDOWS.into_iter().find(|&window| window > shown),
+            false => WINDOWS.into_iter().rev().find(|&window| window < shown),
+        }
+    }
+
+    /// Returns how many samples are shown, of `known` ones in so many places.
+    pub fn shown(&self, known: usize, places: usize) -> usize {
+        let fitting = WINDOWS.into_iter().find(|&window| window >= known);
+        let usual = fitting.unwrap_or(known).min(places);
+        self.samples.unwrap_or(usual).max(1)
+    }
+}
+
+/// Returns the plot of a chart in an area, without the margin for its scales; empty where there is no room.
+pub fn plot(area: Rect, units: Units) -> Rect {
+    let margin = u16::try_from(units.rate_width()).unwrap_or(12) + 2;
+    if area.height < 3 || area.width < margin + 8 {
+        return Rect::default();
+    }
+    Rect {
+        x: area.x + margin,
+        width: area.width - margin - 1,
+        ..area
+    }
 }
 
 impl Chart<'_> {
-    /// The part of an area that the samples are drawn in; `None` where that has no room for any.
-    fn plot(area: Rect, units: Units) -> Option<Rect> {
-        let margin = u16::try_from(units.rate_width()).unwrap_or(12) + 2;
-        (area.height >= 3 && area.width >= margin + 8).then(|| Rect {
-            x: area.x + margin,
-            width: area.width - margin - 1,
-            ..area
-        })
-    }
-
     /// How many samples are after the one that is drawn at a place.
-    pub fn sample_at(area: Rect, units: Units, at: Position) -> Option<usize> {
-        let plot = Self::plot(area, units)?;
-        plot.contains(at)
-            .then(|| usize::from(plot.right() - 1 - at.x))
+    pub fn sample_at(&self, area: Rect, at: Position) -> Option<usize> {
+        let plot = plot(area, self.units);
+        let is_inside = plot.contains(at);
+        let cell = is_inside.then(|| usize::from(plot.right() - 1 - at.x))?;
+        let after = self.samples_after(usize::from(plot.width) * braille::SAMPLES);
+        after.get(cell * braille::SAMPLES).copied()
     }
 
     /// Draws a line through the sample that has so many after it.
     pub fn mark(&self, area: Rect, after: usize, buf: &mut Buffer) {
-        let Some(plot) = Self::plot(area, self.units) else {
+        let plot = plot(area, self.units);
+        let places = self.samples_after(usize::from(plot.width) * braille::SAMPLES);
+        let Some(place) = places.iter().rposition(|&first| first <= after) else {
             return;
         };
-        let column = u16::try_from(after).ok();
-        let Some(x) = column.and_then(|after| (plot.right() - 1).checked_sub(after)) else {
-            return;
-        };
-        if x < plot.x {
+        // What is older than all that is drawn has no line.
+        if place + 1 == places.len() && after >= self.shown_samples(plot) {
             return;
         }
+        let x = plot.right() - 1 - (place / braille::SAMPLES) as u16;
         for y in plot.y..plot.bottom() {
             let cell = &mut buf[(x, y)];
             if cell.symbol() == " " {
-                cell.set_symbol(if self.theme.glyphs.ascii { "|" } else { "│" });
+                cell.set_symbol(self.theme.glyphs.wall);
             }
             cell.set_style(self.theme.notice());
         }
     }
 
+    fn shown_samples(&self, plot: Rect) -> usize {
+        let room = usize::from(plot.width) * braille::SAMPLES;
+        let window = self.window.shown(self.samples.len(), room);
+        self.samples.len().min(window)
+    }
+
+    /// How many samples are after the latest one of each place that has any, from the right.
+    fn samples_after(&self, room: usize) -> Vec<usize> {
+        let window = self.window.shown(self.samples.len(), room);
+        let known = self.samples.len().min(window);
+        if window > room {
+            let groups = braille::groups(known, self.window.number, window.div_ceil(room.max(1)));
+            let mut after: Vec<usize> = groups.map(|group| known - group.end).collect();
+            after.reverse();
+            after.truncate(room);
+            return after;
+        }
+        let after = (0..room).map(|n| n * window / room);
+        after.take_while(|&after| after < known).collect()
+    }
+
     /// Draws it; something can be seen from three lines up.
     pub fn render(&self, area: Rect, buf: &mut Buffer) {
-        let Some(plot) = Self::plot(area, self.units) else {
+        let plot = plot(area, self.units);
+        if plot.is_empty() {
             return;
-        };
-        let margin = plot.x - area.x;
+        }
         let up = (area.height - 1) / 2;
         let down = area.height - 1 - up;
-        let room = usize::from(plot.width);
-        let shown = &self.samples[self.samples.len().saturating_sub(room)..];
-        let top = |rate: fn(&(f64, f64)) -> f64| {
-            nice(shown.iter().flatten().map(rate).fold(0.0, f64::max))
-        };
-        let (rx_top, tx_top) = (top(|sample| sample.0), top(|sample| sample.1));
-        self.axis(line(area, up), plot, shown.len(), buf);
-        let label = |top: f64, n, hue, what: &str, buf: &mut Buffer| {
-            let at = within(line(area, n), 1, margin - 2);
+        let places = self.places(usize::from(plot.width) * braille::SAMPLES);
+        let scales = Scales::of(&places);
+        self.axis(line(area, up), plot, &places, buf);
+        self.labels(area, up, &scales, buf);
+        for (x, pair) in (plot.x..).zip(places.chunks(braille::SAMPLES)) {
+            let rates = |way: fn(&(f64, f64)) -> f64| {
+                pair_of(pair, |place| place.flatten().as_ref().map_or(0.0, way))
+            };
+            let (rx, tx) = (rates(|rates| rates.0), rates(|rates| rates.1));
+            self.bar(
+                (x, area.y + up - 1),
+                up,
+                (rx, scales.rx),
+                Direction::Rx,
+                buf,
+            );
+            self.bar(
+                (x, area.y + up + 1),
+                down,
+                (tx, scales.tx),
+                Direction::Tx,
+                buf,
+            );
+            if pair.contains(&Some(None)) {
+                buf[(x, area.y + up)].set_symbol(self.theme.glyphs.gap);
+            }
+        }
+    }
+
+    /// Spreads the latest samples over the places of the plot, or joins several in one place.
+    fn places(&self, room: usize) -> Vec<Place> {
+        let window = self.window.shown(self.samples.len(), room);
+        let known = self.samples.len().min(window);
+        let latest = &self.samples[self.samples.len() - known..];
+        let mut places: Vec<Place> = vec![None; room];
+        if window > room {
+            let each = window.div_ceil(room);
+            let joined = braille::groups(known, self.window.number, each);
+            let joined: Vec<Sample> = joined.map(|group| average(&latest[group])).collect();
+            for (place, sample) in places.iter_mut().rev().zip(joined.iter().rev()) {
+                *place = Some(*sample);
+            }
+            return places;
+        }
+        for (n, place) in places.iter_mut().rev().enumerate() {
+            let ago = n * window / room;
+            *place = known.checked_sub(ago + 1).map(|n| latest[n]);
+        }
+        places
+    }
+
+    /// Draws one column of cells from the axis outwards; `from` is the cell next to the axis.
+    fn bar(
+        &self,
+        from: (u16, u16),
+        cells: u16,
+        (rates, top): ([f64; 2], f64),
+        direction: Direction,
+        buf: &mut Buffer,
+    ) {
+        let hue = self.theme.hue(direction);
+        let hangs = direction == Direction::Tx;
+        let most = usize::from(cells) * braille::DOTS;
+        let dots = rates.map(|rate| braille::dots(rate, top, most));
+        for n in 0..cells {
+            let below = usize::from(n) * braille::DOTS;
+            let left = dots.map(|dots| dots.saturating_sub(below));
+            if left == [0, 0] {
+                break;
+            }
+            let y = if hangs { from.1 + n } else { from.1 - n };
+            let cell = braille::cell(left, hangs, self.theme.glyphs);
+            buf[(from.0, y)].set_char(cell).set_style(hue);
+        }
+    }
+
+    /// Writes the scales into the corners, and the ways beside the axis.
+    fn labels(&self, area: Rect, up: u16, scales: &Scales, buf: &mut Buffer) {
+        let margin = plot(area, self.units).x - area.x;
+        let mut label = |top: f64, corner: u16, beside: u16, way: Direction, name: &str| {
+            let at = within(line(area, corner), 1, margin - 2);
             if top > 0.0 {
                 put_right(buf, at, &self.units.rate(top), self.theme.dim());
             }
-            let beside = line(area, if n == 0 { up.saturating_sub(1) } else { up + 1 });
-            if beside.y != at.y {
-                put_right(buf, within(beside, 1, margin - 2), what, hue);
+            if beside == corner {
+                return;
             }
-        };
-        label(rx_top, 0, self.theme.hue(Direction::Rx), "in", buf);
-        label(
-            tx_top,
-            area.height - 1,
-            self.theme.hue(Direction::Tx),
-            "out",
-            buf,
-        );
-        let first = plot.x + plot.width - u16::try_from(shown.len()).unwrap_or(plot.width);
-        for (x, sample) in (first..).zip(shown) {
-            match sample {
-                Some((rx, tx)) => {
-                    let bottom = area.y + up - 1;
-                    self.bar(x, bottom, up, eighths(*rx, rx_top, up.into()), true, buf);
-                    let first = area.y + up + 1;
-                    self.bar(
-                        x,
-                        first,
-                        down,
-                        eighths(*tx, tx_top, down.into()),
-                        false,
-                        buf,
-                    );
+            let text = match scales.finer {
+                Some((finer, times)) if finer == way => {
+                    format!("{name} {}{times}", self.theme.glyphs.times)
                 }
-                None => {
-                    buf[(x, area.y + up)].set_symbol(self.theme.glyphs.gap);
-                }
-            }
-        }
-    }
-
-    /// One column of cells from the axis outwards. There are no glyphs that hang from the top, so
-    /// those of the lower half are glyphs that stand, with their colours turned round.
-    fn bar(&self, x: u16, from: u16, cells: u16, eighths: usize, upward: bool, buf: &mut Buffer) {
-        let direction = if upward { Direction::Rx } else { Direction::Tx };
-        let hue = self.theme.hue(direction);
-        let bars = &self.theme.glyphs.bars;
-        for n in 0..cells {
-            let left = eighths.saturating_sub(usize::from(n) * 8);
-            let y = if upward { from - n } else { from + n };
-            let cell = &mut buf[(x, y)];
-            match left {
-                0 => break,
-                8.. => cell.set_symbol(bars[7]).set_style(hue),
-                part if upward || self.theme.glyphs.ascii => {
-                    cell.set_symbol(bars[part - 1]).set_style(hue)
-                }
-                part => cell
-                    .set_symbol(bars[7 - part])
-                    .set_style(hue.add_modifier(Modifier::REVERSED)),
+                _ => name.to_owned(),
             };
-        }
+            let at = within(line(area, beside), 1, margin - 2);
+            put_right(buf, at, &text, self.theme.hue(way));
+        };
+        label(scales.rx, 0, up.saturating_sub(1), Direction::Rx, "in");
+        label(scales.tx, area.height - 1, up + 1, Direction::Tx, "out");
     }
 
-    /// The line between the two, with the times of some of its points.
-    fn axis(&self, at: Rect, plot: Rect, shown: usize, buf: &mut Buffer) {
+    /// The line between the two, with the times of some of its points. Before a gap no times are known.
+    fn axis(&self, at: Rect, plot: Rect, places: &[Place], buf: &mut Buffer) {
         let dim = self.theme.dim();
         let at = Rect {
             x: plot.x,
@@ -151,16 +248,26 @@ impl Chart<'_> {
         };
         super::line::fill(buf, at, self.theme.glyphs.rule, dim);
         put_right(buf, at, " now", dim);
+        let window = self.window.shown(self.samples.len(), places.len());
+        let cells = usize::from(plot.width);
+        let by_cell = if window > places.len() {
+            window.div_ceil(places.len()) as f64 * 2.0
+        } else {
+            window as f64 / cells as f64
+        };
+        let seconds = self.seconds * by_cell;
+        let gap = places.iter().rev().position(|place| *place == Some(None));
+        let labelled = gap.map_or(cells, |place| place / braille::SAMPLES);
         let step = [
-            5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0,
+            5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0,
         ]
         .into_iter()
-        .find(|step| step / self.seconds >= 24.0)
+        .find(|step| step / seconds >= 24.0)
         .unwrap_or(604_800.0);
         for n in 1..100 {
             let ago = step * f64::from(n);
-            let column = (ago / self.seconds).round();
-            if column >= f64::from(plot.width) || shown == 0 {
+            let column = (ago / seconds).round();
+            if column >= labelled as f64 || self.samples.is_empty() {
                 break;
             }
             let text = format!(" {} ago ", span(ago));
@@ -171,6 +278,59 @@ impl Chart<'_> {
             }
         }
     }
+}
+
+impl Scales {
+    fn of(places: &[Place]) -> Self {
+        let most = |way: fn(&(f64, f64)) -> f64| {
+            let rates = places.iter().flatten().flatten().map(way);
+            rates.fold(0.0, f64::max)
+        };
+        let (rx, tx) = (most(|rates| rates.0), most(|rates| rates.1));
+        let top = nice(rx.max(tx));
+        let (less, way) = if rx < tx {
+            (rx, Direction::Rx)
+        } else {
+            (tx, Direction::Tx)
+        };
+        if less <= 0.0 || less * OWN_SCALE_FROM > rx.max(tx) {
+            let finer = None;
+            return Self {
+                rx: top,
+                tx: top,
+                finer,
+            };
+        }
+        // By a power of ten, which one can reckon with.
+        let power = (top / less).log10().floor().clamp(1.0, 9.0) as u32;
+        let times = 10u32.pow(power);
+        let finer = top / f64::from(times);
+        let (rx, tx) = match way {
+            Direction::Rx => (finer, top),
+            Direction::Tx => (top, finer),
+        };
+        Self {
+            rx,
+            tx,
+            finer: Some((way, times)),
+        }
+    }
+}
+
+/// Applies a function to the two places of a cell.
+fn pair_of(pair: &[Place], rate: impl Fn(Place) -> f64) -> [f64; 2] {
+    [0, 1].map(|n| pair.get(n).map_or(0.0, |place| rate(*place)))
+}
+
+/// Returns the average of samples that share a place; `None` where none of them was measured.
+fn average(samples: &[Sample]) -> Sample {
+    let known: Vec<(f64, f64)> = samples.iter().flatten().copied().collect();
+    if known.is_empty() {
+        return None;
+    }
+    let sum = |way: fn(&(f64, f64)) -> f64| known.iter().map(way).sum::<f64>();
+    let count = known.len() as f64;
+    Some((sum(|rates| rates.0) / count, sum(|rates| rates.1) / count))
 }
 
 /// The next round number that is not less, so that a scale stays for a while.
@@ -204,6 +364,16 @@ mod tests {
     use crate::tui::draw::theme::{Background, Depth, Glyphs};
 
     fn chart(samples: &[Sample], ascii: bool, width: u16, height: u16) -> Vec<String> {
+        chart_of(samples, ascii, width, height, None)
+    }
+
+    fn chart_of(
+        samples: &[Sample],
+        ascii: bool,
+        width: u16,
+        height: u16,
+        window: Option<usize>,
+    ) -> Vec<String> {
         let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
         let theme = Theme {
             depth: Depth::Mono,
@@ -216,6 +386,10 @@ mod tests {
             units: Units::Bytes,
             theme,
             seconds: 1.0,
+            window: ChartWindow {
+                samples: window,
+                number: samples.len() as u64,
+            },
         };
         chart.render(buf.area, &mut buf);
         (0..height)
@@ -245,14 +419,55 @@ mod tests {
 
     #[test]
     fn what_comes_in_grows_upward_and_what_goes_out_downward() {
-        let drawn = chart(&[Some((100.0, 0.0)), None, Some((0.0, 50.0))], true, 40, 7);
-        assert!(drawn[0].ends_with("#   "), "{drawn:#?}");
+        // As many samples as places: 28 cells beside the margin.
+        let mut samples = vec![Some((0.0, 0.0)); 56];
+        (samples[52], samples[53]) = (Some((100.0, 0.0)), Some((100.0, 0.0)));
+        (samples[54], samples[55]) = (Some((0.0, 50.0)), Some((0.0, 50.0)));
+        let drawn = chart_of(&samples, true, 40, 7, Some(56));
+        assert!(drawn[0].ends_with("#  "), "{drawn:#?}");
         assert!(
-            drawn[2].ends_with("#   ") && drawn[2].contains("in"),
+            drawn[2].ends_with("#  ") && drawn[2].contains("in"),
             "{drawn:#?}"
         );
-        assert!(drawn[6].ends_with("  # "), "{drawn:#?}");
+        assert!(drawn[4].ends_with(" # "), "{drawn:#?}");
+        // One scale for both: half of it is half as long.
+        assert!(drawn[6].ends_with("   "), "{drawn:#?}");
         assert!(drawn[0].starts_with("   100 B/s"), "{drawn:#?}");
+        assert!(drawn[6].starts_with("   100 B/s"), "{drawn:#?}");
+    }
+
+    #[test]
+    fn a_way_that_moves_ten_times_less_has_a_scale_of_its_own_and_says_so() {
+        let drawn = chart(&[Some((90e6, 70e3)); 60], false, 80, 9);
+        assert!(drawn[0].starts_with("  100 MB/s"), "{drawn:#?}");
+        assert!(drawn[5].contains("out ×1000"), "{drawn:#?}");
+        assert!(drawn[8].starts_with("  100 kB/s"), "{drawn:#?}");
+        let drawn = chart(&[Some((90e6, 10e6)); 60], false, 80, 9);
+        assert!(
+            drawn[5].contains("out") && !drawn[5].contains('×'),
+            "{drawn:#?}"
+        );
+    }
+
+    #[test]
+    fn little_history_is_stretched_and_much_of_it_is_joined() {
+        let dots = |drawn: &[String]| drawn[2].chars().filter(|c| ('⠁'..='⣿').contains(c)).count();
+        // Fifteen of thirty samples fill half of the plot.
+        let half = chart(&[Some((9.0, 9.0)); 15], false, 91, 7);
+        assert!((38..=41).contains(&dots(&half)), "{half:#?}");
+        let joined = chart_of(&[Some((9.0, 9.0)); 300], false, 91, 7, Some(600));
+        assert!((36..=41).contains(&dots(&joined)), "{joined:#?}");
+        assert!(joined[3].contains("5 min ago"), "{joined:#?}");
+    }
+
+    #[test]
+    fn a_gap_is_marked_and_no_time_is_written_before_it() {
+        let mut samples = vec![Some((9.0, 9.0)); 100];
+        samples[70] = None;
+        let drawn = chart(&samples, false, 110, 7);
+        assert!(drawn[3].contains('·'), "{drawn:#?}");
+        let (before, _) = drawn[3].split_once('·').unwrap();
+        assert!(!before.contains("ago"), "{drawn:#?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 
 use super::cells::{Cell, SumLine, age, in_short, per_second};
 use super::columns::{LayoutRequest, cap};
-use super::line::{put, within};
+use super::line::put;
 use crate::model::interval::rate;
 use crate::view::{Column, Directions, Group};
 
@@ -257,9 +257,9 @@ static SHARE: ColumnDrawing = ColumnDrawing {
     gap: 1,
     is_default: true,
     leaves: leaves(140, EndsRoom::Usual),
-    width: |table| if table.share_bar { 10 } else { 5 },
+    width: |_| 5,
     cell: |cell, buf| cell.share(buf),
-    sum: |sum, buf, at| sum.share(buf, within(at, 0, 5)),
+    sum: |sum, buf, at| sum.share(buf, at),
     ..NUMBER
 };
 

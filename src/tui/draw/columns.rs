@@ -85,8 +85,6 @@ pub struct LayoutRequest<'a> {
     pub totals: bool,
     /// Units, which decide the widths of numbers.
     pub units: Units,
-    /// Whether the share's bar stands beside its number, because the background cannot be coloured.
-    pub share_bar: bool,
     /// Whether ends are host names.
     pub names: bool,
     /// Whether any process is in a container or unit.

@@ -18,7 +18,7 @@ use crate::text::units;
 use crate::text::wrap::wrap_all;
 use crate::tui::action::Command;
 use crate::tui::app::{Mode, scrolled};
-use crate::tui::draw::chart::{Chart, Sample};
+use crate::tui::draw::chart::{Chart, ChartWindow, Sample};
 use crate::tui::draw::line::{line, put, within};
 use crate::tui::state::shared::SharedState;
 use crate::view::Directions;
@@ -374,21 +374,17 @@ impl FlowPage<'_> {
     fn flow_chart(&self, area: Rect, buf: &mut Buffer) {
         let rates = |directions| self.shared.history.sparkline([self.flow], directions);
         let pairs = rates(Directions::Rx).into_iter().zip(rates(Directions::Tx));
-        let bars: Vec<Sample> = pairs.map(|(rx, tx)| rx.zip(tx)).collect();
-        // As wide as there is room: a bar may take several columns.
-        let room = usize::from(area.width.saturating_sub(16));
-        let each = (room / bars.len().max(30)).clamp(1, 3);
-        let samples: Vec<Sample> = bars
-            .into_iter()
-            .flat_map(|sample| std::iter::repeat_n(sample, each))
-            .collect();
-        let seconds = 1.0 / each as f64;
+        let samples: Vec<Sample> = pairs.map(|(rx, tx)| rx.zip(tx)).collect();
         let height = area.height.min(MAX_CHART).saturating_sub(1);
         Chart {
             samples: &samples,
             units: self.shared.display.units,
             theme: self.shared.display.theme,
-            seconds: seconds * self.shared.seconds(),
+            seconds: self.shared.seconds(),
+            window: ChartWindow {
+                samples: None,
+                number: self.shared.history.bars_number(),
+            },
         }
         .render(Rect { height, ..area }, buf);
         let at = line(area, height);

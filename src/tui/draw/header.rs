@@ -14,6 +14,8 @@ use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::text::wrap::take;
 use crate::tui::app::App;
+use crate::tui::draw::braille;
+use crate::tui::draw::chart::nice;
 use crate::tui::draw::line::{line, put, put_right, width, within};
 use crate::view::Directions;
 
@@ -215,7 +217,7 @@ impl App {
         }
         let room = at.width.saturating_sub(x + 1);
         if !has_chart && room >= MIN_SPARK {
-            let samples = self.shared.samples(usize::from(room));
+            let samples = self.shared.samples(usize::from(room) * braille::SAMPLES);
             let rates = samples.into_iter().map(|sample| {
                 sample.map(|(rx, tx)| match direction {
                     Direction::Rx => rx,
@@ -223,7 +225,10 @@ impl App {
                 })
             });
             let rates: Vec<Option<f64>> = rates.collect();
-            super::cells::spark(buf, within(at, x, room), &rates, theme.glyphs, hue);
+            let top = nice(rates.iter().flatten().copied().fold(0.0, f64::max));
+            let dots = |rate| braille::dots(rate, top, braille::DOTS);
+            let row = braille::row(&rates, 0, usize::from(room), theme.glyphs, dots);
+            put(buf, at, x, &row, hue);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Draws an [`App`] into a buffer. Changes no state, and draws only what is in sight.
 
+pub(super) mod braille;
 mod cells;
 pub(super) mod chart;
 mod column_table;
@@ -20,9 +21,10 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::widgets::Widget;
 
+use crate::stats::history::MAX_POINTS;
 use crate::text::units;
 use crate::tui::app::{App, Mode};
-use crate::tui::draw::chart::Chart;
+use crate::tui::draw::chart::{Chart, Sample};
 use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::draw::line::{fill, line, put};
 use crate::tui::draw::theme::Theme;
@@ -72,16 +74,21 @@ impl App {
         if area.is_empty() {
             return;
         }
-        let samples = self.shared.samples(usize::from(area.width));
-        let chart = Chart {
-            samples: &samples,
-            units: self.shared.display.units,
-            theme: self.shared.display.theme,
-            seconds: self.shared.seconds(),
-        };
+        let samples = self.shared.samples(MAX_POINTS);
+        let chart = self.machine_chart(&samples);
         chart.render(area, buf);
         if let Some(after) = self.shared.cursor() {
             chart.mark(area, after, buf);
+        }
+    }
+
+    fn machine_chart<'a>(&self, samples: &'a [Sample]) -> Chart<'a> {
+        Chart {
+            samples,
+            units: self.shared.display.units,
+            theme: self.shared.display.theme,
+            seconds: self.shared.seconds(),
+            window: self.shared.chart_window(),
         }
     }
 
@@ -89,7 +96,8 @@ impl App {
     pub(super) fn chart_sample(&self, at: Position) -> Option<usize> {
         let area = ScreenLayout::new(self.shared.area).chart;
         let is_live = !self.player.is_shown();
-        is_live.then(|| Chart::sample_at(area, self.shared.display.units, at))?
+        let samples = self.shared.samples(MAX_POINTS);
+        is_live.then(|| self.machine_chart(&samples).sample_at(area, at))?
     }
 }
 

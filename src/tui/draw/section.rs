@@ -5,7 +5,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::cells::{Cell, CellContext, SumLine, spark};
+use super::braille;
+use super::cells::{Cell, CellContext, SumLine};
+use super::chart::nice;
 use crate::model::flow::{Counters, Direction};
 use crate::stats::ranking::{Row, Rows};
 use crate::text::sanitize::columns;
@@ -218,7 +220,7 @@ impl Section<'_> {
             };
             (place.column.drawing().cell)(&cell, buf);
         }
-        let color = theme.share(Some(context.direction()));
+        let color = theme.share(context.direction());
         if let Some(color) = color.filter(|_| !selected) {
             let part = context.bytes(row) as f64 / (context.total as f64).max(1.0);
             let length = (part * f64::from(at.width)).round() as u16;
@@ -237,14 +239,25 @@ impl Section<'_> {
             return;
         };
         let theme = &self.shared.display.theme;
-        // Never turned round, as the selected row is: a bar is what is filled.
-        let hue = theme
-            .hue(self.context.direction())
+        // Never turned round, as the selected row is: a dot is what is drawn.
+        let hue = self
+            .context
+            .direction()
+            .map_or(Style::new(), |direction| theme.hue(direction))
+            .patch(theme.dim())
             .remove_modifier(Modifier::REVERSED);
-        for (n, y) in (self.offset..self.offset + self.shown.len()).zip(HEAD..) {
+        let history = &self.shared.history;
+        let all: Vec<Vec<Option<f64>>> = (self.offset..self.offset + self.shown.len())
+            .map(|n| self.rows.sparkline(history, n))
+            .collect();
+        // One scale for all rows: equal heights are equal rates.
+        let top = nice(all.iter().flatten().flatten().copied().fold(0.0, f64::max));
+        for (rates, y) in all.iter().zip(HEAD..) {
             let cell = within(line(self.area, y), place.x, place.width);
-            let rates = self.rows.sparkline(&self.shared.history, n);
-            spark(buf, cell, &rates, theme.glyphs, hue);
+            let dots = |rate| braille::log_dots(rate, top);
+            let (number, width) = (history.bars_number(), usize::from(cell.width));
+            let row = braille::row(rates, number, width, theme.glyphs, dots);
+            put(buf, cell, 0, &row, hue);
         }
     }
 

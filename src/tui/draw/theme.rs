@@ -59,6 +59,8 @@ pub struct Glyphs {
     pub gap: &'static str,
     /// A number that is zero, in a column of numbers.
     pub zero: &'static str,
+    /// Before a factor.
+    pub times: &'static str,
     /// Between the steps of a path.
     pub between: &'static str,
     pub enter: &'static str,
@@ -79,6 +81,7 @@ const UNICODE: Glyphs = Glyphs {
     blocks: ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"],
     gap: "·",
     zero: "·",
+    times: "×",
     between: " › ",
     enter: "⏎",
     arrows: ("→", "←"),
@@ -96,6 +99,7 @@ const ASCII: Glyphs = Glyphs {
     blocks: [" ", " ", " ", "-", "-", "=", "=", "#"],
     gap: " ",
     zero: "0",
+    times: "x",
     between: " > ",
     enter: "Enter",
     arrows: (">", "<"),
@@ -106,14 +110,6 @@ impl Glyphs {
     /// Unicode, or what ASCII has for it.
     pub const fn new(ascii: bool) -> &'static Self {
         if ascii { &ASCII } else { &UNICODE }
-    }
-
-    /// A bar of `part` in `whole`, in eighths of one cell; something is never drawn as nothing.
-    pub fn bar(&self, part: f64, whole: f64) -> &'static str {
-        match eighths(part, whole, 1) {
-            0 => " ",
-            n => self.bars[n.min(8) - 1],
-        }
     }
 
     /// A bar `width` cells long at most, growing to the right.
@@ -128,7 +124,7 @@ impl Glyphs {
 }
 
 /// How many eighths of `cells` cells a part of a whole fills: at least one if there is anything.
-pub fn eighths(part: f64, whole: f64, cells: usize) -> usize {
+fn eighths(part: f64, whole: f64, cells: usize) -> usize {
     if part <= 0.0 || whole <= 0.0 || part.is_nan() || whole.is_nan() {
         return 0;
     }
@@ -203,23 +199,24 @@ impl Theme {
         }
     }
 
-    /// What a row's share is drawn with behind its text; `None` where it would make text hard to
-    /// read, or cannot be drawn.
+    /// What a row's share is drawn with behind its text, without a hue for the sum of both ways; `None` where it
+    /// would make text hard to read, or cannot be drawn: then the percentage says it alone.
     pub fn share(&self, direction: Option<Direction>) -> Option<Color> {
         let light = match self.background {
             Background::Unknown => return None,
             Background::Dark => false,
             Background::Light => true,
         };
-        let rx = direction != Some(Direction::Tx);
-        match (self.depth, light) {
-            (Depth::Mono | Depth::Ansi16, _) => None,
-            (Depth::Ansi256, false) => Some(Color::Indexed(237)),
-            (Depth::Ansi256, true) => Some(Color::Indexed(254)),
-            (Depth::True, false) if rx => Some(Color::Rgb(0x18, 0x34, 0x44)),
-            (Depth::True, false) => Some(Color::Rgb(0x40, 0x32, 0x16)),
-            (Depth::True, true) if rx => Some(Color::Rgb(0xd3, 0xe6, 0xf5)),
-            (Depth::True, true) => Some(Color::Rgb(0xfb, 0xe4, 0xc6)),
+        match (self.depth, light, direction) {
+            (Depth::Mono | Depth::Ansi16, ..) => None,
+            (Depth::Ansi256, false, _) => Some(Color::Indexed(237)),
+            (Depth::Ansi256, true, _) => Some(Color::Indexed(254)),
+            (Depth::True, false, None) => Some(Color::Rgb(0x2c, 0x2e, 0x32)),
+            (Depth::True, false, Some(Direction::Rx)) => Some(Color::Rgb(0x18, 0x34, 0x44)),
+            (Depth::True, false, Some(Direction::Tx)) => Some(Color::Rgb(0x40, 0x32, 0x16)),
+            (Depth::True, true, None) => Some(Color::Rgb(0xe6, 0xe7, 0xea)),
+            (Depth::True, true, Some(Direction::Rx)) => Some(Color::Rgb(0xd3, 0xe6, 0xf5)),
+            (Depth::True, true, Some(Direction::Tx)) => Some(Color::Rgb(0xfb, 0xe4, 0xc6)),
         }
     }
 }
@@ -234,7 +231,7 @@ mod tests {
         let all = [
             &[
                 g.rule, g.title.0, g.title.1, g.ellipsis, g.selected, g.sorted.0, g.sorted.1,
-                g.gap, g.zero, g.between, g.enter, g.arrows.0, g.arrows.1, g.wall,
+                g.gap, g.zero, g.times, g.between, g.enter, g.arrows.0, g.arrows.1, g.wall,
             ][..],
             &g.bars,
             &g.blocks,
@@ -268,11 +265,6 @@ mod tests {
 
     #[test]
     fn something_is_never_drawn_as_nothing_nor_too_long() {
-        assert_eq!(UNICODE.bar(0.0, 10.0), " ");
-        assert_eq!(UNICODE.bar(1e-9, 10.0), "▁");
-        assert_eq!(UNICODE.bar(10.0, 10.0), "█");
-        assert_eq!(UNICODE.bar(99.0, 10.0), "█");
-        assert_eq!(UNICODE.bar(1.0, 0.0), " ");
         assert_eq!(UNICODE.block(5.0, 10.0, 4), "██");
         assert_eq!(UNICODE.block(20.0, 10.0, 4), "████");
         assert_eq!(UNICODE.block(0.1, 10.0, 4), "▏");

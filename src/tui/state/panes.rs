@@ -146,7 +146,6 @@ impl Panes {
                 group: self.group,
                 totals: display.totals,
                 units: display.units,
-                share_bar: display.theme.share(None).is_none(),
                 containers: self.containers,
                 seen: shared.history.seen(),
                 names: display.names,

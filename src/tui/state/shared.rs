@@ -15,11 +15,13 @@ use crate::recording::recorder::Status;
 use crate::resolve::names::{Label, Names};
 use crate::resolve::owners::Owners;
 use crate::sandbox::Confinement;
-use crate::stats::history::History;
+use crate::stats::history::{History, MAX_POINTS, Point};
 use crate::stats::moments::Moments;
 use crate::stats::ranking::{ProcessLookup as _, Row, RowId, SharedFields};
 use crate::text::units;
-use crate::tui::draw::chart::Sample;
+use crate::tui::draw::braille;
+use crate::tui::draw::chart::{self, ChartWindow, Sample};
+use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::input::keys::Keys;
 
 /// What is known of a run before its first interval.
@@ -78,6 +80,8 @@ pub struct SharedState {
     /// Whether threads are told apart.
     pub threads: bool,
     pub pause: Option<Pause>,
+    /// Samples that fill the chart's width; `None` for as many as there are.
+    pub chart_samples: Option<usize>,
     /// Time since the start.
     pub clock: Duration,
     pub area: Rect,
@@ -115,62 +119,93 @@ impl SharedState {
             is_process_filtered: capture.filter.filter.is_some(),
             threads: capture.by_thread,
             pause: None,
+            chart_samples: None,
             clock: Duration::ZERO,
             area: Rect::new(0, 0, 80, 24),
             recording: None,
         }
     }
 
-    /// Seconds that one sample of the chart stands for.
+    /// Seconds that one sample of the chart stands for: the shortest interval that is still known.
     pub fn seconds(&self) -> f64 {
-        let last = self.live_history().points().next_back();
-        last.map_or(1.0, |point| point.elapsed.as_secs_f64().max(0.1))
+        let points = self.live_history().points();
+        let lengths = points.map(|point| point.elapsed.as_secs_f64());
+        let shortest = lengths.fold(f64::INFINITY, f64::min);
+        match shortest.is_finite() {
+            true => shortest.max(0.1),
+            false => 1.0,
+        }
     }
 
-    /// The machine's rates of the last intervals, at most so many, with gaps where nobody measured.
+    /// The machine's intervals, the latest first, each as often as it is long in [`Self::seconds`]; `None` for
+    /// time that nobody measured, as wide as a cell, as a night of sleep would leave nothing else.
+    fn points(&self) -> impl Iterator<Item = Option<&Point>> {
+        let seconds = self.seconds();
+        let points = self.live_history().points().rev();
+        points.flat_map(move |point| {
+            let times = (point.elapsed.as_secs_f64() / seconds).round() as usize;
+            let gap = match point.gap_before.is_zero() {
+                true => 0,
+                false => braille::SAMPLES,
+            };
+            let samples = std::iter::repeat_n(Some(point), times.max(1));
+            samples.chain(std::iter::repeat_n(None, gap))
+        })
+    }
+
+    /// The machine's rates, at most so many samples of [`Self::seconds`] each: a longer interval, as after a
+    /// pause, is as many samples of its average, and time that nobody measured is a gap.
     pub fn samples(&self, most: usize) -> Vec<Sample> {
-        let mut samples = Vec::new();
-        for point in self.live_history().points() {
-            if !point.gap_before.is_zero() {
-                samples.push(None);
-            }
-            samples.push(Some((
+        let rates = |point: &Point| {
+            (
                 rate(point.total.rx_bytes, point.elapsed),
                 rate(point.total.tx_bytes, point.elapsed),
-            )));
+            )
+        };
+        let latest = self.points().take(most);
+        let mut samples: Vec<Sample> = latest.map(|point| point.map(rates)).collect();
+        samples.reverse();
+        samples
+    }
+
+    /// Shows a longer or a shorter part of time in the machine's chart.
+    pub fn zoom_chart(&mut self, longer: bool) {
+        let plot = chart::plot(ScreenLayout::new(self.area).chart, self.display.units);
+        let places = usize::from(plot.width) * braille::SAMPLES;
+        let known = self.samples(MAX_POINTS).len();
+        let shown = self.chart_window().shown(known, places);
+        if places > 0
+            && let Some(samples) = ChartWindow::next(longer, shown)
+        {
+            self.chart_samples = Some(samples);
         }
-        samples.split_off(samples.len().saturating_sub(most))
+    }
+
+    /// The part of time that the machine's chart shows.
+    pub fn chart_window(&self) -> ChartWindow {
+        ChartWindow {
+            samples: self.chart_samples,
+            number: self.live_history().points_number(),
+        }
     }
 
     /// How many samples before the last the shown moment is, of those of [`Self::samples`]; `None` for now.
     pub fn cursor(&self) -> Option<usize> {
         self.travel.as_ref()?;
         let shown = self.history.ended();
-        let mut after = 0;
-        for point in self.live_history().points().rev() {
-            let began = point.ended.checked_sub(point.elapsed);
-            if began.is_none_or(|began| began < shown) {
-                break;
-            }
-            after += 1 + usize::from(!point.gap_before.is_zero());
-        }
-        Some(after)
+        let is_later = |point: &Option<&Point>| {
+            point.is_none_or(|point| {
+                let began = point.ended.checked_sub(point.elapsed);
+                began.is_some_and(|began| began >= shown)
+            })
+        };
+        Some(self.points().take_while(is_later).count())
     }
 
     /// How many intervals ago a sample of [`Self::samples`] ended that has so many samples after it; `None` for
     /// a gap, or where intervals of then are not kept.
     pub fn interval_at(&self, after: usize) -> Option<usize> {
-        let mut left = after;
-        for point in self.live_history().points().rev() {
-            if left == 0 {
-                return self.moments.ago(point.ended);
-            }
-            left -= 1;
-            if !point.gap_before.is_zero() {
-                left = left.checked_sub(1)?;
-            }
-        }
-        None
+        self.moments.ago(self.points().nth(after)??.ended)
     }
 
     /// How an end of a row's flows is written now; `other` is the other end.

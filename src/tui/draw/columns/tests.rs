@@ -8,7 +8,6 @@ fn request(group: Group, directions: Directions) -> LayoutRequest<'static> {
         group,
         totals: false,
         units: Units::Bytes,
-        share_bar: false,
         names: false,
         containers: true,
         seen: AvailableColumns::ALL,
