@@ -76,6 +76,10 @@ pub enum Command {
     Columns,
     Slower,
     Faster,
+    /// Show more time in the chart.
+    LongerChart,
+    /// Show less time in the chart.
+    ShorterChart,
     /// The next interval.
     StepForward,
     /// The previous interval.
@@ -222,6 +226,8 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Display, Command::Columns, "columns", &["c"], "choose columns"),
     key(Chapter::Display, Command::Slower, "slower", &["+", "="], "lengthen the interval"),
     key(Chapter::Display, Command::Faster, "faster", &["-"], "shorten the interval"),
+    key(Chapter::Display, Command::LongerChart, "longer-chart", &["]"], "more time in the chart"),
+    key(Chapter::Display, Command::ShorterChart, "shorter-chart", &["["], "less time in the chart"),
 
     key(Chapter::Time, Command::StepBack, "step-back", &[","], "one interval back"),
     key(Chapter::Time, Command::StepForward, "step-forward", &["."], "one interval forward"),

@@ -221,9 +221,8 @@ impl App {
             {
                 self.show_moment();
             }
-            // Keys of a recording's speed: a live machine has one speed, and a chart.
-            Command::SpeedUp | Command::SpeedDown if !self.player.is_shown() => {
-                self.shared.zoom_chart(command == Command::SpeedUp);
+            Command::LongerChart | Command::ShorterChart => {
+                self.shared.zoom_chart(command == Command::LongerChart);
             }
             Command::StepForward
             | Command::StepBack

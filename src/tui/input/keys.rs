@@ -239,7 +239,7 @@ mod tests {
         };
         assert_eq!(meant(']', KeyboardFocus::Replay), Some(Command::SpeedUp));
         assert_eq!(meant('g', KeyboardFocus::Replay), Some(Command::NextGroup));
-        assert_eq!(meant(']', KeyboardFocus::Table), None);
+        assert_eq!(meant(']', KeyboardFocus::Table), Some(Command::LongerChart));
         for focus in [KeyboardFocus::Table, KeyboardFocus::Replay] {
             assert_eq!(meant('.', focus), Some(Command::StepForward));
         }
