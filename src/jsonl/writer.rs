@@ -20,7 +20,7 @@ use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Losses, Machine, RecordingMetadata};
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
-use crate::stats::ranking::{GroupTotals, Ranked, Ranking, RowId, UnrankedSum};
+use crate::stats::ranking::{GroupTotals, Ranked, Ranking, Remainder, RowId};
 use crate::text::time::rfc3339;
 use crate::view::Group;
 
@@ -363,18 +363,14 @@ fn record<'a>(
 
 /// What is not shown, where there is anything.
 fn other<T: Ranked>(ranking: &Ranking<T>, groups: bool, sink: &mut impl RecordSink) -> Result<()> {
-    let UnrankedSum {
-        rows,
-        flows,
-        counters,
-    } = ranking.unranked;
+    let Remainder { rows, flows, moved } = ranking.unranked;
     if flows == 0 {
         return Ok(());
     }
     let record = OtherRecord {
         groups: groups.then_some(rows),
         flows,
-        moved: counters.into(),
+        moved: moved.into(),
     };
     sink.row("other", &record)
 }

@@ -223,7 +223,7 @@ impl Text {
             group => format!("{} other {}", other.rows, group.rows(other.rows)),
         };
         for (bytes, what) in [
-            (other.bytes, others),
+            (other.moved, others),
             (
                 section.untracked,
                 "untracked: the flow table was full".to_owned(),

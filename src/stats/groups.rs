@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::process_lookup::{ProcessLookup, ProcessRef};
-use super::ranking::{Ranked, Ranking};
+use super::ranked::{Facts, Ranked, RowOrder, RowValue};
+use super::ranking::Ranking;
 use super::row_id::{Groups, RowId};
-use super::row_order::{Facts, GroupValues, RowOrder, RowValue};
-use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets};
+use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol};
 use crate::model::interval::Interval;
-use crate::view::{Directions, Group, SortValue};
+use crate::model::net::Net;
+use crate::view::{Directions, Group, RowValues, SortValue};
 
 /// The flows of a group in one interval, summed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +187,87 @@ pub fn group_totals(
     group_totals
 }
 
+/// The values of a group; those of connections are not sums, so a group has none.
+struct GroupValues<'a>(&'a GroupTotals, &'a Facts<'a>);
+
+impl GroupValues<'_> {
+    fn process_ref(&self) -> Option<ProcessRef<'_>> {
+        let (tgid, owner) = self.0.process.as_ref()?;
+        Some(self.1.process(*tgid, owner))
+    }
+}
+
+impl RowValues for GroupValues<'_> {
+    fn flows(&self) -> usize {
+        self.0.flows
+    }
+
+    fn peak(&self, _: Directions) -> Option<f64> {
+        None
+    }
+
+    fn protocol(&self) -> Option<Protocol> {
+        match self.0.id {
+            RowId::Port(protocol, _) => Some(protocol),
+            _ => None,
+        }
+    }
+
+    fn local(&self) -> Option<Endpoint> {
+        None
+    }
+
+    fn remote(&self) -> Option<Endpoint> {
+        match self.0.id {
+            RowId::Remote(addr) | RowId::Net(Net { addr, .. }) => Some(Endpoint::new(addr, 0)),
+            _ => None,
+        }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.0.process.as_ref().map(|(tgid, _)| *tgid)
+    }
+
+    fn process(&self) -> Option<Comm> {
+        match self.0.id {
+            RowId::Program(comm, _) => Some(comm),
+            _ => self.0.process.as_ref().map(|(_, owner)| owner.comm),
+        }
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        match self.0.id {
+            RowId::User(uid) => self.1.lookup.user_name(uid),
+            _ => self.1.lookup.user(&self.process_ref()?),
+        }
+    }
+
+    fn container(&self) -> Option<Arc<str>> {
+        match &self.0.id {
+            RowId::Container(place) => Some(place.to_string().into()),
+            RowId::Unit(name) => Some(Arc::clone(name)),
+            RowId::Without(_) => None,
+            _ => self.1.lookup.place(&self.process_ref()?),
+        }
+    }
+
+    fn packets(&self, directions: Directions) -> Option<u64> {
+        self.0.packets.map(|packets| directions.packets(&packets))
+    }
+
+    fn srtt_us(&self) -> Option<u32> {
+        None
+    }
+
+    fn retransmits(&self) -> Option<u64> {
+        self.0.retransmits()
+    }
+
+    fn cwnd(&self) -> Option<u32> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,7 +335,7 @@ mod tests {
                     flows += row.flows;
                     count += 1;
                 }
-                sum += ranking.unranked.counters;
+                sum += ranking.unranked.moved;
                 assert_eq!(sum, interval.total(), "{group} {n:?}");
                 assert_eq!(flows + ranking.unranked.flows, interval.flows.len());
                 if n.is_none() {
@@ -262,7 +344,7 @@ mod tests {
                 let all = Ranking::grouped(&interval, group, &(), None);
                 assert_eq!(all.rows().count(), count + ranking.unranked.rows);
                 for section in [&ranking.ingress, &ranking.egress] {
-                    let sum = section.shown() + section.other.bytes + section.untracked;
+                    let sum = section.shown() + section.other.moved + section.untracked;
                     assert_eq!(sum, section.total, "{group} {n:?}");
                     assert!(section.rows.len() <= n.unwrap_or(usize::MAX));
                     let directions = section.direction;
@@ -351,7 +433,7 @@ mod tests {
         assert_eq!(first(Direction::Rx), RowId::Process(0));
         assert_eq!(first(Direction::Tx), RowId::Process(2));
         assert_eq!(
-            (ranking.unranked.rows, ranking.unranked.counters.rx_bytes),
+            (ranking.unranked.rows, ranking.unranked.moved.rx_bytes),
             (1, 9)
         );
     }

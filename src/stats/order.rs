@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::process_lookup::ProcessLookup;
+use super::row::Row;
 use super::row_id::RowId;
-use super::rows::Row;
 use crate::model::flow::{Comm, Counters, Endpoint, Protocol};
 use crate::model::net::Net;
 use crate::stats::history::{Clock, TrafficStats};

@@ -10,16 +10,17 @@ use std::time::{Duration, SystemTime};
 pub use super::groups::{GroupTotals, group_totals};
 pub use super::order::steady_value;
 pub use super::process_lookup::{ProcessLookup, ProcessRef};
+pub use super::ranked::{Ranked, RowOrder};
+pub use super::row::{Row, SharedFields};
 pub use super::row_id::RowId;
-pub use super::row_order::RowOrder;
-pub use super::rows::{Row, RowQuery, Rows, SharedFields, Sum, group_of};
+pub use super::rows::{RowQuery, Rows, Sum, group_of};
 pub use super::tcp_stats::RowTcpStats;
 
-use super::row_order::{Facts, FlowValues, RowValue, sort_key};
+use super::ranked::{Facts, sort_key};
 use super::top;
-use crate::model::flow::{Counters, Direction, Flow, FlowKey};
+use crate::model::flow::{Counters, Direction, Flow};
 use crate::model::interval::{Interval, Losses, Method};
-use crate::view::{Directions, SortValue};
+use crate::view::Directions;
 
 /// One interval, ranked: its flows, or groups of them.
 #[derive(Clone, Debug)]
@@ -45,65 +46,7 @@ pub struct Ranking<T = Flow> {
     /// Whether sections are in another order than by their bytes.
     is_sorted: bool,
     /// What is a row of neither section. With those that are, and untracked, it adds up to `total`.
-    pub unranked: UnrankedSum,
-}
-
-/// What can be a row of a ranking.
-pub trait Ranked: Clone {
-    /// What tells one from another, and puts equals in order.
-    type Key: Ord;
-
-    fn key(&self) -> Self::Key;
-
-    fn counters(&self) -> &Counters;
-
-    /// Number of flows in it.
-    fn flows(&self) -> usize;
-
-    /// A column's value of it.
-    #[expect(private_interfaces, reason = "only rankings sort rows")]
-    fn sort_value(
-        &self,
-        value: RowValue,
-        directions: Directions,
-        facts: &Facts<'_>,
-    ) -> Option<SortValue>;
-}
-
-impl Ranked for Flow {
-    type Key = FlowKey;
-
-    fn key(&self) -> FlowKey {
-        self.key
-    }
-
-    fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    fn flows(&self) -> usize {
-        1
-    }
-
-    #[expect(private_interfaces, reason = "only rankings sort rows")]
-    fn sort_value(
-        &self,
-        value: RowValue,
-        directions: Directions,
-        facts: &Facts<'_>,
-    ) -> Option<SortValue> {
-        value(&FlowValues(self, facts), directions)
-    }
-}
-
-/// What is a row of neither section, summed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UnrankedSum {
-    /// Number of rows it would be.
-    pub rows: usize,
-    /// Number of flows in them.
-    pub flows: usize,
-    pub counters: Counters,
+    pub unranked: Remainder<Counters>,
 }
 
 impl Ranking {
@@ -188,19 +131,19 @@ impl<T: Ranked> Ranking<T> {
             egress,
             list,
             is_sorted,
-            unranked: UnrankedSum::default(),
+            unranked: Remainder::default(),
         };
-        let mut shown = UnrankedSum::default();
+        let mut shown = Remainder::<Counters>::default();
         for row in ranking.rows() {
             shown.rows += 1;
             shown.flows += row.flows();
-            shown.counters += *row.counters();
+            shown.moved += *row.counters();
         }
         let counted: Counters = all.iter().map(|row| *row.counters()).sum();
-        ranking.unranked = UnrankedSum {
+        ranking.unranked = Remainder {
             rows: all.len() - shown.rows,
             flows: interval.flows.len() - shown.flows,
-            counters: counted.since(&shown.counters),
+            moved: counted.since(&shown.moved),
         };
         ranking
     }
@@ -244,15 +187,15 @@ pub struct DirectionRanking<T = Flow> {
     pub total: u64,
 }
 
-/// What is not a row, summed.
+/// Rows that are not shown, summed: of a section its bytes, of a ranking all counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Remainder {
-    /// How many rows it would be.
+pub struct Remainder<T = u64> {
+    /// Number of rows.
     pub rows: usize,
-    /// How many flows are in them.
+    /// Number of flows in them.
     pub flows: usize,
-    /// What they moved, in bytes, in the direction of the section.
-    pub bytes: u64,
+    /// What they moved.
+    pub moved: T,
 }
 
 /// The first of `count` rows by a key, largest first, equal ones by their own key.
@@ -300,7 +243,7 @@ impl<T: Ranked> DirectionRanking<T> {
             other: Remainder {
                 rows: count - rows.len(),
                 flows: flows - flows_of(&rows),
-                bytes: total - bytes_of(&rows, direction),
+                moved: total - bytes_of(&rows, direction),
             },
             rows,
             untracked,
@@ -319,7 +262,7 @@ impl<T: Ranked> DirectionRanking<T> {
             other: Remainder {
                 rows: self.other.rows + folded.len(),
                 flows: self.other.flows + flows_of(folded),
-                bytes: self.other.bytes + bytes_of(folded, self.direction),
+                moved: self.other.moved + bytes_of(folded, self.direction),
             },
             untracked: self.untracked,
             total: self.total,
@@ -443,7 +386,7 @@ mod tests {
                 ranking.ingress.fold(folded),
                 ranking.egress.fold(folded),
             ] {
-                let sum = section.shown() + section.other.bytes + section.untracked;
+                let sum = section.shown() + section.other.moved + section.untracked;
                 assert_eq!(sum, section.total);
                 assert_eq!(section.total, interval.total().bytes(section.direction));
                 let moving = interval.flows.iter();

@@ -10,15 +10,14 @@ mod tests;
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::slice;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::order::{RowWith, SortKeyValue, TrafficAt};
 use super::process_lookup::{ProcessLookup, ProcessRef};
+use super::row::Row;
 use super::row_id::{Groups, RowId};
-use super::tcp_stats::RowTcpStats;
 use super::top::in_order;
-use crate::model::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
+use crate::model::flow::{Counters, FlowKey};
 use crate::stats::history::{Clock, FlowStats, History, RECENT_FOR, TrafficStats};
 use crate::view::{Directions, Group, SortBy, SortKey};
 
@@ -33,31 +32,6 @@ pub struct RowQuery {
     pub sort: SortKey,
     /// Whether flows that ended long ago are rows too, as in a view of totals.
     pub past: bool,
-}
-
-/// What all flows of a row have in common; `None` where they differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedFields {
-    pub protocol: Option<Protocol>,
-    /// The socket's own end.
-    pub local: Option<Endpoint>,
-    pub remote: Option<Endpoint>,
-    pub tgid: Option<u32>,
-    pub comm: Option<Comm>,
-    /// What the kernel said of the process, where it is one: the latest.
-    pub owner: Option<Arc<Owner>>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub id: RowId,
-    /// Number of flows in it.
-    pub flows: usize,
-    /// What its flows have in common.
-    pub common: SharedFields,
-    pub traffic: TrafficStats,
-    /// How they are doing besides.
-    pub condition: RowTcpStats,
 }
 
 /// Flows that are no rows, summed.
@@ -398,73 +372,6 @@ impl Sum {
     fn add(&mut self, flow: &FlowStats) {
         self.flows += 1;
         self.traffic += &flow.traffic;
-    }
-}
-
-impl Row {
-    fn of(flow: &FlowStats, clock: &Clock) -> Self {
-        Self {
-            id: RowId::Flow(flow.key),
-            flows: 1,
-            common: SharedFields::of(flow),
-            traffic: flow.traffic,
-            condition: RowTcpStats::of(flow, clock),
-        }
-    }
-
-    fn add(&mut self, flow: &FlowStats, clock: &Clock) {
-        self.flows += 1;
-        let is_later = flow.traffic.last_seen() > self.traffic.last_seen();
-        self.common.narrow(&SharedFields::of(flow), is_later);
-        self.traffic += &flow.traffic;
-        self.condition.add(&RowTcpStats::of(flow, clock));
-    }
-
-    /// Whose its flows are, where they are one process's.
-    pub fn process_ref(&self) -> Option<ProcessRef<'_>> {
-        Some(ProcessRef {
-            tgid: self.common.tgid?,
-            owner: self.common.owner.as_deref()?,
-            when: self.traffic.last_seen(),
-        })
-    }
-
-    /// Whether no bytes moved this way in the latest interval, and how long ago the last did.
-    pub fn idle(&self, directions: Directions, clock: &Clock) -> Option<Duration> {
-        self.traffic
-            .idle(directions, clock)
-            .filter(|idle| !idle.is_zero())
-    }
-}
-
-impl SharedFields {
-    fn of(flow: &FlowStats) -> Self {
-        Self {
-            protocol: Some(flow.key.protocol),
-            local: Some(flow.key.local),
-            remote: Some(flow.key.remote),
-            tgid: Some(flow.key.tgid),
-            comm: Some(flow.owner.comm),
-            owner: Some(Arc::clone(&flow.owner)),
-        }
-    }
-
-    fn narrow(&mut self, other: &Self, is_later: bool) {
-        fn keep<T: PartialEq>(mine: &mut Option<T>, theirs: &Option<T>) {
-            if mine != theirs {
-                *mine = None;
-            }
-        }
-        keep(&mut self.protocol, &other.protocol);
-        keep(&mut self.local, &other.local);
-        keep(&mut self.remote, &other.remote);
-        keep(&mut self.tgid, &other.tgid);
-        keep(&mut self.comm, &other.comm);
-        if self.tgid.is_none() {
-            self.owner = None;
-        } else if is_later {
-            self.owner.clone_from(&other.owner);
-        }
     }
 }
 

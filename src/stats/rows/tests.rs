@@ -1,7 +1,7 @@
 //! Rows of random histories, held against sums and orders made in a simpler way.
 
 use super::*;
-use crate::model::flow::{Flow, Packets, Tcp};
+use crate::model::flow::{Endpoint, Flow, Owner, Packets, Protocol, Tcp};
 use crate::model::net::Net;
 use crate::resolve::owners::{CgroupLocation, Container, Process, Runtime, SharedLocation};
 use crate::testing::{Intervals, Random, flow, key, rounds, some_overflow};
@@ -9,6 +9,7 @@ use crate::view::{Column, Prefix};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 const WAYS: [Directions; 3] = [Directions::Rx, Directions::Tx, Directions::Both];

@@ -1,16 +1,60 @@
-//! The order of an interval's flows or groups by any column that one interval has values for.
+//! What can be a row of a ranking: its key, its sums, and its order by any column that one interval has values for.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::groups::GroupTotals;
 use super::order::SortKeyValue;
 use super::process_lookup::{ProcessLookup, ProcessRef};
-use super::ranking::Ranked;
-use super::row_id::RowId;
-use crate::model::flow::{Comm, Counters, Endpoint, Flow, Protocol};
-use crate::model::net::Net;
+use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::view::{Column, Directions, Number, RowValues, SortBy, SortKey, SortValue, Traffic};
+
+/// What can be a row of a ranking.
+pub trait Ranked: Clone {
+    /// What tells one from another, and puts equals in order.
+    type Key: Ord;
+
+    fn key(&self) -> Self::Key;
+
+    fn counters(&self) -> &Counters;
+
+    /// Number of flows in it.
+    fn flows(&self) -> usize;
+
+    /// A column's value of it.
+    #[expect(private_interfaces, reason = "only rankings sort rows")]
+    fn sort_value(
+        &self,
+        value: RowValue,
+        directions: Directions,
+        facts: &Facts<'_>,
+    ) -> Option<SortValue>;
+}
+
+impl Ranked for Flow {
+    type Key = FlowKey;
+
+    fn key(&self) -> FlowKey {
+        self.key
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn flows(&self) -> usize {
+        1
+    }
+
+    #[expect(private_interfaces, reason = "only rankings sort rows")]
+    fn sort_value(
+        &self,
+        value: RowValue,
+        directions: Directions,
+        facts: &Facts<'_>,
+    ) -> Option<SortValue> {
+        value(&FlowValues(self, facts), directions)
+    }
+}
 
 /// The order of rows, and what the first N of them are chosen from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +72,7 @@ pub(super) struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    fn process<'a>(&self, tgid: u32, owner: &'a crate::model::flow::Owner) -> ProcessRef<'a> {
+    pub(super) fn process<'a>(&self, tgid: u32, owner: &'a Owner) -> ProcessRef<'a> {
         ProcessRef {
             tgid,
             owner,
@@ -92,7 +136,7 @@ impl Traffic for OneInterval<'_> {
 }
 
 /// The values of a flow.
-pub(super) struct FlowValues<'a>(pub &'a Flow, pub &'a Facts<'a>);
+struct FlowValues<'a>(pub &'a Flow, pub &'a Facts<'a>);
 
 impl RowValues for FlowValues<'_> {
     fn flows(&self) -> usize {
@@ -148,86 +192,5 @@ impl RowValues for FlowValues<'_> {
 
     fn cwnd(&self) -> Option<u32> {
         self.0.tcp.as_ref().map(|tcp| tcp.cwnd)
-    }
-}
-
-/// The values of a group; those of connections are not sums, so a group has none.
-pub(super) struct GroupValues<'a>(pub &'a GroupTotals, pub &'a Facts<'a>);
-
-impl GroupValues<'_> {
-    fn process_ref(&self) -> Option<ProcessRef<'_>> {
-        let (tgid, owner) = self.0.process.as_ref()?;
-        Some(self.1.process(*tgid, owner))
-    }
-}
-
-impl RowValues for GroupValues<'_> {
-    fn flows(&self) -> usize {
-        self.0.flows
-    }
-
-    fn peak(&self, _: Directions) -> Option<f64> {
-        None
-    }
-
-    fn protocol(&self) -> Option<Protocol> {
-        match self.0.id {
-            RowId::Port(protocol, _) => Some(protocol),
-            _ => None,
-        }
-    }
-
-    fn local(&self) -> Option<Endpoint> {
-        None
-    }
-
-    fn remote(&self) -> Option<Endpoint> {
-        match self.0.id {
-            RowId::Remote(addr) | RowId::Net(Net { addr, .. }) => Some(Endpoint::new(addr, 0)),
-            _ => None,
-        }
-    }
-
-    fn pid(&self) -> Option<u32> {
-        self.0.process.as_ref().map(|(tgid, _)| *tgid)
-    }
-
-    fn process(&self) -> Option<Comm> {
-        match self.0.id {
-            RowId::Program(comm, _) => Some(comm),
-            _ => self.0.process.as_ref().map(|(_, owner)| owner.comm),
-        }
-    }
-
-    fn user(&self) -> Option<Arc<str>> {
-        match self.0.id {
-            RowId::User(uid) => self.1.lookup.user_name(uid),
-            _ => self.1.lookup.user(&self.process_ref()?),
-        }
-    }
-
-    fn container(&self) -> Option<Arc<str>> {
-        match &self.0.id {
-            RowId::Container(place) => Some(place.to_string().into()),
-            RowId::Unit(name) => Some(Arc::clone(name)),
-            RowId::Without(_) => None,
-            _ => self.1.lookup.place(&self.process_ref()?),
-        }
-    }
-
-    fn packets(&self, directions: Directions) -> Option<u64> {
-        self.0.packets.map(|packets| directions.packets(&packets))
-    }
-
-    fn srtt_us(&self) -> Option<u32> {
-        None
-    }
-
-    fn retransmits(&self) -> Option<u64> {
-        self.0.retransmits()
-    }
-
-    fn cwnd(&self) -> Option<u32> {
-        None
     }
 }
