@@ -79,6 +79,8 @@ check: deps-test times-begin ## format, lints, unit tests and tests on this mach
 	@$(TIMED) "format of Rust" $(CARGO) fmt --check
 	@$(TIMED) "format of C" clang-format --dry-run -Werror $(wildcard bpf/*.[ch])
 	@$(TIMED) "lints" $(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(TIMED) "links of the code's documentation" env RUSTDOCFLAGS=-Dwarnings $(CARGO) doc \
+	    --locked --no-deps --document-private-items --quiet
 	@$(TIMED) "build of the tests" $(CARGO) test --locked --no-run
 	@$(AS_ROOT) $(TIMED) "unit tests" $(CARGO) test --locked --lib --bins
 	@for test in $(TESTS); do \

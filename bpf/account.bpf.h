@@ -261,7 +261,7 @@ static __noinline struct flowtop_slot *insert(void *flows, const bool b,
 {
 	__u32 kind = id->owner_kind & FLOWTOP_KEY_KIND;
 	__u32 family = kind & FLOWTOP_KEY_IPV6;
-	const void *key = id; /* which it begins */
+	const void *key = id; /* `id` is the first member of flowtop_key4/6 */
 	struct flowtop_slot *slot;
 	bool won;
 

@@ -104,7 +104,7 @@ static __always_inline bool allow_task(void)
 	return true;
 }
 
-/* The same, and by what. */
+/* Like allow_task(), plus the protocol filter. */
 static __always_inline bool allow_call(__u32 protocol)
 {
 	if (!filters_calls)
@@ -182,7 +182,7 @@ passes_nets6(const volatile struct flowtop_net_choice *choice,
 	return passes(choice->nr, choice->except, is_none(none));
 }
 
-/* What both families have. */
+/* Checks common to IPv4 and IPv6: netns, family, ports. */
 static __always_inline bool allow_flow(const struct flowtop_id *id,
 				       __u32 family, const struct sock *sk)
 {

@@ -25,7 +25,7 @@
 //! | [`view`] | - | columns, groups and orders that tables can have |
 //! | [`resolve`] | process ids, addresses, ports, interfaces | users, programs, containers, host names, in the background |
 //! | [`filter`] | text | which flows are meant, and what of that the kernel decides |
-//! | [`options`] | - | all that a run can be told |
+//! | [`options`] | - | all options of a run |
 //! | [`sandbox`] | all privileges | what counting and showing needs |
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
 //! | [`source`] | drained counters | [`model::interval::Interval`]s on demand, or on time |

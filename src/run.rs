@@ -1,4 +1,4 @@
-//! Joins what must not know each other, as a configuration says.
+//! Builds the pipeline of a run: source, decorators, output. The only module that depends on both sides.
 
 mod notes;
 
@@ -36,14 +36,14 @@ use crate::tui::{self, RunContext};
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// It was told to, or had nothing more to do.
+    /// Stopped by a key, a signal or a limit, or out of input.
     Done,
     /// What [`TimingOptions::exit_when`](options::TimingOptions::exit_when) says came true.
     ConditionMet,
 }
 
-/// Counts this machine's flows, or reads recordings, and shows them as `config` says, until told to
-/// stop.
+/// Counts this machine's flows, or reads recordings, and shows them as `config` says, until a signal,
+/// a key or a limit ends it.
 ///
 /// # Errors
 /// When the kernel side cannot be attached or read, the output cannot be written, or a recording
@@ -64,8 +64,7 @@ pub fn run(config: &Config, privilege: &Privilege) -> Result<RunEnd> {
     })
 }
 
-/// What to be told when the condition comes true: it is said after the end, when the terminal is as
-/// before.
+/// Message of `--exit-when` for standard error; printed after the terminal is restored.
 type ExitMessage = Arc<std::sync::Mutex<Option<String>>>;
 
 fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result<()> {
@@ -153,7 +152,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         .map(|recorder| recorder.watch().status().notes);
     // Also when the output has failed: what was counted until then is kept.
     let recorded = recorder.map_or(Ok(()), Recorder::finish);
-    // Where the live table stood, they were not yet said.
+    // The live table has not printed them.
     if config.output == Output::Table {
         notes.iter().flatten().for_each(|note| say(note));
     }
@@ -357,7 +356,7 @@ fn damaged(corruption: &CorruptRecording) -> String {
     units::sanitize(&format!("replay {corruption}")).into_owned()
 }
 
-/// What is done when the condition comes true.
+/// Returns the callback of `--exit-when`: it sets `met`, which gives the exit code, and the message.
 fn on_exit_condition(
     config: &Config,
     met: &Arc<AtomicBool>,

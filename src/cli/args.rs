@@ -322,6 +322,7 @@ pub(super) struct Args {
 
     /// Serve metrics for Prometheus at 9435 (this machine only), :9435 (the network too) or [::1]:9435;
     /// -g picks what to group by (default: process name), -n how many groups
+    #[allow(rustdoc::broken_intra_doc_links, reason = "help text with an address in brackets")]
     #[arg(
         long,
         value_name = "ADDR",

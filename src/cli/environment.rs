@@ -7,7 +7,7 @@ use crate::cli::config_file::{ConfigOrigin, PathVariables, candidate_paths};
 use crate::resolve::namespace;
 use crate::sandbox::privilege::Caller;
 
-/// What is not said by arguments.
+/// What a run depends on beside its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Whether standard output is a terminal that can be drawn on: only then does the live table
@@ -53,7 +53,8 @@ impl Environment {
     }
 }
 
-/// The first that is set says it; without any the locale is C, which is ASCII.
+/// Returns whether the locale uses UTF-8. POSIX reads LC_ALL, LC_CTYPE, LANG in this order; without any the
+/// locale is C, which is ASCII.
 fn is_utf8(locale: [Option<OsString>; 3]) -> bool {
     let locale = locale.into_iter().flatten().next().unwrap_or_default();
     let locale = locale.to_string_lossy().to_lowercase();

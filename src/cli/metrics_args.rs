@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn metrics_are_served_to_this_machine_unless_an_address_is_said() {
         let listen = |args: &[&str]| parsed(args).map(|config| config.listen.unwrap());
-        for (said, addr) in [
+        for (message, addr) in [
             ("9435", "127.0.0.1:9435"),
             ("localhost:9435", "127.0.0.1:9435"),
             ("[::1]:9435", "[::1]:9435"),
@@ -49,11 +49,11 @@ mod tests {
             (":9435", "[::]:9435"),
             ("*:9435", "[::]:9435"),
         ] {
-            let listen = listen(&["--listen", said]).unwrap();
+            let listen = listen(&["--listen", message]).unwrap();
             assert_eq!(listen.addr.to_string(), addr);
             assert_eq!(listen.group, Group::Process);
         }
-        for said in [
+        for message in [
             "",
             ":",
             "::9435",
@@ -69,8 +69,8 @@ mod tests {
             "127.0.0.1",
             "localhost:x",
         ] {
-            let error = listen(&["--listen", said]).unwrap_err();
-            assert!(error.contains("[::1]:9435"), "{said}: {error}");
+            let error = listen(&["--listen", message]).unwrap_err();
+            assert!(error.contains("[::1]:9435"), "{message}: {error}");
         }
         let group = |args: &[&str]| listen(&[&["--listen", "1"], args].concat()).unwrap().group;
         assert_eq!(group(&["-g", "unit"]), Group::Unit);

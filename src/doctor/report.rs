@@ -23,7 +23,7 @@ pub(super) fn text(report: &DoctorReport) -> String {
     let (release, machine) = uname();
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("flowtop {version}, Linux {release} {machine}\n");
-    let mut said: BTreeSet<&str> = BTreeSet::new();
+    let mut message: BTreeSet<&str> = BTreeSet::new();
     for section in &report.sections {
         let _ = write!(text, "\n{}\n", section.title);
         for check in &section.checks {
@@ -41,7 +41,7 @@ pub(super) fn text(report: &DoctorReport) -> String {
             }
             if let Some(fix) = &check.fix {
                 // In one line, however long: people copy it.
-                let fix = match said.insert(fix.as_str()) {
+                let fix = match message.insert(fix.as_str()) {
                     true => units::sanitize(fix),
                     false => "as above".into(),
                 };

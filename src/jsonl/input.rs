@@ -15,13 +15,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that flowtop needs beside those of recordings.
 const OTHER_DESCRIPTORS: u64 = 128;
-/// How soon a reader that waits for input sees that it is told to stop.
+/// How soon a reader that waits for input notices a stop.
 const STOP_SEEN_WITHIN: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
 
-/// Told to everything that reads recordings: stop. What is foreign decides how long reading takes.
+/// Set to stop everything that reads recordings: a foreign file decides how long reading takes.
 pub type Stop = Arc<AtomicBool>;
 
 /// A recording that is open, or why it could not be opened.
@@ -95,7 +95,7 @@ fn make_room_for(files: u64) {
     }
 }
 
-/// Reads a recording. Ends where it ends, or where it is told to stop.
+/// Reads a recording to its end or to a stop.
 #[derive(Debug)]
 pub(crate) struct RecordingInput {
     file: Arc<File>,

@@ -27,7 +27,7 @@ const MAX_NAMES: usize = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct RecordedInterval {
     pub interval: Interval,
-    /// What is told with it: of users only what was not told before.
+    /// Metadata of the interval: of users only those not in an earlier one.
     pub metadata: RecordingMetadata,
     /// Bytes of names that it holds: see [`MAX_NAMES`].
     names: usize,
@@ -110,7 +110,7 @@ impl RecordedSums {
     }
 }
 
-/// What an interval's record said, until its flows are there.
+/// An interval's record, until all of its flows are read.
 struct PartialInterval {
     frame: RecordedInterval,
     expected_flows: usize,

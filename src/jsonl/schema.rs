@@ -48,7 +48,7 @@ pub struct IntervalRecord<'a> {
     pub missed_events: Option<u64>,
     #[serde(borrow, default, skip_serializing_if = "AuditFields::is_empty")]
     pub audit: AuditFields<'a>,
-    /// This and the next three: see [`crate::model::interval::Holder`].
+    /// This and the next three: see [`crate::model::interval::SlotHolder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_pid: Option<u32>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -323,7 +323,7 @@ impl Visitor<'_> for AddressVisitor {
     }
 }
 
-/// What the kernel said of a process, and what that means in names.
+/// What the kernel recorded of a process, and the names for it.
 #[derive(Default, Serialize)]
 pub struct ProcessFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -387,7 +387,7 @@ impl From<Counters> for CounterFields {
 #[derive(Serialize)]
 pub struct GroupRecord<'a> {
     pub grouped_by: &'a str,
-    /// What the row is called; the only field by which one of no container is told from one of
+    /// What the row is called; the only field that tells one of no container from one of
     /// which it is not known.
     pub name: &'a str,
     #[serde(flatten)]

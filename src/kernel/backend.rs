@@ -251,7 +251,7 @@ impl AttachPlan {
 /// events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preemption {
-    /// The kernel is built or told not to preempt itself.
+    /// The kernel is built or configured not to preempt itself.
     Off,
     /// It does preempt itself, or nobody says that it does not.
     Possible,

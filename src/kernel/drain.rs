@@ -48,7 +48,7 @@ pub struct Drain {
 /// What there is to know of records, to make flows of them.
 pub struct Decoder {
     samples: TcpSamples,
-    /// Threads are told apart: it is them that keys and owners are by.
+    /// Threads are counted apart: keys and owners are per thread.
     by_thread: bool,
     /// Whose bytes came without an entry for them in the interval.
     unknown_owners: HashSet<u32>,

@@ -16,7 +16,7 @@ const fn map_bytes(max_flows: u32) -> u64 {
         + skel::OVERFLOW_ENTRIES as u64 * (64 + 8 + 64))
 }
 
-/// Default of `--max-flows`.
+/// Flows per family without `--max-flows`.
 pub(super) const DEFAULT_MAX_FLOWS: u32 = 65_536;
 
 /// What the maps take.

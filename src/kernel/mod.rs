@@ -53,7 +53,7 @@ use crate::model::interval::{Interval, Losses, Method};
 use crate::options::CaptureOptions;
 
 /// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
-/// each time it scans the map anew. The memory is mapped, so it is in flowtop's own size.
+/// each time it scans the map from its beginning. The memory is mapped, so it is in flowtop's own size.
 const RECORDS: u32 = 8192;
 /// The same of processes and of cgroups, of which few move bytes.
 const OWNER_RECORDS: u32 = 1024;
@@ -69,7 +69,7 @@ pub struct Engine {
     kprobes: Option<KprobeEvents>,
     drain: Drain,
     skel: FlowtopSkel<'static>,
-    /// Programs whose skipped runs are missed events.
+    /// Attached programs; their `recursion_misses` are counted as missed events.
     attached: Vec<&'static str>,
     backend: Backend,
     /// The programs decide nothing of a filter that they were to decide.
@@ -84,8 +84,8 @@ impl Engine {
     /// Loads and attaches the best backend that works, or the one asked for.
     ///
     /// # Errors
-    /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or what the
-    /// kernel said to each backend that was tried.
+    /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or why the
+    /// kernel refused each backend that was tried.
     pub fn open(options: &CaptureOptions) -> Result<Self> {
         if let Some(missing) = requirements::of_requirements() {
             return Err(missing.into());
@@ -99,7 +99,7 @@ impl Engine {
         let has_rdonly_cast = has_function(&btf, "bpf_rdonly_cast");
         let unpushed = unpushed(options);
         let mut refusals = Vec::new();
-        // What a better way was refused for, which is said with the one that is taken.
+        // Why a better backend was refused: added to the reason for the one that is taken.
         let mut denied = tracefs
             .as_ref()
             .err()

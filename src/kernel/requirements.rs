@@ -37,7 +37,7 @@ impl MissingRequirement {
         }
     }
 
-    /// The one that an error is of, if it is of one.
+    /// Returns the missing requirement at the root of `error`, if there is one.
     pub fn of(error: &anyhow::Error) -> Option<&Self> {
         error.downcast_ref::<Self>()
     }

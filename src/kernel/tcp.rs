@@ -406,7 +406,7 @@ fn began_here(now: &RawTcp, moved: &Counters) -> bool {
     now.bytes_acked <= moved.tx_bytes.saturating_add(2) && read <= moved.rx_bytes.saturating_add(2)
 }
 
-/// What held the sender back between two readings: see [`Limit`].
+/// What held the sender back between two readings: see [`SendLimit`].
 fn limit(before: &TcpSample, now: &TcpSample) -> Option<SendLimit> {
     let since = |field: fn(&TcpSample) -> u32| field(now).wrapping_sub(field(before));
     let elapsed = since(|tcp| tcp.jiffies);

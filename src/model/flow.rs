@@ -186,7 +186,7 @@ pub struct FlowKey {
     pub remote: Endpoint,
     /// Thread group id, what user space calls the pid, in the initial pid namespace.
     pub tgid: u32,
-    /// Thread id, in the initial pid namespace, where threads are told apart; else 0.
+    /// Thread id, in the initial pid namespace, where threads are counted apart; else 0.
     pub tid: u32,
     /// Inode number of the socket's network namespace (`/proc/PID/ns/net`); 0 where unknown.
     pub netns: u32,
@@ -331,14 +331,14 @@ impl fmt::Debug for Comm {
     }
 }
 
-/// Who moves bytes: a process, or a thread of one where threads are told apart. Taken in the kernel,
+/// Who moves bytes: a process, or a thread of one where threads are counted apart. Taken in the kernel,
 /// in the context of the first call in an interval, so neither guessed nor too late. What the kernel
 /// had no room to note is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// Name of the process: that of its group leader, whatever its threads call themselves.
     pub comm: Comm,
-    /// Name of the thread where threads are told apart; else empty.
+    /// Name of the thread where threads are counted apart; else empty.
     pub thread: Comm,
     /// Real user id, in the initial user namespace.
     pub uid: Option<u32>,

@@ -91,7 +91,7 @@ pub struct RecordingMetadata {
     pub machine: Machine,
     /// Which flows were counted, where not all.
     pub filter: Option<String>,
-    /// Names of users that were not told before, or otherwise.
+    /// Names of users that are new since the last interval, or have changed.
     pub users: Vec<(u32, Arc<str>)>,
     /// Process ids of the flowtop that recorded it.
     pub own: Vec<u32>,
@@ -112,7 +112,7 @@ pub struct SlotHolder {
 /// that are merged the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unknown {
-    /// Without name, user and start; threads where these are told apart.
+    /// Without name, user and start; threads where these are counted apart.
     pub processes: u64,
     /// With all that, but without the cgroup that gives container, pod and unit.
     pub cgroups: u64,

@@ -1,5 +1,5 @@
 //! The words for keys: what a key is called in the configuration file, what commands keys can be
-//! given to, and which they have if nothing else is said.
+//! given to, and which they have by default.
 
 use std::fmt;
 use std::str::FromStr;

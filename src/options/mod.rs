@@ -21,7 +21,7 @@ pub const MIN_MAX_FLOWS: u32 = 16;
 /// Largest accepted size of the flow map, in flows.
 pub const MAX_MAX_FLOWS: u32 = 16_777_216;
 
-/// Everything a run of flowtop can be told, already checked. Each part of flowtop gets its part of it.
+/// All options of a run, already checked. Each part of flowtop gets its part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Where and in which form results go.
@@ -34,7 +34,7 @@ pub struct Config {
     pub record: Option<RecordOptions>,
     /// Show recordings instead of this machine.
     pub replay: Option<ReplayOptions>,
-    /// Serve metrics too.
+    /// Serve metrics over HTTP, beside the output.
     pub listen: Option<ListenOptions>,
     /// Keep privileges that counting does not need.
     pub keep_privileges: bool,
@@ -48,7 +48,7 @@ pub struct CaptureOptions {
     pub backend: BackendChoice,
     /// Which flows are counted, and where that is decided.
     pub filter: FilterPlan,
-    /// Threads are told apart, and so are their flows.
+    /// Threads are counted apart, and so are their flows.
     pub by_thread: bool,
     /// Flows the kernel can tell apart in one interval; `None` leaves it to the kernel side.
     pub max_flows: Option<u32>,

@@ -264,7 +264,7 @@ fn fields(record: &impl Serialize) -> Result<Map<String, Value>> {
     }
 }
 
-/// Separators that programs take for those of cells, if told to or by their locale.
+/// Separators that programs take for those of cells, by option or by locale.
 const SEPARATORS: [char; 2] = [';', '|'];
 
 /// What a spreadsheet takes for the beginning of a formula, also as wide as an ideograph.

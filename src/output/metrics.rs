@@ -136,7 +136,7 @@ struct Totals {
     intervals: u64,
     /// Time that ending them took: from asking for the flip until all flows were there.
     drained_in: Duration,
-    /// Of the last interval, as what follows.
+    /// Number of flows in the last interval. The fields from here on are of that interval only.
     flows: usize,
     audit: Audit,
     elapsed: Duration,
@@ -294,7 +294,7 @@ impl MetricSums {
 }
 
 impl Totals {
-    /// What was counted for groups and is told of none, nor as other: those that have made way, and
+    /// What was counted for groups and is exposed for none, nor as other: those that were evicted, and
     /// what a new counter holds back until the next scrape.
     fn hidden(&self, snapshot: &SeriesSnapshot) -> Counters {
         let shown: Counters = snapshot.series.iter().map(|(_, counters)| *counters).sum();

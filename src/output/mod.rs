@@ -49,7 +49,7 @@ pub trait Report {
     /// Takes what a recording says beside its intervals.
     fn learn(&mut self, metadata: &RecordingMetadata);
 
-    /// Takes what is to be said of the intervals so far beside the data: filter, limits and losses.
+    /// Takes the notes on the intervals so far, which go beside the data: filter, limits and losses.
     fn take_notes(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -172,7 +172,7 @@ impl Stream {
     }
 
     /// Writes recorded intervals as fast as they can be read, until `go_on` says no after one.
-    /// `damaged` is told of what cannot be read.
+    /// `damaged` is called for each part that cannot be read.
     ///
     /// # Errors
     /// When `out` cannot be written.

@@ -31,7 +31,7 @@ const PROCESS_WIDTH: usize = 15;
 const USER_WIDTH: usize = 8;
 const PLACE_WIDTH: usize = 20;
 
-/// Plain text. Remembers what was said once and how wide columns have become.
+/// Plain text. Remembers which notes were printed and how wide columns have become.
 #[derive(Clone, Debug)]
 pub struct Text {
     pub units: Units,

@@ -27,7 +27,7 @@ const TIME_LENGTH: usize = 20;
 const TRIES: u32 = 1000;
 /// How often it is looked whether a FIFO has a reader by now.
 const READER_POLL: Duration = Duration::from_millis(50);
-/// How long a reader may hold up one write before that is said.
+/// How long a reader may hold up one write before a note says so.
 const READER_TIMEOUT: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,

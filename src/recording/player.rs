@@ -23,7 +23,7 @@ use crate::recording::replay::measure;
 use crate::stats::history::History;
 use crate::sync::lock;
 
-/// What a player is told.
+/// A command to the player.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PlayerCommand {
     /// Go on, or stand still; at the end, go on from the beginning.
@@ -80,7 +80,7 @@ pub struct PlayerSnapshot {
     pub flows: usize,
     /// How that was counted.
     pub method: Arc<Method>,
-    /// What is told since the last picture.
+    /// Metadata since the last snapshot.
     pub metadata: RecordingMetadata,
 }
 

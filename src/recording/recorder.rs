@@ -6,7 +6,7 @@
 //!
 //! Whoever counts never waits for a disk. While the disk takes nothing (slow, full, gone), intervals wait;
 //! when too many wait they are joined: sums kept, lengths added, as for any slow reader. What finds no
-//! room even then is lost, which is counted and said. A file always ends with a whole interval, but
+//! room even then is lost, which is counted and reported. A file always ends with a whole interval, but
 //! for one that was being written when the process was killed.
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ use crate::text::units;
 /// How long the recorder waits before it tries again to write what could not be written.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Most notes that are kept to be said at the end.
+/// Most notes that are kept to be printed at the end.
 const MAX_NOTES: usize = 16;
 
 /// How a recording goes.
@@ -119,7 +119,7 @@ impl StatusHandle {
 }
 
 impl Recorder {
-    /// Starts the thread. `say` is told, from there, when trouble begins and ends.
+    /// Starts the thread, which calls `say` when trouble begins and ends.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -160,7 +160,7 @@ impl Recorder {
         }
     }
 
-    /// For looking at it.
+    /// Returns a handle on the state of the recording.
     pub fn watch(&self) -> StatusHandle {
         StatusHandle(Arc::clone(&self.status))
     }

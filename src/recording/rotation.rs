@@ -42,7 +42,7 @@ pub(super) struct RotatingFiles {
     planned: (u64, Duration),
     /// What others did to the files, and was not taken yet.
     notes: Vec<String>,
-    /// The path of the folder leads to another one by now, which was said.
+    /// Whether a note has said that the path of the folder leads to another one by now.
     has_left_folder: bool,
 }
 

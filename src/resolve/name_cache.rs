@@ -27,11 +27,10 @@ pub(super) struct LookupResult {
     pub(super) outcome: LookupOutcome,
     /// How long not to ask again.
     pub(super) ttl: Duration,
-    /// Counts the configurations that were read: an answer by an earlier one is asked for anew.
+    /// Number of configurations read: a result by an earlier one is looked up again.
     pub(super) generation: u64,
 }
 
-/// Names of addresses.
 #[derive(Debug)]
 pub(super) struct NameCache {
     names: BackgroundCache<IpAddr, Option<Arc<str>>>,

@@ -86,7 +86,7 @@ impl Pool {
 }
 
 /// What is written for an endpoint: host and port apart, so that a narrow column can shorten the
-/// one and keep the other. Not sanitized: a host name is what some name server said.
+/// one and keep the other. Not sanitized: a host name comes from some name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// Host name or address; IPv6 in brackets; `*` where unknown.
@@ -187,7 +187,7 @@ impl Names {
         })
     }
 
-    /// The same, with names of services.
+    /// Also resolves port numbers to names of services.
     #[must_use]
     pub fn with_services(self, services: Services) -> Self {
         Self { services, ..self }
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn a_name_appears_when_it_is_there_and_asking_does_not_wait() {
         let (release, gate) = channel::<()>();
-        let (told, tidings) = channel();
+        let (notify, notified) = channel();
         let gate = Mutex::new(gate);
         let names = Names::with(
             move |_| {
@@ -327,7 +327,7 @@ mod tests {
                 Some("web.example".to_owned())
             },
             move || {
-                let _ = told.send(());
+                let _ = notify.send(());
             },
         )
         .unwrap();
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(names.label(&end, None).host, "10.0.0.5");
         assert_eq!(names.label(&end, None).host, "10.0.0.5");
         release.send(()).unwrap();
-        tidings.recv().unwrap();
+        notified.recv().unwrap();
         assert_eq!(
             names.label(&end, None),
             Label {
@@ -386,17 +386,17 @@ mod tests {
         ] {
             assert!(is_shown(name), "{name}");
         }
-        let (told, tidings) = channel();
+        let (notify, notified) = channel();
         let lookup = |addr: IpAddr| match addr.to_string().as_str() {
             "10.0.0.1" => Some("*".to_owned()),
             _ => Some("web".to_owned()),
         };
         let names = Names::with(lookup, move || {
-            let _ = told.send(());
+            let _ = notify.send(());
         })
         .unwrap();
         while names.get(addr(2)).is_none() || names.get(addr(1)).is_some() {
-            tidings.recv().unwrap();
+            notified.recv().unwrap();
         }
         assert_eq!(
             names.label(&Endpoint::new(addr(1), 443), None).host,

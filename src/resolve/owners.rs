@@ -5,7 +5,7 @@
 //! again every [`FRESH_FOR`] while they are asked for, and those of the process before are kept beside
 //! the new ones, so that a flow that ended is not given to a stranger.
 //!
-//! What the kernel itself said of a process (user id, cgroup) is turned into names here too, without
+//! What the kernel itself recorded of a process (user id, cgroup) is turned into names here too, without
 //! asking `/proc`: those of processes that were gone before anyone could look.
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ impl Owners {
     }
 
     /// The same, of the process with this number that started so long after boot
-    /// (CLOCK_BOOTTIME), as the kernel told: no other is meant, whenever it ran.
+    /// (CLOCK_BOOTTIME), as the kernel recorded: no other is meant, whenever it ran.
     pub fn get_started(&self, tgid: u32, start: Duration) -> Option<Arc<Process>> {
         let is_it = |process: &Arc<Process>| process.started_at(start);
         let known = self.known(tgid)?;
@@ -143,7 +143,7 @@ impl Owners {
         self.users.get(uid)
     }
 
-    /// Takes a user's name from a recording, in place of what was known. For [`Owners::off`], which
+    /// Takes a user's name from a recording, in place of what was known. For [`Owners::disabled`], which
     /// asks nobody else.
     pub fn learn_user(&self, uid: u32, name: Arc<str>) {
         self.users.put(uid, name);
@@ -257,7 +257,7 @@ impl KnownProcesses {
     }
 }
 
-/// Processes by number.
+/// Facts by process number (tgid).
 type ProcessCache = BackgroundCache<u32, KnownProcesses>;
 
 /// Stores what was found of a process. Returns whether that is news.

@@ -109,12 +109,12 @@ fn interpret(answer: &Message<[u8]>) -> Option<Reply> {
     // RFC 2308, section 5: the lesser of the two.
     let mut soas = answer.authority().ok()?.limit_to::<Soa<_>>();
     let soa = soas.next().transpose().ok()?;
-    let said = soa.map(|soa| soa.ttl().as_secs().min(soa.data().minimum().as_secs()));
-    if said.is_none() && !header.aa() && !header.ra() {
+    let printed = soa.map(|soa| soa.ttl().as_secs().min(soa.data().minimum().as_secs()));
+    if printed.is_none() && !header.aa() && !header.ra() {
         // A server that neither knows nor finds out, and only points to others.
         return None;
     }
-    let ttl = said.unwrap_or(NAMELESS_UNSAID);
+    let ttl = printed.unwrap_or(NAMELESS_UNSAID);
     Some(Reply::NoPtrRecord(seconds(ttl, NAMELESS_FOR)))
 }
 

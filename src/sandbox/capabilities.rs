@@ -10,7 +10,7 @@ pub fn held() -> CapabilitySet {
 
 /// As in `CAP_BPF and CAP_PERFMON`; `none` for the empty set, `all` for more than a person reads.
 pub fn names(set: CapabilitySet) -> String {
-    /// More are a root's.
+    /// A set with more is root's: its number says more than the list.
     const MAX_LISTED: usize = 12;
     let names: Vec<String> = set
         .iter_names()

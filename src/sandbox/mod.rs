@@ -146,7 +146,7 @@ pub fn confine(
     let _ = clear_ambient_capability_set();
     identity::become_user(identity)?;
     // Not to be traced, nor written to disk: descriptors of the kernel side are open here. After the
-    // change of the user, with which the kernel sets it anew (PR_SET_DUMPABLE, prctl(2)).
+    // change of the user, with which the kernel sets it again (PR_SET_DUMPABLE, prctl(2)).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("forbid to be traced")?;
     let user = geteuid();
     let landlock = files::restrict(allow, user.is_root()).context("restrict files by Landlock")?;
@@ -189,7 +189,7 @@ fn drop_capabilities(
         return Err(error.context("go on without capabilities"));
     };
     set(needed, needed)?;
-    // Twice, as what was half done of the first buffer is in the next but one.
+    // Drained twice: what a failed attempt left unread in its buffer comes up again two flips later.
     works().and_then(|()| works()).with_context(|| {
         format!(
             "go on with {} alone",

@@ -38,7 +38,7 @@ pub struct Schedule {
 /// What the collector tells, from its own thread.
 #[derive(Debug)]
 pub enum CollectorEvent {
-    /// An interval waits to be taken. Told once for each that [`Collector::take`] will give.
+    /// An interval waits to be taken. Sent once for each that [`Collector::take`] will give.
     Ready,
     /// Nothing follows. The source is closed; an interval may still wait to be taken.
     Finished(Result<()>),
@@ -90,7 +90,7 @@ impl Collector {
             .name("collector".to_owned())
             .spawn(move || {
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
-                    // Moved in, so that it is closed before the end is told.
+                    // Moved in, so that it is closed before the end is reported.
                     let mut source = source;
                     work.run(&mut source, &notify)
                 }));
@@ -263,7 +263,7 @@ impl Mailbox {
         lock(&self.waiting)
     }
 
-    /// True when nothing was waiting, so that the reader has to be told.
+    /// Returns true if nothing was waiting, so that the reader has to be notified.
     fn put(&self, interval: Interval) -> bool {
         let mut waiting = self.lock();
         match waiting.as_mut() {

@@ -41,7 +41,7 @@ impl Live {
         })
     }
 
-    /// Becomes `identity`, gives up all privileges but those that counting needs, and begins anew. From now on the backend
+    /// Becomes `identity`, gives up all privileges but those that counting needs, and starts the first interval. From now on the backend
     /// stays what it is: to attach another takes what is given up here.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Turns SIGINT, SIGTERM and SIGHUP into one wish to stop in good order. A second SIGINT, given by
+//! Turns SIGINT, SIGTERM and SIGHUP into one request to stop in order. A second SIGINT, given by
 //! someone who does not want to wait, ends at once.
 
 pub mod job;
@@ -13,7 +13,7 @@ use signal_hook::consts::{
 };
 use signal_hook::iterator::Signals;
 
-/// Signals closer together than this are one wish: `timeout` and shells send the same signal to
+/// Signals closer together than this are one request: `timeout` and shells send the same signal to
 /// the process and again to its group.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
@@ -49,7 +49,7 @@ impl SignalHandler {
         Ok(watch)
     }
 
-    /// Whether a signal has come; it is not told again.
+    /// Whether a signal has come; it is reported once.
     pub fn is_told_to_stop(&mut self) -> bool {
         self.signals.pending().next().is_some()
     }

@@ -15,7 +15,7 @@ pub struct Tee<S, F> {
 }
 
 impl<S, F> Tee<S, F> {
-    /// Nothing but that is changed.
+    /// Passes intervals through unchanged; `see` observes each.
     pub const fn new(source: S, see: F) -> Self {
         Self { source, see }
     }

@@ -1,4 +1,4 @@
-//! What of all that can be known was ever known: columns that never had anything to show hide.
+//! Which optional fields ever had a value: columns without any are hidden.
 
 use crate::model::flow::Flow;
 use crate::view::Column;

@@ -22,7 +22,7 @@ pub struct GroupTotals {
     pub counters: Counters,
     /// The same in packets; a sum of which a part is unknown is unknown.
     pub packets: Option<Packets>,
-    /// Process id, and what the kernel said of the process, where all are one's: of the latest that
+    /// Process id, and what the kernel recorded of the process, where all are one's: of the latest that
     /// has the number.
     pub process: Option<(u32, Arc<Owner>)>,
     /// Number of processes in a program; `None` in other groups.
@@ -34,7 +34,7 @@ pub struct GroupTotals {
 }
 
 impl GroupTotals {
-    /// Of one flow, in a group that is yet to be told.
+    /// The totals of one flow; the caller sets the group.
     fn new(flow: &Flow) -> Self {
         Self {
             id: RowId::default(),
@@ -274,7 +274,7 @@ mod tests {
     use crate::model::flow::{Direction, Tcp};
     use crate::testing::{Intervals, Random, flow, some_overflow};
 
-    /// Flows of 60 processes, of which the kernel told more or less.
+    /// Flows of 60 processes, with more or fewer fields known.
     fn random_interval(random: &mut Random) -> Interval {
         let owners: Vec<Arc<Owner>> = (0..30)
             .map(|n| {

@@ -90,7 +90,7 @@ pub struct History {
     older: Older,
     recent: Vec<FlowStats>,
     past: Vec<FlowStats>,
-    /// Where each flow is, by its key, which stands there and is not held again.
+    /// Index from key to slot. Keys are stored only in the slots, to save memory.
     index: HashTable<Slot>,
     hasher: RandomState,
     points: Points,
@@ -227,8 +227,8 @@ impl History {
                 None => new_flows.push(flow),
             }
         }
-        // Those that would have to make way at once are not let in: the smallest. The largest are, however
-        // many are there already.
+        // New flows that would be evicted at once, the smallest, are not inserted. The largest are, however many
+        // flows are there already.
         let most = self.limits.recent;
         let room = (most + new_flows.len()).saturating_sub(interval.flows.len());
         let room = room.max(most / 4);
@@ -472,9 +472,9 @@ impl History {
     }
 }
 
-/// The places, by rising number, of those to do without so that at most `most` are left, or the first of
-/// them: of the half that was silent for longest the smaller ones, half of it at most. Not more than is
-/// too many, as those that move come back with the next interval.
+/// Returns the indices, ascending, of the flows to evict so that at most `most` are left: of the half that has
+/// been idle for longest the smaller flows, at most a quarter of all per call. Never more than is too many:
+/// flows that move come back with the next interval.
 fn dispensable(flows: &[FlowStats], most: usize) -> Vec<usize> {
     let mut places: Vec<usize> = (0..flows.len()).collect();
     let half = flows.len() / 2;

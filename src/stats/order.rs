@@ -32,7 +32,7 @@ impl SortKeyValue {
     }
 }
 
-/// Value of a row for keeping it still: columns that jitter from interval to interval are sorted anew
+/// Value of a row for keeping it still: columns that jitter from interval to interval are sorted again
 /// only past a threshold. `None` = sorted exactly.
 pub fn steady_value(
     row: &Row,

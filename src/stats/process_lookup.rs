@@ -1,4 +1,4 @@
-//! Whose flows are. What the kernel said of a process when it moved bytes goes before what `/proc`
+//! Owners of flows. What the kernel recorded of a process when it moved bytes goes before what `/proc`
 //! says of whoever has its number now.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::stats::history::FlowStats;
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessRef<'a> {
     pub tgid: u32,
-    /// What the kernel said of it.
+    /// What the kernel recorded of it.
     pub owner: &'a Owner,
     /// When it last moved bytes.
     pub when: SystemTime,

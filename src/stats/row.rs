@@ -19,7 +19,7 @@ pub struct SharedFields {
     pub remote: Option<Endpoint>,
     pub tgid: Option<u32>,
     pub comm: Option<Comm>,
-    /// What the kernel said of the process, where it is one: the latest.
+    /// The latest that the kernel recorded of the process, where it is one.
     pub owner: Option<Arc<Owner>>,
 }
 

@@ -19,7 +19,7 @@ pub enum RowId {
     Program(Comm, bool),
     /// The flows of the process with this number.
     Process(u32),
-    /// The flows of a thread: process and thread id. The second is 0 where threads are not told apart.
+    /// The flows of a thread: process and thread id. The second is 0 where threads are not counted apart.
     Thread(u32, u32),
     /// The flows of the user with this number.
     User(u32),
@@ -96,8 +96,8 @@ pub(super) struct Groups<'a> {
     group: Group,
     lookup: &'a dyn ProcessLookup,
     places: HashMap<RowId, usize>,
-    /// What hangs on the owner alone is found out once an owner: a path is long. Owners are told by
-    /// where they are, so all that are asked about must live until the end.
+    /// Groups that depend on the owner alone, by process and owner: a cgroup path is long, so it is parsed once
+    /// per owner. Pointers stay valid because the caller holds all owners for the lifetime of this value.
     of_owner: HashMap<(u32, *const Owner), usize>,
 }
 

@@ -70,7 +70,7 @@ pub struct Rows {
     parts: RowParts,
 }
 
-/// What rows are made of, in their order. Flows are told by their numbers in the history.
+/// What rows are made of, in their order. Flows are identified by their numbers in the history.
 #[derive(Clone, Debug)]
 enum RowParts {
     Flows(Vec<u32>),
@@ -271,7 +271,7 @@ impl Rows {
         flows.all(|flow| self.directions.bytes(&flow.traffic.now) == 0)
     }
 
-    /// Puts these rows, told by their places, before all others, which keep their order.
+    /// Moves the rows at these places before all others, which keep their order.
     pub fn bring_forward(&mut self, first: &[usize]) {
         fn reorder<T: Default>(all: &mut Vec<T>, first: &[usize]) {
             let mut old = std::mem::take(all)

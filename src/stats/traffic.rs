@@ -105,7 +105,7 @@ impl Decay {
 }
 
 impl TrafficStats {
-    /// Nothing yet, first seen in an interval that began then.
+    /// Returns zeroed statistics for a flow first seen in the interval that began at `first_at`.
     pub(super) fn new(first_at: Duration, first_seen: SystemTime) -> Self {
         let (first_at, first_seen) = (Nanos::of(first_at), Nanos::wall(first_seen));
         Self {
@@ -137,7 +137,7 @@ impl TrafficStats {
         }
     }
 
-    /// After [`Self::rest`]: what moved in the interval, which ended at `clock` and `ended`.
+    /// Adds what moved in the interval that ended at `clock` and `ended`. Call [`Self::decay`] before.
     pub(super) fn count(
         &mut self,
         moved: &Counters,

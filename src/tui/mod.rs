@@ -66,7 +66,7 @@ enum ScreenEvent {
     Stop,
 }
 
-/// How long a wish to stop may be on its way with what continued this process: `kill` and `timeout` send
+/// How long a signal to stop may come after the one that continued this process: `kill` and `timeout` send
 /// SIGTERM and then SIGCONT.
 const STOP_COMES_WITHIN: Duration = Duration::from_millis(200);
 
@@ -113,7 +113,7 @@ pub fn live(
 /// leaves has seen it.
 fn leave_screen(app: &App) {
     if !app.has_quit() {
-        // Nobody is there to be told that it cannot be written.
+        // Nobody is there to read an error.
         let _ = io::stdout().write_all(terminal::last_screen(app).as_bytes());
     }
 }
@@ -133,7 +133,7 @@ pub fn replay(
 ) -> Result<Vec<CorruptRecording>> {
     let (tell, events, told_to_stop) = events(signals)?;
     let names = names(&tell)?.of_a_recording();
-    // What is said of a process is what was recorded: none of now is asked about.
+    // Facts about processes are those recorded; the processes of this machine are not looked up.
     let owners = Owners::disabled();
     let player = {
         let tell = tell.clone();
@@ -151,7 +151,7 @@ pub fn replay(
     Ok(app.into_corruptions())
 }
 
-/// The channel of all that happens, and whether a signal has told flowtop to stop: who has no terminal to
+/// The channel of all that happens, and whether a signal asks flowtop to stop: who has no terminal to
 /// draw on looks at that first.
 fn events(
     signals: SignalHandler,

@@ -41,7 +41,7 @@ const RESTORED_SOON: Duration = Duration::from_millis(300);
 /// Has the terminal put its window's title away, and take it out again.
 const SAVE_TITLE: &str = "\x1b[22;2t";
 const RESTORE_TITLE: &str = "\x1b[23;2t";
-/// Clicks and the wheel are told, moves are not: each would be an event that changes nothing.
+/// Reports clicks and the wheel but no moves: each move would be an event that changes nothing.
 const MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
 const NO_MOUSE: &str = "\x1b[?1006l\x1b[?1000l";
 /// The size of a terminal that does not know its own, as in a container that was just started: that of
@@ -187,8 +187,10 @@ pub fn size() -> (u16, u16) {
     let (width, height) = crossterm::terminal::size().unwrap_or_default();
     let or = |size: u16, name: &str, usual: u16| match size {
         0 => {
-            let said = std::env::var(name).ok().and_then(|said| said.parse().ok());
-            said.filter(|&said| said > 0).unwrap_or(usual)
+            let message = std::env::var(name)
+                .ok()
+                .and_then(|message| message.parse().ok());
+            message.filter(|&message| message > 0).unwrap_or(usual)
         }
         size => size,
     };

@@ -15,11 +15,11 @@ pub enum Group {
     Program,
     /// All flows of a process (thread group).
     Process,
-    /// All flows of a thread; only where threads are told apart.
+    /// All flows of a thread; only where threads are counted apart.
     Thread,
     /// All flows of the processes of a user.
     User,
-    /// All flows of a container, or of a pod where the container is not told.
+    /// All flows of a container, or of a pod where the path names no container.
     Container,
     /// All flows of a systemd unit.
     Unit,

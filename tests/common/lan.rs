@@ -138,20 +138,20 @@ pub fn responder(
     mut answer: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
 ) -> Receiver<u8> {
     let socket = UdpSocket::bind((addr, 53)).unwrap();
-    let (told, tidings) = channel();
+    let (reported, notified) = channel();
     thread::spawn(move || {
         let mut buffer = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let question = &buffer[..length];
             let answers = answer(question);
-            let _ = told.send(asked(question));
+            let _ = reported.send(asked(question));
             for datagram in answers {
                 // Whoever asked may have gone.
                 let _ = socket.send_to(&datagram, from);
             }
         }
     });
-    tidings
+    notified
 }
 
 /// The first label of a question, as a number.
@@ -174,14 +174,14 @@ pub fn relay(question: &[u8]) -> Vec<Vec<u8>> {
 /// The system's names, and a word when there is a new one.
 pub struct Asker {
     pub names: Names,
-    tidings: Receiver<()>,
+    notified: Receiver<()>,
 }
 
 impl Asker {
     pub fn new() -> Self {
-        let (told, tidings) = channel();
-        let names = Names::system(move || _ = told.send(())).unwrap();
-        Self { names, tidings }
+        let (reported, notified) = channel();
+        let names = Names::system(move || _ = reported.send(())).unwrap();
+        Self { names, notified }
     }
 
     pub fn now(&self, addr: &str) -> Option<String> {
@@ -196,7 +196,7 @@ impl Asker {
             if let Some(name) = self.now(addr) {
                 return name;
             }
-            let news = self.tidings.recv_timeout(PATIENCE);
+            let news = self.notified.recv_timeout(PATIENCE);
             assert!(news.is_ok(), "{addr} gets no name");
         }
     }

@@ -394,14 +394,14 @@ fn a_background_job_waits_for_the_terminal_and_ends_when_told_to() {
     session.press("\x1a");
     session.wait_until(Session::is_stopped);
     // Continued in the background it stops again, as it can do nothing there.
-    let told = |session: &Session| session.seen().matches("Stopped").count();
-    let before = told(&session);
+    let reported = |session: &Session| session.seen().matches("Stopped").count();
+    let before = reported(&session);
     session.line("bg");
     // The shell has to know it, or `kill` would not continue what it ends.
     session.wait_until(|session| {
         session.line("");
         thread::sleep(Duration::from_millis(50));
-        told(session) > before
+        reported(session) > before
     });
     session.line("kill %1");
     session.wait_until(|session| session.process().is_none());

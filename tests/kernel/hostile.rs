@@ -307,9 +307,9 @@ const WORD: &str = "x\x1b]0;PWN\x07\x1b[2J\u{9b}31m\u{202e}\nFORGED";
 /// What a command that ends by itself writes to a terminal.
 fn written(arguments: &[&OsStr], program: &Path, folder: &Path) -> String {
     let pty = Pty::open(200, 50);
-    let told = Arc::new(Watched::new(Vec::new()));
-    let take = Arc::clone(&told);
-    let reader = pty.read(move |bytes| take.change(|told| told.extend_from_slice(bytes)));
+    let reported = Arc::new(Watched::new(Vec::new()));
+    let take = Arc::clone(&reported);
+    let reader = pty.read(move |bytes| take.change(|reported| reported.extend_from_slice(bytes)));
     let mut command = pty.command(program);
     command
         .args(arguments)
@@ -320,7 +320,7 @@ fn written(arguments: &[&OsStr], program: &Path, folder: &Path) -> String {
     child.wait().unwrap();
     drop(pty);
     reader.join().unwrap();
-    told.with(|told| String::from_utf8_lossy(told).into_owned())
+    reported.with(|reported| String::from_utf8_lossy(reported).into_owned())
 }
 
 /// Panics where a text from a terminal has a control that is not a line's end, or a forged line.

@@ -278,17 +278,17 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
         By::KprobeGuard => command.arg("--kprobe-guard").arg(given).arg("flowtop_1"),
     };
     let output = command.output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
+    let message = [output.stdout, output.stderr].concat();
     (
         output.status.code(),
-        String::from_utf8_lossy(&said).into_owned(),
+        String::from_utf8_lossy(&message).into_owned(),
     )
 }
 
 /// A text without its numbers, which differ from run to run, and so does their length: the doctor
 /// counts all connections of the machine.
-fn plain(said: &str) -> String {
-    let mut plain = said.replace(|c: char| c.is_ascii_digit(), "#");
+fn plain(message: &str) -> String {
+    let mut plain = message.replace(|c: char| c.is_ascii_digit(), "#");
     while plain.contains("##") {
         plain = plain.replace("##", "#");
     }
@@ -316,36 +316,39 @@ fn tried(world: &World, by: By, target: Target) -> String {
         }
     }
     let before = world.snapshot();
-    let (code, said) = run(world, by, &given);
+    let (code, message) = run(world, by, &given);
     assert_eq!(
         world.snapshot(),
         before,
-        "it changed what is root's: {said}"
+        "it changed what is root's: {message}"
     );
     assert_ne!(code, None, "it had to be killed");
     assert_ne!(code, Some(137), "it had to be killed");
-    assert!(!said.contains(SECRET), "{said}");
+    assert!(!message.contains(SECRET), "{message}");
     if let Some(mut fifo) = fifo {
         let mut got = [0; 1];
         assert!(
             fifo.read(&mut got).is_err(),
-            "a FIFO of root got something: {said}"
+            "a FIFO of root got something: {message}"
         );
     }
     if target == Target::InFolder {
         let (other, stands) = paths(world, by, target, "gone_");
         folder(stands.parent().unwrap(), 0o700);
         let (other_code, other_said) = run(world, by, &other);
-        let (said, other_said) = (plain(&said), plain(&other_said).replace("gone_", "there"));
+        let (message, other_said) = (
+            plain(&message),
+            plain(&other_said).replace("gone_", "there"),
+        );
         assert_eq!(
-            (code, said),
+            (code, message),
             (other_code, other_said),
             "it tells what is there"
         );
     }
     match code {
         Some(0) => "not opened".to_owned(),
-        _ if said.contains("Permission denied") => "refused by the kernel".to_owned(),
+        _ if message.contains("Permission denied") => "refused by the kernel".to_owned(),
         _ => "refused".to_owned(),
     }
 }
@@ -356,8 +359,8 @@ fn every_path_is_tried(lent: Lent, name: &str, way: &str) {
     let own = world.root.join("own");
     folder(&own, 0o755);
     chown(&own, Some(CALLER), Some(CALLER)).unwrap();
-    let (code, said) = run(&world, By::Record, &own.join("f.jsonl"));
-    assert_eq!(code, Some(0), "{said}");
+    let (code, message) = run(&world, By::Record, &own.join("f.jsonl"));
+    assert_eq!(code, Some(0), "{message}");
     let made = fs::metadata(own.join("f.jsonl")).unwrap();
     assert_eq!(made.uid(), CALLER, "whose recording it is");
 
@@ -394,15 +397,15 @@ fn file_capabilities_refuse_to_run_without_the_sandbox() {
     let world = World::new(Lent::FileCapabilities, "no-sandbox");
     let output = world.command().args(["--no-sandbox", "--once"]).output();
     let output = output.unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("run flowtop as root"), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("run flowtop as root"), "{message}");
 }
 
 #[test]
 fn a_path_that_only_root_may_open_names_who_called_sudo() {
     let world = World::new(Lent::Sudo, "hint");
-    let (code, said) = run(&world, By::Record, &world.root.join("f.jsonl"));
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("user 65534, who called sudo"), "{said}");
+    let (code, message) = run(&world, By::Record, &world.root.join("f.jsonl"));
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("user 65534, who called sudo"), "{message}");
 }

@@ -63,8 +63,8 @@ fn program(name: &str) -> Command {
 fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {printed}");
 }
 
 fn flowtop(args: &[&str]) -> Command {
@@ -249,7 +249,7 @@ fn answers(query: &str, label: &str, least: usize) -> Vec<(String, u64)> {
 struct Talker {
     child: Child,
     orders: ChildStdin,
-    said: BufReader<ChildStdout>,
+    printed: BufReader<ChildStdout>,
 }
 
 impl Talker {
@@ -267,7 +267,7 @@ impl Talker {
         let mut child = netns.around(&mut command).spawn().unwrap();
         Self {
             orders: child.stdin.take().unwrap(),
-            said: BufReader::new(child.stdout.take().unwrap()),
+            printed: BufReader::new(child.stdout.take().unwrap()),
             child,
         }
     }
@@ -279,13 +279,13 @@ impl Talker {
         let mut line = String::new();
         while !line.ends_with(&wanted) {
             line.clear();
-            assert!(self.said.read_line(&mut line).unwrap() > 0, "it ended");
+            assert!(self.printed.read_line(&mut line).unwrap() > 0, "it ended");
         }
     }
 
     fn end(mut self) {
         drop(self.orders);
-        self.said.read_to_string(&mut String::new()).unwrap();
+        self.printed.read_to_string(&mut String::new()).unwrap();
         assert!(self.child.wait().unwrap().success());
     }
 }
@@ -472,12 +472,15 @@ fn fleet(hub: &Netns) {
         assert_eq!(by_host, expected);
         // One host has more groups than series, of which it has 4, and at most 4 that make way.
         let series = format!("flowtop_group_{way}_bytes_total{{host=\"2\", kind!=\"other\"}}");
-        let told: Vec<String> = answers(&series, "name", 4)
+        let reported: Vec<String> = answers(&series, "name", 4)
             .into_iter()
             .map(|(name, _)| name)
             .collect();
-        assert!((4..=8).contains(&told.len()), "{told:?}");
-        assert!(!told.iter().any(|name| name == "small-3"), "{told:?}");
+        assert!((4..=8).contains(&reported.len()), "{reported:?}");
+        assert!(
+            !reported.iter().any(|name| name == "small-3"),
+            "{reported:?}"
+        );
         // What has none is other, and all is the total.
         let other = format!("flowtop_group_{way}_bytes_total{{host=\"2\", kind=\"other\"}}");
         assert!(answers(&other, "host", 1)[0].1 >= 300_000, "{other}");
@@ -538,8 +541,11 @@ fn check_metrics(page: &str) {
         .write_all(page.as_bytes())
         .unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}\n{page}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && printed.is_empty(),
+        "{printed}\n{page}"
+    );
 }
 
 #[test]
@@ -669,7 +675,7 @@ fn clients_that_are_slow_or_mean_no_good_hurt_nobody() {
 fn what_cannot_be_listened_at_is_said_before_anything_is_counted() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    for (listen, code, said) in [
+    for (listen, code, printed) in [
         (addr.as_str(), 1, "another program listens there"),
         ("192.0.2.1:9435", 1, "name an address of this machine"),
         ("web:9435", 2, "give a port, as in 9435"),
@@ -680,7 +686,7 @@ fn what_cannot_be_listened_at_is_said_before_anything_is_counted() {
             .unwrap();
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{message}");
-        assert!(message.contains(said), "{message}");
+        assert!(message.contains(printed), "{message}");
     }
     let output = flowtop(&["-q", "-c", "2", "-i", "50ms", "--listen", "0"])
         .output()

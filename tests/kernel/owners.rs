@@ -234,8 +234,11 @@ fn unknown(records: &[Value]) -> (u64, u64) {
     for interval in records.chunk_by(|_, next| next["type"] != "interval") {
         let (head, flows) = interval.split_first().unwrap();
         assert_eq!(head["type"], "interval");
-        let told = |name: &str| head.get(name).map_or(0, |told| told.as_u64().unwrap());
-        let told = (told("unknown_processes"), told("unknown_cgroups"));
+        let reported = |name: &str| {
+            head.get(name)
+                .map_or(0, |reported| reported.as_u64().unwrap())
+        };
+        let reported = (reported("unknown_processes"), reported("unknown_cgroups"));
         let processes = |is: &dyn Fn(&Value) -> bool| {
             let flows = flows.iter().filter(|flow| flow["type"] == "flow");
             let pids = flows
@@ -246,8 +249,8 @@ fn unknown(records: &[Value]) -> (u64, u64) {
         let has = |flow: &Value, field: &str| flow.get(field).is_some();
         let nameless = processes(&|flow| !has(flow, "uid"));
         let unplaced = processes(&|flow| has(flow, "uid") && !has(flow, "cgroup"));
-        assert_eq!(told, (nameless, unplaced));
-        sums = (sums.0 + told.0, sums.1 + told.1);
+        assert_eq!(reported, (nameless, unplaced));
+        sums = (sums.0 + reported.0, sums.1 + reported.1);
     }
     sums
 }

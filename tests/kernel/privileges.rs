@@ -180,10 +180,10 @@ fn without_the_sandbox_a_recording_is_made_with_the_callers_rights() {
             .env("SUDO_UID", "12345")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("Permission denied"), "{said}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{said}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("Permission denied"), "{message}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{message}");
     }
 }
 
@@ -240,10 +240,10 @@ fn a_replay_has_given_up_everything_before_it_reads() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
+    let mut message = String::new();
     let mut stderr = BufReader::new(flowtop.stderr.take().unwrap());
-    stderr.read_line(&mut said).unwrap();
-    assert!(said.contains("no capabilities"), "{said}");
+    stderr.read_line(&mut message).unwrap();
+    assert!(message.contains("no capabilities"), "{message}");
     assert_given_up(&threads(flowtop.id()), NOBODY);
     drop(flowtop.stdin.take());
     assert!(flowtop.wait().unwrap().success());
@@ -261,8 +261,8 @@ fn a_replay_keeps_nothing_and_reads_what_its_caller_may() {
     let replayed = |command: &mut Command, file: &str| {
         let output = command.args(["-v", "--csv", "--replay", file]).output();
         let output = output.unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), output.stdout, said)
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), output.stdout, message)
     };
     let whole = replayed(
         &mut Command::new(copy.join("flowtop")),
@@ -273,26 +273,26 @@ fn a_replay_keeps_nothing_and_reads_what_its_caller_may() {
     let [others, roots] = [others, roots].map(|file| file.to_str().unwrap().to_owned());
 
     // The user that root becomes may not read what is root's alone: it is open by then.
-    let (code, read, said) = replayed(&mut Command::new(copy.join("flowtop")), &roots);
-    assert_eq!((code, &read), (Some(0), &whole), "{said}");
-    assert!(said.contains("no capabilities"), "{said}");
-    let (code, read, said) = replayed(&mut Command::new(copy.join("flowtop")), &others);
-    assert_eq!((code, &read), (Some(0), &whole), "{said}");
-    assert!(said.contains("no capabilities"), "{said}");
+    let (code, read, message) = replayed(&mut Command::new(copy.join("flowtop")), &roots);
+    assert_eq!((code, &read), (Some(0), &whole), "{message}");
+    assert!(message.contains("no capabilities"), "{message}");
+    let (code, read, message) = replayed(&mut Command::new(copy.join("flowtop")), &others);
+    assert_eq!((code, &read), (Some(0), &whole), "{message}");
+    assert!(message.contains("no capabilities"), "{message}");
     // In containers root often has the other one only.
     let mut container = Command::new("setpriv");
     container.args(["--bounding-set", "-dac_read_search"]);
-    let (code, read, said) = replayed(container.arg(copy.join("flowtop")), &roots);
-    assert_eq!((code, &read), (Some(0), &whole), "{said}");
-    assert!(said.contains("no capabilities"), "{said}");
+    let (code, read, message) = replayed(container.arg(copy.join("flowtop")), &roots);
+    assert_eq!((code, &read), (Some(0), &whole), "{message}");
+    assert!(message.contains("no capabilities"), "{message}");
 
-    let (code, read, said) = replayed(&mut as_nobody(&copy.join("flowtop"), ""), &others);
-    assert_eq!((code, &read), (Some(0), &whole), "{said}");
-    let (code, _, said) = replayed(&mut as_nobody(&copy.join("flowtop"), ""), &roots);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, read, message) = replayed(&mut as_nobody(&copy.join("flowtop"), ""), &others);
+    assert_eq!((code, &read), (Some(0), &whole), "{message}");
+    let (code, _, message) = replayed(&mut as_nobody(&copy.join("flowtop"), ""), &roots);
+    assert_eq!(code, Some(1), "{message}");
     assert!(
-        said.contains("roots.jsonl.zst: line 1: Permission denied"),
-        "{said}"
+        message.contains("roots.jsonl.zst: line 1: Permission denied"),
+        "{message}"
     );
 
     // What a shell makes of <(...): a pipe that is opened by the name of a descriptor.
@@ -303,8 +303,11 @@ fn a_replay_keeps_nothing_and_reads_what_its_caller_may() {
         .arg(copy.join("flowtop"))
         .arg(&others);
     let output = shell.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && output.stdout == whole, "{said}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && output.stdout == whole,
+        "{message}"
+    );
 }
 
 fn check<'a>(report: &'a Value, id: &str) -> &'a Value {

@@ -564,7 +564,7 @@ fn a_damaged_file_is_read_up_to_the_damage() {
             .count()
     };
     let whole = lines(&run(&["--replay", &sample(), "--json"], 0).stdout);
-    for (name, bytes, said) in [
+    for (name, bytes, printed) in [
         ("cut.jsonl", &text[..half], "cut off"),
         ("cut.jsonl.zst", &packed[..packed.len() / 2], "cut off"),
         ("changed.jsonl", &changed, "changed.jsonl: line "),
@@ -579,7 +579,7 @@ fn a_damaged_file_is_read_up_to_the_damage() {
             "{name}: {read}"
         );
         assert!(
-            stderr(&output).contains(said),
+            stderr(&output).contains(printed),
             "{name}: {}",
             stderr(&output)
         );
@@ -730,28 +730,28 @@ fn a_full_disk_holds_up_nothing_and_loses_nothing_if_room_comes_in_time() {
         stdout.read_to_end(&mut live).unwrap();
         live
     });
-    let said = Arc::new(Watched::new(String::new()));
-    let (mut log, filling) = (child.stderr.take().unwrap(), Arc::clone(&said));
+    let printed = Arc::new(Watched::new(String::new()));
+    let (mut log, filling) = (child.stderr.take().unwrap(), Arc::clone(&printed));
     let reader = thread::spawn(move || {
         let mut bytes = [0; 1024];
         while let Ok(n @ 1..) = log.read(&mut bytes) {
-            filling.change(|said| said.push_str(&String::from_utf8_lossy(&bytes[..n])));
+            filling.change(|printed| printed.push_str(&String::from_utf8_lossy(&bytes[..n])));
         }
     });
     // The disk is small, but whoever else uses the machine may slow all of this down.
-    let says = |what: &str| (0..3).any(|_| said.wait_until(|said| said.contains(what)));
+    let says = |what: &str| (0..3).any(|_| printed.wait_until(|printed| printed.contains(what)));
     let is_full = says("No space left on device");
-    assert!(is_full, "{}", said.with(|said| said.clone()));
+    assert!(is_full, "{}", printed.with(|printed| printed.clone()));
     // Whole intervals are what is there now.
     let now = run(&["--json", "--replay", file.to_str().unwrap()], 0);
     assert!(!now.stdout.is_empty());
     fs::remove_file(&ballast).unwrap();
     let goes_on = says("it goes on, nothing is lost");
-    assert!(goes_on, "{}", said.with(|said| said.clone()));
+    assert!(goes_on, "{}", printed.with(|printed| printed.clone()));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let (code, live) = (child.wait().unwrap().code(), live.join().unwrap());
     reader.join().unwrap();
-    let said = said.with(|said| said.clone());
+    let printed = printed.with(|printed| printed.clone());
     let replayed = run(&["--json", "-n0", "--replay", file.to_str().unwrap()], 0).stdout;
     let (live, replayed) = (records(&live), records(&replayed));
     for field in ["rx_bytes", "tx_bytes"] {
@@ -763,8 +763,8 @@ fn a_full_disk_holds_up_nothing_and_loses_nothing_if_room_comes_in_time() {
             Some(0) => assert_eq!(kept, shown, "{field}"),
             // The rest of the disk was not enough for all that had waited.
             _ => assert!(
-                kept < shown && said.contains("are not in it"),
-                "{field}: {said}"
+                kept < shown && printed.contains("are not in it"),
+                "{field}: {printed}"
             ),
         }
     }
@@ -782,10 +782,10 @@ fn a_disk_that_stays_full_is_an_error_in_the_end() {
         shown.iter().filter(|r| r["type"] == "interval").count() > 1,
         "it went on"
     );
-    let said = stderr(&output);
+    let printed = stderr(&output);
     assert!(
-        said.contains("No space left on device") && said.contains("are not in it"),
-        "{said}"
+        printed.contains("No space left on device") && printed.contains("are not in it"),
+        "{printed}"
     );
 }
 

@@ -45,10 +45,10 @@ fn flowtop(file: &Path, args: &[&str]) -> Command {
 }
 
 fn once(file: &Path, args: &[&str]) -> (Option<i32>, String) {
-    said(&flowtop(file, args).args(["-c", "2"]).output().unwrap())
+    message(&flowtop(file, args).args(["-c", "2"]).output().unwrap())
 }
 
-fn said(output: &Output) -> (Option<i32>, String) {
+fn message(output: &Output) -> (Option<i32>, String) {
     (
         output.status.code(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -71,7 +71,7 @@ fn ends(mut child: Child) -> (Option<i32>, String) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    said(&child.wait_with_output().unwrap())
+    message(&child.wait_with_output().unwrap())
 }
 
 #[track_caller]
@@ -144,9 +144,9 @@ fn what_another_user_puts_in_its_place_gets_nothing() {
     let pipe = folder.join("pipe.jsonl");
     fifo(&pipe, OTHER);
     let mut thief = reader(&pipe);
-    let (code, said) = once(&pipe, &[]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("belongs to user 12345"), "{said}");
+    let (code, message) = once(&pipe, &[]);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("belongs to user 12345"), "{message}");
     assert_eq!(thief.read(&mut [0; 8]).unwrap(), 0, "nobody opened it");
 
     // A link, whatever it leads to, with and without Landlock behind it.
@@ -163,9 +163,9 @@ fn what_another_user_puts_in_its_place_gets_nothing() {
     symlink(&target, &link).unwrap();
     lchown(&link, Some(OTHER), Some(OTHER)).unwrap();
     for args in [&[][..], &["--no-sandbox"]] {
-        let (code, said) = once(&link, args);
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("another user may have made"), "{said}");
+        let (code, message) = once(&link, args);
+        assert_eq!(code, Some(1), "{message}");
+        assert!(message.contains("another user may have made"), "{message}");
     }
     // A disk of anyone's.
     let disk = folder.join("disk.jsonl");
@@ -177,9 +177,9 @@ fn what_another_user_puts_in_its_place_gets_nothing() {
         makedev(7, 99),
     )
     .unwrap();
-    let (code, said) = once(&disk, &["--no-sandbox"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("only a new file"), "{said}");
+    let (code, message) = once(&disk, &["--no-sandbox"]);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("only a new file"), "{message}");
 }
 
 #[test]
@@ -207,11 +207,11 @@ fn a_fifo_of_ones_own_is_written_to_its_reader_and_waits_for_none_when_told_to_s
     let child = flowtop(&pipe, &[]).spawn().unwrap();
     wait_until(|| rustix::io::ioctl_fionread(&stalled).unwrap() > 3500);
     std::thread::sleep(Duration::from_millis(100));
-    let (code, said) = ends(child);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, message) = ends(child);
+    assert_eq!(code, Some(1), "{message}");
     assert!(
-        said.contains("does not read") && said.contains("are not in it"),
-        "{said}"
+        message.contains("does not read") && message.contains("are not in it"),
+        "{message}"
     );
 }
 
@@ -258,8 +258,8 @@ fn rotation_removes_its_own_files_alone() {
         }
     }
     let rotating = ["--record-time", "1h", "--record-files", "1"];
-    let (code, said) = once(&folder.join("f.jsonl"), &rotating);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, message) = once(&folder.join("f.jsonl"), &rotating);
+    assert_eq!(code, Some(0), "{message}");
     let names = names(&folder);
     let left = (0..6).filter(|&second| names.contains(&name(second)));
     assert_eq!(left.collect::<Vec<_>>(), [2, 3, 4, 5]);
@@ -283,12 +283,12 @@ fn a_file_that_is_truncated_under_it_and_its_copy_can_both_be_replayed() {
             .set_len(0)
             .unwrap();
         wait_until(|| length() > 1000);
-        let (code, said) = ends(child);
-        assert_eq!(code, Some(0), "{said}");
+        let (code, message) = ends(child);
+        assert_eq!(code, Some(0), "{message}");
         assert_eq!(
-            said.matches("was truncated by another program").count(),
+            message.matches("was truncated by another program").count(),
             1,
-            "{said}"
+            "{message}"
         );
         assert!(replayed(&file) > 0);
         // Its end is not there, as when it had been killed.
@@ -327,8 +327,12 @@ fn a_folder_that_is_replaced_under_it_is_said_and_loses_nothing() {
     fs::create_dir(&log).unwrap();
     let before = fs::read_dir(&old).unwrap().count();
     wait_until(|| fs::read_dir(&old).unwrap().count() > before + 1);
-    let (code, said) = ends(child);
-    assert_eq!(code, Some(0), "{said}");
-    assert_eq!(said.matches("start flowtop again").count(), 1, "{said}");
+    let (code, message) = ends(child);
+    assert_eq!(code, Some(0), "{message}");
+    assert_eq!(
+        message.matches("start flowtop again").count(),
+        1,
+        "{message}"
+    );
     assert_eq!(fs::read_dir(&log).unwrap().count(), 0);
 }

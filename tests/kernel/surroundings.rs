@@ -28,10 +28,10 @@ fn after(prepare: &str, args: &[&str]) -> Command {
 fn assert_named(prepare: &str, args: &[&str], words: &[&str]) {
     for mode in [&["--once"][..], &["--doctor", "--json"]] {
         let output = after(prepare, &[mode, args].concat()).output().unwrap();
-        let said = text(&output);
-        assert_eq!(output.status.code(), Some(1), "{mode:?}: {said}");
+        let message = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{mode:?}: {message}");
         for word in words {
-            assert!(said.contains(word), "{mode:?}: no {word:?} in {said}");
+            assert!(message.contains(word), "{mode:?}: no {word:?} in {message}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::common::{
-    Script, assert_matches_file, bad_interval, end, flow, interval, told, web_server,
+    Script, assert_matches_file, bad_interval, detailed_flows, end, flow, interval, web_server,
 };
 use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::writer::Json;
@@ -283,7 +283,7 @@ fn groups() -> impl Iterator<Item = Group> {
 }
 
 fn grouped(group: Group, top_n: Option<usize>, report: &mut dyn Report) -> String {
-    let interval = bad_interval(told());
+    let interval = bad_interval(detailed_flows());
     let mut out = Vec::new();
     let names = Names::disabled();
     if group == Group::Flow {
@@ -416,7 +416,7 @@ fn csv_rows(interval: &Interval, top_n: Option<usize>) -> Vec<BTreeMap<String, S
 
 #[test]
 fn csv_has_a_row_of_untracked_bytes_only_where_there_are_any() {
-    let rows = csv_rows(&bad_interval(told()), Some(1));
+    let rows = csv_rows(&bad_interval(detailed_flows()), Some(1));
     let kinds: Vec<&str> = rows.iter().map(|row| &*row["type"]).collect();
     assert_eq!(kinds, ["flow", "other", "untracked"]);
     assert_eq!(rows[2]["rx_bytes"], "2500000");
@@ -469,7 +469,7 @@ fn sorted(output: Output, sort: &str, group: Group, top_n: Option<usize>) -> Str
         },
         ..config(output, 1)
     };
-    let (text, outcome) = run(&config, [bad_interval(told())]);
+    let (text, outcome) = run(&config, [bad_interval(detailed_flows())]);
     outcome.unwrap();
     text
 }
@@ -697,11 +697,11 @@ fn what_was_read_before_an_error_is_written() {
 
 #[test]
 fn names_are_added_to_json_once_they_are_known() {
-    let (told, tidings) = std::sync::mpsc::channel();
+    let (notify, notified) = std::sync::mpsc::channel();
     let names = Names::with(
         |addr| (addr.to_string() == "203.0.113.7").then(|| "client.example.net".to_owned()),
         move || {
-            let _ = told.send(());
+            let _ = notify.send(());
         },
     )
     .unwrap();
@@ -710,7 +710,7 @@ fn names_are_added_to_json_once_they_are_known() {
     Json::default()
         .append(&ranking, &names, &mut before)
         .unwrap();
-    tidings.recv().unwrap();
+    notified.recv().unwrap();
     Json::default()
         .append(&ranking, &names, &mut after)
         .unwrap();

@@ -295,9 +295,9 @@ fn what_is_no_recording_is_refused_with_what_to_do() {
             "more bytes than can be counted",
         ),
     ] {
-        let said = damage(&text);
-        assert!(said.contains(what), "{text}: {said}");
-        assert!(!said.chars().any(char::is_control), "{said}");
+        let message = damage(&text);
+        assert!(message.contains(what), "{text}: {message}");
+        assert!(!message.chars().any(char::is_control), "{message}");
     }
 }
 

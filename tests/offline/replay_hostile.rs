@@ -83,8 +83,8 @@ fn replay(file: &Temporary, args: &[&str]) -> (u64, Option<i32>, String) {
         .output()
         .unwrap();
     let peak: u64 = fs::read_to_string(&measured.0).unwrap().parse().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (peak * 1024, output.status.code(), said)
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    (peak * 1024, output.status.code(), message)
 }
 
 /// A frame of zstd (RFC 8878) that asks for a window of 2^`log` bytes and holds a few as they are.
@@ -159,14 +159,14 @@ fn a_hostile_recording_takes_little_more_than_its_flows() {
     for (what, content, args, flows) in corpus {
         let file = Temporary::new("corpus", content);
         let honest = Temporary::new("honest", recording(1, flows, none));
-        let (allowed, code, said) = replay(&honest, &[]);
-        assert_eq!(code, Some(0), "{said}");
-        let (peak, code, said) = replay(&file, args);
+        let (allowed, code, message) = replay(&honest, &[]);
+        assert_eq!(code, Some(0), "{message}");
+        let (peak, code, message) = replay(&file, args);
         assert!(
             peak <= allowed + MAX_ABOVE_FLOWS,
             "{what}: {peak} bytes, {allowed} of honest flows"
         );
-        assert!(matches!(code, Some(0 | 1)), "{what}: {code:?}, {said}");
+        assert!(matches!(code, Some(0 | 1)), "{what}: {code:?}, {message}");
     }
 }
 
@@ -211,19 +211,19 @@ fn what_is_wrong_is_said_with_file_line_and_reason() {
     ];
     for (content, line, reason) in corpus {
         let file = Temporary::new("wrong", content);
-        let (_, code, said) = replay(&file, &[]);
-        assert_eq!(code, Some(1), "{said}");
+        let (_, code, message) = replay(&file, &[]);
+        assert_eq!(code, Some(1), "{message}");
         for part in [file.0.to_str().unwrap(), line, reason] {
-            assert!(said.contains(part), "no {part:?} in {said}");
+            assert!(message.contains(part), "no {part:?} in {message}");
         }
-        assert!(!said.contains("stripped"), "{said}");
+        assert!(!message.contains("stripped"), "{message}");
     }
     let last = Temporary::new(
         "last",
         interval(0).replace("2026-01-01T00:00:00Z", "9999-12-31T23:59:59.9Z"),
     );
-    let (_, code, said) = replay(&last, &[]);
-    assert_eq!(code, Some(0), "{said}");
+    let (_, code, message) = replay(&last, &[]);
+    assert_eq!(code, Some(0), "{message}");
 }
 
 /// Writes to a replay without end, until it does not read any more.
@@ -306,8 +306,12 @@ fn more_recordings_than_open_files_are_allowed_are_replayed() {
         .env("flowtop", env!("CARGO_BIN_EXE_flowtop"))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(text.matches(r#""type":"interval""#).count(), 200, "{said}");
+    assert_eq!(
+        text.matches(r#""type":"interval""#).count(),
+        200,
+        "{message}"
+    );
 }

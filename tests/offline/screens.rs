@@ -103,9 +103,9 @@ fn a_quiet_machine_is_one_calm_line() {
     );
     let mut app = app(Some(interval(Vec::new())));
     app.update(Action::Sockets(212));
-    let told = text(&draw(&app, 80, 8));
+    let reported = text(&draw(&app, 80, 8));
     let line = "no traffic seen yet: 0 of 212 open sockets moved bytes in 1 s";
-    assert!(told.contains(line), "{told}");
+    assert!(reported.contains(line), "{reported}");
 }
 
 #[test]
@@ -417,11 +417,11 @@ fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
 
 #[test]
 fn a_host_name_takes_the_place_of_its_address_once_it_is_known() {
-    let (told, tidings) = std::sync::mpsc::channel();
+    let (notify, notified) = std::sync::mpsc::channel();
     let names = Names::with(
         |addr| (addr.to_string() == "203.0.113.7").then(|| "client.example.net".to_owned()),
         move || {
-            let _ = told.send(());
+            let _ = notify.send(());
         },
     )
     .unwrap();
@@ -433,7 +433,7 @@ fn a_host_name_takes_the_place_of_its_address_once_it_is_known() {
     let mut app = with(names, look);
     app.update(Action::IntervalEnded(interval(web_server())));
     draw(&app, 120, 40);
-    tidings.recv().unwrap();
+    notified.recv().unwrap();
     app.update(Action::NameFound);
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("client.example.net:52110"), "{screen}");
@@ -778,9 +778,9 @@ fn a_damaged_or_incomplete_recording_cannot_be_missed() {
     );
     press(&mut app, &[Command::Help]);
     let help = text(&draw(&app, 120, 40));
-    let said =
+    let message =
         "x\\x1b.jsonl: line 7: the last line is cut off; the 3 intervals before it were read";
-    assert!(help.contains(said), "{help}");
+    assert!(help.contains(message), "{help}");
 
     let mut live = self::app(Some(interval(web_server())));
     let mut status = Status {

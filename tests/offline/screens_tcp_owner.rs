@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use crate::common::screen::{app, draw, press, text};
-use crate::common::{assert_matches_file, interval, told, web_server};
+use crate::common::{assert_matches_file, detailed_flows, interval, web_server};
 use flowtop::model::flow::Comm;
 use flowtop::model::interval::SlotHolder;
 use flowtop::options::TableOptions;
@@ -32,7 +32,7 @@ fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
         ..TableOptions::default()
     };
     let mut app = app(&options, 180, 30);
-    app.update(Action::IntervalEnded(interval(told())));
+    app.update(Action::IntervalEnded(interval(detailed_flows())));
     assert_matches_file("screens/connections.txt", &text(&draw(&app, 180, 30)));
     press(&mut app, &[Command::Down, Command::Enter]);
     assert_matches_file("screens/connection.txt", &text(&draw(&app, 140, 45)));
@@ -76,7 +76,7 @@ fn columns_that_never_had_anything_to_show_are_not_there() {
     assert!(!text(&draw(&app, 250, 30)).contains("RTT"));
     press(&mut app, &[Command::Columns]);
     assert!(!text(&draw(&app, 250, 30)).contains("cwnd"));
-    app.update(Action::IntervalEnded(interval(told())));
+    app.update(Action::IntervalEnded(interval(detailed_flows())));
     assert!(text(&draw(&app, 250, 30)).contains("cwnd"));
     press(&mut app, &[Command::Back]);
     assert!(text(&draw(&app, 250, 30)).contains("RTT"));

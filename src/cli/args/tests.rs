@@ -318,7 +318,7 @@ fn every_output_has_groups_and_threads_are_told_apart_for_theirs() {
         let message = parsed(&["-g", "net/0", output]).unwrap_err();
         assert!(message.contains("write net/24"), "{message}");
     }
-    // What others read does not hang on what someone likes to see.
+    // Machine-readable output ignores the user's configuration file.
     let file = File::with("group", "group = \"thread\"\n");
     let path = file.0.to_str().unwrap();
     for (output, group) in [

@@ -1,4 +1,4 @@
-//! What a file says, and what is said about a wrong one.
+//! Settings of a configuration file, and errors about a wrong one.
 
 use super::*;
 use crate::options::{KeyCode, PaletteColor};

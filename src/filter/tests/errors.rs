@@ -109,18 +109,18 @@ const WRONG: &[&str] = &[
 /// FLOWTOP_BLESS=1 rewrites the expected texts.
 #[test]
 fn every_mistake_names_its_place_and_its_fix() {
-    let mut told = String::new();
+    let mut reported = String::new();
     for text in WRONG {
         match parse(text, &words()) {
             Ok(expr) => panic!("{text} was read as {expr}"),
-            Err(error) => writeln!(told, "{error}\n").unwrap(),
+            Err(error) => writeln!(reported, "{error}\n").unwrap(),
         }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/filter/tests/errors.txt");
     if std::env::var_os("FLOWTOP_BLESS").is_some() {
-        fs::write(&path, &told).unwrap();
+        fs::write(&path, &reported).unwrap();
     }
-    assert_eq!(told, fs::read_to_string(&path).unwrap());
+    assert_eq!(reported, fs::read_to_string(&path).unwrap());
 }
 
 #[test]

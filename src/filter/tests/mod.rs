@@ -1,4 +1,4 @@
-//! What filters mean, and what is said of those that mean nothing.
+//! What filters mean, and the errors about those that mean nothing.
 
 mod agree;
 mod errors;

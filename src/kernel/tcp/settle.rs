@@ -136,7 +136,7 @@ impl TcpSamples {
         off
     }
 
-    /// Begins anew: nothing of the interval can be compared.
+    /// Resets the audit: nothing of the interval can be compared.
     fn forget_audits(&mut self) {
         for socket in self.sockets.values_mut() {
             socket.audit = ConnectionAudit::default();

@@ -36,7 +36,7 @@ impl Format {
     }
 }
 
-/// Kind and name of what is told of no group.
+/// Type and name of the metrics that are of no group.
 const OTHER: &str = "other";
 
 /// A family of metrics.
@@ -213,7 +213,7 @@ pub(super) fn write(
         text: String::with_capacity(4096 + 512 * snapshot.series.len()),
         metrics: METRICS.iter(),
     };
-    // What cannot fail but by a bug: a string takes everything.
+    // Writing to a String cannot fail; an error means that a metric lacks its entry in the table.
     let written = page.write(about, totals, snapshot, cost);
     debug_assert!(written.is_ok(), "every metric has its place");
     page.text

@@ -169,12 +169,12 @@ pub(super) fn answer(
     let (status, kind, body, is_head) = match parsed.parse(request) {
         Ok(httparse::Status::Partial) if request.len() < MAX_REQUEST => return None,
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            let said = "the request is too long\n".to_owned();
-            ("431 Request Header Fields Too Large", TEXT, said, false)
+            let message = "the request is too long\n".to_owned();
+            ("431 Request Header Fields Too Large", TEXT, message, false)
         }
         Err(error) => {
-            let said = format!("this is no HTTP request: {error}\n");
-            ("400 Bad Request", TEXT, said, false)
+            let message = format!("this is no HTTP request: {error}\n");
+            ("400 Bad Request", TEXT, message, false)
         }
         Ok(httparse::Status::Complete(_)) => {
             let is_head = parsed.method == Some("HEAD");
@@ -220,13 +220,13 @@ fn page(
         // Not asked for: a scrape is more than a look.
         (Some("HEAD"), PATH) => ("200 OK", Format::Text.content_type(), String::new()),
         (Some("GET" | "HEAD"), "/") => {
-            let said = format!("flowtop's metrics are at {PATH}\n");
-            ("200 OK", TEXT, said)
+            let message = format!("flowtop's metrics are at {PATH}\n");
+            ("200 OK", TEXT, message)
         }
         (Some("GET" | "HEAD"), _) => ("404 Not Found", TEXT, format!("there is only {PATH}\n")),
         _ => {
-            let said = "only GET and HEAD\n".to_owned();
-            ("405 Method Not Allowed", TEXT, said)
+            let message = "only GET and HEAD\n".to_owned();
+            ("405 Method Not Allowed", TEXT, message)
         }
     }
 }

@@ -4,12 +4,12 @@
 //!   `other`. So over any time the increases of all counters and of `other` are what was counted.
 //! - Who has one is decided by what was moved lately ([`MEMORY`]); one that does not have it takes it only
 //!   from one that moved less than half.
-//! - A group that makes way is told unchanged for [`LINGER`], so that whoever looks twice in that time
+//! - A group that is evicted is exposed unchanged for [`LINGER`], so that whoever scrapes twice in that time
 //!   sees its last bytes; what it moves from then on is in `other`. No more than `limit` linger at once:
 //!   then nobody makes way. So in every [`LINGER`] at most `limit` names are new.
 //! - A group that comes back goes on where it was. No counter ever goes back, but that of a group that
 //!   was forgotten among thousands: it begins at 0, as after a restart.
-//! - The first scrape that has a new counter is told where it began (0), the next what it counted. A
+//! - The first scrape that has a new counter gets where it began (0), the next what it counted. A
 //!   counter's first value tells Prometheus nothing: what a process moved that came and went between two
 //!   scrapes would be seen by nobody.
 
@@ -24,7 +24,7 @@ use crate::view::Directions;
 
 /// Most series that can be asked for.
 pub const MAX_SERIES: usize = 1000;
-/// How long a series that makes way is still told.
+/// How long an evicted series is still exposed.
 pub const LINGER: Duration = Duration::from_secs(300);
 /// Bytes so old count for 1/e of new ones when it is decided who has a series.
 const MEMORY: Duration = Duration::from_secs(300);
@@ -74,9 +74,9 @@ impl SeriesKey {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Membership {
-    /// It is counted, and told.
+    /// Counted and exposed.
     Counted,
-    /// It is told until then, and not counted.
+    /// Exposed until then, and not counted.
     Lingers(Duration),
     Hidden,
 }
@@ -86,7 +86,7 @@ struct SeriesEntry {
     counters: Counters,
     weight: f64,
     membership: Membership,
-    /// Where it began, until that was told.
+    /// Where it began, until a scrape got that.
     began: Option<Counters>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct Series {
     has_other: bool,
 }
 
-/// What is told at one time.
+/// What one scrape gets.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SeriesSnapshot {
     /// By kind and name.
@@ -230,7 +230,7 @@ impl Series {
         }
     }
 
-    /// What a scrape is told.
+    /// Returns what a scrape gets.
     pub(super) fn scrape(&mut self) -> SeriesSnapshot {
         let is_first = !std::mem::replace(&mut self.has_other, true);
         let mut series = Vec::with_capacity(2 * self.limit);

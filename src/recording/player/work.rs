@@ -86,7 +86,7 @@ impl PlayerThread {
         }
     }
 
-    /// Until a limit is reached, or nobody is there to order anything.
+    /// Runs until a limit is reached or the player is dropped.
     pub(super) fn run(&mut self, orders: &Receiver<PlayerCommand>) {
         self.rewind();
         // Something is on the screen at once.
@@ -325,7 +325,7 @@ impl PlayerThread {
         self.position.at = self.history.clock().at;
         let mut snapshot = lock(&self.shared.snapshot);
         let mut metadata = std::mem::take(&mut self.metadata);
-        // What was not taken is told again.
+        // Metadata of a snapshot that was not taken goes into the next.
         let waited = snapshot.take();
         let is_news = waited.is_none();
         self.metadata.machine = metadata.machine.clone();

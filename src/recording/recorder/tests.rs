@@ -148,10 +148,10 @@ fn what_could_not_be_written_in_the_end_is_counted_and_said() {
     let mut tap = recorder.tap();
     let all = intervals(5);
     tap(&all[0]);
-    let said = metadata.recv().unwrap();
+    let printed = metadata.recv().unwrap();
     assert!(
-        said.contains("/dev/full") && said.contains("No space left"),
-        "{said}"
+        printed.contains("/dev/full") && printed.contains("No space left"),
+        "{printed}"
     );
     all[1..].iter().for_each(&mut tap);
     let status = recorder.watch().status();

@@ -32,14 +32,14 @@ fn at(seconds: u64) -> SystemTime {
 #[test]
 fn asking_does_not_wait_and_the_answer_comes() {
     let (release, gate) = channel::<()>();
-    let (told, tidings) = channel();
+    let (notify, notified) = channel();
     let owners = Owners::with(
         move |tgid| {
             let _ = gate.recv();
             Some(process(tgid, 1, at(5)))
         },
         move || {
-            let _ = told.send(());
+            let _ = notify.send(());
         },
     )
     .unwrap();
@@ -49,7 +49,7 @@ fn asking_does_not_wait_and_the_answer_comes() {
         assert_eq!(owners.get(tgid), None, "not even with a full queue");
     }
     release.send(()).unwrap();
-    tidings.recv().unwrap();
+    notified.recv().unwrap();
     assert_eq!(owners.get(7).unwrap().start_ticks, 1);
     assert_eq!(Owners::disabled().get(7), None);
 }
@@ -64,7 +64,7 @@ fn facts_are_looked_at_again_only_while_someone_asks() {
     assert!(!cache.get(1, now).1);
     assert!(cache.get(1, now + FRESH_FOR).1);
     assert!(!cache.get(1, now + FRESH_FOR).1, "under way");
-    // The start is reckoned anew each time; that alone is no news.
+    // The start is computed again each time; that alone is no change.
     let again = process(1, 1, at(5) + Duration::from_nanos(1));
     assert!(!store(&mut cache, 1, Some(again), now));
 }
@@ -97,7 +97,7 @@ fn an_exec_is_news_and_an_end_leaves_what_was_known() {
 
 #[test]
 fn a_number_given_to_another_does_not_give_it_the_flows_of_the_first() {
-    let (told, tidings) = channel();
+    let (notify, notified) = channel();
     let mut starts = [(10, at(1000)), (20, at(2000))].into_iter();
     let owners = Owners::with(
         move |tgid| {
@@ -106,19 +106,19 @@ fn a_number_given_to_another_does_not_give_it_the_flows_of_the_first() {
                 .map(|(ticks, started)| process(tgid, ticks, started))
         },
         move || {
-            let _ = told.send(());
+            let _ = notify.send(());
         },
     )
     .unwrap();
     owners.get(1);
-    tidings.recv().unwrap();
+    notified.recv().unwrap();
     {
         // As if FRESH_FOR had passed.
         let asked = owners.background.as_ref().unwrap();
         lock(&asked.cache).not_asked(1, Instant::now());
     }
     owners.get(1);
-    tidings.recv().unwrap();
+    notified.recv().unwrap();
     let ticks = |when| owners.get_at(1, when).map(|process| process.start_ticks);
     assert_eq!(owners.get(1).unwrap().start_ticks, 20);
     assert_eq!(ticks(at(2500)), Some(20));
@@ -130,12 +130,12 @@ fn a_number_given_to_another_does_not_give_it_the_flows_of_the_first() {
 
 #[test]
 fn a_start_that_the_kernel_told_finds_its_process_and_no_other() {
-    let (told, tidings) = channel();
+    let (notify, notified) = channel();
     let mut starts = [10, 20].into_iter();
     let owners = Owners::with(
         move |tgid| starts.next().map(|ticks| process(tgid, ticks, at(ticks))),
         move || {
-            let _ = told.send(());
+            let _ = notify.send(());
         },
     )
     .unwrap();
@@ -145,13 +145,13 @@ fn a_start_that_the_kernel_told_finds_its_process_and_no_other() {
         found.map(|process| process.start_ticks)
     };
     assert_eq!(ticks(10, 0), None, "not known yet");
-    tidings.recv().unwrap();
+    notified.recv().unwrap();
     assert_eq!(ticks(10, 0), Some(10));
     assert_eq!(ticks(10, 999_999), Some(10), "within the tick");
     assert_eq!(ticks(9, 0), None, "one that was before it");
     // A later one: looked for at once, and not when what is known has become stale.
     assert_eq!(ticks(20, 0), None);
-    tidings.recv_timeout(FRESH_FOR / 2).unwrap();
+    notified.recv_timeout(FRESH_FOR / 2).unwrap();
     assert_eq!(ticks(20, 0), Some(20));
     assert_eq!(ticks(10, 0), Some(10));
     assert!(owners.get_started(1, tick * 10).unwrap().exited);

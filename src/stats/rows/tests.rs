@@ -83,7 +83,7 @@ fn history_of(random: &mut Random) -> History {
     history
 }
 
-/// The flow, of which the kernel may have told more.
+/// The flow, perhaps with packets, TCP state and owner.
 fn with_condition(mut flow: Flow, random: &mut Random) -> Flow {
     let mut maybe = |n: u64| (random.below(4) > 0).then(|| random.below(n) as u32);
     flow.packets = maybe(5).map(|n| Packets {
@@ -471,8 +471,8 @@ fn sparklines_of_rows_are_the_sums_of_those_of_their_flows() {
     }
 }
 
-/// Flow `id`, of which the kernel told more.
-fn told(id: u32, uid: u32, cgroup: &str) -> Flow {
+/// Flow `id`, with TCP state and owner.
+fn with_owner(id: u32, uid: u32, cgroup: &str) -> Flow {
     Flow {
         owner: Arc::new(Owner {
             uid: Some(uid),
@@ -488,8 +488,8 @@ fn what_the_kernel_said_of_a_process_goes_before_what_proc_says() {
     // By /proc, process 2 is of user-2 in unit-2, and nothing is known of process 5.
     let flows = vec![
         flow(5, 1, 1),
-        told(4, 70, "/a.service"),
-        told(10, 71, "/b.service"),
+        with_owner(4, 70, "/a.service"),
+        with_owner(10, 71, "/b.service"),
     ];
     let mut history = History::new();
     history.add(&Intervals::default().next(1000, flows));

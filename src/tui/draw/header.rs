@@ -67,7 +67,7 @@ impl App {
             x = put(buf, at, x, &text, theme.notice()) + 2;
         }
         if let Some(filter) = &self.shared.capture_filter {
-            // That not everything is counted is said however little room there is.
+            // However little room there is, the header shows that not everything is counted.
             let room = most.saturating_sub(usize::from(x) + columns("filter: ") + 2);
             let room = room.min(usize::from(at.width / 3));
             let filter = units::sanitize(filter);

@@ -100,7 +100,7 @@ impl TerminalReply {
         !self.held.is_empty()
     }
 
-    /// What is to be told now that this came.
+    /// Returns the input that an event completes.
     fn take(&mut self, event: Event) -> Vec<Input> {
         let Some((code, modifiers)) = pressed(&event) else {
             // The mouse and the like know no order among keys.
@@ -197,8 +197,8 @@ mod tests {
     use super::fuzz::keys;
     use super::*;
 
-    /// What is told, in short: keys as they are, answers in capitals.
-    fn told(text: &str) -> String {
+    /// The input in short: keys as they are, replies of the terminal in capitals.
+    fn input_of(text: &str) -> String {
         let mut answer = TerminalReply::default();
         let mut inputs: Vec<Input> = keys(text)
             .into_iter()
@@ -219,33 +219,36 @@ mod tests {
 
     #[test]
     fn an_answer_is_no_key_wherever_it_comes() {
-        assert_eq!(told("gb\x1b]11;rgb:ffff/ffff/ffff\x1b\\gb"), "gbLIGHTgb");
-        assert_eq!(told("\x1b]11;rgb:1E1E/1E1E/2E2E\x07q"), "DARKq");
-        assert_eq!(told("\x1b]11;rgba:ff/ff/ff/80\x1b\\"), "LIGHT");
         assert_eq!(
-            told("\x1b]11;rgb:f/f/f|\\x"),
+            input_of("gb\x1b]11;rgb:ffff/ffff/ffff\x1b\\gb"),
+            "gbLIGHTgb"
+        );
+        assert_eq!(input_of("\x1b]11;rgb:1E1E/1E1E/2E2E\x07q"), "DARKq");
+        assert_eq!(input_of("\x1b]11;rgba:ff/ff/ff/80\x1b\\"), "LIGHT");
+        assert_eq!(
+            input_of("\x1b]11;rgb:f/f/f|\\x"),
             "LIGHTx",
             "torn in its terminator"
         );
-        assert_eq!(told("\x1b]11;?\x1b\\x"), "x", "nothing of use");
-        assert_eq!(told("\x1b]11;rgb:12"), "", "the rest never came");
+        assert_eq!(input_of("\x1b]11;?\x1b\\x"), "x", "nothing of use");
+        assert_eq!(input_of("\x1b]11;rgb:12"), "", "the rest never came");
     }
 
     #[test]
     fn an_answer_that_does_not_end_holds_back_few_keys() {
         let escapes = "|".repeat(1000);
-        let told = told(&format!("\x1b]11;{escapes}q"));
-        assert!(told.ends_with("<Esc>q"), "{told}");
-        assert!(told.matches("<Esc>").count() > 900, "{told}");
+        let reported = input_of(&format!("\x1b]11;{escapes}q"));
+        assert!(reported.ends_with("<Esc>q"), "{reported}");
+        assert!(reported.matches("<Esc>").count() > 900, "{reported}");
     }
 
     #[test]
     fn what_is_typed_is_not_lost() {
-        assert_eq!(told("\x1b]"), "<Alt]>");
-        assert_eq!(told("\x1b]q"), "<Alt]>q");
-        assert_eq!(told("\x1b]11q"), "<Alt]>11q");
-        assert_eq!(told("\x1b]\x1b]11;rgb:0/0/0\x07"), "<Alt]>DARK");
-        assert_eq!(told("]11;\x1bx\x07|"), "]11;<Altx><Controlg><Esc>");
+        assert_eq!(input_of("\x1b]"), "<Alt]>");
+        assert_eq!(input_of("\x1b]q"), "<Alt]>q");
+        assert_eq!(input_of("\x1b]11q"), "<Alt]>11q");
+        assert_eq!(input_of("\x1b]\x1b]11;rgb:0/0/0\x07"), "<Alt]>DARK");
+        assert_eq!(input_of("]11;\x1bx\x07|"), "]11;<Altx><Controlg><Esc>");
     }
 
     #[test]

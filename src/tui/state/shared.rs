@@ -77,7 +77,7 @@ pub struct SharedState {
     pub sockets: Option<u64>,
     /// Whether only some processes or threads are counted.
     pub is_process_filtered: bool,
-    /// Whether threads are told apart.
+    /// Whether threads are counted apart.
     pub threads: bool,
     pub pause: Option<Pause>,
     /// Samples that fill the chart's width; `None` for as many as there are.

@@ -87,10 +87,10 @@ fn run_case(name: &str, timeout: u32, link: Option<&Link>) -> Result<CaseTruth> 
             truth.errors.push(format!("{e:#} in {line:?}"));
         }
     }
-    let said = truth.absent.is_some() || !truth.errors.is_empty();
+    let is_explained = truth.absent.is_some() || !truth.errors.is_empty();
     if late {
         truth.errors.push("the case did not end in time".into());
-    } else if !status.success() && !said {
+    } else if !status.success() && !is_explained {
         truth.errors.push(format!("the case ended with {status}"));
     }
     if let (Some(stuck), false) = (stuck, truth.errors.is_empty()) {
@@ -176,12 +176,12 @@ pub fn check(how: &Check) -> Result<bool> {
     println!("audit: {:?}", seen.audit);
     let (mut passed, mut failed, mut absent, mut unseen) = (0, 0, 0, 0);
     // What flowtop said it missed, less what cases have missed so far.
-    let mut said = if how.may_miss { seen.missed } else { 0 };
+    let mut admitted = if how.may_miss { seen.missed } else { 0 };
     for r in &ran {
         let verdict = compare(&r.truth, &seen);
-        let result = print(r, &verdict, said);
+        let result = print(r, &verdict, admitted);
         if result == "missed" {
-            said -= verdict.missing;
+            admitted -= verdict.missing;
         }
         match result {
             "FAIL" => failed += 1,
@@ -206,7 +206,7 @@ pub fn check(how: &Check) -> Result<bool> {
 
 /// One line for a case, more when it failed; returns the result's name. `said` events may be
 /// missing.
-fn print(r: &Ran, v: &Verdict, said: u64) -> &'static str {
+fn print(r: &Ran, v: &Verdict, admitted: u64) -> &'static str {
     let (name, ms, sum) = (r.case.name, r.took.as_millis(), r.truth.totals());
     let numbers = format!(
         "rx {} tx {} in {} flows, {ms} ms",
@@ -218,7 +218,7 @@ fn print(r: &Ran, v: &Verdict, said: u64) -> &'static str {
         println!("absent  {name}: {why}");
         return "absent";
     }
-    if v.missing > 0 && v.missing <= said && !v.wrong && r.truth.errors.is_empty() {
+    if v.missing > 0 && v.missing <= admitted && !v.wrong && r.truth.errors.is_empty() {
         println!(
             "missed  {name}: {} events, and it was said ({numbers})",
             v.missing

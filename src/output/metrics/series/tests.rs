@@ -25,7 +25,7 @@ fn rx(bytes: u64) -> Counters {
     }
 }
 
-/// What is told, as `name=bytes`, `other` last.
+/// A scrape, as `name=bytes`, `other` last.
 fn snapshot(series: &mut Series) -> String {
     let snapshot = series.scrape();
     let mut text = String::new();
@@ -52,7 +52,7 @@ fn a_series_is_taken_only_by_what_moves_twice_as_much() {
     assert_eq!(snapshot(&mut series), "a=1000 other=0");
     series.add(moved(&[("b", 1900)]), SECOND);
     assert_eq!(snapshot(&mut series), "a=1000 other=1900");
-    // It makes way, and is still told. The new one is first told where it begins.
+    // It is evicted, and still exposed. The new one is first exposed with the value it begins with.
     series.add(moved(&[("a", 10), ("b", 200)]), SECOND);
     assert_eq!(snapshot(&mut series), "a=1000 b=0 other=1910");
     assert_eq!(snapshot(&mut series), "a=1000 b=200 other=1910");
@@ -155,7 +155,7 @@ fn increases_add_up_to_what_was_counted_whoever_comes_and_goes() {
             names.extend(snapshot.series.into_iter().map(|(key, _)| key));
         }
         assert!(names.len() > limit, "nobody ever made way");
-        // What waits for being told where it begins is told the next time.
+        // A series whose first value was not scraped yet is exposed with it the next time.
         prometheus.scrape(&mut series);
         prometheus.scrape(&mut series);
         let gained: u64 = prometheus.gained.values().sum();

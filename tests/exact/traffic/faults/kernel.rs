@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Faults, PATIENCE, Told, beside, counted, lost};
+use super::{FaultReport, Faults, PATIENCE, beside, counted, lost};
 use crate::cases::OnMissing;
 use crate::load::{Flows, Load};
 use crate::subject::{AvailableColumns, ended};
@@ -24,16 +24,16 @@ faults! { false,
     "no kprobes and no cgroup v2 to attach to" => hooks_missing,
 }
 
-fn map_full(how: &Faults) -> Result<Told> {
+fn map_full(how: &Faults) -> Result<FaultReport> {
     flows_in(how, 3000, &["--max-flows", "16"])
 }
 
-fn many_flows(how: &Faults) -> Result<Told> {
+fn many_flows(how: &Faults) -> Result<FaultReport> {
     flows_in(how, how.number(70_000, 1_000_000), &[])
 }
 
 /// So many flows of one process in one interval.
-fn flows_in(how: &Faults, count: u32, args: &[&str]) -> Result<Told> {
+fn flows_in(how: &Faults, count: u32, args: &[&str]) -> Result<FaultReport> {
     let mut load = Flows::new(count)?;
     let pid = load.pid().to_string();
     let subject = how.one_interval(&[&["--pid", &pid], args].concat())?;
@@ -55,14 +55,14 @@ fn flows_in(how: &Faults, count: u32, args: &[&str]) -> Result<Told> {
         "{beyond:?} is not what was sent in calls of 100 bytes"
     );
     ensure!(seen.full == [pid].into(), "{:?} fill the table", seen.full);
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!(
             "{sent} bytes of {count} flows: {} flows told apart, {} bytes in a row of their process",
             seen.flows.len() - 1,
             beyond.tx_bytes
         ),
         lost: i128::from(sent) - i128::from(seen.tx_bytes),
-        said: FULL.to_owned(),
+        message: FULL.to_owned(),
     })
 }
 
@@ -76,7 +76,7 @@ const SHORT: f64 = 0.5;
 
 /// One process has more flows than the table holds, and another one a few: each of those keeps its row, in
 /// short intervals and in a single long one.
-fn one_fills_the_table(how: &Faults) -> Result<Told> {
+fn one_fills_the_table(how: &Faults) -> Result<FaultReport> {
     let mut lost = 0;
     for is_long in [false, true] {
         let subject = match is_long {
@@ -103,15 +103,15 @@ fn one_fills_the_table(how: &Faults) -> Result<Told> {
         ensure!(of_other.count() == 10, "flows of the other have no row");
         lost += missing(&seen, spray.pid(), sprayed) + missing(&seen, other.pid(), sent);
     }
-    Ok(Told {
+    Ok(FaultReport {
         happened: "every flow of the other process has its row".to_owned(),
         lost,
-        said: FULL.to_owned(),
+        message: FULL.to_owned(),
     })
 }
 
 /// The same beside something of everything, to the byte.
-fn one_fills_the_table_of_all(how: &Faults) -> Result<Told> {
+fn one_fills_the_table_of_all(how: &Faults) -> Result<FaultReport> {
     let subject = how.flowtop(SHORT, &SMALL_TABLE)?;
     let mut spray = Flows::new(1000)?;
     let mut sent = spray.go()?;
@@ -126,10 +126,10 @@ fn one_fills_the_table_of_all(how: &Faults) -> Result<Told> {
     let seen = subject.stop(PATIENCE)?;
     only_it_fills(&seen, spray.pid())?;
     let missing = missing(&seen, spray.pid(), sent);
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!("the others are exact, {}", counted(&truth, &seen)),
         lost: missing + lost(&truth, &seen)?,
-        said: FULL.to_owned(),
+        message: FULL.to_owned(),
     })
 }
 
@@ -151,14 +151,14 @@ fn missing(seen: &AvailableColumns, pid: u32, sent: u64) -> i128 {
     i128::from(sent) - i128::from(own)
 }
 
-fn two_at_once(how: &Faults) -> Result<Told> {
+fn two_at_once(how: &Faults) -> Result<FaultReport> {
     let other = how.flowtop(0.07, &[])?;
     let (truth, seen) = beside(how, 0.05, |_| Ok(()))?;
     let others = other.stop(PATIENCE)?;
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!("both exact: {}", counted(&truth, &seen)),
         lost: lost(&truth, &seen)? + lost(&truth, &others)?,
-        said: "nothing to say".to_owned(),
+        message: "nothing to say".to_owned(),
     })
 }
 
@@ -187,24 +187,30 @@ pub fn prepared(
 pub fn refusal(mut child: Child) -> Result<String> {
     // Were it not to refuse, it would go on: until nobody reads what it writes.
     drop(child.stdout.take());
-    let mut said = String::new();
+    let mut message = String::new();
     let errors = child.stderr.take().context("no stderr")?;
-    BufReader::new(errors).read_to_string(&mut said)?;
+    BufReader::new(errors).read_to_string(&mut message)?;
     let status = ended(&mut child, PATIENCE)?;
-    ensure!(status.code() == Some(1), "it ended with {status}: {said}");
-    Ok(said.lines().map(str::trim).collect::<Vec<_>>().join(" "))
+    ensure!(
+        status.code() == Some(1),
+        "it ended with {status}: {message}"
+    );
+    Ok(message.lines().map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
-pub fn refused(said: String, wanted: &str) -> Result<Told> {
-    ensure!(said.contains(wanted), "it does not say {wanted:?}: {said}");
-    Ok(Told {
+pub fn refused(message: String, wanted: &str) -> Result<FaultReport> {
+    ensure!(
+        message.contains(wanted),
+        "it does not say {wanted:?}: {message}"
+    );
+    Ok(FaultReport {
         happened: "it counts nothing and ends with 1".to_owned(),
         lost: 0,
-        said: format!("standard error: `{said}`"),
+        message: format!("standard error: `{message}`"),
     })
 }
 
-fn load_refused(how: &Faults) -> Result<Told> {
+fn load_refused(how: &Faults) -> Result<FaultReport> {
     let child = prepared(how, &[], || {
         // SAFETY: setresuid has no memory arguments. Capabilities go with root.
         cvt(unsafe { libc::setresuid(65_534, 65_534, 65_534) }).map(drop)
@@ -229,7 +235,7 @@ pub fn own_mounts() -> std::io::Result<()> {
     Ok(())
 }
 
-fn btf_missing(how: &Faults) -> Result<Told> {
+fn btf_missing(how: &Faults) -> Result<FaultReport> {
     let child = prepared(how, &[], || {
         own_mounts()?;
         let tmpfs = c"tmpfs".as_ptr();
@@ -249,7 +255,7 @@ fn btf_missing(how: &Faults) -> Result<Told> {
 }
 
 /// Hooks that are not there: paths are unseen, and it is said so; all else is exact.
-fn hooks_missing(how: &Faults) -> Result<Told> {
+fn hooks_missing(how: &Faults) -> Result<FaultReport> {
     if std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists() {
         return Err(OnMissing("this kernel has kprobes, which see all of it".to_owned()).into());
     }
@@ -277,10 +283,10 @@ fn hooks_missing(how: &Faults) -> Result<Told> {
     let first: serde_json::Value = serde_json::from_str(&first)?;
     let unseen = first["unseen"].to_string();
     ensure!(unseen.contains("udp_send_peer"), "unseen: {unseen}");
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!("{sent} bytes counted, without their peers"),
         lost: i128::from(truth) - i128::from(sent),
-        said: format!(
+        message: format!(
             "`unseen`: {}; with text, on standard error, `!!! UNSEEN`; at the top right of the table",
             unseen.replace('"', "`")
         ),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::kernel::{prepared, refusal, refused};
-use super::{Faults, PATIENCE, Told, beside, counted, lost};
+use super::{FaultReport, Faults, PATIENCE, beside, counted, lost};
 use crate::cases::OnMissing;
 use crate::subject::{AvailableColumns, Counts, FlowId, Start};
 use crate::sys::cvt;
@@ -40,7 +40,7 @@ fn step_clock(seconds: i64) -> Result<()> {
     Ok(())
 }
 
-fn clock_steps(how: &Faults) -> Result<Told> {
+fn clock_steps(how: &Faults) -> Result<FaultReport> {
     let mut took = 0.0;
     let (truth, seen) = beside(how, 0.2, |_| {
         let begun = Instant::now();
@@ -58,18 +58,18 @@ fn clock_steps(how: &Faults) -> Result<Told> {
         seen.elapsed,
         seen.longest
     );
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!(
             "+1 h, -2 h, +24 h, -23 h: the longest interval is {:.1} s; {}",
             seen.longest,
             counted(&truth, &seen)
         ),
         lost: lost(&truth, &seen)?,
-        said: "`time` steps with the clock, `interval` does not".to_owned(),
+        message: "`time` steps with the clock, `interval` does not".to_owned(),
     })
 }
 
-fn cpu_unplugged(how: &Faults) -> Result<Told> {
+fn cpu_unplugged(how: &Faults) -> Result<FaultReport> {
     let switch = Path::new("/sys/devices/system/cpu/cpu1/online");
     if !switch.exists() {
         return Err(OnMissing("there is no CPU to unplug".to_owned()).into());
@@ -84,15 +84,15 @@ fn cpu_unplugged(how: &Faults) -> Result<Told> {
         }
         Ok(())
     })?;
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!("{times} times: {}", counted(&truth, &seen)),
         lost: lost(&truth, &seen)?,
-        said: "nothing to say".to_owned(),
+        message: "nothing to say".to_owned(),
     })
 }
 
 /// A backend that needs what is switched off is refused, instead of seeing nothing.
-fn switched_off(how: &Faults, switch: &str, backend: &str) -> Result<Told> {
+fn switched_off(how: &Faults, switch: &str, backend: &str) -> Result<FaultReport> {
     if !Path::new(switch).exists() {
         return Err(OnMissing(format!("there is no {switch}")).into());
     }
@@ -104,17 +104,17 @@ fn switched_off(how: &Faults, switch: &str, backend: &str) -> Result<Told> {
         },
         ..*how
     };
-    let said = prepared(&asked, &[], || Ok(())).and_then(refusal);
+    let message = prepared(&asked, &[], || Ok(())).and_then(refusal);
     fs::write(switch, "1").with_context(|| format!("write {switch}"))?;
-    refused(said?, switch)
+    refused(message?, switch)
 }
 
-fn kprobes_off(how: &Faults) -> Result<Told> {
+fn kprobes_off(how: &Faults) -> Result<FaultReport> {
     switched_off(how, "/sys/kernel/debug/kprobes/enabled", "kprobe")
 }
 
 /// Nothing in the kernel counts what is lost then: only the audit finds it.
-fn kprobes_off_meanwhile(how: &Faults) -> Result<Told> {
+fn kprobes_off_meanwhile(how: &Faults) -> Result<FaultReport> {
     const LOST: usize = 54_321;
     let switch = "/sys/kernel/debug/kprobes/enabled";
     if !Path::new(switch).exists() {
@@ -154,15 +154,15 @@ fn kprobes_off_meanwhile(how: &Faults) -> Result<Told> {
         seen.missed
     );
     let found = i128::from(seen.audit.drift_rx + seen.audit.drift_tx);
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!("{found} bytes of drift, and the connection is named"),
         lost: 2 * LOST as i128 - found,
-        said: "`audit`: `drift_rx_bytes`, `drift_tx_bytes`, `worst`; with text, on standard error, `!!! DRIFT`"
+        message: "`audit`: `drift_rx_bytes`, `drift_tx_bytes`, `worst`; with text, on standard error, `!!! DRIFT`"
             .to_owned(),
     })
 }
 
-fn ftrace_off(how: &Faults) -> Result<Told> {
+fn ftrace_off(how: &Faults) -> Result<FaultReport> {
     switched_off(how, "/proc/sys/kernel/ftrace_enabled", "fentry")
 }
 
@@ -214,7 +214,7 @@ const SHORTER: Duration = Duration::from_secs(60);
 
 /// Probes of a backend that runs stop and come back: what that hides is said for as long as it lasts. The
 /// tracepoints go on, and lose peers but no byte.
-fn probes_stopped(how: &Faults) -> Result<Told> {
+fn probes_stopped(how: &Faults) -> Result<FaultReport> {
     let switch = "/proc/sys/kernel/ftrace_enabled";
     if !Path::new(switch).exists() {
         return Err(OnMissing(format!("there is no {switch}")).into());
@@ -232,10 +232,10 @@ fn probes_stopped(how: &Faults) -> Result<Told> {
             result.with_context(|| backend.to_owned())?
         ));
     }
-    Ok(Told {
+    Ok(FaultReport {
         happened: happened.join("; "),
         lost: 0,
-        said: "`unseen`: `udp_recv_peer` and `udp_send_peer`, or `probes_off`".to_owned(),
+        message: "`unseen`: `udp_recv_peer` and `udp_send_peer`, or `probes_off`".to_owned(),
     })
 }
 
@@ -296,18 +296,18 @@ fn stop_probes(
 }
 
 /// Every backend needs it for what it calls in the kernel, or is told by the first that does.
-fn jit_off(how: &Faults) -> Result<Told> {
+fn jit_off(how: &Faults) -> Result<FaultReport> {
     let switch = "/proc/sys/net/core/bpf_jit_enable";
     if fs::write(switch, "0").is_err() {
         return Err(OnMissing("this kernel has no way to do without".to_owned()).into());
     }
-    let said = prepared(how, &[], || Ok(())).and_then(refusal);
+    let message = prepared(how, &[], || Ok(())).and_then(refusal);
     fs::write(switch, "1").with_context(|| format!("write {switch}"))?;
-    refused(said?, "sysctl net.core.bpf_jit_enable=1")
+    refused(message?, "sysctl net.core.bpf_jit_enable=1")
 }
 
 /// The last of all: there is no way back from it.
-fn locked_down(how: &Faults) -> Result<Told> {
+fn locked_down(how: &Faults) -> Result<FaultReport> {
     let (kind, at) = (c"securityfs".as_ptr(), c"/sys/kernel/security".as_ptr());
     // SAFETY: mount reads C string literals. Where it is mounted already that is all right.
     unsafe { libc::mount(kind, at, kind, 0, std::ptr::null()) };

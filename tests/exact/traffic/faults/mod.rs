@@ -34,17 +34,17 @@ pub struct Fault {
     pub what: &'static str,
     /// It is done to the whole machine.
     pub to_machine: bool,
-    pub run: fn(&Faults) -> Result<Told>,
+    pub run: fn(&Faults) -> Result<FaultReport>,
 }
 
 /// What came of it.
-pub struct Told {
+pub struct FaultReport {
     /// What flowtop did.
     pub happened: String,
     /// Bytes that are in no number it gave.
     pub lost: i128,
     /// Where a person or a program reads of it.
-    pub said: String,
+    pub message: String,
 }
 
 /// The faults of a module, named after their functions.
@@ -90,13 +90,13 @@ pub fn faults(how: &Faults) -> Result<bool> {
     let (mut passed, mut failed, mut absent) = (0, 0, 0);
     for fault in all().filter(wanted) {
         let begun = Instant::now();
-        let told = (fault.run)(how);
+        let reported = (fault.run)(how);
         let took = begun.elapsed().as_millis();
-        let (result, text) = match &told {
-            Ok(told) if told.lost == 0 => ("ok", told.happened.clone()),
-            Ok(told) => (
+        let (result, text) = match &reported {
+            Ok(reported) if reported.lost == 0 => ("ok", reported.happened.clone()),
+            Ok(reported) => (
                 "FAIL",
-                format!("{} bytes lost: {}", told.lost, told.happened),
+                format!("{} bytes lost: {}", reported.lost, reported.happened),
             ),
             Err(error) if error.is::<OnMissing>() => ("absent", format!("{error:#}")),
             Err(error) => ("FAIL", format!("{error:#}")),
@@ -114,8 +114,8 @@ pub fn faults(how: &Faults) -> Result<bool> {
                 "what": fault.what,
                 "result": result,
                 "happened": text,
-                "lost": told.as_ref().ok().map(|told| i64::try_from(told.lost).unwrap_or(i64::MAX)),
-                "said": told.as_ref().map_or("", |told| told.said.as_str()),
+                "lost": reported.as_ref().ok().map(|reported| i64::try_from(reported.lost).unwrap_or(i64::MAX)),
+                "said": reported.as_ref().map_or("", |reported| reported.message.as_str()),
             });
             let mut out = OpenOptions::new().create(true).append(true).open(file)?;
             writeln!(out, "{line}").context("report")?;

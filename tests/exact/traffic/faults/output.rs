@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::kernel::{own_mounts, prepared};
-use super::{Faults, PATIENCE, Told, counted, lost};
+use super::{FaultReport, Faults, PATIENCE, counted, lost};
 use crate::load::Load;
 use crate::proc::Taken;
 use crate::subject::ended;
@@ -28,7 +28,7 @@ faults! { false,
     "a terminal that is closed under `nohup`" => terminal_gone_unheard,
 }
 
-fn slow_reader(how: &Faults) -> Result<Told> {
+fn slow_reader(how: &Faults) -> Result<FaultReport> {
     let silent = how.seconds(3, 60);
     let subject = how.flowtop(0.01, &[])?;
     let pid = subject.pid();
@@ -50,7 +50,7 @@ fn slow_reader(how: &Faults) -> Result<Told> {
         "the longest interval is {} s",
         seen.longest
     );
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!(
             "not read for {} s at 10 ms an interval: they merge, memory grows by {} kB, then {}",
             silent.as_secs(),
@@ -58,11 +58,11 @@ fn slow_reader(how: &Faults) -> Result<Told> {
             counted(&truth, &seen)
         ),
         lost: lost(&truth, &seen)?,
-        said: format!("the length of the interval: {:.1} s", seen.longest),
+        message: format!("the length of the interval: {:.1} s", seen.longest),
     })
 }
 
-fn closed_pipe(how: &Faults) -> Result<Told> {
+fn closed_pipe(how: &Faults) -> Result<FaultReport> {
     let mut child = prepared(how, &[], || Ok(()))?;
     let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
     let first = lines.next().context("it wrote nothing")??;
@@ -71,23 +71,23 @@ fn closed_pipe(how: &Faults) -> Result<Told> {
     ensure!(status.success(), "it ended with {status}");
     let record: Value = serde_json::from_str(&first)?;
     ensure!(record["type"] == "interval", "{first}");
-    Ok(Told {
+    Ok(FaultReport {
         happened: "it ends with 0: nobody wants more".to_owned(),
         lost: 0,
-        said: "nowhere".to_owned(),
+        message: "nowhere".to_owned(),
     })
 }
 
-fn disk_full(how: &Faults) -> Result<Told> {
+fn disk_full(how: &Faults) -> Result<FaultReport> {
     let disk = std::env::temp_dir().join(format!("flowtop-disk-{}", std::process::id()));
     std::fs::create_dir(&disk).context("make a mount point")?;
     // In a thread, which alone sees the disk.
-    let told = thread::scope(|scope| scope.spawn(|| on_a_small_disk(how, &disk)).join());
+    let reported = thread::scope(|scope| scope.spawn(|| on_a_small_disk(how, &disk)).join());
     std::fs::remove_dir(&disk).context("remove the mount point")?;
-    told.map_err(|_| anyhow::anyhow!("the thread panicked"))?
+    reported.map_err(|_| anyhow::anyhow!("the thread panicked"))?
 }
 
-fn on_a_small_disk(how: &Faults, disk: &Path) -> Result<Told> {
+fn on_a_small_disk(how: &Faults, disk: &Path) -> Result<FaultReport> {
     own_mounts().context("unshare mounts")?;
     let at = CString::new(disk.as_os_str().as_bytes())?;
     let (tmpfs, at) = (c"tmpfs".as_ptr(), at.as_ptr());
@@ -102,13 +102,19 @@ fn on_a_small_disk(how: &Faults, disk: &Path) -> Result<Told> {
         .stdout(File::create(&out)?)
         .stderr(Stdio::piped())
         .spawn()?;
-    let mut said = String::new();
+    let mut message = String::new();
     let errors = child.stderr.take().context("no stderr")?;
-    BufReader::new(errors).read_to_string(&mut said)?;
+    BufReader::new(errors).read_to_string(&mut message)?;
     let status = ended(&mut child, PATIENCE)?;
     load.end()?;
-    ensure!(status.code() == Some(1), "it ended with {status}: {said}");
-    ensure!(said.contains("No space left on device"), "it says {said:?}");
+    ensure!(
+        status.code() == Some(1),
+        "it ended with {status}: {message}"
+    );
+    ensure!(
+        message.contains("No space left on device"),
+        "it says {message:?}"
+    );
     let written = std::fs::read_to_string(&out)?;
     // What was there before is whole: all lines, but for the one that found no room.
     let whole = written.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -119,25 +125,25 @@ fn on_a_small_disk(how: &Faults, disk: &Path) -> Result<Told> {
         moved.1 += u64::from(record["type"] == "flow");
     }
     ensure!(moved.0 > 0 && moved.1 > 0, "nothing was written");
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!(
             "it ends with 1; {} intervals with {} flows stand there whole",
             moved.0, moved.1
         ),
         lost: 0,
-        said: format!("standard error: `{}`", said.trim()),
+        message: format!("standard error: `{}`", message.trim()),
     })
 }
 
-fn terminal_gone(how: &Faults) -> Result<Told> {
+fn terminal_gone(how: &Faults) -> Result<FaultReport> {
     hang_up(how, false)
 }
 
-fn terminal_gone_unheard(how: &Faults) -> Result<Told> {
+fn terminal_gone_unheard(how: &Faults) -> Result<FaultReport> {
     hang_up(how, true)
 }
 
-fn hang_up(how: &Faults, unheard: bool) -> Result<Told> {
+fn hang_up(how: &Faults, unheard: bool) -> Result<FaultReport> {
     let mut terminal = Terminal::start(how.start.flowtop, &["-i", "0.2"], unheard)?;
     terminal.press("g")?;
     let gone = Instant::now();
@@ -148,12 +154,12 @@ fn hang_up(how: &Faults, unheard: bool) -> Result<Told> {
         matches!(status.code(), Some(0 | 1)),
         "it ended with {status}"
     );
-    Ok(Told {
+    Ok(FaultReport {
         happened: format!(
             "it ends within {} ms ({status})",
             gone.elapsed().as_millis().div_ceil(100) * 100
         ),
         lost: 0,
-        said: "nobody is there".to_owned(),
+        message: "nobody is there".to_owned(),
     })
 }
