@@ -54,8 +54,22 @@ pub enum Command {
     /// Open the selected row.
     Enter,
     Back,
+    /// Scroll along with the selected row, or stop that.
+    Follow,
+    /// Type words to find.
+    Find,
+    NextMatch,
+    PreviousMatch,
     /// Type a filter.
     Filter,
+    /// Filter for what the selected row is.
+    Only,
+    /// Filter out what the selected row is.
+    Exclude,
+    /// Keep the selected row on top, or let it go.
+    Pin,
+    /// Open the list of columns to sort by.
+    Sort,
     /// Sort by the previous column.
     PreviousSort,
     /// Sort by the next column.
@@ -80,6 +94,10 @@ pub enum Command {
     LongerChart,
     /// Show less time in the chart.
     ShorterChart,
+    /// In the list of columns: move the column to the left.
+    MoveLeft,
+    /// In the list of columns: move the column to the right.
+    MoveRight,
     /// The next interval.
     StepForward,
     /// The previous interval.
@@ -107,6 +125,8 @@ pub enum Chapter {
     Display,
     /// Other moments than the latest, live and in a recording.
     Time,
+    /// Keys of the list of columns.
+    ColumnList,
     /// Keys of a recording.
     Replay,
     Program,
@@ -114,11 +134,12 @@ pub enum Chapter {
 
 impl Chapter {
     /// Every chapter, in the order of the help screen.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Move,
         Self::Rows,
         Self::Display,
         Self::Time,
+        Self::ColumnList,
         Self::Replay,
         Self::Program,
     ];
@@ -129,6 +150,7 @@ impl Chapter {
             Self::Rows => "Find, filter, sort, group",
             Self::Display => "Display",
             Self::Time => "Time",
+            Self::ColumnList => "In the list of columns",
             Self::Replay => "Replay",
             Self::Program => "flowtop",
         }
@@ -137,7 +159,7 @@ impl Chapter {
     /// Whether its keys have their meaning in every part of the screen, unless the part has another for
     /// them.
     pub const fn is_everywhere(self) -> bool {
-        !matches!(self, Self::Replay)
+        !matches!(self, Self::ColumnList | Self::Replay)
     }
 
     /// Whether one key can be given to a command of each of two chapters: in each part of the screen it
@@ -210,11 +232,19 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Move, Command::NextSection, "next-section", &["tab", "backtab"], "other table"),
     key(Chapter::Move, Command::Enter, "enter", &["enter", "l", "right"], "open the flow or group"),
     key(Chapter::Move, Command::Back, "back", &["escape", "h", "left"], "go back one step"),
+    key(Chapter::Move, Command::Follow, "follow", &["F"], "follow the selected row"),
 
-    key(Chapter::Rows, Command::Filter, "filter", &["/"], "filter by an expression"),
+    key(Chapter::Rows, Command::Find, "find", &["/", "f3"], "find words"),
+    key(Chapter::Rows, Command::NextMatch, "next-match", &["n"], "next match"),
+    key(Chapter::Rows, Command::PreviousMatch, "previous-match", &["N"], "previous match"),
+    key(Chapter::Rows, Command::Filter, "filter", &["f", "f4"], "filter by an expression"),
+    key(Chapter::Rows, Command::Only, "only", &["="], "only what the row is"),
+    key(Chapter::Rows, Command::Exclude, "exclude", &["!"], "not what the row is"),
+    key(Chapter::Rows, Command::Pin, "pin", &["*"], "pin the row on top"),
+    key(Chapter::Rows, Command::Sort, "sort", &["s", "f6"], "choose the sort column"),
     key(Chapter::Rows, Command::PreviousSort, "previous-sort", &["<"], "sort by the column before"),
-    key(Chapter::Rows, Command::NextSort, "next-sort", &["s", ">"], "sort by the next column"),
-    key(Chapter::Rows, Command::Reverse, "reverse", &["S", "r"], "reverse the order"),
+    key(Chapter::Rows, Command::NextSort, "next-sort", &[">"], "sort by the next column"),
+    key(Chapter::Rows, Command::Reverse, "reverse", &["r", "S"], "reverse the order"),
     key(Chapter::Rows, Command::Freeze, "freeze", &["o"], "freeze the order"),
     key(Chapter::Rows, Command::NextGroup, "next-group", &["g"], "next grouping"),
     key(Chapter::Rows, Command::Combine, "combine", &["b"], "join in and out, or split"),
@@ -224,7 +254,7 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Display, Command::Units, "units", &["u"], "next unit: bytes or bits"),
     key(Chapter::Display, Command::Names, "names", &["x"], "host and service names"),
     key(Chapter::Display, Command::Columns, "columns", &["c"], "choose columns"),
-    key(Chapter::Display, Command::Slower, "slower", &["+", "="], "lengthen the interval"),
+    key(Chapter::Display, Command::Slower, "slower", &["+"], "lengthen the interval"),
     key(Chapter::Display, Command::Faster, "faster", &["-"], "shorten the interval"),
     key(Chapter::Display, Command::LongerChart, "longer-chart", &["]"], "more time in the chart"),
     key(Chapter::Display, Command::ShorterChart, "shorter-chart", &["["], "less time in the chart"),
@@ -234,13 +264,16 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Time, Command::SeekBack, "seek-back", &["{"], "jump back 10, replay: 5 %"),
     key(Chapter::Time, Command::SeekForward, "seek-forward", &["}"], "jump forward"),
 
+    key(Chapter::ColumnList, Command::MoveLeft, "move-left", &["["], "move the column left"),
+    key(Chapter::ColumnList, Command::MoveRight, "move-right", &["]"], "move the column right"),
+
     key(Chapter::Replay, Command::SpeedUp, "speed-up", &["]"], "play faster"),
     key(Chapter::Replay, Command::SpeedDown, "speed-down", &["["], "play slower"),
 
     key(Chapter::Program, Command::Help, "help", &["?", "f1"], "help"),
     key(Chapter::Program, Command::Redraw, "redraw", &["ctrl-l"], "redraw"),
     key(Chapter::Program, Command::Suspend, "suspend", &["ctrl-z"], "stop the job until fg"),
-    key(Chapter::Program, Command::Quit, "quit", &["q", "ctrl-c"], "close; in the table: quit"),
+    key(Chapter::Program, Command::Quit, "quit", &["q", "f10", "ctrl-c"], "close; in the table: quit"),
 ];
 
 impl DefaultBinding {
@@ -448,8 +481,14 @@ mod tests {
                 keys: vec!["[".parse().unwrap()],
             }]
         };
-        assert_eq!(keys_of(&given("pause"), "speed-down"), "");
-        assert_eq!(keys_of(&given("speed-up"), "speed-down"), "");
+        for (command, of_replay, of_list) in [
+            ("pause", "", ""),
+            ("speed-up", "", "["),
+            ("move-right", "[", ""),
+        ] {
+            assert_eq!(keys_of(&given(command), "speed-down"), of_replay);
+            assert_eq!(keys_of(&given(command), "move-left"), of_list);
+        }
     }
 
     fn keys_of(given: &[Binding], command: &str) -> String {

@@ -55,6 +55,12 @@ impl<K: Copy + Eq + Hash, V: Clone + Default> BackgroundCache<K, V> {
         (V::default(), true)
     }
 
+    /// Returns the value, which may have expired; a look like this asks for nothing and keeps nothing.
+    pub(super) fn known(&self, key: K) -> V {
+        let entry = self.entries.get(&key);
+        entry.map_or_else(V::default, |entry| entry.value.clone())
+    }
+
     /// Returns the value for an answer, which is good until `expires`; `None` if the key was evicted meanwhile,
     /// because nobody looked at it.
     pub(super) fn answered(&mut self, key: K, expires: Instant) -> Option<&mut V> {

@@ -53,6 +53,11 @@ impl NameCache {
         self.names.get(addr, now)
     }
 
+    /// Returns what is known, without asking and without being a use.
+    pub(super) fn known(&self, addr: IpAddr) -> Option<Arc<str>> {
+        self.names.known(addr)
+    }
+
     /// Stores an answer. Returns whether another name is known now.
     pub(super) fn store(&mut self, addr: IpAddr, answer: LookupResult, now: Instant) -> bool {
         if answer.generation > self.generation {

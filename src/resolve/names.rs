@@ -211,6 +211,11 @@ impl Names {
         name
     }
 
+    /// The name of an address if it is known now; asks nobody.
+    pub fn known(&self, addr: IpAddr) -> Option<Arc<str>> {
+        lock(&self.resolver.as_ref()?.cache).known(addr)
+    }
+
     /// What is served at one end of a flow, see [`Services::at`].
     pub fn service(
         &self,
@@ -237,6 +242,13 @@ impl Names {
     /// How an endpoint is written: with its host name where that is known now, and the name of a
     /// service in place of the port where one is given.
     pub fn label(&self, end: &Endpoint, service: Option<&str>) -> Label {
+        let is_asked = !(end.is_unknown() && end.zone == Zone::default());
+        let host = is_asked.then(|| self.get(end.addr)).flatten();
+        self.written(end, host.as_deref(), service)
+    }
+
+    /// Writes an endpoint with these names, or with numbers in place of those that are `None`.
+    pub fn written(&self, end: &Endpoint, host: Option<&str>, service: Option<&str>) -> Label {
         if end.is_unknown() && end.zone == Zone::default() {
             return Label {
                 host: "*".to_owned(),
@@ -248,7 +260,7 @@ impl Names {
             (Some(name), _) => format!("%{name}"),
             (None, ifindex) => format!("%{ifindex}"),
         };
-        let host = match (self.get(end.addr), end.addr) {
+        let host = match (host, end.addr) {
             (Some(name), _) => format!("{name}{zone}"),
             // Bound to an interface and no address.
             (None, addr) if addr.is_unspecified() && !zone.is_empty() => format!("*{zone}"),

@@ -245,6 +245,13 @@ impl Rows {
         (0..self.len()).map(|n| self.row_at(history, n))
     }
 
+    /// The flows that a row is made of, each as a row of its own.
+    pub fn members<'a>(&'a self, history: &'a History, n: usize) -> impl Iterator<Item = Row> + 'a {
+        let members = if n < self.len() { self.numbers(n) } else { &[] };
+        let flows = members.iter().map(|&flow| history.flow(flow));
+        flows.map(|flow| Row::of(flow, &self.clock))
+    }
+
     /// Which row is at a place in the order.
     pub fn id(&self, history: &History, n: usize) -> Option<RowId> {
         match &self.parts {

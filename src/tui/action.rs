@@ -34,6 +34,8 @@ pub enum Action {
     Do(Command),
     /// A key while text is typed.
     Type(Edit),
+    /// A digit in a list chooses its entry, counted from 0.
+    Choose(usize),
     /// Pasted text, which is never read as keys.
     Paste(String),
     /// A click on a column and row of the terminal.
@@ -46,12 +48,30 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
     Insert(char),
-    /// Deletes the last character.
-    Delete,
-    /// Deletes the last word.
-    DeleteWord,
-    /// Deletes all of the text.
-    Clear,
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    /// To the start of the line.
+    Home,
+    /// To the end of the line.
+    End,
+    /// Deletes the character before the cursor.
+    DeleteBefore,
+    /// Deletes the character after the cursor.
+    DeleteAfter,
+    DeleteWordBefore,
+    DeleteWordAfter,
+    DeleteToStart,
+    DeleteToEnd,
+    /// The text typed before this one.
+    Older,
+    /// The text typed after this one.
+    Newer,
+    /// Completes the word before the cursor, or takes the next candidate.
+    Complete,
+    /// Takes the candidate before.
+    CompleteBack,
     /// Enter: apply the text.
     Accept,
     /// Esc: discard the text.
@@ -59,7 +79,7 @@ pub enum Edit {
 }
 
 /// What an [`App`](super::App) asks its caller to do.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Set the length of intervals.
     SetInterval(Duration),
@@ -69,4 +89,6 @@ pub enum Effect {
     Suspend,
     /// Redraw the whole screen.
     Redraw,
+    /// Keep a line for the prompts of later runs.
+    Remember(String),
 }

@@ -8,13 +8,16 @@ use ratatui::layout::{Position, Rect};
 
 use super::action::{Action, Command, Edit, Effect};
 use super::draw::detail::Detail;
+use super::draw::footer::LabelAction;
 use super::draw::help::Help;
-use super::draw::layout::ScreenLayout;
 use super::input::keys::KeyboardFocus;
 use super::state::chooser::Chooser;
+use super::state::completion;
 use super::state::display_options::DisplayOptions;
+use super::state::list::{List, ListChoice};
 use super::state::panes::Panes;
 use super::state::player_bar::PlayerBar;
+use super::state::prompt::{Prompt, PromptHint, PromptKind, PromptOutcome};
 use super::state::shared::{Pause, RunContext, SharedState};
 use super::state::travel::JUMP;
 use crate::jsonl::CorruptRecording;
@@ -33,8 +36,10 @@ const STEPS_MS: [u64; 10] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     Table,
-    /// The tables, while a filter for them is typed.
-    Typing,
+    /// The tables, while words or a filter for them are typed.
+    Typing(PromptKind),
+    /// The tables, with a list over them.
+    List(List),
     Detail(Detail),
     Help(Help),
     /// The list of columns.
@@ -47,6 +52,7 @@ pub struct App {
     pub(super) shared: SharedState,
     pub(super) panes: Panes,
     pub(super) player: PlayerBar,
+    pub(super) prompt: Prompt,
     pub(super) mode: Mode,
     request: Option<Effect>,
     quit: bool,
@@ -60,6 +66,7 @@ impl App {
             panes: Panes::new(&shared),
             shared,
             player: PlayerBar::default(),
+            prompt: Prompt::default(),
             mode: Mode::Table,
             request: None,
             quit: false,
@@ -91,20 +98,25 @@ impl App {
             }
             Action::Background(background) => {
                 self.shared.display.theme.background = background;
-                self.panes.scroll_into_view(&self.shared);
+                self.panes.settle(&self.shared);
             }
             Action::Sockets(open) => self.shared.sockets = Some(open),
             Action::Clock(now) => self.shared.clock = now,
             Action::Resize(width, height) => {
-                self.shared.area = Rect::new(0, 0, width, height);
-                self.panes.scroll_into_view(&self.shared);
+                let area = Rect::new(0, 0, width, height);
+                // Told before every drawing, and only another size moves the view.
+                if std::mem::replace(&mut self.shared.area, area) != area {
+                    self.panes.scroll_to_selection(&self.shared);
+                }
             }
             Action::Stop => self.quit = true,
             Action::Do(command) => self.act(command),
             Action::Type(edit) => self.edit(edit),
+            Action::Choose(index) => self.choose(|list| list.choice(index)),
             Action::Paste(text) => {
                 if self.is_typing() {
-                    self.panes.paste(&text, &self.shared);
+                    self.prompt.paste(&text);
+                    self.preview();
                 }
             }
             Action::Click(x, y) => self.click(Position::new(x, y)),
@@ -119,8 +131,9 @@ impl App {
     /// Returns the part of the screen that has the keyboard.
     pub fn keyboard_focus(&self) -> KeyboardFocus {
         match self.mode {
-            Mode::Typing => KeyboardFocus::Prompt,
+            Mode::Typing(_) => KeyboardFocus::Prompt,
             Mode::Chooser(_) => KeyboardFocus::ColumnList,
+            Mode::List(_) => KeyboardFocus::List,
             _ if self.player.is_shown() => KeyboardFocus::Replay,
             _ => KeyboardFocus::Table,
         }
@@ -128,7 +141,7 @@ impl App {
 
     /// Whether letters are typed into a prompt.
     pub fn is_typing(&self) -> bool {
-        self.mode == Mode::Typing
+        matches!(self.mode, Mode::Typing(_))
     }
 
     /// Whether the display is paused, so that time passes on it.
@@ -199,7 +212,7 @@ impl App {
             Command::Quit => self.act(Command::Back),
             Command::Suspend => self.request = Some(Effect::Suspend),
             Command::Redraw => self.request = Some(Effect::Redraw),
-            Command::Pause if !matches!(self.mode, Mode::Chooser(_)) => {
+            Command::Pause if !matches!(self.mode, Mode::Chooser(_) | Mode::List(_)) => {
                 if self.player.is_shown() {
                     self.request = Some(Effect::Play(PlayerCommand::Toggle));
                 } else {
@@ -238,10 +251,11 @@ impl App {
             Command::Slower | Command::Faster => self.step_interval(command == Command::Slower),
             _ => {
                 let next = match &mut self.mode {
-                    Mode::Table | Mode::Typing => self.panes.act(command, &mut self.shared),
+                    Mode::Table | Mode::Typing(_) => self.panes.act(command, &mut self.shared),
                     Mode::Detail(detail) => detail.act(command),
-                    Mode::Help(help) => help.act(command),
+                    Mode::Help(help) => help.act(command, &self.shared, &self.player),
                     Mode::Chooser(chooser) => chooser.act(command, &mut self.shared),
+                    Mode::List(_) => self.act_on_list(command),
                 };
                 self.turn_to(next);
             }
@@ -261,8 +275,54 @@ impl App {
         self.panes.widen_columns(&self.shared);
     }
 
+    /// Handles a command for the list over the tables; returns the part of the screen that takes over.
+    fn act_on_list(&mut self, command: Command) -> Option<Mode> {
+        match command {
+            Command::Enter | Command::Pause => self.choose(|list| Some(list.chosen())),
+            Command::Back | Command::Sort | Command::Only | Command::Exclude => {
+                return Some(Mode::Table);
+            }
+            Command::Reverse => {
+                self.panes.act(command, &mut self.shared);
+                return Some(Mode::Table);
+            }
+            _ => {
+                if let Mode::List(list) = &mut self.mode {
+                    list.act(command);
+                }
+            }
+        }
+        None
+    }
+
+    /// Does what an entry of the list over the tables says, and closes the list.
+    fn choose(&mut self, choice: impl FnOnce(&List) -> Option<ListChoice>) {
+        let Mode::List(list) = &self.mode else {
+            return;
+        };
+        match choice(list) {
+            Some(ListChoice::Sort(sort)) => self.panes.set_sort(sort, &self.shared),
+            Some(ListChoice::Narrow(term)) => self.panes.narrow(&term, &self.shared),
+            None => return,
+        }
+        self.mode = Mode::Table;
+    }
+
     fn turn_to(&mut self, mode: Option<Mode>) {
-        if let Some(mode) = mode {
+        let Some(mode) = mode else {
+            return;
+        };
+        if let Mode::Typing(kind) = mode {
+            self.panes.begin_prompt();
+            self.panes.set_prompt(true, &self.shared);
+            let text = match kind {
+                PromptKind::Find => String::new(),
+                PromptKind::Filter => self.panes.filter.text().to_owned(),
+            };
+            self.prompt.open(kind, &text);
+            self.mode = mode;
+            self.preview();
+        } else {
             self.mode = mode;
         }
     }
@@ -274,38 +334,107 @@ impl App {
     }
 
     fn edit(&mut self, edit: Edit) {
-        if self.is_typing() && !self.panes.edit(edit, &self.shared) {
-            self.mode = Mode::Table;
+        if !self.is_typing() {
+            return;
+        }
+        let complete = |kind, before: &str| completion::complete(kind, before, &self.shared);
+        match self.prompt.edit(edit, complete) {
+            PromptOutcome::Changed => self.preview(),
+            PromptOutcome::Unchanged => {}
+            PromptOutcome::Accepted => self.accept(),
+            PromptOutcome::Cancelled => {
+                self.panes.cancel_prompt(&self.shared);
+                self.close_prompt();
+            }
         }
     }
 
-    /// Passes a click to what is drawn under it: the bar of a recording, the tables, or the footer, which
-    /// closes a text.
+    /// Shows what the text of the prompt means.
+    fn preview(&mut self) {
+        let text = self.prompt.line.text();
+        self.prompt.hint = match self.prompt.kind {
+            PromptKind::Find => self.panes.preview_find(text, &self.shared),
+            PromptKind::Filter => self.panes.preview_filter(text, &self.shared),
+        };
+    }
+
+    /// Applies the text of the prompt and closes it. A filter that is not valid stays there to be mended.
+    fn accept(&mut self) {
+        let text = self.prompt.line.text();
+        if self.prompt.kind == PromptKind::Filter
+            && let Err(wrong) = self.panes.apply_filter(text, &self.shared)
+        {
+            self.prompt.hint = PromptHint {
+                text: wrong,
+                is_error: true,
+            };
+            self.prompt.completion = None;
+            return;
+        }
+        if let Some(line) = self.prompt.remember() {
+            self.request = Some(Effect::Remember(line));
+        }
+        self.close_prompt();
+    }
+
+    fn close_prompt(&mut self) {
+        self.panes.set_prompt(false, &self.shared);
+        self.mode = Mode::Table;
+    }
+
+    /// Passes a click to what is drawn under it.
     fn click(&mut self, at: Position) {
         let area = self.shared.area;
+        let body = self.panes.layout(area).body;
         if let Some(order) = self.player.click(&self.shared, at) {
             self.play(Some(order));
-        } else if let Some(samples) = self.chart_sample(at) {
+        } else if !matches!(self.mode, Mode::Help(_))
+            && let Some(samples) = self.chart_sample(at)
+        {
             // By time, as a sample may be several intervals, and a gap is a sample.
             if let Some(ago) = self.shared.interval_at(samples)
                 && self.shared.travel_to(ago)
             {
                 self.show_moment();
             }
-        } else if matches!(self.mode, Mode::Table | Mode::Typing) {
-            let next = self.panes.click(at, &self.shared);
-            self.turn_to(next);
-        } else if ScreenLayout::new(area).footer.contains(at) {
-            self.mode = Mode::Table;
+        } else if self.state_word_at(at) {
+            self.mode = Mode::Help(Help::at_state(&self.shared, &self.player));
+        } else if let Some(action) = self.label_at(at) {
+            match action {
+                LabelAction::Do(command) => self.act(command),
+                LabelAction::Type(edit) => self.edit(edit),
+            }
+        } else {
+            match &mut self.mode {
+                Mode::Table => {
+                    let next = self.panes.click(at, &self.shared);
+                    self.turn_to(next);
+                }
+                Mode::List(list) if list.contains(at, body) => {
+                    let choice = list.click(at, body);
+                    self.choose(|_| choice);
+                }
+                // Beside the list.
+                Mode::List(_) => self.mode = Mode::Table,
+                Mode::Chooser(chooser) => chooser.click(at, body, &mut self.shared),
+                Mode::Help(help) => {
+                    if let Some(command) = help.click(at, &self.shared, &self.player) {
+                        self.mode = Mode::Table;
+                        self.act(command);
+                    }
+                }
+                Mode::Typing(_) | Mode::Detail(_) => {}
+            }
         }
     }
 
     fn wheel(&mut self, at: Position, rows: i32) {
         match &mut self.mode {
-            Mode::Help(help) => help.wheel(rows),
+            Mode::Help(help) => help.wheel(rows, &self.shared, &self.player),
             Mode::Detail(detail) => detail.wheel(rows),
             Mode::Chooser(chooser) => chooser.wheel(rows, &self.shared),
-            Mode::Table | Mode::Typing => self.panes.wheel(at, rows, &self.shared),
+            Mode::List(list) => list.wheel(rows),
+            Mode::Table | Mode::Typing(_) => self.panes.wheel(at, rows, &self.shared),
         }
     }
 

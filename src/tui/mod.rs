@@ -448,6 +448,7 @@ impl Session<'_> {
             }
             Some(Effect::Suspend) => self.stop(StopTarget::Job)?,
             Some(Effect::Redraw) => self.screen.force_redraw()?,
+            Some(Effect::Remember(_)) => {}
             None => {}
         }
         Ok(())

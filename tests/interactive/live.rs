@@ -154,7 +154,7 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
         if by.as_deref() == Some("PROCESS") {
             break;
         }
-        live.press("s");
+        live.press(">");
         live.wait_for("another order", |text| sorted(text) != by);
     }
     live.see("PROCESS ▲");
@@ -164,12 +164,22 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.press("\x1b[<0;27;4M\x1b[<0;27;4m");
     live.see("RATE ▼");
 
-    live.press("/camera");
+    live.press("fprocess demo-camera");
     live.wait_for("the filter", |text| {
-        text.contains("/camera") && text.contains(" found, ") && !text.contains("demo-backup")
+        text.contains("filter: process demo-camera")
+            && text.contains(" matching, ")
+            && !text.contains("demo-backup")
     });
     live.press("\r\x1b");
     live.see("demo-backup");
+
+    // Words are found, and no row leaves; the cursor moves within them.
+    live.press("/cam\x01demo-\x05era");
+    let found = live.wait_for("the words", |text| text.contains("find: demo-camera"));
+    assert!(found.contains("demo-backup"), "{found}");
+    live.see("▸demo-camera");
+    live.press("\r\x1b\x1b");
+    live.wait_for("no words", |text| !text.contains("/demo-camera"));
 
     live.press(" ");
     // A second later only the clock is drawn: what is held is on the screen whole by then.
@@ -185,7 +195,7 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
 
     live.press("gg");
     live.see("Egress by process");
-    live.press("\t\r");
+    live.press("\r");
     live.see("Egress › demo-backup");
     live.press("\r");
     live.wait_for("the flow", |text| {
@@ -201,7 +211,7 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     resize(&live.terminal.keyboard, 140, 40);
     live.see("ago ─");
     live.press("?");
-    live.see("Sort, filter, group");
+    live.see("Find, filter, sort, group");
     live.press("q");
     live.see("Egress › demo-backup");
     live.press("q");
@@ -287,7 +297,7 @@ fn a_terminal_that_answers_is_believed_and_no_key_is_lost_to_that() {
     assert!(live.was_asked());
     // It says nothing yet: the table comes all the same, in colours that suit any background.
     live.see("demo-backup");
-    let coloured = |screen: &mut vt100::Parser| is_coloured(screen.screen(), "demo-backup");
+    let coloured = |screen: &mut vt100::Parser| is_coloured(screen.screen(), "demo-store");
     assert!(!live.screen.with(coloured));
     // The answer comes late, in the middle of what is typed, and is none of it.
     live.press("/demo\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\-backup\r");

@@ -98,7 +98,7 @@ fn the_process_that_fills_the_flow_table_is_named_on_the_screen() {
         let seen = text(&draw(&app, width, height));
         assert!(seen.contains("flow table full (spray)"), "{seen}");
     }
-    press(&mut app, &[Command::Help]);
+    press(&mut app, &[Command::Help, Command::End]);
     let seen = text(&draw(&app, 120, 40));
     assert!(
         seen.contains("spray (pid 123) holds 48 of 64 flows"),

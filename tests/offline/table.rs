@@ -155,17 +155,21 @@ fn pausing_loses_nothing() {
     assert!(!screen(&app).contains("PAUSED"));
 }
 
+fn typed(app: &mut App, text: &str) -> String {
+    for c in text.chars() {
+        app.update(Action::Type(Edit::Insert(c)));
+    }
+    screen(app)
+}
+
 #[test]
 fn a_filter_acts_while_it_is_typed_and_escape_takes_back_one_step() {
     let mut app = app();
     press(&mut app, &[Command::Filter]);
     assert!(app.is_typing());
-    for c in "NAMED".chars() {
-        app.update(Action::Type(Edit::Insert(c)));
-    }
-    let found = screen(&app);
+    let found = typed(&mut app, "process named");
     assert!(
-        found.contains("all 1 found") && !found.contains("sshd"),
+        found.contains("all 1 matching") && !found.contains("sshd"),
         "{found}"
     );
     app.update(Action::Type(Edit::Accept));
@@ -175,12 +179,12 @@ fn a_filter_acts_while_it_is_typed_and_escape_takes_back_one_step() {
         &[Command::NextGroup, Command::NextGroup, Command::Enter],
     );
     assert!(
-        screen(&app).contains("Ingress › named 700  /NAMED"),
+        screen(&app).contains("Ingress › named 700  filter: process named"),
         "{}",
         screen(&app)
     );
     press(&mut app, &[Command::Back]);
-    assert!(screen(&app).contains("Ingress by process  /NAMED"));
+    assert!(screen(&app).contains("Ingress by process  filter: process named"));
     press(&mut app, &[Command::Back]);
     assert!(
         screen(&app).contains("Ingress by process ╴"),
@@ -190,43 +194,76 @@ fn a_filter_acts_while_it_is_typed_and_escape_takes_back_one_step() {
     press(&mut app, &[Command::Back]);
     assert!(screen(&app).contains("Ingress ╴") && screen(&app).contains("sshd"));
     press(&mut app, &[Command::Filter]);
-    app.update(Action::Type(Edit::Insert('x')));
+    typed(&mut app, "process named");
     app.update(Action::Type(Edit::Cancel));
-    assert!(screen(&app).contains("Ingress ╴"));
+    assert!(screen(&app).contains("Ingress ╴") && screen(&app).contains("sshd"));
 }
 
 #[test]
-fn typed_text_parses_as_filter_or_falls_back_to_search() {
+fn a_filter_that_is_not_finished_never_empties_the_table() {
     let mut app = app();
     press(&mut app, &[Command::Filter]);
-    let mut typed = |text: &str| {
-        app.update(Action::Type(Edit::Clear));
-        for c in text.chars() {
-            app.update(Action::Type(Edit::Insert(c)));
-        }
-        screen(&app)
-    };
-    let found = typed("local port 22 and rx bytes > 1kB");
-    assert!(
-        found.contains("sshd") && !found.contains("named"),
-        "{found}"
-    );
-    assert!(found.contains("a filter"), "{found}");
-    let found = typed("not comm sshd*");
-    assert!(
-        !found.contains("sshd-session") && found.contains("named"),
-        "{found}"
-    );
-    let found = typed("sshd");
-    assert!(
-        found.contains("words to find") && found.contains("sshd-session"),
-        "{found}"
-    );
-    let found = typed("port 44x");
-    assert!(
-        found.contains("no filter: \"44x\" is not a port or service"),
-        "{found}"
-    );
+    let text = "local port 22 and not process xyz";
+    let mut before_prompt = screen(&app);
+    for c in text.chars() {
+        let now = typed(&mut app, &c.to_string());
+        assert!(now.contains("sshd-session"), "{now}");
+        before_prompt = now;
+    }
+    assert!(!before_prompt.contains("named"), "{before_prompt}");
+    app.update(Action::Type(Edit::DeleteToStart));
+    // The parser's own words, above the line.
+    for (text, said) in [
+        ("port 44x", "! \"44x\" is not a port or service"),
+        (
+            "sport 22",
+            "write local port for the port of this machine's end",
+        ),
+        ("--interface", "options stand on the command line"),
+        ("port 1", "no flow matches yet; the rows are as before"),
+    ] {
+        let shown = typed(&mut app, text);
+        assert!(shown.contains(said), "{shown}");
+        assert!(shown.contains("sshd-session"), "{shown}");
+        app.update(Action::Type(Edit::DeleteToStart));
+    }
+    // What is wrong cannot be applied, what matches nothing now can.
+    typed(&mut app, "port 44x");
+    app.update(Action::Type(Edit::Accept));
+    assert!(app.is_typing());
+    app.update(Action::Type(Edit::DeleteBefore));
+    app.update(Action::Type(Edit::Accept));
+    assert!(!app.is_typing());
+    assert!(!screen(&app).contains("sshd"), "{}", screen(&app));
+}
+
+#[test]
+fn finding_removes_no_row_and_goes_from_match_to_match_through_both_tables() {
+    let mut app = app();
+    // The prompt takes a line of the table, so one row more is summed.
+    let all = |screen: &str| (screen.contains(" of 26, "), screen.contains(" of 24, "));
+    let before = screen(&app);
+    press(&mut app, &[Command::Find]);
+    let found = typed(&mut app, "SSHD");
+    assert!(found.contains("rows match"), "{found}");
+    assert_eq!(all(&found), all(&before));
+    assert_selected(&app, "sshd");
+    app.update(Action::Type(Edit::Accept));
+    let first = screen(&app);
+    press(&mut app, &[Command::NextMatch]);
+    assert_ne!(screen(&app), first);
+    assert_selected(&app, "sshd");
+    press(&mut app, &[Command::PreviousMatch]);
+    assert_selected(&app, "sshd");
+    let first = screen(&app);
+    press(&mut app, &[Command::Find]);
+    let nothing = typed(&mut app, "nowhere");
+    assert!(nothing.contains("no row matches"), "{nothing}");
+    assert_eq!(all(&nothing), all(&before));
+    app.update(Action::Type(Edit::Cancel));
+    assert_eq!(screen(&app), first);
+    press(&mut app, &[Command::Back, Command::Back]);
+    assert_eq!(screen(&app), before);
 }
 
 #[test]
@@ -278,7 +315,15 @@ fn units_intervals_columns_and_tables_change_by_key() {
     let shorter = Duration::from_millis(500);
     assert_eq!(app.take_request(), Some(Effect::SetInterval(shorter)));
     assert!(screen(&app).contains("every 500 ms"));
-    press(&mut app, &[Command::Columns, Command::Enter, Command::Back]);
+    press(
+        &mut app,
+        &[
+            Command::Columns,
+            Command::Down,
+            Command::Enter,
+            Command::Back,
+        ],
+    );
     assert!(!screen(&app).contains("PID"), "{}", screen(&app));
     press(&mut app, &[Command::Combine]);
     let both = screen(&app);

@@ -11,6 +11,7 @@ use crate::stats::history::Clock;
 use crate::stats::ranking::{ProcessLookup as _, Row};
 use crate::text::units;
 use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, width, within};
+use crate::tui::draw::row_text::RowText;
 use crate::tui::draw::theme::Glyphs;
 use crate::tui::state::display_options::DisplayOptions;
 use crate::tui::state::shared::SharedState;
@@ -132,8 +133,7 @@ impl Cell<'_> {
             return;
         }
         if let Some(end) = end {
-            let protocol = self.row.common.protocol;
-            let label = self.shared.label(&end, other.as_ref(), protocol);
+            let label = self.text().end(&end, other.as_ref());
             let ellipsis = self.shared.display.theme.glyphs.ellipsis;
             let text = shorten(&label, self.at.width, ellipsis);
             put(buf, self.at, 0, &text, self.plain);
@@ -146,18 +146,15 @@ impl Cell<'_> {
         if !by_process && self.title(buf, Column::Process) {
             return;
         }
-        let Some(process_ref) = self.row.process_ref() else {
+        let Some(name) = self.text().process() else {
             return;
         };
-        let name = self.shared.process_name(&self.row.common);
         self.foreign(buf, self.at, &name, self.plain);
         let after = width(&name) + 2;
         if by_process
             && after + 8 < self.at.width
-            && let Some(process) = self.shared.owners.process(&process_ref)
-            && process.cmdline.len() > 1
+            && let Some(arguments) = self.text().arguments()
         {
-            let arguments = process.cmdline[1..].join(" ");
             let style = self.plain.patch(self.shared.display.theme.dim());
             self.foreign(
                 buf,
@@ -169,28 +166,27 @@ impl Cell<'_> {
     }
 
     pub(super) fn user(&self, buf: &mut Buffer) {
-        if self.title(buf, Column::User) {
-            return;
-        }
-        let owners = &self.shared.owners;
-        if let Some(process_ref) = self.row.process_ref()
-            && let Some(uid) = owners.uid(&process_ref)
+        if !self.title(buf, Column::User)
+            && let Some(user) = self.text().user()
         {
-            let user = owners.user(&process_ref);
-            let user = units::user_name(user.as_deref(), uid);
             self.foreign(buf, self.at, &user, self.plain);
         }
     }
 
     pub(super) fn container(&self, buf: &mut Buffer) {
-        if self.title(buf, Column::Container) {
-            return;
-        }
-        let process_ref = self.row.process_ref();
-        if let Some(place) =
-            process_ref.and_then(|process_ref| self.shared.owners.place(&process_ref))
+        if !self.title(buf, Column::Container)
+            && let Some(place) = self.text().place()
         {
-            self.foreign(buf, self.at, &units::name(&place), self.plain);
+            self.foreign(buf, self.at, &place, self.plain);
+        }
+    }
+
+    /// Returns the texts that cells show.
+    pub(super) const fn text(&self) -> RowText<'_> {
+        RowText {
+            shared: self.shared,
+            row: self.row,
+            group: self.group,
         }
     }
 
@@ -198,7 +194,7 @@ impl Cell<'_> {
     fn title(&self, buf: &mut Buffer, column: Column) -> bool {
         let is_title = self.group.is_named_in(column);
         if is_title {
-            self.foreign(buf, self.at, &self.shared.title_of(self.row), self.plain);
+            self.foreign(buf, self.at, &self.text().title(), self.plain);
         }
         is_title
     }

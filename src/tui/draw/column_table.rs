@@ -9,6 +9,7 @@ use ratatui::layout::Rect;
 use super::cells::{Cell, SumLine, age, in_short, per_second};
 use super::columns::{LayoutRequest, cap};
 use super::line::put;
+use super::row_text::{FoundText, RowText};
 use crate::model::interval::rate;
 use crate::view::{Column, Directions, Group};
 
@@ -42,6 +43,9 @@ pub struct ColumnDrawing {
     pub width: fn(&LayoutRequest) -> u16,
     /// Final width, in cells, where the content so far decides it.
     pub size: fn(&LayoutRequest) -> Option<u16>,
+    /// Adds the texts that find a row by this column: all that its cell can show. `None` where the cell shows
+    /// what is measured.
+    pub found_by: Option<fn(&RowText, &mut FoundText)>,
     /// Draws the cell of a row.
     pub cell: fn(&Cell, &mut Buffer),
     /// Draws the cell of a line that is a sum.
@@ -92,6 +96,7 @@ const NUMBER: ColumnDrawing = ColumnDrawing {
     may_come: |_| true,
     width: |_| 0,
     size: |_| None,
+    found_by: None,
     cell: |_, _| {},
     sum: |_, _, _| {},
 };
@@ -289,9 +294,10 @@ static PROTOCOL: ColumnDrawing = ColumnDrawing {
     // A longer name takes from the ends what it needs more, so that no column comes or goes for it.
     width: |_| PROTOCOL_HEADING.len() as u16,
     size: |table| Some(cap(table.widths.protocol, MAX_PROTOCOL)),
+    found_by: Some(|text, found| text.find_protocol(found)),
     cell: |cell, buf| {
-        if let Some(protocol) = cell.row.common.protocol {
-            put(buf, cell.at, 0, protocol.as_str(), cell.plain);
+        if let Some(protocol) = cell.text().protocol() {
+            put(buf, cell.at, 0, protocol, cell.plain);
         }
     },
     ..NUMBER
@@ -304,6 +310,7 @@ static LOCAL: ColumnDrawing = ColumnDrawing {
     leaves: leaves(160, EndsRoom::Usual),
     stays: |table| table.group.is_named_in(Column::Local),
     may_come: |table| table.group == Group::Flow,
+    found_by: Some(|text, found| text.find_local(found)),
     cell: |cell, buf| {
         let common = &cell.row.common;
         cell.end(buf, Column::Local, common.local, common.remote);
@@ -315,6 +322,7 @@ static REMOTE: ColumnDrawing = ColumnDrawing {
     heading: "PEER",
     is_default: true,
     stays: |table| table.names_rows(Column::Remote),
+    found_by: Some(|text, found| text.find_remote(found)),
     cell: |cell, buf| {
         let common = &cell.row.common;
         cell.end(buf, Column::Remote, common.remote, common.local);
@@ -330,9 +338,10 @@ static PID: ColumnDrawing = ColumnDrawing {
     may_come: |table| table.group.spec().is_of_process,
     width: |_| MAX_PID,
     size: |table| Some(cap(table.widths.pid, MAX_PID)),
+    found_by: Some(|text, found| text.find_pid(found)),
     cell: |cell, buf| {
-        if let Some(tgid) = cell.row.common.tgid {
-            cell.right(buf, &tgid.to_string());
+        if let Some(pid) = cell.text().pid() {
+            cell.right(buf, &pid);
         }
     },
     ..NUMBER
@@ -350,6 +359,7 @@ static PROCESS: ColumnDrawing = ColumnDrawing {
         let is_capped = table.group == Group::Flow;
         is_capped.then(|| cap(table.widths.process, MAX_PROCESS))
     },
+    found_by: Some(|text, found| text.find_process(found)),
     cell: |cell, buf| cell.process(buf),
     ..TEXT
 };
@@ -367,6 +377,7 @@ static USER: ColumnDrawing = ColumnDrawing {
             8
         }
     },
+    found_by: Some(|text, found| text.find_user(found)),
     cell: |cell, buf| cell.user(buf),
     ..TEXT
 };
@@ -381,6 +392,7 @@ static CONTAINER: ColumnDrawing = ColumnDrawing {
         true => TITLE,
         false => 16,
     },
+    found_by: Some(|text, found| text.find_place(found)),
     cell: |cell, buf| cell.container(buf),
     ..TEXT
 };

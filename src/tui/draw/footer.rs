@@ -1,37 +1,147 @@
-//! Draws the last line: the keys that have an effect now, or the prompt while a filter is typed.
+//! The last line: the keys that have an effect now, ordered by use. Drawing and clicks use the same places.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 use crate::recording::player::PlayerState;
 use crate::stats::moments::MAX_MOMENT_FLOWS;
-use crate::tui::action::Command;
+use crate::tui::action::{Command, Edit};
 use crate::tui::app::{App, Mode};
+use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::draw::line::{line, put, width};
 use crate::tui::draw::theme::Theme;
 use crate::tui::state::travel::Travel;
 use crate::view::Group;
 
+/// What a label does when it is clicked: what its key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelAction {
+    Do(Command),
+    Type(Edit),
+}
+
+/// A key with what it does, and its place in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyLabel {
+    pub x: u16,
+    pub key: String,
+    pub what: &'static str,
+    pub action: LabelAction,
+}
+
+impl KeyLabel {
+    fn new(key: impl Into<String>, what: &'static str, action: LabelAction) -> Self {
+        Self {
+            x: 0,
+            key: key.into(),
+            what,
+            action,
+        }
+    }
+
+    pub fn width(&self) -> u16 {
+        width(&self.key) + 1 + width(self.what)
+    }
+
+    pub fn draw(&self, at: Rect, theme: &Theme, buf: &mut Buffer) {
+        let x = put(buf, at, self.x, &self.key, theme.bold()) + 1;
+        put(buf, at, x, self.what, theme.dim());
+    }
+
+    /// Whether the label stands at a column of its line.
+    pub fn contains(&self, x: u16) -> bool {
+        (self.x..self.x + self.width()).contains(&x)
+    }
+}
+
+/// Places labels in a line of this width from a column on: those at the right give way, whole, but for the last, which leads to
+/// all others.
+fn placed(mut labels: Vec<KeyLabel>, from: u16, room: u16) -> Vec<KeyLabel> {
+    let Some(mut last) = labels.pop() else {
+        return labels;
+    };
+    let mut x = from;
+    let mut there = Vec::new();
+    for mut label in labels {
+        if x + label.width() + 2 + last.width() > room {
+            break;
+        }
+        label.x = x;
+        x += label.width() + 2;
+        there.push(label);
+    }
+    last.x = x;
+    if x + last.width() <= room {
+        there.push(last);
+    }
+    there
+}
+
 impl App {
     pub(super) fn footer(&self, area: Rect, buf: &mut Buffer) {
-        let at = line(area, 0);
-        let theme = &self.shared.display.theme;
+        let (at, theme) = (line(area, 0), &self.shared.display.theme);
         if self.is_typing() {
-            self.panes.search.draw(at, theme, buf);
             return;
         }
-        let mut x = 1;
         if let Some(travel) = &self.shared.travel {
-            x = put(buf, at, x, &self.past(travel), theme.bold()) + 2;
+            put(buf, at, 1, &self.past(travel), theme.bold());
         }
-        for (command, what) in self.hints() {
+        for label in self.footer_labels(at.width) {
+            label.draw(at, theme, buf);
+        }
+    }
+
+    /// Returns what a click does where a label of a key is.
+    pub(in crate::tui) fn label_at(&self, at: Position) -> Option<LabelAction> {
+        let area = self.shared.area;
+        let footer = ScreenLayout::new(area).footer;
+        let (line, labels) = if self.is_typing() {
+            self.prompt_labels(area)
+        } else {
+            (line(footer, 0), self.footer_labels(footer.width))
+        };
+        let mut labels = labels.into_iter().filter(|_| line.contains(at));
+        let found = labels.find(|label| label.contains(at.x - line.x));
+        found.map(|label| label.action)
+    }
+
+    /// Returns the labels of the last line, placed.
+    pub(in crate::tui) fn footer_labels(&self, room: u16) -> Vec<KeyLabel> {
+        let ascii = self.shared.display.theme.glyphs.ascii;
+        let labels = self.hints().into_iter().filter_map(|(command, what)| {
             // The first of its keys: the others are in help.
-            let key = self.shared.keys.label(command, 1, theme.glyphs.ascii);
-            if !key.is_empty() {
-                x = key_hint(buf, at, x, &key, what, theme);
-            }
+            let key = self.shared.keys.label(command, 1, ascii);
+            (!key.is_empty()).then(|| KeyLabel::new(key, what, LabelAction::Do(command)))
+        });
+        let past = self.shared.travel.as_ref().map(|travel| self.past(travel));
+        let from = past.map_or(1, |past| 1 + width(&past) + 2);
+        placed(labels.collect(), from, room)
+    }
+
+    /// Returns the line above the prompt, and the keys that stand at its right end.
+    pub(super) fn prompt_labels(&self, area: Rect) -> (Rect, Vec<KeyLabel>) {
+        let at = line(self.panes.layout(area).footer, 0);
+        if self.prompt.completion.is_some() || self.prompt.hint.is_error {
+            return (at, Vec::new());
         }
+        let enter = self.shared.display.theme.glyphs.enter;
+        let mut labels = vec![
+            KeyLabel::new(enter, "apply", LabelAction::Type(Edit::Accept)),
+            KeyLabel::new("Esc", "cancel", LabelAction::Type(Edit::Cancel)),
+            KeyLabel::new("Tab", "complete", LabelAction::Type(Edit::Complete)),
+        ];
+        let all: u16 = labels.iter().map(|label| label.width() + 2).sum();
+        // What is said of the text comes before them.
+        if all > at.width / 2 {
+            return (at, Vec::new());
+        }
+        let mut x = at.width - all + 1;
+        for label in &mut labels {
+            label.x = x;
+            x += label.width() + 2;
+        }
+        (at, labels)
     }
 
     /// Returns the time of the shown moment, and what of the past is not kept.
@@ -51,97 +161,109 @@ impl App {
         text
     }
 
-    /// Returns the commands of the current part of the screen with their labels, most important first.
+    /// Returns the commands of the current part of the screen with their labels, most used first; the last
+    /// one stays in the narrowest line.
     fn hints(&self) -> Vec<(Command, &'static str)> {
-        let is_table = matches!(self.mode, Mode::Table | Mode::Typing);
-        let mut hints = vec![(Command::Quit, if is_table { "quit" } else { "close" })];
-        if self.shared.travel.is_some() {
-            let now = if is_table { "now" } else { "close" };
-            hints = vec![
+        match &self.mode {
+            Mode::Table | Mode::Typing(_) => self.table_hints(),
+            Mode::Detail(_) => vec![
                 (Command::StepBack, "earlier"),
                 (Command::StepForward, "later"),
-                (Command::Back, now),
-            ];
-        }
-        match self.mode {
-            Mode::Detail(_) => hints.extend([
                 (Command::Pause, self.pause_word()),
-                (Command::Units, "units"),
                 (Command::Names, "names"),
+                (Command::Units, "units"),
                 (Command::Help, "help"),
-            ]),
-            Mode::Help(_) => hints.push((Command::Down, "more")),
-            Mode::Chooser(_) => hints.extend([
+                (Command::Quit, "close"),
+            ],
+            Mode::Help(help) => {
+                let mut hints = Vec::new();
+                if help.has_more(&self.shared, &self.player) {
+                    hints.push((Command::Down, "more"));
+                }
+                hints.push((Command::Quit, "close"));
+                hints
+            }
+            Mode::Chooser(_) => vec![
                 (Command::Up, "up"),
                 (Command::Down, "down"),
                 (Command::Enter, "show or hide"),
-            ]),
-            Mode::Table | Mode::Typing => {
-                hints.push((Command::Help, "help"));
-                if self.player.is_shown() {
-                    hints.extend([
-                        (Command::Pause, self.pause_word()),
-                        (Command::StepForward, "step"),
-                        (Command::SeekForward, "on"),
-                        (Command::SeekBack, "back"),
-                        (Command::SpeedUp, "faster"),
-                        (Command::SpeedDown, "slower"),
-                    ]);
-                }
-                let inside = !self.panes.path.is_empty() || self.panes.group != Group::Flow;
-                if self.shared.travel.is_none() && (inside || !self.panes.search.is_empty()) {
-                    hints.push((Command::Back, "back"));
-                }
-                hints.extend([
-                    (Command::Filter, "filter"),
-                    (Command::NextGroup, "group"),
-                    (Command::NextSort, "sort"),
-                ]);
-                if !self.player.is_shown() {
-                    hints.push((Command::Pause, self.pause_word()));
-                }
-                hints.extend([(
-                    Command::Enter,
-                    if self.panes.group == Group::Flow {
-                        "detail"
-                    } else {
-                        "open"
-                    },
-                )]);
-                if self.panes.tables.len() > 1 {
-                    hints.push((Command::NextSection, "next"));
-                }
-                hints.extend([
-                    (
-                        Command::Freeze,
-                        if self.panes.is_frozen {
-                            "unfreeze"
-                        } else {
-                            "freeze"
-                        },
-                    ),
-                    (
-                        Command::Totals,
-                        if self.shared.display.totals {
-                            "rates"
-                        } else {
-                            "totals"
-                        },
-                    ),
-                    (Command::Units, "units"),
-                    (Command::Names, "names"),
-                    (Command::Columns, "columns"),
-                    (
-                        Command::Combine,
-                        if self.shared.display.combined {
-                            "split"
-                        } else {
-                            "combine"
-                        },
-                    ),
-                ]);
-            }
+                (Command::MoveLeft, "move left"),
+                (Command::MoveRight, "move right"),
+                (Command::Quit, "close"),
+            ],
+            Mode::List(_) => vec![
+                (Command::Up, "up"),
+                (Command::Down, "down"),
+                (Command::Enter, "choose"),
+                (Command::Quit, "close"),
+            ],
         }
+    }
+
+    fn table_hints(&self) -> Vec<(Command, &'static str)> {
+        let (panes, display) = (&self.panes, &self.shared.display);
+        let mut hints = Vec::new();
+        let mut add = |is_of_use: bool, command, what| {
+            if is_of_use {
+                hints.push((command, what));
+            }
+        };
+        let either = |is: bool, one: &'static str, other| if is { one } else { other };
+        let is_replay = self.player.is_shown();
+        add(is_replay, Command::Pause, self.pause_word());
+        add(is_replay, Command::StepForward, "step");
+        add(is_replay, Command::SeekForward, "on");
+        add(is_replay, Command::SeekBack, "back");
+        let is_found = !panes.find.is_empty();
+        let is_inside = !panes.path.is_empty() || panes.group != Group::Flow;
+        let is_past = self.shared.travel.is_some();
+        add(is_past, Command::StepBack, "earlier");
+        add(is_past, Command::StepForward, "later");
+        add(is_past, Command::Back, "now");
+        let has_way_back = is_inside || is_found || !panes.filter.is_empty();
+        add(has_way_back && !is_past, Command::Back, "back");
+        add(true, Command::Find, "find");
+        add(is_found, Command::NextMatch, "next");
+        add(is_found, Command::PreviousMatch, "previous");
+        add(true, Command::Filter, "filter");
+        add(true, Command::NextGroup, "by");
+        add(
+            true,
+            Command::Combine,
+            either(display.combined, "split", "join"),
+        );
+        add(true, Command::Sort, "sort");
+        add(true, Command::Enter, "open");
+        add(!is_replay, Command::Pause, self.pause_word());
+        add(is_replay, Command::SpeedUp, "faster");
+        add(is_replay, Command::SpeedDown, "slower");
+        add(true, Command::Names, "names");
+        add(true, Command::Only, "only");
+        add(true, Command::Exclude, "not");
+        add(true, Command::Pin, "pin");
+        add(panes.tables.len() > 1, Command::NextSection, "other table");
+        add(
+            true,
+            Command::Totals,
+            either(display.totals, "rates", "totals"),
+        );
+        add(true, Command::Columns, "columns");
+        add(true, Command::Units, "units");
+        add(
+            true,
+            Command::Freeze,
+            either(panes.is_frozen, "unfreeze", "freeze"),
+        );
+        add(
+            true,
+            Command::Follow,
+            either(panes.is_following, "unfollow", "follow"),
+        );
+        add(true, Command::Reverse, "reverse");
+        add(!is_replay, Command::Slower, "longer");
+        add(!is_replay, Command::Faster, "shorter");
+        add(true, Command::Quit, "quit");
+        add(true, Command::Help, "help");
         hints
     }
 
@@ -155,11 +277,31 @@ impl App {
     }
 }
 
-/// Draws one key with what it does, if both find room; returns the column after them.
-pub fn key_hint(buf: &mut Buffer, at: Rect, x: u16, key: &str, what: &str, theme: &Theme) -> u16 {
-    if x + width(key) + 1 + width(what) > at.width {
-        return at.width;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_leave_whole_from_the_right_and_the_last_one_stays() {
+        let labels = || {
+            [("/", "find"), ("s", "sort"), ("?", "help")]
+                .map(|(key, what)| KeyLabel::new(key, what, LabelAction::Do(Command::Find)))
+                .to_vec()
+        };
+        let shown = |room| {
+            let placed = placed(labels(), 1, room);
+            let ends = placed.last().map_or(0, |label| label.x + label.width());
+            assert!(ends <= room, "{room}");
+            placed
+                .iter()
+                .map(|label| label.what)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(shown(23), "find sort help");
+        assert_eq!(shown(22), "find help");
+        assert_eq!(shown(15), "find help");
+        assert_eq!(shown(14), "help");
+        assert_eq!(shown(6), "");
     }
-    let x = put(buf, at, x, key, theme.bold()) + 1;
-    put(buf, at, x, what, theme.dim()) + 2
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
 use super::duration;
@@ -16,6 +16,7 @@ use crate::text::wrap::take;
 use crate::tui::app::App;
 use crate::tui::draw::braille;
 use crate::tui::draw::chart::nice;
+use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::draw::line::{line, put, put_right, width, within};
 use crate::view::Directions;
 
@@ -32,13 +33,7 @@ impl App {
 
     fn first(&self, at: Rect, buf: &mut Buffer) {
         let theme = &self.shared.display.theme;
-        let (word, style) = match self.trouble() {
-            Some(word) => (format!(" ! {word} "), theme.alarm()),
-            None => {
-                let word = losses::summary(&self.shared.history.losses(), &self.shared.method);
-                (format!(" {word} "), theme.dim())
-            }
-        };
+        let (word, style) = self.state_word();
         // The word on the right must not be missed: what would run into it is left out.
         let mut most = usize::from(at.width).saturating_sub(columns(&word));
         let flows = units::count(self.shared.flows_now as u64, "flow");
@@ -87,6 +82,26 @@ impl App {
             }
         }
         put_right(buf, at, &word, style);
+    }
+
+    /// Returns the word at the right end of the first line: how exact the numbers are.
+    fn state_word(&self) -> (String, Style) {
+        let theme = &self.shared.display.theme;
+        match self.trouble() {
+            Some(word) => (format!(" ! {word} "), theme.alarm()),
+            None => {
+                let word = losses::summary(&self.shared.history.losses(), &self.shared.method);
+                (format!(" {word} "), theme.dim())
+            }
+        }
+    }
+
+    /// Whether the state word stands at a place.
+    pub(in crate::tui) fn state_word_at(&self, at: Position) -> bool {
+        let first = line(ScreenLayout::new(self.shared.area).header, 0);
+        let (word, _) = self.state_word();
+        let x = first.width.saturating_sub(width(&word));
+        within(first, x, first.width).contains(at)
     }
 
     /// Returns what keeps the numbers from being exact or a recording from being complete.

@@ -1,7 +1,7 @@
-//! Draws the help screen: the state with what was lost and why, then the table of keys.
+//! The help screen: the table of keys, examples of filters, then the state with what was lost and why.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
 use super::heading_line;
@@ -11,23 +11,48 @@ use crate::text::sanitize::sanitize;
 use crate::text::units;
 use crate::text::wrap::wrap_all;
 use crate::tui::action::Command;
-use crate::tui::app::{Mode, scrolled};
+use crate::tui::app::Mode;
+use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::draw::line::{line, put, within};
-use crate::tui::input::keys::{MOUSE, MOUSE_LIVE, MOUSE_REPLAY};
+use crate::tui::input::keys::{MOUSE, MOUSE_LIVE, MOUSE_REPLAY, editing_help};
 use crate::tui::state::player_bar::PlayerBar;
 use crate::tui::state::shared::SharedState;
 
-/// Width of the column of keys.
+/// Width of the labels of keys, in cells.
 const KEYS: u16 = 9;
-/// Width from which on chapters stand side by side.
-const TWO_COLUMNS: u16 = 100;
+/// Width of a column of keys with their descriptions, in cells.
+const COLUMN: u16 = 40;
+/// Most columns of keys side by side.
+const MAX_COLUMNS: u16 = 3;
 
-/// One line of help.
+/// Filters that show what the language can say.
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "process nginx and port 443",
+        "one program, one port at either end",
+    ),
+    ("remote net 10.0.0.0/8", "peers in a network"),
+    ("not (host 192.0.2.1 or port ssh)", "everything but these"),
+    (
+        "user www-data and rate > 1MB",
+        "by user and rate in this interval",
+    ),
+    (
+        "unit 'docker*' or container /^web-/",
+        "globs and regular expressions",
+    ),
+    ("udp and not loopback", "by protocol, without the loopback"),
+];
+
+/// One line of help, in a column or over the whole width.
 enum HelpLine {
     Title(&'static str),
-    Key(String, String),
+    Key(Option<Command>, String, String),
     Text(String, Style),
 }
+
+/// The lines that stand side by side, each with its first cell.
+type HelpRow = Vec<(u16, HelpLine)>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Help {
@@ -36,80 +61,192 @@ pub struct Help {
 }
 
 impl Help {
-    /// Handles a command: one that does not scroll closes the help screen.
-    pub fn act(&mut self, command: Command) -> Option<Mode> {
-        match scrolled(self.top, command) {
-            Some(top) => {
-                self.top = top;
-                None
-            }
-            None => Some(Mode::Table),
+    /// Opens help at the state.
+    pub fn at_state(shared: &SharedState, player: &PlayerBar) -> Self {
+        let page = HelpPage::new(shared, player);
+        Self {
+            top: page.state.min(page.last_top()),
         }
     }
 
-    pub fn wheel(&mut self, rows: i32) {
-        self.top = self.top.saturating_add_signed(rows as isize);
+    /// Handles a command: one that does not scroll closes the help screen.
+    pub fn act(
+        &mut self,
+        command: Command,
+        shared: &SharedState,
+        player: &PlayerBar,
+    ) -> Option<Mode> {
+        let page = HelpPage::new(shared, player);
+        let screen = usize::from(page.body.height).max(1);
+        let top = match command {
+            Command::Up => self.top.saturating_sub(1),
+            Command::Down => self.top + 1,
+            Command::PageUp => self.top.saturating_sub(screen),
+            Command::PageDown => self.top + screen,
+            Command::Home => 0,
+            Command::End => usize::MAX,
+            _ => return Some(Mode::Table),
+        };
+        self.top = top.min(page.last_top());
+        None
+    }
+
+    pub fn wheel(&mut self, rows: i32, shared: &SharedState, player: &PlayerBar) {
+        let top = self.top.saturating_add_signed(rows as isize);
+        self.top = top.min(HelpPage::new(shared, player).last_top());
+    }
+
+    /// Whether there are lines below those that are shown.
+    pub fn has_more(&self, shared: &SharedState, player: &PlayerBar) -> bool {
+        self.top < HelpPage::new(shared, player).last_top()
+    }
+
+    /// Returns the command of the key under the pointer.
+    pub fn click(&self, at: Position, shared: &SharedState, player: &PlayerBar) -> Option<Command> {
+        let page = HelpPage::new(shared, player);
+        let row = usize::from(at.y.checked_sub(page.body.y)?);
+        let row = page.rows.get(self.top.min(page.last_top()) + row)?;
+        let x = at.x.checked_sub(page.body.x)?;
+        let (_, found) = row.iter().rfind(|(start, _)| *start <= x)?;
+        match found {
+            HelpLine::Key(command, ..) if page.body.contains(at) => *command,
+            _ => None,
+        }
     }
 
     pub fn draw(&self, shared: &SharedState, player: &PlayerBar, area: Rect, buf: &mut Buffer) {
-        HelpPage { shared, player }.draw(self.top, area, buf);
+        heading_line("Help", line(area, 0), &shared.display.theme, buf);
+        let page = HelpPage::of(area, shared, player);
+        let top = self.top.min(page.last_top());
+        for (row, y) in page.rows.iter().skip(top).zip(0..page.body.height) {
+            for (x, text) in row {
+                let at = within(line(page.body, y), *x, page.column_width(row.len()));
+                text.draw(shared, at, buf);
+            }
+        }
     }
 }
 
-/// The state that the help screen is written from.
+impl HelpLine {
+    fn draw(&self, shared: &SharedState, at: Rect, buf: &mut Buffer) {
+        let theme = &shared.display.theme;
+        match self {
+            Self::Title(title) => {
+                put(buf, at, 1, title, theme.dim());
+            }
+            Self::Key(_, keys, about) => {
+                let x = put(buf, at, 2, keys, theme.bold());
+                let x = x.max(2 + KEYS) + 1;
+                put(buf, at, x, about, Style::new());
+            }
+            Self::Text(text, style) => {
+                put(buf, at, 1, text, *style);
+            }
+        }
+    }
+}
+
+/// The help screen, laid out.
 struct HelpPage<'a> {
     shared: &'a SharedState,
     player: &'a PlayerBar,
+    /// The area below the title.
+    body: Rect,
+    rows: Vec<HelpRow>,
+    /// The row at which the state begins.
+    state: usize,
 }
 
-impl HelpPage<'_> {
-    fn draw(&self, top: usize, area: Rect, buf: &mut Buffer) {
-        heading_line("Help", line(area, 0), &self.shared.display.theme, buf);
+impl<'a> HelpPage<'a> {
+    /// Lays help out for the screen as it is.
+    fn new(shared: &'a SharedState, player: &'a PlayerBar) -> Self {
+        Self::of(
+            ScreenLayout::new(shared.area).without_chart().body,
+            shared,
+            player,
+        )
+    }
+
+    fn of(area: Rect, shared: &'a SharedState, player: &'a PlayerBar) -> Self {
         let body = Rect {
             y: area.y + 1.min(area.height),
             height: area.height.saturating_sub(1),
             ..area
         };
-        let (mut above, chapters) = self.lines(body.width);
-        let mut blocks: Vec<Vec<HelpLine>> = Vec::new();
-        if body.width >= TWO_COLUMNS {
-            let half = chapters.len().div_ceil(2);
-            let mut left = Vec::new();
-            let mut right = Vec::new();
-            for (n, chapter) in chapters.into_iter().enumerate() {
-                if n < half { &mut left } else { &mut right }.extend(chapter);
+        let mut page = Self {
+            shared,
+            player,
+            body,
+            rows: Vec::new(),
+            state: 0,
+        };
+        page.rows = page.key_rows();
+        page.add_examples();
+        page.rows.push(Vec::new());
+        page.state = page.rows.len();
+        page.add(HelpLine::Title("State"));
+        let room = usize::from(body.width).saturating_sub(4);
+        for (text, style) in page.state() {
+            for text in wrap_all(&text, room) {
+                page.add(HelpLine::Text(text, style));
             }
-            blocks.extend([left, right]);
-        } else {
-            blocks.push(chapters.into_iter().flatten().collect());
         }
-        let most = blocks.iter().map(Vec::len).max().unwrap_or(0) + above.len();
-        let top = top.min(most.saturating_sub(usize::from(body.height)));
-        let first = u16::try_from(above.len()).unwrap_or(u16::MAX);
-        above.drain(..top.min(above.len()));
-        let shift = first.saturating_sub(u16::try_from(top).unwrap_or(u16::MAX));
-        for (text, y) in above.iter().zip(0..) {
-            self.help_line(text, line(body, y), buf);
-        }
-        let wide = body.width / u16::try_from(blocks.len()).unwrap_or(1);
-        let skipped = top.saturating_sub(usize::from(first));
-        for (block, n) in blocks.iter().zip(0..) {
-            for (text, y) in block.iter().skip(skipped).zip(shift..) {
-                self.help_line(text, within(line(body, y), n * wide, wide), buf);
-            }
+        page
+    }
+
+    fn add(&mut self, line: HelpLine) {
+        self.rows.push(vec![(0, line)]);
+    }
+
+    fn add_examples(&mut self) {
+        self.rows.push(Vec::new());
+        self.add(HelpLine::Title(
+            "Filters, typed or in quotes on the command line",
+        ));
+        for (filter, about) in EXAMPLES {
+            let text = match usize::from(self.body.width) > 78 {
+                true => format!("  {filter:<38} {about}"),
+                false => format!("  {filter}"),
+            };
+            self.add(HelpLine::Text(text, Style::new()));
         }
     }
 
-    /// Returns the lines about the state, and the chapters of keys.
-    fn lines(&self, width: u16) -> (Vec<HelpLine>, Vec<Vec<HelpLine>>) {
-        let room = usize::from(width).saturating_sub(4);
-        let mut above = Vec::new();
-        for (text, style) in self.state() {
-            for text in wrap_all(&text, room) {
-                above.push(HelpLine::Text(text, style));
+    /// The last line that can be the first one shown.
+    fn last_top(&self) -> usize {
+        self.rows
+            .len()
+            .saturating_sub(usize::from(self.body.height))
+    }
+
+    /// Returns how many cells a line has that stands beside others.
+    const fn column_width(&self, lines: usize) -> u16 {
+        if lines > 1 { COLUMN } else { self.body.width }
+    }
+
+    /// Returns the chapters of keys in as many columns as the width has, of about one height. A chapter stays
+    /// in one column.
+    fn key_rows(&self) -> Vec<HelpRow> {
+        let chapters = self.chapters();
+        let count = usize::from((self.body.width / COLUMN).clamp(1, MAX_COLUMNS));
+        let all: usize = chapters.iter().map(Vec::len).sum();
+        let height = (all.div_ceil(count)..=all)
+            .find(|&height| columns_of(chapters.iter().map(Vec::len), height).len() <= count)
+            .unwrap_or(all);
+        let ends = columns_of(chapters.iter().map(Vec::len), height);
+        let mut rows: Vec<HelpRow> = Vec::new();
+        rows.resize_with(height, Vec::new);
+        let mut chapters = chapters.into_iter();
+        for (x, chapters_here) in (0..).step_by(usize::from(COLUMN)).zip(ends) {
+            let lines = chapters.by_ref().take(chapters_here).flatten();
+            for (row, line) in rows.iter_mut().zip(lines) {
+                row.push((x, line));
             }
         }
-        (above, self.chapters())
+        while rows.last().is_some_and(Vec::is_empty) {
+            rows.pop();
+        }
+        rows
     }
 
     /// Returns how exact the numbers are, what was lost, the backend and its confinement.
@@ -165,7 +302,7 @@ impl HelpPage<'_> {
         state
     }
 
-    /// Returns one chapter a topic: keys, then the mouse.
+    /// Returns one chapter a topic: keys, then the prompt and the mouse.
     fn chapters(&self) -> Vec<Vec<HelpLine>> {
         let (keys, ascii) = (&self.shared.keys, self.shared.display.theme.glyphs.ascii);
         let is_replay = self.player.is_shown();
@@ -182,38 +319,66 @@ impl HelpPage<'_> {
                 .filter(|binding| binding.chapter == chapter && has_use(binding.command));
             let mut lines = vec![HelpLine::Title(chapter.title())];
             lines.extend(bindings.map(|binding| {
-                let keys = keys.label(binding.command, 2, ascii);
-                HelpLine::Key(keys, binding.about.to_owned())
+                let label = keys.label(binding.command, 2, ascii);
+                let command =
+                    Some(binding.command).filter(|_| chapter.is_everywhere() || is_replay);
+                HelpLine::Key(command, label, binding.about.to_owned())
             }));
             chapters.push(lines);
         }
+        let mut prompt = vec![HelpLine::Title("While typing")];
+        let editing = editing_help(ascii);
+        prompt.extend(editing.map(|(keys, about)| HelpLine::Key(None, keys, about.to_owned())));
+        chapters.push(prompt);
         let more = if is_replay { MOUSE_REPLAY } else { MOUSE_LIVE };
-        let mouse = MOUSE
-            .iter()
-            .chain(more)
-            .map(|(what, about)| HelpLine::Key((*what).to_owned(), (*about).to_owned()));
-        chapters.push(
-            std::iter::once(HelpLine::Title("Mouse"))
-                .chain(mouse)
-                .collect(),
+        let mut mouse = vec![HelpLine::Title("Mouse")];
+        mouse.extend(
+            MOUSE
+                .iter()
+                .chain(more)
+                .map(|(what, about)| HelpLine::Key(None, (*what).to_owned(), (*about).to_owned())),
         );
+        chapters.push(mouse);
         chapters
     }
+}
 
-    fn help_line(&self, text: &HelpLine, at: Rect, buf: &mut Buffer) {
-        let theme = &self.shared.display.theme;
-        match text {
-            HelpLine::Title(title) => {
-                put(buf, at, 1, title, theme.dim());
-            }
-            HelpLine::Key(keys, about) => {
-                let x = put(buf, at, 3, keys, theme.bold());
-                let x = x.max(3 + KEYS) + 1;
-                put(buf, at, x, about, Style::new());
-            }
-            HelpLine::Text(text, style) => {
-                put(buf, at, 1, text, *style);
-            }
+/// Divides chapters of these heights into columns of at most one height; returns how many chapters each
+/// column has.
+fn columns_of(heights: impl Iterator<Item = usize>, most: usize) -> Vec<usize> {
+    let (mut columns, mut used) = (vec![0], 0);
+    for height in heights {
+        if used > 0 && used + height > most {
+            columns.push(0);
+            used = 0;
+        }
+        used += height;
+        if let Some(column) = columns.last_mut() {
+            *column += 1;
+        }
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chapters_are_divided_into_columns_of_one_height() {
+        let columns = |most| columns_of([3, 4, 2, 5].into_iter(), most);
+        assert_eq!(columns(100), [4]);
+        assert_eq!(columns(9), [3, 1]);
+        assert_eq!(columns(7), [2, 2]);
+        assert_eq!(columns(5), [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn every_example_is_a_filter() {
+        for (example, about) in EXAMPLES {
+            let tables = crate::filter::NameTables::new(&[("www-data", 33)], &[("ssh", 22)]);
+            assert!(crate::filter::parse(example, &tables).is_ok(), "{example}");
+            assert!(example.len() <= 37 && about.len() <= 38, "{example}");
         }
     }
 }

@@ -40,6 +40,26 @@ impl ScreenLayout {
         }
     }
 
+    /// Gives a line of the body to the footer, for what is said of the text of a prompt.
+    #[must_use]
+    pub fn with_prompt(mut self) -> Self {
+        if self.body.height > 0 && self.footer.height > 0 {
+            self.body.height -= 1;
+            self.footer.y -= 1;
+            self.footer.height += 1;
+        }
+        self
+    }
+
+    /// Gives the lines of the chart to the body, for what has more to say than a table.
+    #[must_use]
+    pub fn without_chart(mut self) -> Self {
+        self.body.y = self.chart.y;
+        self.body.height += self.chart.height;
+        self.chart.height = 0;
+        self
+    }
+
     /// Divides the body among sections by the lines each one wants. If they do not all fit, the section that
     /// wants less than half keeps what it wants.
     pub fn sections(&self, wanted: &[u16]) -> Vec<Rect> {

@@ -12,6 +12,8 @@ mod header;
 pub(super) mod help;
 pub(super) mod layout;
 pub(super) mod line;
+mod prompt;
+pub(super) mod row_text;
 mod section;
 pub(super) mod theme;
 mod timeline;
@@ -32,16 +34,26 @@ use crate::tui::draw::theme::Theme;
 impl Widget for &App {
     fn render(self, area: Rect, buf: &mut Buffer) {
         let area = area.intersection(*buf.area());
-        let frame = ScreenLayout::new(area);
+        let frame = match self.mode {
+            Mode::Help(_) => ScreenLayout::new(area).without_chart(),
+            _ => self.panes.layout(area),
+        };
         self.header(frame.header, !frame.chart.is_empty(), buf);
         self.chart(frame.chart, buf);
         match &self.mode {
             Mode::Detail(detail) => detail.draw(&self.shared, frame.body, buf),
             Mode::Help(help) => help.draw(&self.shared, &self.player, frame.body, buf),
             Mode::Chooser(chooser) => chooser.draw(&self.shared, frame.body, buf),
-            Mode::Table | Mode::Typing => self.tables(area, frame.body, buf),
+            Mode::Table | Mode::Typing(_) => self.tables(area, frame.body, buf),
+            Mode::List(list) => {
+                self.tables(area, frame.body, buf);
+                list.draw(&self.shared.display.theme, frame.body, buf);
+            }
         }
         self.footer(frame.footer, buf);
+        if self.is_typing() {
+            self.prompt(area, buf);
+        }
     }
 }
 

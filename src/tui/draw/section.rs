@@ -15,6 +15,7 @@ use crate::text::units;
 use crate::tui::draw::columns::ColumnSlot;
 use crate::tui::draw::layout::HEAD;
 use crate::tui::draw::line::{fill, line, put, put_right, width, within};
+use crate::tui::draw::row_text::RowText;
 use crate::tui::state::pane::Pane;
 use crate::tui::state::panes::Panes;
 use crate::tui::state::shared::SharedState;
@@ -114,9 +115,16 @@ impl Section<'_> {
             let text = format!("{}{title}", glyphs.between);
             x = put(buf, before, x, &text, clear(Style::new()));
         }
-        if !panes.search.is_empty() {
-            let filter = format!("  /{}", units::sanitize(panes.search.text()));
+        if !panes.filter.is_empty() {
+            let filter = format!("  filter: {}", units::sanitize(panes.filter.text()));
             x = put(buf, before, x, &filter, clear(theme.bold()));
+        }
+        if !panes.find.is_empty() {
+            let words = format!("  /{}", units::sanitize(panes.find.text()));
+            x = put(buf, before, x, &words, clear(theme.bold()));
+        }
+        if panes.is_following && self.selected.is_some() {
+            x = put(buf, before, x, "  following", clear(theme.bold()));
         }
         let mut columns = self.places.iter().map(|place| place.column);
         if !columns.any(|column| column == panes.sort.column) {
@@ -139,7 +147,7 @@ impl Section<'_> {
         } else {
             self.table.moving().max(offset + shown)
         };
-        if total == 0 || count == 0 {
+        if total == 0 || count == 0 || shown == 0 {
             return String::new();
         }
         let percent = units::percent(self.shown_bytes(), total);
@@ -152,10 +160,10 @@ impl Section<'_> {
             Group::Flow => String::new(),
             group => format!(" {}", group.rows(count)),
         };
-        let passed = if self.panes.search.is_empty() {
+        let passed = if self.panes.filter.is_empty() {
             ""
         } else {
-            " found"
+            " matching"
         };
         format!("{which} {count}{what}{passed}, {percent} %")
     }
@@ -207,6 +215,8 @@ impl Section<'_> {
         if selected {
             plain = theme.bold();
             put(buf, at, 0, theme.glyphs.selected, theme.bold());
+        } else if self.panes.pinned.contains(&row.id) {
+            put(buf, at, 0, theme.glyphs.pinned, theme.dim());
         }
         for place in &self.places {
             let cell = Cell {
@@ -230,6 +240,41 @@ impl Section<'_> {
         }
         if selected {
             buf.set_style(at, theme.selected());
+        }
+        self.mark_words(row, at, buf);
+    }
+
+    /// Marks the words that are looked for in the cells of a row that has all of them.
+    fn mark_words(&self, row: &Row, at: Rect, buf: &mut Buffer) {
+        let find = &self.panes.find;
+        let text = RowText {
+            shared: self.shared,
+            row,
+            group: self.panes.group,
+        };
+        if find.is_empty() || !find.matches(&text.found_in()) {
+            return;
+        }
+        let style = self.shared.display.theme.found();
+        for place in &self.places {
+            if place.column.drawing().found_by.is_none() {
+                continue;
+            }
+            let cell = within(at, place.x, place.width);
+            let (mut drawn, mut places) = (String::new(), Vec::new());
+            for x in cell.left()..cell.right() {
+                for c in buf[(x, cell.y)].symbol().to_lowercase().chars() {
+                    drawn.push(c);
+                    places.resize(drawn.len(), x);
+                }
+            }
+            for word in find.words() {
+                for (start, found) in drawn.match_indices(word.as_str()) {
+                    for x in places[start]..=places[start + found.len() - 1] {
+                        buf[(x, cell.y)].set_style(style);
+                    }
+                }
+            }
         }
     }
 
@@ -278,7 +323,7 @@ impl Section<'_> {
         };
         let mut y = HEAD + u16::try_from(shown.len()).unwrap_or(0);
         if shown.is_empty() && rest == 0 && untracked == 0 {
-            let text = if self.panes.search.is_empty() || rows.filtered.flows == 0 {
+            let text = if self.panes.filter.is_empty() || rows.filtered.flows == 0 {
                 "no traffic in this interval"
             } else {
                 "nothing matches"

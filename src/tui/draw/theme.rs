@@ -50,6 +50,8 @@ pub struct Glyphs {
     pub ellipsis: &'static str,
     /// Before the selected row.
     pub selected: &'static str,
+    /// Before a row that is pinned on top.
+    pub pinned: &'static str,
     /// Beside the heading that is sorted by: largest first, smallest first.
     pub sorted: (&'static str, &'static str),
     /// From an eighth to full.
@@ -76,6 +78,7 @@ const UNICODE: Glyphs = Glyphs {
     title: ("╶ ", " ╴"),
     ellipsis: "…",
     selected: "▸",
+    pinned: "*",
     sorted: ("▼", "▲"),
     bars: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
     blocks: ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"],
@@ -94,6 +97,7 @@ const ASCII: Glyphs = Glyphs {
     title: ("- ", " -"),
     ellipsis: "~",
     selected: ">",
+    pinned: "*",
     sorted: ("v", "^"),
     bars: [".", ".", ":", "-", "=", "+", "*", "#"],
     blocks: [" ", " ", " ", "-", "-", "=", "=", "#"],
@@ -140,6 +144,17 @@ fn apply_palette(paint: PaletteColor) -> Color {
 }
 
 impl Theme {
+    /// Unicode without colours, on a background that is not known.
+    #[cfg(test)]
+    pub fn plain() -> Self {
+        Self {
+            depth: Depth::Mono,
+            background: Background::Unknown,
+            glyphs: &UNICODE,
+            palette: Palette::default(),
+        }
+    }
+
     pub fn dim(&self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
@@ -168,6 +183,11 @@ impl Theme {
             Some(asked) => Style::new().bg(apply_palette(asked)),
             None => Style::new().add_modifier(Modifier::REVERSED),
         }
+    }
+
+    /// Words that were looked for.
+    pub fn found(&self) -> Style {
+        Style::new().add_modifier(Modifier::UNDERLINED | Modifier::BOLD)
     }
 
     /// A direction: two hues that differ in lightness, and can be read on dark and on light.
@@ -230,8 +250,9 @@ mod tests {
         let g = &ASCII;
         let all = [
             &[
-                g.rule, g.title.0, g.title.1, g.ellipsis, g.selected, g.sorted.0, g.sorted.1,
-                g.gap, g.zero, g.times, g.between, g.enter, g.arrows.0, g.arrows.1, g.wall,
+                g.rule, g.title.0, g.title.1, g.ellipsis, g.selected, g.pinned, g.sorted.0,
+                g.sorted.1, g.gap, g.zero, g.times, g.between, g.enter, g.arrows.0, g.arrows.1,
+                g.wall,
             ][..],
             &g.bars,
             &g.blocks,

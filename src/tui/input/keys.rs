@@ -8,19 +8,66 @@ use crossterm::event::{
 use crate::options::{Binding, Chapter, DefaultBinding, Key, KeyCode as Code, effective};
 use crate::tui::action::{Action, Command, Edit};
 
+/// Keys that edit the text of a prompt, with descriptions for the help screen where there is one. They cannot
+/// be given to other edits: fingers know them from shells.
+const EDITING: &[(Edit, &[&str], &str)] = &[
+    (Edit::Complete, &["tab"], "complete the word"),
+    (Edit::CompleteBack, &["backtab"], ""),
+    (Edit::Older, &["up", "ctrl-p"], "text typed before"),
+    (Edit::Newer, &["down", "ctrl-n"], ""),
+    (Edit::Home, &["ctrl-a", "home"], "start of the line"),
+    (Edit::End, &["ctrl-e", "end"], "end of the line"),
+    (Edit::Left, &["left", "ctrl-b"], ""),
+    (Edit::Right, &["right", "ctrl-f"], ""),
+    (
+        Edit::WordLeft,
+        &["alt-b", "ctrl-left", "alt-left"],
+        "word to the left",
+    ),
+    (
+        Edit::WordRight,
+        &["alt-f", "ctrl-right", "alt-right"],
+        "word to the right",
+    ),
+    (
+        Edit::DeleteWordBefore,
+        &["ctrl-w", "alt-backspace"],
+        "delete the word before",
+    ),
+    (Edit::DeleteWordAfter, &["alt-d"], "delete the word after"),
+    (Edit::DeleteToStart, &["ctrl-u"], "delete to the start"),
+    (Edit::DeleteToEnd, &["ctrl-k"], "delete to the end"),
+    (Edit::DeleteBefore, &["backspace", "ctrl-h"], ""),
+    (Edit::DeleteAfter, &["delete", "ctrl-d"], ""),
+    (Edit::Accept, &["enter"], "apply the text"),
+    (Edit::Cancel, &["escape"], "cancel"),
+];
+
+/// Returns the labels and descriptions of the keys of a prompt, for the help screen.
+pub fn editing_help(ascii: bool) -> impl Iterator<Item = (String, &'static str)> {
+    let described = EDITING.iter().filter(|(.., about)| !about.is_empty());
+    described.map(move |(_, keys, about)| {
+        let keys = keys.iter().take(1).filter_map(|key| key.parse().ok());
+        let labels: Vec<String> = keys.map(|key: Key| label(&key, ascii)).collect();
+        (labels.join(" "), *about)
+    })
+}
+
 /// The mouse, for the help screen: it has no table, see [`Keys::action`].
 pub const MOUSE: &[(&str, &str)] = &[
     ("wheel", "move through rows"),
-    ("click", "select a row; again: open it"),
-    ("heading", "sort by it; again: reverse"),
-    ("shift-drag", "select text for copying"),
+    ("row", "select; again: open"),
+    ("heading", "sort; again: reverse"),
+    ("label", "what its key does"),
+    ("state", "explain it"),
+    ("shift", "drag to select text"),
 ];
 
 /// What the mouse does in addition without a recording.
-pub const MOUSE_LIVE: &[(&str, &str)] = &[("the chart", "show the table of that time")];
+pub const MOUSE_LIVE: &[(&str, &str)] = &[("chart", "table of that time")];
 
 /// What the mouse does in addition with a recording.
-pub const MOUSE_REPLAY: &[(&str, &str)] = &[("the bar", "jump to that time")];
+pub const MOUSE_REPLAY: &[(&str, &str)] = &[("bar", "jump to that time")];
 
 /// The part of the screen that has the keyboard: its own keys come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +76,8 @@ pub enum KeyboardFocus {
     /// The tables of a recording.
     Replay,
     ColumnList,
+    /// A list over the tables: digits choose.
+    List,
     /// Letters are text.
     Prompt,
 }
@@ -37,8 +86,9 @@ impl KeyboardFocus {
     /// The chapters of keys, the first one first.
     const fn chapters(self) -> &'static [Chapter] {
         match self {
-            Self::Table | Self::ColumnList | Self::Prompt => &[],
+            Self::Table | Self::List | Self::Prompt => &[],
             Self::Replay => &[Chapter::Replay],
+            Self::ColumnList => &[Chapter::ColumnList],
         }
     }
 }
@@ -47,13 +97,19 @@ impl KeyboardFocus {
 #[derive(Clone, Debug)]
 pub struct Keys {
     bound: Vec<(&'static DefaultBinding, Vec<Key>)>,
+    editing: Vec<(Edit, Key)>,
 }
 
 impl Keys {
     /// The default keys, overridden by those that are given.
     pub fn new(given: &[Binding]) -> Self {
+        let editing = EDITING.iter().flat_map(|(edit, keys, _)| {
+            let keys = keys.iter().filter_map(|key| key.parse().ok());
+            keys.map(move |key| (*edit, key))
+        });
         Self {
             bound: effective(given),
+            editing: editing.collect(),
         }
     }
 
@@ -68,8 +124,11 @@ impl Keys {
                 if control && key.code == KeyCode::Char('c') {
                     return Some(Action::Stop);
                 }
-                match focus {
-                    KeyboardFocus::Prompt => typed(key),
+                match (focus, key.code) {
+                    (KeyboardFocus::Prompt, _) => self.typed(key),
+                    (KeyboardFocus::List, KeyCode::Char(digit @ '1'..='9')) => {
+                        Some(Action::Choose(digit as usize - '1' as usize))
+                    }
                     _ => self.command(key, focus).map(Action::Do),
                 }
             }
@@ -85,6 +144,24 @@ impl Keys {
         let found =
             of_part.or_else(|| bound().find(|(binding, _)| binding.chapter.is_everywhere()));
         found.map(|(binding, _)| binding.command)
+    }
+
+    /// Returns the action of a key in a prompt: an edit, a character, or a command that means the same
+    /// everywhere.
+    fn typed(&self, key: KeyEvent) -> Option<Action> {
+        let pressed = as_key(key)?;
+        if let Some((edit, _)) = self.editing.iter().find(|(_, key)| *key == pressed) {
+            return Some(Action::Type(*edit));
+        }
+        match pressed.code {
+            Code::Char(c) if !pressed.ctrl && !pressed.alt && !c.is_control() => {
+                Some(Action::Type(Edit::Insert(c)))
+            }
+            _ => match self.command(key, KeyboardFocus::Prompt)? {
+                command @ (Command::Suspend | Command::Redraw) => Some(Action::Do(command)),
+                _ => None,
+            },
+        }
     }
 
     /// Whether Control-Z stops the job, as it does unless the configuration says otherwise.
@@ -160,24 +237,6 @@ fn label(key: &Key, ascii: bool) -> String {
     format!("{alt}{ctrl}{code}")
 }
 
-fn typed(key: KeyEvent) -> Option<Action> {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    let edit = match key.code {
-        KeyCode::Char('z') if control => return Some(Action::Do(Command::Suspend)),
-        KeyCode::Char('u') if control => Edit::Clear,
-        KeyCode::Char('w') if control => Edit::DeleteWord,
-        KeyCode::Char('h') if control => Edit::Delete,
-        KeyCode::Backspace => Edit::Delete,
-        KeyCode::Char(c) if !control && !c.is_control() => Edit::Insert(c),
-        KeyCode::Enter => Edit::Accept,
-        KeyCode::Esc => Edit::Cancel,
-        KeyCode::Up => return Some(Action::Do(Command::Up)),
-        KeyCode::Down => return Some(Action::Do(Command::Down)),
-        _ => return None,
-    };
-    Some(Action::Type(edit))
-}
-
 fn pointed(mouse: &MouseEvent) -> Option<Action> {
     let at = (mouse.column, mouse.row);
     match mouse.kind {
@@ -238,6 +297,10 @@ mod tests {
             }
         };
         assert_eq!(meant(']', KeyboardFocus::Replay), Some(Command::SpeedUp));
+        assert_eq!(
+            meant(']', KeyboardFocus::ColumnList),
+            Some(Command::MoveRight)
+        );
         assert_eq!(meant('g', KeyboardFocus::Replay), Some(Command::NextGroup));
         assert_eq!(meant(']', KeyboardFocus::Table), Some(Command::LongerChart));
         for focus in [KeyboardFocus::Table, KeyboardFocus::Replay] {
@@ -283,6 +346,20 @@ mod tests {
         assert!(matches!(control_c, Some(Action::Stop)));
         let escape = typed(KeyCode::Esc, KeyModifiers::NONE);
         assert!(matches!(escape, Some(Action::Type(Edit::Cancel))));
+    }
+
+    #[test]
+    fn every_key_of_a_prompt_is_a_key_and_has_one_meaning() {
+        let keys = Keys::new(&[]);
+        let listed: usize = EDITING.iter().map(|(_, keys, _)| keys.len()).sum();
+        assert_eq!(keys.editing.len(), listed);
+        for (n, (_, key)) in keys.editing.iter().enumerate() {
+            let is_other = |(_, other): &(Edit, Key)| other != key;
+            assert!(keys.editing[..n].iter().all(is_other), "{key}");
+        }
+        for (keys, about) in editing_help(true) {
+            assert!(keys.is_ascii() && !keys.is_empty() && about.len() <= 26);
+        }
     }
 
     #[test]

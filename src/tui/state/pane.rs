@@ -104,14 +104,24 @@ impl Pane {
         self.index = index;
     }
 
-    /// Moves the selection to where its row is now, or leaves it at the row's last index.
+    /// Moves the selection to where its row is now. If the row has gone, nothing is selected and the view
+    /// returns to the top.
     fn follow(&mut self, history: &History) {
         if let Some(id) = &self.selected {
             match self.find(history, id) {
                 Some(index) => self.index = index,
-                None => self.select_index(history, self.index),
+                None => {
+                    self.selected = None;
+                    self.index = 0;
+                    self.offset = 0;
+                }
             }
         }
+    }
+
+    /// Whether a row is among the `room` rows that are shown.
+    pub(in crate::tui) const fn is_in_sight(&self, index: usize, room: usize) -> bool {
+        index >= self.offset && index < self.offset + room
     }
 
     /// Replaces the rows, with how many flows moved bytes in the latest interval.
@@ -119,6 +129,7 @@ impl Pane {
         &mut self,
         rows: Option<(Rows, usize)>,
         sort: SortKey,
+        pinned: &[RowId],
         shared: &SharedState,
     ) {
         let Some((mut rows, moving_flows)) = rows else {
@@ -132,6 +143,13 @@ impl Pane {
             |row| steady_value(row, sort.column, directions, &clock, &shared.owners),
             sort.descending,
         );
+        let on_top = pinned
+            .iter()
+            .filter_map(|id| rows.find(&shared.history, id));
+        let on_top: Vec<usize> = on_top.collect();
+        if !on_top.is_empty() {
+            rows.bring_forward(&on_top);
+        }
         self.moving_flows = moving_flows;
         self.max_rows_seen = self.max_rows_seen.max(rows.len());
         self.rows = Some(rows);
@@ -154,16 +172,15 @@ impl Pane {
         room(section, has_untracked, shared.live_rows)
     }
 
-    /// Scrolls the selected row into the `room` rows that are shown.
-    pub(in crate::tui) fn scroll(&mut self, room: usize) {
-        let index = self.selected().unwrap_or(0);
-        let last = self.len().saturating_sub(room);
-        self.offset = self.offset.min(last).min(index);
-        if room > 0 && index >= self.offset + room {
-            self.offset = index + 1 - room;
-        }
-        if self.selected.is_none() {
-            self.offset = 0;
+    /// Keeps the view within the rows, `room` of which are shown, and scrolls the selected row into sight if
+    /// that is wanted.
+    pub(in crate::tui) fn scroll(&mut self, room: usize, to_selection: bool) {
+        self.offset = self.offset.min(self.len().saturating_sub(room));
+        if let Some(index) = self.selected().filter(|_| to_selection) {
+            self.offset = self.offset.min(index);
+            if room > 0 && index >= self.offset + room {
+                self.offset = index + 1 - room;
+            }
         }
     }
 

@@ -5,14 +5,19 @@ use std::cell::Cell;
 
 use ratatui::layout::Rect;
 
+use super::find::Find;
+use super::find_rows::BeforePrompt;
+use super::list::{List, ListChoice, ListEntry};
 use super::pane::{DrillDown, Pane};
-use super::search::Search;
+use super::prompt::PromptKind;
+use super::row_filter::RowFilter;
+use super::row_terms::row_terms;
 use super::shared::SharedState;
 use crate::model::flow::Endpoint;
 use crate::stats::history::FlowStats;
-use crate::stats::ranking::{ProcessLookup as _, ProcessRef, RowId, RowQuery, Rows, group_of};
+use crate::stats::ranking::{ProcessLookup as _, RowId, RowQuery, Rows, group_of};
 use crate::text::units;
-use crate::tui::action::{Command, Edit};
+use crate::tui::action::Command;
 use crate::tui::app::Mode;
 use crate::tui::draw::columns::{ColumnSlot, LayoutRequest, Widths, fit};
 use crate::tui::draw::detail::Detail;
@@ -26,7 +31,15 @@ use crate::view::{Column, Directions, Group, SortKey};
 pub struct Panes {
     pub(in crate::tui) group: Group,
     pub(in crate::tui) sort: SortKey,
-    pub(in crate::tui) search: Search,
+    pub(in crate::tui) filter: RowFilter,
+    pub(in crate::tui) find: Find,
+    pub(super) before_prompt: BeforePrompt,
+    /// Whether a prompt is open, which takes a line.
+    has_prompt: bool,
+    /// Rows that stand on top whatever they move.
+    pub(in crate::tui) pinned: Vec<RowId>,
+    /// Whether the view scrolls along with the selected row.
+    pub(in crate::tui) is_following: bool,
     /// The groups that were opened to get here.
     pub(in crate::tui) path: Vec<DrillDown>,
     pub(in crate::tui) tables: Vec<Pane>,
@@ -46,7 +59,12 @@ impl Panes {
         let mut panes = Self {
             group: shared.display.group,
             sort: shared.display.sort,
-            search: Search::default(),
+            filter: RowFilter::default(),
+            find: Find::default(),
+            before_prompt: BeforePrompt::default(),
+            has_prompt: false,
+            pinned: Vec::new(),
+            is_following: false,
             path: Vec::new(),
             tables: Vec::new(),
             focus: 0,
@@ -80,9 +98,23 @@ impl Panes {
                 }
                 self.rebuild(shared);
             }
-            Command::Filter => {
-                self.search.begin();
-                return Some(Mode::Typing);
+            Command::Find => return Some(Mode::Typing(PromptKind::Find)),
+            Command::Filter => return Some(Mode::Typing(PromptKind::Filter)),
+            Command::NextMatch | Command::PreviousMatch if self.find.is_empty() => {
+                return Some(Mode::Typing(PromptKind::Find));
+            }
+            Command::NextMatch => self.find_next(true, shared),
+            Command::PreviousMatch => self.find_next(false, shared),
+            Command::Sort => return self.sort_list(shared).map(Mode::List),
+            Command::Only | Command::Exclude => {
+                return self.condition_list(command, shared).map(Mode::List);
+            }
+            Command::Pin => self.pin(shared),
+            Command::Follow => {
+                self.is_following = !self.is_following;
+                if self.is_following {
+                    self.scroll_to_selection(shared);
+                }
             }
             Command::NextGroup => {
                 self.group = match self.group.next() {
@@ -106,23 +138,18 @@ impl Panes {
                 self.sort = SortKey::by(main_column(&shared.display));
                 self.reset(shared);
             }
-            Command::Columns => return Some(Mode::Chooser(Chooser::default())),
+            Command::Columns => return Some(Mode::Chooser(Chooser::new(shared))),
             _ => {}
         }
         None
     }
 
-    /// Edits the text of the filter; returns whether typing continues.
-    pub fn edit(&mut self, edit: Edit, shared: &SharedState) -> bool {
-        let goes_on = self.search.edit(edit);
-        self.reset(shared);
-        goes_on
-    }
-
-    /// Adds text to the filter.
-    pub fn paste(&mut self, text: &str, shared: &SharedState) {
-        self.search.paste(text);
-        self.reset(shared);
+    /// Returns the parts of a screen of this size.
+    pub fn layout(&self, area: Rect) -> ScreenLayout {
+        match self.has_prompt {
+            true => ScreenLayout::new(area).with_prompt(),
+            false => ScreenLayout::new(area),
+        }
     }
 
     /// Returns the areas of the tables on a screen of this size.
@@ -132,7 +159,7 @@ impl Panes {
             .iter()
             .map(|table| table.needed_lines(shared.live_rows, shared.display.totals))
             .collect();
-        ScreenLayout::new(area).sections(&wanted)
+        self.layout(area).sections(&wanted)
     }
 
     /// Returns the columns of a table of this width.
@@ -154,24 +181,27 @@ impl Panes {
         )
     }
 
+    /// Makes room for a prompt, or takes it back.
+    pub fn set_prompt(&mut self, has_prompt: bool, shared: &SharedState) {
+        self.has_prompt = has_prompt;
+        self.settle(shared);
+    }
+
     /// Whether a flow is in the opened groups and matches the filter.
     fn is_meant(&self, flow: &FlowStats, shared: &SharedState) -> bool {
         let owners = &shared.owners;
         let inside = |step: &DrillDown| group_of(step.group, flow, owners) == step.id;
-        self.path.iter().all(inside)
-            && self.search.matches(flow, &shared.history, || {
-                owners.process(&ProcessRef::of(flow))
-            })
+        self.path.iter().all(inside) && self.filter.matches(flow, &shared.history)
     }
 
     /// Rebuilds the rows of all tables from the history.
     pub fn rebuild(&mut self, shared: &SharedState) {
-        self.search.follow();
+        self.filter.begin();
         for n in 0..self.tables.len() {
             let rows = self.rows(self.tables[n].directions, shared);
-            self.tables[n].take(rows, self.sort, shared);
+            self.tables[n].take(rows, self.sort, &self.pinned, shared);
         }
-        self.scroll_into_view(shared);
+        self.settle(shared);
     }
 
     /// The rows of one way, with how many flows moved bytes in the latest interval; nothing before the
@@ -195,18 +225,28 @@ impl Panes {
     }
 
     /// Resets order, room and scrolling after the set of rows changed: another grouping, filter or group.
-    fn reset(&mut self, shared: &SharedState) {
+    pub(super) fn reset(&mut self, shared: &SharedState) {
         for table in &mut self.tables {
             table.reset();
         }
         self.rebuild(shared);
     }
 
+    /// Keeps the view within the rows. It scrolls along with the selected row only if that is wanted: what
+    /// moves by itself does not drag the view.
+    pub fn settle(&mut self, shared: &SharedState) {
+        self.scroll(self.is_following, shared);
+    }
+
     /// Scrolls every selected row into sight.
-    pub fn scroll_into_view(&mut self, shared: &SharedState) {
+    pub fn scroll_to_selection(&mut self, shared: &SharedState) {
+        self.scroll(true, shared);
+    }
+
+    fn scroll(&mut self, to_selection: bool, shared: &SharedState) {
         let sections = self.sections(shared, shared.area);
         for (table, section) in self.tables.iter_mut().zip(sections) {
-            table.scroll(table.room(shared, section));
+            table.scroll(table.room(shared, section), to_selection);
         }
         self.widen_columns(shared);
     }
@@ -221,8 +261,23 @@ impl Panes {
 
     /// Moves the selection; the first step selects the row at the top.
     pub fn step(&mut self, rows: i64, shared: &SharedState) {
+        self.is_following = false;
+        let sections = self.sections(shared, shared.area);
+        let section = sections.get(self.focus).copied().unwrap_or_default();
         if let Some(table) = self.tables.get_mut(self.focus) {
+            let room = table.room(shared, section);
             let index = match table.selected() {
+                // One that has moved out of sight is left there: the step begins where one looks.
+                Some(index) if !table.is_in_sight(index, room) => {
+                    let edge = if rows < 0 { room.saturating_sub(1) } else { 0 };
+                    match rows.abs() {
+                        1 => i64::try_from(table.offset + edge).unwrap_or(0),
+                        _ => i64::try_from(table.offset + edge)
+                            .unwrap_or(0)
+                            .saturating_add(rows)
+                            .max(0),
+                    }
+                }
                 Some(index) => i64::try_from(index)
                     .unwrap_or(0)
                     .saturating_add(rows)
@@ -233,7 +288,7 @@ impl Panes {
             let index = usize::try_from(index).unwrap_or(usize::MAX);
             table.select_index(&shared.history, index);
         }
-        self.scroll_into_view(shared);
+        self.scroll_to_selection(shared);
     }
 
     /// Opens the selected row, or the first; returns the detail for a flow.
@@ -280,18 +335,97 @@ impl Panes {
             self.sort = step.sort;
             self.reset(shared);
             self.select(Some(&step.id), shared);
-            self.scroll_into_view(shared);
-        } else if !self.search.is_empty() {
-            self.search.clear();
+            self.scroll_to_selection(shared);
+        } else if !self.find.is_empty() {
+            self.find = Find::default();
+        } else if !self.filter.is_empty() {
+            // No text is always valid.
+            let _ = self.filter.set("");
             self.reset(shared);
         } else if self.group != Group::Flow {
             self.group = Group::Flow;
             self.sort = shared.display.sort;
             self.reset(shared);
         } else {
+            self.is_following = false;
             self.select(None, shared);
-            self.scroll_into_view(shared);
+            self.scroll_to_top(shared);
         }
+    }
+
+    fn scroll_to_top(&mut self, shared: &SharedState) {
+        for table in &mut self.tables {
+            table.offset = 0;
+        }
+        self.settle(shared);
+    }
+
+    /// Pins the selected row on top, or lets it go.
+    fn pin(&mut self, shared: &SharedState) {
+        let selected = self.tables.get(self.focus);
+        let Some(id) = selected.and_then(|table| table.selected.clone()) else {
+            return;
+        };
+        match self.pinned.iter().position(|pinned| *pinned == id) {
+            Some(place) => drop(self.pinned.remove(place)),
+            None => self.pinned.push(id),
+        }
+        self.rebuild(shared);
+    }
+
+    /// Returns the list of columns to sort by: those that are shown, then the others that have values.
+    fn sort_list(&self, shared: &SharedState) -> Option<List> {
+        let table = self.tables.get(self.focus)?;
+        let there = self.columns(table, shared, shared.area.width);
+        let shown: Vec<Column> = there.iter().map(|slot| slot.column).collect();
+        let others = Column::ALL.into_iter().filter(|column| {
+            let is_hidden = !shown.contains(column) && shared.history.seen().has(*column);
+            is_hidden && column.drawing().leaves.is_some()
+        });
+        let entry = |column: Column| {
+            let is_current = column == self.sort.column;
+            ListEntry {
+                label: column.heading(self.group).to_owned(),
+                about: column.about(),
+                is_current,
+                choice: ListChoice::Sort(if is_current {
+                    self.sort
+                } else {
+                    SortKey::by(column)
+                }),
+            }
+        };
+        let entries = shown.iter().copied().chain(others).map(entry);
+        List::new("Sort by", entries.collect())
+    }
+
+    /// Returns the list of conditions that the selected row, or the first, can add to the filter.
+    fn condition_list(&mut self, command: Command, shared: &SharedState) -> Option<List> {
+        let table = self.tables.get_mut(self.focus)?;
+        if table.selected.is_none() {
+            table.select_index(&shared.history, table.offset);
+        }
+        let row = table.row(&shared.history, table.index)?;
+        let is_excluded = command == Command::Exclude;
+        let (title, not) = match is_excluded {
+            true => ("Filter out", "not "),
+            false => ("Filter for", ""),
+        };
+        let entry = |term: crate::filter::Expr| {
+            let term = match &term {
+                crate::filter::Expr::All(_) if is_excluded => format!("({term})"),
+                term => term.to_string(),
+            };
+            let term = format!("{not}{term}");
+            ListEntry {
+                label: term.clone(),
+                about: "",
+                is_current: false,
+                choice: ListChoice::Narrow(term),
+            }
+        };
+        let terms = row_terms(&row, shared).into_iter().map(entry);
+        List::new(title, terms.collect())
     }
 
     fn select(&mut self, id: Option<&RowId>, shared: &SharedState) {

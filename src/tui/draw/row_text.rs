@@ -1,0 +1,164 @@
+//! The texts of a row: what its cells show, shortened to their width, and what words are looked for in.
+//! Numbers that are measured are no texts: they are others in each interval.
+
+use crate::model::flow::Endpoint;
+use crate::resolve::names::Label;
+use crate::stats::ranking::{ProcessLookup as _, Row, RowId};
+use crate::text::units;
+use crate::tui::state::shared::SharedState;
+use crate::view::{Column, Group};
+
+/// A row, and what is known of it.
+#[derive(Clone, Copy)]
+pub struct RowText<'a> {
+    pub shared: &'a SharedState,
+    pub row: &'a Row,
+    /// What the rows are.
+    pub group: Group,
+}
+
+/// The text of a row that words are looked for in.
+#[derive(Debug, Default)]
+pub struct FoundText(String);
+
+impl FoundText {
+    pub fn add(&mut self, text: &str) {
+        self.0.push(' ');
+        self.0.push_str(text);
+    }
+
+    fn add_known(&mut self, text: Option<String>) {
+        if let Some(text) = text {
+            self.add(&text);
+        }
+    }
+}
+
+impl RowText<'_> {
+    /// Returns everything that words are looked for in: what the cells of all columns can show, as it is
+    /// drawn, in lower case.
+    pub fn found_in(&self) -> String {
+        let mut found = FoundText::default();
+        if self.group != Group::Flow {
+            found.add(&self.title());
+        }
+        for column in Column::ALL {
+            if let Some(add) = column.drawing().found_by {
+                add(self, &mut found);
+            }
+        }
+        units::sanitize(&found.0).to_lowercase()
+    }
+
+    /// Returns the row's name, where it is no flow.
+    pub fn title(&self) -> String {
+        self.shared.title_of(self.row)
+    }
+
+    /// Returns the name of the process, if all flows are of one.
+    pub fn process(&self) -> Option<String> {
+        self.row.process_ref()?;
+        Some(self.shared.process_name(&self.row.common))
+    }
+
+    /// Returns the arguments of the process, where they are known and there are any.
+    pub fn arguments(&self) -> Option<String> {
+        let process = self.shared.owners.process(&self.row.process_ref()?)?;
+        let arguments = process.cmdline.get(1..).filter(|rest| !rest.is_empty());
+        arguments.map(|arguments| arguments.join(" "))
+    }
+
+    pub fn user(&self) -> Option<String> {
+        let process_ref = self.row.process_ref()?;
+        let owners = &self.shared.owners;
+        let uid = owners.uid(&process_ref)?;
+        let user = owners.user(&process_ref);
+        Some(units::user_name(user.as_deref(), uid))
+    }
+
+    /// Returns the container, pod or unit.
+    pub fn place(&self) -> Option<String> {
+        let place = self.shared.owners.place(&self.row.process_ref()?)?;
+        Some(units::name(&place).into_owned())
+    }
+
+    pub fn pid(&self) -> Option<String> {
+        self.row.common.tgid.map(|tgid| tgid.to_string())
+    }
+
+    pub fn protocol(&self) -> Option<&'static str> {
+        self.row.common.protocol.map(|protocol| protocol.as_str())
+    }
+
+    /// Returns an end of the flows as it is drawn; asks for its host name where that is not known.
+    pub fn end(&self, end: &Endpoint, other: Option<&Endpoint>) -> Label {
+        self.shared.label(end, other, self.row.common.protocol)
+    }
+
+    /// Adds an end of the flows: by its address, and by host and service name where these are known.
+    /// Asks for no name, because many more rows are looked at than are drawn.
+    fn find_end(&self, end: Option<Endpoint>, other: Option<Endpoint>, found: &mut FoundText) {
+        let Some(end) = end else {
+            return;
+        };
+        let names = &self.shared.names;
+        let protocol = self.row.common.protocol;
+        let service = protocol.and_then(|protocol| names.service(protocol, &end, other.as_ref()));
+        let labels = [(None, None), (names.known(end.addr), service)];
+        for (host, service) in labels {
+            let label = names.written(&end, host.as_deref(), service);
+            found.add(&format!("{}{}", units::visible(&label.host), label.port));
+        }
+    }
+}
+
+/// What finds a row by the columns that have texts; [`super::column_table`] says which column has which.
+impl RowText<'_> {
+    pub(super) fn find_process(&self, found: &mut FoundText) {
+        found.add_known(self.process());
+        found.add_known(self.arguments());
+        let process_ref = self.row.process_ref();
+        let process = process_ref.and_then(|it| self.shared.owners.process(&it));
+        let program = process.and_then(|process| process.cmdline.first().cloned());
+        found.add_known(program);
+    }
+
+    pub(super) fn find_pid(&self, found: &mut FoundText) {
+        found.add_known(self.pid());
+        if let RowId::Flow(key) = &self.row.id {
+            found.add(&key.tid.to_string());
+            found.add(&key.netns.to_string());
+        }
+    }
+
+    pub(super) fn find_user(&self, found: &mut FoundText) {
+        found.add_known(self.user());
+        let process_ref = self.row.process_ref();
+        let uid = process_ref.and_then(|it| self.shared.owners.uid(&it));
+        found.add_known(uid.map(|uid| uid.to_string()));
+    }
+
+    pub(super) fn find_place(&self, found: &mut FoundText) {
+        found.add_known(self.place());
+        let process_ref = self.row.process_ref();
+        let location = process_ref.and_then(|it| self.shared.owners.location(&it));
+        if let Some(location) = location {
+            found.add_known(location.container.as_ref().map(ToString::to_string));
+            found.add_known(location.unit.as_deref().map(str::to_owned));
+        }
+    }
+
+    pub(super) fn find_protocol(&self, found: &mut FoundText) {
+        found.add_known(self.protocol().map(str::to_owned));
+    }
+
+    pub(super) fn find_local(&self, found: &mut FoundText) {
+        let common = &self.row.common;
+        self.find_end(common.local, common.remote, found);
+    }
+
+    pub(super) fn find_remote(&self, found: &mut FoundText) {
+        let common = &self.row.common;
+        self.find_end(common.remote, common.local, found);
+    }
+}

@@ -1,0 +1,225 @@
+//! Finding rows by words, and filtering flows, as prompts and keys ask for it.
+
+use super::find::Find;
+use super::panes::Panes;
+use super::prompt::PromptHint;
+use super::shared::SharedState;
+use crate::stats::ranking::RowId;
+use crate::text::units;
+use crate::tui::draw::row_text::RowText;
+use crate::view::Group;
+
+/// So many rows are looked at to say how many match; the next match is looked for among all.
+const MAX_COUNTED: usize = 5000;
+
+/// What the tables were before a prompt was opened.
+#[derive(Debug, Default)]
+pub struct BeforePrompt {
+    filter: String,
+    find: Find,
+    focus: usize,
+    /// Selected row, its place, and first row shown of each table.
+    places: Vec<(Option<RowId>, usize, usize)>,
+}
+
+impl Panes {
+    /// Keeps what a prompt can change, to restore it if the prompt is cancelled.
+    pub fn begin_prompt(&mut self) {
+        let place = |table: &super::pane::Pane| (table.selected.clone(), table.index, table.offset);
+        self.before_prompt = BeforePrompt {
+            filter: self.filter.text().to_owned(),
+            find: self.find.clone(),
+            focus: self.focus,
+            places: self.tables.iter().map(place).collect(),
+        };
+    }
+
+    /// Restores what was before the prompt.
+    pub fn cancel_prompt(&mut self, shared: &SharedState) {
+        let before = std::mem::take(&mut self.before_prompt);
+        self.find = before.find;
+        if self.filter.text() != before.filter {
+            // It was valid before.
+            let _ = self.filter.set(&before.filter);
+            self.reset(shared);
+        }
+        self.focus = before.focus.min(self.tables.len() - 1);
+        for (table, (selected, index, offset)) in self.tables.iter_mut().zip(before.places) {
+            table.index = index;
+            table.offset = offset;
+            table.select(&shared.history, selected);
+        }
+        self.settle(shared);
+    }
+
+    /// Takes the text of the prompt for a filter while it is typed. A text that is not valid, or that matches
+    /// no flow yet, leaves the rows as they are.
+    pub fn preview_filter(&mut self, text: &str, shared: &SharedState) -> PromptHint {
+        let applied = self.filter.text().to_owned();
+        if let Err(wrong) = self.filter.set(text) {
+            return PromptHint {
+                text: wrong,
+                is_error: true,
+            };
+        }
+        let example = "an expression, as in: process nginx and port 443";
+        if self.filter.text() != applied {
+            self.reset(shared);
+        }
+        if self.filter.is_empty() {
+            return example.to_owned().into();
+        }
+        let matching: usize = self.flows_matching();
+        if matching == 0 {
+            // It was valid before.
+            let _ = self.filter.set(&applied);
+            self.reset(shared);
+            return "no flow matches yet; the rows are as before"
+                .to_owned()
+                .into();
+        }
+        format!(
+            "{} in the tables match",
+            units::count(matching as u64, "flow")
+        )
+        .into()
+    }
+
+    fn flows_matching(&self) -> usize {
+        let rows = self.tables.iter().filter_map(|table| table.rows.as_ref());
+        rows.map(|rows| rows.flows).sum()
+    }
+
+    /// Applies a filter, whether or not a flow matches it now.
+    ///
+    /// # Errors
+    /// What is wrong with the text; then nothing has changed.
+    pub fn apply_filter(&mut self, text: &str, shared: &SharedState) -> Result<(), String> {
+        self.filter.set(text)?;
+        self.reset(shared);
+        Ok(())
+    }
+
+    /// Narrows the filter by a further condition.
+    pub fn narrow(&mut self, term: &str, shared: &SharedState) {
+        let text = self.filter.narrowed(term);
+        // Written by flowtop from a valid filter and a valid term, so it is valid.
+        let _ = self.apply_filter(&text, shared);
+    }
+
+    /// Takes the text of the prompt for words while it is typed: selects the first row that matches, from
+    /// the one on that was selected before.
+    pub fn preview_find(&mut self, text: &str, shared: &SharedState) -> PromptHint {
+        self.find = Find::new(text);
+        if self.find.is_empty() {
+            return "words of a row: names, addresses, ports, command line"
+                .to_owned()
+                .into();
+        }
+        let focus = self.before_prompt.focus.min(self.tables.len() - 1);
+        let place = self.before_prompt.places.get(focus);
+        let from = place.map_or(0, |(selected, index, offset)| match selected {
+            Some(_) => *index,
+            None => *offset,
+        });
+        match self.match_after(0, (focus, from), true, shared) {
+            Some(place) => {
+                self.select_place(place, shared);
+                self.count_matches(shared).into()
+            }
+            None => PromptHint {
+                text: "no row matches".to_owned(),
+                is_error: false,
+            },
+        }
+    }
+
+    /// Selects the next row that matches, or the previous one.
+    pub fn find_next(&mut self, is_forward: bool, shared: &SharedState) {
+        let from = self
+            .tables
+            .get(self.focus)
+            .map_or(0, |table| table.selected().unwrap_or(table.offset));
+        let is_new = self
+            .tables
+            .get(self.focus)
+            .is_some_and(|table| table.selected().is_none());
+        let skip = usize::from(!is_new);
+        if let Some(place) = self.match_after(skip, (self.focus, from), is_forward, shared) {
+            self.select_place(place, shared);
+        }
+    }
+
+    fn select_place(&mut self, (table, index): (usize, usize), shared: &SharedState) {
+        self.focus = table;
+        self.tables[table].select_index(&shared.history, index);
+        self.scroll_to_selection(shared);
+    }
+
+    /// Returns the table and place of the first row that matches, at least `skip` rows from another one. All
+    /// rows of all tables are looked at, around the end.
+    fn match_after(
+        &self,
+        skip: usize,
+        (table, index): (usize, usize),
+        is_forward: bool,
+        shared: &SharedState,
+    ) -> Option<(usize, usize)> {
+        let places: Vec<(usize, usize)> = self.places().collect();
+        let from = places
+            .iter()
+            .position(|place| *place == (table, index))
+            .unwrap_or(0);
+        let count = places.len();
+        (skip..count + skip)
+            .map(|step| match is_forward {
+                true => (from + step) % count,
+                false => (from + 2 * count - step) % count,
+            })
+            .map(|n| places[n])
+            .find(|&(table, index)| self.is_match(table, index, shared))
+    }
+
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+        let tables = self.tables.iter().enumerate();
+        tables.flat_map(|(n, table)| (0..table.len()).map(move |index| (n, index)))
+    }
+
+    fn count_matches(&self, shared: &SharedState) -> String {
+        let count = self.places().count();
+        if count > MAX_COUNTED {
+            return String::new();
+        }
+        let is_match = |(table, index): &(usize, usize)| self.is_match(*table, *index, shared);
+        let matching = self.places().filter(is_match).count();
+        format!("{matching} of {} match", units::count(count as u64, "row"))
+    }
+
+    /// Whether all words are in the texts of a row, or of one of the flows that it sums.
+    fn is_match(&self, table: usize, index: usize, shared: &SharedState) -> bool {
+        let Some(rows) = self.tables.get(table).and_then(|table| table.rows.as_ref()) else {
+            return false;
+        };
+        let Some(row) = rows.row(&shared.history, index) else {
+            return false;
+        };
+        let text = RowText {
+            shared,
+            row: &row,
+            group: self.group,
+        };
+        let of_row = text.found_in();
+        if self.find.matches(&of_row) {
+            return true;
+        }
+        self.group != Group::Flow
+            && rows.members(&shared.history, index).any(|flow| {
+                let text = RowText {
+                    shared,
+                    row: &flow,
+                    group: Group::Flow,
+                };
+                self.find.matches(&format!("{of_row}{}", text.found_in()))
+            })
+    }
+}

@@ -1,0 +1,198 @@
+//! A list that stands over the tables, to choose one of its entries: columns to sort by, or conditions for
+//! the filter.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+use ratatui::widgets::{Clear, Widget as _};
+
+use crate::text::sanitize::{columns, sanitize};
+use crate::tui::action::Command;
+use crate::tui::draw::heading_line;
+use crate::tui::draw::line::{line, put, within};
+use crate::tui::draw::theme::Theme;
+use crate::view::SortKey;
+
+/// Entries that a digit chooses: 1 to 9.
+const WITH_DIGIT: usize = 9;
+/// Cells before the label: margin, digit and mark.
+const LABEL: u16 = 6;
+
+/// What an entry does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListChoice {
+    Sort(SortKey),
+    /// Narrow the filter by a condition.
+    Narrow(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// Not sanitized.
+    pub label: String,
+    pub about: &'static str,
+    /// Whether it is what is set now.
+    pub is_current: bool,
+    pub choice: ListChoice,
+}
+
+/// The list, with its cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    title: &'static str,
+    entries: Vec<ListEntry>,
+    cursor: usize,
+}
+
+impl List {
+    /// Returns a list with the cursor on what is set now; `None` without entries.
+    pub fn new(title: &'static str, entries: Vec<ListEntry>) -> Option<Self> {
+        let current = entries.iter().position(|entry| entry.is_current);
+        (!entries.is_empty()).then_some(Self {
+            title,
+            entries,
+            cursor: current.unwrap_or(0),
+        })
+    }
+
+    /// Moves the cursor.
+    pub fn act(&mut self, command: Command) {
+        let last = self.entries.len() - 1;
+        self.cursor = match command {
+            Command::Up => self.cursor.saturating_sub(1),
+            Command::Down => (self.cursor + 1).min(last),
+            Command::Home | Command::PageUp => 0,
+            Command::End | Command::PageDown => last,
+            _ => self.cursor,
+        };
+    }
+
+    /// Moves the cursor by a line.
+    pub fn wheel(&mut self, rows: i32) {
+        self.act(if rows < 0 { Command::Up } else { Command::Down });
+    }
+
+    /// Returns what the entry under the cursor does.
+    pub fn chosen(&self) -> ListChoice {
+        self.entries[self.cursor].choice.clone()
+    }
+
+    /// Returns what an entry does.
+    pub fn choice(&self, index: usize) -> Option<ListChoice> {
+        self.entries.get(index).map(|entry| entry.choice.clone())
+    }
+
+    /// Returns what the entry under the pointer does.
+    pub fn click(&self, at: Position, body: Rect) -> Option<ListChoice> {
+        let (area, top) = self.layout(body);
+        let row = usize::from(at.y.checked_sub(area.y + 1)?);
+        let is_inside = area.contains(at) && row + 2 < usize::from(area.height).max(2);
+        is_inside.then(|| self.choice(top + row)).flatten()
+    }
+
+    /// Whether a place is on the list.
+    pub fn contains(&self, at: Position, body: Rect) -> bool {
+        self.layout(body).0.contains(at)
+    }
+
+    /// Returns where the list stands, and the first entry shown.
+    fn layout(&self, body: Rect) -> (Rect, usize) {
+        let about = |entry: &ListEntry| match entry.about {
+            "" => 0,
+            about => 2 + columns(about),
+        };
+        let label = |entry: &ListEntry| columns(&sanitize(&entry.label));
+        let labels = self.entries.iter().map(label).max().unwrap_or(0);
+        let abouts = self.entries.iter().map(about).max().unwrap_or(0);
+        let wanted = usize::from(LABEL) + labels.max(columns(self.title)) + abouts + 2;
+        let width = u16::try_from(wanted).unwrap_or(u16::MAX).min(body.width);
+        let height = u16::try_from(self.entries.len() + 2).unwrap_or(u16::MAX);
+        let area = Rect {
+            width,
+            height: height.min(body.height),
+            ..body
+        };
+        let room = usize::from(area.height.saturating_sub(2));
+        (area, (self.cursor + 1).saturating_sub(room))
+    }
+
+    pub fn draw(&self, theme: &Theme, body: Rect, buf: &mut Buffer) {
+        let (area, top) = self.layout(body);
+        Clear.render(area, buf);
+        heading_line(self.title, line(area, 0), theme, buf);
+        let labels = self
+            .entries
+            .iter()
+            .map(|entry| columns(&sanitize(&entry.label)));
+        let label = u16::try_from(labels.max().unwrap_or(0)).unwrap_or(u16::MAX);
+        let room = usize::from(area.height.saturating_sub(2));
+        for ((n, entry), y) in self
+            .entries
+            .iter()
+            .enumerate()
+            .skip(top)
+            .take(room)
+            .zip(1..)
+        {
+            let at = within(line(area, y), 0, area.width.saturating_sub(1));
+            let is_selected = n == self.cursor;
+            if is_selected {
+                put(buf, at, 0, theme.glyphs.selected, theme.bold());
+            }
+            if n < WITH_DIGIT {
+                put(buf, at, 2, &(n + 1).to_string(), theme.bold());
+            }
+            if entry.is_current {
+                put(buf, at, 4, "*", theme.bold());
+            }
+            put(buf, at, LABEL, &sanitize(&entry.label), Style::new());
+            put(buf, at, LABEL + label + 2, entry.about, theme.dim());
+            if is_selected {
+                buf.set_style(at, theme.selected());
+            }
+            put(
+                buf,
+                line(area, y),
+                area.width.saturating_sub(1),
+                theme.glyphs.wall,
+                theme.dim(),
+            );
+        }
+        if area.height > 1 {
+            let rule = theme.glyphs.rule.repeat(usize::from(area.width));
+            put(buf, line(area, area.height - 1), 0, &rule, theme.dim());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_click_chooses_what_is_drawn_there_however_little_room_there_is() {
+        let entry = |n: usize| ListEntry {
+            label: format!("entry {n}"),
+            about: "about",
+            is_current: n == 11,
+            choice: ListChoice::Narrow(n.to_string()),
+        };
+        let list = List::new("Only", (0..12).map(entry).collect()).unwrap();
+        for height in 0..20 {
+            let body = Rect::new(0, 2, 80, height);
+            let mut buf = Buffer::empty(Rect::new(0, 0, 80, 24));
+            let theme = Theme::plain();
+            list.draw(&theme, body, &mut buf);
+            for y in 0..24 {
+                let text: String = (0..80).map(|x| buf[(x, y)].symbol()).collect();
+                let shown = text.split("entry ").nth(1);
+                let shown = shown.and_then(|rest| rest.split_whitespace().next());
+                let chosen = match list.click(Position::new(9, y), body) {
+                    Some(ListChoice::Narrow(n)) => Some(n),
+                    _ => None,
+                };
+                assert_eq!(chosen.as_deref(), shown, "{height} {y}");
+            }
+        }
+    }
+}
