@@ -27,7 +27,7 @@ use crate::options::{
 };
 use crate::text::sanitize::{sanitize, sanitize_lines};
 use crate::text::units::Units;
-use crate::view::{Column, Group, SortKey};
+use crate::view::{Column, Group, Preset, SortKey};
 
 /// Columns of a line from which on plain text is wide.
 const WIDE: u16 = 140;
@@ -151,6 +151,15 @@ pub(super) struct Args {
         value_parser = str::parse::<Group>
     )]
     pub(super) group: Option<Group>,
+
+    /// View of the live table: overview (flows in and out), programs, peers, tcp or containers; keys 1 to 5
+    #[arg(
+        long,
+        value_name = "VIEW",
+        help_heading = "Display",
+        value_parser = str::parse::<Preset>
+    )]
+    pub(super) view: Option<Preset>,
 
     /// Show host and service names once they are known; flowtop never waits for one
     #[arg(short = 'x', long = "host-name", help_heading = "Display")]
@@ -322,7 +331,10 @@ pub(super) struct Args {
 
     /// Serve metrics for Prometheus at 9435 (this machine only), :9435 (the network too) or [::1]:9435;
     /// -g picks what to group by (default: process name), -n how many groups
-    #[allow(rustdoc::broken_intra_doc_links, reason = "help text with an address in brackets")]
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "help text with an address in brackets"
+    )]
     #[arg(
         long,
         value_name = "ADDR",
@@ -495,7 +507,7 @@ where
     }
     let stream = stream(&args, &settings, environment);
     let shown_group = match output {
-        Output::Table => settings.group,
+        Output::Table => table_group(&args, &settings),
         Output::Text | Output::Json | Output::Csv | Output::Quiet => stream.group,
     };
     let config = Box::new(Config {
@@ -540,12 +552,24 @@ fn timing(args: &Args) -> TimingOptions {
     }
 }
 
+/// Returns the grouping of the live table: the one asked for, else that of the file, else the view's.
+fn table_group(args: &Args, settings: &Settings) -> Group {
+    match args.group {
+        None if settings.group == Group::Flow => settings.view.spec().group,
+        _ => settings.group,
+    }
+}
+
 fn table(args: &Args, settings: Settings, environment: &Environment) -> TableOptions {
     TableOptions {
         rows: args.top_n.filter(|&most| most > 0),
+        group: table_group(args, &settings),
         columns: settings.columns,
-        group: settings.group,
-        sort: settings.sort,
+        view: settings.view,
+        sort: match args.sort {
+            None if settings.sort == SortKey::default() => settings.view.spec().sort,
+            _ => settings.sort,
+        },
         units: settings.units,
         host_names: args.host_name,
         color: match settings.color {
@@ -600,6 +624,7 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
         }
         settings.columns = Some(unique);
     }
+    settings.view = args.view.unwrap_or(settings.view);
     settings.units = args.units.unwrap_or(settings.units);
     settings.sort = args.sort.unwrap_or(settings.sort);
     settings.group = args.group.unwrap_or(settings.group);
@@ -614,11 +639,13 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
 /// output than the one asked for. What the configuration file says of the table does not matter here.
 fn only_in_the_table(args: &Args, output: Output) -> Result<(), clap::Error> {
     let conflict = |text| Err(usage_error(ErrorKind::ArgumentConflict, text));
-    if args.columns.is_some() || args.sort.is_some() && output == Output::Quiet {
-        let flag = match args.columns {
-            Some(_) => "--columns",
-            None => "--sort",
-        };
+    let flag = match (&args.columns, args.view, args.sort) {
+        (Some(_), _, _) => Some("--columns"),
+        (None, Some(_), _) => Some("--view"),
+        (None, None, Some(_)) if output == Output::Quiet => Some("--sort"),
+        _ => None,
+    };
+    if let Some(flag) = flag {
         return conflict(match output {
             Output::Quiet => {
                 format!("{flag} changes what is shown, and --quiet shows nothing: leave one out")

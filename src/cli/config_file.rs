@@ -19,7 +19,7 @@ use crate::options::{Binding, COMMANDS, CTRL_C, DefaultBinding, Key, Palette};
 use crate::text::sanitize::{is_unsafe_char, sanitize};
 use crate::text::suggest::{UnknownWord, nearest};
 use crate::text::units::Units;
-use crate::view::{Column, Group, SortKey};
+use crate::view::{Column, Group, Preset, SortKey};
 
 /// What the configuration file can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub columns: Option<Vec<Column>>,
     /// In which units rates and amounts are written.
     pub units: Units,
+    /// Which view the live table has at the start.
+    pub view: Preset,
     /// The order of rows.
     pub sort: SortKey,
     /// What a row is.
@@ -96,7 +98,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 const SETTINGS: &[&str] = &[
-    "columns", "units", "sort", "group", "color", "ascii", "colors", "keys",
+    "columns", "units", "view", "sort", "group", "color", "ascii", "colors", "keys",
 ];
 const PAINTED: &[&str] = &["rx", "tx", "trouble", "selection"];
 
@@ -121,6 +123,7 @@ impl Settings {
             match name {
                 "columns" => settings.columns = file.columns(value)?,
                 "units" => settings.units = file.word(name, value)?,
+                "view" => settings.view = file.word(name, value)?,
                 "sort" => settings.sort = file.word(name, value)?,
                 "group" => settings.group = file.word(name, value)?,
                 "color" => settings.color = file.word(name, value)?,
@@ -345,8 +348,15 @@ impl fmt::Display for Settings {
             "# Column that sorts the live table, with :asc or :desc if not in its default order.\nsort = {}\n",
             quoted(&self.sort.to_string())
         )?;
+        let views = Preset::ALL.map(Preset::as_str);
+        writeln!(f, "# View of the live table: {}", names(&views))?;
+        writeln!(f, "view = {}\n", quoted(self.view.as_str()))?;
         let groups = Group::ALL.map(|group| group.to_string());
-        writeln!(f, "# Groups of the live table: {}", groups.join(", "))?;
+        writeln!(
+            f,
+            "# Groups of the live table: {}. flow: the group of the view.",
+            groups.join(", ")
+        )?;
         writeln!(f, "group = {}\n", quoted(&self.group.to_string()))?;
         writeln!(
             f,

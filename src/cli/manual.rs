@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use crate::cli::config_file::When;
 use crate::filter;
 use crate::text::units::Units;
-use crate::view::{Column, Group};
+use crate::view::{Column, Group, Preset};
 
 /// The manual page without its title and its options.
 const PAGE: &str = include_str!("flowtop.8");
@@ -78,6 +78,9 @@ fn with_values(command: Command) -> Command {
     });
     command
         .mut_arg("group", |arg| arg.value_parser(words(groups)))
+        .mut_arg("view", |arg| {
+            arg.value_parser(words(Preset::ALL.map(Preset::as_str)))
+        })
         .mut_arg("sort", |arg| arg.value_parser(words(columns)))
         .mut_arg("columns", |arg| arg.value_parser(words(columns)))
         .mut_arg("units", |arg| {

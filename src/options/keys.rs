@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::view::Preset;
+
 /// A key, with what is held down with it. A shifted character is the character it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -60,6 +62,12 @@ pub enum Command {
     Find,
     NextMatch,
     PreviousMatch,
+    /// Open the selected row in place.
+    Expand,
+    /// Close the row that was opened in place.
+    Fold,
+    /// Show a view.
+    View(Preset),
     /// Type a filter.
     Filter,
     /// Filter for what the selected row is.
@@ -230,9 +238,16 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Move, Command::Home, "home", &["home", "0"], "first row"),
     key(Chapter::Move, Command::End, "end", &["end", "G"], "last row"),
     key(Chapter::Move, Command::NextSection, "next-section", &["tab", "backtab"], "other table"),
-    key(Chapter::Move, Command::Enter, "enter", &["enter", "l", "right"], "open the flow or group"),
-    key(Chapter::Move, Command::Back, "back", &["escape", "h", "left"], "go back one step"),
+    key(Chapter::Move, Command::Enter, "enter", &["enter"], "open the flow or group"),
+    key(Chapter::Move, Command::Back, "back", &["escape"], "go back one step"),
+    key(Chapter::Move, Command::Expand, "expand", &["right", "l", "f5"], "open the row in place"),
+    key(Chapter::Move, Command::Fold, "fold", &["left", "h"], "close it"),
     key(Chapter::Move, Command::Follow, "follow", &["F"], "follow the selected row"),
+    key(Chapter::Move, Command::View(Preset::Overview), "overview", &["1"], "flows in and out"),
+    key(Chapter::Move, Command::View(Preset::Programs), "programs", &["2"], "programs"),
+    key(Chapter::Move, Command::View(Preset::Peers), "peers", &["3"], "peers"),
+    key(Chapter::Move, Command::View(Preset::Tcp), "tcp", &["4"], "TCP health"),
+    key(Chapter::Move, Command::View(Preset::Containers), "containers", &["5"], "containers"),
 
     key(Chapter::Rows, Command::Find, "find", &["/", "f3"], "find words"),
     key(Chapter::Rows, Command::NextMatch, "next-match", &["n"], "next match"),

@@ -14,7 +14,7 @@ pub use self::keys::{
 pub use self::palette::{InvalidColor, Palette, PaletteColor};
 use crate::filter::{Expr, FilterPlan};
 use crate::text::units::Units;
-use crate::view::{Column, Group, SortKey};
+use crate::view::{Column, Group, Preset, SortKey};
 
 /// Smallest accepted size of the flow map, in flows.
 pub const MIN_MAX_FLOWS: u32 = 16;
@@ -87,6 +87,8 @@ pub struct TableOptions {
     pub rows: Option<usize>,
     /// Columns in this order; `None` leaves them to the table's width.
     pub columns: Option<Vec<Column>>,
+    /// Which view is shown at the start; the fields below override its grouping and order.
+    pub view: Preset,
     /// What a row is at the start.
     pub group: Group,
     /// The order of rows at the start.
@@ -109,6 +111,7 @@ impl Default for TableOptions {
         Self {
             rows: None,
             columns: None,
+            view: Preset::default(),
             group: Group::default(),
             sort: SortKey::default(),
             units: Units::default(),

@@ -13,7 +13,7 @@ pub use super::process_lookup::{ProcessLookup, ProcessRef};
 pub use super::ranked::{Ranked, RowOrder};
 pub use super::row::{Row, SharedFields};
 pub use super::row_id::RowId;
-pub use super::rows::{RowQuery, Rows, Sum, group_of};
+pub use super::rows::{RowParties, RowQuery, Rows, Sum, group_of};
 pub use super::tcp_stats::RowTcpStats;
 
 use super::ranked::{Facts, sort_key};

@@ -4,6 +4,7 @@
 //! Rows are large, many, and hardly looked at: what is kept of them is which flows they are made of.
 //! The row itself is made when it comes into sight.
 
+mod opened;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,8 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::slice;
 use std::time::Duration;
+
+pub use self::opened::RowParties;
 
 use super::order::{RowWith, SortKeyValue, TrafficAt};
 use super::process_lookup::{ProcessLookup, ProcessRef};
@@ -110,15 +113,7 @@ impl Rows {
             }
         }
         let flows = kept.len();
-        let parts = if view.group == Group::Flow {
-            RowParts::Flows(kept)
-        } else {
-            let by = |number: u32| {
-                let flow = history.flow(number);
-                (&flow.key, ProcessRef::of(flow))
-            };
-            RowParts::grouped(&kept, view.group, lookup, by)
-        };
+        let parts = RowParts::of(history, kept, view.group, lookup);
         let mut rows = Self {
             clock,
             flows,

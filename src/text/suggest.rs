@@ -9,7 +9,7 @@ pub struct UnknownWord(pub(crate) String);
 
 /// Words that other tools have for something of flowtop: what it is here, the words, and the word of
 /// flowtop.
-const ELSEWHERE: [(&str, &[&str], &str); 9] = [
+const ELSEWHERE: [(&str, &[&str], &str); 10] = [
     (
         "unit",
         &["bit", "kbit", "mbit", "gbit", "kbps", "mbps", "gbps"],
@@ -21,7 +21,8 @@ const ELSEWHERE: [(&str, &[&str], &str); 9] = [
     ("column", &["bandwidth", "speed", "throughput"], "rate"),
     ("column", &["name", "comm", "command", "program"], "process"),
     ("column", &["rtt", "latency"], "srtt"),
-    ("group", &["comm", "name", "pid", "program"], "process"),
+    ("group", &["pid"], "process"),
+    ("group", &["comm", "name", "command"], "program"),
     ("group", &["ip", "host", "peer", "address"], "remote"),
 ];
 
@@ -102,11 +103,11 @@ mod tests {
 
     #[test]
     fn words_of_other_tools_and_beginnings_are_recognised() {
-        let groups = ["flow", "process", "container"];
+        let groups = ["flow", "program", "process", "container"];
         for (what, word, known, meant) in [
             ("group", "proc", &groups[..], "process"),
             ("group", "container_name", &groups[..], "container"),
-            ("group", "comm", &groups[..], "process"),
+            ("group", "comm", &groups[..], "program"),
             ("unit", "Mbit", &["bytes", "bits"][..], "bits"),
             ("column", "bytes", &["rate", "total"][..], "total"),
         ] {

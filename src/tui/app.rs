@@ -250,6 +250,13 @@ impl App {
             Command::Slower | Command::Faster if self.player.is_shown() => {}
             Command::Slower | Command::Faster => self.step_interval(command == Command::Slower),
             _ => {
+                // Only tables have rows that open in place.
+                let command = match (command, &self.mode) {
+                    (_, Mode::Table | Mode::Typing(_)) => command,
+                    (Command::Expand, _) => Command::Enter,
+                    (Command::Fold, _) => Command::Back,
+                    _ => command,
+                };
                 let next = match &mut self.mode {
                     Mode::Table | Mode::Typing(_) => self.panes.act(command, &mut self.shared),
                     Mode::Detail(detail) => detail.act(command),

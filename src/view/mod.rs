@@ -3,12 +3,14 @@
 
 mod columns;
 mod groups;
+mod presets;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use self::columns::{Column, ColumnSpec, Number, RowValues, SortBy, SortValue, Traffic};
 pub use self::groups::{Group, GroupSpec, Prefix};
+pub use self::presets::{Preset, PresetSpec};
 
 use crate::model::flow::{Counters, Direction, Packets};
 use crate::text::suggest::UnknownWord;

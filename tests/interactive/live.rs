@@ -162,7 +162,7 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.see("PROCESS ▼");
     // A click on a heading does the same: the rates stand behind process and PID.
     live.press("\x1b[<0;27;4M\x1b[<0;27;4m");
-    live.see("RATE ▼");
+    live.see("IN ▼");
 
     live.press("fprocess demo-camera");
     live.wait_for("the filter", |text| {

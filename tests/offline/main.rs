@@ -7,6 +7,7 @@ mod common;
 
 mod duckdb;
 mod pipeline;
+mod programs;
 mod replay;
 mod replay_hostile;
 mod screens;

@@ -328,7 +328,7 @@ fn units_intervals_columns_and_tables_change_by_key() {
     press(&mut app, &[Command::Combine]);
     let both = screen(&app);
     assert!(
-        both.contains("In and out") && !both.contains("Egress"),
+        both.contains("IN +       OUT ▼") && !both.contains("Egress"),
         "{both}"
     );
     press(&mut app, &[Command::Suspend]);
@@ -349,9 +349,9 @@ fn the_mouse_selects_opens_sorts_and_scrolls() {
     assert_selected(&app, "127.0.0.1:6379");
     app.update(Action::Wheel(30, 20, 1));
     app.update(Action::Click(28, 3));
-    assert!(screen(&app).contains("RATE ▲"), "{}", screen(&app));
+    assert!(screen(&app).contains("IN ▲"), "{}", screen(&app));
     app.update(Action::Click(28, 3));
-    assert!(screen(&app).contains("RATE ▼"), "{}", screen(&app));
+    assert!(screen(&app).contains("IN ▼"), "{}", screen(&app));
     // Nothing is there.
     app.update(Action::Click(500, 500));
     app.update(Action::Click(0, 0));

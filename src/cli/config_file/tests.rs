@@ -30,6 +30,7 @@ fn unusual() -> Settings {
         units: Units::BitsIec,
         sort: SortKey::by(Column::Process).reversed(),
         group: Group::Container,
+        view: Preset::Peers,
         color: When::Never,
         ascii: When::Always,
         palette: Palette {
@@ -96,7 +97,7 @@ fn a_wrong_file_is_answered_with_line_key_and_fix() {
         ),
         (
             "zzzzzz = 1",
-            "line 1: zzzzzz: unknown setting \"zzzzzz\": use columns, units, sort, group, color, \
+            "line 1: zzzzzz: unknown setting \"zzzzzz\": use columns, units, view, sort, group, color, \
              ascii, colors, keys",
         ),
         (

@@ -8,7 +8,7 @@ use ratatui::style::Style;
 
 use crate::model::flow::{Counters, Direction, Endpoint};
 use crate::stats::history::Clock;
-use crate::stats::ranking::{ProcessLookup as _, Row};
+use crate::stats::ranking::{ProcessLookup as _, Row, RowParties};
 use crate::text::units;
 use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, width, within};
 use crate::tui::draw::row_text::RowText;
@@ -56,6 +56,8 @@ pub struct Cell<'a> {
     pub(super) shared: &'a SharedState,
     pub(super) at: Rect,
     pub(super) row: &'a Row,
+    /// Whose the row's flows are, where it is not one flow.
+    pub(super) parties: Option<&'a RowParties>,
     pub(super) table: &'a CellContext,
     /// Style of most cells of the row.
     pub(super) plain: Style,
@@ -93,7 +95,8 @@ impl Cell<'_> {
         if process.is_some_and(|process| process.exited) {
             self.right(buf, "ended");
         } else {
-            let time = age(idle);
+            // Whole intervals, which come out a little short.
+            let time = age(idle + Duration::from_millis(500));
             let text = format!("idle {time}");
             let fits = width(&text) <= self.at.width;
             self.right(buf, if fits { &text } else { &time });
@@ -137,6 +140,41 @@ impl Cell<'_> {
             let ellipsis = self.shared.display.theme.glyphs.ellipsis;
             let text = shorten(&label, self.at.width, ellipsis);
             put(buf, self.at, 0, &text, self.plain);
+        }
+    }
+
+    /// Draws the peer of a flow; of a row of several the one that moves most and the number of others.
+    pub(super) fn peer(&self, buf: &mut Buffer) {
+        let common = &self.row.common;
+        match self.parties {
+            Some(parties) if !self.group.is_named_in(Column::Remote) => {
+                self.peers(buf, parties);
+            }
+            _ => self.end(buf, Column::Remote, common.remote, common.local),
+        }
+    }
+
+    fn peers(&self, buf: &mut Buffer, parties: &RowParties) {
+        let local = Some(&parties.top_local);
+        let label = self
+            .shared
+            .label(&parties.top_peer, local, parties.protocol);
+        let others = match parties.peers {
+            0 | 1 => String::new(),
+            peers => format!(" +{}", peers - 1),
+        };
+        let ellipsis = self.shared.display.theme.glyphs.ellipsis;
+        let room = self.at.width.saturating_sub(width(&others));
+        let text = shorten(&label, room, ellipsis) + &others;
+        put(buf, self.at, 0, &text, self.plain);
+    }
+
+    /// Draws the process id; of several processes how many they are.
+    pub(super) fn pid(&self, buf: &mut Buffer) {
+        match (self.row.common.tgid, self.parties) {
+            (Some(tgid), _) => self.right(buf, &tgid.to_string()),
+            (None, Some(parties)) => self.right(buf, &format!("{} procs", parties.processes)),
+            (None, None) => {}
         }
     }
 

@@ -17,6 +17,8 @@ use crate::view::{Column, Directions, Group};
 const GAP: u16 = 2;
 /// Widest process id and process name of a flow.
 const MAX_PID: u16 = 7;
+/// Width of the number of processes of a program, as in `24 procs`.
+const PROCESS_COUNT: u16 = 8;
 const MAX_PROCESS: u16 = 15;
 /// Widest name of a protocol: `udplite`.
 const MAX_PROTOCOL: u16 = 7;
@@ -147,9 +149,14 @@ impl Column {
     }
 
     /// Returns the heading in a table of such rows.
-    pub(in crate::tui) fn heading(self, group: Group) -> &'static str {
+    pub(in crate::tui) fn heading(self, group: Group, directions: Directions) -> &'static str {
         match group.spec().title {
             Some((title, heading)) if title == self => heading,
+            _ if self == Self::Rate => match directions {
+                Directions::Rx => RECEIVED.heading,
+                Directions::Tx => SENT.heading,
+                Directions::Both => LATEST.heading,
+            },
             _ => self.drawing().heading,
         }
     }
@@ -187,7 +194,7 @@ static SENT: ColumnDrawing = ColumnDrawing {
 };
 
 static AVG10: ColumnDrawing = ColumnDrawing {
-    heading: "10s",
+    heading: "10 s",
     gap: 1,
     is_default: true,
     leaves: leaves(170, EndsRoom::Least),
@@ -201,7 +208,7 @@ static AVG10: ColumnDrawing = ColumnDrawing {
 };
 
 static AVG60: ColumnDrawing = ColumnDrawing {
-    heading: "60s",
+    heading: "60 s",
     gap: 1,
     is_default: true,
     leaves: leaves(110, EndsRoom::Usual),
@@ -280,7 +287,10 @@ static SPARK: ColumnDrawing = ColumnDrawing {
 static FLOWS: ColumnDrawing = ColumnDrawing {
     heading: "FLOWS",
     gap: 1,
-    stays: |table| table.group != Group::Flow,
+    leaves: leaves(135, EndsRoom::Usual),
+    // Rows of processes are seldom many flows, and name their peers.
+    stays: |table| !table.group.is_named_in(Column::Process) && table.group != Group::Flow,
+    may_come: |table| table.group != Group::Flow,
     width: |_| 5,
     cell: |cell, buf| cell.right(buf, &cell.row.flows.to_string()),
     ..NUMBER
@@ -321,12 +331,9 @@ static LOCAL: ColumnDrawing = ColumnDrawing {
 static REMOTE: ColumnDrawing = ColumnDrawing {
     heading: "PEER",
     is_default: true,
-    stays: |table| table.names_rows(Column::Remote),
+    stays: |table| table.names_rows(Column::Remote) || table.shows_peers(),
     found_by: Some(|text, found| text.find_remote(found)),
-    cell: |cell, buf| {
-        let common = &cell.row.common;
-        cell.end(buf, Column::Remote, common.remote, common.local);
-    },
+    cell: |cell, buf| cell.peer(buf),
     ..TEXT
 };
 
@@ -334,16 +341,18 @@ static PID: ColumnDrawing = ColumnDrawing {
     heading: "PID",
     gap: 1,
     is_default: true,
-    leaves: leaves(180, EndsRoom::Usual),
-    may_come: |table| table.group.spec().is_of_process,
-    width: |_| MAX_PID,
-    size: |table| Some(cap(table.widths.pid, MAX_PID)),
+    leaves: leaves(180, EndsRoom::Least),
+    may_come: |table| table.group.spec().is_of_process || table.group == Group::Program,
     found_by: Some(|text, found| text.find_pid(found)),
-    cell: |cell, buf| {
-        if let Some(pid) = cell.text().pid() {
-            cell.right(buf, &pid);
-        }
+    width: |table| match table.group {
+        Group::Program => PROCESS_COUNT,
+        _ => MAX_PID,
     },
+    size: |table| match table.group {
+        Group::Program => None,
+        _ => Some(cap(table.widths.pid, MAX_PID)),
+    },
+    cell: |cell, buf| cell.pid(buf),
     ..NUMBER
 };
 
@@ -351,9 +360,9 @@ static PROCESS: ColumnDrawing = ColumnDrawing {
     heading: "PROCESS",
     is_default: true,
     stays: |table| table.names_rows(Column::Process),
-    width: |table| match table.group.is_named_in(Column::Process) {
-        true => TITLE,
-        false => MAX_PROCESS,
+    width: |table| match table.group {
+        Group::Process | Group::Thread => TITLE,
+        _ => MAX_PROCESS,
     },
     size: |table| {
         let is_capped = table.group == Group::Flow;

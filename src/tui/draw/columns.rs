@@ -22,9 +22,11 @@ const CUT_END: u16 = 14;
 const MIN_ENDS: u16 = 32;
 const GOOD_ENDS: u16 = 42;
 /// Minimum room for both ends, in cells, if they are host names.
-const NAMED_ENDS: u16 = 60;
+const NAMED_ENDS: u16 = 52;
 /// Cells that the column which names the rows of a group may get beside its usual ones.
 const MAX_TITLE_GROWTH: u16 = 16;
+/// Cells that the column which names the rows of a group keeps on a narrow screen.
+const MIN_TITLE: u16 = 8;
 /// Widest the bars of the last minute get.
 const MAX_SPARK: u16 = 60;
 
@@ -103,6 +105,11 @@ impl LayoutRequest<'_> {
             Group::Flow => self.columns.is_empty() || self.columns.contains(&column),
             group => group.is_named_in(column),
         }
+    }
+
+    /// Whether a grouped table names the peers of its rows.
+    pub fn shows_peers(&self) -> bool {
+        self.group != Group::Flow && self.columns.contains(&Column::Remote)
     }
 
     fn stays(&self, column: Column) -> bool {
@@ -214,6 +221,8 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
         })
         .sum();
     let mut spare = width.saturating_sub(MARGIN + fixed);
+    // On a narrow screen names are shortened before numbers are cut.
+    let excess = (MARGIN + fixed).saturating_sub(width);
     let wants = |column, wanted| {
         if there.contains(&column) {
             cap(wanted, MAX_END)
@@ -245,7 +254,10 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
             Column::Local => local,
             Column::Remote => remote,
             Column::Spark => request.size(column) + spark,
-            column if is_title(column) => request.size(column) + title,
+            column if is_title(column) => {
+                let size = request.size(column);
+                size - excess.min(size.saturating_sub(MIN_TITLE)) + title
+            }
             column if Some(column) == last && !column.is_number() => request.size(column) + spare,
             column => request.size(column),
         };

@@ -94,18 +94,6 @@ impl ScreenLayout {
     }
 }
 
-/// The lines of a section besides its rows: title and headings.
-pub const HEAD: u16 = 2;
-
-/// Returns how many rows fit into a section: below them is a line for other flows, and one for what was
-/// untracked.
-pub fn room(section: Rect, untracked: bool, most: Option<usize>) -> usize {
-    let lines = section
-        .height
-        .saturating_sub(HEAD + 1 + u16::from(untracked));
-    most.map_or(usize::from(lines), |most| most.min(usize::from(lines)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

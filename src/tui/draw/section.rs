@@ -12,27 +12,28 @@ use crate::model::flow::{Counters, Direction};
 use crate::stats::ranking::{Row, Rows};
 use crate::text::sanitize::columns;
 use crate::text::units;
+use crate::text::wrap::take;
 use crate::tui::draw::columns::ColumnSlot;
-use crate::tui::draw::layout::HEAD;
 use crate::tui::draw::line::{fill, line, put, put_right, width, within};
 use crate::tui::draw::row_text::RowText;
-use crate::tui::state::pane::Pane;
+use crate::tui::state::pane::{Pane, SectionLines, ShownLine};
 use crate::tui::state::panes::Panes;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions, Group};
 
 /// A table and the rows of it that are in sight.
-struct Section<'a> {
-    panes: &'a Panes,
-    shared: &'a SharedState,
-    table: &'a Pane,
-    rows: &'a Rows,
-    context: CellContext,
-    places: Vec<ColumnSlot>,
-    /// Index of the first row in sight.
+pub(super) struct Section<'a> {
+    pub(super) panes: &'a Panes,
+    pub(super) shared: &'a SharedState,
+    pub(super) table: &'a Pane,
+    pub(super) rows: &'a Rows,
+    pub(super) context: CellContext,
+    pub(super) places: Vec<ColumnSlot>,
+    pub(super) lines: SectionLines,
+    /// Index of the first line in sight.
     offset: usize,
-    shown: Vec<Row>,
-    area: Rect,
+    pub(super) shown: Vec<ShownLine>,
+    pub(super) area: Rect,
     /// Index of the selected row, if this table has the keyboard.
     selected: Option<usize>,
 }
@@ -43,6 +44,7 @@ impl Panes {
         for (n, section) in self.sections(shared, area).into_iter().enumerate() {
             self.section(shared, n, section, buf);
         }
+        self.describe(shared, self.description_area(area), buf);
     }
 
     fn section(&self, shared: &SharedState, n: usize, area: Rect, buf: &mut Buffer) {
@@ -50,10 +52,11 @@ impl Panes {
         let Some(rows) = &table.rows else {
             return;
         };
-        if area.height < HEAD + 1 {
+        let lines = self.section_lines(table, shared, area);
+        if area.height < lines.head + 1 {
             return;
         }
-        let room = table.room(shared, area);
+        let room = lines.rows;
         let offset = table.offset.min(table.len().saturating_sub(room));
         let all = if shared.display.totals {
             &rows.all.total
@@ -72,12 +75,15 @@ impl Panes {
                 totals: shared.display.totals,
             },
             places: self.columns(table, shared, area.width),
+            lines,
             offset,
-            shown: table.shown(&shared.history, offset, room),
+            shown: table.lines(&shared.history, offset, room),
             area,
             selected: table.selected().filter(|_| self.focus == n),
         };
-        section.title(buf);
+        if lines.head > 1 {
+            section.title(buf);
+        }
         section.headings(buf);
         section.rows(buf);
         section.draw_sparks(buf);
@@ -97,13 +103,13 @@ impl Section<'_> {
         let (name, hue) = match self.table.directions {
             Directions::Rx => ("Ingress", theme.hue(Direction::Rx)),
             Directions::Tx => ("Egress", theme.hue(Direction::Tx)),
-            Directions::Both => ("In and out", Style::new()),
+            Directions::Both => ("All", Style::new()),
         };
         x = put(buf, at, x, name, clear(hue.add_modifier(Modifier::BOLD)));
         if self.shared.display.totals {
             x = put(buf, at, x, " totals", clear(theme.bold()));
         }
-        if panes.group != Group::Flow {
+        if panes.group != Group::Flow && panes.path.is_empty() {
             let by = format!(" by {}", panes.group);
             x = put(buf, at, x, &by, clear(theme.bold()));
         }
@@ -126,24 +132,26 @@ impl Section<'_> {
         if panes.is_following && self.selected.is_some() {
             x = put(buf, before, x, "  following", clear(theme.bold()));
         }
-        let mut columns = self.places.iter().map(|place| place.column);
-        if !columns.any(|column| column == panes.sort.column) {
-            let sorted = format!("  sorted by {}", panes.sort);
-            x = put(buf, before, x, &sorted, dim);
+        if !self.is_sort_shown() {
+            let mark = self.sort_mark();
+            let sorted = format!("  {} {mark}", panes.sort.column.as_str());
+            x = put(buf, at, x, &sorted, clear(theme.bold()));
         }
         put(buf, at, x, glyphs.title.1, dim);
         let end = if glyphs.ascii { " --" } else { " ─╴" };
-        if !share.is_empty() {
+        // The mark of the order goes before the share where there is room for one.
+        if !share.is_empty() && x + width(&share) + 4 <= at.width {
             put_right(buf, at, &format!(" {share}{end}"), dim);
         }
     }
 
     /// Returns which rows are shown, of how many, and their share of all bytes.
     fn share(&self) -> String {
-        let (offset, shown, total) = (self.offset, self.shown.len(), self.context.total);
+        let (offset, total) = (self.offset, self.context.total);
+        let shown = self.counted().count();
         // Of those that went silent only the ones in sight are counted.
         let count = if self.context.totals {
-            self.table.len()
+            self.rows.len()
         } else {
             self.table.moving().max(offset + shown)
         };
@@ -168,30 +176,71 @@ impl Section<'_> {
         format!("{which} {count}{what}{passed}, {percent} %")
     }
 
+    /// Returns the rows in sight, without those that are part of another one in sight.
+    pub(super) fn counted(&self) -> impl Iterator<Item = &Row> {
+        let mut counted_depth = None;
+        self.shown.iter().filter_map(move |line| {
+            let depth = line.depth();
+            if counted_depth.is_some_and(|counted| depth > counted) {
+                return None;
+            }
+            counted_depth = Some(depth);
+            Some(&line.row)
+        })
+    }
+
     fn shown_bytes(&self) -> u64 {
-        self.shown.iter().map(|row| self.context.bytes(row)).sum()
+        self.counted().map(|row| self.context.bytes(row)).sum()
+    }
+
+    /// Whether a heading has the mark of the column that rows are sorted by.
+    fn is_sort_shown(&self) -> bool {
+        let mut places = self.places.iter().filter(|place| place.width > 0);
+        places.any(|place| self.is_marked(place.column))
+    }
+
+    /// Whether rows are sorted by a column; by the sum of both directions if that has no column.
+    fn is_marked(&self, column: Column) -> bool {
+        let sort = self.panes.sort.column;
+        column == sort || column == Column::Tx && self.is_by_sum()
+    }
+
+    fn is_by_sum(&self) -> bool {
+        self.table.directions == Directions::Both && self.panes.sort.column == Column::Rate
+    }
+
+    fn sort_mark(&self) -> &'static str {
+        let (descending, ascending) = self.shared.display.theme.glyphs.sorted;
+        match self.panes.sort.descending {
+            true => descending,
+            false => ascending,
+        }
     }
 
     fn headings(&self, buf: &mut Buffer) {
-        let at = line(self.area, HEAD - 1);
-        let sort = self.panes.sort;
+        let at = line(self.area, self.lines.head - 1);
         let theme = &self.shared.display.theme;
         for place in &self.places {
-            let text = place.column.heading(self.panes.group);
+            let text = place
+                .column
+                .heading(self.panes.group, self.table.directions);
             let cell = within(at, place.x, place.width);
-            let sorted = place.column == sort.column;
-            let style = if sorted { theme.bold() } else { theme.dim() };
-            let (descending, ascending) = theme.glyphs.sorted;
-            let mark = if sort.descending {
-                descending
-            } else {
-                ascending
+            let is_added = place.column == Column::Rx && self.is_by_sum();
+            let mark = match self.is_marked(place.column) {
+                true => self.sort_mark(),
+                // Read with the next heading: the sum of both.
+                false if is_added => "+",
+                false => "",
+            };
+            let style = match mark {
+                "" => theme.dim(),
+                _ => theme.bold(),
             };
             let fits = columns(text) + 2 <= usize::from(place.width);
-            let text = match sorted {
-                true if fits => format!("{text} {mark}"),
-                true => format!("{text}{mark}"),
-                false => text.to_owned(),
+            let text = match mark {
+                "" => text.to_owned(),
+                _ if fits => format!("{text} {mark}"),
+                _ => take(text.chars(), usize::from(place.width).saturating_sub(1)) + mark,
             };
             let right = place.column.is_number() && place.column != Column::Spark;
             if right {
@@ -203,13 +252,15 @@ impl Section<'_> {
     }
 
     fn rows(&self, buf: &mut Buffer) {
-        for ((row, n), y) in self.shown.iter().zip(self.offset..).zip(HEAD..) {
-            self.row(row, self.selected == Some(n), line(self.area, y), buf);
+        let lines = self.shown.iter().zip(self.offset..);
+        for ((shown, n), y) in lines.zip(self.lines.head..) {
+            self.row(shown, self.selected == Some(n), line(self.area, y), buf);
         }
     }
 
-    fn row(&self, row: &Row, selected: bool, at: Rect, buf: &mut Buffer) {
+    fn row(&self, shown: &ShownLine, selected: bool, at: Rect, buf: &mut Buffer) {
         let (theme, context) = (&self.shared.display.theme, &self.context);
+        let row = &shown.row;
         let idle = row.idle(context.directions, &context.clock).is_some() && !context.totals;
         let mut plain = if idle { theme.dim() } else { Style::new() };
         if selected {
@@ -224,11 +275,15 @@ impl Section<'_> {
                 shared: self.shared,
                 at: within(at, place.x, place.width),
                 row,
+                parties: shown.parties.as_ref(),
                 table: context,
                 plain,
                 main: plain.patch(theme.bold()),
             };
-            (place.column.drawing().cell)(&cell, buf);
+            match &shown.within {
+                Some(within) => self.cell_within(shown, within, place.column, &cell, buf),
+                None => (place.column.drawing().cell)(&cell, buf),
+            }
         }
         let color = theme.share(context.direction());
         if let Some(color) = color.filter(|_| !selected) {
@@ -293,11 +348,11 @@ impl Section<'_> {
             .remove_modifier(Modifier::REVERSED);
         let history = &self.shared.history;
         let all: Vec<Vec<Option<f64>>> = (self.offset..self.offset + self.shown.len())
-            .map(|n| self.rows.sparkline(history, n))
+            .map(|n| self.table.sparkline(history, n))
             .collect();
         // One scale for all rows: equal heights are equal rates.
         let top = nice(all.iter().flatten().flatten().copied().fold(0.0, f64::max));
-        for (rates, y) in all.iter().zip(HEAD..) {
+        for (rates, y) in all.iter().zip(self.lines.head..) {
             let cell = within(line(self.area, y), place.x, place.width);
             let dots = |rate| braille::log_dots(rate, top);
             let (number, width) = (history.bars_number(), usize::from(cell.width));
@@ -306,23 +361,24 @@ impl Section<'_> {
         }
     }
 
-    /// Draws the sums of everything that is not a row in sight: other and untracked.
+    /// Draws the sums of everything that is not a row in sight: other and untracked, and the idle rows
+    /// without lines.
     fn rest(&self, buf: &mut Buffer) {
-        let (rows, shown, context) = (self.rows, &self.shown, &self.context);
+        let (rows, context) = (self.rows, &self.context);
         let theme = &self.shared.display.theme;
         let untracked = self.table.untracked(context.totals);
         let rest = context.total.saturating_sub(self.shown_bytes() + untracked);
-        let moving = || shown.iter().filter(|row| context.bytes(row) > 0);
+        let moving = || self.counted().filter(|row| context.bytes(row) > 0);
         let flows = if context.totals {
             // Those that only ever moved bytes the other way are none of this table's.
             let all = rows.flows + rows.filtered.flows + rows.silent.flows - rows.never_active;
-            all - shown.iter().map(|row| row.flows).sum::<usize>()
+            all - self.counted().map(|row| row.flows).sum::<usize>()
         } else {
             let flows = moving().map(|row| row.flows);
             self.table.moving_flows.saturating_sub(flows.sum())
         };
-        let mut y = HEAD + u16::try_from(shown.len()).unwrap_or(0);
-        if shown.is_empty() && rest == 0 && untracked == 0 {
+        let mut y = self.lines.head + u16::try_from(self.shown.len()).unwrap_or(0);
+        if self.shown.is_empty() && rest == 0 && untracked == 0 {
             let text = if self.panes.filter.is_empty() || rows.filtered.flows == 0 {
                 "no traffic in this interval"
             } else {
@@ -348,6 +404,10 @@ impl Section<'_> {
             };
             self.sum(&sum, &what, line(self.area, y), buf);
             y += 1;
+        } else if !context.totals && self.idle_without_line() > 0 {
+            let text = format!("{} more idle", self.idle_without_line());
+            put(buf, line(self.area, y), 1, &text, theme.dim());
+            y += 1;
         }
         if untracked > 0 {
             let sum = SumLine {
@@ -359,16 +419,22 @@ impl Section<'_> {
             };
             let what = "! untracked";
             self.sum(&sum, what, line(self.area, y), buf);
+            y += 1;
         }
+        if self.lines.has_idle_line {
+            self.idle_line(line(self.area, y), buf);
+        }
+    }
+
+    /// Returns how many idle rows are below the last line in sight.
+    fn idle_without_line(&self) -> usize {
+        self.table.len() - (self.offset + self.shown.len()).min(self.table.len())
     }
 
     /// Bytes of the latest interval that are in no row in sight and not untracked.
     fn rest_now(&self) -> Counters {
         let of = |directions: Directions| {
-            let shown = self
-                .shown
-                .iter()
-                .map(|row| directions.bytes(&row.traffic.now));
+            let shown = self.counted().map(|row| directions.bytes(&row.traffic.now));
             let known = shown.sum::<u64>() + directions.bytes(&self.rows.untracked);
             directions.bytes(&self.rows.all.now).saturating_sub(known)
         };
@@ -382,7 +448,7 @@ impl Section<'_> {
     /// The machine's averages over 10 s and 60 s, less those of the rows in sight.
     fn rest_averages(&self) -> [f64; 2] {
         let (directions, all) = (self.context.directions, &self.rows.all);
-        let shown = || self.shown.iter().map(|row| &row.traffic);
+        let shown = || self.counted().map(|row| &row.traffic);
         [
             all.avg10(directions)
                 - shown()

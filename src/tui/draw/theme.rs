@@ -70,6 +70,18 @@ pub struct Glyphs {
     pub arrows: (&'static str, &'static str),
     /// A line between left and right.
     pub wall: &'static str,
+    pub tree: TreeGlyphs,
+}
+
+/// What shows where rows stand that are opened in place.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TreeGlyphs {
+    /// Before a row, and before the last one.
+    pub branch: (&'static str, &'static str),
+    /// Past the rows of an earlier one.
+    pub line: &'static str,
+    /// Before a row that is open, and one that can be opened.
+    pub open: (&'static str, &'static str),
 }
 
 const UNICODE: Glyphs = Glyphs {
@@ -89,6 +101,11 @@ const UNICODE: Glyphs = Glyphs {
     enter: "⏎",
     arrows: ("→", "←"),
     wall: "│",
+    tree: TreeGlyphs {
+        branch: ("├", "└"),
+        line: "│",
+        open: ("▾", "▸"),
+    },
 };
 
 const ASCII: Glyphs = Glyphs {
@@ -108,6 +125,11 @@ const ASCII: Glyphs = Glyphs {
     enter: "Enter",
     arrows: (">", "<"),
     wall: "|",
+    tree: TreeGlyphs {
+        branch: ("|", "`"),
+        line: "|",
+        open: ("-", "+"),
+    },
 };
 
 impl Glyphs {
@@ -250,9 +272,27 @@ mod tests {
         let g = &ASCII;
         let all = [
             &[
-                g.rule, g.title.0, g.title.1, g.ellipsis, g.selected, g.pinned, g.sorted.0,
-                g.sorted.1, g.gap, g.zero, g.times, g.between, g.enter, g.arrows.0, g.arrows.1,
+                g.rule,
+                g.title.0,
+                g.title.1,
+                g.ellipsis,
+                g.selected,
+                g.pinned,
+                g.sorted.0,
+                g.sorted.1,
+                g.gap,
+                g.zero,
+                g.times,
+                g.between,
+                g.enter,
+                g.arrows.0,
+                g.arrows.1,
                 g.wall,
+                g.tree.branch.0,
+                g.tree.branch.1,
+                g.tree.line,
+                g.tree.open.0,
+                g.tree.open.1,
             ][..],
             &g.bars,
             &g.blocks,

@@ -4,10 +4,9 @@ use ratatui::layout::{Position, Rect};
 
 use crate::tui::app::Mode;
 use crate::tui::draw::columns::ColumnSlot;
-use crate::tui::draw::layout::HEAD;
 use crate::tui::state::panes::Panes;
 use crate::tui::state::shared::SharedState;
-use crate::view::SortKey;
+use crate::view::{Column, SortKey};
 
 impl Panes {
     /// Handles a click: sorts by a heading, selects a row, opens the selected row. Returns the part of the
@@ -17,23 +16,29 @@ impl Panes {
         self.focus = n;
         let table = &self.tables[n];
         let line = at.y - section.y;
-        if line == HEAD - 1 {
+        let lines = self.section_lines(table, shared, section);
+        if line == lines.head - 1 {
             let there = self.columns(table, shared, section.width);
             let hit = |place: &&ColumnSlot| {
                 at.x + 1 >= section.x + place.x && at.x < place.x + place.width
             };
             let column = there.iter().find(hit)?.column;
+            let is_of_sum = matches!(column, Column::Rx | Column::Tx);
             let sort = if column == self.sort.column {
-                self.sort.reversed()
+                match self.sort.reversed() {
+                    // A third click sorts by the sum of both directions.
+                    again if is_of_sum && again.descending => SortKey::by(Column::Rate),
+                    again => again,
+                }
             } else {
                 SortKey::by(column)
             };
             self.set_sort(sort, shared);
             return None;
         }
-        let row = line.checked_sub(HEAD).map(usize::from)?;
+        let row = line.checked_sub(lines.head).map(usize::from)?;
         let index = table.offset + row;
-        if row >= table.room(shared, section) || index >= table.len() {
+        if row >= lines.rows || index >= table.len() {
             return None;
         }
         if table.selected() == Some(index) {

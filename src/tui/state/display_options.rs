@@ -21,6 +21,8 @@ pub struct DisplayOptions {
     pub combined: bool,
     /// Columns that are shown where there is room.
     pub columns: Vec<Column>,
+    /// Columns of views that have none of their own.
+    pub usual_columns: Vec<Column>,
     /// Grouping at the start.
     pub group: Group,
     /// Order of the rows at the start.
@@ -34,6 +36,7 @@ pub struct DisplayOptions {
 impl DisplayOptions {
     /// Combines the configuration with what the terminal can show.
     pub fn new(options: &TableOptions, depth: Depth, background: Background) -> Self {
+        let view = options.view.spec();
         Self {
             theme: Theme {
                 depth: if options.color { depth } else { Depth::Mono },
@@ -44,8 +47,13 @@ impl DisplayOptions {
             units: options.units,
             names: options.host_names,
             totals: false,
-            combined: false,
-            columns: options.columns.clone().unwrap_or_else(|| DEFAULT.clone()),
+            combined: view.is_joined,
+            columns: options
+                .columns
+                .clone()
+                .or_else(|| view.columns.map(<[Column]>::to_vec))
+                .unwrap_or_else(|| DEFAULT.clone()),
+            usual_columns: options.columns.clone().unwrap_or_else(|| DEFAULT.clone()),
             group: options.group,
             sort: options.sort,
             rows: options.rows,

@@ -4,7 +4,7 @@ use super::find::Find;
 use super::panes::Panes;
 use super::prompt::PromptHint;
 use super::shared::SharedState;
-use crate::stats::ranking::RowId;
+use super::tree::{LineId, LinePlace};
 use crate::text::units;
 use crate::tui::draw::row_text::RowText;
 use crate::view::Group;
@@ -19,7 +19,7 @@ pub struct BeforePrompt {
     find: Find,
     focus: usize,
     /// Selected row, its place, and first row shown of each table.
-    places: Vec<(Option<RowId>, usize, usize)>,
+    places: Vec<(Option<LineId>, usize, usize)>,
 }
 
 impl Panes {
@@ -47,7 +47,7 @@ impl Panes {
         for (table, (selected, index, offset)) in self.tables.iter_mut().zip(before.places) {
             table.index = index;
             table.offset = offset;
-            table.select(&shared.history, selected);
+            table.select_line(&shared.history, selected);
         }
         self.settle(shared);
     }
@@ -197,23 +197,27 @@ impl Panes {
 
     /// Whether all words are in the texts of a row, or of one of the flows that it sums.
     fn is_match(&self, table: usize, index: usize, shared: &SharedState) -> bool {
-        let Some(rows) = self.tables.get(table).and_then(|table| table.rows.as_ref()) else {
+        let Some(table) = self.tables.get(table) else {
             return false;
         };
-        let Some(row) = rows.row(&shared.history, index) else {
+        let Some(row) = table.row(&shared.history, index) else {
             return false;
         };
+        let group = table.levels(index).last().copied().unwrap_or_default();
         let text = RowText {
             shared,
             row: &row,
-            group: self.group,
+            group,
         };
         let of_row = text.found_in();
         if self.find.matches(&of_row) {
             return true;
         }
-        self.group != Group::Flow
-            && rows.members(&shared.history, index).any(|flow| {
+        let (LinePlace::Top(n), Some(rows)) = (table.tree.place(index), &table.rows) else {
+            return false;
+        };
+        group != Group::Flow
+            && rows.members(&shared.history, n).any(|flow| {
                 let text = RowText {
                     shared,
                     row: &flow,

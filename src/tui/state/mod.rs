@@ -16,3 +16,4 @@ pub(super) mod row_terms;
 pub(super) mod shared;
 pub(super) mod stable_order;
 pub mod travel;
+pub(super) mod tree;

@@ -4,9 +4,9 @@ use ratatui::layout::Rect;
 
 use super::shared::SharedState;
 use super::stable_order::StableOrder;
+use super::tree::{LineId, LinePlace, Tree, TreeLine, TreeQuery, finer};
 use crate::stats::history::History;
-use crate::stats::ranking::{Row, RowId, Rows, steady_value};
-use crate::tui::draw::layout::{HEAD, room};
+use crate::stats::ranking::{Row, RowId, RowParties, RowQuery, Rows, steady_value};
 use crate::view::{Directions, Group, SortKey};
 
 /// A group that was opened by drilling down.
@@ -22,6 +22,44 @@ pub struct DrillDown {
     pub title: String,
 }
 
+/// A line of a table that is drawn.
+#[derive(Debug)]
+pub struct ShownLine {
+    pub row: Row,
+    /// Where it stands within an opened row, if it does.
+    pub within: Option<TreeLine>,
+    /// What the row is; of the sum of rows without a line what these are.
+    pub group: Group,
+    /// How many rows it is the sum of, if it is one of rows without a line.
+    pub rest: Option<usize>,
+    /// Whether the row can be opened in place, and whether it is open.
+    pub can_open: bool,
+    pub is_open: bool,
+    /// Whose its flows are; `None` for a flow.
+    pub parties: Option<RowParties>,
+}
+
+impl ShownLine {
+    /// How many rows lead to it.
+    pub fn depth(&self) -> usize {
+        self.within.as_ref().map_or(0, |line| line.is_last.len())
+    }
+}
+
+/// How the lines of a section are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SectionLines {
+    /// Title and headings.
+    pub head: u16,
+    /// Rows that find room.
+    pub rows: usize,
+    /// Whether one line names the idle rows, which have no lines of their own.
+    pub has_idle_line: bool,
+}
+
+/// Lines of a section for rows, from which on one of them names the idle rows if these have no lines.
+const IDLE_LINE_FROM: u16 = 14;
+
 #[derive(Debug)]
 pub struct Pane {
     /// Directions whose bytes the table shows.
@@ -30,7 +68,12 @@ pub struct Pane {
     pub rows: Option<Rows>,
     /// Keeps their order still.
     pub order: StableOrder,
-    pub(in crate::tui) selected: Option<RowId>,
+    /// Rows that are opened in place.
+    pub(in crate::tui) tree: Tree,
+    /// What a row of the table is.
+    group: Group,
+    is_frozen: bool,
+    pub(in crate::tui) selected: Option<LineId>,
     /// Index of the selected row, or the last one it had.
     pub(in crate::tui) index: usize,
     /// Index of the first row shown.
@@ -48,6 +91,9 @@ impl Pane {
             directions,
             rows: None,
             order: StableOrder::default(),
+            tree: Tree::default(),
+            group: Group::Flow,
+            is_frozen: false,
             selected: None,
             index: 0,
             offset: 0,
@@ -56,9 +102,20 @@ impl Pane {
         }
     }
 
-    /// How many rows there are.
+    /// How many lines there are: rows, and lines within opened rows.
     pub fn len(&self) -> usize {
-        self.rows.as_ref().map_or(0, Rows::len)
+        self.rows.as_ref().map_or(0, Rows::len) + self.tree.len()
+    }
+
+    /// How many lines belong to rows that moved bytes in the latest interval.
+    fn moving_lines(&self) -> usize {
+        self.moving() + self.tree.len_within(self.moving())
+    }
+
+    /// Freezes the order of the rows, or unfreezes it.
+    pub(in crate::tui) fn freeze(&mut self, is_frozen: bool) {
+        self.is_frozen = is_frozen;
+        self.order.hold(is_frozen);
     }
 
     /// How many of them moved bytes in the latest interval.
@@ -76,7 +133,78 @@ impl Pane {
 
     /// Returns the row at an index.
     pub fn row(&self, history: &History, index: usize) -> Option<Row> {
-        self.rows.as_ref()?.row(history, index)
+        match self.tree.place(index) {
+            LinePlace::Top(n) => self.rows.as_ref()?.row(history, n),
+            LinePlace::Within(line) => self.tree.row(history, line),
+        }
+    }
+
+    /// Returns at most `count` lines from index `from` on, with what their cells show.
+    pub fn lines(&self, history: &History, from: usize, count: usize) -> Vec<ShownLine> {
+        let places = from..self.len().min(from.saturating_add(count));
+        places
+            .filter_map(|index| self.line(history, index))
+            .collect()
+    }
+
+    fn line(&self, history: &History, index: usize) -> Option<ShownLine> {
+        let row = self.row(history, index)?;
+        let is_open = self
+            .line_id(history, index)
+            .is_some_and(|id| self.tree.is_open(&id));
+        let (within, levels, rest, rows) = match self.tree.place(index) {
+            LinePlace::Top(n) => (None, vec![self.group], None, (self.rows.as_ref()?, Some(n))),
+            LinePlace::Within(line) => (
+                Some(line.clone()),
+                self.tree.levels(self.group, line),
+                self.tree.rest(line),
+                self.tree.rows(line)?,
+            ),
+        };
+        let group = levels.last().copied().unwrap_or_default();
+        let parties = match rows {
+            (rows, Some(n)) if group != Group::Flow => rows.parties(history, n),
+            _ => None,
+        };
+        Some(ShownLine {
+            can_open: rest.is_some() || finer(&levels, row.common.tgid.is_some()).is_some(),
+            row,
+            within,
+            group,
+            rest,
+            is_open,
+            parties,
+        })
+    }
+
+    /// Returns the sparkline of the line at an index.
+    pub fn sparkline(&self, history: &History, index: usize) -> Vec<Option<f64>> {
+        let rows = match self.tree.place(index) {
+            LinePlace::Top(n) => self.rows.as_ref().map(|rows| (rows, Some(n))),
+            LinePlace::Within(line) => self.tree.rows(line),
+        };
+        match rows {
+            Some((rows, Some(n))) => rows.sparkline(history, n),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the id of the line at an index.
+    pub fn line_id(&self, history: &History, index: usize) -> Option<LineId> {
+        self.tree.id(self.rows.as_ref()?, history, index)
+    }
+
+    /// Returns the row of a line.
+    pub fn row_of(&self, history: &History, id: &LineId) -> Option<Row> {
+        self.row(history, self.find(history, id)?)
+    }
+
+    /// Returns the groupings that lead to the line at an index, that of the table first.
+    pub fn levels(&self, index: usize) -> Vec<Group> {
+        match self.tree.place(index) {
+            LinePlace::Top(_) => vec![self.group],
+            LinePlace::Within(line) => self.tree.levels(self.group, line),
+        }
     }
 
     /// Returns the index of the selected row.
@@ -86,6 +214,11 @@ impl Pane {
 
     /// Selects a row, or the one with this id once it appears.
     pub fn select(&mut self, history: &History, id: Option<RowId>) {
+        self.select_line(history, id.map(LineId::top));
+    }
+
+    /// Selects a line, or the one with this id once it appears.
+    pub fn select_line(&mut self, history: &History, id: Option<LineId>) {
         self.index = match &id {
             Some(id) => self.find(history, id).unwrap_or(self.index),
             None => 0,
@@ -93,14 +226,13 @@ impl Pane {
         self.selected = id;
     }
 
-    fn find(&self, history: &History, id: &RowId) -> Option<usize> {
-        self.rows.as_ref()?.find(history, id)
+    fn find(&self, history: &History, id: &LineId) -> Option<usize> {
+        self.tree.find(self.rows.as_ref()?, history, id)
     }
 
     pub(in crate::tui) fn select_index(&mut self, history: &History, index: usize) {
         let index = index.min(self.len().saturating_sub(1));
-        let rows = self.rows.as_ref();
-        self.selected = rows.and_then(|rows| rows.id(history, index));
+        self.selected = self.line_id(history, index);
         self.index = index;
     }
 
@@ -128,10 +260,12 @@ impl Pane {
     pub(in crate::tui) fn take(
         &mut self,
         rows: Option<(Rows, usize)>,
-        sort: SortKey,
+        query: RowQuery,
         pinned: &[RowId],
         shared: &SharedState,
     ) {
+        self.group = query.group;
+        let sort = query.sort;
         let Some((mut rows, moving_flows)) = rows else {
             self.rows = None;
             return;
@@ -151,7 +285,15 @@ impl Pane {
             rows.bring_forward(&on_top);
         }
         self.moving_flows = moving_flows;
-        self.max_rows_seen = self.max_rows_seen.max(rows.len());
+        let tree = TreeQuery {
+            query,
+            history: &shared.history,
+            lookup: &shared.owners,
+            is_frozen: self.is_frozen,
+            lines: TreeQuery::lines_at(shared.area.height),
+        };
+        self.tree.rebuild(&rows, &tree);
+        self.max_rows_seen = self.max_rows_seen.max(rows.len() + self.tree.len());
         self.rows = Some(rows);
         self.follow(&shared.history);
     }
@@ -159,6 +301,7 @@ impl Pane {
     /// Resets order, scrolling and height for another set of rows.
     pub(in crate::tui) fn reset(&mut self) {
         self.order.reset();
+        self.tree.reset_order();
         self.max_rows_seen = 0;
         self.offset = 0;
         if self.selected.is_some() {
@@ -166,10 +309,21 @@ impl Pane {
         }
     }
 
-    /// How many rows find room in a section.
-    pub fn room(&self, shared: &SharedState, section: Rect) -> usize {
-        let has_untracked = self.has_untracked(shared.display.totals);
-        room(section, has_untracked, shared.live_rows)
+    /// Returns how the lines of a section are used: below the rows is a line for others, and one for what
+    /// was untracked. Idle rows have lines where all that move have theirs.
+    pub fn section_lines(&self, shared: &SharedState, section: Rect, head: u16) -> SectionLines {
+        let below = 1 + u16::from(self.has_untracked(shared.display.totals));
+        let lines = section.height.saturating_sub(head + below);
+        let is_scarce = self.moving_lines() > usize::from(lines);
+        let idle = self.rows.as_ref().map_or(0, Rows::len) - self.moving();
+        let is_plain = !shared.display.totals && !self.is_frozen && shared.live_rows.is_none();
+        let has_idle_line = is_plain && is_scarce && idle > 0 && lines >= IDLE_LINE_FROM;
+        let rows = usize::from(lines) - usize::from(has_idle_line);
+        SectionLines {
+            head,
+            rows: shared.live_rows.map_or(rows, |most| most.min(rows)),
+            has_idle_line,
+        }
     }
 
     /// Keeps the view within the rows, `room` of which are shown, and scrolls the selected row into sight if
@@ -201,7 +355,12 @@ impl Pane {
         })
     }
 
-    pub(in crate::tui) fn needed_lines(&self, live_rows: Option<usize>, totals: bool) -> u16 {
+    pub(in crate::tui) fn needed_lines(
+        &self,
+        live_rows: Option<usize>,
+        totals: bool,
+        head: u16,
+    ) -> u16 {
         let rows = live_rows
             .map_or(self.max_rows_seen, |max_rows_seen| {
                 max_rows_seen.min(self.max_rows_seen)
@@ -210,6 +369,6 @@ impl Pane {
         let lines = u16::try_from(rows)
             .unwrap_or(u16::MAX / 4)
             .min(u16::MAX / 4);
-        lines + HEAD + 1 + u16::from(self.has_untracked(totals))
+        lines + head + 1 + u16::from(self.has_untracked(totals))
     }
 }

@@ -8,11 +8,12 @@ use ratatui::layout::Rect;
 use super::find::Find;
 use super::find_rows::BeforePrompt;
 use super::list::{List, ListChoice, ListEntry};
-use super::pane::{DrillDown, Pane};
+use super::pane::{DrillDown, Pane, SectionLines};
 use super::prompt::PromptKind;
 use super::row_filter::RowFilter;
 use super::row_terms::row_terms;
 use super::shared::SharedState;
+use super::tree::LineId;
 use crate::model::flow::Endpoint;
 use crate::stats::history::FlowStats;
 use crate::stats::ranking::{ProcessLookup as _, RowId, RowQuery, Rows, group_of};
@@ -24,7 +25,12 @@ use crate::tui::draw::detail::Detail;
 use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::state::chooser::Chooser;
 use crate::tui::state::display_options::DisplayOptions;
-use crate::view::{Column, Directions, Group, SortKey};
+use crate::view::{Column, Directions, Group, Preset, SortKey};
+
+/// Height of the screen, in lines, below which one table shows both directions.
+const TWO_TABLES_FROM: u16 = 12;
+/// Height of the screen, in lines, from which on a line describes the selected row of a joined table.
+const DESCRIPTION_FROM: u16 = 16;
 
 /// One table for each way, or one for both, and what they are of.
 #[derive(Debug)]
@@ -91,10 +97,15 @@ impl Panes {
             Command::NextSort => self.step_sort(1, shared),
             Command::PreviousSort => self.step_sort(-1, shared),
             Command::Reverse => self.set_sort(self.sort.reversed(), shared),
+            Command::Expand if self.expand(shared) => {}
+            Command::Expand => return self.enter(shared),
+            Command::Fold if self.fold(shared) => {}
+            Command::Fold => self.back(shared),
+            Command::View(view) => self.show_view(view, shared),
             Command::Freeze => {
                 self.is_frozen = !self.is_frozen;
                 for table in &mut self.tables {
-                    table.order.hold(self.is_frozen);
+                    table.freeze(self.is_frozen);
                 }
                 self.rebuild(shared);
             }
@@ -126,6 +137,7 @@ impl Panes {
                     next => next,
                 };
                 self.sort = shared.display.sort;
+                self.close_rows();
                 self.reset(shared);
             }
             Command::Combine => {
@@ -157,9 +169,136 @@ impl Panes {
         let wanted: Vec<u16> = self
             .tables
             .iter()
-            .map(|table| table.needed_lines(shared.live_rows, shared.display.totals))
+            .map(|table| {
+                let head = self.head(table, shared, area.width);
+                table.needed_lines(shared.live_rows, shared.display.totals, head)
+            })
             .collect();
-        self.layout(area).sections(&wanted)
+        let mut sections = self.layout(area).sections(&wanted);
+        if let [section] = &mut *sections
+            && area.height >= DESCRIPTION_FROM
+        {
+            section.height = section.height.saturating_sub(1);
+        }
+        sections
+    }
+
+    /// Returns the area of the line that describes the selected row; empty where there is none.
+    pub fn description_area(&self, area: Rect) -> Rect {
+        let body = self.layout(area).body;
+        let is_there = self.tables.len() == 1 && area.height >= DESCRIPTION_FROM;
+        Rect {
+            y: body.bottom().saturating_sub(1),
+            height: body.height.min(u16::from(is_there)),
+            ..body
+        }
+    }
+
+    /// Returns how many lines stand above the rows of a table: headings, and a title if it says anything that
+    /// the headings do not.
+    pub(in crate::tui) fn head(&self, table: &Pane, shared: &SharedState, width: u16) -> u16 {
+        let is_plain = table.directions == Directions::Both
+            && self.path.is_empty()
+            && self.filter.is_empty()
+            && self.find.is_empty()
+            && !self.is_following
+            && !shared.display.totals;
+        let is_marked = || {
+            let columns = self.columns(table, shared, width);
+            let sort = match self.sort.column {
+                Column::Rate => Column::Tx,
+                column => column,
+            };
+            let mut columns = columns.iter().filter(|slot| slot.width > 0);
+            columns.any(|slot| slot.column == sort)
+        };
+        if is_plain && is_marked() { 1 } else { 2 }
+    }
+
+    /// Returns how the lines of a section are used.
+    pub(in crate::tui) fn section_lines(
+        &self,
+        table: &Pane,
+        shared: &SharedState,
+        section: Rect,
+    ) -> SectionLines {
+        table.section_lines(shared, section, self.head(table, shared, section.width))
+    }
+
+    /// Shows a view; the filter stays.
+    fn show_view(&mut self, view: Preset, shared: &mut SharedState) {
+        let spec = view.spec();
+        let display = &mut shared.display;
+        display.combined = spec.is_joined;
+        display.totals = false;
+        display.group = spec.group;
+        display.sort = spec.sort;
+        display.columns = match spec.columns {
+            Some(columns) => columns.to_vec(),
+            None => display.usual_columns.clone(),
+        };
+        self.path.clear();
+        (self.group, self.sort) = (spec.group, spec.sort);
+        self.lay_tables(shared);
+    }
+
+    /// Opens the selected row in place, or moves to the first of its rows; returns whether it has any.
+    fn expand(&mut self, shared: &SharedState) -> bool {
+        let Some(table) = self.tables.get_mut(self.focus) else {
+            return false;
+        };
+        if table.selected.is_none() {
+            table.select_index(&shared.history, 0);
+        }
+        let index = table.index;
+        let line = table.lines(&shared.history, index, 1);
+        let Some((line, id)) = line.first().zip(table.selected.clone()) else {
+            return false;
+        };
+        if !line.can_open {
+            return false;
+        }
+        if line.is_open {
+            table.select_index(&shared.history, index + 1);
+            self.scroll_to_selection(shared);
+            return true;
+        }
+        table.tree.open(&id);
+        self.rebuild(shared);
+        if id.is_rest {
+            // Where the sum stood is the first of the rows that have lines now.
+            self.tables[self.focus].select_index(&shared.history, index);
+            self.scroll_to_selection(shared);
+        }
+        true
+    }
+
+    /// Closes the selected row, or moves to the row that it is part of; returns whether it is one of these.
+    fn fold(&mut self, shared: &SharedState) -> bool {
+        let Some(table) = self.tables.get_mut(self.focus) else {
+            return false;
+        };
+        let Some(id) = table.selected.clone() else {
+            return false;
+        };
+        if table.tree.close(&id) {
+            self.rebuild(shared);
+            return true;
+        }
+        match id.parent() {
+            Some(parent) => {
+                table.select_line(&shared.history, Some(parent));
+                self.scroll_to_selection(shared);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn close_rows(&mut self) {
+        for table in &mut self.tables {
+            table.tree.clear();
+        }
     }
 
     /// Returns the columns of a table of this width.
@@ -198,30 +337,34 @@ impl Panes {
     pub fn rebuild(&mut self, shared: &SharedState) {
         self.filter.begin();
         for n in 0..self.tables.len() {
-            let rows = self.rows(self.tables[n].directions, shared);
-            self.tables[n].take(rows, self.sort, &self.pinned, shared);
+            let query = self.query(self.tables[n].directions, shared);
+            let rows = self.rows(&query, shared);
+            self.tables[n].take(rows, query, &self.pinned, shared);
         }
         self.settle(shared);
     }
 
     /// The rows of one way, with how many flows moved bytes in the latest interval; nothing before the
     /// first interval, as at the beginning of a recording.
-    fn rows(&self, directions: Directions, shared: &SharedState) -> Option<(Rows, usize)> {
+    fn rows(&self, query: &RowQuery, shared: &SharedState) -> Option<(Rows, usize)> {
         if shared.history.intervals() == 0 {
             return None;
         }
-        let view = RowQuery {
+        let moving = Cell::new(0);
+        let rows = Rows::new(&shared.history, query, &shared.owners, &|flow| {
+            moving.set(moving.get() + usize::from(query.directions.bytes(&flow.traffic.now) > 0));
+            self.is_meant(flow, shared)
+        });
+        Some((rows, moving.get()))
+    }
+
+    fn query(&self, directions: Directions, shared: &SharedState) -> RowQuery {
+        RowQuery {
             directions,
             group: self.group,
             sort: self.sort,
             past: shared.display.totals,
-        };
-        let moving = Cell::new(0);
-        let rows = Rows::new(&shared.history, &view, &shared.owners, &|flow| {
-            moving.set(moving.get() + usize::from(directions.bytes(&flow.traffic.now) > 0));
-            self.is_meant(flow, shared)
-        });
-        Some((rows, moving.get()))
+        }
     }
 
     /// Resets order, room and scrolling after the set of rows changed: another grouping, filter or group.
@@ -244,9 +387,14 @@ impl Panes {
     }
 
     fn scroll(&mut self, to_selection: bool, shared: &SharedState) {
+        if self.tables.len() != Self::ways(shared).len() {
+            self.lay_tables(shared);
+            return;
+        }
         let sections = self.sections(shared, shared.area);
-        for (table, section) in self.tables.iter_mut().zip(sections) {
-            table.scroll(table.room(shared, section), to_selection);
+        for (n, section) in sections.into_iter().enumerate() {
+            let rows = self.section_lines(&self.tables[n], shared, section).rows;
+            self.tables[n].scroll(rows, to_selection);
         }
         self.widen_columns(shared);
     }
@@ -255,7 +403,9 @@ impl Panes {
     fn page(&self, shared: &SharedState) -> i64 {
         let sections = self.sections(shared, shared.area);
         let focused = self.tables.get(self.focus).zip(sections.get(self.focus));
-        let rows = focused.map_or(1, |(table, section)| table.room(shared, *section));
+        let rows = focused.map_or(1, |(table, section)| {
+            self.section_lines(table, shared, *section).rows
+        });
         i64::try_from(rows).unwrap_or(1).max(1)
     }
 
@@ -264,8 +414,9 @@ impl Panes {
         self.is_following = false;
         let sections = self.sections(shared, shared.area);
         let section = sections.get(self.focus).copied().unwrap_or_default();
+        let focused = self.tables.get(self.focus);
+        let room = focused.map_or(0, |table| self.section_lines(table, shared, section).rows);
         if let Some(table) = self.tables.get_mut(self.focus) {
-            let room = table.room(shared, section);
             let index = match table.selected() {
                 // One that has moved out of sight is left there: the step begins where one looks.
                 Some(index) if !table.is_in_sight(index, room) => {
@@ -297,25 +448,39 @@ impl Panes {
         if table.selected.is_none() {
             table.select_index(&shared.history, 0);
         }
-        let row = table.row(&shared.history, table.index)?;
-        if let RowId::Flow(key) = row.id {
+        if let RowId::Flow(key) = table.row(&shared.history, table.index)?.id {
             return Some(Mode::Detail(Detail::of(key)));
         }
-        self.path.push(DrillDown {
-            group: self.group,
-            sort: self.sort,
-            title: match row.id {
+        let levels = table.levels(table.index);
+        let selected = table.selected.clone()?;
+        // Of the sum of rows without a line the row that it is part of is opened.
+        let mut is_one_process = true;
+        for (n, id) in selected.path.iter().enumerate() {
+            let line = LineId {
+                path: selected.path[..=n].to_vec(),
+                is_rest: false,
+            };
+            let table = self.tables.get(self.focus)?;
+            let row = table.row_of(&shared.history, &line)?;
+            is_one_process = row.common.tgid.is_some();
+            let title = match id {
                 // The step before has the name.
                 RowId::Process(tgid) if self.is_in_program() => tgid.to_string(),
                 _ => shared.title_of(&row),
-            },
-            id: row.id,
-        });
-        self.group = match self.group {
+            };
+            self.path.push(DrillDown {
+                group: levels[n],
+                sort: self.sort,
+                title,
+                id: id.clone(),
+            });
+        }
+        self.group = match levels[selected.path.len() - 1] {
             // A process is what one looks for next; one process alone is open already.
-            Group::Program if row.common.tgid.is_none() => Group::Process,
+            Group::Program if !is_one_process => Group::Process,
             _ => Group::Flow,
         };
+        self.close_rows();
         self.sort = SortKey::by(main_column(&shared.display));
         self.select(None, shared);
         self.reset(shared);
@@ -333,6 +498,7 @@ impl Panes {
         if let Some(step) = self.path.pop() {
             self.group = step.group;
             self.sort = step.sort;
+            self.close_rows();
             self.reset(shared);
             self.select(Some(&step.id), shared);
             self.scroll_to_selection(shared);
@@ -342,9 +508,10 @@ impl Panes {
             // No text is always valid.
             let _ = self.filter.set("");
             self.reset(shared);
-        } else if self.group != Group::Flow {
-            self.group = Group::Flow;
+        } else if self.group != self.home(shared) {
+            self.group = self.home(shared);
             self.sort = shared.display.sort;
+            self.close_rows();
             self.reset(shared);
         } else {
             self.is_following = false;
@@ -363,7 +530,9 @@ impl Panes {
     /// Pins the selected row on top, or lets it go.
     fn pin(&mut self, shared: &SharedState) {
         let selected = self.tables.get(self.focus);
-        let Some(id) = selected.and_then(|table| table.selected.clone()) else {
+        // A row within an opened one stands with it.
+        let Some(id) = selected.and_then(|table| table.selected.clone()?.path.into_iter().next())
+        else {
             return;
         };
         match self.pinned.iter().position(|pinned| *pinned == id) {
@@ -385,7 +554,7 @@ impl Panes {
         let entry = |column: Column| {
             let is_current = column == self.sort.column;
             ListEntry {
-                label: column.heading(self.group).to_owned(),
+                label: column.heading(self.group, table.directions).to_owned(),
                 about: column.about(),
                 is_current,
                 choice: ListChoice::Sort(if is_current {
@@ -428,6 +597,15 @@ impl Panes {
         List::new(title, terms.collect())
     }
 
+    /// Returns the grouping that the last step back leads to: that of the view, of two sections flows.
+    pub(in crate::tui) fn home(&self, shared: &SharedState) -> Group {
+        if shared.display.combined {
+            shared.display.group
+        } else {
+            Group::Flow
+        }
+    }
+
     fn select(&mut self, id: Option<&RowId>, shared: &SharedState) {
         for table in &mut self.tables {
             table.select(&shared.history, id.cloned());
@@ -436,20 +614,24 @@ impl Panes {
 
     /// Creates the tables: one per direction, or one for both.
     fn lay_tables(&mut self, shared: &SharedState) {
-        let ways: &[Directions] = if shared.display.combined {
-            &[Directions::Both]
-        } else {
-            &[Directions::Rx, Directions::Tx]
-        };
-        self.tables = ways
+        self.tables = Self::ways(shared)
             .iter()
             .map(|&directions| Pane::new(directions))
             .collect();
         self.focus = self.focus.min(self.tables.len() - 1);
         for table in &mut self.tables {
-            table.order.hold(self.is_frozen);
+            table.freeze(self.is_frozen);
         }
         self.reset(shared);
+    }
+
+    /// Returns the directions of the tables: low screens have one table for both.
+    fn ways(shared: &SharedState) -> &'static [Directions] {
+        if shared.display.combined || shared.area.height < TWO_TABLES_FROM {
+            &[Directions::Both]
+        } else {
+            &[Directions::Rx, Directions::Tx]
+        }
     }
 
     /// Sorts by the next shown column, or by the previous one.
@@ -457,16 +639,19 @@ impl Panes {
         let Some(table) = self.tables.get(self.focus) else {
             return;
         };
-        let there = self.columns(table, shared, shared.area.width);
-        let now = there
-            .iter()
-            .position(|place| place.column == self.sort.column);
+        let columns = self.columns(table, shared, shared.area.width);
+        let mut there: Vec<Column> = columns.iter().map(|place| place.column).collect();
+        // The sum of both directions has no column of its own.
+        if let Some(place) = there.iter().position(|&column| column == Column::Rx) {
+            there.insert(place, Column::Rate);
+        }
+        let now = there.iter().position(|&column| column == self.sort.column);
         let next = match now {
             Some(now) => (now as isize + by).rem_euclid(there.len().max(1) as isize) as usize,
             None => 0,
         };
-        if let Some(place) = there.get(next) {
-            self.set_sort(SortKey::by(place.column), shared);
+        if let Some(&column) = there.get(next) {
+            self.set_sort(SortKey::by(column), shared);
         }
     }
 
@@ -475,6 +660,7 @@ impl Panes {
         self.sort = sort;
         for table in &mut self.tables {
             table.order.reset();
+            table.tree.reset_order();
             table.offset = 0;
         }
         self.rebuild(shared);
@@ -488,7 +674,7 @@ impl Panes {
         };
         let sections = self.sections(shared, shared.area);
         for (table, section) in self.tables.iter().zip(sections) {
-            let room = table.room(shared, section);
+            let room = self.section_lines(table, shared, section).rows;
             for row in table.shown(&shared.history, table.offset, room) {
                 let common = &row.common;
                 let (local, remote) = (common.local.as_ref(), common.remote.as_ref());

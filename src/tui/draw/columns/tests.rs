@@ -82,7 +82,7 @@ fn columns_never_overlap_nor_leave_the_table() {
                             assert!(place.x > end || end == 0, "{width}: {place:?}");
                             end = place.x + place.width;
                             assert!(end <= width, "{group:?} {units:?} {width}: {place:?}");
-                            let least = place.column.heading(group).len() as u16;
+                            let least = place.column.heading(group, directions).len() as u16;
                             let number = place.column.is_number();
                             assert!(!number || place.width >= least.min(5), "{place:?}");
                         }
@@ -133,7 +133,10 @@ fn the_protocol_is_as_wide_as_the_longest_name_seen() {
 #[test]
 fn every_column_has_a_heading_and_no_two_leave_at_once() {
     for column in Column::ALL {
-        assert!(!column.heading(Group::Flow).is_empty(), "{column:?}");
+        assert!(
+            !column.heading(Group::Flow, Directions::Rx).is_empty(),
+            "{column:?}"
+        );
     }
     let ranks = Column::ALL.map(|column| column.drawing().leaves.as_ref().map(|it| it.rank));
     let mut ranks: Vec<u16> = ranks.into_iter().flatten().collect();

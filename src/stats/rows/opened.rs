@@ -1,0 +1,142 @@
+//! What a row that is opened in place consists of: rows of a finer grouping, the sum of those without a line,
+//! and whose its flows are.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
+use std::net::IpAddr;
+
+use super::{Row, RowId, RowParts, RowQuery, Rows, Sum};
+use crate::model::flow::{Counters, Endpoint, Protocol};
+use crate::stats::history::{FlowStats, History, TrafficStats};
+use crate::stats::process_lookup::{ProcessLookup, ProcessRef};
+use crate::view::Group;
+
+/// The processes and peers of a row's flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowParties {
+    pub processes: usize,
+    pub peers: usize,
+    /// The peer that moved most in the latest interval, of equals since the start. Its port is 0 if its flows
+    /// have several.
+    pub top_peer: Endpoint,
+    /// The socket's own end of a flow with it.
+    pub top_local: Endpoint,
+    /// The protocol of its flows; `None` if they have several.
+    pub protocol: Option<Protocol>,
+}
+
+impl Rows {
+    /// The rows that a row consists of, by another grouping. Their sum is the row.
+    pub fn part(
+        &self,
+        history: &History,
+        n: usize,
+        query: &RowQuery,
+        lookup: &dyn ProcessLookup,
+    ) -> Self {
+        let nothing = Sum {
+            flows: 0,
+            traffic: TrafficStats::nothing(self.clock, history.ended()),
+        };
+        let flows = self.numbers(n).to_vec();
+        let mut rows = Self {
+            clock: self.clock,
+            flows: flows.len(),
+            moving: 0,
+            in_order: 0,
+            filtered: nothing,
+            silent: nothing,
+            never_active: 0,
+            untracked: Counters::default(),
+            untracked_total: Counters::default(),
+            all: self.row_at(history, n).traffic,
+            directions: query.directions,
+            parts: RowParts::of(history, flows, query.group, lookup),
+        };
+        rows.sort(history, query, lookup);
+        rows
+    }
+
+    /// The sum of all rows from a place on; `None` if there is none.
+    pub fn sum_from(&self, history: &History, first: usize) -> Option<Row> {
+        let mut flows = self.numbers_from(first).map(|number| history.flow(number));
+        let mut sum = Row::of(flows.next()?, &self.clock);
+        for flow in flows {
+            sum.add(flow, &self.clock);
+        }
+        sum.id = RowId::Unknown;
+        Some(sum)
+    }
+
+    /// Whose the flows of a row are.
+    pub fn parties(&self, history: &History, n: usize) -> Option<RowParties> {
+        let directions = self.directions;
+        let moved = |flow: &FlowStats| {
+            let traffic = &flow.traffic;
+            [
+                directions.bytes(&traffic.now),
+                directions.bytes(&traffic.total),
+            ]
+        };
+        let mut processes: HashSet<u32> = HashSet::new();
+        let mut peers: HashMap<IpAddr, ([u64; 2], RowParties)> = HashMap::new();
+        for &number in self.numbers(n) {
+            let flow = history.flow(number);
+            processes.insert(flow.key.tgid);
+            let [now, total] = moved(flow);
+            match peers.entry(flow.key.remote.addr) {
+                Entry::Vacant(new) => {
+                    let of_flow = RowParties {
+                        processes: 0,
+                        peers: 0,
+                        top_peer: flow.key.remote,
+                        top_local: flow.key.local,
+                        protocol: Some(flow.key.protocol),
+                    };
+                    new.insert(([now, total], of_flow));
+                }
+                Entry::Occupied(mut known) => {
+                    let (sum, peer) = known.get_mut();
+                    sum[0] = sum[0].saturating_add(now);
+                    sum[1] = sum[1].saturating_add(total);
+                    if peer.top_peer.port != flow.key.remote.port {
+                        peer.top_peer.port = 0;
+                    }
+                    peer.protocol = peer.protocol.filter(|it| *it == flow.key.protocol);
+                }
+            }
+        }
+        let count = peers.len();
+        let top = peers
+            .into_values()
+            .max_by_key(|(sum, peer)| (*sum, Reverse(peer.top_peer)))?;
+        Some(RowParties {
+            processes: processes.len(),
+            peers: count,
+            ..top.1
+        })
+    }
+
+    fn numbers_from(&self, first: usize) -> impl Iterator<Item = u32> {
+        (first..self.len()).flat_map(|n| self.numbers(n).iter().copied())
+    }
+}
+
+impl RowParts {
+    /// Rows of these flows by a grouping, in no order.
+    pub(super) fn of(
+        history: &History,
+        flows: Vec<u32>,
+        group: Group,
+        lookup: &dyn ProcessLookup,
+    ) -> Self {
+        if group == Group::Flow {
+            return Self::Flows(flows);
+        }
+        Self::grouped(&flows, group, lookup, |number: u32| {
+            let flow = history.flow(number);
+            (&flow.key, ProcessRef::of(flow))
+        })
+    }
+}
