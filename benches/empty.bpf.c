@@ -17,6 +17,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 EMPTY("tracepoint/sock/sock_send_length", tp_send)
 EMPTY("tracepoint/sock/sock_recv_length", tp_recv)
+EMPTY("raw_tp/sock_send_length", rt_send)
+EMPTY("raw_tp/sock_recv_length", rt_recv)
 EMPTY("fexit/inet_sendmsg", fx_send)
 EMPTY("fexit/inet_recvmsg", fx_recv)
 EMPTY("kprobe/inet_sendmsg", kp_send)

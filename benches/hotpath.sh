@@ -9,7 +9,7 @@
 # Writes target/bench/hotpath-KERNEL.jsonl, and a table on stdout. Needs what `make deps-test`
 # installs; builds what it runs. RUNS=3 runs of each, of which the least counts (9 natively, and the
 # median). FLOWTOP=… measures another binary. TRAFFIC="tcp4 tcp6 udp4 unix" is what is sent by.
-# BACKENDS="tracepoint fentry kprobe".
+# BACKENDS="raw_tracepoint tracepoint fentry kprobe".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -58,6 +58,10 @@ while [ $run -lt "$RUNS" ]; do
     measure none
     for each in $BACKENDS; do
         case $each in
+        raw_tracepoint)
+            [ -d /sys/kernel/tracing/events/sock/sock_send_length ] || continue
+            empty empty-raw_tracepoint rt_send rt_recv
+            ;;
         tracepoint)
             [ -d /sys/kernel/tracing/events/sock/sock_send_length ] || continue
             empty empty-tracepoint tp_send tp_recv
@@ -80,7 +84,7 @@ GUEST
 
 for kernel in "${kernels[@]}"; do
     out=$results/hotpath-$kernel
-    settings="TRAFFIC='${TRAFFIC:-tcp4 tcp6 udp4 unix}' BACKENDS='${BACKENDS:-tracepoint fentry kprobe}'"
+    settings="TRAFFIC='${TRAFFIC:-tcp4 tcp6 udp4 unix}' BACKENDS='${BACKENDS:-raw_tracepoint tracepoint fentry kprobe}'"
     rm -rf "$out"
     mkdir -p "$out/bin"
     if [ "$kernel" = native ]; then
@@ -91,7 +95,7 @@ for kernel in "${kernels[@]}"; do
         can="[ -e /sys/kernel/tracing/kprobe_events ] && [ -e /sys/kernel/tracing/enabled_functions ]"
         # Ahead of all else, as a session of its own; see `first` in common.sh.
         first="renice -n -20 -p \$\$ >/dev/null; [ ! -e /proc/self/autogroup ] || echo -20 >/proc/self/autogroup"
-        "${sudo[@]}" env PATH="$(realpath "$out/bin"):$PATH" setsid -w unshare -m sh -c "$first; $mount; $settings; $can || BACKENDS=tracepoint
+        "${sudo[@]}" env PATH="$(realpath "$out/bin"):$PATH" setsid -w unshare -m sh -c "$first; $mount; $settings; $can || BACKENDS='${BACKENDS:-raw_tracepoint tracepoint}'
             RUNS=${RUNS:-9} OUT=$out OBJECT=$results/empty.bpf.o; . $results/hotpath-guest.sh" >&2
     else
         tests/vm/run.sh --kernel "$kernel" --icount --timeout 3600 --out "$out" --log "$results/hotpath-$kernel.console" \

@@ -60,12 +60,15 @@ vm_tests! {
         linux_6_12_kprobe: exact("6.12", "kprobe");
         linux_6_12_fentry: exact("6.12", "fentry");
         linux_6_12_tracepoint: exact("6.12", "tracepoint");
+        linux_6_12_raw_tracepoint: exact("6.12", "raw_tracepoint");
         linux_6_12_auto: exact("6.12", "auto");
         linux_7_2_kprobe: exact("7.2", "kprobe");
         // Every 7.x kernel preempts itself, where fentry skips events now and then; it must report
         // every one.
         linux_7_2_fentry: exact("7.2", "fentry --may-miss");
         linux_7_2_tracepoint: exact("7.2", "tracepoint");
+        // From 7.0 on raw tracepoints skip events as fentry does.
+        linux_7_2_raw_tracepoint: exact("7.2", "raw_tracepoint --may-miss");
         linux_7_2_auto: exact("7.2", "auto");
     }
 
@@ -82,17 +85,24 @@ vm_tests! {
         linux_6_12_kprobe: exact_aarch64("6.12", "kprobe");
         linux_6_12_fentry: exact_aarch64("6.12", "fentry");
         linux_6_12_tracepoint: exact_aarch64("6.12", "tracepoint");
+        linux_6_12_raw_tracepoint: exact_aarch64("6.12", "raw_tracepoint");
         linux_6_12_auto: exact_aarch64("6.12", "auto");
     }
 
     /// Traffic from many threads on few CPUs, and quick flips: on a preemptible kernel this is
-    /// where probes lose events. `auto` loses nothing; forced fentry may, and says how many.
+    /// where probes lose events. `auto` loses nothing; forced fentry may, and says how many. Raw
+    /// tracepoints lose nothing before 7.0, in any mode, and do afterwards.
     mod storm by "make test-vm" {
         linux_6_12_full_auto: storm("6.12", "full", "auto");
+        linux_6_12_full_raw_tracepoint: storm("6.12", "full", "raw_tracepoint");
+        linux_6_12_full_tracepoint: storm("6.12", "full", "tracepoint");
+        linux_6_12_voluntary_raw_tracepoint: storm("6.12", "voluntary", "raw_tracepoint");
         linux_6_12_full_fentry: storm("6.12", "full", "fentry --expect-missed");
         linux_7_2_lazy_auto: storm("7.2", "lazy", "auto");
+        linux_7_2_lazy_raw_tracepoint: storm("7.2", "lazy", "raw_tracepoint --expect-missed");
         linux_7_2_lazy_fentry: storm("7.2", "lazy", "fentry --expect-missed");
         linux_7_2_full_auto: storm("7.2", "full", "auto");
+        linux_7_2_full_raw_tracepoint: storm("7.2", "full", "raw_tracepoint --expect-missed");
         linux_7_2_full_fentry: storm("7.2", "full", "fentry --expect-missed");
     }
 
@@ -101,8 +111,8 @@ vm_tests! {
     mod leftover by "make test-vm" {
         linux_5_10: leftover("5.10", &["kprobe", "fentry"]);
         linux_6_1: leftover("6.1", &["kprobe", "fentry"]);
-        linux_6_12: leftover("6.12", &["kprobe", "fentry", "tracepoint"]);
-        linux_7_2: leftover("7.2", &["kprobe", "fentry", "tracepoint"]);
+        linux_6_12: leftover("6.12", &["kprobe", "fentry", "tracepoint", "raw_tracepoint"]);
+        linux_7_2: leftover("7.2", &["kprobe", "fentry", "tracepoint", "raw_tracepoint"]);
     }
 
     /// Everything that can go wrong, in a machine whose clock, CPUs and switches are the test's.
@@ -124,8 +134,8 @@ vm_tests! {
     mod privileges by "make test-vm" {
         linux_5_10: privileges("5.10", "kprobe fentry");
         linux_6_1: privileges("6.1", "kprobe fentry");
-        linux_6_12: privileges("6.12", "tracepoint kprobe fentry");
-        linux_7_2: privileges("7.2", "tracepoint kprobe fentry");
+        linux_6_12: privileges("6.12", "raw_tracepoint tracepoint kprobe fentry");
+        linux_7_2: privileges("7.2", "raw_tracepoint tracepoint kprobe fentry");
     }
 
     /// flowtop in a machine that has nothing else.
@@ -137,8 +147,8 @@ vm_tests! {
     }
 }
 
-/// Whether a named kernel preempts itself is not known, so `fentry` may miss events and must report
-/// every one.
+/// Whether a named kernel preempts itself is not known, so `fentry` and `raw_tracepoint` may miss events and
+/// must report every one.
 fn exact_named() -> Outcome {
     let kernel = std::env::var("KERNEL").map_err(|_| "KERNEL=SUITE/PACKAGE names the kernel")?;
     let release = release(&kernel)?;
@@ -149,7 +159,13 @@ fn exact_named() -> Outcome {
     let backends: &[&str] = if version < (Some(6), Some(3)) {
         &["kprobe", "fentry --may-miss", "auto"]
     } else {
-        &["kprobe", "fentry --may-miss", "tracepoint", "auto"]
+        &[
+            "kprobe",
+            "fentry --may-miss",
+            "tracepoint",
+            "raw_tracepoint --may-miss",
+            "auto",
+        ]
     };
     let place = Place {
         arch: "x86_64",
@@ -275,7 +291,8 @@ fn taken_by_auto(arch: &str, kernel: &str) -> Option<&'static str> {
     match (arch, kernel) {
         ("aarch64", "6.1") => Some("kprobe"),
         (_, "5.10" | "6.1") => Some("fentry"),
-        (_, "6.12" | "7.2") => Some("tracepoint"),
+        (_, "6.12") => Some("raw_tracepoint"),
+        (_, "7.2") => Some("tracepoint"),
         _ => None,
     }
 }

@@ -434,6 +434,8 @@ impl Args {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum BackendArg {
     Auto,
+    #[value(name = "raw_tracepoint")]
+    RawTracepoint,
     Tracepoint,
     Fentry,
     Kprobe,
@@ -532,6 +534,7 @@ fn capture(args: &Args, plan: FilterPlan, shown_group: Group) -> CaptureOptions 
     CaptureOptions {
         backend: match args.backend {
             BackendArg::Auto => BackendChoice::Auto,
+            BackendArg::RawTracepoint => BackendChoice::RawTracepoint,
             BackendArg::Tracepoint => BackendChoice::Tracepoint,
             BackendArg::Fentry => BackendChoice::Fentry,
             BackendArg::Kprobe => BackendChoice::Kprobe,

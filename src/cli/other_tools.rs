@@ -194,7 +194,7 @@ pub(super) fn needed_value(option: &str) -> &'static str {
         "--record-size" => "give a size, as in --record-size 100MB",
         "--record-time" => "give a time, as in --record-time 1h",
         "--record-files" => "give a number of files, as in --record-files 24",
-        "--backend" => "give auto, tracepoint, fentry or kprobe",
+        "--backend" => "give auto, raw_tracepoint, tracepoint, fentry or kprobe",
         "--max-flows" => "give a number of flows, as in --max-flows 65536",
         "--completions" => "give bash, fish or zsh",
         _ => "flowtop --help explains it",

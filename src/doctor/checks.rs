@@ -69,13 +69,13 @@ pub(super) fn kernel() -> Vec<Check> {
             "preemption",
             "preemption",
             CheckState::Ok,
-            "off: fentry is exact",
+            "off: every backend is exact",
         ),
         Preemption::Possible => Check::new(
             "preemption",
             "preemption",
             CheckState::Ok,
-            "on: fentry may miss events, so --backend auto tries it last",
+            "on: fentry may miss events, and from Linux 7.0 on raw_tracepoint; --backend auto avoids both",
         ),
     });
     checks.push(cgroups());

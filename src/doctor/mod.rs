@@ -146,6 +146,7 @@ pub fn run(
         },
     ];
     let trials = [
+        BackendChoice::RawTracepoint,
         BackendChoice::Tracepoint,
         BackendChoice::Fentry,
         BackendChoice::Kprobe,

@@ -4,11 +4,20 @@
 use std::fs;
 use std::path::Path;
 
+use libbpf_rs::Btf;
+use libbpf_rs::btf::types::{Struct, Typedef, Var};
+
 use crate::options::BackendChoice;
 
 /// One way to see socket calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
+    /// Raw tracepoints `sock_send_length` and `sock_recv_length`.
+    ///
+    /// Each program has a mark per CPU that it runs there, and is skipped while that is set. A task that is
+    /// preempted inside the program therefore hides the events of all others on its CPU. Tracepoints run with
+    /// preemption off up to Linux 6.19; [`RunningKernel::tracepoints_preempt`] tells where they do not.
+    RawTracepoint,
     /// Perf-attached tracepoints `sock:sock_send_length` and `sock:sock_recv_length`.
     Tracepoint,
     /// Trampolines on the socket functions.
@@ -21,9 +30,31 @@ impl Backend {
     /// The name used on the command line and in every output.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::RawTracepoint => "raw_tracepoint",
             Self::Tracepoint => "tracepoint",
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",
+        }
+    }
+
+    /// Instructions of a TCP call over IPv4 in `benches/hotpath.sh`: raw tracepoint and tracepoint on 6.12,
+    /// fentry on 6.1, kprobe on 7.2. Only their order counts, which was the same wherever two were measured.
+    const fn cost(self) -> u32 {
+        match self {
+            Self::RawTracepoint => 430,
+            Self::Fentry => 488,
+            Self::Tracepoint => 583,
+            Self::Kprobe => 1188,
+        }
+    }
+
+    /// Whether no event can be skipped because a task was preempted inside a program.
+    pub fn is_exact_on(self, kernel: &RunningKernel) -> bool {
+        let preempts = kernel.preemption == Preemption::Possible;
+        match self {
+            Self::RawTracepoint => !(preempts && kernel.tracepoints_preempt),
+            Self::Fentry => !preempts,
+            Self::Tracepoint | Self::Kprobe => true,
         }
     }
 }
@@ -91,6 +122,11 @@ const TRACEPOINTS: &[Hook] = &[
     hook("tp_recv", Attach::Tracepoint("sock_recv_length"), Fatal),
 ];
 
+const RAW_TRACEPOINTS: &[Hook] = &[
+    hook("rt_send", Attach::RawTracepoint("sock_send_length"), Fatal),
+    hook("rt_recv", Attach::RawTracepoint("sock_recv_length"), Fatal),
+];
+
 /// Datagrams, beside the tracepoints where kprobes exist, and for the kprobe backend: their peers, and
 /// how many packets they are. The bytes are counted without.
 const DATAGRAMS: &[Hook] = &[
@@ -109,8 +145,10 @@ const TRACEPOINT_CGROUP: &[Hook] = &[
 
 impl Hook {
     /// Whether it counts, so that a run that was skipped may be bytes that were missed.
-    pub const fn counts(&self) -> bool {
-        !matches!(self.attach, Attach::RawTracepoint(_))
+    pub fn counts(&self) -> bool {
+        THREADS
+            .iter()
+            .all(|threads| threads.program != self.program)
     }
 }
 
@@ -215,9 +253,14 @@ pub struct AttachPlan {
 impl AttachPlan {
     /// The hooks of this plan, in the order in which they are attached.
     pub fn hooks(self) -> impl Iterator<Item = &'static Hook> {
+        let beside: [&[Hook]; 3] = match self.kprobes {
+            true => [DATAGRAMS, ZEROCOPY, BYPASSES],
+            false => [TRACEPOINT_CGROUP, &[], &[]],
+        };
+        let [first, second, third] = beside;
         let tables: [&[Hook]; 4] = match (self.backend, self.kprobes) {
-            (Backend::Tracepoint, true) => [DATAGRAMS, ZEROCOPY, BYPASSES, TRACEPOINTS],
-            (Backend::Tracepoint, false) => [TRACEPOINT_CGROUP, TRACEPOINTS, &[], &[]],
+            (Backend::RawTracepoint, _) => [first, second, third, RAW_TRACEPOINTS],
+            (Backend::Tracepoint, _) => [first, second, third, TRACEPOINTS],
             (Backend::Fentry, true) => [TRAMPOLINES, ZEROCOPY, &[], &[]],
             (Backend::Fentry, false) => [TRAMPOLINES, &[], &[], &[]],
             (Backend::Kprobe, _) => [ZEROCOPY, BYPASSES, KPROBES, DATAGRAMS],
@@ -227,7 +270,7 @@ impl AttachPlan {
 
     /// Whether its hooks see how many datagrams a call moves on UDP.
     pub const fn sees_datagrams(self) -> bool {
-        !matches!(self.backend, Backend::Tracepoint) || self.kprobes
+        !matches!(self.backend, Backend::RawTracepoint | Backend::Tracepoint) || self.kprobes
     }
 
     /// Whether TCP is received in ways that no hook of this plan can see, so that the bytes come from the
@@ -240,7 +283,9 @@ impl AttachPlan {
     /// Paths that no hook of this plan can see, whatever attaches.
     pub fn unseen(self) -> &'static [&'static str] {
         match (self.backend, self.kprobes) {
-            (Backend::Tracepoint, false) => &["splice_read", "zerocopy_receive", "udp_recv_peer"],
+            (Backend::RawTracepoint | Backend::Tracepoint, false) => {
+                &["splice_read", "zerocopy_receive", "udp_recv_peer"]
+            }
             (Backend::Fentry, false) => &["zerocopy_receive"],
             _ => &[],
         }
@@ -295,91 +340,172 @@ impl Preemption {
     }
 }
 
-/// The plans to try, best first, each with the reason why it would be taken.
-pub fn plans(
-    choice: BackendChoice,
-    kprobes: bool,
-    preemption: Preemption,
-) -> Vec<(AttachPlan, &'static str)> {
-    let plan = |backend, kprobes| AttachPlan { backend, kprobes };
-    let asked = "asked for by --backend";
-    let with_kprobes = "exact in every preemption mode; kprobes add the peers of UDP";
-    let without_kprobes = match kprobes {
-        true => "exact in every preemption mode; without kprobes",
-        false => "exact in every preemption mode; no kprobes in this kernel",
+/// What of the running kernel decides which backends are exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningKernel {
+    /// Whether kprobes may be used.
+    pub kprobes: bool,
+    pub preemption: Preemption,
+    /// Whether tasks can be preempted inside of tracepoints: see [`tracepoints_preempt`].
+    pub tracepoints_preempt: bool,
+}
+
+/// Whether this kernel runs tracepoints under SRCU-fast, where a task can be preempted in them, and not with
+/// preemption off (a46023d5616e, v7.0).
+///
+/// The sign is the per-CPU data of their SRCU domain (`tracepoint_srcu`) on a kernel whose SRCU has fast readers
+/// (`struct srcu_ctr`, v6.15). A domain alone is not the sign: up to 6.12 it guarded tracepoints of idle CPUs.
+/// Fast readers alone are not either: 6.15 to 6.19 have no domain of tracepoints. The two are in the BTF of every
+/// such kernel, while the lock guard (`class_srcu_fast_notrace_t`) depends on the compiler, and a preemption count
+/// can only be read by loading a program. A kernel that has the change without the sign shows missed events, which
+/// the storm of the tests looks for, and on which `auto` moves to perf-attached tracepoints.
+pub fn tracepoints_preempt(btf: &Btf<'_>) -> bool {
+    let domain: Option<Var<'_>> = btf.type_by_name("tracepoint_srcu_srcu_data");
+    let fast_readers: Option<Struct<'_>> = btf.type_by_name("srcu_ctr");
+    domain.is_some() && fast_readers.is_some()
+}
+
+/// Whether the kernel has the raw tracepoints of sockets, by the types of their arguments.
+pub fn has_raw_sock_tracepoints(btf: &Btf<'_>) -> bool {
+    ["btf_trace_sock_send_length", "btf_trace_sock_recv_length"]
+        .iter()
+        .all(|name| btf.type_by_name::<Typedef<'_>>(name).is_some())
+}
+
+/// The plans to try, best first, each with the reason why it would be taken. `auto` takes the cheapest of those
+/// that are exact, with kprobes before without, and only then fentry where it can miss events.
+pub fn plans(choice: BackendChoice, kernel: &RunningKernel) -> Vec<(AttachPlan, &'static str)> {
+    let named = match choice {
+        BackendChoice::RawTracepoint => Some(Backend::RawTracepoint),
+        BackendChoice::Tracepoint => Some(Backend::Tracepoint),
+        BackendChoice::Fentry => Some(Backend::Fentry),
+        BackendChoice::Kprobe => Some(Backend::Kprobe),
+        BackendChoice::Auto => None,
     };
-    let mut plans = Vec::new();
-    match choice {
-        BackendChoice::Tracepoint => {
-            if kprobes {
-                plans.push((plan(Backend::Tracepoint, true), asked));
-            }
-            plans.push((plan(Backend::Tracepoint, false), asked));
+    if let Some(backend) = named {
+        let plans = plans_of(backend, kernel.kprobes).into_iter();
+        return plans
+            .map(|plan| (plan, "asked for by --backend"))
+            .collect();
+    }
+    let mut backends = [
+        Backend::RawTracepoint,
+        Backend::Tracepoint,
+        Backend::Fentry,
+        Backend::Kprobe,
+    ];
+    backends.sort_by_key(|backend| (!backend.is_exact_on(kernel), backend.cost()));
+    let tried = backends.into_iter().filter(|backend| match backend {
+        Backend::RawTracepoint => backend.is_exact_on(kernel),
+        Backend::Kprobe => kernel.kprobes,
+        Backend::Tracepoint | Backend::Fentry => true,
+    });
+    let plans = tried.flat_map(|backend| plans_of(backend, kernel.kprobes));
+    plans
+        .map(|plan| (plan, reason_of_auto(plan, kernel)))
+        .collect()
+}
+
+/// The plans of one backend, the one that sees most first.
+fn plans_of(backend: Backend, kprobes: bool) -> Vec<AttachPlan> {
+    let plan = |kprobes| AttachPlan { backend, kprobes };
+    match backend {
+        Backend::RawTracepoint | Backend::Tracepoint if kprobes => vec![plan(true), plan(false)],
+        Backend::RawTracepoint | Backend::Tracepoint => vec![plan(false)],
+        Backend::Fentry => vec![plan(kprobes)],
+        Backend::Kprobe => vec![plan(true)],
+    }
+}
+
+/// Why `auto` would take a plan.
+fn reason_of_auto(plan: AttachPlan, kernel: &RunningKernel) -> &'static str {
+    match (plan.backend, plan.kprobes, kernel.kprobes) {
+        (Backend::RawTracepoint, true, _) => {
+            "the cheapest that is exact here; kprobes add the peers of UDP"
         }
-        BackendChoice::Fentry => plans.push((plan(Backend::Fentry, kprobes), asked)),
-        BackendChoice::Kprobe => plans.push((plan(Backend::Kprobe, true), asked)),
-        BackendChoice::Auto => {
-            let fentry = plan(Backend::Fentry, kprobes);
-            if kprobes {
-                plans.push((plan(Backend::Tracepoint, true), with_kprobes));
-            }
-            plans.push((plan(Backend::Tracepoint, false), without_kprobes));
-            if preemption == Preemption::Off {
-                plans.push((
-                    fentry,
-                    "no sock tracepoints; the kernel does not preempt itself",
-                ));
-            }
-            if kprobes {
-                plans.push((
-                    plan(Backend::Kprobe, true),
-                    "no sock tracepoints; a kernel that preempts itself can skip fentry programs",
-                ));
-            }
-            if preemption == Preemption::Possible {
-                plans.push((
-                    fentry,
-                    "nothing else works here; may miss events, which are shown",
-                ));
-            }
+        (Backend::RawTracepoint, false, true) => {
+            "the cheapest that is exact here; without kprobes"
+        }
+        (Backend::RawTracepoint, false, false) => {
+            "the cheapest that is exact here; no kprobes in this kernel"
+        }
+        (Backend::Tracepoint, true, _) => {
+            "exact in every preemption mode; kprobes add the peers of UDP"
+        }
+        (Backend::Tracepoint, false, true) => "exact in every preemption mode; without kprobes",
+        (Backend::Tracepoint, false, false) => {
+            "exact in every preemption mode; no kprobes in this kernel"
+        }
+        (Backend::Fentry, ..) if Backend::Fentry.is_exact_on(kernel) => {
+            "no sock tracepoints; the kernel does not preempt itself"
+        }
+        (Backend::Fentry, ..) => "nothing else works here; may miss events, which are shown",
+        (Backend::Kprobe, ..) => {
+            "no sock tracepoints; a kernel that preempts itself can skip fentry programs"
         }
     }
-    plans
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn auto(kprobes: bool, preemption: Preemption) -> Vec<Backend> {
-        plans(BackendChoice::Auto, kprobes, preemption)
-            .into_iter()
-            .map(|(plan, _)| plan.backend)
-            .collect()
+    const KERNEL: RunningKernel = RunningKernel {
+        kprobes: true,
+        preemption: Preemption::Possible,
+        tracepoints_preempt: false,
+    };
+
+    fn auto(kernel: RunningKernel) -> Vec<Backend> {
+        let plans = plans(BackendChoice::Auto, &kernel);
+        let mut backends: Vec<_> = plans.into_iter().map(|(plan, _)| plan.backend).collect();
+        backends.dedup();
+        backends
     }
 
     #[test]
-    fn auto_takes_fentry_before_kprobe_only_where_it_cannot_miss() {
-        use Backend::{Fentry, Kprobe, Tracepoint};
-        assert_eq!(
-            auto(true, Preemption::Off),
-            [Tracepoint, Tracepoint, Fentry, Kprobe]
-        );
-        assert_eq!(
-            auto(true, Preemption::Possible),
-            [Tracepoint, Tracepoint, Kprobe, Fentry]
-        );
-        assert_eq!(auto(false, Preemption::Off), [Tracepoint, Fentry]);
+    fn auto_takes_the_cheapest_backend_that_cannot_miss_events() {
+        use Backend::{Fentry, Kprobe, RawTracepoint, Tracepoint};
+        let off = RunningKernel {
+            preemption: Preemption::Off,
+            ..KERNEL
+        };
+        assert_eq!(auto(off), [RawTracepoint, Fentry, Tracepoint, Kprobe]);
+        assert_eq!(auto(KERNEL), [RawTracepoint, Tracepoint, Kprobe, Fentry]);
+        let srcu = RunningKernel {
+            tracepoints_preempt: true,
+            ..KERNEL
+        };
+        assert_eq!(auto(srcu), [Tracepoint, Kprobe, Fentry]);
+        let without_kprobes = RunningKernel {
+            kprobes: false,
+            ..srcu
+        };
+        assert_eq!(auto(without_kprobes), [Tracepoint, Fentry]);
+    }
+
+    #[test]
+    fn a_tracepoint_backend_is_tried_with_kprobes_first() {
+        for choice in [BackendChoice::Auto, BackendChoice::RawTracepoint] {
+            let plans = plans(choice, &KERNEL);
+            assert!(plans[0].0.kprobes && !plans[1].0.kprobes);
+            assert_eq!(plans[0].0.backend, plans[1].0.backend);
+        }
     }
 
     #[test]
     fn a_backend_asked_for_never_falls_back_to_another() {
         for (choice, backend) in [
+            (BackendChoice::RawTracepoint, Backend::RawTracepoint),
             (BackendChoice::Tracepoint, Backend::Tracepoint),
             (BackendChoice::Fentry, Backend::Fentry),
             (BackendChoice::Kprobe, Backend::Kprobe),
         ] {
-            let plans = plans(choice, true, Preemption::Possible);
+            let srcu = RunningKernel {
+                tracepoints_preempt: true,
+                ..KERNEL
+            };
+            let plans = plans(choice, &srcu);
             assert!(!plans.is_empty());
             assert!(plans.iter().all(|(plan, _)| plan.backend == backend));
         }

@@ -49,7 +49,7 @@ pub fn read(
 /// programs skip events, which are counted since dd8657894c11 (v6.7). Trampolines count what they skip since they skip anything.
 pub const fn misses_unknown(backend: Backend, preemption: Preemption, are_counted: bool) -> bool {
     match (backend, preemption) {
-        (Backend::Fentry, _) | (_, Preemption::Off) => false,
+        (Backend::RawTracepoint | Backend::Fentry, _) | (_, Preemption::Off) => false,
         (_, Preemption::Possible) => !are_counted,
     }
 }
@@ -77,13 +77,15 @@ mod tests {
 
     #[test]
     fn misses_are_unknown_where_a_kernel_skips_programs_and_does_not_count_that() {
-        use Backend::{Fentry, Kprobe, Tracepoint};
+        use Backend::{Fentry, Kprobe, RawTracepoint, Tracepoint};
         use Preemption::{Off, Possible};
         for backend in [Kprobe, Tracepoint] {
             assert!(misses_unknown(backend, Possible, false));
             assert!(!misses_unknown(backend, Possible, true));
             assert!(!misses_unknown(backend, Off, false));
         }
-        assert!(!misses_unknown(Fentry, Possible, false));
+        for backend in [RawTracepoint, Fentry] {
+            assert!(!misses_unknown(backend, Possible, false));
+        }
     }
 }

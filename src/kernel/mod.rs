@@ -36,7 +36,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Btf, Link, MapCore};
 
 use self::attach::attach;
-use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, Preemption};
+use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, Preemption, RunningKernel};
 pub use self::backend_error::NoBackend;
 use self::backend_error::{BackendError, load_error};
 use self::drain::{Decoder, Drain};
@@ -61,6 +61,8 @@ const CGROUP_RECORDS: u32 = 128;
 /// Stands in [`Method::reason`] where [`Engine::is_unfiltered`].
 const UNFILTERED: &str =
     "the filter is too large for this kernel's verifier, so user space decides all of it";
+const NO_SOCK_TRACEPOINTS: &str =
+    "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)";
 /// The loaded and attached kernel side. Dropping it detaches and unloads everything.
 pub struct Engine {
     // In the order in which they must go: links, then the events they hang on, then the mapping,
@@ -105,8 +107,12 @@ impl Engine {
             .err()
             .and_then(MissingRequirement::of)
             .cloned();
-        for (plan, reason) in backend::plans(options.backend, kprobes, Preemption::of_this_kernel())
-        {
+        let kernel = RunningKernel {
+            kprobes,
+            preemption: Preemption::of_this_kernel(),
+            tracepoints_preempt: backend::tracepoints_preempt(&btf),
+        };
+        for (plan, reason) in backend::plans(options.backend, &kernel) {
             let opened = match missing_requirement(plan, &btf, &tracefs) {
                 Some(missing) => Err(missing),
                 None => {
@@ -356,6 +362,11 @@ fn missing_requirement(
                 _ => None,
             });
         }
+        // Neither tracefs nor perf events.
+        (Backend::RawTracepoint, _) if !backend::has_raw_sock_tracepoints(btf) => {
+            return Some(anyhow::anyhow!("{NO_SOCK_TRACEPOINTS}"));
+        }
+        (Backend::RawTracepoint, _) if !plan.kprobes => return None,
         (_, Ok(tracefs)) => tracefs,
         (_, Err(err)) => {
             return Some(match MissingRequirement::of(err) {
@@ -366,9 +377,7 @@ fn missing_requirement(
     };
     match plan.backend {
         Backend::Tracepoint if !tracefs::has_sock_tracepoints(tracefs) => {
-            return Some(anyhow::anyhow!(
-                "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)"
-            ));
+            return Some(anyhow::anyhow!("{NO_SOCK_TRACEPOINTS}"));
         }
         Backend::Kprobe if !tracefs::has_kprobes(tracefs) => {
             return Some(anyhow::anyhow!(
@@ -400,7 +409,7 @@ fn audit_mode(options: &CaptureOptions, plan: AttachPlan) -> AuditMode {
     };
     match plan.backend {
         _ if chosen != KernelFilter::default() => AuditMode::Off,
-        Backend::Tracepoint => AuditMode::AtOnce,
+        Backend::RawTracepoint | Backend::Tracepoint => AuditMode::AtOnce,
         Backend::Fentry | Backend::Kprobe => AuditMode::FromFirstCall,
     }
 }
@@ -487,7 +496,13 @@ mod tests {
             .map(|program| program.name().to_string_lossy().into_owned())
             .filter(|name| !name.starts_with("drain_") && !name.ends_with("_records"))
             .collect();
-        let hooked: BTreeSet<String> = [Backend::Tracepoint, Backend::Fentry, Backend::Kprobe]
+        let backends = [
+            Backend::RawTracepoint,
+            Backend::Tracepoint,
+            Backend::Fentry,
+            Backend::Kprobe,
+        ];
+        let hooked: BTreeSet<String> = backends
             .into_iter()
             .flat_map(|backend| [true, false].map(|kprobes| AttachPlan { backend, kprobes }))
             .flat_map(AttachPlan::hooks)

@@ -170,7 +170,7 @@ pub fn missed_calls(bss: &types::bss) -> u64 {
 
 /// `bpf_prog_info.recursion_misses`: runs the kernel skipped because the program, or for kprobe
 /// and tracepoint programs any program, was already running on the CPU. Filled for trampolines
-/// from 5.12, for kprobes and tracepoints from 6.7; zero on kernels that do not count it.
+/// from 5.12, for raw tracepoints from 6.1, for kprobes and tracepoints from 6.7; zero on kernels that do not count it.
 pub fn recursion_misses(program: &Program<'_>) -> io::Result<u64> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut len = size_of_val(&info) as u32;

@@ -22,7 +22,7 @@ impl Switches {
     pub fn of(plan: AttachPlan) -> Self {
         let (paths, unseen): (&[&str], &[&str]) = match (plan.backend, plan.kprobes) {
             // The tracepoints themselves go on.
-            (Backend::Tracepoint, true) => (
+            (Backend::RawTracepoint | Backend::Tracepoint, true) => (
                 &[FTRACE_SWITCH, KPROBES_SWITCH],
                 &[
                     "splice_read",
@@ -31,7 +31,7 @@ impl Switches {
                     "zerocopy_receive",
                 ],
             ),
-            (Backend::Tracepoint, false) => (&[], &[]),
+            (Backend::RawTracepoint | Backend::Tracepoint, false) => (&[], &[]),
             (Backend::Fentry, _) => (&[FTRACE_SWITCH], &["probes_off"]),
             (Backend::Kprobe, _) => (&[FTRACE_SWITCH, KPROBES_SWITCH], &["probes_off"]),
         };

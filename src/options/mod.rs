@@ -163,7 +163,9 @@ pub enum BackendChoice {
     /// The best that really loads and attaches.
     #[default]
     Auto,
-    /// `sock:sock_send_length` and `sock:sock_recv_length`, kernel 6.3 and later.
+    /// Raw tracepoints `sock_send_length` and `sock_recv_length`, kernel 6.3 and later.
+    RawTracepoint,
+    /// `sock:sock_send_length` and `sock:sock_recv_length` by perf events, kernel 6.3 and later.
     Tracepoint,
     /// fentry and fexit on the socket functions.
     Fentry,
@@ -176,6 +178,7 @@ impl BackendChoice {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::RawTracepoint => "raw_tracepoint",
             Self::Tracepoint => "tracepoint",
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",

@@ -66,23 +66,25 @@ impl Live {
     }
 
     /// Says that this backend missed events and stays, with what to do.
-    fn stay_with_fentry(&mut self) {
-        self.engine.set_reason(
-            "fentry missed events on this kernel, and the privileges to move to kprobe are given up: \
-             start flowtop again with --backend kprobe",
-        );
+    fn stay_after_misses(&mut self, exact: BackendChoice) {
+        let (missing, exact) = (self.engine.backend().as_str(), exact.as_str());
+        self.engine.set_reason(&format!(
+            "{missing} missed events on this kernel, and the privileges to move to {exact} are given up: \
+             start flowtop again with --backend {exact}",
+        ));
     }
 
     /// Moves from a backend that missed events to one that does not, if there is one, and adds to
     /// `interval` what the old one counts until the new one stands. The moment between the two
     /// readings is the last that is missed.
-    fn leave_fentry(&mut self, interval: &mut Interval) -> Result<()> {
+    fn move_after_misses(&mut self, exact: BackendChoice, interval: &mut Interval) -> Result<()> {
+        let missing = self.engine.backend().as_str();
         let options = CaptureOptions {
-            backend: BackendChoice::Kprobe,
+            backend: exact,
             ..self.options.clone()
         };
         if let Ok(mut engine) = Engine::open(&options) {
-            engine.set_reason("fentry missed events on this kernel");
+            engine.set_reason(&format!("{missing} missed events on this kernel"));
             interval.merge(self.sifted()?);
             engine.end_interval()?;
             self.matcher = matcher(&engine, &self.options);
@@ -107,19 +109,29 @@ fn matcher(engine: &Engine, options: &CaptureOptions) -> Option<Matcher> {
     filter.filter(|_| engine.is_unfiltered()).map(Matcher::new)
 }
 
+/// The backend to take where this one missed events; `None` for those that run with preemption off on every
+/// kernel.
+const fn exact_instead_of(backend: Backend) -> Option<BackendChoice> {
+    match backend {
+        Backend::RawTracepoint => Some(BackendChoice::Tracepoint),
+        Backend::Fentry => Some(BackendChoice::Kprobe),
+        Backend::Tracepoint | Backend::Kprobe => None,
+    }
+}
+
 impl Source for Live {
     fn end_interval(&mut self) -> Result<Interval> {
         let mut interval = self.sifted()?;
         let missed = interval.losses.missed_events > 0;
         if missed
             && self.options.backend == BackendChoice::Auto
-            && self.engine.backend() == Backend::Fentry
+            && let Some(exact) = exact_instead_of(self.engine.backend())
         {
             if self.confined {
-                self.stay_with_fentry();
+                self.stay_after_misses(exact);
                 interval.method = self.method();
             } else {
-                self.leave_fentry(&mut interval)?;
+                self.move_after_misses(exact, &mut interval)?;
             }
         }
         Ok(interval)

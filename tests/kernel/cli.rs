@@ -199,7 +199,7 @@ fn bad_values_exit_2_with_the_fix_on_stderr() {
         ),
         (
             vec!["--backend", "xdp"],
-            "--backend \"xdp\": use one of auto, tracepoint, fentry, kprobe",
+            "--backend \"xdp\": use one of auto, raw_tracepoint, tracepoint, fentry, kprobe",
         ),
         (vec!["--json", "--batch"], "cannot be used with"),
         (vec!["--units", "bit"], "did you mean \"bits\"?"),

@@ -181,15 +181,9 @@ fn batch_and_json_exclude_each_other() {
 
 #[test]
 fn every_backend_has_its_name() {
-    for name in ["auto", "tracepoint", "fentry", "kprobe"] {
-        assert_eq!(
-            parsed(&["--backend", name])
-                .unwrap()
-                .capture
-                .backend
-                .as_str(),
-            name
-        );
+    for name in ["auto", "raw_tracepoint", "tracepoint", "fentry", "kprobe"] {
+        let parsed = parsed(&["--backend", name]).unwrap();
+        assert_eq!(parsed.capture.backend.as_str(), name);
     }
     assert!(
         parsed(&["--backend", "xdp"])
