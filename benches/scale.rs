@@ -129,7 +129,13 @@ fn be_the_program(flows: u32) -> Result<()> {
     }
     let config = config(Output::Table);
     let signals = SignalHandler::install()?;
-    flowtop::tui::live(&config.table, source, RunContext::default(), None, signals)
+    flowtop::tui::live(
+        &config.table,
+        source,
+        RunContext::default(),
+        Box::new(flowtop::tui::NoFiles),
+        signals,
+    )
 }
 
 /// From collector to screen or stream, in a process of its own: resident memory in the end, and the

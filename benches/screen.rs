@@ -41,7 +41,13 @@ fn be_the_program(flows: u32) -> Result<()> {
     // The collector takes a whole interval to end one, the processor included.
     let source = Busy::new(flows, config.timing.interval * 95 / 100);
     let signals = SignalHandler::install()?;
-    flowtop::tui::live(&config.table, source, RunContext::default(), None, signals)
+    flowtop::tui::live(
+        &config.table,
+        source,
+        RunContext::default(),
+        Box::new(flowtop::tui::NoFiles),
+        signals,
+    )
 }
 
 /// Times from a key to all of what it brings, by turns: groupings, which rank anew, and help.

@@ -1,5 +1,7 @@
 //! Builds the pipeline of a run: source, decorators, output. The only module that depends on both sides.
 
+mod config_writer;
+mod files;
 mod notes;
 
 use std::io::{self, Write};
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use self::files::{OpenedFiles, RunFiles};
 use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::Stop;
 use crate::jsonl::writer::Json;
@@ -17,8 +20,9 @@ use crate::options::{self, Config, Output};
 use crate::output::metrics::{Exporter, Listener};
 use crate::output::{self, Stream};
 use crate::recording::player::PlayerLimits;
-use crate::recording::recorder::{Opened, Recorder, StatusHandle as Recording};
+use crate::recording::recorder::{Opened, Recorder};
 use crate::recording::replay::{self, Replay};
+use crate::recording::switch::RecordingSwitch;
 use crate::resolve::owners::Owners;
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement};
@@ -88,7 +92,8 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
             opened => opened,
         },
     };
-    let allow = allow(config, opened.as_ref());
+    let files = OpenedFiles::open(config, privilege)?;
+    let allow = allow(config, opened.as_ref(), &files);
     let identity = privilege.identity(!allow.write.is_empty());
     let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
     if config.verbose {
@@ -96,10 +101,12 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         say(&format!("{backend} backend: {reason}"));
         say(&confinement.to_string());
     }
+    let json = recorded_as(config, machine.clone());
     let recorder = match opened {
-        Some(opened) => Some(recorder(config, opened, machine.clone())?),
+        Some(opened) => Some(recorder(config, opened, json.clone())?),
         None => None,
     };
+    let recording = RecordingSwitch::new(recorder);
     if config.keep_privileges {
         // What was asked to be kept. The recorder's thread has the caller's rights already.
         privilege.raise()?;
@@ -134,10 +141,14 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         }
         source = Box::new(exporter.instrument(source));
     }
-    if let Some(recorder) = &recorder {
-        source = Box::new(Tee::new(source, recorder.tap()));
-    }
-    let watch = recorder.as_ref().map(Recorder::watch);
+    let see = recording.clone();
+    source = Box::new(Tee::new(source, move |interval: &Interval| {
+        see.put(interval)
+    }));
+    let files = RunFiles {
+        opened: files,
+        recording: Some((recording.clone(), json)),
+    };
     let context = RunContext {
         capture: config.capture.clone(),
         timing: config.timing.clone(),
@@ -145,13 +156,11 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         method,
         confinement: Some(confinement),
     };
-    let outcome = present(config, source, context, watch, signals);
+    let outcome = present(config, source, context, files, signals);
     drop(exporter);
-    let notes = recorder
-        .as_ref()
-        .map(|recorder| recorder.watch().status().notes);
+    let notes = recording.status().map(|status| status.notes);
     // Also when the output has failed: what was counted until then is kept.
-    let recorded = recorder.map_or(Ok(()), Recorder::finish);
+    let recorded = recording.stop().map(drop);
     // The live table has not printed them.
     if config.output == Output::Table {
         notes.iter().flatten().for_each(|note| say(note));
@@ -177,11 +186,11 @@ fn present(
     config: &Config,
     source: impl Source + 'static,
     context: RunContext,
-    recording: Option<Recording>,
+    files: RunFiles,
     signals: SignalHandler,
 ) -> Result<()> {
     match config.output {
-        Output::Table => tui::live(&config.table, source, context, recording, signals),
+        Output::Table => tui::live(&config.table, source, context, Box::new(files), signals),
         Output::Text | Output::Json | Output::Csv | Output::Quiet => {
             let mut out = io::stdout().lock();
             stream(config, context.machine, source, Some(signals), &mut out)
@@ -238,9 +247,11 @@ fn confined(
 }
 
 /// What is to be done in the time to come.
-fn allow(config: &Config, opened: Option<&Opened>) -> Allow {
+fn allow(config: &Config, opened: Option<&Opened>, files: &OpenedFiles) -> Allow {
+    let recordings = opened.and_then(Opened::folder);
     Allow {
-        write: opened.and_then(Opened::folder).into_iter().collect(),
+        write: recordings.into_iter().chain(files.writes_in()).collect(),
+        link: files.links_in(),
         serve: config.listen.is_some(),
         names: asks_for_names(config),
     }
@@ -252,20 +263,28 @@ fn asks_for_names(config: &Config) -> bool {
 }
 
 /// Recordings come from anywhere: they are open before they are read, and reading them takes no more.
-fn confine_replay(config: &Config, identity: &Identity) -> Result<Confinement> {
+fn confine_replay(
+    config: &Config,
+    identity: &Identity,
+    files: &OpenedFiles,
+) -> Result<Confinement> {
     let allow = Allow {
-        names: asks_for_names(config),
-        ..Allow::default()
+        serve: false,
+        ..allow(config, None, files)
     };
     sandbox::confine(identity, &allow, &[], || Ok(()))
 }
 
-fn recorder(config: &Config, opened: Opened, machine: Machine) -> Result<Recorder> {
-    let json = Json {
+/// How what is counted is recorded.
+fn recorded_as(config: &Config, machine: Machine) -> Json {
+    Json {
         filter: config.capture.filter.text(),
         owners: Arc::new(Owners::passwd_only()),
         machine,
-    };
+    }
+}
+
+fn recorder(config: &Config, opened: Opened, json: Json) -> Result<Recorder> {
     // The live table says it itself: here it would be written across it.
     let is_drawn = config.output == Output::Table;
     Recorder::start(opened, json, move |text| {
@@ -283,8 +302,9 @@ fn replayed(
 ) -> Result<()> {
     let signals = watch(config)?;
     let files = replay::open(&replay.files);
-    let identity = privilege.identity(false);
-    let confined_replay = || confine_replay(config, &identity);
+    let saved = OpenedFiles::open(config, privilege)?;
+    let identity = privilege.identity(saved.writes_in().is_some());
+    let confined_replay = || confine_replay(config, &identity, &saved);
     let confinement = confined(config, privilege, confined_replay)?;
     if config.verbose {
         say(&confinement.to_string());
@@ -315,7 +335,12 @@ fn replayed(
             ..RunContext::default()
         };
         let interval = replay.interval;
-        let corruptions = tui::replay(&config.table, files, interval, context, limits, signals)?;
+        let table_files = RunFiles {
+            opened: saved,
+            recording: None,
+        };
+        let (table, saves) = (&config.table, Box::new(table_files));
+        let corruptions = tui::replay(table, files, interval, context, saves, limits, signals)?;
         for corruption in &corruptions {
             say(&damaged(corruption));
         }

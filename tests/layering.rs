@@ -167,6 +167,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "view",
         ],
     ),
+    ("run/config_writer", &["cli", "options", "text", "view"]),
+    (
+        "run/files",
+        &[
+            "jsonl",
+            "options",
+            "recording",
+            "sandbox/privilege",
+            "text",
+            "tui",
+        ],
+    ),
     // Joins what must not know each other, for the fuzzer alone.
     (
         "fuzz",
@@ -199,6 +211,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("toml", &["cli"]),
+    ("toml_edit", &["cli"]),
+    ("base64", &["tui"]),
     ("serde_json", &["doctor", "fuzz", "jsonl", "output"]),
     ("csv", &["fuzz", "output"]),
     ("zstd", &["jsonl", "recording"]),

@@ -23,7 +23,8 @@ use super::values::{
 use super::{filter_args, metrics_args, recording_args};
 use crate::filter::{Expr, FilterPlan};
 use crate::options::{
-    BackendChoice, CaptureOptions, Config, Output, StreamOptions, TableOptions, TimingOptions,
+    BackendChoice, CaptureOptions, Config, ConfigFile, Output, StreamOptions, TableOptions,
+    TimingOptions,
 };
 use crate::text::sanitize::{sanitize, sanitize_lines};
 use crate::text::units::Units;
@@ -318,6 +319,10 @@ pub(super) struct Args {
     )]
     pub(super) record_files: Option<usize>,
 
+    /// Folder that the live table saves snapshots (w) and recordings (R) in
+    #[arg(long, value_name = "DIR", help_heading = "Recording")]
+    pub(super) snapshot_dir: Option<PathBuf>,
+
     /// Show recordings, one after the other, instead of this machine; - is standard input. Put a FILTER
     /// before this option, or after --
     #[arg(
@@ -503,7 +508,7 @@ where
     if output == Output::Table {
         recording_args::must_be_files(replay.as_ref())?;
     }
-    let settings = settings(&args, environment)?;
+    let (settings, config_file) = settings(&args, environment)?;
     if args.print_config {
         return Ok(Request::Print(settings.to_string()));
     }
@@ -520,6 +525,8 @@ where
         stream,
         table: table(&args, settings, environment),
         record,
+        snapshot_dir: args.snapshot_dir,
+        config_file,
         replay,
         keep_privileges: args.no_sandbox,
         verbose: args.verbose,
@@ -607,14 +614,17 @@ fn stream(args: &Args, settings: &Settings, environment: &Environment) -> Stream
 }
 
 /// Returns the settings of the configuration file, overridden by the arguments.
-fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Error> {
+fn settings(
+    args: &Args,
+    environment: &Environment,
+) -> Result<(Settings, Option<ConfigFile>), clap::Error> {
     let asked = args.config.as_ref().map(|path| ConfigOrigin {
         path: path.clone(),
         owner: None,
         explicit: true,
     });
     let places = asked.map_or_else(|| environment.places.clone(), |place| vec![place]);
-    let mut settings = config_file::read(&places).map_err(|error| {
+    let (mut settings, file) = config_file::read(&places).map_err(|error| {
         let text = format!("{error:#}");
         usage_error(ErrorKind::InvalidValue, sanitize(&text))
     })?;
@@ -635,7 +645,7 @@ fn settings(args: &Args, environment: &Environment) -> Result<Settings, clap::Er
     if args.ascii {
         settings.ascii = When::Always;
     }
-    Ok(settings)
+    Ok((settings, file))
 }
 
 /// Text, JSON and CSV have their own columns, and no history to sort by: an error is better than another

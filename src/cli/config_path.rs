@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use super::config_file::Settings;
+use crate::options::ConfigFile;
 
 /// Largest configuration file, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+pub const MAX_BYTES: u64 = 1 << 20;
 /// Path of the file below the directory for configuration.
 const FILE: &str = "flowtop/config.toml";
 
@@ -72,11 +73,17 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
     places
 }
 
-/// Reads the first of these files that exists; without one the settings are the defaults.
+/// Reads the first of these files that exists, and returns which one settings are to be saved in; without any
+/// the settings are the defaults.
 ///
 /// # Errors
 /// When the file cannot be read or has a mistake, with file, line and key.
-pub fn read(places: &[ConfigOrigin]) -> Result<Settings> {
+pub fn read(places: &[ConfigOrigin]) -> Result<(Settings, Option<ConfigFile>)> {
+    let file = |place: &ConfigOrigin, was_read| ConfigFile {
+        path: place.path.clone(),
+        owner: place.owner,
+        was_read,
+    };
     for place in places {
         let path = place.path.display();
         let text = match text_of(place) {
@@ -88,11 +95,12 @@ pub fn read(places: &[ConfigOrigin]) -> Result<Settings> {
             continue;
         };
         return match Settings::parse(&text) {
-            Ok(settings) => Ok(settings),
+            Ok(settings) => Ok((settings, Some(file(place, true)))),
             Err(wrong) => bail!("{path}: {wrong}"),
         };
     }
-    Ok(Settings::default())
+    let first = places.first();
+    Ok((Settings::default(), first.map(|place| file(place, false))))
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -2,6 +2,7 @@
 //! [`Config`](crate::options::Config).
 
 pub mod args;
+pub mod config_edit;
 pub mod config_file;
 mod config_path;
 mod environment;

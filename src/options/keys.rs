@@ -118,6 +118,16 @@ pub enum Command {
     SpeedUp,
     /// Play a recording slower.
     SpeedDown,
+    /// Save a snapshot of the screen.
+    Snapshot,
+    /// Save settings in the configuration file.
+    Save,
+    /// Start a recording, or stop it.
+    Record,
+    /// Copy the peer of the selected row, or its command.
+    Copy,
+    /// Begin totals anew.
+    ResetTotals,
     Help,
     Redraw,
     /// Restore the terminal and stop, until continued.
@@ -137,18 +147,21 @@ pub enum Chapter {
     ColumnList,
     /// Keys of a recording.
     Replay,
+    /// What leaves the screen.
+    Save,
     Program,
 }
 
 impl Chapter {
     /// Every chapter, in the order of the help screen.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Move,
         Self::Rows,
         Self::Display,
         Self::Time,
         Self::ColumnList,
         Self::Replay,
+        Self::Save,
         Self::Program,
     ];
 
@@ -160,6 +173,7 @@ impl Chapter {
             Self::Time => "Time",
             Self::ColumnList => "In the list of columns",
             Self::Replay => "Replay",
+            Self::Save => "Save",
             Self::Program => "flowtop",
         }
     }
@@ -266,6 +280,7 @@ pub const COMMANDS: &[DefaultBinding] = &[
 
     key(Chapter::Display, Command::Pause, "pause", &["space", "p"], "pause; counting continues"),
     key(Chapter::Display, Command::Totals, "totals", &["t"], "totals or rates"),
+    key(Chapter::Display, Command::ResetTotals, "reset-totals", &["z"], "reset totals"),
     key(Chapter::Display, Command::Units, "units", &["u"], "next unit: bytes or bits"),
     key(Chapter::Display, Command::Names, "names", &["x"], "host and service names"),
     key(Chapter::Display, Command::Columns, "columns", &["c"], "choose columns"),
@@ -284,6 +299,11 @@ pub const COMMANDS: &[DefaultBinding] = &[
 
     key(Chapter::Replay, Command::SpeedUp, "speed-up", &["]"], "play faster"),
     key(Chapter::Replay, Command::SpeedDown, "speed-down", &["["], "play slower"),
+
+    key(Chapter::Save, Command::Snapshot, "snapshot", &["w"], "save a snapshot"),
+    key(Chapter::Save, Command::Save, "save", &["W"], "save the settings"),
+    key(Chapter::Save, Command::Record, "record", &["R"], "start or stop recording"),
+    key(Chapter::Save, Command::Copy, "copy", &["y"], "copy peer or command"),
 
     key(Chapter::Program, Command::Help, "help", &["?", "f1"], "help"),
     key(Chapter::Program, Command::Redraw, "redraw", &["ctrl-l"], "redraw"),

@@ -32,6 +32,10 @@ pub struct Config {
     pub stream: StreamOptions,
     /// Keep every interval in a file too.
     pub record: Option<RecordOptions>,
+    /// Folder that the live table saves snapshots and recordings in.
+    pub snapshot_dir: Option<PathBuf>,
+    /// The configuration file, where it is known which one is the user's.
+    pub config_file: Option<ConfigFile>,
     /// Show recordings instead of this machine.
     pub replay: Option<ReplayOptions>,
     /// Serve metrics over HTTP, beside the output.
@@ -54,6 +58,29 @@ pub struct CaptureOptions {
     pub max_flows: Option<u32>,
     /// Write libbpf's messages to standard error.
     pub libbpf_log: bool,
+}
+
+/// The configuration file that settings are saved to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    pub path: PathBuf,
+    /// The user that the file must belong to, if flowtop found it by itself.
+    pub owner: Option<u32>,
+    /// Whether the file was there, and settings come from it.
+    pub was_read: bool,
+}
+
+/// What the live table can save in the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedSettings {
+    /// `None` leaves columns to the table's width.
+    pub columns: Option<Vec<Column>>,
+    pub units: Units,
+    pub view: Preset,
+    /// The default is that of the view.
+    pub sort: SortKey,
+    /// [`Group::Flow`] is that of the view.
+    pub group: Group,
 }
 
 /// When intervals end, and when the run does.

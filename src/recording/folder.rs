@@ -1,7 +1,7 @@
 //! Where recordings are made: a folder that is opened once, and what is made, found and removed in it. Nothing
 //! that another user puts there is written to, waited for or removed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -99,6 +99,29 @@ impl RecordingFile {
     }
 }
 
+/// Opens a folder by its path, with the rights that this thread has now.
+pub(super) fn open_folder(path: &Path, access: OFlags) -> io::Result<OwnedFd> {
+    let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+/// A name of an open folder, wherever that is moved.
+pub(super) fn by_descriptor(folder: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", folder.as_raw_fd()).into()
+}
+
+/// Makes a file for its owner only that was not there: with `O_EXCL` no link is followed.
+pub(super) fn create_new(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    Ok(openat(folder, name, flags, PRIVATE)?.into())
+}
+
+/// The time as it stands in names of files, in an order that a shell lists them in.
+pub(super) fn stamp(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or_default();
+    time.strftime(TIME).to_string()
+}
+
 /// A folder, and what files in it are called that come one after the other: the name that was given, with
 /// the time before its extension, so that they are in order as a shell lists them.
 pub(super) struct RecordingFolder {
@@ -115,14 +138,6 @@ impl RecordingFolder {
     /// # Errors
     /// When that cannot be done.
     pub(super) fn open(config: &RecordOptions) -> io::Result<Self> {
-        let name = config.file.file_name().unwrap_or_default();
-        let text = name.to_string_lossy();
-        let plain = text.strip_suffix(".zst").unwrap_or(&text);
-        // A name that begins with a point has no extension by that.
-        let stem = match plain.rsplit_once('.') {
-            Some((stem, _)) if !stem.is_empty() => stem,
-            _ => plain,
-        };
         let path = match config.file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -132,14 +147,27 @@ impl RecordingFolder {
             true => OFlags::RDONLY,
             false => OFlags::PATH,
         };
-        let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self {
-            folder: openat(CWD, path, flags, Mode::empty())?,
-            path: path.to_owned(),
-            name: name.to_owned(),
+        let folder = open_folder(path, access)?;
+        let name = config.file.file_name().unwrap_or_default();
+        Ok(Self::of(folder, path.to_owned(), name.to_owned()))
+    }
+
+    /// A folder that is open already, for files that are called by `name` and their time.
+    pub(super) fn of(folder: OwnedFd, path: PathBuf, name: OsString) -> Self {
+        let text = name.to_string_lossy().into_owned();
+        let plain = text.strip_suffix(".zst").unwrap_or(&text);
+        // A name that begins with a point has no extension by that.
+        let stem = match plain.rsplit_once('.') {
+            Some((stem, _)) if !stem.is_empty() => stem,
+            _ => plain,
+        };
+        Self {
+            folder,
+            path,
             stem: stem.to_owned(),
             extension: text[stem.len()..].to_owned(),
-        })
+            name,
+        }
     }
 
     /// A file of it as people know it.
@@ -152,7 +180,7 @@ impl RecordingFolder {
 
     /// A name of the open folder, wherever it is moved.
     pub(super) fn by_descriptor(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.folder.as_raw_fd()).into()
+        by_descriptor(&self.folder)
     }
 
     /// Whether the path leads to another folder than the one that is open.
@@ -251,17 +279,13 @@ impl RecordingFolder {
         self.create_new(&self.name_at(time))
     }
 
-    /// A file that was not there: with `O_EXCL` no link is followed.
     fn create_new(&self, name: &OsString) -> io::Result<RecordingFile> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = openat(&self.folder, name, flags, PRIVATE)?;
-        Ok(RecordingFile::new(name.clone(), file.into(), true))
+        let file = create_new(&self.folder, name)?;
+        Ok(RecordingFile::new(name.clone(), file, true))
     }
 
     fn name_at(&self, time: SystemTime) -> OsString {
-        let time = jiff::Timestamp::try_from(time).unwrap_or_default();
-        let time = time.strftime(TIME);
-        format!("{}-{time}{}", self.stem, self.extension).into()
+        format!("{}-{}{}", self.stem, stamp(time), self.extension).into()
     }
 
     /// Names of those that are there, of earlier runs too: regular files of this user.
@@ -269,7 +293,7 @@ impl RecordingFolder {
         let user = geteuid().as_raw();
         let folder = Dir::read_from(&self.folder).into_iter().flatten().flatten();
         let names = folder.map(|entry| {
-            let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
             name.to_owned()
         });
         let is_mine = |name: &OsString| {

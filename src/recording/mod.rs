@@ -6,3 +6,5 @@ mod queue;
 pub mod recorder;
 pub mod replay;
 mod rotation;
+pub mod snapshots;
+pub mod switch;

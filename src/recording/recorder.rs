@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::folder::RecordingFolder;
 use super::queue::Queue;
 use super::rotation::RotatingFiles;
 use crate::jsonl::writer::Json;
@@ -93,6 +94,17 @@ impl Opened {
         Ok(RotatingFiles::create(config.clone(), is_told_to_stop)?.map(Self))
     }
 
+    /// Makes a file in a folder that is open already, its name with the time.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub(super) fn create_in(
+        folder: RecordingFolder,
+        config: options::RecordOptions,
+    ) -> Result<Self> {
+        RotatingFiles::create_in(folder, config).map(Self)
+    }
+
     /// The folder in which files will be made and removed, if any will be.
     pub fn folder(&self) -> Option<PathBuf> {
         self.0.folder()
@@ -105,17 +117,6 @@ pub struct Recorder {
     queue: Arc<Queue>,
     status: Arc<Mutex<Status>>,
     thread: JoinHandle<Result<()>>,
-}
-
-/// For looking at a recording under way.
-#[derive(Clone, Debug)]
-pub struct StatusHandle(Arc<Mutex<Status>>);
-
-impl StatusHandle {
-    /// How it goes now.
-    pub fn status(&self) -> Status {
-        lock(&self.0).clone()
-    }
 }
 
 impl Recorder {
@@ -149,27 +150,23 @@ impl Recorder {
         })
     }
 
-    /// What is to be shown every interval. Does not block.
-    pub fn tap(&self) -> impl FnMut(&Interval) + Send + use<> {
-        let queue = Arc::clone(&self.queue);
-        let status = Arc::clone(&self.status);
-        move |interval| {
-            if !queue.put(interval) {
-                lock(&status).lost.add(interval);
-            }
+    /// Takes an interval. Does not block.
+    pub fn put(&self, interval: &Interval) {
+        if !self.queue.put(interval) {
+            lock(&self.status).lost.add(interval);
         }
     }
 
-    /// Returns a handle on the state of the recording.
-    pub fn watch(&self) -> StatusHandle {
-        StatusHandle(Arc::clone(&self.status))
+    /// How it goes now.
+    pub fn status(&self) -> Status {
+        lock(&self.status).clone()
     }
 
-    /// Writes what waits and ends the file.
+    /// Writes what waits and ends the file. Returns how it went.
     ///
     /// # Errors
     /// When that cannot be done, or anything was lost before.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<Status> {
         self.queue.close();
         let outcome = match self.thread.join() {
             Ok(outcome) => outcome,
@@ -182,7 +179,7 @@ impl Recorder {
             lost => Some(format!("record {file}: {lost} are not in it")),
         };
         match (outcome, lost) {
-            (Ok(()), None) => Ok(()),
+            (Ok(()), None) => Ok(status),
             (Ok(()), Some(lost)) => bail!(lost),
             (Err(error), None) => Err(error),
             (Err(error), Some(lost)) => Err(error.context(lost)),

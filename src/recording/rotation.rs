@@ -66,6 +66,21 @@ impl RotatingFiles {
         let Some(open) = opened.with_context(context)? else {
             return Ok(None);
         };
+        Self::begin(config, folder, open).map(Some)
+    }
+
+    /// Makes the first file in a folder that is open already, its name with the time.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub(super) fn create_in(folder: RecordingFolder, config: RecordOptions) -> Result<Self> {
+        let shown = config.file.to_string_lossy().into_owned();
+        let open = folder.create_next();
+        let open = open.with_context(|| format!("record {}", sanitize(&shown)))?;
+        Self::begin(config, folder, open)
+    }
+
+    fn begin(config: RecordOptions, folder: RecordingFolder, open: RecordingFile) -> Result<Self> {
         let mut files = Self {
             folder,
             open,
@@ -79,7 +94,7 @@ impl RotatingFiles {
         };
         files.encoder = files.begin_encoding().context("begin to compress")?;
         files.remove_old();
-        Ok(Some(files))
+        Ok(files)
     }
 
     /// The folder in which files are made and removed from now on, by a name that leads to what is open.

@@ -71,6 +71,10 @@ pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
     for folder in &allow.write {
         rules = beneath(rules, folder, written())?;
     }
+    if let Some(folder) = &allow.link {
+        // No file there can be written or removed by that.
+        rules = beneath(rules, folder, AccessFs::MakeReg.into())?;
+    }
     if allow.names {
         let ask = AccessNet::ConnectTcp | AccessNet::ConnectSendUdp;
         rules = rules

@@ -34,6 +34,8 @@ pub struct Allow {
     pub names: bool,
     /// Folders in which files may be made, written and renamed, and all that is below them.
     pub write: Vec<PathBuf>,
+    /// A folder in which a file that is open already, and has no name, may get one.
+    pub link: Option<PathBuf>,
     /// Connections may be taken from a socket that listens already.
     pub serve: bool,
 }

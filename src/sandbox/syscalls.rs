@@ -240,7 +240,11 @@ fn calls(allow: &Allow) -> BTreeMap<i64, Vec<SeccompRule>> {
         true => &[libc::SYS_accept4],
         false => &[],
     };
-    let all = [CALLS, OLDER_CALLS, writing, asking, serving].concat();
+    let linking: &[c_long] = match allow.link {
+        Some(_) => &[libc::SYS_linkat],
+        None => &[],
+    };
+    let all = [CALLS, OLDER_CALLS, writing, linking, asking, serving].concat();
     all.into_iter().map(|call| (call, Vec::new())).collect()
 }
 

@@ -37,7 +37,8 @@ pub struct Row {
 }
 
 impl Row {
-    pub(super) fn of(flow: &FlowStats, clock: &Clock) -> Self {
+    /// The row of one flow.
+    pub fn of(flow: &FlowStats, clock: &Clock) -> Self {
         Self {
             id: RowId::Flow(flow.key),
             flows: 1,

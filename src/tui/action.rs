@@ -6,6 +6,7 @@ pub use crate::options::Command;
 
 use super::draw::theme::Background;
 use crate::model::interval::Interval;
+use crate::options::SavedSettings;
 use crate::recording::player::{PlayerCommand, PlayerSnapshot};
 use crate::recording::recorder::Status;
 
@@ -14,8 +15,10 @@ pub enum Action {
     IntervalEnded(Interval),
     /// The player shows another moment of the recording.
     PlayerMoved(Box<PlayerSnapshot>),
-    /// State of the recording that is being written.
-    Recording(Status),
+    /// State of the recording that is being written, if there is one.
+    Recording(Option<Status>),
+    /// What became of something that was asked for, or why nothing did.
+    Told(Result<String, String>),
     /// Host names became known.
     NameFound,
     /// Facts about processes became known.
@@ -91,4 +94,12 @@ pub enum Effect {
     Redraw,
     /// Keep a line for the prompts of later runs.
     Remember(String),
+    /// Save a snapshot of the screen.
+    Snapshot,
+    /// Save settings in the configuration file.
+    Save(SavedSettings),
+    /// Start a recording, or stop it.
+    Record,
+    /// Put a text into the terminal's clipboard.
+    Copy(String),
 }

@@ -54,7 +54,7 @@ pub struct App {
     pub(super) player: PlayerBar,
     pub(super) prompt: Prompt,
     pub(super) mode: Mode,
-    request: Option<Effect>,
+    pub(super) request: Option<Effect>,
     quit: bool,
 }
 
@@ -88,7 +88,8 @@ impl App {
         match action {
             Action::IntervalEnded(interval) => self.show(interval),
             Action::PlayerMoved(snapshot) => self.show_snapshot(*snapshot),
-            Action::Recording(status) => self.shared.recording = Some(status),
+            Action::Recording(status) => self.shared.recording = status,
+            Action::Told(told) => self.shared.tell(told),
             Action::NameFound => self.panes.widen_columns(&self.shared),
             Action::OwnerFound => {
                 if self.panes.group.spec().is_of_owner && !self.is_paused() {
@@ -110,7 +111,10 @@ impl App {
                 }
             }
             Action::Stop => self.quit = true,
-            Action::Do(command) => self.act(command),
+            Action::Do(command) => {
+                self.shared.message = None;
+                self.act(command);
+            }
             Action::Type(edit) => self.edit(edit),
             Action::Choose(index) => self.choose(|list| list.choice(index)),
             Action::Paste(text) => {
@@ -167,6 +171,7 @@ impl App {
             }
             return;
         }
+        self.begin_anew();
         let shared = &mut self.shared;
         shared.traffic_seen |= !interval.total().is_zero();
         shared.method = Arc::clone(&interval.method);
@@ -243,6 +248,7 @@ impl App {
             | Command::SeekBack
             | Command::SpeedUp
             | Command::SpeedDown => self.play(self.player.order(command)),
+            _ if self.save(command) => {}
             Command::Help if matches!(self.mode, Mode::Help(_)) => self.mode = Mode::Table,
             Command::Help => self.mode = Mode::Help(Help::default()),
             Command::Units => self.shared.display.units = self.shared.display.units.next(),
@@ -277,7 +283,7 @@ impl App {
     }
 
     /// Rebuilds the tables for another moment.
-    fn show_moment(&mut self) {
+    pub(super) fn show_moment(&mut self) {
         self.panes.rebuild(&self.shared);
         self.panes.widen_columns(&self.shared);
     }

@@ -8,7 +8,9 @@
 mod action;
 mod app;
 mod draw;
+mod files;
 mod input;
+mod snapshot;
 mod state;
 mod terminal;
 
@@ -28,6 +30,7 @@ pub use self::input::keyboard::fuzz;
 pub use self::action::{Action, Command, Edit, Effect};
 pub use self::app::App;
 pub use self::draw::theme::{Background, Depth, Glyphs, Theme};
+pub use self::files::{NoFiles, TableFiles};
 pub use self::state::display_options::DisplayOptions;
 pub use self::state::shared::RunContext;
 pub use self::terminal::take_keyboard;
@@ -39,7 +42,6 @@ use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::Recording;
 use crate::options::TableOptions;
 use crate::recording::player::{self, Player, PlayerLimits};
-use crate::recording::recorder;
 use crate::resolve::names::Names;
 use crate::resolve::owners::{Owners, open_sockets};
 use crate::source::Source;
@@ -79,7 +81,7 @@ pub fn live(
     options: &TableOptions,
     source: impl Source + 'static,
     context: RunContext,
-    recording: Option<recorder::StatusHandle>,
+    files: Box<dyn TableFiles>,
     signals: SignalHandler,
 ) -> Result<()> {
     let (tell, events, told_to_stop) = events(signals)?;
@@ -104,7 +106,7 @@ pub fn live(
     let display = DisplayOptions::of(options);
     let app = App::new(context, names, owners, display);
     let feed = IntervalFeed::Live(&collector);
-    let app = show(app, feed, recording, tell, &events, &told_to_stop)?;
+    let app = show(app, feed, files, tell, &events, &told_to_stop)?;
     leave_screen(&app);
     Ok(())
 }
@@ -128,6 +130,7 @@ pub fn replay(
     files: Vec<Recording>,
     interval: Option<Duration>,
     context: RunContext,
+    saves: Box<dyn TableFiles>,
     limits: PlayerLimits,
     signals: SignalHandler,
 ) -> Result<Vec<CorruptRecording>> {
@@ -146,7 +149,7 @@ pub fn replay(
     let mut app = App::new(context, names, owners, display);
     app.begin_replay();
     let feed = IntervalFeed::Played(&player);
-    let app = show(app, feed, None, tell, &events, &told_to_stop)?;
+    let app = show(app, feed, saves, tell, &events, &told_to_stop)?;
     leave_screen(&app);
     Ok(app.into_corruptions())
 }
@@ -183,7 +186,7 @@ fn names(tell: &Sender<ScreenEvent>) -> Result<Names> {
 fn show(
     app: App,
     feed: IntervalFeed<'_>,
-    recording: Option<recorder::StatusHandle>,
+    files: Box<dyn TableFiles>,
     tell: Sender<ScreenEvent>,
     events: &Receiver<ScreenEvent>,
     told_to_stop: &AtomicBool,
@@ -210,7 +213,7 @@ fn show(
         app,
         screen,
         feed,
-        recording,
+        files,
         start: Instant::now(),
         asked,
         found: (false, false),
@@ -241,7 +244,7 @@ struct Session<'a> {
     app: App,
     screen: Screen,
     feed: IntervalFeed<'a>,
-    recording: Option<recorder::StatusHandle>,
+    files: Box<dyn TableFiles>,
     start: Instant,
     /// When the terminal was asked for its background, until it has answered.
     asked: Option<Instant>,
@@ -264,9 +267,7 @@ impl Session<'_> {
             if owners {
                 self.app.update(Action::OwnerFound);
             }
-            if let Some(recording) = &self.recording {
-                self.app.update(Action::Recording(recording.status()));
-            }
+            self.app.update(Action::Recording(self.files.recording()));
             if let Err(error) = self.screen.draw(&self.app) {
                 return unless_gone(error);
             }
@@ -433,6 +434,12 @@ impl Session<'_> {
         }
     }
 
+    /// Has the footer say what became of something.
+    fn tell(&mut self, outcome: Result<String>) {
+        let told = outcome.map_err(|error| format!("{error:#}"));
+        self.app.update(Action::Told(told));
+    }
+
     /// Does what the state asks for.
     fn answer(&mut self) -> Result<()> {
         match self.app.take_request() {
@@ -449,6 +456,20 @@ impl Session<'_> {
             Some(Effect::Suspend) => self.stop(StopTarget::Job)?,
             Some(Effect::Redraw) => self.screen.force_redraw()?,
             Some(Effect::Remember(_)) => {}
+            Some(Effect::Snapshot) => {
+                let forms = snapshot::forms(&self.app)?;
+                let saved = self.files.save_snapshot(&forms);
+                self.tell(saved);
+            }
+            Some(Effect::Save(settings)) => {
+                let saved = self.files.save_settings(&settings);
+                self.tell(saved);
+            }
+            Some(Effect::Record) => {
+                let turned = self.files.toggle_recording();
+                self.tell(turned);
+            }
+            Some(Effect::Copy(text)) => self.screen.copy(&text)?,
             None => {}
         }
         Ok(())

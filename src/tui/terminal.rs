@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::style::Print;
@@ -31,6 +32,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, 
 use super::app::App;
 use super::input::keyboard::ASK_BACKGROUND;
 use crate::source::signals::job::{self, StopTarget};
+use crate::text::sanitize::columns;
 use crate::text::units;
 
 /// Whether the terminal is taken over: there is only one.
@@ -131,6 +133,14 @@ impl Screen {
         Ok(())
     }
 
+    /// Has the terminal put a text into its clipboard.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written.
+    pub fn copy(&mut self, text: &str) -> Result<()> {
+        execute!(stdout(), Print(copy_sequence(text))).context("write to the terminal")
+    }
+
     /// The next drawing writes every cell, whatever stands there.
     ///
     /// # Errors
@@ -206,12 +216,36 @@ pub fn last_screen(app: &App) -> String {
     let mut snapshot = Buffer::empty(Rect::new(0, 0, width, height));
     app.render(snapshot.area, &mut snapshot);
     // Without the line of keys at the bottom.
-    let lines = (0..height.saturating_sub(1)).map(|y| {
-        let line: String = (0..width).map(|x| snapshot[(x, y)].symbol()).collect();
+    let area = Rect {
+        height: height.saturating_sub(1),
+        ..snapshot.area
+    };
+    snapshot.resize(area);
+    text(&snapshot)
+}
+
+/// A drawn screen as lines of text, without blanks at their ends.
+pub fn text(screen: &Buffer) -> String {
+    let area = screen.area;
+    let lines = (0..area.height).map(|y| {
+        let mut line = String::new();
+        let mut x = 0;
+        while x < area.width {
+            let symbol = screen[(area.x + x, area.y + y)].symbol();
+            line.push_str(symbol);
+            // A wide character has the cell after its own too.
+            x += u16::try_from(columns(symbol)).unwrap_or(1).max(1);
+        }
         line.trim_end().to_owned()
     });
     let text = lines.collect::<Vec<_>>().join("\n");
     format!("{}\n", text.trim_end())
+}
+
+/// Returns what asks a terminal to put a text into its clipboard (OSC 52). It works over ssh and needs no other
+/// program; a terminal that does not do it ignores it.
+fn copy_sequence(text: &str) -> String {
+    format!("\x1b]52;c;{}\x1b\\", BASE64_STANDARD.encode(text))
 }
 
 /// Makes the terminal the standard input where that is something else, as in `sleep 9 | flowtop`:
@@ -317,4 +351,15 @@ fn restore_at_panic() {
             print(info);
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_text_is_one_sequence_of_harmless_characters() {
+        let text = copy_sequence("10.0.0.5:443");
+        assert_eq!(text, "\x1b]52;c;MTAuMC4wLjU6NDQz\x1b\\");
+    }
 }

@@ -114,7 +114,13 @@ fn be_the_child() {
         log,
     };
     let signals = SignalHandler::install().unwrap();
-    match tui::live(&TableOptions::default(), source, context, None, signals) {
+    match tui::live(
+        &TableOptions::default(),
+        source,
+        context,
+        Box::new(tui::NoFiles),
+        signals,
+    ) {
         Ok(()) => exit(0),
         Err(error) => {
             eprintln!("flowtop: {error:#}");

@@ -7,14 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use crate::common::folder::copy_flowtop;
+use crate::common::pty::{Pty, Watched};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 /// The user who runs flowtop: one that sudo knows.
@@ -42,9 +45,13 @@ enum By {
     XdgConfigHome,
     Tmpdir,
     KprobeGuard,
+    /// Snapshots and recordings by keys of the live table.
+    SnapshotDir,
+    /// Settings saved by a key of the live table.
+    Save,
 }
 
-const ALL_BY: [(By, &str); 8] = [
+const ALL_BY: [(By, &str); 10] = [
     (By::Record, "`--record`"),
     (By::RecordRotating, "`--record --record-time`"),
     (By::Replay, "`--replay`"),
@@ -53,6 +60,8 @@ const ALL_BY: [(By, &str); 8] = [
     (By::XdgConfigHome, "`XDG_CONFIG_HOME`"),
     (By::Tmpdir, "`TMPDIR`"),
     (By::KprobeGuard, "`--kprobe-guard`"),
+    (By::SnapshotDir, "`--snapshot-dir`, keys `w` and `R`"),
+    (By::Save, "`XDG_CONFIG_HOME`, key `W`"),
 ];
 
 /// What of root's stands where the path leads.
@@ -242,7 +251,9 @@ fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf
         .join(format!("{}-{}-{name}", by as u8, target as u8));
     match by {
         By::Home => (base.clone(), base.join(".config/flowtop/config.toml")),
-        By::XdgConfigHome => (base.clone(), base.join("flowtop/config.toml")),
+        By::XdgConfigHome | By::Save => (base.clone(), base.join("flowtop/config.toml")),
+        // Files are made in it.
+        By::SnapshotDir => (base.clone(), base.join("flowtop.jsonl")),
         // A file is made in it.
         By::Tmpdir => (base.clone(), base.join("file")),
         By::KprobeGuard => (base.clone(), base.join("kprobe_events")),
@@ -253,8 +264,21 @@ fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf
     }
 }
 
-/// What flowtop said to the path, with its exit code.
+/// What flowtop said to the path, with its exit code: in the live table what its footer said to the keys.
 fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
+    match by {
+        By::SnapshotDir => {
+            let mut command = world.command();
+            command.arg("--snapshot-dir").arg(given);
+            return press(command, &["w", "R"]);
+        }
+        By::Save => {
+            let mut command = world.command();
+            command.env("XDG_CONFIG_HOME", given);
+            return press(command, &["u", "W"]);
+        }
+        _ => {}
+    }
     let mut command = world.command();
     let counting = ["-q", "-c", "1", "-i", "10ms"];
     match by {
@@ -276,6 +300,7 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
         By::XdgConfigHome => command.arg("--print-config").env("XDG_CONFIG_HOME", given),
         By::Tmpdir => command.args(["--doctor", "--json"]).env("TMPDIR", given),
         By::KprobeGuard => command.arg("--kprobe-guard").arg(given).arg("flowtop_1"),
+        By::SnapshotDir | By::Save => unreachable!("on a terminal, above"),
     };
     let output = command.output().unwrap();
     let message = [output.stdout, output.stderr].concat();
@@ -283,6 +308,68 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
         output.status.code(),
         String::from_utf8_lossy(&message).into_owned(),
     )
+}
+
+/// Runs flowtop on a terminal and presses keys, each after what the one before has brought into the footer.
+fn press(command: Command, keys: &[&str]) -> (Option<i32>, String) {
+    const SIZE: (u16, u16) = (240, 30);
+    let pty = Pty::open(SIZE.0, SIZE.1);
+    let mut on_it = pty.command(command.get_program());
+    on_it.args(command.get_args()).args(["-i", "200ms"]);
+    let changes = command
+        .get_envs()
+        .filter_map(|(key, value)| Some((key, value?)));
+    on_it.envs(changes).env("LC_ALL", "C.UTF-8");
+    let mut child = on_it.spawn().unwrap();
+    // It holds the line too, of which the reader waits for the end.
+    drop(on_it);
+    let screen = Arc::new(Watched::new(vt100::Parser::new(SIZE.1, SIZE.0, 0)));
+    let raw = Arc::new(Watched::new(String::new()));
+    let (drawing, filling) = (Arc::clone(&screen), Arc::clone(&raw));
+    let reader = pty.read(move |bytes| {
+        filling.change(|raw| raw.push_str(&String::from_utf8_lossy(bytes)));
+        drawing.change(|screen| screen.process(bytes));
+    });
+    let Pty { mut keyboard, line } = pty;
+    drop(line);
+    let footer = |screen: &mut vt100::Parser| {
+        let rows: Vec<String> = screen.screen().rows(0, SIZE.0).collect();
+        rows.last().cloned().unwrap_or_default()
+    };
+    let mut said = String::new();
+    // With the first interval, which a snapshot has too.
+    let is_table = |screen: &mut vt100::Parser| {
+        let second = screen.screen().rows(0, SIZE.0).nth(1).unwrap_or_default();
+        footer(screen).contains("quit") && second.starts_with(" in ")
+    };
+    // One that cannot open the folder ends before there is a table.
+    let started =
+        screen.wait_until(|screen| is_table(screen) || raw.with(|raw| raw.contains("flowtop: ")));
+    assert!(started, "nothing came: {}", raw.with(|raw| raw.clone()));
+    if screen.with(is_table) {
+        for key in keys {
+            let before = screen.with(footer);
+            keyboard.write_all(key.as_bytes()).unwrap();
+            // A unit is no message.
+            if *key == "u" {
+                continue;
+            }
+            let answered = screen.wait_until(|screen| {
+                let now = footer(screen);
+                now != before && !now.contains("quit")
+            });
+            assert!(answered, "{key} is not answered");
+            said.push_str(screen.with(footer).trim());
+            said.push('\n');
+        }
+        keyboard.write_all(b"q").unwrap();
+    }
+    let status = child.wait().unwrap();
+    reader.join().unwrap();
+    if said.is_empty() {
+        said = raw.with(|raw| raw.clone());
+    }
+    (status.code(), said)
 }
 
 /// A text without its numbers, which differ from run to run, and so does their length: the doctor
@@ -299,8 +386,8 @@ fn plain(message: &str) -> String {
 fn tried(world: &World, by: By, target: Target) -> String {
     let (given, stands) = paths(world, by, target, "there");
     let fifo = put(target, by, &stands);
-    // Recordings that rotation would remove if they were the caller's.
-    if by == By::RecordRotating {
+    if matches!(by, By::RecordRotating | By::SnapshotDir) {
+        // Recordings that rotation would remove if they were the caller's.
         for second in 1..4 {
             let name = format!("f-20200101T00000{second}.000Z.jsonl");
             write(&stands.with_file_name(name), "", 0o600);
@@ -347,6 +434,10 @@ fn tried(world: &World, by: By, target: Target) -> String {
         );
     }
     match code {
+        Some(0) if matches!(by, By::SnapshotDir | By::Save) => {
+            assert!(message.contains("Permission denied"), "{message}");
+            "refused by the kernel".to_owned()
+        }
         Some(0) => "not opened".to_owned(),
         _ if message.contains("Permission denied") => "refused by the kernel".to_owned(),
         _ => "refused".to_owned(),
@@ -363,6 +454,7 @@ fn every_path_is_tried(lent: Lent, name: &str, way: &str) {
     assert_eq!(code, Some(0), "{message}");
     let made = fs::metadata(own.join("f.jsonl")).unwrap();
     assert_eq!(made.uid(), CALLER, "whose recording it is");
+    keys_save_what_is_the_callers(&world, &own);
 
     let mut table = String::new();
     for (by, word) in ALL_BY {
@@ -380,6 +472,49 @@ fn every_path_is_tried(lent: Lent, name: &str, way: &str) {
         .join("lending");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(format!("{name}.md")), table).unwrap();
+}
+
+/// In a folder of the caller's the keys work: otherwise nothing would be shown by the ones that do not.
+fn keys_save_what_is_the_callers(world: &World, own: &Path) {
+    let (code, said) = run(world, By::SnapshotDir, own);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("saved ") && said.contains("recording to "),
+        "{said}"
+    );
+    let mut forms = Vec::new();
+    for entry in fs::read_dir(own).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if let Some(name) = name.strip_prefix("flowtop-") {
+            let metadata = entry.metadata().unwrap();
+            assert_eq!(
+                (metadata.uid(), metadata.mode() & 0o777),
+                (CALLER, 0o600),
+                "{name}"
+            );
+            assert!(metadata.size() > 0, "{name} is empty");
+            forms.push(name.split_once("Z.").unwrap().1.to_owned());
+        }
+    }
+    forms.sort();
+    assert_eq!(forms, ["jsonl", "jsonl.zst", "svg", "txt"]);
+    let (code, said) = run(world, By::Save, own);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("settings saved in "), "{said}");
+    let saved = own.join("flowtop/config.toml");
+    assert_eq!(fs::metadata(&saved).unwrap().uid(), CALLER);
+    let text = fs::read_to_string(&saved).unwrap();
+    assert!(text.contains("units = \"bytes-iec\""), "{text}");
+    // Once more, into the file that is there by now, of which a person has changed something.
+    fs::write(&saved, format!("# of mine\n{text}")).unwrap();
+    let (code, said) = run(world, By::Save, own);
+    assert_eq!(code, Some(0), "{said}");
+    let text = fs::read_to_string(&saved).unwrap();
+    assert!(
+        text.starts_with("# of mine\n") && text.contains("units = \"bits\""),
+        "{text}"
+    );
 }
 
 #[test]

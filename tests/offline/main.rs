@@ -10,6 +10,7 @@ mod pipeline;
 mod programs;
 mod replay;
 mod replay_hostile;
+mod saving;
 mod screens;
 mod screens_tcp_owner;
 mod table;

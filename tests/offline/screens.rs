@@ -789,14 +789,14 @@ fn a_damaged_or_incomplete_recording_cannot_be_missed() {
         bytes: 1_234_567,
         ..Status::default()
     };
-    live.update(Action::Recording(status.clone()));
+    live.update(Action::Recording(Some(status.clone())));
     let screen = text(&draw(&live, 100, 24));
     assert!(
         screen.contains("REC 1.23 MB") && screen.contains("exact"),
         "{screen}"
     );
     status.trouble = Some("No space left on device".to_owned());
-    live.update(Action::Recording(status.clone()));
+    live.update(Action::Recording(Some(status.clone())));
     let screen = text(&draw(&live, 100, 24));
     assert!(
         screen
@@ -808,7 +808,7 @@ fn a_damaged_or_incomplete_recording_cannot_be_missed() {
     );
     status.trouble = None;
     status.lost.intervals = 2;
-    live.update(Action::Recording(status));
+    live.update(Action::Recording(Some(status)));
     press(&mut live, &[Command::Help, Command::End]);
     let help = text(&draw(&live, 100, 40));
     assert!(

@@ -1,6 +1,7 @@
 //! Settings of a configuration file, and errors about a wrong one.
 
 use super::*;
+use crate::cli::config_path;
 use crate::options::{KeyCode, PaletteColor};
 use std::ffi::OsString;
 use std::fs;
@@ -258,6 +259,26 @@ impl Drop for ConfigFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The settings alone.
+fn read(places: &[ConfigOrigin]) -> anyhow::Result<Settings> {
+    config_path::read(places).map(|(settings, _)| settings)
+}
+
+#[test]
+fn settings_are_saved_in_the_file_that_was_read_or_in_the_first_that_could_be() {
+    let folder = ConfigFolder::new("saved");
+    let missing = origin(&folder.0.join("missing.toml"));
+    let bits = folder.file("a.toml", "units = \"bits\"");
+    let file = |places: &[ConfigOrigin]| {
+        let (_, file) = config_path::read(places).unwrap();
+        file.map(|file| (file.path, file.was_read))
+    };
+    assert_eq!(file(&[]), None);
+    let first = (missing.path.clone(), false);
+    assert_eq!(file(std::slice::from_ref(&missing)), Some(first));
+    assert_eq!(file(&[missing, bits.clone()]), Some((bits.path, true)));
 }
 
 fn origin(path: &Path) -> ConfigOrigin {

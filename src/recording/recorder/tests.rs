@@ -56,9 +56,9 @@ fn opened(config: &options::RecordOptions) -> Result<Opened> {
 
 fn record(config: &options::RecordOptions, intervals: &[Interval]) -> Result<()> {
     let recorder = Recorder::start(opened(config).unwrap(), Json::default(), |_| ()).unwrap();
-    let mut tap = recorder.tap();
-    intervals.iter().for_each(&mut tap);
-    recorder.finish()
+    let tap = |interval: &Interval| recorder.put(interval);
+    intervals.iter().for_each(tap);
+    recorder.finish().map(drop)
 }
 
 fn bytes(intervals: impl IntoIterator<Item = Interval>) -> u64 {
@@ -145,7 +145,7 @@ fn what_could_not_be_written_in_the_end_is_counted_and_said() {
         drop(tell.send(text.to_owned()))
     })
     .unwrap();
-    let mut tap = recorder.tap();
+    let tap = |interval: &Interval| recorder.put(interval);
     let all = intervals(5);
     tap(&all[0]);
     let printed = metadata.recv().unwrap();
@@ -153,8 +153,8 @@ fn what_could_not_be_written_in_the_end_is_counted_and_said() {
         printed.contains("/dev/full") && printed.contains("No space left"),
         "{printed}"
     );
-    all[1..].iter().for_each(&mut tap);
-    let status = recorder.watch().status();
+    all[1..].iter().for_each(tap);
+    let status = recorder.status();
     assert!(status.trouble.unwrap().contains("No space left"));
     let message = format!("{:#}", recorder.finish().unwrap_err());
     let lost = units::bytes(bytes(all));
@@ -201,12 +201,11 @@ fn a_recorder_that_is_not_finished_has_written_whole_intervals() {
         |_| (),
     )
     .unwrap();
-    let mut tap = recorder.tap();
+    let tap = |interval: &Interval| recorder.put(interval);
     for interval in &intervals(3) {
         tap(interval);
     }
-    let watch = recorder.watch();
-    while watch.status().intervals < 3 {
+    while recorder.status().intervals < 3 {
         thread::yield_now();
     }
     // As after kill -9.
@@ -220,7 +219,7 @@ fn a_recorder_that_is_not_finished_has_written_whole_intervals() {
         [true, true, true, false],
         "three, and that the end is missing"
     );
-    assert_eq!(watch.status().bytes, fs::metadata(&file).unwrap().len());
-    recorder.finish().unwrap();
-    assert!(Path::new(&watch.status().file).exists());
+    assert_eq!(recorder.status().bytes, fs::metadata(&file).unwrap().len());
+    let ended = recorder.finish().unwrap();
+    assert!(Path::new(&ended.file).exists());
 }

@@ -32,6 +32,15 @@ impl History {
         }
     }
 
+    /// A history that begins anew, with the chart of another.
+    pub fn restarted(old: &Self) -> Self {
+        Self {
+            points: old.points.clone(),
+            available: old.available,
+            ..Self::with_limits(old.limits)
+        }
+    }
+
     /// A history that goes on from these sums. Everything that was counted before belongs to no flow: it is
     /// [`Self::older`], so that flows, older and untracked add up as they do otherwise. Without `has_sparks`
     /// no flow has a sparkline.

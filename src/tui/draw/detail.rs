@@ -13,7 +13,7 @@ use crate::model::flow::{Endpoint, FlowKey, Protocol};
 use crate::model::interval::rate;
 use crate::resolve::names::Names;
 use crate::stats::history::FlowStats;
-use crate::stats::ranking::{ProcessLookup as _, ProcessRef, RowTcpStats};
+use crate::stats::ranking::{ProcessLookup as _, ProcessRef, Row, RowTcpStats};
 use crate::text::units;
 use crate::text::wrap::wrap_all;
 use crate::tui::action::Command;
@@ -98,6 +98,12 @@ impl Detail {
             _ => self.top = scrolled(self.top, command).unwrap_or(self.top),
         }
         None
+    }
+
+    /// The flow as a row of the table.
+    pub fn row(&self, shared: &SharedState) -> Option<Row> {
+        let flow = shared.history.get(&self.key)?;
+        Some(Row::of(flow, &shared.history.clock()))
     }
 
     pub fn wheel(&mut self, rows: i32) {

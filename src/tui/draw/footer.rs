@@ -84,6 +84,14 @@ impl App {
         if self.is_typing() {
             return;
         }
+        if let Some(message) = self.shared.message() {
+            let style = match message.is_trouble {
+                true => theme.alarm(),
+                false => theme.bold(),
+            };
+            put(buf, at, 1, &message.text, style);
+            return;
+        }
         if let Some(travel) = &self.shared.travel {
             put(buf, at, 1, &self.past(travel), theme.bold());
         }

@@ -13,6 +13,7 @@ pub(super) mod player_bar;
 pub(super) mod prompt;
 pub(super) mod row_filter;
 pub(super) mod row_terms;
+pub(super) mod saving;
 pub(super) mod shared;
 pub(super) mod stable_order;
 pub mod travel;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ratatui::layout::Rect;
 
 use super::display_options::DisplayOptions;
+use super::saving::Message;
 use super::travel::Travel;
 use crate::model::flow::{Endpoint, Protocol};
 use crate::model::interval::{Interval, Machine, Method, rate};
@@ -82,6 +83,12 @@ pub struct SharedState {
     pub pause: Option<Pause>,
     /// Samples that fill the chart's width; `None` for as many as there are.
     pub chart_samples: Option<usize>,
+    /// What the footer says in place of keys.
+    pub message: Option<Message>,
+    /// The row that was copied last, and which of its texts.
+    pub copied: Option<(RowId, usize)>,
+    /// Totals begin anew with the next interval.
+    pub reset_pending: bool,
     /// Time since the start.
     pub clock: Duration,
     pub area: Rect,
@@ -120,6 +127,9 @@ impl SharedState {
             threads: capture.by_thread,
             pause: None,
             chart_samples: None,
+            message: None,
+            copied: None,
+            reset_pending: false,
             clock: Duration::ZERO,
             area: Rect::new(0, 0, 80, 24),
             recording: None,

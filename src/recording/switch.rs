@@ -1,0 +1,109 @@
+//! Starts and stops recordings while flowtop runs: the one of `--record`, and those that a key starts in the
+//! folder of `--snapshot-dir`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Result, bail};
+
+use super::recorder::{Recorder, Status};
+use super::snapshots::SnapshotFolder;
+use crate::jsonl::writer::Json;
+use crate::model::interval::Interval;
+use crate::text::units;
+
+/// The recording that is under way, if any. The collector's thread puts intervals in, the main thread turns it.
+#[derive(Clone, Debug, Default)]
+pub struct RecordingSwitch {
+    running: Arc<Mutex<Option<Recorder>>>,
+}
+
+/// What a change of the switch has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordingChange {
+    Started {
+        file: String,
+    },
+    Stopped {
+        file: String,
+        bytes: u64,
+        intervals: u64,
+    },
+}
+
+impl std::fmt::Display for RecordingChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Started { file } => write!(f, "recording to {file}"),
+            Self::Stopped {
+                file,
+                bytes,
+                intervals,
+            } => write!(
+                f,
+                "recorded {} in {} to {file}",
+                units::count(*intervals, "interval"),
+                units::bytes(*bytes)
+            ),
+        }
+    }
+}
+
+impl RecordingSwitch {
+    /// A switch with this recording under way.
+    pub fn new(running: Option<Recorder>) -> Self {
+        Self {
+            running: Arc::new(Mutex::new(running)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Recorder>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an interval, if a recording is under way. Does not wait for a disk.
+    pub fn put(&self, interval: &Interval) {
+        if let Some(recorder) = &*self.lock() {
+            recorder.put(interval);
+        }
+    }
+
+    /// How the recording under way goes.
+    pub fn status(&self) -> Option<Status> {
+        self.lock().as_ref().map(Recorder::status)
+    }
+
+    /// Ends the recording under way; without one does nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be ended, or intervals were lost.
+    pub fn stop(&self) -> Result<Option<RecordingChange>> {
+        // Intervals of now are not kept waiting until the disk has the last ones.
+        let Some(recorder) = self.lock().take() else {
+            return Ok(None);
+        };
+        let queued = recorder.finish()?;
+        Ok(Some(RecordingChange::Stopped {
+            file: queued.file,
+            bytes: queued.bytes,
+            intervals: queued.intervals,
+        }))
+    }
+
+    /// Ends the recording under way, or begins one in the folder.
+    ///
+    /// # Errors
+    /// When the file cannot be made or ended, and where there is no folder.
+    pub fn toggle(&self, folder: Option<&SnapshotFolder>, json: &Json) -> Result<RecordingChange> {
+        if let Some(stopped) = self.stop()? {
+            return Ok(stopped);
+        }
+        let Some(folder) = folder else {
+            bail!("no folder to record in: start flowtop with --snapshot-dir DIR");
+        };
+        // Troubles of a recording are on the screen, not beside it.
+        let recorder = Recorder::start(folder.begin_recording()?, json.clone(), |_| {})?;
+        let file = recorder.status().file;
+        *self.lock() = Some(recorder);
+        Ok(RecordingChange::Started { file })
+    }
+}

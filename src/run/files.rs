@@ -1,0 +1,93 @@
+//! What the live table can save: opened with the rights of the caller before flowtop is confined, so that nobody
+//! has flowtop write what they could not write themselves.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow, bail};
+
+use super::config_writer::ConfigWriter;
+use crate::jsonl::writer::Json;
+use crate::options::{Config, Output, SavedSettings};
+use crate::recording::recorder::Status;
+use crate::recording::snapshots::SnapshotFolder;
+use crate::recording::switch::RecordingSwitch;
+use crate::sandbox::privilege::Privilege;
+use crate::text::sanitize::sanitize;
+use crate::tui::TableFiles;
+
+/// What was opened.
+#[derive(Debug, Default)]
+pub struct OpenedFiles {
+    config: Option<ConfigWriter>,
+    snapshots: Option<SnapshotFolder>,
+}
+
+impl OpenedFiles {
+    /// Opens what a run may save: nothing for text, JSON and CSV.
+    ///
+    /// # Errors
+    /// When the folder that `--snapshot-dir` names cannot be opened.
+    pub fn open(config: &Config, privilege: &Privilege) -> Result<Self> {
+        if config.output != Output::Table {
+            return Ok(Self::default());
+        }
+        let is_root = privilege.caller().is_root();
+        let writer = config.config_file.as_ref();
+        let snapshots = config.snapshot_dir.as_deref();
+        Ok(Self {
+            config: writer.map(|file| ConfigWriter::open(file, is_root)),
+            snapshots: snapshots.map(SnapshotFolder::open).transpose()?,
+        })
+    }
+
+    /// The folder in which files will be made.
+    pub fn writes_in(&self) -> Option<PathBuf> {
+        self.snapshots.as_ref().map(SnapshotFolder::by_descriptor)
+    }
+
+    /// The folder in which a file will get a name.
+    pub fn links_in(&self) -> Option<PathBuf> {
+        self.config.as_ref()?.links_in()
+    }
+}
+
+/// The files of a live table.
+pub struct RunFiles {
+    pub opened: OpenedFiles,
+    /// `None` where a recording is shown.
+    pub recording: Option<(RecordingSwitch, Json)>,
+}
+
+impl TableFiles for RunFiles {
+    fn save_settings(&mut self, settings: &SavedSettings) -> Result<String> {
+        let Some(config) = &mut self.opened.config else {
+            bail!("no configuration file: neither HOME nor XDG_CONFIG_HOME says where");
+        };
+        config.save(settings)?;
+        let path = config.path().to_string_lossy().into_owned();
+        Ok(format!("settings saved in {}", sanitize(&path)))
+    }
+
+    fn save_snapshot(&mut self, forms: &[(&str, Vec<u8>)]) -> Result<String> {
+        let folder = self.opened.snapshots.as_ref().ok_or_else(|| {
+            anyhow!("no folder for snapshots: start flowtop with --snapshot-dir DIR")
+        })?;
+        let path = folder.save(forms)?;
+        let path = path.to_string_lossy().into_owned();
+        let extensions: Vec<&str> = forms.iter().map(|(extension, _)| *extension).collect();
+        let path = sanitize(&path).into_owned();
+        Ok(format!("saved {path}.{}", extensions.join(", .")))
+    }
+
+    fn toggle_recording(&mut self) -> Result<String> {
+        let Some((switch, json)) = &self.recording else {
+            bail!("this is a recording: record on the machine that is counted");
+        };
+        let done = switch.toggle(self.opened.snapshots.as_ref(), json)?;
+        Ok(sanitize(&done.to_string()).into_owned())
+    }
+
+    fn recording(&self) -> Option<Status> {
+        self.recording.as_ref()?.0.status()
+    }
+}

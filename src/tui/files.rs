@@ -1,0 +1,53 @@
+//! What the live table saves and records. Whoever starts it opens the files and folders for that before flowtop
+//! is confined; the table itself knows no path.
+
+use anyhow::{Result, bail};
+
+use crate::options::SavedSettings;
+use crate::recording::recorder::Status;
+
+/// Saves and records on behalf of the live table. What each returns is a sentence for the footer, and so is an error.
+pub trait TableFiles {
+    /// Saves settings in the configuration file.
+    ///
+    /// # Errors
+    /// When there is none that can be written.
+    fn save_settings(&mut self, settings: &SavedSettings) -> Result<String>;
+
+    /// Saves the forms of one snapshot, each with its extension.
+    ///
+    /// # Errors
+    /// When there is no folder for snapshots, or it cannot be written.
+    fn save_snapshot(&mut self, forms: &[(&str, Vec<u8>)]) -> Result<String>;
+
+    /// Starts a recording, or stops the one under way.
+    ///
+    /// # Errors
+    /// When there is no folder for recordings, or it cannot be written.
+    fn toggle_recording(&mut self) -> Result<String>;
+
+    /// How the recording under way goes.
+    fn recording(&self) -> Option<Status>;
+}
+
+/// Nothing can be saved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFiles;
+
+impl TableFiles for NoFiles {
+    fn save_settings(&mut self, _: &SavedSettings) -> Result<String> {
+        bail!("no configuration file is known here")
+    }
+
+    fn save_snapshot(&mut self, _: &[(&str, Vec<u8>)]) -> Result<String> {
+        bail!("no folder for snapshots: start flowtop with --snapshot-dir DIR")
+    }
+
+    fn toggle_recording(&mut self) -> Result<String> {
+        bail!("no folder to record in: start flowtop with --snapshot-dir DIR")
+    }
+
+    fn recording(&self) -> Option<Status> {
+        None
+    }
+}

@@ -1,0 +1,240 @@
+//! What leaves the screen: settings, snapshots, recordings and copied texts, and the sentence in the footer that says
+//! what became of each.
+
+use std::time::Duration;
+
+use super::shared::SharedState;
+use crate::options::SavedSettings;
+use crate::stats::history::History;
+use crate::stats::ranking::{ProcessLookup as _, Row, RowId};
+use crate::text::sanitize::sanitize;
+use crate::text::units;
+use crate::tui::action::{Command, Effect};
+use crate::tui::app::{App, Mode};
+use crate::tui::draw::columns::DEFAULT;
+use crate::view::{Group, Preset, SortKey};
+
+/// How long a message stays in the footer, unless a key comes before.
+const MESSAGE_STAYS: Duration = Duration::from_secs(6);
+/// Most bytes of a text that is copied: terminals have limits of their own, of which this is below the least.
+const MAX_COPIED: usize = 4096;
+
+/// A sentence in the footer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Sanitized.
+    pub text: String,
+    /// Whether something could not be done.
+    pub is_trouble: bool,
+    /// When it goes, by [`SharedState::clock`].
+    pub until: Duration,
+}
+
+impl SharedState {
+    /// The sentence in the footer now.
+    pub fn message(&self) -> Option<&Message> {
+        self.message
+            .as_ref()
+            .filter(|message| self.clock < message.until)
+    }
+
+    /// Has the footer say something.
+    pub fn tell(&mut self, told: Result<String, String>) {
+        let (text, is_trouble) = match told {
+            Ok(text) => (text, false),
+            Err(text) => (text, true),
+        };
+        self.message = Some(Message {
+            text: sanitize(&text).into_owned(),
+            is_trouble,
+            until: self.clock + MESSAGE_STAYS,
+        });
+    }
+}
+
+impl App {
+    /// Handles the commands of saving; `false` for any other.
+    pub(in crate::tui) fn save(&mut self, command: Command) -> bool {
+        match command {
+            Command::Snapshot => self.request = Some(Effect::Snapshot),
+            Command::Save => self.request = Some(Effect::Save(self.settings())),
+            Command::Record => self.request = Some(Effect::Record),
+            Command::Copy => self.copy(),
+            Command::ResetTotals => self.reset_totals(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The settings as they are, those of the groups that were opened to get here left out.
+    fn settings(&self) -> SavedSettings {
+        let display = &self.shared.display;
+        let panes = &self.panes;
+        let (group, sort) = match panes.path.first() {
+            Some(outermost) => (outermost.group, outermost.sort),
+            None => (panes.group, panes.sort),
+        };
+        let view = view_of(group, display.combined, sort);
+        let spec = view.spec();
+        let is_default = match spec.columns {
+            Some(own) => own == &display.columns[..],
+            None => display.columns == *DEFAULT,
+        };
+        SavedSettings {
+            view,
+            columns: (!is_default).then(|| display.columns.clone()),
+            units: display.units,
+            sort: if sort == spec.sort {
+                SortKey::default()
+            } else {
+                sort
+            },
+            group: if group == spec.group {
+                Group::Flow
+            } else {
+                group
+            },
+        }
+    }
+
+    fn copy(&mut self) {
+        let Some(row) = self.row_to_copy() else {
+            self.shared.tell(Err("select a row, then copy".to_owned()));
+            return;
+        };
+        let texts = texts(&self.shared, &row);
+        let again = self.shared.copied.take();
+        let n = match again {
+            Some((id, n)) if id == row.id => (n + 1) % texts.len(),
+            _ => 0,
+        };
+        let (what, text) = &texts[n];
+        let text = shortened(text);
+        let next = &texts[(n + 1) % texts.len()].0;
+        let again = match texts.len() {
+            1 => String::new(),
+            _ => {
+                let ascii = self.shared.display.theme.glyphs.ascii;
+                let key = self.shared.keys.label(Command::Copy, 1, ascii);
+                format!("; {key} again: {next}")
+            }
+        };
+        let told = format!("{what} sent to the terminal's clipboard: {text}{again}");
+        self.shared.tell(Ok(told));
+        self.request = Some(Effect::Copy(text));
+        self.shared.copied = Some((row.id, n));
+    }
+
+    /// The row that is selected, or that is open in detail.
+    fn row_to_copy(&self) -> Option<Row> {
+        if let Mode::Detail(detail) = &self.mode {
+            return detail.row(&self.shared);
+        }
+        let table = self.panes.tables.get(self.panes.focus)?;
+        table.row(&self.shared.history, table.selected()?)
+    }
+
+    /// Has everything begin anew with the interval under way, but for the chart.
+    fn reset_totals(&mut self) {
+        if self.player.is_shown() {
+            let text = "totals of a recording are those of its intervals: they cannot be reset";
+            self.shared.tell(Err(text.to_owned()));
+            return;
+        }
+        if self.shared.return_to_now() {
+            self.show_moment();
+        }
+        self.shared.reset_pending = true;
+        let text = "totals, averages and peaks begin anew with this interval";
+        self.shared.tell(Ok(text.to_owned()));
+    }
+
+    /// Begins anew, if that was asked for, before an interval is taken in.
+    pub(in crate::tui) fn begin_anew(&mut self) {
+        let shared = &mut self.shared;
+        if std::mem::take(&mut shared.reset_pending) {
+            shared.return_to_now();
+            shared.history = History::restarted(&shared.history);
+            shared.moments.clear();
+        }
+    }
+}
+
+/// Returns the view that comes closest to a table. Flows of both directions in one table are none, unless they are
+/// sorted as connections are.
+fn view_of(group: Group, is_joined: bool, sort: SortKey) -> Preset {
+    let is_it = |view: &Preset| {
+        let spec = view.spec();
+        spec.is_joined == is_joined
+            && spec.group == group
+            && (spec.columns.is_none() || spec.sort == sort)
+    };
+    match Preset::ALL.into_iter().find(is_it) {
+        Some(view) => view,
+        None if is_joined && group != Group::Flow => Preset::Programs,
+        None => Preset::Overview,
+    }
+}
+
+/// What can be copied of a row, with what it is.
+fn texts(shared: &SharedState, row: &Row) -> Vec<(&'static str, String)> {
+    let mut texts = Vec::new();
+    match (&row.id, &row.common.remote) {
+        (RowId::Remote(addr), _) => texts.push(("peer", addr.to_string())),
+        (_, Some(remote)) if !remote.is_unknown() => texts.push(("peer", remote.to_string())),
+        _ => {}
+    }
+    let process = row.process_ref().map(|process_ref| {
+        let process = shared.owners.process(&process_ref);
+        match process.filter(|process| !process.cmdline.is_empty()) {
+            Some(process) => ("command", process.cmdline.join(" ")),
+            None => (
+                "process",
+                units::process_name(&process_ref.owner.name(), false),
+            ),
+        }
+    });
+    texts.extend(process);
+    if texts.is_empty() {
+        texts.push(("row", shared.title_of(row)));
+    }
+    // Pasted into a shell, a line break would run what stands before it.
+    for (_, text) in &mut texts {
+        *text = sanitize(text).into_owned();
+    }
+    texts
+}
+
+fn shortened(text: &str) -> String {
+    let mut end = text.len().min(MAX_COPIED);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_view_is_saved_as_itself() {
+        for view in Preset::ALL {
+            let spec = view.spec();
+            assert_eq!(view_of(spec.group, spec.is_joined, spec.sort), view);
+        }
+        let rate = SortKey::default();
+        assert_eq!(view_of(Group::User, true, rate), Preset::Programs);
+        assert_eq!(view_of(Group::User, false, rate), Preset::Overview);
+        assert_eq!(view_of(Group::Flow, true, rate), Preset::Overview);
+    }
+
+    #[test]
+    fn a_copied_text_is_bounded_and_ends_with_a_whole_character() {
+        assert_eq!(shortened("10.0.0.5:443"), "10.0.0.5:443");
+        let long = format!("x{}", "é".repeat(MAX_COPIED));
+        let short = shortened(&long);
+        assert_eq!(short.len(), MAX_COPIED - 1);
+        assert!(long.starts_with(&short));
+    }
+}
