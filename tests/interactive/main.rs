@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod eye;
 mod jobs;
 mod live;
 mod terminal;
