@@ -86,7 +86,7 @@ impl Session {
         if run != Run::Timeout {
             // The last thing that is drawn.
             session.wait_for(match program {
-                Program::Flowtop => "quit",
+                Program::Flowtop => "help",
                 Program::Less => "/etc/services\x1b[27m",
             });
             session.wait_until(|session| is_raw(&session.pty.line));
@@ -500,7 +500,7 @@ fn a_terminal_that_is_closed_ends_the_table_in_good_order() {
         let Pty { mut keyboard, line } = pty;
         let mut seen = String::new();
         let mut bytes = [0; 4096];
-        while !seen.contains("quit") {
+        while !seen.contains("help") {
             let read = keyboard.read(&mut bytes).unwrap();
             seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
         }

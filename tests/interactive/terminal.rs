@@ -252,7 +252,7 @@ impl Session {
 fn q_leaves_and_the_terminal_is_as_before() {
     be_the_child();
     let mut session = Session::start("q_leaves_and_the_terminal_is_as_before", "quiet", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     session.assert_raw();
     session.press("q");
     assert_eq!(session.end().code(), Some(0));
@@ -318,7 +318,7 @@ fn control_c_leaves_and_the_terminal_is_as_before() {
     be_the_child();
     let test = "control_c_leaves_and_the_terminal_is_as_before";
     let mut session = Session::start(test, "quiet", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     session.press("\x03");
     assert_eq!(session.end().code(), Some(0));
     session.assert_restored();
@@ -329,7 +329,7 @@ fn the_terminal_is_restored_after_an_error() {
     be_the_child();
     let test = "the_terminal_is_restored_after_an_error";
     let mut session = Session::start(test, "error", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     assert_eq!(session.end().code(), Some(1));
     session.assert_restored();
     let seen = session.seen();
@@ -344,7 +344,7 @@ fn the_terminal_is_restored_after_an_error() {
 fn the_terminal_is_restored_after_a_panic() {
     be_the_child();
     let mut session = Session::start("the_terminal_is_restored_after_a_panic", "panic", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     assert_eq!(session.end().code(), Some(1));
     session.assert_restored();
     let seen = session.seen();
@@ -361,7 +361,7 @@ fn the_terminal_is_restored_after_a_panic() {
 fn the_terminal_is_restored_after_sigterm() {
     be_the_child();
     let mut session = Session::start("the_terminal_is_restored_after_sigterm", "quiet", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     session.send(Signal::TERM);
     assert_eq!(session.end().code(), Some(0));
     session.assert_restored();
@@ -372,7 +372,7 @@ fn a_second_sigint_does_not_wait_for_a_source_that_hangs() {
     be_the_child();
     let test = "a_second_sigint_does_not_wait_for_a_source_that_hangs";
     let mut session = Session::start(test, "hang", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     session.send(Signal::INT);
     session.wait_for(LEAVE);
     thread::sleep(Duration::from_millis(400));
@@ -393,7 +393,7 @@ fn a_second_sigint_does_not_wait_for_a_terminal_that_stalls() {
     be_the_child();
     let test = "a_second_sigint_does_not_wait_for_a_terminal_that_stalls";
     let mut session = Session::start(test, "flood", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     // From now on nobody reads: drawings fill the terminal until one of them blocks.
     let stalled = session.seen.stall();
     let (start, mut before, mut still) = (Instant::now(), 0, 0);
@@ -454,7 +454,7 @@ fn the_terminal_is_restored_after_an_error_in_taking_it_over() {
 fn a_change_of_size_is_drawn_at_once() {
     be_the_child();
     let mut session = Session::start("a_change_of_size_is_drawn_at_once", "quiet", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     assert!(!session.seen().contains("\x1b[40;"));
     resize(&session.keyboard, 120, 40);
     session.wait_for("\x1b[40;");
@@ -470,7 +470,7 @@ fn a_key_press_does_not_shorten_the_interval() {
     let test = "a_key_press_does_not_shorten_the_interval";
     let start = Instant::now();
     let mut session = Session::start(test, "keys", Some(log.to_str().unwrap()));
-    session.wait_for("quit");
+    session.wait_for("help");
     let first = Instant::now();
     let ended = || std::fs::read_to_string(&log).unwrap().lines().count();
     let mut pressed = 0;
@@ -504,10 +504,10 @@ fn keys_are_answered_while_the_source_hangs() {
     be_the_child();
     let test = "keys_are_answered_while_the_source_hangs";
     let mut session = Session::start(test, "stuck", None);
-    session.wait_for("quit");
+    session.wait_for("help");
     // Its first interval has ended by now, and never comes.
     thread::sleep(Duration::from_millis(300));
-    for (key, answer) in [("?", "Move"), ("q", "quit"), ("q", LEAVE)] {
+    for (key, answer) in [("?", "Move"), ("q", "find"), ("q", LEAVE)] {
         session.press(key);
         session.wait_for(answer);
     }

@@ -12,7 +12,7 @@ use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::draw::line::{line, put, width};
 use crate::tui::draw::theme::Theme;
 use crate::tui::state::travel::Travel;
-use crate::view::Group;
+use crate::view::{Group, Preset};
 
 /// What a label does when it is clicked: what its key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +223,7 @@ impl App {
         add(is_replay, Command::SeekForward, "on");
         add(is_replay, Command::SeekBack, "back");
         let is_found = !panes.find.is_empty();
-        let is_inside = !panes.path.is_empty() || panes.group != Group::Flow;
+        let is_inside = !panes.path.is_empty() || panes.group != panes.home(&self.shared);
         let is_past = self.shared.travel.is_some();
         add(is_past, Command::StepBack, "earlier");
         add(is_past, Command::StepForward, "later");
@@ -240,8 +240,11 @@ impl App {
             Command::Combine,
             either(display.combined, "split", "join"),
         );
+        let is_programs = panes.group == Group::Program;
+        add(!is_programs, Command::View(Preset::Programs), "programs");
         add(true, Command::Sort, "sort");
         add(true, Command::Enter, "open");
+        add(panes.group != Group::Flow, Command::Expand, "expand");
         add(!is_replay, Command::Pause, self.pause_word());
         add(is_replay, Command::SpeedUp, "faster");
         add(is_replay, Command::SpeedDown, "slower");
