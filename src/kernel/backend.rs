@@ -384,9 +384,7 @@ pub fn plans(choice: BackendChoice, kernel: &RunningKernel) -> Vec<(AttachPlan, 
     };
     if let Some(backend) = named {
         let plans = plans_of(backend, kernel.kprobes).into_iter();
-        return plans
-            .map(|plan| (plan, "asked for by --backend"))
-            .collect();
+        return plans.map(|plan| (plan, "asked for by --backend")).collect();
     }
     let mut backends = [
         Backend::RawTracepoint,
@@ -423,9 +421,7 @@ fn reason_of_auto(plan: AttachPlan, kernel: &RunningKernel) -> &'static str {
         (Backend::RawTracepoint, true, _) => {
             "the cheapest that is exact here; kprobes add the peers of UDP"
         }
-        (Backend::RawTracepoint, false, true) => {
-            "the cheapest that is exact here; without kprobes"
-        }
+        (Backend::RawTracepoint, false, true) => "the cheapest that is exact here; without kprobes",
         (Backend::RawTracepoint, false, false) => {
             "the cheapest that is exact here; no kprobes in this kernel"
         }

@@ -294,7 +294,10 @@ fn check_packets(v: &mut Verdict, truth: &CaseTruth, seen: &AvailableColumns) {
             continue;
         };
         let exact = seen.flows.get(id) == Some(&flow.counts);
-        if exact && *got != Some(expected) && (got.is_some() || !seen.backend.ends_with("tracepoint")) {
+        if exact
+            && *got != Some(expected)
+            && (got.is_some() || !seen.backend.ends_with("tracepoint"))
+        {
             v.wrong = true;
             v.complaints.push(format!(
                 "{id}: packets (rx, tx) expected {expected:?}, got {got:?}"
