@@ -19,7 +19,7 @@ use crate::text::wrap::wrap_all;
 use crate::tui::action::Command;
 use crate::tui::app::{Mode, scrolled};
 use crate::tui::draw::chart::{Chart, ChartWindow, Sample};
-use crate::tui::draw::line::{line, put, within};
+use crate::tui::draw::line::{line, put, put_right, within};
 use crate::tui::state::shared::SharedState;
 use crate::view::Directions;
 
@@ -138,6 +138,12 @@ impl FlowPage<'_> {
         let beside = body.width >= BESIDE;
         let wide = if beside { body.width / 2 } else { body.width };
         let mut left = DetailList::new(wide);
+        // What moves and how it is doing come first: a small screen shows the ends and the owner as it scrolls.
+        left.heading("Traffic");
+        self.traffic(&mut left);
+        if !beside {
+            self.connection(&mut left);
+        }
         self.lookup(body.height, &mut left);
         if beside {
             // The chart has what the state of the connection leaves.
@@ -156,11 +162,7 @@ impl FlowPage<'_> {
             self.list(&right, 0, below(area, chart), buf);
             self.list(&left, top, within_area(body, 0, wide), buf);
         } else {
-            // The facts come first: below them is what they leave.
-            if body.height >= ROOMY {
-                left.gap();
-            }
-            self.connection(&mut left);
+            // The chart has what the facts leave.
             let lookup = u16::try_from(left.lines.len()).unwrap_or(u16::MAX);
             self.list(&left, top, body, buf);
             self.flow_chart(below(body, lookup.min(body.height)), buf);
@@ -184,9 +186,21 @@ impl FlowPage<'_> {
                 DetailLine::Empty => {}
             }
         }
+        if top < last && area.height > 0 {
+            let more = if theme.glyphs.ascii {
+                " more below "
+            } else {
+                " ↓ more "
+            };
+            put_right(buf, line(area, area.height - 1), more, theme.bold());
+        }
     }
 
     fn lookup(&self, height: u16, list: &mut DetailList) {
+        if height >= ROOMY {
+            list.gap();
+        }
+        list.heading("Ends");
         let flow = self.flow;
         let theme = &self.shared.display.theme;
         let plain = Style::new();
@@ -220,11 +234,6 @@ impl FlowPage<'_> {
         }
         list.heading("Owner");
         self.owner(list);
-        if height >= ROOMY {
-            list.gap();
-        }
-        list.heading("Traffic");
-        self.traffic(list);
     }
 
     fn traffic(&self, list: &mut DetailList) {
