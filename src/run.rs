@@ -35,7 +35,7 @@ use crate::source::tee::Tee;
 use crate::sync::lock;
 use crate::text::time::rfc3339;
 use crate::text::units;
-use crate::tui::{self, RunContext};
+use crate::tui::{self, PromptFile, RunContext};
 
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
             opened => opened,
         },
     };
+    let prompt_file = prompt_file(config);
     let files = OpenedFiles::open(config, privilege)?;
     let allow = allow(config, opened.as_ref(), &files);
     let identity = privilege.identity(!allow.write.is_empty());
@@ -155,6 +156,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         machine,
         method,
         confinement: Some(confinement),
+        prompt_file,
     };
     let outcome = present(config, source, context, files, signals);
     drop(exporter);
@@ -224,6 +226,27 @@ fn watch(config: &Config) -> Result<SignalHandler> {
         Output::Text | Output::Json | Output::Csv | Output::Quiet => SignalHandler::install(),
     };
     watch.context("watch for signals")
+}
+
+/// Opens what keeps the texts of prompts, while that can be done with the rights of the caller. Without it they
+/// last as long as the run.
+fn prompt_file(config: &Config) -> Option<PromptFile> {
+    let path = config.table.prompt_file.as_ref()?;
+    if config.output != Output::Table {
+        return None;
+    }
+    match PromptFile::open(path) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            if config.verbose {
+                say(&format!(
+                    "prompts are not kept in {}: {error}",
+                    path.display()
+                ));
+            }
+            None
+        }
+    }
 }
 
 /// Gives away what `confine` does, if that is wanted, with all open that is needed afterwards.
@@ -302,6 +325,7 @@ fn replayed(
 ) -> Result<()> {
     let signals = watch(config)?;
     let files = replay::open(&replay.files);
+    let prompt_file = prompt_file(config);
     let saved = OpenedFiles::open(config, privilege)?;
     let identity = privilege.identity(saved.writes_in().is_some());
     let confined_replay = || confine_replay(config, &identity, &saved);
@@ -332,6 +356,7 @@ fn replayed(
             capture: config.capture.clone(),
             timing: config.timing.clone(),
             confinement: Some(confinement),
+            prompt_file,
             ..RunContext::default()
         };
         let interval = replay.interval;

@@ -594,6 +594,7 @@ fn table(args: &Args, settings: Settings, environment: &Environment) -> TableOpt
         },
         palette: settings.palette,
         keys: settings.keys,
+        prompt_file: environment.prompt_file.clone(),
     }
 }
 

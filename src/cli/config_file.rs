@@ -13,7 +13,9 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub use super::config_path::{ConfigOrigin, MAX_BYTES, PathVariables, candidate_paths, read};
+pub use super::config_path::{
+    ConfigOrigin, MAX_BYTES, PathVariables, candidate_paths, prompt_path, read,
+};
 
 use crate::options::{Binding, COMMANDS, CTRL_C, DefaultBinding, Key, Palette};
 use crate::text::sanitize::{is_unsafe_char, sanitize};

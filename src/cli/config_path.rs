@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -21,6 +21,8 @@ const FILE: &str = "flowtop/config.toml";
 pub struct PathVariables {
     // `XDG_CONFIG_HOME`.
     pub xdg_config_home: Option<OsString>,
+    // `XDG_STATE_HOME`.
+    pub xdg_state_home: Option<OsString>,
     // `HOME`.
     pub home: Option<OsString>,
     /// User and home folder of who called sudo, where that is not root.
@@ -35,6 +37,19 @@ pub struct ConfigOrigin {
     pub owner: Option<u32>,
     /// Whether `--config` names it: then it is an error if it is missing.
     pub explicit: bool,
+}
+
+/// Returns the path of the texts that were typed into prompts: in the folder for state of the user, under sudo of
+/// the user who called it.
+pub fn prompt_path(vars: &PathVariables) -> Option<PathBuf> {
+    let of_home = |home: PathBuf| home.join(".local/state");
+    let folder = match (&vars.xdg_state_home, &vars.called_sudo) {
+        (Some(folder), _) if Path::new(folder).is_absolute() => Some(PathBuf::from(folder)),
+        (_, Some((_, home))) => home.clone().map(of_home),
+        (_, None) => vars.home.clone().map(PathBuf::from).map(of_home),
+    };
+    let folder = folder.filter(|folder| folder.is_absolute());
+    folder.map(|folder| folder.join("flowtop/prompts"))
 }
 
 /// Returns the paths where the file may be; the first existing one is used. Under sudo the file of the user

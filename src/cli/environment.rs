@@ -2,8 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use crate::cli::config_file::{ConfigOrigin, PathVariables, candidate_paths};
+use crate::cli::config_file::{ConfigOrigin, PathVariables, candidate_paths, prompt_path};
 use crate::resolve::namespace;
 use crate::sandbox::privilege::Caller;
 
@@ -21,6 +22,8 @@ pub struct Environment {
     pub utf8: bool,
     /// Where the configuration file may be.
     pub places: Vec<ConfigOrigin>,
+    /// Where the texts of prompts are kept; `None` if no folder for them is known.
+    pub prompt_file: Option<PathBuf>,
     /// Whether the privilege comes from the file's capabilities, so that whoever may run the file has it.
     pub is_lent: bool,
     /// Inode of the pid namespace, where it is not the initial one.
@@ -35,6 +38,7 @@ impl Environment {
         let called_sudo = || (caller.uid.as_raw(), caller.home.clone());
         let vars = PathVariables {
             xdg_config_home: var("XDG_CONFIG_HOME"),
+            xdg_state_home: var("XDG_STATE_HOME"),
             home: var("HOME"),
             called_sudo: caller.called_sudo.then(called_sudo),
         };
@@ -47,6 +51,7 @@ impl Environment {
             no_color: var("NO_COLOR").is_some(),
             utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
             places: candidate_paths(&vars),
+            prompt_file: prompt_path(&vars),
             is_lent,
             pid_namespace: namespace::own_pid(),
         }

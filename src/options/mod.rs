@@ -131,6 +131,8 @@ pub struct TableOptions {
     pub palette: Palette,
     /// Keys that are not as usual.
     pub keys: Vec<Binding>,
+    /// Where the texts of prompts are kept for later runs; `None` keeps none.
+    pub prompt_file: Option<PathBuf>,
 }
 
 impl Default for TableOptions {
@@ -147,6 +149,7 @@ impl Default for TableOptions {
             ascii: true,
             palette: Palette::default(),
             keys: Vec::new(),
+            prompt_file: None,
         }
     }
 }

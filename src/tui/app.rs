@@ -73,6 +73,13 @@ impl App {
         }
     }
 
+    /// Takes the texts of prompts of earlier runs.
+    pub(in crate::tui) fn learn_prompts(&mut self, lines: &[String]) {
+        for line in lines {
+            self.prompt.learn(line);
+        }
+    }
+
     /// Switches to showing a recording, before its first interval arrives.
     pub fn begin_replay(&mut self) {
         self.player.begin();
@@ -433,7 +440,10 @@ impl App {
                 Mode::Help(help) => {
                     if let Some(command) = help.click(at, &self.shared, &self.player) {
                         self.mode = Mode::Table;
-                        self.act(command);
+                        // There it closes help, as its key does.
+                        if command != Command::Quit {
+                            self.act(command);
+                        }
                     }
                 }
                 Mode::Typing(_) | Mode::Detail(_) => {}

@@ -10,9 +10,12 @@ mod app;
 mod draw;
 mod files;
 mod input;
+mod prompt_file;
 mod snapshot;
 mod state;
 mod terminal;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -31,6 +34,7 @@ pub use self::action::{Action, Command, Edit, Effect};
 pub use self::app::App;
 pub use self::draw::theme::{Background, Depth, Glyphs, Theme};
 pub use self::files::{NoFiles, TableFiles};
+pub use self::prompt_file::PromptFile;
 pub use self::state::display_options::DisplayOptions;
 pub use self::state::shared::RunContext;
 pub use self::terminal::take_keyboard;
@@ -184,7 +188,7 @@ fn names(tell: &Sender<ScreenEvent>) -> Result<Names> {
 
 /// Takes the terminal over and shows what comes. The state at the end.
 fn show(
-    app: App,
+    mut app: App,
     feed: IntervalFeed<'_>,
     files: Box<dyn TableFiles>,
     tell: Sender<ScreenEvent>,
@@ -195,6 +199,11 @@ fn show(
         IntervalFeed::Live(_) => format!("flowtop {}", app.shared.machine.host),
         IntervalFeed::Played(_) => "flowtop replay".to_owned(),
     };
+    // Without them nothing is missing but what was typed before.
+    let lines = app.shared.prompt_file.as_ref().map(PromptFile::lines);
+    if let Some(Ok(lines)) = lines {
+        app.learn_prompts(&lines);
+    }
     let look_matters = app.shared.display.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
     let mut screen = Screen::enter(&title, app.shared.keys.suspend_by_ctrl_z())?;
@@ -455,7 +464,6 @@ impl Session<'_> {
             }
             Some(Effect::Suspend) => self.stop(StopTarget::Job)?,
             Some(Effect::Redraw) => self.screen.force_redraw()?,
-            Some(Effect::Remember(_)) => {}
             Some(Effect::Snapshot) => {
                 let forms = snapshot::forms(&self.app)?;
                 let saved = self.files.save_snapshot(&forms);
@@ -470,6 +478,12 @@ impl Session<'_> {
                 self.tell(turned);
             }
             Some(Effect::Copy(text)) => self.screen.copy(&text)?,
+            // What cannot be kept is missing in the next run, and this one goes on.
+            Some(Effect::Remember(line)) => {
+                if let Some(file) = &self.app.shared.prompt_file {
+                    let _ = file.append(&line);
+                }
+            }
             None => {}
         }
         Ok(())

@@ -32,6 +32,7 @@ pub fn flowtop() -> Command {
     command
         .env_remove("COLUMNS")
         .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("XDG_STATE_HOME", "/dev/null")
         .env_remove("SUDO_UID")
         .stdin(Stdio::null());
     command

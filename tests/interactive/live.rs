@@ -42,6 +42,7 @@ impl Live {
             .args(&words[1..])
             .env("LC_ALL", "C.UTF-8")
             .env("XDG_CONFIG_HOME", "/nonexistent")
+            .env("XDG_STATE_HOME", "/dev/null")
             .spawn()
             .unwrap();
         let screen = Arc::new(Watched::new(vt100::Parser::new(height, width, 0)));
@@ -216,6 +217,35 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.see("Egress › demo-backup");
     live.press("q");
     live.assert_gone(0);
+}
+
+#[test]
+fn texts_of_prompts_come_back_in_the_next_run() {
+    let traffic = Demo::start();
+    let pids = traffic.pids();
+    let folder = std::env::temp_dir().join(format!("flowtop-state-{}", std::process::id()));
+    let state = format!("XDG_STATE_HOME={}", folder.display());
+    let args = ["-i", "200ms", "-p", &pids];
+    let mut live = Live::start_by(&["env", &state], 100, 30, &args);
+    live.see("demo-backup");
+    live.press("fprocess demo-bac\t\r");
+    live.see("filter: process demo-backup ╴");
+    live.press("q");
+    live.assert_gone(0);
+    let file = folder.join("flowtop/prompts");
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        "fprocess demo-backup\n"
+    );
+
+    let mut live = Live::start_by(&["env", &state], 100, 30, &args);
+    live.see("demo-backup");
+    live.press("f\x1b[A");
+    live.see("matches 1 flow in the tables");
+    live.see("filter: process demo-backup");
+    live.press("\r\x1bq");
+    live.assert_gone(0);
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Where `/proc` tells other times of start than the kernel side, and where it shows processes of others to

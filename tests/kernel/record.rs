@@ -865,6 +865,7 @@ impl Table {
             .args(args)
             .env("LC_ALL", "C.UTF-8")
             .env("XDG_CONFIG_HOME", "/nonexistent")
+            .env("XDG_STATE_HOME", "/dev/null")
             .spawn()
             .unwrap();
         let screen = Arc::new(Watched::new(vt100::Parser::new(30, 120, 0)));

@@ -13,5 +13,6 @@ mod replay_hostile;
 mod saving;
 mod screens;
 mod screens_tcp_owner;
+mod selection;
 mod table;
 mod travel;

@@ -11,6 +11,7 @@ fn terminal() -> Environment {
         no_color: false,
         utf8: true,
         places: Vec::new(),
+        prompt_file: None,
         pid_namespace: None,
     }
 }

@@ -237,6 +237,27 @@ fn under_sudo_it_is_the_file_of_who_called_it_before_that_of_root() {
     );
 }
 
+#[test]
+fn texts_of_prompts_are_in_the_folder_for_state_of_who_called_sudo() {
+    let path = |vars: &PathVariables| {
+        let path = super::prompt_path(vars);
+        path.map(|path| path.display().to_string())
+    };
+    let mut vars = PathVariables {
+        home: set("/root"),
+        ..PathVariables::default()
+    };
+    let at = |folder: &str| Some(format!("{folder}/flowtop/prompts"));
+    assert_eq!(path(&vars), at("/root/.local/state"));
+    vars.called_sudo = Some((1000, Some("/home/ada".into())));
+    assert_eq!(path(&vars), at("/home/ada/.local/state"));
+    vars.xdg_state_home = set("relative");
+    assert_eq!(path(&vars), at("/home/ada/.local/state"));
+    vars.xdg_state_home = set("/state");
+    assert_eq!(path(&vars), at("/state"));
+    assert_eq!(path(&PathVariables::default()), None);
+}
+
 /// A folder of its own, gone at the end.
 struct ConfigFolder(PathBuf);
 

@@ -83,6 +83,8 @@ pub struct LayoutRequest<'a> {
     pub directions: Directions,
     /// What a row is.
     pub group: Group,
+    /// The column that rows are sorted by: it comes first where there is room, for its mark.
+    pub sorted: Column,
     /// Whether totals are shown instead of rates.
     pub totals: bool,
     /// Units, which decide the widths of numbers.
@@ -166,6 +168,15 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         // The first has the margin before it.
         MARGIN + widths.sum::<u16>() - there.iter().map(gap).max().unwrap_or(0)
     };
+    let sorted = request.sorted;
+    let can_come = sorted.drawing().leaves.is_some() && (sorted.drawing().may_come)(request);
+    if can_come && request.seen.has(sorted) && !there.contains(&sorted) {
+        let mut with = there.clone();
+        with.push(sorted);
+        if used(&with) + CUT_END * ends(&with) <= width {
+            there = with;
+        }
+    }
     for &column in DROP_ORDER.iter().rev() {
         let Some(leaves) = &column.drawing().leaves else {
             continue;

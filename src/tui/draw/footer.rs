@@ -128,7 +128,7 @@ impl App {
     }
 
     /// Returns the line above the prompt, and the keys that stand at its right end.
-    pub(super) fn prompt_labels(&self, area: Rect) -> (Rect, Vec<KeyLabel>) {
+    pub(in crate::tui) fn prompt_labels(&self, area: Rect) -> (Rect, Vec<KeyLabel>) {
         let at = line(self.panes.layout(area).footer, 0);
         if self.prompt.completion.is_some() || self.prompt.hint.is_error {
             return (at, Vec::new());

@@ -220,11 +220,18 @@ impl Section<'_> {
     fn headings(&self, buf: &mut Buffer) {
         let at = line(self.area, self.lines.head - 1);
         let theme = &self.shared.display.theme;
-        for place in &self.places {
+        for (n, place) in self.places.iter().enumerate() {
             let text = place
                 .column
                 .heading(self.panes.group, self.table.directions);
-            let cell = within(at, place.x, place.width);
+            let right = place.column.is_number() && place.column != Column::Spark;
+            // Text may use what is free before the next heading, but for a blank.
+            let next = self.places.get(n + 1).map_or(at.width, |next| next.x);
+            let free = match right {
+                true => place.width,
+                false => place.width.max(next.saturating_sub(place.x + 1)),
+            };
+            let cell = within(at, place.x, free);
             let is_added = place.column == Column::Rx && self.is_by_sum();
             let mark = match self.is_marked(place.column) {
                 true => self.sort_mark(),
@@ -236,13 +243,12 @@ impl Section<'_> {
                 "" => theme.dim(),
                 _ => theme.bold(),
             };
-            let fits = columns(text) + 2 <= usize::from(place.width);
+            let fits = columns(text) + 2 <= usize::from(free);
             let text = match mark {
                 "" => text.to_owned(),
                 _ if fits => format!("{text} {mark}"),
-                _ => take(text.chars(), usize::from(place.width).saturating_sub(1)) + mark,
+                _ => take(text.chars(), usize::from(free).saturating_sub(1)) + mark,
             };
-            let right = place.column.is_number() && place.column != Column::Spark;
             if right {
                 put_right(buf, cell, &text, style);
             } else {

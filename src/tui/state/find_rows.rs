@@ -79,7 +79,7 @@ impl Panes {
                 .into();
         }
         format!(
-            "{} in the tables match",
+            "matches {} in the tables",
             units::count(matching as u64, "flow")
         )
         .into()
@@ -196,7 +196,12 @@ impl Panes {
     }
 
     /// Whether all words are in the texts of a row, or of one of the flows that it sums.
-    fn is_match(&self, table: usize, index: usize, shared: &SharedState) -> bool {
+    pub(in crate::tui) fn is_match(
+        &self,
+        table: usize,
+        index: usize,
+        shared: &SharedState,
+    ) -> bool {
         let Some(table) = self.tables.get(table) else {
             return false;
         };

@@ -310,6 +310,7 @@ impl Panes {
                 columns: &display.columns,
                 directions: table.directions,
                 group: self.group,
+                sorted: self.sort.column,
                 totals: display.totals,
                 units: display.units,
                 containers: self.containers,
@@ -564,7 +565,14 @@ impl Panes {
                 }),
             }
         };
-        let entries = shown.iter().copied().chain(others).map(entry);
+        let current = self.sort.column;
+        let is_listed = shown.contains(&current) || current.drawing().leaves.is_some();
+        let current = (!is_listed).then_some(current);
+        let all = current
+            .into_iter()
+            .chain(shown.iter().copied())
+            .chain(others);
+        let entries = all.map(entry);
         List::new("Sort by", entries.collect())
     }
 

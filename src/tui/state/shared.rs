@@ -24,6 +24,7 @@ use crate::tui::draw::braille;
 use crate::tui::draw::chart::{self, ChartWindow, Sample};
 use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::input::keys::Keys;
+use crate::tui::prompt_file::PromptFile;
 
 /// What is known of a run before its first interval.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,8 @@ pub struct RunContext {
     pub method: Arc<Method>,
     /// Which privileges flowtop has dropped; `None` where that is not known.
     pub confinement: Option<Confinement>,
+    /// Where the texts of prompts are kept for later runs.
+    pub prompt_file: Option<PromptFile>,
 }
 
 /// A pause of the display.
@@ -94,6 +97,8 @@ pub struct SharedState {
     pub area: Rect,
     /// How what is counted is recorded, if it is.
     pub recording: Option<Status>,
+    /// Where the texts of prompts are kept for later runs.
+    pub prompt_file: Option<PromptFile>,
 }
 
 impl SharedState {
@@ -105,6 +110,7 @@ impl SharedState {
             machine,
             method,
             confinement,
+            prompt_file,
         } = context;
         Self {
             machine,
@@ -133,6 +139,7 @@ impl SharedState {
             clock: Duration::ZERO,
             area: Rect::new(0, 0, 80, 24),
             recording: None,
+            prompt_file,
         }
     }
 

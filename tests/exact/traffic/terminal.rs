@@ -41,6 +41,7 @@ impl Terminal {
             .args(args)
             .env("TERM", "xterm")
             .env("XDG_CONFIG_HOME", "/nonexistent")
+            .env("XDG_STATE_HOME", "/dev/null")
             .stdin(line.try_clone()?)
             .stdout(line.try_clone()?)
             .stderr(line);

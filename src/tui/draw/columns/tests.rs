@@ -6,6 +6,7 @@ fn request(group: Group, directions: Directions) -> LayoutRequest<'static> {
         columns: &DEFAULT,
         directions,
         group,
+        sorted: Column::Rate,
         totals: false,
         units: Units::Bytes,
         names: false,
@@ -159,5 +160,27 @@ fn chosen_columns_come_in_the_order_they_were_chosen_in() {
 fn no_width_is_too_small() {
     for width in 0..60 {
         fit(width, &request(Group::Flow, Directions::Both));
+    }
+}
+
+#[test]
+fn the_column_that_rows_are_sorted_by_is_there_wherever_it_finds_room() {
+    for group in Group::ALL {
+        for sorted in Column::ALL {
+            let mut request = request(group, Directions::Rx);
+            request.sorted = sorted;
+            let can_come = sorted.drawing().leaves.is_some();
+            if can_come && (sorted.drawing().may_come)(&request) {
+                assert!(
+                    columns(100, &request).contains(&sorted),
+                    "{group} {sorted:?}"
+                );
+            }
+            for width in 0..120 {
+                let places = fit(width, &request);
+                let is_inside = |place: &ColumnSlot| place.x + place.width <= width;
+                assert!(places.iter().all(is_inside), "{group} {sorted:?} {width}");
+            }
+        }
     }
 }
