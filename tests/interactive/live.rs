@@ -243,7 +243,7 @@ fn texts_of_prompts_come_back_in_the_next_run() {
     live.press("f\x1b[A");
     live.see("matches 1 flow in the tables");
     live.see("filter: process demo-backup");
-    live.press("\r\x1bq");
+    live.press("\rq");
     live.assert_gone(0);
     std::fs::remove_dir_all(&folder).unwrap();
 }
