@@ -122,8 +122,8 @@ fn refusal(after: u32) -> PathBuf {
 
             if (!next)
                 *(void **)&next = dlsym(RTLD_NEXT, "syscall");
-            if (number == SYS_bpf && a == BPF_PROG_LOAD &&
-                !strcmp(((union bpf_attr *)b)->prog_name, "tp_send") && ++loads > AFTER && refused < 2) {
+            const char *name = number == SYS_bpf && a == BPF_PROG_LOAD ? ((union bpf_attr *)b)->prog_name : "";
+            if ((!strcmp(name, "tp_send") || !strcmp(name, "rt_send")) && ++loads > AFTER && refused < 2) {
                 refused++;
                 errno = E2BIG;
                 return -1;
