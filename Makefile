@@ -178,6 +178,7 @@ docs-privileges: ## write docs/PRIVILEGES.md from the last `make test`
 
 bench: deps-test fetch-kernels ## measure everything and write docs/BENCHMARKS.md; an hour
 	@benches/hotpath.sh
+	@benches/contention.sh
 	@benches/drain.sh
 	@benches/load.sh
 	@benches/self.sh

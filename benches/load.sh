@@ -11,8 +11,8 @@
 # Writes target/bench/load.jsonl, a pair a line, and a table on stdout: medians, each with the 95 %
 # confidence interval of the median by the order of the pairs, which assumes nothing of how they are
 # spread. `bare` is pairs without anything: its distance from 1 is noise. Both ends on one CPU, where
-# processor time is all there is and runs differ least, and on two, where waking up weighs more than
-# any counting. All of it runs ahead of whatever else the machine does (nice -20).
+# processor time is all there is and runs differ least, with the program on the other; and on two, with
+# the program where it likes, where waking up weighs more than any counting. All of it runs ahead of whatever else the machine does (nice -20).
 # Needs root, tmux and two CPUs; builds what it runs. `make bench-peers` installs the peers.
 # PAIRS=21 (ten minutes with four peers), SECONDS_EACH=0.15, KINDS="stream small pingpong udp churn",
 # FLOWTOP=… another binary.
@@ -81,7 +81,7 @@ runs_here() { # SUBJECT
 subjects=("$@")
 if [ $# -eq 0 ]; then
     subjects=(bare)
-    for subject in flowtop-{tracepoint,fentry,kprobe} nethogs iftop bandwhich rustnet tcptop; do
+    for subject in flowtop-{raw_tracepoint,tracepoint,fentry,kprobe} nethogs iftop bandwhich rustnet tcptop; do
         if [[ $subject != flowtop-* ]] && ! command -v "$subject" >/dev/null; then
             echo "load: no $subject on this machine: make bench-peers" >&2
         elif runs_here "$subject"; then
@@ -97,8 +97,9 @@ used() { awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13)
 # Runs every kind of traffic with both ends on one CPU, and on two: an object a line.
 traffic() {
     local kind cpus
-    for kind in "${kinds[@]}"; do
-        for cpus in one two; do
+    for cpus in one two; do
+        [ -z "$pid" ] || taskset -acp "$([ $cpus = one ] && echo 1 || echo 0,1)" "$pid" >/dev/null
+        for kind in "${kinds[@]}"; do
             "$load" traffic "$kind" --seconds "$seconds" --near-cpu 0 --far-cpu $([ $cpus = one ] && echo 0 || echo 1) |
                 jq -c --arg kind "$kind" --arg cpus $cpus '. + {kind: $kind, cpus: $cpus}'
         done

@@ -13,7 +13,7 @@ command -v jq >/dev/null || { echo "report: needs jq: make deps-test" >&2; exit 
 shopt -s nullglob
 
 # All results in one object, a list for each file, empty where there is none.
-all=$(for name in hotpath-{5.10,6.1,6.12,7.2,native} load drain-native drain-guests self scale; do
+all=$(for name in hotpath-{5.10,6.1,6.12,7.2,native} contention load drain-native drain-guests self scale; do
     file=$results/$name.jsonl
     [ -e "$file" ] || file=/dev/null
     jq -cs --arg name "$name" '{($name): .}' "$file"
@@ -54,26 +54,27 @@ table '
         if $value == null then "" elif $value <= $budget then "met" else "**missed**" end];
     . as $all
     | def peers($kind; $cpus): $all | [subjects[] | select(. != "bare" and (startswith("flowtop") | not)) as $s | $all | through($s; $kind; $cpus)] | max;
-      # On two CPUs, as programs run, and beside it on one, where runs differ less. What the confidence
-      # interval leaves open is said to be open.
-      def load($what; $kind; $budget): ($all | pairs("flowtop-tracepoint"; $kind; "two")) as $pairs | ($pairs | median) as $value
-        | peers($kind; "two") as $peer
+      # On one CPU, where processor time is all there is, and beside it on two, as programs run. What the
+      # confidence interval leaves open is said to be open.
+      def load($what; $kind; $budget): ($all | pairs("flowtop-raw_tracepoint"; $kind; "one")) as $pairs | ($pairs | median) as $value
+        | peers($kind; "one") as $peer
         | [$what, "at least \($budget), ahead of every peer", if $value == null then "not measured" else
-            "\($pairs | median_interval), best peer \($peer | round_to(1000)), noise \($all | pairs("bare"; $kind; "two") | median_interval
-            ); on one CPU \($all | pairs("flowtop-tracepoint"; $kind; "one") | median_interval), \(peers($kind; "one") | round_to(1000)), \(
-            $all | pairs("bare"; $kind; "one") | median_interval)" end,
+            "\($pairs | median_interval), best peer \($peer | round_to(1000)), noise \($all | pairs("bare"; $kind; "one") | median_interval
+            ); on two CPUs \($all | pairs("flowtop-raw_tracepoint"; $kind; "two") | median_interval), \(peers($kind; "two") | round_to(1000)), \(
+            $all | pairs("bare"; $kind; "two") | median_interval)" end,
           if $value == null then "" else ($pairs | interval) as [$low, $high] | ([$budget, $peer // 0] | max) as $least
             | (if $value >= $budget and ($peer == null or $value > $peer) then "met" else "**missed**" end)
               + (if $low < $least and $least <= $high then ", within noise" else "" end) end];
     ["what", "budget", "measured", ""] | row, rule,
     (
-    most("`tracepoint`, 7.2: instructions a call, IPv4 TCP"; ""; 600; $all | hot("7.2"; "tracepoint"; "tcp4").above),
-    most("`fentry`, 6.1: the same"; ""; 500; $all | hot("6.1"; "fentry"; "tcp4").above),
-    most("`kprobe`, 7.2: the same"; ""; 1300; $all | hot("7.2"; "kprobe"; "tcp4").above),
-    load("throughput beside `tracepoint`: stream"; "stream"; 0.985),
-    load("the same: writes of 100 B"; "small"; 0.95),
-    load("the same: ping-pong of 1 B"; "pingpong"; 0.96),
-    load("the same: UDP of 100 B"; "udp"; 0.95),
+    most("`raw_tracepoint`, 6.12: instructions a call, IPv4 TCP"; ""; 300; $all | hot("6.12"; "raw_tracepoint"; "tcp4").above),
+    most("`tracepoint`, 7.2: the same"; ""; 430; $all | hot("7.2"; "tracepoint"; "tcp4").above),
+    most("`fentry`, 6.1: the same"; ""; 350; $all | hot("6.1"; "fentry"; "tcp4").above),
+    most("`kprobe`, 7.2: the same"; ""; 1000; $all | hot("7.2"; "kprobe"; "tcp4").above),
+    load("throughput beside `raw_tracepoint`, both ends on one CPU: stream"; "stream"; 0.99),
+    load("the same: writes of 100 B"; "small"; 0.91),
+    load("the same: ping-pong of 1 B"; "pingpong"; 0.935),
+    load("the same: UDP of 100 B"; "udp"; 0.955),
     most("flip to ranking, 65,536 flows, 2 CPUs"; " ms"; 40; $all | drained(65536) | round_to(10)),
     most("the same, 1,000,000 flows"; " ms"; 1000; $all | drained(1000000) | round_to(1)),
     most("own processor time, idle machine"; " % of a core"; 0.3; $all | own(0; "table").percent | round_to(100)),
@@ -111,11 +112,23 @@ table '. as $all | ["tcp4", "tcp6", "udp4", "unix"] as $traffic
 
 cat <<'TEXT'
 
+## CPUs that share flows
+
+What an event costs once its flow is known, in nanoseconds on this machine (`benches/contention.sh`): on one
+CPU alone, and on two at once, on flows far apart, on one flow, and on flows made one after the other,
+whose slots share cache lines. `shared map` is flowtop without the rows of the CPUs.
+
+TEXT
+table '. as $all | (["level", "protocol", "alone", "apart", "one flow", "neighbours, mean", "worst"] | row, rule),
+    ($all.contention[] | [.level, .protocol, .alone, .apart, .one_flow, .neighbours_mean, .neighbours_worst] | row)'
+
+cat <<'TEXT'
+
 ## Load tax
 
 What gets through beside a program, as a share of what gets through without it just before and just
 after: medians, with their 95 % confidence intervals. Each program runs in a terminal of its own and
-watches the loopback interface (`benches/load.sh`). `bare` is runs without a program: its distance from 1
+watches the loopback interface (`benches/load.sh`). Where both ends are on one CPU the program is on the other. `bare` is runs without a program: its distance from 1
 is noise. `own` is the processor time of the program itself meanwhile, as a share of one core: on a
 machine that has no CPU to spare it is taken from the traffic as well. `tcptop` is missing where the
 kernel has no kprobes. Traffic that is written in small pieces shows what a count of calls costs and a capture of

@@ -8,6 +8,7 @@
     reason = "a test program: it talks on stdout, and stops where it cannot go on"
 )]
 
+mod contention;
 mod drain;
 mod empty;
 mod flows;
@@ -27,6 +28,8 @@ enum Command {
     Hot(hot::Args),
     /// Attaches programs that do nothing, says `attached`, and waits to be killed
     Empty(empty::Args),
+    /// Nanoseconds of an event's adds, on one CPU and on two at once
+    Contention(contention::Args),
     /// How much of a kind of traffic gets through
     Traffic(traffic::Args),
     /// Sends on many flows, once a second on each; says `sending` after the first round
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let result: Result<()> = match Command::parse() {
         Command::Hot(args) => hot::run(&args),
         Command::Empty(args) => empty::run(&args),
+        Command::Contention(args) => contention::run(&args),
         Command::Traffic(args) => traffic::run(&args),
         Command::Flows(args) => flows::run(&args),
         Command::Drain(args) => drain::run(&args),

@@ -35,7 +35,8 @@ pub struct Args {
 enum Kind {
     /// One TCP stream in writes of 64 KiB
     Stream,
-    /// One TCP stream in writes of 100 bytes
+    /// One TCP stream in writes of 100 bytes, which the kernel puts together into packets: so a call costs
+    /// least, and what is added to it weighs most
     Small,
     /// One byte there and one back over TCP; a round trip is one
     Pingpong,
@@ -92,8 +93,6 @@ fn connection() -> Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind(LOCAL)?;
     let near = TcpStream::connect(listener.local_addr()?)?;
     let (far, _) = listener.accept()?;
-    near.set_nodelay(true)?;
-    far.set_nodelay(true)?;
     Ok((near, far))
 }
 
@@ -124,6 +123,8 @@ fn stream(end: Instant, far_cpu: Option<usize>, size: usize) -> Result<u64> {
 
 fn pingpong(end: Instant, far_cpu: Option<usize>) -> Result<u64> {
     let (mut near, mut far) = connection()?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
     thread::scope(|scope| {
         scope.spawn(move || -> std::io::Result<()> {
             pin(far_cpu)?;
