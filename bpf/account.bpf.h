@@ -207,6 +207,8 @@ static __always_inline void add_to(struct flowtop_stats *stats,
 	}
 }
 
+#include "rows.bpf.h"
+
 static __always_inline void add_untracked(const struct transfer *transfer)
 {
 	__u32 slot = bpf_get_smp_processor_id() & (FLOWTOP_UNTRACKED_SLOTS - 1);
@@ -314,18 +316,22 @@ first_event(void *flows, const bool b, const struct flowtop_id *id,
 				   (id->owner_kind & FLOWTOP_KEY_KIND));
 }
 
-static __always_inline void add(void *flows, const bool b,
+/* Adds to the flow's slot, which is made where there is none. True if there
+ * was: what has moved bytes once may take a row, what does so once does not. */
+static __always_inline bool add(void *flows, const bool b,
 				const struct flowtop_id *id,
 				struct transfer *transfer)
 {
+	bool found = true;
 	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, id);
 
 	if (!slot) {
+		found = false;
 		slot = first_event(flows, b, id, transfer->sk,
 				   transfer->ifindex);
 		if (!slot) {
 			add_untracked(transfer);
-			return;
+			return found;
 		}
 	}
 	add_to(&slot->stats, transfer);
@@ -334,28 +340,68 @@ static __always_inline void add(void *flows, const bool b,
 					     ? &slot->sk_or_tx_packets
 					     : &slot->rx_packets,
 				     transfer->packets);
+	return found;
 }
 
 static __always_inline void add4(const struct flowtop_key4 *key,
 				 struct transfer *transfer)
 {
+	/* Once: row and slot are of one buffer. */
+	__u32 b = active;
+	struct flowtop_rows *here = NULL;
+	struct flowtop_row4 *row = NULL;
+	bool found;
+
 	if (filters_flows && !allow_flow4(key, transfer->sk))
 		return;
-	if (active)
-		add(&flows4_b, true, &key->id, transfer);
+	if (has_rows && fits_row(key->id.owner_kind, transfer)) {
+		here = rows_here();
+		if (here) {
+			row = find_row4(here, b, key);
+			if (is_row4(row, key)) {
+				add_to_row(&row->stats, transfer);
+				return;
+			}
+		}
+	}
+	if (b)
+		found = add(&flows4_b, true, &key->id, transfer);
 	else
-		add(&flows4_a, false, &key->id, transfer);
+		found = add(&flows4_a, false, &key->id, transfer);
+	if (here && found && !row->key.id.owner_kind) {
+		row->key = *key;
+		here->buffers[b & 1].taken[0]++;
+	}
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
 				 struct transfer *transfer)
 {
+	__u32 b = active;
+	struct flowtop_rows *here = NULL;
+	struct flowtop_row6 *row = NULL;
+	bool found;
+
 	if (filters_flows && !allow_flow6(key, transfer->sk))
 		return;
-	if (active)
-		add(&flows6_b, true, &key->id, transfer);
+	if (has_rows && fits_row(key->id.owner_kind, transfer)) {
+		here = rows_here();
+		if (here) {
+			row = find_row6(here, b, key);
+			if (is_row6(row, key)) {
+				add_to_row(&row->stats, transfer);
+				return;
+			}
+		}
+	}
+	if (b)
+		found = add(&flows6_b, true, &key->id, transfer);
 	else
-		add(&flows6_a, false, &key->id, transfer);
+		found = add(&flows6_a, false, &key->id, transfer);
+	if (here && found && !row->key.id.owner_kind) {
+		row->key = *key;
+		here->buffers[b & 1].taken[1]++;
+	}
 }
 
 /*

@@ -31,6 +31,9 @@ enum flowtop_sizes {
 	/* Entries for bytes of flows without a slot, in each buffer: 8192
 	 * buckets take the drain 0.1 ms. */
 	FLOWTOP_OVERFLOW_ENTRIES = 8192,
+	/* Flows of one family that a CPU has rows for, in each buffer; a power
+	 * of two */
+	FLOWTOP_ROWS = 128,
 	/* Sockets that one run of inspect_records or sample_records reads */
 	FLOWTOP_SAMPLES = 128,
 };
@@ -127,6 +130,33 @@ struct flowtop_slot {
 	__u32 owner;
 	__u32 ifindex; /* ifindex that the socket or its peer is bound to, or 0
 			*/
+};
+
+/* A flow's sums on one CPU, in addition to those of its slot. On a cache line
+ * of its own. */
+struct flowtop_row4 {
+	struct flowtop_key4 key; /* owner_kind 0: free */
+	struct flowtop_stats stats;
+	__u64 pad;
+};
+
+struct flowtop_row6 {
+	struct flowtop_key6 key;
+	struct flowtop_stats stats;
+	__u64 pad[6];
+};
+
+struct flowtop_row_buffer {
+	struct flowtop_row4 v4[FLOWTOP_ROWS];
+	struct flowtop_row6 v6[FLOWTOP_ROWS];
+	/* Rows taken of IPv4 and IPv6 */
+	__u32 taken[2];
+	__u64 pad[7];
+};
+
+/* The rows of one CPU, in two buffers like the maps */
+struct flowtop_rows {
+	struct flowtop_row_buffer buffers[2];
 };
 
 enum flowtop_owner_flags {
@@ -261,6 +291,9 @@ struct flowtop_net_choice {
 _Static_assert(sizeof(struct flowtop_key4) == 24, "key has no padding");
 _Static_assert(sizeof(struct flowtop_key6) == 48, "key has no padding");
 _Static_assert(sizeof(struct flowtop_slot) == 64, "slot has no padding");
+_Static_assert(sizeof(struct flowtop_row4) == 64, "row has a cache line");
+_Static_assert(sizeof(struct flowtop_row6) == 128, "row has two cache lines");
+_Static_assert(sizeof(struct flowtop_rows) % 64 == 0, "CPUs share no line");
 _Static_assert(sizeof(struct flowtop_owner) == 64, "owner has no padding");
 _Static_assert(sizeof(struct flowtop_tcp) == 88, "sample has no padding");
 _Static_assert(sizeof(struct flowtop_record) == 208, "record has no padding");

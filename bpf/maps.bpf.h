@@ -8,15 +8,14 @@
  * The double buffer. Programs add to the active one; user space flips, waits
  * for running programs, then drains the other.
  *
- * HASH, shared by all CPUs, with atomic adds: a flow's bytes have passed its
- * socket's lock or counters just before, so CPUs that would contend here have
- * contended there. Measured, it costs an event what PERCPU_HASH costs, and its
- * memory, a new flow and the drain do not grow with the number of CPUs.
- * Preallocated (never BPF_F_NO_PREALLOC): an insert in a socket call must not
- * allocate. Never LRU: it evicts silently, and what is evicted is lost.
- * One for each family, because hashing and comparing 48 bytes instead of 24 is
- * the dearest part of an event. Size: --max-flows each; see map_bytes() in
- * src/kernel/explain.rs for the memory.
+ * HASH, shared by all CPUs, with atomic adds: memory, a new flow and the drain
+ * do not grow with the number of CPUs, as those of PERCPU_HASH do. What CPUs
+ * that share a flow or a cache line would cost each other, the rows in front of
+ * it take away. Preallocated (never BPF_F_NO_PREALLOC): an insert in a socket
+ * call must not allocate. Never LRU: it evicts silently, and what is evicted is
+ * lost. One for each family, because hashing and comparing 48 bytes instead of
+ * 24 is the dearest part of an event. Size: --max-flows each; see map_bytes()
+ * in src/kernel/explain.rs for the memory.
  */
 struct flow4_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -31,6 +30,20 @@ struct flow6_map {
 	__type(key, struct flowtop_key6);
 	__type(value, struct flowtop_slot);
 } flows6_a SEC(".maps"), flows6_b SEC(".maps");
+
+/*
+ * The first level in front of those maps: an entry a CPU that is possible,
+ * which that CPU alone writes; see rows.bpf.h. An array and no per-CPU map:
+ * user space maps it and reads and clears plain memory, and the look-up of an
+ * array's element is inlined by every kernel, with nothing to call.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32); /* CPU */
+	__type(value, struct flowtop_rows);
+} rows SEC(".maps");
 
 /*
  * Who moves bytes: one entry a process, or a thread where those are told
@@ -304,6 +317,10 @@ const struct flowtop_owner no_owner = {};
 
 /* What a cgroup's entry is made of before its names are filled in. */
 const struct flowtop_cgroup no_cgroup = {};
+
+/* Nothing else runs on the CPU while a program does, so that rows may be used:
+ * where it is false the verifier drops what uses them. */
+const volatile bool has_rows;
 
 /* This kernel has bpf_rdonly_cast(): see CALL_TRUSTED(). */
 const volatile bool has_rdonly_cast;

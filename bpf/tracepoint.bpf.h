@@ -146,13 +146,14 @@ int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
 }
 
 /* The tracepoint's own arguments: the socket, the returned length, the flags.
- * What the record has besides is read from the socket, as the record is made. */
+ * What the record has besides is read from the socket, as the record is made.
+ */
 static __always_inline bool read_raw_event(struct event *event,
 					   const __u64 *args)
 {
 	event->sk = (void *)args[0];
-	event->family = READ_FIELD_AS(struct sock, event->sk,
-				      __sk_common.skc_family);
+	event->family =
+		READ_FIELD_AS(struct sock, event->sk, __sk_common.skc_family);
 	if (!is_inet(event->family) && event->family != AF_PACKET)
 		return false;
 	event->protocol = READ_FIELD_AS(struct sock, event->sk, sk_protocol);

@@ -340,14 +340,42 @@ impl Preemption {
     }
 }
 
+impl Backend {
+    /// Whether its programs run with preemption off, so that nothing runs on their CPU between a load and its
+    /// store. The mode of a kernel that can preempt itself may change while flowtop runs.
+    pub fn has_cpu_to_itself(self, kernel: &RunningKernel) -> bool {
+        match self {
+            Self::RawTracepoint => !kernel.tracepoints_preempt || kernel.never_preempts,
+            Self::Tracepoint | Self::Kprobe => true,
+            Self::Fentry => kernel.never_preempts,
+        }
+    }
+}
+
 /// What of the running kernel decides which backends are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunningKernel {
     /// Whether kprobes may be used.
     pub kprobes: bool,
     pub preemption: Preemption,
+    /// Whether it is built so that it cannot preempt itself, whatever it is told.
+    pub never_preempts: bool,
     /// Whether tasks can be preempted inside of tracepoints: see [`tracepoints_preempt`].
     pub tracepoints_preempt: bool,
+}
+
+impl RunningKernel {
+    pub fn of_this_machine(kprobes: bool, btf: &Btf<'_>) -> Self {
+        Self {
+            kprobes,
+            preemption: Preemption::of_this_kernel(),
+            never_preempts: !rustix::system::uname()
+                .version()
+                .to_string_lossy()
+                .contains("PREEMPT"),
+            tracepoints_preempt: tracepoints_preempt(btf),
+        }
+    }
 }
 
 /// Whether this kernel runs tracepoints under SRCU-fast, where a task can be preempted in them, and not with
@@ -359,7 +387,7 @@ pub struct RunningKernel {
 /// such kernel, while the lock guard (`class_srcu_fast_notrace_t`) depends on the compiler, and a preemption count
 /// can only be read by loading a program. A kernel that has the change without the sign shows missed events, which
 /// the storm of the tests looks for, and on which `auto` moves to perf-attached tracepoints.
-pub fn tracepoints_preempt(btf: &Btf<'_>) -> bool {
+fn tracepoints_preempt(btf: &Btf<'_>) -> bool {
     let domain: Option<Var<'_>> = btf.type_by_name("tracepoint_srcu_srcu_data");
     let fast_readers: Option<Struct<'_>> = btf.type_by_name("srcu_ctr");
     domain.is_some() && fast_readers.is_some()
@@ -449,6 +477,7 @@ mod tests {
     const KERNEL: RunningKernel = RunningKernel {
         kprobes: true,
         preemption: Preemption::Possible,
+        never_preempts: false,
         tracepoints_preempt: false,
     };
 

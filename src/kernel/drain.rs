@@ -8,6 +8,7 @@ mod batches;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod records;
+mod rows;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,6 +20,7 @@ use libbpf_rs::{ProgramType, libbpf_sys};
 
 use self::batches::Batches;
 pub use self::records::{Records, from_bytes};
+use self::rows::CpuRows;
 use super::inspect::Inspector;
 use super::skel::{
     FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_PROTOCOL_MASK, KEY_PROTOCOL_SHIFT, KEY_SHIFT,
@@ -40,6 +42,7 @@ pub enum Buffer {
 /// Takes out what the programs counted, and remembers what the next interval is compared with.
 pub struct Drain {
     method: DrainMethod,
+    rows: CpuRows,
     decoder: Decoder,
     inspector: Inspector,
     begun: Instant,
@@ -93,6 +96,7 @@ impl Drain {
         };
         Ok(Self {
             method: way,
+            rows: CpuRows::map(&maps.rows)?,
             decoder,
             inspector: Inspector::new(Records::map::<RawRecord>(&maps.inspected)?),
             begun: Instant::now(),
@@ -125,7 +129,8 @@ impl Drain {
         retired: Buffer,
         flows: &mut Vec<Flow>,
     ) -> Result<Unknown> {
-        let decoder = &mut self.decoder;
+        let (decoder, rows) = (&mut self.decoder, &mut self.rows);
+        rows.take(retired);
         decoder.samples.next_interval();
         decoder.unknown_owners.clear();
         let mut owners = DrainedOwners::default();
@@ -169,16 +174,21 @@ impl Drain {
                 for program in take_flows {
                     records
                         .each(program, |raw: &RawRecord| {
-                            decoder.append(raw, &owners, flows);
+                            let merged = rows.merge(raw);
+                            decoder.append(merged.as_ref().unwrap_or(raw), &owners, flows);
                         })
                         .context("drain the flows")?;
                 }
             }
             DrainMethod::Batches(batches) => {
                 batches.take(skel, retired, &mut owners, |raw, owners| {
-                    decoder.append(raw, owners, flows);
+                    let merged = rows.merge(raw);
+                    decoder.append(merged.as_ref().unwrap_or(raw), owners, flows);
                 })?
             }
+        }
+        for raw in rows.without_record() {
+            decoder.append(&raw, &owners, flows);
         }
         Ok(Unknown {
             processes: decoder.unknown_owners.len() as u64,

@@ -16,6 +16,12 @@ const fn map_bytes(max_flows: u32) -> u64 {
         + skel::OVERFLOW_ENTRIES as u64 * (64 + 8 + 64))
 }
 
+/// Kernel memory that the rows of the CPUs take, in bytes. The kernel has them for every possible CPU.
+fn row_bytes() -> u64 {
+    let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1);
+    (cpus * size_of::<skel::RawRows>()) as u64
+}
+
 /// Flows per family without `--max-flows`.
 pub(super) const DEFAULT_MAX_FLOWS: u32 = 65_536;
 
@@ -35,7 +41,7 @@ pub struct MapMemory {
 pub fn map_memory(max_flows: Option<u32>) -> Result<MapMemory> {
     let flows = max_flows.unwrap_or(DEFAULT_MAX_FLOWS);
     check_memory(flows)?;
-    let bytes = map_bytes(flows);
+    let bytes = map_bytes(flows) + row_bytes();
     Ok(MapMemory { flows, bytes })
 }
 
@@ -57,14 +63,14 @@ fn check_memory(max_flows: u32) -> Result<(), MissingRequirement> {
     };
     // Before 5.11 maps are charged to no cgroup.
     let of_cgroups = memory_limit::of_cgroups().filter(|_| !requirements::is_memlock_charged());
-    let needed = map_bytes(max_flows);
+    let needed = map_bytes(max_flows) + row_bytes();
     let rooms = [(Some(half), 0, 0), (of_cgroups, OTHER_BYTES, AMPLE_BYTES)];
     for (room, other, ample) in rooms {
         let Some(room) = room else {
             continue;
         };
         if needed + other > room.bytes {
-            let fitting = fitting_flows(room.bytes.saturating_sub(ample));
+            let fitting = fitting_flows(room.bytes.saturating_sub(ample + row_bytes()));
             let whose = &room.whose;
             return Err(requirements::of_memory(
                 max_flows,

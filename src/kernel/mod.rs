@@ -36,7 +36,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Btf, Link, MapCore};
 
 use self::attach::attach;
-use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, Preemption, RunningKernel};
+use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, RunningKernel};
 pub use self::backend_error::NoBackend;
 use self::backend_error::{BackendError, load_error};
 use self::drain::{Decoder, Drain};
@@ -107,11 +107,7 @@ impl Engine {
             .err()
             .and_then(MissingRequirement::of)
             .cloned();
-        let kernel = RunningKernel {
-            kprobes,
-            preemption: Preemption::of_this_kernel(),
-            tracepoints_preempt: backend::tracepoints_preempt(&btf),
-        };
+        let kernel = RunningKernel::of_this_machine(kprobes, &btf);
         for (plan, reason) in backend::plans(options.backend, &kernel) {
             let opened = match missing_requirement(plan, &btf, &tracefs) {
                 Some(missing) => Err(missing),
@@ -122,7 +118,7 @@ impl Engine {
                             Some(unpushed) if !form.pushdown => unpushed,
                             _ => options,
                         };
-                        Self::try_plan(options, plan, reason, &btf, tracefs, form)
+                        Self::try_plan(options, plan, reason, &kernel, &btf, tracefs, form)
                     };
                     let pushdown = unpushed.is_some();
                     first_that_loads(
@@ -159,6 +155,7 @@ impl Engine {
         options: &CaptureOptions,
         plan: AttachPlan,
         reason: &str,
+        kernel: &RunningKernel,
         btf: &Btf<'_>,
         tracefs: Option<&Path>,
         form: ProgramVariant,
@@ -186,20 +183,16 @@ impl Engine {
         let mut open = FlowtopSkelBuilder::default()
             .open(storage)
             .context("open the BPF object")?;
-        for mut program in open.open_object_mut().progs_mut() {
-            let name = program.name().to_string_lossy().into_owned();
-            let wanted = if name.starts_with("drain_") {
-                in_kernel
-            } else if name == "inspect_records" {
-                true
-            } else if name == "sample_records" {
-                !in_kernel
-            } else {
-                hooks.iter().any(|hook| hook.program == name)
-            };
-            program.set_autoload(wanted);
-        }
-        configure(&mut open, options, plan, in_kernel, form.has_rdonly_cast)?;
+        choose_programs(&mut open, &hooks, in_kernel);
+        let has_rows = plan.backend.has_cpu_to_itself(kernel);
+        configure(
+            &mut open,
+            options,
+            plan,
+            in_kernel,
+            form.has_rdonly_cast,
+            has_rows,
+        )?;
         let skel = open.load().map_err(load_error)?;
 
         let decoder = Decoder::new(
@@ -259,7 +252,7 @@ impl Engine {
             unseen,
             misses_unknown: losses::misses_unknown(
                 plan.backend,
-                Preemption::of_this_kernel(),
+                kernel.preemption,
                 losses::counts_misses(btf),
             ),
         });
@@ -438,6 +431,23 @@ fn note_missing(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
     Ok(())
 }
 
+/// Has only those programs loaded that these hooks and this way to drain use.
+fn choose_programs(open: &mut OpenFlowtopSkel<'_>, hooks: &[&Hook], in_kernel: bool) {
+    for mut program in open.open_object_mut().progs_mut() {
+        let name = program.name().to_string_lossy().into_owned();
+        let wanted = if name.starts_with("drain_") {
+            in_kernel
+        } else if name == "inspect_records" {
+            true
+        } else if name == "sample_records" {
+            !in_kernel
+        } else {
+            hooks.iter().any(|hook| hook.program == name)
+        };
+        program.set_autoload(wanted);
+    }
+}
+
 /// Sizes the maps and writes the read-only data, before the programs are loaded.
 fn configure(
     open: &mut OpenFlowtopSkel<'_>,
@@ -445,6 +455,7 @@ fn configure(
     plan: AttachPlan,
     in_kernel_drain: bool,
     has_rdonly_cast: bool,
+    has_rows: bool,
 ) -> Result<()> {
     let max_flows = map_memory(options.max_flows)?.flows;
     let maps = &mut open.maps;
@@ -460,6 +471,10 @@ fn configure(
     };
     maps.owners_a.set_max_entries(owners)?;
     maps.owners_b.set_max_entries(owners)?;
+    if has_rows {
+        let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
+        maps.rows.set_max_entries(u32::try_from(cpus)?)?;
+    }
     maps.owner_records.set_max_entries(OWNER_RECORDS)?;
     maps.cgroup_records.set_max_entries(CGROUP_RECORDS)?;
     maps.records.set_max_entries(if in_kernel_drain {
@@ -473,6 +488,7 @@ fn configure(
         .as_deref_mut()
         .context("find the BPF object's read-only data")?;
     rodata.has_rdonly_cast = has_rdonly_cast;
+    rodata.has_rows = has_rows;
     filter::write(&options.filter.kernel_filter, rodata).context("push the filter down")?;
     rodata.max_flows = max_flows;
     rodata.split_threads = options.by_thread;

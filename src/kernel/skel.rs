@@ -40,7 +40,8 @@ pub use types::flowtop_id as RawId;
 pub use types::{
     flowtop_cgroup as RawCgroup, flowtop_cgroup_record as RawCgroupRecord, flowtop_key4 as RawKey4,
     flowtop_key6 as RawKey6, flowtop_owner as RawOwner, flowtop_owner_record as RawOwnerRecord,
-    flowtop_record as RawRecord, flowtop_slot as RawSlot, flowtop_stats as RawStats,
+    flowtop_record as RawRecord, flowtop_row4 as RawRow4, flowtop_row6 as RawRow6,
+    flowtop_rows as RawRows, flowtop_slot as RawSlot, flowtop_stats as RawStats,
     flowtop_tcp as RawTcp,
 };
 
@@ -67,6 +68,8 @@ pub const TCP_BUSY: u32 = tcp_marks::FLOWTOP_TCP_BUSY.0;
 pub const OWNER_KERNEL: u32 = owner_flags::FLOWTOP_OWNER_KERNEL.0;
 /// Sockets that one run of `sample_records` or `inspect_records` reads: so far its loop goes.
 pub const SAMPLES: u32 = sizes::FLOWTOP_SAMPLES.0;
+/// Rows of one family that each CPU has in each buffer.
+const ROWS: usize = sizes::FLOWTOP_ROWS.0 as usize;
 /// Entries of flows without a slot in each buffer.
 pub const OVERFLOW_ENTRIES: u32 = sizes::FLOWTOP_OVERFLOW_ENTRIES.0;
 
@@ -81,6 +84,9 @@ const _: fn(&rodata) -> &[u32; MAX_UIDS] = |data| &data.uids;
 
 const _: () = assert!(size_of::<RawKey4>() == 24);
 const _: () = assert!(size_of::<RawKey6>() == 48);
+const _: () = assert!(size_of::<RawRow4>() == 64);
+const _: () = assert!(size_of::<RawRow6>() == 128);
+const _: () = assert!(size_of::<RawRows>() == 2 * (ROWS * (64 + 128) + 64));
 const _: () = assert!(size_of::<RawStats>() == 32);
 const _: () = assert!(size_of::<RawSlot>() == 64);
 const _: () = assert!(size_of::<RawOwner>() == 64);
@@ -98,6 +104,8 @@ unsafe impl plain::Plain for RawKey6 {}
 // SAFETY: as above.
 unsafe impl plain::Plain for RawSlot {}
 // SAFETY: as above.
+unsafe impl plain::Plain for RawRows {}
+// SAFETY: as above.
 unsafe impl plain::Plain for RawOwner {}
 // SAFETY: as above.
 unsafe impl plain::Plain for RawOwnerRecord {}
@@ -112,6 +120,41 @@ unsafe impl plain::Plain for RawRecord {}
 pub fn bytes_of(record: &RawRecord) -> &[u8] {
     // SAFETY: it has no padding (its size is asserted above), so all its bytes are initialized.
     unsafe { plain::as_bytes(record) }
+}
+
+/// Takes what is in one buffer of a CPU's rows, which no program writes any more, and frees them.
+pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6, RawStats)) {
+    // SAFETY: the caller's pointer is into the mapped array, whose elements are these structs, aligned for
+    // them. Programs write the other buffer only, so no other thread or program touches this one; by raw
+    // pointers, for references must not reach what programs write.
+    unsafe {
+        let buffer = (&raw mut (*rows).buffers)
+            .cast::<types::flowtop_row_buffer>()
+            .add(buffer);
+        let taken = (&raw mut (*buffer).taken).read_volatile();
+        let v4 = (&raw mut (*buffer).v4).cast::<RawRow4>();
+        for i in 0..if taken[0] > 0 { ROWS } else { 0 } {
+            let row = v4.add(i).read_volatile();
+            if row.key.id.owner_kind != 0 {
+                let key = RawKey6 {
+                    id: row.key.id,
+                    remote_addr: [row.key.remote_addr, 0, 0, 0],
+                    local_addr: [row.key.local_addr, 0, 0, 0],
+                };
+                each(key, row.stats);
+                v4.add(i).write_volatile(RawRow4::default());
+            }
+        }
+        let v6 = (&raw mut (*buffer).v6).cast::<RawRow6>();
+        for i in 0..if taken[1] > 0 { ROWS } else { 0 } {
+            let row = v6.add(i).read_volatile();
+            if row.key.id.owner_kind != 0 {
+                each(row.key, row.stats);
+                v6.add(i).write_volatile(RawRow6::default());
+            }
+        }
+        (&raw mut (*buffer).taken).write_volatile([0; 2]);
+    }
 }
 
 /// The flag that says which buffer is active.

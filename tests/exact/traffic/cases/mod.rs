@@ -54,6 +54,7 @@ rooms!(
     udp_odd,
     process,
     threads,
+    cpus,
     netns,
     device,
     fastopen,
