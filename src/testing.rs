@@ -119,6 +119,7 @@ impl Intervals {
             elapsed,
             flows,
             losses: Losses::default(),
+            interfaces: Vec::new(),
             method: Arc::default(),
         }
     }

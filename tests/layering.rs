@@ -56,7 +56,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("source/exit_when", &["filter", "model"]),
     (
         "source/live",
-        &["filter", "kernel", "model", "options", "sandbox"],
+        &[
+            "filter",
+            "kernel",
+            "model",
+            "options",
+            "resolve/interfaces",
+            "sandbox",
+        ],
     ),
     ("stats", &["model", "resolve/owners", "view"]),
     (

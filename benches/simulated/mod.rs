@@ -61,6 +61,7 @@ pub fn interval(flows: u32, round: u64) -> Interval {
         elapsed: Duration::from_secs(1),
         flows: flows.collect(),
         losses: Losses::default(),
+        interfaces: Vec::new(),
         method: Arc::new(Method::default()),
     }
 }

@@ -60,6 +60,8 @@ pub enum Term {
     Container(Vec<Pattern>),
     // `unit`.
     Unit(Vec<Pattern>),
+    /// `internal`: both ends are known to be on this machine; `external` is its `not`.
+    Internal,
     /// `rx`, `tx`: the flow moved bytes in this direction.
     Moved(Direction),
     /// `rate > 1MB` and the like.
@@ -211,6 +213,7 @@ impl Term {
                 Some("control groups are read when an interval ends")
             }
             Self::Moved(_) | Self::Compare(_) => Some("it needs the bytes of the whole interval"),
+            Self::Internal => Some("both ends of a flow are compared when an interval ends"),
             Self::Interfaces(_) | Self::ZonedHosts(..) => {
                 Some("interfaces are compared when an interval ends")
             }
@@ -244,6 +247,7 @@ impl fmt::Display for Term {
             Self::Comm(names) => values(f, Side::Either, "process", names),
             Self::Container(names) => values(f, Side::Either, "container", names),
             Self::Unit(names) => values(f, Side::Either, "unit", names),
+            Self::Internal => f.write_str("internal"),
             Self::Moved(Direction::Rx) => f.write_str("rx"),
             Self::Moved(Direction::Tx) => f.write_str("tx"),
             Self::Compare(compare) => write!(f, "{compare}"),

@@ -72,6 +72,7 @@ fn meant(expr: &Expr) -> Vec<bool> {
             key: &flow.key,
             owner: &flow.owner,
             counters: &flow.counters,
+            internal: false,
             elapsed: Duration::from_millis(500),
         })
     });

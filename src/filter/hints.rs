@@ -5,7 +5,7 @@ use super::value::{self, ValueKind};
 use crate::text::suggest::nearest;
 
 /// Every word that a term can begin with, and the joining ones. Completions offer these.
-pub const WORDS: [&str; 33] = [
+pub const WORDS: [&str; 35] = [
     "tcp",
     "udp",
     "ip",
@@ -17,6 +17,8 @@ pub const WORDS: [&str; 33] = [
     "port",
     "portrange",
     "loopback",
+    "internal",
+    "external",
     "pid",
     "tid",
     "process",

@@ -25,6 +25,8 @@ pub struct Subject<'a> {
     pub owner: &'a Arc<Owner>,
     /// Bytes and messages of the interval.
     pub counters: &'a Counters,
+    /// Whether both ends are known to be on this machine.
+    pub internal: bool,
     /// Length of the interval.
     pub elapsed: Duration,
 }
@@ -174,6 +176,7 @@ impl Node {
                 | Term::Interfaces(_)
                 | Term::ZonedHosts(..)
                 | Term::Tids(_)
+                | Term::Internal
                 | Term::Moved(_)
                 | Term::Compare(_),
             ) => None,
@@ -219,6 +222,7 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
             hosts.iter().any(is)
         }),
         Term::Users(_, uids) => owner.uid.is_some_and(|uid| uids.contains(&uid)),
+        Term::Internal => subject.internal,
         Term::Moved(direction) => subject.counters.bytes(*direction) > 0,
         Term::Compare(compare) => compare.holds(subject.counters, subject.elapsed),
         Term::Comm(_) | Term::Container(_) | Term::Unit(_) => false,

@@ -4,7 +4,7 @@
 //! filter  = operand { ("and" | "or") operand }
 //! operand = "not" operand | "(" filter ")" | term
 //! term    = [protocol] [side] kind ["="] values | protocol | [direction] comparison | direction
-//!         | values | kind ":" value | "loopback"
+//!         | values | kind ":" value | "loopback" | "internal" | "external"
 //! values  = value | "(" value { "or" value } ")"
 //! ```
 //! A value without a kind has the kind of the term before it, as in `port 80 or 443`. Ambiguous filters

@@ -49,11 +49,13 @@ impl FilterPlan {
         // Each kernel list is either an allow- or a deny-list; allow-lists are more selective, so they are
         // filled first.
         let mut placed = vec![false; parts.len()];
+        let needs_peers = filter_needs_peers(&parts);
         for except in [false, true] {
             for (part, placed) in parts.iter().zip(&mut placed) {
                 if let Some(term) = KernelTerm::of(part)
                     && term.except == except
                     && reach == Pushdown::All
+                    && (!needs_peers || term.is_symmetric())
                 {
                     *placed |= term.push_to(&mut plan.kernel_filter);
                 }
@@ -105,9 +107,10 @@ impl fmt::Display for FilterPlan {
             Expr::All(parts) => parts.as_slice(),
             rest => std::slice::from_ref(rest),
         };
+        let needs_peers = filter_needs_peers(std::slice::from_ref(filter));
         let mut head = "user space:";
         for part in parts {
-            let reason = reason(part, self.pushdown);
+            let reason = reason(part, self.pushdown, needs_peers);
             writeln!(f, "{head:<11}  {part}  ({reason})")?;
             head = "";
         }
@@ -116,15 +119,24 @@ impl fmt::Display for FilterPlan {
 }
 
 /// Returns the reason why user space decides a part.
-fn reason(part: &Expr, reach: Pushdown) -> &'static str {
+fn reason(part: &Expr, reach: Pushdown, needs_peers: bool) -> &'static str {
     if reach == Pushdown::Nothing {
         return "as asked for";
     }
     let late = part.terms().into_iter().find_map(Term::userspace_reason);
     late.unwrap_or(match KernelTerm::of(part) {
+        Some(term) if needs_peers && !term.is_symmetric() => {
+            "the other ends of flows are counted too, to know which are internal"
+        }
         Some(_) => "the kernel has no room for it",
         None => "the kernel decides no alternatives of several kinds",
     })
+}
+
+/// Whether flows are compared with their peers, which the kernel must count then, whatever else the filter says.
+fn filter_needs_peers(parts: &[Expr]) -> bool {
+    let mut terms = parts.iter().flat_map(Expr::terms);
+    terms.any(|term| *term == Term::Internal)
 }
 
 /// Collects the parts that must all match, with `not` moved inwards.
@@ -197,6 +209,17 @@ impl KernelTerm {
                 })
             }
         }
+    }
+
+    /// Whether a flow matches exactly if the other end's flow of the same connection does.
+    const fn is_symmetric(&self) -> bool {
+        matches!(
+            self.what,
+            KernelTermKind::Protocols(_)
+                | KernelTermKind::Families(_)
+                | KernelTermKind::Ports(Side::Either, _)
+                | KernelTermKind::Nets(Side::Either, _)
+        )
     }
 
     /// Returns the union of two terms; `None` if one list cannot hold it.

@@ -116,6 +116,15 @@ impl Parser<'_> {
                 *head = None;
                 is(loopback())
             }
+            "internal" | "external" => {
+                self.at += 1;
+                *head = None;
+                let internal = Expr::Is(Term::Internal);
+                Ok(match word.as_str() {
+                    "internal" => internal,
+                    _ => Expr::Not(Box::new(internal)),
+                })
+            }
             "ip" | "ip6" | "local" | "remote" | "src" | "dst" => self.headed(head, before),
             word if Protocol::named(word).is_some() => self.headed(head, before),
             word if ValueKind::named(word).is_some() => self.headed(head, before),

@@ -127,6 +127,7 @@ fn interval(owner: &Owner) -> Interval {
             }),
             ..Losses::default()
         },
+        interfaces: Vec::new(),
         method: Arc::new(Method::default()),
     }
 }

@@ -9,16 +9,21 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use super::schema::{AuditFields, FlowRecord, IntervalRecord, SCHEMA, WorstFields};
+use super::schema::{
+    AuditFields, FlowRecord, InterfaceFields, IntervalRecord, SCHEMA, WorstFields,
+};
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::model::interval::{
-    Audit, Drift, DriftingConnection, Losses, Method, OTHER_UNSEEN, SlotHolder, UNSEEN_NAMES,
-    Unknown,
+    Audit, Drift, DriftingConnection, InterfaceTraffic, LinkCounters, Losses, Method, OTHER_UNSEEN,
+    SlotHolder, UNSEEN_NAMES, Unknown,
 };
 use crate::text::sanitize::sanitize;
 
 /// Longest name of a backend, in characters.
 const MAX_BACKEND: usize = 32;
+/// Most network cards, and the longest name of one, in characters: `IFNAMSIZ` (include/uapi/linux/if.h).
+const MAX_INTERFACES: usize = 1024;
+const MAX_INTERFACE: usize = 16;
 /// Longest path of a cgroup, in bytes: `PATH_MAX` (include/uapi/linux/limits.h).
 const MAX_CGROUP: usize = 4096;
 /// Longest name of a user, in bytes: `LOGIN_NAME_MAX` (useradd(8)).
@@ -138,6 +143,37 @@ impl IntervalRecord<'_> {
         let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
         let nanos = u32::try_from(time.subsec_nanosecond()).ok()?;
         Some((i64::from(days) * 86_400 + of_day, nanos))
+    }
+
+    /// The machine's network cards. Names are shown as they are, so harmless from here on.
+    ///
+    /// # Errors
+    /// When these are more than any machine has.
+    pub(crate) fn interfaces(&self) -> Result<Vec<InterfaceTraffic>, String> {
+        if self.interfaces.len() > MAX_INTERFACES {
+            return Err(format!(
+                "an interval has at most {MAX_INTERFACES} interfaces"
+            ));
+        }
+        let card = |card: &InterfaceFields<'_>| {
+            let name: String = card.name.chars().take(MAX_INTERFACE).collect();
+            InterfaceTraffic {
+                name: sanitize(&name).into(),
+                rx: LinkCounters {
+                    bytes: card.rx_bytes,
+                    packets: card.rx_packets,
+                    errors: card.rx_errors,
+                    drops: card.rx_drops,
+                },
+                tx: LinkCounters {
+                    bytes: card.tx_bytes,
+                    packets: card.tx_packets,
+                    errors: card.tx_errors,
+                    drops: card.tx_drops,
+                },
+            }
+        };
+        Ok(self.interfaces.iter().map(card).collect())
     }
 
     pub(crate) fn losses(&self) -> Losses {
@@ -273,8 +309,11 @@ impl FlowRecord<'_> {
     /// What is wrong, in words.
     pub(crate) fn flow(&self, known: &mut Option<Arc<Owner>>) -> Result<Flow, String> {
         let packets = self.rx_packets.zip(self.tx_packets);
+        let key = self.key()?;
         Ok(Flow {
-            key: self.key()?,
+            // Recordings of older versions do not say it.
+            internal: self.internal || key.has_loopback_end(),
+            key,
             counters: Counters {
                 rx_bytes: self.rx_bytes,
                 tx_bytes: self.tx_bytes,

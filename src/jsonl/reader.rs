@@ -264,6 +264,7 @@ impl RecordingReader {
             elapsed: record.elapsed()?,
             flows: Vec::new(),
             losses: record.losses(),
+            interfaces: record.interfaces()?,
             method: Arc::clone(&self.method),
         };
         let metadata = RecordingMetadata {

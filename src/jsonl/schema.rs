@@ -11,7 +11,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::flow::{Counters, SendLimit, Tcp};
-use crate::model::interval::{Audit, DriftingConnection};
+use crate::model::interval::{Audit, DriftingConnection, InterfaceTraffic};
 use crate::resolve::owners::CgroupLocation;
 use crate::text::sanitize::sanitize;
 
@@ -36,6 +36,9 @@ pub struct IntervalRecord<'a> {
     pub tx_bytes: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub copied_rx_bytes: u64,
+    /// The machine's network cards; without them where they are not known.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<InterfaceFields<'a>>,
     pub flows: u64,
     pub untracked_rx_bytes: u64,
     pub untracked_tx_bytes: u64,
@@ -84,6 +87,38 @@ pub struct IntervalRecord<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub grouped_by: Option<Cow<'a, str>>,
+}
+
+/// What a network card moved in the interval.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InterfaceFields<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_packets: u64,
+    pub rx_errors: u64,
+    pub tx_errors: u64,
+    pub rx_drops: u64,
+    pub tx_drops: u64,
+}
+
+impl<'a> From<&'a InterfaceTraffic> for InterfaceFields<'a> {
+    fn from(card: &'a InterfaceTraffic) -> Self {
+        Self {
+            name: Cow::Borrowed(&card.name),
+            rx_bytes: card.rx.bytes,
+            tx_bytes: card.tx.bytes,
+            rx_packets: card.rx.packets,
+            tx_packets: card.tx.packets,
+            rx_errors: card.rx.errors,
+            tx_errors: card.tx.errors,
+            rx_drops: card.rx.drops,
+            tx_drops: card.tx.drops,
+        }
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -244,6 +279,9 @@ pub struct FlowRecord<'a> {
     /// Written where it is true: of a process's flows without a slot of their own.
     #[serde(default, skip_serializing_if = "is_false")]
     pub overflow: bool,
+    /// Written where it is true: both ends are on this machine.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub internal: bool,
 }
 
 impl FlowRecord<'_> {

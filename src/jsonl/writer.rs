@@ -13,8 +13,8 @@ use serde_json::Serializer;
 
 use super::escape::EscapingFormatter;
 use super::schema::{
-    Address, AuditFields, FlowRecord, GroupRecord, IdFields, IntervalRecord, OtherRecord,
-    PlaceFields, ProcessFields, RowHead, SCHEMA,
+    Address, AuditFields, FlowRecord, GroupRecord, IdFields, InterfaceFields, IntervalRecord,
+    OtherRecord, PlaceFields, ProcessFields, RowHead, SCHEMA,
 };
 use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Losses, Machine, RecordingMetadata};
@@ -219,6 +219,11 @@ impl Json {
             rx_bytes: ranking.total.rx_bytes,
             tx_bytes: ranking.total.tx_bytes,
             copied_rx_bytes: ranking.copied_rx_bytes,
+            interfaces: ranking
+                .interfaces
+                .iter()
+                .map(InterfaceFields::from)
+                .collect(),
             flows: ranking.flows as u64,
             untracked_rx_bytes: untracked.rx_bytes,
             untracked_tx_bytes: untracked.tx_bytes,
@@ -353,6 +358,7 @@ fn record<'a>(
         remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
         own: names.is_own(flow.key.tgid),
         overflow: flow.key.overflow,
+        internal: flow.internal,
         ..FlowRecord::default()
     };
     match &flow.tcp {

@@ -318,6 +318,7 @@ impl Engine {
             elapsed,
             flows,
             losses,
+            interfaces: Vec::new(),
             method: self.method_now(),
         })
     }

@@ -219,6 +219,12 @@ impl FlowKey {
         }
     }
 
+    /// Whether an end is a loopback address, which no packet has that leaves the machine.
+    pub fn has_loopback_end(&self) -> bool {
+        let is_loopback = |end: &Endpoint| end.addr.to_canonical().is_loopback();
+        !self.receives_copies() && (is_loopback(&self.local) || is_loopback(&self.remote))
+    }
+
     /// Whether what it receives are copies of what other sockets receive or send: frames of a packet
     /// socket, and packets of a raw socket of a protocol that has sockets of its own (TCP, UDP, DCCP, SCTP,
     /// UDP-Lite).
@@ -397,11 +403,13 @@ pub struct Flow {
     /// Bytes among those received that no probe saw: they are the difference of what was counted and
     /// what the kernel's own counters say. Their calls are not counted.
     pub audited_rx: u64,
+    /// Both ends are known to be on this machine.
+    pub internal: bool,
 }
 
 impl Flow {
     /// A flow of which only bytes and messages are known.
-    pub const fn new(key: FlowKey, counters: Counters, owner: Arc<Owner>) -> Self {
+    pub fn new(key: FlowKey, counters: Counters, owner: Arc<Owner>) -> Self {
         Self {
             key,
             counters,
@@ -409,6 +417,7 @@ impl Flow {
             packets: None,
             tcp: None,
             audited_rx: 0,
+            internal: key.has_loopback_end(),
         }
     }
 
@@ -416,6 +425,7 @@ impl Flow {
     /// part is unknown is unknown.
     pub fn merge(&mut self, later: Self) {
         self.counters += later.counters;
+        self.internal |= later.internal;
         self.audited_rx = self.audited_rx.saturating_add(later.audited_rx);
         self.owner = later.owner;
         self.packets = match (self.packets, later.packets) {

@@ -264,6 +264,45 @@ impl Losses {
     }
 }
 
+/// Counters of one direction of a network interface: frames with all headers, whoever sent them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    pub bytes: u64,
+    pub packets: u64,
+    pub errors: u64,
+    pub drops: u64,
+}
+
+impl LinkCounters {
+    /// The difference to an earlier reading; `None` where a counter went back.
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        Some(Self {
+            bytes: self.bytes.checked_sub(earlier.bytes)?,
+            packets: self.packets.checked_sub(earlier.packets)?,
+            errors: self.errors.checked_sub(earlier.errors)?,
+            drops: self.drops.checked_sub(earlier.drops)?,
+        })
+    }
+}
+
+impl AddAssign for LinkCounters {
+    /// A recording may say anything.
+    fn add_assign(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.drops = self.drops.saturating_add(other.drops);
+    }
+}
+
+/// What a network card of the machine moved in an interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceTraffic {
+    pub name: Arc<str>,
+    pub rx: LinkCounters,
+    pub tx: LinkCounters,
+}
+
 /// What moved between two flips.
 #[derive(Clone, Debug)]
 pub struct Interval {
@@ -275,6 +314,8 @@ pub struct Interval {
     pub flows: Vec<Flow>,
     /// What could not be counted or attributed.
     pub losses: Losses,
+    /// What the machine's network cards moved meanwhile; empty where that is not known.
+    pub interfaces: Vec<InterfaceTraffic>,
     /// How it was counted.
     pub method: Arc<Method>,
 }
@@ -292,6 +333,13 @@ impl Interval {
     pub fn copied_rx_bytes(&self) -> u64 {
         let copies = self.flows.iter().filter(|it| it.key.receives_copies());
         copies.map(|flow| flow.counters.rx_bytes).sum()
+    }
+
+    /// What flows moved whose both ends are known to be on this machine: once at the end that sends, once at the
+    /// end that receives.
+    pub fn internal(&self) -> Counters {
+        let flows = self.flows.iter().filter(|flow| flow.internal);
+        flows.map(|flow| flow.counters).sum()
     }
 
     /// What is in overflow rows: attributed to processes, not to flows.
@@ -324,6 +372,15 @@ impl Interval {
         self.elapsed += later.elapsed;
         self.ended = later.ended;
         self.losses.merge(&later.losses);
+        for later in later.interfaces {
+            match self.interfaces.iter_mut().find(|it| it.name == later.name) {
+                Some(mine) => {
+                    mine.rx += later.rx;
+                    mine.tx += later.tx;
+                }
+                None => self.interfaces.push(later),
+            }
+        }
         self.method = later.method;
     }
 }
@@ -356,6 +413,7 @@ mod tests {
                 },
                 ..Losses::default()
             },
+            interfaces: Vec::new(),
             method: Arc::default(),
         }
     }

@@ -84,6 +84,7 @@ const COLUMNS: &[&str] = &[
     "rx_rate",
     "tx_rate",
     "processes",
+    "internal",
 ];
 
 /// Columns of the interval: each of its rows has them, so that a row is complete by itself.

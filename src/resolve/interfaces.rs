@@ -1,6 +1,8 @@
 //! Names of network interfaces, by their numbers: of flowtop's own network namespace, from the files in
 //! `/proc/self/net` that list interfaces. `/sys` and sockets are closed to flowtop once it is confined.
 
+pub mod counters;
+
 use std::collections::HashMap;
 use std::fs;
 use std::sync::{Arc, Mutex};

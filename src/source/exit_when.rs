@@ -36,6 +36,7 @@ impl ExitCondition {
             key: &self.key,
             owner: &self.owner,
             counters: &interval.total(),
+            internal: false,
             elapsed: interval.elapsed,
         })
     }

@@ -50,6 +50,7 @@ pub fn retain_matching(matcher: &mut Matcher, interval: &mut Interval) {
             key: &flow.key,
             owner: &flow.owner,
             counters: &flow.counters,
+            internal: flow.internal,
             elapsed,
         })
     }));

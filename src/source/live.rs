@@ -7,11 +7,13 @@ use anyhow::Result;
 
 use super::Source;
 use super::filtered::retain_matching;
+use super::internal::InternalFlows;
 use crate::filter::Matcher;
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
 use crate::model::interval::{Interval, Machine, Method};
 use crate::options::{BackendChoice, CaptureOptions};
+use crate::resolve::interfaces::counters::NetworkCards;
 use crate::sandbox::capabilities::CapabilitySet;
 use crate::sandbox::privilege::Identity;
 use crate::sandbox::{self, Allow, Confinement};
@@ -21,6 +23,8 @@ pub struct Live {
     engine: Engine,
     /// The whole filter, where the kernel could not take its part.
     matcher: Option<Matcher>,
+    internal: InternalFlows,
+    cards: NetworkCards,
     options: CaptureOptions,
     /// Whether the privileges are gone that another backend would need.
     confined: bool,
@@ -36,6 +40,8 @@ impl Live {
         Ok(Self {
             matcher: matcher(&engine, options),
             engine,
+            internal: InternalFlows::default(),
+            cards: NetworkCards::open(),
             options: options.clone(),
             confined: false,
         })
@@ -52,6 +58,7 @@ impl Live {
         let last = [CapabilitySet::BPF, CapabilitySet::SYS_ADMIN];
         let confinement =
             sandbox::confine(identity, allow, &last, || engine.end_interval().map(drop))?;
+        self.cards.since_last();
         self.confined = true;
         Ok(confinement)
     }
@@ -96,6 +103,9 @@ impl Live {
     /// The engine's interval, with the flows that the filter means.
     fn sifted(&mut self) -> Result<Interval> {
         let mut interval = self.engine.end_interval()?;
+        interval.interfaces = self.cards.since_last();
+        // Before the filter: it may want one end of a connection only.
+        self.internal.mark(&mut interval.flows);
         if let Some(matcher) = &mut self.matcher {
             retain_matching(matcher, &mut interval);
         }

@@ -3,6 +3,7 @@
 pub mod collector;
 pub mod exit_when;
 pub mod filtered;
+mod internal;
 pub mod live;
 pub mod signals;
 pub mod tee;

@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime};
 pub use super::available_columns::AvailableColumns;
 pub use super::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
 pub use super::traffic::{Clock, TrafficStats};
+pub use super::wire::WireStats;
 
 use hashbrown::HashTable;
 
@@ -32,7 +33,7 @@ use super::moments::SummedFlows;
 use super::recent::{Bars, Points, Ring};
 use super::traffic::Decay;
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
-use crate::model::interval::{Interval, Losses, rate};
+use crate::model::interval::{InterfaceTraffic, Interval, Losses, rate};
 use crate::view::Directions;
 
 /// A flow stays among the recent ones for this long after its last bytes.
@@ -55,6 +56,8 @@ pub struct FlowStats {
     pub tcp: Option<Tcp>,
     /// Bytes received that no probe saw: see [`Flow::audited_rx`].
     pub audited_rx: u64,
+    /// Both ends are known to be on this machine: see [`Flow::internal`].
+    pub internal: bool,
     pub traffic: TrafficStats,
     ring: Option<Box<Ring>>,
 }
@@ -87,6 +90,9 @@ pub struct History {
     all: TrafficStats,
     /// What of `all` sockets received as copies of what others move.
     copies: TrafficStats,
+    wire: WireStats,
+    /// The machine's network cards in the latest interval.
+    interfaces: Vec<InterfaceTraffic>,
     older: Older,
     recent: Vec<FlowStats>,
     past: Vec<FlowStats>,
@@ -132,6 +138,8 @@ impl History {
             losses_total: Losses::default(),
             all: nothing,
             copies: nothing,
+            wire: WireStats::new(Duration::ZERO, SystemTime::UNIX_EPOCH),
+            interfaces: Vec::new(),
             older: Older {
                 flows: 0,
                 traffic: nothing,
@@ -161,6 +169,7 @@ impl History {
         if self.intervals == 0 {
             self.all = TrafficStats::new(begun_at, begun);
             self.copies = self.all;
+            self.wire = WireStats::new(begun_at, begun);
             self.older.traffic = self.all;
         }
         self.intervals += 1;
@@ -184,6 +193,8 @@ impl History {
         };
         self.copies.decay(&decay);
         self.copies.count(&copied, &decay, &clock, ended);
+        self.wire.take(interval, &summed.internal, &decay, &clock);
+        self.interfaces.clone_from(&interval.interfaces);
         self.points.add(Point {
             ended,
             elapsed: interval.elapsed,
@@ -209,6 +220,7 @@ impl History {
         let count = |stats: &mut FlowStats, flow: &Flow| {
             stats.owner = Arc::clone(&flow.owner);
             stats.packets = flow.packets;
+            stats.internal |= flow.internal;
             stats.tcp = flow.tcp.or(stats.tcp.filter(|_| flow.audited_rx > 0));
             stats.audited_rx = stats.audited_rx.saturating_add(flow.audited_rx);
             stats.traffic.count(&flow.counters, &decay, &clock, ended);
@@ -245,6 +257,7 @@ impl History {
                 packets: None,
                 tcp: None,
                 audited_rx: 0,
+                internal: false,
                 traffic: TrafficStats::new(begun_at, begun),
                 ring: None,
             };
@@ -435,6 +448,16 @@ impl History {
     /// The machine's chart, oldest point first.
     pub fn points(&self) -> impl DoubleEndedIterator<Item = &Point> + ExactSizeIterator {
         self.points.iter()
+    }
+
+    /// What network cards moved, and what moved between two ends on this machine.
+    pub const fn wire(&self) -> &WireStats {
+        &self.wire
+    }
+
+    /// The machine's network cards in the latest interval; empty where they are not known.
+    pub fn interfaces(&self) -> &[InterfaceTraffic] {
+        &self.interfaces
     }
 
     /// Number of all points so far, those that are no longer kept included.

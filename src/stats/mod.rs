@@ -15,3 +15,4 @@ mod rows;
 mod tcp_stats;
 mod top;
 mod traffic;
+pub mod wire;

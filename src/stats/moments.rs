@@ -27,6 +27,8 @@ pub struct SummedFlows {
     pub counters: Counters,
     /// What of `counters` are copies ([`Interval::copied_rx_bytes`]).
     pub copied_rx_bytes: u64,
+    /// What of `counters` moved between two ends on this machine.
+    pub internal: Counters,
 }
 
 #[derive(Clone, Debug)]
@@ -147,6 +149,9 @@ fn largest(interval: &Interval) -> (Interval, SummedFlows) {
             if flow.key.receives_copies() {
                 summed.copied_rx_bytes += flow.counters.rx_bytes;
             }
+            if flow.internal {
+                summed.internal += flow.counters;
+            }
         }
         kept.truncate(MAX_MOMENT_FLOWS);
     }
@@ -155,6 +160,7 @@ fn largest(interval: &Interval) -> (Interval, SummedFlows) {
         elapsed: interval.elapsed,
         flows: kept.into_iter().map(|n| flows[n].clone()).collect(),
         losses: interval.losses,
+        interfaces: interval.interfaces.clone(),
         method: Arc::clone(&interval.method),
     };
     (interval, summed)

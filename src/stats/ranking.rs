@@ -19,7 +19,7 @@ pub use super::tcp_stats::RowTcpStats;
 use super::ranked::{Facts, sort_key};
 use super::top;
 use crate::model::flow::{Counters, Direction, Flow};
-use crate::model::interval::{Interval, Losses, Method};
+use crate::model::interval::{InterfaceTraffic, Interval, Losses, Method};
 use crate::view::Directions;
 
 /// One interval, ranked: its flows, or groups of them.
@@ -37,6 +37,8 @@ pub struct Ranking<T = Flow> {
     pub flows: usize,
     /// What could not be counted or attributed.
     pub losses: Losses,
+    /// What the machine's network cards moved; empty where that is not known.
+    pub interfaces: Vec<InterfaceTraffic>,
     /// How it was counted.
     pub method: Arc<Method>,
     pub ingress: DirectionRanking<T>,
@@ -126,6 +128,7 @@ impl<T: Ranked> Ranking<T> {
             copied_rx_bytes: interval.copied_rx_bytes(),
             flows: interval.flows.len(),
             losses: interval.losses,
+            interfaces: interval.interfaces.clone(),
             method: Arc::clone(&interval.method),
             ingress,
             egress,
@@ -327,6 +330,7 @@ mod tests {
                 untracked,
                 ..Losses::default()
             },
+            interfaces: Vec::new(),
             method: Arc::default(),
         }
     }

@@ -215,6 +215,7 @@ pub fn interval(flows: Vec<Flow>) -> Interval {
         elapsed: Duration::from_nanos(1_000_123_456),
         flows,
         losses: Losses::default(),
+        interfaces: Vec::new(),
         method: method(),
     }
 }
@@ -237,6 +238,7 @@ pub fn bad_interval(flows: Vec<Flow>) -> Interval {
             missed_events: 3,
             ..Losses::default()
         },
+        interfaces: Vec::new(),
         method: Arc::new(method),
         ..interval(flows)
     }

@@ -163,6 +163,7 @@ impl Example {
             key: &self.key,
             owner: &self.owner,
             counters: &self.counters,
+            internal: false,
             elapsed: self.elapsed,
         }
     }

@@ -200,6 +200,7 @@ impl MeaningExample {
                     key: &self.key,
                     owner: &owner,
                     counters: &self.counters,
+                    internal: false,
                     elapsed: self.elapsed,
                 };
                 // Twice: the second answer is a kept one.
@@ -412,6 +413,7 @@ fn an_owner_that_took_the_place_of_another_is_asked_anew() {
             key: &example.key,
             owner: &owner,
             counters: &example.counters,
+            internal: false,
             elapsed: example.elapsed,
         })
     };

@@ -56,6 +56,7 @@ impl Source for Script {
             elapsed,
             flows: vec![Flow::new(key, counters, Arc::default())],
             losses: Losses::default(),
+            interfaces: Vec::new(),
             method: Arc::default(),
         })
     }

@@ -1,6 +1,6 @@
 //! What a history is resumed from: the sums that it had come to, without its flows.
 
-use super::{AvailableColumns, Clock, History, HistoryLimits, TrafficStats};
+use super::{AvailableColumns, Clock, History, HistoryLimits, TrafficStats, WireStats};
 use crate::model::interval::Losses;
 
 /// The sums of a history.
@@ -10,6 +10,7 @@ pub struct HistoryBase {
     intervals: u64,
     all: TrafficStats,
     copies: TrafficStats,
+    wire: WireStats,
     losses_total: Losses,
 }
 
@@ -28,6 +29,7 @@ impl History {
             intervals: self.intervals,
             all: self.all,
             copies: self.copies,
+            wire: self.wire,
             losses_total: self.losses_total,
         }
     }
@@ -60,6 +62,7 @@ impl History {
         history.intervals = base.intervals;
         history.all = base.all;
         history.copies = base.copies;
+        history.wire = base.wire;
         history.losses_total = base.losses_total;
         history.older.traffic = base.all;
         let (total, untracked) = (

@@ -70,6 +70,7 @@ impl RowFilter {
                 key: &flow.key,
                 owner: &flow.owner,
                 counters: &flow.traffic.now,
+                internal: flow.internal,
                 elapsed: history.clock().elapsed,
             })
         })

@@ -132,6 +132,7 @@ mod tests {
                 .map(|&(tgid, bytes)| sent(tgid, bytes))
                 .collect(),
             losses: Losses::default(),
+            interfaces: Vec::new(),
             method: Arc::default(),
         });
         let view = RowQuery {
