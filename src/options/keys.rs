@@ -98,6 +98,8 @@ pub enum Command {
     Columns,
     Slower,
     Faster,
+    /// Hide flows between two ends on this machine, or show them.
+    LocalTraffic,
     /// Show more time in the chart.
     LongerChart,
     /// Show less time in the chart.
@@ -271,6 +273,7 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Rows, Command::Exclude, "exclude", &["!"], "not what the row is"),
     key(Chapter::Rows, Command::Pin, "pin", &["*"], "pin the row on top"),
     key(Chapter::Rows, Command::Sort, "sort", &["s", "f6"], "choose the sort column"),
+    key(Chapter::Rows, Command::LocalTraffic, "local-traffic", &["L"], "hide local traffic"),
     key(Chapter::Rows, Command::PreviousSort, "previous-sort", &["<"], "sort by the column before"),
     key(Chapter::Rows, Command::NextSort, "next-sort", &[">"], "sort by the next column"),
     key(Chapter::Rows, Command::Reverse, "reverse", &["r", "S"], "reverse the order"),

@@ -48,6 +48,18 @@ pub fn summary(losses: &Losses, method: &Method) -> String {
     parts.join(", ")
 }
 
+/// Returns the state in a word, where nothing was lost: a mark says that this kernel has a limit, which is the
+/// same in every interval and no alarm.
+pub fn state(method: &Method) -> &'static str {
+    if method.misses_unknown {
+        "limits ?"
+    } else if !method.unseen.is_empty() {
+        "exact ?"
+    } else {
+        "exact"
+    }
+}
+
 /// Returns whether something was lost. What a kernel cannot report, or cannot know, is a limit: it is the
 /// same in every interval, and an alarm that never ends is not looked at.
 pub fn is_degraded(losses: &Losses) -> bool {
@@ -315,6 +327,16 @@ mod tests {
         let lines = super::losses(&losses);
         assert!(lines[0].contains("name and user of 1 owner;"), "{lines:?}");
         assert!(lines[1].contains("unit of 477 owners;"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_limit_of_the_kernel_is_a_mark_and_no_alarm() {
+        let mut method = Method::default();
+        assert_eq!(state(&method), "exact");
+        method.unseen.push("splice_read");
+        assert_eq!(state(&method), "exact ?");
+        method.misses_unknown = true;
+        assert_eq!(state(&method), "limits ?");
     }
 
     #[test]

@@ -192,6 +192,7 @@ impl App {
         shared.moments.add(&shared.history, &interval);
         shared.flows_now = interval.flows.len();
         shared.history.add(&interval);
+        shared.count_programs();
         // Its memory is what the rows are sorted in.
         drop(interval);
         self.panes.rebuild(&self.shared);
@@ -212,6 +213,7 @@ impl App {
         shared.flows_now = snapshot.flows;
         shared.traffic_seen = !snapshot.history.all().total.is_zero();
         shared.history = snapshot.history;
+        shared.count_programs();
         self.player.position = Some(snapshot.position);
         self.panes.rebuild(&self.shared);
         self.panes.widen_columns(&self.shared);
@@ -245,6 +247,10 @@ impl App {
                 if self.mode == Mode::Table && self.shared.return_to_now() =>
             {
                 self.show_moment();
+            }
+            Command::LocalTraffic => {
+                self.shared.hides_internal = !self.shared.hides_internal;
+                self.panes.rebuild(&self.shared);
             }
             Command::LongerChart | Command::ShorterChart => {
                 self.shared.zoom_chart(command == Command::LongerChart);
@@ -291,6 +297,7 @@ impl App {
 
     /// Rebuilds the tables for another moment.
     pub(super) fn show_moment(&mut self) {
+        self.shared.count_programs();
         self.panes.rebuild(&self.shared);
         self.panes.widen_columns(&self.shared);
     }

@@ -1,4 +1,5 @@
-//! Draws the two lines at the top: machine, backend and state, then the rates of both directions.
+//! Draws the two lines at the top: machine, filter and state; then the rates of both directions, what stays on the
+//! machine and what the network cards moved.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
@@ -20,88 +21,87 @@ use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::draw::line::{line, put, put_right, width, within};
 use crate::view::Directions;
 
-/// A narrower sparkline is not drawn, in cells.
-const MIN_SPARK: u16 = 6;
+/// Widths of a sparkline, in cells: a narrower one is not drawn, a wider one says no more.
+const SPARK: std::ops::RangeInclusive<u16> = 4..=12;
+/// Height of the screen from which on the strip of local and wire traffic is shown, and its least width.
+const STRIP_FROM: (u16, u16) = (60, 12);
+/// What cards moved beyond the sockets is shown from this part of what they moved.
+const NOTABLE: f64 = 0.01;
+/// Cells between two parts of a line.
+const GAP: u16 = 2;
+
+/// A part of the first line with its style.
+type Part = (String, Style);
 
 impl App {
     pub(super) fn header(&self, area: Rect, has_chart: bool, buf: &mut Buffer) {
         self.first(line(area, 0), buf);
         if self.shared.history.intervals() > 0 {
-            self.second(line(area, 1), has_chart, buf);
+            self.second(area, has_chart, buf);
         }
     }
 
     fn first(&self, at: Rect, buf: &mut Buffer) {
         let theme = &self.shared.display.theme;
-        let (word, style) = self.state_word();
-        // The word on the right must not be missed: what would run into it is left out.
-        let mut most = usize::from(at.width).saturating_sub(columns(&word));
-        let flows = units::count(self.shared.flows_now as u64, "flow");
-        let timeline = self.player.timeline(&self.shared, at);
-        let before = timeline
-            .as_ref()
-            .map_or(40, |timeline| usize::from(timeline.end()));
-        let flows_fit = before + columns(&flows) + 3 < most;
-        if flows_fit && self.shared.history.intervals() > 0 {
-            let right = within(at, 0, u16::try_from(most).unwrap_or(at.width));
-            put_right(buf, right, &format!("{flows} "), Style::new());
-            most -= columns(&flows) + 1;
+        let name = self.shared.machine_name();
+        let mut x = put(buf, at, 1, &name, theme.bold()) + GAP;
+        let mut right = at.width;
+        if let Some((word, style)) = self.state_word(at.width) {
+            put_right(buf, at, &word, style);
+            right -= width(&word);
         }
-        let mut x = put(buf, at, 1, "flowtop", theme.bold()) + 2;
-        if let Some(timeline) = &timeline {
-            x = timeline.render(at, theme, buf) + 2;
+        if let Some(timeline) = self.player.timeline(&self.shared, at) {
+            x = timeline.render(at, theme, buf) + GAP;
         }
-        if let Some(pause) = &self.shared.pause {
-            let held = self.shared.clock.saturating_sub(pause.since).as_secs();
-            let text = format!(" PAUSED {} ", duration(held));
-            x = put(buf, at, x, &text, theme.notice()) + 2;
-        }
-        if let Some(travel) = &self.shared.travel {
-            let ago = travel.distance(&self.shared.history).as_secs();
-            let text = format!(" {} AGO ", duration(ago));
-            x = put(buf, at, x, &text, theme.notice()) + 2;
-        }
-        if let Some(filter) = &self.shared.capture_filter {
-            // However little room there is, the header shows that not everything is counted.
-            let room = most.saturating_sub(usize::from(x) + columns("filter: ") + 2);
-            let room = room.min(usize::from(at.width / 3));
-            let filter = units::sanitize(filter);
-            let shown = match columns(&filter) > room {
-                true => take(filter.chars(), room.saturating_sub(1)) + theme.glyphs.ellipsis,
-                false => filter.into_owned(),
-            };
-            x = put(buf, at, x, &format!("filter: {shown}"), theme.bold()) + 2;
-        }
-        for (part, style, from) in self
-            .parts()
-            .into_iter()
-            .filter(|(part, ..)| !part.is_empty())
-        {
-            if at.width >= from && usize::from(x) + columns(&part) + 1 < most {
-                x = put(buf, at, x, &part, style) + 2;
+        for (text, style) in self.notices() {
+            if x + width(&text) <= right {
+                x = put(buf, at, x, &text, style) + GAP;
             }
         }
-        put_right(buf, at, &word, style);
-    }
-
-    /// Returns the word at the right end of the first line: how exact the numbers are.
-    fn state_word(&self) -> (String, Style) {
-        let theme = &self.shared.display.theme;
-        match self.trouble() {
-            Some(word) => (format!(" ! {word} "), theme.alarm()),
-            None => {
-                let word = losses::summary(&self.shared.history.losses(), &self.shared.method);
-                (format!(" {word} "), theme.dim())
+        // What not everybody has comes before what everybody has; the filter is never left out.
+        x = self.filter(within(at, 0, right.saturating_sub(1)), x, buf);
+        let mut parts = Vec::new();
+        let mut left = right.saturating_sub(x);
+        for (order, part) in self.facts() {
+            let wide = width(&part.0) + GAP;
+            if !part.0.is_empty() && wide <= left {
+                left -= wide;
+                parts.push((order, part));
             }
+        }
+        parts.sort_by_key(|(order, _)| *order);
+        let all: u16 = parts.iter().map(|(_, part)| width(&part.0) + GAP).sum();
+        let mut x = right.saturating_sub(all.saturating_sub(1));
+        for (_, (text, style)) in parts {
+            x = put(buf, at, x, &text, style) + GAP;
         }
     }
 
     /// Whether the state word stands at a place.
     pub(in crate::tui) fn state_word_at(&self, at: Position) -> bool {
         let first = line(ScreenLayout::new(self.shared.area).header, 0);
-        let (word, _) = self.state_word();
-        let x = first.width.saturating_sub(width(&word));
+        let word = self.state_word(first.width);
+        let x = word.map_or(first.width, |(word, _)| {
+            first.width.saturating_sub(width(&word))
+        });
         within(first, x, first.width).contains(at)
+    }
+
+    /// Returns the word at the right end of the first line, how exact the numbers are, on a screen of this width;
+    /// `None` where there is no room beside the machine's name.
+    fn state_word(&self, width_of_screen: u16) -> Option<Part> {
+        let theme = &self.shared.display.theme;
+        let name = 1 + width(&self.shared.machine_name()) + GAP;
+        let room = width_of_screen.saturating_sub(name);
+        let (words, style) = match self.trouble() {
+            Some(word) => ([format!(" ! {word} "), " ! ".to_owned()], theme.alarm()),
+            None => {
+                let word = format!(" {} ", losses::state(&self.shared.method));
+                ([word.clone(), word], theme.dim())
+            }
+        };
+        let word = words.into_iter().find(|word| width(word) <= room)?;
+        Some((word, style))
     }
 
     /// Returns what keeps the numbers from being exact or a recording from being complete.
@@ -125,116 +125,168 @@ impl App {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// Returns the parts of the first line in the order of their worth, each with the least width of the
-    /// screen at which it is shown.
-    fn parts(&self) -> Vec<(String, Style, u16)> {
-        let theme = &self.shared.display.theme;
-        let host = units::sanitize(&self.shared.machine.host).into_owned();
-        let mut parts = vec![(host, Style::new(), 0)];
+    /// Returns what is otherwise than usual about the display.
+    fn notices(&self) -> Vec<Part> {
+        let shared = &self.shared;
+        let theme = &shared.display.theme;
+        let mut notices = Vec::new();
+        if let Some(pause) = &shared.pause {
+            let held = shared.clock.saturating_sub(pause.since).as_secs();
+            notices.push((format!(" PAUSED {} ", duration(held)), theme.notice()));
+        }
+        if let Some(travel) = &shared.travel {
+            let ago = travel.distance(&shared.history).as_secs();
+            notices.push((format!(" {} AGO ", duration(ago)), theme.notice()));
+        }
         if self.panes.is_frozen {
-            parts.push(("order frozen".to_owned(), theme.bold(), 0));
+            notices.push(("order frozen".to_owned(), theme.bold()));
         }
-        if !self.shared.machine.kernel.is_empty() {
-            let kernel = units::sanitize(&self.shared.machine.kernel);
-            parts.push((format!("Linux {kernel}"), theme.dim(), 100));
-        }
-        if let Some(recording) = &self.shared.recording {
+        if let Some(recording) = &shared.recording {
             let written = format!("REC {}", units::bytes(recording.bytes));
-            parts.push((written, theme.bold(), 0));
+            notices.push((written, theme.bold()));
         }
-        parts.push((self.shared.method.backend.clone(), theme.dim(), 0));
-        // In a replay the line is about what was recorded.
-        if !self.player.is_shown()
-            && let Some(confinement) = &self.shared.confinement
-        {
-            // Of what was asked for otherwise one is reminded in smaller windows too.
-            let (style, from) = match confinement.declined {
-                true => (theme.bold(), 100),
-                false => (theme.dim(), 140),
-            };
-            parts.push((confinement.as_str().to_owned(), style, from));
-        }
-        if !self.player.is_shown() {
-            let every = format!("every {}", units::span(self.shared.interval));
-            parts.push((every, theme.dim(), 0));
-        }
-        let counting = self.shared.history.clock().at;
-        if !self.shared.machine.uptime.is_zero() {
-            let up = duration((self.shared.machine.uptime + self.shared.clock).as_secs());
-            parts.push((format!("up {up}"), theme.dim(), 100));
-        }
-        if !counting.is_zero() {
-            let counting = duration(counting.as_secs());
-            let counting = match &self.player.position {
-                None => format!("counting for {counting}"),
-                Some(PlayerPosition { whole: None, .. }) => format!("after {counting}"),
-                Some(PlayerPosition {
-                    whole: Some(whole), ..
-                }) => {
-                    format!("after {counting} of {}", duration(whole.as_secs()))
-                }
-            };
-            parts.push((counting, theme.dim(), 140));
-        }
-        if self.shared.history.intervals() > 0
-            && !self.player.is_shown()
-            && let Ok(time) = Timestamp::try_from(self.shared.history.ended())
-        {
-            let time = format!("{} UTC", time.strftime("%H:%M:%S"));
-            parts.push((time, theme.dim(), 160));
-        }
-        parts
+        notices
     }
 
-    fn second(&self, at: Rect, has_chart: bool, buf: &mut Buffer) {
-        let half = at.width / 2;
-        for (n, direction) in [Direction::Rx, Direction::Tx].into_iter().enumerate() {
-            let n = u16::try_from(n).unwrap_or(0);
-            let at = within(at, n * half, half);
-            self.now(direction, at, has_chart, buf);
+    /// Draws which traffic is counted and shown; returns the cell after it.
+    fn filter(&self, at: Rect, mut x: u16, buf: &mut Buffer) -> u16 {
+        let shared = &self.shared;
+        let theme = &shared.display.theme;
+        let room = usize::from(at.width.saturating_sub(x));
+        let mut add = |text: String, style: Style| {
+            let room = usize::from(at.width.saturating_sub(x));
+            let text = match columns(&text) > room {
+                true => take(text.chars(), room.saturating_sub(1)) + theme.glyphs.ellipsis,
+                false => text,
+            };
+            x = put(buf, at, x, &text, style) + GAP;
+        };
+        match shared.filter_text() {
+            Some(filter) if room > 0 => add(filter, theme.bold()),
+            Some(_) => {}
+            None if room >= "all traffic".len() => add("all traffic".to_owned(), theme.dim()),
+            None => {}
         }
+        if shared.hides_internal {
+            add("local traffic hidden".to_owned(), theme.bold());
+        }
+        x
     }
 
-    /// Draws the rate of one direction.
-    fn now(&self, direction: Direction, at: Rect, has_chart: bool, buf: &mut Buffer) {
-        let theme = &self.shared.display.theme;
-        let hue = theme.hue(direction);
+    /// Returns the facts at the right of the first line by their worth, each with its place from the left.
+    fn facts(&self) -> Vec<(u8, Part)> {
+        let shared = &self.shared;
+        let theme = &shared.display.theme;
+        let dim = theme.dim();
+        let is_replay = self.player.is_shown();
+        let mut facts = Vec::new();
+        if shared.history.intervals() > 0 {
+            let flows = units::count(shared.flows_now as u64, "flow");
+            facts.push((1, (flows, Style::new())));
+        }
+        if !is_replay {
+            let every = format!("every {}", units::span(shared.interval));
+            facts.push((0, (every, dim)));
+        }
+        if shared.history.intervals() > 0 {
+            if !is_replay && let Ok(time) = Timestamp::try_from(shared.history.ended()) {
+                let time = time.strftime("%H:%M:%S UTC").to_string();
+                facts.push((4, (time, dim)));
+            }
+            let programs = units::count(shared.programs_now as u64, "program");
+            facts.push((2, (programs, dim)));
+        }
+        if !shared.machine.uptime.is_zero() {
+            let up = duration((shared.machine.uptime + shared.clock).as_secs());
+            facts.push((3, (format!("up {up}"), dim)));
+        }
+        let at = shared.history.clock().at;
+        if let Some(PlayerPosition { whole, .. }) = &self.player.position
+            && !at.is_zero()
+        {
+            let at = duration(at.as_secs());
+            let after = match whole {
+                None => format!("after {at}"),
+                Some(whole) => format!("after {at} of {}", duration(whole.as_secs())),
+            };
+            facts.push((3, (after, dim)));
+        }
+        facts
+    }
+
+    fn second(&self, area: Rect, has_chart: bool, buf: &mut Buffer) {
+        let at = line(area, 1);
+        let ways = [Direction::Rx, Direction::Tx];
+        let [rx, tx] = ways.map(|way| self.now(way, has_chart));
+        let narrow = rx.narrow() + GAP + tx.narrow();
+        // The layout gives a third line where one of them is not enough in every unit.
+        if area.height > 2 {
+            self.draw_now(&rx, at, 0, buf);
+            self.draw_now(&tx, line(area, 2), 0, buf);
+            return;
+        }
+        let strip = self.strip(at.width.saturating_sub(narrow + GAP + 2 * *SPARK.start()));
+        let strip_width = strip.iter().map(|(text, _)| width(text) + GAP).sum::<u16>();
+        let mut right = at.width.saturating_sub(strip_width.saturating_sub(1));
+        let left = right.saturating_sub(narrow + GAP);
+        for (text, style) in &strip {
+            right = put(buf, at, right, text, *style) + GAP;
+        }
+        let mut x = self.draw_now(&rx, within(at, 0, at.width), left / 2, buf);
+        x += GAP;
+        let rest = within(at, x, at.width - x.min(at.width));
+        self.draw_now(&tx, rest, left / 2, buf);
+    }
+
+    /// Returns the rate of one direction with what stands behind it.
+    fn now(&self, direction: Direction, has_chart: bool) -> DirectionNow {
         let (all, clock) = (self.shared.history.all(), self.shared.history.clock());
         let directions = Directions::from(direction);
-        let name = match direction {
-            Direction::Rx => "in",
-            Direction::Tx => "out",
-        };
         // A capture receives what other sockets move: in one sum its copies would count twice.
-        let units = self.shared.display.units;
+        let display = &self.shared.display;
         let copies = self.shared.history.copies();
         let copied = directions.bytes(&copies.now);
         let bytes = directions.bytes(&all.now) - copied;
-        let mut x = put(buf, at, 1, name, hue) + 1;
-        let now = self.shared.display.rate_cell(rate(bytes, clock.elapsed));
-        x = put(buf, at, x.max(5), &now, theme.bold()) + 2;
-        let mut add = |text: &str| {
-            if x + width(text) < at.width {
-                x = put(buf, at, x, text, theme.dim()) + 2;
+        let copies_now = match copied {
+            0 => String::new(),
+            copied => {
+                let copied = display.units.rate(rate(copied, clock.elapsed));
+                format!("  + {copied} copies")
             }
         };
-        if copied > 0 {
-            let copied = units.rate(rate(copied, clock.elapsed));
-            add(&format!("+ {copied} copies"));
-        }
-        if has_chart || self.shared.display.totals {
+        let mut more = Vec::new();
+        if has_chart || display.totals {
             let total = directions.bytes(&all.total) - directions.bytes(&copies.total);
-            add(&format!("{} total", units.amount(total)));
+            more.push(format!("{} total", display.units.amount(total)));
         }
-        if has_chart {
-            let average = (all.avg60(directions) - copies.avg60(directions)).max(0.0);
-            add(&format!("60 s average {}", units.rate(average)));
+        DirectionNow {
+            direction,
+            rate: display.rate_cell(rate(bytes, clock.elapsed)),
+            copies: copies_now,
+            more,
+            has_spark: !has_chart,
         }
-        let room = at.width.saturating_sub(x + 1);
-        if !has_chart && room >= MIN_SPARK {
+    }
+
+    /// Draws the rate of one direction at the beginning of a line, with so much room for more; returns the cell after
+    /// it.
+    fn draw_now(&self, now: &DirectionNow, at: Rect, room: u16, buf: &mut Buffer) -> u16 {
+        let theme = &self.shared.display.theme;
+        let hue = theme.hue(now.direction);
+        let mut x = put(buf, at, 1, now.name(), hue) + 1;
+        x = put(buf, at, x, &now.rate, theme.bold());
+        x = put(buf, at, x, &now.copies, theme.dim());
+        let end = x + room;
+        for text in &now.more {
+            if x + width(text) + GAP <= end {
+                x = put(buf, at, x + GAP, text, theme.dim());
+            }
+        }
+        let room = end.saturating_sub(x + 1).min(*SPARK.end());
+        if now.has_spark && room >= *SPARK.start() {
             let samples = self.shared.samples(usize::from(room) * braille::SAMPLES);
             let rates = samples.into_iter().map(|sample| {
-                sample.map(|(rx, tx)| match direction {
+                sample.map(|(rx, tx)| match now.direction {
                     Direction::Rx => rx,
                     Direction::Tx => tx,
                 })
@@ -243,7 +295,101 @@ impl App {
             let top = nice(rates.iter().flatten().copied().fold(0.0, f64::max));
             let dots = |rate| braille::dots(rate, top, braille::DOTS);
             let row = braille::row(&rates, 0, usize::from(room), theme.glyphs, dots);
-            put(buf, at, x, &row, hue);
+            x = put(buf, at, x + 1, &row, hue);
         }
+        x
+    }
+
+    /// Returns what stays on the machine and what its network cards moved, in the longest form that fits. A filter
+    /// hides what else cards carry, so then they are not compared with sockets.
+    fn strip(&self, room: u16) -> Vec<Part> {
+        let shared = &self.shared;
+        if shared.area.width < STRIP_FROM.0 || shared.area.height < STRIP_FROM.1 {
+            return Vec::new();
+        }
+        let (units, theme) = (shared.display.units, &shared.display.theme);
+        let (history, clock) = (&shared.history, shared.history.clock());
+        let wire = history.wire();
+        // Each byte once: a side that is not counted misses here.
+        let internal = &wire.internal().now;
+        let internal = rate(internal.rx_bytes.max(internal.tx_bytes), clock.elapsed);
+        let local: Option<Part> =
+            (internal > 0.0).then(|| (format!("local {}", units.rate(internal)), Style::new()));
+        let mut forms: Vec<Vec<Part>> = Vec::new();
+        if !history.interfaces().is_empty() {
+            let [rx, tx] =
+                [Directions::Rx, Directions::Tx].map(|way| wire.bytes().rate(way, &clock));
+            let names: Vec<&str> = history
+                .interfaces()
+                .iter()
+                .map(|card| &*card.name)
+                .collect();
+            let name = match names[..] {
+                [name] => units::sanitize(name).into_owned(),
+                _ => format!("{} cards", names.len()),
+            };
+            let both = format!("in {} out {}", units.rate(rx), units.rate(tx));
+            let with = |text: String| -> Vec<Part> {
+                let wire = (text, theme.dim());
+                local.iter().cloned().chain([wire]).collect()
+            };
+            if let Some(excess) = self.not_from_sockets() {
+                let mut form = with(format!("wire {name} {both}"));
+                form.push((excess, Style::new()));
+                forms.push(form);
+            }
+            forms.push(with(format!("wire {name} {both}")));
+            forms.push(with(format!("wire {both}")));
+            forms.push(with(format!("wire {}", units.rate(rx + tx))));
+        }
+        forms.push(local.into_iter().collect());
+        let fits =
+            |form: &Vec<Part>| form.iter().map(|(text, _)| width(text) + GAP).sum::<u16>() <= room;
+        forms.into_iter().find(fits).unwrap_or_default()
+    }
+
+    /// Returns how much of what cards moved no socket did, where that is notable and all sockets are counted.
+    fn not_from_sockets(&self) -> Option<String> {
+        let history = &self.shared.history;
+        if self.shared.capture_filter.is_some() || self.shared.travel.is_some() {
+            return None;
+        }
+        let wire = history.wire();
+        let bound = |way| wire.not_from_sockets(way, history.all(), history.copies());
+        let excess = bound(Directions::Rx) + bound(Directions::Tx);
+        let all = wire.bytes().avg60(Directions::Both);
+        let is_notable = excess > NOTABLE * all && excess >= 1.0;
+        is_notable.then(|| {
+            format!(
+                "not from sockets {}",
+                self.shared.display.units.rate(excess)
+            )
+        })
+    }
+}
+
+/// The rate of one direction.
+struct DirectionNow {
+    direction: Direction,
+    /// As wide as any rate.
+    rate: String,
+    /// What was received twice and is not in the rate; empty where nothing was.
+    copies: String,
+    /// Shown where there is room.
+    more: Vec<String>,
+    has_spark: bool,
+}
+
+impl DirectionNow {
+    const fn name(&self) -> &'static str {
+        match self.direction {
+            Direction::Rx => "in",
+            Direction::Tx => "out",
+        }
+    }
+
+    /// Cells without anything but the rate.
+    fn narrow(&self) -> u16 {
+        1 + width(self.name()) + 1 + width(&self.rate) + width(&self.copies)
     }
 }

@@ -264,7 +264,12 @@ impl<'a> HelpPage<'a> {
             } else {
                 ", but for the limits of this kernel below"
             };
-            let text = format!("exact: every byte of every socket is in these numbers{but}.");
+            let audited = match losses.audit.agreeing {
+                0 => String::new(),
+                agreeing => format!(" ({} audited)", units::count(agreeing, "connection")),
+            };
+            let text =
+                format!("exact{audited}: every byte of every socket is in these numbers{but}.");
             state.push((text, Style::new()));
         } else {
             let text = "exact in this interval, but not since the start:";
@@ -294,7 +299,11 @@ impl<'a> HelpPage<'a> {
             let text = format!("! {corruption}");
             state.push((sanitize(&text).into_owned(), theme.bold()));
         }
-        let reason = format!("{} backend: {}", method.backend, method.reason);
+        let kernel = match shared.machine.kernel.as_str() {
+            "" => String::new(),
+            kernel => format!("Linux {kernel}, "),
+        };
+        let reason = format!("{kernel}{} backend: {}", method.backend, method.reason);
         state.push((sanitize(&reason).into_owned(), theme.dim()));
         if let Some(confinement) = &shared.confinement {
             state.push((confinement.to_string(), theme.dim()));

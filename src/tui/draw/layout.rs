@@ -14,13 +14,16 @@ pub struct ScreenLayout {
 
 /// Height of the screen, in lines, from which on there is a chart.
 const CHART_FROM: u16 = 32;
+/// Width of the screen from which on the rates of both ways stand in one line, in any unit.
+const BESIDE: u16 = 36;
 /// Upper bound of the chart's height, in lines.
 const MAX_CHART: u16 = 8;
 
 impl ScreenLayout {
     /// Divides the screen. The chart has a fixed height: the tables are what one came for.
     pub fn new(area: Rect) -> Self {
-        let header = area.height.min(2);
+        // Where the rates of both ways do not fit beside each other they stand below each other.
+        let header = area.height.min(if area.width < BESIDE { 3 } else { 2 });
         let footer = u16::from(area.height > 3);
         let chart = match area.height {
             0..CHART_FROM => 0,

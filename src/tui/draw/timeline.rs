@@ -15,11 +15,13 @@ use crate::tui::state::shared::SharedState;
 
 /// Least width of the screen, in cells, at which the date is shown.
 const DATE_FROM: u16 = 100;
-/// Cell after the name of the program.
-const START: u16 = 10;
+/// Longest and shortest bar, in cells.
+const BAR: std::ops::RangeInclusive<u16> = 8..=40;
 
 /// The player's state, time, speed and bar, with their places.
 pub struct Timeline {
+    /// Cell after the name of the machine.
+    start: u16,
     state: String,
     when: String,
     /// Where the bar is.
@@ -29,7 +31,8 @@ pub struct Timeline {
 }
 
 impl PlayerBar {
-    /// Lays out the timeline for a screen of this size; `None` for a live machine.
+    /// Lays out the timeline for a screen of this size; `None` for a live machine. The bar gives way to the name of
+    /// the machine, the filter and the state word.
     pub fn timeline(&self, shared: &SharedState, area: Rect) -> Option<Timeline> {
         let position = self.position.as_ref()?;
         let state = match position.state {
@@ -50,7 +53,16 @@ impl PlayerBar {
         let state = format!(" {state:<6} ");
         // As wide at any speed: nothing jumps.
         let when = format!("{time}  {:<5}", format!("x{}", position.speed));
-        let x = START + width(&state) + 2 + width(&when) + 1;
+        let start = 1 + width(&shared.machine_name()) + 2;
+        let x = start + width(&state) + 2 + width(&when) + 1;
+        let filter = shared.filter_text().map_or(0, |text| width(&text) + 2);
+        // Behind the bar come the percentage and the state word.
+        let room = area.width.saturating_sub(x + 6 + filter + 10);
+        let bar = if room < *BAR.start() {
+            0
+        } else {
+            room.min(*BAR.end()).min(area.width / 8)
+        };
         let part = position.whole.map(|whole| {
             let whole = whole.as_secs_f64();
             let part = position.at.as_secs_f64() / whole;
@@ -62,7 +74,8 @@ impl PlayerBar {
         Some(Timeline {
             state,
             when,
-            bar: within(line(area, 0), x, (area.width / 8).min(40)),
+            start,
+            bar: within(line(area, 0), x, bar),
             part,
             percent,
         })
@@ -70,14 +83,9 @@ impl PlayerBar {
 }
 
 impl Timeline {
-    /// Returns the cell after the timeline.
-    pub const fn end(&self) -> u16 {
-        self.bar.x + self.bar.width + 6
-    }
-
     /// Draws the timeline into the first line; returns the cell after it.
     pub fn render(&self, at: Rect, theme: &Theme, buf: &mut Buffer) -> u16 {
-        let x = put(buf, at, START, &self.state, theme.notice()) + 2;
+        let x = put(buf, at, self.start, &self.state, theme.notice()) + 2;
         put(buf, at, x, &self.when, theme.bold());
         let bar = self.bar;
         if bar.is_empty() {

@@ -329,6 +329,9 @@ impl Panes {
 
     /// Whether a flow is in the opened groups and matches the filter.
     fn is_meant(&self, flow: &FlowStats, shared: &SharedState) -> bool {
+        if shared.hides_internal && flow.internal {
+            return false;
+        }
         let owners = &shared.owners;
         let inside = |step: &DrillDown| group_of(step.group, flow, owners) == step.id;
         self.path.iter().all(inside) && self.filter.matches(flow, &shared.history)

@@ -1,5 +1,6 @@
 //! The state that several parts of the screen read: machine, history, names, owners and display options.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use ratatui::layout::Rect;
 use super::display_options::DisplayOptions;
 use super::saving::Message;
 use super::travel::Travel;
-use crate::model::flow::{Endpoint, Protocol};
+use crate::model::flow::{Comm, Endpoint, Protocol};
 use crate::model::interval::{Interval, Machine, Method, rate};
 use crate::options::{CaptureOptions, TimingOptions};
 use crate::recording::recorder::Status;
@@ -19,7 +20,9 @@ use crate::sandbox::Confinement;
 use crate::stats::history::{History, MAX_POINTS, Point};
 use crate::stats::moments::Moments;
 use crate::stats::ranking::{ProcessLookup as _, Row, RowId, SharedFields};
+use crate::text::sanitize::columns;
 use crate::text::units;
+use crate::text::wrap::take;
 use crate::tui::draw::braille;
 use crate::tui::draw::chart::{self, ChartWindow, Sample};
 use crate::tui::draw::layout::ScreenLayout;
@@ -75,6 +78,10 @@ pub struct SharedState {
     pub travel: Option<Travel>,
     /// Flows that moved bytes in the latest interval.
     pub flows_now: usize,
+    /// Programs that moved bytes in the latest interval.
+    pub programs_now: usize,
+    /// Whether flows between two ends on this machine are hidden.
+    pub hides_internal: bool,
     /// Whether any interval had bytes.
     pub traffic_seen: bool,
     /// Open sockets, where that is known.
@@ -127,6 +134,8 @@ impl SharedState {
             moments: Moments::default(),
             travel: None,
             flows_now: 0,
+            programs_now: 0,
+            hides_internal: false,
             traffic_seen: false,
             sockets: None,
             is_process_filtered: capture.filter.filter.is_some(),
@@ -141,6 +150,33 @@ impl SharedState {
             recording: None,
             prompt_file,
         }
+    }
+
+    /// The machine's name, harmless, or that of flowtop where it has none; at most a third of the screen.
+    pub fn machine_name(&self) -> String {
+        let name = units::sanitize(&self.machine.host);
+        let room = usize::from(self.area.width / 3).max(6);
+        match name.is_empty() {
+            true => "flowtop".to_owned(),
+            false if columns(&name) > room => {
+                take(name.chars(), room - 1) + self.display.theme.glyphs.ellipsis
+            }
+            false => name.into_owned(),
+        }
+    }
+
+    /// The filter of what is counted, harmless, as it stands in the first line.
+    pub fn filter_text(&self) -> Option<String> {
+        let filter = self.capture_filter.as_ref()?;
+        Some(format!("filter: {}", units::sanitize(filter)))
+    }
+
+    /// Counts the programs that moved bytes in the latest interval: names of processes.
+    pub fn count_programs(&mut self) {
+        let moving = self.history.recent().iter();
+        let moving = moving.filter(|flow| !flow.traffic.now.is_zero());
+        let names: HashSet<Comm> = moving.map(|flow| flow.owner.comm).collect();
+        self.programs_now = names.len();
     }
 
     /// Seconds that one sample of the chart stands for: the shortest interval that is still known.
