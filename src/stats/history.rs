@@ -181,30 +181,7 @@ impl History {
         let clock = self.clock;
         let decay = Decay::over(begun_at, interval.elapsed);
 
-        self.losses = interval.losses;
-        self.losses_total.merge(&interval.losses);
-        let mut total = interval.total();
-        total += summed.counters;
-        self.all.decay(&decay);
-        self.all.count(&total, &decay, &clock, ended);
-        let copied = Counters {
-            rx_bytes: interval.copied_rx_bytes() + summed.copied_rx_bytes,
-            ..Counters::default()
-        };
-        self.copies.decay(&decay);
-        self.copies.count(&copied, &decay, &clock, ended);
-        self.wire.take(interval, &summed.internal, &decay, &clock);
-        self.interfaces.clone_from(&interval.interfaces);
-        self.points.add(Point {
-            ended,
-            elapsed: interval.elapsed,
-            total: Counters {
-                rx_bytes: total.rx_bytes - copied.rx_bytes,
-                ..total
-            },
-            losses: interval.losses,
-            gap_before: Duration::ZERO,
-        });
+        self.take_sums(interval, summed, &decay);
         let bar = self.bars.add(interval.elapsed);
 
         self.older.traffic.decay(&decay);
@@ -271,6 +248,35 @@ impl History {
         }
         self.retire();
         self.spark(bar);
+    }
+
+    /// Takes in what an interval adds up to.
+    fn take_sums(&mut self, interval: &Interval, summed: &SummedFlows, decay: &Decay) {
+        let (clock, ended) = (self.clock, interval.ended);
+        self.losses = interval.losses;
+        self.losses_total.merge(&interval.losses);
+        let mut total = interval.total();
+        total += summed.counters;
+        self.all.decay(decay);
+        self.all.count(&total, decay, &clock, ended);
+        let copied = Counters {
+            rx_bytes: interval.copied_rx_bytes() + summed.copied_rx_bytes,
+            ..Counters::default()
+        };
+        self.copies.decay(decay);
+        self.copies.count(&copied, decay, &clock, ended);
+        self.wire.take(interval, &summed.internal, decay, &clock);
+        self.interfaces.clone_from(&interval.interfaces);
+        self.points.add(Point {
+            ended,
+            elapsed: interval.elapsed,
+            total: Counters {
+                rx_bytes: total.rx_bytes - copied.rx_bytes,
+                ..total
+            },
+            losses: interval.losses,
+            gap_before: Duration::ZERO,
+        });
     }
 
     /// Silent flows become past ones, and what no store has room for makes way.

@@ -11,6 +11,10 @@ use crate::recording::player::{PlayerCommand, PlayerSnapshot};
 use crate::recording::recorder::Status;
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one action exists at a time, and most of them are intervals"
+)]
 pub enum Action {
     IntervalEnded(Interval),
     /// The player shows another moment of the recording.

@@ -85,6 +85,7 @@ fn interval(flows: Vec<Flow>) -> Interval {
         elapsed: Duration::from_secs(1),
         flows,
         losses: Losses::default(),
+        interfaces: Vec::new(),
         method: Arc::default(),
     }
 }
