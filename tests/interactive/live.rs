@@ -388,7 +388,7 @@ fn totals_are_what_the_generator_sent_to_the_byte() {
     let mut expected = Vec::new();
     let mut kept = Vec::new();
     // Below 1000 every byte is shown, above three digits. In many small parts, over many intervals.
-    for (total, shown) in [(987, "987  B"), (12_345_678, "12.3 MB"), (99_951, "100 kB")] {
+    for (total, shown) in [(987, "987 B"), (12_345_678, "12.3 MB"), (99_951, "100 kB")] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut from = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut to, _) = listener.accept().unwrap();
@@ -416,7 +416,7 @@ fn totals_are_what_the_generator_sent_to_the_byte() {
         from.send(&vec![1; part]).unwrap();
         assert_eq!(to.recv(&mut [0; 400]).unwrap(), part);
     }
-    expected.push((ends, "321  B"));
+    expected.push((ends, "321 B"));
 
     live.press("t");
     live.see("Egress totals");
