@@ -303,14 +303,10 @@ impl FlowRecord<'_> {
         })
     }
 
-    /// The flow, of a process known before or a new one.
-    ///
-    /// # Errors
-    /// What is wrong, in words.
-    pub(crate) fn flow(&self, known: &mut Option<Arc<Owner>>) -> Result<Flow, String> {
+    /// Returns the flow with this key, of a process known before or a new one.
+    pub(crate) fn flow(&self, key: FlowKey, known: Option<&Arc<Owner>>) -> Flow {
         let packets = self.rx_packets.zip(self.tx_packets);
-        let key = self.key()?;
-        Ok(Flow {
+        Flow {
             // Recordings of older versions do not say it.
             internal: self.internal || key.has_loopback_end(),
             key,
@@ -324,11 +320,11 @@ impl FlowRecord<'_> {
             packets: packets.map(|(rx, tx)| Packets { rx, tx }),
             tcp: self.tcp(),
             audited_rx: self.audited_rx_bytes.min(self.rx_bytes),
-        })
+        }
     }
 
     /// The process: the same one as before where nothing differs, so that it is held once.
-    fn owner(&self, known: &mut Option<Arc<Owner>>) -> Arc<Owner> {
+    fn owner(&self, known: Option<&Arc<Owner>>) -> Arc<Owner> {
         let mut owner = Owner {
             comm: comm(&self.process),
             thread: comm(&self.thread),
@@ -348,9 +344,7 @@ impl FlowRecord<'_> {
         if owner.cgroup.is_none() {
             owner.cgroup = self.cgroup.as_deref().map(Arc::from);
         }
-        let owner = Arc::new(owner);
-        *known = Some(Arc::clone(&owner));
-        owner
+        Arc::new(owner)
     }
 }
 

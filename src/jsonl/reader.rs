@@ -303,16 +303,19 @@ impl RecordingReader {
         }
         let id = (key.tgid, key.tid);
         let known = self.owners.get(&id).map(Arc::clone);
-        let mut owner = known.clone();
-        let flow = record.flow(&mut owner)?;
+        let flow = record.flow(key, known.as_ref());
         let mut names = 0;
-        if let Some(owner) = owner {
+        if known
+            .as_ref()
+            .is_none_or(|known| !Arc::ptr_eq(known, &flow.owner))
+        {
+            let owner = &flow.owner;
             // A cgroup that the process had before is held once.
             if known.is_none_or(|known| !is_same_text(&known.cgroup, &owner.cgroup)) {
                 names += owner.cgroup.as_ref().map_or(0, |path| path.len());
                 self.owners_names += names;
             }
-            self.owners.insert(id, owner);
+            self.owners.insert(id, Arc::clone(owner));
         }
         let metadata = &mut begun.frame.metadata;
         // Names of users are written as they are.

@@ -220,9 +220,19 @@ pub struct FlowRecord<'a> {
     pub interface: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub user: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub cgroup: Option<Cow<'a, str>>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub container_runtime: Option<&'static str>,
@@ -265,7 +275,12 @@ pub struct FlowRecord<'a> {
     pub total_retransmits: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retransmits: Option<u32>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub limit: Option<Cow<'a, str>>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub remote_name: Option<&'a str>,
@@ -315,6 +330,15 @@ impl FlowRecord<'_> {
             limit: self.limit.as_deref().and_then(SendLimit::named),
         })
     }
+}
+
+/// Reads a text that may be missing without a copy, where it has no escapes. serde's own `Option<Cow<str>>` is
+/// always a copy.
+fn borrowed<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
+    let text: Option<BorrowedText<'a>> = Option::deserialize(from)?;
+    Ok(text.map(|text| text.0))
 }
 
 /// An address; `*` is one that is not known.
