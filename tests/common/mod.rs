@@ -46,6 +46,15 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// The records of JSON Lines.
+pub fn records(text: impl AsRef<[u8]>) -> Vec<Value> {
+    let lines = text.as_ref().split(|&byte| byte == b'\n');
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
 /// The sum of a field of all JSON records of a type, as `flow` or `interval`.
 pub fn sum(records: &[Value], kind: &str, field: &str) -> u64 {
     let records = records.iter().filter(|record| record["type"] == kind);

@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::common::{
-    Script, assert_matches_file, bad_interval, detailed_flows, end, flow, interval, web_server,
+    Script, assert_matches_file, bad_interval, detailed_flows, end, flow, interval, records,
+    web_server,
 };
 use flowtop::filter::{FilterPlan, NameTables, Pushdown, parse};
 use flowtop::jsonl::writer::Json;
@@ -48,12 +49,6 @@ fn run(
         &mut out,
     );
     (String::from_utf8(out).unwrap(), outcome)
-}
-
-fn records(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 #[test]
