@@ -7,9 +7,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::check::{self, Check};
 use crate::faults::{self, Faults};
+use crate::soak::{self, Soak};
 use crate::storm::{self, Storm};
 use crate::subject::Start;
-use crate::{cases, demo, load, path, proc, send, soak, sys};
+use crate::{cases, demo, load, path, proc, send, sys};
 
 /// Traffic of every kind, known to the byte, and a check of flowtop against it.
 #[derive(Parser)]
@@ -126,6 +127,12 @@ enum Command {
         /// How long
         #[arg(long, default_value_t = 3600)]
         seconds: u64,
+        /// flowtop's interval in seconds
+        #[arg(long, default_value_t = 1.0)]
+        interval: f64,
+        /// Milliseconds between two calls of a thread of the traffic
+        #[arg(long, default_value_t = 10)]
+        pause: u64,
         /// Write a line for every sample
         #[arg(long)]
         samples: Option<PathBuf>,
@@ -236,8 +243,15 @@ pub fn run() -> Result<bool> {
         Command::Soak {
             subject,
             seconds,
+            interval,
+            pause,
             samples,
-        } => soak::soak(&subject.start(1.0), seconds, samples.as_deref()),
+        } => soak::soak(&Soak {
+            start: subject.start(interval),
+            seconds,
+            pause,
+            samples: samples.as_deref(),
+        }),
         Command::MixedTraffic { threads, pause } => load::mixed(threads, pause).map(|()| true),
         Command::FlowsTraffic { count } => load::flows(count).map(|()| true),
         Command::StormTraffic { pairs } => storm::traffic(pairs).map(|()| true),

@@ -97,20 +97,30 @@ impl Course {
     }
 }
 
-/// `traffic soak`: true when everything was flat, and every byte counted.
-pub fn soak(start: &Start, seconds: u64, samples: Option<&Path>) -> Result<bool> {
+pub struct Soak<'a> {
+    pub start: Start<'a>,
+    pub seconds: u64,
+    /// Milliseconds between two calls of a thread of the traffic.
+    pub pause: u64,
+    /// Where the samples are written.
+    pub samples: Option<&'a Path>,
+}
+
+/// `traffic soak`: true when everything was flat, every byte was counted, and the audit found no
+/// drift in any interval.
+pub fn soak(how: &Soak) -> Result<bool> {
     let _ = sys::lo_up(0);
-    let mut file = samples.map(File::create).transpose()?;
-    let subject = Subject::start(start, PATIENCE)?;
-    let mut terminal = Terminal::start(start.flowtop, &["-i", "1"], false)?;
+    let mut file = how.samples.map(File::create).transpose()?;
+    let subject = Subject::start(&how.start, PATIENCE)?;
+    let mut terminal = Terminal::start(how.start.flowtop, &["-i", "1"], false)?;
     let mut output = terminal.screen.try_clone()?;
     let reader = thread::spawn(move || {
         let mut buf = [0; 65_536];
         while output.read(&mut buf).is_ok_and(|n| n > 0) {}
     });
-    let load = Load::mixed(3, 10)?;
+    let load = Load::mixed(3, how.pause)?;
     let mut courses = [Course::default(), Course::default()];
-    let (begun, step) = (Instant::now(), Duration::from_secs(seconds) / SAMPLES);
+    let (begun, step) = (Instant::now(), Duration::from_secs(how.seconds) / SAMPLES);
     for n in 1..=SAMPLES {
         terminal.press(KEYS[n as usize % KEYS.len()])?;
         thread::sleep((step * n).saturating_sub(begun.elapsed()));

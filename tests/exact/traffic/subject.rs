@@ -151,6 +151,8 @@ pub struct Audited {
     pub exempt: u64,
     pub drift_rx: i64,
     pub drift_tx: i64,
+    /// Intervals in which a connection drifted: opposite drifts of two intervals sum up to 0.
+    pub drifting: u64,
     /// Connections that were named, and what was found of each.
     pub named: BTreeMap<String, (i64, i64)>,
 }
@@ -169,6 +171,7 @@ impl Audited {
         );
         self.connections += connections;
         self.exempt += number(audit, "exempt")?;
+        self.drifting += u64::from(agreeing < connections);
         self.drift_rx += signed(audit, "drift_rx_bytes")?;
         self.drift_tx += signed(audit, "drift_tx_bytes")?;
         ensure!(
@@ -195,7 +198,7 @@ impl Audited {
 
     /// What is off: where no probe sees some ways to receive, their bytes are counted from the sockets.
     fn complaints(&self) -> Option<String> {
-        let is_off = (self.drift_rx, self.drift_tx) != (0, 0);
+        let is_off = (self.drift_rx, self.drift_tx) != (0, 0) || self.drifting > 0;
         is_off.then(|| format!("the audit found drift: {self:?}"))
     }
 }
