@@ -209,6 +209,17 @@ static __always_inline void add_to(struct flowtop_stats *stats,
 
 #include "rows.bpf.h"
 
+static __always_inline void add_to_slot(struct flowtop_slot *slot,
+					const struct transfer *transfer)
+{
+	add_to(&slot->stats, transfer);
+	if (transfer->packets)
+		__sync_fetch_and_add(transfer->dir == TX
+					     ? &slot->sk_or_tx_packets
+					     : &slot->rx_packets,
+				     transfer->packets);
+}
+
 static __always_inline void add_untracked(const struct transfer *transfer)
 {
 	__u32 slot = bpf_get_smp_processor_id() & (FLOWTOP_UNTRACKED_SLOTS - 1);
@@ -231,89 +242,116 @@ static __always_inline bool has_share(const struct flowtop_owner *owner,
 				 (__u64)(max_flows - taken) * FLOWTOP_SHARE;
 }
 
-/* The entry of flows without a slot; NULL if there is no room. */
-static __noinline struct flowtop_slot *overflow(const bool b, __u32 owner_kind)
+/*
+ * Takes a slot of the flow map for a process; 0 if it has had its share.
+ * Global, as is add_overflow(), so that the verifier looks at it once and not
+ * at every call (v5.6; scalars only before v5.12).
+ */
+__noinline int take_share(__u32 b, __u32 family, __u32 owner_id)
 {
-	void *entries = b ? (void *)&overflow_b : (void *)&overflow_a;
-	struct flowtop_slot *slot = bpf_map_lookup_elem(entries, &owner_kind);
+	struct flowtop_owner *owner =
+		bpf_map_lookup_elem(owners_of(b), &owner_id);
+	__u32 *taken = &held.flows[b & 1][family & 1];
 
-	if (slot)
-		return slot;
-	bpf_map_update_elem(entries, &owner_kind, (void *)&no_slot,
-			    BPF_NOEXIST);
-	slot = bpf_map_lookup_elem(entries, &owner_kind);
-	if (slot)
-		slot->tgid = slot->owner = current_tgid();
-	return slot;
+	if (!has_share(owner, *(volatile __u32 *)taken, family & 1))
+		return 0;
+	__sync_fetch_and_add(taken, 1);
+	if (owner)
+		__sync_fetch_and_add(&owner->flows[family & 1], 1);
+	return 1;
 }
 
-/* What a new slot is filled in with. */
-struct filling {
-	const struct sock *sk;
-	struct flowtop_owner *owner; /* the process's, or NULL */
-	__u32 owner_id;		     /* as flowtop_slot.owner */
-	__u32 ifindex;
-};
-
-/* A new flow's slot; NULL if there is no room. Not inlined: it runs once a flow
- * and interval. */
-static __noinline struct flowtop_slot *insert(void *flows, const bool b,
-					      const struct flowtop_id *id,
-					      const struct filling *with)
+/* Gives back what take_share() has taken. */
+__noinline int give_share_back(__u32 b, __u32 family, __u32 owner_id)
 {
-	__u32 kind = id->owner_kind & FLOWTOP_KEY_KIND;
-	__u32 family = kind & FLOWTOP_KEY_IPV6;
-	const void *key = id; /* `id` is the first member of flowtop_key4/6 */
-	struct flowtop_slot *slot;
-	bool won;
+	struct flowtop_owner *owner =
+		bpf_map_lookup_elem(owners_of(b), &owner_id);
 
-	/* Nothing moved and NOEXIST, then a look-up: whoever loses the race of
-	 * two inserts still adds to the winner's slot. */
-	won = !bpf_map_update_elem(flows, key, (void *)&no_slot, BPF_NOEXIST);
-	slot = bpf_map_lookup_elem(flows, key);
-	if (!won || !slot)
-		return slot;
-	__sync_fetch_and_add(&held.flows[b][family], 1);
-	if (with->owner)
-		__sync_fetch_and_add(&with->owner->flows[family], 1);
-	slot->netns = read_netns(with->sk);
+	__sync_fetch_and_add(&held.flows[b & 1][family & 1], -1);
+	if (owner)
+		__sync_fetch_and_add(&owner->flows[family & 1], -1);
+	return 0;
+}
+
+/* Adds to the current process's entry of flows without a slot, or where there
+ * is no room for that to what is untracked. */
+__noinline int add_overflow(__u32 b, __u32 owner_kind, int dir, __u32 bytes,
+			    __u32 packets)
+{
+	void *entries = b ? (void *)&overflow_b : (void *)&overflow_a;
+	__u32 tgid = current_tgid();
+	__u32 key = FLOWTOP_KEY_OVERFLOW | tgid << FLOWTOP_KEY_SHIFT |
+		    (owner_kind & FLOWTOP_KEY_KIND);
+	struct transfer transfer = {
+		.dir = dir,
+		.bytes = bytes,
+		.packets = packets,
+	};
+	struct flowtop_slot *slot = bpf_map_lookup_elem(entries, &key);
+
+	if (!slot) {
+		bpf_map_update_elem(entries, &key, (void *)&no_slot,
+				    BPF_NOEXIST);
+		slot = bpf_map_lookup_elem(entries, &key);
+		if (!slot) {
+			add_untracked(&transfer);
+			return 0;
+		}
+		slot->tgid = slot->owner = tgid;
+	}
+	add_to_slot(slot, &transfer);
+	return 0;
+}
+
+/* A new flow's slot; NULL if another CPU has made it, or if there is no room.
+ * Not inlined: it runs once a flow and interval. */
+static __noinline struct flowtop_slot *insert(void *flows,
+					      const struct flowtop_id *id,
+					      const struct sock *sk,
+					      __u32 ifindex, __u32 owner)
+{
+	struct flowtop_slot *slot;
+
+	if (bpf_map_update_elem(flows, id, (void *)&no_slot, BPF_NOEXIST))
+		return NULL;
+	slot = bpf_map_lookup_elem(flows, id);
+	if (!slot)
+		return NULL;
+	slot->netns = read_netns(sk);
 	slot->tgid = current_tgid();
-	slot->owner = with->owner_id;
-	slot->ifindex = with->ifindex;
-	if (PROTOCOL_OF(kind) == FLOWTOP_TCP)
-		slot->sk_or_tx_packets = (__u64)with->sk;
+	slot->owner = owner;
+	slot->ifindex = ifindex;
+	if (PROTOCOL_OF(id->owner_kind) == FLOWTOP_TCP)
+		slot->sk_or_tx_packets = (__u64)sk;
 	return slot;
 }
 
 /*
- * A new flow's slot, or where that has no room its process's entry for such
- * flows; NULL if there is neither. Runs once a flow and interval, and at every
- * event of a flow without a slot. Beside the functions that it calls: their
- * stacks are not to add up.
+ * The slot of a flow that had none; NULL if there is no room. Runs once a flow
+ * and interval, and at every event of a flow without a slot. Beside the
+ * functions that it calls: their stacks are not to add up.
  */
 static __always_inline struct flowtop_slot *
 first_event(void *flows, const bool b, const struct flowtop_id *id,
-	    const struct sock *sk, __u32 ifindex)
+	    const struct transfer *transfer)
 {
-	__u32 tgid = current_tgid();
-	__u32 task = id->owner_kind >> FLOWTOP_KEY_SHIFT;
 	__u32 family = id->owner_kind & FLOWTOP_KEY_IPV6;
-	struct filling with = { .sk = sk, .ifindex = ifindex };
+	__u32 task = id->owner_kind >> FLOWTOP_KEY_SHIFT;
+	/* The share is the process's, however many threads it has. */
+	__u32 tgid = current_tgid(), process = note_owner(b, tgid);
+	__u32 owner = process;
 	struct flowtop_slot *slot;
 
-	/* The share is the process's, however many threads it has. */
-	with.owner_id = note_owner(b, tgid);
-	with.owner = bpf_map_lookup_elem(owners_of(b), &with.owner_id);
-	if (has_share(with.owner, *(volatile __u32 *)&held.flows[b][family],
-		      family)) {
-		if (split_threads && task != tgid)
-			with.owner_id = note_owner(b, task);
-		slot = insert(flows, b, id, &with);
-		if (slot)
-			return slot;
-	}
-	return overflow(b, FLOWTOP_KEY_OVERFLOW | tgid << FLOWTOP_KEY_SHIFT |
-				   (id->owner_kind & FLOWTOP_KEY_KIND));
+	if (!take_share(b, family, process))
+		return NULL;
+	if (split_threads && task != tgid)
+		owner = note_owner(b, task);
+	slot = insert(flows, id, transfer->sk, transfer->ifindex, owner);
+	if (slot)
+		return slot;
+	give_share_back(b, family, process);
+	/* Whoever loses the race of two inserts adds to the winner's slot. */
+	return bpf_map_lookup_elem(flows, id);
 }
 
 /* Adds to the flow's slot, which is made where there is none. True if there
@@ -327,19 +365,13 @@ static __always_inline bool add(void *flows, const bool b,
 
 	if (!slot) {
 		found = false;
-		slot = first_event(flows, b, id, transfer->sk,
-				   transfer->ifindex);
-		if (!slot) {
-			add_untracked(transfer);
-			return found;
-		}
+		slot = first_event(flows, b, id, transfer);
 	}
-	add_to(&slot->stats, transfer);
-	if (transfer->packets)
-		__sync_fetch_and_add(transfer->dir == TX
-					     ? &slot->sk_or_tx_packets
-					     : &slot->rx_packets,
-				     transfer->packets);
+	if (slot)
+		add_to_slot(slot, transfer);
+	else
+		add_overflow(b, id->owner_kind, transfer->dir, transfer->bytes,
+			     transfer->packets);
 	return found;
 }
 
@@ -405,11 +437,11 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 }
 
 /*
- * `transfer->bytes` went through a socket of IPv6. One that talks IPv4 is an
- * IPv4 flow: otherwise one peer shows as two. Its own address is then mapped
- * too, or unbound.
+ * Completes the key of a socket of IPv6; false if its flow is one of IPv4. A
+ * socket that talks IPv4 is one: otherwise one peer shows as two. Its own
+ * address is then mapped too, or unbound.
  */
-static __always_inline void account6(union flowtop_key *key,
+static __always_inline bool is_flow6(union flowtop_key *key,
 				     const struct peer *peer,
 				     struct transfer *transfer,
 				     const bool trusted)
@@ -431,11 +463,10 @@ static __always_inline void account6(union flowtop_key *key,
 
 		key->v4.local_addr = local4;
 		key->v4.remote_addr = remote4;
-		add4(&key->v4, transfer);
-		return;
+		return false;
 	}
 	key->id.owner_kind |= FLOWTOP_KEY_IPV6;
-	add6(&key->v6, transfer);
+	return true;
 }
 
 static __always_inline __u32 protocol_of(__u16 protocol, __u16 type)
@@ -505,11 +536,10 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 		key.id.remote_port = 0; /* the protocol's number or nothing */
 	if (protocol != FLOWTOP_PACKET && type == SOCK_RAW)
 		key.id.local_port = protocol == FLOWTOP_RAW ? number : 0;
-	if (family == AF_INET6) {
-		account6(&key, NULL, &transfer, false);
-		return 0;
-	}
-	add4(&key.v4, &transfer);
+	if (family == AF_INET6 && is_flow6(&key, NULL, &transfer, false))
+		add6(&key.v6, &transfer);
+	else
+		add4(&key.v4, &transfer);
 	return 0;
 }
 
@@ -541,12 +571,13 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 	if (!fill_id(&key.id, sk, protocol, trusted))
 		return false;
 	if (family == AF_INET6) {
-		account6(&key, peer, &transfer, trusted);
+		if (is_flow6(&key, peer, &transfer, trusted)) {
+			add6(&key.v6, &transfer);
+			return true;
+		}
+	} else if (family != AF_INET) {
 		return true;
-	}
-	if (family != AF_INET)
-		return true;
-	if (peer && peer->family == AF_INET) {
+	} else if (peer && peer->family == AF_INET) {
 		key.id.remote_port = peer->port;
 		key.v4.remote_addr = peer->addr[0];
 	}

@@ -100,9 +100,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__array(values, struct grace_map);
-} grace SEC(".maps") = {
-	.values = { (void *)&grace_slot },
-};
+} grace SEC(".maps"); /* empty: filling it at load would wait as well */
 
 /*
  * Where the drain writes what it took out of the retired buffer. Mapped by

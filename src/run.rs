@@ -97,6 +97,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let allow = allow(config, opened.as_ref(), &files);
     let identity = privilege.identity(!allow.write.is_empty());
     let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
+    live.begin()?;
     if config.verbose {
         let (backend, reason) = (&method.backend, &method.reason);
         say(&format!("{backend} backend: {reason}"));

@@ -4,9 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use libbpf_rs::Btf;
-use libbpf_rs::btf::types::{Struct, Typedef, Var};
-
+use super::kernel_types::KernelTypes;
 use crate::options::BackendChoice;
 
 /// One way to see socket calls.
@@ -229,6 +227,24 @@ const TRAMPOLINES: &[Hook] = &[
 /// Functions that move bytes past all hooks, whatever the backend, and the names of these paths.
 pub const UNHOOKED: &[(&str, &str)] = &[("io_zcrx_recv_skb", "uring_zcrx")];
 
+const TRACEPOINT_DOMAIN: &str = "tracepoint_srcu_srcu_data";
+const FAST_READERS: &str = "srcu_ctr";
+const RAW_SOCK_TRACEPOINTS: [&str; 2] =
+    ["btf_trace_sock_send_length", "btf_trace_sock_recv_length"];
+
+/// What of the kernel decides about plans and their hooks.
+pub fn kernel_names() -> impl Iterator<Item = &'static str> {
+    let trampolines = TRAMPOLINES.iter().filter_map(|hook| match hook.attach {
+        Attach::Trampoline(function) => Some(function),
+        _ => None,
+    });
+    let unhooked = UNHOOKED.iter().map(|(function, _)| *function);
+    let signs = RAW_SOCK_TRACEPOINTS
+        .into_iter()
+        .chain([TRACEPOINT_DOMAIN, FAST_READERS]);
+    trampolines.chain(unhooked).chain(signs)
+}
+
 /// Whether the running kernel has IPv6, built in or as a module that is loaded. Switched off by
 /// `ipv6.disable=1` its functions are there.
 pub fn has_ipv6() -> bool {
@@ -365,7 +381,7 @@ pub struct RunningKernel {
 }
 
 impl RunningKernel {
-    pub fn of_this_machine(kprobes: bool, btf: &Btf<'_>) -> Self {
+    pub fn of_this_machine(kprobes: bool, types: &KernelTypes) -> Self {
         Self {
             kprobes,
             preemption: Preemption::of_this_kernel(),
@@ -373,7 +389,7 @@ impl RunningKernel {
                 .version()
                 .to_string_lossy()
                 .contains("PREEMPT"),
-            tracepoints_preempt: tracepoints_preempt(btf),
+            tracepoints_preempt: tracepoints_preempt(types),
         }
     }
 }
@@ -387,17 +403,15 @@ impl RunningKernel {
 /// such kernel, while the lock guard (`class_srcu_fast_notrace_t`) depends on the compiler, and a preemption count
 /// can only be read by loading a program. A kernel that has the change without the sign shows missed events, which
 /// the storm of the tests looks for, and on which `auto` moves to perf-attached tracepoints.
-fn tracepoints_preempt(btf: &Btf<'_>) -> bool {
-    let domain: Option<Var<'_>> = btf.type_by_name("tracepoint_srcu_srcu_data");
-    let fast_readers: Option<Struct<'_>> = btf.type_by_name("srcu_ctr");
-    domain.is_some() && fast_readers.is_some()
+fn tracepoints_preempt(types: &KernelTypes) -> bool {
+    types.has_variable(TRACEPOINT_DOMAIN) && types.has_struct(FAST_READERS)
 }
 
 /// Whether the kernel has the raw tracepoints of sockets, by the types of their arguments.
-pub fn has_raw_sock_tracepoints(btf: &Btf<'_>) -> bool {
-    ["btf_trace_sock_send_length", "btf_trace_sock_recv_length"]
+pub fn has_raw_sock_tracepoints(types: &KernelTypes) -> bool {
+    RAW_SOCK_TRACEPOINTS
         .iter()
-        .all(|name| btf.type_by_name::<Typedef<'_>>(name).is_some())
+        .all(|name| types.has_typedef(name))
 }
 
 /// The plans to try, best first, each with the reason why it would be taken. `auto` takes the cheapest of those

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use libbpf_rs::{ProgramType, libbpf_sys};
+use libbpf_rs::{MapCore, MapFlags, ProgramType, libbpf_sys};
 
 use self::batches::Batches;
 pub use self::records::{Records, from_bytes};
@@ -121,6 +121,17 @@ impl Drain {
         let inspected = self.inspector.inspect(skel, &wanted)?;
         let audit = samples.settle(self.begun.elapsed(), &inspected, flows);
         Ok((unknown, audit))
+    }
+
+    /// Runs a program and looks into a map as a drain does, and takes nothing.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn try_access(&mut self, skel: &FlowtopSkel<'_>) -> Result<()> {
+        self.inspector.try_access(skel)?;
+        let owner = 0_u32.to_ne_bytes();
+        let found = skel.maps.owners_a.lookup(&owner, MapFlags::ANY);
+        found.context("look into a map").map(drop)
     }
 
     fn empty(

@@ -18,6 +18,15 @@ impl Inspector {
         Self { records }
     }
 
+    /// Runs the program with no socket to read.
+    ///
+    /// # Errors
+    /// When the kernel does not run it.
+    pub fn try_access(&mut self, skel: &FlowtopSkel<'_>) -> Result<()> {
+        let nothing = self.records.fill(&skel.progs.inspect_records, &[]);
+        nothing.context("run a program").map(drop)
+    }
+
     /// What of each socket was read, by its address.
     ///
     /// # Errors

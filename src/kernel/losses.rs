@@ -2,8 +2,6 @@
 //! that did not fit. Read every interval, shown whenever not zero.
 
 use anyhow::{Context, Result};
-use libbpf_rs::Btf;
-use libbpf_rs::btf::types::Composite;
 use libbpf_rs::skel::Skel;
 
 use super::backend::{Backend, Preemption};
@@ -52,23 +50,6 @@ pub const fn misses_unknown(backend: Backend, preemption: Preemption, are_counte
         (Backend::RawTracepoint | Backend::Fentry, _) | (_, Preemption::Off) => false,
         (_, Preemption::Possible) => !are_counted,
     }
-}
-
-/// Whether the kernel counts what tracepoint and kprobe programs skip. The series that brought it also brought
-/// `missed` of kprobe links (3acf8ace6823, v6.7), which is a member and so in BTF, whatever is inlined.
-pub fn counts_misses(btf: &Btf<'_>) -> bool {
-    let info: Option<Composite<'_>> = btf.type_by_name("bpf_link_info");
-    info.is_some_and(|info| has_member(btf, &info, "missed"))
-}
-
-/// Whether a struct has a member of that name, also within unnamed ones.
-fn has_member(btf: &Btf<'_>, within: &Composite<'_>, name: &str) -> bool {
-    within.iter().any(|member| {
-        let is_it = member.name.is_some_and(|it| it == name);
-        let nested: Option<Composite<'_>> = btf.type_by_id(member.ty);
-        let nested = nested.filter(|nested| nested.name().is_none());
-        is_it || nested.is_some_and(|nested| has_member(btf, &nested, name))
-    })
 }
 
 #[cfg(test)]

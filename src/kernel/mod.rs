@@ -10,6 +10,7 @@ mod buffers;
 mod drain;
 mod filter;
 mod inspect;
+mod kernel_types;
 mod libbpf_log;
 mod losses;
 pub mod map_memory;
@@ -31,15 +32,15 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use libbpf_rs::btf::types::Func;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Btf, Link, MapCore};
+use libbpf_rs::{Link, MapCore};
 
 use self::attach::attach;
 use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, RunningKernel};
 pub use self::backend_error::NoBackend;
 use self::backend_error::{BackendError, load_error};
-use self::drain::{Decoder, Drain};
+use self::drain::{Buffer, Decoder, Drain};
+use self::kernel_types::KernelTypes;
 use self::losses::LossCounters;
 use self::map_memory::map_memory;
 use self::program_variant::{ProgramVariant, first_that_loads, unpushed};
@@ -49,7 +50,8 @@ use self::switches::Switches;
 use self::tcp::{AuditMode, TcpSamples};
 use self::tracefs::KprobeEvents;
 use crate::filter::KernelFilter;
-use crate::model::interval::{Interval, Losses, Method};
+use crate::model::flow::Flow;
+use crate::model::interval::{Audit, Interval, Losses, Method, Unknown};
 use crate::options::CaptureOptions;
 
 /// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
@@ -63,6 +65,7 @@ const UNFILTERED: &str =
     "the filter is too large for this kernel's verifier, so user space decides all of it";
 const NO_SOCK_TRACEPOINTS: &str =
     "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)";
+const RDONLY_CAST: &str = "bpf_rdonly_cast";
 /// The loaded and attached kernel side. Dropping it detaches and unloads everything.
 pub struct Engine {
     // In the order in which they must go: links, then the events they hang on, then the mapping,
@@ -79,11 +82,14 @@ pub struct Engine {
     method: Arc<Method>,
     switches: Switches,
     interval_start: Instant,
+    /// The retired buffer, while it may hold what was counted before the first interval.
+    undrained: Option<Buffer>,
     last: LossCounters,
 }
 
 impl Engine {
-    /// Loads and attaches the best backend that works, or the one asked for.
+    /// Loads and attaches the best backend that works, or the one asked for. It counts, though not
+    /// whole calls before [`Engine::begin`].
     ///
     /// # Errors
     /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or why the
@@ -94,11 +100,11 @@ impl Engine {
         }
         libbpf_log::capture(options.libbpf_log);
         libbpf_log::clear();
-        let btf = Btf::from_vmlinux().context("read the kernel's BTF")?;
+        let types = KernelTypes::of_this_kernel(backend::kernel_names().chain([RDONLY_CAST]))?;
         let tracefs = tracefs::find_or_mount();
         let kprobes =
             tracefs.as_deref().is_ok_and(tracefs::has_kprobes) && tracefs::kprobes_off().is_none();
-        let has_rdonly_cast = has_function(&btf, "bpf_rdonly_cast");
+        let has_rdonly_cast = types.has_function(RDONLY_CAST);
         let unpushed = unpushed(options);
         let mut refusals = Vec::new();
         // Why a better backend was refused: added to the reason for the one that is taken.
@@ -107,9 +113,9 @@ impl Engine {
             .err()
             .and_then(MissingRequirement::of)
             .cloned();
-        let kernel = RunningKernel::of_this_machine(kprobes, &btf);
+        let kernel = RunningKernel::of_this_machine(kprobes, &types);
         for (plan, reason) in backend::plans(options.backend, &kernel) {
-            let opened = match missing_requirement(plan, &btf, &tracefs) {
+            let opened = match missing_requirement(plan, &types, &tracefs) {
                 Some(missing) => Err(missing),
                 None => {
                     let attempt = |form: ProgramVariant| {
@@ -118,7 +124,7 @@ impl Engine {
                             Some(unpushed) if !form.pushdown => unpushed,
                             _ => options,
                         };
-                        Self::try_plan(options, plan, reason, &kernel, &btf, tracefs, form)
+                        Self::try_plan(options, plan, reason, &kernel, &types, tracefs, form)
                     };
                     let pushdown = unpushed.is_some();
                     first_that_loads(
@@ -156,20 +162,20 @@ impl Engine {
         plan: AttachPlan,
         reason: &str,
         kernel: &RunningKernel,
-        btf: &Btf<'_>,
+        types: &KernelTypes,
         tracefs: Option<&Path>,
         form: ProgramVariant,
     ) -> Result<Self> {
         libbpf_log::clear();
         let mut unseen: Vec<&'static str> = plan.unseen().to_vec();
         let unhooked = backend::UNHOOKED.iter();
-        let unhooked = unhooked.filter(|(function, _)| has_function(btf, function));
+        let unhooked = unhooked.filter(|(function, _)| types.has_function(function));
         unseen.extend(unhooked.map(|(_, path)| path));
         let mut hooks: Vec<&'static Hook> = Vec::new();
         for hook in plan.hooks() {
             // What BTF does not know cannot even be loaded; the rest is seen when attaching.
             match hook.attach {
-                Attach::Trampoline(function) if !has_function(btf, function) => {
+                Attach::Trampoline(function) if !types.has_function(function) => {
                     note_missing(hook, &mut unseen)?;
                 }
                 _ => hooks.push(hook),
@@ -211,6 +217,7 @@ impl Engine {
             method: Arc::default(),
             switches: Switches::of(plan),
             interval_start: Instant::now(),
+            undrained: None,
             last: LossCounters::default(),
         };
         let mut denied = None;
@@ -253,12 +260,9 @@ impl Engine {
             misses_unknown: losses::misses_unknown(
                 plan.backend,
                 kernel.preemption,
-                losses::counts_misses(btf),
+                types.counts_misses(),
             ),
         });
-        // While hooks were still being attached some calls were seen by one and not the other:
-        // the first interval starts when all stand.
-        engine.end_interval().context("start the first interval")?;
         Ok(engine)
     }
 
@@ -289,19 +293,63 @@ impl Engine {
         self.backend
     }
 
+    /// Starts the first interval at once: what was counted before is no interval's, for while hooks
+    /// were still being attached some calls were seen by one and not by the other. Does not wait for
+    /// running programs, which [`Engine::settle`] does.
+    ///
+    /// # Errors
+    /// When the kernel refuses the flip.
+    pub fn begin(&mut self) -> Result<()> {
+        // Of two that are not empty none could be retired.
+        self.settle()?;
+        self.undrained = Some(buffers::flip(&mut self.skel)?);
+        self.interval_start = Instant::now();
+        self.last = losses::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
+        Ok(())
+    }
+
+    /// Waits for the programs that ran when the first interval began, and drops what they counted. The
+    /// end of the interval does so otherwise, and takes longer then.
+    ///
+    /// # Errors
+    /// When the kernel refuses a drain.
+    pub fn settle(&mut self) -> Result<()> {
+        match self.undrained.take() {
+            Some(retired) => self.drain_retired(retired).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the kinds of system calls that counting takes, and counts nothing: so one learns, without
+    /// waiting for running programs, whether the privileges that are left suffice.
+    ///
+    /// # Errors
+    /// When the kernel refuses one of them.
+    pub fn try_access(&mut self) -> Result<()> {
+        self.drain.try_access(&self.skel)?;
+        losses::read(&self.skel, &self.attached, self.kprobes.as_ref()).map(drop)
+    }
+
+    /// Empties the retired buffer when no running program can write it any more.
+    fn drain_retired(&mut self, retired: Buffer) -> Result<(Vec<Flow>, Unknown, Audit)> {
+        buffers::wait_for_running_programs(&self.skel, self.backend)?;
+        let mut flows = Vec::new();
+        let (unknown, audit) = self.drain.take(&self.skel, retired, &mut flows)?;
+        buffers::forget_held(&mut self.skel, retired)?;
+        Ok((flows, unknown, audit))
+    }
+
     /// Ends the interval: flips the buffers, waits until no running program can still write the
     /// retired one, and drains that.
     ///
     /// # Errors
     /// When the kernel refuses a flip or a drain.
     pub fn end_interval(&mut self) -> Result<Interval> {
+        self.settle()?;
         let retired = buffers::flip(&mut self.skel)?;
         let now = Instant::now();
         let ended = SystemTime::now();
-        buffers::wait_for_running_programs(&self.skel, self.backend)?;
-        let mut flows = Vec::new();
-        let (unknown, audit) = self.drain.take(&self.skel, retired, &mut flows)?;
-        buffers::forget_held(&mut self.skel, retired)?;
+        let (flows, unknown, audit) = self.drain_retired(retired)?;
         let reading = losses::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
         let slots = self.skel.maps.flows4_a.max_entries();
         let losses = Losses {
@@ -340,7 +388,7 @@ impl Engine {
 /// What keeps a plan from being tried at all, so that loading need not fail to find it out.
 fn missing_requirement(
     plan: AttachPlan,
-    btf: &Btf<'_>,
+    types: &KernelTypes,
     tracefs: &Result<std::path::PathBuf>,
 ) -> Option<anyhow::Error> {
     let tracefs = match (plan.backend, tracefs) {
@@ -350,14 +398,14 @@ fn missing_requirement(
             }
             let mut hooks = plan.hooks().filter(|hook| hook.absent == OnMissing::Fatal);
             return hooks.find_map(|hook| match hook.attach {
-                Attach::Trampoline(function) if !has_function(btf, function) => Some(
+                Attach::Trampoline(function) if !types.has_function(function) => Some(
                     anyhow::anyhow!("the kernel's BTF has no function {function}"),
                 ),
                 _ => None,
             });
         }
         // Neither tracefs nor perf events.
-        (Backend::RawTracepoint, _) if !backend::has_raw_sock_tracepoints(btf) => {
+        (Backend::RawTracepoint, _) if !backend::has_raw_sock_tracepoints(types) => {
             return Some(anyhow::anyhow!("{NO_SOCK_TRACEPOINTS}"));
         }
         (Backend::RawTracepoint, _) if !plan.kprobes => return None,
@@ -406,11 +454,6 @@ fn audit_mode(options: &CaptureOptions, plan: AttachPlan) -> AuditMode {
         Backend::RawTracepoint | Backend::Tracepoint => AuditMode::AtOnce,
         Backend::Fentry | Backend::Kprobe => AuditMode::FromFirstCall,
     }
-}
-
-/// Whether the kernel has this function, by its BTF.
-fn has_function(btf: &Btf<'_>, function: &str) -> bool {
-    btf.type_by_name::<Func<'_>>(function).is_some()
 }
 
 fn note_missing(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {

@@ -263,6 +263,10 @@ impl<S: Source> Source for Metered<S> {
         Ok(interval)
     }
 
+    fn settle(&mut self) -> Result<()> {
+        self.source.settle()
+    }
+
     fn is_over(&self) -> bool {
         self.source.is_over()
     }

@@ -164,6 +164,7 @@ enum Wake {
 
 impl CollectorThread {
     fn run(&mut self, source: &mut impl Source, notify: &impl Fn(CollectorEvent)) -> Result<()> {
+        source.settle()?;
         while self.left != Some(0) {
             let wake = self.wait();
             let stop = wake == Wake::Last;

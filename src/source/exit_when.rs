@@ -75,6 +75,10 @@ impl<S: Source, F: FnMut(&Interval) + Send> Source for ExitWhen<S, F> {
         Ok(interval)
     }
 
+    fn settle(&mut self) -> Result<()> {
+        self.source.settle()
+    }
+
     fn is_over(&self) -> bool {
         self.is_met || self.source.is_over()
     }

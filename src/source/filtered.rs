@@ -33,6 +33,10 @@ impl<S: Source> Source for Filtered<S> {
         Ok(interval)
     }
 
+    fn settle(&mut self) -> Result<()> {
+        self.source.settle()
+    }
+
     fn is_over(&self) -> bool {
         self.source.is_over()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Source;
 use super::filtered::retain_matching;
@@ -47,7 +47,17 @@ impl Live {
         })
     }
 
-    /// Becomes `identity`, gives up all privileges but those that counting needs, and starts the first interval. From now on the backend
+    /// Starts the first interval; what was counted before is no interval's.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn begin(&mut self) -> Result<()> {
+        self.engine.begin().context("start the first interval")?;
+        self.cards.since_last();
+        Ok(())
+    }
+
+    /// Becomes `identity` and gives up all privileges but those that counting needs. From now on the backend
     /// stays what it is: to attach another takes what is given up here.
     ///
     /// # Errors
@@ -56,9 +66,7 @@ impl Live {
         let engine = &mut self.engine;
         // Before 5.19 every bpf() call needs the one, or what came before it.
         let last = [CapabilitySet::BPF, CapabilitySet::SYS_ADMIN];
-        let confinement =
-            sandbox::confine(identity, allow, &last, || engine.end_interval().map(drop))?;
-        self.cards.since_last();
+        let confinement = sandbox::confine(identity, allow, &last, || engine.try_access())?;
         self.confined = true;
         Ok(confinement)
     }
@@ -93,7 +101,7 @@ impl Live {
         if let Ok(mut engine) = Engine::open(&options) {
             engine.set_reason(&format!("{missing} missed events on this kernel"));
             interval.merge(self.sifted()?);
-            engine.end_interval()?;
+            engine.begin()?;
             self.matcher = matcher(&engine, &self.options);
             self.engine = engine;
         }
@@ -130,6 +138,14 @@ const fn exact_instead_of(backend: Backend) -> Option<BackendChoice> {
 }
 
 impl Source for Live {
+    fn settle(&mut self) -> Result<()> {
+        let settled = self.engine.settle();
+        settled.with_context(|| match self.confined {
+            true => "go on without privileges (--no-sandbox keeps them)",
+            false => "start the first interval",
+        })
+    }
+
     fn end_interval(&mut self) -> Result<Interval> {
         let mut interval = self.sifted()?;
         let missed = interval.losses.missed_events > 0;

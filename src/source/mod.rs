@@ -23,6 +23,15 @@ pub trait Source: Send {
     /// When the source can no longer be read; what was read before stays valid.
     fn end_interval(&mut self) -> Result<Interval>;
 
+    /// Does what the start of the first interval has left over, and need not be waited for. The
+    /// collector calls it once, at its own start.
+    ///
+    /// # Errors
+    /// When nothing can be counted.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether the last interval was the last of all.
     fn is_over(&self) -> bool {
         false
@@ -32,6 +41,10 @@ pub trait Source: Send {
 impl<S: Source + ?Sized> Source for Box<S> {
     fn end_interval(&mut self) -> Result<Interval> {
         (**self).end_interval()
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        (**self).settle()
     }
 
     fn is_over(&self) -> bool {

@@ -34,6 +34,10 @@ impl<S: Source, F: FnMut(&Interval) + Send> Source for Tee<S, F> {
         Ok(interval)
     }
 
+    fn settle(&mut self) -> Result<()> {
+        self.source.settle()
+    }
+
     fn is_over(&self) -> bool {
         self.source.is_over()
     }

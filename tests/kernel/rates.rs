@@ -309,6 +309,7 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
     // The first interval begins somewhere between these two.
     let mut begun = [Instant::now(); 2];
     let mut live = Live::open(&capture).unwrap();
+    live.begin().unwrap();
     begun[1] = Instant::now();
 
     let look = DisplayOptions::new(&options, Depth::Mono, Background::Unknown);

@@ -1,0 +1,285 @@
+//! What the running kernel has, by its BTF: functions to hook, and what it counts. One pass over the types,
+//! because an index of all their names, as libbpf makes when it loads, takes several times as long.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::requirements::BTF;
+
+const MAGIC: u16 = 0xeb9f;
+
+/// The names that are asked for, and which of them the kernel has.
+pub struct KernelTypes {
+    asked: Vec<&'static str>,
+    /// By kind.
+    found: BTreeSet<(u32, &'static str)>,
+    counts_misses: bool,
+}
+
+impl KernelTypes {
+    /// Looks for these functions, variables and types in the running kernel.
+    ///
+    /// # Errors
+    /// When its BTF cannot be read.
+    pub fn of_this_kernel(names: impl Iterator<Item = &'static str>) -> Result<Self> {
+        let bytes = fs::read(BTF).with_context(|| format!("read {BTF}"))?;
+        Self::parse(&bytes, names).with_context(|| format!("parse {BTF}"))
+    }
+
+    fn parse(bytes: &[u8], names: impl Iterator<Item = &'static str>) -> Result<Self> {
+        let mut asked: Vec<_> = names.collect();
+        asked.sort_unstable();
+        asked.dedup();
+        let btf = Btf::parse(bytes)?;
+        let mut found = BTreeSet::new();
+        let mut counts_misses = false;
+        for &at in &btf.types {
+            let header = btf.header(at)?;
+            if matches!(
+                header.kind,
+                Kind::STRUCT | Kind::TYPEDEF | Kind::FUNC | Kind::VAR
+            ) {
+                let name = btf.name(header.name)?;
+                let place = asked.binary_search_by(|one| compare(one, name));
+                let name = place.ok().and_then(|at| asked.get(at));
+                found.extend(name.map(|name| (header.kind, *name)));
+            }
+            match header.kind {
+                // The series that brought the count (dd8657894c11, v6.7) also brought `missed` of kprobe
+                // links (3acf8ace6823), which is a member and so in BTF, whatever is inlined.
+                Kind::STRUCT if compare("bpf_link_info", btf.name(header.name)?).is_eq() => {
+                    counts_misses |= btf.has_member(at, "missed")?;
+                }
+                _ => {}
+            }
+        }
+        Ok(Self {
+            asked,
+            found,
+            counts_misses,
+        })
+    }
+
+    /// Whether the kernel has a function, which is among those that were asked for.
+    pub fn has_function(&self, function: &'static str) -> bool {
+        self.has(Kind::FUNC, function)
+    }
+
+    pub fn has_struct(&self, name: &'static str) -> bool {
+        self.has(Kind::STRUCT, name)
+    }
+
+    pub fn has_typedef(&self, name: &'static str) -> bool {
+        self.has(Kind::TYPEDEF, name)
+    }
+
+    pub fn has_variable(&self, name: &'static str) -> bool {
+        self.has(Kind::VAR, name)
+    }
+
+    fn has(&self, kind: u32, name: &'static str) -> bool {
+        debug_assert!(self.asked.contains(&name), "{name} was not asked for");
+        self.found.contains(&(kind, name))
+    }
+
+    /// Whether the kernel counts what tracepoint and kprobe programs skip.
+    pub const fn counts_misses(&self) -> bool {
+        self.counts_misses
+    }
+}
+
+/// `BTF_KIND_*` of include/uapi/linux/btf.h.
+struct Kind;
+
+impl Kind {
+    const STRUCT: u32 = 4;
+    const UNION: u32 = 5;
+    const TYPEDEF: u32 = 8;
+    const FUNC: u32 = 12;
+    const VAR: u32 = 14;
+
+    /// Bytes that follow the header of a type.
+    fn extra(kind: u32, len: usize) -> Result<usize> {
+        Ok(match kind {
+            // Pointer, forward, typedef, qualifiers, function, float, type tag.
+            2 | 7..=12 | 16 | 18 => 0,
+            // Integer, variable, declaration tag.
+            1 | 14 | 17 => 4,
+            // Array.
+            3 => 12,
+            // Enum, prototype.
+            6 | 13 => 8 * len,
+            // Struct, union, data section, enum of 64 bits.
+            4 | 5 | 15 | 19 => 12 * len,
+            _ => bail!("a type is of kind {kind}, which flowtop does not know"),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    name: u32,
+    kind: u32,
+    /// Members, values or parameters.
+    len: usize,
+}
+
+/// Bytes of the format of Documentation/bpf/btf.rst.
+struct Btf<'a> {
+    bytes: &'a [u8],
+    strings: &'a [u8],
+    /// Where each type begins; that of number 1 is the first.
+    types: Vec<usize>,
+}
+
+impl<'a> Btf<'a> {
+    const HEADER: usize = 12;
+
+    fn parse(bytes: &'a [u8]) -> Result<Self> {
+        ensure!(
+            bytes.get(..2) == Some(&MAGIC.to_ne_bytes()),
+            "it does not begin as BTF does"
+        );
+        let begin = word(bytes, 4)? as usize;
+        let types = begin + word(bytes, 8)? as usize;
+        let strings = begin + word(bytes, 16)? as usize;
+        let strings = bytes.get(strings..strings + word(bytes, 20)? as usize);
+        let mut btf = Self {
+            bytes,
+            strings: strings.context("the strings are beyond its end")?,
+            types: Vec::with_capacity(1 << 17),
+        };
+        let (mut at, end) = (types, types + word(bytes, 12)? as usize);
+        while at < end {
+            btf.types.push(at);
+            let header = btf.header(at)?;
+            at += Self::HEADER + Kind::extra(header.kind, header.len)?;
+        }
+        ensure!(at == end, "the last type is cut off");
+        Ok(btf)
+    }
+
+    fn header(&self, at: usize) -> Result<Header> {
+        let info = word(self.bytes, at + 4)?;
+        Ok(Header {
+            name: word(self.bytes, at)?,
+            kind: info >> 24 & 31,
+            len: (info & 0xffff) as usize,
+        })
+    }
+
+    /// A name and all that follows it; it ends with a zero.
+    fn name(&self, offset: u32) -> Result<&'a [u8]> {
+        let name = self.strings.get(offset as usize..);
+        name.context("a name is beyond the strings")
+    }
+
+    /// Whether the struct or union at this place has such a member, also within unnamed ones.
+    fn has_member(&self, at: usize, name: &str) -> Result<bool> {
+        for member in 0..self.header(at)?.len {
+            let member = at + Self::HEADER + 12 * member;
+            let its_name = self.name(word(self.bytes, member)?)?;
+            if compare(name, its_name).is_eq() {
+                return Ok(true);
+            }
+            let number = word(self.bytes, member + 4)? as usize;
+            if its_name.first() == Some(&0)
+                && let Some(&nested) = number.checked_sub(1).and_then(|n| self.types.get(n))
+                && matches!(self.header(nested)?.kind, Kind::STRUCT | Kind::UNION)
+                && self.has_member(nested, name)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Result<u32> {
+    let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
+    word.map(u32::from_ne_bytes).context("it ends too early")
+}
+
+/// Compares a name with one that a zero ends.
+fn compare(name: &str, ended: &[u8]) -> Ordering {
+    let len = name.len().min(ended.len());
+    let (begin, rest) = ended.split_at(len);
+    let longer = || match rest.first() {
+        Some(0) => Ordering::Equal,
+        _ => Ordering::Less,
+    };
+    name.as_bytes().cmp(begin).then_with(longer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// BTF of the types given as their words, with `strings`.
+    fn btf(types: &[u32], strings: &str) -> Vec<u8> {
+        let len = 4 * types.len() as u32;
+        let header = [24, 0, len, len, strings.len() as u32];
+        let words = header.iter().chain(types);
+        let magic = [MAGIC.to_ne_bytes(), [1, 0]].concat();
+        let words = words.flat_map(|word| word.to_ne_bytes());
+        magic
+            .into_iter()
+            .chain(words)
+            .chain(strings.bytes())
+            .collect()
+    }
+
+    fn parse(types: &[u32]) -> Result<KernelTypes> {
+        let strings = "\0sends\0send\0bpf_link_info\0missed\0";
+        KernelTypes::parse(&btf(types, strings), ["send", "receive"].into_iter())
+    }
+
+    const FUNC: u32 = 12 << 24;
+    const STRUCT: u32 = 4 << 24;
+    const UNION: u32 = 5 << 24;
+
+    #[test]
+    fn a_function_is_found_by_its_whole_name_and_as_a_function() {
+        let types = parse(&[7, FUNC, 0]).unwrap();
+        assert!(types.has_function("send"));
+        assert!(!types.has_function("receive"));
+        // "sends", and a struct of no member by the name of "send".
+        let types = parse(&[1, FUNC, 0, 7, STRUCT, 0]).unwrap();
+        assert!(!types.has_function("send"));
+    }
+
+    #[test]
+    fn a_member_is_found_within_unnamed_ones() {
+        // A pointer, a union with the member, a struct with the union, each unnamed but the last.
+        let nested = |name| {
+            [
+                [0, 2 << 24, 0].as_slice(),
+                &[0, UNION | 1, 8, 26, 1, 0],
+                &[12, STRUCT | 1, 8, name, 2, 0],
+            ]
+            .concat()
+        };
+        assert!(parse(&nested(0)).unwrap().counts_misses());
+        assert!(!parse(&nested(7)).unwrap().counts_misses());
+        assert!(!parse(&[]).unwrap().counts_misses());
+    }
+
+    #[test]
+    fn broken_types_are_errors() {
+        for types in [&[7, FUNC][..], &[7, 31 << 24, 0], &[999, FUNC, 0]] {
+            assert!(parse(types).is_err(), "{types:?}");
+        }
+        assert!(KernelTypes::parse(b"\x7fELF", [].into_iter()).is_err());
+    }
+
+    #[test]
+    fn the_running_kernel_has_what_its_list_of_symbols_has() {
+        let functions = ["inet_sendmsg", "inet_no_such_function"];
+        let types = KernelTypes::of_this_kernel(functions.into_iter()).unwrap();
+        assert!(types.has_function("inet_sendmsg"));
+        assert!(!types.has_function("inet_no_such_function"));
+    }
+}
