@@ -130,6 +130,8 @@ struct Totals {
     total: Counters,
     untracked: Counters,
     overflow: Counters,
+    /// As [`Interval::copied_rx_bytes`].
+    copied_rx_bytes: u64,
     missed_events: u64,
     unknown: Unknown,
     drift: Drift,
@@ -283,6 +285,7 @@ impl MetricSums {
         totals.total += interval.total();
         totals.untracked += interval.losses.untracked;
         totals.overflow += interval.overflow();
+        totals.copied_rx_bytes += interval.copied_rx_bytes();
         totals.missed_events += interval.losses.missed_events;
         totals.unknown += interval.losses.unknown;
         totals.drift += interval.losses.audit.drift;

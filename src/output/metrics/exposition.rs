@@ -135,6 +135,10 @@ pub const METRICS: &[Metric] = &[
         "Bytes sent of a process, without a flow: the flow table was full.",
     ),
     counter(
+        "flowtop_copied_rx_bytes_total",
+        "Bytes that packet sockets and raw sockets received besides the sockets they were for; part of flowtop_rx_bytes_total.",
+    ),
+    counter(
         "flowtop_missed_events_total",
         "Events that the probes missed, by the kernel's own counters; absent if the kernel does not count them.",
     ),
@@ -270,6 +274,7 @@ impl Page {
         self.one(totals.untracked.tx_bytes)?;
         self.one(totals.overflow.rx_bytes)?;
         self.one(totals.overflow.tx_bytes)?;
+        self.one(totals.copied_rx_bytes)?;
         self.family(|page| match totals.missed_events {
             0 if method.misses_unknown => Ok(()),
             missed => page.sample(&[], missed),

@@ -30,6 +30,7 @@ fn page_of(format: Format, missed_events: u64, misses_unknown: bool) -> String {
         total: moved(1000, 200),
         untracked: moved(30, 0),
         overflow: moved(0, 40),
+        copied_rx_bytes: 70,
         missed_events,
         unknown: crate::model::interval::Unknown {
             processes: 4,
@@ -87,6 +88,7 @@ fn every_metric_has_its_samples_and_labels_are_harmless() {
         "flowtop_group_hidden_tx_bytes 0",
         "flowtop_untracked_rx_bytes_total 30",
         "flowtop_overflow_tx_bytes_total 40",
+        "flowtop_copied_rx_bytes_total 70",
         "flowtop_missed_events_total 3",
         "flowtop_unknown_processes_total 4",
         "flowtop_unknown_cgroups_total 5",
