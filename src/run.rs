@@ -15,7 +15,7 @@ use self::files::{OpenedFiles, RunFiles};
 use crate::jsonl::CorruptRecording;
 use crate::jsonl::input::Stop;
 use crate::jsonl::writer::Json;
-use crate::model::interval::{Interval, Machine, rate};
+use crate::model::interval::{Interval, Machine, Method, rate};
 use crate::options::{self, Config, Output};
 use crate::output::metrics::{Exporter, Listener};
 use crate::output::{self, Stream};
@@ -122,25 +122,10 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         on_exit_condition(config, met, &exit_message),
     );
     let mut source: Box<dyn Source> = Box::new(source);
-    let exporter = match listener {
-        Some(listener) => {
-            let (machine, method) = (machine.clone(), Arc::clone(&method));
-            Some(Exporter::start(
-                listener,
-                config.capture.filter.text(),
-                machine,
-                method,
-            )?)
-        }
-        None => None,
-    };
+    let exporter = listener
+        .map(|listener| exporter(config, listener, &machine, &method))
+        .transpose()?;
     if let Some(exporter) = &exporter {
-        if config.verbose {
-            say(&format!(
-                "metrics are at http://{}/metrics",
-                exporter.addr()
-            ));
-        }
         source = Box::new(exporter.instrument(source));
     }
     let see = recording.clone();
@@ -182,6 +167,22 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
             }
         }
     }
+}
+
+/// Serves metrics of the run.
+fn exporter(
+    config: &Config,
+    listener: Listener,
+    machine: &Machine,
+    method: &Arc<Method>,
+) -> Result<Exporter> {
+    let filter = config.capture.filter.text();
+    let exporter = Exporter::start(listener, filter, machine.clone(), Arc::clone(method))?;
+    if config.verbose {
+        let at = exporter.addr();
+        say(&format!("metrics are at http://{at}/metrics"));
+    }
+    Ok(exporter)
 }
 
 /// Shows what a source gives.

@@ -338,7 +338,7 @@ fn records_of_all_kinds() -> Vec<Value> {
                 filter: Some("tcp or udp".to_owned()),
                 ..Json::default()
             };
-            all.extend(records(&grouped(group, top_n, &mut json)));
+            all.extend(records(grouped(group, top_n, &mut json)));
         }
     }
     all
@@ -514,7 +514,7 @@ fn json_is_sorted_by_any_column_and_adds_up_to_its_interval() {
 
 #[test]
 fn csv_has_the_first_rows_in_the_order_of_json() {
-    let json = records(&sorted(Output::Json, "tx", Group::Process, Some(3)));
+    let json = records(sorted(Output::Json, "tx", Group::Process, Some(3)));
     let json: Vec<String> = json
         .iter()
         .filter(|record| record["type"] == "group")
@@ -605,7 +605,7 @@ fn a_thread_is_called_by_its_name_and_that_of_its_process() {
         "{text}"
     );
     assert!(text.contains("4194304  4194304  sshd-session\n"), "{text}");
-    let records = records(&write(&mut Json::default()));
+    let records = records(write(&mut Json::default()));
     let worker = records.iter().find(|record| record["tid"] == 812).unwrap();
     assert_eq!(worker["thread"], "worker");
     assert_eq!(
