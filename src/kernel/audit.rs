@@ -42,6 +42,8 @@ pub struct StreamPosition {
     pub bytes: u64,
     /// Difference of the byte counter and the sequence number, which is the connection's for life.
     origin: u32,
+    /// Whether the state says that the last sequence number, which `bytes` leaves out, is a FIN.
+    has_fin: bool,
 }
 
 impl StreamPosition {
@@ -56,6 +58,7 @@ impl StreamPosition {
         Some(Self {
             bytes: bytes.wrapping_sub(fin.into()),
             origin: low_half(raw.bytes_received).wrapping_sub(raw.rcv_nxt),
+            has_fin: fin,
         })
     }
 
@@ -70,6 +73,7 @@ impl StreamPosition {
         Some(Self {
             bytes: bytes.wrapping_sub(fin.into()),
             origin: low_half(raw.bytes_acked).wrapping_sub(raw.snd_una),
+            has_fin: fin,
         })
     }
 }
@@ -92,6 +96,9 @@ pub struct Ledger {
     is_armed: bool,
     /// Whether the last reading is of this interval: it is not where that was torn.
     is_read: bool,
+    /// By how much the last reading may be too low: 1 where a state is the first to say FIN, because
+    /// tcp_close() sets the state before tcp_send_fin() takes the FIN's sequence number.
+    slack: i64,
     /// Bytes missing from what was counted, or, negative, counted and not moved.
     drift: i64,
     /// Bytes that were taken for counted though no probe saw them.
@@ -106,11 +113,11 @@ impl Ledger {
         let Some(last) = self.position else {
             return false;
         };
-        (self.raised, self.is_read) = (0, now.is_some());
+        (self.raised, self.slack, self.is_read) = (0, 0, now.is_some());
         let Some(now) = now else {
             return true;
         };
-        // A state may say FIN a moment before the FIN takes its sequence number.
+        self.slack = i64::from(now.has_fin && !last.has_fin);
         let moved = now.bytes.wrapping_sub(last.bytes).cast_signed();
         if now.origin != last.origin || moved < -1 {
             return false;
@@ -166,7 +173,7 @@ impl Ledger {
             self.level = self.level.max(0);
         }
         let before = self.drift;
-        self.drift = before.min(self.level);
+        self.drift = before.min(self.level.wrapping_add(self.slack));
         self.drift.wrapping_sub(before)
     }
 

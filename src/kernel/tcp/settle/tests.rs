@@ -334,6 +334,23 @@ fn fins_are_no_bytes() {
 }
 
 #[test]
+fn a_state_that_says_fin_before_its_sequence_number_is_taken_is_no_drift() {
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(8));
+    steady(&mut machine, &mut connection, 100, 100);
+    // tcp_close() has set the state; tcp_send_fin() has not run yet.
+    connection.state = LAST_ACK;
+    connection.moves(0, 3);
+    connection.counts(0, 0, 3);
+    machine.end(&mut connection, still);
+    connection.moves(0, 1);
+    for _ in 0..3 {
+        machine.end(&mut connection, still);
+    }
+    assert_eq!(machine.found, Drift::default());
+}
+
+#[test]
 fn what_is_no_bytes_of_calls_is_exempt() {
     for mark in [TCP_ULP, TCP_OTHER_PROTO, TCP_REPAIR, TCP_URGENT] {
         let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
