@@ -327,7 +327,7 @@ fn the_doctor_counts_its_own_bytes_before_and_behind_the_sandbox() {
     assert!(output.status.success(), "{report:#}");
     assert_eq!(report["works"], true);
     let backends = report["backends"].as_array().unwrap();
-    assert_eq!(backends.len(), 3);
+    assert_eq!(backends.len(), 4);
     let taken = backends
         .iter()
         .find(|backend| backend["backend"] == report["backend"])

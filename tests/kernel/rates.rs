@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{Read, Write};
+use std::iter;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -171,7 +172,11 @@ impl Truth<'_> {
             self.since_first_seen(),
             self.peak(),
         ];
-        let mut cells: Vec<String> = rates.iter().map(|rate| digits(*rate) + "B/s").collect();
+        let cell = |rate: f64| match rate == 0.0 {
+            true => "·".to_owned(),
+            false => digits(rate) + "B/s",
+        };
+        let mut cells: Vec<String> = rates.into_iter().map(cell).collect();
         cells.push(match self.total() {
             few @ 0..1000 => format!("{few} B"),
             many => digits(many as f64) + "B",
@@ -182,9 +187,6 @@ impl Truth<'_> {
 
 /// Three significant digits and the prefix of the unit, by way of the notation of science.
 fn digits(value: f64) -> String {
-    if value == 0.0 {
-        return "0 ".to_owned();
-    }
     if value < 1.0 {
         let text = format!("{value:.2}");
         return if text == "0.00" {
@@ -208,7 +210,6 @@ fn digits(value: f64) -> String {
 #[test]
 fn the_digits_of_this_test_are_those_that_people_write() {
     for (value, expected) in [
-        (0.0, "0 "),
         (0.004, "<0.01 "),
         (0.126, "0.13 "),
         (0.999, "1.00 "),
@@ -235,8 +236,18 @@ fn row(screen: &str, section: &str, local: SocketAddr, remote: SocketAddr) -> Ve
         .unwrap_or_else(|| panic!("no {ends:?} in {section}:\n{screen}"));
     assert_eq!(found.next(), None, "{screen}");
     let numbers = line.split(&ends[0]).next().unwrap();
-    let words: Vec<&str> = numbers.split_whitespace().collect();
-    words.chunks(2).map(|cell| cell.join(" ")).collect()
+    let mut words = numbers.split_whitespace();
+    let mut cells = Vec::new();
+    while let Some(first) = words.next() {
+        let more = match first {
+            "·" => 0,
+            "idle" => 2,
+            _ => 1,
+        };
+        let cell: Vec<&str> = iter::once(first).chain(words.by_ref().take(more)).collect();
+        cells.push(cell.join(" "));
+    }
+    cells
 }
 
 fn assert_shown(screen: &str, stream: &Stream, lengths: &[Duration]) {

@@ -63,7 +63,12 @@ impl Talker {
         }
         let mut command = Command::new(path);
         command
-            .args(["metrics::talk", "--exact", "--ignored", "--nocapture"])
+            .args([
+                "metrics::fleet::talk",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = netns.around(&mut command).spawn().unwrap();
