@@ -107,12 +107,13 @@ impl Engine {
         let has_rdonly_cast = types.has_function(RDONLY_CAST);
         let unpushed = unpushed(options);
         let mut refusals = Vec::new();
-        // Why a better backend was refused: added to the reason for the one that is taken.
-        let mut denied = tracefs
+        let no_tracefs = tracefs
             .as_ref()
             .err()
             .and_then(MissingRequirement::of)
             .cloned();
+        // Why a better backend was refused: added to the reason for the one that is taken.
+        let mut denied = no_tracefs.clone();
         let kernel = RunningKernel::of_this_machine(kprobes, &types);
         for (plan, reason) in backend::plans(options.backend, &kernel) {
             let opened = match missing_requirement(plan, &types, &tracefs) {
@@ -147,7 +148,11 @@ impl Engine {
                     return Ok(engine);
                 }
                 Err(err) => {
-                    let refusal = BackendError::new(plan.backend, &err);
+                    let mut refusal = BackendError::new(plan.backend, &err);
+                    // What stands in for kprobes takes privileges of its own.
+                    if let Some(missing) = &no_tracefs {
+                        refusal.explain_by(missing);
+                    }
                     denied = denied.or_else(|| refusal.missing.clone());
                     refusals.push(refusal);
                 }
