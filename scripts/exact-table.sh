@@ -29,7 +29,7 @@ $other.
 - \`0\`: not one byte of difference, per flow, process and direction
 - \`unseen\`: flowtop reports that this backend does not see the path
 - \`missed\`: the backend could not see some events, and \`missed_events\` counts all of them: \`fentry\`, forced
-  on a kernel that preempts itself; \`auto\` does not take it there
+  on a kernel that preempts itself, and \`raw_tracepoint\`, forced on 7.0 or later; \`auto\` takes neither there
 - \`s01\` to \`s24\`: scenarios of a public benchmark of network monitors, over a veth pair between two network
   namespaces, with a 32nd of their sizes and at full speed; \`make test-vm SCENARIOS=full\` runs them in full
 - \`—\`: the kernel does not have what the case is about
@@ -40,7 +40,7 @@ TEXT
 # A column per report: KERNEL-BACKEND.jsonl or RELEASE-BACKEND.jsonl, kernels in the order of their age.
 jq -rn '
   def column: input_filename | sub(".*/"; "") | sub("\\.jsonl$"; "");
-  def kernel: sub("(-aarch64)?-[a-z]*$"; "");
+  def kernel: sub("(-aarch64)?-[a-z_]*$"; "");
   def version: [kernel | scan("[0-9]+") | tonumber];
   def cell:
     if . == null then "" elif .result == "absent" then "—" elif .result == "unseen" or .result == "missed" then .result
