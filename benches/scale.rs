@@ -128,14 +128,7 @@ fn be_the_program(flows: u32) -> Result<()> {
         );
     }
     let config = config(Output::Table);
-    let signals = SignalHandler::install()?;
-    flowtop::tui::live(
-        &config.table,
-        source,
-        RunContext::default(),
-        Box::new(flowtop::tui::NoFiles),
-        signals,
-    )
+    simulated::show(&config, source)
 }
 
 /// From collector to screen or stream, in a process of its own: resident memory in the end, and the

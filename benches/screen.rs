@@ -22,7 +22,6 @@ use anyhow::Result;
 use flowtop::options::{Output, TableOptions};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
-use flowtop::source::signals::SignalHandler;
 use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, RunContext};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -40,14 +39,7 @@ fn be_the_program(flows: u32) -> Result<()> {
     let config = config(Output::Table);
     // The collector takes a whole interval to end one, the processor included.
     let source = Busy::new(flows, config.timing.interval * 95 / 100);
-    let signals = SignalHandler::install()?;
-    flowtop::tui::live(
-        &config.table,
-        source,
-        RunContext::default(),
-        Box::new(flowtop::tui::NoFiles),
-        signals,
-    )
+    simulated::show(&config, source)
 }
 
 /// Times from a key to all of what it brings, by turns: groupings, which rank anew, and help.

@@ -9,6 +9,8 @@ use flowtop::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Packets, Pr
 use flowtop::model::interval::{Interval, Losses, Method};
 use flowtop::options::{Config, Output};
 use flowtop::source::Source;
+use flowtop::source::signals::SignalHandler;
+use flowtop::tui::RunContext;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Processes that the flows are of.
@@ -101,6 +103,17 @@ pub fn config(output: Output) -> Config {
         output,
         ..Config::default()
     }
+}
+
+/// Shows a source in the live table, until a signal or a key ends it.
+pub fn show(config: &Config, source: impl Source + 'static) -> Result<()> {
+    flowtop::tui::live(
+        &config.table,
+        source,
+        RunContext::default(),
+        Box::new(flowtop::tui::NoFiles),
+        SignalHandler::install()?,
+    )
 }
 
 pub fn median(mut times: Vec<Duration>) -> Duration {

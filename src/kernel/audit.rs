@@ -118,6 +118,7 @@ impl Ledger {
             return true;
         };
         self.slack = i64::from(now.has_fin && !last.has_fin);
+        // One less is a FIN that has no sequence number yet, where nothing else was written.
         let moved = now.bytes.wrapping_sub(last.bytes).cast_signed();
         if now.origin != last.origin || moved < -1 {
             return false;
