@@ -268,8 +268,15 @@ impl RecordingFolder {
     /// When it cannot be made.
     pub(super) fn create_next(&self) -> io::Result<RecordingFile> {
         let mut time = SystemTime::now();
+        // Files that were made within a millisecond have names of later ones; the order of names is that of files.
+        let newest = self.existing().into_iter().max();
         for _ in 1..TRIES {
-            match self.create_new(&self.name_at(time)) {
+            let name = self.name_at(time);
+            if newest.as_ref().is_some_and(|newest| name <= *newest) {
+                time += Duration::from_millis(1);
+                continue;
+            }
+            match self.create_new(&name) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     time += Duration::from_millis(1);
                 }
