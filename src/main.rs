@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
-use flowtop::cli::args;
+use flowtop::cli::request;
 use flowtop::cli::{Environment, Request};
 use flowtop::doctor::{self, DoctorFormat};
 use flowtop::kernel::tracefs;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let terminal = stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
     let environment =
         Environment::current(terminal, privilege.caller(), privilege.is_of_the_file());
-    let config = match args::parse(env::args_os(), &environment) {
+    let config = match request::parse(env::args_os(), &environment) {
         Ok(Request::Run(config)) => config,
         Ok(Request::Print(text)) => {
             // As help: into a closed pipe it is read as far as someone wanted to.

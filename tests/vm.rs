@@ -11,19 +11,20 @@
 //! Reports go to `target/exact/`, `target/exact-aarch64/` and `target/privileges/`, consoles and
 //! the guests' output to `target/vm/`, and how long each guest took to `target/times`.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+#[path = "vm/machine.rs"]
+mod machine;
 
-/// What went wrong, for people.
-type Outcome<T = ()> = Result<T, String>;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use self::machine::{Outcome, Vm, bpftool, copy, programs, scripts, target};
 
 /// What `auto` runs: it takes one of the other backends, which run every case.
 const CASES_OF_AUTO: &str = "--case tcp_v4 --case tcp_v6 --case udp_peers_v4 --case udp_peers_v6 \
     --case udp_recv_unasked --case sendfile_tcp --case splice_tcp_pipe --case tcp_zerocopy_receive \
     --case uring_send_recv --case fork_many --case icmp_ping --case packet_raw";
+
 /// Makes a test of each row: `mod group { #[test] fn name() { run(arguments) } }`.
 macro_rules! vm_tests {
     ($(
@@ -393,192 +394,4 @@ fn all_passed(output: &str) -> Outcome {
         Some((_, failed)) => Err(format!("{failed} cases failed")),
         None => Err("no closing line `N passed, M failed`".to_owned()),
     }
-}
-
-/// A machine to be booted once.
-struct Vm {
-    name: String,
-    arch: &'static str,
-    kernel: String,
-    append: String,
-    timeout: u32,
-    memory: &'static str,
-    files: Vec<(PathBuf, String)>,
-    /// `target/vm`.
-    logs: PathBuf,
-}
-
-impl Vm {
-    /// With flowtop and the generator in it. `timeout`: seconds until it is given up.
-    fn new(name: &str, kernel: &str, append: &str, timeout: u32) -> Outcome<Self> {
-        Self::on("x86_64", name, kernel, append, timeout)
-    }
-
-    /// A machine of an architecture, with flowtop and the generator in it.
-    fn on(
-        arch: &'static str,
-        name: &str,
-        kernel: &str,
-        append: &str,
-        timeout: u32,
-    ) -> Outcome<Self> {
-        let (flowtop, traffic) = programs(arch)?;
-        let vm = Self::bare(arch, name, kernel, append, timeout)?;
-        Ok(vm
-            .file(&flowtop, "/bin/flowtop")
-            .file(&traffic, "/bin/traffic"))
-    }
-
-    /// With nothing but busybox in it.
-    fn bare(
-        arch: &'static str,
-        name: &str,
-        kernel: &str,
-        append: &str,
-        timeout: u32,
-    ) -> Outcome<Self> {
-        let vm = Self {
-            name: name.to_owned(),
-            arch,
-            kernel: kernel.to_owned(),
-            append: append.to_owned(),
-            timeout,
-            memory: "1G",
-            files: Vec::new(),
-            logs: target()?.join("vm"),
-        };
-        let _ = fs::remove_dir_all(vm.out());
-        create_dir(&vm.out())?;
-        Ok(vm)
-    }
-
-    const fn memory(mut self, size: &'static str) -> Self {
-        self.memory = size;
-        self
-    }
-
-    fn file(mut self, host: &Path, guest: &str) -> Self {
-        self.files.push((host.to_owned(), guest.to_owned()));
-        self
-    }
-
-    /// Where the guest's `/out` comes back to.
-    fn out(&self) -> PathBuf {
-        self.logs.join(&self.name)
-    }
-
-    /// Boots it, runs a shell command in it, and gives what that printed.
-    fn run(&self, command: &str) -> Outcome<String> {
-        let started = Instant::now();
-        let output = self.logs.join(format!("{}.out", self.name));
-        let file = File::create(&output).map_err(|e| format!("{}: {e}", output.display()))?;
-        let errors = file.try_clone().map_err(|e| e.to_string())?;
-        let mut run = Command::new(scripts().join("run.sh"));
-        run.args(["--arch", self.arch, "--kernel", &self.kernel])
-            .args(["--append", &self.append])
-            .args(["--mem", self.memory])
-            .args(["--timeout", &self.timeout.to_string()])
-            .arg("--log")
-            .arg(self.logs.join(format!("{}.console", self.name)))
-            .arg("--out")
-            .arg(self.out());
-        for (host, guest) in &self.files {
-            run.arg("--file").arg(format!("{}:{guest}", host.display()));
-        }
-        run.args(["--", command])
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(errors);
-        let status = run.status().map_err(|e| format!("tests/vm/run.sh: {e}"))?;
-
-        let text = fs::read(&output).map_err(|e| format!("{}: {e}", output.display()))?;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let seconds = started.elapsed().as_secs();
-        let result = if status.success() { "ok" } else { "FAILED" };
-        // Not by a macro: those lines are captured, and this is how one sees that it goes on.
-        let _ = writeln!(std::io::stderr(), "vm {}: {result}, {seconds} s", self.name);
-        note_time(seconds, &self.name)?;
-        if status.success() {
-            return Ok(text);
-        }
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(60)..].join("\n    ");
-        Err(format!(
-            "{status} after {seconds} s; {} ends with\n    {tail}",
-            output.display()
-        ))
-    }
-}
-
-/// For the table that `make times` prints; scripts/timed.sh writes the other lines.
-fn note_time(seconds: u64, name: &str) -> Outcome {
-    let file = target()?.join("times");
-    let times = File::options().create(true).append(true).open(&file);
-    times
-        .and_then(|mut times| writeln!(times, "{seconds}\t  {name}"))
-        .map_err(|error| format!("{}: {error}", file.display()))
-}
-
-fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm")
-}
-
-/// The static binary that is shipped, and the generator built beside it.
-fn programs(arch: &str) -> Outcome<(PathBuf, PathBuf)> {
-    let (folder, made_by) = match arch {
-        "aarch64" => ("aarch64/aarch64-unknown-linux-gnu", "make build-aarch64"),
-        _ => ("x86_64-unknown-linux-gnu", "make build-guest"),
-    };
-    let release = target()?.join(folder).join("release");
-    let programs = (release.join("flowtop"), release.join("examples/traffic"));
-    for file in [&programs.0, &programs.1] {
-        if !file.is_file() {
-            return Err(format!(
-                "there is no {}: {made_by} builds it",
-                file.display()
-            ));
-        }
-    }
-    Ok(programs)
-}
-
-/// cargo's target directory: this test is in `target/PROFILE`.
-fn target() -> Outcome<&'static Path> {
-    Path::new(env!("CARGO_BIN_EXE_flowtop"))
-        .parent()
-        .and_then(Path::parent)
-        .ok_or("no target directory".to_owned())
-}
-
-/// The binary itself: on Ubuntu what is in the PATH is a script that looks for it.
-fn bpftool() -> Outcome<PathBuf> {
-    let tools = fs::read_dir("/usr/lib/linux-tools")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let tools = tools.map(|entry| entry.path().join("bpftool"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::split_paths(&path)
-        .map(|dir| dir.join("bpftool"))
-        .collect::<Vec<_>>();
-    let usual = ["/usr/sbin/bpftool", "/usr/bin/bpftool"].map(PathBuf::from);
-    let is_elf = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));
-    tools
-        .chain(path)
-        .chain(usual)
-        .find(is_elf)
-        .ok_or("there is no bpftool on this machine: make deps-test".to_owned())
-}
-
-fn create_dir(dir: &Path) -> Outcome {
-    fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))
-}
-
-fn copy(from: &Path, to: &Path) -> Outcome {
-    if let Some(dir) = to.parent() {
-        create_dir(dir)?;
-    }
-    fs::copy(from, to)
-        .map(drop)
-        .map_err(|e| format!("{}: {e}", to.display()))
 }

@@ -33,7 +33,7 @@ pub(super) fn require_output(args: &Args) -> Result<(), clap::Error> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::args::tests::parsed;
+    use crate::cli::request::tests::parsed;
     use crate::options::Output;
     use crate::view::Group;
 

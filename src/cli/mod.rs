@@ -1,7 +1,7 @@
 //! Arguments, the configuration file and the environment: one validated
 //! [`Config`](crate::options::Config).
 
-pub mod args;
+mod args;
 pub mod config_edit;
 pub mod config_file;
 mod config_path;
@@ -11,8 +11,9 @@ mod manual;
 mod metrics_args;
 mod other_tools;
 mod recording_args;
+pub mod request;
 mod usage;
 mod values;
 
-pub use self::args::{Request, parse};
 pub use self::environment::Environment;
+pub use self::request::{Request, parse};

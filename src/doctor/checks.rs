@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::{Check, CheckState};
-use crate::kernel::backend::Preemption;
 use crate::kernel::map_memory::map_memory;
 use crate::kernel::requirements::{self, MissingRequirement};
+use crate::kernel::running_kernel::Preemption;
 use crate::kernel::tracefs;
 use crate::sandbox::capabilities::{self, CapabilitySet};
 use crate::system::mounts;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{ErrorKind, Link, ProgramMut, TracepointCategory};
 
-use super::backend::{Attach, Hook};
 use super::backend_error::perf_error;
+use super::hooks::{Attach, Hook};
 use super::requirements;
 use super::skel::FlowtopSkel;
 use super::tracefs::{self, KprobeEvents};

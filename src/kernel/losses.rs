@@ -4,7 +4,8 @@
 use anyhow::{Context, Result};
 use libbpf_rs::skel::Skel;
 
-use super::backend::{Backend, Preemption};
+use super::backend::Backend;
+use super::running_kernel::Preemption;
 use super::skel::{self, FlowtopSkel};
 use super::tracefs::KprobeEvents;
 use crate::model::flow::Counters;

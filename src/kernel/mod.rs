@@ -9,6 +9,7 @@ mod backend_error;
 mod buffers;
 mod drain;
 mod filter;
+mod hooks;
 mod inspect;
 mod kernel_types;
 mod libbpf_log;
@@ -17,6 +18,7 @@ pub mod map_memory;
 mod memory_limit;
 mod program_variant;
 pub mod requirements;
+pub mod running_kernel;
 mod skel;
 mod slot_holder;
 mod switches;
@@ -36,15 +38,17 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore};
 
 use self::attach::attach;
-use self::backend::{Attach, AttachPlan, Backend, Hook, OnMissing, RunningKernel};
+use self::backend::{AttachPlan, Backend};
 pub use self::backend_error::NoBackend;
 use self::backend_error::{BackendError, load_error};
 use self::drain::{Buffer, Decoder, Drain};
+use self::hooks::{Attach, Hook, OnMissing};
 use self::kernel_types::KernelTypes;
 use self::losses::LossCounters;
 use self::map_memory::map_memory;
 use self::program_variant::{ProgramVariant, first_that_loads, unpushed};
 use self::requirements::MissingRequirement;
+use self::running_kernel::RunningKernel;
 use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
 use self::switches::Switches;
 use self::tcp::{AuditMode, TcpSamples};
@@ -100,7 +104,7 @@ impl Engine {
         }
         libbpf_log::capture(options.libbpf_log);
         libbpf_log::clear();
-        let types = KernelTypes::of_this_kernel(backend::kernel_names().chain([RDONLY_CAST]))?;
+        let types = KernelTypes::of_this_kernel(hooks::kernel_names().chain([RDONLY_CAST]))?;
         let tracefs = tracefs::find_or_mount();
         let kprobes =
             tracefs.as_deref().is_ok_and(tracefs::has_kprobes) && tracefs::kprobes_off().is_none();
@@ -173,7 +177,7 @@ impl Engine {
     ) -> Result<Self> {
         libbpf_log::clear();
         let mut unseen: Vec<&'static str> = plan.unseen().to_vec();
-        let unhooked = backend::UNHOOKED.iter();
+        let unhooked = hooks::UNHOOKED.iter();
         let unhooked = unhooked.filter(|(function, _)| types.has_function(function));
         unseen.extend(unhooked.map(|(_, path)| path));
         let mut hooks: Vec<&'static Hook> = Vec::new();
@@ -410,7 +414,7 @@ fn missing_requirement(
             });
         }
         // Neither tracefs nor perf events.
-        (Backend::RawTracepoint, _) if !backend::has_raw_sock_tracepoints(types) => {
+        (Backend::RawTracepoint, _) if !running_kernel::has_raw_sock_tracepoints(types) => {
             return Some(anyhow::anyhow!("{NO_SOCK_TRACEPOINTS}"));
         }
         (Backend::RawTracepoint, _) if !plan.kprobes => return None,
@@ -468,7 +472,7 @@ fn note_missing(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
             hook.attach,
             hook.program
         ),
-        OnMissing::FineWithoutIpv6 if backend::has_ipv6() => bail!(
+        OnMissing::FineWithoutIpv6 if running_kernel::has_ipv6() => bail!(
             "the kernel has IPv6, and nothing by the name of {:?} to attach {} to: IPv6 may be a module, \
              which fentry does not see",
             hook.attach,

@@ -1,6 +1,9 @@
 //! From a scripted source through collector and ranking to the bytes that are written.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
+mod csv_rows;
+mod json_records;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -240,37 +243,6 @@ fn a_name_found_while_a_table_is_written_moves_no_column() {
     }
 }
 
-#[test]
-fn with_all_flows_the_records_add_up_to_the_totals() {
-    let mut config = config(Output::Json, 1);
-    config.stream.top_n = None;
-    let (text, _) = run(&config, [interval(web_server())]);
-    let records = records(&text);
-    assert_eq!(records.len(), 1 + web_server().len());
-    assert_eq!(records[0]["flows"], web_server().len());
-    for field in ["rx_bytes", "tx_bytes"] {
-        let sum: u64 = records[1..]
-            .iter()
-            .map(|flow| flow[field].as_u64().unwrap())
-            .sum();
-        assert_eq!(records[0][field], sum);
-    }
-}
-
-#[test]
-fn a_flow_in_both_tops_is_one_record() {
-    let mut config = config(Output::Json, 1);
-    config.stream.top_n = Some(1);
-    let (text, _) = run(&config, [interval(web_server())]);
-    let records = records(&text);
-    let types: Vec<&Value> = records.iter().map(|record| &record["type"]).collect();
-    assert_eq!(
-        types,
-        ["interval", "flow", "other"],
-        "the largest each way is the same flow: {text}"
-    );
-}
-
 /// Every grouping that can be asked for, and one more net.
 fn groups() -> impl Iterator<Item = Group> {
     let net = "net/8,32".parse().unwrap();
@@ -293,167 +265,6 @@ fn grouped(group: Group, top_n: Option<usize>, report: &mut dyn Report) -> Strin
     String::from_utf8(out).unwrap()
 }
 
-#[test]
-fn groups_and_other_and_untracked_are_the_interval_in_json() {
-    for group in groups() {
-        for top_n in [None, Some(0), Some(1), Some(3), Some(100)] {
-            let text = grouped(group, top_n, &mut Json::default());
-            let records = records(&text);
-            let rows = records[1..].iter();
-            for field in ["rx_bytes", "tx_bytes", "flows"] {
-                let number = |record: &Value| match (field, &record["type"]) {
-                    ("flows", kind) if *kind == "flow" => 1,
-                    _ => record[field].as_u64().unwrap(),
-                };
-                let untracked = records[0][format!("untracked_{field}")].as_u64();
-                let sum: u64 = rows.clone().map(number).sum();
-                assert_eq!(
-                    records[0][field],
-                    sum + untracked.unwrap_or(0),
-                    "{field} by {group}, {top_n:?}: {text}"
-                );
-            }
-            let others = rows.filter(|record| record["type"] == "other").count();
-            match top_n {
-                None | Some(100) => assert_eq!(others, 0, "nothing is left out: {text}"),
-                Some(0) => assert_eq!((others, records.len()), (1, 2), "{text}"),
-                _ => assert!(others <= 1),
-            }
-        }
-    }
-}
-
-/// Every kind of record, of a known machine.
-fn records_of_all_kinds() -> Vec<Value> {
-    let machine = Machine {
-        host: "web-1".to_owned(),
-        kernel: "6.18.1".to_owned(),
-        ..Machine::default()
-    };
-    let mut all = Vec::new();
-    for group in groups() {
-        for top_n in [None, Some(1)] {
-            let mut json = Json {
-                machine: machine.clone(),
-                filter: Some("tcp or udp".to_owned()),
-                ..Json::default()
-            };
-            all.extend(records(grouped(group, top_n, &mut json)));
-        }
-    }
-    all
-}
-
-#[test]
-fn a_key_has_one_type_in_all_records() {
-    let mut types: BTreeMap<String, &str> = BTreeMap::new();
-    let mut kinds: BTreeSet<String> = BTreeSet::new();
-    for record in records_of_all_kinds() {
-        kinds.insert(record["type"].as_str().unwrap().to_owned());
-        for (key, value) in record.as_object().unwrap() {
-            let is = match value {
-                Value::String(_) => "text",
-                Value::Number(_) => "number",
-                Value::Bool(_) => "boolean",
-                Value::Array(_) => "list",
-                Value::Object(_) => "object",
-                Value::Null => "null",
-            };
-            let was = types.entry(key.clone()).or_insert(is);
-            assert_eq!(*was, is, "{key} in {record}");
-        }
-    }
-    assert_eq!(
-        kinds.iter().collect::<Vec<_>>(),
-        ["flow", "group", "interval", "other"]
-    );
-    for kind in kinds {
-        assert!(!types.contains_key(&kind), "{kind} is a type and a key");
-    }
-    for (key, is) in [
-        ("kernel_release", "text"),
-        ("kernel_thread", "boolean"),
-        ("process", "text"),
-        ("seconds", "number"),
-        ("grouped_by", "text"),
-    ] {
-        assert_eq!(types.get(key), Some(&is), "{key}");
-    }
-}
-
-#[test]
-fn every_record_says_of_which_machine_and_interval_it_is() {
-    for record in records_of_all_kinds() {
-        assert_eq!(record["host"], "web-1", "{record}");
-        assert_eq!(record["seconds"], 1.000_123_456, "{record}");
-        assert!(record["time"].is_string(), "{record}");
-        let schema = record.get("schema").and_then(Value::as_u64);
-        let expected = (record["type"] == "interval").then_some(3);
-        assert_eq!(schema, expected, "{record}");
-    }
-}
-
-/// The rows of CSV by the names of their columns.
-fn csv_rows(interval: &Interval, top_n: Option<usize>) -> Vec<BTreeMap<String, String>> {
-    let mut csv = Csv::new(Json {
-        machine: Machine {
-            host: "web-1".to_owned(),
-            ..Machine::default()
-        },
-        ..Json::default()
-    });
-    let mut out = Vec::new();
-    csv.append(&Ranking::new(interval, top_n), &Names::disabled(), &mut out)
-        .unwrap();
-    let mut reader = csv::Reader::from_reader(&out[..]);
-    reader.deserialize().map(Result::unwrap).collect()
-}
-
-#[test]
-fn csv_has_a_row_of_untracked_bytes_only_where_there_are_any() {
-    let rows = csv_rows(&bad_interval(detailed_flows()), Some(1));
-    let kinds: Vec<&str> = rows.iter().map(|row| &*row["type"]).collect();
-    assert_eq!(kinds, ["flow", "other", "untracked"]);
-    assert_eq!(rows[2]["rx_bytes"], "2500000");
-    assert_eq!(rows[2]["tx_bytes"], "1500");
-    for row in &rows {
-        assert_eq!((&*row["host"], &*row["missed_events"]), ("web-1", "3"));
-        assert_eq!(row["unseen"], "splice_read udp_recv_peer");
-    }
-
-    let rows = csv_rows(&interval(web_server()), None);
-    assert_eq!(rows.len(), web_server().len());
-    assert!(rows.iter().all(|row| row["type"] == "flow"));
-    assert_eq!(csv_rows(&interval(Vec::new()), None), []);
-
-    // A loss in an interval without flows needs a row.
-    let mut lost = interval(Vec::new());
-    lost.losses.missed_events = 7;
-    let rows = csv_rows(&lost, None);
-    assert_eq!(rows.len(), 1);
-    assert_eq!(
-        (&*rows[0]["type"], &*rows[0]["missed_events"]),
-        ("untracked", "7")
-    );
-}
-
-#[test]
-fn csv_has_rates_and_none_for_an_interval_without_length() {
-    let mut now = interval(web_server());
-    now.elapsed = Duration::from_millis(500);
-    let rows = csv_rows(&now, Some(1));
-    assert_eq!(
-        (&*rows[0]["rx_bytes"], &*rows[0]["rx_rate"]),
-        ("9801234", "19602468.000")
-    );
-    now.elapsed = Duration::ZERO;
-    let rows = csv_rows(&now, Some(1));
-    assert_eq!(
-        (&*rows[0]["rx_bytes"], &*rows[0]["rx_rate"]),
-        ("9801234", "")
-    );
-}
-
 fn sorted(output: Output, sort: &str, group: Group, top_n: Option<usize>) -> String {
     let config = Config {
         stream: StreamOptions {
@@ -467,70 +278,6 @@ fn sorted(output: Output, sort: &str, group: Group, top_n: Option<usize>) -> Str
     let (text, outcome) = run(&config, [bad_interval(detailed_flows())]);
     outcome.unwrap();
     text
-}
-
-#[test]
-fn json_is_sorted_by_any_column_and_adds_up_to_its_interval() {
-    for group in groups() {
-        for top_n in [None, Some(2)] {
-            for column in Column::ALL.into_iter().filter(|it| it.is_of_one_interval()) {
-                for sort in [SortKey::by(column), SortKey::by(column).reversed()] {
-                    let text = sorted(Output::Json, &sort.to_string(), group, top_n);
-                    let records = records(&text);
-                    let is_row =
-                        |record: &&Value| record["type"] == "flow" || record["type"] == "group";
-                    let rows: Vec<&Value> = records.iter().filter(is_row).collect();
-                    assert!(rows.len() <= top_n.unwrap_or(usize::MAX), "{sort}");
-                    for field in ["rx_bytes", "tx_bytes"] {
-                        let untracked = records[0][format!("untracked_{field}")].as_u64().unwrap();
-                        let sum: u64 = records[1..]
-                            .iter()
-                            .map(|r| r[field].as_u64().unwrap())
-                            .sum();
-                        assert_eq!(records[0][field], sum + untracked, "{group} by {sort}");
-                    }
-                    let [rx, tx] = ["rx_bytes", "tx_bytes"]
-                        .map(|field| move |row: &Value| row[field].as_u64().unwrap());
-                    let value: Box<dyn Fn(&Value) -> u64> = match column {
-                        Column::Rx => Box::new(rx),
-                        Column::Tx => Box::new(tx),
-                        Column::Rate | Column::Total => Box::new(move |row| rx(row) + tx(row)),
-                        Column::Pid if group == Group::Flow => {
-                            Box::new(|row| row["pid"].as_u64().unwrap())
-                        }
-                        _ => continue,
-                    };
-                    let values: Vec<u64> = rows.iter().map(|row| value(row)).collect();
-                    let is_sorted = match sort.descending {
-                        true => values.is_sorted_by(|a, b| a >= b),
-                        false => values.is_sorted(),
-                    };
-                    assert!(is_sorted, "{group} by {sort}: {values:?}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn csv_has_the_first_rows_in_the_order_of_json() {
-    let json = records(sorted(Output::Json, "tx", Group::Process, Some(3)));
-    let json: Vec<String> = json
-        .iter()
-        .filter(|record| record["type"] == "group")
-        .map(|record| record["tx_bytes"].to_string())
-        .collect();
-    assert_eq!(json.len(), 3);
-    let csv = sorted(Output::Csv, "tx", Group::Process, Some(3));
-    let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let rows = reader.deserialize().map(Result::unwrap);
-    let rows: Vec<BTreeMap<String, String>> = rows.collect();
-    let csv: Vec<&String> = rows
-        .iter()
-        .filter(|row| row["type"] == "group")
-        .map(|row| &row["tx_bytes"])
-        .collect();
-    assert_eq!(csv, json.iter().collect::<Vec<_>>());
 }
 
 #[test]
@@ -650,15 +397,6 @@ fn an_unknown_peer_is_a_star_with_port_0_and_mapped_addresses_are_ipv4() {
 }
 
 #[test]
-fn json_escapes_what_a_process_calls_itself() {
-    let mut config = config(Output::Json, 1);
-    config.stream.top_n = None;
-    let (text, _) = run(&config, [interval(web_server())]);
-    assert!(text.contains(r#""process":"\u001b[2J"#), "{text}");
-    assert!(!text.contains('\u{1b}'));
-}
-
-#[test]
 fn egress_is_not_forgotten_every_second_interval() {
     let mut config = config(Output::Json, 6);
     config.stream.top_n = None;
@@ -688,85 +426,6 @@ fn what_was_read_before_an_error_is_written() {
     let (text, outcome) = run(&endless, [interval(web_server())]);
     assert!(outcome.unwrap_err().to_string().contains("past the end"));
     assert_eq!(records(&text)[0]["type"], "interval");
-}
-
-#[test]
-fn names_are_added_to_json_once_they_are_known() {
-    let (notify, notified) = std::sync::mpsc::channel();
-    let names = Names::with(
-        |addr| (addr.to_string() == "203.0.113.7").then(|| "client.example.net".to_owned()),
-        move || {
-            let _ = notify.send(());
-        },
-    )
-    .unwrap();
-    let ranking = Ranking::new(&interval(web_server()), Some(2));
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    Json::default()
-        .append(&ranking, &names, &mut before)
-        .unwrap();
-    notified.recv().unwrap();
-    Json::default()
-        .append(&ranking, &names, &mut after)
-        .unwrap();
-    let named = |out: Vec<u8>| -> Vec<Value> {
-        let records = records(std::str::from_utf8(&out).unwrap());
-        records
-            .into_iter()
-            .filter_map(|mut r| Some(r.get_mut("remote_name")?.take()))
-            .collect()
-    };
-    assert_eq!(named(after), ["client.example.net"]);
-    // The first may or may not have been quick enough; what it must not do is wait.
-    assert!(named(before).len() <= 1);
-}
-
-#[test]
-fn services_and_own_flows_are_beside_what_they_explain_in_json() {
-    let own = (std::process::id(), &b"flowtop"[..]);
-    let mut flows = web_server();
-    flows.push(flow(
-        Protocol::Udp,
-        end("10.0.0.5", 40_001),
-        end("192.0.2.53", 53),
-        own,
-        (120, 45),
-    ));
-    let ranking = Ranking::new(&interval(flows), None);
-    let names = Names::with(|_| None, || ()).unwrap();
-    let names = names.with_services(Services::built_in());
-    let mut json = Vec::new();
-    Json::default().append(&ranking, &names, &mut json).unwrap();
-    let records = records(std::str::from_utf8(&json).unwrap());
-    let is_own = |record: &&Value| record["own"] == true;
-    let marked: Vec<&Value> = records.iter().filter(is_own).collect();
-    assert_eq!(marked.len(), 1, "{marked:?}");
-    assert_eq!(marked[0]["pid"], own.0);
-    assert_eq!(marked[0]["remote_port"], 53);
-    assert_eq!(marked[0]["remote_service"], "domain");
-    assert!(marked[0].get("local_service").is_none());
-    let nginx = records.iter().find(|record| record["process"] == "nginx");
-    assert_eq!(nginx.unwrap()["local_port"], 443);
-    assert_eq!(nginx.unwrap()["local_service"], "https");
-
-    let mut text = Vec::new();
-    Text::default().append(&ranking, &names, &mut text).unwrap();
-    let text = String::from_utf8(text).unwrap();
-    assert!(text.contains("10.0.0.5:https "), "{text}");
-    assert!(text.contains("203.0.113.7:52110 "), "{text}");
-    assert!(text.contains("10.0.0.5:ntp "), "{text}");
-    assert_eq!(text.matches("flowtop (own look-ups)").count(), 2, "{text}");
-
-    // Without names there are no look-ups to mark, and ports are numbers.
-    let mut text = Vec::new();
-    Text::default()
-        .append(&ranking, &Names::disabled(), &mut text)
-        .unwrap();
-    let text = String::from_utf8(text).unwrap();
-    assert!(
-        !text.contains("own look-ups") && !text.contains("https"),
-        "{text}"
-    );
 }
 
 /// Counts writes and flushes, and breaks like a pipe whose reader has gone.

@@ -2,25 +2,26 @@
 //! at the far end. A public benchmark of network monitors has these kinds with these sizes. By default the
 //! sizes are a part of that and the pace is what the machine gives; `--full-scenarios` takes both as they are.
 
-use std::fs;
-use std::io::Write as _;
+mod parts;
+
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use io_uring::{opcode, squeue, types::Fd};
 
+use self::parts::{tcp_in, sized, MIB, receive_all, tcp_out, send_paced, Ends, join, serve, take, program, connected, REQUEST, datagrams, Datagrams, DATAGRAM, PACE, udp_in, udp_out, KIB, Pace, PIECE, in_pieces, WINDOW, udp_at, PART};
 use crate::cases::absent;
 use crate::cases::families::{bind_to_link, checksum, echo, packet, sctp_socket};
 use crate::net::{self, FAR_MAC, Link, NEAR, NEAR_MAC};
-use crate::proc::{self, Child, Gate};
+use crate::proc;
 use crate::ring::Ring;
-use crate::sock::{Fam, Sock, V4, V6};
+use crate::sock::{Sock, V4, V6};
 use crate::sys::{self, cvt};
 use crate::transfer::pattern;
 use crate::truth::{self, Dir, How, Proto};
+
+pub use self::parts::{Cgroup, FULL};
 
 cases! {
     "TCP, one connection, received" => s01_tcp_in,
@@ -49,198 +50,6 @@ cases! {
     "UDP over IPv6, received without asking for the sender" => s24_udp_v6_in,
 }
 
-/// The variable that is set for sizes and pace as in the benchmark.
-pub const FULL: &str = "TRAFFIC_FULL_SCENARIOS";
-/// The part of a size that is moved without it.
-const PART: usize = 32;
-const KIB: usize = 1 << 10;
-const MIB: usize = 1 << 20;
-/// Bytes of payload in each datagram, packet and frame.
-const DATAGRAM: usize = 1400;
-const PIECE: usize = 64 * KIB;
-/// What a program sends first, to have something sent to it or taken from it.
-const REQUEST: usize = 24;
-/// Datagrams that may be under way: fewer than any queue on the path holds.
-const WINDOW: usize = 32;
-/// Bytes a second.
-const PACE: usize = 5 * MIB;
-
-fn is_full() -> bool {
-    std::env::var_os(FULL).is_some()
-}
-
-fn sized(full: usize) -> usize {
-    if is_full() { full } else { full / PART }
-}
-
-/// So many datagrams in place of `full` ones: whole windows of them, and a rest.
-fn datagrams(bytes: usize) -> usize {
-    sized(bytes.div_ceil(DATAGRAM))
-}
-
-struct Pace {
-    since: Instant,
-    rate: usize,
-    moved: usize,
-}
-
-impl Pace {
-    fn new(rate: usize) -> Self {
-        Self { since: Instant::now(), rate, moved: 0 }
-    }
-
-    /// Waits until `more` bytes are due.
-    fn wait(&mut self, more: usize) {
-        self.moved += more;
-        if is_full() {
-            let due = Duration::from_secs_f64(self.moved as f64 / self.rate as f64);
-            std::thread::sleep(due.saturating_sub(self.since.elapsed()));
-        }
-    }
-}
-
-/// Calls `move_piece` for so many bytes in pieces of 64 KiB, at the usual pace; it gives what it moved.
-fn in_pieces(bytes: usize, mut move_piece: impl FnMut(usize) -> Result<usize>) -> Result<()> {
-    let (mut pace, mut left) = (Pace::new(PACE), bytes);
-    while left > 0 {
-        let moved = move_piece(left.min(PIECE))?;
-        ensure!(moved > 0, "the end, with {left} of {bytes} bytes to come");
-        left -= moved;
-        pace.wait(moved);
-    }
-    Ok(())
-}
-
-fn send_paced(s: &Sock, bytes: usize) -> Result<()> {
-    let piece = pattern(PIECE);
-    in_pieces(bytes, |n| s.send_all(&piece[..n]).map(|()| n))
-}
-
-/// This process at the near end, from where both ends can be reached.
-struct Ends {
-    link: Link,
-}
-
-impl Ends {
-    fn new() -> Result<Self> {
-        let link = Link::given()?;
-        net::enter(&link.near)?;
-        Ok(Self { link })
-    }
-
-    /// Sockets made at the far end.
-    fn at_far<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
-        net::enter(&self.link.far)?;
-        let made = make();
-        net::enter(&self.link.near)?;
-        made
-    }
-
-    fn listener(&self, fam: Fam) -> Result<Sock> {
-        self.at_far(|| {
-            let l = Sock::tcp(fam)?;
-            l.bind(Link::far_end(fam == V6, 0))?;
-            l.listen()?;
-            Ok(l)
-        })
-    }
-
-    /// A UDP socket at the far end that holds what comes.
-    fn far_udp(&self, fam: Fam, port: u16) -> Result<Sock> {
-        self.at_far(|| udp_at(fam, Link::far_end(fam == V6, port)))
-    }
-
-    /// The peer's process.
-    fn peer(&self, role: impl FnOnce() -> Result<()>) -> Result<Child> {
-        proc::spawn(|| {
-            sys::set_comm("peer");
-            net::enter(&self.link.far)?;
-            role()
-        })
-    }
-}
-
-fn udp_at(fam: Fam, at: SocketAddr) -> Result<Sock> {
-    let s = Sock::udp(fam)?;
-    s.bind(at)?;
-    Ok(s)
-}
-
-/// A process at the near end with a name of its own.
-fn program(name: &str, role: impl FnOnce() -> Result<()>) -> Result<Child> {
-    proc::spawn(|| {
-        sys::set_comm(name);
-        role()
-    })
-}
-
-fn join(children: impl IntoIterator<Item = Child>) -> Result<()> {
-    children.into_iter().try_for_each(Child::join)
-}
-
-fn connected(fam: Fam, to: SocketAddr) -> Result<Sock> {
-    let s = Sock::tcp(fam)?;
-    s.connect(to)?;
-    Ok(s)
-}
-
-/// Accepts a connection, takes its request and sends so many bytes.
-fn serve(l: &Sock, bytes: usize) -> Result<()> {
-    let s = l.accept()?;
-    s.recv_exact(REQUEST)?;
-    send_paced(&s, bytes)?;
-    s.shutdown(libc::SHUT_WR)
-}
-
-/// Accepts connections, each with a request and so many bytes after it.
-fn take(l: &Sock, connections: usize, bytes: usize) -> Result<()> {
-    for _ in 0..connections {
-        let s = l.accept()?;
-        let n = s.drain()?;
-        ensure!(n == REQUEST + bytes, "{n} bytes came");
-    }
-    Ok(())
-}
-
-/// A program that asks for so many bytes and receives them by `receive`.
-fn tcp_in(
-    name: &str,
-    fam: Fam,
-    bytes: usize,
-    receive: impl FnOnce(&Sock, usize) -> Result<()>,
-) -> Result<()> {
-    let ends = Ends::new()?;
-    let l = ends.listener(fam)?;
-    let to = l.local()?;
-    let peer = ends.peer(|| serve(&l, bytes))?;
-    let program = program(name, || {
-        let s = connected(fam, to)?;
-        s.send_all(&pattern(REQUEST))?;
-        receive(&s, bytes)
-    })?;
-    join([program, peer])
-}
-
-/// A program that sends so many bytes by `send`.
-fn tcp_out(name: &str, bytes: usize, send: impl FnOnce(&Sock, usize) -> Result<()>) -> Result<()> {
-    let ends = Ends::new()?;
-    let l = ends.listener(V4)?;
-    let to = l.local()?;
-    let peer = ends.peer(|| take(&l, 1, bytes))?;
-    let program = program(name, || {
-        let s = connected(V4, to)?;
-        s.send_all(&pattern(REQUEST))?;
-        send(&s, bytes)
-    })?;
-    join([program, peer])
-}
-
-fn receive_all(s: &Sock, bytes: usize) -> Result<()> {
-    let n = s.drain()?;
-    ensure!(n == bytes, "{n} bytes came");
-    Ok(())
-}
-
 fn s01_tcp_in() -> Result<()> {
     tcp_in("s01-tcp-in", V4, sized(32 * MIB), receive_all)
 }
@@ -266,79 +75,6 @@ fn s03_tcp_both() -> Result<()> {
             let s = connected(V4, to)?;
             s.send_all(&pattern(REQUEST))?;
             send_paced(&s, bytes)
-        })?,
-    ])
-}
-
-/// Datagrams of one size from one process to another, which says when it has a window of them.
-#[derive(Clone, Copy)]
-struct Datagrams {
-    size: usize,
-    count: usize,
-    rate: usize,
-    taken: Gate,
-}
-
-impl Datagrams {
-    fn new(size: usize, count: usize, rate: usize) -> Result<Self> {
-        Ok(Self { size, count, rate, taken: Gate::new()? })
-    }
-
-    fn send(&self, s: &Sock, to: SocketAddr) -> Result<()> {
-        let (mut pace, data) = (Pace::new(self.rate), pattern(self.size));
-        for n in 1..=self.count {
-            ensure!(s.sendto(&data, 0, to)? == self.size, "length");
-            if n.is_multiple_of(WINDOW) {
-                self.taken.wait()?;
-            }
-            pace.wait(self.size);
-        }
-        Ok(())
-    }
-
-    fn receive(&self, mut receive: impl FnMut() -> Result<usize>) -> Result<()> {
-        for n in 1..=self.count {
-            ensure!(receive()? == self.size, "length");
-            if n.is_multiple_of(WINDOW) {
-                self.taken.set();
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A program that receives datagrams of an unconnected socket and does not ask who sent them.
-fn udp_in(ends: &Ends, name: &str, fam: Fam, count: usize) -> Result<[Child; 2]> {
-    let data = Datagrams::new(DATAGRAM, count, PACE)?;
-    let (near, far) = (udp_at(fam, Link::near_end(fam == V6, 0))?, ends.far_udp(fam, 0)?);
-    let (to, from) = (near.local()?, far.local()?);
-    Ok([
-        ends.peer(|| {
-            far.recvfrom(&mut [0; REQUEST], 0)?;
-            data.send(&far, to)
-        })?,
-        program(name, || {
-            near.sendto(&pattern(REQUEST), 0, from)?;
-            let mut buf = [0; 2 * DATAGRAM];
-            data.receive(|| Ok(near.recv_unasked(&mut buf, 0, from)?))
-        })?,
-    ])
-}
-
-/// A program that sends datagrams by an unconnected socket.
-fn udp_out(ends: &Ends, name: &str, port: u16, data: Datagrams) -> Result<[Child; 2]> {
-    let far = ends.far_udp(V4, port)?;
-    let to = far.local()?;
-    Ok([
-        ends.peer(|| {
-            let mut buf = [0; 2 * DATAGRAM];
-            far.recvfrom(&mut buf, 0)?;
-            data.receive(|| Ok(far.recvfrom(&mut buf, 0)?.0))
-        })?,
-        program(name, || {
-            let s = udp_at(V4, Link::near_end(false, 0))?;
-            s.sendto(&pattern(REQUEST), 0, to)?;
-            data.send(&s, to)
         })?,
     ])
 }
@@ -566,37 +302,6 @@ fn s16_loopback() -> Result<()> {
         receive_all(&s, bytes)
     })?;
     join([program, peer])
-}
-
-/// A cgroup of v2, removed when this is dropped.
-pub struct Cgroup(PathBuf);
-
-impl Cgroup {
-    pub fn new() -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts")?;
-        let is_v2 = |line: &&str| line.split(' ').nth(2) == Some("cgroup2");
-        let root = mounts.lines().find(is_v2).and_then(|line| line.split(' ').nth(1));
-        let root = root.ok_or(std::io::ErrorKind::NotFound.into()).map_err(absent("cgroup v2"))?;
-        let dir = PathBuf::from(root).join(format!("container-{}", std::process::id()));
-        fs::create_dir(&dir).map_err(absent("a cgroup"))?;
-        Ok(Self(dir))
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Moves this process into it.
-    pub fn enter(&self) -> Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).open(self.0.join("cgroup.procs"))?;
-        file.write_all(b"0").context("enter a cgroup")
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 fn s17_container() -> Result<()> {

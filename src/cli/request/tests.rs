@@ -1,7 +1,10 @@
 //! What is typed, and what comes of it.
 
 use super::*;
+use crate::text::units::Units;
 use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
 
 fn terminal() -> Environment {
     Environment {

@@ -1,0 +1,266 @@
+//! Turns arguments, the configuration file and the environment into one validated [`Config`], without
+//! looking at the kernel.
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::ffi::OsString;
+
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+
+use super::args::{Args, BackendArg};
+use super::config_file::{self, ConfigOrigin, Settings, When};
+use super::environment::Environment;
+use super::usage::{typed, usage_error};
+use super::{filter_args, manual, metrics_args, recording_args};
+use crate::filter::FilterPlan;
+use crate::options::{
+    BackendChoice, CaptureOptions, Config, ConfigFile, Output, StreamOptions, TableOptions,
+    TimingOptions,
+};
+use crate::text::sanitize::{sanitize, sanitize_lines};
+use crate::view::{Column, Group, SortKey};
+
+/// Columns of a line from which on plain text is wide.
+const WIDE: u16 = 140;
+
+/// The action that a command line requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Count, or replay.
+    Run(Box<Config>),
+    /// Print this text.
+    Print(String),
+    /// Check whether such a run would work.
+    Doctor(Box<Config>),
+}
+
+/// Parses arguments, the program's name first.
+///
+/// # Errors
+/// Help, version and usage errors, those of the configuration file included: print the error and exit with
+/// its code, which is 0 for help and version and 2 for an error.
+pub fn parse<I, T>(args: I, environment: &Environment) -> Result<Request, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let mut args = typed(args)?;
+    if args.man {
+        return Ok(Request::Print(manual::page(Args::command())));
+    }
+    if let Some(shell) = args.completions {
+        return Ok(Request::Print(manual::completions(Args::command(), shell)));
+    }
+    if args.no_sandbox && environment.is_lent {
+        return Err(usage_error(
+            ErrorKind::ArgumentConflict,
+            "--no-sandbox needs a privilege of your own, and here the file of flowtop lends it \
+             (capabilities, or a set-user-ID bit): leave --no-sandbox out, or run flowtop as root",
+        ));
+    }
+    // A recording has the ids that columns show.
+    let pid_namespace = environment.pid_namespace.filter(|_| args.replay.is_empty());
+    let plan = filter_args::plan(&mut args, pid_namespace)?;
+    let (record, replay) = (
+        recording_args::record(&args)?,
+        recording_args::replay(&args)?,
+    );
+    if args.explain_filter {
+        let text = filter_args::explained(&plan, pid_namespace);
+        return Ok(Request::Print(sanitize_lines(&text)));
+    }
+    metrics_args::require_output(&args)?;
+    let output = match (args.json, args.csv, args.batch || !environment.terminal) {
+        _ if args.quiet => Output::Quiet,
+        (true, _, _) => Output::Json,
+        (_, true, _) => Output::Csv,
+        // One interval is for reading, and the live table would take it away at the end.
+        _ if args.once => Output::Text,
+        (_, _, true) => Output::Text,
+        (_, _, false) => Output::Table,
+    };
+    if !args.print_config && !args.doctor && output != Output::Table {
+        only_in_the_table(&args, output)?;
+    }
+    if output == Output::Table {
+        recording_args::must_be_files(replay.as_ref())?;
+    }
+    let (settings, config_file) = settings(&args, environment)?;
+    if args.print_config {
+        return Ok(Request::Print(settings.to_string()));
+    }
+    let stream = stream(&args, &settings, environment);
+    let shown_group = match output {
+        Output::Table => table_group(&args, &settings),
+        Output::Text | Output::Json | Output::Csv | Output::Quiet => stream.group,
+    };
+    let config = Box::new(Config {
+        output,
+        capture: capture(&args, plan, shown_group),
+        timing: timing(&args),
+        listen: metrics_args::listen(&args, stream.top_n),
+        stream,
+        table: table(&args, settings, environment),
+        record,
+        snapshot_dir: args.snapshot_dir,
+        config_file,
+        replay,
+        keep_privileges: args.no_sandbox,
+        verbose: args.verbose,
+    });
+    Ok(match args.doctor {
+        true => Request::Doctor(config),
+        false => Request::Run(config),
+    })
+}
+
+fn capture(args: &Args, plan: FilterPlan, shown_group: Group) -> CaptureOptions {
+    CaptureOptions {
+        backend: match args.backend {
+            BackendArg::Auto => BackendChoice::Auto,
+            BackendArg::RawTracepoint => BackendChoice::RawTracepoint,
+            BackendArg::Tracepoint => BackendChoice::Tracepoint,
+            BackendArg::Fentry => BackendChoice::Fentry,
+            BackendArg::Kprobe => BackendChoice::Kprobe,
+        },
+        by_thread: plan.needs_threads() || shown_group == Group::Thread,
+        filter: plan,
+        max_flows: args.max_flows,
+        libbpf_log: args.verbose,
+    }
+}
+
+fn timing(args: &Args) -> TimingOptions {
+    TimingOptions {
+        interval: args.interval.unwrap_or(TimingOptions::default().interval),
+        count: args.once.then_some(1).or(args.count),
+        duration: args.duration,
+        exit_when: args.exit_when.clone(),
+    }
+}
+
+/// Returns the grouping of the live table: the one asked for, else that of the file, else the view's.
+fn table_group(args: &Args, settings: &Settings) -> Group {
+    match args.group {
+        None if settings.group == Group::Flow => settings.view.spec().group,
+        _ => settings.group,
+    }
+}
+
+fn table(args: &Args, settings: Settings, environment: &Environment) -> TableOptions {
+    TableOptions {
+        rows: args.top_n.filter(|&most| most > 0),
+        group: table_group(args, &settings),
+        columns: settings.columns,
+        view: settings.view,
+        sort: match args.sort {
+            None if settings.sort == SortKey::default() => settings.view.spec().sort,
+            _ => settings.sort,
+        },
+        units: settings.units,
+        host_names: args.host_name,
+        color: match settings.color {
+            When::Auto => environment.terminal && !environment.no_color,
+            When::Always => true,
+            When::Never => false,
+        },
+        ascii: match settings.ascii {
+            When::Auto => !environment.utf8,
+            When::Always => true,
+            When::Never => false,
+        },
+        palette: settings.palette,
+        keys: settings.keys,
+        prompt_file: environment.prompt_file.clone(),
+    }
+}
+
+/// Returns the options of text, JSON and CSV. Programs read these too, so group and order come from the
+/// arguments alone, never from the configuration file of a user.
+fn stream(args: &Args, settings: &Settings, environment: &Environment) -> StreamOptions {
+    StreamOptions {
+        top_n: match args.top_n {
+            None => StreamOptions::default().top_n,
+            Some(most) => (most > 0).then_some(most),
+        },
+        group: args.group.unwrap_or_default(),
+        sort: args.sort,
+        units: settings.units,
+        host_names: args.host_name,
+        wide: args.wide || environment.columns.is_some_and(|columns| columns >= WIDE),
+    }
+}
+
+/// Returns the settings of the configuration file, overridden by the arguments.
+fn settings(
+    args: &Args,
+    environment: &Environment,
+) -> Result<(Settings, Option<ConfigFile>), clap::Error> {
+    let asked = args.config.as_ref().map(|path| ConfigOrigin {
+        path: path.clone(),
+        owner: None,
+        explicit: true,
+    });
+    let places = asked.map_or_else(|| environment.places.clone(), |place| vec![place]);
+    let (mut settings, file) = config_file::read(&places).map_err(|error| {
+        let text = format!("{error:#}");
+        usage_error(ErrorKind::InvalidValue, sanitize(&text))
+    })?;
+    if let Some(columns) = &args.columns {
+        let mut unique: Vec<Column> = Vec::new();
+        for &column in columns {
+            if !unique.contains(&column) {
+                unique.push(column);
+            }
+        }
+        settings.columns = Some(unique);
+    }
+    settings.view = args.view.unwrap_or(settings.view);
+    settings.units = args.units.unwrap_or(settings.units);
+    settings.sort = args.sort.unwrap_or(settings.sort);
+    settings.group = args.group.unwrap_or(settings.group);
+    settings.color = args.color.unwrap_or(settings.color);
+    if args.ascii {
+        settings.ascii = When::Always;
+    }
+    Ok((settings, file))
+}
+
+/// Text, JSON and CSV have their own columns, and no history to sort by: an error is better than another
+/// output than the one asked for. What the configuration file says of the table does not matter here.
+fn only_in_the_table(args: &Args, output: Output) -> Result<(), clap::Error> {
+    let conflict = |text| Err(usage_error(ErrorKind::ArgumentConflict, text));
+    let flag = match (&args.columns, args.view, args.sort) {
+        (Some(_), _, _) => Some("--columns"),
+        (None, Some(_), _) => Some("--view"),
+        (None, None, Some(_)) if output == Output::Quiet => Some("--sort"),
+        _ => None,
+    };
+    if let Some(flag) = flag {
+        return conflict(match output {
+            Output::Quiet => {
+                format!("{flag} changes what is shown, and --quiet shows nothing: leave one out")
+            }
+            _ => format!(
+                "{flag} is for the live table, and the output is text, JSON or CSV: leave {flag} \
+                 out, or run flowtop on a terminal without --batch, --json and --csv"
+            ),
+        });
+    }
+    match args.sort.map(|sort| sort.column) {
+        Some(column) if !column.is_of_one_interval() => {
+            let known = Column::ALL
+                .into_iter()
+                .filter(|column| column.is_of_one_interval());
+            let known: Vec<&str> = known.map(Column::as_str).collect();
+            conflict(format!(
+                "--sort {}: only the live table has this column; sort text, JSON and CSV by {}",
+                column.as_str(),
+                known.join(", ")
+            ))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,186 @@
+//! The hooks of all backends: which program goes where, and what it means if it cannot.
+
+use super::running_kernel::{FAST_READERS, RAW_SOCK_TRACEPOINTS, TRACEPOINT_DOMAIN};
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// To `sock:<name>` by a perf event.
+    Tracepoint(&'static str),
+    /// To a tracepoint of this name, directly.
+    RawTracepoint(&'static str),
+    /// To a function by a trampoline; the object names the function too.
+    Trampoline(&'static str),
+    /// To a function's entry, by an event made in tracefs.
+    Kprobe(&'static str),
+    /// To a function's return, by an event made in tracefs.
+    Kretprobe(&'static str),
+    /// To the root cgroup.
+    Cgroup,
+}
+
+/// What it means when a hook cannot be attached because the kernel has no such thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMissing {
+    /// The backend does not work here.
+    Fatal,
+    /// Then nothing can come that way.
+    Fine,
+    /// Then nothing can come that way if the kernel has no IPv6; if it has, the backend does not work here.
+    FineWithoutIpv6,
+    /// Then this path is unseen, by its name in [`crate::model::interval::UNSEEN_NAMES`].
+    Unseen(&'static str),
+}
+
+/// One program and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// Name of the program in `bpf/flowtop.bpf.c`.
+    pub program: &'static str,
+    pub attach: Attach,
+    /// What it means if it cannot.
+    pub absent: OnMissing,
+}
+
+const fn hook(program: &'static str, attach: Attach, absent: OnMissing) -> Hook {
+    Hook {
+        program,
+        attach,
+        absent,
+    }
+}
+
+use Attach::{Cgroup, Kprobe, Kretprobe, Trampoline};
+use OnMissing::{Fatal, Fine, FineWithoutIpv6, Unseen};
+
+const NO_SPLICE: OnMissing = Unseen("splice_read");
+const NO_ZEROCOPY: OnMissing = Unseen("zerocopy_receive");
+const NO_SEND_PEER: OnMissing = Unseen("udp_send_peer");
+const NO_RECV_PEER: OnMissing = Unseen("udp_recv_peer");
+/// Where AF_PACKET is a module, its functions are not in the kernel's BTF, nor there before it is loaded.
+const NO_PACKET: OnMissing = Unseen("packet_sockets");
+
+pub(super) const TRACEPOINTS: &[Hook] = &[
+    hook("tp_send", Attach::Tracepoint("sock_send_length"), Fatal),
+    hook("tp_recv", Attach::Tracepoint("sock_recv_length"), Fatal),
+];
+
+pub(super) const RAW_TRACEPOINTS: &[Hook] = &[
+    hook("rt_send", Attach::RawTracepoint("sock_send_length"), Fatal),
+    hook("rt_recv", Attach::RawTracepoint("sock_recv_length"), Fatal),
+];
+
+/// Datagrams, beside the tracepoints where kprobes exist, and for the kprobe backend: their peers, and
+/// how many packets they are. The bytes are counted without.
+pub(super) const DATAGRAMS: &[Hook] = &[
+    hook("kp_udp_rx", Kprobe("skb_consume_udp"), NO_RECV_PEER),
+    hook("kp_udp_sendmsg", Kprobe("udp_sendmsg"), NO_SEND_PEER),
+    hook("kp_udpv6_sendmsg", Kprobe("udpv6_sendmsg"), FineWithoutIpv6),
+];
+
+/// Beside the tracepoints where kprobes do not exist.
+pub(super) const TRACEPOINT_CGROUP: &[Hook] = &[
+    hook("cg_sendmsg4", Cgroup, NO_SEND_PEER),
+    hook("cg_sendmsg6", Cgroup, NO_SEND_PEER),
+    hook("cg_recvmsg4", Cgroup, NO_RECV_PEER),
+    hook("cg_recvmsg6", Cgroup, NO_RECV_PEER),
+];
+
+impl Hook {
+    /// Whether it counts, so that a run that was skipped may be bytes that were missed.
+    pub fn counts(&self) -> bool {
+        THREADS
+            .iter()
+            .all(|threads| threads.program != self.program)
+    }
+}
+
+/// Beside every backend: what is kept of a thread goes with it.
+pub(super) const THREADS: &[Hook] = &[hook(
+    "end_thread",
+    Attach::RawTracepoint("sched_process_exit"),
+    Fine,
+)];
+
+/// Beside every backend where kprobes exist. Return probes before their entries: a call must not
+/// be opened that nothing closes.
+pub(super) const ZEROCOPY: &[Hook] = &[
+    hook(
+        "kr_zerocopy",
+        Kretprobe("tcp_zerocopy_receive"),
+        NO_ZEROCOPY,
+    ),
+    hook("kp_zerocopy", Kprobe("tcp_zerocopy_receive"), NO_ZEROCOPY),
+];
+
+/// What passes neither the tracepoints nor `inet_sendmsg()` and `inet_recvmsg()`.
+pub(super) const BYPASSES: &[Hook] = &[
+    hook("kr_splice", Kretprobe("skb_splice_bits"), NO_SPLICE),
+    hook("kp_splice", Kprobe("skb_splice_bits"), NO_SPLICE),
+    // Gone since v6.5, and with them the path.
+    hook("kr_sendpage", Kretprobe("inet_sendpage"), Fine),
+    hook("kp_sendpage", Kprobe("inet_sendpage"), Fine),
+    hook("kr_udp_sendpage", Kretprobe("udp_sendpage"), Fine),
+    hook("kp_udp_sendpage", Kprobe("udp_sendpage"), Fine),
+];
+
+/// The IPv6 twins are absent where the kernel has no IPv6.
+pub(super) const KPROBES: &[Hook] = &[
+    hook("kr_send", Kretprobe("inet_sendmsg"), Fatal),
+    hook("kr_send", Kretprobe("inet6_sendmsg"), FineWithoutIpv6),
+    hook("kr_recv", Kretprobe("inet_recvmsg"), Fatal),
+    hook("kr_recv", Kretprobe("inet6_recvmsg"), FineWithoutIpv6),
+    hook("kr_recv", Kretprobe("sock_common_recvmsg"), Fatal),
+    hook("kr_send", Kretprobe("packet_sendmsg"), NO_PACKET),
+    hook("kr_send", Kretprobe("packet_sendmsg_spkt"), NO_PACKET),
+    hook("kr_recv", Kretprobe("packet_recvmsg"), NO_PACKET),
+    hook("kp_send", Kprobe("inet_sendmsg"), Fatal),
+    hook("kp_send", Kprobe("inet6_sendmsg"), FineWithoutIpv6),
+    hook("kp_recv", Kprobe("inet_recvmsg"), Fatal),
+    hook("kp_recv", Kprobe("inet6_recvmsg"), FineWithoutIpv6),
+    hook("kp_recv", Kprobe("sock_common_recvmsg"), Fatal),
+    hook("kp_send", Kprobe("packet_sendmsg"), NO_PACKET),
+    hook("kp_send", Kprobe("packet_sendmsg_spkt"), NO_PACKET),
+    hook("kp_recv", Kprobe("packet_recvmsg"), NO_PACKET),
+];
+
+/// Programs that open a call come after those that close it.
+pub(super) const TRAMPOLINES: &[Hook] = &[
+    hook("fx_send", Trampoline("inet_sendmsg"), Fatal),
+    hook("fx_send6", Trampoline("inet6_sendmsg"), FineWithoutIpv6),
+    hook("fx_recv", Trampoline("inet_recvmsg"), Fatal),
+    hook("fx_recv6", Trampoline("inet6_recvmsg"), FineWithoutIpv6),
+    hook("fx_recv_common", Trampoline("sock_common_recvmsg"), Fatal),
+    hook("fx_packet_send", Trampoline("packet_sendmsg"), NO_PACKET),
+    hook(
+        "fx_packet_send_spkt",
+        Trampoline("packet_sendmsg_spkt"),
+        NO_PACKET,
+    ),
+    hook("fx_packet_recv", Trampoline("packet_recvmsg"), NO_PACKET),
+    hook("fx_udp_send6", Trampoline("udpv6_sendmsg"), FineWithoutIpv6),
+    hook("fx_udp_send", Trampoline("udp_sendmsg"), Fatal),
+    hook("fe_udp_send6", Trampoline("udpv6_sendmsg"), FineWithoutIpv6),
+    hook("fe_udp_send", Trampoline("udp_sendmsg"), Fatal),
+    hook("fe_udp_rx", Trampoline("skb_consume_udp"), Fatal),
+    hook("fx_splice", Trampoline("skb_splice_bits"), NO_SPLICE),
+    hook("fx_sendpage", Trampoline("inet_sendpage"), Fine),
+    hook("fx_udp_sendpage", Trampoline("udp_sendpage"), Fine),
+    hook("fx_append", Trampoline("ip_append_page"), Fine),
+];
+
+/// Functions that move bytes past all hooks, whatever the backend, and the names of these paths.
+pub const UNHOOKED: &[(&str, &str)] = &[("io_zcrx_recv_skb", "uring_zcrx")];
+
+/// What of the kernel decides about plans and their hooks.
+pub fn kernel_names() -> impl Iterator<Item = &'static str> {
+    let trampolines = TRAMPOLINES.iter().filter_map(|hook| match hook.attach {
+        Attach::Trampoline(function) => Some(function),
+        _ => None,
+    });
+    let unhooked = UNHOOKED.iter().map(|(function, _)| *function);
+    let signs = RAW_SOCK_TRACEPOINTS
+        .into_iter()
+        .chain([TRACEPOINT_DOMAIN, FAST_READERS]);
+    trampolines.chain(unhooked).chain(signs)
+}

@@ -1,0 +1,160 @@
+//! Opening rows: in place as a tree, or as a table of their own with a way back.
+
+use super::Panes;
+use super::sorting::main_column;
+use crate::stats::ranking::RowId;
+use crate::tui::app::Mode;
+use crate::tui::draw::detail::Detail;
+use crate::tui::state::find::Find;
+use crate::tui::state::pane::DrillDown;
+use crate::tui::state::shared::SharedState;
+use crate::tui::state::tree::LineId;
+use crate::view::{Group, SortKey};
+
+impl Panes {
+    /// Opens the selected row in place, or moves to the first of its rows; returns whether it has any.
+    pub(super) fn expand(&mut self, shared: &SharedState) -> bool {
+        let Some(table) = self.tables.get_mut(self.focus) else {
+            return false;
+        };
+        if table.selected.is_none() {
+            table.select_index(&shared.history, 0);
+        }
+        let index = table.index;
+        let line = table.lines(&shared.history, index, 1);
+        let Some((line, id)) = line.first().zip(table.selected.clone()) else {
+            return false;
+        };
+        if !line.can_open {
+            return false;
+        }
+        if line.is_open {
+            table.select_index(&shared.history, index + 1);
+            self.scroll_to_selection(shared);
+            return true;
+        }
+        table.tree.open(&id);
+        self.rebuild(shared);
+        if id.is_rest {
+            // Where the sum stood is the first of the rows that have lines now.
+            self.tables[self.focus].select_index(&shared.history, index);
+            self.scroll_to_selection(shared);
+        }
+        true
+    }
+
+    /// Closes the selected row, or moves to the row that it is part of; returns whether it is one of these.
+    pub(super) fn fold(&mut self, shared: &SharedState) -> bool {
+        let Some(table) = self.tables.get_mut(self.focus) else {
+            return false;
+        };
+        let Some(id) = table.selected.clone() else {
+            return false;
+        };
+        if table.tree.close(&id) {
+            self.rebuild(shared);
+            return true;
+        }
+        match id.parent() {
+            Some(parent) => {
+                table.select_line(&shared.history, Some(parent));
+                self.scroll_to_selection(shared);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn close_rows(&mut self) {
+        for table in &mut self.tables {
+            table.tree.clear();
+        }
+    }
+
+    /// Opens the selected row, or the first; returns the detail for a flow.
+    pub fn enter(&mut self, shared: &SharedState) -> Option<Mode> {
+        let table = self.tables.get_mut(self.focus)?;
+        if table.selected.is_none() {
+            table.select_index(&shared.history, 0);
+        }
+        if let RowId::Flow(key) = table.row(&shared.history, table.index)?.id {
+            return Some(Mode::Detail(Detail::of(key)));
+        }
+        let levels = table.levels(table.index);
+        let selected = table.selected.clone()?;
+        // Of the sum of rows without a line the row that it is part of is opened.
+        let mut is_one_process = true;
+        for (n, id) in selected.path.iter().enumerate() {
+            let line = LineId {
+                path: selected.path[..=n].to_vec(),
+                is_rest: false,
+            };
+            let table = self.tables.get(self.focus)?;
+            let row = table.row_of(&shared.history, &line)?;
+            is_one_process = row.common.tgid.is_some();
+            let title = match id {
+                // The step before has the name.
+                RowId::Process(tgid) if self.is_in_program() => tgid.to_string(),
+                _ => shared.title_of(&row),
+            };
+            self.path.push(DrillDown {
+                group: levels[n],
+                sort: self.sort,
+                title,
+                id: id.clone(),
+            });
+        }
+        self.group = match levels[selected.path.len() - 1] {
+            // A process is what one looks for next; one process alone is open already.
+            Group::Program if !is_one_process => Group::Process,
+            _ => Group::Flow,
+        };
+        self.close_rows();
+        self.sort = SortKey::by(main_column(&shared.display));
+        self.select(None, shared);
+        self.reset(shared);
+        None
+    }
+
+    /// Whether the table shows the processes of a program that was opened.
+    pub(super) fn is_in_program(&self) -> bool {
+        let last = self.path.last();
+        last.is_some_and(|step| step.group == Group::Program)
+    }
+
+    /// Goes back one step: leaves the opened group, else clears the filter, the grouping or the selection.
+    pub(super) fn back(&mut self, shared: &SharedState) {
+        if let Some(step) = self.path.pop() {
+            self.group = step.group;
+            self.sort = step.sort;
+            self.close_rows();
+            self.reset(shared);
+            self.select(Some(&step.id), shared);
+            self.scroll_to_selection(shared);
+        } else if !self.find.is_empty() {
+            self.find = Find::default();
+        } else if !self.filter.is_empty() {
+            // No text is always valid.
+            let _ = self.filter.set("");
+            self.reset(shared);
+        } else if self.group != self.home(shared) {
+            self.group = self.home(shared);
+            self.sort = shared.display.sort;
+            self.close_rows();
+            self.reset(shared);
+        } else {
+            self.is_following = false;
+            self.select(None, shared);
+            self.scroll_to_top(shared);
+        }
+    }
+
+    /// Returns the grouping that the last step back leads to: that of the view, of two sections flows.
+    pub(in crate::tui) fn home(&self, shared: &SharedState) -> Group {
+        if shared.display.combined {
+            shared.display.group
+        } else {
+            Group::Flow
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The lists that open over the tables: columns to sort by, and conditions of a row.
+
+use super::Panes;
+use crate::tui::action::Command;
+use crate::tui::state::list::{List, ListChoice, ListEntry};
+use crate::tui::state::row_terms::row_terms;
+use crate::tui::state::shared::SharedState;
+use crate::view::{Column, SortKey};
+
+impl Panes {
+    /// Returns the list of columns to sort by: those that are shown, then the others that have values.
+    pub(super) fn sort_list(&self, shared: &SharedState) -> Option<List> {
+        let table = self.tables.get(self.focus)?;
+        let there = self.columns(table, shared, shared.area.width);
+        let shown: Vec<Column> = there.iter().map(|slot| slot.column).collect();
+        let others = Column::ALL.into_iter().filter(|column| {
+            let is_hidden = !shown.contains(column) && shared.history.seen().has(*column);
+            is_hidden && column.drawing().leaves.is_some()
+        });
+        let entry = |column: Column| {
+            let is_current = column == self.sort.column;
+            ListEntry {
+                label: column.heading(self.group, table.directions).to_owned(),
+                about: column.about(),
+                is_current,
+                choice: ListChoice::Sort(if is_current {
+                    self.sort
+                } else {
+                    SortKey::by(column)
+                }),
+            }
+        };
+        let current = self.sort.column;
+        let is_listed = shown.contains(&current) || current.drawing().leaves.is_some();
+        let current = (!is_listed).then_some(current);
+        let all = current
+            .into_iter()
+            .chain(shown.iter().copied())
+            .chain(others);
+        let entries = all.map(entry);
+        List::new("Sort by", entries.collect())
+    }
+
+    /// Returns the list of conditions that the selected row, or the first, can add to the filter.
+    pub(super) fn condition_list(
+        &mut self,
+        command: Command,
+        shared: &SharedState,
+    ) -> Option<List> {
+        let table = self.tables.get_mut(self.focus)?;
+        if table.selected.is_none() {
+            table.select_index(&shared.history, table.offset);
+        }
+        let row = table.row(&shared.history, table.index)?;
+        let is_excluded = command == Command::Exclude;
+        let (title, not) = match is_excluded {
+            true => ("Filter out", "not "),
+            false => ("Filter for", ""),
+        };
+        let entry = |term: crate::filter::Expr| {
+            let term = match &term {
+                crate::filter::Expr::All(_) if is_excluded => format!("({term})"),
+                term => term.to_string(),
+            };
+            let term = format!("{not}{term}");
+            ListEntry {
+                label: term.clone(),
+                about: "",
+                is_current: false,
+                choice: ListChoice::Narrow(term),
+            }
+        };
+        let terms = row_terms(&row, shared).into_iter().map(entry);
+        List::new(title, terms.collect())
+    }
+}
