@@ -32,7 +32,7 @@ const ROUNDS: u64 = 40;
 
 /// Set for the program in the pseudo-terminal: how many flows it has.
 const FLOWS: &str = "FLOWTOP_BENCH_FLOWS";
-/// Keys pressed there.
+/// Number of keys that are pressed in the pseudo-terminal.
 const KEYS: usize = 200;
 
 fn be_the_program(flows: u32) -> Result<()> {

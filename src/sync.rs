@@ -1,4 +1,4 @@
-//! Locks.
+//! The one way to lock a mutex.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

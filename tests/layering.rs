@@ -2,6 +2,9 @@
 //! the kernel to the presentation.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
+#[path = "layering/words.rs"]
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -239,7 +242,7 @@ struct Source {
     /// Where it is in the tree of modules.
     at: Vec<String>,
     path: PathBuf,
-    /// Without comments.
+    /// Source without its comments.
     code: String,
 }
 

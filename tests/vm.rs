@@ -221,7 +221,7 @@ fn exact_aarch64(kernel: &str, backend: &str) -> Outcome {
 /// Where a kernel runs, and where its reports go.
 struct Place {
     arch: &'static str,
-    /// Below `target`.
+    /// Folder below `target` for reports.
     folder: &'static str,
     /// What the reports are called by, before the backend.
     name: String,

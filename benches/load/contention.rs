@@ -12,7 +12,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// `benches/contention.bpf.c`, compiled
+    /// Object file of `benches/contention.bpf.c`
     object: PathBuf,
     /// Events of a run
     #[arg(long, default_value_t = 200_000)]

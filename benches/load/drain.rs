@@ -31,7 +31,7 @@ pub struct Args {
     max_flows: Option<u32>,
 }
 
-/// Prints milliseconds.
+/// Prints how many milliseconds a drain takes.
 pub fn run(args: &Args) -> Result<()> {
     let options = CaptureOptions {
         // One process holds three quarters of the map at most.

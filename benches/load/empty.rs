@@ -8,9 +8,9 @@ use libbpf_rs::ObjectBuilder;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// `benches/empty.bpf.c`, compiled
+    /// Object file of `benches/empty.bpf.c`
     object: PathBuf,
-    /// Programs in it
+    /// Names of programs in the object
     #[arg(required = true)]
     programs: Vec<String>,
 }

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// How many
+    /// How many flows to make
     flows: u32,
     /// Connections of TCP, of which flowtop has the state to read too
     #[arg(long)]
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// Senders of a little. Nobody reads: what finds no room is dropped, or waits, and was sent all the
 /// same.
 pub enum Flows {
-    /// Two sockets.
+    /// Two UDP sockets, with many peers.
     Datagrams {
         sender: UdpSocket,
         /// Without it every datagram would be answered that there is nobody.

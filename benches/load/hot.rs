@@ -27,7 +27,7 @@ pub struct Args {
 pub enum Traffic {
     Tcp4,
     Tcp6,
-    /// Connected sockets
+    /// UDP of connected sockets
     Udp4,
     /// No business of flowtop's, but of the tracepoints'
     Unix,

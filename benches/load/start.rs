@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The program
+    /// Path of the flowtop binary
     flowtop: PathBuf,
     /// Starts; the median is told
     #[arg(long, default_value_t = 7)]

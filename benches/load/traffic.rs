@@ -18,7 +18,7 @@ const LOCAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which kind
+    /// Which kind of traffic
     kind: Kind,
     /// For how long, in seconds
     #[arg(long, default_value_t = 1.0)]
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Of this process.
+/// Returns the processor time that this process used so far.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,4 +1,4 @@
-//! See `flowtop::fuzz`.
+//! Fuzzes answers of DNS servers: see `flowtop::fuzz`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| flowtop::fuzz::answer(bytes));

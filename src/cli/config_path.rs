@@ -94,10 +94,9 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
 /// # Errors
 /// When the file cannot be read or has a mistake, with file, line and key.
 pub fn read(places: &[ConfigOrigin]) -> Result<(Settings, Option<ConfigFile>)> {
-    let file = |place: &ConfigOrigin, was_read| ConfigFile {
-        path: place.path.clone(),
-        owner: place.owner,
-        was_read,
+    let file = |origin: &ConfigOrigin| ConfigFile {
+        path: origin.path.clone(),
+        owner: origin.owner,
     };
     for place in places {
         let path = place.path.display();
@@ -110,12 +109,12 @@ pub fn read(places: &[ConfigOrigin]) -> Result<(Settings, Option<ConfigFile>)> {
             continue;
         };
         return match Settings::parse(&text) {
-            Ok(settings) => Ok((settings, Some(file(place, true)))),
+            Ok(settings) => Ok((settings, Some(file(place)))),
             Err(wrong) => bail!("{path}: {wrong}"),
         };
     }
     let first = places.first();
-    Ok((Settings::default(), first.map(|place| file(place, false))))
+    Ok((Settings::default(), first.map(file)))
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -28,9 +28,9 @@ const WIDE: u16 = 140;
 /// The action that a command line requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Count, or replay.
+    /// Count this machine, or show recordings.
     Run(Box<Config>),
-    /// Print this text.
+    /// Print this text, and end.
     Print(String),
     /// Check whether such a run would work.
     Doctor(Box<Config>),

@@ -14,7 +14,7 @@ const MAGIC: u16 = 0xeb9f;
 /// The names that are asked for, and which of them the kernel has.
 pub struct KernelTypes {
     asked: Vec<&'static str>,
-    /// By kind.
+    /// Names that the kernel has, each with the kind of BTF it is of (`BTF_KIND_*`).
     found: BTreeSet<(u32, &'static str)>,
     counts_misses: bool,
 }
@@ -91,7 +91,7 @@ impl KernelTypes {
     }
 }
 
-/// `BTF_KIND_*` of include/uapi/linux/btf.h.
+/// Kinds of types, `BTF_KIND_*` of include/uapi/linux/btf.h.
 struct Kind;
 
 impl Kind {

@@ -1,4 +1,4 @@
-//! Networks of addresses.
+//! Networks: an address with the length of its prefix (CIDR).
 
 use std::fmt;
 use std::net::IpAddr;

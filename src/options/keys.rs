@@ -66,9 +66,7 @@ pub enum Command {
     Expand,
     /// Close the row that was opened in place.
     Fold,
-    /// Show a view.
     View(Preset),
-    /// Type a filter.
     Filter,
     /// Filter for what the selected row is.
     Only,
@@ -82,7 +80,6 @@ pub enum Command {
     PreviousSort,
     /// Sort by the next column.
     NextSort,
-    /// Reverse the order.
     Reverse,
     /// Freeze the order, or unfreeze it.
     Freeze,
@@ -108,13 +105,13 @@ pub enum Command {
     MoveLeft,
     /// In the list of columns: move the column to the right.
     MoveRight,
-    /// The next interval.
+    /// In a replay: go to the next interval.
     StepForward,
-    /// The previous interval.
+    /// In a replay: go to the previous interval.
     StepBack,
-    /// Jump forward.
+    /// In a replay: jump forward.
     SeekForward,
-    /// Jump back.
+    /// In a replay: jump back.
     SeekBack,
     /// Play a recording faster.
     SpeedUp,
@@ -128,7 +125,7 @@ pub enum Command {
     Record,
     /// Copy the peer of the selected row, or its command.
     Copy,
-    /// Begin totals anew.
+    /// Reset totals, averages and peaks.
     ResetTotals,
     Help,
     Redraw,
@@ -205,7 +202,6 @@ pub struct DefaultBinding {
     pub command: Command,
     /// Its name in the configuration file.
     pub name: &'static str,
-    /// The default keys.
     pub keys: &'static [&'static str],
     /// What it does, for the help screen: short, as two columns of help stand on 80 columns.
     pub about: &'static str,

@@ -66,8 +66,6 @@ pub struct ConfigFile {
     pub path: PathBuf,
     /// The user that the file must belong to, if flowtop found it by itself.
     pub owner: Option<u32>,
-    /// Whether the file was there, and settings come from it.
-    pub was_read: bool,
 }
 
 /// What the live table can save in the configuration file.

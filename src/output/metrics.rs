@@ -130,7 +130,7 @@ struct Totals {
     total: Counters,
     untracked: Counters,
     overflow: Counters,
-    /// As [`Interval::copied_rx_bytes`].
+    /// Sum of [`Interval::copied_rx_bytes`] so far.
     copied_rx_bytes: u64,
     missed_events: u64,
     unknown: Unknown,

@@ -28,10 +28,12 @@ pub struct ConfigWriter {
 
 #[derive(Debug)]
 enum WriterState {
-    /// The file.
     Open(File),
     /// The folder of the file, and a file without a name.
-    Unnamed { folder: OwnedFd, file: File },
+    Unnamed {
+        folder: OwnedFd,
+        file: File,
+    },
     /// Why it cannot be written.
     Impossible(String),
 }
@@ -202,7 +204,6 @@ mod tests {
         ConfigFile {
             path: path.to_owned(),
             owner: None,
-            was_read: false,
         }
     }
 

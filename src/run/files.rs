@@ -15,7 +15,7 @@ use crate::sandbox::privilege::Privilege;
 use crate::text::sanitize::sanitize;
 use crate::tui::TableFiles;
 
-/// What was opened.
+/// Files that were opened before confinement.
 #[derive(Debug, Default)]
 pub struct OpenedFiles {
     config: Option<ConfigWriter>,

@@ -156,7 +156,7 @@ struct CollectorThread {
 enum Wake {
     /// The early reading of the first interval is due.
     Early,
-    /// A grid point.
+    /// A point of the grid is due: an interval ends.
     Grid,
     /// Nothing follows: a stop, or the end of the schedule.
     Last,

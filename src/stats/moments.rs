@@ -35,7 +35,7 @@ pub struct SummedFlows {
 struct Moment {
     /// The interval with its largest flows.
     interval: Interval,
-    /// The others.
+    /// The sum of its other flows.
     summed: SummedFlows,
     /// What had been counted before.
     base: HistoryBase,
@@ -74,7 +74,6 @@ impl Moments {
         });
     }
 
-    /// Forgets everything.
     pub fn clear(&mut self) {
         self.ring.clear();
     }

@@ -193,11 +193,11 @@ pub struct DirectionRanking<T = Flow> {
 /// Rows that are not shown, summed: of a section its bytes, of a ranking all counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remainder<T = u64> {
-    /// Number of rows.
+    /// Number of rows without a line.
     pub rows: usize,
     /// Number of flows in them.
     pub flows: usize,
-    /// What they moved.
+    /// Bytes, or all counters, of these flows.
     pub moved: T,
 }
 

@@ -17,14 +17,14 @@ pub const RATE_WIDTH: usize = Units::Bytes.rate_width();
 /// In which units people read rates and amounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Units {
-    /// Bytes, k = 1000.
+    /// Bytes with decimal prefixes: k = 1000.
     #[default]
     Bytes,
-    /// Bytes, Ki = 1024.
+    /// Bytes with binary prefixes: Ki = 1024.
     BytesIec,
-    /// Bits, k = 1000.
+    /// Bits with decimal prefixes: k = 1000.
     Bits,
-    /// Bits, Ki = 1024.
+    /// Bits with binary prefixes: Ki = 1024.
     BitsIec,
 }
 

@@ -42,7 +42,6 @@ impl Flowtop {
         Self { child, stdout }
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

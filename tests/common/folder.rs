@@ -1,4 +1,4 @@
-//! Temporary folders.
+//! Temporary folders, removed when they are dropped.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -22,7 +22,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Longer than anything takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Where NSD answers.
+/// Address that NSD answers at.
 pub const NSD: &str = "192.0.2.53";
 
 /// Files and addresses; for the thread it is given to, and what that starts.

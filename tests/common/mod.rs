@@ -61,7 +61,7 @@ pub fn sum(records: &[Value], kind: &str, field: &str) -> u64 {
     records.filter_map(|record| record[field].as_u64()).sum()
 }
 
-/// `2026-11-22T15:00:00.123Z`
+/// Returns the time `2026-11-22T15:00:00.123Z`.
 pub fn afternoon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_359_600_123)
 }

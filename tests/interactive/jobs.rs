@@ -25,7 +25,7 @@ enum Program {
     Less,
 }
 
-/// Who runs it.
+/// What starts the program under test.
 #[derive(Clone, Copy, PartialEq)]
 enum Run {
     /// Typed at a shell.

@@ -97,7 +97,6 @@ impl Steady {
         self.client.local_addr().unwrap().port().into()
     }
 
-    /// Moves 1000 bytes.
     fn go(&mut self) {
         self.client.write_all(&[7; 1000]).unwrap();
         self.server.read_exact(&mut [0; 1000]).unwrap();

@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Somebody else.
+/// User id of somebody else.
 const OTHER: u32 = 12_345;
 
 /// A folder that everyone may write in, as /tmp.

@@ -18,7 +18,7 @@ pub struct Vm {
     timeout: u32,
     memory: &'static str,
     files: Vec<(PathBuf, String)>,
-    /// `target/vm`.
+    /// Folder of consoles and output: `target/vm`.
     logs: PathBuf,
 }
 

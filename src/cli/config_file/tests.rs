@@ -282,7 +282,6 @@ impl Drop for ConfigFolder {
     }
 }
 
-/// The settings alone.
 fn read(places: &[ConfigOrigin]) -> anyhow::Result<Settings> {
     config_path::read(places).map(|(settings, _)| settings)
 }
@@ -294,12 +293,12 @@ fn settings_are_saved_in_the_file_that_was_read_or_in_the_first_that_could_be() 
     let bits = folder.file("a.toml", "units = \"bits\"");
     let file = |places: &[ConfigOrigin]| {
         let (_, file) = config_path::read(places).unwrap();
-        file.map(|file| (file.path, file.was_read))
+        file.map(|file| file.path)
     };
     assert_eq!(file(&[]), None);
-    let first = (missing.path.clone(), false);
-    assert_eq!(file(std::slice::from_ref(&missing)), Some(first));
-    assert_eq!(file(&[missing, bits.clone()]), Some((bits.path, true)));
+    let first = Some(missing.path.clone());
+    assert_eq!(file(std::slice::from_ref(&missing)), first);
+    assert_eq!(file(&[missing, bits.clone()]), Some(bits.path));
 }
 
 fn origin(path: &Path) -> ConfigOrigin {

@@ -74,7 +74,6 @@ impl SeriesKey {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Membership {
-    /// Counted and exposed.
     Counted,
     /// Exposed until then, and not counted.
     Lingers(Duration),

@@ -61,7 +61,7 @@ pub struct Glyphs {
     pub gap: &'static str,
     /// A number that is zero, in a column of numbers.
     pub zero: &'static str,
-    /// Before a factor.
+    /// The sign before a factor, as in ×10.
     pub times: &'static str,
     /// Between the steps of a path.
     pub between: &'static str,

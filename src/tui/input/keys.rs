@@ -78,7 +78,7 @@ pub enum KeyboardFocus {
     ColumnList,
     /// A list over the tables: digits choose.
     List,
-    /// Letters are text.
+    /// A line that is typed: letters are text, not commands.
     Prompt,
 }
 

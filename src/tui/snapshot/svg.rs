@@ -13,7 +13,7 @@ const CELL: (f64, f64) = (8.4, 17.0);
 const FONT: f64 = 14.0;
 /// From the top of a cell to the base line of its text.
 const BASE: f64 = 12.6;
-/// Around the screen.
+/// Margin around the screen, in pixels.
 const PAD: f64 = 10.0;
 /// How much of the background is mixed into dim text.
 const DIM: f64 = 0.42;

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Find {
     text: String,
-    /// In lower case.
+    /// Words of the text, in lower case.
     words: Vec<String>,
 }
 

@@ -28,7 +28,7 @@ pub enum ListChoice {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListEntry {
-    /// Not sanitized.
+    /// Text as it came: not sanitized.
     pub label: String,
     pub about: &'static str,
     /// Whether it is what is set now.
@@ -55,7 +55,6 @@ impl List {
         })
     }
 
-    /// Moves the cursor.
     pub fn act(&mut self, command: Command) {
         let last = self.entries.len() - 1;
         self.cursor = match command {

@@ -49,7 +49,7 @@ impl ShownLine {
 /// How the lines of a section are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionLines {
-    /// Title and headings.
+    /// Lines of the title and the headings.
     pub head: u16,
     /// Rows that find room.
     pub rows: usize,

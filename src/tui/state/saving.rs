@@ -22,7 +22,7 @@ const MAX_COPIED: usize = 4096;
 /// A sentence in the footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Sanitized.
+    /// Text that is sanitized already.
     pub text: String,
     /// Whether something could not be done.
     pub is_trouble: bool,

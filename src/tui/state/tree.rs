@@ -116,7 +116,6 @@ pub fn finer(levels: &[Group], is_one_process: bool) -> Option<Group> {
 }
 
 impl Tree {
-    /// Closes every row.
     pub fn clear(&mut self) {
         self.open.clear();
         self.blocks.clear();

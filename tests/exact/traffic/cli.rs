@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of the generator and checker.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ impl Subject {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Name the cases
+    /// List the names of all cases
     List,
     /// Run cases and print the truth as JSON Lines
     Run {
@@ -124,7 +124,7 @@ enum Command {
     Soak {
         #[command(flatten)]
         subject: Subject,
-        /// How long
+        /// Length of the run in seconds
         #[arg(long, default_value_t = 3600)]
         seconds: u64,
         /// flowtop's interval in seconds

@@ -81,7 +81,7 @@ impl Request {
         self
     }
 
-    /// `struct ifinfomsg`.
+    /// Appends a `struct ifinfomsg`.
     fn link(self, index: u32, up: bool) -> Self {
         let flags = u32::from(up);
         self.put(&[0; 4])

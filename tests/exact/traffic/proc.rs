@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cases, sys, truth};
 
-/// A forked role.
+/// A forked process that plays a role.
 pub struct Child {
     pub pid: i32,
 }

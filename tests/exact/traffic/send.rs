@@ -30,7 +30,7 @@ pub struct Send {
     /// Name of the process
     #[arg(long)]
     comm: Option<OsString>,
-    /// Its user
+    /// User id of the process
     #[arg(long)]
     uid: Option<u32>,
     /// Wait for a byte on stdin after that, then exec, and send so many as another program

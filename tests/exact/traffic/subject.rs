@@ -147,7 +147,7 @@ impl Owner {
 pub struct Audited {
     /// Connections compared, each once an interval.
     pub connections: u64,
-    /// Connections not compared.
+    /// Connections that could not be compared.
     pub exempt: u64,
     pub drift_rx: i64,
     pub drift_tx: i64,
@@ -349,7 +349,7 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Starts flowtop.
+    /// Starts flowtop as a child process.
     pub fn spawn(how: &Start) -> Result<Self> {
         let mut cmd = Command::new(how.flowtop);
         cmd.args(["--json", "-n", "0", "-i", &how.interval.to_string()]);

@@ -335,7 +335,7 @@ impl Sock {
     }
 }
 
-/// `splice` without offsets.
+/// Calls `splice` without offsets.
 pub fn splice(from: RawFd, to: RawFd, len: usize, flags: u32) -> isize {
     let none = ptr::null_mut();
     // SAFETY: no offsets are passed, so there is no memory argument.

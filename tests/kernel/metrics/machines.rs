@@ -30,7 +30,7 @@ impl Drop for Running {
     }
 }
 
-/// A network namespace.
+/// A network namespace, by its open file.
 #[derive(Clone)]
 pub struct Netns(Arc<File>);
 

@@ -32,7 +32,6 @@ struct Iocb {
     resfd: u32,
 }
 
-/// `struct io_event`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Event {

@@ -30,7 +30,7 @@ const fn instruction(code: u8, dst: u8, src: u8, off: i16, imm: u32) -> u64 {
 
 /// Words of a socket's address that a program compares with and changes to.
 struct Word {
-    /// In `struct bpf_sock_addr`.
+    /// Offset in `struct bpf_sock_addr`.
     at: i16,
     from: u32,
     to: u32,

@@ -91,7 +91,6 @@ fn device_udp() -> Result<()> {
     Ok(())
 }
 
-/// `struct in6_ifreq`.
 #[repr(C)]
 struct Address6 {
     addr: [u8; 16],

@@ -22,7 +22,7 @@ cases! {
     "a peek after a send that failed" => left_then_peek,
 }
 
-/// `linux/nbd.h`.
+/// Requests of `ioctl()`, from `linux/nbd.h`.
 mod request {
     pub const SET_SOCK: u64 = 0xab00;
     pub const SET_BLKSIZE: u64 = 0xab01;

@@ -10,7 +10,11 @@ use std::os::fd::RawFd;
 use anyhow::{Result, ensure};
 use io_uring::{opcode, squeue, types::Fd};
 
-use self::parts::{tcp_in, sized, MIB, receive_all, tcp_out, send_paced, Ends, join, serve, take, program, connected, REQUEST, datagrams, Datagrams, DATAGRAM, PACE, udp_in, udp_out, KIB, Pace, PIECE, in_pieces, WINDOW, udp_at, PART};
+use self::parts::{
+    DATAGRAM, KIB, MIB, PACE, PART, PIECE, REQUEST, WINDOW, Datagrams, Ends, Pace, connected,
+    datagrams, in_pieces, join, program, receive_all, send_paced, serve, sized, take, tcp_in,
+    tcp_out, udp_at, udp_in, udp_out,
+};
 use crate::cases::absent;
 use crate::cases::families::{bind_to_link, checksum, echo, packet, sctp_socket};
 use crate::net::{self, FAR_MAC, Link, NEAR, NEAR_MAC};

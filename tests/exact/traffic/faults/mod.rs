@@ -39,7 +39,7 @@ pub struct Fault {
 
 /// What came of it.
 pub struct FaultReport {
-    /// What flowtop did.
+    /// What flowtop did, as a sentence.
     pub happened: String,
     /// Bytes that are in no number it gave.
     pub lost: i128,

@@ -28,7 +28,7 @@ pub const PIECE: usize = 64 * KIB;
 pub const REQUEST: usize = 24;
 /// Datagrams that may be under way: fewer than any queue on the path holds.
 pub const WINDOW: usize = 32;
-/// Bytes a second.
+/// Usual pace, in bytes a second.
 pub const PACE: usize = 5 * MIB;
 
 pub fn is_full() -> bool {
@@ -116,7 +116,7 @@ impl Ends {
         self.at_far(|| udp_at(fam, Link::far_end(fam == V6, port)))
     }
 
-    /// The peer's process.
+    /// Starts the peer as a process at the far end.
     pub fn peer(&self, role: impl FnOnce() -> Result<()>) -> Result<Child> {
         proc::spawn(|| {
             sys::set_comm("peer");
