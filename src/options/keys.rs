@@ -281,7 +281,7 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Display, Command::Totals, "totals", &["t"], "totals or rates"),
     key(Chapter::Display, Command::ResetTotals, "reset-totals", &["z"], "reset totals"),
     key(Chapter::Display, Command::Units, "units", &["u"], "next unit: bytes or bits"),
-    key(Chapter::Display, Command::Names, "names", &["x"], "host and service names"),
+    key(Chapter::Display, Command::Names, "names", &["x"], "names or numbers"),
     key(Chapter::Display, Command::Columns, "columns", &["c"], "choose columns"),
     key(Chapter::Display, Command::Slower, "slower", &["+"], "lengthen the interval"),
     key(Chapter::Display, Command::Faster, "faster", &["-"], "shorten the interval"),

@@ -9,6 +9,14 @@ use super::background_cache::BackgroundCache;
 /// Addresses whose names are kept.
 const CACHE: usize = 4096;
 
+/// An address whose name is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NameQuestion {
+    pub addr: IpAddr,
+    /// Whether name servers are asked, or only `/etc/hosts` is read.
+    pub asks_servers: bool,
+}
+
 /// What a look-up came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LookupOutcome {
@@ -33,7 +41,7 @@ pub(super) struct LookupResult {
 
 #[derive(Debug)]
 pub(super) struct NameCache {
-    names: BackgroundCache<IpAddr, Option<Arc<str>>>,
+    names: BackgroundCache<NameQuestion, Option<Arc<str>>>,
     /// Of the last configuration that an answer came by.
     generation: u64,
 }
@@ -49,17 +57,22 @@ impl Default for NameCache {
 
 impl NameCache {
     /// Returns what is known, and whether to ask now. An expired name stands until the new one is there.
-    pub(super) fn get(&mut self, addr: IpAddr, now: Instant) -> (Option<Arc<str>>, bool) {
-        self.names.get(addr, now)
+    pub(super) fn get(&mut self, asked: NameQuestion, now: Instant) -> (Option<Arc<str>>, bool) {
+        self.names.get(asked, now)
     }
 
     /// Returns what is known, without asking and without being a use.
-    pub(super) fn known(&self, addr: IpAddr) -> Option<Arc<str>> {
-        self.names.known(addr)
+    pub(super) fn known(&self, asked: NameQuestion) -> Option<Arc<str>> {
+        self.names.known(asked)
     }
 
     /// Stores an answer. Returns whether another name is known now.
-    pub(super) fn store(&mut self, addr: IpAddr, answer: LookupResult, now: Instant) -> bool {
+    pub(super) fn store(
+        &mut self,
+        asked: NameQuestion,
+        answer: LookupResult,
+        now: Instant,
+    ) -> bool {
         if answer.generation > self.generation {
             self.generation = answer.generation;
             // Questions under way will bring their own generation.
@@ -67,7 +80,7 @@ impl NameCache {
         }
         let is_current = answer.generation == self.generation;
         let expires = if is_current { now + answer.ttl } else { now };
-        let Some(known) = self.names.answered(addr, expires) else {
+        let Some(known) = self.names.answered(asked, expires) else {
             return false;
         };
         let name = match answer.outcome {
@@ -81,8 +94,8 @@ impl NameCache {
     }
 
     /// Notes that the question could not be asked: the next look asks it again.
-    pub(super) fn not_asked(&mut self, addr: IpAddr, now: Instant) {
-        self.names.not_asked(addr, now);
+    pub(super) fn not_asked(&mut self, asked: NameQuestion, now: Instant) {
+        self.names.not_asked(asked, now);
     }
 }
 
@@ -93,8 +106,11 @@ mod tests {
 
     const FOR: Duration = Duration::from_secs(300);
 
-    fn addr(n: u32) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n))
+    fn addr(n: u32) -> NameQuestion {
+        NameQuestion {
+            addr: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)),
+            asks_servers: true,
+        }
     }
 
     fn answer(outcome: LookupOutcome) -> LookupResult {

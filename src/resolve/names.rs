@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 pub use super::services::Services;
 
-use super::name_cache::{LookupOutcome, LookupResult, NameCache};
+use super::name_cache::{LookupOutcome, LookupResult, NameCache, NameQuestion};
 use super::system::System;
 use crate::model::flow::{Endpoint, Protocol, Zone};
 use crate::resolve::interfaces::Interfaces;
@@ -33,11 +33,25 @@ const DEFAULT_TTL: Duration = Duration::from_secs(300);
 pub struct Names {
     resolver: Option<Resolver>,
     services: Services,
+    /// Where names of hosts come from.
+    hosts: HostNameSource,
     /// Process ids, as flows have them, of the flowtop whose look-ups are in the flows: this one's,
     /// where that is known, or those that a recording tells.
     own: Vec<u32>,
     /// Of the machine that flowtop runs on.
     interfaces: Option<Interfaces>,
+}
+
+/// Where names of hosts come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostNameSource {
+    /// None: addresses stay. Of a recording `/etc/hosts` of this machine says nothing.
+    Nowhere,
+    /// `/etc/hosts` alone, but for loopback addresses: nothing leaves the machine.
+    HostsFile,
+    /// `/etc/hosts`, then name servers.
+    #[default]
+    Servers,
 }
 
 /// Most process ids of flowtops that are taken from recordings.
@@ -46,7 +60,7 @@ const MAX_OWN: usize = 1024;
 #[derive(Debug)]
 struct Resolver {
     cache: Arc<Mutex<NameCache>>,
-    queue: SyncSender<IpAddr>,
+    queue: SyncSender<NameQuestion>,
     pool: Pool,
 }
 
@@ -93,6 +107,8 @@ pub struct Label {
     pub host: String,
     /// `:port` or `:service`, printable ASCII; nothing where unknown.
     pub port: String,
+    /// Whether the host is a name, whose right end says most, and no address.
+    pub is_name: bool,
 }
 
 impl Names {
@@ -134,7 +150,7 @@ impl Names {
     /// When no thread can be started.
     pub fn system(notify: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let system = System::new();
-        let names = Self::start(move |addr| system.lookup(addr), notify)?;
+        let names = Self::start(move |asked| system.lookup(asked), notify)?;
         Ok(names.with_services(Services::system()))
     }
 
@@ -146,8 +162,8 @@ impl Names {
         lookup: impl Fn(IpAddr) -> Option<String> + Send + Sync + 'static,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
-        let answer = move |addr| LookupResult {
-            outcome: lookup(addr).map_or(LookupOutcome::NoPtrRecord, LookupOutcome::Name),
+        let answer = move |asked: NameQuestion| LookupResult {
+            outcome: lookup(asked.addr).map_or(LookupOutcome::NoPtrRecord, LookupOutcome::Name),
             ttl: DEFAULT_TTL,
             generation: 0,
         };
@@ -155,7 +171,7 @@ impl Names {
     }
 
     fn start(
-        lookup: impl Fn(IpAddr) -> LookupResult + Send + Sync + 'static,
+        lookup: impl Fn(NameQuestion) -> LookupResult + Send + Sync + 'static,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
         let cache = Arc::new(Mutex::new(NameCache::default()));
@@ -182,6 +198,7 @@ impl Names {
         Ok(Self {
             resolver: Some(Resolver { cache, queue, pool }),
             services: Services::default(),
+            hosts: HostNameSource::default(),
             own: namespace::own_tgid().into_iter().collect(),
             interfaces: Some(Interfaces::default()),
         })
@@ -193,27 +210,50 @@ impl Names {
         Self { services, ..self }
     }
 
+    /// Returns where names of hosts come from.
+    pub const fn hosts(&self) -> HostNameSource {
+        self.hosts
+    }
+
+    /// Decides where names of hosts come from.
+    pub const fn set_hosts(&mut self, source: HostNameSource) {
+        self.hosts = source;
+    }
+
     /// The name of an address if it is known now; asks for it in the background if not.
     pub fn get(&self, addr: IpAddr) -> Option<Arc<str>> {
         let resolver = self.resolver.as_ref()?;
-        if addr.is_unspecified() {
+        let is_asked = match self.hosts {
+            HostNameSource::Nowhere => false,
+            // `127.0.0.1` says more than the `localhost` of every such file.
+            HostNameSource::HostsFile => !addr.is_loopback(),
+            HostNameSource::Servers => true,
+        };
+        if addr.is_unspecified() || !is_asked {
             return None;
         }
         let mut cache = lock(&resolver.cache);
         let now = Instant::now();
-        let (name, ask) = cache.get(addr, now);
+        let asked = NameQuestion {
+            addr,
+            asks_servers: self.hosts == HostNameSource::Servers,
+        };
+        let (name, ask) = cache.get(asked, now);
         if ask {
-            match resolver.queue.try_send(addr) {
+            match resolver.queue.try_send(asked) {
                 Ok(()) => resolver.pool.request(),
-                Err(_) => cache.not_asked(addr, now),
+                Err(_) => cache.not_asked(asked, now),
             }
         }
         name
     }
 
-    /// The name of an address if it is known now; asks nobody.
+    /// The name of an address if it is known now, from name servers or from `/etc/hosts`; asks nobody.
     pub fn known(&self, addr: IpAddr) -> Option<Arc<str>> {
-        lock(&self.resolver.as_ref()?.cache).known(addr)
+        let cache = lock(&self.resolver.as_ref()?.cache);
+        [true, false]
+            .into_iter()
+            .find_map(|asks_servers| cache.known(NameQuestion { addr, asks_servers }))
     }
 
     /// What is served at one end of a flow, see [`Services::at`].
@@ -253,6 +293,7 @@ impl Names {
             return Label {
                 host: "*".to_owned(),
                 port: String::new(),
+                is_name: false,
             };
         }
         let zone = match (self.interface(end.zone), end.zone.ifindex) {
@@ -260,6 +301,7 @@ impl Names {
             (Some(name), _) => format!("%{name}"),
             (None, ifindex) => format!("%{ifindex}"),
         };
+        let is_name = host.is_some();
         let host = match (host, end.addr) {
             (Some(name), _) => format!("{name}{zone}"),
             // Bound to an interface and no address.
@@ -272,7 +314,11 @@ impl Names {
             (None, 0) => String::new(),
             (None, port) => format!(":{port}"),
         };
-        Label { host, port }
+        Label {
+            host,
+            port,
+            is_name,
+        }
     }
 }
 
@@ -293,24 +339,24 @@ pub(super) fn is_shown(name: &str) -> bool {
 }
 
 fn work(
-    waiting: &Mutex<Receiver<IpAddr>>,
+    waiting: &Mutex<Receiver<NameQuestion>>,
     cache: &Mutex<NameCache>,
-    lookup: &dyn Fn(IpAddr) -> LookupResult,
+    lookup: &dyn Fn(NameQuestion) -> LookupResult,
     notify: &dyn Fn(),
     open: &AtomicIsize,
 ) {
     loop {
         // Its own statement, so that the lock is free again during the look-up.
         let next = lock(waiting).recv();
-        let Ok(addr) = next else {
+        let Ok(asked) = next else {
             return;
         };
-        let mut answer = lookup(addr);
+        let mut answer = lookup(asked);
         // Of `/etc/hosts` too.
         if matches!(&answer.outcome, LookupOutcome::Name(name) if !is_shown(name)) {
             answer.outcome = LookupOutcome::NoPtrRecord;
         }
-        let changed = lock(cache).store(addr, answer, Instant::now());
+        let changed = lock(cache).store(asked, answer, Instant::now());
         open.fetch_sub(1, Ordering::Relaxed);
         if changed {
             notify();
@@ -353,7 +399,8 @@ mod tests {
             names.label(&end, None),
             Label {
                 host: "web.example".into(),
-                port: ":443".into()
+                port: ":443".into(),
+                is_name: true,
             }
         );
     }
@@ -427,6 +474,35 @@ mod tests {
             None,
             "they are off"
         );
+    }
+
+    #[test]
+    fn name_servers_are_asked_only_where_that_is_wanted() {
+        let (notify, notified) = channel();
+        let lookup = |asked: NameQuestion| LookupResult {
+            outcome: LookupOutcome::Name(match asked.asks_servers {
+                true => "by-server".to_owned(),
+                false => "by-file".to_owned(),
+            }),
+            ttl: DEFAULT_TTL,
+            generation: 0,
+        };
+        let mut names = Names::start(lookup, move || {
+            let _ = notify.send(());
+        })
+        .unwrap();
+        for (source, name) in [
+            (HostNameSource::HostsFile, "by-file"),
+            (HostNameSource::Servers, "by-server"),
+        ] {
+            names.set_hosts(source);
+            assert_eq!(names.get(addr(1)), None, "not known yet");
+            notified.recv().unwrap();
+            assert_eq!(names.get(addr(1)).as_deref(), Some(name));
+        }
+        names.set_hosts(HostNameSource::Nowhere);
+        assert_eq!(names.get(addr(1)), None);
+        assert!(names.known(addr(1)).is_some());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::dns::Servers;
 use super::hosts::Hosts;
-use super::name_cache::{LookupOutcome, LookupResult};
+use super::name_cache::{LookupOutcome, LookupResult, NameQuestion};
 use super::resolv_conf::Conf;
 use super::watched_file::WatchedFile;
 
@@ -50,8 +50,9 @@ impl System {
         }
     }
 
-    /// Takes as long as the servers may.
-    pub(super) fn lookup(&self, addr: IpAddr) -> LookupResult {
+    /// Takes as long as the servers may, where they are asked.
+    pub(super) fn lookup(&self, asked: NameQuestion) -> LookupResult {
+        let addr = asked.addr;
         let (hosts, servers, generation) = {
             let mut files = lock(&self.files);
             files.refresh();
@@ -60,7 +61,9 @@ impl System {
         };
         let (outcome, ttl) = match hosts.name(addr) {
             Some(name) => (LookupOutcome::Name(name.to_owned()), LOCAL_FOR),
-            None if !may_be_known_to_servers(addr) => (LookupOutcome::NoPtrRecord, LOCAL_FOR),
+            None if !asked.asks_servers || !may_be_known_to_servers(addr) => {
+                (LookupOutcome::NoPtrRecord, LOCAL_FOR)
+            }
             None => servers.ask(addr),
         };
         LookupResult {

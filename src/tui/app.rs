@@ -83,6 +83,7 @@ impl App {
     /// Switches to showing a recording, before its first interval arrives.
     pub fn begin_replay(&mut self) {
         self.player.begin();
+        self.shared.distrust_hosts_file();
     }
 
     /// Returns the parts of a recording that could not be read.
@@ -265,7 +266,7 @@ impl App {
             Command::Help if matches!(self.mode, Mode::Help(_)) => self.mode = Mode::Table,
             Command::Help => self.mode = Mode::Help(Help::default()),
             Command::Units => self.shared.display.units = self.shared.display.units.next(),
-            Command::Names => self.shared.display.names = !self.shared.display.names,
+            Command::Names => self.shared.next_names(),
             Command::Slower | Command::Faster if self.player.is_shown() => {}
             Command::Slower | Command::Faster => self.step_interval(command == Command::Slower),
             _ => {

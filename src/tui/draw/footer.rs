@@ -178,7 +178,7 @@ impl App {
                 (Command::StepBack, "earlier"),
                 (Command::StepForward, "later"),
                 (Command::Pause, self.pause_word()),
-                (Command::Names, "names"),
+                (Command::Names, self.shared.names_word()),
                 (Command::Units, "units"),
                 (Command::Help, "help"),
                 (Command::Quit, "close"),
@@ -248,7 +248,7 @@ impl App {
         add(!is_replay, Command::Pause, self.pause_word());
         add(is_replay, Command::SpeedUp, "faster");
         add(is_replay, Command::SpeedDown, "slower");
-        add(true, Command::Names, "names");
+        add(true, Command::Names, self.shared.names_word());
         add(true, Command::Only, "only");
         add(true, Command::Exclude, "not");
         add(true, Command::Pin, "pin");

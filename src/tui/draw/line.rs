@@ -66,15 +66,20 @@ pub fn put_untrusted(buf: &mut Buffer, at: Rect, text: &str, ellipsis: &str, sty
     }
 }
 
-/// An end of a flow in `width` columns: a long host loses its middle, never its port.
+/// An end of a flow in `width` columns: a long name loses its left end, so that the domain stays, a long address
+/// its middle, and neither its port as long as there is room for all of it.
 pub fn shorten(label: &Label, width: u16, ellipsis: &str) -> String {
     let width = usize::from(width);
     let host = units::visible(&label.host);
     if columns(&host) + label.port.len() <= width {
         return format!("{host}{}", label.port);
     }
-    let room = width.saturating_sub(label.port.len() + columns(ellipsis));
-    let tail_room = room / 2;
+    let mark = columns(ellipsis);
+    let Some(room) = width.checked_sub(label.port.len() + mark) else {
+        let kept = take(host.chars(), width.saturating_sub(mark));
+        return take(format!("{kept}{ellipsis}").chars(), width);
+    };
+    let tail_room = if label.is_name { room } else { room / 2 };
     let head = take(host.chars(), room - tail_room);
     let tail = take(host.chars().rev(), tail_room);
     let tail: String = tail.chars().rev().collect();
@@ -89,6 +94,47 @@ mod tests {
         Label {
             host: host.to_owned(),
             port: port.to_owned(),
+            is_name: false,
+        }
+    }
+
+    fn named(host: &str, port: &str) -> Label {
+        Label {
+            is_name: true,
+            ..label(host, port)
+        }
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_domain_and_its_port() {
+        let name = named("ec2-54-1-2-3.cdn.example.com", ":https");
+        assert_eq!(shorten(&name, 22, "…"), "…cdn.example.com:https");
+        assert_eq!(
+            shorten(&name, 34, "…"),
+            "ec2-54-1-2-3.cdn.example.com:https"
+        );
+        assert_eq!(shorten(&name, 7, "…"), "…:https");
+        assert_eq!(shorten(&name, 5, "…"), "ec2-…");
+    }
+
+    #[test]
+    fn no_address_is_cut_to_one_that_reads_as_another() {
+        let addresses = [
+            "10.0.0.5",
+            "203.0.113.77",
+            "[2001:db8::1]",
+            "[fe80::1%eth0]",
+            "*%eth0",
+        ];
+        for address in addresses {
+            for width in 0..20_usize {
+                let short = shorten(&label(address, ":443"), width as u16, "…");
+                assert!(columns(&short) <= width);
+                let is_whole = short == format!("{address}:443");
+                assert!(is_whole || width == 0 || short.contains('…'), "{short:?}");
+                let port = short.rsplit_once('…').map_or(":443", |(_, end)| end);
+                assert!(port.is_empty() || port.ends_with(":443"), "{short:?}");
+            }
         }
     }
 

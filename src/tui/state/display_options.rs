@@ -3,6 +3,7 @@
 use std::env;
 
 use crate::options::{Binding, TableOptions};
+use crate::resolve::names::HostNameSource;
 use crate::text::units::{self, Units};
 use crate::tui::draw::columns::DEFAULT;
 use crate::tui::draw::theme::{Background, Depth, Glyphs, Theme};
@@ -13,8 +14,10 @@ use crate::view::{Column, Group, SortKey};
 pub struct DisplayOptions {
     pub theme: Theme,
     pub units: Units,
-    /// Whether addresses are replaced by host names where these are known.
+    /// Whether names stand in place of ports and addresses where they are known.
     pub names: bool,
+    /// Where names of hosts come from at the start.
+    pub hosts: HostNameSource,
     /// Whether totals are shown instead of rates.
     pub totals: bool,
     /// Whether one table shows both directions.
@@ -45,7 +48,11 @@ impl DisplayOptions {
                 palette: options.palette,
             },
             units: options.units,
-            names: options.host_names,
+            names: true,
+            hosts: match options.host_names {
+                true => HostNameSource::Servers,
+                false => HostNameSource::HostsFile,
+            },
             totals: false,
             combined: view.is_joined,
             columns: options

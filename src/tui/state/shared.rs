@@ -14,7 +14,7 @@ use crate::model::flow::{Comm, Endpoint, Protocol};
 use crate::model::interval::{Interval, Machine, Method, rate};
 use crate::options::{CaptureOptions, TimingOptions};
 use crate::recording::recorder::Status;
-use crate::resolve::names::{Label, Names};
+use crate::resolve::names::{HostNameSource, Label, Names};
 use crate::resolve::owners::Owners;
 use crate::sandbox::Confinement;
 use crate::stats::history::{History, MAX_POINTS, Point};
@@ -68,6 +68,8 @@ pub struct SharedState {
     pub interval: Duration,
     pub live_rows: Option<usize>,
     pub names: Names,
+    /// Where names of hosts come from while no name server is to be asked.
+    pub unasked_hosts: HostNameSource,
     pub owners: Owners,
     pub display: DisplayOptions,
     pub keys: Keys,
@@ -110,7 +112,13 @@ pub struct SharedState {
 
 impl SharedState {
     /// Before the first interval.
-    pub fn new(context: RunContext, names: Names, owners: Owners, display: DisplayOptions) -> Self {
+    pub fn new(
+        context: RunContext,
+        mut names: Names,
+        owners: Owners,
+        display: DisplayOptions,
+    ) -> Self {
+        names.set_hosts(display.hosts);
         let RunContext {
             capture,
             timing,
@@ -127,6 +135,7 @@ impl SharedState {
             interval: timing.interval,
             live_rows: display.rows,
             names,
+            unasked_hosts: HostNameSource::HostsFile,
             owners,
             keys: Keys::new(&display.keys),
             display,
@@ -259,6 +268,37 @@ impl SharedState {
     /// a gap, or where intervals of then are not kept.
     pub fn interval_at(&self, after: usize) -> Option<usize> {
         self.moments.ago(self.points().nth(after)??.ended)
+    }
+
+    /// Takes no names from this machine's `/etc/hosts`: what is shown comes from another one.
+    pub fn distrust_hosts_file(&mut self) {
+        self.unasked_hosts = HostNameSource::Nowhere;
+        if self.names.hosts() == HostNameSource::HostsFile {
+            self.names.set_hosts(HostNameSource::Nowhere);
+        }
+    }
+
+    /// Shows other names: those that are known without asking, none, or those of name servers too.
+    pub fn next_names(&mut self) {
+        let source = match (self.display.names, self.names.hosts()) {
+            (true, HostNameSource::Servers) => self.unasked_hosts,
+            (true, _) => {
+                self.display.names = false;
+                return;
+            }
+            (false, _) => HostNameSource::Servers,
+        };
+        self.display.names = true;
+        self.names.set_hosts(source);
+    }
+
+    /// Returns what [`Self::next_names`] shows.
+    pub const fn names_word(&self) -> &'static str {
+        match (self.display.names, self.names.hosts()) {
+            (true, HostNameSource::Servers) => "known names",
+            (true, _) => "numbers",
+            (false, _) => "all names",
+        }
     }
 
     /// How an end of a row's flows is written now; `other` is the other end.
