@@ -21,6 +21,8 @@ pub struct SharedFields {
     pub comm: Option<Comm>,
     /// The latest that the kernel recorded of the process, where it is one.
     pub owner: Option<Arc<Owner>>,
+    /// Whether both ends of all flows are known to be on this machine.
+    pub internal: bool,
 }
 
 /// One line of a table: a flow, or several summed.
@@ -82,6 +84,7 @@ impl SharedFields {
             tgid: Some(flow.key.tgid),
             comm: Some(flow.owner.comm),
             owner: Some(Arc::clone(&flow.owner)),
+            internal: flow.internal,
         }
     }
 
@@ -96,6 +99,7 @@ impl SharedFields {
         keep(&mut self.remote, &other.remote);
         keep(&mut self.tgid, &other.tgid);
         keep(&mut self.comm, &other.comm);
+        self.internal &= other.internal;
         if self.tgid.is_none() {
             self.owner = None;
         } else if is_later {

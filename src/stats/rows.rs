@@ -247,6 +247,16 @@ impl Rows {
         flows.map(|flow| Row::of(flow, &self.clock))
     }
 
+    /// The processes of the flows that a row is made of, each as often as it has flows.
+    pub fn processes<'a>(
+        &'a self,
+        history: &'a History,
+        n: usize,
+    ) -> impl Iterator<Item = ProcessRef<'a>> + 'a {
+        let flows = self.numbers(n).iter();
+        flows.map(|&flow| ProcessRef::of(history.flow(flow)))
+    }
+
     /// Which row is at a place in the order.
     pub fn id(&self, history: &History, n: usize) -> Option<RowId> {
         match &self.parts {

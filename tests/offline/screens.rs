@@ -179,14 +179,17 @@ fn services_take_the_place_of_ports_with_names_and_own_look_ups_are_marked() {
     app.update(Action::IntervalEnded(interval(flows)));
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("flowtop (own)"), "{screen}");
+    assert!(screen.contains("192.0.2.53:domain "), "{screen}");
+    assert!(screen.contains(" https\n"), "{screen}");
+    press(&mut app, &[Command::Names]);
+    let screen = text(&draw(&app, 120, 40));
     assert!(
-        screen.contains("192.0.2.53:53 ") && !screen.contains(":https"),
+        screen.contains("192.0.2.53:53 ") && !screen.contains("https"),
         "{screen}"
     );
     press(&mut app, &[Command::Names]);
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("192.0.2.53:domain "), "{screen}");
-    assert!(screen.contains("10.0.0.5:https\n"), "{screen}");
     press(&mut app, &[Command::Down, Command::Enter]);
     let screen = text(&draw(&app, 120, 40));
     assert!(screen.contains("192.0.2.53:53  domain"), "{screen}");
@@ -389,7 +392,7 @@ fn help_comes_from_the_table_of_keys() {
 }
 
 #[test]
-fn a_filter_stands_in_the_title_and_the_rest_is_summed() {
+fn a_filter_stands_in_the_header_with_its_share_and_the_rest_is_summed() {
     let mut app = sized(app(Some(interval(web_server()))), 80, 24);
     type_in(&mut app, "process sshd*");
     assert_matches_file("screens/filtered.txt", &text(&draw(&app, 80, 24)));

@@ -6,12 +6,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::model::flow::{Counters, Direction, Endpoint};
+use crate::model::flow::{Counters, Direction};
+use crate::resolve::names::Label;
 use crate::stats::history::Clock;
-use crate::stats::ranking::{ProcessLookup as _, Row, RowParties};
+use crate::stats::ranking::{Row, RowId, RowParties};
 use crate::text::units;
 use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, width, within};
-use crate::tui::draw::row_text::RowText;
+use crate::tui::draw::row_text::{LOCAL_TAG, RowText};
 use crate::tui::draw::theme::Glyphs;
 use crate::tui::state::display_options::DisplayOptions;
 use crate::tui::state::shared::SharedState;
@@ -56,6 +57,12 @@ pub struct Cell<'a> {
     pub(super) shared: &'a SharedState,
     pub(super) at: Rect,
     pub(super) row: &'a Row,
+    /// Whether all processes of an idle row have exited.
+    pub(super) is_ended: bool,
+    /// Whether the column shows the port of the local end only.
+    pub(super) is_port: bool,
+    /// Whether the name of the process has its colour: not on a line that is dim or reversed.
+    pub(super) has_hue: bool,
     /// Whose the row's flows are, where it is not one flow.
     pub(super) parties: Option<&'a RowParties>,
     pub(super) table: &'a CellContext,
@@ -88,11 +95,7 @@ impl Cell<'_> {
             put_right(buf, self.at, &self.shared.display.rate_cell(rate), style);
             return;
         };
-        let process = self
-            .row
-            .process_ref()
-            .and_then(|process_ref| self.shared.owners.process(&process_ref));
-        if process.is_some_and(|process| process.exited) {
+        if self.is_ended {
             self.right(buf, "ended");
         } else {
             // Whole intervals, which come out a little short.
@@ -124,37 +127,52 @@ impl Cell<'_> {
         }
     }
 
-    /// Draws an end of a flow, or the row's name if rows are named in this column.
-    pub(super) fn end(
-        &self,
-        buf: &mut Buffer,
-        column: Column,
-        end: Option<Endpoint>,
-        other: Option<Endpoint>,
-    ) {
-        if self.title(buf, column) {
+    /// Draws the socket's own end of a flow, or the row's name if rows are named in this column.
+    pub(super) fn local(&self, buf: &mut Buffer) {
+        let common = &self.row.common;
+        if self.title(buf, Column::Local) {
             return;
         }
-        if let Some(end) = end {
-            let label = self.text().end(&end, other.as_ref());
-            let ellipsis = self.shared.display.theme.glyphs.ellipsis;
-            let text = shorten(&label, self.at.width, ellipsis);
-            put(buf, self.at, 0, &text, self.plain);
+        if let Some(local) = common.local {
+            let label = self.text().end(&local, common.remote.as_ref());
+            let text = match label.port.strip_prefix(':').filter(|_| self.is_port) {
+                Some(port) => port.to_owned(),
+                None => self.shorten(&label, self.at.width),
+            };
+            self.foreign(buf, self.at, &text, self.plain);
         }
     }
 
     /// Draws the peer of a flow; of a row of several the one that moves most and the number of others.
     pub(super) fn peer(&self, buf: &mut Buffer) {
         let common = &self.row.common;
-        match self.parties {
-            Some(parties) if !self.group.is_named_in(Column::Remote) => {
-                self.peers(buf, parties);
+        let text = match (self.parties, &self.row.id) {
+            (_, RowId::Remote(_)) if self.group.is_named_in(Column::Remote) => {
+                self.shorten(&self.shared.title_label(self.row), self.at.width)
             }
-            _ => self.end(buf, Column::Remote, common.remote, common.local),
+            (Some(parties), _) if !self.group.is_named_in(Column::Remote) => self.peers(parties),
+            _ if self.title(buf, Column::Remote) => return,
+            _ => match common.remote {
+                Some(remote) => {
+                    let label = self.text().end(&remote, common.local.as_ref());
+                    self.shorten(&label, self.at.width)
+                }
+                None => return,
+            },
+        };
+        let end = put(buf, self.at, 0, &text, self.plain);
+        let is_whole = end + width(LOCAL_TAG) <= self.at.width;
+        if common.internal && is_whole {
+            let dim = self.plain.patch(self.shared.display.theme.dim());
+            put(buf, self.at, end, LOCAL_TAG, dim);
         }
     }
 
-    fn peers(&self, buf: &mut Buffer, parties: &RowParties) {
+    fn shorten(&self, label: &Label, width: u16) -> String {
+        shorten(label, width, self.shared.display.theme.glyphs.ellipsis)
+    }
+
+    fn peers(&self, parties: &RowParties) -> String {
         let local = Some(&parties.top_local);
         let label = self
             .shared
@@ -163,10 +181,8 @@ impl Cell<'_> {
             0 | 1 => String::new(),
             peers => format!(" +{}", peers - 1),
         };
-        let ellipsis = self.shared.display.theme.glyphs.ellipsis;
         let room = self.at.width.saturating_sub(width(&others));
-        let text = shorten(&label, room, ellipsis) + &others;
-        put(buf, self.at, 0, &text, self.plain);
+        self.shorten(&label, room) + &others
     }
 
     /// Draws the process id; of several processes how many they are.
@@ -187,7 +203,7 @@ impl Cell<'_> {
         let Some(name) = self.text().process() else {
             return;
         };
-        self.foreign(buf, self.at, &name, self.plain);
+        self.foreign(buf, self.at, &name, self.process_style());
         let after = width(&name) + 2;
         if by_process
             && after + 8 < self.at.width
@@ -232,9 +248,23 @@ impl Cell<'_> {
     fn title(&self, buf: &mut Buffer, column: Column) -> bool {
         let is_title = self.group.is_named_in(column);
         if is_title {
-            self.foreign(buf, self.at, &self.text().title(), self.plain);
+            let style = match column {
+                Column::Process => self.process_style(),
+                _ => self.plain,
+            };
+            self.foreign(buf, self.at, &self.text().title(), style);
         }
         is_title
+    }
+
+    /// Returns the style of the process name: the same in every row of the process.
+    pub(super) fn process_style(&self) -> Style {
+        match self.row.common.comm.filter(|_| self.has_hue) {
+            Some(comm) => self
+                .plain
+                .patch(self.shared.display.theme.process(&comm.to_string_lossy())),
+            None => self.plain,
+        }
     }
 
     fn foreign(&self, buf: &mut Buffer, at: Rect, text: &str, style: Style) {

@@ -58,18 +58,18 @@ pub struct ColumnDrawing {
 pub struct Leaving {
     /// Smaller ranks leave earlier. Ranks are multiples of ten, so that a new column fits in between.
     pub(super) rank: u16,
-    /// Room that must remain for the two ends of a flow.
+    /// Room that must remain for the peer of a flow.
     pub ends: EndsRoom,
 }
 
-/// Room that a column must leave for the two ends of a flow.
+/// Room that a column must leave for the peer of a flow.
 #[derive(Clone, Copy)]
 pub enum EndsRoom {
-    /// The minimum, with host names too.
+    /// The minimum, with long host names too.
     Least,
-    /// The minimum, or what host names need.
+    /// The minimum, or what long host names need.
     Usual,
-    /// Plenty, or what host names need.
+    /// Plenty, or what long host names need.
     Plenty,
 }
 
@@ -321,10 +321,7 @@ static LOCAL: ColumnDrawing = ColumnDrawing {
     stays: |table| table.group.is_named_in(Column::Local),
     may_come: |table| table.group == Group::Flow,
     found_by: Some(|text, found| text.find_local(found)),
-    cell: |cell, buf| {
-        let common = &cell.row.common;
-        cell.end(buf, Column::Local, common.local, common.remote);
-    },
+    cell: |cell, buf| cell.local(buf),
     ..TEXT
 };
 

@@ -4,6 +4,8 @@
 
 pub use super::column_table::DEFAULT;
 
+use std::net::IpAddr;
+
 use super::column_table::{DROP_ORDER, EndsRoom, PROTOCOL_HEADING};
 use crate::stats::history::AvailableColumns;
 use crate::text::units::Units;
@@ -17,12 +19,13 @@ const MAX_END: u16 = 47;
 const IPV4_END: u16 = 21;
 /// Minimum room in which an address that is cut in its middle can be read, in cells.
 const CUT_END: u16 = 14;
-/// Minimum room for both ends together, in cells, beside most columns, and beside those that only appear
-/// in wide tables.
-const MIN_ENDS: u16 = 32;
-const GOOD_ENDS: u16 = 42;
-/// Minimum room for both ends, in cells, if they are host names.
-const NAMED_ENDS: u16 = 52;
+/// Minimum room for a peer, in cells, beside most columns, beside those that only appear in wide tables, and if
+/// it is a host name: a long IPv4 address or name with its port.
+const MIN_PEER: u16 = 22;
+const GOOD_PEER: u16 = 28;
+const NAMED_PEER: u16 = 34;
+/// Width of the local end where only its port is shown, in cells: `postgresql`.
+const MAX_PORT: u16 = 10;
 /// Cells that the column which names the rows of a group may get beside its usual ones.
 const MAX_TITLE_GROWTH: u16 = 16;
 /// Cells that the column which names the rows of a group keeps on a narrow screen.
@@ -33,8 +36,10 @@ const MAX_SPARK: u16 = 60;
 /// Widths of what is to be shown, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Widths {
-    /// The socket's own end.
+    /// The socket's own end, and the port of it alone.
     pub local: usize,
+    pub port: usize,
+    /// The peer, with what is said of it.
     pub remote: usize,
     pub pid: usize,
     pub process: usize,
@@ -46,6 +51,7 @@ impl Default for Widths {
     fn default() -> Self {
         Self {
             local: "192.168.100.200:443".len(),
+            port: "65535".len(),
             remote: "255.255.255.255:65535".len(),
             pid: 5,
             process: 8,
@@ -58,6 +64,7 @@ impl Widths {
     /// Takes the larger of each width.
     pub fn grow(&mut self, other: &Self) {
         self.local = self.local.max(other.local);
+        self.port = self.port.max(other.port);
         self.remote = self.remote.max(other.remote);
         self.pid = self.pid.max(other.pid);
         self.process = self.process.max(other.process);
@@ -72,6 +79,28 @@ pub struct ColumnSlot {
     /// Columns from the left edge of the table.
     pub x: u16,
     pub width: u16,
+    /// Whether the column of local ends has room for ports only, or they alone say something.
+    pub is_port: bool,
+}
+
+/// Own addresses of the machine that rows had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalAddresses {
+    /// The first one of IPv4 and of IPv6.
+    first: [Option<IpAddr>; 2],
+    /// Whether there is more than one of either, so that an address tells rows apart.
+    pub are_several: bool,
+}
+
+impl LocalAddresses {
+    /// Takes an address in. Loopback and unspecified ones are on every machine.
+    pub fn add(&mut self, addr: IpAddr) {
+        if addr.is_loopback() || addr.is_unspecified() || addr.is_multicast() {
+            return;
+        }
+        let first = &mut self.first[usize::from(addr.is_ipv6())];
+        self.are_several |= *first.get_or_insert(addr) != addr;
+    }
 }
 
 /// Everything besides the width that decides which columns a table has.
@@ -89,8 +118,10 @@ pub struct LayoutRequest<'a> {
     pub totals: bool,
     /// Units, which decide the widths of numbers.
     pub units: Units,
-    /// Whether ends are host names.
-    pub names: bool,
+    /// Whether name servers are asked for host names, which can be long.
+    pub looks_up_hosts: bool,
+    /// Whether the machine has several addresses, so that the local one says something.
+    pub has_local_addresses: bool,
     /// Whether any process is in a container or unit.
     pub containers: bool,
     /// Columns that ever had a value.
@@ -134,13 +165,13 @@ impl LayoutRequest<'_> {
         (column.drawing().size)(self).unwrap_or_else(|| self.most(column))
     }
 
-    /// Cells that must remain for both ends if a column is to appear.
-    fn ends(&self, room: EndsRoom) -> u16 {
+    /// Cells that must remain for the peer if a column is to appear.
+    fn peer(&self, room: EndsRoom) -> u16 {
         match room {
-            EndsRoom::Least => MIN_ENDS,
-            _ if self.names => NAMED_ENDS,
-            EndsRoom::Plenty => GOOD_ENDS,
-            EndsRoom::Usual => MIN_ENDS,
+            EndsRoom::Least => MIN_PEER,
+            _ if self.looks_up_hosts => NAMED_PEER,
+            EndsRoom::Plenty => GOOD_PEER,
+            EndsRoom::Usual => MIN_PEER,
         }
     }
 }
@@ -156,9 +187,9 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         .into_iter()
         .filter(|&column| request.stays(column))
         .collect();
-    let ends = |there: &[Column]| {
-        let is_end = |column: &&Column| matches!(column, Column::Local | Column::Remote);
-        there.iter().filter(is_end).count() as u16
+    let ends = |there: &[Column], peer: u16| {
+        let of = |column, room| if there.contains(&column) { room } else { 0 };
+        of(Column::Local, MAX_PORT) + of(Column::Remote, peer)
     };
     let used = |there: &[Column]| -> u16 {
         let gap = |column: &Column| column.drawing().gap;
@@ -173,7 +204,7 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
     if can_come && request.seen.has(sorted) && !there.contains(&sorted) {
         let mut with = there.clone();
         with.push(sorted);
-        if used(&with) + CUT_END * ends(&with) <= width {
+        if used(&with) + ends(&with, CUT_END) <= width {
             there = with;
         }
     }
@@ -186,8 +217,7 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         }
         let mut with = there.clone();
         with.push(column);
-        let least = request.ends(leaves.ends) * ends(&with) / 2;
-        if used(&with) + least > width {
+        if used(&with) + ends(&with, request.peer(leaves.ends)) > width {
             // Those that leave earlier do not come in its place: there is one order.
             break;
         }
@@ -241,11 +271,16 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
             0
         }
     };
-    let (local, remote) = share(
-        spare,
-        wants(Column::Local, request.widths.local),
-        wants(Column::Remote, request.widths.remote),
-    );
+    let peer = wants(Column::Remote, request.widths.remote);
+    let whole = wants(Column::Local, request.widths.local);
+    let is_port = request.group == Group::Flow
+        && (!request.has_local_addresses || whole + peer > spare)
+        && there.contains(&Column::Remote);
+    let own = match is_port {
+        true => whole.min(cap(request.widths.port, MAX_PORT)),
+        false => whole,
+    };
+    let (local, remote) = share(spare, own, peer);
     spare -= local + remote;
     let has_spark = there.contains(&Column::Spark);
     let spark = if has_spark {
@@ -280,6 +315,7 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
             column,
             x: x.min(width),
             width: wide.min(left),
+            is_port: is_port && column == Column::Local,
         });
         x = x.saturating_add(wide);
     }

@@ -6,6 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
+use super::cells::percent;
 use super::duration;
 use crate::model::flow::Direction;
 use crate::model::interval::rate;
@@ -27,6 +28,8 @@ const SPARK: std::ops::RangeInclusive<u16> = 4..=12;
 const STRIP_FROM: (u16, u16) = (60, 12);
 /// What cards moved beyond the sockets is shown from this part of what they moved.
 const NOTABLE: f64 = 0.01;
+/// Cells that a filter keeps before its share of the traffic is left out.
+const MIN_FILTER: usize = 20;
 /// Cells between two parts of a line.
 const GAP: u16 = 2;
 
@@ -153,24 +156,48 @@ impl App {
         let shared = &self.shared;
         let theme = &shared.display.theme;
         let room = usize::from(at.width.saturating_sub(x));
-        let mut add = |text: String, style: Style| {
-            let room = usize::from(at.width.saturating_sub(x));
+        let mut add = |text: String, style: Style, kept: usize| {
+            let room = usize::from(at.width.saturating_sub(x)).saturating_sub(kept);
             let text = match columns(&text) > room {
                 true => take(text.chars(), room.saturating_sub(1)) + theme.glyphs.ellipsis,
                 false => text,
             };
             x = put(buf, at, x, &text, style) + GAP;
         };
-        match shared.filter_text() {
-            Some(filter) if room > 0 => add(filter, theme.bold()),
+        let share = self.panes.filter_share(shared).map(|[rx, tx]| {
+            let percent = |(part, whole)| percent(part, whole);
+            format!("{} of in, {} of out", percent(rx), percent(tx))
+        });
+        let share = share.filter(|share| columns(share) + MIN_FILTER < room);
+        let kept = share
+            .as_ref()
+            .map_or(0, |share| columns(share) + usize::from(GAP));
+        match self.filter_words() {
+            Some(filter) if room > 0 => {
+                add(filter, theme.bold(), kept);
+                if let Some(share) = share {
+                    add(share, theme.dim(), 0);
+                }
+            }
             Some(_) => {}
-            None if room >= "all traffic".len() => add("all traffic".to_owned(), theme.dim()),
+            None if room >= "all traffic".len() => add("all traffic".to_owned(), theme.dim(), 0),
             None => {}
         }
         if shared.hides_internal {
-            add("local traffic hidden".to_owned(), theme.bold());
+            add("local traffic hidden".to_owned(), theme.bold(), 0);
         }
         x
+    }
+
+    /// Returns the filter of what is counted and the one of what is shown; `None` where there is neither.
+    fn filter_words(&self) -> Option<String> {
+        let shown = &self.panes.filter;
+        let shown = (!shown.is_empty()).then(|| units::sanitize(shown.text()).into_owned());
+        match (self.shared.filter_text(), shown) {
+            (Some(counted), Some(shown)) => Some(format!("{counted}  shown: {shown}")),
+            (None, Some(shown)) => Some(format!("filter: {shown}")),
+            (counted, None) => counted,
+        }
     }
 
     /// Returns the facts at the right of the first line by their worth, each with its place from the left.

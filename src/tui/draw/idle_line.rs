@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use super::line::{put, width};
 use super::section::Section;
-use crate::stats::ranking::{ProcessLookup as _, Row};
+use crate::stats::ranking::Row;
 use crate::view::{Column, Group};
 
 /// Idle rows that are looked at for their names: more than any line has room for.
@@ -31,7 +31,8 @@ impl Section<'_> {
         let mut idle: Vec<IdleRows> = Vec::new();
         for n in (first..self.rows.len()).take(MAX_NAMED) {
             if let Some(row) = self.rows.row(&self.shared.history, n) {
-                self.add_idle(&row, &mut idle);
+                let is_ended = self.shared.has_ended(self.rows, n);
+                self.add_idle(&row, is_ended, &mut idle);
             }
         }
         let mut x = put(buf, at, 2, "idle:", theme.dim()) + 1;
@@ -51,17 +52,13 @@ impl Section<'_> {
         }
     }
 
-    fn add_idle(&self, row: &Row, idle: &mut Vec<IdleRows>) {
+    fn add_idle(&self, row: &Row, is_ended: bool, idle: &mut Vec<IdleRows>) {
         let name = match self.shared.process_name(&row.common) {
             name if name.is_empty() || !names_processes(self.panes.group) => {
                 self.shared.title_of(row)
             }
             name => name,
         };
-        let is_ended = row
-            .process_ref()
-            .and_then(|process_ref| self.shared.owners.process(&process_ref))
-            .is_some_and(|process| process.exited);
         let time = row.idle(self.context.directions, &self.context.clock);
         let time = time.unwrap_or_default();
         match idle.iter_mut().find(|item| item.name == name) {

@@ -8,6 +8,9 @@ use crate::text::units;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Group};
 
+/// Behind a peer on this machine.
+pub const LOCAL_TAG: &str = " local";
+
 /// A row, and what is known of it.
 #[derive(Clone, Copy)]
 pub struct RowText<'a> {
@@ -160,5 +163,8 @@ impl RowText<'_> {
     pub(super) fn find_remote(&self, found: &mut FoundText) {
         let common = &self.row.common;
         self.find_end(common.remote, common.local, found);
+        if common.internal {
+            found.add(LOCAL_TAG.trim_start());
+        }
     }
 }

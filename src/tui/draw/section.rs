@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use super::braille;
-use super::cells::{Cell, CellContext, SumLine};
+use super::cells::{Cell, CellContext, SumLine, percent};
 use super::chart::nice;
 use crate::model::flow::{Counters, Direction};
 use crate::stats::ranking::{Row, Rows};
@@ -121,10 +121,6 @@ impl Section<'_> {
             let text = format!("{}{title}", glyphs.between);
             x = put(buf, before, x, &text, clear(Style::new()));
         }
-        if !panes.filter.is_empty() {
-            let filter = format!("  filter: {}", units::sanitize(panes.filter.text()));
-            x = put(buf, before, x, &filter, clear(theme.bold()));
-        }
         if !panes.find.is_empty() {
             let words = format!("  /{}", units::sanitize(panes.find.text()));
             x = put(buf, before, x, &words, clear(theme.bold()));
@@ -158,7 +154,7 @@ impl Section<'_> {
         if total == 0 || count == 0 || shown == 0 {
             return String::new();
         }
-        let percent = units::percent(self.shown_bytes(), total);
+        let percent = percent(self.shown_bytes(), total);
         let which = match offset {
             0 if shown == count => "all".to_owned(),
             0 => format!("top {shown} of"),
@@ -173,7 +169,12 @@ impl Section<'_> {
         } else {
             " matching"
         };
-        format!("{which} {count}{what}{passed}, {percent} %")
+        let of = match self.table.directions {
+            Directions::Rx => " of in",
+            Directions::Tx => " of out",
+            Directions::Both => "",
+        };
+        format!("{which} {count}{what}{passed}, {percent}{of}")
     }
 
     /// Returns the rows in sight, without those that are part of another one in sight.
@@ -221,9 +222,12 @@ impl Section<'_> {
         let at = line(self.area, self.lines.head - 1);
         let theme = &self.shared.display.theme;
         for (n, place) in self.places.iter().enumerate() {
-            let text = place
-                .column
-                .heading(self.panes.group, self.table.directions);
+            let text = match place.is_port {
+                true => "PORT",
+                false => place
+                    .column
+                    .heading(self.panes.group, self.table.directions),
+            };
             let right = place.column.is_number() && place.column != Column::Spark;
             // Text may use what is free before the next heading, but for a blank.
             let next = self.places.get(n + 1).map_or(at.width, |next| next.x);
@@ -260,11 +264,12 @@ impl Section<'_> {
     fn rows(&self, buf: &mut Buffer) {
         let lines = self.shown.iter().zip(self.offset..);
         for ((shown, n), y) in lines.zip(self.lines.head..) {
-            self.row(shown, self.selected == Some(n), line(self.area, y), buf);
+            self.row(shown, n, line(self.area, y), buf);
         }
     }
 
-    fn row(&self, shown: &ShownLine, selected: bool, at: Rect, buf: &mut Buffer) {
+    fn row(&self, shown: &ShownLine, index: usize, at: Rect, buf: &mut Buffer) {
+        let selected = self.selected == Some(index);
         let (theme, context) = (&self.shared.display.theme, &self.context);
         let row = &shown.row;
         let idle = row.idle(context.directions, &context.clock).is_some() && !context.totals;
@@ -275,8 +280,13 @@ impl Section<'_> {
         } else if self.panes.pinned.contains(&row.id) {
             put(buf, at, 0, theme.glyphs.pinned, theme.dim());
         }
+        let has_ended = |(rows, n)| self.shared.has_ended(rows, n);
+        let is_ended = idle && self.table.place_in_rows(index).is_some_and(has_ended);
         for place in &self.places {
             let cell = Cell {
+                is_ended,
+                is_port: place.is_port,
+                has_hue: !idle && !selected,
                 group: self.panes.group,
                 shared: self.shared,
                 at: within(at, place.x, place.width),

@@ -62,7 +62,11 @@ impl Section<'_> {
         let x = put(buf, at, 0, &text, cell.plain.patch(theme.dim()));
         let room = within(at, x, at.width);
         let name = self.name_within(line);
-        put_untrusted(buf, room, &name, theme.glyphs.ellipsis, cell.plain);
+        let style = match line.group {
+            Group::Program | Group::Process | Group::Thread => cell.process_style(),
+            _ => cell.plain,
+        };
+        put_untrusted(buf, room, &name, theme.glyphs.ellipsis, style);
     }
 
     /// Returns the area of a name: over the process id too, where the row has none.

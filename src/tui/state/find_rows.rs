@@ -1,13 +1,16 @@
 //! Finding rows by words, and filtering flows, as prompts and keys ask for it.
 
 use super::find::Find;
+use super::pane::Pane;
 use super::panes::Panes;
 use super::prompt::PromptHint;
 use super::shared::SharedState;
 use super::tree::{LineId, LinePlace};
+use crate::model::flow::Direction;
+use crate::stats::history::TrafficStats;
 use crate::text::units;
 use crate::tui::draw::row_text::RowText;
-use crate::view::Group;
+use crate::view::{Directions, Group};
 
 /// So many rows are looked at to say how many match; the next match is looked for among all.
 const MAX_COUNTED: usize = 5000;
@@ -83,6 +86,37 @@ impl Panes {
             units::count(matching as u64, "flow")
         )
         .into()
+    }
+
+    /// Returns the bytes in and out, of the latest interval or of all time, that match the filter, each with the
+    /// bytes of all traffic; `None` without a filter.
+    pub fn filter_share(&self, shared: &SharedState) -> Option<[(u64, u64); 2]> {
+        // An opened group and hidden local traffic leave out more than the filter.
+        if self.filter.is_empty() || !self.path.is_empty() || shared.hides_internal {
+            return None;
+        }
+        let is_of_totals = shared.display.totals;
+        let of = |way: Direction| {
+            let directions = Directions::from(way);
+            let is_of = |table: &&Pane| {
+                table.directions == directions || table.directions == Directions::Both
+            };
+            let rows = self.tables.iter().find(is_of)?.rows.as_ref()?;
+            let bytes = |traffic: &TrafficStats| {
+                directions.bytes(match is_of_totals {
+                    true => &traffic.total,
+                    false => &traffic.now,
+                })
+            };
+            let untracked = directions.bytes(match is_of_totals {
+                true => &rows.untracked_total,
+                false => &rows.untracked,
+            });
+            let all = bytes(&rows.all);
+            let others = bytes(&rows.filtered.traffic) + bytes(&rows.silent.traffic) + untracked;
+            Some((all.saturating_sub(others), all))
+        };
+        Some([of(Direction::Rx)?, of(Direction::Tx)?])
     }
 
     fn flows_matching(&self) -> usize {

@@ -179,13 +179,18 @@ impl Pane {
 
     /// Returns the sparkline of the line at an index.
     pub fn sparkline(&self, history: &History, index: usize) -> Vec<Option<f64>> {
-        let rows = match self.tree.place(index) {
-            LinePlace::Top(n) => self.rows.as_ref().map(|rows| (rows, Some(n))),
-            LinePlace::Within(line) => self.tree.rows(line),
-        };
-        match rows {
-            Some((rows, Some(n))) => rows.sparkline(history, n),
-            _ => Vec::new(),
+        let place = self.place_in_rows(index);
+        place.map_or_else(Vec::new, |(rows, n)| rows.sparkline(history, n))
+    }
+
+    /// Returns the rows that a line is one of, and its place in them; `None` for a sum of rows.
+    pub fn place_in_rows(&self, index: usize) -> Option<(&Rows, usize)> {
+        match self.tree.place(index) {
+            LinePlace::Top(n) => Some((self.rows.as_ref()?, n)),
+            LinePlace::Within(line) => {
+                let (rows, n) = self.tree.rows(line)?;
+                Some((rows, n?))
+            }
         }
     }
 

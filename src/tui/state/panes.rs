@@ -19,7 +19,7 @@ use crate::stats::history::FlowStats;
 use crate::stats::ranking::{RowId, RowQuery, Rows, group_of};
 use crate::tui::action::Command;
 use crate::tui::app::Mode;
-use crate::tui::draw::columns::Widths;
+use crate::tui::draw::columns::{LocalAddresses, Widths};
 use crate::tui::state::chooser::Chooser;
 use crate::view::{Directions, Group, Preset, SortKey};
 
@@ -46,6 +46,7 @@ pub struct Panes {
     pub(in crate::tui) is_frozen: bool,
     /// Widest content so far: it only grows, so that columns hold still.
     widths: Widths,
+    local_addresses: LocalAddresses,
     /// Whether any process was seen in a container or unit.
     containers: bool,
 }
@@ -67,6 +68,7 @@ impl Panes {
             focus: 0,
             is_frozen: false,
             widths: Widths::default(),
+            local_addresses: LocalAddresses::default(),
             containers: false,
         };
         panes.lay_tables(shared);

@@ -19,7 +19,7 @@ use crate::resolve::owners::Owners;
 use crate::sandbox::Confinement;
 use crate::stats::history::{History, MAX_POINTS, Point};
 use crate::stats::moments::Moments;
-use crate::stats::ranking::{ProcessLookup as _, Row, RowId, SharedFields};
+use crate::stats::ranking::{ProcessLookup as _, Row, RowId, Rows, SharedFields};
 use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::text::wrap::take;
@@ -292,6 +292,11 @@ impl SharedState {
         self.names.set_hosts(source);
     }
 
+    /// Whether name servers are asked for host names, which can be long.
+    pub fn looks_up_hosts(&self) -> bool {
+        self.display.names && self.names.hosts() == HostNameSource::Servers
+    }
+
     /// Returns what [`Self::next_names`] shows.
     pub const fn names_word(&self) -> &'static str {
         match (self.display.names, self.names.hosts()) {
@@ -330,6 +335,35 @@ impl SharedState {
         name
     }
 
+    /// Whether all processes of a row are known to have exited.
+    pub fn has_ended(&self, rows: &Rows, n: usize) -> bool {
+        let mut seen = HashSet::new();
+        let mut processes = rows.processes(&self.history, n);
+        processes.all(|process_ref| {
+            let is_known = !seen.insert((process_ref.tgid, process_ref.owner.start));
+            let process = || self.owners.process(&process_ref);
+            is_known || process().is_some_and(|process| process.exited)
+        })
+    }
+
+    /// What a row of a peer is called, harmless, so that it can be shortened as one; of others what
+    /// [`Self::title_of`] says.
+    pub fn title_label(&self, row: &Row) -> Label {
+        let name = match row.id {
+            RowId::Remote(addr) => self.display.names.then(|| self.names.get(addr)).flatten(),
+            _ => None,
+        };
+        Label {
+            is_name: name.is_some(),
+            host: match (&name, &row.id) {
+                (Some(name), _) => units::name(name).into_owned(),
+                (None, RowId::Remote(addr)) => addr.to_string(),
+                (None, _) => self.title_of(row),
+            },
+            port: String::new(),
+        }
+    }
+
     /// What a row is called. Names in it are harmless.
     pub fn title_of(&self, row: &Row) -> String {
         match &row.id {
@@ -361,12 +395,7 @@ impl SharedState {
                     |name| units::name(&name).into_owned(),
                 )
             }
-            RowId::Remote(addr) => {
-                match self.display.names.then(|| self.names.get(*addr)).flatten() {
-                    Some(name) => units::name(&name).into_owned(),
-                    None => addr.to_string(),
-                }
-            }
+            RowId::Remote(_) => self.title_label(row).host,
             RowId::Port(protocol, port) => {
                 let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
                 let service = self.names.service(*protocol, &end, None);

@@ -83,10 +83,10 @@ fn units_stand_at_every_width_and_no_word_on_the_machines_name() {
 fn a_key_hides_what_stays_on_the_machine() {
     let mut app = sized(app(Some(interval(web_server()))), 120, 40);
     let shown = text(&draw(&app, 120, 40));
-    assert!(shown.contains("127.0.0.1:6379"), "{shown}");
+    assert!(shown.contains("127.0.0.1:50000"), "{shown}");
     press(&mut app, &[Command::LocalTraffic]);
     let hidden = text(&draw(&app, 120, 40));
-    assert!(!hidden.contains("127.0.0.1:6379"), "{hidden}");
+    assert!(!hidden.contains("127.0.0.1:50000"), "{hidden}");
     assert!(hidden.contains("local traffic hidden"), "{hidden}");
     // Its bytes stay in the sums.
     let headline = |screen: &str| screen.lines().nth(1).unwrap().to_owned();

@@ -9,7 +9,8 @@ fn request(group: Group, directions: Directions) -> LayoutRequest<'static> {
         sorted: Column::Rate,
         totals: false,
         units: Units::Bytes,
-        names: false,
+        looks_up_hosts: false,
+        has_local_addresses: true,
         containers: true,
         seen: AvailableColumns::ALL,
         widths: Widths::default(),
@@ -56,6 +57,7 @@ fn which_columns_there_are_does_not_depend_on_the_traffic() {
     let mut wide = request(Group::Flow, Directions::Tx);
     wide.widths = Widths {
         local: 300,
+        port: 300,
         remote: 300,
         pid: 10,
         process: 60,
@@ -102,8 +104,37 @@ fn eighty_columns_hold_any_usual_ipv4_flow_whole() {
     let places = fit(80, &request);
     let at = |column| places.iter().find(|place| place.column == column).unwrap();
     assert!(at(Column::Local).width >= 13 && at(Column::Remote).width >= 21);
+    assert!(!at(Column::Local).is_port);
     assert!(at(Column::Process).width >= 12);
     assert!(places.iter().any(|place| place.column == Column::Avg10));
+}
+
+#[test]
+fn the_local_address_is_shown_where_it_has_room_and_tells_rows_apart() {
+    let mut request = request(Group::Flow, Directions::Rx);
+    let local = |width, request: &LayoutRequest| {
+        let places = fit(width, request);
+        let place = places.iter().find(|place| place.column == Column::Local);
+        place.map(|place| (place.width, place.is_port))
+    };
+    assert_eq!(local(200, &request), Some((19, false)));
+    request.widths.remote = 47;
+    assert_eq!(local(80, &request), Some((5, true)));
+    request.has_local_addresses = false;
+    assert_eq!(local(200, &request), Some((5, true)));
+    let mut addresses = LocalAddresses::default();
+    for (addr, are_several) in [
+        ("127.0.0.1", false),
+        ("10.0.0.5", false),
+        ("2001:db8::5", false),
+        ("::1", false),
+        ("10.0.0.5", false),
+        ("10.0.0.6", true),
+        ("10.0.0.5", true),
+    ] {
+        addresses.add(addr.parse().unwrap());
+        assert_eq!(addresses.are_several, are_several, "{addr}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::stats::ranking::ProcessLookup as _;
 use crate::text::units;
 use crate::tui::draw::columns::{ColumnSlot, LayoutRequest, Widths, fit};
 use crate::tui::draw::layout::ScreenLayout;
+use crate::tui::draw::row_text::LOCAL_TAG;
 use crate::tui::state::pane::{Pane, SectionLines};
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions};
@@ -61,7 +62,6 @@ impl Panes {
     pub(in crate::tui) fn head(&self, table: &Pane, shared: &SharedState, width: u16) -> u16 {
         let is_plain = table.directions == Directions::Both
             && self.path.is_empty()
-            && self.filter.is_empty()
             && self.find.is_empty()
             && !self.is_following
             && !shared.display.totals;
@@ -101,7 +101,8 @@ impl Panes {
                 units: display.units,
                 containers: self.containers,
                 seen: shared.history.seen(),
-                names: display.names,
+                looks_up_hosts: shared.looks_up_hosts(),
+                has_local_addresses: self.local_addresses.are_several,
                 widths: self.widths,
             },
         )
@@ -138,9 +139,17 @@ impl Panes {
             for row in table.shown(&shared.history, table.offset, room) {
                 let common = &row.common;
                 let (local, remote) = (common.local.as_ref(), common.remote.as_ref());
+                if let Some(local) = local {
+                    self.local_addresses.add(local.addr);
+                }
+                let tag = if common.internal { LOCAL_TAG.len() } else { 0 };
                 self.widths.grow(&Widths {
                     local: local.map_or(0, |local| end(local, remote, common.protocol)),
-                    remote: remote.map_or(0, |remote| end(remote, local, common.protocol)),
+                    port: local.map_or(0, |local| {
+                        let label = shared.label(local, remote, common.protocol);
+                        label.port.len().saturating_sub(1)
+                    }),
+                    remote: remote.map_or(0, |remote| end(remote, local, common.protocol)) + tag,
                     pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
                     process: units::columns(&shared.process_name(common)),
                     protocol: common.protocol.map_or(0, |it| it.as_str().len()),
