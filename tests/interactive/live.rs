@@ -229,7 +229,7 @@ fn texts_of_prompts_come_back_in_the_next_run() {
     let mut live = Live::start_by(&["env", &state], 100, 30, &args);
     live.see("demo-backup");
     live.press("fprocess demo-bac\t\r");
-    live.see("filter: process demo-backup ╴");
+    live.see("filter: process demo-backup  ");
     live.press("q");
     live.assert_gone(0);
     let file = folder.join("flowtop/prompts");
@@ -373,8 +373,12 @@ fn who_leaves_at_once_leaves_no_answer_to_the_shell() {
 fn line_of(text: &str, section: &str, local: SocketAddr, remote: SocketAddr) -> Option<String> {
     let lines = text.lines().skip_while(|line| !line.contains(section));
     let mut lines = lines.skip(1).take_while(|line| !line.starts_with('╶'));
-    let ends = [local, remote].map(|end| end.to_string());
-    let found = lines.find(|line| ends.iter().all(|end| line.contains(end.as_str())));
+    let peer = format!(" {remote} local ");
+    let port = local.port().to_string();
+    let found = lines.find(|line| {
+        let own = line.split_once(&peer).map(|(_, own)| own);
+        own.is_some_and(|own| own.split_whitespace().next() == Some(&port))
+    });
     found.map(str::to_owned)
 }
 

@@ -18,6 +18,9 @@ use crate::tui::state::display_options::DisplayOptions;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions, Group};
 
+/// Cells in which a peer that is cut can be read, beside what is said of it.
+const MIN_TAGGED: u16 = 18;
+
 /// What the cells of all rows of a table share.
 pub struct CellContext {
     pub directions: Directions,
@@ -148,14 +151,14 @@ impl Cell<'_> {
         let common = &self.row.common;
         let text = match (self.parties, &self.row.id) {
             (_, RowId::Remote(_)) if self.group.is_named_in(Column::Remote) => {
-                self.shorten(&self.shared.title_label(self.row), self.at.width)
+                self.shorten_peer(&self.shared.title_label(self.row), self.at.width)
             }
             (Some(parties), _) if !self.group.is_named_in(Column::Remote) => self.peers(parties),
             _ if self.title(buf, Column::Remote) => return,
             _ => match common.remote {
                 Some(remote) => {
                     let label = self.text().end(&remote, common.local.as_ref());
-                    self.shorten(&label, self.at.width)
+                    self.shorten_peer(&label, self.at.width)
                 }
                 None => return,
             },
@@ -172,6 +175,14 @@ impl Cell<'_> {
         shorten(label, width, self.shared.display.theme.glyphs.ellipsis)
     }
 
+    /// Shortens a peer: one that is cut anyway leaves room for what is said of it.
+    fn shorten_peer(&self, label: &Label, room: u16) -> String {
+        let tag = width(LOCAL_TAG);
+        let whole = width(&units::visible(&label.host)) + width(&label.port);
+        let has_tag = self.row.common.internal && whole > room && room >= MIN_TAGGED + tag;
+        self.shorten(label, if has_tag { room - tag } else { room })
+    }
+
     fn peers(&self, parties: &RowParties) -> String {
         let local = Some(&parties.top_local);
         let label = self
@@ -182,7 +193,7 @@ impl Cell<'_> {
             peers => format!(" +{}", peers - 1),
         };
         let room = self.at.width.saturating_sub(width(&others));
-        self.shorten(&label, room) + &others
+        self.shorten_peer(&label, room) + &others
     }
 
     /// Draws the process id; of several processes how many they are.

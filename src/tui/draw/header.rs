@@ -158,6 +158,9 @@ impl App {
         let room = usize::from(at.width.saturating_sub(x));
         let mut add = |text: String, style: Style, kept: usize| {
             let room = usize::from(at.width.saturating_sub(x)).saturating_sub(kept);
+            if room == 0 {
+                return;
+            }
             let text = match columns(&text) > room {
                 true => take(text.chars(), room.saturating_sub(1)) + theme.glyphs.ellipsis,
                 false => text,
@@ -172,32 +175,28 @@ impl App {
         let kept = share
             .as_ref()
             .map_or(0, |share| columns(share) + usize::from(GAP));
-        match self.filter_words() {
-            Some(filter) if room > 0 => {
-                add(filter, theme.bold(), kept);
-                if let Some(share) = share {
-                    add(share, theme.dim(), 0);
-                }
+        let shown = &self.panes.filter;
+        if !shown.is_empty() && room > 0 {
+            let filter = format!("filter: {}", units::sanitize(shown.text()));
+            add(filter, theme.bold(), kept);
+            if let Some(share) = share {
+                add(share, theme.dim(), 0);
             }
-            Some(_) => {}
-            None if room >= "all traffic".len() => add("all traffic".to_owned(), theme.dim(), 0),
-            None => {}
+        }
+        match shared.capture_filter.as_deref().map(units::sanitize) {
+            Some(counted) if !shown.is_empty() => {
+                add(format!("counted: {counted}"), theme.dim(), 0)
+            }
+            Some(counted) if room > 0 => add(format!("filter: {counted}"), theme.bold(), 0),
+            None if shown.is_empty() && room >= "all traffic".len() => {
+                add("all traffic".to_owned(), theme.dim(), 0);
+            }
+            _ => {}
         }
         if shared.hides_internal {
             add("local traffic hidden".to_owned(), theme.bold(), 0);
         }
         x
-    }
-
-    /// Returns the filter of what is counted and the one of what is shown; `None` where there is neither.
-    fn filter_words(&self) -> Option<String> {
-        let shown = &self.panes.filter;
-        let shown = (!shown.is_empty()).then(|| units::sanitize(shown.text()).into_owned());
-        match (self.shared.filter_text(), shown) {
-            (Some(counted), Some(shown)) => Some(format!("{counted}  shown: {shown}")),
-            (None, Some(shown)) => Some(format!("filter: {shown}")),
-            (counted, None) => counted,
-        }
     }
 
     /// Returns the facts at the right of the first line by their worth, each with its place from the left.

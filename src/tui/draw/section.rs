@@ -243,10 +243,16 @@ impl Section<'_> {
                 false if is_added => "+",
                 false => "",
             };
+            let way = match place.column {
+                Column::Rx => theme.hue(Direction::Rx),
+                Column::Tx => theme.hue(Direction::Tx),
+                _ => Style::new(),
+            };
             let style = match mark {
                 "" => theme.dim(),
                 _ => theme.bold(),
             };
+            let style = style.patch(way);
             let fits = columns(text) + 2 <= usize::from(free);
             let text = match mark {
                 "" => text.to_owned(),
