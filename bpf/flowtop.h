@@ -176,13 +176,20 @@ struct flowtop_owner {
 	__u32 flows[2];
 };
 
-/* Names on the way from a cgroup up to, not including, the root */
-#define FLOWTOP_CGROUP_DEPTH 10
-#define FLOWTOP_CGROUP_NAME 128
+/*
+ * Names on the way from a cgroup up to, not including, the root. A name has at
+ * most 255 bytes and its zero (NAME_MAX, include/uapi/linux/limits.h), so one
+ * that begins within the first BYTES - NAME is whole.
+ */
+#define FLOWTOP_CGROUP_DEPTH 16
+#define FLOWTOP_CGROUP_NAME 256
+#define FLOWTOP_CGROUP_BYTES 1280
 
-/* In pieces of 32: what Rust derives for arrays ends there. */
 struct flowtop_cgroup {
-	char names[FLOWTOP_CGROUP_DEPTH][FLOWTOP_CGROUP_NAME / 32][32];
+	/* One after the other, each with its zero; an empty one ends them. In
+	 * pieces of 32 bytes at most, for which Rust has Default. */
+	char names[FLOWTOP_CGROUP_BYTES / 256][8][32];
+	__u64 cut; /* 1: more names above have no room */
 };
 
 /* State of a TCP connection, as its socket has it. Cumulative ones count from

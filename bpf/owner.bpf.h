@@ -58,6 +58,9 @@ static __noinline int remember_cgroup(void *cgroups, __u64 id,
 				      struct kernfs_node *kn)
 {
 	struct flowtop_cgroup *cgroup;
+	struct kernfs_node *parent;
+	__u64 used = 0, length;
+	char *names;
 
 	if (bpf_map_lookup_elem(cgroups, &id))
 		return 0;
@@ -67,16 +70,23 @@ static __noinline int remember_cgroup(void *cgroups, __u64 id,
 	cgroup = bpf_map_lookup_elem(cgroups, &id);
 	if (!cgroup)
 		return 0;
+	names = (char *)cgroup->names;
 #pragma unroll
 	for (int i = 0; i < FLOWTOP_CGROUP_DEPTH; i++) {
-		struct kernfs_node *parent = parent_of(kn);
-
+		parent = parent_of(kn);
 		if (!parent)
+			return 0;
+		if (used > FLOWTOP_CGROUP_BYTES - FLOWTOP_CGROUP_NAME)
 			break;
-		bpf_probe_read_kernel_str(cgroup->names[i], FLOWTOP_CGROUP_NAME,
-					  BPF_CORE_READ(kn, name));
+		length = bpf_probe_read_kernel_str(names + used,
+						   FLOWTOP_CGROUP_NAME,
+						   BPF_CORE_READ(kn, name));
+		if (length > FLOWTOP_CGROUP_NAME) /* or an error */
+			break;
+		used += length;
 		kn = parent;
 	}
+	cgroup->cut = parent_of(kn) != NULL;
 	return 0;
 }
 

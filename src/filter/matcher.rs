@@ -9,7 +9,7 @@ use super::ast::{Compare, Expr, Op, Side, Term, ZonedHost};
 use super::kernel_filter::Family;
 use super::pattern::Pattern;
 use crate::model::flow::{Counters, FlowKey, Owner};
-use crate::resolve::owners::{CgroupLocation, parse_path};
+use crate::resolve::owners::{CgroupLocation, Container, parse_path};
 
 /// Limit of cached results for control groups; the cache is cleared when it is full.
 const MAX_PLACES: usize = 4096;
@@ -261,28 +261,31 @@ impl Compare {
 fn is_in(location: &CgroupLocation, term: &Term) -> bool {
     match term {
         Term::Container(names) if location.container.is_some() || location.pod.is_some() => {
-            // The name in columns: docker:0123456789ab, or pod:01234567.
-            let shown = location.to_string();
-            let id = location
-                .container
-                .as_ref()
-                .map(|container| container.id.as_str());
-            names.iter().any(|name| {
-                name.matches(&shown) || id.is_some_and(|id| name.matches(id) || begins(id, name))
-            })
+            // The name in columns, with whom it is below of and without: docker:0123456789ab, or pod:01234567.
+            let shown = [Some(location.to_string()), location.short_name()];
+            let is_shown = |name: &Pattern| shown.iter().flatten().any(|text| name.matches(text));
+            let container = location.container.as_ref();
+            let is_id = |name: &Pattern| {
+                container.is_some_and(|it| name.matches(&it.id) || begins(it, name))
+            };
+            names.iter().any(|name| is_shown(name) || is_id(name))
         }
         Term::Unit(names) => {
-            let unit = location.unit.as_deref();
-            unit.is_some_and(|unit| names.iter().any(|name| name.matches(unit)))
+            let units = [&location.unit, &location.unit_group];
+            let mut units = units.into_iter().flatten();
+            units.any(|unit| names.iter().any(|name| name.matches(unit)))
         }
         _ => false,
     }
 }
 
 /// Whether a pattern is the beginning of a container's id.
-fn begins(id: &str, name: &Pattern) -> bool {
+fn begins(container: &Container, name: &Pattern) -> bool {
     name.as_exact().is_some_and(|word| {
         let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hex && word.len() >= MIN_ID && id.len() == 64 && id.starts_with(&word.to_lowercase())
+        is_hex
+            && word.len() >= MIN_ID
+            && container.has_long_id()
+            && container.id.starts_with(&word.to_lowercase())
     })
 }

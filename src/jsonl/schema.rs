@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::flow::{Counters, SendLimit, Tcp};
 use crate::model::interval::{Audit, DriftingConnection, InterfaceTraffic};
-use crate::resolve::owners::CgroupLocation;
+use crate::resolve::owners::{CgroupLocation, Delegate};
 use crate::text::sanitize::sanitize;
 
 /// Number of the schema that is written, and the latest that is read.
@@ -242,6 +242,14 @@ pub struct FlowRecord<'a> {
     pub pod: Option<&'a str>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub unit: Option<&'a str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub user_unit: Option<&'a str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub manager_uid: Option<u32>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub outer_container: Option<&'a str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub job: Option<&'a str>,
     #[serde(default, alias = "kernel", skip_serializing_if = "is_false")]
     pub kernel_thread: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -412,12 +420,31 @@ pub struct PlaceFields {
     pub pod: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_unit: Option<String>,
+    /// The user below whose service manager the cgroup is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manager_uid: Option<u32>,
+    /// The outermost container, where `container` is inside of another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outer_container: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
 }
 
 impl From<&CgroupLocation> for PlaceFields {
     fn from(place: &CgroupLocation) -> Self {
         let container = place.container.as_ref();
+        let (manager_uid, outer_container) = match &place.delegate {
+            Delegate::User(uid) => (Some(*uid), None),
+            Delegate::Container(outer) => (None, Some(outer.id.clone())),
+            Delegate::System | Delegate::Unknown => (None, None),
+        };
         Self {
+            user_unit: place.user_unit.clone(),
+            manager_uid,
+            outer_container,
+            job: place.job.as_ref().map(|job| job.id.clone()),
             container_runtime: container.map(|container| container.runtime.as_str()),
             container: container.map(|container| container.id.clone()),
             pod: place.pod.clone(),

@@ -249,14 +249,9 @@ impl Json {
 
     fn process<'a>(&self, owner: &'a Owner) -> ProcessFields<'a> {
         let located = owner.cgroup.as_ref().map(|path| self.owners.located(path));
-        let place = located.as_ref().map(|located| PlaceFields {
-            unit: located.unit.clone(),
-            ..located
-                .container
-                .as_deref()
-                .map(PlaceFields::from)
-                .unwrap_or_default()
-        });
+        let place = located
+            .as_ref()
+            .map(|located| PlaceFields::from(&*located.whole));
         ProcessFields {
             uid: owner.uid,
             user: owner.uid.and_then(|uid| self.owners.user_name(uid)),
@@ -344,6 +339,10 @@ fn record<'a>(
         container: place.container.as_deref(),
         pod: place.pod.as_deref(),
         unit: place.unit.as_deref(),
+        user_unit: place.user_unit.as_deref(),
+        manager_uid: place.manager_uid,
+        outer_container: place.outer_container.as_deref(),
+        job: place.job.as_deref(),
         kernel_thread: process.kernel_thread,
         start_ns: process.start_ns,
         rx_bytes: flow.counters.rx_bytes,

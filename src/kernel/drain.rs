@@ -242,21 +242,23 @@ impl DrainedOwners {
     }
 }
 
-/// The path of a cgroup below the root, from its names upwards. One deeper than the kernel side
-/// looks begins with `…` in place of what is not known.
+/// The path of a cgroup below the root, from its names upwards. One with more names than the kernel side
+/// has room for begins with `…` in place of those that are nearest to the root.
 fn cgroup_path(raw: &RawCgroup) -> String {
-    let names: Vec<_> = raw
+    let bytes: Vec<u8> = raw
         .names
+        .as_flattened()
+        .as_flattened()
         .iter()
-        .map(|name| {
-            let bytes: Vec<u8> = name.iter().flatten().map(|c| c.cast_unsigned()).collect();
-            let end = bytes.iter().position(|&byte| byte == 0);
-            String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
-        })
+        .map(|c| c.cast_unsigned())
+        .collect();
+    let names: Vec<_> = bytes
+        .split(|&byte| byte == 0)
         .take_while(|name| !name.is_empty())
+        .map(String::from_utf8_lossy)
         .collect();
     let mut path = String::new();
-    if names.len() == raw.names.len() {
+    if raw.cut != 0 {
         path.push_str("/…");
     }
     for name in names.iter().rev() {
@@ -447,22 +449,29 @@ mod tests {
 
     #[test]
     fn a_cgroup_path_is_read_from_the_leaf_up() {
-        let mut raw = RawCgroup::default();
-        assert_eq!(cgroup_path(&raw), "/");
-        let mut name = |i: usize, text: &str| {
-            for (n, byte) in text.bytes().enumerate() {
-                raw.names[i][n / 32][n % 32] = byte.cast_signed();
-            }
+        assert_eq!(cgroup_path(&RawCgroup::default()), "/");
+        let leaf = format!("docker-{}.scope", "0".repeat(64));
+        let path = format!("/system.slice/{leaf}");
+        assert_eq!(cgroup_path(&cgroup(&[&leaf, "system.slice"], 0)), path);
+        // As long as names can be.
+        let [long, other] = ["a", "b"].map(|letter| letter.repeat(255));
+        let path = format!("/{other}/{long}");
+        assert_eq!(cgroup_path(&cgroup(&[&long, &other], 0)), path);
+        assert_eq!(cgroup_path(&cgroup(&[&long], 1)), format!("/…/{long}"));
+    }
+
+    /// As the kernel side writes it.
+    fn cgroup(names: &[&str], cut: u64) -> RawCgroup {
+        let mut raw = RawCgroup {
+            cut,
+            ..RawCgroup::default()
         };
-        name(0, &format!("docker-{}.scope", "0".repeat(64)));
-        name(1, "system.slice");
-        let path = format!("/system.slice/docker-{}.scope", "0".repeat(64));
-        assert_eq!(cgroup_path(&raw), path);
-        let mut deep = RawCgroup::default();
-        for i in 0..deep.names.len() {
-            deep.names[i][0][0] = b'a'.cast_signed();
+        let bytes = names.iter().flat_map(|name| name.bytes().chain([0]));
+        let room = raw.names.as_flattened_mut().as_flattened_mut();
+        for (to, byte) in room.iter_mut().zip(bytes) {
+            *to = byte.cast_signed();
         }
-        assert_eq!(cgroup_path(&deep), format!("/…{}", "/a".repeat(10)));
+        raw
     }
 
     #[test]

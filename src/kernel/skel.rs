@@ -91,8 +91,8 @@ const _: () = assert!(size_of::<RawStats>() == 32);
 const _: () = assert!(size_of::<RawSlot>() == 64);
 const _: () = assert!(size_of::<RawOwner>() == 64);
 const _: () = assert!(size_of::<RawOwnerRecord>() == 72);
-const _: () = assert!(size_of::<RawCgroup>() == 1280);
-const _: () = assert!(size_of::<RawCgroupRecord>() == 1288);
+const _: () = assert!(size_of::<RawCgroup>() == 1288);
+const _: () = assert!(size_of::<RawCgroupRecord>() == 1296);
 const _: () = assert!(size_of::<RawTcp>() == 88);
 const _: () = assert!(size_of::<RawRecord>() == 208);
 

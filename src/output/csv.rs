@@ -85,6 +85,10 @@ const COLUMNS: &[&str] = &[
     "tx_rate",
     "processes",
     "internal",
+    "user_unit",
+    "manager_uid",
+    "outer_container",
+    "job",
 ];
 
 /// Columns of the interval: each of its rows has them, so that a row is complete by itself.

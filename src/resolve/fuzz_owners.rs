@@ -1,6 +1,6 @@
 //! What holds of any text that `/proc` may have of a process, and of any cgroup path and passwd.
 
-use super::cgroup::{self, Runtime, SharedLocation};
+use super::cgroup::{self, Delegate, SharedLocation};
 use super::processes::{Stat, arguments, uid_of};
 
 /// Any text is read as a cgroup path, and as a `/proc/PID/cgroup`. Ids are ids, and nothing is in
@@ -12,14 +12,14 @@ pub fn cgroup(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for path in [Some(&*text), cgroup::path_of(&text)].into_iter().flatten() {
         let place = cgroup::parse_path(path);
-        if let Some(container) = &place.container {
-            let is_id = container.id.len() == 64
-                && container.id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let has_name = matches!(container.runtime, Runtime::Lxc | Runtime::Machine);
-            assert!(is_id || has_name, "{container:?}");
+        let ids = place.container.iter().map(|container| &container.id);
+        for id in ids.chain(&place.pod) {
+            assert!((1..=255).contains(&id.len()), "{place:?}");
+            assert!(!id.contains(char::is_control), "{place:?}");
+            assert!(text.len() >= id.len(), "{place:?}");
         }
-        if let Some(pod) = &place.pod {
-            assert!(matches!(pod.len(), 32 | 36), "{pod}");
+        if place.delegate == Delegate::Unknown {
+            assert_eq!(place.unit, None, "{place:?}");
         }
         assert!(place.unit.as_deref() != Some(""));
         let located = SharedLocation::from(&place);

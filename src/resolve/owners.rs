@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-pub use super::cgroup::{CgroupLocation, Container, Runtime, SharedLocation, parse_path};
+pub use super::cgroup::{CgroupLocation, Container, Delegate, Runtime, SharedLocation, parse_path};
 pub use super::processes::Process;
 pub use super::sockets::open_sockets;
 pub use super::users::users;

@@ -32,7 +32,7 @@ pub enum RowId {
     Port(Protocol, u16),
     /// The flows of a container, or of a pod where the path tells no container.
     Container(Arc<CgroupLocation>),
-    /// The flows of a systemd unit.
+    /// The flows of a systemd unit, or of units of which a part of the name never repeats.
     Unit(Arc<str>),
     /// The flows of which it is known that they are in no such group.
     Without(Group),
@@ -84,7 +84,10 @@ impl RowId {
                 None => Self::Unknown,
             },
             Group::Unit => match lookup.location(process_ref) {
-                Some(place) => place.unit.clone().map_or(Self::Without(group), Self::Unit),
+                Some(place) => {
+                    let unit = place.unit_group.clone();
+                    unit.map_or(Self::Without(group), Self::Unit)
+                }
                 None => Self::Unknown,
             },
         }
@@ -214,6 +217,16 @@ mod tests {
                 Some("/system.slice/nginx.service"),
                 "no container",
                 "nginx.service",
+            ),
+            (
+                Some("/user.slice/user-7.slice/user@7.service/app.slice/nginx.service"),
+                "no container",
+                "user@7.service",
+            ),
+            (
+                Some("/user.slice/user-7.slice/session-3.scope"),
+                "no container",
+                "user-7.slice",
             ),
             (Some("/"), "no container", "no unit"),
             (None, "unknown", "unknown"),

@@ -187,6 +187,102 @@ fn containers_that_are_gone_are_exact_by_the_pids_controller_of_v1() {
     }
 }
 
+/// A name is whole up to the longest that there is, and where the path itself is too long the part that is
+/// nearest to the root is left out, and said to be.
+#[test]
+fn the_longest_names_of_cgroups_are_whole() {
+    let mut cgroups = Cgroups::v2();
+    let pod = "pod0a1b2c3d_4e5f_6789_abcd_ef0123456789";
+    let burstable = format!("kubepods-burstable-{pod}.slice:cri-containerd:{ID}000000a1");
+    let unit = format!("{}.service", "u".repeat(247));
+    let long = ["x", "y", "z", "v", "w"]
+        .map(|letter| letter.repeat(255))
+        .join("/");
+    let deep = "/deep".repeat(20);
+    let paths = [
+        format!("/flowtop.slice/containerd.service/{burstable}"),
+        format!("/flowtop.slice/{unit}"),
+        format!("/flowtop.slice/{long}"),
+        format!("/flowtop.service{deep}"),
+    ];
+    let sink = Sink::new();
+    let flowtop = Flowtop::every("3s", &[]);
+    for (n, path) in paths.iter().enumerate() {
+        let dir = cgroups.make(path);
+        sink.sent(500 + n, &["--cgroup", &dir]);
+    }
+    drop(cgroups);
+    let records = flowtop.stop();
+    let flow = |n: u64| {
+        let flows = sink.flows(&records);
+        let found = flows.into_iter().find(|flow| bytes(flow) == 500 + n);
+        found.unwrap().clone()
+    };
+    let id = format!("{ID}000000a1");
+    let first = flow(0);
+    assert_eq!(first["cgroup"], paths[0]);
+    assert_eq!(
+        (&first["container"], &first["container_runtime"]),
+        (&id.into(), &"containerd".into())
+    );
+    assert_eq!(first["pod"], "0a1b2c3d-4e5f-6789-abcd-ef0123456789");
+    assert_eq!(
+        (&flow(1)["cgroup"], &flow(1)["unit"]),
+        (&paths[1].clone().into(), &unit.into())
+    );
+    // Five names of 255 bytes and one of 13 do not fit into 1280.
+    assert_eq!(flow(2)["cgroup"], format!("/…/{long}"));
+    assert_eq!(flow(3)["cgroup"], format!("/…{}", "/deep".repeat(16)));
+    assert_eq!((flow(2).get("unit"), flow(3).get("unit")), (None, None));
+}
+
+/// A user may name cgroups below the user's own service manager as containers and units of the system.
+#[test]
+fn names_that_a_user_chose_never_join_those_of_the_system() {
+    let mut cgroups = Cgroups::v2();
+    let container = format!("docker-{ID}000000f1.scope");
+    let names = [container.as_str(), "nginx.service", "lxc.payload.db"];
+    let sink = Sink::new();
+    let user = "user.slice/user-61234.slice/user@61234.service/app.slice";
+    let filter = format!("remote port {}", sink.addr.port());
+    let only = format!("{filter} and unit nginx");
+    let by = ["container", "unit"].map(|group| Flowtop::every("3s", &["-g", group, &filter]));
+    let nginx = Flowtop::every("3s", &[&only]);
+    for name in names {
+        for (above, bytes) in [("flowtop.slice", 10), (user, 700)] {
+            let dir = cgroups.make(&format!("/{above}/{name}"));
+            sink.sent(bytes, &["--cgroup", &dir]);
+        }
+    }
+    drop(cgroups);
+    let records = nginx.stop();
+    let flows: Vec<u64> = sink.flows(&records).into_iter().map(bytes).collect();
+    assert_eq!(flows, [10]);
+    let [containers, units] = by.map(|flowtop| {
+        let rows = flowtop.stop();
+        let rows = rows.into_iter().filter(|row| row["type"] == "group");
+        rows.map(|row| (row["name"].as_str().unwrap().to_owned(), bytes(&row)))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    });
+    let docker = "docker:0123456789ab";
+    for (name, bytes) in [
+        (docker, 10),
+        ("lxc:db", 10),
+        (&format!("{docker} of uid 61234"), 700),
+        ("lxc:db of uid 61234", 700),
+        ("no container", 710),
+    ] {
+        assert_eq!(
+            containers.get(name),
+            Some(&bytes),
+            "{name} in {containers:?}"
+        );
+    }
+    assert_eq!(units.get("nginx.service"), Some(&10), "{units:?}");
+    // The user's containers are below the user's manager too.
+    assert_eq!(units.get("user@61234.service"), Some(&2100), "{units:?}");
+}
+
 /// The kernel side keeps 1024 cgroups an interval, and with that `--max-flows` as many processes. Of what
 /// found no room the number is told, and it is that of the processes whose flows are without it.
 #[test]

@@ -1,5 +1,6 @@
 //! Paths as they are on real machines.
 
+use super::parse::unescape;
 use super::*;
 
 const ID: &str = "3f5c1d0a9b8e7f6d5c4b3a29180f7e6d5c4b3a291807f6e5d4c3b2a190807f6e";
@@ -147,11 +148,19 @@ fn units_are_known_where_there_is_no_container() {
         ),
         (
             "/user.slice/user-1000.slice/user@1000.service/app.slice/app-firefox-1234.scope",
-            Some("app-firefox-1234.scope"),
+            Some("user@1000.service"),
         ),
         (
             "/user.slice/user-1000.slice/user@1000.service/init.scope",
-            Some("init.scope"),
+            Some("user@1000.service"),
+        ),
+        (
+            "/system.slice/web.service/worker.service",
+            Some("web.service"),
+        ),
+        (
+            "/system.slice/system-sshd.slice/sshd@7-10.0.0.1:22-10.0.0.2:4000.service",
+            Some("sshd@7-10.0.0.1:22-10.0.0.2:4000.service"),
         ),
         (
             "/system.slice/systemd-fsck@dev-disk-by\\x2duuid-1\\x2d2.service",
@@ -178,18 +187,174 @@ fn units_are_known_where_there_is_no_container() {
 }
 
 #[test]
-fn what_only_looks_like_an_id_is_none() {
+fn what_only_looks_like_a_container_is_none() {
     for path in [
         "/docker/buildkit",
-        "/docker/0123",
-        "/docker/zzzz1d0a9b8e7f6d5c4b3a29180f7e6d5c4b3a291807f6e5d4c3b2a190807f6e",
         "/podcast",
         "/pod0a1b",
         "/system.slice/docker.service",
         "/system.slice/containerd.service",
+        "/system.slice/docker-compose.scope",
+        "/system.slice/docker-web.service",
+        "/system.slice/crio-conmon-{id}.scope",
+        "/libpod_parent/conmon",
+        "/my/default/web",
+        "/my/docker-web",
+        "/system.slice/dbus-:1.2-org.example.Name@0.service",
+        "/slurmstepd.scope/system",
+        "/my/job_7",
     ] {
         let place = at(path);
         assert_eq!((place.container, place.pod), (None, None), "{path}");
+    }
+}
+
+#[test]
+fn batch_jobs_are_known_by_their_number_with_all_their_steps() {
+    for (path, runtime) in [
+        (
+            "/system.slice/slurmstepd.scope/job_123/step_0/user/task_0",
+            Runtime::Slurm,
+        ),
+        (
+            "/system.slice/node1_slurmstepd.scope/job_123/step_batch",
+            Runtime::Slurm,
+        ),
+        ("/slurm/uid_1000/job_123/step_batch/task_0", Runtime::Slurm),
+        ("/slurm_node1/uid_0/job_123", Runtime::Slurm),
+        ("/pbs_jobs.service/jobid/123", Runtime::Pbs),
+        ("/lsf/cluster1/job.123.77.1700000000", Runtime::Lsf),
+    ] {
+        assert_container(path, runtime, "123", None);
+    }
+    let nested = at("/slurm/uid_1000/job_123/step_0/libpod-{id}.scope");
+    assert_eq!(nested.job.map(|job| job.id).as_deref(), Some("123"));
+    assert_eq!(nested.container.map(|it| it.runtime), Some(Runtime::Podman));
+}
+
+/// Whoever may make cgroups below one that was delegated chooses their names, so these never join those of others.
+#[test]
+fn names_below_a_delegated_cgroup_are_those_of_whom_it_was_delegated_to() {
+    let user = "/user.slice/user-1001.slice/user@1001.service/app.slice";
+    let container = "/docker/fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+    let deep = "/…/a";
+    for name in [
+        "docker-{id}.scope",
+        "kubepods-pod{p_o_d}.slice",
+        "lxc.payload.db",
+        "docker/{id}",
+        "kubepods/pod{pod}",
+    ] {
+        let plain = at(&format!("/{name}"));
+        for above in [user, container, deep] {
+            let forged = at(&format!("{above}/{name}"));
+            let id = |place: &CgroupLocation| {
+                (
+                    place.container.as_ref().map(|it| it.id.clone()),
+                    place.pod.clone(),
+                )
+            };
+            assert_eq!(id(&forged), id(&plain), "{above}/{name}");
+            let key = |place| SharedLocation::from(place).container;
+            assert_ne!(key(&forged), key(&plain), "{above}/{name}");
+            assert_ne!(forged.to_string(), plain.to_string(), "{above}/{name}");
+        }
+    }
+    // A container inside of one that was made up is still that of the user, and of the outermost container.
+    let delegate = |path: &str| at(path).delegate;
+    assert_eq!(
+        delegate(&format!("{user}/docker/aa/docker/{ID}")),
+        Delegate::User(1001)
+    );
+    let Delegate::Container(outer) = delegate(&format!("{container}/docker/aa/docker/{ID}")) else {
+        panic!("it is inside of a container");
+    };
+    assert!(container.ends_with(&outer.id));
+    // Units.
+    let unit = |path: &str| (at(path).unit, at(path).user_unit);
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        unit(&format!("{user}/nginx.service")),
+        (some("user@1001.service"), some("nginx.service"))
+    );
+    assert_eq!(unit("/…/a/nginx.service"), (None, None));
+    assert_eq!(unit("/…/a.slice"), (None, None));
+}
+
+mod shapes {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An id in any form that a runtime could write.
+    fn id() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[0-9a-f]{64}",
+            "[0-9a-f]{12}",
+            "[0-9a-f]{32}-[0-9]{10}",
+            "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}",
+            "[a-z0-9]{25}",
+            "[A-Za-z0-9][A-Za-z0-9_.+]{0,100}[A-Za-z0-9]",
+            "[A-Za-z0-9]{200}",
+        ]
+        .prop_filter("an engine's own names", |id| {
+            let reserved = ["conmon", "shim", "monitor", "compose", "buildkit", "daemon"];
+            !reserved.iter().any(|word| id.starts_with(word))
+                && ![".scope", ".service", ".slice"]
+                    .iter()
+                    .any(|end| id.ends_with(end))
+        })
+    }
+
+    /// Where the place says what a part is, with `ID` and `POD`.
+    const PLACES: [(&str, Runtime); 18] = [
+        ("/system.slice/docker-ID.scope", Runtime::Docker),
+        ("/docker/ID", Runtime::Docker),
+        ("/docker/buildkit/ID", Runtime::Docker),
+        ("/machine.slice/libpod-ID.scope/container", Runtime::Podman),
+        (
+            "/system.slice/web.service/libpod-payload-ID",
+            Runtime::Podman,
+        ),
+        ("/libpod_parent/libpod-ID", Runtime::Podman),
+        ("/system.slice/nerdctl-ID.scope", Runtime::Containerd),
+        ("/default/ID", Runtime::Containerd),
+        ("/k8s.io/ID/init", Runtime::Containerd),
+        (
+            "/system.slice/containerd.service/default:ID",
+            Runtime::Containerd,
+        ),
+        ("/system.slice:docker:ID", Runtime::Docker),
+        (
+            "/kubepods.slice/kubepods-podPOD.slice/crio-ID.scope",
+            Runtime::Crio,
+        ),
+        (
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podPOD.slice/cri-containerd-ID.scope",
+            Runtime::Containerd,
+        ),
+        (
+            "/system.slice/containerd.service/kubepods-burstable-podPOD.slice:cri-containerd:ID",
+            Runtime::Containerd,
+        ),
+        ("/kubepods/besteffort/podPOD/ID", Runtime::Kubernetes),
+        ("/garden/ID", Runtime::Unknown),
+        ("/ecs/TASK/ID", Runtime::Unknown),
+        ("/lxc/ID/ns", Runtime::Lxc),
+    ];
+
+    proptest! {
+        #[test]
+        fn a_container_is_known_by_its_place_whatever_its_id(id in id(), pod in "[a-z0-9]{1,60}") {
+            for (place, runtime) in PLACES {
+                let path = place.replace("ID", &id).replace("POD", &pod);
+                let place = parse_path(&path);
+                let found = place.container.as_ref().map(|it| (it.runtime, it.id.as_str()));
+                prop_assert_eq!(found, Some((runtime, id.as_str())), "{}", path);
+                prop_assert_eq!(place.pod.as_deref(), path.contains(&pod).then_some(pod.as_str())
+                    .filter(|_| path.contains("kubepods")), "{}", path);
+            }
+        }
     }
 }
 
@@ -198,6 +363,20 @@ fn places_are_written_short() {
     for (path, text) in [
         ("/docker/{id}", "docker:3f5c1d0a9b8e"),
         ("/kubepods/pod{pod}/crio-{id}", "cri-o:3f5c1d0a9b8e"),
+        ("/docker/web-1", "docker:web-1"),
+        (
+            "/garden/01234567-89ab-cdef-0123-4567",
+            "container:01234567-89ab-cdef-0123-4567",
+        ),
+        ("/kubepods/podmy-static-uid", "pod:my-static-uid"),
+        (
+            "/user.slice/user-7.slice/user@7.service/docker-{id}.scope",
+            "docker:3f5c1d0a9b8e of uid 7",
+        ),
+        (
+            "/docker/web-1/docker/{id}",
+            "docker:3f5c1d0a9b8e in docker:web-1",
+        ),
         (
             "/lxc.payload.a-long-name-of-a-container",
             "lxc:a-long-name-of-a-container",
