@@ -9,8 +9,8 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 use super::config_file::When;
 use super::manual::Shell;
 use super::values::{
-    parse_condition, parse_count, parse_duration, parse_files, parse_id, parse_interval,
-    parse_listen, parse_max_flows, parse_size, parse_top_n,
+    parse_condition, parse_count, parse_duration, parse_files, parse_host_name, parse_id,
+    parse_interval, parse_listen, parse_max_flows, parse_scrape_interval, parse_size, parse_top_n,
 };
 use crate::filter::Expr;
 use crate::text::units::Units;
@@ -332,6 +332,29 @@ pub(super) struct Args {
         value_parser = parse_listen
     )]
     pub(super) listen: Option<SocketAddr>,
+
+    /// Longest time between two scrapes of one Prometheus server, as in 15s: new series are shown as 0
+    /// for twice as long, so that every server sees their beginning [default: 1m]
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "listen",
+        help_heading = "Metrics",
+        allow_negative_numbers = true,
+        value_parser = parse_scrape_interval
+    )]
+    pub(super) scrape_interval: Option<Duration>,
+
+    /// Further names of this machine that requests for metrics may use, as in metrics.example.org
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "listen",
+        help_heading = "Metrics",
+        value_delimiter = ',',
+        value_parser = parse_host_name
+    )]
+    pub(super) listen_host: Vec<String>,
 
     /// How to attach to the kernel; auto takes the best backend that works here, a named backend never
     /// falls back to another

@@ -1,11 +1,16 @@
 //! The options of metrics, and of runs without output.
 
+use std::time::Duration;
+
 use clap::error::ErrorKind;
 
 use super::args::Args;
 use super::usage::usage_error;
 use crate::options::ListenOptions;
 use crate::view::Group;
+
+/// Prometheus's own default.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns where to serve metrics, of which groups and of how many.
 pub(super) fn listen(args: &Args, top_n: Option<usize>) -> Option<ListenOptions> {
@@ -17,6 +22,8 @@ pub(super) fn listen(args: &Args, top_n: Option<usize>) -> Option<ListenOptions>
             Some(group) => group,
         },
         top_n,
+        scrape_interval: args.scrape_interval.unwrap_or(SCRAPE_INTERVAL),
+        host_names: args.listen_host.clone(),
     })
 }
 
@@ -81,6 +88,37 @@ mod tests {
                 .capture
                 .by_thread
         );
+    }
+
+    #[test]
+    fn readers_of_metrics_are_described_by_options_of_listen() {
+        let listen = |args: &[&str]| {
+            let args = [&["--listen", "1"], args].concat();
+            parsed(&args).map(|config| config.listen.unwrap())
+        };
+        let plain = listen(&[]).unwrap();
+        assert_eq!(plain.scrape_interval.as_secs(), 60);
+        assert!(plain.host_names.is_empty());
+        let given = [
+            "--scrape-interval",
+            "15s",
+            "--listen-host",
+            "a.example,web-2.",
+        ];
+        let given = listen(&given).unwrap();
+        assert_eq!(given.scrape_interval.as_secs(), 15);
+        assert_eq!(given.host_names, ["a.example", "web-2"]);
+        for (option, value, error) in [
+            ("--scrape-interval", "3m", "at most 2m"),
+            ("--scrape-interval", "0", "at most 2m"),
+            ("--listen-host", "web:9435", "without a port"),
+            ("--listen-host", "*", "without a port"),
+            ("--listen-host", "", "without a port"),
+        ] {
+            let message = listen(&[option, value]).unwrap_err();
+            assert!(message.contains(error), "{option} {value}: {message}");
+        }
+        assert!(parsed(&["--listen-host", "web"]).is_err());
     }
 
     #[test]

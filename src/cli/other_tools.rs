@@ -189,6 +189,8 @@ pub(super) fn needed_value(option: &str) -> &'static str {
         "--units" => "give bytes, bytes-iec, bits or bits-iec",
         "--color" => "give auto, always or never",
         "--listen" => "give a port or an address, as in --listen 9435",
+        "--scrape-interval" => "give a time, as in --scrape-interval 15s",
+        "--listen-host" => "give a host name, as in --listen-host metrics.example.org",
         "--record" => "give the name of a new file, as in --record day.jsonl.zst",
         "--replay" => "give a recording, as in --replay day.jsonl.zst",
         "--record-size" => "give a size, as in --record-size 100MB",

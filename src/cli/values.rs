@@ -136,6 +136,29 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Prometheus takes a series for stale after 5 minutes.
+const MAX_SCRAPE_INTERVAL: Duration = Duration::from_secs(120);
+
+pub(super) fn parse_scrape_interval(text: &str) -> Result<Duration, String> {
+    match seconds(text) {
+        Some(time) if (MIN_INTERVAL..=MAX_SCRAPE_INTERVAL).contains(&time) => Ok(time),
+        _ => Err("give a time of at most 2m, as in 15s or 1m".to_owned()),
+    }
+}
+
+/// Parses the name of a host (RFC 1123), which has no port.
+pub(super) fn parse_host_name(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_name = name.split('.').all(|label| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        !label.is_empty() && label.bytes().all(is_part)
+    });
+    match is_name {
+        true => Ok(name.to_owned()),
+        false => Err("give a host name without a port, as in metrics.example.org".to_owned()),
+    }
+}
+
 /// Parses a length of time: seconds, one number with a unit, or several, as in `1h30m`.
 fn seconds(text: &str) -> Option<Duration> {
     let digits = text

@@ -231,13 +231,17 @@ pub enum Output {
 }
 
 /// Where metrics are served, and of what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
     pub addr: SocketAddr,
     /// What there are series of; never [`Group::Flow`].
     pub group: Group,
     /// Groups with series of their own; `None` means as many as the exporter holds.
     pub top_n: Option<usize>,
+    /// Longest time between two scrapes of one reader.
+    pub scrape_interval: Duration,
+    /// Names of this machine that requests may use, besides its own.
+    pub host_names: Vec<String>,
 }
 
 /// Where every interval is kept.

@@ -53,6 +53,8 @@ pub struct Listener {
     addr: SocketAddr,
     group: Group,
     top_n: Option<usize>,
+    scrape_interval: Duration,
+    host_names: Vec<String>,
 }
 
 impl Listener {
@@ -80,6 +82,8 @@ impl Listener {
             socket,
             group: listen.group,
             top_n: listen.top_n,
+            scrape_interval: listen.scrape_interval,
+            host_names: listen.host_names.clone(),
         })
     }
 }
@@ -171,13 +175,15 @@ impl Exporter {
             addr,
             group,
             top_n,
+            scrape_interval,
+            host_names,
         } = listener;
         let sums = MetricSums {
             totals: Totals {
                 method,
                 ..Totals::default()
             },
-            series: Series::new(top_n.unwrap_or(MAX_SERIES)),
+            series: Series::new(top_n.unwrap_or(MAX_SERIES), scrape_interval),
         };
         let about = ExporterInfo {
             machine,
@@ -188,7 +194,8 @@ impl Exporter {
         let sums = Arc::new(Mutex::new(sums));
         let (stop, stopped) = UnixStream::pair().context("serve metrics")?;
         let answer = responder(about, Arc::clone(&sums), SelfUsage::open());
-        let server = http::MetricsServer::new(socket, stopped, answer).context("serve metrics")?;
+        let server = http::MetricsServer::new(socket, stopped, host_names, answer)
+            .context("serve metrics")?;
         let thread = thread::Builder::new()
             .name("metrics".to_owned())
             .spawn(move || server.run())
@@ -231,11 +238,11 @@ fn responder(
     about: ExporterInfo,
     sums: Arc<Mutex<MetricSums>>,
     cost: SelfUsage,
-) -> impl FnMut(Format) -> String + Send + 'static {
+) -> impl Fn(Format) -> String + Send + 'static {
     move |format| {
         let (totals, snapshot) = {
-            let mut sums = lock(&sums);
-            (sums.totals.clone(), sums.series.scrape())
+            let sums = lock(&sums);
+            (sums.totals.clone(), sums.series.snapshot())
         };
         exposition::write(format, &about, &totals, &snapshot, &cost.now())
     }
@@ -296,15 +303,15 @@ impl MetricSums {
         totals.elapsed = interval.elapsed;
         totals.ended = Some(interval.ended);
         totals.method = Arc::clone(&interval.method);
-        self.series.add(groups, interval.elapsed);
+        self.series.add(groups, interval.elapsed, interval.ended);
     }
 }
 
 impl Totals {
     /// What was counted for groups and is exposed for none, nor as other: those that were evicted, and
-    /// what a new counter holds back until the next scrape.
+    /// what new counters moved while they are exposed with their beginning.
     fn hidden(&self, snapshot: &SeriesSnapshot) -> Counters {
-        let shown: Counters = snapshot.series.iter().map(|(_, counters)| *counters).sum();
+        let shown: Counters = snapshot.series.iter().map(|sample| sample.counters).sum();
         let attributed = self.total.since(&self.untracked);
         attributed.since(&snapshot.other).since(&shown)
     }

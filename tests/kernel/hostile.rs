@@ -368,6 +368,8 @@ fn no_message_carries_an_argument_or_a_file_name_to_the_terminal_as_it_is() {
         "--record-time",
         "--record-files",
         "--listen",
+        "--scrape-interval",
+        "--listen-host",
         "--backend",
         "--max-flows",
         "-g",

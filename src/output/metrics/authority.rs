@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use httparse::{Header, Request};
 
+use super::http::Origin;
+
 /// Fields that every browser sends with every request and no scraper does, or that only browsers
 /// send. A page cannot take `Accept-Language` away, it can only change its value.
 const BROWSER_FIELDS: [&str; 3] = ["accept-language", "origin", "referer"];
@@ -21,12 +23,11 @@ pub(super) struct RefusedRequest {
     pub reason: String,
 }
 
-/// Path of a request that is meant for this machine, which is called `machine`; `peer` is the address
-/// that the request came from.
+/// Path of a request that is meant for this machine, which is called `machine`.
 pub(super) fn path<'a>(
     request: &Request<'_, 'a>,
     machine: &str,
-    peer: IpAddr,
+    from: &Origin<'_>,
 ) -> Result<&'a str, RefusedRequest> {
     let target = request.path.unwrap_or_default();
     // RFC 9112, 3.2: of all methods and targets.
@@ -40,14 +41,17 @@ pub(super) fn path<'a>(
         bad_request("the host is not of the form NAME:PORT, ADDRESS:PORT or [ADDRESS]:PORT")
     })?;
     let is_answered = is_own(host, machine)
+        || is_given(host, from.host_names)
         || !is_of_browser(request.headers)
-            && (!peer.to_canonical().is_loopback() || first_label(host) == first_label(machine));
+            && (!from.peer.to_canonical().is_loopback()
+                || first_label(host) == first_label(machine));
     match is_answered {
         true => Ok(path),
         false => Err(RefusedRequest {
             status: "421 Misdirected Request",
             reason: format!(
-                "{host} is not a name of this machine: ask by its address, by localhost or by {machine}"
+                "{host} is not a name of this machine: ask by its address, by localhost or by {machine}, or add \
+                 the name to flowtop --listen-host"
             ),
         }),
     }
@@ -140,6 +144,12 @@ fn is_own(host: &str, machine: &str) -> bool {
         || host == first_label(machine)
 }
 
+/// Whether a host is one of the names that the user gave this machine.
+fn is_given(host: &str, names: &[String]) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    names.iter().any(|name| name.eq_ignore_ascii_case(host))
+}
+
 fn first_label(name: &str) -> String {
     let label = name.split('.').next().unwrap_or_default();
     label.to_ascii_lowercase()
@@ -170,7 +180,11 @@ mod tests {
         let mut fields = [httparse::EMPTY_HEADER; 16];
         let mut parsed = Request::new(&mut fields);
         assert!(parsed.parse(request.as_bytes()).unwrap().is_complete());
-        match path(&parsed, "web-1.example.com", peer.parse().unwrap()) {
+        let from = Origin {
+            peer: peer.parse().unwrap(),
+            host_names: &["metrics.example.org".to_owned()],
+        };
+        match path(&parsed, "web-1.example.com", &from) {
             Ok(path) => Ok(path.to_owned()),
             Err(refusal) => Err(refusal.status[..3].parse().unwrap()),
         }
@@ -197,6 +211,8 @@ mod tests {
             "web-1.example.com:9435",
             "WEB-1:9435",
             "web-1:",
+            "metrics.example.org:9435",
+            "Metrics.Example.Org.",
             "",
         ] {
             for (fields, peer) in [
@@ -212,7 +228,12 @@ mod tests {
 
     #[test]
     fn a_foreign_name_is_refused_over_loopback_and_from_browsers() {
-        let foreign = ["evil.example:9435", "web-2", "127.0.0.1.evil.example"];
+        let foreign = [
+            "evil.example:9435",
+            "web-2",
+            "127.0.0.1.evil.example",
+            "x.metrics.example.org",
+        ];
         let own_label = ["web-1.evil.example", "web-1.internal:9435"];
         let browsers = [
             "Accept-Language: de\r\n",

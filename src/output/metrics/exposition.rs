@@ -216,6 +216,7 @@ pub(super) fn write(
         format,
         text: String::with_capacity(4096 + 512 * snapshot.series.len()),
         metrics: METRICS.iter(),
+        created: 0.0,
     };
     // Writing to a String cannot fail; an error means that a metric lacks its entry in the table.
     let written = page.write(about, totals, snapshot, cost);
@@ -227,6 +228,8 @@ struct Page {
     format: Format,
     text: String,
     metrics: std::slice::Iter<'static, Metric>,
+    /// Since when counters count, in seconds since the Unix epoch.
+    created: f64,
 }
 
 impl Page {
@@ -248,6 +251,8 @@ impl Page {
             ("kernel", &about.machine.kernel),
         ];
         self.family(|page| page.sample(&labels, 1))?;
+        // All counters but those of groups have counted since flowtop started.
+        self.created = seconds(about.began);
         let total = &totals.total;
         for value in [total.rx_bytes, total.tx_bytes, total.rx_msgs, total.tx_msgs] {
             self.one(value)?;
@@ -261,8 +266,10 @@ impl Page {
         ];
         for field in fields {
             self.family(|page| {
-                for (key, counters) in &snapshot.series {
-                    page.sample(&[("kind", key.kind), ("name", &key.name)], field(counters))?;
+                for sample in &snapshot.series {
+                    let labels = [("kind", sample.key.kind), ("name", &*sample.key.name)];
+                    let created = seconds(sample.created);
+                    page.created_sample(&labels, field(&sample.counters), created)?;
                 }
                 page.sample(&[("kind", OTHER), ("name", OTHER)], field(&snapshot.other))
             })?;
@@ -322,7 +329,7 @@ impl Page {
     fn family(&mut self, write: impl FnOnce(&mut SampleWriter<'_>) -> fmt::Result) -> fmt::Result {
         let Metric { name, kind, help } = *self.metrics.next().ok_or(fmt::Error)?;
         // OpenMetrics calls the family without what its kind adds to the samples.
-        let (family, kind) = match (self.format, kind) {
+        let (family, kind_name) = match (self.format, kind) {
             (Format::Text, MetricKind::Info) => (name, "gauge"),
             (Format::OpenMetrics, MetricKind::Info) => (name.trim_end_matches("_info"), "info"),
             (Format::Text, MetricKind::Counter) => (name, "counter"),
@@ -331,9 +338,15 @@ impl Page {
             }
             (_, MetricKind::Gauge) => (name, "gauge"),
         };
-        writeln!(self.text, "# HELP {family} {help}\n# TYPE {family} {kind}")?;
+        writeln!(
+            self.text,
+            "# HELP {family} {help}\n# TYPE {family} {kind_name}"
+        )?;
+        let has_created = self.format == Format::OpenMetrics && kind == MetricKind::Counter;
         write(&mut SampleWriter {
             name,
+            family: has_created.then_some(family),
+            created: self.created,
             text: &mut self.text,
         })
     }
@@ -341,12 +354,40 @@ impl Page {
 
 struct SampleWriter<'a> {
     name: &'static str,
+    /// Name of the family, where samples tell since when they count.
+    family: Option<&'static str>,
+    created: f64,
     text: &'a mut String,
 }
 
 impl SampleWriter<'_> {
     fn sample(&mut self, labels: &[(&str, &str)], value: impl fmt::Display) -> fmt::Result {
-        self.text.push_str(self.name);
+        self.created_sample(labels, value, self.created)
+    }
+
+    /// A sample that counts since a time, in seconds since the Unix epoch.
+    fn created_sample(
+        &mut self,
+        labels: &[(&str, &str)],
+        value: impl fmt::Display,
+        created: f64,
+    ) -> fmt::Result {
+        self.line(self.name, "", labels, value)?;
+        match self.family {
+            Some(family) => self.line(family, "_created", labels, format_args!("{created:.3}")),
+            None => Ok(()),
+        }
+    }
+
+    fn line(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        labels: &[(&str, &str)],
+        value: impl fmt::Display,
+    ) -> fmt::Result {
+        self.text.push_str(name);
+        self.text.push_str(suffix);
         for (n, (label, value)) in labels.iter().enumerate() {
             self.text.push(if n == 0 { '{' } else { ',' });
             write!(self.text, "{label}=\"")?;

@@ -1,5 +1,6 @@
 //! What holds of any bytes as a request, and of any names on a page of metrics.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
@@ -44,11 +45,16 @@ pub fn request(bytes: &[u8]) {
         _ => Ipv4Addr::new(192, 0, 2, 7),
     };
     let request = &request[..request.len().min(http::MAX_REQUEST)];
-    let mut scrapes = 0;
-    let answer = http::answer(request, IpAddr::V4(peer), &mut |_| {
-        scrapes += 1;
+    let scrapes = Cell::new(0);
+    let from = http::Origin {
+        peer: IpAddr::V4(peer),
+        host_names: &[],
+    };
+    let answer = http::answer(request, &from, &|_| {
+        scrapes.set(scrapes.get() + 1);
         PAGE.to_owned()
     });
+    let scrapes = scrapes.get();
     let Some(answer) = answer else {
         assert!(request.len() < http::MAX_REQUEST && scrapes == 0);
         return;
@@ -89,7 +95,7 @@ pub(crate) fn page(
     let owners = Owners::disabled();
     let mut sums = MetricSums {
         totals: Totals::default(),
-        series: Series::new(MAX_SERIES),
+        series: Series::new(MAX_SERIES, Duration::ZERO),
     };
     let groups = group_totals(interval, group, &owners);
     let groups = groups
@@ -102,7 +108,7 @@ pub(crate) fn page(
         group,
         began: SystemTime::UNIX_EPOCH,
     };
-    let snapshot = sums.series.scrape();
+    let snapshot = sums.series.snapshot();
     let format = match is_open {
         true => Format::OpenMetrics,
         false => Format::Text,

@@ -9,13 +9,14 @@
 //!   then nobody makes way. So in every [`LINGER`] at most `limit` names are new.
 //! - A group that comes back goes on where it was. No counter ever goes back, but that of a group that
 //!   was forgotten among thousands: it begins at 0, as after a restart.
-//! - The first scrape that has a new counter gets where it began (0), the next what it counted. A
-//!   counter's first value tells Prometheus nothing: what a process moved that came and went between two
-//!   scrapes would be seen by nobody.
+//! - A new counter is exposed with the value it began at (0) for two scrape intervals, then with what it
+//!   counted. Prometheus takes no increase from the first value of a counter, so every reader needs one
+//!   scrape of the beginning; two allow for one that fails.
+//! - A snapshot changes nothing: what one reader gets never depends on what others read.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::model::flow::Counters;
 use crate::stats::ranking::{GroupTotals, ProcessLookup, RowId};
@@ -24,7 +25,7 @@ use crate::view::Directions;
 
 /// Most series that can be asked for.
 pub const MAX_SERIES: usize = 1000;
-/// How long an evicted series is still exposed.
+/// How long an evicted series is still exposed, at the least.
 pub const LINGER: Duration = Duration::from_secs(300);
 /// Bytes so old count for 1/e of new ones when it is decided who has a series.
 const MEMORY: Duration = Duration::from_secs(300);
@@ -85,42 +86,61 @@ struct SeriesEntry {
     counters: Counters,
     weight: f64,
     membership: Membership,
-    /// Where it began, until a scrape got that.
-    began: Option<Counters>,
+    /// When it counted from 0 on.
+    created: SystemTime,
+    /// Where it began as a series, and until when it is exposed with that.
+    beginning: Option<(Counters, Duration)>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     limit: usize,
+    /// Longest time between two scrapes of one reader.
+    scrape_interval: Duration,
     now: Duration,
     groups: HashMap<SeriesKey, SeriesEntry>,
     other: Counters,
-    has_other: bool,
 }
 
-/// What one scrape gets.
+/// All series at the end of an interval.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SeriesSnapshot {
     /// By kind and name.
-    pub series: Vec<(SeriesKey, Counters)>,
+    pub series: Vec<SeriesSample>,
     pub other: Counters,
 }
 
+/// A series as it is exposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeriesSample {
+    pub key: SeriesKey,
+    pub counters: Counters,
+    /// When it counted from 0 on.
+    pub created: SystemTime,
+}
+
 impl Series {
-    /// At most `limit`, and never more than [`MAX_SERIES`].
-    pub(super) fn new(limit: usize) -> Self {
+    /// At most `limit`, and never more than [`MAX_SERIES`], for readers that scrape at least once in every
+    /// `scrape_interval`.
+    pub(super) fn new(limit: usize, scrape_interval: Duration) -> Self {
         Self {
             limit: limit.min(MAX_SERIES),
+            scrape_interval,
             now: Duration::ZERO,
             groups: HashMap::new(),
             other: Counters::default(),
-            has_other: false,
         }
     }
 
-    /// Takes in what groups moved in an interval. The same may come more than once.
-    pub(super) fn add(&mut self, moved: Vec<(SeriesKey, Counters)>, elapsed: Duration) {
+    /// Takes in what groups moved in an interval that ended at a time. The same may come more than once.
+    pub(super) fn add(
+        &mut self,
+        moved: Vec<(SeriesKey, Counters)>,
+        elapsed: Duration,
+        ended: SystemTime,
+    ) {
         self.now += elapsed;
+        let created = ended.checked_sub(elapsed).unwrap_or(ended);
         let decay = (-elapsed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
         for entry in self.groups.values_mut() {
             entry.weight *= decay;
@@ -137,7 +157,8 @@ impl Series {
                         counters: Counters::default(),
                         weight: bytes,
                         membership: Membership::Hidden,
-                        began: None,
+                        created,
+                        beginning: None,
                     };
                     self.groups.insert(key.clone(), entry);
                 }
@@ -172,7 +193,7 @@ impl Series {
                 let Some((_, least)) = have.pop_if(is_heavier) else {
                     break;
                 };
-                self.put(&least, Membership::Lingers(self.now + LINGER));
+                self.put(&least, Membership::Lingers(self.now + self.linger()));
                 lingering += 1;
             }
             self.put(&key, Membership::Counted);
@@ -181,10 +202,17 @@ impl Series {
         }
     }
 
+    /// How long an evicted series is still exposed: two scrapes of its beginning and two of its end fit in.
+    fn linger(&self) -> Duration {
+        LINGER.max(4 * self.scrape_interval)
+    }
+
     fn put(&mut self, key: &SeriesKey, place: Membership) {
         if let Some(entry) = self.groups.get_mut(key) {
+            // A hidden series has lingered longer than its last beginning was exposed.
             if entry.membership == Membership::Hidden {
-                entry.began.get_or_insert(entry.counters);
+                let until = self.now + 2 * self.scrape_interval;
+                entry.beginning = Some((entry.counters, until));
             }
             entry.membership = place;
         }
@@ -229,22 +257,23 @@ impl Series {
         }
     }
 
-    /// Returns what a scrape gets.
-    pub(super) fn scrape(&mut self) -> SeriesSnapshot {
-        let is_first = !std::mem::replace(&mut self.has_other, true);
-        let mut series = Vec::with_capacity(2 * self.limit);
-        for (key, entry) in &mut self.groups {
-            if entry.membership == Membership::Hidden {
-                continue;
-            }
-            // Of the first scrape of all nothing is expected: whoever looks once sees what there is.
-            let counters = match entry.began.take() {
-                Some(began) if !is_first => began,
-                _ => entry.counters,
-            };
-            series.push((key.clone(), counters));
-        }
-        series.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    /// Returns all that is exposed now.
+    pub(super) fn snapshot(&self) -> SeriesSnapshot {
+        let exposed = self
+            .groups
+            .iter()
+            .filter(|(_, entry)| entry.membership != Membership::Hidden);
+        let mut series: Vec<SeriesSample> = exposed
+            .map(|(key, entry)| SeriesSample {
+                key: key.clone(),
+                counters: match entry.beginning {
+                    Some((began, until)) if self.now < until => began,
+                    _ => entry.counters,
+                },
+                created: entry.created,
+            })
+            .collect();
+        series.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         SeriesSnapshot {
             series,
             other: self.other,

@@ -94,7 +94,8 @@ pub fn ip(netns: &Netns, args: &str) {
 pub struct Host {
     pub netns: Netns,
     pub addr: SocketAddr,
-    _flowtop: Running,
+    args: Vec<String>,
+    flowtop: Option<Running>,
 }
 
 impl Host {
@@ -113,23 +114,30 @@ impl Host {
         ip(&netns, &format!("addr add 198.18.{n}.2/30 dev uplink"));
         ip(&netns, "link set uplink up");
         ip(&netns, "link set lo up");
-        let filter = format!("netns {}", netns.inode());
+        let mut host = Self {
+            netns,
+            addr: addr.parse().unwrap(),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            flowtop: None,
+        };
+        host.restart();
+        host
+    }
+
+    /// Starts flowtop, after the end of the last one.
+    pub fn restart(&mut self) {
+        drop(self.flowtop.take());
+        let filter = format!("netns {}", self.netns.inode());
         let mut command = flowtop(&["--quiet", "-i", "100ms", "--max-flows", "1024"]);
         command
             .args(["--listen", "0.0.0.0:9435"])
-            .args(args)
+            .args(&self.args)
             .arg(filter);
-        let flowtop = Running::start(netns.around(&mut command));
-        let addr = addr.parse().unwrap();
+        self.flowtop = Some(Running::start(self.netns.around(&mut command)));
         until("flowtop counts", || {
-            value(&scrape(addr)?, "flowtop_intervals_total")?
+            value(&scrape(self.addr)?, "flowtop_intervals_total")?
                 .gt(&0.0)
                 .then_some(())
         });
-        Self {
-            netns,
-            addr,
-            _flowtop: flowtop,
-        }
     }
 }

@@ -5,6 +5,8 @@
 
 mod fleet;
 mod machines;
+mod prometheus;
+mod readers;
 mod server;
 
 use std::io::{Read as _, Write as _};

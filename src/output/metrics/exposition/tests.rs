@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::interval::{Audit, Drift, Machine, Method};
-use crate::output::metrics::series::SeriesKey;
+use crate::output::metrics::series::{SeriesKey, SeriesSample};
 use crate::view::Group;
 
 fn page(format: Format) -> String {
@@ -55,14 +55,18 @@ fn page_of(format: Format, missed_events: u64, misses_unknown: bool) -> String {
             ..Method::default()
         }),
     };
-    let named = |name: &str| SeriesKey {
-        kind: "process",
-        name: name.into(),
+    let sample = |name: &str, counters| SeriesSample {
+        key: SeriesKey {
+            kind: "process",
+            name: name.into(),
+        },
+        counters,
+        created: about.began + Duration::from_secs(5),
     };
     let snapshot = SeriesSnapshot {
         series: vec![
-            (named("say \"hi\"\\n"), moved(500, 100)),
-            (named("\u{1b}[2J\nother"), moved(60, 50)),
+            sample("say \"hi\"\\n", moved(500, 100)),
+            sample("\u{1b}[2J\nother", moved(60, 50)),
         ],
         other: moved(400, 50),
     };
@@ -122,12 +126,26 @@ fn every_metric_has_its_samples_and_labels_are_harmless() {
 #[test]
 fn openmetrics_names_families_without_what_samples_add_and_has_an_end() {
     let (text, open) = (page(Format::Text), page(Format::OpenMetrics));
-    for line in ["# TYPE flowtop info", "# TYPE flowtop_rx_bytes counter"] {
+    for line in [
+        "# TYPE flowtop info",
+        "# TYPE flowtop_rx_bytes counter",
+        "flowtop_rx_bytes_created 1795359600.123",
+        r#"flowtop_group_tx_bytes_created{kind="process",name="say \"hi\"\\n"} 1795359605.123"#,
+        r#"flowtop_group_tx_bytes_created{kind="other",name="other"} 1795359600.123"#,
+    ] {
         assert!(open.lines().any(|found| found == line), "{line}\n{open}");
     }
     assert!(open.ends_with("\n# EOF\n") && !text.contains("EOF"));
+    assert!(!text.contains("_created"), "{text}");
+    let counters = open.matches("_total").count()
+        - METRICS
+            .iter()
+            .map(|m| m.help.matches("_total").count())
+            .sum::<usize>();
+    assert_eq!(open.matches("_created").count(), counters);
     let samples = |page: &str| -> Vec<String> {
-        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        let is_value = |line: &&str| !line.starts_with('#') && !line.contains("_created");
+        let lines = page.lines().filter(is_value);
         lines.map(str::to_owned).collect()
     };
     assert_eq!(samples(&text), samples(&open));

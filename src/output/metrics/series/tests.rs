@@ -2,6 +2,9 @@ use super::*;
 use crate::testing::{Random, rounds};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Longest time between two scrapes.
+const PACE: Duration = Duration::from_secs(60);
+const EPOCH: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn key(name: impl ToString) -> SeriesKey {
     SeriesKey {
@@ -25,84 +28,113 @@ fn rx(bytes: u64) -> Counters {
     }
 }
 
-/// A scrape, as `name=bytes`, `other` last.
-fn snapshot(series: &mut Series) -> String {
-    let snapshot = series.scrape();
+/// A snapshot, as `name=bytes`, `other` last.
+fn snapshot(series: &Series) -> String {
+    let snapshot = series.snapshot();
     let mut text = String::new();
-    for (key, counters) in &snapshot.series {
-        text += &format!("{}={} ", key.name, counters.rx_bytes);
+    for sample in &snapshot.series {
+        text += &format!("{}={} ", sample.key.name, sample.counters.rx_bytes);
     }
     text + &format!("other={}", snapshot.other.rx_bytes)
 }
 
+fn add(series: &mut Series, groups: &[(&str, u64)], elapsed: Duration) {
+    series.add(moved(groups), elapsed, EPOCH + series.now + elapsed);
+}
+
+/// Series whose beginnings are over at once.
+fn without_pace(limit: usize) -> Series {
+    Series::new(limit, Duration::ZERO)
+}
+
 #[test]
 fn the_heaviest_have_series_and_the_rest_is_other() {
-    let mut series = Series::new(2);
+    let mut series = without_pace(2);
     let groups = [("a", 1), ("b", 5), ("c", 9), ("d", 2), ("b", 6)];
-    series.add(moved(&groups), SECOND);
-    assert_eq!(snapshot(&mut series), "b=11 c=9 other=3");
-    series.add(moved(&groups), SECOND);
-    assert_eq!(snapshot(&mut series), "b=22 c=18 other=6");
+    add(&mut series, &groups, SECOND);
+    assert_eq!(snapshot(&series), "b=11 c=9 other=3");
+    add(&mut series, &groups, SECOND);
+    assert_eq!(snapshot(&series), "b=22 c=18 other=6");
 }
 
 #[test]
 fn a_series_is_taken_only_by_what_moves_twice_as_much() {
-    let mut series = Series::new(1);
-    series.add(moved(&[("a", 1000)]), SECOND);
-    assert_eq!(snapshot(&mut series), "a=1000 other=0");
-    series.add(moved(&[("b", 1900)]), SECOND);
-    assert_eq!(snapshot(&mut series), "a=1000 other=1900");
-    // It is evicted, and still exposed. The new one is first exposed with the value it begins with.
-    series.add(moved(&[("a", 10), ("b", 200)]), SECOND);
-    assert_eq!(snapshot(&mut series), "a=1000 b=0 other=1910");
-    assert_eq!(snapshot(&mut series), "a=1000 b=200 other=1910");
+    let mut series = without_pace(1);
+    add(&mut series, &[("a", 1000)], SECOND);
+    assert_eq!(snapshot(&series), "a=1000 other=0");
+    add(&mut series, &[("b", 1900)], SECOND);
+    assert_eq!(snapshot(&series), "a=1000 other=1900");
+    // It is evicted, and still exposed.
+    add(&mut series, &[("a", 10), ("b", 200)], SECOND);
+    assert_eq!(snapshot(&series), "a=1000 b=200 other=1910");
     // Nobody makes way while it lingers, but for itself.
-    series.add(moved(&[("c", 1 << 30)]), SECOND);
-    assert_eq!(snapshot(&mut series), "a=1000 b=200 other=1073743734");
-    series.add(moved(&[("a", 1 << 40)]), SECOND);
+    add(&mut series, &[("c", 1 << 30)], SECOND);
+    assert_eq!(snapshot(&series), "a=1000 b=200 other=1073743734");
+    add(&mut series, &[("a", 1 << 40)], SECOND);
     assert_eq!(
-        snapshot(&mut series),
+        snapshot(&series),
         format!("a={} b=200 other=1073743734", 1000 + (1u64 << 40))
     );
-    series.add(Vec::new(), LINGER);
-    series.add(moved(&[("a", 1)]), SECOND);
+    add(&mut series, &[], LINGER);
+    add(&mut series, &[("a", 1)], SECOND);
     assert_eq!(
-        snapshot(&mut series),
+        snapshot(&series),
         format!("a={} other=1073743734", 1001 + (1u64 << 40))
     );
 }
 
 #[test]
 fn who_comes_back_goes_on_where_it_was() {
-    let mut series = Series::new(1);
-    series.add(moved(&[("a", 100)]), SECOND);
-    assert_eq!(snapshot(&mut series), "a=100 other=0");
-    series.add(moved(&[("b", 1000)]), SECOND);
-    series.add(Vec::new(), LINGER);
-    assert_eq!(snapshot(&mut series), "b=0 other=0");
-    assert_eq!(snapshot(&mut series), "b=1000 other=0");
-    series.add(moved(&[("a", 10_000)]), SECOND);
-    assert_eq!(snapshot(&mut series), "a=100 b=1000 other=0");
-    assert_eq!(snapshot(&mut series), "a=10100 b=1000 other=0");
+    let mut series = Series::new(1, SECOND);
+    add(&mut series, &[("a", 100)], SECOND);
+    assert_eq!(snapshot(&series), "a=0 other=0");
+    add(&mut series, &[], 2 * SECOND);
+    assert_eq!(snapshot(&series), "a=100 other=0");
+    add(&mut series, &[("b", 1000)], SECOND);
+    add(&mut series, &[], LINGER);
+    assert_eq!(snapshot(&series), "b=1000 other=0");
+    add(&mut series, &[("a", 10_000)], SECOND);
+    assert_eq!(snapshot(&series), "a=100 b=1000 other=0");
+    add(&mut series, &[], 2 * SECOND);
+    assert_eq!(snapshot(&series), "a=10100 b=1000 other=0");
 }
 
-/// What Prometheus makes of scrapes: the increase of every counter from one to the next; the first of one
-/// tells it nothing, a smaller one is a restart.
+#[test]
+fn a_beginning_is_exposed_for_two_scrape_intervals_and_reading_changes_nothing() {
+    let mut series = Series::new(2, PACE);
+    for n in 0..12 {
+        add(&mut series, &[("a", 10)], 10 * SECOND);
+        for _ in 0..3 {
+            assert_eq!(snapshot(&series), "a=0 other=0", "{n}");
+        }
+    }
+    add(&mut series, &[("a", 10), ("b", 5)], 10 * SECOND);
+    assert_eq!(snapshot(&series), "a=130 b=0 other=0");
+    let created: Vec<SystemTime> = series.snapshot().series.iter().map(|s| s.created).collect();
+    assert_eq!(created, [EPOCH, EPOCH + 120 * SECOND]);
+}
+
+/// A Prometheus server: the increase of every counter from one scrape to the next. The first value of a
+/// counter has no increase.
 #[derive(Default)]
 struct Prometheus {
+    /// Since the last scrape.
+    waited: Duration,
     last: HashMap<SeriesKey, u64>,
     gained: HashMap<SeriesKey, u64>,
 }
 
 impl Prometheus {
-    fn scrape(&mut self, series: &mut Series) {
-        let snapshot = series.scrape();
+    fn scrape(&mut self, series: &Series) {
+        self.waited = Duration::ZERO;
+        let snapshot = series.snapshot();
         let other = SeriesKey {
             kind: "other",
             name: "other".into(),
         };
-        let all = snapshot.series.into_iter().chain([(other, snapshot.other)]);
-        for (key, counters) in all {
+        let series = snapshot.series.into_iter();
+        let all = series.map(|sample| (sample.key, sample.counters));
+        for (key, counters) in all.chain([(other, snapshot.other)]) {
             let value = counters.rx_bytes;
             if let Some(last) = self.last.insert(key.clone(), value) {
                 assert!(value >= last, "{key:?} went back from {last} to {value}");
@@ -112,60 +144,69 @@ impl Prometheus {
     }
 }
 
+/// What up to 11 groups moved in an interval. One of 30 moves much for 20 intervals.
+fn traffic(random: &mut Random, n: u64) -> Vec<(SeriesKey, Counters)> {
+    let heavy = n / 20 % 30;
+    let groups = (0..random.below(12)).map(|_| {
+        let name = match random.below(3) {
+            0 => heavy,
+            _ => random.below(30),
+        };
+        let bytes = random.below(100) * (1 + 1000 * u64::from(name == heavy));
+        (key(name), rx(bytes))
+    });
+    groups.collect()
+}
+
+/// Any number of servers, each with a phase and a jitter of its own, and probes that read now and then.
 #[test]
-fn increases_add_up_to_what_was_counted_whoever_comes_and_goes() {
+fn increases_add_up_to_what_was_counted_in_every_server_whoever_comes_and_goes() {
+    let interval = Duration::from_secs(20);
     let mut random = Random(31);
     for _ in 0..rounds(60) {
         let limit = 1 + random.below(6) as usize;
-        let mut series = Series::new(limit);
-        let mut prometheus = Prometheus::default();
-        prometheus.scrape(&mut series);
-        let (mut total, mut names, mut since) = (0, HashSet::new(), Duration::ZERO);
+        let mut series = Series::new(limit, PACE);
+        let servers = 1 + random.below(4);
+        let mut servers: Vec<Prometheus> = (0..servers).map(|_| Prometheus::default()).collect();
+        for server in &mut servers {
+            server.scrape(&series);
+        }
+        let (mut total, mut names) = (0, HashSet::new());
         for n in 0..400 {
-            let groups: Vec<(SeriesKey, Counters)> = (0..random.below(12))
-                // One of them moves much for a while.
-                .map(|_| {
-                    let name = match random.below(3) {
-                        0 => n / 20 % 30,
-                        _ => random.below(30),
-                    };
-                    (
-                        key(name),
-                        rx(random.below(100) * (1 + 1000 * u64::from(name == n / 20 % 30))),
-                    )
-                })
-                .collect();
-            total += groups
-                .iter()
-                .map(|(_, counters)| counters.rx_bytes)
-                .sum::<u64>();
-            series.add(groups, Duration::from_secs(20));
-            // Twice in the time that a series lingers, at the least.
-            since += Duration::from_secs(20);
-            if random.below(4) == 0 || since >= LINGER / 2 - Duration::from_secs(20) {
-                since = Duration::ZERO;
-                prometheus.scrape(&mut series);
+            let groups = traffic(&mut random, n);
+            let bytes = groups.iter().map(|(_, counters)| counters.rx_bytes);
+            total += bytes.sum::<u64>();
+            series.add(groups, interval, EPOCH);
+            for server in &mut servers {
+                server.waited += interval;
+                if random.below(3) == 0 || server.waited >= PACE {
+                    server.scrape(&series);
+                }
             }
-            let snapshot = series.clone().scrape();
+            for _ in 0..random.below(3) {
+                assert_eq!(snapshot(&series), snapshot(&series));
+            }
+            let snapshot = series.snapshot();
             assert!(
                 snapshot.series.len() <= 2 * limit,
                 "{}",
                 snapshot.series.len()
             );
-            names.extend(snapshot.series.into_iter().map(|(key, _)| key));
+            names.extend(snapshot.series.into_iter().map(|sample| sample.key));
         }
         assert!(names.len() > limit, "nobody ever made way");
-        // A series whose first value was not scraped yet is exposed with it the next time.
-        prometheus.scrape(&mut series);
-        prometheus.scrape(&mut series);
-        let gained: u64 = prometheus.gained.values().sum();
-        assert_eq!(gained, total, "limit {limit}");
+        series.add(Vec::new(), 2 * PACE, EPOCH);
+        for server in &mut servers {
+            server.scrape(&series);
+            let gained: u64 = server.gained.values().sum();
+            assert_eq!(gained, total, "limit {limit}");
+        }
     }
 }
 
 #[test]
 fn memory_is_bounded_whatever_comes() {
-    let mut series = Series::new(10);
+    let mut series = without_pace(10);
     let mut total = 0;
     for n in 0..20u64 {
         let groups: Vec<_> = (0..3000)
@@ -175,11 +216,15 @@ fn memory_is_bounded_whatever_comes() {
             .iter()
             .map(|(_, counters)| counters.rx_bytes)
             .sum::<u64>();
-        series.add(groups, SECOND);
+        series.add(groups, SECOND, EPOCH);
         assert!(series.groups.len() <= MAX_HIDDEN + 20);
     }
-    let snapshot = series.scrape();
-    let sum: u64 = snapshot.series.iter().map(|(_, c)| c.rx_bytes).sum();
+    let snapshot = series.snapshot();
+    let sum: u64 = snapshot
+        .series
+        .iter()
+        .map(|sample| sample.counters.rx_bytes)
+        .sum();
     assert_eq!(sum + snapshot.other.rx_bytes, total);
 }
 
