@@ -24,6 +24,8 @@ const CUT_END: u16 = 14;
 const MIN_PEER: u16 = 22;
 const GOOD_PEER: u16 = 28;
 const NAMED_PEER: u16 = 34;
+/// Cells below which a peer is not shown at all.
+const LEAST_PEER: u16 = 8;
 /// Width of the local end where only its port is shown, in cells: `postgresql`.
 const MAX_PORT: u16 = 10;
 /// Cells that the column which names the rows of a group may get beside its usual ones.
@@ -199,6 +201,11 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         // The first has the margin before it.
         MARGIN + widths.sum::<u16>() - there.iter().map(gap).max().unwrap_or(0)
     };
+    // Fewer cells of a peer say nothing.
+    let is_named = request.group.is_named_in(Column::Remote);
+    if !is_named && used(&there) + LEAST_PEER > width {
+        there.retain(|column| *column != Column::Remote);
+    }
     let sorted = request.sorted;
     let can_come = sorted.drawing().leaves.is_some() && (sorted.drawing().may_come)(request);
     if can_come && request.seen.has(sorted) && !there.contains(&sorted) {
@@ -208,7 +215,9 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
             there = with;
         }
     }
-    for &column in DROP_ORDER.iter().rev() {
+    let is_tight = request.stays(Column::Remote) && !there.contains(&Column::Remote);
+    let leaving = if is_tight { &[] } else { DROP_ORDER.as_slice() };
+    for &column in leaving.iter().rev() {
         let Some(leaves) = &column.drawing().leaves else {
             continue;
         };
@@ -240,8 +249,12 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
             None => (after.map_or(0, |place| place + 1), 1),
         }
     };
-    let is_title =
-        |column: Column| request.group != Group::Flow && request.group.is_named_in(column);
+    // Where there is no room for peers the process has all there is.
+    let has_peer = there.contains(&Column::Remote);
+    let is_title = |column: Column| match request.group {
+        Group::Flow => column == Column::Process && !has_peer,
+        group => group.is_named_in(column),
+    };
     // Whose a number is stands before it.
     there.sort_by_key(|&column| {
         let place = match column {

@@ -419,12 +419,18 @@ impl Section<'_> {
         };
         if rest > 0 || flows > 0 {
             let others = self.table.moving().saturating_sub(moving().count());
-            let what = match self.panes.group {
-                Group::Flow => units::count(flows as u64, "other flow"),
-                _ if others == 0 => "others".to_owned(),
-                group => format!("{others} other {}", group.rows(others)),
+            let (what, short) = match self.panes.group {
+                Group::Flow => (
+                    units::count(flows as u64, "other flow"),
+                    format!("{flows} others"),
+                ),
+                _ if others == 0 => ("others".to_owned(), "others".to_owned()),
+                group => (
+                    format!("{others} other {}", group.rows(others)),
+                    format!("{others} others"),
+                ),
             };
-            self.sum(&sum, &what, line(self.area, y), buf);
+            self.sum(&sum, [&what, &short], line(self.area, y), buf);
             y += 1;
         } else if !context.totals && self.idle_without_line() > 0 {
             let text = format!("{} more idle", self.idle_without_line());
@@ -440,7 +446,7 @@ impl Section<'_> {
                 ..sum
             };
             let what = "! untracked";
-            self.sum(&sum, what, line(self.area, y), buf);
+            self.sum(&sum, [what, what], line(self.area, y), buf);
             y += 1;
         }
         if self.lines.has_idle_line {
@@ -484,19 +490,22 @@ impl Section<'_> {
         .map(|rest| rest.max(0.0))
     }
 
-    /// Draws a line that is a sum, with its words in the first text column that has room for them.
-    fn sum(&self, sum: &SumLine, what: &str, at: Rect, buf: &mut Buffer) {
+    /// Draws a line that is a sum, with its words in the first text column that has room for them, or else their
+    /// short form.
+    fn sum(&self, sum: &SumLine, forms: [&str; 2], at: Rect, buf: &mut Buffer) {
         for place in &self.places {
             let cell = within(at, place.x, place.width);
             (place.column.drawing().sum)(sum, buf, cell);
         }
         let rooms = || (0..self.places.len()).filter_map(|n| self.room_for_words(n, at.width));
-        let wanted = u16::try_from(columns(what)).unwrap_or(u16::MAX);
-        let fits = rooms().find(|(_, room)| *room >= wanted);
-        let (x, room) = fits
-            .or_else(|| rooms().next_back())
-            .unwrap_or((1, at.width));
-        put(buf, within(at, x, room), 0, what, sum.style);
+        let [_, short] = forms;
+        let fits = rooms().find_map(|(x, room)| {
+            let form = forms.into_iter().find(|form| width(form) <= room)?;
+            Some((x, form))
+        });
+        let widest = || rooms().max_by_key(|(_, room)| *room).map(|(x, _)| x);
+        let (x, what) = fits.unwrap_or_else(|| (widest().unwrap_or(1), short));
+        put(buf, at, x, what, sum.style);
     }
 
     /// Returns where the words of a sum may begin in a column, and how many cells they have up to the
