@@ -17,10 +17,10 @@ use super::{Action, Background, Command, Depth, DisplayOptions, Edit};
 use crate::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::model::interval::{Interval, Losses};
 use crate::options::{COMMANDS, Key, KeyCode, TableOptions};
-use crate::resolve::names::{Names, Services};
+use crate::resolve::names::{HostNameSource, Names, Services};
 use crate::resolve::owners::{CgroupLocation, Owners, Process};
 use crate::tui::state::shared::RunContext;
-use crate::view::{Column, Group, SortKey};
+use crate::view::{Column, Group, Preset, SortKey};
 
 fn process(tgid: u32) -> Process {
     Process {
@@ -74,7 +74,9 @@ fn flows() -> Vec<Flow> {
             rx_msgs: 1,
             tx_msgs: 1,
         };
-        Flow::new(key, counters, Arc::new(owner))
+        let mut flow = Flow::new(key, counters, Arc::new(owner));
+        flow.internal = n.is_multiple_of(5);
+        flow
     });
     made.collect()
 }
@@ -171,11 +173,53 @@ fn a_column_is_searched_unless_it_shows_what_is_measured() {
     }
 }
 
+/// Looks for each text in the rows of the drawn tables; returns the texts.
+fn assert_drawn_is_found(app: &mut App) -> Vec<String> {
+    let buffer = draw(app);
+    let (width, group) = (app.shared.area.width, app.panes.group);
+    let sections = app.panes.sections(&app.shared, app.shared.area);
+    let mut seen = Vec::new();
+    for (n, section) in sections.into_iter().enumerate() {
+        let table = &app.panes.tables[n];
+        let slots = app.panes.columns(table, &app.shared, width);
+        let lines = app.panes.section_lines(table, &app.shared, section);
+        let (rows, head) = (lines.rows.min(table.len()), lines.head);
+        for (index, slot) in (0..rows).flat_map(|row| slots.iter().map(move |slot| (row, slot))) {
+            let is_text = slot.column.drawing().found_by.is_some();
+            if !is_text && !group.is_named_in(slot.column) {
+                continue;
+            }
+            let y = section.y + head + u16::try_from(index).unwrap();
+            let cell = Rect::new(section.x + slot.x, y, slot.width, 1);
+            let drawn = text_at(&buffer, cell);
+            // How many processes, peers, flows or other rows a row sums is no text.
+            let is_count = |word: &str| matches!(word, "procs" | "flow" | "flows" | "other");
+            if drawn.split_whitespace().any(is_count) {
+                continue;
+            }
+            let others = |word: &&str| !(word.starts_with('+') && word[1..].parse::<u32>().is_ok());
+            let words = drawn.split('…').flat_map(str::split_whitespace);
+            let words = words.filter(|word| word.contains(char::is_alphanumeric));
+            for part in words.filter(others) {
+                seen.push(part.to_owned());
+                app.panes.find = Find::new(part);
+                let is_found = app.panes.is_match(n, index, &app.shared);
+                assert!(is_found, "{part:?} of {drawn:?} by {group} at {width}");
+                app.panes.find = Find::new(&format!("{part}\u{1}"));
+                assert!(!app.panes.is_match(n, index, &app.shared));
+            }
+        }
+    }
+    app.panes.find = Find::default();
+    seen
+}
+
 #[test]
 fn whatever_text_is_drawn_in_a_row_is_found() {
     let (names, owners) = everything_known();
     let mut app = app_with(names, owners, 80, 24);
-    let mut seen = 0;
+    app.shared.names.set_hosts(HostNameSource::Servers);
+    let mut seen = Vec::new();
     for group in Group::ALL {
         for (width, names) in [
             (80, false),
@@ -188,43 +232,38 @@ fn whatever_text_is_drawn_in_a_row_is_found() {
             app.panes.group = group;
             app.shared.display.names = names;
             app.shared.display.columns = Column::ALL.to_vec();
-            app.panes.find = Find::default();
             app.panes.rebuild(&app.shared);
-            let buffer = draw(&app);
-            let sections = app.panes.sections(&app.shared, app.shared.area);
-            for (n, section) in sections.into_iter().enumerate() {
-                let table = &app.panes.tables[n];
-                let slots = app.panes.columns(table, &app.shared, width);
-                let lines = app.panes.section_lines(table, &app.shared, section);
-                let (rows, head) = (lines.rows.min(table.len()), lines.head);
-                for (index, slot) in
-                    (0..rows).flat_map(|row| slots.iter().map(move |slot| (row, slot)))
-                {
-                    let is_text = slot.column.drawing().found_by.is_some();
-                    if !is_text && !group.is_named_in(slot.column) {
-                        continue;
-                    }
-                    let y = section.y + head + u16::try_from(index).unwrap();
-                    let cell = Rect::new(section.x + slot.x, y, slot.width, 1);
-                    let drawn = text_at(&buffer, cell);
-                    // How many processes or peers a row sums is no text.
-                    if drawn.trim_end().ends_with("procs") {
-                        continue;
-                    }
-                    let drawn = drawn.split(" +").next().unwrap();
-                    for part in drawn.split('…').flat_map(str::split_whitespace) {
-                        seen += 1;
-                        app.panes.find = Find::new(part);
-                        let is_found = app.panes.is_match(n, index, &app.shared);
-                        assert!(is_found, "{part:?} of {drawn:?} by {group} at {width}");
-                        app.panes.find = Find::new(&format!("{part}\u{1}"));
-                        assert!(!app.panes.is_match(n, index, &app.shared));
-                    }
-                }
-            }
+            seen.extend(assert_drawn_is_found(&mut app));
         }
     }
-    assert!(seen > 2000, "{seen}");
+    assert!(seen.len() > 2000, "{}", seen.len());
+    for word in ["local", "https", "443", "docker:abababababab"] {
+        assert!(seen.iter().any(|it| it == word), "{word} is not drawn");
+    }
+    assert!(
+        seen.iter()
+            .any(|it| it.contains(".db.internal.example.net:"))
+    );
+}
+
+#[test]
+fn whatever_text_is_drawn_in_rows_opened_in_place_is_found() {
+    let (names, owners) = everything_known();
+    let mut app = app_with(names, owners, 160, 50);
+    app.shared.names.set_hosts(HostNameSource::Servers);
+    app.update(Action::Do(Command::View(Preset::Programs)));
+    app.update(Action::Do(Command::Down));
+    for _ in 0..6 {
+        app.update(Action::Do(Command::Expand));
+    }
+    let mut seen = 0;
+    for names in [true, false] {
+        app.shared.display.names = names;
+        app.panes.rebuild(&app.shared);
+        let text = assert_drawn_is_found(&mut app);
+        seen += text.iter().filter(|word| word.starts_with(':')).count();
+    }
+    assert!(seen >= 2, "{seen} flows opened");
 }
 
 #[test]
@@ -378,6 +417,7 @@ fn a_click_on_any_label_does_what_its_key_does() {
 fn a_click_on_a_key_in_help_closes_help_and_does_what_the_key_does() {
     let mut clicked = 0;
     for (width, height) in [(80, 70), (120, 50), (40, 99)] {
+        let mut seen = 0;
         let help = opened(&[Command::Help], width, height);
         let buffer = draw(&help);
         for binding in COMMANDS {
@@ -401,9 +441,16 @@ fn a_click_on_a_key_in_help_closes_help_and_does_what_the_key_does() {
                     expected = opened(&[Command::Help, Command::Quit], width, height);
                 }
                 assert_eq!(state(&mut app), state(&mut expected), "{}", binding.name);
-                clicked += 1;
+                seen += 1;
             }
         }
+        clicked += seen;
+        let everywhere = COMMANDS.iter().filter(|it| it.chapter.is_everywhere());
+        let everywhere = everywhere.count();
+        assert!(
+            width < 80 || seen == everywhere,
+            "{seen} of {everywhere} keys at {width}"
+        );
     }
     assert!(clicked > 90, "{clicked}");
 }

@@ -97,12 +97,31 @@ impl Default for SortKey {
     }
 }
 
+/// Words for columns besides their names: what their headings say.
+const COLUMN_SYNONYMS: [(&str, Column); 8] = [
+    ("in", Column::Rx),
+    ("out", Column::Tx),
+    ("peer", Column::Remote),
+    ("port", Column::Local),
+    ("comm", Column::Process),
+    ("program", Column::Process),
+    ("rtt", Column::Srtt),
+    ("retr", Column::Retransmits),
+];
+
+/// By its name, or by what its heading says.
 impl FromStr for Column {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let known = Self::ALL.map(Self::as_str);
-        let found = Self::ALL.into_iter().find(|column| column.as_str() == word);
+        let named = Self::ALL.into_iter().find(|column| column.as_str() == word);
+        let headed = || {
+            COLUMN_SYNONYMS
+                .into_iter()
+                .find(|(synonym, _)| *synonym == word)
+        };
+        let found = named.or_else(|| headed().map(|(_, column)| column));
         found.ok_or_else(|| UnknownWord::new("column", word, &known))
     }
 }
@@ -156,8 +175,14 @@ mod tests {
 
     #[test]
     fn no_two_columns_share_a_name() {
-        let names: HashSet<_> = Column::ALL.iter().map(|column| column.as_str()).collect();
-        assert_eq!(names.len(), Column::ALL.len());
+        let mut names: HashSet<_> = Column::ALL.iter().map(|column| column.as_str()).collect();
+        names.extend(COLUMN_SYNONYMS.map(|(synonym, _)| synonym));
+        assert_eq!(names.len(), Column::ALL.len() + COLUMN_SYNONYMS.len());
+        assert_eq!("rtt".parse(), Ok(Column::Srtt));
+        assert_eq!(
+            "peer:desc".parse(),
+            Ok(SortKey::by(Column::Remote).reversed())
+        );
     }
 
     #[test]

@@ -20,7 +20,10 @@ impl Panes {
         let entry = |column: Column| {
             let is_current = column == self.sort.column;
             ListEntry {
-                label: column.heading(self.group, table.directions).to_owned(),
+                label: match there.iter().any(|it| it.column == column && it.is_port) {
+                    true => "PORT".to_owned(),
+                    false => column.heading(self.group, table.directions).to_owned(),
+                },
                 about: column.about(),
                 is_current,
                 choice: ListChoice::Sort(if is_current {
