@@ -26,6 +26,7 @@ pub use super::users::users;
 
 use super::background_cache::BackgroundCache;
 use super::cgroup;
+use super::namespace;
 use super::processes::ProcessReader;
 use super::users::{UserNames, Users};
 
@@ -51,6 +52,8 @@ pub struct Owners {
     background: Option<OwnerQueue>,
     users: UserNames,
     locations: Mutex<Locations>,
+    /// Whether every process is found by the number that flows have.
+    sees_all: bool,
 }
 
 #[derive(Debug)]
@@ -85,7 +88,11 @@ impl Owners {
         let mut reader = ProcessReader::new("/proc", "/etc/passwd");
         let users = reader.user_names();
         let owners = Self::with(move |tgid| reader.read(tgid), notify)?;
-        Ok(Self { users, ..owners })
+        Ok(Self {
+            users,
+            sees_all: namespace::own_tgid().is_some(),
+            ..owners
+        })
     }
 
     /// Facts from any function; it may take as long as it wants.
@@ -105,6 +112,7 @@ impl Owners {
             .context("start a thread for facts about processes")?;
         Ok(Self {
             background: Some(OwnerQueue { cache, queue }),
+            sees_all: true,
             ..Self::default()
         })
     }
@@ -136,6 +144,12 @@ impl Owners {
             self.refresh_now(tgid);
         }
         known.current.filter(is_it).or(known.before.filter(is_it))
+    }
+
+    /// Whether no process was found that has this number, as of one that exited before it was looked up. Not known
+    /// in a pid namespace other than the initial one, whose `/proc` has other numbers.
+    pub fn is_gone(&self, tgid: u32) -> bool {
+        self.sees_all && self.known(tgid).is_some_and(|known| known.is_gone)
     }
 
     /// Name of a user, if it is known now.
@@ -228,11 +242,14 @@ fn is_same(old: &Process, new: &Process) -> bool {
 struct KnownProcesses {
     current: Option<Arc<Process>>,
     before: Option<Arc<Process>>,
+    /// Whether the latest look-up found no process.
+    is_gone: bool,
 }
 
 impl KnownProcesses {
     /// Takes what was found. Returns whether that is news.
     fn update(&mut self, found: Option<Process>) -> bool {
+        self.is_gone = found.is_none();
         let next = match (&self.current, found) {
             (Some(old), Some(new)) if is_same(old, &new) => return false,
             (Some(old), Some(new)) => {

@@ -267,6 +267,41 @@ fn whatever_text_is_drawn_in_rows_opened_in_place_is_found() {
 }
 
 #[test]
+fn a_program_is_ended_once_all_of_its_processes_have_exited() {
+    const LAST: u32 = 9998;
+    let (asked, answered) = channel();
+    // Every process of one program has exited, of another one of several.
+    let owners = Owners::with(
+        move |tgid| {
+            let _ = asked.send(tgid);
+            let is_gone = (tgid - 100).is_multiple_of(3) || tgid == 101;
+            (!is_gone).then(|| process(tgid))
+        },
+        || (),
+    );
+    let mut app = app_with(Names::disabled(), owners.unwrap(), 120, 40);
+    for flow in flows() {
+        app.shared.owners.get(flow.key.tgid);
+    }
+    app.shared.owners.get(LAST);
+    // They are looked up one after the other.
+    while answered.recv().unwrap() != LAST {}
+    app.update(Action::Do(Command::View(Preset::Programs)));
+    let mut later = interval(Vec::new());
+    later.ended += Duration::from_secs(1);
+    app.update(Action::IntervalEnded(later));
+    let buffer = draw(&app);
+    let line = |name: &str| {
+        let lines = (0..40).map(|y| text_at(&buffer, Rect::new(0, y, 120, 1)));
+        let mut lines = lines.filter(|line| line.trim_start().starts_with(name));
+        lines.next().unwrap()
+    };
+    assert!(line("nginx").contains(" ended "), "{}", line("nginx"));
+    let other = line("Web Content");
+    assert!(other.contains(" idle 1 s "), "{other}");
+}
+
+#[test]
 fn what_has_no_room_is_found_too() {
     let (names, owners) = everything_known();
     let mut app = app_with(names, owners, 50, 24);

@@ -341,8 +341,11 @@ impl SharedState {
         let mut processes = rows.processes(&self.history, n);
         processes.all(|process_ref| {
             let is_known = !seen.insert((process_ref.tgid, process_ref.owner.start));
-            let process = || self.owners.process(&process_ref);
-            is_known || process().is_some_and(|process| process.exited)
+            is_known
+                || match self.owners.process(&process_ref) {
+                    Some(process) => process.exited,
+                    None => self.owners.is_gone(process_ref.tgid),
+                }
         })
     }
 
