@@ -61,6 +61,12 @@ test=(
     "prometheus         prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
     "promtool           prometheus            golang-github-prometheus prometheus golang-github-prometheus-prometheus prometheus"
     "ensurepip          python3-venv          python3          python        python3       python3"
+    "rsyslogd           rsyslog               rsyslog          rsyslog       rsyslog        rsyslog"
+    "nfcapd             nfdump                nfdump           nfdump        nfdump         nfdump"
+    "nfacctd            pmacct                pmacct           pmacct        -              pmacct"
+    "podman             podman                podman           podman        podman         podman"
+    "runc               runc                  runc             runc          runc           runc"
+    "mandoc             mandoc                mandoc           mandoc        mandoc         mandoc"
     "dpkg-deb           dpkg                  dpkg             dpkg          dpkg           dpkg"
     "apt-get            apt                   apt              apt           -              -"
     "debian-archive-keyring.* debian-archive-keyring debian-keyring debian-archive-keyring - debian-archive-keyring"
@@ -88,7 +94,7 @@ present() {
     case $1 in
     *.h) [ -e "/usr/include/$1" ] || [ -e "$multiarch/$1" ] ;;
     debian-archive-keyring*) compgen -G "/usr/share/keyrings/$1" >/dev/null ;;
-    # For DuckDB, which no distribution has.
+    # For scripts/engines.sh: no distribution has those.
     ensurepip) python3 -c 'import ensurepip' 2>/dev/null ;;
     # A busybox that needs libraries would not run in the VM.
     busybox) have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
@@ -150,7 +156,7 @@ run "${command[@]}" "${packages[@]}" || { refresh && run "${command[@]}" "${pack
     die "'$install ${packages[*]}' failed (above)." "  Install what is missing by hand, then run make again."
 }
 # Debian starts the servers it installs. Here they are for tests, which start them themselves.
-for server in nsd prometheus; do
+for server in nsd prometheus rsyslog nfdump; do
     if [[ " ${packages[*]} " == *" $server "* ]] && [ -d /run/systemd/system ]; then
         run systemctl disable --now "$server" || true
     fi

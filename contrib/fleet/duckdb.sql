@@ -1,22 +1,6 @@
--- Recordings of many machines and days in DuckDB, as they are: compressed, by any names.
---   duckdb -cmd "set variable recordings = '/var/log/flows/*/*.jsonl.zst'" < duckdb.sql
--- Only the columns of the queries below are named here; docs/OUTPUT.md has all fields. Recordings of schema 1
--- and 2 lack the host of a flow: flowtop --json -n 0 --replay OLD writes them as schema 3.
-create or replace temp table records as
-select *
-from read_json(
-    getvariable('recordings'),
-    format = 'newline_delimited',
-    columns = {
-        type: 'varchar', time: 'timestamptz', seconds: 'double', host: 'varchar',
-        pid: 'bigint', process: 'varchar', unit: 'varchar', container: 'varchar', remote_addr: 'varchar',
-        rx_bytes: 'ubigint', tx_bytes: 'ubigint',
-        untracked_rx_bytes: 'ubigint', untracked_tx_bytes: 'ubigint', missed_events: 'ubigint'
-    }
-);
-
-create or replace temp view flows as
-select * from records where type = 'flow';
+-- Questions about recordings of many machines and days, to DuckDB 1.2 or later. First records.sql, on
+-- recordings as they are, or parquet.sql's views, on what it made of them:
+--   cat records.sql duckdb.sql | duckdb -cmd "set variable recordings = '/var/log/flows/*/*.jsonl.zst'"
 
 -- Top talkers by day and machine.
 with sums as (
@@ -39,12 +23,11 @@ limit 10;
 
 -- Can it be trusted? 0 but in `counted` is right.
 select host,
-       sum(rx_bytes + tx_bytes)::ubigint as counted,
+       (sum(rx_bytes + tx_bytes) filter (type = 'interval'))::ubigint as counted,
        sum(untracked_rx_bytes + untracked_tx_bytes)::ubigint as untracked,
-       sum(missed_events)::ubigint as missed,
-       (sum(rx_bytes + tx_bytes - untracked_rx_bytes - untracked_tx_bytes)
-           - (select sum(rx_bytes + tx_bytes) from flows where flows.host = machine.host))::bigint as lacking
-from records machine
-where type = 'interval'
+       coalesce(sum(missed_events), 0)::ubigint as missed,
+       (counted - untracked - sum(rx_bytes + tx_bytes) filter (type = 'flow'))::bigint as lacking
+from records
+where type in ('interval', 'flow')
 group by host
 order by host;

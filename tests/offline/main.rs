@@ -5,7 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod duckdb;
+mod engines;
 mod pipeline;
 mod programs;
 mod replay;
@@ -14,5 +14,6 @@ mod saving;
 mod screens;
 mod screens_tcp_owner;
 mod selection;
+mod shipping;
 mod table;
 mod travel;
