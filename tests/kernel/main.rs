@@ -12,6 +12,7 @@ mod cli;
 mod exactness;
 mod flood;
 mod hostile;
+mod image;
 mod lending;
 mod metrics;
 mod names;
