@@ -14,7 +14,7 @@ use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::text::wrap::take;
 use crate::tui::draw::columns::ColumnSlot;
-use crate::tui::draw::line::{fill, line, put, put_right, width, within};
+use crate::tui::draw::line::{fill, line, put, put_right, put_untrusted, width, within};
 use crate::tui::draw::row_text::RowText;
 use crate::tui::state::pane::{Pane, SectionLines, ShownLine};
 use crate::tui::state::panes::Panes;
@@ -430,7 +430,7 @@ impl Section<'_> {
                     format!("{others} others"),
                 ),
             };
-            self.sum(&sum, [&what, &short], line(self.area, y), buf);
+            self.sum(&sum, [&what, &short, "others"], line(self.area, y), buf);
             y += 1;
         } else if !context.totals && self.idle_without_line() > 0 {
             let text = format!("{} more idle", self.idle_without_line());
@@ -446,7 +446,7 @@ impl Section<'_> {
                 ..sum
             };
             let what = "! untracked";
-            self.sum(&sum, [what, what], line(self.area, y), buf);
+            self.sum(&sum, [what; 3], line(self.area, y), buf);
             y += 1;
         }
         if self.lines.has_idle_line {
@@ -490,22 +490,25 @@ impl Section<'_> {
         .map(|rest| rest.max(0.0))
     }
 
-    /// Draws a line that is a sum, with its words in the first text column that has room for them, or else their
-    /// short form.
-    fn sum(&self, sum: &SumLine, forms: [&str; 2], at: Rect, buf: &mut Buffer) {
+    /// Draws a line that is a sum, with its words in the first text column that has room for them or a shorter
+    /// form.
+    fn sum(&self, sum: &SumLine, forms: [&str; 3], at: Rect, buf: &mut Buffer) {
         for place in &self.places {
             let cell = within(at, place.x, place.width);
             (place.column.drawing().sum)(sum, buf, cell);
         }
         let rooms = || (0..self.places.len()).filter_map(|n| self.room_for_words(n, at.width));
-        let [_, short] = forms;
         let fits = rooms().find_map(|(x, room)| {
             let form = forms.into_iter().find(|form| width(form) <= room)?;
-            Some((x, form))
+            Some((x, room, form))
         });
-        let widest = || rooms().max_by_key(|(_, room)| *room).map(|(x, _)| x);
-        let (x, what) = fits.unwrap_or_else(|| (widest().unwrap_or(1), short));
-        put(buf, at, x, what, sum.style);
+        let widest = || rooms().max_by_key(|(_, room)| *room);
+        let (x, room, what) = fits.unwrap_or_else(|| {
+            let (x, room) = widest().unwrap_or((1, at.width));
+            (x, room, forms[2])
+        });
+        let ellipsis = self.shared.display.theme.glyphs.ellipsis;
+        put_untrusted(buf, within(at, x, room), what, ellipsis, sum.style);
     }
 
     /// Returns where the words of a sum may begin in a column, and how many cells they have up to the

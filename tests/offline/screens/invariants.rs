@@ -181,3 +181,30 @@ fn columns_do_not_move_when_narrower_flows_follow() {
     app.update(Action::IntervalEnded(interval(web_server().split_off(6))));
     assert_eq!(heads(&app), before);
 }
+
+/// What stands in the line of other flows keeps away from its numbers, and a peer is shown readable or not at all.
+#[test]
+fn narrow_tables_leave_out_what_has_no_room() {
+    let mut with_peers = 0;
+    for width in 26..70 {
+        let app = sized(app(Some(interval(web_server()))), width, 10);
+        let screen = text(&draw(&app, width, 10));
+        let others = screen.lines().find(|line| line.contains("other"));
+        let others = others.unwrap_or_else(|| panic!("{width}: {screen}"));
+        let after = others
+            .split_once("others")
+            .or(others.split_once("other flows"));
+        let is_apart = after.is_some_and(|(_, after)| after.is_empty() || after.starts_with(' '));
+        assert!(is_apart, "{width}: {screen}");
+        let headings = screen
+            .lines()
+            .find(|line| line.contains("PROCESS"))
+            .unwrap();
+        if let Some(x) = headings.find(" PEER") {
+            let x = headings[..x].chars().count() + 1;
+            assert!(usize::from(width) >= x + 8, "{width}: {screen}");
+            with_peers += 1;
+        }
+    }
+    assert!(with_peers > 10, "{with_peers}");
+}
