@@ -414,7 +414,7 @@ impl App {
     fn click(&mut self, at: Position) {
         let area = self.shared.area;
         let body = self.panes.layout(area).body;
-        if let Some(order) = self.player.click(&self.shared, at) {
+        if let Some(order) = self.player.click(&self.shared, self.filter_width(), at) {
             self.play(Some(order));
         } else if !matches!(self.mode, Mode::Help(_))
             && let Some(samples) = self.chart_sample(at)

@@ -53,7 +53,7 @@ impl App {
             put_right(buf, at, &word, style);
             right -= width(&word);
         }
-        if let Some(timeline) = self.player.timeline(&self.shared, at) {
+        if let Some(timeline) = self.player.timeline(&self.shared, self.filter_width(), at) {
             x = timeline.render(at, theme, buf) + GAP;
         }
         for (text, style) in self.notices() {
@@ -176,27 +176,38 @@ impl App {
             .as_ref()
             .map_or(0, |share| columns(share) + usize::from(GAP));
         let shown = &self.panes.filter;
-        if !shown.is_empty() && room > 0 {
-            let filter = format!("filter: {}", units::sanitize(shown.text()));
-            add(filter, theme.bold(), kept);
-            if let Some(share) = share {
-                add(share, theme.dim(), 0);
-            }
+        match self.filter_text() {
+            Some(filter) => add(filter, theme.bold(), kept),
+            None if room >= "all traffic".len() => add("all traffic".to_owned(), theme.dim(), 0),
+            None => {}
         }
-        match shared.capture_filter.as_deref().map(units::sanitize) {
-            Some(counted) if !shown.is_empty() => {
-                add(format!("counted: {counted}"), theme.dim(), 0)
-            }
-            Some(counted) if room > 0 => add(format!("filter: {counted}"), theme.bold(), 0),
-            None if shown.is_empty() && room >= "all traffic".len() => {
-                add("all traffic".to_owned(), theme.dim(), 0);
-            }
-            _ => {}
+        if let Some(share) = share {
+            add(share, theme.dim(), 0);
+        }
+        if let Some(counted) = shared
+            .capture_filter
+            .as_deref()
+            .filter(|_| !shown.is_empty())
+        {
+            let counted = format!("counted: {}", units::sanitize(counted));
+            add(counted, theme.dim(), 0);
         }
         if shared.hides_internal {
             add("local traffic hidden".to_owned(), theme.bold(), 0);
         }
         x
+    }
+
+    /// Returns the filter that the first line never leaves out: of what is shown, else of what is counted.
+    fn filter_text(&self) -> Option<String> {
+        let shown = Some(self.panes.filter.text()).filter(|text| !text.is_empty());
+        let filter = shown.or(self.shared.capture_filter.as_deref())?;
+        Some(format!("filter: {}", units::sanitize(filter)))
+    }
+
+    /// Cells of that filter, with the gap behind it.
+    pub(in crate::tui) fn filter_width(&self) -> u16 {
+        self.filter_text().map_or(0, |text| width(&text) + GAP)
     }
 
     /// Returns the facts at the right of the first line by their worth, each with its place from the left.

@@ -33,7 +33,7 @@ pub struct Timeline {
 impl PlayerBar {
     /// Lays out the timeline for a screen of this size; `None` for a live machine. The bar gives way to the name of
     /// the machine, the filter and the state word.
-    pub fn timeline(&self, shared: &SharedState, area: Rect) -> Option<Timeline> {
+    pub fn timeline(&self, shared: &SharedState, filter: u16, area: Rect) -> Option<Timeline> {
         let position = self.position.as_ref()?;
         let state = match position.state {
             PlayerState::Playing => "PLAY",
@@ -55,7 +55,6 @@ impl PlayerBar {
         let when = format!("{time}  {:<5}", format!("x{}", position.speed));
         let start = 1 + width(&shared.machine_name()) + 2;
         let x = start + width(&state) + 2 + width(&when) + 1;
-        let filter = shared.filter_text().map_or(0, |text| width(&text) + 2);
         // Behind the bar come the percentage and the state word.
         let room = area.width.saturating_sub(x + 6 + filter + 10);
         let bar = if room < *BAR.start() {

@@ -63,9 +63,9 @@ impl PlayerBar {
         }
     }
 
-    /// Translates a click on the bar into a seek to the middle of the clicked cell.
-    pub fn click(&self, shared: &SharedState, at: Position) -> Option<PlayerCommand> {
-        let bar = self.timeline(shared, shared.area)?.bar;
+    /// Translates a click on the bar into a seek to the middle of the clicked cell; the filter beside it is so wide.
+    pub fn click(&self, shared: &SharedState, filter: u16, at: Position) -> Option<PlayerCommand> {
+        let bar = self.timeline(shared, filter, shared.area)?.bar;
         let part = (f64::from(at.x.saturating_sub(bar.x)) + 0.5) / f64::from(bar.width);
         bar.contains(at).then_some(PlayerCommand::SeekTo(part))
     }

@@ -174,12 +174,6 @@ impl SharedState {
         }
     }
 
-    /// The filter of what is counted, harmless, as it stands in the first line.
-    pub fn filter_text(&self) -> Option<String> {
-        let filter = self.capture_filter.as_ref()?;
-        Some(format!("filter: {}", units::sanitize(filter)))
-    }
-
     /// Counts the programs that moved bytes in the latest interval: names of processes.
     pub fn count_programs(&mut self) {
         let moving = self.history.recent().iter();

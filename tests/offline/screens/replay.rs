@@ -63,6 +63,12 @@ fn a_recording_has_its_time_speed_and_place_in_the_header() {
     // Nothing jumps.
     assert_eq!(paused.replace("PAUSED", "PLAY  "), playing);
     assert_eq!(head(PlayerState::AtEnd).replace("END ", "PLAY"), playing);
+    // The bar gives way, not the filter.
+    let mut app = sized(replaying(picture(PlayerState::Playing)), 80, 24);
+    type_in(&mut app, "process nginx*");
+    let filtered = text(&draw(&app, 80, 24));
+    let filtered = filtered.lines().next().unwrap();
+    assert!(filtered.contains("  filter: process nginx* "), "{filtered}");
     let mut app = replaying(picture(PlayerState::Playing));
     press(&mut app, &[Command::Help]);
     assert_matches_file("screens/replay-help.txt", &text(&draw(&app, 120, 40)));
