@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::flow::{Counters, SendLimit, Tcp};
+use crate::model::flow::{Counters, SendLimit, SendTime, Tcp};
 use crate::model::interval::{Audit, DriftingConnection, InterfaceTraffic};
 use crate::resolve::owners::{CgroupLocation, Delegate};
 use crate::text::sanitize::sanitize;
@@ -266,7 +266,7 @@ pub struct FlowRecord<'a> {
     pub tx_packets: Option<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub audited_rx_bytes: u64,
-    /// This and what follows up to `limit`: see [`Tcp`]. Without it none of them counts.
+    /// This and what follows up to `in_flight_percent`: see [`Tcp`]. Without it none of them counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srtt_us: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -275,6 +275,8 @@ pub struct FlowRecord<'a> {
     pub unacked: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notsent: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snd_wnd: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -290,6 +292,13 @@ pub struct FlowRecord<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub limit: Option<Cow<'a, str>>,
+    /// This and the next two: see [`SendTime`], of which they are all or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver_window_percent: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_buffer_percent: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_percent: Option<u8>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub remote_name: Option<&'a str>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
@@ -315,11 +324,15 @@ impl FlowRecord<'_> {
             cwnd: Some(tcp.cwnd),
             unacked: Some(tcp.unacked),
             notsent: Some(tcp.notsent),
+            unread: Some(tcp.unread),
             snd_wnd: Some(tcp.snd_wnd),
             rcv_wnd: Some(tcp.rcv_wnd),
             total_retransmits: Some(tcp.total_retransmits),
             retransmits: tcp.retransmits,
             limit: tcp.limit.map(|limit| Cow::Borrowed(limit.as_str())),
+            receiver_window_percent: tcp.time.map(|time| time.receiver_window),
+            send_buffer_percent: tcp.time.map(|time| time.send_buffer),
+            in_flight_percent: tcp.time.map(|time| time.in_flight),
             ..self
         }
     }
@@ -331,12 +344,26 @@ impl FlowRecord<'_> {
             cwnd: self.cwnd.unwrap_or(0),
             unacked: self.unacked.unwrap_or(0),
             notsent: self.notsent.unwrap_or(0),
+            unread: self.unread.unwrap_or(0),
             snd_wnd: self.snd_wnd.unwrap_or(0),
             rcv_wnd: self.rcv_wnd.unwrap_or(0),
             total_retransmits: self.total_retransmits.unwrap_or(0),
             retransmits: self.retransmits,
             limit: self.limit.as_deref().and_then(SendLimit::named),
+            time: self.send_time(),
         })
+    }
+
+    /// How the sender spent the interval; `None` for shares that a recording cannot have.
+    fn send_time(&self) -> Option<SendTime> {
+        let time = SendTime {
+            receiver_window: self.receiver_window_percent?,
+            send_buffer: self.send_buffer_percent?,
+            in_flight: self.in_flight_percent?,
+        };
+        let shares = [time.receiver_window, time.send_buffer, time.in_flight];
+        let sum: u32 = shares.into_iter().map(u32::from).sum();
+        (sum <= 100).then_some(time)
     }
 }
 

@@ -11,7 +11,7 @@ pub use self::settle::{Inspect, MAX_INSPECTED};
 
 use super::audit::ConnectionAudit;
 use super::skel::{KEY_IPV6, RawKey6, RawRecord, RawTcp, TCP_READ};
-use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, SendLimit, Tcp};
+use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, SendLimit, SendTime, Tcp};
 use crate::model::interval::Audit;
 
 /// Sockets remembered, 400 bytes each, or twice as many as were seen in the last interval if that is
@@ -260,6 +260,7 @@ impl Socket {
         attribute(flow, &self.now, &before);
         if let Some(tcp) = &mut flow.tcp {
             tcp.limit = limit(&before, &self.now);
+            tcp.time = time(&before, &self.now);
         }
     }
 
@@ -316,7 +317,7 @@ impl Socket {
         let (Some(theirs), Some(mine)) = (&mut first.tcp, &mut flow.tcp) else {
             return;
         };
-        mine.limit = theirs.limit;
+        (mine.limit, mine.time) = (theirs.limit, theirs.time);
         (mine.retransmits, flow.packets) = (Some(0), Some(Packets::default()));
         if size(&flow.counters) > self.most {
             mem::swap(&mut mine.retransmits, &mut theirs.retransmits);
@@ -388,11 +389,13 @@ const fn state(raw: &RawTcp) -> Tcp {
         cwnd: raw.cwnd,
         unacked: raw.unacked,
         notsent: raw.notsent,
+        unread: raw.unread,
         snd_wnd: raw.snd_wnd,
         rcv_wnd: raw.rcv_wnd,
         total_retransmits: raw.retransmits,
         retransmits: None,
         limit: None,
+        time: None,
     }
 }
 
@@ -404,6 +407,18 @@ const fn state(raw: &RawTcp) -> Tcp {
 fn began_here(now: &RawTcp, moved: &Counters) -> bool {
     let read = now.bytes_received.saturating_sub(now.unread.into());
     now.bytes_acked <= moved.tx_bytes.saturating_add(2) && read <= moved.rx_bytes.saturating_add(2)
+}
+
+/// How the sender spent the time between two readings. `busy` counts what the other two do.
+fn time(before: &TcpSample, now: &TcpSample) -> Option<SendTime> {
+    let since = |field: fn(&TcpSample) -> u32| field(now).wrapping_sub(field(before));
+    let elapsed = since(|tcp| tcp.jiffies);
+    let (window, buffer) = (
+        since(|tcp| tcp.rwnd_limited),
+        since(|tcp| tcp.sndbuf_limited),
+    );
+    let in_flight = since(|tcp| tcp.busy).checked_sub(window.checked_add(buffer)?)?;
+    (elapsed >= MIN_JIFFIES).then(|| SendTime::of(elapsed, window, buffer, in_flight))?
 }
 
 /// What held the sender back between two readings: see [`SendLimit`].

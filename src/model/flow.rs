@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::tcp::{SendLimit, Tcp};
+pub use self::tcp::{SendLimit, SendTime, Tcp};
 
 /// Protocol of a socket, in the order of `enum flowtop_protocol` in `bpf/flowtop.h`. MPTCP and kTLS
 /// sockets count as TCP: the bytes are what the application read and wrote.
@@ -440,6 +440,8 @@ impl Flow {
             retransmits: earlier
                 .zip(tcp.retransmits)
                 .map(|(mine, theirs)| mine.saturating_add(theirs)),
+            // Shares of one interval are none of several.
+            time: None,
             ..tcp
         });
     }

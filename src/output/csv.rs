@@ -89,6 +89,10 @@ const COLUMNS: &[&str] = &[
     "manager_uid",
     "outer_container",
     "job",
+    "unread",
+    "receiver_window_percent",
+    "send_buffer_percent",
+    "in_flight_percent",
 ];
 
 /// Columns of the interval: each of its rows has them, so that a row is complete by itself.

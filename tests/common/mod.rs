@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use flowtop::model::flow::{
-    Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, Tcp,
+    Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, SendTime, Tcp,
 };
 use flowtop::model::interval::{Interval, Losses, Method};
 use flowtop::source::Source;
@@ -185,12 +185,18 @@ pub fn detailed_flows() -> Vec<Flow> {
                 cwnd: 10 + n,
                 unacked: 14_480,
                 notsent: 1_234_567,
+                unread: 0,
                 snd_wnd: 65_536,
                 rcv_wnd: 131_072,
                 total_retransmits: 40 + n,
                 retransmits: (n != 1).then_some(n % 4),
                 limit: [Some(SendLimit::ReceiverWindow), None, Some(SendLimit::Loss)]
                     [n as usize % 3],
+                time: [
+                    SendTime::of(250, 155, 0, 75),
+                    None,
+                    SendTime::of(250, 10, 0, 190),
+                ][n as usize % 3],
             });
         }
     }

@@ -13,7 +13,7 @@ use flowtop::jsonl::reader::{RecordedInterval, RecordingReader};
 use flowtop::jsonl::writer::Json;
 use flowtop::jsonl::{CorruptRecording, MAX_LINE, MAX_SUM};
 use flowtop::model::flow::{
-    Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, Tcp,
+    Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, SendLimit, SendTime, Tcp,
 };
 use flowtop::model::interval::{
     Audit, Drift, DriftingConnection, Interval, Losses, Method, SlotHolder, Unknown,
@@ -149,6 +149,8 @@ fn everything() -> Vec<Interval> {
             srtt_us: 100,
             retransmits: Some(n),
             limit: Some(SendLimit::SendBuffer),
+            unread: 5,
+            time: SendTime::of(250, 20, 180, 50),
             ..Tcp::default()
         });
     }

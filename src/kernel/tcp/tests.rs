@@ -195,6 +195,18 @@ fn what_held_a_sender_back_is_told_by_the_kernels_clocks() {
         Some(SendLimit::Application)
     );
     assert_eq!(limit(&before, &tcp(90, 0, 0, 0)), None);
+    let shares = |busy, window, buffer| {
+        let time = time(&before, &tcp(busy, window, buffer, 0)).unwrap();
+        [
+            time.receiver_window,
+            time.send_buffer,
+            time.in_flight,
+            time.idle(),
+        ]
+    };
+    assert_eq!(shares(90, 50, 10), [50, 10, 30, 10]);
+    assert_eq!(shares(0, 0, 0), [0, 0, 0, 100]);
+    assert_eq!(time(&tcp(0, 0, 0, 0), &tcp(90, 90, 0, 0)), None, "no time");
     assert_eq!(limit(&before, &tcp(0, 0, 0, 0)), None, "it sent nothing");
     assert_eq!(limit(&tcp(0, 0, 0, 0), &tcp(90, 90, 0, 0)), None, "no time");
 }

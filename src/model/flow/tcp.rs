@@ -37,6 +37,55 @@ impl SendLimit {
     }
 }
 
+/// How a TCP sender spent an interval, by the same clocks: shares in percent, each time in one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendTime {
+    /// Held back by the peer's receive window.
+    pub receiver_window: u8,
+    /// Held back by the own send buffer.
+    pub send_buffer: u8,
+    /// Neither, with segments in flight: the congestion window, pacing and the path set the pace.
+    pub in_flight: u8,
+}
+
+impl SendTime {
+    /// Returns the shares of `elapsed` ticks, of which so many each were spent; `None` where they do not add up.
+    pub fn of(
+        elapsed: u32,
+        receiver_window: u32,
+        send_buffer: u32,
+        in_flight: u32,
+    ) -> Option<Self> {
+        let held = receiver_window.checked_add(send_buffer)?;
+        let idle = elapsed.checked_sub(held.checked_add(in_flight)?)?;
+        let parts = [receiver_window, send_buffer, in_flight, idle].map(u64::from);
+        let whole = u64::from(elapsed.max(1));
+        let mut shares = parts.map(|part| part * 100 / whole);
+        // What rounding down took goes to the largest remainders, so that the shares add up.
+        let mut places = [0, 1, 2, 3];
+        places.sort_by_key(|&n: &usize| std::cmp::Reverse(parts[n] * 100 % whole));
+        let missing = 100 - shares.iter().sum::<u64>().min(100);
+        for &place in places.iter().take(usize::try_from(missing).unwrap_or(0)) {
+            shares[place] += 1;
+        }
+        let [receiver_window, send_buffer, in_flight, _] =
+            shares.map(|share| u8::try_from(share).unwrap_or(100));
+        Some(Self {
+            receiver_window,
+            send_buffer,
+            in_flight,
+        })
+    }
+
+    /// Nothing was in flight and nothing waited: the application had nothing to send.
+    pub const fn idle(&self) -> u8 {
+        100_u8
+            .saturating_sub(self.receiver_window)
+            .saturating_sub(self.send_buffer)
+            .saturating_sub(self.in_flight)
+    }
+}
+
 /// How a TCP connection is doing, read from its socket at the end of the interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tcp {
@@ -49,6 +98,8 @@ pub struct Tcp {
     pub unacked: u32,
     /// Bytes written and not yet sent (`write_seq` - `snd_nxt`).
     pub notsent: u32,
+    /// Bytes received and not yet read by the application (`rcv_nxt` - `copied_seq`).
+    pub unread: u32,
     /// The peer's receive window in bytes (`snd_wnd`).
     pub snd_wnd: u32,
     /// The own receive window in bytes (`rcv_wnd`).
@@ -60,4 +111,34 @@ pub struct Tcp {
     pub retransmits: Option<u32>,
     /// What held the sender back in the interval, where the kernel's counters say so.
     pub limit: Option<SendLimit>,
+    /// How the sender spent the interval; `None` where it takes another reading, or there were several intervals.
+    pub time: Option<SendTime>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_an_interval_add_up_to_all_of_it() {
+        let time = SendTime::of(250, 155, 0, 75).unwrap();
+        assert_eq!(
+            (time.receiver_window, time.in_flight, time.idle()),
+            (62, 30, 8)
+        );
+        for elapsed in 4..300 {
+            let third = elapsed / 3;
+            let time = SendTime::of(elapsed, third, third, elapsed - 2 * third).unwrap();
+            assert_eq!(time.idle(), 0, "{elapsed}: {time:?}");
+            let time = SendTime::of(elapsed, 1, 1, 1).unwrap();
+            let all = [
+                time.receiver_window,
+                time.send_buffer,
+                time.in_flight,
+                time.idle(),
+            ];
+            assert_eq!(all.iter().map(|&share| u32::from(share)).sum::<u32>(), 100);
+        }
+        assert_eq!(SendTime::of(100, 60, 60, 0), None, "more than there was");
+    }
 }
