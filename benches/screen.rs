@@ -62,6 +62,8 @@ fn answers(flows: u32) -> Vec<Duration> {
     let steps = [
         ("g", "Egress by program"),
         ("g", "Egress by process"),
+        ("\r", "messages"),
+        ("q", "Egress by process"),
         ("?", "row down, past N"),
         ("?", "Egress by process"),
         ("g", "Egress by user"),

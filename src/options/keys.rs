@@ -250,7 +250,7 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Move, Command::Home, "home", &["home", "0"], "first row"),
     key(Chapter::Move, Command::End, "end", &["end", "G"], "last row"),
     key(Chapter::Move, Command::NextSection, "next-section", &["tab", "backtab"], "other table"),
-    key(Chapter::Move, Command::Enter, "enter", &["enter"], "open the flow or group"),
+    key(Chapter::Move, Command::Enter, "enter", &["enter"], "open it, then its flows"),
     key(Chapter::Move, Command::Back, "back", &["escape"], "go back one step"),
     key(Chapter::Move, Command::Expand, "expand", &["right", "l", "f5"], "open the row in place"),
     key(Chapter::Move, Command::Fold, "fold", &["left", "h"], "close it"),

@@ -13,6 +13,7 @@ pub mod interfaces;
 mod name_cache;
 pub mod names;
 pub mod namespace;
+mod netns;
 pub mod owners;
 mod processes;
 mod ptr;

@@ -27,6 +27,7 @@ pub use super::users::users;
 use super::background_cache::BackgroundCache;
 use super::cgroup;
 use super::namespace;
+use super::netns::NetnsNames;
 use super::processes::ProcessReader;
 use super::users::{UserNames, Users};
 
@@ -51,6 +52,7 @@ type Locations = HashMap<Arc<str>, Arc<SharedLocation>>;
 pub struct Owners {
     background: Option<OwnerQueue>,
     users: UserNames,
+    netns: NetnsNames,
     locations: Mutex<Locations>,
     /// Whether every process is found by the number that flows have.
     sees_all: bool,
@@ -88,8 +90,10 @@ impl Owners {
         let mut reader = ProcessReader::new("/proc", "/etc/passwd");
         let users = reader.user_names();
         let owners = Self::with(move |tgid| reader.read(tgid), notify)?;
+        let netns = NetnsNames::system();
         Ok(Self {
             users,
+            netns,
             sees_all: namespace::own_tgid().is_some(),
             ..owners
         })
@@ -155,6 +159,11 @@ impl Owners {
     /// Name of a user, if it is known now.
     pub fn user_name(&self, uid: u32) -> Option<Arc<str>> {
         self.users.get(uid)
+    }
+
+    /// Name of a network namespace of this machine, if it has one.
+    pub fn netns_name(&self, inode: u32) -> Option<Arc<str>> {
+        self.netns.get(inode)
     }
 
     /// Takes a user's name from a recording, in place of what was known. For [`Owners::disabled`], which

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
-    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus,
-    Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
+    PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use super::Allow;
@@ -27,6 +27,8 @@ const RESOLVERS: [&str; 3] = [
     "/run/NetworkManager",
     "/run/resolvconf",
 ];
+/// Where ip-netns(8) names network namespaces. Names may be listed; no namespace can be opened by that.
+const NAMESPACES: &str = "/run/netns";
 /// The files of [`NAMES`], which may be links out of there.
 const NAME_FILES: [&str; 4] = [
     "/etc/hosts",
@@ -38,6 +40,12 @@ const NAME_FILES: [&str; 4] = [
 const TERMINAL: &str = "/dev/tty";
 /// Where name servers listen.
 const DNS: u16 = 53;
+
+/// Whether the kernel can restrict files at all.
+pub(super) fn is_known() -> bool {
+    let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    rules.handle_access(AccessFs::from_all(ABI::V1)).is_ok()
+}
 
 /// Restricts this thread; the version by which, or `None` where the kernel has none. Root also owns what
 /// is secret in the folder of names, so of that it keeps the single files, as they are now.
@@ -53,6 +61,7 @@ pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
     for folder in [PROCESSES, CPUS].iter().chain(&RESOLVERS) {
         rules = beneath(rules, Path::new(folder), read)?;
     }
+    rules = beneath(rules, Path::new(NAMESPACES), AccessFs::ReadDir.into())?;
     match is_root {
         true => {
             for file in NAME_FILES.map(Path::new) {

@@ -118,6 +118,12 @@ impl fmt::Display for Confinement {
     }
 }
 
+/// Whether folders that may be written can be told from all others: without Landlock (before Linux 5.13) a thread
+/// that may write somewhere may write wherever its user may.
+pub fn restricts_folders() -> bool {
+    files::is_known()
+}
+
 /// Becomes `identity`, and gives away everything but what `allow` names and, where `works` fails without,
 /// the first of the `last` capabilities that is held. `works` is called until it holds, and once more at the end. What
 /// the kernel cannot do is left out; the answer says so.

@@ -279,6 +279,10 @@ impl App {
                 };
                 let next = match &mut self.mode {
                     Mode::Table | Mode::Typing(_) => self.panes.act(command, &mut self.shared),
+                    Mode::Detail(detail) if detail.has_flows() && command == Command::Enter => {
+                        self.panes.drill_down(&self.shared);
+                        Some(Mode::Table)
+                    }
                     Mode::Detail(detail) => detail.act(command),
                     Mode::Help(help) => help.act(command, &self.shared, &self.player),
                     Mode::Chooser(chooser) => chooser.act(command, &mut self.shared),

@@ -379,6 +379,12 @@ const PARTS: &[&[Command]] = &[
     &[],
     &[Command::Down, Command::Down],
     &[Command::NextGroup, Command::Down, Command::Enter],
+    &[
+        Command::NextGroup,
+        Command::Down,
+        Command::Enter,
+        Command::Enter,
+    ],
     &[Command::Enter],
     &[Command::Help],
     &[Command::Columns, Command::Down],

@@ -280,6 +280,9 @@ fn screen() {
     assert!(saw, "{}", shown());
     // All of what is known of one, hosts too.
     keyboard.write_all(b"\r").unwrap();
+    let saw = screen.wait_until(|screen| screen.screen().contents().contains("messages"));
+    assert!(saw, "{}", shown());
+    keyboard.write_all(b"\r").unwrap();
     let saw = screen.wait_until(|screen| screen.screen().contents().contains(" › "));
     assert!(saw, "{}", shown());
     keyboard.write_all(b"\r").unwrap();

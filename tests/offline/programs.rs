@@ -175,19 +175,25 @@ fn enter_leads_to_processes_and_to_flows_with_every_step_in_the_title() {
         press(&mut app, &[Command::Down]);
     }
     press(&mut app, &[Command::Enter]);
+    let page = screen(&app, 80, 24);
+    assert!(
+        page.contains("╶ curl ╴") && page.contains("processes"),
+        "{page}"
+    );
+    press(&mut app, &[Command::Enter]);
     let opened = screen(&app, 80, 24);
     assert!(
         opened.contains("All › curl ╴") && opened.contains("21390"),
         "{opened}"
     );
-    press(&mut app, &[Command::Down, Command::Enter]);
+    press(&mut app, &[Command::Down, Command::Enter, Command::Enter]);
     let flows = screen(&app, 80, 24);
     assert!(flows.contains("All › curl › 21390 ╴"), "{flows}");
     assert!(flows.contains("10.0.0.12:8080"), "{flows}");
     press(&mut app, &[Command::Back, Command::Back]);
     assert!(row_of(&app, "curl"), "{}", screen(&app, 80, 24));
     // Of a program with one process the flows are next.
-    press(&mut app, &[Command::Home, Command::Enter]);
+    press(&mut app, &[Command::Home, Command::Enter, Command::Enter]);
     let flows = screen(&app, 80, 24);
     assert!(
         flows.contains("All › nginx ╴") && flows.contains("203.0.113.9:52110"),
@@ -266,7 +272,7 @@ fn folding_and_opening_never_change_a_sum() {
             press(&mut app, &[keys[below(7) as usize]]);
         }
         // A flow opens as its detail.
-        if screen(&app, width, height).contains("╶ Flow ╴") {
+        if screen(&app, width, height).contains("╶ Flow of ") {
             press(&mut app, &[Command::Back]);
         }
         // At the top no row stands without the one that it is part of.

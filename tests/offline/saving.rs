@@ -35,7 +35,12 @@ fn settings_are_saved_as_they_are_shown() {
     };
     assert_eq!(app.take_request(), Some(Effect::Save(default.clone())));
     // Inside an opened group they are those of the table that it was opened from.
-    let grouped = [Command::NextGroup, Command::Units, Command::Enter];
+    let grouped = [
+        Command::NextGroup,
+        Command::Units,
+        Command::Enter,
+        Command::Enter,
+    ];
     press(&mut app, &grouped);
     press(&mut app, &[Command::Save]);
     let Some(Effect::Save(saved)) = app.take_request() else {

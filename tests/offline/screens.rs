@@ -341,7 +341,7 @@ fn grouped_by_process_and_opened() {
     let mut app = sized(app(Some(interval(web_server()))), 80, 24);
     press(&mut app, &[Command::NextGroup; 2]);
     assert_matches_file("screens/processes.txt", &text(&draw(&app, 80, 24)));
-    press(&mut app, &[Command::Enter]);
+    press(&mut app, &[Command::Enter, Command::Enter]);
     assert_matches_file("screens/one-process.txt", &text(&draw(&app, 80, 24)));
 }
 

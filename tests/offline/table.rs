@@ -176,7 +176,12 @@ fn a_filter_acts_while_it_is_typed_and_escape_takes_back_one_step() {
     assert!(!app.is_typing());
     press(
         &mut app,
-        &[Command::NextGroup, Command::NextGroup, Command::Enter],
+        &[
+            Command::NextGroup,
+            Command::NextGroup,
+            Command::Enter,
+            Command::Enter,
+        ],
     );
     let shown = screen(&app);
     assert!(
@@ -278,7 +283,7 @@ fn detail_opens_and_closes_with_everything_as_it_was() {
     press(&mut app, &[Command::Enter]);
     let detail = screen(&app);
     assert!(
-        detail.contains("╶ Flow ╴") && detail.contains("198.51.100.23:40022"),
+        detail.contains("╶ Flow of ") && detail.contains("198.51.100.23:40022"),
         "{detail}"
     );
     press(&mut app, &[Command::Back]);
@@ -347,7 +352,7 @@ fn the_mouse_selects_opens_sorts_and_scrolls() {
     app.update(Action::Click(30, 5));
     assert_selected(&app, "sshd-session");
     app.update(Action::Click(30, 5));
-    assert!(screen(&app).contains("╶ Flow ╴"));
+    assert!(screen(&app).contains("╶ Flow of "));
     press(&mut app, &[Command::Back]);
     app.update(Action::Wheel(30, 5, 3));
     assert_selected(&app, "127.0.0.1:50000");

@@ -174,15 +174,20 @@ impl App {
     fn hints(&self) -> Vec<(Command, &'static str)> {
         match &self.mode {
             Mode::Table | Mode::Typing(_) => self.table_hints(),
-            Mode::Detail(_) => vec![
-                (Command::StepBack, "earlier"),
-                (Command::StepForward, "later"),
-                (Command::Pause, self.pause_word()),
-                (Command::Names, self.shared.names_word()),
-                (Command::Units, "units"),
-                (Command::Help, "help"),
-                (Command::Quit, "close"),
-            ],
+            Mode::Detail(detail) => {
+                let flows = (Command::Enter, "its flows");
+                let others = [
+                    (Command::StepBack, "earlier"),
+                    (Command::StepForward, "later"),
+                    (Command::Pause, self.pause_word()),
+                    (Command::Names, self.shared.names_word()),
+                    (Command::Units, "units"),
+                    (Command::Help, "help"),
+                    (Command::Quit, "close"),
+                ];
+                let flows = detail.has_flows().then_some(flows);
+                flows.into_iter().chain(others).collect()
+            }
             Mode::Help(help) => {
                 let mut hints = Vec::new();
                 if help.has_more(&self.shared, &self.player) {

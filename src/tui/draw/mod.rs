@@ -5,7 +5,6 @@ mod cells;
 pub(super) mod chart;
 mod column_table;
 pub(super) mod columns;
-mod connection;
 mod description;
 pub(super) mod detail;
 pub(super) mod footer;

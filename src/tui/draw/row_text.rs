@@ -131,6 +131,8 @@ impl RowText<'_> {
         if let RowId::Flow(key) = &self.row.id {
             found.add(&key.tid.to_string());
             found.add(&key.netns.to_string());
+            let netns = self.shared.owners.netns_name(key.netns);
+            found.add_known(netns.map(|name| units::visible(&name).into_owned()));
         }
     }
 

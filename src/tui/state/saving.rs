@@ -16,6 +16,8 @@ use crate::view::{Group, Preset, SortKey};
 
 /// How long a message stays in the footer, unless a key comes before.
 const MESSAGE_STAYS: Duration = Duration::from_secs(6);
+/// How long the greeting stays, unless a key comes before.
+const GREETING_STAYS: Duration = Duration::from_secs(10);
 /// Most bytes of a text that is copied: terminals have limits of their own, of which this is below the least.
 const MAX_COPIED: usize = 4096;
 
@@ -53,6 +55,26 @@ impl SharedState {
 }
 
 impl App {
+    /// Names the keys worth knowing, at a user's first start.
+    pub fn greet(&mut self) {
+        let ascii = self.shared.display.theme.glyphs.ascii;
+        let keys = [
+            (Command::Enter, "opens a row"),
+            (Command::Find, "finds words"),
+            (Command::Help, "shows all keys"),
+        ];
+        let keys = keys.map(|(command, does)| {
+            let key = self.shared.keys.label(command, 1, ascii);
+            (!key.is_empty()).then(|| format!("{key} {does}"))
+        });
+        let keys: Vec<String> = keys.into_iter().flatten().collect();
+        self.shared
+            .tell(Ok(format!("First start: {}", keys.join(", "))));
+        if let Some(message) = &mut self.shared.message {
+            message.until = self.shared.clock + GREETING_STAYS;
+        }
+    }
+
     /// Handles the commands of saving; `false` for any other.
     pub(in crate::tui) fn save(&mut self, command: Command) -> bool {
         match command {
@@ -127,8 +149,10 @@ impl App {
 
     /// The row that is selected, or that is open in detail.
     fn row_to_copy(&self) -> Option<Row> {
-        if let Mode::Detail(detail) = &self.mode {
-            return detail.row(&self.shared);
+        if let Mode::Detail(detail) = &self.mode
+            && let Some(flow) = detail.row(&self.shared)
+        {
+            return Some(flow);
         }
         let table = self.panes.tables.get(self.panes.focus)?;
         table.row(&self.shared.history, table.selected()?)

@@ -17,9 +17,9 @@ use crate::recording::recorder::Status;
 use crate::resolve::names::{HostNameSource, Label, Names};
 use crate::resolve::owners::Owners;
 use crate::sandbox::Confinement;
-use crate::stats::history::{History, MAX_POINTS, Point};
+use crate::stats::history::{FlowStats, History, MAX_POINTS, Point};
 use crate::stats::moments::Moments;
-use crate::stats::ranking::{ProcessLookup as _, Row, RowId, Rows, SharedFields};
+use crate::stats::ranking::{ProcessLookup as _, ProcessRef, Row, RowId, Rows, SharedFields};
 use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::text::wrap::take;
@@ -297,6 +297,28 @@ impl SharedState {
             (true, HostNameSource::Servers) => "known names",
             (true, _) => "numbers",
             (false, _) => "all names",
+        }
+    }
+
+    /// What a network namespace is called, with its inode number: by its own name, else by the container that has
+    /// flows in it. Not sanitized.
+    pub fn netns(&self, inode: u32) -> String {
+        let name = self.owners.netns_name(inode).or_else(|| {
+            let flows = self.history.recent().iter();
+            let mut inside = flows.filter(|flow| flow.key.netns == inode);
+            let container = |flow: &FlowStats| {
+                let place = self.owners.location(&ProcessRef::of(flow))?;
+                place.container.as_ref().map(|it| Arc::from(it.to_string()))
+            };
+            let first = container(inside.next()?)?;
+            // Of several containers, as of a pod, none gives its name.
+            inside
+                .all(|flow| container(flow).as_ref() == Some(&first))
+                .then_some(first)
+        });
+        match name {
+            Some(name) => format!("{name} ({inode})"),
+            None => inode.to_string(),
         }
     }
 

@@ -71,17 +71,45 @@ impl Panes {
         }
     }
 
-    /// Opens the selected row, or the first; returns the detail for a flow.
+    /// Opens the selected row, or the first; returns the page of a flow, process or program.
     pub fn enter(&mut self, shared: &SharedState) -> Option<Mode> {
+        let page = self.detail_of_selected(shared);
+        if page.is_none() {
+            self.drill_down(shared);
+        }
+        page.map(Mode::Detail)
+    }
+
+    /// Returns the page of the selected row, or of the first; `None` for a row that has none.
+    fn detail_of_selected(&mut self, shared: &SharedState) -> Option<Detail> {
         let table = self.tables.get_mut(self.focus)?;
         if table.selected.is_none() {
             table.select_index(&shared.history, 0);
         }
-        if let RowId::Flow(key) = table.row(&shared.history, table.index)?.id {
-            return Some(Mode::Detail(Detail::of(key)));
+        let row = table.row(&shared.history, table.index)?;
+        if let RowId::Flow(key) = row.id {
+            return Some(Detail::of(key));
         }
-        let levels = table.levels(table.index);
         let selected = table.selected.clone()?;
+        if selected.is_rest || !Detail::has_page(&row.id) {
+            return None;
+        }
+        let opened = self.path.iter().map(|step| (step.group, step.id.clone()));
+        let levels = table.levels(table.index).into_iter();
+        let within = levels.zip(selected.path.iter().cloned());
+        let rows = opened.chain(within).collect();
+        Some(Detail::of_rows(rows, shared.title_of(&row)))
+    }
+
+    /// Opens the selected group as a table of its flows, or of the processes of a program.
+    pub(in crate::tui) fn drill_down(&mut self, shared: &SharedState) {
+        let Some(table) = self.tables.get(self.focus) else {
+            return;
+        };
+        let Some(selected) = table.selected.clone() else {
+            return;
+        };
+        let levels = table.levels(table.index);
         // Of the sum of rows without a line the row that it is part of is opened.
         let mut is_one_process = true;
         for (n, id) in selected.path.iter().enumerate() {
@@ -89,8 +117,10 @@ impl Panes {
                 path: selected.path[..=n].to_vec(),
                 is_rest: false,
             };
-            let table = self.tables.get(self.focus)?;
-            let row = table.row_of(&shared.history, &line)?;
+            let table = self.tables.get(self.focus);
+            let Some(row) = table.and_then(|table| table.row_of(&shared.history, &line)) else {
+                return;
+            };
             is_one_process = row.common.tgid.is_some();
             let title = match id {
                 // The step before has the name.
@@ -113,7 +143,6 @@ impl Panes {
         self.sort = SortKey::by(main_column(&shared.display));
         self.select(None, shared);
         self.reset(shared);
-        None
     }
 
     /// Whether the table shows the processes of a program that was opened.

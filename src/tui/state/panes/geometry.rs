@@ -154,10 +154,11 @@ impl Panes {
                     process: units::columns(&shared.process_name(common)),
                     protocol: common.protocol.map_or(0, |it| it.as_str().len()),
                 });
-                let place = row
-                    .process_ref()
-                    .and_then(|process_ref| shared.owners.place(&process_ref));
-                self.containers |= place.is_some();
+                if let Some(process_ref) = row.process_ref() {
+                    // Asked for while it is there: once it has ended nobody can.
+                    let _ = shared.owners.process(&process_ref);
+                    self.containers |= shared.owners.place(&process_ref).is_some();
+                }
             }
         }
     }

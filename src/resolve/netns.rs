@@ -1,0 +1,96 @@
+//! Names of network namespaces, as ip-netns(8) gives them: files of a folder, each with a namespace mounted on it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::sync::lock;
+
+/// Where ip-netns(8) names namespaces.
+const FOLDER: &str = "/run/netns";
+/// After this the folder is read again, if someone still asks.
+const FRESH_FOR: Duration = Duration::from_secs(5);
+/// Most names that are kept.
+const MAX_NAMES: usize = 4096;
+
+/// Names of network namespaces by inode number. Never print them unsanitized.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NetnsNames(Option<Arc<Mutex<NetnsFolder>>>);
+
+#[derive(Debug)]
+struct NetnsFolder {
+    path: PathBuf,
+    names: HashMap<u32, Arc<str>>,
+    read_at: Option<Instant>,
+}
+
+impl NetnsNames {
+    /// Names of this machine.
+    pub(super) fn system() -> Self {
+        Self::of(FOLDER)
+    }
+
+    fn of(path: impl Into<PathBuf>) -> Self {
+        Self(Some(Arc::new(Mutex::new(NetnsFolder {
+            path: path.into(),
+            names: HashMap::new(),
+            read_at: None,
+        }))))
+    }
+
+    /// The name of a namespace, if it has one. Reads a folder in memory (tmpfs) at most every [`FRESH_FOR`].
+    pub(super) fn get(&self, inode: u32) -> Option<Arc<str>> {
+        let mut folder = lock(self.0.as_ref()?);
+        let now = Instant::now();
+        if folder.read_at.is_none_or(|at| now - at >= FRESH_FOR) {
+            folder.read_at = Some(now);
+            folder.read();
+        }
+        folder.names.get(&inode).map(Arc::clone)
+    }
+}
+
+impl NetnsFolder {
+    fn read(&mut self) {
+        self.names.clear();
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for entry in entries.take(MAX_NAMES) {
+            // Not of the entry: that would be of the file below the mount.
+            let inode = fs::metadata(entry.path()).ok().map(|file| file.ino());
+            if let Some(inode) = inode.and_then(|inode| u32::try_from(inode).ok()) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                self.names.insert(inode, Arc::from(name));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_the_name_of_the_file_that_it_is_mounted_on() {
+        let folder = std::env::temp_dir().join(format!("flowtop-netns-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        // A link leads to the same inode as a mount does.
+        let own = "/proc/self/ns/net";
+        let _ = fs::remove_file(folder.join("blue"));
+        std::os::unix::fs::symlink(own, folder.join("blue")).unwrap();
+        let inode = u32::try_from(fs::metadata(own).unwrap().ino()).unwrap();
+        let names = NetnsNames::of(&folder);
+        assert_eq!(names.get(inode).as_deref(), Some("blue"));
+        assert_eq!(names.get(inode + 1), None);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(
+            names.get(inode).as_deref(),
+            Some("blue"),
+            "it is not read every time"
+        );
+        assert_eq!(NetnsNames::of(&folder).get(inode), None);
+        assert_eq!(NetnsNames::default().get(inode), None);
+    }
+}
