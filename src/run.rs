@@ -93,9 +93,10 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
         },
     };
     let prompt_file = prompt_file(config);
-    let files = OpenedFiles::open(config, privilege)?;
+    let files = OpenedFiles::open(config, privilege, is_bounded(config))?;
     let allow = allow(config, opened.as_ref(), &files);
-    let identity = privilege.identity(!allow.write.is_empty());
+    let makes_files = opened.as_ref().and_then(Opened::folder).is_some();
+    let identity = privilege.identity(makes_files || files.takes_groups());
     let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
     live.begin()?;
     if config.verbose {
@@ -271,6 +272,11 @@ fn confined(
         .context("give away privileges (--no-sandbox keeps them)")
 }
 
+/// Whether flowtop will be able to write in the folders that it is allowed alone.
+fn is_bounded(config: &Config) -> bool {
+    !config.keep_privileges && sandbox::restricts_folders()
+}
+
 /// What is to be done in the time to come.
 fn allow(config: &Config, opened: Option<&Opened>, files: &OpenedFiles) -> Allow {
     let recordings = opened.and_then(Opened::folder);
@@ -328,8 +334,8 @@ fn replayed(
     let signals = watch(config)?;
     let files = replay::open(&replay.files);
     let prompt_file = prompt_file(config);
-    let saved = OpenedFiles::open(config, privilege)?;
-    let identity = privilege.identity(saved.writes_in().is_some());
+    let saved = OpenedFiles::open(config, privilege, is_bounded(config))?;
+    let identity = privilege.identity(saved.takes_groups());
     let confined_replay = || confine_replay(config, &identity, &saved);
     let confinement = confined(config, privilege, confined_replay)?;
     if config.verbose {

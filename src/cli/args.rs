@@ -302,7 +302,8 @@ pub(super) struct Args {
     )]
     pub(super) record_files: Option<usize>,
 
-    /// Folder that the live table saves snapshots (w) and recordings (R) in
+    /// Folder that the live table saves snapshots (w) and recordings (R) in. Without it, and unless root runs
+    /// flowtop: ~/.local/state/flowtop/snapshots
     #[arg(long, value_name = "DIR", help_heading = "Recording")]
     pub(super) snapshot_dir: Option<PathBuf>,
 

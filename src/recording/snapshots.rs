@@ -2,13 +2,16 @@
 //! once, with the rights of the caller and before flowtop is confined.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
-use rustix::fs::OFlags;
+use anyhow::{Context, Result, bail};
+use rustix::fs::{OFlags, fstat};
+use rustix::process::geteuid;
 
 use super::folder::{RecordingFolder, by_descriptor, create_new, open_folder, stamp};
 use super::recorder::Opened;
@@ -37,6 +40,22 @@ impl SnapshotFolder {
         let shown = path.to_string_lossy();
         let folder = open_folder(path, OFlags::PATH)
             .with_context(|| format!("open --snapshot-dir {}", sanitize(&shown)))?;
+        Ok(Self {
+            path: path.to_owned(),
+            folder,
+        })
+    }
+
+    /// Opens a folder of the caller's own, and creates it for nobody else.
+    ///
+    /// # Errors
+    /// When the folder cannot be created or opened, or is another user's.
+    pub fn open_own(path: &Path) -> Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let folder = open_folder(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        if fstat(&folder)?.st_uid != geteuid().as_raw() {
+            bail!("it is another user's");
+        }
         Ok(Self {
             path: path.to_owned(),
             folder,

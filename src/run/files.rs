@@ -20,24 +20,35 @@ use crate::tui::TableFiles;
 pub struct OpenedFiles {
     config: Option<ConfigWriter>,
     snapshots: Option<SnapshotFolder>,
+    /// Whether the caller named the folder, which may be open to them by one of their groups.
+    is_named: bool,
 }
 
 impl OpenedFiles {
-    /// Opens what a run may save: nothing for text, JSON and CSV.
+    /// Opens what a run may save: nothing for text, JSON and CSV. `is_bounded` says whether flowtop will be able to
+    /// write in the folders that it is allowed alone.
     ///
     /// # Errors
     /// When the folder that `--snapshot-dir` names cannot be opened.
-    pub fn open(config: &Config, privilege: &Privilege) -> Result<Self> {
+    pub fn open(config: &Config, privilege: &Privilege, is_bounded: bool) -> Result<Self> {
         if config.output != Output::Table {
             return Ok(Self::default());
         }
         let is_root = privilege.caller().is_root();
         let writer = config.config_file.as_ref();
-        let snapshots = config.snapshot_dir.as_deref();
+        let named = config.snapshot_dir.as_deref();
+        let named = named.map(SnapshotFolder::open).transpose()?;
+        let is_named = named.is_some();
         Ok(Self {
             config: writer.map(|file| ConfigWriter::open(file, is_root)),
-            snapshots: snapshots.map(SnapshotFolder::open).transpose()?,
+            snapshots: named.or_else(|| own_folder(config, !is_root && is_bounded)),
+            is_named,
         })
+    }
+
+    /// Whether files will be made in a folder that takes all rights of the caller.
+    pub fn takes_groups(&self) -> bool {
+        self.is_named
     }
 
     /// The folder in which files will be made.
@@ -49,6 +60,15 @@ impl OpenedFiles {
     pub fn links_in(&self) -> Option<PathBuf> {
         self.config.as_ref()?.links_in()
     }
+}
+
+/// Opens the folder for snapshots beside the texts of prompts. Not for root, who would have to stay root to save
+/// there, and not where flowtop could then write elsewhere too. Without the folder `--snapshot-dir` is left, as the
+/// keys say.
+fn own_folder(config: &Config, is_safe: bool) -> Option<SnapshotFolder> {
+    let state = config.table.prompt_file.as_ref()?.parent()?;
+    let folder = is_safe.then(|| SnapshotFolder::open_own(&state.join("snapshots")))?;
+    folder.ok()
 }
 
 /// The files of a live table.

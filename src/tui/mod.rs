@@ -204,6 +204,14 @@ fn show(
     if let Some(Ok(lines)) = lines {
         app.learn_prompts(&lines);
     }
+    if app
+        .shared
+        .prompt_file
+        .as_ref()
+        .is_some_and(PromptFile::is_new)
+    {
+        app.greet();
+    }
     let look_matters = app.shared.display.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
     let mut screen = Screen::enter(&title, app.shared.keys.suspend_by_ctrl_z())?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 /// Most bytes of the file: a longer one loses its first lines when it is opened.
@@ -15,7 +16,10 @@ const MAX_BYTES: u64 = 64 << 10;
 
 /// The open file. Several flowtops may append to one.
 #[derive(Clone, Debug)]
-pub struct PromptFile(Arc<File>);
+pub struct PromptFile {
+    file: Arc<File>,
+    is_new: bool,
+}
 
 impl PromptFile {
     /// Opens the file, and creates it and its folders for nobody but the caller.
@@ -31,18 +35,30 @@ impl PromptFile {
         }
         // Opening a pipe would wait for a reader, and what a link leads to may not be meant.
         let flags = OFlags::RDWR
-            | OFlags::CREATE
             | OFlags::APPEND
             | OFlags::CLOEXEC
             | OFlags::NOFOLLOW
             | OFlags::NONBLOCK
             | OFlags::NOCTTY;
-        let file = File::from(open(path, flags, Mode::RUSR | Mode::WUSR)?);
+        let create = flags | OFlags::CREATE | OFlags::EXCL;
+        let (file, is_new) = match open(path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => (open(path, create, Mode::RUSR | Mode::WUSR)?, true),
+            file => (file?, false),
+        };
+        let file = File::from(file);
         let metadata = file.metadata()?;
         if !metadata.is_file() || metadata.uid() != geteuid().as_raw() {
             return Err(io::Error::other("it is no plain file of the caller"));
         }
-        Ok(Self(Arc::new(file)))
+        Ok(Self {
+            file: Arc::new(file),
+            is_new,
+        })
+    }
+
+    /// Whether there was no such file before, as at a user's first start.
+    pub const fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Returns the lines of the file, the latest ones of a long file, which is shortened to them.
@@ -50,7 +66,7 @@ impl PromptFile {
     /// # Errors
     /// When the file cannot be read or shortened.
     pub fn lines(&self) -> io::Result<Vec<String>> {
-        let mut file = &*self.0;
+        let mut file = &*self.file;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(MAX_BYTES)))?;
         let mut bytes = Vec::new();
@@ -62,7 +78,7 @@ impl PromptFile {
         if cut > 0 {
             let half = &lines[lines.len() / 2..];
             file.set_len(0)?;
-            (&*self.0).write_all(format!("{}\n", half.join("\n")).as_bytes())?;
+            file.write_all(format!("{}\n", half.join("\n")).as_bytes())?;
         }
         Ok(lines)
     }
@@ -72,7 +88,7 @@ impl PromptFile {
     /// # Errors
     /// When the file cannot be written.
     pub fn append(&self, line: &str) -> io::Result<()> {
-        (&*self.0).write_all(format!("{line}\n").as_bytes())
+        (&*self.file).write_all(format!("{line}\n").as_bytes())
     }
 }
 
@@ -95,10 +111,11 @@ mod tests {
         let folder = folder("kept");
         let path = folder.join("state/prompts");
         let first = PromptFile::open(&path).unwrap();
-        assert!(first.lines().unwrap().is_empty());
+        assert!(first.is_new() && first.lines().unwrap().is_empty());
         first.append("/nginx").unwrap();
         first.append("fport 443").unwrap();
         let next = PromptFile::open(&path).unwrap();
+        assert!(!next.is_new(), "of the first start alone");
         assert_eq!(next.lines().unwrap(), ["/nginx", "fport 443"]);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&folder.join("state"))), (0o600, 0o700));

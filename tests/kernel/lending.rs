@@ -49,9 +49,11 @@ enum By {
     SnapshotDir,
     /// Settings saved by a key of the live table.
     Save,
+    /// Texts of prompts, and snapshots beside them.
+    State,
 }
 
-const ALL_BY: [(By, &str); 10] = [
+const ALL_BY: [(By, &str); 11] = [
     (By::Record, "`--record`"),
     (By::RecordRotating, "`--record --record-time`"),
     (By::Replay, "`--replay`"),
@@ -62,6 +64,7 @@ const ALL_BY: [(By, &str); 10] = [
     (By::KprobeGuard, "`--kprobe-guard`"),
     (By::SnapshotDir, "`--snapshot-dir`, keys `w` and `R`"),
     (By::Save, "`XDG_CONFIG_HOME`, key `W`"),
+    (By::State, "`XDG_STATE_HOME`, prompts and key `w`"),
 ];
 
 /// What of root's stands where the path leads.
@@ -115,7 +118,7 @@ impl World {
             }
             Lent::Sudo => {
                 let rule = format!(
-                    "Defaults env_keep += \"HOME XDG_CONFIG_HOME TMPDIR\"\n\
+                    "Defaults env_keep += \"HOME XDG_CONFIG_HOME XDG_STATE_HOME TMPDIR\"\n\
                      nobody ALL=(root) NOPASSWD: {}\n",
                     world.flowtop().display()
                 );
@@ -252,6 +255,7 @@ fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf
     match by {
         By::Home => (base.clone(), base.join(".config/flowtop/config.toml")),
         By::XdgConfigHome | By::Save => (base.clone(), base.join("flowtop/config.toml")),
+        By::State => (base.clone(), base.join("flowtop/prompts")),
         // Files are made in it.
         By::SnapshotDir => (base.clone(), base.join("flowtop.jsonl")),
         // A file is made in it.
@@ -277,6 +281,11 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
             command.env("XDG_CONFIG_HOME", given);
             return press(command, &["u", "W"]);
         }
+        By::State => {
+            let mut command = world.command();
+            command.env("XDG_STATE_HOME", given);
+            return press(command, &["w"]);
+        }
         _ => {}
     }
     let mut command = world.command();
@@ -300,7 +309,7 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
         By::XdgConfigHome => command.arg("--print-config").env("XDG_CONFIG_HOME", given),
         By::Tmpdir => command.args(["--doctor", "--json"]).env("TMPDIR", given),
         By::KprobeGuard => command.arg("--kprobe-guard").arg(given).arg("flowtop_1"),
-        By::SnapshotDir | By::Save => unreachable!("on a terminal, above"),
+        By::SnapshotDir | By::Save | By::State => unreachable!("on a terminal, above"),
     };
     let output = command.output().unwrap();
     let message = [output.stdout, output.stderr].concat();
@@ -340,7 +349,10 @@ fn press(command: Command, keys: &[&str]) -> (Option<i32>, String) {
     // With the first interval, which a snapshot has too.
     let is_table = |screen: &mut vt100::Parser| {
         let second = screen.screen().rows(0, SIZE.0).nth(1).unwrap_or_default();
-        footer(screen).contains("quit") && second.starts_with(" in ")
+        ["quit", "First start"]
+            .iter()
+            .any(|word| footer(screen).contains(word))
+            && second.starts_with(" in ")
     };
     // One that cannot open the folder ends before there is a table.
     let started =
@@ -438,6 +450,13 @@ fn tried(world: &World, by: By, target: Target) -> String {
             assert!(message.contains("Permission denied"), "{message}");
             "refused by the kernel".to_owned()
         }
+        Some(0) if by == By::State => {
+            assert!(
+                message.contains("start flowtop with --snapshot-dir"),
+                "{message}"
+            );
+            "not opened".to_owned()
+        }
         Some(0) => "not opened".to_owned(),
         _ if message.contains("Permission denied") => "refused by the kernel".to_owned(),
         _ => "refused".to_owned(),
@@ -499,6 +518,13 @@ fn keys_save_what_is_the_callers(world: &World, own: &Path) {
     }
     forms.sort();
     assert_eq!(forms, ["jsonl", "jsonl.zst", "svg", "txt"]);
+    let (code, said) = run(world, By::State, own);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("flowtop/snapshots/flowtop-"), "{said}");
+    for (made, mode) in [("prompts", 0o600), ("snapshots", 0o700)] {
+        let made = fs::metadata(own.join("flowtop").join(made)).unwrap();
+        assert_eq!((made.uid(), made.mode() & 0o777), (CALLER, mode));
+    }
     let (code, said) = run(world, By::Save, own);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("settings saved in "), "{said}");
