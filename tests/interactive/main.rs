@@ -11,3 +11,4 @@ mod eye;
 mod jobs;
 mod live;
 mod terminal;
+mod terminals;
