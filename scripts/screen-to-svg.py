@@ -2,6 +2,9 @@
 """Turns what `tmux capture-pane -e -p` says (standard input) into an SVG picture (standard output).
 
 Usage: screen-to-svg.py COLUMNS ROWS [dark|light] [TITLE]
+       screen-to-svg.py --animate SECONDS COLUMNS ROWS dark|light TITLE SCREEN...
+
+With --animate the screens are files, each shown for so many seconds.
 """
 
 import re
@@ -9,7 +12,7 @@ import sys
 import unicodedata
 from xml.sax.saxutils import escape
 
-CELL_W, CELL_H, FONT = 8.4, 17.0, 14
+CELL_W, CELL_H, FONT, PAD = 8.4, 17.0, 14, 10
 DARK = {
     "bg": "#16181d", "fg": "#d4d7dd",
     "palette": ["#16181d", "#e06c60", "#7fb86a", "#d9a441", "#5f97d8", "#b98ad6", "#45b3c4", "#d4d7dd",
@@ -118,24 +121,14 @@ def block(char):
     return None
 
 
-def main():
+def picture(text, columns, rows, theme):
+    """The elements of one screen."""
     global PEN
-    columns, rows = int(sys.argv[1]), int(sys.argv[2])
-    theme = LIGHT if sys.argv[3:4] == ["light"] else DARK
-    title = sys.argv[4] if len(sys.argv) > 4 else "flowtop"
-    lines = sys.stdin.read().split("\n")[:rows]
-    pad = 10
-    width, height = columns * CELL_W + 2 * pad, rows * CELL_H + 2 * pad
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="100%" height="100%" rx="6" fill="{theme["bg"]}"/>',
-        f'<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace" '
-        f'font-size="{FONT}" xml:space="preserve">',
-    ]
+    lines = text.split("\n")[:rows]
+    out = []
     PEN = Pen()
     for y, line in enumerate(lines):
-        top = pad + y * CELL_H
+        top = PAD + y * CELL_H
         runs, x = [], 0
         for char in cells(line):
             if x >= columns:
@@ -148,7 +141,7 @@ def main():
                 runs.append((x, style, [char], kind))
             x += 1
         for start, (fg, bg, bold), chars, blocks in runs:
-            left = pad + start * CELL_W
+            left = PAD + start * CELL_W
             if bg != theme["bg"]:
                 out.append(f'<rect x="{left:.1f}" y="{top:.1f}" width="{len(chars) * CELL_W:.1f}" '
                            f'height="{CELL_H}" fill="{bg}" shape-rendering="crispEdges"/>')
@@ -168,6 +161,43 @@ def main():
                 weight = ' font-weight="700"' if bold else ""
                 out.append(f'<text x="{at:.1f}" y="{top + 12.6:.1f}" textLength="{length:.1f}" '
                            f'lengthAdjust="spacingAndGlyphs" fill="{fg}"{weight}>{escape(word.group())}</text>')
+    return out
+
+
+def main():
+    seconds = None
+    arguments = sys.argv[1:]
+    if arguments[0] == "--animate":
+        seconds, arguments = float(arguments[1]), arguments[2:]
+    columns, rows = int(arguments[0]), int(arguments[1])
+    theme = LIGHT if arguments[2:3] == ["light"] else DARK
+    title = arguments[3] if len(arguments) > 3 else "flowtop"
+    width, height = columns * CELL_W + 2 * PAD, rows * CELL_H + 2 * PAD
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="100%" height="100%" rx="6" fill="{theme["bg"]}"/>',
+        f'<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace" '
+        f'font-size="{FONT}" xml:space="preserve">',
+    ]
+    if seconds is None:
+        out += picture(sys.stdin.read(), columns, rows, theme)
+    else:
+        # One screen after the other; the first alone where nothing may move.
+        screens = arguments[4:]
+        all_of_it = seconds * len(screens)
+        out.append(
+            f"<style>.s{{visibility:hidden}}.s:first-of-type{{visibility:visible}}"
+            f"@media(prefers-reduced-motion:no-preference){{.s{{animation:s {all_of_it:g}s infinite}}}}"
+            f"@keyframes s{{0%,{99.99 / len(screens):.3f}%{{visibility:visible}}"
+            f"{100 / len(screens):.3f}%,100%{{visibility:hidden}}}}</style>")
+        for n, screen in enumerate(screens):
+            # All begin at once, each at its place in the round.
+            delay = (n - len(screens)) * seconds
+            out.append(f'<g class="s" style="animation-delay:{delay:g}s">')
+            with open(screen, encoding="utf-8") as file:
+                out += picture(file.read(), columns, rows, theme)
+            out.append("</g>")
     out.append("</g></svg>")
     print("\n".join(out))
 

@@ -142,6 +142,12 @@ enum Command {
         /// Stop after so many seconds
         #[arg(long)]
         seconds: Option<u64>,
+        /// Bursts, a connection with losses, one that is read slowly, and short-lived processes besides
+        #[arg(long)]
+        full: bool,
+        /// Folder with a control group for each place that processes run in, as scripts/demo.sh makes them
+        #[arg(long)]
+        cgroups: Option<PathBuf>,
     },
     /// One case as the work of this process
     #[command(hide = true)]
@@ -220,7 +226,11 @@ pub fn run() -> Result<bool> {
             expect_missed,
             timeout,
         }),
-        Command::Demo { seconds } => demo::demo(seconds).map(|()| true),
+        Command::Demo {
+            seconds,
+            full,
+            cgroups,
+        } => demo::demo(seconds, full, cgroups).map(|()| true),
         Command::Case { name, timeout } => cases::run_here(&name, timeout).map(|()| true),
         Command::Role { role, fd } => {
             proc::leave(cases::report(cases::after_exec(&role, fd)));

@@ -1,16 +1,36 @@
 //! Traffic to look at: a handful of processes with names and rates of their own.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::sock::{Fam, Sock, V4, V6};
+use crate::sock::{Fam, Sock, V4, V6, alias};
 use crate::sys::{self, cvt};
 use crate::transfer::pattern;
+
+/// Where the processes of the demo run, below the folder of `--cgroups`.
+const PLACES: [(&str, &str); 12] = [
+    ("demo-store", "lxc.payload.store"),
+    ("demo-web", "lxc.payload.shop"),
+    ("demo-db", "lxc.payload.db"),
+    ("demo-api", "lxc.payload.shop"),
+    ("demo-backup", "backup.service"),
+    ("demo-replica", "replica.service"),
+    ("demo-batch", "batch.service"),
+    ("demo-logd", "logd.service"),
+    ("demo-camera", "camera.service"),
+    ("demo-recorder", "camera.service"),
+    ("demo-dns", "dns.service"),
+    ("demo-gateway", "lxc.payload.edge"),
+];
+
+static CGROUPS: OnceLock<PathBuf> = OnceLock::new();
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -28,6 +48,7 @@ fn process(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     if pid == 0 {
         sys::die_with_parent();
         sys::set_comm(name);
+        join_cgroup(name);
         if let Err(e) = work() {
             eprintln!("{name}: {e:#}");
         }
@@ -38,6 +59,17 @@ fn process(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         .unwrap_or_else(PoisonError::into_inner)
         .push(pid);
     Ok(())
+}
+
+/// Moves this process to its place, if there is one for it.
+fn join_cgroup(name: &str) {
+    let place = PLACES.iter().find(|(process, _)| *process == name);
+    if let Some((folder, (_, place))) = CGROUPS.get().zip(place) {
+        let procs = folder.join(place).join("cgroup.procs");
+        if let Err(e) = fs::write(&procs, "0") {
+            eprintln!("{name}: {}: {e}", procs.display());
+        }
+    }
 }
 
 /// Ends the processes and waits until they are gone.
@@ -97,6 +129,109 @@ fn tcp_sink(name: &str, fam: Fam) -> Result<SocketAddr> {
         }
     })?;
     Ok(at)
+}
+
+/// Loses about so many packets of a thousand that arrive at a socket, and at those accepted from it. A filter of
+/// the socket drops them, so it takes no privilege and no module of the kernel.
+fn lose(s: &Sock, per_mille: u32) -> Result<()> {
+    // SKF_AD_OFF + SKF_AD_RANDOM, include/uapi/linux/filter.h
+    const RANDOM: u32 = 0xffff_f000 + 56;
+    let keep_from = u32::MAX / 1000 * per_mille;
+    let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let mut steps = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, RANDOM),
+        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, 0, keep_from),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+    ];
+    let program = libc::sock_fprog {
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
+    };
+    s.try_set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
+        .context("attach a filter that loses packets")
+}
+
+/// Starts what `--full` adds: losses, a slow reader, bursts, short-lived processes.
+fn more() -> Result<()> {
+    let edge = listener_at(40)?;
+    lose(&edge, 15)?;
+    let to = edge.local()?;
+    process("demo-gateway", move || {
+        loop {
+            let s = edge.accept()?;
+            std::thread::spawn(move || s.drain());
+        }
+    })?;
+    stream("demo-uplink", V4, to, 800e3)?;
+
+    // Its small buffer fills, so the sender has to wait for its window.
+    let slow = listener_at(41)?;
+    slow.set(libc::SOL_SOCKET, libc::SO_RCVBUF, 16_384)?;
+    let to = slow.local()?;
+    process("demo-viewer", move || {
+        let s = slow.accept()?;
+        paced(600e3, || {
+            s.recv_exact(6000)?;
+            Ok(6000)
+        })
+    })?;
+    process("demo-stream", move || {
+        let c = Sock::tcp(V4)?;
+        c.connect(to)?;
+        loop {
+            c.send_all(&pattern(65_536))?;
+        }
+    })?;
+
+    let batch = tcp_sink("demo-archive", V6)?;
+    process("demo-batch", move || {
+        loop {
+            let c = Sock::tcp(V6)?;
+            c.connect(batch)?;
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(4) {
+                c.send_all(&pattern(250_000))?;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            drop(c);
+            std::thread::sleep(Duration::from_secs(9));
+        }
+    })?;
+
+    let pages = tcp_server("demo-pages", V4, 40_000)?;
+    process("demo-crawler", move || {
+        // Each page by a process of its own, as a script calls curl.
+        loop {
+            // SAFETY: this process has one thread.
+            let pid = cvt(unsafe { libc::fork() }).context("fork")?;
+            if pid == 0 {
+                sys::set_comm("demo-curl");
+                let c = Sock::tcp(V4)?;
+                c.connect(pages)?;
+                c.send_all(&pattern(64))?;
+                c.recv_exact(40_000)?;
+                // SAFETY: _exit never returns and needs nothing.
+                unsafe { libc::_exit(0) };
+            }
+            // SAFETY: no memory arguments; the child is this process's own.
+            unsafe { libc::waitpid(pid as i32, std::ptr::null_mut(), 0) };
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    })
+}
+
+/// A listener on an address of its own, 127.0.0.n, so that it can have a name of its own.
+fn listener_at(n: u8) -> Result<Sock> {
+    let s = Sock::tcp(V4)?;
+    s.bind(alias(n))?;
+    s.listen()?;
+    Ok(s)
 }
 
 /// A client process that sends at `rate` on one connection.
@@ -173,7 +308,10 @@ fn all() -> Result<()> {
 }
 
 /// Runs until SIGINT, SIGTERM or the time is over.
-pub fn demo(seconds: Option<u64>) -> Result<()> {
+pub fn demo(seconds: Option<u64>, full: bool, cgroups: Option<PathBuf>) -> Result<()> {
+    if let Some(folder) = cgroups {
+        CGROUPS.get_or_init(|| folder);
+    }
     let _ = sys::lo_up(0);
     // SAFETY: sigaction is plain data; the handler only stores to an atomic.
     unsafe {
@@ -183,7 +321,7 @@ pub fn demo(seconds: Option<u64>) -> Result<()> {
             libc::sigaction(sig, &raw const act, std::ptr::null_mut());
         }
     }
-    let begun = all();
+    let begun = if full { more() } else { Ok(()) }.and_then(|()| all());
     if begun.is_err() {
         end_all();
         return begun;
