@@ -7,6 +7,7 @@
 
 mod action;
 mod app;
+mod basic_colours;
 mod draw;
 mod files;
 mod input;
@@ -214,7 +215,11 @@ fn show(
     }
     let look_matters = app.shared.display.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
-    let mut screen = Screen::enter(&title, app.shared.keys.suspend_by_ctrl_z())?;
+    let mut screen = Screen::enter(
+        &title,
+        app.shared.keys.suspend_by_ctrl_z(),
+        app.shared.display.theme.depth,
+    )?;
     keyboard::read(move |input| {
         let event = match input {
             Input::Event(event) => ScreenEvent::Terminal(event),

@@ -30,6 +30,8 @@ use rustix::process::{geteuid, getpgrp, getpid, getppid};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 use super::app::App;
+use super::basic_colours::BasicColours;
+use super::draw::theme::Depth;
 use super::input::keyboard::ASK_BACKGROUND;
 use crate::source::signals::job::{self, StopTarget};
 use crate::text::sanitize::columns;
@@ -56,7 +58,7 @@ const CTRL_Z: u8 = 0x1a;
 pub struct Screen {
     /// Never dropped: what it would do then is done by [`restore`], and where the terminal has gone it
     /// would panic, as it complains about the cursor on a standard error that has gone too.
-    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<BasicColours<Stdout>>>>,
     title: String,
     /// Columns and rows of the last drawing.
     drawn: (u16, u16),
@@ -65,23 +67,23 @@ pub struct Screen {
 
 impl Screen {
     /// Takes the terminal over. `title` is what the window is called meanwhile; `stops_on_ctrl_z` says
-    /// whether that key stops the job.
+    /// whether that key stops the job, `depth` which colours there are.
     ///
     /// # Errors
     /// When it is none or cannot be switched; it is then as before.
-    pub fn enter(title: &str, stops_on_ctrl_z: bool) -> Result<Self> {
+    pub fn enter(title: &str, stops_on_ctrl_z: bool, depth: Depth) -> Result<Self> {
         restore_at_panic();
-        let entered = Self::switch(title, stops_on_ctrl_z);
+        let entered = Self::switch(title, stops_on_ctrl_z, depth);
         if entered.is_err() {
             restore();
         }
         entered
     }
 
-    fn switch(title: &str, stops_on_ctrl_z: bool) -> Result<Self> {
+    fn switch(title: &str, stops_on_ctrl_z: bool, depth: Depth) -> Result<Self> {
         let title = units::sanitize(title).into_owned();
         take(&title, stops_on_ctrl_z)?;
-        let backend = CrosstermBackend::new(stdout());
+        let backend = CrosstermBackend::new(BasicColours::new(stdout(), depth == Depth::Ansi16));
         let drawn = size();
         // Not the size that the terminal says: it may be 0.
         let viewport = Viewport::Fixed(Rect::new(0, 0, drawn.0, drawn.1));

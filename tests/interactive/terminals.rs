@@ -172,17 +172,6 @@ fn each_terminal_gets_what_it_can_show() {
         let name = case.name;
         let sequences = sgr(&text);
         let mut kinds: Vec<Colours> = sequences.iter().filter_map(|it| colours_of(it)).collect();
-        // Ratatui writes the 16 colours as those of the palette.
-        let sixteen = |it: &&str| {
-            let number = it
-                .rsplit(';')
-                .next()
-                .and_then(|word| word.parse::<u8>().ok());
-            colours_of(it) != Some(Colours::Palette) || number.is_some_and(|number| number < 16)
-        };
-        if case.colours == Colours::Sixteen && sequences.iter().all(sixteen) {
-            kinds = kinds.iter().map(|_| Colours::Sixteen).collect();
-        }
         kinds.dedup();
         let is_right = match case.colours {
             Colours::None => kinds.is_empty(),
