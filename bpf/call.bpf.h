@@ -61,6 +61,8 @@ int end_thread(void *ctx)
 	}
 	bpf_map_delete_elem(&thread_calls, &key);
 	bpf_map_delete_elem(&outer_calls, &tid);
+	if (nr_trees)
+		leave_trees(tid);
 	return 0;
 }
 

@@ -41,37 +41,6 @@ static __always_inline bool listed(__u32 id, const volatile __u32 *list,
 	return !is_none(none);
 }
 
-#define MAX_PID_NS_LEVEL 32 /* include/linux/pid_namespace.h */
-
-/*
- * The number of a thread in the pid namespace that the filter's numbers are of;
- * 0: it has none there. A thread has one in its own pid namespace and in each
- * above that, so the search goes up from its own.
- */
-static __noinline __u32 number_in_pidns(const struct task_struct *task)
-{
-	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	const __u32 size = bpf_core_field_size(pid->numbers[0]);
-	int level = BPF_CORE_READ(pid, level);
-
-	for (int i = 0; i <= MAX_PID_NS_LEVEL && i <= level; i++) {
-		void *at = (void *)pid + (level - i) * size;
-		struct pid_namespace *ns = NULL;
-		int number = 0;
-
-		bpf_probe_read_kernel(
-			&ns, sizeof(ns),
-			at + bpf_core_field_offset(pid->numbers[0].ns));
-		if (BPF_CORE_READ(ns, ns.inum) != tasks_pidns)
-			continue;
-		bpf_probe_read_kernel(
-			&number, sizeof(number),
-			at + bpf_core_field_offset(pid->numbers[0].nr));
-		return number;
-	}
-	return 0;
-}
-
 /* Who calls: decided before anything is read. */
 static __always_inline bool allow_task(void)
 {
@@ -98,6 +67,8 @@ static __always_inline bool allow_task(void)
 		if (one == !!tasks_except)
 			return false;
 	}
+	if (trees_wanted && !(current_trees() & trees_wanted) == !trees_except)
+		return false;
 	if (nr_uids && listed((__u32)bpf_get_current_uid_gid(), uids, nr_uids,
 			      FLOWTOP_MAX_UIDS) == !!uids_except)
 		return false;

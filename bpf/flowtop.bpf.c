@@ -20,6 +20,7 @@
 #include "flowtop.h"
 #include "maps.bpf.h"
 #include "kernel.bpf.h"
+#include "tree.bpf.h"
 #include "owner.bpf.h"
 #include "filter.bpf.h"
 #include "call.bpf.h"

@@ -25,6 +25,7 @@ enum flowtop_filter_bounds {
 	FLOWTOP_MAX_NETNS = 8,
 	FLOWTOP_MAX_PORTS = 16,
 	FLOWTOP_MAX_NETS = 8,
+	FLOWTOP_MAX_TREES = 16,
 };
 
 enum flowtop_sizes {
@@ -161,6 +162,8 @@ struct flowtop_rows {
 
 enum flowtop_owner_flags {
 	FLOWTOP_OWNER_KERNEL = 1, /* PF_KTHREAD */
+	/* From here on a bit for each root that the process descends from */
+	FLOWTOP_OWNER_TREES_SHIFT = 16,
 };
 
 /* What is known of who moves bytes, taken at the first call in an interval */

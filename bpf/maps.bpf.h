@@ -243,6 +243,19 @@ struct {
 	__type(value, struct call_ctx);
 } outer_calls SEC(".maps");
 
+/*
+ * Processes that descend from a root of the filter, each with the bits of its
+ * roots. Programs enter a process when it is made and remove it when it ends;
+ * user space enters those that are there at the start. Its size where it is
+ * used: MAX_PROCESSES in src/kernel/trees.rs.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32); /* tgid, in `tasks_pidns` */
+	__type(value, __u32);
+} trees SEC(".maps");
+
 /* Which buffer is active: 0 = a, 1 = b. User space writes, programs read. */
 volatile __u32 active;
 
@@ -285,6 +298,11 @@ const volatile __u32 tasks_except;
 /* Inode of the pid namespace that the numbers of tasks are of; 0: the initial
  * one. */
 const volatile __u32 tasks_pidns;
+/* Roots of trees; 0: nobody looks for descendants. */
+const volatile __u32 nr_trees;
+/* Bits of roots, of which the caller must descend from one; 0: all pass */
+const volatile __u32 trees_wanted;
+const volatile __u32 trees_except;
 const volatile __u32 nr_uids;
 const volatile __u32 uids[FLOWTOP_MAX_UIDS];
 const volatile __u32 uids_except;

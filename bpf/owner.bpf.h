@@ -158,6 +158,8 @@ __noinline __u32 note_owner(__u32 b, __u32 number)
 	owner->uid = who.uid;
 	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
 		owner->flags = FLOWTOP_OWNER_KERNEL;
+	if (nr_trees)
+		owner->flags |= current_trees() << FLOWTOP_OWNER_TREES_SHIFT;
 	kn = cgroup_of(task);
 	owner->cgroup = BPF_CORE_READ(kn, id);
 	if (owner->cgroup)

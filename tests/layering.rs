@@ -57,6 +57,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("source/tee", &["model"]),
     ("source/filtered", &["filter", "model"]),
     ("source/exit_when", &["filter", "model"]),
+    ("source/own_addresses", &["model", "resolve/namespace"]),
     (
         "source/live",
         &[
@@ -177,6 +178,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "view",
         ],
     ),
+    ("launch", &["sandbox/privilege", "sync"]),
+    (
+        "run/command",
+        &[
+            "filter", "launch", "model", "options", "output", "resolve", "sandbox", "source",
+            "stats",
+        ],
+    ),
     ("run/config_writer", &["cli", "options", "text", "view"]),
     (
         "run/files",
@@ -230,7 +239,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("domain", &["resolve"]),
     ("unicode_width", &["text"]),
     ("signal_hook", &["kernel", "source"]),
-    ("nix", &["source"]),
+    ("nix", &["launch", "source"]),
     ("landlock", &["sandbox"]),
     ("seccompiler", &["sandbox"]),
     ("libc", &["sandbox"]),

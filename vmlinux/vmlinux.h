@@ -255,12 +255,22 @@ struct pid {
 	struct upid numbers[1]; /* level + 1 of them */
 };
 
+/* include/linux/types.h, include/linux/sched/signal.h */
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live; /* threads that have not begun to end */
+};
+
 /* include/linux/sched.h */
 struct task_struct {
 	int pid;
 	int tgid;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
+	struct signal_struct *signal;
 	char comm[16];
 	unsigned int flags;
 	__u64 start_boottime;
@@ -302,6 +312,11 @@ struct sockaddr;
 
 struct bpf_sock_addr_kern {
 	struct sockaddr *uaddr;
+};
+
+/* include/trace/events/sched.h */
+struct trace_event_raw_sched_process_fork {
+	int child_pid;
 };
 
 /* include/trace/events/sock.h, sock_msg_length: 40e0b0908142, v6.3 */

@@ -27,6 +27,13 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Filter
     let Some(all) = Expr::all(tasks.into_iter().chain(words)) else {
         return Ok(FilterPlan::default());
     };
+    if !args.replay.is_empty() && !all.roots().is_empty() {
+        return Err(usage_error(
+            ErrorKind::ArgumentConflict,
+            "tree needs the running machine, and --replay shows recordings, which do not say which process \
+             started which: select by pid or process",
+        ));
+    }
     // A replay has no kernel that could filter.
     let reach = match args.no_pushdown || !args.replay.is_empty() {
         true => Pushdown::Nothing,

@@ -46,6 +46,8 @@ pub enum Term {
     Pids(Vec<u32>),
     // `tid`.
     Tids(Vec<u32>),
+    /// `tree`: processes, and all that descend from them.
+    Tree(Vec<u32>),
     // `netns`: inode numbers.
     Netns(Vec<u32>),
     /// `interface`: numbers of interfaces that sockets are bound to, or that link-local peers are on.
@@ -165,6 +167,22 @@ impl Expr {
         }
     }
 
+    /// Returns the processes that `tree` names, sorted, each once.
+    pub fn roots(&self) -> Vec<u32> {
+        let terms = self.terms().into_iter();
+        let mut roots: Vec<u32> = terms
+            .filter_map(|term| match term {
+                Term::Tree(ids) => Some(ids.as_slice()),
+                _ => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
+        roots.sort_unstable();
+        roots.dedup();
+        roots
+    }
+
     /// Whether all terms are about amounts, so that the filter can test a total too.
     pub fn is_about_amounts(&self) -> bool {
         let is = |term: &&Term| matches!(term, Term::Compare(_) | Term::Moved(_));
@@ -240,6 +258,7 @@ impl fmt::Display for Term {
             Self::Nets(side, nets) => values(f, *side, "net", nets),
             Self::Pids(ids) => values(f, Side::Either, "pid", ids),
             Self::Tids(ids) => values(f, Side::Either, "tid", ids),
+            Self::Tree(ids) => values(f, Side::Either, "tree", ids),
             Self::Netns(ids) => values(f, Side::Either, "netns", ids),
             Self::Interfaces(ids) => values(f, Side::Either, "interface", ids),
             Self::ZonedHosts(side, hosts) => values(f, *side, "host", hosts),

@@ -111,7 +111,7 @@ pub fn filter(bytes: &[u8]) {
             .as_ref()
             .map_or_else(|| vec![true; FLOWS.len()], meant);
         for ((flow, rest), whole) in FLOWS.iter().zip(rest).zip(&whole) {
-            let pushed = plan.kernel_filter.matches(&flow.key, flow.owner.uid);
+            let pushed = plan.kernel_filter.matches(&flow.key, &flow.owner);
             assert_eq!(pushed && rest, *whole, "{plan}");
         }
         assert!(plan.to_string().starts_with("filter: "));

@@ -5,7 +5,7 @@ use super::value::{self, ValueKind};
 use crate::text::suggest::nearest;
 
 /// Every word that a term can begin with, and the joining ones. Completions offer these.
-pub const WORDS: [&str; 35] = [
+pub const WORDS: [&str; 36] = [
     "tcp",
     "udp",
     "ip",
@@ -21,6 +21,7 @@ pub const WORDS: [&str; 35] = [
     "external",
     "pid",
     "tid",
+    "tree",
     "process",
     "user",
     "container",

@@ -3,11 +3,13 @@
 
 use std::net::IpAddr;
 
-use crate::model::flow::{FlowKey, Protocol};
+use crate::model::flow::{FlowKey, Owner, Protocol};
 use crate::model::net::Net;
 
 /// Most process ids in [`Tasks::tgids`], and most thread ids in [`Tasks::tids`].
 pub const MAX_TASKS: usize = 64;
+/// Most processes whose descendants are told apart in one run, whoever asks for them.
+pub const MAX_TREES: usize = 16;
 /// Most values of [`KernelFilter::uids`].
 pub const MAX_UIDS: usize = 16;
 /// Most values of [`KernelFilter::netns`].
@@ -107,6 +109,8 @@ pub struct KernelFilter {
     /// Families. A peer that is not known does not change a flow's; a packet socket has none.
     pub families: AllowOrDenyList<Family>,
     pub tasks: Tasks,
+    /// Processes of which one must be the caller's, or an ancestor of it; at most [`MAX_TREES`].
+    pub trees: AllowOrDenyList<u32>,
     /// Real user ids in the initial user namespace; at most [`MAX_UIDS`].
     pub uids: AllowOrDenyList<u32>,
     /// Inode numbers of network namespaces of sockets; at most [`MAX_NETNS`].
@@ -132,9 +136,9 @@ impl KernelFilter {
         *self == Self::default()
     }
 
-    /// Whether an event passes: one on the flow of this key, by its thread `key.tid`, of the user
-    /// `uid`. This is what the BPF side must do; there the thread and the user are always known.
-    pub fn matches(&self, key: &FlowKey, uid: Option<u32>) -> bool {
+    /// Whether an event passes: one on the flow of this key, by its thread `key.tid`, of
+    /// `owner`. This is what the BPF side must do; there the thread and the user are always known.
+    pub fn matches(&self, key: &FlowKey, owner: &Owner) -> bool {
         let (local, remote) = (key.local.addr, key.remote.addr);
         let (local_port, remote_port) = key.ports();
         let tasks = &self.tasks;
@@ -144,7 +148,8 @@ impl KernelFilter {
                 .families
                 .passes(|&wanted| Some(wanted) == Family::of(key))
             && (tasks.is_empty() || of_task() != tasks.except)
-            && self.uids.passes(|&wanted| uid == Some(wanted))
+            && self.trees.passes(|wanted| owner.trees.contains(wanted))
+            && self.uids.passes(|&wanted| owner.uid == Some(wanted))
             && self.netns.passes(|&wanted| key.netns == wanted)
             && self.local_ports.passes(|ports| ports.contains(local_port))
             && self

@@ -213,6 +213,7 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
         }
         Term::Pids(ids) => ids.contains(&key.tgid),
         Term::Tids(ids) => ids.contains(&key.tid),
+        Term::Tree(ids) => owner.trees.iter().any(|root| ids.contains(root)),
         Term::Netns(ids) => ids.contains(&key.netns),
         Term::Interfaces(ids) => ids.contains(&key.local.zone.ifindex),
         Term::ZonedHosts(side, hosts) => ends(*side).iter().any(|end| {

@@ -29,8 +29,8 @@ pub use self::ast::{Compare, Expr, Op, Side, Term};
 pub use self::error::Error;
 pub use self::hints::{WORDS, interface as interface_hint};
 pub use self::kernel_filter::{
-    AllowOrDenyList, Family, KernelFilter, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS,
-    PortRange, Tasks,
+    AllowOrDenyList, Family, KernelFilter, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_TREES,
+    MAX_UIDS, PortRange, Tasks,
 };
 pub use self::matcher::{Matcher, Subject};
 pub use self::name_tables::NameTables;

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use super::ast::{Expr, Term};
 use super::error::Error;
+use super::kernel_filter::MAX_TREES;
 use super::lexer::{SpannedToken, Token, tokens};
 use super::name_tables::NameTables;
 use super::term::{TermHead, ValueContext};
@@ -22,6 +23,8 @@ use super::term::{TermHead, ValueContext};
 const MAX_DEPTH: usize = 32;
 /// KernelTerm of terms about owners: their results are the bits of one `u64`.
 pub(super) const MAX_OWNER_TERMS: usize = 64;
+/// Most processes that `tree` may name in one filter: one more place is the command's of `flowtop run`.
+const MAX_ROOTS: usize = MAX_TREES - 1;
 
 /// Parses a filter.
 ///
@@ -46,6 +49,11 @@ pub(super) fn parse(text: &str, name_tables: &NameTables) -> Result<Expr, Error>
         return Err(in_text(
             error.help("put values together, as in process (a or b or c)"),
         ));
+    }
+    if expr.roots().len() > MAX_ROOTS {
+        let message = format!("\"tree\" names more than {MAX_ROOTS} processes");
+        let error = Error::new(message, 0..text.len());
+        return Err(in_text(error.help("name an ancestor that they share")));
     }
     // The written form has parentheses that the text may leave out, and must be a filter as well.
     if written_depth(&expr) > MAX_DEPTH {

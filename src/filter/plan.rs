@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::ast::{Expr, Side, Term};
 use super::kernel_filter::{
-    AllowOrDenyList, Family, KernelFilter, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS,
-    PortRange, Tasks,
+    AllowOrDenyList, Family, KernelFilter, MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_TREES,
+    MAX_UIDS, PortRange, Tasks,
 };
 use crate::model::flow::Protocol;
 use crate::model::net::Net;
@@ -75,6 +75,11 @@ impl FilterPlan {
             .clone()
             .filter(|_| !self.kernel_filter.is_empty());
         Some(Self::new(filter?, Pushdown::Nothing))
+    }
+
+    /// Returns the processes whose descendants the filter asks for, wherever it is decided.
+    pub fn roots(&self) -> Vec<u32> {
+        self.filter.as_ref().map(Expr::roots).unwrap_or_default()
     }
 
     /// Whether user space needs flows per thread for its part.
@@ -165,6 +170,7 @@ enum KernelTermKind {
     Protocols(Vec<Protocol>),
     Families(Vec<Family>),
     Tasks { tgids: Vec<u32>, tids: Vec<u32> },
+    Trees(Vec<u32>),
     Uids(Vec<u32>),
     Netns(Vec<u32>),
     Ports(Side, Vec<PortRange>),
@@ -191,6 +197,7 @@ impl KernelTerm {
                 tgids: Vec::new(),
                 tids: ids.clone(),
             }),
+            Expr::Is(Term::Tree(roots)) => yes(KernelTermKind::Trees(roots.clone())),
             Expr::Is(Term::Users(_, uids)) => yes(KernelTermKind::Uids(uids.clone())),
             Expr::Is(Term::Netns(ids)) => yes(KernelTermKind::Netns(ids.clone())),
             Expr::Is(Term::Ports(side, ports)) => yes(KernelTermKind::Ports(*side, ports.clone())),
@@ -242,6 +249,7 @@ impl KernelTerm {
                 mine.extend(theirs)
             }
             (KernelTermKind::Uids(mine), KernelTermKind::Uids(theirs))
+            | (KernelTermKind::Trees(mine), KernelTermKind::Trees(theirs))
             | (KernelTermKind::Netns(mine), KernelTermKind::Netns(theirs)) => {
                 mine.extend(theirs);
             }
@@ -272,6 +280,9 @@ impl KernelTerm {
             }
             KernelTermKind::Tasks { tgids, tids } => {
                 push_tasks(&mut pushed.tasks, tgids, tids, except)
+            }
+            KernelTermKind::Trees(roots) => {
+                push_values(&mut pushed.trees, roots, except, MAX_TREES)
             }
             KernelTermKind::Uids(uids) => push_values(&mut pushed.uids, uids, except, MAX_UIDS),
             KernelTermKind::Netns(ids) => push_values(&mut pushed.netns, ids, except, MAX_NETNS),

@@ -26,6 +26,7 @@ pub(super) enum ValueKind {
     PortRange,
     Pid,
     Tid,
+    Tree,
     Process,
     User,
     Container,
@@ -35,13 +36,14 @@ pub(super) enum ValueKind {
 }
 
 impl ValueKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Host,
         Self::Net,
         Self::Port,
         Self::PortRange,
         Self::Pid,
         Self::Tid,
+        Self::Tree,
         Self::Process,
         Self::User,
         Self::Container,
@@ -65,6 +67,7 @@ impl ValueKind {
             Self::PortRange => "portrange",
             Self::Pid => "pid",
             Self::Tid => "tid",
+            Self::Tree => "tree",
             Self::Process => "process",
             Self::User => "user",
             Self::Container => "container",
@@ -80,7 +83,7 @@ impl ValueKind {
             Self::Net => "10.0.0.0/8",
             Self::Port => "443",
             Self::PortRange => "8000-8999",
-            Self::Pid | Self::Tid => "1234",
+            Self::Pid | Self::Tid | Self::Tree => "1234",
             Self::Process => "nginx",
             Self::User => "www-data",
             Self::Container => "4f2a",
@@ -130,6 +133,7 @@ pub(super) fn term(
         }
         ValueKind::Pid => Term::Pids(each(kind, values, |word| id(word, "process"))?),
         ValueKind::Tid => Term::Tids(each(kind, values, |word| id(word, "thread"))?),
+        ValueKind::Tree => Term::Tree(each(kind, values, |word| id(word, "process"))?),
         ValueKind::Netns => Term::Netns(each(kind, values, netns)?),
         ValueKind::Interface => Term::Interfaces(each(kind, values, interface)?),
         ValueKind::Process => Term::Comm(names(values, |word| comm(&word))?),

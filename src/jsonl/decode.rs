@@ -17,6 +17,7 @@ use crate::model::interval::{
     Audit, Drift, DriftingConnection, InterfaceTraffic, LinkCounters, Losses, Method, OTHER_UNSEEN,
     SlotHolder, UNSEEN_NAMES, Unknown,
 };
+use crate::model::peer_class::PeerClass;
 use crate::text::sanitize::sanitize;
 
 /// Longest name of a backend, in characters.
@@ -307,6 +308,7 @@ impl FlowRecord<'_> {
     pub(crate) fn flow(&self, key: FlowKey, known: Option<&Arc<Owner>>) -> Flow {
         let packets = self.rx_packets.zip(self.tx_packets);
         Flow {
+            class: PeerClass::of(&key.remote),
             // Recordings of older versions do not say it.
             internal: self.internal || key.has_loopback_end(),
             key,
@@ -332,6 +334,7 @@ impl FlowRecord<'_> {
             start: self.start_ns.map(Duration::from_nanos),
             cgroup: None,
             kernel: self.kernel_thread,
+            trees: Vec::new(),
         };
         if let Some(known) = known {
             let cgroup = known.cgroup.as_ref();

@@ -28,14 +28,9 @@ pub fn attach(
 ) -> Result<Option<Link>> {
     let program = program(skel, hook.program)?;
     match hook.attach {
-        Attach::Tracepoint(name) => {
-            let tracefs = tracefs.context("find tracefs")?;
-            tracefs::check_event(tracefs, "sock", name)?;
-            program
-                .attach_tracepoint(TracepointCategory::Custom("sock".to_owned()), name)
-                .map(Some)
-                .map_err(perf_error)
-                .with_context(|| format!("attach to the tracepoint sock:{name}"))
+        Attach::Tracepoint(name) => attach_tracepoint(&program, tracefs, "sock", name).map(Some),
+        Attach::SchedTracepoint(name) => {
+            attach_tracepoint(&program, tracefs, "sched", name).map(Some)
         }
         Attach::RawTracepoint(name) => program
             .attach_raw_tracepoint(name)
@@ -58,6 +53,20 @@ fn program<'skel>(skel: &'skel FlowtopSkel<'_>, name: &str) -> Result<ProgramMut
         .progs_mut()
         .find(|program| program.name() == name)
         .with_context(|| format!("find the program {name}"))
+}
+
+fn attach_tracepoint(
+    program: &ProgramMut<'_>,
+    tracefs: Option<&Path>,
+    category: &str,
+    name: &str,
+) -> Result<Link> {
+    let tracefs = tracefs.context("find tracefs")?;
+    tracefs::check_event(tracefs, category, name)?;
+    program
+        .attach_tracepoint(TracepointCategory::Custom(category.to_owned()), name)
+        .map_err(perf_error)
+        .with_context(|| format!("attach to the tracepoint {category}:{name}"))
 }
 
 fn attach_kprobe(

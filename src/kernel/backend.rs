@@ -2,8 +2,8 @@
 //! out by loading and attaching, never from a version.
 
 use super::hooks::{
-    BYPASSES, DATAGRAMS, Hook, KPROBES, RAW_TRACEPOINTS, THREADS, TRACEPOINT_CGROUP, TRACEPOINTS,
-    TRAMPOLINES, ZEROCOPY,
+    BYPASSES, DATAGRAMS, Hook, KPROBES, PERF_FORK, RAW_FORK, RAW_TRACEPOINTS, THREADS,
+    TRACEPOINT_CGROUP, TRACEPOINTS, TRAMPOLINES, ZEROCOPY,
 };
 use super::running_kernel::{Preemption, RunningKernel};
 use crate::options::BackendChoice;
@@ -65,6 +65,15 @@ impl Backend {
             Self::Tracepoint | Self::Kprobe => true,
             Self::Fentry => kernel.never_preempts,
         }
+    }
+}
+
+/// The hook that follows processes, beside those of every backend. In a pid namespace other than the initial one
+/// only the raw tracepoint can translate a number; where that skips a fork, that is a missed event.
+pub fn fork_hook(kernel: &RunningKernel, in_pid_namespace: bool) -> &'static Hook {
+    match Backend::RawTracepoint.is_exact_on(kernel) || in_pid_namespace {
+        true => &RAW_FORK,
+        false => &PERF_FORK,
     }
 }
 

@@ -24,7 +24,8 @@ use self::rows::CpuRows;
 use super::inspect::Inspector;
 use super::skel::{
     FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_PROTOCOL_MASK, KEY_PROTOCOL_SHIFT, KEY_SHIFT,
-    OWNER_KERNEL, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord, RawRecord,
+    OWNER_KERNEL, OWNER_TREES_SHIFT, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord,
+    RawRecord,
 };
 use super::tcp::TcpSamples;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
@@ -57,6 +58,8 @@ pub struct Decoder {
     unknown_owners: HashSet<u32>,
     /// Whether the hooks see how many datagrams a UDP message is.
     udp_packets: bool,
+    /// Roots of the filter's trees, by their bits.
+    roots: Vec<u32>,
 }
 
 /// The way this kernel allows.
@@ -144,7 +147,10 @@ impl Drain {
         rows.take(retired);
         decoder.samples.next_interval();
         decoder.unknown_owners.clear();
-        let mut owners = DrainedOwners::default();
+        let mut owners = DrainedOwners {
+            roots: decoder.roots.clone(),
+            ..DrainedOwners::default()
+        };
         match &mut self.method {
             DrainMethod::InKernel {
                 records,
@@ -213,6 +219,8 @@ impl Drain {
 struct DrainedOwners {
     by_id: HashMap<u32, Arc<Owner>>,
     cgroups: HashMap<u64, Arc<str>>,
+    /// Roots of the filter's trees, by their bits.
+    roots: Vec<u32>,
     /// Owners of which a cgroup has the number, and no entry.
     without_cgroup: u64,
 }
@@ -220,6 +228,13 @@ struct DrainedOwners {
 impl DrainedOwners {
     fn add_cgroup(&mut self, id: u64, raw: &RawCgroup) {
         self.cgroups.insert(id, cgroup_path(raw).into());
+    }
+
+    /// The roots whose bits an owner has.
+    fn trees_of(&self, flags: u32) -> Vec<u32> {
+        let roots = self.roots.iter().enumerate();
+        let roots = roots.filter(|(bit, _)| flags >> OWNER_TREES_SHIFT >> bit & 1 != 0);
+        roots.map(|(_, root)| *root).collect()
     }
 
     /// Its cgroup first, if it has one.
@@ -233,6 +248,7 @@ impl DrainedOwners {
             start: Some(Duration::from_nanos(raw.start_ns)),
             cgroup,
             kernel: raw.flags & OWNER_KERNEL != 0,
+            trees: self.trees_of(raw.flags),
         };
         self.by_id.insert(id, Arc::new(owner));
     }
@@ -279,7 +295,13 @@ impl Decoder {
             unknown_owners: HashSet::new(),
             by_thread,
             udp_packets,
+            roots: Vec::new(),
         }
+    }
+
+    /// Knows the roots of the filter's trees.
+    pub fn with_roots(self, roots: Vec<u32>) -> Self {
+        Self { roots, ..self }
     }
 
     /// Appends one flow as the kernel holds it, in the project's words.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 
 use super::skel::{FAMILY_ALL, FAMILY_IPV4, FAMILY_IPV6, types};
+use super::trees;
 use crate::filter::{AllowOrDenyList, Family, KernelFilter, PortRange};
 use crate::model::flow::Protocol;
 use crate::model::net::Net;
@@ -14,11 +15,11 @@ use crate::resolve::namespace;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 
-/// Writes all of `pushed`; see [`KernelFilter::matches`] for what it means.
+/// Writes all of `pushed`, and `roots`, of whose trees each process is to be known; see [`KernelFilter::matches`] for what it means.
 ///
 /// # Errors
 /// When a list is longer than the programs have room for.
-pub fn write(pushed: &KernelFilter, to: &mut types::rodata) -> Result<()> {
+pub fn write(pushed: &KernelFilter, roots: &[u32], to: &mut types::rodata) -> Result<()> {
     let every = Protocol::ALL.map(protocol_bit).iter().sum();
     to.protocols = bits(&pushed.protocols, protocol_bit, every);
     to.families = bits(&pushed.families, family_bit, FAMILY_ALL);
@@ -26,6 +27,9 @@ pub fn write(pushed: &KernelFilter, to: &mut types::rodata) -> Result<()> {
     to.nr_tids = fill(&mut to.tids, &pushed.tasks.tids, |&id| id).context("threads")?;
     to.tasks_except = pushed.tasks.except.into();
     to.tasks_pidns = namespace::own_pid().unwrap_or(0);
+    to.nr_trees = u32::try_from(roots.len())?;
+    to.trees_wanted = trees::bits(roots, &pushed.trees.values);
+    to.trees_except = pushed.trees.except.into();
     to.nr_uids = fill(&mut to.uids, &pushed.uids.values, |&id| id).context("users")?;
     to.uids_except = pushed.uids.except.into();
     to.nr_netns = fill(&mut to.netns, &pushed.netns.values, |&id| id).context("namespaces")?;
@@ -39,6 +43,7 @@ pub fn write(pushed: &KernelFilter, to: &mut types::rodata) -> Result<()> {
     let calls = KernelFilter {
         protocols: pushed.protocols.clone(),
         tasks: pushed.tasks.clone(),
+        trees: pushed.trees.clone(),
         uids: pushed.uids.clone(),
         ..KernelFilter::default()
     };

@@ -7,6 +7,8 @@ use super::running_kernel::{FAST_READERS, RAW_SOCK_TRACEPOINTS, TRACEPOINT_DOMAI
 pub enum Attach {
     /// To `sock:<name>` by a perf event.
     Tracepoint(&'static str),
+    /// To `sched:<name>` by a perf event.
+    SchedTracepoint(&'static str),
     /// To a tracepoint of this name, directly.
     RawTracepoint(&'static str),
     /// To a function by a trampoline; the object names the function too.
@@ -101,6 +103,19 @@ pub(super) const THREADS: &[Hook] = &[hook(
     Attach::RawTracepoint("sched_process_exit"),
     Fine,
 )];
+
+/// Where a filter asks for descendants: sees every process that is made, by a raw tracepoint.
+pub(super) const RAW_FORK: Hook = hook(
+    "rt_fork",
+    Attach::RawTracepoint("sched_process_fork"),
+    Fatal,
+);
+/// The same by a perf event.
+pub(super) const PERF_FORK: Hook = hook(
+    "tp_fork",
+    Attach::SchedTracepoint("sched_process_fork"),
+    Fatal,
+);
 
 /// Beside every backend where kprobes exist. Return probes before their entries: a call must not
 /// be opened that nothing closes.

@@ -24,6 +24,7 @@ mod slot_holder;
 mod switches;
 mod tcp;
 pub mod tracefs;
+mod trees;
 
 #[cfg(any(test, fuzzing))]
 pub use self::drain::fuzz;
@@ -57,6 +58,7 @@ use crate::filter::KernelFilter;
 use crate::model::flow::Flow;
 use crate::model::interval::{Audit, Interval, Losses, Method, Unknown};
 use crate::options::CaptureOptions;
+use crate::resolve::namespace;
 
 /// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
 /// each time it scans the map from its beginning. The memory is mapped, so it is in flowtop's own size.
@@ -181,7 +183,10 @@ impl Engine {
         let unhooked = unhooked.filter(|(function, _)| types.has_function(function));
         unseen.extend(unhooked.map(|(_, path)| path));
         let mut hooks: Vec<&'static Hook> = Vec::new();
-        for hook in plan.hooks() {
+        let roots = options.filter.roots();
+        let in_pid_namespace = namespace::own_pid().is_some();
+        let forks = (!roots.is_empty()).then(|| backend::fork_hook(kernel, in_pid_namespace));
+        for hook in forks.into_iter().chain(plan.hooks()) {
             // What BTF does not know cannot even be loaded; the rest is seen when attaching.
             match hook.attach {
                 Attach::Trampoline(function) if !types.has_function(function) => {
@@ -214,7 +219,8 @@ impl Engine {
             options.by_thread,
             plan.sees_datagrams(),
             TcpSamples::new(audit_mode(options, plan), plan.cannot_see_some_receives()),
-        );
+        )
+        .with_roots(roots.clone());
         let mut engine = Self {
             links: Vec::new(),
             kprobes: None,
@@ -255,6 +261,7 @@ impl Engine {
                 },
             }
         }
+        trees::enter(&engine.skel, &roots).context("find the processes of a tree")?;
         unseen.sort_unstable();
         unseen.dedup();
         engine.attached.sort_unstable();
@@ -455,6 +462,7 @@ fn audit_mode(options: &CaptureOptions, plan: AttachPlan) -> AuditMode {
     let pushed = &options.filter.kernel_filter;
     let chosen = KernelFilter {
         tasks: pushed.tasks.clone(),
+        trees: pushed.trees.clone(),
         uids: pushed.uids.clone(),
         ..KernelFilter::default()
     };
@@ -524,6 +532,10 @@ fn configure(
     };
     maps.owners_a.set_max_entries(owners)?;
     maps.owners_b.set_max_entries(owners)?;
+    let roots = options.filter.roots();
+    if !roots.is_empty() {
+        maps.trees.set_max_entries(trees::MAX_PROCESSES)?;
+    }
     if has_rows {
         let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
         maps.rows.set_max_entries(u32::try_from(cpus)?)?;
@@ -542,7 +554,7 @@ fn configure(
         .context("find the BPF object's read-only data")?;
     rodata.has_rdonly_cast = has_rdonly_cast;
     rodata.has_rows = has_rows;
-    filter::write(&options.filter.kernel_filter, rodata).context("push the filter down")?;
+    filter::write(&options.filter.kernel_filter, &roots, rodata).context("push the filter down")?;
     rodata.max_flows = max_flows;
     rodata.split_threads = options.by_thread;
     rodata.opens_at_entry = plan.backend == Backend::Kprobe;
@@ -576,6 +588,7 @@ mod tests {
             .flat_map(|backend| [true, false].map(|kprobes| AttachPlan { backend, kprobes }))
             .flat_map(AttachPlan::hooks)
             .map(|hook| hook.program.to_owned())
+            .chain(["rt_fork".to_owned(), "tp_fork".to_owned()])
             .collect();
         assert_eq!(programs, hooked);
     }

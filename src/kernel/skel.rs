@@ -33,7 +33,7 @@ use types::{
     flowtop_tcp_marks as tcp_marks, rodata,
 };
 
-use crate::filter::{MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_UIDS};
+use crate::filter::{MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_TREES, MAX_UIDS};
 
 #[cfg(test)]
 pub use types::flowtop_id as RawId;
@@ -64,8 +64,9 @@ pub const TCP_OTHER_PROTO: u32 = tcp_marks::FLOWTOP_TCP_OTHER_PROTO.0;
 pub const TCP_REPAIR: u32 = tcp_marks::FLOWTOP_TCP_REPAIR.0;
 pub const TCP_URGENT: u32 = tcp_marks::FLOWTOP_TCP_URGENT.0;
 pub const TCP_BUSY: u32 = tcp_marks::FLOWTOP_TCP_BUSY.0;
-// Bit of `RawOwner::flags`.
+// Bits of `RawOwner::flags`.
 pub const OWNER_KERNEL: u32 = owner_flags::FLOWTOP_OWNER_KERNEL.0;
+pub const OWNER_TREES_SHIFT: u32 = owner_flags::FLOWTOP_OWNER_TREES_SHIFT.0;
 /// Sockets that one run of `sample_records` or `inspect_records` reads: so far its loop goes.
 pub const SAMPLES: u32 = sizes::FLOWTOP_SAMPLES.0;
 /// Rows of one family that each CPU has in each buffer.
@@ -79,6 +80,7 @@ const _: () = assert!(filter_bounds::FLOWTOP_MAX_UIDS.0 as usize == MAX_UIDS);
 const _: () = assert!(filter_bounds::FLOWTOP_MAX_NETNS.0 as usize == MAX_NETNS);
 const _: () = assert!(filter_bounds::FLOWTOP_MAX_PORTS.0 as usize == MAX_PORTS);
 const _: () = assert!(filter_bounds::FLOWTOP_MAX_NETS.0 as usize == MAX_NETS);
+const _: () = assert!(filter_bounds::FLOWTOP_MAX_TREES.0 as usize == MAX_TREES);
 const _: fn(&rodata) -> &[u32; MAX_TASKS] = |data| &data.tgids;
 const _: fn(&rodata) -> &[u32; MAX_UIDS] = |data| &data.uids;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::tcp::{SendLimit, SendTime, Tcp};
+use super::peer_class::PeerClass;
 
 /// Protocol of a socket, in the order of `enum flowtop_protocol` in `bpf/flowtop.h`. MPTCP and kTLS
 /// sockets count as TCP: the bytes are what the application read and wrote.
@@ -357,6 +358,8 @@ pub struct Owner {
     pub cgroup: Option<Arc<str>>,
     /// A thread of the kernel itself (PF_KTHREAD), with no process behind it.
     pub kernel: bool,
+    /// Processes of the filter's `tree` that it descends from, or is; in the pid namespace of flowtop.
+    pub trees: Vec<u32>,
 }
 
 impl Owner {
@@ -405,6 +408,8 @@ pub struct Flow {
     pub audited_rx: u64,
     /// Both ends are known to be on this machine.
     pub internal: bool,
+    /// Where the peer is; `None` where the peer is not known.
+    pub class: Option<PeerClass>,
 }
 
 impl Flow {
@@ -418,6 +423,7 @@ impl Flow {
             tcp: None,
             audited_rx: 0,
             internal: key.has_loopback_end(),
+            class: PeerClass::of(&key.remote),
         }
     }
 
@@ -426,6 +432,7 @@ impl Flow {
     pub fn merge(&mut self, later: Self) {
         self.counters += later.counters;
         self.internal |= later.internal;
+        self.class = later.class;
         self.audited_rx = self.audited_rx.saturating_add(later.audited_rx);
         self.owner = later.owner;
         self.packets = match (self.packets, later.packets) {

@@ -4,3 +4,4 @@
 pub mod flow;
 pub mod interval;
 pub mod net;
+pub mod peer_class;

@@ -22,6 +22,13 @@ fn note_missing_ids(filter: &Expr, bearer: &dyn Fn(u32) -> IdOwner, notes: &mut 
         }
         // If no process has the id, "not" is true of every flow, as intended.
         Expr::Not(_) => {}
+        Expr::Is(Term::Tree(ids)) => notes.extend(ids.iter().filter_map(|&id| match bearer(id) {
+            IdOwner::Process => None,
+            IdOwner::Thread => Some(format!(
+                "tree {id} is a thread, not a process: use the id of its process"
+            )),
+            IdOwner::Nobody => Some(format!("no process has the PID {id}{}", place())),
+        })),
         Expr::Is(Term::Pids(ids)) => notes.extend(ids.iter().filter_map(|&id| match bearer(id) {
             IdOwner::Process => None,
             IdOwner::Thread => Some(format!(

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::Source;
 use super::filtered::retain_matching;
 use super::internal::InternalFlows;
+use super::own_addresses::OwnAddresses;
 use crate::filter::Matcher;
 use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
@@ -24,6 +25,7 @@ pub struct Live {
     /// The whole filter, where the kernel could not take its part.
     matcher: Option<Matcher>,
     internal: InternalFlows,
+    own: OwnAddresses,
     cards: NetworkCards,
     options: CaptureOptions,
     /// Whether the privileges are gone that another backend would need.
@@ -41,6 +43,7 @@ impl Live {
             matcher: matcher(&engine, options),
             engine,
             internal: InternalFlows::default(),
+            own: OwnAddresses::read(),
             cards: NetworkCards::open(),
             options: options.clone(),
             confined: false,
@@ -83,9 +86,12 @@ impl Live {
     /// Says that this backend missed events and stays, with what to do.
     fn stay_after_misses(&mut self, exact: BackendChoice) {
         let (missing, exact) = (self.engine.backend().as_str(), exact.as_str());
+        let why = match self.confined {
+            true => format!("the privileges to move to {exact} are given up"),
+            false => format!("a tree of processes cannot move to {exact}"),
+        };
         self.engine.set_reason(&format!(
-            "{missing} missed events on this kernel, and the privileges to move to {exact} are given up: \
-             start flowtop again with --backend {exact}",
+            "{missing} missed events on this kernel, and {why}: start flowtop again with --backend {exact}",
         ));
     }
 
@@ -114,6 +120,7 @@ impl Live {
         interval.interfaces = self.cards.since_last();
         // Before the filter: it may want one end of a connection only.
         self.internal.mark(&mut interval.flows);
+        self.own.mark(&mut interval.flows);
         if let Some(matcher) = &mut self.matcher {
             retain_matching(matcher, &mut interval);
         }
@@ -149,15 +156,17 @@ impl Source for Live {
     fn end_interval(&mut self) -> Result<Interval> {
         let mut interval = self.sifted()?;
         let missed = interval.losses.missed_events > 0;
+        // Descendants whose parents have ended would not be found again.
+        let can_move = !self.confined && self.options.filter.roots().is_empty();
         if missed
             && self.options.backend == BackendChoice::Auto
             && let Some(exact) = exact_instead_of(self.engine.backend())
         {
-            if self.confined {
+            if can_move {
+                self.move_after_misses(exact, &mut interval)?;
+            } else {
                 self.stay_after_misses(exact);
                 interval.method = self.method();
-            } else {
-                self.move_after_misses(exact, &mut interval)?;
             }
         }
         Ok(interval)

@@ -5,6 +5,7 @@ pub mod exit_when;
 pub mod filtered;
 mod internal;
 pub mod live;
+mod own_addresses;
 pub mod signals;
 pub mod tee;
 

@@ -126,6 +126,7 @@ fn expr() -> impl Strategy<Value = Expr> {
     let tasks = prop_oneof![
         vec(1..6_u32, 1..3).prop_map(Term::Pids),
         vec(1..6_u32, 1..3).prop_map(Term::Tids),
+        vec(1..4_u32, 1..3).prop_map(Term::Tree),
     ];
     prop_oneof![
         2 => joined(term().boxed()),
@@ -179,14 +180,17 @@ fn example() -> impl Strategy<Value = Example> {
     );
     let comm = prop::sample::select(vec!["nginx", "ssh", "a b", ""]);
     let cgroup = prop::sample::select(vec!["/", "/system.slice/ssh.service", "/lxc/nginx"]);
-    let owner =
-        (comm, option::of(0..31_u32), option::of(cgroup)).prop_map(|(comm, uid, cgroup)| {
+    let roots = prop::sample::subsequence(vec![1_u32, 2, 3], 0..=3);
+    let owner = (comm, option::of(0..31_u32), option::of(cgroup), roots).prop_map(
+        |(comm, uid, cgroup, trees)| {
             Arc::new(Owner {
                 uid,
                 cgroup: cgroup.map(Arc::from),
+                trees,
                 ..Owner::named(comm.as_bytes())
             })
-        });
+        },
+    );
     let counters = (0..6_u64, 0..6_u64).prop_map(|(rx_bytes, tx_bytes)| Counters {
         rx_bytes,
         tx_bytes,
@@ -206,7 +210,7 @@ fn example() -> impl Strategy<Value = Example> {
 /// Decided by the kernel as it must do it, then by user space.
 fn divided(plan: &FilterPlan, example: &Example) -> bool {
     let rest = plan.rest.as_ref();
-    plan.kernel_filter.matches(&example.key, example.owner.uid)
+    plan.kernel_filter.matches(&example.key, &example.owner)
         && rest.is_none_or(|rest| Matcher::new(rest).matches(&example.subject()))
 }
 
@@ -227,7 +231,7 @@ proptest! {
                 let meant = whole.matches(&example.subject());
                 prop_assert_eq!(divided(&plan, example), meant, "{}", plan);
                 if let Some(mut pushed) = pushed.clone() {
-                    let by_data = plan.kernel_filter.matches(&example.key, example.owner.uid);
+                    let by_data = plan.kernel_filter.matches(&example.key, &example.owner);
                     prop_assert_eq!(pushed.matches(&example.subject()), by_data, "{}", plan);
                 }
             }
@@ -238,6 +242,7 @@ proptest! {
     fn what_is_pushed_is_within_its_bounds(expr in expr()) {
         let pushed = FilterPlan::new(expr, Pushdown::All).kernel_filter;
         prop_assert!(pushed.tasks.tgids.len() <= MAX_TASKS && pushed.tasks.tids.len() <= MAX_TASKS);
+        prop_assert!(pushed.trees.values.len() <= MAX_TREES);
         prop_assert!(pushed.uids.values.len() <= MAX_UIDS);
         prop_assert!(pushed.netns.values.len() <= MAX_NETNS);
         for ports in [&pushed.local_ports, &pushed.remote_ports, &pushed.any_ports] {

@@ -178,6 +178,7 @@ impl MeaningExample {
             owner: Owner {
                 uid: Some(33),
                 cgroup: Some(docker.as_str().into()),
+                trees: vec![77],
                 ..Owner::named(b"nginx")
             },
             counters: Counters {
@@ -232,6 +233,8 @@ fn terms_mean_the_flows_they_should() {
             "remote net 203.0.113.0/24",
             "pid 1234",
             "tid 1235",
+            "tree 77",
+            "tree (1 or 77) and not tree 1",
             "netns 4026531840",
             "comm nginx",
             "comm ng*",

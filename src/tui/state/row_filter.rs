@@ -48,6 +48,10 @@ impl RowFilter {
                     Some(advice) => format!("{}: {advice}", error.message()),
                     None => error.message(),
                 })?;
+                if !expr.roots().is_empty() {
+                    return Err("tree works on the command line only: flowtop follows new processes from its start"
+                        .to_owned());
+                }
                 let matcher = RefCell::new(Matcher::new(&expr));
                 Some((expr, matcher))
             }
