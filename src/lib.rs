@@ -27,6 +27,7 @@
 //! | [`filter`] | text | which flows are meant, and what of that the kernel decides |
 //! | [`options`] | - | all options of a run |
 //! | [`sandbox`] | all privileges | what counting and showing needs |
+//! | [`launch`] | a command | its process, which waits for the probes |
 //! | [`kernel`] | socket calls | drained counters; the only one that touches libbpf |
 //! | [`source`] | drained counters | [`model::interval::Interval`]s on demand, or on time |
 //! | [`stats`] | intervals | totals, averages, peaks; rows of flows or groups, and the rest summed |
@@ -44,6 +45,7 @@ pub mod filter;
 pub mod fuzz;
 pub mod jsonl;
 pub mod kernel;
+pub mod launch;
 pub mod model;
 pub mod options;
 pub mod output;
@@ -62,4 +64,4 @@ pub mod view;
 
 mod run;
 
-pub use run::{RunEnd, run, stream};
+pub use run::{NotStarted, RunEnd, run, stream};

@@ -13,10 +13,14 @@ use flowtop::options::{Config, Output};
 use flowtop::sandbox::privilege::Privilege;
 use flowtop::sandbox::{self, Allow};
 use flowtop::text::sanitize::sanitize_lines;
-use flowtop::{RunEnd, output};
+use flowtop::{NotStarted, RunEnd, launch, output};
 
 /// What `--exit-when` says came true.
 const CONDITION_MET: u8 = 3;
+/// A command moved what its allow-list does not name.
+const UNEXPECTED: u8 = 4;
+/// The command of `flowtop run` could not be started and counted.
+const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
     // Before anything is opened, read or asked.
@@ -27,6 +31,14 @@ fn main() -> ExitCode {
     let mut args = env::args_os().skip(1).peekable();
     if args.next_if(|arg| arg == tracefs::GUARD_ARG).is_some() {
         return guard(args, &privilege);
+    }
+    if args.next_if(|arg| arg == launch::LAUNCH_ARG).is_some() {
+        return match launch::become_command(args, &privilege) {
+            Err((code, error)) => {
+                failure(&error);
+                ExitCode::from(code)
+            }
+        };
     }
     let terminal = stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
     let environment =
@@ -61,10 +73,16 @@ fn main() -> ExitCode {
     match flowtop::run(&config, &privilege) {
         Ok(RunEnd::Done) => ExitCode::SUCCESS,
         Ok(RunEnd::ConditionMet) => ExitCode::from(CONDITION_MET),
+        Ok(RunEnd::Unexpected) => ExitCode::from(UNEXPECTED),
+        Ok(RunEnd::Command(code)) => ExitCode::from(code),
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let hint = privilege.hint(&error);
-            let code = failure(&error);
+            let is_not_started = error.downcast_ref::<NotStarted>().is_some();
+            let code = match (failure(&error), is_not_started) {
+                (_, true) => ExitCode::from(NOT_STARTED),
+                (code, false) => code,
+            };
             if let Some(hint) = hint {
                 let _ = writeln!(stderr(), "flowtop: {hint}");
             }

@@ -1,5 +1,6 @@
 //! Builds the pipeline of a run: source, decorators, output. The only module that depends on both sides.
 
+mod command;
 mod config_writer;
 mod files;
 mod notes;
@@ -37,6 +38,8 @@ use crate::text::time::rfc3339;
 use crate::text::units;
 use crate::tui::{self, PromptFile, RunContext};
 
+pub use self::command::NotStarted;
+
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
@@ -44,6 +47,10 @@ pub enum RunEnd {
     Done,
     /// What [`TimingOptions::exit_when`](options::TimingOptions::exit_when) says came true.
     ConditionMet,
+    /// The command of `flowtop run` ended; its exit code, as a shell gives it.
+    Command(u8),
+    /// The command of `flowtop run` moved what its allow-list does not name.
+    Unexpected,
 }
 
 /// Counts this machine's flows, or reads recordings, and shows them as `config` says, until a signal,
@@ -56,6 +63,9 @@ pub fn run(config: &Config, privilege: &Privilege) -> Result<RunEnd> {
     if config.output == Output::Table {
         job::wait_for_terminal()?;
         job::hold().context("hold the signals of job control")?;
+    }
+    if let Some(options) = &config.command {
+        return command::run(config, options, privilege);
     }
     let met = Arc::new(AtomicBool::new(false));
     let outcome = match &config.replay {
@@ -283,6 +293,7 @@ fn allow(config: &Config, opened: Option<&Opened>, files: &OpenedFiles) -> Allow
     Allow {
         write: recordings.into_iter().chain(files.writes_in()).collect(),
         link: files.links_in(),
+        signal: None,
         serve: config.listen.is_some(),
         names: asks_for_names(config),
     }

@@ -13,6 +13,7 @@ use super::values::{
     parse_interval, parse_listen, parse_max_flows, parse_scrape_interval, parse_size, parse_top_n,
 };
 use crate::filter::Expr;
+use crate::options::BackendChoice;
 use crate::text::units::Units;
 use crate::view::{Column, Group, Preset, SortKey};
 
@@ -26,6 +27,7 @@ Examples:
   sudo flowtop -g process          the processes that move most
   sudo flowtop -c 5 | less         five intervals as plain text
   sudo flowtop --json -n 0 -i 10   every flow, every 10 s, one JSON object a line
+  sudo flowtop run -- apt-get update   one command and its descendants (flowtop run --help)
   sudo flowtop --listen 9435 -q    serve metrics for Prometheus and print nothing
   sudo flowtop --record day.jsonl.zst   record, for flowtop --replay day.jsonl.zst
 
@@ -33,7 +35,8 @@ Bytes are what programs read from and wrote to their sockets: payload, not packe
 Rates divide by the measured length of the interval.
 
 Exit codes: 0 done (also after Ctrl-C or a closed pipe), 1 a failure while running,
-2 a wrong command line or configuration file, 3 the condition of --exit-when came true.";
+2 a wrong command line or configuration file, 3 the condition of --exit-when came true,
+4 flowtop run --allow found something unexpected.";
 
 /// What follows the options in the short help.
 const SHORT_EXAMPLES: &str = "\
@@ -451,4 +454,16 @@ pub(super) enum BackendArg {
     Tracepoint,
     Fentry,
     Kprobe,
+}
+
+impl BackendArg {
+    pub(super) const fn choice(self) -> BackendChoice {
+        match self {
+            Self::Auto => BackendChoice::Auto,
+            Self::RawTracepoint => BackendChoice::RawTracepoint,
+            Self::Tracepoint => BackendChoice::Tracepoint,
+            Self::Fentry => BackendChoice::Fentry,
+            Self::Kprobe => BackendChoice::Kprobe,
+        }
+    }
 }

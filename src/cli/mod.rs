@@ -12,6 +12,7 @@ mod metrics_args;
 mod other_tools;
 mod recording_args;
 pub mod request;
+mod run_args;
 mod usage;
 mod values;
 

@@ -9,15 +9,14 @@ use std::ffi::OsString;
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
-use super::args::{Args, BackendArg};
+use super::args::Args;
 use super::config_file::{self, ConfigOrigin, Settings, When};
 use super::environment::Environment;
 use super::usage::{typed, usage_error};
-use super::{filter_args, manual, metrics_args, recording_args};
+use super::{filter_args, manual, metrics_args, recording_args, run_args};
 use crate::filter::FilterPlan;
 use crate::options::{
-    BackendChoice, CaptureOptions, Config, ConfigFile, Output, StreamOptions, TableOptions,
-    TimingOptions,
+    CaptureOptions, Config, ConfigFile, Output, StreamOptions, TableOptions, TimingOptions,
 };
 use crate::text::sanitize::{sanitize, sanitize_lines};
 use crate::view::{Column, Group, SortKey};
@@ -46,6 +45,10 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if args.get(1).is_some_and(|word| word == run_args::WORD) {
+        return run_args::parse(&args).map(Request::Run);
+    }
     let mut args = typed(args)?;
     if args.man {
         return Ok(Request::Print(manual::page(Args::command())));
@@ -107,6 +110,7 @@ where
         snapshot_dir: args.snapshot_dir,
         config_file,
         replay,
+        command: None,
         keep_privileges: args.no_sandbox,
         verbose: args.verbose,
     });
@@ -118,13 +122,7 @@ where
 
 fn capture(args: &Args, plan: FilterPlan, shown_group: Group) -> CaptureOptions {
     CaptureOptions {
-        backend: match args.backend {
-            BackendArg::Auto => BackendChoice::Auto,
-            BackendArg::RawTracepoint => BackendChoice::RawTracepoint,
-            BackendArg::Tracepoint => BackendChoice::Tracepoint,
-            BackendArg::Fentry => BackendChoice::Fentry,
-            BackendArg::Kprobe => BackendChoice::Kprobe,
-        },
+        backend: args.backend.choice(),
         by_thread: plan.needs_threads() || shown_group == Group::Thread,
         filter: plan,
         max_flows: args.max_flows,

@@ -42,7 +42,7 @@ fn is_long(args: &[OsString]) -> bool {
 }
 
 /// Returns what failed, with which value, and what to do.
-fn one_line(error: &clap::Error) -> String {
+pub(super) fn one_line(error: &clap::Error) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(clean(text)),
         Some(ContextValue::Strings(texts)) => {

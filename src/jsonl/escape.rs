@@ -2,9 +2,20 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
 use crate::text::sanitize::is_unsafe_char;
+
+/// Returns a value as a line of JSON. What is written to memory does not fail.
+pub fn line(value: &impl Serialize) -> String {
+    let mut out = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut out, EscapingFormatter);
+    let _ = value.serialize(&mut serializer);
+    out.push(b'\n');
+    String::from_utf8_lossy(&out).into_owned()
+}
 
 /// Compact JSON with `\u....` in place of what [`is_unsafe_char`] names. JSON itself asks for that of the
 /// characters below U+0020 only, and terminals take others for controls too.

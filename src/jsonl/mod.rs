@@ -1,12 +1,14 @@
 //! JSON Lines, the format of `--json` and of recordings: the schema, its writer and its reader.
 
 mod decode;
-mod escape;
+pub(crate) mod escape;
 pub mod input;
 mod lines;
 pub mod reader;
 pub(crate) mod schema;
 pub mod writer;
+
+pub use self::schema::SCHEMA;
 
 use std::fmt;
 use std::path::PathBuf;

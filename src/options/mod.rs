@@ -4,6 +4,7 @@
 mod keys;
 mod palette;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Config {
     pub replay: Option<ReplayOptions>,
     /// Serve metrics over HTTP, beside the output.
     pub listen: Option<ListenOptions>,
+    /// The command to run and count, instead of the machine.
+    pub command: Option<CommandOptions>,
     /// Keep privileges that counting does not need.
     pub keep_privileges: bool,
     /// Say on standard error what is done and why.
@@ -212,6 +215,39 @@ impl BackendChoice {
             Self::Kprobe => "kprobe",
         }
     }
+}
+
+/// A command that is run, and what becomes of its traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandOptions {
+    /// The program and its arguments; not empty.
+    pub argv: Vec<OsString>,
+    pub form: SummaryForm,
+    /// File that the summary is written to; `None` is standard error.
+    pub summary_file: Option<PathBuf>,
+    pub allow: Option<AllowList>,
+    /// Rows of each table; `None` means all.
+    pub top_n: Option<usize>,
+    pub host_names: bool,
+}
+
+/// What a command may talk to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowList {
+    /// The file, as given.
+    pub file: PathBuf,
+    /// Flows that match one of these are expected.
+    pub lines: Vec<Expr>,
+}
+
+/// The form of a command's summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SummaryForm {
+    #[default]
+    Text,
+    /// One JSON object on one line.
+    Json,
+    Markdown,
 }
 
 /// The form of the output.

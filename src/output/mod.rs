@@ -4,6 +4,7 @@
 pub mod csv;
 mod json;
 pub mod metrics;
+pub mod run_summary;
 pub mod text;
 
 use std::io::{self, Write};

@@ -51,10 +51,15 @@ pub(super) fn is_known() -> bool {
 /// is secret in the folder of names, so of that it keeps the single files, as they are now.
 pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    // A command is outside; seccomp says which process it is.
+    let scope = match allow.signal {
+        Some(_) => Scope::from_all(KNOWN) & !Scope::Signal,
+        None => Scope::from_all(KNOWN),
+    };
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?
-        .scope(Scope::from_all(KNOWN))?
+        .scope(scope)?
         .create()?
         // Asking for the program of another's process is refused every time: no news for the log.
         .log_same_exec(false)?;

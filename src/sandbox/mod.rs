@@ -36,6 +36,8 @@ pub struct Allow {
     pub write: Vec<PathBuf>,
     /// A folder in which a file that is open already, and has no name, may get one.
     pub link: Option<PathBuf>,
+    /// A process that signals may be sent to.
+    pub signal: Option<u32>,
     /// Connections may be taken from a socket that listens already.
     pub serve: bool,
 }

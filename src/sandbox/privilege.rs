@@ -11,6 +11,8 @@
 
 mod caller;
 
+use std::ffi::OsString;
+
 use anyhow::{Context, Result};
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{
@@ -112,6 +114,52 @@ impl Privilege {
         let outcome = work();
         self.lower_again()?;
         outcome
+    }
+
+    /// Gives back for good what was lent: this process is its caller's from now on, with no right that the caller
+    /// has not.
+    ///
+    /// # Errors
+    /// When the kernel refuses: then nothing of the caller's may run.
+    pub fn hand_back(&self) -> Result<()> {
+        let caller = &self.caller;
+        // The effective user may be lowered since the program that made this process.
+        let is_apart = caller.called_sudo || self.is_apart();
+        self.raise()?;
+        if is_apart {
+            if caller.called_sudo {
+                set_thread_groups(&caller.groups).with_context(|| self.cannot())?;
+            }
+            set_thread_res_gid(caller.gid, caller.gid, caller.gid)
+                .with_context(|| self.cannot())?;
+            set_thread_res_uid(caller.uid, caller.uid, caller.uid)
+                .with_context(|| self.cannot())?;
+        }
+        if is_apart || self.is_of_the_file {
+            let held = capabilities(None).context("read the capabilities")?;
+            let none = CapabilitySet::empty();
+            let sets = CapabilitySets {
+                effective: none,
+                permitted: none,
+                ..held
+            };
+            set_capabilities(None, sets).context("drop capabilities")?;
+        }
+        Ok(())
+    }
+
+    /// The variables that name the user who called sudo, doas or pkexec, which left those of root; `None` for
+    /// others.
+    pub fn invoking_account(&self) -> Option<Vec<(&'static str, OsString)>> {
+        let caller = &self.caller;
+        caller.called_sudo.then(|| {
+            let home = caller.home.clone().map(|home| ("HOME", home.into()));
+            let name = caller
+                .name
+                .iter()
+                .flat_map(|name| [("USER", name.clone()), ("LOGNAME", name.clone())]);
+            home.into_iter().chain(name).collect()
+        })
     }
 
     pub const fn caller(&self) -> &Caller {

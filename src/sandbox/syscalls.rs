@@ -264,7 +264,7 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     let process = masked(0, libc::CLONE_THREAD as u64, 0);
     refuse(libc::SYS_clone, process.map(|rule| vec![rule]))?;
     // No signals to others, but for the one that stops the own job.
-    refuse(libc::SYS_kill, signals_to_others(own))?;
+    refuse(libc::SYS_kill, signals_to_others(own, allow.signal))?;
     refuse(libc::SYS_tgkill, none_of(0, &[own]))?;
     refuse(libc::SYS_prlimit64, none_of(0, &[0, own]))?;
     let options = [
@@ -328,11 +328,12 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     Ok(rules)
 }
 
-/// A `kill()` of another process, or of the own process group by any signal but SIGTSTP: that is how a
+/// A `kill()` of another process but `allowed`, or of the own process group by any signal but SIGTSTP: that is how a
 /// program stops whose script, or `make`, is to stop with it.
-fn signals_to_others(own: u64) -> Result<Vec<SeccompRule>> {
+fn signals_to_others(own: u64, allowed: Option<u32>) -> Result<Vec<SeccompRule>> {
     const OWN_GROUP: u64 = 0;
-    let mut rules = none_of(0, &[own, OWN_GROUP])?;
+    let allowed = allowed.map_or(own, u64::from);
+    let mut rules = none_of(0, &[own, OWN_GROUP, allowed])?;
     let group = condition(0, SeccompCmpOp::Eq, OWN_GROUP)?;
     let other = condition(1, SeccompCmpOp::Ne, libc::SIGTSTP as u64)?;
     rules.push(SeccompRule::new(vec![group, other]).context("write a rule")?);

@@ -12,6 +12,7 @@ mod recent;
 mod row;
 mod row_id;
 mod rows;
+pub mod run_totals;
 mod tcp_stats;
 mod top;
 mod traffic;

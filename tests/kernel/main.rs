@@ -21,6 +21,7 @@ mod privileges;
 mod rates;
 mod record;
 mod record_safety;
+mod run;
 mod shared;
 mod surroundings;
 mod tcp_info;

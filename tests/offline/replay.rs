@@ -143,6 +143,7 @@ fn everything() -> Vec<Interval> {
             start: Some(Duration::from_nanos(u64::from(n) * 987_654_321_987)),
             cgroup: Some(Arc::from("/system.slice/nginx.service")),
             kernel: n == 4,
+            trees: Vec::new(),
         });
         flow.packets = Some(Packets { rx: 1, tx: 2 });
         flow.tcp = n.is_multiple_of(2).then_some(Tcp {

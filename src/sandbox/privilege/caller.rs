@@ -20,6 +20,8 @@ pub struct Caller {
     pub uid: Uid,
     pub gid: Gid,
     pub groups: Vec<Gid>,
+    /// Name by `/etc/passwd`, where it was looked for: for who called sudo.
+    pub name: Option<OsString>,
     /// Home folder by `/etc/passwd`, where it was looked for: for who called sudo.
     pub home: Option<PathBuf>,
     /// Whether it is known from what sudo, doas or pkexec left in the environment.
@@ -43,6 +45,7 @@ impl Caller {
             uid,
             gid: getgid(),
             groups: getgroups().context("read the groups")?,
+            name: None,
             home: None,
             called_sudo: false,
         })
@@ -88,6 +91,9 @@ impl Caller {
                 uid: Uid::from_raw(uid),
                 gid: Gid::from_raw(group.unwrap_or(OVERFLOW_ID)),
                 groups: groups.unwrap_or_default(),
+                name: account
+                    .as_ref()
+                    .map(|account| OsStr::from_bytes(account.name).into()),
                 home: account.and_then(|account| account.home).map(path),
                 called_sudo: true,
             }));

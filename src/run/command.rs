@@ -1,0 +1,288 @@
+//! Runs a command, counts it and its descendants, and writes what they moved.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::{RunEnd, confined, say};
+use crate::filter::{Expr, FilterPlan, Matcher, Pushdown, Subject, Term};
+use crate::launch::{CommandStreams, Launched, exit_code};
+use crate::model::flow::Flow;
+use crate::model::interval::Interval;
+use crate::options::{CaptureOptions, CommandOptions, Config};
+use crate::output::run_summary::RunSummary;
+use crate::resolve::names::Names;
+use crate::sandbox::Allow;
+use crate::sandbox::privilege::Privilege;
+use crate::source::collector::{Collector, CollectorEvent, Schedule};
+use crate::source::live::{Live, machine};
+use crate::stats::run_totals::RunTotals;
+
+/// How long the summary waits for host names that are still asked for.
+const NAMES_WITHIN: Duration = Duration::from_secs(2);
+
+enum CommandEvent {
+    Collector(CollectorEvent),
+    Ended(ExitStatus),
+    Name,
+}
+
+/// Runs the command of `options`, and returns its end.
+///
+/// # Errors
+/// When it cannot be started, for which flowtop exits with 2 ([`NotStarted`]), or not be counted to its end.
+pub(super) fn run(
+    config: &Config,
+    options: &CommandOptions,
+    privilege: &Privilege,
+) -> Result<RunEnd> {
+    let machine = machine();
+    let started = start(config, options, privilege).map_err(|error| error.context(NotStarted))?;
+    let mut counted = started.count(config, options)?;
+    let names = counted.names(options);
+    let totals = &counted.totals;
+    let command: Vec<String> = options
+        .argv
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let code = exit_code(counted.status);
+    let allow = options
+        .allow
+        .as_ref()
+        .map(|allow| allow.file.to_string_lossy());
+    let summary = RunSummary {
+        command: &command,
+        end: ending(counted.status),
+        exit_code: code,
+        totals,
+        machine: &machine,
+        names: &names,
+        allow: allow.as_deref(),
+        top_n: options.top_n,
+    };
+    let text = summary.written(options.form);
+    match &mut counted.summary_file {
+        Some(file) => file
+            .write_all(text.as_bytes())
+            .context("write the summary")?,
+        // A closed standard error is no reason to fail the command.
+        None => drop(io::stderr().write_all(text.as_bytes())),
+    }
+    Ok(match totals.has_unexpected() {
+        true => RunEnd::Unexpected,
+        false => RunEnd::Command(code),
+    })
+}
+
+/// Marks errors before the command ran.
+#[derive(Clone, Copy, Debug)]
+pub struct NotStarted;
+
+impl std::fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the command was not started")
+    }
+}
+
+/// As `exited with 0`.
+fn ending(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exited with {code}"),
+        None => format!("ended by signal {}", exit_code(status).saturating_sub(128)),
+    }
+}
+
+/// A command that waits, with everything attached and confined.
+struct Started {
+    launched: Launched,
+    live: Live,
+    summary_file: Option<File>,
+}
+
+fn start(config: &Config, options: &CommandOptions, privilege: &Privilege) -> Result<Started> {
+    // First: it is not to have anything that is opened later.
+    let launched = Launched::prepare(&options.argv, CommandStreams::Inherited)?;
+    let summary_file = options.summary_file.as_ref().map(|path| {
+        File::create(path).with_context(|| format!("write the summary to {}", path.display()))
+    });
+    let summary_file = summary_file.transpose()?;
+    let tree = Expr::Is(Term::Tree(vec![launched.pid()]));
+    let capture = CaptureOptions {
+        filter: FilterPlan::new(tree, Pushdown::All),
+        ..config.capture.clone()
+    };
+    let mut live = privilege.raised(|| Live::open(&capture))?;
+    let allow = Allow {
+        names: options.host_names,
+        signal: Some(launched.pid()),
+        ..Allow::default()
+    };
+    // The command's user, who may send it signals.
+    let identity = privilege.identity(true);
+    let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
+    live.begin()?;
+    if config.verbose {
+        let method = live.method();
+        say(&format!("{} backend: {}", method.backend, method.reason));
+        say(&confinement.to_string());
+    }
+    Ok(Started {
+        launched,
+        live,
+        summary_file,
+    })
+}
+
+/// A command that has ended.
+struct Counted {
+    totals: RunTotals,
+    status: ExitStatus,
+    names: Names,
+    events: Receiver<CommandEvent>,
+    summary_file: Option<File>,
+}
+
+impl Started {
+    /// Lets the command run to its end.
+    fn count(self, config: &Config, options: &CommandOptions) -> Result<Counted> {
+        let (tell, events) = channel();
+        let names = match options.host_names {
+            true => Names::system(telling(&tell, || CommandEvent::Name))?,
+            false => Names::disabled(),
+        };
+        let schedule = Schedule {
+            interval: config.timing.interval,
+            early: None,
+            count: None,
+            duration: None,
+        };
+        let to_collector = tell.clone();
+        let collector = Collector::start(self.live, schedule, move |notice| {
+            drop(to_collector.send(CommandEvent::Collector(notice)));
+        })?;
+        self.launched
+            .run(move |status| drop(tell.send(CommandEvent::Ended(status))))?;
+        let mut allowed = options
+            .allow
+            .as_ref()
+            .map(|allow| Allowed::new(&allow.lines));
+        let (mut totals, mut ended, mut failed) = (RunTotals::default(), None, None);
+        let mut is_finished = false;
+        // A source that fails does not end the command, nor does flowtop end before it.
+        while ended.is_none() || !is_finished {
+            let event = events.recv().context("wait for the command")?;
+            if let Some(interval) = collector.take() {
+                for flow in &interval.flows {
+                    names.get(flow.key.remote.addr);
+                }
+                match &mut allowed {
+                    None => totals.add(&interval, None::<fn(&Flow) -> bool>),
+                    Some(allowed) => {
+                        allowed.begin(&interval);
+                        totals.add(&interval, Some(|flow: &Flow| allowed.is_expected(flow)));
+                    }
+                }
+            }
+            match event {
+                CommandEvent::Collector(CollectorEvent::Finished(outcome)) => {
+                    is_finished = true;
+                    failed = outcome.err();
+                }
+                CommandEvent::Ended(status) => {
+                    ended = Some(status);
+                    collector.stop();
+                }
+                CommandEvent::Collector(CollectorEvent::Ready) | CommandEvent::Name => {}
+            }
+        }
+        match (failed, ended) {
+            (Some(error), _) => Err(error.context("not all of the command was counted")),
+            (None, None) => Err(anyhow!("the end of the command is not known")),
+            (None, Some(status)) => Ok(Counted {
+                totals,
+                status,
+                names,
+                events,
+                summary_file: self.summary_file,
+            }),
+        }
+    }
+}
+
+fn telling(
+    tell: &Sender<CommandEvent>,
+    event: impl Fn() -> CommandEvent + Send + Sync + 'static,
+) -> impl Fn() + Send + Sync + 'static {
+    let tell = tell.clone();
+    move || drop(tell.send(event()))
+}
+
+impl Counted {
+    /// The names of all peers that are known, or become known in time.
+    fn names(&self, options: &CommandOptions) -> HashMap<IpAddr, Arc<str>> {
+        let mut found = HashMap::new();
+        if !options.host_names {
+            return found;
+        }
+        let until = Instant::now() + NAMES_WITHIN;
+        let (rows, _, _) = self.totals.peers.ranked(None);
+        loop {
+            let mut is_complete = true;
+            for (key, _) in &rows {
+                match self.names.get(key.remote.addr) {
+                    Some(name) => drop(found.insert(key.remote.addr, name)),
+                    None => is_complete = false,
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if is_complete || self.events.recv_timeout(left).is_err() {
+                return found;
+            }
+        }
+    }
+}
+
+/// The lines of an allow-list.
+struct Allowed {
+    /// That a line does *not* match: of a sum of flows without a slot that is so unless all of them match.
+    unmatched: Vec<Matcher>,
+    elapsed: Duration,
+}
+
+impl Allowed {
+    fn new(lines: &[Expr]) -> Self {
+        let unmatched = lines
+            .iter()
+            .map(|line| Matcher::new(&Expr::Not(Box::new(line.clone()))));
+        Self {
+            unmatched: unmatched.collect(),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    fn begin(&mut self, interval: &Interval) {
+        self.elapsed = interval.elapsed;
+        self.unmatched.iter_mut().for_each(Matcher::begin);
+    }
+
+    fn is_expected(&mut self, flow: &Flow) -> bool {
+        let subject = Subject {
+            key: &flow.key,
+            owner: &flow.owner,
+            counters: &flow.counters,
+            internal: flow.internal,
+            elapsed: self.elapsed,
+        };
+        self.unmatched
+            .iter_mut()
+            .any(|line| !line.matches(&subject))
+    }
+}
