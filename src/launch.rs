@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::{env, thread};
 
@@ -50,15 +50,6 @@ const FORWARDED: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
-/// What standard input and outputs of a command are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandStreams {
-    /// Those of flowtop.
-    Inherited,
-    /// None, because flowtop draws on the terminal.
-    Null,
-}
-
 /// A command that has its process and waits.
 #[derive(Debug)]
 pub struct Launched {
@@ -72,7 +63,7 @@ impl Launched {
     ///
     /// # Errors
     /// When no process can be made.
-    pub fn prepare(command: &[OsString], streams: CommandStreams) -> Result<Self> {
+    pub fn prepare(command: &[OsString]) -> Result<Self> {
         let (reader, go) = io::pipe().context("make a pipe to the command")?;
         // Everything else that flowtop opens is closed by execve(2).
         fcntl_setfd(&reader, FdFlags::empty()).context("hand a pipe to the command")?;
@@ -82,11 +73,6 @@ impl Launched {
             .arg(LAUNCH_ARG)
             .arg(reader.as_raw_fd().to_string())
             .args(command);
-        if streams == CommandStreams::Null {
-            child.stdin(Stdio::null());
-            child.stdout(Stdio::null());
-            child.stderr(Stdio::null());
-        }
         let child = child.spawn().context("make the process of the command")?;
         let mut set = SigSet::empty();
         FORWARDED.iter().for_each(|signal| set.add(*signal));

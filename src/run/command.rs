@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{RunEnd, confined, say};
 use crate::filter::{Expr, FilterPlan, Matcher, Pushdown, Subject, Term};
-use crate::launch::{CommandStreams, Launched, exit_code};
+use crate::launch::{Launched, exit_code};
 use crate::model::flow::Flow;
 use crate::model::interval::Interval;
 use crate::options::{CaptureOptions, CommandOptions, Config};
@@ -109,7 +109,7 @@ struct Started {
 
 fn start(config: &Config, options: &CommandOptions, privilege: &Privilege) -> Result<Started> {
     // First: it is not to have anything that is opened later.
-    let launched = Launched::prepare(&options.argv, CommandStreams::Inherited)?;
+    let launched = Launched::prepare(&options.argv)?;
     let summary_file = options.summary_file.as_ref().map(|path| {
         File::create(path).with_context(|| format!("write the summary to {}", path.display()))
     });
