@@ -102,7 +102,7 @@ impl std::error::Error for ConfigError {}
 const SETTINGS: &[&str] = &[
     "columns", "units", "view", "sort", "group", "color", "ascii", "colors", "keys",
 ];
-const PAINTED: &[&str] = &["rx", "tx", "trouble", "selection"];
+const PAINTED: &[&str] = &["rx", "tx", "trouble", "selection", "process"];
 
 impl Settings {
     /// Parses the text of a file. Settings that it does not have keep their defaults.
@@ -234,6 +234,7 @@ impl ConfigText<'_> {
                 "tx" => &mut palette.tx,
                 "trouble" => &mut palette.trouble,
                 "selection" => &mut palette.selection,
+                "process" => &mut palette.process,
                 _ => return Err(self.unknown(key.span(), "colors", name, PAINTED)),
             };
             *paint = Some(self.word(&format!("colors.{name}"), value)?);
@@ -376,11 +377,17 @@ impl fmt::Display for Settings {
              \"#rrggbb\".\n[colors]"
         )?;
         let palette = &self.palette;
-        let paints = [palette.rx, palette.tx, palette.trouble, palette.selection];
+        let paints = [
+            palette.rx,
+            palette.tx,
+            palette.trouble,
+            palette.selection,
+            palette.process,
+        ];
         for ((name, paint), example) in PAINTED
             .iter()
             .zip(paints)
-            .zip(["cyan", "yellow", "red", "blue"])
+            .zip(["cyan", "yellow", "red", "blue", "green"])
         {
             match paint {
                 Some(paint) => writeln!(f, "{name} = {}", quoted(&paint.to_string()))?,

@@ -12,6 +12,8 @@ pub struct Palette {
     pub trouble: Option<PaletteColor>,
     /// Behind the selected row.
     pub selection: Option<PaletteColor>,
+    /// All process names, which otherwise have one of six colours each.
+    pub process: Option<PaletteColor>,
 }
 
 /// A colour of a terminal.

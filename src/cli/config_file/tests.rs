@@ -39,6 +39,7 @@ fn unusual() -> Settings {
             tx: Some(PaletteColor::Rgb(1, 2, 255)),
             trouble: Some(PaletteColor::Indexed(200)),
             selection: None,
+            process: Some(PaletteColor::Indexed(7)),
         },
         keys: vec![
             Binding {

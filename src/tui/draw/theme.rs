@@ -265,8 +265,11 @@ impl Theme {
     }
 
     /// The colour of a process name: the same for the same name, one of six that are equally light and none of
-    /// which is a direction's. Where they could not be read, none.
+    /// which is a direction's. Where they could not be read, none. One that was asked for takes their place.
     pub fn process(&self, name: &str) -> Style {
+        if let Some(asked) = self.palette.process.filter(|_| self.depth != Depth::Mono) {
+            return Style::new().fg(apply_palette(asked));
+        }
         let light = match self.background {
             Background::Unknown => return Style::new(),
             Background::Dark => 0,
@@ -401,6 +404,12 @@ mod tests {
                 ..Theme::plain()
             };
             assert_eq!(theme.process("nginx"), Style::new());
+            let palette = Palette {
+                process: Some(PaletteColor::Indexed(7)),
+                ..Palette::default()
+            };
+            let asked = Theme { palette, ..theme }.process("nginx");
+            assert_eq!(asked.fg.is_some(), depth == Depth::Ansi16);
         }
     }
 
