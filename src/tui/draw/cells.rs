@@ -139,7 +139,8 @@ impl Cell<'_> {
         if let Some(local) = common.local {
             let label = self.text().end(&local, common.remote.as_ref());
             let text = match label.port.strip_prefix(':').filter(|_| self.is_port) {
-                Some(port) => port.to_owned(),
+                Some(port) if width(port) <= self.at.width => port.to_owned(),
+                Some(_) => local.port.to_string(),
                 None => self.shorten(&label, self.at.width),
             };
             self.foreign(buf, self.at, &text, self.plain);

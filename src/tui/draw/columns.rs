@@ -26,8 +26,9 @@ const GOOD_PEER: u16 = 28;
 const NAMED_PEER: u16 = 34;
 /// Cells below which a peer is not shown at all.
 const LEAST_PEER: u16 = 8;
-/// Width of the local end where only its port is shown, in cells: `postgresql`.
-const MAX_PORT: u16 = 10;
+/// Width of the local end where only its port is shown, in cells: `http-alt`. A service with a longer name is its
+/// number.
+const MAX_PORT: u16 = 8;
 /// Cells that the column which names the rows of a group may get beside its usual ones.
 const MAX_TITLE_GROWTH: u16 = 16;
 /// Cells that the column which names the rows of a group keeps on a narrow screen.
