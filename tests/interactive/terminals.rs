@@ -50,9 +50,15 @@ const CASES: &[TerminalCase] = &[
     ),
     case("tmux", &[UTF8, ("TERM", "tmux-256color")], Colours::Palette),
     case("screen", &[UTF8, ("TERM", "screen")], Colours::Sixteen),
+    // On a background that is not known only the terminal's own palette is used.
     case(
         "kitty",
-        &[UTF8, ("TERM", "xterm-kitty"), ("COLORTERM", "truecolor")],
+        &[
+            UTF8,
+            ("TERM", "xterm-kitty"),
+            ("COLORTERM", "truecolor"),
+            ("COLORFGBG", "15;0"),
+        ],
         Colours::True,
     ),
     case("16 colours", &[UTF8, ("TERM", "xterm")], Colours::Sixteen),
@@ -156,12 +162,7 @@ fn colours_of(parameters: &str) -> Option<Colours> {
     }
     let is_basic =
         |word: &&str| matches!(word.parse(), Ok(30..=37 | 40..=47 | 90..=97 | 100..=107));
-    kind.or_else(|| {
-        words
-            .iter()
-            .any(|word| is_basic(word))
-            .then_some(Colours::Sixteen)
-    })
+    kind.or_else(|| words.iter().any(is_basic).then_some(Colours::Sixteen))
 }
 
 #[test]
