@@ -46,6 +46,8 @@ test=(
     "clang-format       clang-format          clang-tools-extra clang        clang-tools    clang-extra-tools"
     "qemu-system-x86_64 qemu-system-x86       qemu-system-x86-core qemu-system-x86 qemu-x86 qemu-system-x86_64"
     "busybox            busybox-static        busybox          busybox       busybox-static busybox-static"
+    "podman             podman                podman           podman        podman         podman"
+    "runc               runc                  runc             runc          runc           runc"
     "cpio               cpio                  cpio             cpio          cpio           cpio"
     "ip                 iproute2              iproute          iproute2      iproute2       iproute2"
     "modprobe           kmod                  kmod             kmod          kmod           kmod"

@@ -14,6 +14,7 @@ pub use crate::filter::fuzz::filter;
 pub use crate::kernel::fuzz::decode;
 pub use crate::kernel::tracefs::fuzz::kprobe_events;
 pub use crate::output::metrics::fuzz::request;
+pub use crate::resolve::containers::fuzz::files as container_names;
 pub use crate::resolve::fuzz_names::{answer, hosts, resolv, services};
 pub use crate::resolve::fuzz_owners::{cgroup, proc, users};
 pub use crate::tui::fuzz::keyboard;
@@ -32,6 +33,7 @@ mod tests {
         ("answer", answer),
         ("cgroup", cgroup),
         ("config", config),
+        ("container_names", container_names),
         ("decode", decode),
         ("exported", exported),
         ("filter", filter),

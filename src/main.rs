@@ -10,6 +10,7 @@ use flowtop::cli::{Environment, Request};
 use flowtop::doctor::{self, DoctorFormat};
 use flowtop::kernel::tracefs;
 use flowtop::options::{Config, Output};
+use flowtop::resolve::containers::{self, ReaderRights};
 use flowtop::sandbox::privilege::Privilege;
 use flowtop::sandbox::{self, Allow};
 use flowtop::text::sanitize::sanitize_lines;
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
                 ExitCode::from(code)
             }
         };
+    }
+    if args.next_if(|arg| arg == containers::READER_ARG).is_some() {
+        return name_reader(args, &privilege);
     }
     let terminal = stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
     let environment =
@@ -114,6 +118,26 @@ fn guard(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCod
         drop(privilege.raise().and_then(|()| confined()));
     };
     match tracefs::cleanup_watchdog(args, confine) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs as a reader of container names.
+fn name_reader(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCode {
+    let confine = |rights: &ReaderRights| {
+        privilege.raise()?;
+        let identity = privilege.identity_of(rights.user, rights.group);
+        let allow = Allow {
+            read_only: Some(rights.folders.clone()),
+            ..Allow::default()
+        };
+        sandbox::confine(&identity, &allow, &[], || Ok(())).map(drop)
+    };
+    match containers::reader(args, confine) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             failure(&error);

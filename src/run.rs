@@ -296,6 +296,7 @@ fn allow(config: &Config, opened: Option<&Opened>, files: &OpenedFiles) -> Allow
         signal: None,
         serve: config.listen.is_some(),
         names: asks_for_names(config),
+        read_only: None,
     }
 }
 

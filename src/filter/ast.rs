@@ -7,7 +7,7 @@ use super::kernel_filter::{Family, PortRange};
 use super::pattern::Pattern;
 use crate::model::flow::{Direction, Protocol};
 use crate::model::net::Net;
-use crate::view::Directions;
+use crate::view::{Directions, Group};
 
 /// A parsed filter. Its written form parses to the same filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub enum Term {
     Container(Vec<Pattern>),
     // `unit`.
     Unit(Vec<Pattern>),
+    /// `pod`, `namespace`, `compose` or `job`: what the container belongs to.
+    Member(Group, Vec<Pattern>),
     /// `internal`: both ends are known to be on this machine; `external` is its `not`.
     Internal,
     /// `rx`, `tx`: the flow moved bytes in this direction.
@@ -220,14 +222,17 @@ impl fmt::Display for Expr {
 impl Term {
     /// Whether the term tests the owner of a flow.
     pub(super) const fn is_about_owner(&self) -> bool {
-        matches!(self, Self::Comm(_) | Self::Container(_) | Self::Unit(_))
+        matches!(
+            self,
+            Self::Comm(_) | Self::Container(_) | Self::Unit(_) | Self::Member(..)
+        )
     }
 
     /// Returns why only user space can decide the term; `None` if the kernel can.
     pub(super) const fn userspace_reason(&self) -> Option<&'static str> {
         match self {
             Self::Comm(_) => Some("process names are read when an interval ends"),
-            Self::Container(_) | Self::Unit(_) => {
+            Self::Container(_) | Self::Unit(_) | Self::Member(..) => {
                 Some("control groups are read when an interval ends")
             }
             Self::Moved(_) | Self::Compare(_) => Some("it needs the bytes of the whole interval"),
@@ -266,6 +271,7 @@ impl fmt::Display for Term {
             Self::Comm(names) => values(f, Side::Either, "process", names),
             Self::Container(names) => values(f, Side::Either, "container", names),
             Self::Unit(names) => values(f, Side::Either, "unit", names),
+            Self::Member(group, names) => values(f, Side::Either, group.rows(1), names),
             Self::Internal => f.write_str("internal"),
             Self::Moved(Direction::Rx) => f.write_str("rx"),
             Self::Moved(Direction::Tx) => f.write_str("tx"),

@@ -5,7 +5,7 @@ use super::value::{self, ValueKind};
 use crate::text::suggest::nearest;
 
 /// Every word that a term can begin with, and the joining ones. Completions offer these.
-pub const WORDS: [&str; 36] = [
+pub const WORDS: [&str; 40] = [
     "tcp",
     "udp",
     "ip",
@@ -26,6 +26,10 @@ pub const WORDS: [&str; 36] = [
     "user",
     "container",
     "unit",
+    "pod",
+    "namespace",
+    "compose",
+    "job",
     "netns",
     "interface",
     "icmp",
@@ -93,7 +97,7 @@ const ELSEWHERE: [(&[&str], &str); 17] = [
         &["service"],
         "write unit for one of systemd, or port for one of the network",
     ),
-    (&["cgroup", "pod"], "write container or unit"),
+    (&["cgroup"], "write container, pod or unit"),
     (
         &["multicast", "broadcast"],
         "write its addresses, as in net 224.0.0.0/4, net ff00::/8 or host 255.255.255.255",

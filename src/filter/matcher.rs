@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::ast::{Compare, Expr, Op, Side, Term, ZonedHost};
 use super::kernel_filter::Family;
 use super::pattern::Pattern;
+use crate::model::container::ContainerLabels;
 use crate::model::flow::{Counters, FlowKey, Owner};
-use crate::resolve::owners::{CgroupLocation, Container, parse_path};
+use crate::resolve::owners::{CgroupLocation, Container, ContainerMembership, parse_path};
+use crate::view::Group;
 
 /// Limit of cached results for control groups; the cache is cleared when it is full.
 const MAX_PLACES: usize = 4096;
@@ -40,8 +42,8 @@ pub struct Matcher {
     /// Cache of owner-term results, keyed by the address of each `Arc<Owner>`; cleared by `begin` because
     /// addresses are reused once an interval's owners are dropped.
     owners: HashMap<usize, u64>,
-    /// Cache of the results of terms about control groups, keyed by path.
-    cgroup_terms: HashMap<Arc<str>, u64>,
+    /// Cache of the results of terms about control groups, keyed by path: what the container was called, and the bits.
+    cgroup_terms: HashMap<Arc<str>, (Option<Arc<ContainerLabels>>, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,14 +100,15 @@ impl Matcher {
         });
         if let Some(cgroup) = &owner.cgroup {
             bits |= match self.cgroup_terms.get(cgroup) {
-                Some(bits) => *bits,
-                None => {
-                    let location = parse_path(cgroup);
+                Some((labels, bits)) if *labels == owner.labels => *bits,
+                _ => {
+                    let location = parse_path(cgroup).labelled(owner.labels.as_ref());
                     let bits = eval_terms(&self.owner_terms, |term| is_in(&location, term));
                     if self.cgroup_terms.len() >= MAX_PLACES {
                         self.cgroup_terms.clear();
                     }
-                    self.cgroup_terms.insert(Arc::clone(cgroup), bits);
+                    self.cgroup_terms
+                        .insert(Arc::clone(cgroup), (owner.labels.clone(), bits));
                     bits
                 }
             };
@@ -226,7 +229,7 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
         Term::Internal => subject.internal,
         Term::Moved(direction) => subject.counters.bytes(*direction) > 0,
         Term::Compare(compare) => compare.holds(subject.counters, subject.elapsed),
-        Term::Comm(_) | Term::Container(_) | Term::Unit(_) => false,
+        Term::Comm(_) | Term::Container(_) | Term::Unit(_) | Term::Member(..) => false,
     }
 }
 
@@ -263,13 +266,28 @@ fn is_in(location: &CgroupLocation, term: &Term) -> bool {
     match term {
         Term::Container(names) if location.container.is_some() || location.pod.is_some() => {
             // The name in columns, with whom it is below of and without: docker:0123456789ab, or pod:01234567.
-            let shown = [Some(location.to_string()), location.short_name()];
+            let labels = location.labels();
+            let shown = [
+                Some(location.to_string()),
+                location.label_name(),
+                location.short_id(),
+                labels.and_then(|labels| labels.name.clone()),
+                labels.and_then(|labels| labels.pod_name()),
+            ];
             let is_shown = |name: &Pattern| shown.iter().flatten().any(|text| name.matches(text));
             let container = location.container.as_ref();
             let is_id = |name: &Pattern| {
                 container.is_some_and(|it| name.matches(&it.id) || begins(it, name))
             };
             names.iter().any(|name| is_shown(name) || is_id(name))
+        }
+        Term::Member(group, patterns) => {
+            let names = member_names(location, *group);
+            patterns.iter().any(|pattern| {
+                let pod = location.pod.as_deref().filter(|_| *group == Group::Pod);
+                names.iter().flatten().any(|name| pattern.matches(name))
+                    || pod.is_some_and(|pod| has_beginning(pod, pattern))
+            })
         }
         Term::Unit(names) => {
             let units = [&location.unit, &location.unit_group];
@@ -280,13 +298,44 @@ fn is_in(location: &CgroupLocation, term: &Term) -> bool {
     }
 }
 
+/// What the pod, namespace, compose service or job of a container can be called.
+fn member_names(location: &CgroupLocation, group: Group) -> [Option<String>; 3] {
+    let of = |membership: &ContainerMembership| membership.name().map(ToString::to_string);
+    let labels = location.labels();
+    let text = |text: Option<&String>| text.cloned();
+    match group {
+        Group::Pod => [
+            location.pod.clone(),
+            labels.and_then(|labels| text(labels.pod.as_ref())),
+            labels.and_then(|labels| labels.pod_name()),
+        ],
+        Group::Namespace => [
+            of(&location.namespace()),
+            labels.and_then(|labels| text(labels.namespace.as_ref())),
+            None,
+        ],
+        Group::Compose => [
+            of(&location.compose()),
+            labels.and_then(|labels| labels.compose_name()),
+            labels.and_then(|labels| text(labels.compose_project.as_ref())),
+        ],
+        _ => [
+            of(&location.job_name()),
+            location.job.as_ref().map(ToString::to_string),
+            location.job.as_ref().map(|job| job.id.clone()),
+        ],
+    }
+}
+
 /// Whether a pattern is the beginning of a container's id.
 fn begins(container: &Container, name: &Pattern) -> bool {
+    container.has_long_id() && has_beginning(&container.id, name)
+}
+
+/// Whether a pattern is the beginning of a long id.
+fn has_beginning(id: &str, name: &Pattern) -> bool {
     name.as_exact().is_some_and(|word| {
         let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hex
-            && word.len() >= MIN_ID
-            && container.has_long_id()
-            && container.id.starts_with(&word.to_lowercase())
+        is_hex && word.len() >= MIN_ID && id.starts_with(&word.to_lowercase())
     })
 }

@@ -11,6 +11,7 @@ use super::pattern::Pattern;
 use crate::model::flow::Comm;
 use crate::model::net::Net;
 use crate::resolve::interfaces;
+use crate::view::Group;
 
 /// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
 pub const MAX_ID: u32 = 4_194_304;
@@ -31,12 +32,16 @@ pub(super) enum ValueKind {
     User,
     Container,
     Unit,
+    Pod,
+    Namespace,
+    Compose,
+    Job,
     Netns,
     Interface,
 }
 
 impl ValueKind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 17] = [
         Self::Host,
         Self::Net,
         Self::Port,
@@ -48,6 +53,10 @@ impl ValueKind {
         Self::User,
         Self::Container,
         Self::Unit,
+        Self::Pod,
+        Self::Namespace,
+        Self::Compose,
+        Self::Job,
         Self::Netns,
         Self::Interface,
     ];
@@ -72,6 +81,10 @@ impl ValueKind {
             Self::User => "user",
             Self::Container => "container",
             Self::Unit => "unit",
+            Self::Pod => "pod",
+            Self::Namespace => "namespace",
+            Self::Compose => "compose",
+            Self::Job => "job",
             Self::Netns => "netns",
             Self::Interface => "interface",
         }
@@ -88,6 +101,10 @@ impl ValueKind {
             Self::User => "www-data",
             Self::Container => "4f2a",
             Self::Unit => "nginx.service",
+            Self::Pod => "web-0",
+            Self::Namespace => "shop",
+            Self::Compose => "shop/web",
+            Self::Job => "1234",
             Self::Netns => "4026531840",
             Self::Interface => "eth0",
         }
@@ -139,6 +156,10 @@ pub(super) fn term(
         ValueKind::Process => Term::Comm(names(values, |word| comm(&word))?),
         ValueKind::Container => Term::Container(names(values, |word| word)?),
         ValueKind::Unit => Term::Unit(names(values, unit)?),
+        ValueKind::Pod => Term::Member(Group::Pod, names(values, |word| word)?),
+        ValueKind::Namespace => Term::Member(Group::Namespace, names(values, |word| word)?),
+        ValueKind::Compose => Term::Member(Group::Compose, names(values, |word| word)?),
+        ValueKind::Job => Term::Member(Group::Job, names(values, |word| word)?),
         ValueKind::User => users(values, name_tables)?,
     })
 }

@@ -132,12 +132,16 @@ fn interval(owner: &Owner) -> Interval {
     }
 }
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 9] = [
     Group::Program,
     Group::Process,
     Group::Thread,
     Group::Container,
     Group::Unit,
+    Group::Pod,
+    Group::Namespace,
+    Group::Compose,
+    Group::Job,
 ];
 
 fn written(report: &mut impl Report, interval: &Interval, group: Option<Group>) -> String {

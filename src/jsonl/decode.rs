@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::schema::{
     AuditFields, FlowRecord, InterfaceFields, IntervalRecord, SCHEMA, WorstFields,
 };
+use crate::model::container::{ContainerLabels, is_label};
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::model::interval::{
     Audit, Drift, DriftingConnection, InterfaceTraffic, LinkCounters, Losses, Method, OTHER_UNSEEN,
@@ -325,6 +326,43 @@ impl FlowRecord<'_> {
         }
     }
 
+    /// What the container is called: the same texts as before where nothing differs.
+    fn labels(&self, known: Option<&Arc<ContainerLabels>>) -> Option<Arc<ContainerLabels>> {
+        let texts = [
+            &self.container_name,
+            &self.image,
+            &self.pod_name,
+            &self.pod_namespace,
+            &self.compose_project,
+            &self.compose_service,
+        ];
+        if texts.iter().all(|text| text.is_none()) {
+            return None;
+        }
+        let [
+            name,
+            image,
+            pod,
+            namespace,
+            compose_project,
+            compose_service,
+        ] = texts.map(|text| text.as_deref().map(str::to_owned));
+        let labels = ContainerLabels {
+            name,
+            image,
+            pod,
+            namespace,
+            compose_project,
+            compose_service,
+            is_stale: self.names_stale,
+        };
+        let labels = labels.checked(is_label);
+        match known {
+            Some(known) if **known == labels => Some(Arc::clone(known)),
+            _ => (!labels.is_empty()).then(|| Arc::new(labels)),
+        }
+    }
+
     /// The process: the same one as before where nothing differs, so that it is held once.
     fn owner(&self, known: Option<&Arc<Owner>>) -> Arc<Owner> {
         let mut owner = Owner {
@@ -333,6 +371,7 @@ impl FlowRecord<'_> {
             uid: self.uid,
             start: self.start_ns.map(Duration::from_nanos),
             cgroup: None,
+            labels: self.labels(known.and_then(|known| known.labels.as_ref())),
             kernel: self.kernel_thread,
             trees: Vec::new(),
         };

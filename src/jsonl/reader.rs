@@ -313,6 +313,8 @@ impl RecordingReader {
             // A cgroup that the process had before is held once.
             if known.is_none_or(|known| !is_same_text(&known.cgroup, &owner.cgroup)) {
                 names += owner.cgroup.as_ref().map_or(0, |path| path.len());
+                let labels = owner.labels.iter().flat_map(|labels| labels.texts());
+                names += labels.map(String::len).sum::<usize>();
                 self.owners_names += names;
             }
             self.owners.insert(id, Arc::clone(owner));

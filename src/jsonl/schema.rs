@@ -14,6 +14,7 @@ use crate::model::flow::{Counters, SendLimit, SendTime, Tcp};
 use crate::model::interval::{Audit, DriftingConnection, InterfaceTraffic};
 use crate::resolve::owners::{CgroupLocation, Delegate};
 use crate::text::sanitize::sanitize;
+use crate::view::Group;
 
 /// Number of the schema that is written, and the latest that is read.
 pub const SCHEMA: u32 = 3;
@@ -250,6 +251,51 @@ pub struct FlowRecord<'a> {
     pub outer_container: Option<&'a str>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub job: Option<&'a str>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub container_name: Option<Cow<'a, str>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub image: Option<Cow<'a, str>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub pod_name: Option<Cow<'a, str>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub pod_namespace: Option<Cow<'a, str>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub compose_project: Option<Cow<'a, str>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub compose_service: Option<Cow<'a, str>>,
+    /// Written where it is true: the engine no longer has the container.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub names_stale: bool,
     #[serde(default, alias = "kernel", skip_serializing_if = "is_false")]
     pub kernel_thread: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -457,11 +503,53 @@ pub struct PlaceFields {
     pub outer_container: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compose_project: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compose_service: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub names_stale: bool,
+}
+
+impl PlaceFields {
+    /// Those of a group that a name stands for.
+    pub fn of_name(group: Group, shown: &str) -> Self {
+        // Whom it is below of follows the name.
+        let name = shown.split(' ').next().unwrap_or(shown);
+        let (first, second) = match name.split_once('/') {
+            Some((first, second)) => (first, Some(second.to_owned())),
+            None => (name, None),
+        };
+        match group {
+            Group::Namespace => Self {
+                pod_namespace: Some(name.to_owned()),
+                ..Self::default()
+            },
+            Group::Compose => Self {
+                compose_project: Some(first.to_owned()),
+                compose_service: second,
+                ..Self::default()
+            },
+            _ => Self {
+                job: name.split_once(':').map(|(_, job)| job.to_owned()),
+                ..Self::default()
+            },
+        }
+    }
 }
 
 impl From<&CgroupLocation> for PlaceFields {
     fn from(place: &CgroupLocation) -> Self {
         let container = place.container.as_ref();
+        let labels = place.labels().cloned().unwrap_or_default();
         let (manager_uid, outer_container) = match &place.delegate {
             Delegate::User(uid) => (Some(*uid), None),
             Delegate::Container(outer) => (None, Some(outer.id.clone())),
@@ -472,6 +560,13 @@ impl From<&CgroupLocation> for PlaceFields {
             manager_uid,
             outer_container,
             job: place.job.as_ref().map(|job| job.id.clone()),
+            container_name: labels.name.filter(|_| container.is_some()),
+            image: labels.image.filter(|_| container.is_some()),
+            pod_name: labels.pod,
+            pod_namespace: labels.namespace,
+            compose_project: labels.compose_project,
+            compose_service: labels.compose_service,
+            names_stale: labels.is_stale,
             container_runtime: container.map(|container| container.runtime.as_str()),
             container: container.map(|container| container.id.clone()),
             pod: place.pod.clone(),

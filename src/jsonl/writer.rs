@@ -248,7 +248,8 @@ impl Json {
     }
 
     fn process<'a>(&self, owner: &'a Owner) -> ProcessFields<'a> {
-        let located = owner.cgroup.as_ref().map(|path| self.owners.located(path));
+        let located = owner.cgroup.as_ref();
+        let located = located.map(|path| self.owners.located(path, owner.labels.as_ref()));
         let place = located
             .as_ref()
             .map(|located| PlaceFields::from(&*located.whole));
@@ -291,7 +292,10 @@ impl Json {
                 id.facts.uid = Some(*uid);
                 id.facts.user = self.owners.user_name(*uid);
             }
-            RowId::Container(place) => id.facts.place = PlaceFields::from(&**place),
+            RowId::Container(place) | RowId::Pod(place) => {
+                id.facts.place = PlaceFields::from(&**place);
+            }
+            RowId::Named(group, shown) => id.facts.place = PlaceFields::of_name(*group, shown),
             RowId::Unit(unit) => id.facts.place.unit = Some(Arc::clone(unit)),
             RowId::Remote(addr) => {
                 id.remote_addr = Some(name.clone());
@@ -343,6 +347,13 @@ fn record<'a>(
         manager_uid: place.manager_uid,
         outer_container: place.outer_container.as_deref(),
         job: place.job.as_deref(),
+        container_name: place.container_name.as_deref().map(Cow::Borrowed),
+        image: place.image.as_deref().map(Cow::Borrowed),
+        pod_name: place.pod_name.as_deref().map(Cow::Borrowed),
+        pod_namespace: place.pod_namespace.as_deref().map(Cow::Borrowed),
+        compose_project: place.compose_project.as_deref().map(Cow::Borrowed),
+        compose_service: place.compose_service.as_deref().map(Cow::Borrowed),
+        names_stale: place.names_stale,
         kernel_thread: process.kernel_thread,
         start_ns: process.start_ns,
         rx_bytes: flow.counters.rx_bytes,

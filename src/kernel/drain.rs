@@ -247,6 +247,7 @@ impl DrainedOwners {
             uid: Some(raw.uid),
             start: Some(Duration::from_nanos(raw.start_ns)),
             cgroup,
+            labels: None,
             kernel: raw.flags & OWNER_KERNEL != 0,
             trees: self.trees_of(raw.flags),
         };

@@ -4,6 +4,7 @@
 
 mod tcp;
 
+use super::container::ContainerLabels;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -356,6 +357,8 @@ pub struct Owner {
     /// cgroup v2, or of the pids controller where that is a hierarchy of its own and the process is
     /// not in its root.
     pub cgroup: Option<Arc<str>>,
+    /// What the container is called that the process is in, as far as files say.
+    pub labels: Option<Arc<ContainerLabels>>,
     /// A thread of the kernel itself (PF_KTHREAD), with no process behind it.
     pub kernel: bool,
     /// Processes of the filter's `tree` that it descends from, or is; in the pid namespace of flowtop.

@@ -1,6 +1,7 @@
 //! Plain data that every layer shares: flows, networks and intervals. No parsing, no formatting, no dependency
 //! on BPF or output.
 
+pub mod container;
 pub mod flow;
 pub mod interval;
 pub mod net;

@@ -93,6 +93,13 @@ const COLUMNS: &[&str] = &[
     "receiver_window_percent",
     "send_buffer_percent",
     "in_flight_percent",
+    "container_name",
+    "image",
+    "pod_name",
+    "pod_namespace",
+    "compose_project",
+    "compose_service",
+    "names_stale",
 ];
 
 /// Columns of the interval: each of its rows has them, so that a row is complete by itself.

@@ -439,8 +439,7 @@ impl Text {
             let name = self.owners.user_name(uid);
             units::user_name(name.as_deref(), uid)
         });
-        let place = owner.cgroup.as_ref();
-        let place = place.and_then(|path| self.owners.location_name(path));
+        let place = self.owners.location_name(owner);
         let user = user.unwrap_or_default();
         let place = units::name(place.as_deref().unwrap_or_default());
         let (user, place) = (padded(&user, USER_WIDTH), padded(&place, PLACE_WIDTH));

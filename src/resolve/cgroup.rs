@@ -6,8 +6,12 @@ mod parse;
 mod tests;
 mod unit_name;
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+use crate::model::container::ContainerLabels;
 
 pub use self::parse::{parse_path, path_of};
 
@@ -44,6 +48,14 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// Whether files have names for its containers; those of the others are known by their name anyway.
+    pub const fn has_files(self) -> bool {
+        !matches!(
+            self,
+            Self::Lxc | Self::Machine | Self::Slurm | Self::Pbs | Self::Lsf
+        )
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -79,6 +91,36 @@ pub struct CgroupLocation {
     pub job: Option<Container>,
     /// The unit by what repeats, where `unit` never does: `session-3.scope` is of `user-1000.slice`.
     pub unit_group: Option<String>,
+    pub labels: LabelSet,
+}
+
+/// What files call the container or pod. It tells nothing from anything: two locations are the same whatever they are
+/// called, and a container that is renamed stays the same row.
+#[derive(Clone, Debug, Default)]
+pub struct LabelSet(pub Option<Arc<ContainerLabels>>);
+
+impl PartialEq for LabelSet {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for LabelSet {}
+
+impl Hash for LabelSet {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl PartialOrd for LabelSet {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for LabelSet {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
 }
 
 /// Who chose a name that stands in a path.
@@ -102,6 +144,12 @@ pub struct SharedLocation {
     pub name: Option<Arc<str>>,
     /// Container, pod and whom these are below of; `None` outside of a container and a pod.
     pub container: Option<Arc<CgroupLocation>>,
+    /// The pod and whom it is below of; `None` outside of a pod.
+    pub pod: Option<Arc<CgroupLocation>>,
+    /// Names of what the container belongs to.
+    pub namespace: ContainerMembership,
+    pub compose: ContainerMembership,
+    pub job: ContainerMembership,
     /// The systemd unit, if it is in one.
     pub unit: Option<Arc<str>>,
     /// The systemd unit by what repeats.
@@ -119,10 +167,19 @@ impl From<&CgroupLocation> for SharedLocation {
             ..location.clone()
         };
         let unit: Option<Arc<str>> = location.unit.as_deref().map(Arc::from);
+        let pod = CgroupLocation {
+            container: None,
+            job: None,
+            ..container.clone()
+        };
         let repeating = location.unit_group.as_deref().map(Arc::from);
         Self {
             name: (!location.is_empty()).then(|| Arc::from(location.to_string())),
             container: (!container.is_empty()).then(|| Arc::new(container)),
+            pod: pod.pod.is_some().then(|| Arc::new(pod)),
+            namespace: location.namespace(),
+            compose: location.compose(),
+            job: location.job_name(),
             unit_group: repeating.or_else(|| unit.clone()),
             unit,
             whole: Arc::new(location.clone()),
@@ -165,8 +222,78 @@ impl CgroupLocation {
         self.container.is_none() && self.pod.is_none() && self.unit.is_none()
     }
 
-    /// Container or pod in short, without whom it is below of.
-    pub fn short_name(&self) -> Option<String> {
+    /// With what files call it.
+    #[must_use]
+    pub fn labelled(self, labels: Option<&Arc<ContainerLabels>>) -> Self {
+        let labels = LabelSet(labels.map(Arc::clone));
+        Self { labels, ..self }
+    }
+
+    /// The labels, if anything is known.
+    pub fn labels(&self) -> Option<&ContainerLabels> {
+        self.labels.0.as_deref()
+    }
+
+    /// The Kubernetes namespace of the pod.
+    pub fn namespace(&self) -> ContainerMembership {
+        let Some(_) = &self.pod else {
+            return ContainerMembership::None;
+        };
+        let namespace = self.labels().and_then(|labels| labels.namespace.as_deref());
+        namespace.map_or(ContainerMembership::Unknown, |namespace| {
+            self.of_delegate(namespace)
+        })
+    }
+
+    /// The service of a compose project, as in `shop/web`. Docker alone keeps it in a file.
+    pub fn compose(&self) -> ContainerMembership {
+        let Some(container) = &self.container else {
+            return ContainerMembership::None;
+        };
+        let labels = self.labels();
+        match labels.and_then(|labels| labels.compose_name()) {
+            Some(name) => self.of_delegate(&name),
+            None if container.runtime == Runtime::Docker && labels.is_some() => {
+                ContainerMembership::None
+            }
+            None if self.job.as_ref() == Some(container) => ContainerMembership::None,
+            None => ContainerMembership::Unknown,
+        }
+    }
+
+    /// The batch job, as in `slurm:123`.
+    pub fn job_name(&self) -> ContainerMembership {
+        let job = self.job.as_ref();
+        job.map_or(ContainerMembership::None, |job| match &self.delegate {
+            // Around it is nothing but the system.
+            Delegate::Container(outer) if outer == job => {
+                ContainerMembership::Of(job.to_string().into())
+            }
+            _ => self.of_delegate(&job.to_string()),
+        })
+    }
+
+    /// A name that belongs to whom the cgroup was delegated to.
+    fn of_delegate(&self, name: &str) -> ContainerMembership {
+        ContainerMembership::Of(format!("{name}{}", self.delegate).into())
+    }
+
+    /// What files call the container, or the pod where the path names only that.
+    pub fn label_name(&self) -> Option<String> {
+        let labels = self.labels()?;
+        let name = labels.name.as_deref().filter(|_| self.container.is_some());
+        match (labels.pod_name(), name, &self.container) {
+            (Some(pod), Some(name), _) if self.pod.is_some() => Some(format!("{pod}/{name}")),
+            (Some(pod), None, _) if self.pod.is_some() => Some(pod),
+            (_, Some(name), Some(container)) => {
+                Some(format!("{}:{name}", container.runtime.as_str()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Container or pod by its id in short, without whom it is below of.
+    pub fn short_id(&self) -> Option<String> {
         if let Some(container) = &self.container {
             return Some(container.to_string());
         }
@@ -177,18 +304,46 @@ impl CgroupLocation {
     }
 }
 
-/// As people know it: `docker:0123456789ab`, `docker:0123456789ab of uid 1000`, `nginx.service`.
+/// As people know it: by its name, where a file has one, else by its id. `docker:web`, `docker:0123456789ab`,
+/// `docker:0123456789ab of uid 1000`, `shop/web-0/nginx`, `nginx.service`.
 impl fmt::Display for CgroupLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(name) = self.short_name() else {
-            return f.write_str(self.unit.as_deref().unwrap_or_default());
-        };
-        f.write_str(&name)?;
-        match &self.delegate {
-            Delegate::System => Ok(()),
-            Delegate::User(uid) => write!(f, " of uid {uid}"),
-            Delegate::Container(outer) => write!(f, " in {outer}"),
-            Delegate::Unknown => f.write_str(" of …"),
+        match self.label_name().or_else(|| self.short_id()) {
+            Some(name) => write!(f, "{name}{}", self.delegate),
+            None => f.write_str(self.unit.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// As it follows a name.
+impl fmt::Display for Delegate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => Ok(()),
+            Self::User(uid) => write!(f, " of uid {uid}"),
+            Self::Container(outer) => write!(f, " in {outer}"),
+            Self::Unknown => f.write_str(" of …"),
+        }
+    }
+}
+
+/// What a container belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ContainerMembership {
+    /// To nothing of the kind.
+    #[default]
+    None,
+    Of(Arc<str>),
+    /// No file says it, or not yet.
+    Unknown,
+}
+
+impl ContainerMembership {
+    /// The name, if it is known.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Of(name) => Some(name),
+            Self::None | Self::Unknown => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod background_cache;
 mod cgroup;
+pub mod containers;
 mod dns;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_names;

@@ -19,7 +19,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-pub use super::cgroup::{CgroupLocation, Container, Delegate, Runtime, SharedLocation, parse_path};
+pub use super::cgroup::{
+    CgroupLocation, Container, ContainerMembership, Delegate, Runtime, SharedLocation, parse_path,
+};
 pub use super::processes::Process;
 pub use super::sockets::open_sockets;
 pub use super::users::users;
@@ -31,6 +33,8 @@ use super::netns::NetnsNames;
 use super::processes::ProcessReader;
 use super::users::{UserNames, Users};
 
+use crate::model::container::ContainerLabels;
+use crate::model::flow::Owner;
 use crate::sync::lock;
 
 /// Processes waiting to be looked at; more are asked for again when they are next shown.
@@ -172,23 +176,31 @@ impl Owners {
         self.users.put(uid, name);
     }
 
-    /// What a cgroup path says. Known at once: nothing has to be asked for it.
-    pub fn located(&self, cgroup: &Arc<str>) -> Arc<SharedLocation> {
+    /// What a cgroup path says, and what the container there is called. Known at once: nothing has to be asked for it.
+    pub fn located(
+        &self,
+        cgroup: &Arc<str>,
+        labels: Option<&Arc<ContainerLabels>>,
+    ) -> Arc<SharedLocation> {
         let mut places = lock(&self.locations);
-        if let Some(known) = places.get(cgroup) {
+        if let Some(known) = places.get(cgroup)
+            && known.whole.labels.0.as_ref() == labels
+        {
             return Arc::clone(known);
         }
         if places.len() >= PLACES {
             places.clear();
         }
-        let located = Arc::new(SharedLocation::from(&cgroup::parse_path(cgroup)));
+        let location = cgroup::parse_path(cgroup).labelled(labels);
+        let located = Arc::new(SharedLocation::from(&location));
         places.insert(Arc::clone(cgroup), Arc::clone(&located));
         located
     }
 
-    /// The same in short, as in `docker:0123456789ab` or `nginx.service`.
-    pub fn location_name(&self, cgroup: &Arc<str>) -> Option<Arc<str>> {
-        self.located(cgroup).name.clone()
+    /// The same of an owner, in short, as in `docker:web`, `docker:0123456789ab` or `nginx.service`.
+    pub fn location_name(&self, owner: &Owner) -> Option<Arc<str>> {
+        let cgroup = owner.cgroup.as_ref()?;
+        self.located(cgroup, owner.labels.as_ref()).name.clone()
     }
 
     fn known(&self, tgid: u32) -> Option<KnownProcesses> {

@@ -63,6 +63,12 @@ pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
         .create()?
         // Asking for the program of another's process is refused every time: no news for the log.
         .log_same_exec(false)?;
+    if let Some(folders) = &allow.read_only {
+        for folder in folders {
+            rules = beneath(rules, folder, read)?;
+        }
+        return Ok(version(rules.restrict_self()?));
+    }
     for folder in [PROCESSES, CPUS].iter().chain(&RESOLVERS) {
         rules = beneath(rules, Path::new(folder), read)?;
     }

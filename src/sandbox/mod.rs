@@ -40,6 +40,8 @@ pub struct Allow {
     pub signal: Option<u32>,
     /// Connections may be taken from a socket that listens already.
     pub serve: bool,
+    /// These folders may be read, and no other file: neither processes nor names of users and hosts.
+    pub read_only: Option<Vec<PathBuf>>,
 }
 
 /// What holds from now on.

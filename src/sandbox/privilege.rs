@@ -196,6 +196,17 @@ impl Privilege {
         }
     }
 
+    /// The ids to read files of `user`'s with: those of the user if this process is root now, else the caller's, who
+    /// reads what the caller may read anyway.
+    pub fn identity_of(&self, user: u32, group: u32) -> Identity {
+        if geteuid().is_root() {
+            let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(group));
+            let groups = Vec::new();
+            return Identity { uid, gid, groups };
+        }
+        self.identity(true)
+    }
+
     /// What to say beside an error of something that root could open and the caller cannot.
     pub fn hint(&self, error: &anyhow::Error) -> Option<String> {
         let is_denied = error.chain().any(|cause| {

@@ -14,6 +14,7 @@ use crate::kernel::Engine;
 use crate::kernel::backend::Backend;
 use crate::model::interval::{Interval, Machine, Method};
 use crate::options::{BackendChoice, CaptureOptions};
+use crate::resolve::containers::ContainerNames;
 use crate::resolve::interfaces::counters::NetworkCards;
 use crate::sandbox::capabilities::CapabilitySet;
 use crate::sandbox::privilege::Identity;
@@ -26,6 +27,7 @@ pub struct Live {
     matcher: Option<Matcher>,
     internal: InternalFlows,
     own: OwnAddresses,
+    containers: ContainerNames,
     cards: NetworkCards,
     options: CaptureOptions,
     /// Whether the privileges are gone that another backend would need.
@@ -44,6 +46,7 @@ impl Live {
             engine,
             internal: InternalFlows::default(),
             own: OwnAddresses::read(),
+            containers: ContainerNames::start(),
             cards: NetworkCards::open(),
             options: options.clone(),
             confined: false,
@@ -121,6 +124,8 @@ impl Live {
         // Before the filter: it may want one end of a connection only.
         self.internal.mark(&mut interval.flows);
         self.own.mark(&mut interval.flows);
+        // The same, and so that a recording has the names.
+        self.containers.label(&mut interval.flows);
         if let Some(matcher) = &mut self.matcher {
             retain_matching(matcher, &mut interval);
         }

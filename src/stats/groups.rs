@@ -244,8 +244,8 @@ impl RowValues for GroupValues<'_> {
 
     fn container(&self) -> Option<Arc<str>> {
         match &self.0.id {
-            RowId::Container(place) => Some(place.to_string().into()),
-            RowId::Unit(name) => Some(Arc::clone(name)),
+            RowId::Container(place) | RowId::Pod(place) => Some(place.to_string().into()),
+            RowId::Unit(name) | RowId::Named(_, name) => Some(Arc::clone(name)),
             RowId::Without(_) => None,
             _ => self.1.lookup.place(&self.process_ref()?),
         }

@@ -37,15 +37,16 @@ pub trait ProcessLookup {
     /// Name of a user.
     fn user_name(&self, uid: u32) -> Option<Arc<str>>;
 
-    /// What a cgroup path says: container, pod and unit.
-    fn located(&self, cgroup: &Arc<str>) -> Arc<SharedLocation> {
-        Arc::new(SharedLocation::from(&parse_path(cgroup)))
+    /// What the cgroup path of an owner says: container, pod and unit.
+    fn located(&self, owner: &Owner) -> Option<Arc<SharedLocation>> {
+        let location = parse_path(owner.cgroup.as_ref()?).labelled(owner.labels.as_ref());
+        Some(Arc::new(SharedLocation::from(&location)))
     }
 
     /// Where a process runs, if that is known.
     fn location(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<SharedLocation>> {
-        if let Some(cgroup) = &process_ref.owner.cgroup {
-            return Some(self.located(cgroup));
+        if let Some(located) = self.located(process_ref.owner) {
+            return Some(located);
         }
         let process = self.process(process_ref)?;
         process.cgroup.as_ref()?;
@@ -70,8 +71,8 @@ pub trait ProcessLookup {
 
     /// Container, pod or unit of a process, in short.
     fn place(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<str>> {
-        match &process_ref.owner.cgroup {
-            Some(cgroup) => self.located(cgroup).name.clone(),
+        match self.located(process_ref.owner) {
+            Some(located) => located.name.clone(),
             None => self.process(process_ref)?.place_name.clone(),
         }
     }
@@ -100,7 +101,8 @@ impl ProcessLookup for Owners {
         Self::user_name(self, uid)
     }
 
-    fn located(&self, cgroup: &Arc<str>) -> Arc<SharedLocation> {
-        Self::located(self, cgroup)
+    fn located(&self, owner: &Owner) -> Option<Arc<SharedLocation>> {
+        let cgroup = owner.cgroup.as_ref()?;
+        Some(Self::located(self, cgroup, owner.labels.as_ref()))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::process_lookup::{ProcessLookup, ProcessRef};
 use crate::model::flow::{Comm, FlowKey, Owner, Protocol};
 use crate::model::net::Net;
-use crate::resolve::owners::CgroupLocation;
+use crate::resolve::owners::{CgroupLocation, ContainerMembership};
 use crate::view::Group;
 
 /// What tells one row from another, whatever its place: a selection follows it.
@@ -32,6 +32,10 @@ pub enum RowId {
     Port(Protocol, u16),
     /// The flows of a container, or of a pod where the path tells no container.
     Container(Arc<CgroupLocation>),
+    /// The flows of a Kubernetes pod.
+    Pod(Arc<CgroupLocation>),
+    /// The flows of a namespace, a service of compose or a batch job, by its name.
+    Named(Group, Arc<str>),
     /// The flows of a systemd unit, or of units of which a part of the name never repeats.
     Unit(Arc<str>),
     /// The flows of which it is known that they are in no such group.
@@ -83,6 +87,25 @@ impl RowId {
                     .map_or(Self::Without(group), Self::Container),
                 None => Self::Unknown,
             },
+            Group::Pod => match lookup.location(process_ref) {
+                Some(place) => place.pod.clone().map_or(Self::Without(group), Self::Pod),
+                None => Self::Unknown,
+            },
+            Group::Namespace | Group::Compose | Group::Job => {
+                let location = lookup.location(process_ref);
+                location.map_or(Self::Unknown, |place| {
+                    let of = match group {
+                        Group::Namespace => &place.namespace,
+                        Group::Compose => &place.compose,
+                        _ => &place.job,
+                    };
+                    match of {
+                        ContainerMembership::None => Self::Without(group),
+                        ContainerMembership::Of(name) => Self::Named(group, Arc::clone(name)),
+                        ContainerMembership::Unknown => Self::Unknown,
+                    }
+                })
+            }
             Group::Unit => match lookup.location(process_ref) {
                 Some(place) => {
                     let unit = place.unit_group.clone();
@@ -153,8 +176,8 @@ impl fmt::Display for RowId {
             Self::Remote(addr) => write!(f, "{addr}"),
             Self::Net(net) => write!(f, "{net}"),
             Self::Port(protocol, port) => write!(f, "{protocol} port {port}"),
-            Self::Container(place) => write!(f, "{place}"),
-            Self::Unit(name) => f.write_str(name),
+            Self::Container(place) | Self::Pod(place) => write!(f, "{place}"),
+            Self::Unit(name) | Self::Named(_, name) => f.write_str(name),
             Self::Without(group) => write!(f, "no {group}"),
             Self::Unknown => f.write_str("unknown"),
         }

@@ -29,6 +29,14 @@ pub enum Group {
     Net(Prefix),
     /// All flows of a service: by the smaller port of the two ends, see [`crate::stats::ranking::RowId`].
     Port,
+    /// All flows of a Kubernetes pod.
+    Pod,
+    /// All flows of a Kubernetes namespace.
+    Namespace,
+    /// All flows of a service of a compose project.
+    Compose,
+    /// All flows of a batch job.
+    Job,
 }
 
 /// What is known of a grouping wherever it is named. Which row a flow belongs to is in `stats/row_id`.
@@ -62,7 +70,7 @@ impl Default for Prefix {
 
 impl Group {
     /// Every grouping, in the order in which one key steps through them; of nets the usual one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Flow,
         Self::Program,
         Self::Process,
@@ -73,6 +81,10 @@ impl Group {
         Self::Remote,
         Self::Net(Prefix { v4: 24, v6: 64 }),
         Self::Port,
+        Self::Pod,
+        Self::Namespace,
+        Self::Compose,
+        Self::Job,
     ];
 
     /// Returns the next grouping, cyclically.
@@ -148,6 +160,30 @@ impl Group {
                 title: Some((Column::Local, "SERVICE PORT")),
                 is_of_process: false,
                 is_of_owner: false,
+            },
+            Self::Pod => &GroupSpec {
+                rows: ("pod", "pods"),
+                title: Some((Column::Container, "POD")),
+                is_of_process: false,
+                is_of_owner: true,
+            },
+            Self::Namespace => &GroupSpec {
+                rows: ("namespace", "namespaces"),
+                title: Some((Column::Container, "NAMESPACE")),
+                is_of_process: false,
+                is_of_owner: true,
+            },
+            Self::Compose => &GroupSpec {
+                rows: ("compose", "compose services"),
+                title: Some((Column::Container, "COMPOSE SERVICE")),
+                is_of_process: false,
+                is_of_owner: true,
+            },
+            Self::Job => &GroupSpec {
+                rows: ("job", "jobs"),
+                title: Some((Column::Container, "JOB")),
+                is_of_process: false,
+                is_of_owner: true,
             },
         }
     }
@@ -278,8 +314,8 @@ mod tests {
             assert!(message(word).contains("write net/24"), "{}", message(word));
         }
         assert!(message("proces").contains("did you mean \"process\"?"));
-        assert!(
-            message("zzzzzz").contains("thread, user, container, unit, remote, net/24 or port")
-        );
+        assert!(message("zzzzzz").contains(
+            "thread, user, container, unit, remote, net/24, port, pod, namespace, compose or job"
+        ));
     }
 }

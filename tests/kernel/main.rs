@@ -9,6 +9,7 @@ mod common;
 
 mod audit;
 mod cli;
+mod container_names;
 mod exactness;
 mod flood;
 mod hostile;

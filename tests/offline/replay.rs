@@ -142,6 +142,7 @@ fn everything() -> Vec<Interval> {
             uid: Some(n),
             start: Some(Duration::from_nanos(u64::from(n) * 987_654_321_987)),
             cgroup: Some(Arc::from("/system.slice/nginx.service")),
+            labels: None,
             kernel: n == 4,
             trees: Vec::new(),
         });

@@ -56,6 +56,8 @@ impl SeriesKey {
             RowId::Port(..) => "port",
             RowId::Container(_) => "container",
             RowId::Unit(_) => "unit",
+            RowId::Pod(_) => "pod",
+            RowId::Named(group, _) => group.rows(1),
             RowId::Without(_) => "none",
             RowId::Unknown => "unknown",
         };

@@ -177,7 +177,7 @@ fn the_kernels_start_of_this_process_is_the_one_proc_tells() {
 #[test]
 fn what_the_kernel_told_needs_no_proc() {
     let owners = Owners::disabled();
-    let name = |path: &str| owners.location_name(&Arc::from(path));
+    let name = |path: &str| owners.located(&Arc::from(path), None).name.clone();
     let nginx = "/system.slice/nginx.service";
     assert_eq!(name(nginx).as_deref(), Some("nginx.service"));
     assert_eq!(name("/"), None);

@@ -5,6 +5,7 @@ use crate::filter::{Expr, Pattern, PortRange, Side, Term};
 use crate::model::flow::Endpoint;
 use crate::model::net::Net;
 use crate::stats::ranking::{ProcessLookup as _, Row, RowId};
+use crate::view::Group;
 
 /// Returns the conditions, those of the row's group first.
 pub fn row_terms(row: &Row, shared: &SharedState) -> Vec<Expr> {
@@ -76,6 +77,8 @@ fn of_group(row: &Row, shared: &SharedState, terms: &mut Vec<Expr>) {
         }
         RowId::Container(place) => terms.push(container(&place.to_string())),
         RowId::Unit(name) => terms.push(unit(name)),
+        RowId::Pod(place) => terms.extend(place.pod.as_deref().map(|id| member(Group::Pod, id))),
+        RowId::Named(group, name) => terms.push(member(*group, name)),
         // Of a flow what it is made of is offered; of what is not known there is no condition.
         RowId::Flow(_) | RowId::Without(_) | RowId::Unknown => {}
     }
@@ -102,6 +105,10 @@ fn user(uid: u32, shared: &SharedState) -> Expr {
 
 fn container(name: &str) -> Expr {
     Expr::Is(Term::Container(vec![exact(name)]))
+}
+
+fn member(group: Group, name: &str) -> Expr {
+    Expr::Is(Term::Member(group, vec![exact(name)]))
 }
 
 fn unit(name: &str) -> Expr {

@@ -1,0 +1,86 @@
+//! What the engine of a container calls it.
+
+/// Names of a container and of what it belongs to, as files of its engine had them when the container was new. Each
+/// may be missing. They are labels: the id tells one container from another. Chosen by whoever started the
+/// container, in printable ASCII without spaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerLabels {
+    /// The container's own name; in a pod its name there.
+    pub name: Option<String>,
+    pub image: Option<String>,
+    /// Name of the Kubernetes pod.
+    pub pod: Option<String>,
+    /// Kubernetes namespace of the pod.
+    pub namespace: Option<String>,
+    pub compose_project: Option<String>,
+    pub compose_service: Option<String>,
+    /// Whether the engine no longer has the container: names are those that it had.
+    pub is_stale: bool,
+}
+
+impl ContainerLabels {
+    /// Whether nothing is known.
+    pub const fn is_empty(&self) -> bool {
+        self.name.is_none()
+            && self.image.is_none()
+            && self.pod.is_none()
+            && self.namespace.is_none()
+            && self.compose_project.is_none()
+            && self.compose_service.is_none()
+    }
+
+    /// Namespace and pod, as in `shop/web-0`.
+    pub fn pod_name(&self) -> Option<String> {
+        let pod = self.pod.as_deref()?;
+        Some(match &self.namespace {
+            Some(namespace) => format!("{namespace}/{pod}"),
+            None => pod.to_owned(),
+        })
+    }
+
+    /// Project and service of compose, as in `shop/web`.
+    pub fn compose_name(&self) -> Option<String> {
+        let project = self.compose_project.as_deref()?;
+        Some(match &self.compose_service {
+            Some(service) => format!("{project}/{service}"),
+            None => project.to_owned(),
+        })
+    }
+
+    /// All texts that are known, in the order of the fields.
+    pub fn texts(&self) -> impl Iterator<Item = &String> {
+        [
+            &self.name,
+            &self.image,
+            &self.pod,
+            &self.namespace,
+            &self.compose_project,
+            &self.compose_service,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The same with only those texts that `is_fine` takes.
+    #[must_use]
+    pub fn checked(self, is_fine: impl Fn(&str) -> bool) -> Self {
+        let keep = |text: Option<String>| text.filter(|text| is_fine(text));
+        Self {
+            name: keep(self.name),
+            image: keep(self.image),
+            pod: keep(self.pod),
+            namespace: keep(self.namespace),
+            compose_project: keep(self.compose_project),
+            compose_service: keep(self.compose_service),
+            is_stale: self.is_stale,
+        }
+    }
+}
+
+/// Longest name or image that is taken, in bytes: an image is a host, a path of 255 bytes and a digest.
+const MAX_LABEL: usize = 512;
+
+/// Whether a text can be a name: printable ASCII without spaces, within bounds.
+pub fn is_label(text: &str) -> bool {
+    (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
