@@ -404,15 +404,16 @@ fn tried(world: &World, by: By, target: Target) -> String {
             let name = format!("f-20200101T00000{second}.000Z.jsonl");
             write(&stands.with_file_name(name), "", 0o600);
         }
-        if target == Target::Link {
-            // It is the folder that leads elsewhere.
-            let parent = stands.parent().unwrap();
-            let hidden = parent.with_extension("elsewhere");
-            fs::rename(parent, &hidden).unwrap();
-            chown(&hidden, Some(0), Some(0)).unwrap();
-            symlink(&hidden, parent).unwrap();
-            lchown(parent, Some(CALLER), Some(CALLER)).unwrap();
-        }
+    }
+    let makes_files = matches!(by, By::RecordRotating | By::SnapshotDir | By::State);
+    if target == Target::Link && makes_files {
+        // It is the folder that leads elsewhere.
+        let parent = stands.parent().unwrap();
+        let hidden = parent.with_extension("elsewhere");
+        fs::rename(parent, &hidden).unwrap();
+        chown(&hidden, Some(0), Some(0)).unwrap();
+        symlink(&hidden, parent).unwrap();
+        lchown(parent, Some(CALLER), Some(CALLER)).unwrap();
     }
     let before = world.snapshot();
     let (code, message) = run(world, by, &given);

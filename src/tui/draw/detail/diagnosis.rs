@@ -102,10 +102,7 @@ impl Pace {
                 "The send buffer of this socket is too small: it stops the sender {}.",
                 share(|time| time.send_buffer)
             ),
-            Self::Loss => format!(
-                "The network loses segments: {} were retransmitted.",
-                lost(facts)
-            ),
+            Self::Loss => format!("The network loses segments: {} retransmitted.", lost(facts)),
             Self::Network => format!(
                 "The network sets the pace: {} segments were in flight, while {} wait to be sent.",
                 share(|time| time.in_flight),
