@@ -1,6 +1,6 @@
 //! Finds the process that holds most of a full flow table.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::model::flow::Flow;
 use crate::model::interval::SlotHolder;

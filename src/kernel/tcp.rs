@@ -2,10 +2,11 @@
 
 mod settle;
 
-use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 pub use self::settle::{Inspect, MAX_INSPECTED};
 

@@ -1,12 +1,12 @@
 //! One interval: what moved between two flips of the kernel's double buffer, with its measured
 //! length. The unit that flows from every source to every presentation.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher as _;
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::model::flow::{Comm, Counters, Flow, FlowKey};
 
@@ -351,7 +351,7 @@ impl Interval {
     /// Appends a later interval: sums kept, lengths added. For a reader too slow to take each.
     pub fn merge(&mut self, later: Self) {
         // Places only: a million keys held twice are 100 MB.
-        let hasher = RandomState::new();
+        let hasher = DefaultHashBuilder::default();
         let mut index: HashTable<usize> = HashTable::with_capacity(self.flows.len());
         let flows = &mut self.flows;
         for (i, flow) in flows.iter().enumerate() {

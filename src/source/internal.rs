@@ -6,8 +6,9 @@
 //! address translation, whose two sockets name different ends, or a datagram to a socket that is bound to no
 //! address.
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::model::flow::{Flow, FlowKey, Protocol};
 
@@ -32,11 +33,14 @@ impl InternalFlows {
     /// Marks the flows of an interval that are internal. All flows must be there, before any filter.
     pub fn mark(&mut self, flows: &mut [Flow]) {
         self.intervals += 1;
-        let locals: HashSet<IpAddr> = flows.iter().map(|flow| flow.key.local.addr).collect();
+        let locals = local_addresses(flows);
         // Few flows have a peer whose address is one of this machine.
         let may_be = |flow: &Flow| !flow.internal && locals.contains(&flow.key.remote.addr);
         let candidates = flows.iter().filter(|flow| may_be(flow));
         let seen: HashSet<FlowEnds> = candidates.filter_map(|flow| pair(&flow.key)).collect();
+        if seen.is_empty() && self.known.is_empty() {
+            return;
+        }
         for flow in flows {
             let Some(mine) = pair(&flow.key).filter(|_| !flow.internal) else {
                 continue;
@@ -57,6 +61,19 @@ impl InternalFlows {
             self.known.retain(|_, last| now - *last < REMEMBERED_FOR);
         }
     }
+}
+
+/// Returns the addresses that flows have at this machine: few, which many flows in a row share.
+fn local_addresses(flows: &[Flow]) -> HashSet<IpAddr> {
+    let mut found = HashSet::new();
+    let mut last = None;
+    for flow in flows {
+        let local = flow.key.local.addr;
+        if last.replace(local) != Some(local) {
+            found.insert(local);
+        }
+    }
+    found
 }
 
 /// Returns the ends of a flow; `None` where one of them is not known.

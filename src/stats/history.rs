@@ -16,7 +16,6 @@ mod slots;
 mod tests;
 
 use std::cmp::Reverse;
-use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +24,7 @@ pub use super::recent::{MAX_BARS, MAX_POINTS, Point, SPARK_SPAN};
 pub use super::traffic::{Clock, TrafficStats};
 pub use super::wire::WireStats;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 pub use self::base::HistoryBase;
 use self::slots::Slot;
@@ -98,7 +97,7 @@ pub struct History {
     past: Vec<FlowStats>,
     /// Index from key to slot. Keys are stored only in the slots, to save memory.
     index: HashTable<Slot>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     points: Points,
     bars: Bars,
     sparks: usize,
@@ -147,7 +146,7 @@ impl History {
             recent: Vec::new(),
             past: Vec::new(),
             index: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             points: Points::default(),
             bars: Bars::default(),
             sparks: 0,
