@@ -290,6 +290,7 @@ __noinline int add_overflow(__u32 b, __u32 owner_kind, int dir, __u32 bytes,
 	struct flowtop_slot *slot = bpf_map_lookup_elem(entries, &key);
 
 	if (!slot) {
+		held.overflow[b & 1] = 1;
 		bpf_map_update_elem(entries, &key, (void *)&no_slot,
 				    BPF_NOEXIST);
 		slot = bpf_map_lookup_elem(entries, &key);

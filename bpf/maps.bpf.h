@@ -219,9 +219,11 @@ _Static_assert(sizeof(struct call_ctx) == 64, "a call has a cache line");
  * variable rather than a map, so that an event calculates an address instead
  * of looking one up. Not per CPU: threads move between CPUs in the middle of a
  * call. Not BPF_MAP_TYPE_TASK_STORAGE: that came with v5.11, is looked up by a
- * call that no kernel inlines, and allocates in a socket call.
+ * call that no kernel inlines, and allocates in a socket call. Static: libbpf
+ * maps what is not into user space, where 1 MiB would count as resident.
  */
-struct call_ctx thread_cells[FLOWTOP_CELLS] SEC(".bss.cells"); /* by tid */
+static struct call_ctx
+	thread_cells[FLOWTOP_CELLS] SEC(".bss.cells"); /* by tid */
 
 /*
  * Who has which cell, and the calls of threads that found theirs taken. A
@@ -260,13 +262,17 @@ struct {
 volatile __u32 active;
 
 /*
- * Slots taken in the flow maps of IPv4 and IPv6, by buffer. Programs add, user
- * space clears what it has drained. Alone on its cache line: every event reads
- * `active`.
+ * What each buffer holds. Programs write, user space clears what it has
+ * drained, and walks no map that nothing was put into. Alone on its cache line:
+ * every event reads `active`.
  */
-struct held_slots {
+struct held_entries {
+	/* Slots taken in the flow maps of IPv4 and IPv6 */
 	__u32 flows[2][2];
-	__u32 pad[12];
+	/* Not 0: owners and cgroups have an entry, overflow has one */
+	__u32 owners[2];
+	__u32 overflow[2];
+	__u32 pad[8];
 } held __attribute__((aligned(64)));
 
 /* Bytes and messages of flows that found no room in `overflow` either.

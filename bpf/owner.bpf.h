@@ -145,6 +145,7 @@ __noinline __u32 note_owner(__u32 b, __u32 number)
 		if (is_of(owner, &who) || i + 1 == FLOWTOP_MAX_OWNERS)
 			return id;
 	}
+	held.owners[b & 1] = 1;
 	bpf_map_update_elem(owners, &id, (void *)&no_owner, BPF_NOEXIST);
 	owner = bpf_map_lookup_elem(owners, &id);
 	if (!owner)

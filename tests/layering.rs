@@ -247,7 +247,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("nix", &["launch", "source"]),
     ("landlock", &["sandbox"]),
     ("seccompiler", &["sandbox"]),
-    ("libc", &["sandbox"]),
+    ("libc", &["kernel", "sandbox"]),
 ];
 
 struct Source {

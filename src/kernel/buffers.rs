@@ -1,7 +1,7 @@
 //! Which of the two buffers the programs write, and the wait after a change.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags};
@@ -28,21 +28,36 @@ pub fn flip(skel: &mut FlowtopSkel<'_>) -> Result<Buffer> {
     })
 }
 
-/// Clears the count of slots that are taken in the retired buffer, once it is drained.
+/// What a retired buffer holds, so that no map is walked that nothing was put into.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Flows with a slot, of IPv4 and of IPv6.
+    pub flows: [u32; 2],
+    /// Whether processes have entries; cgroups have none without.
+    pub owners: bool,
+    /// Whether flows without a slot have entries.
+    pub overflow: bool,
+}
+
+/// Returns what the retired buffer holds, which no running program may still write, and has the programs note it
+/// anew. To be called once before each drain.
 ///
 /// # Errors
 /// When the object has no `.bss`, which it has.
-pub fn forget_held(skel: &mut FlowtopSkel<'_>, retired: Buffer) -> Result<()> {
+pub fn take_held(skel: &mut FlowtopSkel<'_>, retired: Buffer) -> Result<Held> {
     let bss = skel
         .maps
         .bss_data
         .as_deref_mut()
         .context("find the BPF object's data")?;
-    let held = &skel::held(bss)[usize::from(retired == Buffer::B)];
-    for slots in held {
-        slots.store(0, Ordering::Relaxed);
-    }
-    Ok(())
+    let buffer = usize::from(retired == Buffer::B);
+    let held = skel::held(bss);
+    let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+    Ok(Held {
+        flows: held.flows[buffer].each_ref().map(take),
+        owners: take(&held.owners[buffer]) > 0,
+        overflow: take(&held.overflow[buffer]) > 0,
+    })
 }
 
 /// Returns when every program that may have read the flag before the flip has ended. A sleep

@@ -3,9 +3,10 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 
 use anyhow::{Context, Result, bail, ensure};
+use memmap2::Mmap;
 
 use super::requirements::BTF;
 
@@ -25,8 +26,17 @@ impl KernelTypes {
     /// # Errors
     /// When its BTF cannot be read.
     pub fn of_this_kernel(names: impl Iterator<Item = &'static str>) -> Result<Self> {
-        let bytes = fs::read(BTF).with_context(|| format!("read {BTF}"))?;
-        Self::parse(&bytes, names).with_context(|| format!("parse {BTF}"))
+        let file = File::open(BTF).with_context(|| format!("read {BTF}"))?;
+        // Mapped where the kernel can (v6.16): reads hand over a page each, and there are 1,400.
+        // SAFETY: the types of the running kernel are never written.
+        let parsed = match unsafe { Mmap::map(&file) } {
+            Ok(mapped) => Self::parse(&mapped, names),
+            Err(_) => {
+                let bytes = fs::read(BTF).with_context(|| format!("read {BTF}"))?;
+                Self::parse(&bytes, names)
+            }
+        };
+        parsed.with_context(|| format!("parse {BTF}"))
     }
 
     fn parse(bytes: &[u8], names: impl Iterator<Item = &'static str>) -> Result<Self> {

@@ -2,6 +2,7 @@
 //! and safe ways to what it leaves unsafe. Nothing outside `kernel` sees it.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::AtomicU32;
 
@@ -166,12 +167,25 @@ pub fn active(bss: &mut types::bss) -> &AtomicU32 {
     unsafe { AtomicU32::from_ptr(&raw mut bss.active) }
 }
 
-/// Slots taken in the flow maps of each buffer, of IPv4 and of IPv6. Programs add to those of the
-/// active buffer.
-pub fn held(bss: &mut types::bss) -> &[[AtomicU32; 2]; 2] {
-    let held = (&raw mut bss.held.flows).cast::<[[AtomicU32; 2]; 2]>();
-    // SAFETY: aligned integers of 32 bits in memory shared with the programs for the life of `bss`;
-    // the unique borrow rules out any other Rust reference to them, and programs only add atomically.
+/// What each buffer holds, as programs note it.
+#[repr(C)]
+pub struct HeldEntries {
+    /// Slots taken, by buffer, of IPv4 and of IPv6.
+    pub flows: [[AtomicU32; 2]; 2],
+    /// Not 0 where a process or a cgroup has an entry, by buffer.
+    pub owners: [AtomicU32; 2],
+    /// Not 0 where flows without a slot have an entry, by buffer.
+    pub overflow: [AtomicU32; 2],
+}
+
+const _: () = assert!(size_of::<HeldEntries>() == offset_of!(types::held_entries, pad));
+
+/// What each buffer holds. Programs add to what is of the active buffer.
+pub fn held(bss: &mut types::bss) -> &HeldEntries {
+    let held = (&raw mut bss.held).cast::<HeldEntries>();
+    // SAFETY: aligned integers of 32 bits, in the order of `held_entries`, in memory shared with the programs
+    // for the life of `bss`; the unique borrow rules out any other Rust reference to them, and programs only
+    // add atomically or store whole integers.
     unsafe { &*held }
 }
 

@@ -7,6 +7,7 @@ use std::{io, ptr};
 use anyhow::{Context, Result, ensure};
 use libbpf_rs::libbpf_sys;
 
+use super::super::buffers::Held;
 use super::super::skel::{FlowtopSkel, RawCgroup, RawKey4, RawKey6, RawOwner, RawRecord, RawSlot};
 use super::{Buffer, DrainedOwners, Records, from_bytes, protocol_of};
 use crate::model::flow::Protocol;
@@ -45,6 +46,7 @@ impl Batches {
         &mut self,
         skel: &FlowtopSkel<'_>,
         retired: Buffer,
+        held: Held,
         owners: &mut DrainedOwners,
         mut each: impl FnMut(&RawRecord, &DrainedOwners),
     ) -> Result<()> {
@@ -65,19 +67,19 @@ impl Batches {
                 &maps.overflow_b,
             ),
         };
-        self.each_entry::<u64, RawCgroup>(cgroup_map.as_fd(), |id, value| {
+        self.each_entry::<u64, RawCgroup>(cgroup_map.as_fd(), held.owners, |id, value| {
             owners.add_cgroup(*id, value);
             Ok(())
         })
         .context("drain the cgroups")?;
-        self.each_entry::<u32, RawOwner>(owner_map.as_fd(), |id, value| {
+        self.each_entry::<u32, RawOwner>(owner_map.as_fd(), held.owners, |id, value| {
             owners.add(*id, value);
             Ok(())
         })
         .context("drain the owners")?;
 
         let mut pending = std::mem::take(&mut self.pending);
-        self.each_entry::<RawKey4, RawSlot>(flows4.as_fd(), |key, slot| {
+        self.each_entry::<RawKey4, RawSlot>(flows4.as_fd(), held.flows[0] > 0, |key, slot| {
             let key = RawKey6 {
                 id: key.id,
                 local_addr: [key.local_addr, 0, 0, 0],
@@ -87,12 +89,12 @@ impl Batches {
             Ok(())
         })
         .context("drain the flows of IPv4")?;
-        self.each_entry::<RawKey6, RawSlot>(flows6.as_fd(), |key, slot| {
+        self.each_entry::<RawKey6, RawSlot>(flows6.as_fd(), held.flows[1] > 0, |key, slot| {
             pending.push(record(*key, slot));
             Ok(())
         })
         .context("drain the flows of IPv6")?;
-        self.each_entry::<u32, RawSlot>(overflow.as_fd(), |owner_kind, slot| {
+        self.each_entry::<u32, RawSlot>(overflow.as_fd(), held.overflow, |owner_kind, slot| {
             let mut key = RawKey6::default();
             key.id.owner_kind = *owner_kind;
             pending.push(record(key, slot));
@@ -110,16 +112,22 @@ impl Batches {
         Ok(())
     }
 
-    /// Looks up and deletes everything in a hash map, one entry after the other.
+    /// Looks up and deletes everything in a hash map, one entry after the other. A map without entries is not
+    /// walked; debug builds walk it all the same and hold that it has none.
     fn each_entry<K: plain::Plain, V: plain::Plain>(
         &mut self,
         map: BorrowedFd<'_>,
+        has_entries: bool,
         mut each: impl FnMut(&K, &V) -> Result<()>,
     ) -> Result<()> {
+        if !has_entries && !cfg!(debug_assertions) {
+            return Ok(());
+        }
         let (key_size, value_size) = (size_of::<K>(), size_of::<V>());
         self.each_batch(map, key_size, value_size, |keys, values| {
             let keys = keys.chunks_exact(key_size);
             for (key, value) in keys.zip(values.chunks_exact(value_size)) {
+                debug_assert!(has_entries, "entries in a map that is skipped");
                 each(from_bytes(key)?, from_bytes(value)?)?;
             }
             Ok(())

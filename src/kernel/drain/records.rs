@@ -1,6 +1,6 @@
 //! Arrays of records that programs write and user space reads as plain memory.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{Map, MapCore, ProgramInput, ProgramMut};
@@ -8,9 +8,14 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::super::skel::{self, RawRecord};
 
-/// An array map of fixed-size records, mapped.
+/// Bytes of an array that are mapped at first. All that is mapped is resident, whether anyone reads it or not.
+const MAPPED_AT_FIRST: usize = 64 << 10;
+
+/// An array map of fixed-size records, mapped as far as records were written so far.
 pub struct Records {
     memory: MmapMut,
+    map: OwnedFd,
+    /// Records of the whole array.
     pub capacity: usize,
 }
 
@@ -21,16 +26,23 @@ impl Records {
     /// When the kernel refuses the mapping.
     pub fn map<T: plain::Plain>(map: &Map<'_>) -> Result<Self> {
         let capacity = usize::try_from(map.max_entries())?;
-        // SAFETY: the kernel keeps the mapping's pages for the mapping's life. Programs write them
-        // only while one is run, which is inside of calls with `&mut self` alone, and no reference
-        // into them is held over that.
-        let memory = unsafe {
-            MmapOptions::new()
-                .len(capacity * size_of::<T>())
-                .map_mut(map.as_fd().as_raw_fd())
+        let map = map.as_fd().try_clone_to_owned()?;
+        let first = (MAPPED_AT_FIRST / size_of::<T>()).clamp(1, capacity.max(1));
+        Ok(Self {
+            memory: map_records::<T>(&map, first)?,
+            map,
+            capacity,
+        })
+    }
+
+    /// Maps the array so far that it has so many records, or more at once: bursts come in rising numbers.
+    fn extend<T: plain::Plain>(&mut self, records: usize) -> Result<()> {
+        let mapped = self.memory.len() / size_of::<T>();
+        if records > mapped {
+            let wanted = records.max(mapped * 2).min(self.capacity);
+            self.memory = map_records::<T>(&self.map, wanted)?;
         }
-        .context("map the drain's records")?;
-        Ok(Self { memory, capacity })
+        Ok(())
     }
 
     /// Writes at most as many records as there is room for, runs a program that fills them in, and
@@ -44,6 +56,7 @@ impl Records {
         records: &[RawRecord],
     ) -> Result<impl Iterator<Item = &[u8]>> {
         const SIZE: usize = size_of::<RawRecord>();
+        self.extend::<RawRecord>(self.capacity)?;
         self.memory.fill(0);
         for (to, from) in self.memory.chunks_exact_mut(SIZE).zip(records) {
             to.copy_from_slice(skel::bytes_of(from));
@@ -52,26 +65,48 @@ impl Records {
         Ok(self.memory.chunks_exact(SIZE).take(records.len()))
     }
 
-    /// Runs a drain program until nothing is left, and hands over every record.
+    /// Runs a drain program until it has handed over all of at most `entries` that its map has. Each run walks the
+    /// map from its beginning, so a map of which nothing is left is not walked once more; debug builds do so, and
+    /// hold that nothing is.
     ///
     /// # Errors
     /// When the kernel does not run it.
     pub fn each<T: plain::Plain>(
         &mut self,
         program: &ProgramMut<'_>,
+        entries: u32,
         mut each: impl FnMut(&T),
     ) -> Result<()> {
-        loop {
+        let mut left = usize::try_from(entries)?;
+        while left > 0 {
             let run = program.test_run(ProgramInput::default())?;
             let taken = usize::try_from(run.return_value)?;
+            self.extend::<T>(taken)?;
             for raw in self.memory.chunks_exact(size_of::<T>()).take(taken) {
                 each(from_bytes(raw)?);
             }
+            left = left.saturating_sub(taken);
             if taken < self.capacity {
-                return Ok(());
+                break;
             }
         }
+        if cfg!(debug_assertions) {
+            let found = program.test_run(ProgramInput::default())?.return_value;
+            assert_eq!(found, 0, "entries in a map that is skipped");
+        }
+        Ok(())
     }
+}
+
+fn map_records<T>(map: &OwnedFd, records: usize) -> Result<MmapMut> {
+    // SAFETY: the kernel keeps the mapping's pages for the mapping's life. Programs write them only while one is run,
+    // which is inside of calls with `&mut self` of `Records` alone, and no reference into them is held over that.
+    let memory = unsafe {
+        MmapOptions::new()
+            .len(records * size_of::<T>())
+            .map_mut(map.as_raw_fd())
+    };
+    memory.context("map the drain's records")
 }
 
 /// Bytes of the kernel as what they are.

@@ -1,9 +1,9 @@
 //! The rows of each CPU: what flows moved there in addition to what the shared maps have of them.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context, Result};
+use hashbrown::HashMap;
 use libbpf_rs::{Map, MapCore};
 use memmap2::{MmapOptions, MmapRaw};
 
