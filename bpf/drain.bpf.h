@@ -14,7 +14,7 @@
  * the verifier would know it and follow the drain entry by entry: it looks
  * into constant keys of arrays (get_constant_map_key(), v6.14).
  */
-__u32 nr_records;
+__u32 nr_records CACHE_LINE;
 
 /*
  * Fills the next record, but for its key and the state of its socket; NULL when

@@ -258,13 +258,18 @@ struct {
 	__type(value, __u32);
 } trees SEC(".maps");
 
-/* Which buffer is active: 0 = a, 1 = b. User space writes, programs read. */
-volatile __u32 active;
+/* All that is in .bss begins a cache line, so that whatever the order in which
+ * clang lays it out, nothing that is written often shares one with `active`.
+ */
+#define CACHE_LINE __attribute__((aligned(64)))
+
+/* Which buffer is active: 0 = a, 1 = b. User space writes, every event reads.
+ */
+volatile __u32 active CACHE_LINE;
 
 /*
  * What each buffer holds. Programs write, user space clears what it has
- * drained, and walks no map that nothing was put into. Alone on its cache line:
- * every event reads `active`.
+ * drained, and walks no map that nothing was put into.
  */
 struct held_entries {
 	/* Slots taken in the flow maps of IPv4 and IPv6 */
@@ -273,18 +278,18 @@ struct held_entries {
 	__u32 owners[2];
 	__u32 overflow[2];
 	__u32 pad[8];
-} held __attribute__((aligned(64)));
+} held CACHE_LINE;
 
 /* Bytes and messages of flows that found no room in `overflow` either.
  * Cumulative since load and read as differences, so it needs no flip. */
 struct untracked_slot {
 	struct flowtop_stats stats;
 	__u64 pad[4]; /* one cache line a slot */
-} untracked[FLOWTOP_UNTRACKED_SLOTS];
+} untracked[FLOWTOP_UNTRACKED_SLOTS] CACHE_LINE;
 
 /* Calls that could not be carried, because `thread_calls` was full or they were
  * too deep inside of each other. Cumulative. */
-__u64 missed_calls;
+__u64 missed_calls CACHE_LINE;
 
 /* Unused by programs. */
 const volatile struct flowtop_constants constants;

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 
 use anyhow::{Context, Result, bail, ensure};
-use memmap2::Mmap;
 
+use super::own_memory;
 use super::requirements::BTF;
 
 const MAGIC: u16 = 0xeb9f;
@@ -28,8 +28,7 @@ impl KernelTypes {
     pub fn of_this_kernel(names: impl Iterator<Item = &'static str>) -> Result<Self> {
         let file = File::open(BTF).with_context(|| format!("read {BTF}"))?;
         // Mapped where the kernel can (v6.16): reads hand over a page each, and there are 1,400.
-        // SAFETY: the types of the running kernel are never written.
-        let parsed = match unsafe { Mmap::map(&file) } {
+        let parsed = match own_memory::map_constant_file(&file) {
             Ok(mapped) => Self::parse(&mapped, names),
             Err(_) => {
                 let bytes = fs::read(BTF).with_context(|| format!("read {BTF}"))?;

@@ -16,6 +16,7 @@ mod libbpf_log;
 mod losses;
 pub mod map_memory;
 mod memory_limit;
+mod own_memory;
 mod program_variant;
 pub mod requirements;
 pub mod running_kernel;
@@ -151,7 +152,8 @@ impl Engine {
                         reason.push_str(&format!("; {}", missing.what));
                     }
                     engine.set_reason(&reason);
-                    release_free_memory();
+                    // libbpf has had copies of the object and of its types.
+                    own_memory::release_free_memory();
                     return Ok(engine);
                 }
                 Err(err) => {
@@ -399,15 +401,6 @@ impl Engine {
         method.unseen.sort_unstable();
         method.unseen.dedup();
         Arc::new(method)
-    }
-}
-
-/// Gives the system back what loading took of the heap and has freed.
-fn release_free_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes a number and moves nothing that is in use.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

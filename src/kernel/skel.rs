@@ -160,6 +160,15 @@ pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6
     }
 }
 
+// Every event reads `active`: what programs or the drain write is on other cache lines.
+const _: () = {
+    let line = offset_of!(types::bss, active) / 64;
+    assert!(line != offset_of!(types::bss, held) / 64);
+    assert!(line != offset_of!(types::bss, nr_records) / 64);
+    assert!(line < offset_of!(types::bss, untracked) / 64);
+    assert!(line != offset_of!(types::bss, missed_calls) / 64);
+};
+
 /// The flag that says which buffer is active.
 pub fn active(bss: &mut types::bss) -> &AtomicU32 {
     // SAFETY: `active` is an aligned u32 in memory shared with the programs for the life of `bss`;
