@@ -45,7 +45,7 @@ TIMED    = scripts/timed.sh
 # One thing at a time: cargo and the VMs use all cores by themselves.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build run demo check test fuzz deny check-reproducible times times-begin \
+.PHONY: help build run demo check test fuzz deny check-crate check-reproducible times times-begin \
 	test-vm vm-one test-faults test-aarch64 test-package soak docs-exactness \
 	docs-exactness-aarch64 docs-privileges docs-faults fetch-kernels bench bench-hotpath \
 	bench-peers install setcap uninstall clean deps deps-test deps-package static build-guest \
@@ -83,6 +83,8 @@ check: deps-test times-begin ## format, lints, unit tests and tests on this mach
 	@$(TIMED) "links of the code's documentation" env RUSTDOCFLAGS=-Dwarnings $(CARGO) doc \
 	    --locked --no-deps --document-private-items --quiet
 	@$(TIMED) "build of the tests" $(CARGO) test --locked --no-run
+	@! command -v mandoc >/dev/null || \
+	    $(TIMED) "manual page" sh -c '$(TARGET)/debug/flowtop --man | mandoc -T lint -W warning'
 	@$(AS_ROOT) $(TIMED) "unit tests" $(CARGO) test --locked --lib --bins
 	@for test in $(TESTS); do \
 	    $(AS_ROOT) $(TIMED) "tests/$$test" $(CARGO) test --locked --test $$test || exit 1; \
@@ -149,6 +151,9 @@ fuzz: deps ## a minute for each fuzz target (FUZZ='filter answer'; needs nightly
 
 deny: ## licences, duplicates and sources of all crates; advisories where their list can be had
 	@scripts/deny.sh
+
+check-crate: deps ## build what `cargo publish` would upload; no network
+	$(CARGO) package --locked --offline --allow-dirty
 
 check-reproducible: deps ## build the commit twice and compare the binaries
 	@scripts/reproduce.sh

@@ -3,6 +3,8 @@
 #
 #   scripts/deb.sh [x86_64|aarch64]      target/package/flowtop_VERSION_ARCH.deb
 #
+# There also if CARGO_TARGET_DIR says otherwise: Cargo.toml names the files in it by that path.
+#
 # What is in it stands in Cargo.toml. cargo-deb is built into the cache when it is not there.
 #
 # FLOWTOP_CACHE   the cache   (~/.cache/flowtop)
@@ -22,6 +24,7 @@ case $arch in
 aarch64) binary=$target/aarch64/aarch64-unknown-linux-gnu/release/flowtop ;;
 *) die "no architecture is known as '$arch' on this machine; known are $(uname -m) and aarch64" ;;
 esac
+command -v dpkg-deb >/dev/null || die "needs dpkg-deb (apt-get install dpkg; dnf install dpkg)"
 for file in "$binary" "$native" "$(dirname "$binary")/NOTICES"; do
     [ -s "$file" ] || die "there is no $file: make static builds it (make build-aarch64 that for aarch64)"
 done
@@ -34,7 +37,7 @@ if [ ! -x "$tools/bin/cargo-deb" ]; then
 fi
 
 # What the program says of itself, by the one that runs here.
-out=$target/package
+out=target/package
 mkdir -p "$out"
 # Its manual section has an extension: netsniff-ng has a flowtop(8).
 "$native" --man | sed '1s/ 8 / 8bpf /' >"$out/flowtop.8bpf"
@@ -50,4 +53,12 @@ metadata() { sed -n "s/^$1 = \"\(.*\)\"/\1/p" Cargo.toml | head -n 1; }
 printf 'flowtop (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' \
     "$(metadata version)" "$(metadata maintainer)" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")" |
     gzip -9n >"$out/changelog.gz"
-CARGO_TARGET_DIR=$target "$tools/bin/cargo-deb" --quiet --no-build --no-strip --target "$arch-unknown-linux-gnu" -o "$out/"
+unpacked=$(mktemp -d)
+trap 'rm -r "$unpacked"' EXIT
+package=$(CARGO_TARGET_DIR=$target "$tools/bin/cargo-deb" --quiet --no-build --no-strip --target "$arch-unknown-linux-gnu" \
+    -o "$unpacked/")
+package=${package:-$(ls "$unpacked"/*.deb)}
+# With the sums that `dpkg -V flowtop` compares, which cargo-deb leaves out.
+scripts/md5sums.sh "$package"
+mv "$package" "$out/"
+ls "$out/$(basename "$package")"

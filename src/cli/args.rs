@@ -406,9 +406,9 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Diagnosis")]
     pub(super) explain_filter: bool,
 
-    /// Explain on standard error what flowtop does and why
-    #[arg(short = 'v', long, help_heading = "Diagnosis")]
-    pub(super) verbose: bool,
+    /// Explain on standard error what flowtop does and why; -vv adds the messages of libbpf, thousands of lines
+    #[arg(short = 'v', long, action = ArgAction::Count, help_heading = "Diagnosis")]
+    pub(super) verbose: u8,
 
     /// Print the common options
     #[arg(short = 'h', action = ArgAction::Help, help_heading = "Help")]

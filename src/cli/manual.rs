@@ -12,6 +12,8 @@ use crate::view::{Column, Group, Preset};
 
 /// The manual page without its title and its options.
 const PAGE: &str = include_str!("flowtop.8");
+/// Day of the page, which manual pages have in their title: that of the last change for users.
+const DATE: &str = "2026-11-30";
 /// The lines of [`PAGE`] that the options replace.
 const OPTIONS: &str = ".SH OPTIONS\n@OPTIONS@\n";
 
@@ -31,12 +33,12 @@ pub(super) fn page(command: Command) -> String {
     let _ = Man::new(command).render_options_section(&mut options);
     let options = as_subsections(&String::from_utf8_lossy(&options));
     let (before, after) = PAGE.split_once(OPTIONS).unwrap_or((PAGE, ""));
-    // Man leaves the empty date out, and man(1) would take the next field for one.
-    let title = format!(".TH FLOWTOP 8 \"\" \"flowtop {version}\" \"System Administration\"\n");
+    let title = format!(".TH FLOWTOP 8 {DATE} \"flowtop {version}\" \"System Administration\"\n");
     format!("{title}{before}{options}{after}")
 }
 
-/// Turns the sections of options after the first into subsections of it.
+/// Turns the sections of options after the first into subsections of it, and line breaks beside an empty
+/// line, which roff skips, into the space that they are meant as.
 fn as_subsections(options: &str) -> String {
     let line = |line: &str| match line.strip_prefix(".SH ") {
         Some(title) if title != "OPTIONS" => {
@@ -46,7 +48,8 @@ fn as_subsections(options: &str) -> String {
         }
         _ => format!("{line}\n"),
     };
-    options.lines().map(line).collect()
+    let options: String = options.lines().map(line).collect();
+    options.replace(".br\n\n.br\n", ".sp\n")
 }
 
 /// Returns a completion script.
@@ -65,7 +68,34 @@ pub(super) fn completions(command: Command, shell: Shell) -> String {
         let words = filter::WORDS.join(" ");
         script.push_str(&format!("complete -c flowtop -f -a \"{words}\"\n"));
     }
-    script
+    with_lists(&script, shell).unwrap_or(script)
+}
+
+/// Makes a script complete the words of `--columns` after a comma too, which clap_complete does for no option.
+fn with_lists(script: &str, shell: Shell) -> Option<String> {
+    let words = Column::ALL.map(Column::as_str).join(" ");
+    let (option, usual, list) = match shell {
+        // What is typed up to the last comma stays.
+        Shell::Bash => (
+            "--columns)\n",
+            format!("compgen -W \"{words}\" -- \"${{cur}}\""),
+            format!("compgen -P \"${{cur%\"${{cur##*,}}\"}}\" -W \"{words}\" -- \"${{cur##*,}}\""),
+        ),
+        // Without the space _arguments would add arguments of its own.
+        Shell::Zsh => (
+            "--columns=[",
+            format!(":COLUMNS:({words})"),
+            format!(":COLUMNS: _values -s , column {words}"),
+        ),
+        Shell::Fish => (
+            "complete -c flowtop -l columns ",
+            format!("-a \"{}\"", words.replace(' ', "\\t''\n") + "\\t''"),
+            format!("-a \"(__fish_append , {words})\""),
+        ),
+    };
+    let (before, after) = script.split_once(option)?;
+    let (description, rest) = after.split_once(&usual)?;
+    Some(format!("{before}{option}{description}{list}{rest}"))
 }
 
 /// Adds to the arguments the words that they take. Types of flowtop parse these words, because their errors
@@ -99,6 +129,8 @@ fn words(words: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser 
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command as Process;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -132,6 +164,33 @@ mod tests {
                 "{word}"
             );
         }
+    }
+
+    #[test]
+    fn lists_are_completed_after_a_comma() {
+        for (shell, list) in [
+            (Shell::Bash, "compgen -P"),
+            (Shell::Zsh, "_values -s , column process pid"),
+            (Shell::Fish, "(__fish_append , process pid"),
+        ] {
+            let script = completions(Args::command(), shell);
+            assert_eq!(script.matches(list).count(), 1, "{shell:?}: {script}");
+        }
+        let script = completions(Args::command(), Shell::Bash);
+        let completed = |typed: &str| {
+            let asked =
+                format!("{script}\n_flowtop flowtop '{typed}' --columns; echo ${{COMPREPLY[@]}}");
+            let asked = format!("COMP_WORDS=(flowtop --columns '{typed}') COMP_CWORD=2\n{asked}");
+            let output = Process::new("bash").args(["-c", &asked]).output().unwrap();
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        assert_eq!(completed("pi"), "pid");
+        assert_eq!(completed("rate,pi"), "rate,pid");
+        assert_eq!(
+            completed("rate,rx,p"),
+            "rate,rx,process rate,rx,pid rate,rx,peak rate,rx,proto rate,rx,packets"
+        );
+        assert_eq!(completed("rate,x"), "");
     }
 
     #[test]

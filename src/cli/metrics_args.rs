@@ -118,7 +118,11 @@ mod tests {
             let message = listen(&[option, value]).unwrap_err();
             assert!(message.contains(error), "{option} {value}: {message}");
         }
-        assert!(parsed(&["--listen-host", "web"]).is_err());
+        let error = parsed(&["--listen-host", "web"]).unwrap_err();
+        assert!(
+            error.contains("--listen is missing: --scrape-interval"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -112,7 +112,7 @@ where
         replay,
         command: None,
         keep_privileges: args.no_sandbox,
-        verbose: args.verbose,
+        verbose: args.verbose > 0,
     });
     Ok(match args.doctor {
         true => Request::Doctor(config),
@@ -126,7 +126,7 @@ fn capture(args: &Args, plan: FilterPlan, shown_group: Group) -> CaptureOptions 
         by_thread: plan.needs_threads() || shown_group == Group::Thread,
         filter: plan,
         max_flows: args.max_flows,
-        libbpf_log: args.verbose,
+        libbpf_log: args.verbose > 1,
     }
 }
 

@@ -90,7 +90,11 @@ pub(super) fn one_line(error: &clap::Error) -> String {
             None => format!("{option} cannot be used with the other options: leave it out"),
         },
         ErrorKind::MissingRequiredArgument => {
-            format!("{option} is missing: --record-size, --record-time and --record-files need it")
+            let needing = match option {
+                "--listen" => "--scrape-interval and --listen-host",
+                _ => "--record-size, --record-time and --record-files",
+            };
+            format!("{option} is missing: {needing} need it")
         }
         ErrorKind::TooManyValues => {
             format!("{option} takes no value: leave \"{value}\" out")
