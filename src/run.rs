@@ -2,6 +2,7 @@
 
 mod command;
 mod config_writer;
+mod diff;
 mod files;
 mod notes;
 
@@ -45,7 +46,8 @@ pub use self::command::NotStarted;
 pub enum RunEnd {
     /// Stopped by a key, a signal or a limit, or out of input.
     Done,
-    /// What [`TimingOptions::exit_when`](options::TimingOptions::exit_when) says came true.
+    /// What [`TimingOptions::exit_when`](options::TimingOptions::exit_when) says came true, or recordings
+    /// that were compared differ.
     ConditionMet,
     /// The command of `flowtop run` ended; its exit code, as a shell gives it.
     Command(u8),
@@ -68,9 +70,10 @@ pub fn run(config: &Config, privilege: &Privilege) -> Result<RunEnd> {
         return command::run(config, options, privilege);
     }
     let met = Arc::new(AtomicBool::new(false));
-    let outcome = match &config.replay {
-        Some(replay) => replayed(config, privilege, replay, &met),
-        None => live(config, privilege, &met),
+    let outcome = match (&config.diff, &config.replay) {
+        (Some(diff), _) => diff::compared(config, privilege, diff, &met),
+        (None, Some(replay)) => replayed(config, privilege, replay, &met),
+        (None, None) => live(config, privilege, &met),
     };
     outcome.map(|()| match met.load(Ordering::Relaxed) {
         true => RunEnd::ConditionMet,

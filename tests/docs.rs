@@ -207,6 +207,12 @@ fn example_commands_are_accepted() {
             if let Some(file) = files.and_then(|option| args.get_mut(option + 1)) {
                 "samples/demo.jsonl.zst".clone_into(file);
             }
+            let is_diff = args.first().is_some_and(|arg| arg == "diff");
+            for arg in args.iter_mut().filter(|_| is_diff) {
+                if let Some((_, window)) = arg.split_once(".jsonl.zst") {
+                    *arg = format!("samples/demo.jsonl.zst{window}");
+                }
+            }
             // Arguments are checked in full before this prints anything.
             if args.first().is_some_and(|word| word == "run") {
                 // Its command is not to run.

@@ -36,7 +36,7 @@ Rates divide by the measured length of the interval.
 
 Exit codes: 0 done (also after Ctrl-C or a closed pipe), 1 a failure while running,
 2 a wrong command line or configuration file, 3 the condition of --exit-when came true,
-4 flowtop run --allow found something unexpected.";
+or recordings that were compared differ, 4 flowtop run --allow found something unexpected.";
 
 /// What follows the options in the short help.
 const SHORT_EXAMPLES: &str = "\
@@ -320,6 +320,21 @@ pub(super) struct Args {
         conflicts_with_all = ["record", "backend", "max_flows", "no_pushdown"]
     )]
     pub(super) replay: Vec<PathBuf>,
+
+    /// Compare two recordings, or windows of time of them as in day.zst@10:00..11:00 (UTC), by -g (default:
+    /// program): what is new, gone, grown or shrunk beyond the noise between intervals. flowtop diff A B is
+    /// the same
+    #[arg(
+        long,
+        value_names = ["BEFORE", "AFTER"],
+        num_args = 2,
+        help_heading = "Recording",
+        conflicts_with_all = [
+            "replay", "record", "listen", "quiet", "csv", "count", "once", "duration", "exit_when", "sort",
+            "backend", "max_flows", "no_pushdown"
+        ]
+    )]
+    pub(super) diff: Vec<String>,
 
     /// Serve metrics for Prometheus at 9435 (this machine only), :9435 (the network too) or [::1]:9435;
     /// -g picks what to group by (default: process name), -n how many groups

@@ -5,6 +5,7 @@ mod args;
 pub mod config_edit;
 pub mod config_file;
 mod config_path;
+mod diff_args;
 mod environment;
 mod filter_args;
 mod manual;

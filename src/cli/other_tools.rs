@@ -193,6 +193,7 @@ pub(super) fn needed_value(option: &str) -> &'static str {
         "--listen-host" => "give a host name, as in --listen-host metrics.example.org",
         "--record" => "give the name of a new file, as in --record day.jsonl.zst",
         "--replay" => "give a recording, as in --replay day.jsonl.zst",
+        "--diff" => "give two recordings, as in flowtop diff monday.jsonl.zst tuesday.jsonl.zst",
         "--record-size" => "give a size, as in --record-size 100MB",
         "--record-time" => "give a time, as in --record-time 1h",
         "--record-files" => "give a number of files, as in --record-files 24",

@@ -13,7 +13,7 @@ use super::args::Args;
 use super::config_file::{self, ConfigOrigin, Settings, When};
 use super::environment::Environment;
 use super::usage::{typed, usage_error};
-use super::{filter_args, manual, metrics_args, recording_args, run_args};
+use super::{diff_args, filter_args, manual, metrics_args, recording_args, run_args};
 use crate::filter::FilterPlan;
 use crate::options::{
     CaptureOptions, Config, ConfigFile, Output, StreamOptions, TableOptions, TimingOptions,
@@ -64,8 +64,11 @@ where
         ));
     }
     // A recording has the ids that columns show.
-    let pid_namespace = environment.pid_namespace.filter(|_| args.replay.is_empty());
+    let pid_namespace = environment
+        .pid_namespace
+        .filter(|_| args.replay.is_empty() && args.diff.is_empty());
     let plan = filter_args::plan(&mut args, pid_namespace)?;
+    let diff = diff_args::diff(&args)?;
     let (record, replay) = (
         recording_args::record(&args)?,
         recording_args::replay(&args)?,
@@ -80,7 +83,7 @@ where
         (true, _, _) => Output::Json,
         (_, true, _) => Output::Csv,
         // One interval is for reading, and the live table would take it away at the end.
-        _ if args.once => Output::Text,
+        _ if args.once || !args.diff.is_empty() => Output::Text,
         (_, _, true) => Output::Text,
         (_, _, false) => Output::Table,
     };
@@ -111,6 +114,7 @@ where
         config_file,
         replay,
         command: None,
+        diff,
         keep_privileges: args.no_sandbox,
         verbose: args.verbose > 0,
     });

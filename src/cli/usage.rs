@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};
 
 use super::args::Args;
-use super::other_tools;
+use super::{diff_args, other_tools};
 use crate::text::sanitize::sanitize;
 
 /// Parses arguments. Help has styles; errors have none, and what they quote is sanitized.
@@ -19,7 +19,8 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    diff_args::as_option(&mut args);
     if let Some(message) = other_tools::view_mode(&args) {
         return Err(usage_error(ErrorKind::UnknownArgument, message));
     }
@@ -76,6 +77,9 @@ pub(super) fn one_line(error: &clap::Error) -> String {
             Some(known) => format!("{option} \"{value}\": use one of {known}"),
             None => format!("{option} \"{value}\" is not valid"),
         },
+        ErrorKind::WrongNumberOfValues => {
+            format!("{option}: {}", other_tools::needed_value(option))
+        }
         ErrorKind::ValueValidation => {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
             if reason.contains(&format!("\"{value}\"")) {

@@ -7,7 +7,7 @@ mod palette;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use self::keys::{
     Binding, COMMANDS, CTRL_C, Chapter, Command, DefaultBinding, Key, KeyCode, NoKey, effective,
@@ -39,6 +39,8 @@ pub struct Config {
     pub config_file: Option<ConfigFile>,
     /// Show recordings instead of this machine.
     pub replay: Option<ReplayOptions>,
+    /// Compare two recordings instead.
+    pub diff: Option<DiffOptions>,
     /// Serve metrics over HTTP, beside the output.
     pub listen: Option<ListenOptions>,
     /// The command to run and count, instead of the machine.
@@ -300,6 +302,54 @@ impl RecordOptions {
         self.size.is_some() || self.time.is_some()
     }
 }
+
+/// Which recordings are compared, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffOptions {
+    pub before: DiffSide,
+    pub after: DiffSide,
+    /// Never [`Group::Flow`].
+    pub group: Group,
+    /// Most changes that are written; `None` means all.
+    pub top_n: Option<usize>,
+    /// As [`ReplayOptions::interval`].
+    pub interval: Option<Duration>,
+}
+
+/// A recording, or a window of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffSide {
+    /// As typed.
+    pub name: String,
+    pub file: PathBuf,
+    pub window: Option<TimeWindow>,
+}
+
+/// A window of time, from just after its beginning to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimeWindow {
+    Times(SystemTime, SystemTime),
+    /// Of every day, in UTC, since midnight.
+    EachDay(Duration, Duration),
+}
+
+impl TimeWindow {
+    /// Whether an interval that ended at a time is meant.
+    pub fn contains(&self, ended: SystemTime) -> bool {
+        match self {
+            Self::Times(from, to) => *from < ended && ended <= *to,
+            Self::EachDay(from, to) => {
+                let since_epoch = ended.duration_since(SystemTime::UNIX_EPOCH);
+                let nanos = since_epoch.unwrap_or_default().as_nanos() % DAY.as_nanos();
+                let is_in = |nanos: u128| from.as_nanos() < nanos && nanos <= to.as_nanos();
+                // Midnight is the end of a day.
+                is_in(if nanos == 0 { DAY.as_nanos() } else { nanos })
+            }
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Which recordings are shown, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

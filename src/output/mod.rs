@@ -2,6 +2,7 @@
 //! Knows nothing of the kernel or of terminals.
 
 pub mod csv;
+pub mod diff;
 mod json;
 pub mod metrics;
 pub mod run_summary;

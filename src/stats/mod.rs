@@ -1,6 +1,7 @@
 //! Statistics of flows over time, and the rows of tables made of them: rankings, groups and their order.
 
 mod available_columns;
+pub mod comparison;
 mod groups;
 pub mod history;
 pub mod moments;

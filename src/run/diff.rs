@@ -1,0 +1,99 @@
+//! Compares two recordings: reads each to its end, and writes what changed.
+
+use std::io::{self, Write as _};
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::files::OpenedFiles;
+use super::{confine_replay, confined, damaged, say, watch};
+use crate::jsonl::input::Stop;
+use crate::options::{Config, DiffOptions, DiffSide, Output};
+use crate::output::diff::{DiffFormat, NamedStretch, write_diff};
+use crate::recording::replay::{self, RecordedInterval, Recording, Replay};
+use crate::resolve::owners::Owners;
+use crate::sandbox::privilege::Privilege;
+use crate::stats::comparison::{Comparison, TrafficStretch};
+
+/// Compares two recordings; `met` tells whether anything changed.
+pub(super) fn compared(
+    config: &Config,
+    privilege: &Privilege,
+    diff: &DiffOptions,
+    met: &AtomicBool,
+) -> Result<()> {
+    let signals = watch(config)?;
+    let files = replay::open(&[diff.before.file.clone(), diff.after.file.clone()]);
+    let saved = OpenedFiles::default();
+    let identity = privilege.identity(false);
+    let confine = || confine_replay(config, &identity, &saved);
+    let confinement = confined(config, privilege, confine)?;
+    if config.verbose {
+        say(&confinement.to_string());
+    }
+    let stop = Stop::default();
+    let stopped = Arc::clone(&stop);
+    signals
+        .forward(move || stopped.store(true, Ordering::Relaxed), || ())
+        .context("watch for signals")?;
+    let mut stretches = Vec::new();
+    for (side, file) in [&diff.before, &diff.after].into_iter().zip(&files) {
+        stretches.push(stretch(config, diff, side, file, &stop)?);
+    }
+    if stop.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let [before, after] = stretches.as_slice() else {
+        bail!("two recordings are compared");
+    };
+    let comparison = Comparison::new(&before.stretch, &after.stretch);
+    met.store(!comparison.changes.is_empty(), Ordering::Relaxed);
+    let format = DiffFormat {
+        is_json: config.output == Output::Json,
+        group: diff.group,
+        units: config.stream.units,
+        top_n: diff.top_n,
+    };
+    let mut text = Vec::new();
+    write_diff(before, after, &comparison, format, &mut text)?;
+    io::stdout().lock().write_all(&text)?;
+    Ok(())
+}
+
+fn stretch(
+    config: &Config,
+    diff: &DiffOptions,
+    side: &DiffSide,
+    file: &Recording,
+    stop: &Stop,
+) -> Result<NamedStretch> {
+    let owners = Owners::disabled();
+    let filter = config.capture.filter.rest.as_ref();
+    let mut stretch = TrafficStretch::default();
+    for recorded in Replay::new(slice::from_ref(file), diff.interval, filter, stop) {
+        let RecordedInterval {
+            interval, metadata, ..
+        } = match recorded {
+            Ok(recorded) => recorded,
+            Err(corruption) => {
+                // A comparison with a part would show as gone what was not read.
+                say(&damaged(&corruption));
+                bail!("not all of what was to be compared could be read");
+            }
+        };
+        for (uid, name) in &metadata.users {
+            owners.learn_user(*uid, Arc::clone(name));
+        }
+        let is_meant = |window: &crate::options::TimeWindow| window.contains(interval.ended);
+        if side.window.as_ref().is_none_or(is_meant) {
+            stretch.add(&interval, diff.group, &owners);
+        }
+    }
+    let name = side.name.clone();
+    if stretch.intervals == 0 && !stop.load(Ordering::Relaxed) {
+        bail!("\"{name}\" has no interval: name another recording, or another window of it");
+    }
+    Ok(NamedStretch { name, stretch })
+}
