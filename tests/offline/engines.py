@@ -3,11 +3,13 @@
     engines.py duckdb NAME=VALUE… SCRIPT…     with these variables; `memory` is the limit of memory
     engines.py clickhouse SCRIPT FILES TIMES  the script so many times, of these files instead of flows/*/*
     engines.py vector YAML LINES SQL          the remap over lines, its events into the table of the script
+    engines.py otlp SCRIPT GROUPS             the script sends to a collector, which hands on to a server here
     engines.py kubernetes YAML                the objects of a manifest, each held against its schema
 """
 
 import json
 import re
+import socket
 import sys
 import tempfile
 from unittest.mock import MagicMock
@@ -100,5 +102,110 @@ def kubernetes(args):
         print(json.dumps(manifest))
 
 
+def fields(message):
+    """Numbers and values of the fields of a message of protobuf."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = varint()
+        kind = tag & 7
+        if kind == 0:
+            yield tag >> 3, varint()
+            continue
+        size = varint() if kind == 2 else {1: 8, 5: 4}[kind]
+        yield tag >> 3, message[at:at + size]
+        at += size
+
+
+def descend(message, *path):
+    """All messages at a path of field numbers."""
+    if not path:
+        yield message
+        return
+    for number, value in fields(message):
+        if number == path[0]:
+            yield from descend(value, *path[1:])
+
+
+def otlp(args):
+    import gzip
+    import http.server
+    import os
+    import subprocess
+    import sysconfig
+    import threading
+    import time
+
+    import rotel
+
+    script, groups = args
+    sums, points = {}, [0]
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
+            # ResourceMetrics, ScopeMetrics, Metric, Sum, NumberDataPoint.
+            for metric in descend(body, 1, 2, 2):
+                name = next(descend(metric, 1)).decode()
+                for point in descend(metric, 7, 1):
+                    attributes = {}
+                    for pair in descend(point, 7):
+                        key = next(descend(pair, 1)).decode()
+                        value = next(descend(pair, 2))
+                        attributes[key] = next(fields(value))[1]
+                    octets = int.from_bytes(next(descend(point, 6)), "little")
+                    key = [name, attributes["flowtop.group"].decode(), attributes["network.io.direction"].decode()]
+                    sums[" ".join(key)] = sums.get(" ".join(key), 0) + octets
+                    points[0] += 1
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    agent = os.path.join(os.path.dirname(rotel.__file__), "rotel-agent")
+    os.chmod(agent, 0o755)
+    ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    http_port, grpc_port = (port.getsockname()[1] for port in ports)
+    for port in ports:
+        port.close()
+    # It is linked with the library of Python.
+    environment = dict(os.environ, LD_LIBRARY_PATH=sysconfig.get_config_var("LIBDIR"))
+    collector = subprocess.Popen(
+        [agent, "start", "--otlp-http-endpoint", f"127.0.0.1:{http_port}", "--otlp-grpc-endpoint",
+         f"127.0.0.1:{grpc_port}", "--exporter", "otlp", "--otlp-exporter-protocol", "http",
+         "--otlp-exporter-endpoint", f"http://127.0.0.1:{server.server_port}"],
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        # It listens soon; until then intervals wait, of which otlp.py keeps 60.
+        with open(groups) as lines:
+            subprocess.run([sys.executable, script, f"http://127.0.0.1:{http_port}"], stdin=lines, check=True)
+        sent = 0
+        for line in open(groups):
+            record = json.loads(line)
+            sent += record["type"] != "interval" and (record["rx_bytes"] > 0) + (record["tx_bytes"] > 0)
+        begun = time.monotonic()
+        while points[0] < sent and time.monotonic() - begun < 30:
+            time.sleep(0.05)
+        print(json.dumps({"points": points[0], "sent": sent, "sums": sums}))
+    finally:
+        collector.kill()
+        collector.wait()
+
+
 engine, *rest = sys.argv[1:]
-{"duckdb": duckdb, "clickhouse": clickhouse, "vector": vector, "kubernetes": kubernetes}[engine](rest)
+{"duckdb": duckdb, "clickhouse": clickhouse, "vector": vector, "kubernetes": kubernetes,
+ "otlp": otlp}[engine](rest)

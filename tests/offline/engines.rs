@@ -82,8 +82,13 @@ struct Fleet {
 }
 
 pub fn demo(output: &str) -> String {
+    demo_with(&[output, "-n", "0"])
+}
+
+fn demo_with(args: &[&str]) -> String {
     let replayed = flowtop()
-        .args([output, "-n", "0", "--replay"])
+        .args(args)
+        .arg("--replay")
         .arg(root().join("samples/demo.jsonl.zst"))
         .output()
         .unwrap();
@@ -344,4 +349,31 @@ fn vector_makes_of_lines_what_clickhouse_takes_and_drops_a_cut_line() {
         "{failed:?}"
     );
     assert_sums(sums, &fleet.truth, 2 * 4565);
+}
+
+#[test]
+fn a_collector_of_opentelemetry_gets_every_byte_of_programs() {
+    let folder = Folder::new("otlp");
+    let groups = demo_with(&["--json", "-n", "0", "-g", "program"]);
+    fs::write(folder.join("groups.jsonl"), &groups).unwrap();
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    for group in records(&groups) {
+        if group["type"] != "group" {
+            continue;
+        }
+        for (field, direction) in [("rx_bytes", "receive"), ("tx_bytes", "transmit")] {
+            if let Some(bytes @ 1..) = group[field].as_u64() {
+                let name = group["name"].as_str().unwrap();
+                *expected
+                    .entry(format!("process.network.io {name} {direction}"))
+                    .or_default() += bytes;
+            }
+        }
+    }
+    let args = [path(contrib("otlp.py")), folder.file("groups.jsonl")];
+    let Some(found) = answers("otlp", &args.each_ref().map(String::as_str)) else {
+        return;
+    };
+    assert_eq!(found[0]["sums"], json!(expected));
+    assert_eq!(found[0]["points"], found[0]["sent"]);
 }
