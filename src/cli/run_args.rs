@@ -116,7 +116,6 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
         capture: CaptureOptions {
             backend: args.backend.choice(),
             max_flows: args.max_flows,
-            libbpf_log: args.verbose,
             ..CaptureOptions::default()
         },
         command: Some(CommandOptions {
