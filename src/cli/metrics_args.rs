@@ -9,7 +9,7 @@ use super::usage::usage_error;
 use crate::options::ListenOptions;
 use crate::view::Group;
 
-/// Prometheus's own default.
+/// The default of Prometheus for `scrape_interval`.
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns where to serve metrics, of which groups and of how many.

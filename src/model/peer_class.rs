@@ -10,7 +10,7 @@ use super::net::Net;
 /// How far away a peer is. The order is from near to far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PeerClass {
-    /// A loopback address.
+    /// A loopback address (RFC 1122, RFC 4291).
     Loopback,
     /// Another address of this machine, or another network namespace on it.
     Machine,

@@ -91,7 +91,7 @@ pub struct RunTotals {
     pub unexpected: PeerTotals,
     /// Bytes that belong to no flow, so that no allow-list can name them.
     pub unexpected_untracked: Counters,
-    /// Everything, untracked included.
+    /// All bytes and messages, those that are untracked included.
     pub total: Counters,
     /// All intervals as one, without their flows.
     pub sum: Option<Interval>,
