@@ -70,7 +70,7 @@ add "$work/pictures" /root/pictures
 for file in /usr/lib/locale/C.utf8/LC_CTYPE /lib/terminfo/t/tmux-256color /lib/terminfo/s/screen; do
     add "$file" "$file"
 done
-tests/vm/run.sh --kernel "${KERNEL:-6.12}" --timeout 1200 --out "$work/out" "${files[@]}" -- sh /root/guest
+tests/vm/run.sh --kernel "${KERNEL:-6.12}" --timeout 1800 --out "$work/out" "${files[@]}" -- sh /root/guest
 
 while read -r name columns rows ground _; do
     # The local part of a kernel's release says more about a machine than about flowtop.

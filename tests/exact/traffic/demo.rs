@@ -196,7 +196,7 @@ fn more() -> Result<()> {
             c.connect(batch)?;
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(4) {
-                c.send_all(&pattern(250_000))?;
+                c.send_all(&pattern(80_000))?;
                 std::thread::sleep(Duration::from_millis(10));
             }
             drop(c);
