@@ -13,6 +13,7 @@ from read_csv(
         remote_addr: 'varchar', remote_port: 'usmallint', netns: 'ubigint',
         pid: 'uinteger', process: 'varchar', uid: 'uinteger', "user": 'varchar', cgroup: 'varchar',
         unit: 'varchar', container_runtime: 'varchar', container: 'varchar', pod: 'varchar',
+        container_name: 'varchar', image: 'varchar', pod_name: 'varchar', pod_namespace: 'varchar', job: 'varchar',
         internal: 'boolean', overflow: 'boolean',
         rx_bytes: 'ubigint', tx_bytes: 'ubigint', rx_msgs: 'ubigint', tx_msgs: 'ubigint', retransmits: 'ubigint',
         missed_events: 'ubigint'

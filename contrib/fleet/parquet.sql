@@ -14,8 +14,8 @@ to (getvariable('parquet')) (format parquet, compression zstd);
 
 -- By minute, program and peer; untracked bytes stay in the whole.
 copy (
-    select time_bucket(interval '1 minute', time) as time, host, process, "user", unit, container, pod, proto,
-           remote_addr, internal,
+    select time_bucket(interval '1 minute', time) as time, host, process, "user", unit, container, container_name, pod,
+           pod_name, pod_namespace, proto, remote_addr, internal,
            sum(rx_bytes)::ubigint as rx_bytes, sum(tx_bytes)::ubigint as tx_bytes,
            sum(rx_msgs)::ubigint as rx_msgs, sum(tx_msgs)::ubigint as tx_msgs
     from flows

@@ -15,6 +15,7 @@ from read_json(
         remote_addr: 'varchar', remote_port: 'usmallint', netns: 'ubigint',
         pid: 'uinteger', process: 'varchar', uid: 'uinteger', "user": 'varchar', cgroup: 'varchar',
         unit: 'varchar', container_runtime: 'varchar', container: 'varchar', pod: 'varchar',
+        container_name: 'varchar', image: 'varchar', pod_name: 'varchar', pod_namespace: 'varchar', job: 'varchar',
         internal: 'boolean', overflow: 'boolean',
         rx_bytes: 'ubigint', tx_bytes: 'ubigint', rx_msgs: 'ubigint', tx_msgs: 'ubigint', retransmits: 'ubigint',
         untracked_rx_bytes: 'ubigint', untracked_tx_bytes: 'ubigint', missed_events: 'ubigint'
