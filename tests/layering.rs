@@ -190,6 +190,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("run/config_writer", &["cli", "options", "text", "view"]),
     (
+        "run/diff",
+        &[
+            "jsonl",
+            "options",
+            "output",
+            "recording/replay",
+            "resolve/owners",
+            "sandbox",
+            "stats",
+        ],
+    ),
+    (
         "run/files",
         &[
             "jsonl",

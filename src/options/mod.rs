@@ -308,18 +308,18 @@ impl RecordOptions {
 pub struct DiffOptions {
     pub before: DiffSide,
     pub after: DiffSide,
-    /// Never [`Group::Flow`].
+    /// Kind of group; flows are none, because their ports are new each time.
     pub group: Group,
     /// Most changes that are written; `None` means all.
     pub top_n: Option<usize>,
-    /// As [`ReplayOptions::interval`].
+    /// Join recorded intervals until they are so long.
     pub interval: Option<Duration>,
 }
 
 /// A recording, or a window of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffSide {
-    /// As typed.
+    /// As typed, with the window.
     pub name: String,
     pub file: PathBuf,
     pub window: Option<TimeWindow>,

@@ -13,7 +13,7 @@ use crate::view::{Directions, Group};
 /// A stretch with the name that its recording and window have.
 #[derive(Debug)]
 pub struct NamedStretch {
-    /// As typed.
+    /// As typed, with its window of time.
     pub name: String,
     pub stretch: TrafficStretch,
 }
@@ -51,7 +51,7 @@ struct ChangeRecord<'a> {
     before_tx_bytes: u64,
     after_rx_bytes: u64,
     after_tx_bytes: u64,
-    /// Bytes per second.
+    /// In bytes per second, as [`GroupChange::noise`].
     noise_rate: f64,
 }
 

@@ -40,7 +40,7 @@ struct GroupInStretch {
 }
 
 impl TrafficStretch {
-    /// Adds an interval.
+    /// Adds an interval, of which each group moved what its flows did.
     pub fn add(&mut self, interval: &Interval, group: Group, lookup: &dyn ProcessLookup) {
         let totals = group_totals(interval, group, lookup);
         let moved = totals
@@ -119,7 +119,7 @@ impl ChangeKind {
 /// A group that changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupChange {
-    /// Not sanitized.
+    /// Name as recorded, not sanitized.
     pub name: String,
     pub kind: ChangeKind,
     pub before: Counters,
@@ -130,10 +130,10 @@ pub struct GroupChange {
     difference: f64,
 }
 
-/// Two stretches, compared.
+/// What changed from one stretch to another.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// Largest difference first.
+    /// The largest difference of rates comes first.
     pub changes: Vec<GroupChange>,
     /// Number of groups in either stretch.
     pub groups: usize,
