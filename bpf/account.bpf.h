@@ -376,8 +376,10 @@ static __always_inline bool add(void *flows, const bool b,
 	return found;
 }
 
+/* `by_row` is a constant: false where programs never have rows, so that no
+ * register is kept for them. */
 static __always_inline void add4(const struct flowtop_key4 *key,
-				 struct transfer *transfer)
+				 struct transfer *transfer, const bool by_row)
 {
 	/* Once: row and slot are of one buffer. */
 	__u32 b = active;
@@ -387,7 +389,7 @@ static __always_inline void add4(const struct flowtop_key4 *key,
 
 	if (filters_flows && !allow_flow4(key, transfer->sk))
 		return;
-	if (has_rows && fits_row(key->id.owner_kind, transfer)) {
+	if (by_row && has_rows && fits_row(key->id.owner_kind, transfer)) {
 		here = rows_here();
 		if (here) {
 			row = find_row4(here, b, key);
@@ -401,14 +403,14 @@ static __always_inline void add4(const struct flowtop_key4 *key,
 		found = add(&flows4_b, true, &key->id, transfer);
 	else
 		found = add(&flows4_a, false, &key->id, transfer);
-	if (here && found && !row->key.id.owner_kind) {
+	if (by_row && here && found && !row->key.id.owner_kind) {
 		row->key = *key;
 		here->buffers[b & 1].taken[0]++;
 	}
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
-				 struct transfer *transfer)
+				 struct transfer *transfer, const bool by_row)
 {
 	__u32 b = active;
 	struct flowtop_rows *here = NULL;
@@ -417,7 +419,7 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 
 	if (filters_flows && !allow_flow6(key, transfer->sk))
 		return;
-	if (has_rows && fits_row(key->id.owner_kind, transfer)) {
+	if (by_row && has_rows && fits_row(key->id.owner_kind, transfer)) {
 		here = rows_here();
 		if (here) {
 			row = find_row6(here, b, key);
@@ -431,7 +433,7 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 		found = add(&flows6_b, true, &key->id, transfer);
 	else
 		found = add(&flows6_a, false, &key->id, transfer);
-	if (here && found && !row->key.id.owner_kind) {
+	if (by_row && here && found && !row->key.id.owner_kind) {
 		row->key = *key;
 		here->buffers[b & 1].taken[1]++;
 	}
@@ -538,9 +540,9 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	if (protocol != FLOWTOP_PACKET && type == SOCK_RAW)
 		key.id.local_port = protocol == FLOWTOP_RAW ? number : 0;
 	if (family == AF_INET6 && is_flow6(&key, NULL, &transfer, false))
-		add6(&key.v6, &transfer);
+		add6(&key.v6, &transfer, true);
 	else
-		add4(&key.v4, &transfer);
+		add4(&key.v4, &transfer, true);
 	return 0;
 }
 
@@ -554,7 +556,8 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 					  bool udp, int dir, int ret,
 					  const struct peer *peer,
-					  __u32 packets, const bool trusted)
+					  __u32 packets, const bool by_row,
+					  const bool trusted)
 {
 	__u32 protocol = udp ? FLOWTOP_UDP : FLOWTOP_TCP;
 	struct transfer transfer = { .sk = sk, .dir = dir, .bytes = ret };
@@ -573,7 +576,7 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 		return false;
 	if (family == AF_INET6) {
 		if (is_flow6(&key, peer, &transfer, trusted)) {
-			add6(&key.v6, &transfer);
+			add6(&key.v6, &transfer, by_row);
 			return true;
 		}
 	} else if (family != AF_INET) {
@@ -582,7 +585,7 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 		key.id.remote_port = peer->port;
 		key.v4.remote_addr = peer->addr[0];
 	}
-	add4(&key.v4, &transfer);
+	add4(&key.v4, &transfer, by_row);
 	return true;
 }
 
@@ -590,10 +593,10 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 static __always_inline void account(const struct sock *sk, __u16 family,
 				    __u16 protocol, int dir, int ret,
 				    const struct peer *peer, __u32 packets,
-				    const bool trusted)
+				    const bool by_row, const bool trusted)
 {
 	if (!account_ports(sk, family, protocol == IPPROTO_UDP, dir, ret, peer,
-			   packets, trusted))
+			   packets, by_row, trusted))
 		account_other(address_of(sk), family, protocol, dir, ret);
 }
 

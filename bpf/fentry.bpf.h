@@ -3,7 +3,9 @@
  * The functions of kprobe.bpf.h by trampolines, with typed pointers. From
  * v5.12 (ca06f55b9002) a trampoline skips a program that is already running on
  * its CPU; where a task can be preempted inside it, that loses events, so user
- * space takes this backend by itself only where it cannot.
+ * space takes this backend by itself only where it cannot. Nor does
+ * it have rows (rows.bpf.h): the registers that they take would cost every
+ * call.
  */
 #ifndef FLOWTOP_FENTRY_BPF_H
 #define FLOWTOP_FENTRY_BPF_H
@@ -24,7 +26,7 @@ static __always_inline int fx_send_return(struct sock *sk, __u16 family,
 	if (ret <= 0)
 		return 0;
 	if (is_tcp(protocol))
-		account(sk, family, IPPROTO_TCP, TX, ret, NULL, 0, true);
+		account(sk, family, IPPROTO_TCP, TX, ret, NULL, 0, false, true);
 	else if ((protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE) ||
 		 sk->sk_type == SOCK_RAW)
 		fx_other(sk, TX, ret); /* those two have hooks of their own */
@@ -39,13 +41,14 @@ static __always_inline int fx_recv_return(struct sock *sk, __u16 family,
 	if (ret <= 0 || !consumes(flags))
 		return 0;
 	if (is_tcp(protocol)) {
-		account(sk, family, IPPROTO_TCP, RX, ret, NULL, 0, true);
+		account(sk, family, IPPROTO_TCP, RX, ret, NULL, 0, false, true);
 	} else if (protocol == IPPROTO_UDP) {
 		struct call_ctx *call = close_datagram(sk);
 		struct peer *peer = call ? &call->peer : NULL;
 
 		account(sk, family, IPPROTO_UDP, RX, ret, peer,
-			peer && peer->segments ? peer->segments : 1, true);
+			peer && peer->segments ? peer->segments : 1, false,
+			true);
 	} else {
 		fx_other(sk, RX, ret);
 	}
@@ -152,7 +155,7 @@ static __always_inline void fx_datagram(struct sock *sk, struct peer *peer,
 		peer->gso_size = read_gso_size(sk, msg, true);
 	if (sk->sk_protocol == IPPROTO_UDP)
 		account(sk, sk->__sk_common.skc_family, IPPROTO_UDP, TX, ret,
-			peer, packets_sent(peer, ret), true);
+			peer, packets_sent(peer, ret), false, true);
 	else
 		fx_other(sk, TX, ret);
 }
@@ -224,7 +227,7 @@ int BPF_PROG(fx_splice, struct sk_buff *skb, struct sock *sk,
 {
 	if (ret > 0 && sk)
 		account(sk, sk->__sk_common.skc_family, sk->sk_protocol, RX,
-			ret, NULL, 1, true);
+			ret, NULL, 1, false, true);
 	return 0;
 }
 
@@ -236,7 +239,7 @@ int BPF_PROG(fx_sendpage, struct socket *sock, struct page *page, int offset,
 
 	if (sk->sk_protocol == IPPROTO_TCP)
 		account(sk, sk->__sk_common.skc_family, IPPROTO_TCP, TX, ret,
-			NULL, 0, true);
+			NULL, 0, false, true);
 	return 0;
 }
 
@@ -259,7 +262,7 @@ int BPF_PROG(fx_udp_sendpage, struct sock *sk, struct page *page, int offset,
 {
 	if (close_datagram(sk))
 		account(sk, sk->__sk_common.skc_family, IPPROTO_UDP, TX, ret,
-			NULL, 1, true);
+			NULL, 1, false, true);
 	return 0;
 }
 

@@ -36,7 +36,8 @@ static __always_inline void kp_count(const struct sock *sk,
 	__u16 family = READ_FIELD(trusted, sk, __sk_common.skc_family);
 
 	if (is_tcp(protocol)) {
-		account(sk, family, IPPROTO_TCP, dir, bytes, NULL, 0, trusted);
+		account(sk, family, IPPROTO_TCP, dir, bytes, NULL, 0, true,
+			trusted);
 	} else if (protocol == IPPROTO_UDP) {
 		struct peer *peer = &call->peer;
 
@@ -45,7 +46,7 @@ static __always_inline void kp_count(const struct sock *sk,
 		account(sk, family, IPPROTO_UDP, dir, bytes, peer,
 			dir == TX ? packets_sent(peer, bytes) :
 				    peer->segments ?: 1,
-			trusted);
+			true, trusted);
 	} else {
 		account_other(call->sk, family, protocol, dir, bytes);
 	}
@@ -219,7 +220,8 @@ int BPF_KRETPROBE(kr_zerocopy, int ret)
 		return 0;
 	sk = (void *)call->sk;
 	account(sk, BPF_CORE_READ(sk, __sk_common.skc_family), IPPROTO_TCP, RX,
-		zerocopy_bytes((void *)call->peer.zerocopy), NULL, 0, false);
+		zerocopy_bytes((void *)call->peer.zerocopy), NULL, 0, true,
+		false);
 	return 0;
 }
 

@@ -207,7 +207,7 @@ impl Engine {
             .open(storage)
             .context("open the BPF object")?;
         choose_programs(&mut open, &hooks, in_kernel);
-        let has_rows = plan.backend.has_cpu_to_itself(kernel);
+        let has_rows = plan.backend.has_rows(kernel);
         configure(
             &mut open,
             options,
