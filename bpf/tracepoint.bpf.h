@@ -151,12 +151,15 @@ int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
 static __always_inline bool read_raw_event(struct event *event,
 					   const __u64 *args)
 {
-	event->sk = (void *)args[0];
-	event->family =
-		READ_FIELD_AS(struct sock, event->sk, __sk_common.skc_family);
+	/* Not event->sk: BPF_CORE_READ() would have that field relocated too,
+	 * and no kernel has a struct event like ours. */
+	struct sock *sk = (void *)args[0];
+
+	event->sk = sk;
+	event->family = READ_FIELD_AS(struct sock, sk, __sk_common.skc_family);
 	if (!is_inet(event->family) && event->family != AF_PACKET)
 		return false;
-	event->protocol = READ_FIELD_AS(struct sock, event->sk, sk_protocol);
+	event->protocol = READ_FIELD_AS(struct sock, sk, sk_protocol);
 	event->ret = args[1];
 	event->flags = args[2];
 	return true;

@@ -85,14 +85,6 @@ pub struct BackendError {
 pub struct NoBackend(pub Vec<BackendError>);
 
 impl BackendError {
-    /// Names what is missing as the cause of an error that does not say its own.
-    pub(super) fn explain_by(&mut self, missing: &MissingRequirement) {
-        if self.missing.is_none() {
-            self.text = format!("{missing} (without it: {})", self.text);
-            self.missing = Some(missing.clone());
-        }
-    }
-
     /// Explains an error of opening a backend: by what is missing, or by the error with what libbpf logged of it.
     pub(super) fn new(backend: Backend, err: &anyhow::Error) -> Self {
         if let Some(missing) = MissingRequirement::of(err) {

@@ -114,13 +114,12 @@ impl Engine {
         let has_rdonly_cast = types.has_function(RDONLY_CAST);
         let unpushed = unpushed(options);
         let mut refusals = Vec::new();
-        let no_tracefs = tracefs
+        // Why a better backend was refused: added to the reason for the one that is taken.
+        let mut denied = tracefs
             .as_ref()
             .err()
             .and_then(MissingRequirement::of)
             .cloned();
-        // Why a better backend was refused: added to the reason for the one that is taken.
-        let mut denied = no_tracefs.clone();
         let kernel = RunningKernel::of_this_machine(kprobes, &types);
         for (plan, reason) in backend::plans(options.backend, &kernel) {
             let opened = match missing_requirement(plan, &types, &tracefs) {
@@ -157,11 +156,7 @@ impl Engine {
                     return Ok(engine);
                 }
                 Err(err) => {
-                    let mut refusal = BackendError::new(plan.backend, &err);
-                    // What stands in for kprobes takes privileges of its own.
-                    if let Some(missing) = &no_tracefs {
-                        refusal.explain_by(missing);
-                    }
+                    let refusal = BackendError::new(plan.backend, &err);
                     denied = denied.or_else(|| refusal.missing.clone());
                     refusals.push(refusal);
                 }
@@ -189,12 +184,15 @@ impl Engine {
         let roots = options.filter.roots();
         let in_pid_namespace = namespace::own_pid().is_some();
         let forks = (!roots.is_empty()).then(|| backend::fork_hook(kernel, in_pid_namespace));
+        let no_cgroup = requirements::before_cgroup();
         for hook in forks.into_iter().chain(plan.hooks()) {
-            // What BTF does not know cannot even be loaded; the rest is seen when attaching.
+            // What BTF does not know, or what takes a privilege that is missing, cannot even be loaded; the
+            // rest is seen when attaching.
             match hook.attach {
                 Attach::Trampoline(function) if !types.has_function(function) => {
                     note_missing(hook, &mut unseen)?;
                 }
+                Attach::Cgroup if no_cgroup.is_some() => note_missing(hook, &mut unseen)?,
                 _ => hooks.push(hook),
             }
         }
@@ -238,7 +236,8 @@ impl Engine {
             undrained: None,
             last: LossCounters::default(),
         };
-        let mut denied = None;
+        let has_cgroup = plan.hooks().any(|hook| hook.attach == Attach::Cgroup);
+        let mut denied = no_cgroup.filter(|_| has_cgroup).map(|missing| missing.what);
         for hook in hooks {
             match attach(&engine.skel, hook, tracefs, &mut engine.kprobes) {
                 Ok(Some(link)) => {

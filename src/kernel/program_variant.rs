@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::backend_error::TooLarge;
+use super::requirements::MissingRequirement;
 use crate::options::CaptureOptions;
 use crate::resolve::namespace;
 
@@ -20,6 +21,8 @@ impl ProgramVariant {
     fn after(self, err: &anyhow::Error) -> Option<Self> {
         let pushdown = false;
         match self {
+            // A simpler program needs the same privileges, and its error would hide what is missing.
+            _ if MissingRequirement::of(err).is_some() => None,
             Self { pushdown: true, .. } if TooLarge::is_cause_of(err) => {
                 Some(Self { pushdown, ..self })
             }
@@ -95,6 +98,10 @@ mod tests {
         let (opened, forms) = tried(&|_| Some(refused()));
         assert!(!opened);
         assert_eq!(forms, [(true, true), (false, true)]);
+        let denied = || load_error(libbpf_rs::Error::from_raw_os_error(1));
+        let (opened, forms) = tried(&|_| Some(denied()));
+        assert!(!opened);
+        assert_eq!(forms, [(true, true)]);
         let (opened, forms) = tried(&|_| Some(too_large()));
         assert!(!opened);
         assert_eq!(forms, [(true, true), (true, false), (false, false)]);

@@ -310,6 +310,12 @@ pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
     .into()
 }
 
+/// The hooks that tell the peers of UDP will be refused: the kernel already refuses to load their programs
+/// (is_net_admin_prog_type(), v5.8).
+pub fn before_cgroup() -> Option<MissingRequirement> {
+    is_capability_missing(CapabilitySet::NET_ADMIN).then(of_cgroup)
+}
+
 /// The hooks that tell the peers of UDP were refused.
 pub fn of_cgroup() -> MissingRequirement {
     of_capabilities(

@@ -414,6 +414,33 @@ fn unprivileged_user_with_doctor_capabilities_counts_everything() {
     assert_eq!(unseen(&nobodys), unseen(&roots));
 }
 
+/// As root of a container has them, by what the peers of UDP need where there are no kprobes.
+#[test]
+fn without_net_admin_the_peers_of_udp_are_unseen_and_all_bytes_are_counted() {
+    let flowtop = |capabilities: &str| {
+        let held = format!("-all,+bpf,+perfmon,+dac_override{capabilities}");
+        Command::new("setpriv")
+            .args(["--inh-caps", "-all", "--bounding-set", &held])
+            .arg(env!("CARGO_BIN_EXE_flowtop"))
+            .args(["--json", "-c", "1", "-i", "50ms"])
+            .args(["--backend", "raw_tracepoint"])
+            .output()
+            .unwrap()
+    };
+    let (with, without) = (flowtop(",+net_admin"), flowtop(""));
+    for output in [&with, &without] {
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{message}");
+    }
+    let has = |output: &Output, path: &str| unseen(output).as_array().unwrap().contains(&path.into());
+    let kprobes = !has(&with, "splice_read");
+    assert!(!has(&with, "udp_send_peer"));
+    assert_eq!(has(&without, "udp_send_peer"), !kprobes);
+    let record = String::from_utf8_lossy(&without.stdout);
+    let reason = "reporting the peers of UDP without kprobes needs CAP_NET_ADMIN";
+    assert_eq!(record.contains(reason), !kprobes, "{record}");
+}
+
 /// The capabilities of the file, which `make setcap` gives it.
 #[test]
 fn a_file_with_capabilities_needs_no_sudo() {

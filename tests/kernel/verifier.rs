@@ -104,9 +104,9 @@ fn the_largest_filter_loads_with_a_wide_margin_and_counts_what_passes() {
     }
 }
 
-/// Compiles a library that answers the load of `tp_send` by E2BIG once, after so many that succeeded, as the
-/// verifier does with a program that is too large. libbpf tries each load twice, then with a log.
-fn refusal(after: u32) -> PathBuf {
+/// Compiles a library that answers the load of `tp_send` by an error once, after so many that succeeded, as the
+/// verifier does: by E2BIG where a program is too large. libbpf tries each load twice, then with a log.
+fn refusal(after: u32, errno: &str) -> PathBuf {
     const SOURCE: &str = r#"
         #define _GNU_SOURCE
         #include <dlfcn.h>
@@ -125,18 +125,19 @@ fn refusal(after: u32) -> PathBuf {
             const char *name = number == SYS_bpf && a == BPF_PROG_LOAD ? ((union bpf_attr *)b)->prog_name : "";
             if ((!strcmp(name, "tp_send") || !strcmp(name, "rt_send")) && ++loads > AFTER && refused < 2) {
                 refused++;
-                errno = E2BIG;
+                errno = ERRNO;
                 return -1;
             }
             return next(number, a, b, c, d, e, f);
         }
     "#;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let source = folder.join(format!("refusal-{after}.c"));
+    let source = folder.join(format!("refusal-{after}-{errno}.c"));
     let library = source.with_extension("so");
     std::fs::write(&source, SOURCE).unwrap();
     let status = Command::new("clang")
-        .args(["-shared", "-fPIC", &format!("-DAFTER={after}"), "-o"])
+        .args(["-shared", "-fPIC", &format!("-DAFTER={after}")])
+        .args([&format!("-DERRNO={errno}"), "-o"])
         .args([&library, &source])
         .status()
         .unwrap();
@@ -151,7 +152,7 @@ fn a_filter_that_the_verifier_refuses_is_decided_by_user_space_and_said_so() {
         client.local_addr().unwrap().port(),
         server.local_addr().unwrap().port(),
     );
-    let library = refusal(0);
+    let library = refusal(0, "E2BIG");
     let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"));
     flowtop.args(["--json", "-n", "0", "-i", "50ms", &filter]);
     flowtop.env("LD_PRELOAD", library);
@@ -171,12 +172,29 @@ fn a_filter_that_the_verifier_refuses_is_decided_by_user_space_and_said_so() {
 }
 
 #[test]
+fn a_kernel_that_refuses_typed_pointers_is_read_without_them_by_the_same_backend() {
+    let (mut client, mut server) = tcp_pair();
+    let port = format!("port {}", client.local_addr().unwrap().port());
+    let whole = Flowtop::start(&[&port]).stop();
+    let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+    flowtop.args(["--json", "-n", "0", "-i", "50ms", &port]);
+    flowtop.env("LD_PRELOAD", refusal(0, "EINVAL"));
+    let flowtop = Flowtop::spawned(flowtop);
+    transfer(&mut client, &mut server);
+    transfer(&mut server, &mut client);
+    let records = flowtop.stop();
+    let both_ends = 2 * BYTES as u64;
+    assert_eq!(totals(&records), (both_ends, both_ends));
+    assert_eq!(records[0]["backend"], whole[0]["backend"]);
+}
+
+#[test]
 fn the_doctor_names_a_filter_that_the_verifier_refuses() {
     // The trials of both tracepoint backends and the start load it first, without the filter.
     for (after, state) in [(3, "note"), (1000, "ok")] {
         let doctor = Command::new(env!("CARGO_BIN_EXE_flowtop"))
             .args(["--doctor", "--json", &largest(1, 2)])
-            .env("LD_PRELOAD", refusal(after))
+            .env("LD_PRELOAD", refusal(after, "E2BIG"))
             .stdin(Stdio::null())
             .output()
             .unwrap();
