@@ -10,6 +10,13 @@
 //! flip k+1, bytes were not counted. A call counts when it returns, so the level must stay up for
 //! [`MIN_AGE`] and a second reading before it is *drift*. If a longer call returns later, or the lowest
 //! level turns out to be lower, the drift is taken back.
+//!
+//! Of a connection that stays busy this shows only what exceeds an interval's bytes: those counted in it
+//! may have moved before or after the reading at its beginning. Where the kernel says that runs of programs
+//! were skipped, a position is therefore read right before the flip as well. What moved by then and is not
+//! counted at the flip is lost, or of calls that are just returning. How many of those wait for a processor,
+//! and for how long, nobody knows: so this reading alone is no sign of drift, only the size of one whose
+//! cause is known, and less than [`Ledger::returning`] is none.
 
 use std::time::Duration;
 
@@ -21,6 +28,10 @@ use crate::model::interval::Drift;
 
 /// A shorter time may pass between a call's bytes and their count: the thread waits for a processor.
 pub const MIN_AGE: Duration = Duration::from_millis(90);
+
+/// Threads of a process that may be waiting for a processor between a call's bytes and their count at two
+/// flips one after the other, as many of one connection.
+const RETURNING: i64 = 4;
 
 /// What makes counters differ from what calls return: kTLS, sockmap, TCP_REPAIR, urgent data.
 const EXEMPT: u32 = TCP_ULP | TCP_OTHER_PROTO | TCP_REPAIR | TCP_URGENT;
@@ -105,6 +116,11 @@ pub struct Ledger {
     credited: i64,
     /// Since when the level has been above the drift at every flip, and the lowest of these levels.
     pending: Option<(Duration, i64)>,
+    /// How far the position right before the flip is beyond that of the interval before; `None` where it
+    /// was not read.
+    ahead: Option<i64>,
+    /// Bytes that may be of calls that are just returning: [`RETURNING`] messages of each flow of the interval.
+    returning: i64,
 }
 
 impl Ledger {
@@ -114,6 +130,7 @@ impl Ledger {
             return false;
         };
         (self.raised, self.slack, self.is_read) = (0, 0, now.is_some());
+        self.returning = 0;
         let Some(now) = now else {
             return true;
         };
@@ -129,6 +146,16 @@ impl Ledger {
             self.position = Some(now);
         }
         true
+    }
+
+    /// Takes a reading right before the flip. A FIN is left to the reading after it.
+    fn turn_soon(&mut self, now: Option<StreamPosition>) {
+        let (last, now) = (self.position, now.filter(|now| !now.has_fin));
+        let same = last
+            .zip(now)
+            .filter(|(last, now)| last.origin == now.origin);
+        let moved = same.map(|(last, now)| now.bytes.wrapping_sub(last.bytes).cast_signed());
+        self.ahead = moved.filter(|&moved| moved >= 0);
     }
 
     /// Takes the drift for counted. Returns how much that is.
@@ -159,8 +186,13 @@ impl Ledger {
         back.unsigned_abs()
     }
 
-    /// Counts bytes of the interval whose end was read. Returns the change of the drift.
-    fn count(&mut self, counted: u64) -> i64 {
+    /// Counts bytes of the interval whose end was read, moved by so many messages. Returns the change of the
+    /// drift.
+    fn count(&mut self, counted: u64, messages: u64) -> i64 {
+        let message = counted.div_ceil(messages.max(1)).cast_signed();
+        self.returning = self
+            .returning
+            .saturating_add(message.saturating_mul(RETURNING));
         if !self.is_armed {
             self.is_armed = counted > 0;
             (self.level, self.raised) = (0, 0);
@@ -178,12 +210,18 @@ impl Ledger {
         self.drift.wrapping_sub(before)
     }
 
-    /// The level at the flip: what is above 0 was moved before the reading of the interval before.
-    const fn at_flip(&self) -> i64 {
-        self.level.wrapping_sub(self.raised)
+    /// The level at the flip: what is above 0 was moved before the reading of the interval before, or, but for
+    /// calls that are just returning, before the one right before the flip.
+    fn at_flip(&self) -> i64 {
+        let sure = self.level.wrapping_sub(self.raised);
+        let ahead = self.ahead.filter(|_| self.is_armed);
+        ahead.map_or(sure, |ahead| {
+            let late = sure.wrapping_add(ahead).wrapping_sub(self.returning);
+            late.max(sure)
+        })
     }
 
-    const fn is_doubtful(&self) -> bool {
+    fn is_doubtful(&self) -> bool {
         self.at_flip() > self.drift
     }
 
@@ -263,11 +301,22 @@ impl ConnectionAudit {
         self.tx.turn(StreamPosition::written(raw)) && rx
     }
 
+    /// Takes a reading right before the flip, of a socket that is in the middle of no call.
+    pub fn turn_soon(&mut self, raw: &RawTcp) {
+        self.rx.turn_soon(StreamPosition::read(raw));
+        self.tx.turn_soon(StreamPosition::written(raw));
+    }
+
+    /// Forgets the reading right before the flip, at the end of its interval.
+    pub const fn forget_soon(&mut self) {
+        (self.rx.ahead, self.tx.ahead) = (None, None);
+    }
+
     /// Counts what a flow of it moved. Returns the change of the drift: what is taken back.
     pub fn count(&mut self, moved: &Counters) -> Drift {
         Drift {
-            rx: self.rx.count(moved.rx_bytes),
-            tx: self.tx.count(moved.tx_bytes),
+            rx: self.rx.count(moved.rx_bytes, moved.rx_msgs),
+            tx: self.tx.count(moved.tx_bytes, moved.tx_msgs),
         }
     }
 

@@ -33,6 +33,9 @@ use super::tcp::TcpSamples;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::model::interval::{Audit, Unknown};
 
+/// How often sockets that are in the middle of a call are read before a flip.
+const SOON_TRIES: u32 = 8;
+
 /// Which of the two buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffer {
@@ -128,6 +131,28 @@ impl Drain {
         let inspected = self.inspector.inspect(skel, &wanted)?;
         let audit = samples.settle(self.begun.elapsed(), &inspected, flows);
         Ok((unknown, audit))
+    }
+
+    /// Reads sockets right before a flip, where calls were missed in the interval before.
+    ///
+    /// # Errors
+    /// When the kernel does not run the program.
+    pub fn read_soon(&mut self, skel: &FlowtopSkel<'_>) -> Result<()> {
+        let samples = &mut self.decoder.samples;
+        let mut wanted = samples.sockets_before_flip();
+        for _ in 0..SOON_TRIES {
+            if wanted.is_empty() {
+                break;
+            }
+            let in_call = samples.note_soon(&self.inspector.inspect(skel, &wanted)?);
+            wanted.retain(|one| in_call.contains(&one.sk));
+        }
+        Ok(())
+    }
+
+    /// Notes whether calls were missed in the interval that was taken last.
+    pub const fn note_missed(&mut self, has_missed: bool) {
+        self.decoder.samples.note_missed(has_missed);
     }
 
     /// Runs a program and looks into a map as a drain does, and takes nothing.

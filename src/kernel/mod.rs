@@ -364,16 +364,19 @@ impl Engine {
     /// When the kernel refuses a flip or a drain.
     pub fn end_interval(&mut self) -> Result<Interval> {
         self.settle()?;
+        self.drain.read_soon(&self.skel)?;
         let retired = buffers::flip(&mut self.skel)?;
         let now = Instant::now();
         let ended = SystemTime::now();
         let (flows, unknown, audit) = self.drain_retired(retired)?;
         let reading = losses::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
         let slots = self.skel.maps.flows4_a.max_entries();
+        let missed_events = reading.missed.saturating_sub(self.last.missed);
+        self.drain.note_missed(missed_events > 0);
         let losses = Losses {
             full: slot_holder::of(&flows, slots),
             untracked: reading.untracked.since(&self.last.untracked),
-            missed_events: reading.missed.saturating_sub(self.last.missed),
+            missed_events,
             unknown,
             audit,
         };

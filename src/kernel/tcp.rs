@@ -50,6 +50,10 @@ pub struct TcpSamples {
     audit: Audit,
     /// Bytes were counted for no flow of their own.
     is_blind: bool,
+    /// The kernel skipped runs of programs in the interval before.
+    has_missed: bool,
+    /// Sockets that were read right before the flip.
+    soon: Vec<u64>,
     /// Addresses of sockets: those that may lack bytes, those that do, and some of those that moved bytes
     /// lately and are read when their flows are silent.
     doubtful: Vec<u64>,

@@ -23,6 +23,55 @@ pub struct Inspect {
 }
 
 impl TcpSamples {
+    /// Notes whether calls were missed in the interval that has ended.
+    pub const fn note_missed(&mut self, has_missed: bool) {
+        self.has_missed = has_missed;
+    }
+
+    /// Sockets to be read right before the flip, for [`note_soon`](Self::note_soon): those that moved bytes
+    /// lately, while calls are missed.
+    pub fn sockets_before_flip(&self) -> Vec<Inspect> {
+        if !self.has_missed || self.mode == AuditMode::Off {
+            return Vec::new();
+        }
+        let wanted = self.watched.iter().filter_map(|&sk| {
+            let socket = self.sockets.get(&sk).filter(|it| !it.audit.is_exempt)?;
+            let ends = socket.ends;
+            Some(Inspect { sk, ends })
+        });
+        wanted.take(MAX_INSPECTED).collect()
+    }
+
+    /// Takes what was read right before the flip. Returns which sockets are in the middle of a call, and may
+    /// be read again.
+    pub fn note_soon(&mut self, read: &[(u64, RawTcp)]) -> Vec<u64> {
+        let mut in_call = Vec::new();
+        for (sk, raw) in read {
+            let Some(socket) = self.sockets.get_mut(sk) else {
+                continue;
+            };
+            if raw.marks & TCP_READ == 0 {
+                continue;
+            }
+            if raw.marks & TCP_BUSY == 0 {
+                socket.audit.turn_soon(raw);
+                self.soon.push(*sk);
+            } else {
+                in_call.push(*sk);
+            }
+        }
+        in_call
+    }
+
+    /// Forgets the readings right before the flip.
+    fn forget_soon(&mut self) {
+        for sk in self.soon.drain(..) {
+            if let Some(socket) = self.sockets.get_mut(&sk) {
+                socket.audit.forget_soon();
+            }
+        }
+    }
+
     /// Sockets to be read again before [`settle`](Self::settle), after all flows were appended.
     pub fn sockets_to_inspect(&mut self) -> Vec<Inspect> {
         if self.is_blind || self.mode == AuditMode::Off {
@@ -105,6 +154,7 @@ impl TcpSamples {
                 silent_and_off += u64::from(is_silent && is_off);
             }
         }
+        self.forget_soon();
         let off = silent_and_off + self.note_drifting();
         self.audit.agreeing = self.audit.connections.saturating_sub(off);
         self.audit
