@@ -148,6 +148,9 @@ static __always_inline bool fill_id(struct flowtop_id *id,
 {
 	id->owner_kind =
 		current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
+	/* Above the numbers that are asked for below: nearly always. */
+	if (__builtin_expect(id->local_port > IPPROTO_UDP, 1))
+		return true;
 	/* inet_put_port() clears skc_num when a socket closes, with data
 	 * perhaps still unread; inet_sport keeps the port. Every socket of IP
 	 * begins with a struct inet_sock, as that of UDP does. */
@@ -359,11 +362,16 @@ first_event(void *flows, const bool b, const struct flowtop_id *id,
  * was: what has moved bytes once may take a row, what does so once does not. */
 static __always_inline bool add(void *flows, const bool b,
 				const struct flowtop_id *id,
-				struct transfer *transfer)
+				struct transfer *transfer, const bool by_row)
 {
 	bool found = true;
 	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, id);
 
+	/* Nothing but rows asks whether there was one. */
+	if (!by_row && slot) {
+		add_to_slot(slot, transfer);
+		return true;
+	}
 	if (!slot) {
 		found = false;
 		slot = first_event(flows, b, id, transfer);
@@ -400,9 +408,9 @@ static __always_inline void add4(const struct flowtop_key4 *key,
 		}
 	}
 	if (b)
-		found = add(&flows4_b, true, &key->id, transfer);
+		found = add(&flows4_b, true, &key->id, transfer, by_row);
 	else
-		found = add(&flows4_a, false, &key->id, transfer);
+		found = add(&flows4_a, false, &key->id, transfer, by_row);
 	if (by_row && here && found && !row->key.id.owner_kind) {
 		row->key = *key;
 		here->buffers[b & 1].taken[0]++;
@@ -430,9 +438,9 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 		}
 	}
 	if (b)
-		found = add(&flows6_b, true, &key->id, transfer);
+		found = add(&flows6_b, true, &key->id, transfer, by_row);
 	else
-		found = add(&flows6_a, false, &key->id, transfer);
+		found = add(&flows6_a, false, &key->id, transfer, by_row);
 	if (by_row && here && found && !row->key.id.owner_kind) {
 		row->key = *key;
 		here->buffers[b & 1].taken[1]++;

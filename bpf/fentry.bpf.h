@@ -16,16 +16,23 @@ static __always_inline int fx_other(struct sock *sk, int dir, int ret)
 			     sk->sk_protocol, dir, ret);
 }
 
+/* What is asked first costs a stream least. */
+static __always_inline bool is_stream(__u32 protocol)
+{
+	return __builtin_expect(protocol == IPPROTO_TCP, 1) ||
+	       protocol == IPPROTO_MPTCP;
+}
+
 /* `family` is that of streams and datagrams: other protocols of IPv6 use the
  * functions of IPv4 too. */
 static __always_inline int fx_send_return(struct sock *sk, __u16 family,
 					  int ret)
 {
-	__u16 protocol = sk->sk_protocol;
+	__u32 protocol = sk->sk_protocol;
 
 	if (ret <= 0)
 		return 0;
-	if (is_tcp(protocol))
+	if (is_stream(protocol))
 		account(sk, family, IPPROTO_TCP, TX, ret, NULL, 0, false, true);
 	else if ((protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE) ||
 		 sk->sk_type == SOCK_RAW)
@@ -36,11 +43,11 @@ static __always_inline int fx_send_return(struct sock *sk, __u16 family,
 static __always_inline int fx_recv_return(struct sock *sk, __u16 family,
 					  int flags, int ret)
 {
-	__u16 protocol = sk->sk_protocol;
+	__u32 protocol = sk->sk_protocol;
 
 	if (ret <= 0 || !consumes(flags))
 		return 0;
-	if (is_tcp(protocol)) {
+	if (is_stream(protocol)) {
 		account(sk, family, IPPROTO_TCP, RX, ret, NULL, 0, false, true);
 	} else if (protocol == IPPROTO_UDP) {
 		struct call_ctx *call = close_datagram(sk);
