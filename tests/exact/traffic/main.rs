@@ -9,6 +9,7 @@
 )]
 
 mod addr;
+mod bpf;
 mod cases;
 mod check;
 mod cli;

@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::addr::RawAddr;
+use crate::bpf::{bpf, instruction, load};
 use crate::cases::scenarios::Cgroup;
 use crate::proc;
 use crate::sock::{Fam, Sock, V4, V6};
@@ -18,14 +19,6 @@ use crate::truth::{Dir, How};
 cases! {
     "UDP to a service's address that a load balancer turns into a backend's" => balanced_udp,
     "the same over IPv6" => balanced_udp_v6,
-}
-
-/// One instruction of BPF: `struct bpf_insn`.
-const fn instruction(code: u8, dst: u8, src: u8, off: i16, imm: u32) -> u64 {
-    code as u64
-        | ((src << 4 | dst) as u64) << 8
-        | (off as u16 as u64) << 16
-        | (imm as u64) << 32
 }
 
 /// Words of a socket's address that a program compares with and changes to.
@@ -63,7 +56,6 @@ fn rewrite(kind: u32, from: SocketAddr, to: SocketAddr) -> Result<OwnedFd> {
     const MOVE: u8 = 0xb4; // w2 = imm
     const JUMP_UNLESS_EQUAL: u8 = 0x5d; // to 64-bit register: r2 != r3
     const EXIT: u8 = 0x95;
-    const PROG_LOAD: u64 = 5;
     const SOCK_ADDR: u32 = 18;
     let words = words(from, to);
     let mut program = Vec::new();
@@ -79,29 +71,7 @@ fn rewrite(kind: u32, from: SocketAddr, to: SocketAddr) -> Result<OwnedFd> {
     }
     program.push(instruction(MOVE, 0, 0, 0, 1));
     program.push(instruction(EXIT, 0, 0, 0, 0));
-    // union bpf_attr up to expected_attach_type
-    let mut attr = [0u32; 18];
-    let pointer = |attr: &mut [u32; 18], at: usize, address: u64| {
-        attr[at] = address as u32;
-        attr[at + 1] = (address >> 32) as u32;
-    };
-    (attr[0], attr[1], attr[17]) = (SOCK_ADDR, program.len() as u32, kind);
-    pointer(&mut attr, 2, program.as_ptr() as u64);
-    pointer(&mut attr, 4, c"GPL".as_ptr() as u64);
-    // Before Linux 5.11 programs are locked memory; later it does not matter whether this is allowed.
-    let all = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the limit lives across the call.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) };
-    let fd = bpf(PROG_LOAD, &attr).context("load a program")?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn bpf(command: u64, attr: &[u32]) -> std::io::Result<RawFd> {
-    let size = size_of_val(attr);
-    // SAFETY: the attributes live across the call and their size is right.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size) };
-    cvt(result).map(|fd| fd as RawFd)
+    load(SOCK_ADDR, kind, &program)
 }
 
 /// Attaches a program to a cgroup, beside others, for as long as there is the cgroup.

@@ -30,6 +30,7 @@ cases! {
     "SCTP, one association a socket" => sctp,
     "the same over IPv6" => sctp_v6,
     "SCTP, many associations on one socket: the socket has no peer" => sctp_many,
+    "SCTP tells a program of its associations in messages: no data, and what the call returns counts" => sctp_notifications,
     "DCCP" => dccp,
     "the same over IPv6" => dccp_v6,
 }
@@ -412,6 +413,48 @@ fn sctp_many() -> Result<()> {
         hub.sendto(&pattern(n * 2), 0, from)?;
         s.recvfrom(&mut [0; 1000], 0)?;
     }
+    Ok(())
+}
+
+/// A program that asked for them receives notifications (MSG_NOTIFICATION) between its data.
+fn sctp_notifications() -> Result<()> {
+    const SOL_SCTP: i32 = 132;
+    const SCTP_EVENTS: i32 = 11;
+    // struct sctp_event_subscribe: data_io, association, address, send failure, peer error, shutdown
+    const EVENTS: [u8; 6] = [1, 1, 0, 0, 0, 1];
+    // sac_type and sse_type, the first of a notification
+    const ASSOC_CHANGE: u16 = 0x8001;
+    const SHUTDOWN_EVENT: u16 = 0x8005;
+    let l = sctp_socket(V4, libc::SOCK_STREAM)?;
+    l.bind(V4.loopback())?;
+    // SAFETY: the value lives across the call and its length is right.
+    cvt(unsafe {
+        let (at, len) = (EVENTS.as_ptr().cast(), EVENTS.len() as u32);
+        libc::setsockopt(l.fd(), SOL_SCTP, SCTP_EVENTS, at, len)
+    })
+    .context("SCTP_EVENTS")?;
+    l.listen()?;
+    let c = sctp_socket(V4, libc::SOCK_STREAM)?;
+    c.bind(V4.loopback())?;
+    c.connect(l.local()?)?;
+    let s = l.accept()?;
+    let mut told = Vec::new();
+    let mut data = 0;
+    c.send(&pattern(700), 0)?;
+    c.shutdown(libc::SHUT_WR)?;
+    let mut buf = [0; 2000];
+    loop {
+        match s.recv(&mut buf, 0)? {
+            0 => break,
+            700 => data += 700,
+            n => told.push((u16::from_ne_bytes([buf[0], buf[1]]), n)),
+        }
+    }
+    let kinds: Vec<u16> = told.iter().map(|(kind, _)| *kind).collect();
+    ensure!(data == 700, "{data} bytes of data");
+    // It is up, the peer is done, it is over.
+    let expected = [ASSOC_CHANGE, SHUTDOWN_EVENT, ASSOC_CHANGE];
+    ensure!(kinds == expected, "was told {told:x?}");
     Ok(())
 }
 

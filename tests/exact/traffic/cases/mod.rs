@@ -66,6 +66,7 @@ rooms!(
     nested,
     zones,
     balancer,
+    sockmap,
     scenarios,
     negative,
 );
