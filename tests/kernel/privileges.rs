@@ -432,7 +432,8 @@ fn without_net_admin_the_peers_of_udp_are_unseen_and_all_bytes_are_counted() {
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{message}");
     }
-    let has = |output: &Output, path: &str| unseen(output).as_array().unwrap().contains(&path.into());
+    let has =
+        |output: &Output, path: &str| unseen(output).as_array().unwrap().contains(&path.into());
     let kprobes = !has(&with, "splice_read");
     assert!(!has(&with, "udp_send_peer"));
     assert_eq!(has(&without, "udp_send_peer"), !kprobes);

@@ -9,10 +9,7 @@ use crate::sys::cvt;
 
 /// One instruction: `struct bpf_insn`.
 pub const fn instruction(code: u8, dst: u8, src: u8, off: i16, imm: u32) -> u64 {
-    code as u64
-        | ((src << 4 | dst) as u64) << 8
-        | (off as u16 as u64) << 16
-        | (imm as u64) << 32
+    code as u64 | ((src << 4 | dst) as u64) << 8 | (off as u16 as u64) << 16 | (imm as u64) << 32
 }
 
 pub fn bpf(command: u64, attr: &[u32]) -> io::Result<RawFd> {
@@ -43,7 +40,10 @@ pub fn load(program_type: u32, attach_type: u32, program: &[u64]) -> Result<Owne
     attr[2..4].copy_from_slice(&pointer(program));
     attr[4..6].copy_from_slice(&pointer(c"GPL".to_bytes_with_nul()));
     // Before Linux 5.11 programs are locked memory; later it does not matter whether this is allowed.
-    let all = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    let all = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
     // SAFETY: the limit lives across the call.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) };
     bpf_fd(PROG_LOAD, &attr).context("load a program")
