@@ -180,22 +180,11 @@ impl Engine {
         let unhooked = hooks::UNHOOKED.iter();
         let unhooked = unhooked.filter(|(function, _)| types.has_function(function));
         unseen.extend(unhooked.map(|(_, path)| path));
-        let mut hooks: Vec<&'static Hook> = Vec::new();
         let roots = options.filter.roots();
         let in_pid_namespace = namespace::own_pid().is_some();
         let forks = (!roots.is_empty()).then(|| backend::fork_hook(kernel, in_pid_namespace));
-        let no_cgroup = requirements::before_cgroup();
-        for hook in forks.into_iter().chain(plan.hooks()) {
-            // What BTF does not know, or what takes a privilege that is missing, cannot even be loaded; the
-            // rest is seen when attaching.
-            match hook.attach {
-                Attach::Trampoline(function) if !types.has_function(function) => {
-                    note_missing(hook, &mut unseen)?;
-                }
-                Attach::Cgroup if no_cgroup.is_some() => note_missing(hook, &mut unseen)?,
-                _ => hooks.push(hook),
-            }
-        }
+        let all = forks.into_iter().chain(plan.hooks());
+        let (hooks, mut denied) = loadable(all, types, &mut unseen)?;
 
         let in_kernel = drain::in_kernel_supported();
         // The object's storage must live as long as the skeleton, which is as long as the program
@@ -236,8 +225,6 @@ impl Engine {
             undrained: None,
             last: LossCounters::default(),
         };
-        let has_cgroup = plan.hooks().any(|hook| hook.attach == Attach::Cgroup);
-        let mut denied = no_cgroup.filter(|_| has_cgroup).map(|missing| missing.what);
         for hook in hooks {
             match attach(&engine.skel, hook, tracefs, &mut engine.kprobes) {
                 Ok(Some(link)) => {
@@ -476,6 +463,30 @@ fn audit_mode(options: &CaptureOptions, plan: AttachPlan) -> AuditMode {
         Backend::RawTracepoint | Backend::Tracepoint => AuditMode::AtOnce,
         Backend::Fentry | Backend::Kprobe => AuditMode::FromFirstCall,
     }
+}
+
+/// The hooks whose programs the kernel can load, and which privilege the others lack.
+fn loadable(
+    all: impl Iterator<Item = &'static Hook>,
+    types: &KernelTypes,
+    unseen: &mut Vec<&'static str>,
+) -> Result<(Vec<&'static Hook>, Option<String>)> {
+    let no_cgroup = requirements::before_cgroup();
+    let (mut hooks, mut denied) = (Vec::new(), None);
+    for hook in all {
+        // What BTF does not know cannot even be loaded; the rest is seen when attaching.
+        match (hook.attach, &no_cgroup) {
+            (Attach::Trampoline(function), _) if !types.has_function(function) => {
+                note_missing(hook, unseen)?;
+            }
+            (Attach::Cgroup, Some(missing)) => {
+                note_missing(hook, unseen)?;
+                denied.get_or_insert_with(|| missing.what.clone());
+            }
+            _ => hooks.push(hook),
+        }
+    }
+    Ok((hooks, denied))
 }
 
 fn note_missing(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
