@@ -39,6 +39,10 @@ const EXEMPT: u32 = TCP_ULP | TCP_OTHER_PROTO | TCP_REPAIR | TCP_URGENT;
 /// States of enum tcp_state (include/net/tcp_states.h) in which the own FIN was written, and in which
 /// the peer's was received.
 const FIN_WRITTEN: [u32; 4] = [4, 5, 9, 11];
+/// Those of FIN_WRITTEN in which the FIN may have no sequence number yet: tcp_close() and tcp_shutdown() set
+/// the state before tcp_send_fin() takes the number, and may wait for a processor in between. The others
+/// follow from segments that the socket takes only after that call.
+const FIN_NOT_NUMBERED: [u32; 2] = [4, 9];
 const FIN_RECEIVED: [u32; 4] = [6, 8, 9, 11];
 
 /// Whether an inspected socket is none to be audited.
@@ -55,6 +59,8 @@ pub struct StreamPosition {
     origin: u32,
     /// Whether the state says that the last sequence number, which `bytes` leaves out, is a FIN.
     has_fin: bool,
+    /// Whether that FIN may have no sequence number yet: `bytes` is right or one too low.
+    is_unsure: bool,
 }
 
 impl StreamPosition {
@@ -70,6 +76,7 @@ impl StreamPosition {
             bytes: bytes.wrapping_sub(fin.into()),
             origin: low_half(raw.bytes_received).wrapping_sub(raw.rcv_nxt),
             has_fin: fin,
+            is_unsure: false,
         })
     }
 
@@ -85,6 +92,7 @@ impl StreamPosition {
             bytes: bytes.wrapping_sub(fin.into()),
             origin: low_half(raw.bytes_acked).wrapping_sub(raw.snd_una),
             has_fin: fin,
+            is_unsure: FIN_NOT_NUMBERED.contains(&raw.state),
         })
     }
 }
@@ -107,8 +115,7 @@ pub struct Ledger {
     is_armed: bool,
     /// Whether the last reading is of this interval: it is not where that was torn.
     is_read: bool,
-    /// By how much the last reading may be too low: 1 where a state is the first to say FIN, because
-    /// tcp_close() sets the state before tcp_send_fin() takes the FIN's sequence number.
+    /// By how much the last reading may be too low: 1 where its FIN may have no sequence number yet.
     slack: i64,
     /// Bytes missing from what was counted, or, negative, counted and not moved.
     drift: i64,
@@ -134,11 +141,16 @@ impl Ledger {
         let Some(now) = now else {
             return true;
         };
-        self.slack = i64::from(now.has_fin && !last.has_fin);
-        // One less is a FIN that has no sequence number yet, where nothing else was written.
+        self.slack = i64::from(now.is_unsure);
         let moved = now.bytes.wrapping_sub(last.bytes).cast_signed();
         if now.origin != last.origin || moved < -1 {
             return false;
+        }
+        // One less is a FIN without a sequence number, or, if it has one, a reading before that met the FIN
+        // after a state without it.
+        if moved == -1 && !now.is_unsure {
+            self.level = self.level.wrapping_sub(1);
+            self.position = Some(now);
         }
         self.raised = moved.max(0);
         self.level = self.level.wrapping_add(self.raised);
@@ -259,7 +271,8 @@ impl ConnectionAudit {
     /// A connection that is read for the first time, after an interval in which it moved `moved`.
     /// `arm` says that calls under way at flowtop's start are counted.
     pub fn begin(raw: &RawTcp, moved: &Counters, arm: bool) -> Self {
-        let (read, written) = (StreamPosition::read(raw), StreamPosition::written(raw));
+        let read = StreamPosition::read(raw);
+        let written = StreamPosition::written(raw).filter(|now| !now.is_unsure);
         let level = |now: Option<StreamPosition>, counted: u64| {
             now.map(|now| now.bytes.wrapping_sub(counted).cast_signed())
         };

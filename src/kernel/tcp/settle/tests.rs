@@ -9,6 +9,8 @@ use crate::model::interval::Drift;
 use crate::testing::{Random, key};
 
 const ESTABLISHED: u32 = 1;
+const FIN_WAIT1: u32 = 4;
+const FIN_WAIT2: u32 = 5;
 const CLOSE_WAIT: u32 = 8;
 const LAST_ACK: u32 = 9;
 
@@ -434,19 +436,64 @@ fn fins_are_no_bytes() {
 
 #[test]
 fn a_state_that_says_fin_before_its_sequence_number_is_taken_is_no_drift() {
+    for (waits, last_bytes) in [(1, 3), (4, 3), (1, 0), (4, 0)] {
+        let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+        let mut connection = Connection::new(1, &mut Random(8));
+        steady(&mut machine, &mut connection, 100, 100);
+        // tcp_close() has set the state, and waits for a processor before tcp_send_fin().
+        connection.state = FIN_WAIT1;
+        connection.moves(0, last_bytes);
+        connection.counts(0, 0, last_bytes);
+        for interval in 0..waits + 3 {
+            if interval == waits {
+                connection.moves(0, 1);
+            }
+            machine.end(&mut connection, still);
+            assert_eq!(machine.found, Drift::default(), "{waits} {last_bytes}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_first_seen_before_its_fin_has_a_sequence_number_is_no_drift() {
     let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(8));
-    steady(&mut machine, &mut connection, 100, 100);
-    // tcp_close() has set the state; tcp_send_fin() has not run yet.
-    connection.state = LAST_ACK;
+    connection.state = FIN_WAIT1;
     connection.moves(0, 3);
     connection.counts(0, 0, 3);
     machine.end(&mut connection, still);
     connection.moves(0, 1);
-    for _ in 0..3 {
+    for _ in 0..4 {
         machine.end(&mut connection, still);
+        assert_eq!(machine.found, Drift::default());
     }
-    assert_eq!(machine.found, Drift::default());
+}
+
+#[test]
+fn a_fin_that_is_written_between_the_readings_of_state_and_sequence_number_is_no_drift() {
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(8));
+    steady(&mut machine, &mut connection, 100, 100);
+    connection.moves(0, 4);
+    connection.counts(0, 0, 3);
+    machine.end(&mut connection, still);
+    connection.state = FIN_WAIT2;
+    for _ in 0..4 {
+        machine.end(&mut connection, still);
+        assert_eq!(machine.found, Drift::default());
+    }
+}
+
+#[test]
+fn more_than_a_connection_moved_is_drift_after_its_fin_too() {
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(8));
+    steady(&mut machine, &mut connection, 100, 100);
+    connection.state = FIN_WAIT2;
+    connection.moves(0, 4);
+    connection.counts(0, 0, 5);
+    machine.end(&mut connection, still);
+    assert_eq!(machine.found.tx, -2);
 }
 
 #[test]
