@@ -7,6 +7,7 @@ use super::kernel_filter::{Family, PortRange};
 use super::pattern::Pattern;
 use crate::model::flow::{Direction, Protocol};
 use crate::model::net::Net;
+use crate::model::peer_class::PeerClass;
 use crate::view::{Directions, Group};
 
 /// A parsed filter. Its written form parses to the same filter.
@@ -64,6 +65,8 @@ pub enum Term {
     Unit(Vec<Pattern>),
     /// `pod`, `namespace`, `compose` or `job`: what the container belongs to.
     Member(Group, Vec<Pattern>),
+    /// `class`: where the peer is.
+    Class(Vec<PeerClass>),
     /// `internal`: both ends are known to be on this machine; `external` is its `not`.
     Internal,
     /// `rx`, `tx`: the flow moved bytes in this direction.
@@ -236,6 +239,7 @@ impl Term {
                 Some("control groups are read when an interval ends")
             }
             Self::Moved(_) | Self::Compare(_) => Some("it needs the bytes of the whole interval"),
+            Self::Class(_) => Some("addresses of this machine are known when an interval ends"),
             Self::Internal => Some("both ends of a flow are compared when an interval ends"),
             Self::Interfaces(_) | Self::ZonedHosts(..) => {
                 Some("interfaces are compared when an interval ends")
@@ -272,6 +276,7 @@ impl fmt::Display for Term {
             Self::Container(names) => values(f, Side::Either, "container", names),
             Self::Unit(names) => values(f, Side::Either, "unit", names),
             Self::Member(group, names) => values(f, Side::Either, group.rows(1), names),
+            Self::Class(classes) => values(f, Side::Either, "class", classes),
             Self::Internal => f.write_str("internal"),
             Self::Moved(Direction::Rx) => f.write_str("rx"),
             Self::Moved(Direction::Tx) => f.write_str("tx"),

@@ -73,6 +73,7 @@ fn meant(expr: &Expr) -> Vec<bool> {
             owner: &flow.owner,
             counters: &flow.counters,
             internal: false,
+            class: crate::model::peer_class::PeerClass::of(&flow.key.remote),
             elapsed: Duration::from_millis(500),
         })
     });

@@ -5,7 +5,7 @@ use super::value::{self, ValueKind};
 use crate::text::suggest::nearest;
 
 /// Every word that a term can begin with, and the joining ones. Completions offer these.
-pub const WORDS: [&str; 40] = [
+pub const WORDS: [&str; 41] = [
     "tcp",
     "udp",
     "ip",
@@ -32,6 +32,7 @@ pub const WORDS: [&str; 40] = [
     "job",
     "netns",
     "interface",
+    "class",
     "icmp",
     "icmp6",
     "raw",

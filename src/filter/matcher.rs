@@ -10,6 +10,7 @@ use super::kernel_filter::Family;
 use super::pattern::Pattern;
 use crate::model::container::ContainerLabels;
 use crate::model::flow::{Counters, FlowKey, Owner};
+use crate::model::peer_class::PeerClass;
 use crate::resolve::owners::{CgroupLocation, Container, ContainerMembership, parse_path};
 use crate::view::Group;
 
@@ -29,6 +30,8 @@ pub struct Subject<'a> {
     pub counters: &'a Counters,
     /// Whether both ends are known to be on this machine.
     pub internal: bool,
+    /// Where the peer is; `None` where the peer is unknown.
+    pub class: Option<PeerClass>,
     /// Length of the interval.
     pub elapsed: Duration,
 }
@@ -180,6 +183,7 @@ impl Node {
                 | Term::ZonedHosts(..)
                 | Term::Tids(_)
                 | Term::Internal
+                | Term::Class(_)
                 | Term::Moved(_)
                 | Term::Compare(_),
             ) => None,
@@ -227,6 +231,7 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
         }),
         Term::Users(_, uids) => owner.uid.is_some_and(|uid| uids.contains(&uid)),
         Term::Internal => subject.internal,
+        Term::Class(classes) => subject.class.is_some_and(|class| classes.contains(&class)),
         Term::Moved(direction) => subject.counters.bytes(*direction) > 0,
         Term::Compare(compare) => compare.holds(subject.counters, subject.elapsed),
         Term::Comm(_) | Term::Container(_) | Term::Unit(_) | Term::Member(..) => false,

@@ -131,7 +131,7 @@ fn reason(part: &Expr, reach: Pushdown, needs_peers: bool) -> &'static str {
     let late = part.terms().into_iter().find_map(Term::userspace_reason);
     late.unwrap_or(match KernelTerm::of(part) {
         Some(term) if needs_peers && !term.is_symmetric() => {
-            "the other ends of flows are counted too, to know which are internal"
+            "the other ends of flows are counted too, to know which are on this machine"
         }
         Some(_) => "the kernel has no room for it",
         None => "the kernel decides no alternatives of several kinds",
@@ -141,7 +141,8 @@ fn reason(part: &Expr, reach: Pushdown, needs_peers: bool) -> &'static str {
 /// Whether flows are compared with their peers, which the kernel must count then, whatever else the filter says.
 fn filter_needs_peers(parts: &[Expr]) -> bool {
     let mut terms = parts.iter().flat_map(Expr::terms);
-    terms.any(|term| *term == Term::Internal)
+    // A peer in another network namespace is on this machine where its flow is counted too.
+    terms.any(|term| matches!(term, Term::Internal | Term::Class(_)))
 }
 
 /// Collects the parts that must all match, with `not` moved inwards.

@@ -10,6 +10,7 @@ use super::name_tables::NameTables;
 use super::pattern::Pattern;
 use crate::model::flow::Comm;
 use crate::model::net::Net;
+use crate::model::peer_class::PeerClass;
 use crate::resolve::interfaces;
 use crate::view::Group;
 
@@ -38,10 +39,11 @@ pub(super) enum ValueKind {
     Job,
     Netns,
     Interface,
+    Class,
 }
 
 impl ValueKind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Host,
         Self::Net,
         Self::Port,
@@ -59,6 +61,7 @@ impl ValueKind {
         Self::Job,
         Self::Netns,
         Self::Interface,
+        Self::Class,
     ];
 
     pub(super) fn named(word: &str) -> Option<Self> {
@@ -87,6 +90,7 @@ impl ValueKind {
             Self::Job => "job",
             Self::Netns => "netns",
             Self::Interface => "interface",
+            Self::Class => "class",
         }
     }
 
@@ -107,6 +111,7 @@ impl ValueKind {
             Self::Job => "1234",
             Self::Netns => "4026531840",
             Self::Interface => "eth0",
+            Self::Class => "internet",
         }
     }
 
@@ -151,6 +156,7 @@ pub(super) fn term(
         ValueKind::Pid => Term::Pids(each(kind, values, |word| id(word, "process"))?),
         ValueKind::Tid => Term::Tids(each(kind, values, |word| id(word, "thread"))?),
         ValueKind::Tree => Term::Tree(each(kind, values, |word| id(word, "process"))?),
+        ValueKind::Class => Term::Class(each(kind, values, class)?),
         ValueKind::Netns => Term::Netns(each(kind, values, netns)?),
         ValueKind::Interface => Term::Interfaces(each(kind, values, interface)?),
         ValueKind::Process => Term::Comm(names(values, |word| comm(&word))?),
@@ -391,6 +397,16 @@ fn id(word: &str, what: &str) -> Result<u32, InvalidValue> {
             ))
         }
     }
+}
+
+fn class(word: &str) -> Result<PeerClass, InvalidValue> {
+    PeerClass::named(word).ok_or_else(|| {
+        let known = PeerClass::ALL.map(PeerClass::as_str);
+        InvalidValue::new(
+            format!("\"{word}\" is not a class of peers"),
+            format!("write one of {}", known.join(", ")),
+        )
+    })
 }
 
 fn netns(word: &str) -> Result<u32, InvalidValue> {

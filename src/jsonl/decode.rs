@@ -309,7 +309,11 @@ impl FlowRecord<'_> {
     pub(crate) fn flow(&self, key: FlowKey, known: Option<&Arc<Owner>>) -> Flow {
         let packets = self.rx_packets.zip(self.tx_packets);
         Flow {
-            class: PeerClass::of(&key.remote),
+            // Of a peer that is unknown, whatever a line says, there is none.
+            class: PeerClass::of(&key.remote).map(|by_address| {
+                let recorded = self.class.as_deref().and_then(PeerClass::named);
+                recorded.unwrap_or(by_address)
+            }),
             // Recordings of older versions do not say it.
             internal: self.internal || key.has_loopback_end(),
             key,

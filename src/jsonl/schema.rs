@@ -360,6 +360,9 @@ pub struct FlowRecord<'a> {
     /// Written where it is true: both ends are on this machine.
     #[serde(default, skip_serializing_if = "is_false")]
     pub internal: bool,
+    /// Class of the peer; absent where the peer is unknown.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Cow<'a, str>>,
 }
 
 impl FlowRecord<'_> {
@@ -635,6 +638,8 @@ pub struct IdFields<'a> {
     pub remote_addr: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_name: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_net: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

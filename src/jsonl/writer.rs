@@ -301,6 +301,7 @@ impl Json {
                 id.remote_addr = Some(name.clone());
                 id.remote_name = names.get(*addr);
             }
+            RowId::Class(class) => id.class = Some(class.as_str()),
             RowId::Net(..) => id.remote_net = Some(name.clone()),
             RowId::Port(protocol, port) => {
                 let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);
@@ -369,6 +370,7 @@ fn record<'a>(
         own: names.is_own(flow.key.tgid),
         overflow: flow.key.overflow,
         internal: flow.internal,
+        class: flow.class.map(|class| Cow::Borrowed(class.as_str())),
         ..FlowRecord::default()
     };
     match &flow.tcp {

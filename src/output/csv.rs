@@ -100,6 +100,7 @@ const COLUMNS: &[&str] = &[
     "compose_project",
     "compose_service",
     "names_stale",
+    "class",
 ];
 
 /// Columns of the interval: each of its rows has them, so that a row is complete by itself.

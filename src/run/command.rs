@@ -279,6 +279,7 @@ impl Allowed {
             owner: &flow.owner,
             counters: &flow.counters,
             internal: flow.internal,
+            class: flow.class,
             elapsed: self.elapsed,
         };
         self.unmatched

@@ -37,6 +37,7 @@ impl ExitCondition {
             owner: &self.owner,
             counters: &interval.total(),
             internal: false,
+            class: None,
             elapsed: interval.elapsed,
         })
     }

@@ -55,6 +55,7 @@ pub fn retain_matching(matcher: &mut Matcher, interval: &mut Interval) {
             owner: &flow.owner,
             counters: &flow.counters,
             internal: flow.internal,
+            class: flow.class,
             elapsed,
         })
     }));

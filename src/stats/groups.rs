@@ -171,7 +171,7 @@ pub fn group_totals(
             owner: &flow.owner,
             when: interval.ended,
         };
-        let place = groups.place(&flow.key, &process_ref);
+        let place = groups.place((&flow.key, flow.class), &process_ref);
         match group_totals.get_mut(place) {
             Some(totals) => totals.add(flow),
             None => group_totals.push(GroupTotals::new(flow)),
@@ -374,7 +374,7 @@ mod tests {
                             owner: &flow.owner,
                             when: interval.ended,
                         };
-                        RowId::of(group, &flow.key, &process_ref, &()) == row.id
+                        RowId::of(group, (&flow.key, flow.class), &process_ref, &()) == row.id
                     };
                     let flows: Vec<&Flow> = interval.flows.iter().filter(is_in).collect();
                     let sum: Counters = flows.iter().map(|flow| flow.counters).sum();

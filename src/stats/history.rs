@@ -33,6 +33,7 @@ use super::recent::{Bars, Points, Ring};
 use super::traffic::Decay;
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
 use crate::model::interval::{InterfaceTraffic, Interval, Losses, rate};
+use crate::model::peer_class::PeerClass;
 use crate::view::Directions;
 
 /// A flow stays among the recent ones for this long after its last bytes.
@@ -57,6 +58,8 @@ pub struct FlowStats {
     pub audited_rx: u64,
     /// Both ends are known to be on this machine: see [`Flow::internal`].
     pub internal: bool,
+    /// Where the peer is, as of then: see [`Flow::class`].
+    pub class: Option<PeerClass>,
     pub traffic: TrafficStats,
     ring: Option<Box<Ring>>,
 }
@@ -197,6 +200,7 @@ impl History {
             stats.owner = Arc::clone(&flow.owner);
             stats.packets = flow.packets;
             stats.internal |= flow.internal;
+            stats.class = flow.class;
             stats.tcp = flow.tcp.or(stats.tcp.filter(|_| flow.audited_rx > 0));
             stats.audited_rx = stats.audited_rx.saturating_add(flow.audited_rx);
             stats.traffic.count(&flow.counters, &decay, &clock, ended);
@@ -234,6 +238,7 @@ impl History {
                 tcp: None,
                 audited_rx: 0,
                 internal: false,
+                class: flow.class,
                 traffic: TrafficStats::new(begun_at, begun),
                 ring: None,
             };

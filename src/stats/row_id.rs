@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::process_lookup::{ProcessLookup, ProcessRef};
 use crate::model::flow::{Comm, FlowKey, Owner, Protocol};
 use crate::model::net::Net;
+use crate::model::peer_class::PeerClass;
 use crate::resolve::owners::{CgroupLocation, ContainerMembership};
 use crate::view::Group;
 
@@ -30,6 +31,8 @@ pub enum RowId {
     /// The flows of a service: with this port at one end and a larger one at the other. Where an
     /// end has no port, that of the other.
     Port(Protocol, u16),
+    /// The flows with peers of a class.
+    Class(PeerClass),
     /// The flows of a container, or of a pod where the path tells no container.
     Container(Arc<CgroupLocation>),
     /// The flows of a Kubernetes pod.
@@ -49,7 +52,7 @@ impl RowId {
     /// The row that a flow belongs to.
     pub fn of(
         group: Group,
-        key: &FlowKey,
+        (key, class): (&FlowKey, Option<PeerClass>),
         process_ref: &ProcessRef<'_>,
         lookup: &dyn ProcessLookup,
     ) -> Self {
@@ -80,6 +83,7 @@ impl RowId {
                     port => Self::Port(key.protocol, port),
                 }
             }
+            Group::Class => class.map_or(Self::Unknown, Self::Class),
             Group::Container => match lookup.location(process_ref) {
                 Some(place) => place
                     .container
@@ -138,7 +142,11 @@ impl<'a> Groups<'a> {
     }
 
     /// The number of the group that a flow belongs to: that of all groups so far for a new one.
-    pub(super) fn place(&mut self, key: &FlowKey, process_ref: &ProcessRef<'_>) -> usize {
+    pub(super) fn place(
+        &mut self,
+        flow: (&FlowKey, Option<PeerClass>),
+        process_ref: &ProcessRef<'_>,
+    ) -> usize {
         let by_owner = self.group.spec().is_of_owner;
         // Without its start it is the time that tells one process from the next with its number.
         let owner = (by_owner && process_ref.owner.start.is_some())
@@ -147,7 +155,7 @@ impl<'a> Groups<'a> {
             return place;
         }
         let new = self.places.len();
-        let id = RowId::of(self.group, key, process_ref, self.lookup);
+        let id = RowId::of(self.group, flow, process_ref, self.lookup);
         let place = *self.places.entry(id).or_insert(new);
         if let Some(owner) = owner {
             self.of_owner.insert(owner, place);
@@ -176,6 +184,7 @@ impl fmt::Display for RowId {
             Self::Remote(addr) => write!(f, "{addr}"),
             Self::Net(net) => write!(f, "{net}"),
             Self::Port(protocol, port) => write!(f, "{protocol} port {port}"),
+            Self::Class(class) => write!(f, "{class}"),
             Self::Container(place) | Self::Pod(place) => write!(f, "{place}"),
             Self::Unit(name) | Self::Named(_, name) => f.write_str(name),
             Self::Without(group) => write!(f, "no {group}"),
@@ -207,7 +216,7 @@ mod tests {
             when: SystemTime::UNIX_EPOCH,
         };
         let key = FlowKey::new(Protocol::Tcp, local, remote, 7);
-        RowId::of(group, &key, &process_ref, &())
+        RowId::of(group, (&key, None), &process_ref, &())
     }
 
     #[test]

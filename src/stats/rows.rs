@@ -20,7 +20,7 @@ use super::process_lookup::{ProcessLookup, ProcessRef};
 use super::row::Row;
 use super::row_id::{Groups, RowId};
 use super::top::in_order;
-use crate::model::flow::{Counters, FlowKey};
+use crate::model::flow::Counters;
 use crate::stats::history::{Clock, FlowStats, History, RECENT_FOR, TrafficStats};
 use crate::view::{Directions, Group, SortBy, SortKey};
 
@@ -342,14 +342,14 @@ impl RowParts {
         flows: &[u32],
         group: Group,
         lookup: &dyn ProcessLookup,
-        flow: impl Fn(u32) -> (&'a FlowKey, ProcessRef<'a>),
+        flow: impl Fn(u32) -> &'a FlowStats,
     ) -> Self {
         let mut found = Groups::new(group, lookup);
         let places: Vec<u32> = flows
             .iter()
             .map(|&number| {
-                let (key, process_ref) = flow(number);
-                found.place(key, &process_ref) as u32
+                let flow = flow(number);
+                found.place((&flow.key, flow.class), &ProcessRef::of(flow)) as u32
             })
             .collect();
         let ids = found.into_ids();
@@ -389,5 +389,10 @@ impl Sum {
 
 /// The row that a flow belongs to.
 pub fn group_of(group: Group, flow: &FlowStats, lookup: &dyn ProcessLookup) -> RowId {
-    RowId::of(group, &flow.key, &ProcessRef::of(flow), lookup)
+    RowId::of(
+        group,
+        (&flow.key, flow.class),
+        &ProcessRef::of(flow),
+        lookup,
+    )
 }

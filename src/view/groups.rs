@@ -37,6 +37,8 @@ pub enum Group {
     Compose,
     /// All flows of a batch job.
     Job,
+    /// All flows with peers of a class: see [`crate::model::peer_class::PeerClass`].
+    Class,
 }
 
 /// What is known of a grouping wherever it is named. Which row a flow belongs to is in `stats/row_id`.
@@ -70,7 +72,7 @@ impl Default for Prefix {
 
 impl Group {
     /// Every grouping, in the order in which one key steps through them; of nets the usual one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Flow,
         Self::Program,
         Self::Process,
@@ -85,6 +87,7 @@ impl Group {
         Self::Namespace,
         Self::Compose,
         Self::Job,
+        Self::Class,
     ];
 
     /// Returns the next grouping, cyclically.
@@ -184,6 +187,12 @@ impl Group {
                 title: Some((Column::Container, "JOB")),
                 is_of_process: false,
                 is_of_owner: true,
+            },
+            Self::Class => &GroupSpec {
+                rows: ("class", "classes"),
+                title: Some((Column::Remote, "PEER CLASS")),
+                is_of_process: false,
+                is_of_owner: false,
             },
         }
     }
@@ -315,7 +324,7 @@ mod tests {
         }
         assert!(message("proces").contains("did you mean \"process\"?"));
         assert!(message("zzzzzz").contains(
-            "thread, user, container, unit, remote, net/24, port, pod, namespace, compose or job"
+            "thread, user, container, unit, remote, net/24, port, pod, namespace, compose, job or class"
         ));
     }
 }

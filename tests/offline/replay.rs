@@ -161,6 +161,7 @@ fn everything() -> Vec<Interval> {
         overflow: true,
         ..FlowKey::new(Protocol::Udp, end, end, 7)
     };
+    first.flows[19].class = None;
     let quiet = intervals.next(999, Vec::new());
     let last = intervals.next(10, vec![flow(3, 1, 0)]);
     vec![first, quiet, last]

@@ -13,6 +13,7 @@ use super::super::*;
 use super::words;
 use crate::model::flow::{Counters, Direction, Endpoint, FlowKey, Owner, Protocol};
 use crate::model::net::Net;
+use crate::model::peer_class::PeerClass;
 use crate::testing::rounds;
 use crate::view::Directions;
 
@@ -127,6 +128,7 @@ fn expr() -> impl Strategy<Value = Expr> {
         vec(1..6_u32, 1..3).prop_map(Term::Pids),
         vec(1..6_u32, 1..3).prop_map(Term::Tids),
         vec(1..4_u32, 1..3).prop_map(Term::Tree),
+        vec(prop::sample::select(PeerClass::ALL.to_vec()), 1..3).prop_map(Term::Class),
     ];
     prop_oneof![
         2 => joined(term().boxed()),
@@ -165,6 +167,7 @@ impl Example {
             owner: &self.owner,
             counters: &self.counters,
             internal: false,
+            class: PeerClass::of(&self.key.remote),
             elapsed: self.elapsed,
         }
     }

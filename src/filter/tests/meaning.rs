@@ -202,6 +202,7 @@ impl MeaningExample {
                     owner: &owner,
                     counters: &self.counters,
                     internal: false,
+                    class: crate::model::peer_class::PeerClass::of(&self.key.remote),
                     elapsed: self.elapsed,
                 };
                 // Twice: the second answer is a kept one.
@@ -234,6 +235,8 @@ fn terms_mean_the_flows_they_should() {
             "pid 1234",
             "tid 1235",
             "tree 77",
+            "class private",
+            "class (internet or private) and not class loopback",
             "tree (1 or 77) and not tree 1",
             "netns 4026531840",
             "comm nginx",
@@ -417,6 +420,7 @@ fn an_owner_that_took_the_place_of_another_is_asked_anew() {
             owner: &owner,
             counters: &example.counters,
             internal: false,
+            class: crate::model::peer_class::PeerClass::of(&example.key.remote),
             elapsed: example.elapsed,
         })
     };

@@ -54,6 +54,7 @@ impl SeriesKey {
             RowId::Remote(_) => "remote",
             RowId::Net(..) => "net",
             RowId::Port(..) => "port",
+            RowId::Class(_) => "class",
             RowId::Container(_) => "container",
             RowId::Unit(_) => "unit",
             RowId::Pod(_) => "pod",

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::{Row, RowId, RowParts, RowQuery, Rows, Sum};
 use crate::model::flow::{Counters, Endpoint, Protocol};
 use crate::stats::history::{FlowStats, History, TrafficStats};
-use crate::stats::process_lookup::{ProcessLookup, ProcessRef};
+use crate::stats::process_lookup::ProcessLookup;
 use crate::view::Group;
 
 /// The processes and peers of a row's flows.
@@ -134,9 +134,6 @@ impl RowParts {
         if group == Group::Flow {
             return Self::Flows(flows);
         }
-        Self::grouped(&flows, group, lookup, |number: u32| {
-            let flow = history.flow(number);
-            (&flow.key, ProcessRef::of(flow))
-        })
+        Self::grouped(&flows, group, lookup, |number| history.flow(number))
     }
 }

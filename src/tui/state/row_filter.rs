@@ -75,6 +75,7 @@ impl RowFilter {
                 owner: &flow.owner,
                 counters: &flow.traffic.now,
                 internal: flow.internal,
+                class: flow.class,
                 elapsed: history.clock().elapsed,
             })
         })
