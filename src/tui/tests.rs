@@ -528,8 +528,8 @@ fn clicks_reach_lists_the_chooser_and_the_state_word() {
 #[test]
 fn the_column_that_rows_are_sorted_by_is_marked_at_every_width() {
     for width in (60..220).step_by(4) {
+        let mut app = app(width, 30);
         for column in Column::ALL {
-            let mut app = app(width, 30);
             if !app.shared.history.seen().has(column) {
                 continue;
             }
