@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use flowtop::jsonl::writer;
 use flowtop::kernel::Engine;
-use flowtop::options::{BackendChoice, CaptureOptions};
+use flowtop::options::CaptureOptions;
 use flowtop::resolve::names::Names;
 use flowtop::stats::ranking::Ranking;
 use rustix::time::{ClockId, clock_gettime};
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
             args.max_flows
                 .unwrap_or_else(|| args.flows.div_ceil(3).saturating_mul(4).max(65_536)),
         ),
-        backend: BackendChoice::Auto,
+        backend: None,
         ..CaptureOptions::default()
     };
     let before = free_memory()?;

@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+use clap::{ArgAction, CommandFactory, Parser};
 
 use super::config_file::When;
 use super::manual::Shell;
 use super::values::{
-    parse_condition, parse_count, parse_duration, parse_files, parse_host_name, parse_id,
-    parse_interval, parse_listen, parse_max_flows, parse_scrape_interval, parse_size, parse_top_n,
+    AUTO_BACKEND, backend_names, parse_condition, parse_count, parse_duration, parse_files,
+    parse_host_name, parse_id, parse_interval, parse_listen, parse_max_flows,
+    parse_scrape_interval, parse_size, parse_top_n,
 };
 use crate::filter::Expr;
-use crate::options::BackendChoice;
 use crate::text::units::Units;
 use crate::view::{Column, Group, Preset, SortKey};
 
@@ -379,12 +379,12 @@ pub(super) struct Args {
     /// falls back to another
     #[arg(
         long,
-        value_enum,
         value_name = "BACKEND",
         help_heading = "Kernel",
-        default_value_t = BackendArg::Auto
+        default_value = AUTO_BACKEND,
+        value_parser = backend_names()
     )]
-    pub(super) backend: BackendArg,
+    pub(super) backend: String,
 
     /// Flows that the kernel can hold in one interval, at most 3/4 of them of one process; the bytes of
     /// further flows are counted for their process
@@ -458,27 +458,5 @@ impl Args {
                 None => arg.hide(true),
             }
         })
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum BackendArg {
-    Auto,
-    #[value(name = "raw_tracepoint")]
-    RawTracepoint,
-    Tracepoint,
-    Fentry,
-    Kprobe,
-}
-
-impl BackendArg {
-    pub(super) const fn choice(self) -> BackendChoice {
-        match self {
-            Self::Auto => BackendChoice::Auto,
-            Self::RawTracepoint => BackendChoice::RawTracepoint,
-            Self::Tracepoint => BackendChoice::Tracepoint,
-            Self::Fentry => BackendChoice::Fentry,
-            Self::Kprobe => BackendChoice::Kprobe,
-        }
     }
 }

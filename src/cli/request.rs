@@ -13,6 +13,7 @@ use super::args::Args;
 use super::config_file::{self, ConfigOrigin, Settings, When};
 use super::environment::Environment;
 use super::usage::{typed, usage_error};
+use super::values::backend_of;
 use super::{diff_args, filter_args, manual, metrics_args, recording_args, run_args};
 use crate::filter::FilterPlan;
 use crate::options::{
@@ -126,7 +127,7 @@ where
 
 fn capture(args: &Args, plan: FilterPlan, shown_group: Group) -> CaptureOptions {
     CaptureOptions {
-        backend: args.backend.choice(),
+        backend: backend_of(&args.backend),
         by_thread: plan.needs_threads() || shown_group == Group::Thread,
         filter: plan,
         max_flows: args.max_flows,

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 
-use super::args::BackendArg;
 use super::usage::{one_line, usage_error};
-use super::values::{parse_max_flows, parse_top_n};
+use super::values::{AUTO_BACKEND, backend_names, backend_of, parse_max_flows, parse_top_n};
 use crate::filter::{self, Expr, NameTables, Term};
 use crate::options::{AllowList, CaptureOptions, CommandOptions, Config, Output, SummaryForm};
 use crate::text::sanitize::sanitize;
@@ -69,8 +68,8 @@ struct RunArgs {
     host_name: bool,
 
     /// How to count: auto takes the cheapest backend that is exact on this kernel
-    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Auto)]
-    backend: BackendArg,
+    #[arg(long, value_name = "BACKEND", default_value = AUTO_BACKEND, value_parser = backend_names())]
+    backend: String,
 
     /// Flows that the kernel can tell apart in an interval
     #[arg(long, value_name = "N", value_parser = parse_max_flows)]
@@ -114,7 +113,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
     Ok(Box::new(Config {
         output: Output::Quiet,
         capture: CaptureOptions {
-            backend: args.backend.choice(),
+            backend: backend_of(&args.backend),
             max_flows: args.max_flows,
             ..CaptureOptions::default()
         },

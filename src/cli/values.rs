@@ -1,12 +1,28 @@
 //! Parses the values of options, or says what to give instead.
 
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
+
 use crate::filter::{self, Expr, MAX_ID, NameTables};
-use crate::options::{MAX_MAX_FLOWS, MIN_MAX_FLOWS};
+use crate::options::{Backend, MAX_MAX_FLOWS, MIN_MAX_FLOWS};
 use crate::source::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::text::units::Units;
+
+/// The value of --backend that names none.
+pub(super) const AUTO_BACKEND: &str = "auto";
+
+pub(super) fn backend_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(iter::once(AUTO_BACKEND).chain(Backend::ALL.map(Backend::as_str)))
+}
+
+/// The backend of this name; `None` for [`AUTO_BACKEND`].
+pub(super) fn backend_of(name: &str) -> Option<Backend> {
+    let mut all = Backend::ALL.into_iter();
+    all.find(|backend| backend.as_str() == name)
+}
 
 /// Smallest size at which a new recording may start, in bytes.
 const MIN_SIZE: u64 = 10_000;

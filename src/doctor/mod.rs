@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use self::selftest::{SelfTestOutcome, SelfTestTraffic};
 use crate::kernel::requirements::MissingRequirement;
 use crate::kernel::{NoBackend, requirements};
-use crate::options::{BackendChoice, CaptureOptions};
+use crate::options::{Backend, CaptureOptions};
 use crate::sandbox::privilege::{Identity, Privilege};
 use crate::sandbox::{self, Allow, Confinement, DeniedProbe};
 use crate::source::live::Live;
@@ -145,17 +145,11 @@ pub fn run(
             checks: checks::memory(options.max_flows),
         },
     ];
-    let trials = [
-        BackendChoice::RawTracepoint,
-        BackendChoice::Tracepoint,
-        BackendChoice::Fentry,
-        BackendChoice::Kprobe,
-    ];
-    let trials: Vec<BackendTrial> = trials
+    let trials: Vec<BackendTrial> = Backend::ALL
         .into_iter()
-        .map(|choice| BackendTrial {
-            backend: choice.as_str(),
-            outcome: attempt(options, choice),
+        .map(|backend| BackendTrial {
+            backend: backend.as_str(),
+            outcome: attempt(options, backend),
         })
         .collect();
     sections.push(CheckSection {
@@ -182,7 +176,7 @@ pub fn run(
     Ok(report.backend.is_some())
 }
 
-fn with_backend(options: &CaptureOptions, backend: BackendChoice) -> CaptureOptions {
+fn with_backend(options: &CaptureOptions, backend: Option<Backend>) -> CaptureOptions {
     CaptureOptions {
         backend,
         // A filter would leave out the bytes of the test.
@@ -191,8 +185,8 @@ fn with_backend(options: &CaptureOptions, backend: BackendChoice) -> CaptureOpti
     }
 }
 
-fn attempt(options: &CaptureOptions, choice: BackendChoice) -> Result<SelfTestOutcome> {
-    let mut live = Live::open(&with_backend(options, choice))?;
+fn attempt(options: &CaptureOptions, backend: Backend) -> Result<SelfTestOutcome> {
+    let mut live = Live::open(&with_backend(options, Some(backend)))?;
     SelfTestTraffic::prepare()?.measure(&mut live)
 }
 

@@ -6,36 +6,9 @@ use super::hooks::{
     TRACEPOINT_CGROUP, TRACEPOINTS, TRAMPOLINES, ZEROCOPY,
 };
 use super::running_kernel::{Preemption, RunningKernel};
-use crate::options::BackendChoice;
-
-/// One way to see socket calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// Raw tracepoints `sock_send_length` and `sock_recv_length`.
-    ///
-    /// Each program has a mark per CPU that it runs there, and is skipped while that is set. A task that is
-    /// preempted inside the program therefore hides the events of all others on its CPU. Tracepoints run with
-    /// preemption off up to Linux 6.19; [`RunningKernel::tracepoints_preempt`] tells where they do not.
-    RawTracepoint,
-    /// Perf-attached tracepoints `sock:sock_send_length` and `sock:sock_recv_length`.
-    Tracepoint,
-    /// Trampolines on the socket functions.
-    Fentry,
-    /// Entry and return probes on the socket functions.
-    Kprobe,
-}
+pub use crate::options::Backend;
 
 impl Backend {
-    /// The name used on the command line and in every output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RawTracepoint => "raw_tracepoint",
-            Self::Tracepoint => "tracepoint",
-            Self::Fentry => "fentry",
-            Self::Kprobe => "kprobe",
-        }
-    }
-
     /// Instructions of a TCP call over IPv4 in `benches/hotpath.sh`: raw tracepoint and tracepoint on 6.12,
     /// fentry on 6.1, kprobe on 7.2. Only their order counts, which was the same wherever two were measured.
     const fn cost(self) -> u32 {
@@ -51,6 +24,9 @@ impl Backend {
     pub fn is_exact_on(self, kernel: &RunningKernel) -> bool {
         let preempts = kernel.preemption == Preemption::Possible;
         match self {
+            // Each program has a mark per CPU that it runs there, and is skipped while that is set. A task that
+            // is preempted inside the program therefore hides the events of all others on its CPU. Tracepoints
+            // run with preemption off up to Linux 6.19.
             Self::RawTracepoint => !(preempts && kernel.tracepoints_preempt),
             Self::Fentry => !preempts,
             Self::Tracepoint | Self::Kprobe => true,
@@ -130,24 +106,12 @@ impl AttachPlan {
 
 /// The plans to try, best first, each with the reason why it would be taken. `auto` takes the cheapest of those
 /// that are exact, with kprobes before without, and only then fentry where it can miss events.
-pub fn plans(choice: BackendChoice, kernel: &RunningKernel) -> Vec<(AttachPlan, &'static str)> {
-    let named = match choice {
-        BackendChoice::RawTracepoint => Some(Backend::RawTracepoint),
-        BackendChoice::Tracepoint => Some(Backend::Tracepoint),
-        BackendChoice::Fentry => Some(Backend::Fentry),
-        BackendChoice::Kprobe => Some(Backend::Kprobe),
-        BackendChoice::Auto => None,
-    };
+pub fn plans(named: Option<Backend>, kernel: &RunningKernel) -> Vec<(AttachPlan, &'static str)> {
     if let Some(backend) = named {
         let plans = plans_of(backend, kernel.kprobes).into_iter();
         return plans.map(|plan| (plan, "asked for by --backend")).collect();
     }
-    let mut backends = [
-        Backend::RawTracepoint,
-        Backend::Tracepoint,
-        Backend::Fentry,
-        Backend::Kprobe,
-    ];
+    let mut backends = Backend::ALL;
     backends.sort_by_key(|backend| (!backend.is_exact_on(kernel), backend.cost()));
     let tried = backends.into_iter().filter(|backend| match backend {
         Backend::RawTracepoint => backend.is_exact_on(kernel),
@@ -211,7 +175,7 @@ mod tests {
     };
 
     fn auto(kernel: RunningKernel) -> Vec<Backend> {
-        let plans = plans(BackendChoice::Auto, &kernel);
+        let plans = plans(None, &kernel);
         let mut backends: Vec<_> = plans.into_iter().map(|(plan, _)| plan.backend).collect();
         backends.dedup();
         backends
@@ -240,8 +204,8 @@ mod tests {
 
     #[test]
     fn a_tracepoint_backend_is_tried_with_kprobes_first() {
-        for choice in [BackendChoice::Auto, BackendChoice::RawTracepoint] {
-            let plans = plans(choice, &KERNEL);
+        for named in [None, Some(Backend::RawTracepoint)] {
+            let plans = plans(named, &KERNEL);
             assert!(plans[0].0.kprobes && !plans[1].0.kprobes);
             assert_eq!(plans[0].0.backend, plans[1].0.backend);
         }
@@ -249,17 +213,12 @@ mod tests {
 
     #[test]
     fn a_backend_asked_for_never_falls_back_to_another() {
-        for (choice, backend) in [
-            (BackendChoice::RawTracepoint, Backend::RawTracepoint),
-            (BackendChoice::Tracepoint, Backend::Tracepoint),
-            (BackendChoice::Fentry, Backend::Fentry),
-            (BackendChoice::Kprobe, Backend::Kprobe),
-        ] {
+        for backend in Backend::ALL {
             let srcu = RunningKernel {
                 tracepoints_preempt: true,
                 ..KERNEL
             };
-            let plans = plans(choice, &srcu);
+            let plans = plans(Some(backend), &srcu);
             assert!(!plans.is_empty());
             assert!(plans.iter().all(|(plan, _)| plan.backend == backend));
         }

@@ -593,13 +593,7 @@ mod tests {
             .map(|program| program.name().to_string_lossy().into_owned())
             .filter(|name| !name.starts_with("drain_") && !name.ends_with("_records"))
             .collect();
-        let backends = [
-            Backend::RawTracepoint,
-            Backend::Tracepoint,
-            Backend::Fentry,
-            Backend::Kprobe,
-        ];
-        let hooked: BTreeSet<String> = backends
+        let hooked: BTreeSet<String> = Backend::ALL
             .into_iter()
             .flat_map(|backend| [true, false].map(|kprobes| AttachPlan { backend, kprobes }))
             .flat_map(AttachPlan::hooks)

@@ -54,7 +54,8 @@ pub struct Config {
 /// What is counted, and how flowtop attaches to the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureOptions {
-    pub backend: BackendChoice,
+    /// `None` for the best one that really loads and attaches (`auto`).
+    pub backend: Option<Backend>,
     /// Which flows are counted, and where that is decided.
     pub filter: FilterPlan,
     /// Threads are counted apart, and so are their flows.
@@ -190,27 +191,31 @@ impl Default for StreamOptions {
     }
 }
 
-/// Which way of attaching was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BackendChoice {
-    /// The best that really loads and attaches.
-    #[default]
-    Auto,
+/// One way to see socket calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
     /// Raw tracepoints `sock_send_length` and `sock_recv_length`, kernel 6.3 and later.
     RawTracepoint,
-    /// `sock:sock_send_length` and `sock:sock_recv_length` by perf events, kernel 6.3 and later.
+    /// Perf-attached tracepoints `sock:sock_send_length` and `sock:sock_recv_length`, kernel 6.3 and later.
     Tracepoint,
-    /// fentry and fexit on the socket functions.
+    /// Trampolines on the socket functions: fentry and fexit.
     Fentry,
-    /// kprobes on the socket functions.
+    /// Entry and return probes on the socket functions.
     Kprobe,
 }
 
-impl BackendChoice {
-    /// The name as it is given on the command line.
+impl Backend {
+    /// All backends, in the order of help and doctor.
+    pub const ALL: [Self; 4] = [
+        Self::RawTracepoint,
+        Self::Tracepoint,
+        Self::Fentry,
+        Self::Kprobe,
+    ];
+
+    /// The name used on the command line and in every output.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Auto => "auto",
             Self::RawTracepoint => "raw_tracepoint",
             Self::Tracepoint => "tracepoint",
             Self::Fentry => "fentry",

@@ -1,7 +1,7 @@
 //! Starts and stops recordings while flowtop runs: the one of `--record`, and those that a key starts in the
 //! folder of `--snapshot-dir`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, bail};
 
@@ -9,6 +9,7 @@ use super::recorder::{Recorder, Status};
 use super::snapshots::SnapshotFolder;
 use crate::jsonl::writer::Json;
 use crate::model::interval::Interval;
+use crate::sync::lock;
 use crate::text::units;
 
 /// The recording that is under way, if any. The collector's thread puts intervals in, the main thread turns it.
@@ -56,20 +57,16 @@ impl RecordingSwitch {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Recorder>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes an interval, if a recording is under way. Does not wait for a disk.
     pub fn put(&self, interval: &Interval) {
-        if let Some(recorder) = &*self.lock() {
+        if let Some(recorder) = &*lock(&self.running) {
             recorder.put(interval);
         }
     }
 
     /// How the recording under way goes.
     pub fn status(&self) -> Option<Status> {
-        self.lock().as_ref().map(Recorder::status)
+        lock(&self.running).as_ref().map(Recorder::status)
     }
 
     /// Ends the recording under way; without one does nothing.
@@ -78,7 +75,7 @@ impl RecordingSwitch {
     /// When the file cannot be ended, or intervals were lost.
     pub fn stop(&self) -> Result<Option<RecordingChange>> {
         // Intervals of now are not kept waiting until the disk has the last ones.
-        let Some(recorder) = self.lock().take() else {
+        let Some(recorder) = lock(&self.running).take() else {
             return Ok(None);
         };
         let queued = recorder.finish()?;
@@ -103,7 +100,7 @@ impl RecordingSwitch {
         // Troubles of a recording are on the screen, not beside it.
         let recorder = Recorder::start(folder.begin_recording()?, json.clone(), |_| {})?;
         let file = recorder.status().file;
-        *self.lock() = Some(recorder);
+        *lock(&self.running) = Some(recorder);
         Ok(RecordingChange::Started { file })
     }
 }

@@ -11,9 +11,8 @@ use super::internal::InternalFlows;
 use super::own_addresses::OwnAddresses;
 use crate::filter::Matcher;
 use crate::kernel::Engine;
-use crate::kernel::backend::Backend;
 use crate::model::interval::{Interval, Machine, Method};
-use crate::options::{BackendChoice, CaptureOptions};
+use crate::options::{Backend, CaptureOptions};
 use crate::resolve::containers::ContainerNames;
 use crate::resolve::interfaces::counters::NetworkCards;
 use crate::sandbox::capabilities::CapabilitySet;
@@ -87,7 +86,7 @@ impl Live {
     }
 
     /// Says that this backend missed events and stays, with what to do.
-    fn stay_after_misses(&mut self, exact: BackendChoice) {
+    fn stay_after_misses(&mut self, exact: Backend) {
         let (missing, exact) = (self.engine.backend().as_str(), exact.as_str());
         let why = match self.confined {
             true => format!("the privileges to move to {exact} are given up"),
@@ -101,10 +100,10 @@ impl Live {
     /// Moves from a backend that missed events to one that does not, if there is one, and adds to
     /// `interval` what the old one counts until the new one stands. The moment between the two
     /// readings is the last that is missed.
-    fn move_after_misses(&mut self, exact: BackendChoice, interval: &mut Interval) -> Result<()> {
+    fn move_after_misses(&mut self, exact: Backend, interval: &mut Interval) -> Result<()> {
         let missing = self.engine.backend().as_str();
         let options = CaptureOptions {
-            backend: exact,
+            backend: Some(exact),
             ..self.options.clone()
         };
         if let Ok(mut engine) = Engine::open(&options) {
@@ -141,10 +140,10 @@ fn matcher(engine: &Engine, options: &CaptureOptions) -> Option<Matcher> {
 
 /// The backend to take where this one missed events; `None` for those that run with preemption off on every
 /// kernel.
-const fn exact_instead_of(backend: Backend) -> Option<BackendChoice> {
+const fn exact_instead_of(backend: Backend) -> Option<Backend> {
     match backend {
-        Backend::RawTracepoint => Some(BackendChoice::Tracepoint),
-        Backend::Fentry => Some(BackendChoice::Kprobe),
+        Backend::RawTracepoint => Some(Backend::Tracepoint),
+        Backend::Fentry => Some(Backend::Kprobe),
         Backend::Tracepoint | Backend::Kprobe => None,
     }
 }
@@ -164,7 +163,7 @@ impl Source for Live {
         // Descendants whose parents have ended would not be found again.
         let can_move = !self.confined && self.options.filter.roots().is_empty();
         if missed
-            && self.options.backend == BackendChoice::Auto
+            && self.options.backend.is_none()
             && let Some(exact) = exact_instead_of(self.engine.backend())
         {
             if can_move {

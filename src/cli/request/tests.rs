@@ -1,6 +1,7 @@
 //! What is typed, and what comes of it.
 
 use super::*;
+use crate::options::Backend;
 use crate::text::units::Units;
 use std::fs;
 use std::path::PathBuf;
@@ -185,9 +186,12 @@ fn batch_and_json_exclude_each_other() {
 
 #[test]
 fn every_backend_has_its_name() {
-    for name in ["auto", "raw_tracepoint", "tracepoint", "fentry", "kprobe"] {
+    for name in ["raw_tracepoint", "tracepoint", "fentry", "kprobe"] {
         let parsed = parsed(&["--backend", name]).unwrap();
-        assert_eq!(parsed.capture.backend.as_str(), name);
+        assert_eq!(parsed.capture.backend.map(Backend::as_str), Some(name));
+    }
+    for auto in [&["--backend", "auto"][..], &[]] {
+        assert_eq!(parsed(auto).unwrap().capture.backend, None);
     }
     assert!(
         parsed(&["--backend", "xdp"])
