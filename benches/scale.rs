@@ -191,7 +191,7 @@ fn table(flows: u32, rounds: u64) -> String {
     }
     let mut act = |times: &mut Vec<Duration>, command| {
         timed(times, || {
-            app.update(Action::Do(command));
+            app.update(Action::Command(command));
             buffer.reset();
             (&app).render(buffer.area, &mut buffer);
         });

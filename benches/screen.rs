@@ -137,13 +137,13 @@ fn costs() {
                 });
                 // The dearest keys: each of them ranks anew.
                 timed(&mut keys, || {
-                    app.update(Action::Do(Command::NextSort));
+                    app.update(Action::Command(Command::NextSort));
                     buffer.reset();
                     app.render(buffer.area, &mut buffer);
                 });
-                app.update(Action::Do(Command::PreviousSort));
+                app.update(Action::Command(Command::PreviousSort));
                 timed(&mut keys, || {
-                    app.update(Action::Do(Command::Filter));
+                    app.update(Action::Command(Command::Filter));
                     app.update(Action::Type(Edit::Insert('7')));
                     buffer.reset();
                     app.render(buffer.area, &mut buffer);

@@ -312,7 +312,7 @@ const volatile __u32 tasks_pidns;
 /* Roots of trees; 0: nobody looks for descendants. */
 const volatile __u32 nr_trees;
 /* Bits of roots, of which the caller must descend from one; 0: all pass */
-const volatile __u32 trees_wanted;
+const volatile __u32 trees_selected;
 const volatile __u32 trees_except;
 const volatile __u32 nr_uids;
 const volatile __u32 uids[FLOWTOP_MAX_UIDS];

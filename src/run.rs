@@ -100,7 +100,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     // it is given up.
     let opened = match &config.record {
         None => None,
-        Some(record) => match Opened::open(record, || signals.is_told_to_stop())? {
+        Some(record) => match Opened::open(record, || signals.is_stop_requested())? {
             None => return Ok(()),
             opened => opened,
         },
@@ -358,13 +358,13 @@ fn replayed(
     }
     let exit_message = ExitMessage::default();
     let mut condition = config.timing.exit_when.as_ref().map(ExitCondition::new);
-    let mut tell = on_exit_condition(config, met, &exit_message);
+    let mut on_interval = on_exit_condition(config, met, &exit_message);
     let until = move |interval: &Interval| {
         let is_met = condition
             .as_mut()
             .is_some_and(|condition| condition.is_met(interval));
         if is_met {
-            tell(interval);
+            on_interval(interval);
         }
         is_met
     };

@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    fn assert_says(text: &str, saved: &SavedSettings) {
+    fn assert_contains(text: &str, saved: &SavedSettings) {
         let settings = Settings::parse(text).unwrap();
         assert_eq!(settings.columns, saved.columns, "{text}");
         assert_eq!(settings.units, saved.units, "{text}");
@@ -120,7 +120,7 @@ mod tests {
         let text = "# mine\ncolor = \"never\"  # no colours\nunits = \"bytes-iec\" # powers\n\n\
                     [colors]\n# like the sea\nrx = \"blue\"\n\n[keys]\nquit = \"Q\" # not q\n";
         let new = edited(text, &saved()).unwrap();
-        assert_says(&new, &saved());
+        assert_contains(&new, &saved());
         assert!(
             new.starts_with("# mine\ncolor = \"never\"  # no colours\nunits = \"bits\" # powers\n")
         );
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_new_file_explains_itself() {
         let text = created(&saved());
-        assert_says(&text, &saved());
+        assert_contains(&text, &saved());
         assert!(text.starts_with("# Defaults for flowtop"));
         assert_eq!(edited(&text, &saved()).unwrap(), text);
     }

@@ -167,7 +167,7 @@ impl ConfigText<'_> {
         self.wrong(at, &key, message)
     }
 
-    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) -> ConfigError {
+    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) -> ConfigError {
         let found = value.get_ref().type_str();
         let article = if found.starts_with(['a', 'i']) {
             "an"
@@ -177,7 +177,7 @@ impl ConfigText<'_> {
         self.wrong(
             value.span(),
             key,
-            format!("the value is {article} {found}: write {wanted}"),
+            format!("the value is {article} {found}: write {expected}"),
         )
     }
 
@@ -196,9 +196,9 @@ impl ConfigText<'_> {
         if value.get_ref().as_str() == Some("auto") {
             return Ok(None);
         }
-        let wanted = "a list as in [\"rate\", \"process\"], or \"auto\"";
+        let expected = "a list as in [\"rate\", \"process\"], or \"auto\"";
         let list = value.get_ref().as_array();
-        let list = list.ok_or_else(|| self.wrong_type("columns", value, wanted))?;
+        let list = list.ok_or_else(|| self.wrong_type("columns", value, expected))?;
         let mut columns = Vec::new();
         for item in list.iter() {
             let column: Column = self.word("columns", item)?;
@@ -220,9 +220,9 @@ impl ConfigText<'_> {
         key: &str,
         value: &'v Spanned<DeValue<'i>>,
     ) -> Result<&'v DeTable<'i>, ConfigError> {
-        let wanted = format!("a table, as in [{key}] on a line of its own");
+        let expected = format!("a table, as in [{key}] on a line of its own");
         let table = value.get_ref().as_table();
-        table.ok_or_else(|| self.wrong_type(key, value, &wanted))
+        table.ok_or_else(|| self.wrong_type(key, value, &expected))
     }
 
     fn palette(&self, value: &Spanned<DeValue<'_>>) -> Result<Palette, ConfigError> {

@@ -65,7 +65,7 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
         let path = path.as_ref().map(PathBuf::from);
         path.filter(|path| path.is_absolute())
     };
-    let mut places = Vec::new();
+    let mut candidates = Vec::new();
     let xdg = absolute(&vars.xdg_config_home);
     let home = if xdg.is_some() {
         None
@@ -73,7 +73,7 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
         absolute(&vars.home)
     };
     if let Some(folder) = xdg {
-        places.push(origin(
+        candidates.push(origin(
             folder,
             vars.called_sudo.as_ref().map(|(uid, _)| *uid),
         ));
@@ -81,11 +81,15 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
     if let Some((uid, Some(home))) = &vars.called_sudo
         && home.is_absolute()
     {
-        places.push(origin(home.join(".config"), Some(*uid)));
+        candidates.push(origin(home.join(".config"), Some(*uid)));
     }
     let home = home.map(|home| origin(home.join(".config"), None));
-    places.extend(home.filter(|home| places.iter().all(|place| place.path != home.path)));
-    places
+    candidates.extend(home.filter(|home| {
+        candidates
+            .iter()
+            .all(|candidate| candidate.path != home.path)
+    }));
+    candidates
 }
 
 /// Reads the first of these files that exists, and returns which one settings are to be saved in; without any
@@ -93,27 +97,27 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
 ///
 /// # Errors
 /// When the file cannot be read or has a mistake, with file, line and key.
-pub fn read(places: &[ConfigOrigin]) -> Result<(Settings, Option<ConfigFile>)> {
+pub fn read(candidates: &[ConfigOrigin]) -> Result<(Settings, Option<ConfigFile>)> {
     let file = |origin: &ConfigOrigin| ConfigFile {
         path: origin.path.clone(),
         owner: origin.owner,
     };
-    for place in places {
-        let path = place.path.display();
-        let text = match text_of(place) {
+    for candidate in candidates {
+        let path = candidate.path.display();
+        let text = match text_of(candidate) {
             Ok(text) => text,
-            Err(error) if is_missing(&error) && !place.explicit => continue,
+            Err(error) if is_missing(&error) && !candidate.explicit => continue,
             Err(error) => return Err(error).with_context(|| format!("read {path}")),
         };
         let Some(text) = text else {
             continue;
         };
         return match Settings::parse(&text) {
-            Ok(settings) => Ok((settings, Some(file(place)))),
+            Ok(settings) => Ok((settings, Some(file(candidate)))),
             Err(wrong) => bail!("{path}: {wrong}"),
         };
     }
-    let first = places.first();
+    let first = candidates.first();
     Ok((Settings::default(), first.map(file)))
 }
 
@@ -123,10 +127,10 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// Returns `None` for a file of another user than it must belong to.
-fn text_of(place: &ConfigOrigin) -> io::Result<Option<String>> {
-    let file = open(place)?;
+fn text_of(candidate: &ConfigOrigin) -> io::Result<Option<String>> {
+    let file = open(candidate)?;
     let metadata = file.metadata()?;
-    if place.owner.is_some_and(|owner| metadata.uid() != owner) {
+    if candidate.owner.is_some_and(|owner| metadata.uid() != owner) {
         return Ok(None);
     }
     if metadata.is_dir() {
@@ -142,13 +146,13 @@ fn text_of(place: &ConfigOrigin) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
-fn open(place: &ConfigOrigin) -> io::Result<File> {
+fn open(candidate: &ConfigOrigin) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
-    if place.explicit {
+    if candidate.explicit {
         // May be a pipe that someone fills in his own time.
-        return File::open(&place.path);
+        return File::open(&candidate.path);
     }
     // Opening a pipe would wait for a writer, and opening a terminal could make it this process's own.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(File::from(open(&place.path, flags, Mode::empty())?))
+    Ok(File::from(open(&candidate.path, flags, Mode::empty())?))
 }

@@ -21,7 +21,7 @@ pub struct Environment {
     /// Whether the locale is one of UTF-8.
     pub utf8: bool,
     /// Where the configuration file may be.
-    pub places: Vec<ConfigOrigin>,
+    pub config_files: Vec<ConfigOrigin>,
     /// Where the texts of prompts are kept; `None` if no folder for them is known.
     pub prompt_file: Option<PathBuf>,
     /// Whether the privilege comes from the file's capabilities, so that whoever may run the file has it.
@@ -50,7 +50,7 @@ impl Environment {
             columns: window.filter(|&columns| columns > 0).or_else(columns_env),
             no_color: var("NO_COLOR").is_some(),
             utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
-            places: candidate_paths(&vars),
+            config_files: candidate_paths(&vars),
             prompt_file: prompt_path(&vars),
             is_lent,
             pid_namespace: namespace::own_pid(),

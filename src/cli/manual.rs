@@ -146,10 +146,10 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with(".SH "))
             .collect();
-        let place = headings
+        let position = headings
             .iter()
             .position(|heading| *heading == ".SH OPTIONS");
-        assert_eq!(place, Some(3), "{headings:?}");
+        assert_eq!(position, Some(3), "{headings:?}");
     }
 
     #[test]

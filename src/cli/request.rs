@@ -201,13 +201,13 @@ fn settings(
     args: &Args,
     environment: &Environment,
 ) -> Result<(Settings, Option<ConfigFile>), clap::Error> {
-    let asked = args.config.as_ref().map(|path| ConfigOrigin {
+    let explicit = args.config.as_ref().map(|path| ConfigOrigin {
         path: path.clone(),
         owner: None,
         explicit: true,
     });
-    let places = asked.map_or_else(|| environment.places.clone(), |place| vec![place]);
-    let (mut settings, file) = config_file::read(&places).map_err(|error| {
+    let config_files = explicit.map_or_else(|| environment.config_files.clone(), |file| vec![file]);
+    let (mut settings, file) = config_file::read(&config_files).map_err(|error| {
         let text = format!("{error:#}");
         usage_error(ErrorKind::InvalidValue, sanitize(&text))
     })?;

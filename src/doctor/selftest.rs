@@ -17,8 +17,8 @@ use crate::text::units;
 /// Calls in each direction, alternating so that no buffer fills.
 const CALLS: u64 = 20;
 /// Bytes of a request; no header has this size.
-const ASKED: usize = 701;
-const ANSWERED: usize = 97;
+const REQUEST_BYTES: usize = 701;
+const REPLY_BYTES: usize = 97;
 /// A datagram over loopback arrives at once or never.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -126,20 +126,20 @@ fn udp(addr: IpAddr) -> Result<Pair> {
 
 impl Pair {
     fn talk(&mut self) -> Result<()> {
-        let mut buffer = [0x55; ASKED];
+        let mut buffer = [0x55; REQUEST_BYTES];
         for _ in 0..CALLS {
             match self {
                 Self::Tcp(client, server) => {
                     client.write_all(&buffer)?;
                     server.read_exact(&mut buffer)?;
-                    server.write_all(&buffer[..ANSWERED])?;
-                    client.read_exact(&mut buffer[..ANSWERED])?;
+                    server.write_all(&buffer[..REPLY_BYTES])?;
+                    client.read_exact(&mut buffer[..REPLY_BYTES])?;
                 }
                 Self::Udp(client, server) => {
                     client.send(&buffer)?;
                     server.recv(&mut buffer)?;
-                    server.send(&buffer[..ANSWERED])?;
-                    client.recv(&mut buffer[..ANSWERED])?;
+                    server.send(&buffer[..REPLY_BYTES])?;
+                    client.recv(&mut buffer[..REPLY_BYTES])?;
                 }
             }
         }
@@ -151,7 +151,7 @@ impl Pair {
             Self::Tcp(a, b) => (Protocol::Tcp, a.local_addr()?, b.local_addr()?),
             Self::Udp(a, b) => (Protocol::Udp, a.local_addr()?, b.local_addr()?),
         };
-        let (asked, answered) = (CALLS * ASKED as u64, CALLS * ANSWERED as u64);
+        let (requested, replied) = (CALLS * REQUEST_BYTES as u64, CALLS * REPLY_BYTES as u64);
         let end = |local, remote, moved| FlowEnd {
             protocol,
             local,
@@ -160,8 +160,8 @@ impl Pair {
             counted: (0, 0),
         };
         Ok([
-            end(client, server, (answered, asked)),
-            end(server, client, (asked, answered)),
+            end(client, server, (replied, requested)),
+            end(server, client, (requested, replied)),
         ])
     }
 }

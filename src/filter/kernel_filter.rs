@@ -143,14 +143,14 @@ impl KernelFilter {
         let (local_port, remote_port) = key.ports();
         let tasks = &self.tasks;
         let of_task = || tasks.tgids.contains(&key.tgid) || tasks.tids.contains(&key.tid);
-        self.protocols.passes(|&wanted| wanted == key.protocol)
+        self.protocols.passes(|&listed| listed == key.protocol)
             && self
                 .families
-                .passes(|&wanted| Some(wanted) == Family::of(key))
+                .passes(|&listed| Some(listed) == Family::of(key))
             && (tasks.is_empty() || of_task() != tasks.except)
-            && self.trees.passes(|wanted| owner.trees.contains(wanted))
-            && self.uids.passes(|&wanted| owner.uid == Some(wanted))
-            && self.netns.passes(|&wanted| key.netns == wanted)
+            && self.trees.passes(|listed| owner.trees.contains(listed))
+            && self.uids.passes(|&listed| owner.uid == Some(listed))
+            && self.netns.passes(|&listed| key.netns == listed)
             && self.local_ports.passes(|ports| ports.contains(local_port))
             && self
                 .remote_ports

@@ -15,7 +15,7 @@ use crate::resolve::owners::{CgroupLocation, Container, ContainerMembership, par
 use crate::view::Group;
 
 /// Limit of cached results for control groups; the cache is cleared when it is full.
-const MAX_PLACES: usize = 4096;
+const MAX_CGROUPS: usize = 4096;
 /// Shortest beginning of a container's id that matches it, in characters.
 const MIN_ID: usize = 4;
 
@@ -107,7 +107,7 @@ impl Matcher {
                 _ => {
                     let location = parse_path(cgroup).labelled(owner.labels.as_ref());
                     let bits = eval_terms(&self.owner_terms, |term| is_in(&location, term));
-                    if self.cgroup_terms.len() >= MAX_PLACES {
+                    if self.cgroup_terms.len() >= MAX_CGROUPS {
                         self.cgroup_terms.clear();
                     }
                     self.cgroup_terms

@@ -110,14 +110,14 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn take(&mut self, wanted: &Token) -> bool {
-        let is_there = self.peek() == Some(wanted);
+    pub(super) fn take(&mut self, expected: &Token) -> bool {
+        let is_there = self.peek() == Some(expected);
         self.at += usize::from(is_there);
         is_there
     }
 
     /// Returns the bytes of a token; past the last one, the end of the text.
-    pub(super) fn place(&self, index: usize) -> Range<usize> {
+    pub(super) fn span(&self, index: usize) -> Range<usize> {
         let end = self.text.trim_end().len();
         let found = self.tokens.get(index);
         found.map_or(end..end, |placed| placed.at.clone())
@@ -125,7 +125,7 @@ impl Parser<'_> {
 
     /// Returns the bytes from one token to the token before `self.at`.
     pub(super) fn since(&self, first: usize) -> Range<usize> {
-        self.place(first).start..self.place(self.at.max(1) - 1).end
+        self.span(first).start..self.span(self.at.max(1) - 1).end
     }
 
     fn whole(&mut self) -> Result<Expr, Error> {
@@ -136,7 +136,7 @@ impl Parser<'_> {
         match self.peek() {
             None => Ok(expr),
             Some(Token::Close) => {
-                let error = Error::new("\")\" closes nothing", self.place(self.at));
+                let error = Error::new("\")\" closes nothing", self.span(self.at));
                 Err(error.help("leave it out, or add \"(\" before it"))
             }
             Some(_) => Err(self.unjoined()),
@@ -145,15 +145,15 @@ impl Parser<'_> {
 
     /// Returns the error for two terms with nothing between them.
     fn unjoined(&self) -> Error {
-        let place = self.place(self.at);
-        let word = self.text.get(place.clone()).unwrap_or_default();
+        let span = self.span(self.at);
+        let word = self.text.get(span.clone()).unwrap_or_default();
         let help = match word.to_lowercase().as_str() {
             "&" | "and" => "write \"and\"",
             "|" | "or" => "write \"or\"",
             _ => "join two terms by \"and\" or \"or\", and quote a name with spaces",
         };
         let message = format!("\"and\" or \"or\" is missing before \"{word}\"");
-        Error::new(message, place).help(help)
+        Error::new(message, span).help(help)
     }
 
     fn filter(&mut self) -> Result<Expr, Error> {
@@ -180,9 +180,9 @@ impl Parser<'_> {
     /// Returns the error for `a or b and c`: pcap-filter reads it as (a or b) and c, most other languages
     /// as a or (b and c).
     fn two_readings(&mut self, first: usize, parts: &[Expr], head: &mut Option<TermHead>) -> Error {
-        let and = self.place(self.at - 1);
+        let and = self.span(self.at - 1);
         let error = Error::new("\"and\" after \"or\" is ambiguous", and.clone());
-        let before = self.text.get(self.place(first).start..and.start);
+        let before = self.text.get(self.span(first).start..and.start);
         let next = self.operand(head, ValueContext::AfterOperator);
         match (before, parts, next) {
             (Some(before), [rest @ .., last], Ok(next)) => {
@@ -203,7 +203,7 @@ impl Parser<'_> {
     ) -> Result<Expr, Error> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(too_deep(self.place(self.at)));
+            return Err(too_deep(self.span(self.at)));
         }
         let expr = match self.peek() {
             Some(Token::Not) => {
@@ -212,7 +212,7 @@ impl Parser<'_> {
                 Expr::Not(Box::new(inner))
             }
             Some(Token::Open) => {
-                let open = self.place(self.at);
+                let open = self.span(self.at);
                 self.at += 1;
                 if self.take(&Token::Close) {
                     let error = Error::new("these parentheses are empty", open);

@@ -70,18 +70,18 @@ impl Parser<'_> {
                     "nothing stands before \"{}\" to compare",
                     self.token_text(first)
                 );
-                let error = Error::new(message, self.place(first));
+                let error = Error::new(message, self.span(first));
                 return Err(error.help("write rate or bytes before it, as in rate > 1MB"));
             }
             Some(Token::And | Token::Or | Token::Close) => {
                 let message = format!("a term is missing before \"{}\"", self.token_text(first));
-                let error = Error::new(message, self.place(first));
+                let error = Error::new(message, self.span(first));
                 return Err(error.help("write one, as in port 443"));
             }
             _ => {
                 let after = self.token_text(first.max(1) - 1);
                 let message = format!("a term is missing after \"{after}\"");
-                let error = Error::new(message, self.place(first));
+                let error = Error::new(message, self.span(first));
                 return Err(error.help("write one, as in port 443"));
             }
         };
@@ -98,7 +98,7 @@ impl Parser<'_> {
                 (Some("rate" | "bytes"), _) => is(self.compare(directions)?),
                 (_, Some(Token::Compare(_))) => {
                     let message = format!("\"{word}\" needs rate or bytes before a comparison");
-                    let error = Error::new(message, self.place(first));
+                    let error = Error::new(message, self.span(first));
                     Err(error.help(format!(
                         "write {word} rate or {word} bytes, as in {word} rate > 1MB"
                     )))
@@ -137,7 +137,7 @@ impl Parser<'_> {
         let Some(key) = self.peek_word().and_then(hints::split_key) else {
             return Ok(());
         };
-        let start = self.place(self.at).start;
+        let start = self.span(self.at).start;
         let colon = start + key.len();
         let key = if key.is_empty() { "port" } else { key };
         let key = SpannedToken {
@@ -153,7 +153,7 @@ impl Parser<'_> {
     }
 
     fn token_text(&self, index: usize) -> &str {
-        self.text.get(self.place(index)).unwrap_or_default()
+        self.text.get(self.span(index)).unwrap_or_default()
     }
 
     /// Parses `[protocol] [side] [kind] values`, of which at least one word is there.
@@ -184,7 +184,7 @@ impl Parser<'_> {
             if sided && !kind.has_sides() {
                 let side = self.token_text(self.at - 1);
                 let message = format!("\"{side}\" does not go with {}", kind.as_str());
-                let error = Error::new(message, self.place(self.at));
+                let error = Error::new(message, self.span(self.at));
                 return Err(error.help("local and remote are for host, net, port and portrange"));
             }
             new.kind = kind;
@@ -222,8 +222,8 @@ impl Parser<'_> {
                 Ok(FlowSide::Side(Side::Either))
             }
             Token::And => {
-                let place = self.place(first).start..self.place(first + 2).end;
-                let error = Error::new("\"src and dst\" needs its value twice", place);
+                let span = self.span(first).start..self.span(first + 2).end;
+                let error = Error::new("\"src and dst\" needs its value twice", span);
                 Err(error.help("write it at each, as in src port 53 and dst port 53"))
             }
             _ => Ok(end),
@@ -239,7 +239,7 @@ impl Parser<'_> {
                 let sign = self.token_text(self.at);
                 let error = Error::new(
                     format!("\"{kind}\" takes no \"{sign}\""),
-                    self.place(self.at),
+                    self.span(self.at),
                 );
                 let value = self
                     .tokens
@@ -263,7 +263,7 @@ impl Parser<'_> {
     fn kind_missing(&self) -> Error {
         let side = self.token_text(self.at - 1);
         let message = format!("\"{side}\" needs host, net, port or portrange");
-        let error = Error::new(message, self.place(self.at));
+        let error = Error::new(message, self.span(self.at));
         let word = self.peek_word().unwrap_or_default();
         error.help(match word.parse::<u16>() {
             Ok(port) => format!("write {side} port {port}"),
@@ -307,16 +307,16 @@ impl Parser<'_> {
     ) -> Result<Expr, Error> {
         while self.peek() == Some(&Token::Or) && self.is_value(self.at + 1) {
             if before == ValueContext::AfterOperator {
-                let value = self.text.get(self.place(self.at + 1)).unwrap_or_default();
+                let value = self.text.get(self.span(self.at + 1)).unwrap_or_default();
                 let values: Vec<&str> = tokens
                     .iter()
-                    .filter_map(|&token| self.text.get(self.place(token)))
+                    .filter_map(|&token| self.text.get(self.span(token)))
                     .chain([value])
                     .collect();
                 let (kind, values) = (head.kind.as_str(), values.join(" or "));
                 let message = format!("\"or {value}\" is ambiguous");
-                let place = self.place(self.at).start..self.place(self.at + 1).end;
-                return Err(Error::new(message, place).help(format!(
+                let span = self.span(self.at).start..self.span(self.at + 1).end;
+                return Err(Error::new(message, span).help(format!(
                     "write {kind} ({values}), or put the part before \"or\" in parentheses"
                 )));
             }
@@ -357,7 +357,7 @@ impl Parser<'_> {
         if !self.take(&Token::Open) {
             return Ok(vec![self.value(kind)?]);
         }
-        let open = self.place(self.at - 1);
+        let open = self.span(self.at - 1);
         let mut found = Vec::new();
         loop {
             found.push(self.value(kind)?);
@@ -370,7 +370,7 @@ impl Parser<'_> {
                     Some(_) => {
                         let (kind, word) = (kind.as_str(), self.token_text(self.at));
                         let message = format!("\"{word}\" cannot join values of {kind}");
-                        Error::new(message, self.place(self.at)).help("join them by \"or\"")
+                        Error::new(message, self.span(self.at)).help("join them by \"or\"")
                     }
                 });
             }
@@ -385,7 +385,7 @@ impl Parser<'_> {
             }
             _ => {
                 let message = format!("\"{}\" needs a value", kind.as_str());
-                let error = Error::new(message, self.place(self.at));
+                let error = Error::new(message, self.span(self.at));
                 Err(error.help(format!(
                     "write one, as in {} {}",
                     kind.as_str(),
@@ -401,26 +401,23 @@ impl Parser<'_> {
         let what = if per_second { "rate" } else { "bytes" };
         self.at += 1;
         let Some(&Token::Compare(op)) = self.peek() else {
-            let error = Error::new(
-                format!("\"{what}\" needs a comparison"),
-                self.place(self.at),
-            );
+            let error = Error::new(format!("\"{what}\" needs a comparison"), self.span(self.at));
             return Err(error.help(format!(
                 "write > >= < <= = or != after it, as in {what} > 1MB"
             )));
         };
         self.at += 1;
-        let place = self.place(self.at);
+        let span = self.span(self.at);
         let Some(word) = self.peek_word().map(str::to_owned) else {
             let message = format!(
                 "an amount is missing after \"{}\"",
                 self.token_text(self.at - 1)
             );
-            let error = Error::new(message, place);
+            let error = Error::new(message, span);
             return Err(error.help(format!("write one, as in {what} > 1MB")));
         };
         self.at += 1;
-        let mut place = place;
+        let mut span = span;
         let mut text = word;
         // `1 MB`
         if text
@@ -429,12 +426,12 @@ impl Parser<'_> {
             && let Some(unit) = self.peek_word().filter(|unit| !begins_term(unit))
         {
             text.push_str(unit);
-            place = self.since(self.at - 1);
-            place.end = self.place(self.at).end;
+            span = self.since(self.at - 1);
+            span.end = self.span(self.at).end;
             self.at += 1;
         }
         let Amount(bits) = Amount::parse(&text, per_second)
-            .map_err(|help| Error::new(format!("\"{text}\" is not an amount"), place).help(help))?;
+            .map_err(|help| Error::new(format!("\"{text}\" is not an amount"), span).help(help))?;
         Ok(Term::Compare(Compare {
             directions,
             per_second,
@@ -445,16 +442,16 @@ impl Parser<'_> {
 
     /// Returns the error for a word that the language does not have.
     fn unknown(&self) -> Error {
-        let place = self.place(self.at);
+        let span = self.span(self.at);
         let Some(word) = self.peek_word() else {
             let name = self.token_text(self.at).trim_matches(['"', '\'']);
             let error = Error::new(
                 format!("a filter word is missing before the name \"{name}\""),
-                place,
+                span,
             );
             return error.help("write process, user, container or unit before it");
         };
-        let error = Error::new(format!("unknown word \"{word}\""), place);
+        let error = Error::new(format!("unknown word \"{word}\""), span);
         error.help(hints::unknown(word, self.name_tables))
     }
 }

@@ -207,16 +207,16 @@ fn screens(interval: Interval, host: String, filter: &str) {
         kernel: "6.18".to_owned(),
         uptime: Duration::from_secs(1),
     };
-    let look = DisplayOptions::new(&TableOptions::default(), Depth::Mono, Background::Unknown);
+    let display = DisplayOptions::new(&TableOptions::default(), Depth::Mono, Background::Unknown);
     let context = RunContext {
         machine,
         method: Arc::clone(&interval.method),
         ..RunContext::default()
     };
-    let mut app = App::new(context, Names::disabled(), Owners::disabled(), look);
+    let mut app = App::new(context, Names::disabled(), Owners::disabled(), display);
     app.update(Action::IntervalEnded(interval));
     draw(&app, 80, 24);
-    app.update(Action::Do(Command::Filter));
+    app.update(Action::Command(Command::Filter));
     for c in filter.chars().take(100) {
         app.update(Action::Type(Edit::Insert(c)));
     }
@@ -227,7 +227,7 @@ fn screens(interval: Interval, host: String, filter: &str) {
         Command::Enter,
         Command::Enter,
     ] {
-        app.update(Action::Do(command));
+        app.update(Action::Command(command));
         draw(&app, 160, 50);
     }
 }

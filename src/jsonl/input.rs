@@ -83,10 +83,10 @@ fn open_one(name: &Path) -> io::Result<File> {
 
 /// Raises the limit of open files as far as it may be raised without a privilege, where it takes that.
 fn make_room_for(files: u64) {
-    let wanted = files + OTHER_DESCRIPTORS;
+    let needed = files + OTHER_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if limit.current.is_some_and(|current| current < needed) {
+        let current = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
         let raised = Rlimit {
             current: Some(current),
             ..limit

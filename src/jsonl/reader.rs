@@ -36,7 +36,7 @@ pub struct RecordedInterval {
 impl RecordedInterval {
     /// Whether a later one can be joined to it and it is then not longer than wanted, give or take half
     /// of what is joined.
-    pub(crate) fn can_take(&self, next: &Self, wanted: Duration) -> bool {
+    pub(crate) fn can_take(&self, next: &Self, expected: Duration) -> bool {
         let length = self.interval.elapsed + next.interval.elapsed / 2;
         let flows = self.interval.flows.len() + next.interval.flows.len();
         let metadata = |frame: &Self| {
@@ -45,7 +45,7 @@ impl RecordedInterval {
                 frame.metadata.filter.clone(),
             )
         };
-        length <= wanted
+        length <= expected
             && flows <= MAX_FLOWS
             && self.names + next.names <= MAX_NAMES
             && self.metadata.users.len() + next.metadata.users.len() <= MAX_USERS
@@ -114,7 +114,7 @@ impl RecordedSums {
 struct PartialInterval {
     frame: RecordedInterval,
     expected_flows: usize,
-    places: HashMap<FlowKey, usize>,
+    indices: HashMap<FlowKey, usize>,
     total: (u64, u64),
     read: usize,
 }
@@ -251,10 +251,11 @@ impl RecordingReader {
         }
         let record: IntervalRecord<'_> = json(&self.line)?;
         record.check()?;
-        let wanted = usize::try_from(record.flows)
+        let expected = usize::try_from(record.flows)
             .ok()
             .filter(|&flows| flows <= MAX_FLOWS);
-        let wanted = wanted.ok_or_else(|| format!("an interval has at most {MAX_FLOWS} flows"))?;
+        let expected =
+            expected.ok_or_else(|| format!("an interval has at most {MAX_FLOWS} flows"))?;
         let method = record.method();
         if *self.method != method {
             self.method = Arc::new(method);
@@ -282,8 +283,8 @@ impl RecordingReader {
                 metadata,
                 names: 0,
             },
-            expected_flows: wanted,
-            places: HashMap::new(),
+            expected_flows: expected,
+            indices: HashMap::new(),
             total: (record.rx_bytes, record.tx_bytes),
             read: 0,
         });
@@ -384,12 +385,12 @@ impl PartialInterval {
     /// there: their sum is right.
     fn put(&mut self, flow: Flow) -> Result<(), String> {
         let flows = &mut self.frame.interval.flows;
-        let Some(&place) = self.places.get(&flow.key) else {
-            self.places.insert(flow.key, flows.len());
+        let Some(&index) = self.indices.get(&flow.key) else {
+            self.indices.insert(flow.key, flows.len());
             flows.push(flow);
             return Ok(());
         };
-        let (mine, theirs) = (&flows[place], &flow);
+        let (mine, theirs) = (&flows[index], &flow);
         let both = [mine, theirs].map(|flow| {
             let Counters {
                 rx_bytes,
@@ -403,7 +404,7 @@ impl PartialInterval {
         if both.iter().flatten().any(|&count| count > MAX_SUM) {
             return Err(too_much());
         }
-        flows[place].merge(flow);
+        flows[index].merge(flow);
         Ok(())
     }
 }

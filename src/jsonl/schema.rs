@@ -479,7 +479,7 @@ pub struct ProcessFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<&'a str>,
     #[serde(flatten)]
-    pub place: PlaceFields,
+    pub location: LocationFields,
     #[serde(skip_serializing_if = "is_false")]
     pub kernel_thread: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -487,7 +487,7 @@ pub struct ProcessFields<'a> {
 }
 
 #[derive(Default, Serialize)]
-pub struct PlaceFields {
+pub struct LocationFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_runtime: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -522,7 +522,7 @@ pub struct PlaceFields {
     pub names_stale: bool,
 }
 
-impl PlaceFields {
+impl LocationFields {
     /// Those of a group that a name stands for.
     pub fn of_name(group: Group, shown: &str) -> Self {
         // Whom it is below of follows the name.
@@ -549,20 +549,20 @@ impl PlaceFields {
     }
 }
 
-impl From<&CgroupLocation> for PlaceFields {
-    fn from(place: &CgroupLocation) -> Self {
-        let container = place.container.as_ref();
-        let labels = place.labels().cloned().unwrap_or_default();
-        let (manager_uid, outer_container) = match &place.delegate {
+impl From<&CgroupLocation> for LocationFields {
+    fn from(location: &CgroupLocation) -> Self {
+        let container = location.container.as_ref();
+        let labels = location.labels().cloned().unwrap_or_default();
+        let (manager_uid, outer_container) = match &location.delegate {
             Delegate::User(uid) => (Some(*uid), None),
             Delegate::Container(outer) => (None, Some(outer.id.clone())),
             Delegate::System | Delegate::Unknown => (None, None),
         };
         Self {
-            user_unit: place.user_unit.clone(),
+            user_unit: location.user_unit.clone(),
             manager_uid,
             outer_container,
-            job: place.job.as_ref().map(|job| job.id.clone()),
+            job: location.job.as_ref().map(|job| job.id.clone()),
             container_name: labels.name.filter(|_| container.is_some()),
             image: labels.image.filter(|_| container.is_some()),
             pod_name: labels.pod,
@@ -572,8 +572,8 @@ impl From<&CgroupLocation> for PlaceFields {
             names_stale: labels.is_stale,
             container_runtime: container.map(|container| container.runtime.as_str()),
             container: container.map(|container| container.id.clone()),
-            pod: place.pod.clone(),
-            unit: place.unit.as_deref().map(Arc::from),
+            pod: location.pod.clone(),
+            unit: location.unit.as_deref().map(Arc::from),
         }
     }
 }

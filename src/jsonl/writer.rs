@@ -14,7 +14,7 @@ use serde_json::Serializer;
 use super::escape::EscapingFormatter;
 use super::schema::{
     Address, AuditFields, FlowRecord, GroupRecord, IdFields, InterfaceFields, IntervalRecord,
-    OtherRecord, PlaceFields, ProcessFields, RowHead, SCHEMA,
+    LocationFields, OtherRecord, ProcessFields, RowHead, SCHEMA,
 };
 use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Losses, Machine, RecordingMetadata};
@@ -250,14 +250,14 @@ impl Json {
     fn process<'a>(&self, owner: &'a Owner) -> ProcessFields<'a> {
         let located = owner.cgroup.as_ref();
         let located = located.map(|path| self.owners.located(path, owner.labels.as_ref()));
-        let place = located
+        let location = located
             .as_ref()
-            .map(|located| PlaceFields::from(&*located.whole));
+            .map(|located| LocationFields::from(&*located.whole));
         ProcessFields {
             uid: owner.uid,
             user: owner.uid.and_then(|uid| self.owners.user_name(uid)),
             cgroup: owner.cgroup.as_deref(),
-            place: place.unwrap_or_default(),
+            location: location.unwrap_or_default(),
             kernel_thread: owner.kernel,
             start_ns: owner
                 .start
@@ -292,11 +292,13 @@ impl Json {
                 id.facts.uid = Some(*uid);
                 id.facts.user = self.owners.user_name(*uid);
             }
-            RowId::Container(place) | RowId::Pod(place) => {
-                id.facts.place = PlaceFields::from(&**place);
+            RowId::Container(location) | RowId::Pod(location) => {
+                id.facts.location = LocationFields::from(&**location);
             }
-            RowId::Named(group, shown) => id.facts.place = PlaceFields::of_name(*group, shown),
-            RowId::Unit(unit) => id.facts.place.unit = Some(Arc::clone(unit)),
+            RowId::Named(group, shown) => {
+                id.facts.location = LocationFields::of_name(*group, shown)
+            }
+            RowId::Unit(unit) => id.facts.location.unit = Some(Arc::clone(unit)),
             RowId::Remote(addr) => {
                 id.remote_addr = Some(name.clone());
                 id.remote_name = names.get(*addr);
@@ -323,7 +325,7 @@ fn record<'a>(
     remote_name: Option<&'a str>,
 ) -> FlowRecord<'a> {
     let (local, remote) = (flow.key.local, flow.key.remote);
-    let place = &process.place;
+    let location = &process.location;
     let record = FlowRecord {
         proto: Cow::Borrowed(flow.key.protocol.as_str()),
         local_addr: Address(Some(local.addr)),
@@ -340,21 +342,21 @@ fn record<'a>(
         uid: process.uid,
         user: process.user.as_deref().map(Cow::Borrowed),
         cgroup: process.cgroup.map(Cow::Borrowed),
-        container_runtime: place.container_runtime,
-        container: place.container.as_deref(),
-        pod: place.pod.as_deref(),
-        unit: place.unit.as_deref(),
-        user_unit: place.user_unit.as_deref(),
-        manager_uid: place.manager_uid,
-        outer_container: place.outer_container.as_deref(),
-        job: place.job.as_deref(),
-        container_name: place.container_name.as_deref().map(Cow::Borrowed),
-        image: place.image.as_deref().map(Cow::Borrowed),
-        pod_name: place.pod_name.as_deref().map(Cow::Borrowed),
-        pod_namespace: place.pod_namespace.as_deref().map(Cow::Borrowed),
-        compose_project: place.compose_project.as_deref().map(Cow::Borrowed),
-        compose_service: place.compose_service.as_deref().map(Cow::Borrowed),
-        names_stale: place.names_stale,
+        container_runtime: location.container_runtime,
+        container: location.container.as_deref(),
+        pod: location.pod.as_deref(),
+        unit: location.unit.as_deref(),
+        user_unit: location.user_unit.as_deref(),
+        manager_uid: location.manager_uid,
+        outer_container: location.outer_container.as_deref(),
+        job: location.job.as_deref(),
+        container_name: location.container_name.as_deref().map(Cow::Borrowed),
+        image: location.image.as_deref().map(Cow::Borrowed),
+        pod_name: location.pod_name.as_deref().map(Cow::Borrowed),
+        pod_namespace: location.pod_namespace.as_deref().map(Cow::Borrowed),
+        compose_project: location.compose_project.as_deref().map(Cow::Borrowed),
+        compose_service: location.compose_service.as_deref().map(Cow::Borrowed),
+        names_stale: location.names_stale,
         kernel_thread: process.kernel_thread,
         start_ns: process.start_ns,
         rx_bytes: flow.counters.rx_bytes,

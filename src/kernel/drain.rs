@@ -127,8 +127,8 @@ impl Drain {
     ) -> Result<(Unknown, Audit)> {
         let unknown = self.empty(skel, retired, held, flows)?;
         let samples = &mut self.decoder.samples;
-        let wanted = samples.sockets_to_inspect();
-        let inspected = self.inspector.inspect(skel, &wanted)?;
+        let to_inspect = samples.sockets_to_inspect();
+        let inspected = self.inspector.inspect(skel, &to_inspect)?;
         let audit = samples.settle(self.begun.elapsed(), &inspected, flows);
         Ok((unknown, audit))
     }
@@ -139,13 +139,13 @@ impl Drain {
     /// When the kernel does not run the program.
     pub fn read_soon(&mut self, skel: &FlowtopSkel<'_>) -> Result<()> {
         let samples = &mut self.decoder.samples;
-        let mut wanted = samples.sockets_before_flip();
+        let mut to_inspect = samples.sockets_before_flip();
         for _ in 0..SOON_TRIES {
-            if wanted.is_empty() {
+            if to_inspect.is_empty() {
                 break;
             }
-            let in_call = samples.note_soon(&self.inspector.inspect(skel, &wanted)?);
-            wanted.retain(|one| in_call.contains(&one.sk));
+            let in_call = samples.note_soon(&self.inspector.inspect(skel, &to_inspect)?);
+            to_inspect.retain(|one| in_call.contains(&one.sk));
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ pub fn write(pushed: &KernelFilter, roots: &[u32], to: &mut types::rodata) -> Re
     to.tasks_except = pushed.tasks.except.into();
     to.tasks_pidns = namespace::own_pid().unwrap_or(0);
     to.nr_trees = u32::try_from(roots.len())?;
-    to.trees_wanted = trees::bits(roots, &pushed.trees.values);
+    to.trees_selected = trees::bits(roots, &pushed.trees.values);
     to.trees_except = pushed.trees.except.into();
     to.nr_uids = fill(&mut to.uids, &pushed.uids.values, |&id| id).context("users")?;
     to.uids_except = pushed.uids.except.into();

@@ -34,10 +34,10 @@ impl Inspector {
     pub fn inspect(
         &mut self,
         skel: &FlowtopSkel<'_>,
-        wanted: &[Inspect],
+        to_inspect: &[Inspect],
     ) -> Result<Vec<(u64, RawTcp)>> {
-        let mut read = Vec::with_capacity(wanted.len());
-        for some in wanted.chunks(self.records.capacity.max(1)) {
+        let mut read = Vec::with_capacity(to_inspect.len());
+        for some in to_inspect.chunks(self.records.capacity.max(1)) {
             let records: Vec<RawRecord> = some.iter().map(record).collect();
             let filled = self.records.fill(&skel.progs.inspect_records, &records);
             for bytes in filled.context("read sockets again")? {

@@ -14,7 +14,7 @@ const MAGIC: u16 = 0xeb9f;
 
 /// The names that are asked for, and which of them the kernel has.
 pub struct KernelTypes {
-    asked: Vec<&'static str>,
+    requested: Vec<&'static str>,
     /// Names that the kernel has, each with the kind of BTF it is of (`BTF_KIND_*`).
     found: BTreeSet<(u32, &'static str)>,
     counts_misses: bool,
@@ -39,9 +39,9 @@ impl KernelTypes {
     }
 
     fn parse(bytes: &[u8], names: impl Iterator<Item = &'static str>) -> Result<Self> {
-        let mut asked: Vec<_> = names.collect();
-        asked.sort_unstable();
-        asked.dedup();
+        let mut requested: Vec<_> = names.collect();
+        requested.sort_unstable();
+        requested.dedup();
         let btf = Btf::parse(bytes)?;
         let mut found = BTreeSet::new();
         let mut counts_misses = false;
@@ -52,8 +52,8 @@ impl KernelTypes {
                 Kind::STRUCT | Kind::TYPEDEF | Kind::FUNC | Kind::VAR
             ) {
                 let name = btf.name(header.name)?;
-                let place = asked.binary_search_by(|one| compare(one, name));
-                let name = place.ok().and_then(|at| asked.get(at));
+                let position = requested.binary_search_by(|one| compare(one, name));
+                let name = position.ok().and_then(|at| requested.get(at));
                 found.extend(name.map(|name| (header.kind, *name)));
             }
             match header.kind {
@@ -66,7 +66,7 @@ impl KernelTypes {
             }
         }
         Ok(Self {
-            asked,
+            requested,
             found,
             counts_misses,
         })
@@ -90,7 +90,7 @@ impl KernelTypes {
     }
 
     fn has(&self, kind: u32, name: &'static str) -> bool {
-        debug_assert!(self.asked.contains(&name), "{name} was not asked for");
+        debug_assert!(self.requested.contains(&name), "{name} was not asked for");
         self.found.contains(&(kind, name))
     }
 

@@ -512,7 +512,7 @@ fn note_missing(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
 fn choose_programs(open: &mut OpenFlowtopSkel<'_>, hooks: &[&Hook], in_kernel: bool) {
     for mut program in open.open_object_mut().progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        let wanted = if name.starts_with("drain_") {
+        let is_loaded = if name.starts_with("drain_") {
             in_kernel
         } else if name == "inspect_records" {
             true
@@ -521,7 +521,7 @@ fn choose_programs(open: &mut OpenFlowtopSkel<'_>, hooks: &[&Hook], in_kernel: b
         } else {
             hooks.iter().any(|hook| hook.program == name)
         };
-        program.set_autoload(wanted);
+        program.set_autoload(is_loaded);
     }
 }
 

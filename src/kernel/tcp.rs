@@ -76,7 +76,7 @@ struct Socket {
     is_first: bool,
     now: TcpSample,
     /// The flow of the interval that has the socket's packets and retransmits: the one that moved most.
-    place: u32,
+    flow_index: u32,
     /// Bytes that flow moved.
     most: u64,
     /// What all flows of the socket moved in the interval.
@@ -234,7 +234,13 @@ impl TcpSamples {
 
 impl Socket {
     /// One that is read for the first time.
-    fn new(interval: u32, record: &RawRecord, flow: &mut Flow, place: usize, arm: bool) -> Self {
+    fn new(
+        interval: u32,
+        record: &RawRecord,
+        flow: &mut Flow,
+        flow_index: usize,
+        arm: bool,
+    ) -> Self {
         let moved = flow.counters;
         let now = TcpSample::from(&record.tcp);
         if began_here(&record.tcp, &moved) {
@@ -250,18 +256,18 @@ impl Socket {
             interval,
             is_first: true,
             now,
-            place: at(place),
+            flow_index: at(flow_index),
             most: size(&moved),
             moved,
         }
     }
 
     /// Takes the reading after another interval, with the first of the socket's flows.
-    fn turn(&mut self, interval: u32, raw: &RawTcp, flow: &mut Flow, place: usize) {
+    fn turn(&mut self, interval: u32, raw: &RawTcp, flow: &mut Flow, flow_index: usize) {
         let before = mem::replace(&mut self.now, raw.into());
         (self.interval, self.moved_in, self.is_first) = (interval, interval, false);
         self.moved = flow.counters;
-        self.belong_to(flow, at(place));
+        self.belong_to(flow, at(flow_index));
         attribute(flow, &self.now, &before);
         if let Some(tcp) = &mut flow.tcp {
             tcp.limit = limit(&before, &self.now);
@@ -307,7 +313,7 @@ impl Socket {
         self.share(flow, flows);
         if self.is_first
             && began_here(raw, &self.moved)
-            && let Some(first) = flow_at(self.place, flow, flows)
+            && let Some(first) = flow_at(self.flow_index, flow, flows)
         {
             attribute(first, &self.now, &TcpSample::NONE);
         }
@@ -315,8 +321,8 @@ impl Socket {
 
     /// Settles between one more flow of the socket and the one that moved most so far.
     fn share(&mut self, flow: &mut Flow, flows: &mut [Flow]) {
-        let place = at(flows.len());
-        let Some(first) = flows.get_mut(self.place as usize) else {
+        let flow_index = at(flows.len());
+        let Some(first) = flows.get_mut(self.flow_index as usize) else {
             return;
         };
         let (Some(theirs), Some(mine)) = (&mut first.tcp, &mut flow.tcp) else {
@@ -327,21 +333,21 @@ impl Socket {
         if size(&flow.counters) > self.most {
             mem::swap(&mut mine.retransmits, &mut theirs.retransmits);
             mem::swap(&mut flow.packets, &mut first.packets);
-            self.belong_to(flow, place);
+            self.belong_to(flow, flow_index);
         }
     }
 
     /// Notes the flow that moved most so far.
-    fn belong_to(&mut self, flow: &Flow, place: u32) {
-        (self.key, self.place, self.most) = (flow.key, place, size(&flow.counters));
+    fn belong_to(&mut self, flow: &Flow, flow_index: u32) {
+        (self.key, self.flow_index, self.most) = (flow.key, flow_index, size(&flow.counters));
         if !Arc::ptr_eq(&self.owner, &flow.owner) {
             self.owner = Arc::clone(&flow.owner);
         }
     }
 }
 
-fn at(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
+fn at(flow_index: usize) -> u32 {
+    u32::try_from(flow_index).unwrap_or(u32::MAX)
 }
 
 const fn size(moved: &Counters) -> u64 {
@@ -371,11 +377,11 @@ fn is_same(one: &RawKey6, other: &RawKey6) -> bool {
 }
 
 /// The flow at a place, where the next place is that of `flow`.
-fn flow_at<'a>(place: u32, flow: &'a mut Flow, flows: &'a mut [Flow]) -> Option<&'a mut Flow> {
-    let place = place as usize;
-    match place == flows.len() {
+fn flow_at<'a>(flow_index: u32, flow: &'a mut Flow, flows: &'a mut [Flow]) -> Option<&'a mut Flow> {
+    let flow_index = flow_index as usize;
+    match flow_index == flows.len() {
         true => Some(flow),
-        false => flows.get_mut(place),
+        false => flows.get_mut(flow_index),
     }
 }
 

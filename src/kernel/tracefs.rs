@@ -234,11 +234,11 @@ fn misses(profile: &str, group: &str) -> u64 {
 }
 
 /// `group/name` of the events in a list whose group is wanted. A line is `kind:group/name place`.
-fn listed(list: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+fn listed(list: &str, is_listed: impl Fn(&str) -> bool) -> Vec<String> {
     list.lines()
         .filter_map(|line| {
             let event = line.split_whitespace().next()?.split_once(':')?.1;
-            wanted(event.split_once('/')?.0).then(|| event.to_owned())
+            is_listed(event.split_once('/')?.0).then(|| event.to_owned())
         })
         .collect()
 }
@@ -306,8 +306,8 @@ impl EventList {
     }
 
     /// `group/name` of the events whose group is wanted.
-    fn events(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        listed(&reread(&self.0).unwrap_or_default(), wanted)
+    fn events(&self, is_listed: impl Fn(&str) -> bool) -> Vec<String> {
+        listed(&reread(&self.0).unwrap_or_default(), is_listed)
     }
 
     fn remove(&mut self, event: &str) -> io::Result<()> {

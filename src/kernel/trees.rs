@@ -16,9 +16,9 @@ pub const MAX_PROCESSES: u32 = 32_768;
 const MAX_READINGS: usize = 64;
 
 /// Returns the bits of those roots that are among `wanted`.
-pub fn bits(roots: &[u32], wanted: &[u32]) -> u32 {
+pub fn bits(roots: &[u32], selected: &[u32]) -> u32 {
     let bits = roots.iter().enumerate();
-    let bits = bits.filter(|(_, root)| wanted.contains(root));
+    let bits = bits.filter(|(_, root)| selected.contains(root));
     bits.fold(0, |all, (bit, _)| all | 1 << bit)
 }
 

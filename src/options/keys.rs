@@ -528,8 +528,8 @@ mod tests {
     fn keys_of(given: &[Binding], command: &str) -> String {
         let all = effective(given);
         assert_eq!(all.len(), COMMANDS.len());
-        let place = COMMANDS.iter().position(|usual| usual.name == command);
-        let keys = all[place.unwrap()].1.iter().map(Key::to_string);
+        let position = COMMANDS.iter().position(|usual| usual.name == command);
+        let keys = all[position.unwrap()].1.iter().map(Key::to_string);
         keys.collect::<Vec<_>>().join(" ")
     }
 

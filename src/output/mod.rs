@@ -144,11 +144,11 @@ impl Stream {
         signals: Option<SignalHandler>,
         out: &mut impl Write,
     ) -> Result<()> {
-        let (tell, events) = channel();
+        let (sender, events) = channel();
         if let Some(signals) = signals {
-            let tell = tell.clone();
+            let sender = sender.clone();
             signals
-                .forward(move || drop(tell.send(StreamEvent::Stop)), || ())
+                .forward(move || drop(sender.send(StreamEvent::Stop)), || ())
                 .context("watch for signals")?;
         }
         let schedule = Schedule {
@@ -158,7 +158,7 @@ impl Stream {
             duration: timing.duration,
         };
         let collector = Collector::start(source, schedule, move |notice| {
-            drop(tell.send(StreamEvent::Collector(notice)));
+            drop(sender.send(StreamEvent::Collector(notice)));
         })?;
         loop {
             let event = events.recv().context("wait for the collector")?;

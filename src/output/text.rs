@@ -29,7 +29,7 @@ const MAX_WIDTH: usize = 47;
 /// Names of processes, users, containers and units, where something stands behind them.
 const PROCESS_WIDTH: usize = 15;
 const USER_WIDTH: usize = 8;
-const PLACE_WIDTH: usize = 20;
+const LOCATION_WIDTH: usize = 20;
 
 /// Plain text. Remembers which notes were printed and how wide columns have become.
 #[derive(Clone, Debug)]
@@ -265,7 +265,7 @@ impl Text {
             let pad = PROCESS_WIDTH - "PROCESS".len();
             let _ = write!(
                 heading,
-                "{:pad$}  {:<USER_WIDTH$}  {:<PLACE_WIDTH$}  {:>7}  {:>6}",
+                "{:pad$}  {:<USER_WIDTH$}  {:<LOCATION_WIDTH$}  {:>7}  {:>6}",
                 "", "USER", "CONTAINER", "RTT", "RETR"
             );
         }
@@ -339,7 +339,7 @@ impl Text {
         if self.wide && of_process {
             let _ = write!(
                 heading,
-                "  {:<USER_WIDTH$}  {:<PLACE_WIDTH$}",
+                "  {:<USER_WIDTH$}  {:<LOCATION_WIDTH$}",
                 "USER", "CONTAINER"
             );
         }
@@ -439,11 +439,11 @@ impl Text {
             let name = self.owners.user_name(uid);
             units::user_name(name.as_deref(), uid)
         });
-        let place = self.owners.location_name(owner);
+        let location = self.owners.location_name(owner);
         let user = user.unwrap_or_default();
-        let place = units::name(place.as_deref().unwrap_or_default());
-        let (user, place) = (padded(&user, USER_WIDTH), padded(&place, PLACE_WIDTH));
-        format!("{user}  {place}")
+        let location = units::name(location.as_deref().unwrap_or_default());
+        let (user, location) = (padded(&user, USER_WIDTH), padded(&location, LOCATION_WIDTH));
+        format!("{user}  {location}")
     }
 
     fn per_second(&self, bytes: u64, elapsed: Duration) -> String {

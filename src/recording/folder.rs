@@ -192,14 +192,14 @@ impl RecordingFolder {
     }
 
     /// The file of the name that was given, or what stands there if it is something to write to: a FIFO or a
-    /// character device of nobody else's choosing. `None` where `is_told_to_stop` says so before a FIFO
+    /// character device of nobody else's choosing. `None` where `is_stop_requested` says so before a FIFO
     /// has a reader.
     ///
     /// # Errors
     /// When it cannot be made or opened.
     pub(super) fn create(
         &self,
-        mut is_told_to_stop: impl FnMut() -> bool,
+        mut is_stop_requested: impl FnMut() -> bool,
     ) -> io::Result<Option<RecordingFile>> {
         let found = match self.create_new(&self.name) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.find()?,
@@ -218,7 +218,7 @@ impl RecordingFolder {
                     )));
                 }
                 // A FIFO that nobody reads yet (fifo(7)).
-                Err(Errno::NXIO) if is_told_to_stop() => return Ok(None),
+                Err(Errno::NXIO) if is_stop_requested() => return Ok(None),
                 Err(Errno::NXIO) => thread::sleep(READER_POLL),
                 Err(error) => return Err(error.into()),
             }
@@ -328,9 +328,9 @@ impl RecordingFolder {
             let shape = "dddddddd T dddddd . ddd Z".replace(' ', "");
             time.bytes()
                 .zip(shape.bytes())
-                .all(|(c, wanted)| match wanted {
+                .all(|(c, expected)| match expected {
                     b'd' => c.is_ascii_digit(),
-                    wanted => c == wanted,
+                    expected => c == expected,
                 })
         };
         time.is_some_and(|time| time.len() == TIME_LENGTH && digits(time))

@@ -149,7 +149,7 @@ impl Player {
         notify: impl Fn(PlayerEvent) + Send + Sync + 'static,
     ) -> Result<Self> {
         let notify: Arc<dyn Fn(PlayerEvent) + Send + Sync> = Arc::new(notify);
-        let tell = Arc::clone(&notify);
+        let notify_end = Arc::clone(&notify);
         let shared = Arc::new(Shared::default());
         let (orders, receiver) = channel();
         let mut work = PlayerThread::new(
@@ -171,7 +171,7 @@ impl Player {
             .name("player".to_owned())
             .spawn(move || {
                 let outcome = catch_unwind(AssertUnwindSafe(|| work.run(&receiver)));
-                tell(PlayerEvent::Finished(outcome.map_err(|_| {
+                notify_end(PlayerEvent::Finished(outcome.map_err(|_| {
                     anyhow!("the player of recordings stopped by a bug in flowtop")
                 })));
             })

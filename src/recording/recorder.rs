@@ -83,15 +83,15 @@ pub struct Opened(RotatingFiles);
 
 impl Opened {
     /// Opens the file, or the folder and the first of the files, with the rights that this thread has.
-    /// `None` where someone has to read first and `is_told_to_stop` says that there is no more time.
+    /// `None` where someone has to read first and `is_stop_requested` says that there is no more time.
     ///
     /// # Errors
     /// When the file cannot be made.
     pub fn open(
         config: &options::RecordOptions,
-        is_told_to_stop: impl FnMut() -> bool,
+        is_stop_requested: impl FnMut() -> bool,
     ) -> Result<Option<Self>> {
-        Ok(RotatingFiles::create(config.clone(), is_told_to_stop)?.map(Self))
+        Ok(RotatingFiles::create(config.clone(), is_stop_requested)?.map(Self))
     }
 
     /// Makes a file in a folder that is open already, its name with the time.

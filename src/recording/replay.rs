@@ -93,7 +93,7 @@ impl Replay {
 
     /// The next interval, joined.
     fn joined(&mut self) -> Option<Result<RecordedInterval, CorruptRecording>> {
-        let Some(wanted) = self.interval else {
+        let Some(least) = self.interval else {
             return self.recorded();
         };
         loop {
@@ -103,15 +103,13 @@ impl Replay {
             let next = self.recorded();
             let Some(begun) = &mut self.joining else {
                 match next {
-                    Some(Ok(frame)) if frame.interval.elapsed < wanted => {
-                        self.joining = Some(frame)
-                    }
+                    Some(Ok(frame)) if frame.interval.elapsed < least => self.joining = Some(frame),
                     other => return other,
                 }
                 continue;
             };
             match next {
-                Some(Ok(frame)) if begun.can_take(&frame, wanted) => begun.append(frame),
+                Some(Ok(frame)) if begun.can_take(&frame, least) => begun.append(frame),
                 Some(Ok(frame)) => self.held.extend(self.joining.replace(frame).map(Ok)),
                 Some(Err(corruption)) => {
                     self.held.extend(self.joining.take().map(Ok));
@@ -138,8 +136,8 @@ impl Iterator for Replay {
 }
 
 /// Which flows pass two filters.
-fn and_filters(recorded: Option<String>, asked: Option<String>) -> Option<String> {
-    match (recorded, asked) {
+fn and_filters(recorded: Option<String>, given: Option<String>) -> Option<String> {
+    match (recorded, given) {
         (Some(one), Some(other)) if one != other => Some(format!("({one}) and ({other})")),
         (one, other) => one.or(other),
     }

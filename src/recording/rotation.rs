@@ -48,20 +48,20 @@ pub(super) struct RotatingFiles {
 
 impl RotatingFiles {
     /// Makes the first one, with the rights that this thread has now. `None` where someone has to read
-    /// first and `is_told_to_stop` says that there is no more time for it.
+    /// first and `is_stop_requested` says that there is no more time for it.
     ///
     /// # Errors
     /// When that cannot be done.
     pub(super) fn create(
         config: RecordOptions,
-        is_told_to_stop: impl FnMut() -> bool,
+        is_stop_requested: impl FnMut() -> bool,
     ) -> Result<Option<Self>> {
         let shown = config.file.to_string_lossy().into_owned();
         let context = || format!("record {}", sanitize(&shown));
         let folder = RecordingFolder::open(&config).with_context(context)?;
         let opened = match config.rotates() {
             true => folder.create_next().map(Some),
-            false => folder.create(is_told_to_stop),
+            false => folder.create(is_stop_requested),
         };
         let Some(open) = opened.with_context(context)? else {
             return Ok(None);

@@ -70,7 +70,7 @@ impl<K: Copy + Eq + Hash, V: Clone + Default> BackgroundCache<K, V> {
     }
 
     /// Notes that the question could not be asked: the next look asks it again.
-    pub(super) fn not_asked(&mut self, key: K, now: Instant) {
+    pub(super) fn request_dropped(&mut self, key: K, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.expires = Some(now);
         }
@@ -127,7 +127,7 @@ mod tests {
         *cache.answered(1, now).unwrap() = 7;
         assert!(cache.refresh_now(1));
         assert!(!cache.refresh_now(1));
-        cache.not_asked(1, now);
+        cache.request_dropped(1, now);
         assert_eq!(cache.get(1, now), (7, true));
         assert_eq!(cache.answered(2, now), None);
     }

@@ -40,15 +40,15 @@ impl Servers {
     /// attempts * servers * twice the timeout.
     pub(super) fn ask(&self, addr: IpAddr) -> (LookupOutcome, Duration) {
         for _ in 0..self.conf.attempts {
-            for place in self.order() {
-                let Some(server) = self.conf.servers[place].socket_addr() else {
+            for index in self.order() {
+                let Some(server) = self.conf.servers[index].socket_addr() else {
                     continue;
                 };
                 // Every time with another id and port.
                 let reply = Query::new(addr)
                     .ok()
                     .and_then(|query| ask(server, &query, self.conf.timeout).ok());
-                self.note(place, reply.is_some());
+                self.note(index, reply.is_some());
                 match reply {
                     Some(Reply::Name(name, ttl)) => {
                         return (LookupOutcome::Name(name), ttl);
@@ -68,13 +68,13 @@ impl Servers {
         let silent = lock(&self.silent);
         let now = Instant::now();
         let mut order: Vec<usize> = (0..silent.len()).collect();
-        order.sort_by_key(|&place| silent[place].is_some_and(|until| until > now));
+        order.sort_by_key(|&index| silent[index].is_some_and(|until| until > now));
         order
     }
 
-    fn note(&self, place: usize, has_answered: bool) {
+    fn note(&self, index: usize, has_answered: bool) {
         let mut silent = lock(&self.silent);
-        silent[place] = (!has_answered).then(|| Instant::now() + SILENT_FOR);
+        silent[index] = (!has_answered).then(|| Instant::now() + SILENT_FOR);
     }
 }
 

@@ -11,20 +11,20 @@ use super::processes::{Stat, arguments, uid_of};
 pub fn cgroup(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for path in [Some(&*text), cgroup::path_of(&text)].into_iter().flatten() {
-        let place = cgroup::parse_path(path);
-        let ids = place.container.iter().map(|container| &container.id);
-        for id in ids.chain(&place.pod) {
-            assert!((1..=255).contains(&id.len()), "{place:?}");
-            assert!(!id.contains(char::is_control), "{place:?}");
-            assert!(text.len() >= id.len(), "{place:?}");
+        let location = cgroup::parse_path(path);
+        let ids = location.container.iter().map(|container| &container.id);
+        for id in ids.chain(&location.pod) {
+            assert!((1..=255).contains(&id.len()), "{location:?}");
+            assert!(!id.contains(char::is_control), "{location:?}");
+            assert!(text.len() >= id.len(), "{location:?}");
         }
-        if place.delegate == Delegate::Unknown {
-            assert_eq!(place.unit, None, "{place:?}");
+        if location.delegate == Delegate::Unknown {
+            assert_eq!(location.unit, None, "{location:?}");
         }
-        assert!(place.unit.as_deref() != Some(""));
-        let located = SharedLocation::from(&place);
-        assert_eq!(located.name.is_none(), place.is_empty());
-        assert_eq!(located.unit.as_deref(), place.unit.as_deref());
+        assert!(location.unit.as_deref() != Some(""));
+        let located = SharedLocation::from(&location);
+        assert_eq!(located.name.is_none(), location.is_empty());
+        assert_eq!(located.unit.as_deref(), location.unit.as_deref());
     }
 }
 

@@ -57,19 +57,19 @@ impl Default for NameCache {
 
 impl NameCache {
     /// Returns what is known, and whether to ask now. An expired name stands until the new one is there.
-    pub(super) fn get(&mut self, asked: NameQuestion, now: Instant) -> (Option<Arc<str>>, bool) {
-        self.names.get(asked, now)
+    pub(super) fn get(&mut self, question: NameQuestion, now: Instant) -> (Option<Arc<str>>, bool) {
+        self.names.get(question, now)
     }
 
     /// Returns what is known, without asking and without being a use.
-    pub(super) fn known(&self, asked: NameQuestion) -> Option<Arc<str>> {
-        self.names.known(asked)
+    pub(super) fn known(&self, question: NameQuestion) -> Option<Arc<str>> {
+        self.names.known(question)
     }
 
     /// Stores an answer. Returns whether another name is known now.
     pub(super) fn store(
         &mut self,
-        asked: NameQuestion,
+        question: NameQuestion,
         answer: LookupResult,
         now: Instant,
     ) -> bool {
@@ -80,7 +80,7 @@ impl NameCache {
         }
         let is_current = answer.generation == self.generation;
         let expires = if is_current { now + answer.ttl } else { now };
-        let Some(known) = self.names.answered(asked, expires) else {
+        let Some(known) = self.names.answered(question, expires) else {
             return false;
         };
         let name = match answer.outcome {
@@ -94,8 +94,8 @@ impl NameCache {
     }
 
     /// Notes that the question could not be asked: the next look asks it again.
-    pub(super) fn not_asked(&mut self, asked: NameQuestion, now: Instant) {
-        self.names.not_asked(asked, now);
+    pub(super) fn request_dropped(&mut self, question: NameQuestion, now: Instant) {
+        self.names.request_dropped(question, now);
     }
 }
 
@@ -185,11 +185,11 @@ mod tests {
         let mut cache = NameCache::default();
         let now = Instant::now();
         cache.get(addr(1), now);
-        cache.not_asked(addr(1), now);
+        cache.request_dropped(addr(1), now);
         assert_eq!(cache.get(addr(1), now), (None, true));
         cache.store(addr(1), name("web"), now);
         cache.get(addr(1), now + FOR);
-        cache.not_asked(addr(1), now + FOR);
+        cache.request_dropped(addr(1), now + FOR);
         assert_eq!(cache.get(addr(1), now + FOR), (Some("web".into()), true));
     }
 }

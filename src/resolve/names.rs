@@ -150,7 +150,7 @@ impl Names {
     /// When no thread can be started.
     pub fn system(notify: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let system = System::new();
-        let names = Self::start(move |asked| system.lookup(asked), notify)?;
+        let names = Self::start(move |question| system.lookup(question), notify)?;
         Ok(names.with_services(Services::system()))
     }
 
@@ -162,8 +162,8 @@ impl Names {
         lookup: impl Fn(IpAddr) -> Option<String> + Send + Sync + 'static,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
-        let answer = move |asked: NameQuestion| LookupResult {
-            outcome: lookup(asked.addr).map_or(LookupOutcome::NoPtrRecord, LookupOutcome::Name),
+        let answer = move |question: NameQuestion| LookupResult {
+            outcome: lookup(question.addr).map_or(LookupOutcome::NoPtrRecord, LookupOutcome::Name),
             ttl: DEFAULT_TTL,
             generation: 0,
         };
@@ -223,26 +223,26 @@ impl Names {
     /// The name of an address if it is known now; asks for it in the background if not.
     pub fn get(&self, addr: IpAddr) -> Option<Arc<str>> {
         let resolver = self.resolver.as_ref()?;
-        let is_asked = match self.hosts {
+        let can_resolve = match self.hosts {
             HostNameSource::Nowhere => false,
             // `127.0.0.1` says more than the `localhost` of every such file.
             HostNameSource::HostsFile => !addr.is_loopback(),
             HostNameSource::Servers => true,
         };
-        if addr.is_unspecified() || !is_asked {
+        if addr.is_unspecified() || !can_resolve {
             return None;
         }
         let mut cache = lock(&resolver.cache);
         let now = Instant::now();
-        let asked = NameQuestion {
+        let question = NameQuestion {
             addr,
             asks_servers: self.hosts == HostNameSource::Servers,
         };
-        let (name, ask) = cache.get(asked, now);
+        let (name, ask) = cache.get(question, now);
         if ask {
-            match resolver.queue.try_send(asked) {
+            match resolver.queue.try_send(question) {
                 Ok(()) => resolver.pool.request(),
-                Err(_) => cache.not_asked(asked, now),
+                Err(_) => cache.request_dropped(question, now),
             }
         }
         name
@@ -282,8 +282,8 @@ impl Names {
     /// How an endpoint is written: with its host name where that is known now, and the name of a
     /// service in place of the port where one is given.
     pub fn label(&self, end: &Endpoint, service: Option<&str>) -> Label {
-        let is_asked = !(end.is_unknown() && end.zone == Zone::default());
-        let host = is_asked.then(|| self.get(end.addr)).flatten();
+        let can_resolve = !(end.is_unknown() && end.zone == Zone::default());
+        let host = can_resolve.then(|| self.get(end.addr)).flatten();
         self.written(end, host.as_deref(), service)
     }
 
@@ -348,15 +348,15 @@ fn work(
     loop {
         // Its own statement, so that the lock is free again during the look-up.
         let next = lock(waiting).recv();
-        let Ok(asked) = next else {
+        let Ok(question) = next else {
             return;
         };
-        let mut answer = lookup(asked);
+        let mut answer = lookup(question);
         // Of `/etc/hosts` too.
         if matches!(&answer.outcome, LookupOutcome::Name(name) if !is_shown(name)) {
             answer.outcome = LookupOutcome::NoPtrRecord;
         }
-        let changed = lock(cache).store(asked, answer, Instant::now());
+        let changed = lock(cache).store(question, answer, Instant::now());
         open.fetch_sub(1, Ordering::Relaxed);
         if changed {
             notify();
@@ -479,8 +479,8 @@ mod tests {
     #[test]
     fn name_servers_are_asked_only_where_that_is_wanted() {
         let (notify, notified) = channel();
-        let lookup = |asked: NameQuestion| LookupResult {
-            outcome: LookupOutcome::Name(match asked.asks_servers {
+        let lookup = |question: NameQuestion| LookupResult {
+            outcome: LookupOutcome::Name(match question.asks_servers {
                 true => "by-server".to_owned(),
                 false => "by-file".to_owned(),
             }),

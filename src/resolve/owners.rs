@@ -42,7 +42,7 @@ const QUEUE: usize = 1024;
 /// Processes of which facts are kept.
 const CACHE: usize = 16_384;
 /// Cgroups of which it is remembered what they say.
-const PLACES: usize = 4096;
+const MAX_LOCATIONS: usize = 4096;
 /// After this facts are looked at again, if someone still asks for them.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Start times are of 10 ms, and reckoned from two clocks.
@@ -108,7 +108,7 @@ impl Owners {
     /// # Errors
     /// When no thread can be started.
     pub fn with(
-        mut look: impl FnMut(u32) -> Option<Process> + Send + 'static,
+        mut read_process: impl FnMut(u32) -> Option<Process> + Send + 'static,
         notify: impl Fn() + Send + 'static,
     ) -> Result<Self> {
         let cache = Arc::new(Mutex::new(ProcessCache::new(CACHE)));
@@ -116,7 +116,7 @@ impl Owners {
         let shared = Arc::clone(&cache);
         thread::Builder::new()
             .name("owners".to_owned())
-            .spawn(move || work(&waiting, &shared, &mut look, &notify))
+            .spawn(move || work(&waiting, &shared, &mut read_process, &notify))
             .context("start a thread for facts about processes")?;
         Ok(Self {
             background: Some(OwnerQueue { cache, queue }),
@@ -182,18 +182,18 @@ impl Owners {
         cgroup: &Arc<str>,
         labels: Option<&Arc<ContainerLabels>>,
     ) -> Arc<SharedLocation> {
-        let mut places = lock(&self.locations);
-        if let Some(known) = places.get(cgroup)
+        let mut locations = lock(&self.locations);
+        if let Some(known) = locations.get(cgroup)
             && known.whole.labels.0.as_ref() == labels
         {
             return Arc::clone(known);
         }
-        if places.len() >= PLACES {
-            places.clear();
+        if locations.len() >= MAX_LOCATIONS {
+            locations.clear();
         }
         let location = cgroup::parse_path(cgroup).labelled(labels);
         let located = Arc::new(SharedLocation::from(&location));
-        places.insert(Arc::clone(cgroup), Arc::clone(&located));
+        locations.insert(Arc::clone(cgroup), Arc::clone(&located));
         located
     }
 
@@ -204,21 +204,21 @@ impl Owners {
     }
 
     fn known(&self, tgid: u32) -> Option<KnownProcesses> {
-        let asked = self.background.as_ref()?;
-        let mut cache = lock(&asked.cache);
+        let queue = self.background.as_ref()?;
+        let mut cache = lock(&queue.cache);
         let (known, ask) = cache.get(tgid, Instant::now());
         if ask {
-            asked.request(tgid, &mut cache);
+            queue.request(tgid, &mut cache);
         }
         Some(known)
     }
 
     /// Looks again now, unless that is under way.
     fn refresh_now(&self, tgid: u32) {
-        if let Some(asked) = &self.background {
-            let mut cache = lock(&asked.cache);
+        if let Some(queue) = &self.background {
+            let mut cache = lock(&queue.cache);
             if cache.refresh_now(tgid) {
-                asked.request(tgid, &mut cache);
+                queue.request(tgid, &mut cache);
             }
         }
     }
@@ -227,7 +227,7 @@ impl Owners {
 impl OwnerQueue {
     fn request(&self, tgid: u32, cache: &mut ProcessCache) {
         if self.queue.try_send(tgid).is_err() {
-            cache.not_asked(tgid, Instant::now());
+            cache.request_dropped(tgid, Instant::now());
         }
     }
 }

@@ -40,9 +40,9 @@ pub struct Process {
     /// Path of its cgroup, as seen from here.
     pub cgroup: Option<String>,
     /// What that path says: container, pod, unit.
-    pub place: CgroupLocation,
+    pub location: CgroupLocation,
     /// The same in short, as in `docker:0123456789ab` or `nginx.service`.
-    pub place_name: Option<Arc<str>>,
+    pub location_name: Option<Arc<str>>,
     /// Whether it was gone when last looked at.
     pub exited: bool,
 }
@@ -119,11 +119,11 @@ impl ProcessReader {
         let cgroup = read_some(&folder.join("cgroup"), MAX_FILE)
             .ok()
             .and_then(|text| cgroup::path_of(&text).map(str::to_owned));
-        let place = cgroup
+        let location = cgroup
             .as_deref()
             .map(cgroup::parse_path)
             .unwrap_or_default();
-        let place_name = (!place.is_empty()).then(|| Arc::from(place.to_string()));
+        let location_name = (!location.is_empty()).then(|| Arc::from(location.to_string()));
         let parent = Stat::read(&self.proc.join(stat.ppid.to_string()));
         let process = Process {
             tgid,
@@ -136,8 +136,8 @@ impl ProcessReader {
             started: self.wall_clock(stat.start_ticks),
             start_ticks: self.since_boot(stat.start_ticks),
             cgroup,
-            place,
-            place_name,
+            location,
+            location_name,
             exited: false,
             comm: stat.comm,
         };

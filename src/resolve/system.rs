@@ -51,8 +51,8 @@ impl System {
     }
 
     /// Takes as long as the servers may, where they are asked.
-    pub(super) fn lookup(&self, asked: NameQuestion) -> LookupResult {
-        let addr = asked.addr;
+    pub(super) fn lookup(&self, may_ask: NameQuestion) -> LookupResult {
+        let addr = may_ask.addr;
         let (hosts, servers, generation) = {
             let mut files = lock(&self.files);
             files.refresh();
@@ -61,7 +61,7 @@ impl System {
         };
         let (outcome, ttl) = match hosts.name(addr) {
             Some(name) => (LookupOutcome::Name(name.to_owned()), LOCAL_FOR),
-            None if !asked.asks_servers || !may_be_known_to_servers(addr) => {
+            None if !may_ask.asks_servers || !may_be_known_to_servers(addr) => {
                 (LookupOutcome::NoPtrRecord, LOCAL_FOR)
             }
             None => servers.ask(addr),
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn servers_are_asked_for_what_they_may_know_only() {
-        let asked = |addr: &str| may_be_known_to_servers(addr.parse().unwrap());
+        let may_ask = |addr: &str| may_be_known_to_servers(addr.parse().unwrap());
         for addr in [
             "8.8.8.8",
             "10.0.0.1",
@@ -113,7 +113,7 @@ mod tests {
             "2001:db8::1",
             "fd00::1",
         ] {
-            assert!(asked(addr), "{addr}");
+            assert!(may_ask(addr), "{addr}");
         }
         for addr in [
             "0.0.0.0",
@@ -126,7 +126,7 @@ mod tests {
             "fe80::1",
             "ff02::fb",
         ] {
-            assert!(!asked(addr), "{addr}");
+            assert!(!may_ask(addr), "{addr}");
         }
     }
 }

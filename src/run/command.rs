@@ -153,9 +153,9 @@ struct Counted {
 impl Started {
     /// Lets the command run to its end.
     fn count(self, config: &Config, options: &CommandOptions) -> Result<Counted> {
-        let (tell, events) = channel();
+        let (sender, events) = channel();
         let names = match options.host_names {
-            true => Names::system(telling(&tell, || CommandEvent::Name))?,
+            true => Names::system(telling(&sender, || CommandEvent::Name))?,
             false => Names::disabled(),
         };
         let schedule = Schedule {
@@ -164,12 +164,12 @@ impl Started {
             count: None,
             duration: None,
         };
-        let to_collector = tell.clone();
+        let to_collector = sender.clone();
         let collector = Collector::start(self.live, schedule, move |notice| {
             drop(to_collector.send(CommandEvent::Collector(notice)));
         })?;
         self.launched
-            .run(move |status| drop(tell.send(CommandEvent::Ended(status))))?;
+            .run(move |status| drop(sender.send(CommandEvent::Ended(status))))?;
         let mut allowed = options
             .allow
             .as_ref()
@@ -218,11 +218,11 @@ impl Started {
 }
 
 fn telling(
-    tell: &Sender<CommandEvent>,
+    sender: &Sender<CommandEvent>,
     event: impl Fn() -> CommandEvent + Send + Sync + 'static,
 ) -> impl Fn() + Send + Sync + 'static {
-    let tell = tell.clone();
-    move || drop(tell.send(event()))
+    let sender = sender.clone();
+    move || drop(sender.send(event()))
 }
 
 impl Counted {

@@ -112,10 +112,10 @@ fn by_descriptor(descriptor: i32) -> PathBuf {
 }
 
 /// Opens the file that is there, if it may be written.
-fn existing(wanted: &ConfigFile) -> Result<Option<File>> {
+fn existing(config: &ConfigFile) -> Result<Option<File>> {
     // Opening a pipe would wait for a reader, and opening a terminal could make it this process's own.
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let found = match open(&wanted.path, flags, Mode::empty()) {
+    let found = match open(&config.path, flags, Mode::empty()) {
         Ok(found) => File::from(found),
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(io::Error::from(error).into()),
@@ -124,7 +124,7 @@ fn existing(wanted: &ConfigFile) -> Result<Option<File>> {
     if !metadata.is_file() {
         bail!("it is not a regular file");
     }
-    if wanted.owner.is_some_and(|owner| metadata.uid() != owner) {
+    if config.owner.is_some_and(|owner| metadata.uid() != owner) {
         bail!("it belongs to user {}", metadata.uid());
     }
     Ok(Some(found))

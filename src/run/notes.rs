@@ -27,25 +27,25 @@ fn note_missing_ids(filter: &Expr, bearer: &dyn Fn(u32) -> IdOwner, notes: &mut 
             IdOwner::Thread => Some(format!(
                 "tree {id} is a thread, not a process: use the id of its process"
             )),
-            IdOwner::Nobody => Some(format!("no process has the PID {id}{}", place())),
+            IdOwner::Nobody => Some(format!("no process has the PID {id}{}", namespace_note())),
         })),
         Expr::Is(Term::Pids(ids)) => notes.extend(ids.iter().filter_map(|&id| match bearer(id) {
             IdOwner::Process => None,
             IdOwner::Thread => Some(format!(
                 "pid {id} is a thread, not a process: use --tid {id} or the filter tid {id}"
             )),
-            IdOwner::Nobody => Some(format!("no process has the PID {id}{}", place())),
+            IdOwner::Nobody => Some(format!("no process has the PID {id}{}", namespace_note())),
         })),
         Expr::Is(Term::Tids(ids)) => notes.extend(ids.iter().filter_map(|&id| match bearer(id) {
             IdOwner::Process | IdOwner::Thread => None,
-            IdOwner::Nobody => Some(format!("no thread has the TID {id}{}", place())),
+            IdOwner::Nobody => Some(format!("no thread has the TID {id}{}", namespace_note())),
         })),
         Expr::Is(_) => {}
     }
 }
 
 /// Returns where ids were looked for, unless that is the whole machine.
-fn place() -> String {
+fn namespace_note() -> String {
     match namespace::own_pid() {
         None => " yet".to_owned(),
         Some(inode) => format!(

@@ -48,17 +48,17 @@ impl ExitCondition {
 pub struct ExitWhen<S, F> {
     source: S,
     condition: Option<ExitCondition>,
-    tell: F,
+    on_met: F,
     is_met: bool,
 }
 
 impl<S, F> ExitWhen<S, F> {
     /// Without a condition there is no end. `tell` is called with the interval that met it.
-    pub const fn new(source: S, condition: Option<ExitCondition>, tell: F) -> Self {
+    pub const fn new(source: S, condition: Option<ExitCondition>, on_met: F) -> Self {
         Self {
             source,
             condition,
-            tell,
+            on_met,
             is_met: false,
         }
     }
@@ -71,7 +71,7 @@ impl<S: Source, F: FnMut(&Interval) + Send> Source for ExitWhen<S, F> {
             && condition.is_met(&interval)
         {
             self.is_met = true;
-            (self.tell)(&interval);
+            (self.on_met)(&interval);
         }
         Ok(interval)
     }

@@ -50,7 +50,7 @@ impl SignalHandler {
     }
 
     /// Whether a signal has come; it is reported once.
-    pub fn is_told_to_stop(&mut self) -> bool {
+    pub fn is_stop_requested(&mut self) -> bool {
         self.signals.pending().next().is_some()
     }
 

@@ -171,13 +171,13 @@ pub fn group_totals(
             owner: &flow.owner,
             when: interval.ended,
         };
-        let place = groups.place((&flow.key, flow.class), &process_ref);
-        match group_totals.get_mut(place) {
+        let index = groups.index((&flow.key, flow.class), &process_ref);
+        match group_totals.get_mut(index) {
             Some(totals) => totals.add(flow),
             None => group_totals.push(GroupTotals::new(flow)),
         }
-        if group == Group::Program && processes.insert((place, flow.key.tgid)) {
-            let count = &mut group_totals[place].processes;
+        if group == Group::Program && processes.insert((index, flow.key.tgid)) {
+            let count = &mut group_totals[index].processes;
             *count = Some(count.unwrap_or(0) + 1);
         }
     }
@@ -244,10 +244,10 @@ impl RowValues for GroupValues<'_> {
 
     fn container(&self) -> Option<Arc<str>> {
         match &self.0.id {
-            RowId::Container(place) | RowId::Pod(place) => Some(place.to_string().into()),
+            RowId::Container(location) | RowId::Pod(location) => Some(location.to_string().into()),
             RowId::Unit(name) | RowId::Named(_, name) => Some(Arc::clone(name)),
             RowId::Without(_) => None,
-            _ => self.1.lookup.place(&self.process_ref()?),
+            _ => self.1.lookup.short_location(&self.process_ref()?),
         }
     }
 

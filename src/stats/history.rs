@@ -212,8 +212,8 @@ impl History {
         let mut new_flows: Vec<&Flow> = Vec::new();
         for flow in &interval.flows {
             match self.find(&flow.key) {
-                Some(place) => {
-                    let i = self.activate(place);
+                Some(slot) => {
+                    let i = self.activate(slot);
                     count(&mut self.recent[i], flow);
                 }
                 None => new_flows.push(flow),
@@ -323,7 +323,7 @@ impl History {
         if most == 0 {
             return;
         }
-        let wanted = if self.recent.len() <= most {
+        let least_average = if self.recent.len() <= most {
             f64::NEG_INFINITY
         } else {
             let average = |stats: &FlowStats| stats.traffic.avg60(Directions::Both);
@@ -332,13 +332,14 @@ impl History {
             *least
         };
         let clock = self.clock;
-        let is_wanted = |stats: &FlowStats| stats.traffic.avg60(Directions::Both) >= wanted;
+        let is_large_enough =
+            |stats: &FlowStats| stats.traffic.avg60(Directions::Both) >= least_average;
         // The others are equals at the edge, of which there may be more than there is room for.
-        let is_above = |stats: &FlowStats| stats.traffic.avg60(Directions::Both) > wanted;
+        let is_above = |stats: &FlowStats| stats.traffic.avg60(Directions::Both) > least_average;
         if self.recent.len() > most {
             let mut lacking = 0;
             for stats in &mut self.recent {
-                if stats.ring.is_some() && !is_wanted(stats) {
+                if stats.ring.is_some() && !is_large_enough(stats) {
                     stats.ring = None;
                     self.sparks -= 1;
                 }
@@ -356,7 +357,7 @@ impl History {
                 if self.sparks >= most {
                     return;
                 }
-                if stats.ring.is_none() && is_wanted(stats) && is_above(stats) == largest {
+                if stats.ring.is_none() && is_large_enough(stats) && is_above(stats) == largest {
                     // New: it moved nothing before. Otherwise what it moved is not known any more.
                     let is_new = stats.traffic.age(&clock) <= clock.elapsed;
                     let mut ring = Box::new(Ring::new(if is_new { 0 } else { bar }));
@@ -509,15 +510,15 @@ impl History {
 /// been idle for longest the smaller flows, at most a quarter of all per call. Never more than is too many:
 /// flows that move come back with the next interval.
 fn dispensable(flows: &[FlowStats], most: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..flows.len()).collect();
+    let mut indices: Vec<usize> = (0..flows.len()).collect();
     let half = flows.len() / 2;
     let silence = |i: &usize| (flows[*i].traffic.last_bytes_at(), flows[*i].key);
-    places.select_nth_unstable_by_key(half, silence);
-    places.truncate(half.max(1));
+    indices.select_nth_unstable_by_key(half, silence);
+    indices.truncate(half.max(1));
     let bytes = |counters: &Counters| Directions::Both.bytes(counters);
-    let count = (flows.len() - most).min(places.len() / 2);
-    places.select_nth_unstable_by_key(count, |&i| (bytes(&flows[i].traffic.total), flows[i].key));
-    places.truncate(count.max(1));
-    places.sort_unstable();
-    places
+    let count = (flows.len() - most).min(indices.len() / 2);
+    indices.select_nth_unstable_by_key(count, |&i| (bytes(&flows[i].traffic.total), flows[i].key));
+    indices.truncate(count.max(1));
+    indices.sort_unstable();
+    indices
 }

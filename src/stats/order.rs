@@ -129,10 +129,10 @@ impl RowValues for RowWith<'_> {
 
     fn container(&self) -> Option<Arc<str>> {
         match &self.0.id {
-            RowId::Container(place) | RowId::Pod(place) => Some(place.to_string().into()),
+            RowId::Container(location) | RowId::Pod(location) => Some(location.to_string().into()),
             RowId::Unit(name) | RowId::Named(_, name) => Some(Arc::clone(name)),
             RowId::Without(_) => None,
-            _ => self.1.place(&self.0.process_ref()?),
+            _ => self.1.short_location(&self.0.process_ref()?),
         }
     }
 

@@ -50,7 +50,7 @@ pub trait ProcessLookup {
         }
         let process = self.process(process_ref)?;
         process.cgroup.as_ref()?;
-        Some(Arc::new(SharedLocation::from(&process.place)))
+        Some(Arc::new(SharedLocation::from(&process.location)))
     }
 
     /// User id of a process: the real one by the kernel, else the effective one by `/proc`.
@@ -70,10 +70,10 @@ pub trait ProcessLookup {
     }
 
     /// Container, pod or unit of a process, in short.
-    fn place(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<str>> {
+    fn short_location(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<str>> {
         match self.located(process_ref.owner) {
             Some(located) => located.name.clone(),
-            None => self.process(process_ref)?.place_name.clone(),
+            None => self.process(process_ref)?.location_name.clone(),
         }
     }
 }

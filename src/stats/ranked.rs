@@ -174,7 +174,7 @@ impl RowValues for FlowValues<'_> {
 
     fn container(&self) -> Option<Arc<str>> {
         let process = self.1.process(self.0.key.tgid, &self.0.owner);
-        self.1.lookup.place(&process)
+        self.1.lookup.short_location(&process)
     }
 
     fn packets(&self, directions: Directions) -> Option<u64> {

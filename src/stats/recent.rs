@@ -155,7 +155,7 @@ impl Ring {
         }
     }
 
-    const fn place(number: u64) -> usize {
+    const fn bar_index(number: u64) -> usize {
         (number % MAX_BARS as u64) as usize
     }
 
@@ -163,10 +163,10 @@ impl Ring {
     pub(super) fn add(&mut self, number: u64, moved: &Counters) {
         // What stands where the bars since then go is of a round before.
         for passed in (self.last + 1..=number).rev().take(MAX_BARS) {
-            self.bars[Self::place(passed)] = [0; 2];
+            self.bars[Self::bar_index(passed)] = [0; 2];
         }
         self.last = number;
-        let [rx_bytes, tx_bytes] = &mut self.bars[Self::place(number)];
+        let [rx_bytes, tx_bytes] = &mut self.bars[Self::bar_index(number)];
         *rx_bytes += moved.rx_bytes;
         *tx_bytes += moved.tx_bytes;
     }
@@ -177,7 +177,7 @@ impl Ring {
             return None;
         }
         let [rx_bytes, tx_bytes] = if number <= self.last {
-            self.bars[Self::place(number)]
+            self.bars[Self::bar_index(number)]
         } else {
             [0; 2]
         };

@@ -12,7 +12,7 @@ use crate::model::peer_class::PeerClass;
 use crate::resolve::owners::{CgroupLocation, ContainerMembership};
 use crate::view::Group;
 
-/// What tells one row from another, whatever its place: a selection follows it.
+/// What tells one row from another, whatever its location: a selection follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowId {
     Flow(FlowKey),
@@ -85,23 +85,23 @@ impl RowId {
             }
             Group::Class => class.map_or(Self::Unknown, Self::Class),
             Group::Container => match lookup.location(process_ref) {
-                Some(place) => place
+                Some(location) => location
                     .container
                     .clone()
                     .map_or(Self::Without(group), Self::Container),
                 None => Self::Unknown,
             },
             Group::Pod => match lookup.location(process_ref) {
-                Some(place) => place.pod.clone().map_or(Self::Without(group), Self::Pod),
+                Some(location) => location.pod.clone().map_or(Self::Without(group), Self::Pod),
                 None => Self::Unknown,
             },
             Group::Namespace | Group::Compose | Group::Job => {
                 let location = lookup.location(process_ref);
-                location.map_or(Self::Unknown, |place| {
+                location.map_or(Self::Unknown, |location| {
                     let of = match group {
-                        Group::Namespace => &place.namespace,
-                        Group::Compose => &place.compose,
-                        _ => &place.job,
+                        Group::Namespace => &location.namespace,
+                        Group::Compose => &location.compose,
+                        _ => &location.job,
                     };
                     match of {
                         ContainerMembership::None => Self::Without(group),
@@ -111,8 +111,8 @@ impl RowId {
                 })
             }
             Group::Unit => match lookup.location(process_ref) {
-                Some(place) => {
-                    let unit = place.unit_group.clone();
+                Some(location) => {
+                    let unit = location.unit_group.clone();
                     unit.map_or(Self::Without(group), Self::Unit)
                 }
                 None => Self::Unknown,
@@ -125,7 +125,7 @@ impl RowId {
 pub(super) struct Groups<'a> {
     group: Group,
     lookup: &'a dyn ProcessLookup,
-    places: HashMap<RowId, usize>,
+    indices: HashMap<RowId, usize>,
     /// Groups that depend on the owner alone, by process and owner: a cgroup path is long, so it is parsed once
     /// per owner. Pointers stay valid because the caller holds all owners for the lifetime of this value.
     of_owner: HashMap<(u32, *const Owner), usize>,
@@ -136,13 +136,13 @@ impl<'a> Groups<'a> {
         Self {
             group,
             lookup,
-            places: HashMap::new(),
+            indices: HashMap::new(),
             of_owner: HashMap::new(),
         }
     }
 
     /// The number of the group that a flow belongs to: that of all groups so far for a new one.
-    pub(super) fn place(
+    pub(super) fn index(
         &mut self,
         flow: (&FlowKey, Option<PeerClass>),
         process_ref: &ProcessRef<'_>,
@@ -151,22 +151,22 @@ impl<'a> Groups<'a> {
         // Without its start it is the time that tells one process from the next with its number.
         let owner = (by_owner && process_ref.owner.start.is_some())
             .then(|| (process_ref.tgid, std::ptr::from_ref(process_ref.owner)));
-        if let Some(&place) = owner.and_then(|owner| self.of_owner.get(&owner)) {
-            return place;
+        if let Some(&index) = owner.and_then(|owner| self.of_owner.get(&owner)) {
+            return index;
         }
-        let new = self.places.len();
+        let new = self.indices.len();
         let id = RowId::of(self.group, flow, process_ref, self.lookup);
-        let place = *self.places.entry(id).or_insert(new);
+        let index = *self.indices.entry(id).or_insert(new);
         if let Some(owner) = owner {
-            self.of_owner.insert(owner, place);
+            self.of_owner.insert(owner, index);
         }
-        place
+        index
     }
 
     /// All groups, by their numbers.
     pub(super) fn into_ids(self) -> Vec<RowId> {
-        let mut ids: Vec<(RowId, usize)> = self.places.into_iter().collect();
-        ids.sort_unstable_by_key(|&(_, place)| place);
+        let mut ids: Vec<(RowId, usize)> = self.indices.into_iter().collect();
+        ids.sort_unstable_by_key(|&(_, index)| index);
         ids.into_iter().map(|(id, _)| id).collect()
     }
 }
@@ -185,7 +185,7 @@ impl fmt::Display for RowId {
             Self::Net(net) => write!(f, "{net}"),
             Self::Port(protocol, port) => write!(f, "{protocol} port {port}"),
             Self::Class(class) => write!(f, "{class}"),
-            Self::Container(place) | Self::Pod(place) => write!(f, "{place}"),
+            Self::Container(location) | Self::Pod(location) => write!(f, "{location}"),
             Self::Unit(name) | Self::Named(_, name) => f.write_str(name),
             Self::Without(group) => write!(f, "no {group}"),
             Self::Unknown => f.write_str("unknown"),

@@ -163,11 +163,11 @@ impl Rows {
                 in_order(numbers.into_iter(), by_id)
             }
             SortBy::Row(value) => {
-                let place = |n: u32| {
+                let index = |n: u32| {
                     let row = self.row_at(history, n as usize);
                     SortKeyValue::new(view.sort, value(&RowWith(&row, lookup), view.directions))
                 };
-                in_order(all.map(|n| (Reverse(place(n)), n)), by_id)
+                in_order(all.map(|n| (Reverse(index(n)), n)), by_id)
             }
         };
         let order = order.into_iter().map(|n| n as usize);
@@ -345,18 +345,18 @@ impl RowParts {
         flow: impl Fn(u32) -> &'a FlowStats,
     ) -> Self {
         let mut found = Groups::new(group, lookup);
-        let places: Vec<u32> = flows
+        let indices: Vec<u32> = flows
             .iter()
             .map(|&number| {
                 let flow = flow(number);
-                found.place((&flow.key, flow.class), &ProcessRef::of(flow)) as u32
+                found.index((&flow.key, flow.class), &ProcessRef::of(flow)) as u32
             })
             .collect();
         let ids = found.into_ids();
         // Where each group begins, then where its next flow goes.
         let mut next = vec![0; ids.len() + 1];
-        for &place in &places {
-            next[place as usize + 1] += 1;
+        for &index in &indices {
+            next[index as usize + 1] += 1;
         }
         for n in 1..next.len() {
             next[n] += next[n - 1];
@@ -364,9 +364,9 @@ impl RowParts {
         let ranges = next.windows(2).map(|ends| ends[0]..ends[1]);
         let groups = ids.into_iter().zip(ranges).collect();
         let mut members = vec![0; flows.len()];
-        for (&flow, &place) in flows.iter().zip(&places) {
-            members[next[place as usize] as usize] = flow;
-            next[place as usize] += 1;
+        for (&flow, &index) in flows.iter().zip(&indices) {
+            members[next[index as usize] as usize] = flow;
+            next[index as usize] += 1;
         }
         Self::Groups { groups, members }
     }

@@ -22,7 +22,7 @@ pub enum Action {
     /// State of the recording that is being written, if there is one.
     Recording(Option<Status>),
     /// What became of something that was asked for, or why nothing did.
-    Told(Result<String, String>),
+    Reported(Result<String, String>),
     /// Host names became known.
     NameFound,
     /// Facts about processes became known.
@@ -38,7 +38,7 @@ pub enum Action {
     /// Ctrl-C, or a signal: leaves from wherever one is.
     Stop,
     /// A key that is bound to a command.
-    Do(Command),
+    Command(Command),
     /// A key while text is typed.
     Type(Edit),
     /// A digit in a list chooses its entry, counted from 0.

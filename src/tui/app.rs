@@ -97,7 +97,7 @@ impl App {
             Action::IntervalEnded(interval) => self.show(interval),
             Action::PlayerMoved(snapshot) => self.show_snapshot(*snapshot),
             Action::Recording(status) => self.shared.recording = status,
-            Action::Told(told) => self.shared.tell(told),
+            Action::Reported(outcome) => self.shared.report(outcome),
             Action::NameFound => self.panes.widen_columns(&self.shared),
             Action::OwnerFound => {
                 if self.panes.group.spec().is_of_owner && !self.is_paused() {
@@ -107,7 +107,7 @@ impl App {
             }
             Action::Background(background) => {
                 self.shared.display.theme.background = background;
-                self.panes.settle(&self.shared);
+                self.panes.scroll_into_view(&self.shared);
             }
             Action::Sockets(open) => self.shared.sockets = Some(open),
             Action::Clock(now) => self.shared.clock = now,
@@ -119,7 +119,7 @@ impl App {
                 }
             }
             Action::Stop => self.quit = true,
-            Action::Do(command) => {
+            Action::Command(command) => {
                 self.shared.message = None;
                 self.act(command);
             }
@@ -179,7 +179,7 @@ impl App {
             }
             return;
         }
-        self.begin_anew();
+        self.restart_totals();
         let shared = &mut self.shared;
         shared.traffic_seen |= !interval.total().is_zero();
         shared.method = Arc::clone(&interval.method);
@@ -433,7 +433,7 @@ impl App {
             self.mode = Mode::Help(Help::at_state(&self.shared, &self.player));
         } else if let Some(action) = self.label_at(at) {
             match action {
-                LabelAction::Do(command) => self.act(command),
+                LabelAction::Command(command) => self.act(command),
                 LabelAction::Type(edit) => self.edit(edit),
             }
         } else {

@@ -89,11 +89,11 @@ pub fn live(
     files: Box<dyn TableFiles>,
     signals: SignalHandler,
 ) -> Result<()> {
-    let (tell, events, told_to_stop) = events(signals)?;
-    let names = names(&tell)?;
+    let (sender, events, stop_requested) = events(signals)?;
+    let names = names(&sender)?;
     let owners = {
-        let tell = tell.clone();
-        Owners::system(move || drop(tell.send(ScreenEvent::Owner)))?
+        let sender = sender.clone();
+        Owners::system(move || drop(sender.send(ScreenEvent::Owner)))?
     };
     let timing = &context.timing;
     let schedule = Schedule {
@@ -103,15 +103,15 @@ pub fn live(
         duration: timing.duration,
     };
     let collector = {
-        let tell = tell.clone();
+        let sender = sender.clone();
         Collector::start(source, schedule, move |notice| {
-            drop(tell.send(ScreenEvent::Collector(notice)));
+            drop(sender.send(ScreenEvent::Collector(notice)));
         })?
     };
     let display = DisplayOptions::of(options);
     let app = App::new(context, names, owners, display);
     let feed = IntervalFeed::Live(&collector);
-    let app = show(app, feed, files, tell, &events, &told_to_stop)?;
+    let app = show(app, feed, files, sender, &events, &stop_requested)?;
     leave_screen(&app);
     Ok(())
 }
@@ -139,22 +139,22 @@ pub fn replay(
     limits: PlayerLimits,
     signals: SignalHandler,
 ) -> Result<Vec<CorruptRecording>> {
-    let (tell, events, told_to_stop) = events(signals)?;
-    let names = names(&tell)?.of_a_recording();
+    let (sender, events, stop_requested) = events(signals)?;
+    let names = names(&sender)?.of_a_recording();
     // Facts about processes are those recorded; the processes of this machine are not looked up.
     let owners = Owners::disabled();
     let player = {
-        let tell = tell.clone();
+        let sender = sender.clone();
         let filter = context.capture.filter.rest.as_ref();
         Player::start(files, interval, filter, limits, move |notice| {
-            drop(tell.send(ScreenEvent::Player(notice)));
+            drop(sender.send(ScreenEvent::Player(notice)));
         })?
     };
     let display = DisplayOptions::of(options);
     let mut app = App::new(context, names, owners, display);
     app.begin_replay();
     let feed = IntervalFeed::Played(&player);
-    let app = show(app, feed, saves, tell, &events, &told_to_stop)?;
+    let app = show(app, feed, saves, sender, &events, &stop_requested)?;
     leave_screen(&app);
     Ok(app.into_corruptions())
 }
@@ -164,27 +164,27 @@ pub fn replay(
 fn events(
     signals: SignalHandler,
 ) -> Result<(Sender<ScreenEvent>, Receiver<ScreenEvent>, Arc<AtomicBool>)> {
-    let (tell, events) = channel();
-    let told_to_stop = Arc::new(AtomicBool::new(false));
+    let (sender, events) = channel();
+    let stop_requested = Arc::new(AtomicBool::new(false));
     let stop = {
-        let (tell, told_to_stop) = (tell.clone(), Arc::clone(&told_to_stop));
+        let (sender, stop_requested) = (sender.clone(), Arc::clone(&stop_requested));
         move || {
-            told_to_stop.store(true, Ordering::SeqCst);
-            let _ = tell.send(ScreenEvent::Stop);
+            stop_requested.store(true, Ordering::SeqCst);
+            let _ = sender.send(ScreenEvent::Stop);
         }
     };
     signals
         .forward(stop, terminal::restore_soon)
         .context("watch for signals")?;
-    let jobs = tell.clone();
+    let jobs = sender.clone();
     job::forward(move |job| jobs.send(ScreenEvent::Job(job)).is_ok())
         .context("watch for signals")?;
-    Ok((tell, events, told_to_stop))
+    Ok((sender, events, stop_requested))
 }
 
-fn names(tell: &Sender<ScreenEvent>) -> Result<Names> {
-    let tell = tell.clone();
-    Names::system(move || drop(tell.send(ScreenEvent::Name)))
+fn names(sender: &Sender<ScreenEvent>) -> Result<Names> {
+    let sender = sender.clone();
+    Names::system(move || drop(sender.send(ScreenEvent::Name)))
 }
 
 /// Takes the terminal over and shows what comes. The state at the end.
@@ -192,9 +192,9 @@ fn show(
     mut app: App,
     feed: IntervalFeed<'_>,
     files: Box<dyn TableFiles>,
-    tell: Sender<ScreenEvent>,
+    sender: Sender<ScreenEvent>,
     events: &Receiver<ScreenEvent>,
-    told_to_stop: &AtomicBool,
+    stop_requested: &AtomicBool,
 ) -> Result<App> {
     let title = match feed {
         IntervalFeed::Live(_) => format!("flowtop {}", app.shared.machine.host),
@@ -213,7 +213,7 @@ fn show(
     {
         app.greet();
     }
-    let look_matters = app.shared.display.depends_on_background();
+    let background_matters = app.shared.display.depends_on_background();
     // Dropped first of all that lives here, so that whatever follows is seen.
     let mut screen = Screen::enter(
         &title,
@@ -225,10 +225,10 @@ fn show(
             Input::Event(event) => ScreenEvent::Terminal(event),
             Input::Background(background) => ScreenEvent::Background(background),
         };
-        tell.send(event).is_ok()
+        sender.send(event).is_ok()
     })?;
-    let asked = look_matters.then(Instant::now);
-    if look_matters {
+    let queried_at = background_matters.then(Instant::now);
+    if background_matters {
         screen.ask_background()?;
     }
     let mut session = Session {
@@ -237,9 +237,9 @@ fn show(
         feed,
         files,
         start: Instant::now(),
-        asked,
+        queried_at,
         found: (false, false),
-        told_to_stop,
+        stop_requested,
     };
     let outcome = session.watch(events);
     session.await_answer(events);
@@ -269,11 +269,11 @@ struct Session<'a> {
     files: Box<dyn TableFiles>,
     start: Instant,
     /// When the terminal was asked for its background, until it has answered.
-    asked: Option<Instant>,
+    queried_at: Option<Instant>,
     /// Whether names, and facts about processes, were found since the last drawing. They come by the
     /// hundred, and each may put all rows in a new order: once a drawing is enough.
     found: (bool, bool),
-    told_to_stop: &'a AtomicBool,
+    stop_requested: &'a AtomicBool,
 }
 
 impl Session<'_> {
@@ -364,7 +364,7 @@ impl Session<'_> {
                 }
             }
             ScreenEvent::Background(background) => {
-                self.asked = None;
+                self.queried_at = None;
                 self.app.update(Action::Background(background));
             }
             ScreenEvent::Name => self.found.0 = true,
@@ -407,14 +407,14 @@ impl Session<'_> {
         while !job::is_in_foreground() {
             let until = Instant::now() + STOP_COMES_WITHIN;
             while Instant::now() < until {
-                if self.told_to_stop.load(Ordering::SeqCst) {
+                if self.stop_requested.load(Ordering::SeqCst) {
                     return Ok(());
                 }
                 thread::sleep(STOP_COMES_WITHIN / 20);
             }
             job::stop_in_background().context("wait for the terminal")?;
         }
-        match self.told_to_stop.load(Ordering::SeqCst) {
+        match self.stop_requested.load(Ordering::SeqCst) {
             true => Ok(()),
             false => self.screen.take_again(),
         }
@@ -423,7 +423,10 @@ impl Session<'_> {
     /// An answer that is on its way would be typed into what comes after this program. Who leaves that
     /// soon waits for it, but not for a terminal that does not answer.
     fn await_answer(&self, events: &Receiver<ScreenEvent>) {
-        let Some(until) = self.asked.map(|asked| asked + ANSWERS_WITHIN) else {
+        let Some(until) = self
+            .queried_at
+            .map(|queried_at| queried_at + ANSWERS_WITHIN)
+        else {
             return;
         };
         while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -457,9 +460,9 @@ impl Session<'_> {
     }
 
     /// Has the footer say what became of something.
-    fn tell(&mut self, outcome: Result<String>) {
-        let told = outcome.map_err(|error| format!("{error:#}"));
-        self.app.update(Action::Told(told));
+    fn report(&mut self, outcome: Result<String>) {
+        let outcome = outcome.map_err(|error| format!("{error:#}"));
+        self.app.update(Action::Reported(outcome));
     }
 
     /// Does what the state asks for.
@@ -480,15 +483,15 @@ impl Session<'_> {
             Some(Effect::Snapshot) => {
                 let forms = snapshot::forms(&self.app)?;
                 let saved = self.files.save_snapshot(&forms);
-                self.tell(saved);
+                self.report(saved);
             }
             Some(Effect::Save(settings)) => {
                 let saved = self.files.save_settings(&settings);
-                self.tell(saved);
+                self.report(saved);
             }
             Some(Effect::Record) => {
                 let turned = self.files.toggle_recording();
-                self.tell(turned);
+                self.report(turned);
             }
             Some(Effect::Copy(text)) => self.screen.copy(&text)?,
             // What cannot be kept is missing in the next run, and this one goes on.

@@ -37,11 +37,11 @@ fn process(tgid: u32) -> Process {
         started: SystemTime::UNIX_EPOCH,
         start_ticks: 0,
         cgroup: Some("/system.slice/worker.service".to_owned()),
-        place: CgroupLocation {
+        location: CgroupLocation {
             unit: Some("worker.service".to_owned()),
             ..CgroupLocation::default()
         },
-        place_name: Some("worker.service".into()),
+        location_name: Some("worker.service".into()),
         exited: false,
     }
 }
@@ -122,9 +122,9 @@ fn text_at(buffer: &Buffer, at: Rect) -> String {
 
 /// Names and owners that know everything by the time they are returned.
 fn everything_known() -> (Names, Owners) {
-    let (told, tidings) = channel();
+    let (sender, receiver) = channel();
     let names = {
-        let told = told.clone();
+        let sender = sender.clone();
         let name = |addr: std::net::IpAddr| {
             let last = addr.to_string();
             Some(format!(
@@ -133,7 +133,7 @@ fn everything_known() -> (Names, Owners) {
             ))
         };
         Names::with(name, move || {
-            let _ = told.send(());
+            let _ = sender.send(());
         })
         .unwrap()
     };
@@ -141,7 +141,7 @@ fn everything_known() -> (Names, Owners) {
     let owners = Owners::with(
         |tgid| Some(process(tgid)),
         move || {
-            let _ = told.send(());
+            let _ = sender.send(());
         },
     )
     .unwrap();
@@ -160,7 +160,7 @@ fn everything_known() -> (Names, Owners) {
             || owners.get(flow.key.tgid).is_none()
     }) {
         assert!(waiting > 0);
-        tidings.recv().unwrap();
+        receiver.recv().unwrap();
     }
     (names, owners)
 }
@@ -251,10 +251,10 @@ fn whatever_text_is_drawn_in_rows_opened_in_place_is_found() {
     let (names, owners) = everything_known();
     let mut app = app_with(names, owners, 160, 50);
     app.shared.names.set_hosts(HostNameSource::Servers);
-    app.update(Action::Do(Command::View(Preset::Programs)));
-    app.update(Action::Do(Command::Down));
+    app.update(Action::Command(Command::View(Preset::Programs)));
+    app.update(Action::Command(Command::Down));
     for _ in 0..6 {
-        app.update(Action::Do(Command::Expand));
+        app.update(Action::Command(Command::Expand));
     }
     let mut seen = 0;
     for names in [true, false] {
@@ -269,11 +269,11 @@ fn whatever_text_is_drawn_in_rows_opened_in_place_is_found() {
 #[test]
 fn a_program_is_ended_once_all_of_its_processes_have_exited() {
     const LAST: u32 = 9998;
-    let (asked, answered) = channel();
+    let (sender, answered) = channel();
     // Every process of one program has exited, of another one of several.
     let owners = Owners::with(
         move |tgid| {
-            let _ = asked.send(tgid);
+            let _ = sender.send(tgid);
             let is_gone = (tgid - 100).is_multiple_of(3) || tgid == 101;
             (!is_gone).then(|| process(tgid))
         },
@@ -286,7 +286,7 @@ fn a_program_is_ended_once_all_of_its_processes_have_exited() {
     app.shared.owners.get(LAST);
     // They are looked up one after the other.
     while answered.recv().unwrap() != LAST {}
-    app.update(Action::Do(Command::View(Preset::Programs)));
+    app.update(Action::Command(Command::View(Preset::Programs)));
     let mut later = interval(Vec::new());
     later.ended += Duration::from_secs(1);
     app.update(Action::IntervalEnded(later));
@@ -397,7 +397,7 @@ const PARTS: &[&[Command]] = &[
 fn opened(part: &[Command], width: u16, height: u16) -> App {
     let mut app = app(width, height);
     for command in part {
-        app.update(Action::Do(*command));
+        app.update(Action::Command(*command));
     }
     if app.is_typing() {
         for c in "tcp".chars() {
@@ -430,7 +430,7 @@ fn a_click_on_any_label_does_what_its_key_does() {
                 let last = x + u16::try_from(text.chars().count()).unwrap() - 1;
                 let mut pressed = opened(part, width, 24);
                 match label.action {
-                    LabelAction::Do(command) => press_key(&mut pressed, first_key(command)),
+                    LabelAction::Command(command) => press_key(&mut pressed, first_key(command)),
                     LabelAction::Type(edit) => press_key(
                         &mut pressed,
                         match edit {
@@ -476,7 +476,7 @@ fn a_click_on_a_key_in_help_closes_help_and_does_what_the_key_does() {
                 let mut app = opened(&[Command::Help], width, height);
                 app.update(Action::Click(x, y));
                 let mut expected = opened(&[], width, height);
-                expected.update(Action::Do(binding.command));
+                expected.update(Action::Command(binding.command));
                 if binding.command == Command::Quit {
                     // On the help screen it closes that.
                     expected = opened(&[Command::Help, Command::Quit], width, height);

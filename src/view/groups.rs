@@ -94,10 +94,10 @@ impl Group {
     #[must_use]
     pub fn next(self) -> Self {
         let kind = std::mem::discriminant(&self);
-        let place = Self::ALL
+        let position = Self::ALL
             .iter()
             .position(|group| std::mem::discriminant(group) == kind);
-        let next = place.map_or(0, |place| (place + 1) % Self::ALL.len());
+        let next = position.map_or(0, |position| (position + 1) % Self::ALL.len());
         Self::ALL[next]
     }
 
@@ -230,8 +230,8 @@ impl FromStr for Group {
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let known = Self::ALL.map(|group| group.to_string());
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        if let Some(place) = known.iter().position(|known| *known == word) {
-            return Ok(Self::ALL[place]);
+        if let Some(position) = known.iter().position(|known| *known == word) {
+            return Ok(Self::ALL[position]);
         }
         match word.split_once('/') {
             Some(("net", length)) => prefix(length).map(Self::Net),

@@ -23,7 +23,7 @@ pub fn app(options: &TableOptions, width: u16, height: u16) -> App {
 
 pub fn press(app: &mut App, commands: &[Command]) {
     for command in commands {
-        app.update(Action::Do(*command));
+        app.update(Action::Command(*command));
     }
 }
 

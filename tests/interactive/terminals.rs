@@ -23,7 +23,7 @@ struct TerminalCase {
     colours: Colours,
     is_ascii: bool,
     /// Whether it is asked for its background: COLORFGBG answers, and the console cannot.
-    is_asked: bool,
+    can_resolve: bool,
 }
 
 const UTF8: (&str, &str) = ("LC_ALL", "C.UTF-8");
@@ -38,7 +38,7 @@ const fn case(
         environment,
         colours,
         is_ascii: false,
-        is_asked: true,
+        can_resolve: true,
     }
 }
 
@@ -63,7 +63,7 @@ const CASES: &[TerminalCase] = &[
     ),
     case("16 colours", &[UTF8, ("TERM", "xterm")], Colours::Sixteen),
     TerminalCase {
-        is_asked: false,
+        can_resolve: false,
         ..case(
             "console of Linux",
             &[UTF8, ("TERM", "linux")],
@@ -71,7 +71,7 @@ const CASES: &[TerminalCase] = &[
         )
     },
     TerminalCase {
-        is_asked: false,
+        can_resolve: false,
         ..case(
             "NO_COLOR",
             &[UTF8, ("TERM", "xterm-256color"), ("NO_COLOR", "1")],
@@ -183,7 +183,7 @@ fn each_terminal_gets_what_it_can_show() {
         };
         assert!(is_right, "{name}: {kinds:?} of {sequences:?}");
         assert_eq!(text.is_ascii(), case.is_ascii, "{name}");
-        assert_eq!(text.contains("\x1b]11;?"), case.is_asked, "{name}");
+        assert_eq!(text.contains("\x1b]11;?"), case.can_resolve, "{name}");
         // It comes back: main screen, cursor.
         assert!(
             text.contains("\x1b[?1049l") && text.contains("\x1b[?25h"),

@@ -67,3 +67,93 @@ fn rust_files(folders: &[&str]) -> Vec<PathBuf> {
     assert!(files.len() > 100, "sources were not found");
     files
 }
+
+/// Words that say nothing of what they name: a position, span or location, what is expected, needed or given, a
+/// report and a sender have words of their own.
+const RIDDLES: [&str; 11] = [
+    "anew", "asked", "lack", "look", "place", "places", "said", "tell", "told", "wanted", "wish",
+];
+
+#[test]
+fn names_are_made_of_the_words_of_the_field() {
+    let mut found = Vec::new();
+    for file in rust_files(&["src"]) {
+        let text = fs::read_to_string(&file).unwrap();
+        let mut is_test = false;
+        for (number, line) in code_of(&text).lines().enumerate() {
+            // The name of a test is a sentence.
+            if !(is_test && line.trim_start().starts_with("fn ")) {
+                let riddles =
+                    names(line).filter(|name| words(name).any(|it| RIDDLES.contains(&&*it)));
+                let at = |name| format!("{}:{}: {name}", file.display(), number + 1);
+                found.extend(riddles.map(at));
+            }
+            is_test = line.trim() == "#[test]";
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "name these by what they are:\n{}",
+        found.join("\n")
+    );
+}
+
+/// The names in a line of code.
+fn names(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+}
+
+/// Source without the text of its comments and strings; lines stay where they are.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '"' => 1 + string_length(&rest[1..]),
+            '\'' if rest.starts_with("'\"'") => 3,
+            _ => {
+                code.push(c);
+                rest = &rest[c.len_utf8()..];
+                continue;
+            }
+        };
+        code.extend(rest[..length].chars().filter(|&c| c == '\n'));
+        rest = &rest[length..];
+    }
+    code
+}
+
+/// Length of a string up to its closing quote, in bytes.
+fn string_length(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The words of a name, in lower case: of `CgroupLocation` cgroup and location.
+fn words(name: &str) -> impl Iterator<Item = String> {
+    let mut words = vec![String::new()];
+    // To look something up is a term of the field.
+    for c in name.replace("look_up", "lookup").chars() {
+        let ends_word = c == '_'
+            || (c.is_uppercase()
+                && words
+                    .last()
+                    .is_some_and(|word| word.chars().any(char::is_lowercase)));
+        if ends_word {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| c != '_') {
+            word.push(c);
+        }
+    }
+    words.into_iter().map(|word| word.to_lowercase())
+}

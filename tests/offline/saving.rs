@@ -54,13 +54,13 @@ fn settings_are_saved_as_they_are_shown() {
 fn the_footer_says_what_became_of_it_until_the_next_key_or_for_a_while() {
     let mut app = app();
     let keys = footer(&app);
-    app.update(Action::Told(Ok("settings saved in \u{1b}x".to_owned())));
+    app.update(Action::Reported(Ok("settings saved in \u{1b}x".to_owned())));
     assert_eq!(footer(&app), " settings saved in \\x1bx");
     app.update(Action::Clock(Duration::from_secs(5)));
     assert_ne!(footer(&app), keys);
     app.update(Action::Clock(Duration::from_secs(6)));
     assert_eq!(footer(&app), keys);
-    app.update(Action::Told(Err("no folder".to_owned())));
+    app.update(Action::Reported(Err("no folder".to_owned())));
     assert_eq!(footer(&app), " no folder");
     press(&mut app, &[Command::Totals]);
     assert!(!footer(&app).contains("no folder"));

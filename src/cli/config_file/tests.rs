@@ -186,11 +186,11 @@ fn one_key_needs_no_list_and_twice_is_once() {
 }
 
 fn paths(vars: &PathVariables) -> Vec<(String, Option<u32>)> {
-    let places = candidate_paths(vars);
-    assert!(places.iter().all(|place| !place.explicit));
-    places
+    let candidates = candidate_paths(vars);
+    assert!(candidates.iter().all(|candidate| !candidate.explicit));
+    candidates
         .into_iter()
-        .map(|place| (place.path.to_str().unwrap().to_owned(), place.owner))
+        .map(|candidate| (candidate.path.to_str().unwrap().to_owned(), candidate.owner))
         .collect()
 }
 
@@ -283,8 +283,8 @@ impl Drop for ConfigFolder {
     }
 }
 
-fn read(places: &[ConfigOrigin]) -> anyhow::Result<Settings> {
-    config_path::read(places).map(|(settings, _)| settings)
+fn read(candidates: &[ConfigOrigin]) -> anyhow::Result<Settings> {
+    config_path::read(candidates).map(|(settings, _)| settings)
 }
 
 #[test]
@@ -292,8 +292,8 @@ fn settings_are_saved_in_the_file_that_was_read_or_in_the_first_that_could_be() 
     let folder = ConfigFolder::new("saved");
     let missing = origin(&folder.0.join("missing.toml"));
     let bits = folder.file("a.toml", "units = \"bits\"");
-    let file = |places: &[ConfigOrigin]| {
-        let (_, file) = config_path::read(places).unwrap();
+    let file = |candidates: &[ConfigOrigin]| {
+        let (_, file) = config_path::read(candidates).unwrap();
         file.map(|file| file.path)
     };
     assert_eq!(file(&[]), None);
@@ -342,13 +342,13 @@ fn a_file_that_is_wrong_is_named_and_no_other_is_taken() {
 #[test]
 fn what_was_asked_for_must_be_a_file_of_sensible_size() {
     let folder = ConfigFolder::new("asked");
-    let asked = |origin: ConfigOrigin| ConfigOrigin {
+    let as_explicit = |origin: ConfigOrigin| ConfigOrigin {
         explicit: true,
         ..origin
     };
     let error = |origin: ConfigOrigin| format!("{:#}", read(&[origin]).unwrap_err());
-    assert!(error(asked(origin(&folder.0.join("x")))).contains("No such file"));
-    assert!(error(asked(origin(&folder.0))).contains("name a file"));
+    assert!(error(as_explicit(origin(&folder.0.join("x")))).contains("No such file"));
+    assert!(error(as_explicit(origin(&folder.0))).contains("name a file"));
     let large = folder.file("large", &"#".repeat((1 << 20) + 1));
     assert!(error(large).contains("too large"));
     let binary = folder.file("binary", "");

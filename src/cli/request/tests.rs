@@ -14,7 +14,7 @@ fn terminal() -> Environment {
         columns: Some(80),
         no_color: false,
         utf8: true,
-        places: Vec::new(),
+        config_files: Vec::new(),
         prompt_file: None,
         pid_namespace: None,
     }
@@ -375,7 +375,7 @@ fn arguments_go_before_the_file_and_the_file_before_what_is_usual() {
     );
     let plain = Environment {
         no_color: true,
-        places: vec![ConfigOrigin {
+        config_files: vec![ConfigOrigin {
             path: file.0.clone(),
             owner: None,
             explicit: false,
@@ -518,8 +518,8 @@ fn a_recording_is_filtered_by_user_space_and_has_its_own_intervals() {
 
 #[test]
 fn the_doctor_takes_the_settings_of_a_run() {
-    let asked = ["--doctor", "--json", "--max-flows", "4096"];
-    let Request::Doctor(config) = requested(&asked, &terminal()).unwrap() else {
+    let typed = ["--doctor", "--json", "--max-flows", "4096"];
+    let Request::Doctor(config) = requested(&typed, &terminal()).unwrap() else {
         panic!("not the doctor");
     };
     assert_eq!(

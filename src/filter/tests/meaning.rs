@@ -412,7 +412,7 @@ fn rates_are_exact_at_the_edge_and_over_no_time() {
 fn an_owner_that_took_the_place_of_another_is_asked_anew() {
     let example = MeaningExample::new();
     let mut matcher = Matcher::new(&parsed("comm nginx"));
-    let mut asked = |name: &[u8]| {
+    let mut is_match = |name: &[u8]| {
         let owner = Arc::new(Owner::named(name));
         matcher.begin();
         matcher.matches(&Subject {
@@ -426,8 +426,8 @@ fn an_owner_that_took_the_place_of_another_is_asked_anew() {
     };
     for _ in 0..100 {
         // Each is likely to be where the one before was.
-        assert!(asked(b"nginx"));
-        assert!(!asked(b"ssh"));
+        assert!(is_match(b"nginx"));
+        assert!(!is_match(b"ssh"));
     }
 }
 

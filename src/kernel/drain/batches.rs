@@ -143,14 +143,14 @@ impl Batches {
         value_size: usize,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let mut asked = BATCH;
+        let mut batch = BATCH;
         let mut first = true;
         loop {
             self.keys
-                .resize(self.keys.len().max((asked * key_size).div_ceil(8)), 0);
+                .resize(self.keys.len().max((batch * key_size).div_ceil(8)), 0);
             self.values
-                .resize(self.values.len().max((asked * value_size).div_ceil(8)), 0);
-            let mut count = u32::try_from(asked)?;
+                .resize(self.values.len().max((batch * value_size).div_ceil(8)), 0);
+            let mut count = u32::try_from(batch)?;
             let token: *mut c_void = self.token.as_mut_ptr().cast();
             let opts = libbpf_sys::bpf_map_batch_opts {
                 sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as libbpf_sys::size_t,
@@ -174,17 +174,17 @@ impl Batches {
             if ret != 0 && !ended {
                 // ENOSPC: the next bucket holds more than was asked for. Nothing was deleted.
                 if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error())
-                    && asked < 1 << 20
+                    && batch < 1 << 20
                 {
-                    asked *= 2;
+                    batch *= 2;
                     continue;
                 }
                 return Err(error).context("look up and delete a batch");
             }
             let taken = usize::try_from(count)?;
             ensure!(
-                taken <= asked,
-                "the kernel returned {taken} entries for {asked}"
+                taken <= batch,
+                "the kernel returned {taken} entries for {batch}"
             );
             each(
                 &as_bytes(&self.keys)[..taken * key_size],

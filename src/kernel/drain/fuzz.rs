@@ -45,8 +45,8 @@ pub fn decode(bytes: &[u8]) {
             let _ = (flow.key.local.to_string(), flow.key.remote.to_string());
         }
         let samples = &mut decoder.samples;
-        let wanted = samples.sockets_to_inspect();
-        let read: Vec<_> = wanted
+        let to_inspect = samples.sockets_to_inspect();
+        let read: Vec<_> = to_inspect
             .iter()
             .map(|one| (one.sk, take::<RawRecord>(&mut bytes).tcp))
             .collect();

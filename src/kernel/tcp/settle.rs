@@ -34,12 +34,12 @@ impl TcpSamples {
         if !self.has_missed || self.mode == AuditMode::Off {
             return Vec::new();
         }
-        let wanted = self.watched.iter().filter_map(|&sk| {
+        let to_inspect = self.watched.iter().filter_map(|&sk| {
             let socket = self.sockets.get(&sk).filter(|it| !it.audit.is_exempt)?;
             let ends = socket.ends;
             Some(Inspect { sk, ends })
         });
-        wanted.take(MAX_INSPECTED).collect()
+        to_inspect.take(MAX_INSPECTED).collect()
     }
 
     /// Takes what was read right before the flip. Returns which sockets are in the middle of a call, and may
@@ -96,12 +96,12 @@ impl TcpSamples {
             }
             socket.is_watched
         });
-        let wanted = self.doubtful.iter().chain(&silent);
-        let wanted = wanted.filter_map(|&sk| {
+        let to_inspect = self.doubtful.iter().chain(&silent);
+        let to_inspect = to_inspect.filter_map(|&sk| {
             let ends = sockets.get(&sk)?.ends;
             Some(Inspect { sk, ends })
         });
-        wanted.take(MAX_INSPECTED).collect()
+        to_inspect.take(MAX_INSPECTED).collect()
     }
 
     /// Ends the interval with what was read of sockets again. Bytes that no probe sees here are added to
@@ -208,8 +208,8 @@ impl Socket {
         if credit == 0 {
             return;
         }
-        let place = self.place as usize;
-        match flows.get_mut(place).filter(|_| !is_silent) {
+        let flow_index = self.flow_index as usize;
+        match flows.get_mut(flow_index).filter(|_| !is_silent) {
             Some(flow) => {
                 flow.counters.rx_bytes += credit;
                 flow.audited_rx += credit;

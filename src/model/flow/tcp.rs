@@ -62,11 +62,14 @@ impl SendTime {
         let whole = u64::from(elapsed.max(1));
         let mut shares = parts.map(|part| part * 100 / whole);
         // What rounding down took goes to the largest remainders, so that the shares add up.
-        let mut places = [0, 1, 2, 3];
-        places.sort_by_key(|&n: &usize| std::cmp::Reverse(parts[n] * 100 % whole));
+        let mut by_remainder = [0, 1, 2, 3];
+        by_remainder.sort_by_key(|&n: &usize| std::cmp::Reverse(parts[n] * 100 % whole));
         let missing = 100 - shares.iter().sum::<u64>().min(100);
-        for &place in places.iter().take(usize::try_from(missing).unwrap_or(0)) {
-            shares[place] += 1;
+        for &part in by_remainder
+            .iter()
+            .take(usize::try_from(missing).unwrap_or(0))
+        {
+            shares[part] += 1;
         }
         let [receiver_window, send_buffer, in_flight, _] =
             shares.map(|share| u8::try_from(share).unwrap_or(100));

@@ -176,7 +176,7 @@ mod tests {
     const SCRAPER: &str = "User-Agent: Prometheus/3.5.0\r\n";
 
     /// The path, or the code of the refusal.
-    fn asked(request: &str, peer: &str) -> Result<String, u16> {
+    fn path_of(request: &str, peer: &str) -> Result<String, u16> {
         let mut fields = [httparse::EMPTY_HEADER; 16];
         let mut parsed = Request::new(&mut fields);
         assert!(parsed.parse(request.as_bytes()).unwrap().is_complete());
@@ -191,8 +191,8 @@ mod tests {
     }
 
     /// Asks for `/metrics` by a host.
-    fn host_asked(host: &str, fields: &str, peer: &str) -> Result<String, u16> {
-        asked(
+    fn requested_host(host: &str, fields: &str, peer: &str) -> Result<String, u16> {
+        path_of(
             &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"),
             peer,
         )
@@ -220,7 +220,7 @@ mod tests {
                 ("Accept-Language: de\r\n", LOOPBACK),
                 ("User-Agent: Mozilla/5.0\r\n", NETWORK),
             ] {
-                let path = host_asked(host, fields, peer);
+                let path = requested_host(host, fields, peer);
                 assert_eq!(path.as_deref(), Ok("/metrics"), "{host} {fields}");
             }
         }
@@ -244,23 +244,31 @@ mod tests {
             "User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n",
         ];
         for host in foreign {
-            assert_eq!(host_asked(host, SCRAPER, LOOPBACK), Err(421), "{host}");
-            assert_eq!(host_asked(host, "", "::ffff:127.0.0.1"), Err(421), "{host}");
-            assert_eq!(host_asked(host, "", "::1"), Err(421), "{host}");
+            assert_eq!(requested_host(host, SCRAPER, LOOPBACK), Err(421), "{host}");
+            assert_eq!(
+                requested_host(host, "", "::ffff:127.0.0.1"),
+                Err(421),
+                "{host}"
+            );
+            assert_eq!(requested_host(host, "", "::1"), Err(421), "{host}");
         }
         for host in foreign.iter().chain(&own_label) {
             for fields in browsers {
                 for peer in [LOOPBACK, NETWORK] {
-                    assert_eq!(host_asked(host, fields, peer), Err(421), "{host} {fields}");
+                    assert_eq!(
+                        requested_host(host, fields, peer),
+                        Err(421),
+                        "{host} {fields}"
+                    );
                 }
             }
         }
         // A service's name, as Prometheus has it in a target.
         for host in foreign.iter().chain(&own_label) {
-            assert!(host_asked(host, SCRAPER, NETWORK).is_ok(), "{host}");
+            assert!(requested_host(host, SCRAPER, NETWORK).is_ok(), "{host}");
         }
         for host in own_label {
-            assert!(host_asked(host, SCRAPER, LOOPBACK).is_ok(), "{host}");
+            assert!(requested_host(host, SCRAPER, LOOPBACK).is_ok(), "{host}");
         }
     }
 
@@ -287,7 +295,7 @@ mod tests {
             ("?x", "localhost", Ok("/")),
         ] {
             let request = format!("GET {target} HTTP/1.1\r\nHost: {field}\r\n\r\n");
-            let path = asked(&request, LOOPBACK);
+            let path = path_of(&request, LOOPBACK);
             assert_eq!(path.as_deref().map_err(|code| *code), answer, "{target}");
         }
     }
@@ -307,7 +315,7 @@ mod tests {
         ] {
             let of_version = |version| {
                 let request = format!("GET /metrics HTTP/1.{version}\r\n{fields}\r\n");
-                asked(&request, LOOPBACK)
+                path_of(&request, LOOPBACK)
             };
             assert_eq!(of_version(1), answer, "{fields}");
             match fields {
@@ -317,7 +325,7 @@ mod tests {
         }
         // Whatever the target is.
         assert_eq!(
-            asked("GET http://localhost/ HTTP/1.1\r\n\r\n", LOOPBACK),
+            path_of("GET http://localhost/ HTTP/1.1\r\n\r\n", LOOPBACK),
             Err(400)
         );
     }

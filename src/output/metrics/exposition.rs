@@ -20,7 +20,7 @@ pub enum Format {
 
 impl Format {
     /// By what an `Accept` field says.
-    pub fn wanted(accepted: &str) -> Self {
+    pub fn accepted_by(accepted: &str) -> Self {
         match accepted.contains("application/openmetrics-text") {
             true => Self::OpenMetrics,
             false => Self::Text,

@@ -82,11 +82,11 @@ impl<F: Fn(Format) -> String> MetricsServer<F> {
             PollFd::new(&self.listener, PollFlags::IN),
         ];
         fds.extend(clients.iter().map(|client| {
-            let wanted = match client.response {
+            let events = match client.response {
                 Some(_) => PollFlags::OUT,
                 None => PollFlags::IN,
             };
-            PollFd::new(&client.stream, wanted)
+            PollFd::new(&client.stream, events)
         }));
         // The first came first, and all have the same patience.
         let left = clients
@@ -233,7 +233,7 @@ fn page(
 ) -> (&'static str, &'static str, String) {
     match (method, path) {
         (Some("GET"), PATH) => {
-            let format = Format::wanted(accepted);
+            let format = Format::accepted_by(accepted);
             ("200 OK", format.content_type(), metrics(format))
         }
         // HEAD has no body to write.

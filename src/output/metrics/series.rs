@@ -210,14 +210,14 @@ impl Series {
         LINGER.max(4 * self.scrape_interval)
     }
 
-    fn put(&mut self, key: &SeriesKey, place: Membership) {
+    fn put(&mut self, key: &SeriesKey, membership: Membership) {
         if let Some(entry) = self.groups.get_mut(key) {
             // A hidden series has lingered longer than its last beginning was exposed.
             if entry.membership == Membership::Hidden {
                 let until = self.now + 2 * self.scrape_interval;
                 entry.beginning = Some((entry.counters, until));
             }
-            entry.membership = place;
+            entry.membership = membership;
         }
     }
 

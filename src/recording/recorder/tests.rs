@@ -140,9 +140,9 @@ fn a_full_file_is_followed_by_another_and_the_oldest_go() {
 #[test]
 fn what_could_not_be_written_in_the_end_is_counted_and_said() {
     let full = config(PathBuf::from("/dev/full"));
-    let (tell, metadata) = std::sync::mpsc::channel();
+    let (sender, metadata) = std::sync::mpsc::channel();
     let recorder = Recorder::start(opened(&full).unwrap(), Json::default(), move |text| {
-        drop(tell.send(text.to_owned()))
+        drop(sender.send(text.to_owned()))
     })
     .unwrap();
     let tap = |interval: &Interval| recorder.put(interval);

@@ -161,12 +161,12 @@ impl Walk {
         }
         let id = head.strip_prefix("pod")?;
         let classes = ["burstable", "besteffort", "guaranteed"];
-        let is_place = self.before == "kubepods"
+        let is_location = self.before == "kubepods"
             || (self.in_kubepods && classes.contains(&self.before.as_str()));
         let digits = id.chars().filter(char::is_ascii_hexdigit).count();
         let dashes = id.chars().filter(|&c| matches!(c, '-' | '_')).count();
         let has_form = digits == 32 && digits + dashes == id.len() && matches!(dashes, 0 | 4);
-        (is_place || has_form)
+        (is_location || has_form)
             .then(|| safe(&id.replace('_', "-")))
             .flatten()
     }
@@ -289,8 +289,8 @@ impl Walk {
 
     fn finish(self) -> CgroupLocation {
         let mut location = self.location;
-        let has_place = location.unit.is_some() || location.container.is_some();
-        if !has_place && location.pod.is_none() {
+        let has_location = location.unit.is_some() || location.container.is_some();
+        if !has_location && location.pod.is_none() {
             location.unit = self.slice;
         }
         location

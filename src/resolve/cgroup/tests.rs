@@ -17,13 +17,13 @@ fn at(path: &str) -> CgroupLocation {
 
 #[track_caller]
 fn assert_container(path: &str, runtime: Runtime, id: &str, pod: Option<&str>) {
-    let place = at(path);
+    let location = at(path);
     let expected = Container {
         runtime,
         id: id.to_owned(),
     };
-    assert_eq!(place.container, Some(expected), "{path}");
-    assert_eq!(place.pod.as_deref(), pod, "{path}");
+    assert_eq!(location.container, Some(expected), "{path}");
+    assert_eq!(location.pod.as_deref(), pod, "{path}");
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn pods_are_known_by_their_id() {
         assert_container(path, runtime, ID, Some(POD));
     }
     // A pod of a file on the node has the hash of the file as its id.
-    let place = at("/kubepods/burstable/pod0123456789abcdef0123456789abcdef/{id}");
+    let location = at("/kubepods/burstable/pod0123456789abcdef0123456789abcdef/{id}");
     assert_eq!(
-        place.pod.as_deref(),
+        location.pod.as_deref(),
         Some("0123456789abcdef0123456789abcdef")
     );
     let pause = at("/kubepods.slice/kubepods-pod{p_o_d}.slice");
@@ -179,10 +179,10 @@ fn units_are_known_where_there_is_no_container() {
         ),
         ("/lxc.monitor.web-1", None),
     ] {
-        let place = at(path);
+        let location = at(path);
         let unit = unit.map(|unit| unit.replace("ID", ID));
-        assert_eq!(place.unit, unit, "{path}");
-        assert_eq!((place.container, place.pod), (None, None), "{path}");
+        assert_eq!(location.unit, unit, "{path}");
+        assert_eq!((location.container, location.pod), (None, None), "{path}");
     }
 }
 
@@ -204,8 +204,8 @@ fn what_only_looks_like_a_container_is_none() {
         "/slurmstepd.scope/system",
         "/my/job_7",
     ] {
-        let place = at(path);
-        assert_eq!((place.container, place.pod), (None, None), "{path}");
+        let location = at(path);
+        assert_eq!((location.container, location.pod), (None, None), "{path}");
     }
 }
 
@@ -248,14 +248,14 @@ fn names_below_a_delegated_cgroup_are_those_of_whom_it_was_delegated_to() {
         let plain = at(&format!("/{name}"));
         for above in [user, container, deep] {
             let forged = at(&format!("{above}/{name}"));
-            let id = |place: &CgroupLocation| {
+            let id = |location: &CgroupLocation| {
                 (
-                    place.container.as_ref().map(|it| it.id.clone()),
-                    place.pod.clone(),
+                    location.container.as_ref().map(|it| it.id.clone()),
+                    location.pod.clone(),
                 )
             };
             assert_eq!(id(&forged), id(&plain), "{above}/{name}");
-            let key = |place| SharedLocation::from(place).container;
+            let key = |location| SharedLocation::from(location).container;
             assert_ne!(key(&forged), key(&plain), "{above}/{name}");
             assert_ne!(forged.to_string(), plain.to_string(), "{above}/{name}");
         }
@@ -307,7 +307,7 @@ mod shapes {
     }
 
     /// Where the place says what a part is, with `ID` and `POD`.
-    const PLACES: [(&str, Runtime); 18] = [
+    const MAX_LOCATIONS: [(&str, Runtime); 18] = [
         ("/system.slice/docker-ID.scope", Runtime::Docker),
         ("/docker/ID", Runtime::Docker),
         ("/docker/buildkit/ID", Runtime::Docker),
@@ -346,12 +346,12 @@ mod shapes {
     proptest! {
         #[test]
         fn a_container_is_known_by_its_place_whatever_its_id(id in id(), pod in "[a-z0-9]{1,60}") {
-            for (place, runtime) in PLACES {
-                let path = place.replace("ID", &id).replace("POD", &pod);
-                let place = parse_path(&path);
-                let found = place.container.as_ref().map(|it| (it.runtime, it.id.as_str()));
+            for (location, runtime) in MAX_LOCATIONS {
+                let path = location.replace("ID", &id).replace("POD", &pod);
+                let location = parse_path(&path);
+                let found = location.container.as_ref().map(|it| (it.runtime, it.id.as_str()));
                 prop_assert_eq!(found, Some((runtime, id.as_str())), "{}", path);
-                prop_assert_eq!(place.pod.as_deref(), path.contains(&pod).then_some(pod.as_str())
+                prop_assert_eq!(location.pod.as_deref(), path.contains(&pod).then_some(pod.as_str())
                     .filter(|_| path.contains("kubepods")), "{}", path);
             }
         }

@@ -14,7 +14,7 @@ use crate::resolve::cgroup::Runtime;
 pub fn files(bytes: &[u8]) {
     let root = std::env::temp_dir().join(format!("flowtop-names-{}", std::process::id()));
     let id = "0123456789abcdef".repeat(4);
-    let places = [
+    let label_files = [
         ("var/lib/docker/containers", format!("{id}/config.v2.json")),
         (
             "var/lib/containers/storage/overlay-containers",
@@ -29,7 +29,7 @@ pub fn files(bytes: &[u8]) {
             format!("{id}/userdata/config.json"),
         ),
     ];
-    for (folder, file) in places {
+    for (folder, file) in label_files {
         let path = root.join(folder).join(file);
         let made = path
             .parent()

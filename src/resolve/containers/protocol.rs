@@ -88,17 +88,17 @@ pub(super) fn serve(
 ) -> io::Result<()> {
     for line in questions.split(b'\n') {
         let line = line?;
-        let asked: QuestionLine<'_> = serde_json::from_slice(&line)?;
+        let requested: QuestionLine<'_> = serde_json::from_slice(&line)?;
         let known = RUNTIMES.into_iter();
-        let runtime = asked.runtime.as_deref();
+        let runtime = requested.runtime.as_deref();
         let found = folders.look_up(&Question {
             runtime: runtime.and_then(|word| known.clone().find(|known| known.as_str() == word)),
-            id: asked.id.as_deref(),
-            pod: asked.pod.as_deref(),
+            id: requested.id.as_deref(),
+            pod: requested.pod.as_deref(),
         });
         let found = found.unwrap_or_default();
         answers.write_all(&self::line(&AnswerLine {
-            number: asked.number,
+            number: requested.number,
             name: found.name,
             image: found.image,
             pod: found.pod,

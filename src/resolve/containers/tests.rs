@@ -274,7 +274,7 @@ fn questions_are_answered_by_their_numbers() {
     machine.put("var/lib/docker/containers/ID/config.v2.json", DOCKER);
     let owner = rustix::process::getuid().as_raw();
     let mut folders = EngineFolders::of_system(&machine.0, owner);
-    let asked = |number, id| {
+    let requested = |number, id| {
         let runtime = Some(Runtime::Docker);
         let id = Some(id);
         protocol::question(
@@ -286,7 +286,12 @@ fn questions_are_answered_by_their_numbers() {
             },
         )
     };
-    let questions = [asked(1, OTHER), asked(2, ID), asked(3, "a\"\n\\")].concat();
+    let questions = [
+        requested(1, OTHER),
+        requested(2, ID),
+        requested(3, "a\"\n\\"),
+    ]
+    .concat();
     let mut answers = Vec::new();
     protocol::serve(&questions[..], &mut answers, &mut folders).unwrap();
     let answers: Vec<_> = answers

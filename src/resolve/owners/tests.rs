@@ -19,8 +19,8 @@ fn process(tgid: u32, start_ticks: u64, started: SystemTime) -> Process {
         started,
         start_ticks,
         cgroup: None,
-        place: CgroupLocation::default(),
-        place_name: None,
+        location: CgroupLocation::default(),
+        location_name: None,
         exited: false,
     }
 }
@@ -114,8 +114,8 @@ fn a_number_given_to_another_does_not_give_it_the_flows_of_the_first() {
     notified.recv().unwrap();
     {
         // As if FRESH_FOR had passed.
-        let asked = owners.background.as_ref().unwrap();
-        lock(&asked.cache).not_asked(1, Instant::now());
+        let queue = owners.background.as_ref().unwrap();
+        lock(&queue.cache).request_dropped(1, Instant::now());
     }
     owners.get(1);
     notified.recv().unwrap();
@@ -181,10 +181,10 @@ fn what_the_kernel_told_needs_no_proc() {
     let nginx = "/system.slice/nginx.service";
     assert_eq!(name(nginx).as_deref(), Some("nginx.service"));
     assert_eq!(name("/"), None);
-    for n in 0..2 * PLACES {
+    for n in 0..2 * MAX_LOCATIONS {
         name(&format!("/system.slice/{n}.service"));
     }
-    assert!(lock(&owners.locations).len() <= PLACES);
+    assert!(lock(&owners.locations).len() <= MAX_LOCATIONS);
     assert_eq!(name(nginx).as_deref(), Some("nginx.service"));
     assert_eq!(owners.user_name(0), None);
     let owners = Owners::system(|| {}).unwrap();
@@ -196,11 +196,11 @@ fn a_question_that_found_no_room_is_asked_again() {
     let mut cache = ProcessCache::new(CACHE);
     let now = Instant::now();
     cache.get(1, now);
-    cache.not_asked(1, now);
+    cache.request_dropped(1, now);
     assert!(cache.get(1, now).1);
     store(&mut cache, 1, Some(process(1, 1, at(5))), now);
     assert!(cache.get(1, now + FRESH_FOR).1);
-    cache.not_asked(1, now);
+    cache.request_dropped(1, now);
     let later = now + FRESH_FOR + Duration::from_secs(60);
     let (known, ask) = cache.get(1, later);
     assert!(ask && known.current.is_some(), "what is known stays");
@@ -313,7 +313,7 @@ fn names_that_look_like_fields_are_names() {
     assert_eq!(process.uid, 33, "the effective one");
     assert_eq!(process.user.as_deref(), Some("web"));
     assert_eq!(process.cmdline, ["nginx: worker process"]);
-    assert_eq!(process.place_name.as_deref(), Some("nginx.service"));
+    assert_eq!(process.location_name.as_deref(), Some("nginx.service"));
     assert_eq!(process.exe, None);
 }
 
@@ -324,7 +324,7 @@ fn a_process_that_may_not_be_looked_into_is_known_by_what_is_open_to_all() {
     let process = proc.read(7).unwrap();
     assert_eq!(process.cmdline, Vec::<String>::new());
     assert_eq!(process.uid, rustix::process::geteuid().as_raw());
-    assert_eq!((process.place_name, process.parent), (None, None));
+    assert_eq!((process.location_name, process.parent), (None, None));
     proc.put(8, "stat", b"8 (cut off");
     assert_eq!(proc.read(8), None);
     proc.put(9, "stat", b"");

@@ -14,7 +14,7 @@ fn name(text: &str) -> Name<Vec<u8>> {
     Name::vec_from_str(text).unwrap()
 }
 
-const ASKED: &str = "7.2.0.192.in-addr.arpa.";
+const QUESTION: &str = "7.2.0.192.in-addr.arpa.";
 
 /// An answer to the query: aliases, then names, then a SOA if wanted.
 fn answer(
@@ -80,7 +80,12 @@ fn ids_are_not_to_be_guessed() {
 #[test]
 fn a_name_is_good_for_as_long_as_it_says_within_bounds() {
     for (ttl, expected) in [(0, 60), (7200, 7200), (u32::MAX, 86_400)] {
-        let bytes = answer(Rcode::NOERROR, &[], &[(ASKED, "web.example.", ttl)], None);
+        let bytes = answer(
+            Rcode::NOERROR,
+            &[],
+            &[(QUESTION, "web.example.", ttl)],
+            None,
+        );
         assert_eq!(query().read(&bytes), found("web.example", expected));
     }
 }
@@ -90,7 +95,7 @@ fn of_many_names_the_first_counts() {
     let names: Vec<String> = (0..1500).map(|n| format!("n{n}.example.")).collect();
     let names: Vec<_> = names
         .iter()
-        .map(|name| (ASKED, name.as_str(), 60))
+        .map(|name| (QUESTION, name.as_str(), 60))
         .collect();
     let bytes = answer(Rcode::NOERROR, &[], &names, None);
     assert_eq!(query().read(&bytes), found("n0.example", 60));
@@ -101,7 +106,7 @@ fn aliases_lead_to_the_name() {
     let (one, two) = ("7.0-25.2.0.192.in-addr.arpa.", "seven.customer.example.");
     let bytes = answer(
         Rcode::NOERROR,
-        &[(one, two), (ASKED, one)],
+        &[(one, two), (QUESTION, one)],
         &[
             ("8.2.0.192.in-addr.arpa.", "wrong.example.", 240),
             (two, "web.example.", 120),
@@ -110,9 +115,14 @@ fn aliases_lead_to_the_name() {
     );
     assert_eq!(query().read(&bytes), found("web.example", 120));
     // In a circle, and to nowhere.
-    let circle = answer(Rcode::NOERROR, &[(ASKED, one), (one, ASKED)], &[], None);
+    let circle = answer(
+        Rcode::NOERROR,
+        &[(QUESTION, one), (one, QUESTION)],
+        &[],
+        None,
+    );
     assert_eq!(query().read(&circle), Some(Reply::Useless));
-    let nowhere = answer(Rcode::NXDOMAIN, &[(ASKED, one)], &[], Some((60, 600)));
+    let nowhere = answer(Rcode::NXDOMAIN, &[(QUESTION, one)], &[], Some((60, 600)));
     assert_eq!(query().read(&nowhere), nameless(60));
 }
 
@@ -141,7 +151,7 @@ fn what_would_be_taken_for_an_address_is_no_name() {
         "2001:db8::1.",
         "[2001:db8::1].",
     ] {
-        let bytes = answer(Rcode::NOERROR, &[], &[(ASKED, target, 60)], None);
+        let bytes = answer(Rcode::NOERROR, &[], &[(QUESTION, target, 60)], None);
         assert_eq!(query().read(&bytes), nameless(300), "{target}");
     }
 }
@@ -149,7 +159,7 @@ fn what_would_be_taken_for_an_address_is_no_name() {
 #[test]
 fn bytes_that_are_no_text_are_written_as_dns_writes_them() {
     let target = "\\027[31m\\195\\164.a\\.b\\\\.example.";
-    let bytes = answer(Rcode::NOERROR, &[], &[(ASKED, target, 60)], None);
+    let bytes = answer(Rcode::NOERROR, &[], &[(QUESTION, target, 60)], None);
     let text = "\\027[31m\\195\\164.a\\.b\\\\.example";
     assert_eq!(query().read(&bytes), found(text, 60));
 }
@@ -162,7 +172,7 @@ fn a_server_that_does_not_say_is_useless() {
         Rcode::NOTIMP,
         Rcode::FORMERR,
     ] {
-        let bytes = answer(rcode, &[], &[(ASKED, "web.example.", 60)], None);
+        let bytes = answer(rcode, &[], &[(QUESTION, "web.example.", 60)], None);
         assert_eq!(query().read(&bytes), Some(Reply::Useless), "{rcode}");
     }
     // One that only points to others.
@@ -173,7 +183,7 @@ fn a_server_that_does_not_say_is_useless() {
 
 #[test]
 fn what_answers_another_question_is_no_answer() {
-    let good = answer(Rcode::NOERROR, &[], &[(ASKED, "web.example.", 60)], None);
+    let good = answer(Rcode::NOERROR, &[], &[(QUESTION, "web.example.", 60)], None);
     let changed = |change: fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();
         change(&mut bytes);
@@ -264,10 +274,10 @@ proptest! {
     fn no_change_makes_it_panic(changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..8)) {
         let one = "7.0-25.2.0.192.in-addr.arpa.";
         let names = [(one, "web.example.", 60), (one, "www.example.", 60)];
-        let mut bytes = answer(Rcode::NOERROR, &[(ASKED, one)], &names, Some((60, 60)));
-        for (place, byte) in changes {
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
+        let mut bytes = answer(Rcode::NOERROR, &[(QUESTION, one)], &names, Some((60, 60)));
+        for (index, byte) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
         }
         let _ = query().read(&bytes);
     }

@@ -67,7 +67,7 @@ fn start(
     interval: Duration,
     count: Option<u64>,
 ) -> (Collector, Receiver<CollectorEvent>) {
-    let (tell, notices) = channel();
+    let (sender, notices) = channel();
     let schedule = Schedule {
         interval,
         early: None,
@@ -75,7 +75,7 @@ fn start(
         duration: None,
     };
     let collector = Collector::start(source, schedule, move |notice| {
-        let _ = tell.send(notice);
+        let _ = sender.send(notice);
     });
     (collector.unwrap(), notices)
 }
@@ -112,14 +112,14 @@ fn count_ends_after_that_many_full_intervals_without_a_partial_one() {
 fn an_early_reading_is_part_of_the_first_interval_and_not_counted() {
     let (source, ended) = Script::new();
     let began = source.began;
-    let (tell, notices) = channel();
+    let (sender, notices) = channel();
     let schedule = Schedule {
         interval: 20 * TICK,
         early: Some(TICK),
         count: Some(2),
         duration: None,
     };
-    let collector = Collector::start(source, schedule, move |notice| drop(tell.send(notice)));
+    let collector = Collector::start(source, schedule, move |notice| drop(sender.send(notice)));
     let (intervals, outcome) = drain(&collector.unwrap(), &notices);
     outcome.unwrap();
     // The grid does not move: two intervals last as long as without the early reading.
@@ -136,14 +136,14 @@ fn an_early_reading_is_part_of_the_first_interval_and_not_counted() {
 #[test]
 fn a_first_interval_that_is_short_is_not_divided() {
     let (source, ended) = Script::new();
-    let (tell, notices) = channel();
+    let (sender, notices) = channel();
     let schedule = Schedule {
         interval: 2 * TICK,
         early: Some(TICK),
         count: Some(1),
         duration: None,
     };
-    let collector = Collector::start(source, schedule, move |notice| drop(tell.send(notice)));
+    let collector = Collector::start(source, schedule, move |notice| drop(sender.send(notice)));
     drain(&collector.unwrap(), &notices).1.unwrap();
     assert_eq!(ended.load(Ordering::SeqCst), 1);
 }
@@ -235,7 +235,7 @@ fn a_panic_in_the_source_is_an_error_and_not_a_hang() {
             panic!("bad record");
         }
     }
-    let (tell, notices) = channel();
+    let (sender, notices) = channel();
     let schedule = Schedule {
         interval: TICK,
         early: None,
@@ -243,7 +243,7 @@ fn a_panic_in_the_source_is_an_error_and_not_a_hang() {
         duration: None,
     };
     let collector =
-        Collector::start(Panics, schedule, move |notice| drop(tell.send(notice))).unwrap();
+        Collector::start(Panics, schedule, move |notice| drop(sender.send(notice))).unwrap();
     let (_, outcome) = drain(&collector, &notices);
     assert!(outcome.unwrap_err().to_string().contains("bad record"));
 }
@@ -320,7 +320,7 @@ fn a_duration_ends_on_the_grid_or_hands_over_what_is_under_way() {
     for (interval, most) in [(TICK, 3), (NEVER, 1)] {
         let (source, ended) = Script::new();
         let (began, length) = (source.began, 3 * TICK);
-        let (tell, notices) = channel();
+        let (sender, notices) = channel();
         let schedule = Schedule {
             interval,
             early: None,
@@ -328,7 +328,7 @@ fn a_duration_ends_on_the_grid_or_hands_over_what_is_under_way() {
             duration: Some(length),
         };
         let collector =
-            Collector::start(source, schedule, move |notice| drop(tell.send(notice))).unwrap();
+            Collector::start(source, schedule, move |notice| drop(sender.send(notice))).unwrap();
         let (intervals, outcome) = drain(&collector, &notices);
         outcome.unwrap();
         // A late one skips to the next point of the grid, and the last one never does.

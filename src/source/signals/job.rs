@@ -89,7 +89,7 @@ pub fn hold() -> io::Result<()> {
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn forward(tell: impl Fn(Job) -> bool + Send + 'static) -> io::Result<()> {
+pub fn forward(notify: impl Fn(Job) -> bool + Send + 'static) -> io::Result<()> {
     let mut awaited = SigSet::empty();
     awaited.add(Held::SIGTSTP);
     awaited.add(Held::SIGCONT);
@@ -101,7 +101,7 @@ pub fn forward(tell: impl Fn(Job) -> bool + Send + 'static) -> io::Result<()> {
                     Held::SIGTSTP => Job::Stop,
                     _ => Job::Continued,
                 };
-                if !tell(job) {
+                if !notify(job) {
                     return;
                 }
             }

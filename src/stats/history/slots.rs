@@ -14,8 +14,8 @@ pub(super) enum Slot {
 
 impl History {
     /// Where a flow is among the recent ones, put there if it was past.
-    pub(super) fn activate(&mut self, place: Slot) -> usize {
-        match place {
+    pub(super) fn activate(&mut self, slot: Slot) -> usize {
+        match slot {
             Slot::Recent(i) => i as usize,
             Slot::Past(i) => {
                 let stats = self.take_past(i as usize);
@@ -28,7 +28,7 @@ impl History {
     }
 
     pub(super) fn find(&self, key: &FlowKey) -> Option<Slot> {
-        let is_it = |place: &Slot| match *place {
+        let is_it = |slot: &Slot| match *slot {
             Slot::Recent(i) => self.recent[i as usize].key == *key,
             Slot::Past(i) => self.past[i as usize].key == *key,
         };
@@ -36,20 +36,20 @@ impl History {
     }
 
     /// Remembers where a flow is that was put there.
-    pub(super) fn index_insert(&mut self, place: Slot) {
-        let hash = |place: &Slot| {
-            self.hasher.hash_one(match *place {
+    pub(super) fn index_insert(&mut self, slot: Slot) {
+        let hash = |slot: &Slot| {
+            self.hasher.hash_one(match *slot {
                 Slot::Recent(i) => &self.recent[i as usize].key,
                 Slot::Past(i) => &self.past[i as usize].key,
             })
         };
-        self.index.insert_unique(hash(&place), place, hash);
+        self.index.insert_unique(hash(&slot), slot, hash);
     }
 
     /// Remembers where a flow is now that was at another place; `None` for nowhere.
     pub(super) fn index_move(&mut self, key: &FlowKey, from: Slot, to: Option<Slot>) {
         let hash = self.hasher.hash_one(key);
-        if let Ok(mut note) = self.index.find_entry(hash, |place| *place == from) {
+        if let Ok(mut note) = self.index.find_entry(hash, |slot| *slot == from) {
             match to {
                 Some(to) => *note.get_mut() = to,
                 None => drop(note.remove()),

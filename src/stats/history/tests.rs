@@ -4,7 +4,7 @@ use super::*;
 use crate::model::flow::Flow;
 use crate::testing::{Intervals, Random, flow, key, rounds, some_overflow};
 
-const WAYS: [Directions; 3] = [Directions::Rx, Directions::Tx, Directions::Both];
+const DIRECTIONS: [Directions; 3] = [Directions::Rx, Directions::Tx, Directions::Both];
 
 fn small(recent: usize, past: usize, sparks: usize) -> History {
     History::with_limits(HistoryLimits {
@@ -129,7 +129,7 @@ fn an_interval_counts_as_its_halves_would() {
         }
         let of = |history: &History| history.get(&key(1)).unwrap().traffic;
         let (a, b) = (of(&whole), of(&halves));
-        for directions in WAYS {
+        for directions in DIRECTIONS {
             assert_close(a.avg10(directions), b.avg10(directions));
             assert_close(a.avg60(directions), b.avg60(directions));
             assert_eq!(directions.bytes(&a.total), directions.bytes(&b.total));
@@ -145,7 +145,7 @@ fn peaks_are_of_one_interval_and_of_one_way() {
     history.add(&intervals.next(1000, vec![flow(1, 100, 120)]));
     history.add(&intervals.next(1000, vec![flow(1, 0, 150)]));
     let traffic = history.get(&key(1)).unwrap().traffic;
-    let peaks = WAYS.map(|directions| traffic.peak(directions).unwrap());
+    let peaks = DIRECTIONS.map(|directions| traffic.peak(directions).unwrap());
     assert_eq!(peaks, [200.0, 150.0, 220.0]);
     let mut two = traffic;
     two += &traffic;
@@ -244,7 +244,7 @@ fn assert_adds_up(history: &History, expected: Counters) {
 #[track_caller]
 fn assert_averages_add_up(history: &History) {
     let flows = history.recent().iter().chain(history.past());
-    for directions in WAYS {
+    for directions in DIRECTIONS {
         let older = history.older().traffic;
         let sum10: f64 = flows
             .clone()

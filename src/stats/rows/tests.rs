@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-const WAYS: [Directions; 3] = [Directions::Rx, Directions::Tx, Directions::Both];
+const DIRECTIONS: [Directions; 3] = [Directions::Rx, Directions::Tx, Directions::Both];
 
 /// Facts about every process but each fifth.
 struct FixedProcesses;
@@ -29,7 +29,7 @@ impl ProcessLookup for FixedProcesses {
             runtime: Runtime::Lxc,
             id: format!("box-{}", tgid % 8),
         });
-        let place = CgroupLocation {
+        let location = CgroupLocation {
             unit,
             container,
             ..CgroupLocation::default()
@@ -47,8 +47,8 @@ impl ProcessLookup for FixedProcesses {
                 started: SystemTime::UNIX_EPOCH,
                 start_ticks: 0,
                 cgroup: Some(String::new()),
-                place_name: SharedLocation::from(&place).name,
-                place,
+                location_name: SharedLocation::from(&location).name,
+                location,
                 exited: false,
             })
         })
@@ -104,7 +104,7 @@ fn view_of(random: &mut Random) -> RowQuery {
     let column = Column::ALL[any(random, Column::ALL.len())];
     let sort = SortKey::by(column);
     RowQuery {
-        directions: WAYS[any(random, 3)],
+        directions: DIRECTIONS[any(random, 3)],
         group: Group::ALL[any(random, Group::ALL.len())],
         sort: if random.below(2) == 0 {
             sort
@@ -273,7 +273,7 @@ fn by_hand(view: &RowQuery, clock: &Clock, a: &Row, b: &Row) -> Ordering {
             Column::Container => match &row.id {
                 RowId::Container(_) | RowId::Unit(_) => Some(row.id.to_string()),
                 RowId::Without(_) => None,
-                _ => process()?.place_name.as_deref().map(str::to_owned),
+                _ => process()?.location_name.as_deref().map(str::to_owned),
             },
             _ => None,
         }

@@ -64,12 +64,12 @@ pub fn row(
     glyphs: &Glyphs,
     scale: impl Fn(f64) -> usize,
 ) -> String {
-    let places = condensed(samples, number, width * SAMPLES);
-    let missing = width * SAMPLES - places.len();
-    let place = |n: usize| n.checked_sub(missing).map(|n| places[n]);
+    let points = condensed(samples, number, width * SAMPLES);
+    let missing = width * SAMPLES - points.len();
+    let point = |n: usize| n.checked_sub(missing).map(|n| points[n]);
     let mut text = String::new();
     for n in (0..width * SAMPLES).step_by(SAMPLES) {
-        let pair = [place(n), place(n + 1)];
+        let pair = [point(n), point(n + 1)];
         text.push_str(&match pair {
             [Some(None), Some(None) | None] | [None, Some(None)] => glyphs.gap.to_owned(),
             pair => {
@@ -87,9 +87,9 @@ fn condensed(samples: &[Option<f64>], number: u64, most: usize) -> Vec<Option<f6
     if samples.len() <= most || most == 0 {
         return samples[samples.len().saturating_sub(most)..].to_vec();
     }
-    let places = groups(samples.len(), number, samples.len().div_ceil(most));
-    let averages = places.map(|place| {
-        let known: Vec<f64> = samples[place].iter().flatten().copied().collect();
+    let points = groups(samples.len(), number, samples.len().div_ceil(most));
+    let averages = points.map(|point| {
+        let known: Vec<f64> = samples[point].iter().flatten().copied().collect();
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     });
     let averages: Vec<Option<f64>> = averages.collect();

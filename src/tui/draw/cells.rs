@@ -143,7 +143,7 @@ impl Cell<'_> {
                 Some(_) => local.port.to_string(),
                 None => self.shorten(&label, self.at.width),
             };
-            self.foreign(buf, self.at, &text, self.plain);
+            self.put_untrusted(buf, self.at, &text, self.plain);
         }
     }
 
@@ -215,14 +215,14 @@ impl Cell<'_> {
         let Some(name) = self.text().process() else {
             return;
         };
-        self.foreign(buf, self.at, &name, self.process_style());
+        self.put_untrusted(buf, self.at, &name, self.process_style());
         let after = width(&name) + 2;
         if by_process
             && after + 8 < self.at.width
             && let Some(arguments) = self.text().arguments()
         {
             let style = self.plain.patch(self.shared.display.theme.dim());
-            self.foreign(
+            self.put_untrusted(
                 buf,
                 within(self.at, after, self.at.width),
                 &arguments,
@@ -235,15 +235,15 @@ impl Cell<'_> {
         if !self.title(buf, Column::User)
             && let Some(user) = self.text().user()
         {
-            self.foreign(buf, self.at, &user, self.plain);
+            self.put_untrusted(buf, self.at, &user, self.plain);
         }
     }
 
     pub(super) fn container(&self, buf: &mut Buffer) {
         if !self.title(buf, Column::Container)
-            && let Some(place) = self.text().place()
+            && let Some(location) = self.text().location()
         {
-            self.foreign(buf, self.at, &place, self.plain);
+            self.put_untrusted(buf, self.at, &location, self.plain);
         }
     }
 
@@ -264,7 +264,7 @@ impl Cell<'_> {
                 Column::Process => self.process_style(),
                 _ => self.plain,
             };
-            self.foreign(buf, self.at, &self.text().title(), style);
+            self.put_untrusted(buf, self.at, &self.text().title(), style);
         }
         is_title
     }
@@ -279,7 +279,7 @@ impl Cell<'_> {
         }
     }
 
-    fn foreign(&self, buf: &mut Buffer, at: Rect, text: &str, style: Style) {
+    fn put_untrusted(&self, buf: &mut Buffer, at: Rect, text: &str, style: Style) {
         put_untrusted(
             buf,
             at,

@@ -46,7 +46,7 @@ struct Scales {
 }
 
 /// A place in the plot, half a cell wide: what is known of it.
-type Place = Option<Sample>;
+type PlotPoint = Option<Sample>;
 
 impl ChartWindow {
     /// Returns the next longer or shorter time scale for a plot that shows `shown` samples now.
@@ -58,9 +58,9 @@ impl ChartWindow {
     }
 
     /// Returns how many samples are shown, of `known` ones in so many places.
-    pub fn shown(&self, known: usize, places: usize) -> usize {
+    pub fn shown(&self, known: usize, points: usize) -> usize {
         let fitting = WINDOWS.into_iter().find(|&window| window >= known);
-        let usual = fitting.unwrap_or(known).min(places);
+        let usual = fitting.unwrap_or(known).min(points);
         self.samples.unwrap_or(usual).max(1)
     }
 }
@@ -91,15 +91,15 @@ impl Chart<'_> {
     /// Draws a line through the sample that has so many after it.
     pub fn mark(&self, area: Rect, after: usize, buf: &mut Buffer) {
         let plot = plot(area, self.units);
-        let places = self.samples_after(usize::from(plot.width) * braille::SAMPLES);
-        let Some(place) = places.iter().rposition(|&first| first <= after) else {
+        let points = self.samples_after(usize::from(plot.width) * braille::SAMPLES);
+        let Some(point) = points.iter().rposition(|&first| first <= after) else {
             return;
         };
         // What is older than all that is drawn has no line.
-        if place + 1 == places.len() && after >= self.shown_samples(plot) {
+        if point + 1 == points.len() && after >= self.shown_samples(plot) {
             return;
         }
-        let x = plot.right() - 1 - (place / braille::SAMPLES) as u16;
+        let x = plot.right() - 1 - (point / braille::SAMPLES) as u16;
         for y in plot.y..plot.bottom() {
             let cell = &mut buf[(x, y)];
             if cell.symbol() == " " {
@@ -138,13 +138,13 @@ impl Chart<'_> {
         }
         let up = (area.height - 1) / 2;
         let down = area.height - 1 - up;
-        let places = self.places(usize::from(plot.width) * braille::SAMPLES);
-        let scales = Scales::of(&places);
-        self.axis(line(area, up), plot, &places, buf);
+        let points = self.points(usize::from(plot.width) * braille::SAMPLES);
+        let scales = Scales::of(&points);
+        self.axis(line(area, up), plot, &points, buf);
         self.labels(area, up, &scales, buf);
-        for (x, pair) in (plot.x..).zip(places.chunks(braille::SAMPLES)) {
+        for (x, pair) in (plot.x..).zip(points.chunks(braille::SAMPLES)) {
             let rates = |way: fn(&(f64, f64)) -> f64| {
-                pair_of(pair, |place| place.flatten().as_ref().map_or(0.0, way))
+                pair_of(pair, |point| point.flatten().as_ref().map_or(0.0, way))
             };
             let (rx, tx) = (rates(|rates| rates.0), rates(|rates| rates.1));
             self.bar(
@@ -168,25 +168,25 @@ impl Chart<'_> {
     }
 
     /// Spreads the latest samples over the places of the plot, or joins several in one place.
-    fn places(&self, room: usize) -> Vec<Place> {
+    fn points(&self, room: usize) -> Vec<PlotPoint> {
         let window = self.window.shown(self.samples.len(), room);
         let known = self.samples.len().min(window);
         let latest = &self.samples[self.samples.len() - known..];
-        let mut places: Vec<Place> = vec![None; room];
+        let mut points: Vec<PlotPoint> = vec![None; room];
         if window > room {
             let each = window.div_ceil(room);
             let joined = braille::groups(known, self.window.number, each);
             let joined: Vec<Sample> = joined.map(|group| average(&latest[group])).collect();
-            for (place, sample) in places.iter_mut().rev().zip(joined.iter().rev()) {
-                *place = Some(*sample);
+            for (point, sample) in points.iter_mut().rev().zip(joined.iter().rev()) {
+                *point = Some(*sample);
             }
-            return places;
+            return points;
         }
-        for (n, place) in places.iter_mut().rev().enumerate() {
+        for (n, point) in points.iter_mut().rev().enumerate() {
             let ago = n * window / room;
-            *place = known.checked_sub(ago + 1).map(|n| latest[n]);
+            *point = known.checked_sub(ago + 1).map(|n| latest[n]);
         }
-        places
+        points
     }
 
     /// Draws one column of cells from the axis outwards; `from` is the cell next to the axis.
@@ -239,7 +239,7 @@ impl Chart<'_> {
     }
 
     /// The line between the two, with the times of some of its points. Before a gap no times are known.
-    fn axis(&self, at: Rect, plot: Rect, places: &[Place], buf: &mut Buffer) {
+    fn axis(&self, at: Rect, plot: Rect, points: &[PlotPoint], buf: &mut Buffer) {
         let dim = self.theme.dim();
         let at = Rect {
             x: plot.x,
@@ -248,16 +248,16 @@ impl Chart<'_> {
         };
         super::line::fill(buf, at, self.theme.glyphs.rule, dim);
         put_right(buf, at, " now", dim);
-        let window = self.window.shown(self.samples.len(), places.len());
+        let window = self.window.shown(self.samples.len(), points.len());
         let cells = usize::from(plot.width);
-        let by_cell = if window > places.len() {
-            window.div_ceil(places.len()) as f64 * 2.0
+        let by_cell = if window > points.len() {
+            window.div_ceil(points.len()) as f64 * 2.0
         } else {
             window as f64 / cells as f64
         };
         let seconds = self.seconds * by_cell;
-        let gap = places.iter().rev().position(|place| *place == Some(None));
-        let labelled = gap.map_or(cells, |place| place / braille::SAMPLES);
+        let gap = points.iter().rev().position(|point| *point == Some(None));
+        let labelled = gap.map_or(cells, |point| point / braille::SAMPLES);
         let step = [
             5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0,
         ]
@@ -281,9 +281,9 @@ impl Chart<'_> {
 }
 
 impl Scales {
-    fn of(places: &[Place]) -> Self {
+    fn of(points: &[PlotPoint]) -> Self {
         let most = |way: fn(&(f64, f64)) -> f64| {
-            let rates = places.iter().flatten().flatten().map(way);
+            let rates = points.iter().flatten().flatten().map(way);
             rates.fold(0.0, f64::max)
         };
         let (rx, tx) = (most(|rates| rates.0), most(|rates| rates.1));
@@ -318,8 +318,8 @@ impl Scales {
 }
 
 /// Applies a function to the two places of a cell.
-fn pair_of(pair: &[Place], rate: impl Fn(Place) -> f64) -> [f64; 2] {
-    [0, 1].map(|n| pair.get(n).map_or(0.0, |place| rate(*place)))
+fn pair_of(pair: &[PlotPoint], rate: impl Fn(PlotPoint) -> f64) -> [f64; 2] {
+    [0, 1].map(|n| pair.get(n).map_or(0.0, |point| rate(*point)))
 }
 
 /// Returns the average of samples that share a place; `None` where none of them was measured.

@@ -398,7 +398,7 @@ static CONTAINER: ColumnDrawing = ColumnDrawing {
         true => TITLE,
         false => 16,
     },
-    found_by: Some(|text, found| text.find_place(found)),
+    found_by: Some(|text, found| text.find_location(found)),
     cell: |cell, buf| cell.container(buf),
     ..TEXT
 };

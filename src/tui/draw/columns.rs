@@ -65,7 +65,7 @@ impl Default for Widths {
 
 impl Widths {
     /// Takes the larger of each width.
-    pub fn grow(&mut self, other: &Self) {
+    pub fn widen(&mut self, other: &Self) {
         self.local = self.local.max(other.local);
         self.port = self.port.max(other.port);
         self.remote = self.remote.max(other.remote);
@@ -154,8 +154,8 @@ impl LayoutRequest<'_> {
 
     /// Whether a column appears if there is room.
     fn may_come(&self, column: Column) -> bool {
-        let is_wanted = self.columns.contains(&column) && self.seen.has(column);
-        is_wanted && (column.drawing().may_come)(self)
+        let is_needed = self.columns.contains(&column) && self.seen.has(column);
+        is_needed && (column.drawing().may_come)(self)
     }
 
     /// Width of a column, in cells, by which the set of columns is decided.
@@ -180,8 +180,8 @@ impl LayoutRequest<'_> {
 }
 
 /// A width of at most `most`.
-pub(super) fn cap(wanted: usize, most: u16) -> u16 {
-    u16::try_from(wanted).unwrap_or(most).min(most)
+pub(super) fn cap(needed: usize, most: u16) -> u16 {
+    u16::try_from(needed).unwrap_or(most).min(most)
 }
 
 /// Decides which columns a table of this width has, and places them.
@@ -233,10 +233,10 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         }
         there = with;
     }
-    place(width, request, there)
+    lay_out(width, request, there)
 }
 
-fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<ColumnSlot> {
+fn lay_out(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<ColumnSlot> {
     // Totals stand where rates stood; otherwise the order is the one that was chosen, and what was
     // not chosen comes after what it always follows.
     let all = |column: &Column| Column::ALL.iter().position(|other| other == column);
@@ -244,10 +244,10 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
         let columns = request.columns.iter().position(|other| other == column);
         let before = request.columns.iter().enumerate();
         let before = before.filter(|(_, other)| all(other) < all(column));
-        let after = before.map(|(place, _)| place).max();
+        let after = before.map(|(position, _)| position).max();
         match columns {
-            Some(place) => (place + 1, 0),
-            None => (after.map_or(0, |place| place + 1), 1),
+            Some(position) => (position + 1, 0),
+            None => (after.map_or(0, |position| position + 1), 1),
         }
     };
     // Where there is no room for peers the process has all there is.
@@ -258,11 +258,11 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
     };
     // Whose a number is stands before it.
     there.sort_by_key(|&column| {
-        let place = match column {
+        let position = match column {
             Column::Total if request.totals => Column::Rate,
             column => column,
         };
-        (!is_title(column), rank(&place), all(&place))
+        (!is_title(column), rank(&position), all(&position))
     });
     let fixed: u16 = there
         .iter()
@@ -278,15 +278,15 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
     let mut spare = width.saturating_sub(MARGIN + fixed);
     // On a narrow screen names are shortened before numbers are cut.
     let excess = (MARGIN + fixed).saturating_sub(width);
-    let wants = |column, wanted| {
+    let needed_by = |column, needed| {
         if there.contains(&column) {
-            cap(wanted, MAX_END)
+            cap(needed, MAX_END)
         } else {
             0
         }
     };
-    let peer = wants(Column::Remote, request.widths.remote);
-    let whole = wants(Column::Local, request.widths.local);
+    let peer = needed_by(Column::Remote, request.widths.remote);
+    let whole = needed_by(Column::Local, request.widths.local);
     let is_port = request.group == Group::Flow
         && (!request.has_local_addresses || whole + peer > spare)
         && there.contains(&Column::Remote);
@@ -308,7 +308,7 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
     let last = there.last().copied();
     let title = spare.min(MAX_TITLE_GROWTH);
     let mut x = MARGIN;
-    let mut places = Vec::with_capacity(there.len());
+    let mut slots = Vec::with_capacity(there.len());
     for &column in &there {
         let wide = match column {
             Column::Local => local,
@@ -321,11 +321,11 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
             column if Some(column) == last && !column.is_number() => request.size(column) + spare,
             column => request.size(column),
         };
-        if !places.is_empty() {
+        if !slots.is_empty() {
             x += column.drawing().gap;
         }
         let left = width.saturating_sub(x);
-        places.push(ColumnSlot {
+        slots.push(ColumnSlot {
             column,
             x: x.min(width),
             width: wide.min(left),
@@ -333,7 +333,7 @@ fn place(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<Col
         });
         x = x.saturating_add(wide);
     }
-    places
+    slots
 }
 
 /// Divides room between the two ends. If they do not both fit, the end that wants less than half keeps what

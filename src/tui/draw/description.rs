@@ -105,8 +105,8 @@ fn owner(shared: &SharedState, row: &Row) -> Vec<String> {
         let user = owners.user(&process_ref);
         parts.push(format!("user {}", units::user_name(user.as_deref(), uid)));
     }
-    if let Some(place) = owners.place(&process_ref) {
-        parts.push(units::name(&place).into_owned());
+    if let Some(location) = owners.short_location(&process_ref) {
+        parts.push(units::name(&location).into_owned());
     }
     if let Some(process) = process {
         match process.exited {

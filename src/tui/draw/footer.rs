@@ -17,7 +17,7 @@ use crate::view::{Group, Preset};
 /// What a label does when it is clicked: what its key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelAction {
-    Do(Command),
+    Command(Command),
     Type(Edit),
 }
 
@@ -120,7 +120,7 @@ impl App {
         let labels = self.hints().into_iter().filter_map(|(command, what)| {
             // The first of its keys: the others are in help.
             let key = self.shared.keys.label(command, 1, ascii);
-            (!key.is_empty()).then(|| KeyLabel::new(key, what, LabelAction::Do(command)))
+            (!key.is_empty()).then(|| KeyLabel::new(key, what, LabelAction::Command(command)))
         });
         let past = self.shared.travel.as_ref().map(|travel| self.past(travel));
         let from = past.map_or(1, |past| 1 + width(&past) + 2);
@@ -233,8 +233,8 @@ impl App {
         add(is_past, Command::StepBack, "earlier");
         add(is_past, Command::StepForward, "later");
         add(is_past, Command::Back, "now");
-        let has_way_back = is_inside || is_found || !panes.filter.is_empty();
-        add(has_way_back && !is_past, Command::Back, "back");
+        let can_go_back = is_inside || is_found || !panes.filter.is_empty();
+        add(can_go_back && !is_past, Command::Back, "back");
         add(true, Command::Find, "find");
         add(is_found, Command::NextMatch, "next");
         add(is_found, Command::PreviousMatch, "previous");
@@ -301,7 +301,7 @@ mod tests {
     fn labels_leave_whole_from_the_right_and_the_last_one_stays() {
         let labels = || {
             [("/", "find"), ("s", "sort"), ("?", "help")]
-                .map(|(key, what)| KeyLabel::new(key, what, LabelAction::Do(Command::Find)))
+                .map(|(key, what)| KeyLabel::new(key, what, LabelAction::Command(Command::Find)))
                 .to_vec()
         };
         let shown = |room| {

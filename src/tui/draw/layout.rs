@@ -65,9 +65,9 @@ impl ScreenLayout {
 
     /// Divides the body among sections by the lines each one wants. If they do not all fit, the section that
     /// wants less than half keeps what it wants.
-    pub fn sections(&self, wanted: &[u16]) -> Vec<Rect> {
+    pub fn sections(&self, needed: &[u16]) -> Vec<Rect> {
         let room = self.body.height;
-        let heights: Vec<u16> = match *wanted {
+        let heights: Vec<u16> = match *needed {
             [first, second] => {
                 let half = room.div_ceil(2);
                 let first = if first.saturating_add(second) <= room || first <= half {
@@ -79,7 +79,7 @@ impl ScreenLayout {
                 };
                 vec![first, room - first]
             }
-            _ => vec![room; wanted.len().min(1)],
+            _ => vec![room; needed.len().min(1)],
         };
         let mut y = self.body.y;
         heights
@@ -126,9 +126,9 @@ mod tests {
     fn the_section_that_wants_less_does_not_pay_for_the_other() {
         let frame = ScreenLayout::new(Rect::new(0, 0, 80, 24));
         assert_eq!(frame.body.height, 21);
-        let heights = |wanted: [u16; 2]| {
+        let heights = |needed: [u16; 2]| {
             frame
-                .sections(&wanted)
+                .sections(&needed)
                 .iter()
                 .map(|s| s.height)
                 .collect::<Vec<_>>()

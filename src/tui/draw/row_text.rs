@@ -80,9 +80,12 @@ impl RowText<'_> {
     }
 
     /// Returns the container, pod or unit.
-    pub fn place(&self) -> Option<String> {
-        let place = self.shared.owners.place(&self.row.process_ref()?)?;
-        Some(units::name(&place).into_owned())
+    pub fn location(&self) -> Option<String> {
+        let location = self
+            .shared
+            .owners
+            .short_location(&self.row.process_ref()?)?;
+        Some(units::name(&location).into_owned())
     }
 
     pub fn pid(&self) -> Option<String> {
@@ -143,8 +146,8 @@ impl RowText<'_> {
         found.add_known(uid.map(|uid| uid.to_string()));
     }
 
-    pub(super) fn find_place(&self, found: &mut FoundText) {
-        found.add_known(self.place());
+    pub(super) fn find_location(&self, found: &mut FoundText) {
+        found.add_known(self.location());
         let process_ref = self.row.process_ref();
         let location = process_ref.and_then(|it| self.shared.owners.location(&it));
         if let Some(location) = location {

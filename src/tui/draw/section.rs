@@ -28,7 +28,7 @@ pub(super) struct Section<'a> {
     pub(super) table: &'a Pane,
     pub(super) rows: &'a Rows,
     pub(super) context: CellContext,
-    pub(super) places: Vec<ColumnSlot>,
+    pub(super) slots: Vec<ColumnSlot>,
     pub(super) lines: SectionLines,
     /// Index of the first line in sight.
     offset: usize,
@@ -74,7 +74,7 @@ impl Panes {
                 total: table.directions.bytes(all),
                 totals: shared.display.totals,
             },
-            places: self.columns(table, shared, area.width),
+            slots: self.columns(table, shared, area.width),
             lines,
             offset,
             shown: table.lines(&shared.history, offset, room),
@@ -196,8 +196,8 @@ impl Section<'_> {
 
     /// Whether a heading has the mark of the column that rows are sorted by.
     fn is_sort_shown(&self) -> bool {
-        let mut places = self.places.iter().filter(|place| place.width > 0);
-        places.any(|place| self.is_marked(place.column))
+        let mut slots = self.slots.iter().filter(|slot| slot.width > 0);
+        slots.any(|slot| self.is_marked(slot.column))
     }
 
     /// Whether rows are sorted by a column; by the sum of both directions if that has no column.
@@ -221,29 +221,27 @@ impl Section<'_> {
     fn headings(&self, buf: &mut Buffer) {
         let at = line(self.area, self.lines.head - 1);
         let theme = &self.shared.display.theme;
-        for (n, place) in self.places.iter().enumerate() {
-            let text = match place.is_port {
+        for (n, slot) in self.slots.iter().enumerate() {
+            let text = match slot.is_port {
                 true => "PORT",
-                false => place
-                    .column
-                    .heading(self.panes.group, self.table.directions),
+                false => slot.column.heading(self.panes.group, self.table.directions),
             };
-            let right = place.column.is_number() && place.column != Column::Spark;
+            let right = slot.column.is_number() && slot.column != Column::Spark;
             // Text may use what is free before the next heading, but for a blank.
-            let next = self.places.get(n + 1).map_or(at.width, |next| next.x);
+            let next = self.slots.get(n + 1).map_or(at.width, |next| next.x);
             let free = match right {
-                true => place.width,
-                false => place.width.max(next.saturating_sub(place.x + 1)),
+                true => slot.width,
+                false => slot.width.max(next.saturating_sub(slot.x + 1)),
             };
-            let cell = within(at, place.x, free);
-            let is_added = place.column == Column::Rx && self.is_by_sum();
-            let mark = match self.is_marked(place.column) {
+            let cell = within(at, slot.x, free);
+            let is_added = slot.column == Column::Rx && self.is_by_sum();
+            let mark = match self.is_marked(slot.column) {
                 true => self.sort_mark(),
                 // Read with the next heading: the sum of both.
                 false if is_added => "+",
                 false => "",
             };
-            let way = match place.column {
+            let way = match slot.column {
                 Column::Rx => theme.hue(Direction::Rx),
                 Column::Tx => theme.hue(Direction::Tx),
                 _ => Style::new(),
@@ -287,15 +285,15 @@ impl Section<'_> {
             put(buf, at, 0, theme.glyphs.pinned, theme.dim());
         }
         let has_ended = |(rows, n)| self.shared.has_ended(rows, n);
-        let is_ended = idle && self.table.place_in_rows(index).is_some_and(has_ended);
-        for place in &self.places {
+        let is_ended = idle && self.table.position_in_rows(index).is_some_and(has_ended);
+        for slot in &self.slots {
             let cell = Cell {
                 is_ended,
-                is_port: place.is_port,
+                is_port: slot.is_port,
                 has_hue: !idle && !selected,
                 group: self.panes.group,
                 shared: self.shared,
-                at: within(at, place.x, place.width),
+                at: within(at, slot.x, slot.width),
                 row,
                 parties: shown.parties.as_ref(),
                 table: context,
@@ -303,8 +301,8 @@ impl Section<'_> {
                 main: plain.patch(theme.bold()),
             };
             match &shown.within {
-                Some(within) => self.cell_within(shown, within, place.column, &cell, buf),
-                None => (place.column.drawing().cell)(&cell, buf),
+                Some(within) => self.cell_within(shown, within, slot.column, &cell, buf),
+                None => (slot.column.drawing().cell)(&cell, buf),
             }
         }
         let color = theme.share(context.direction());
@@ -333,21 +331,21 @@ impl Section<'_> {
             return;
         }
         let style = self.shared.display.theme.found();
-        for place in &self.places {
-            if place.column.drawing().found_by.is_none() {
+        for slot in &self.slots {
+            if slot.column.drawing().found_by.is_none() {
                 continue;
             }
-            let cell = within(at, place.x, place.width);
-            let (mut drawn, mut places) = (String::new(), Vec::new());
+            let cell = within(at, slot.x, slot.width);
+            let (mut drawn, mut slots) = (String::new(), Vec::new());
             for x in cell.left()..cell.right() {
                 for c in buf[(x, cell.y)].symbol().to_lowercase().chars() {
                     drawn.push(c);
-                    places.resize(drawn.len(), x);
+                    slots.resize(drawn.len(), x);
                 }
             }
             for word in find.words() {
                 for (start, found) in drawn.match_indices(word.as_str()) {
-                    for x in places[start]..=places[start + found.len() - 1] {
+                    for x in slots[start]..=slots[start + found.len() - 1] {
                         buf[(x, cell.y)].set_style(style);
                     }
                 }
@@ -356,8 +354,8 @@ impl Section<'_> {
     }
 
     fn draw_sparks(&self, buf: &mut Buffer) {
-        let mut places = self.places.iter();
-        let Some(place) = places.find(|place| place.column == Column::Spark) else {
+        let mut slots = self.slots.iter();
+        let Some(slot) = slots.find(|slot| slot.column == Column::Spark) else {
             return;
         };
         let theme = &self.shared.display.theme;
@@ -375,7 +373,7 @@ impl Section<'_> {
         // One scale for all rows: equal heights are equal rates.
         let top = nice(all.iter().flatten().flatten().copied().fold(0.0, f64::max));
         for (rates, y) in all.iter().zip(self.lines.head..) {
-            let cell = within(line(self.area, y), place.x, place.width);
+            let cell = within(line(self.area, y), slot.x, slot.width);
             let dots = |rate| braille::log_dots(rate, top);
             let (number, width) = (history.bars_number(), usize::from(cell.width));
             let row = braille::row(rates, number, width, theme.glyphs, dots);
@@ -493,11 +491,11 @@ impl Section<'_> {
     /// Draws a line that is a sum, with its words in the first text column that has room for them or a shorter
     /// form.
     fn sum(&self, sum: &SumLine, forms: [&str; 3], at: Rect, buf: &mut Buffer) {
-        for place in &self.places {
-            let cell = within(at, place.x, place.width);
-            (place.column.drawing().sum)(sum, buf, cell);
+        for slot in &self.slots {
+            let cell = within(at, slot.x, slot.width);
+            (slot.column.drawing().sum)(sum, buf, cell);
         }
-        let rooms = || (0..self.places.len()).filter_map(|n| self.room_for_words(n, at.width));
+        let rooms = || (0..self.slots.len()).filter_map(|n| self.room_for_words(n, at.width));
         let fits = rooms().find_map(|(x, room)| {
             let form = forms.into_iter().find(|form| width(form) <= room)?;
             Some((x, room, form))
@@ -514,15 +512,15 @@ impl Section<'_> {
     /// Returns where the words of a sum may begin in a column, and how many cells they have up to the
     /// next number; `None` for a column that takes none. Process ids have no sum.
     fn room_for_words(&self, n: usize, width: u16) -> Option<(u16, u16)> {
-        let (place, others) = self.places.get(n..)?.split_first()?;
+        let (slot, others) = self.slots.get(n..)?.split_first()?;
         let mut numbers = others
             .iter()
             .filter(|it| it.column.is_number() && it.column != Column::Pid);
         let end = numbers
             .next()
             .map_or(width, |next| next.x.saturating_sub(1));
-        let takes_words = place.column.drawing().takes_words;
-        takes_words.then(|| (place.x, end.saturating_sub(place.x)))
+        let takes_words = slot.column.drawing().takes_words;
+        takes_words.then(|| (slot.x, end.saturating_sub(slot.x)))
     }
 }
 

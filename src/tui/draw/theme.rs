@@ -225,7 +225,7 @@ impl Theme {
     /// The selected row, which has a mark too.
     pub fn selected(&self) -> Style {
         match self.palette.selection.filter(|_| self.depth != Depth::Mono) {
-            Some(asked) => Style::new().bg(apply_palette(asked)),
+            Some(chosen) => Style::new().bg(apply_palette(chosen)),
             None => Style::new().add_modifier(Modifier::REVERSED),
         }
     }
@@ -238,9 +238,9 @@ impl Theme {
     /// A direction: two hues that differ in lightness, and can be read on dark and on light.
     pub fn hue(&self, direction: Direction) -> Style {
         let rx = direction == Direction::Rx;
-        let asked = if rx { self.palette.rx } else { self.palette.tx };
-        if let Some(asked) = asked.filter(|_| self.depth != Depth::Mono) {
-            return Style::new().fg(apply_palette(asked));
+        let chosen = if rx { self.palette.rx } else { self.palette.tx };
+        if let Some(chosen) = chosen.filter(|_| self.depth != Depth::Mono) {
+            return Style::new().fg(apply_palette(chosen));
         }
         let light = self.background == Background::Light;
         let color = match (self.depth, light) {
@@ -267,8 +267,8 @@ impl Theme {
     /// The colour of a process name: the same for the same name, one of six that are equally light and none of
     /// which is a direction's. Where they could not be read, none. One that was asked for takes their place.
     pub fn process(&self, name: &str) -> Style {
-        if let Some(asked) = self.palette.process.filter(|_| self.depth != Depth::Mono) {
-            return Style::new().fg(apply_palette(asked));
+        if let Some(chosen) = self.palette.process.filter(|_| self.depth != Depth::Mono) {
+            return Style::new().fg(apply_palette(chosen));
         }
         let light = match self.background {
             Background::Unknown => return Style::new(),
@@ -408,8 +408,8 @@ mod tests {
                 process: Some(PaletteColor::Indexed(7)),
                 ..Palette::default()
             };
-            let asked = Theme { palette, ..theme }.process("nginx");
-            assert_eq!(asked.fg.is_some(), depth == Depth::Ansi16);
+            let chosen = Theme { palette, ..theme }.process("nginx");
+            assert_eq!(chosen.fg.is_some(), depth == Depth::Ansi16);
         }
     }
 

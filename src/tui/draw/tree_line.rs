@@ -17,7 +17,7 @@ impl Section<'_> {
     pub(super) fn cell_within(
         &self,
         line: &ShownLine,
-        place: &TreeLine,
+        tree_line: &TreeLine,
         column: Column,
         cell: &Cell<'_>,
         buf: &mut Buffer,
@@ -26,7 +26,7 @@ impl Section<'_> {
             && line.rest.is_none();
         match column {
             column if self.panes.group.is_named_in(column) => {
-                self.branch(line, place, cell, buf);
+                self.branch(line, tree_line, cell, buf);
             }
             Column::Remote if is_of_process => cell.peer(buf),
             Column::Remote => self.ends_within(line, cell, buf),
@@ -39,11 +39,11 @@ impl Section<'_> {
     }
 
     /// Draws the name of a row behind its branch.
-    fn branch(&self, line: &ShownLine, place: &TreeLine, cell: &Cell<'_>, buf: &mut Buffer) {
+    fn branch(&self, line: &ShownLine, tree_line: &TreeLine, cell: &Cell<'_>, buf: &mut Buffer) {
         let theme = &self.shared.display.theme;
         let tree = &theme.glyphs.tree;
         let mut text = String::from(" ");
-        let (last, above) = match place.is_last.split_last() {
+        let (last, above) = match tree_line.is_last.split_last() {
             Some((last, above)) => (*last, above),
             None => return,
         };
@@ -71,8 +71,8 @@ impl Section<'_> {
 
     /// Returns the area of a name: over the process id too, where the row has none.
     fn name_area(&self, line: &ShownLine, at: Rect) -> Rect {
-        let mut places = self.places.iter();
-        let pid = places.find(|slot| slot.column == Column::Pid);
+        let mut slots = self.slots.iter();
+        let pid = slots.find(|slot| slot.column == Column::Pid);
         let right = pid.map(|slot| self.area.x + slot.x + slot.width);
         let has_id = line.rest.is_none()
             && matches!(line.group, Group::Program | Group::Process | Group::Thread);
@@ -95,7 +95,7 @@ impl Section<'_> {
             };
             return format!("{rest} {rows}");
         }
-        let has_pid = self.places.iter().any(|slot| slot.column == Column::Pid);
+        let has_pid = self.slots.iter().any(|slot| slot.column == Column::Pid);
         match row.id {
             RowId::Process(_) if has_pid => shared.process_name(&row.common),
             RowId::Flow(key) => {

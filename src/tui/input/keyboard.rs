@@ -41,7 +41,7 @@ pub enum Input {
 ///
 /// # Errors
 /// When the terminal cannot be read or the thread not be started.
-pub fn read(tell: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
+pub fn read(notify: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
     // Has changes of size noticed from here on, before the first drawing, and not from whenever
     // the thread gets to its first read.
     event::poll(Duration::ZERO).context("read the keyboard")?;
@@ -64,12 +64,12 @@ pub fn read(tell: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
                         continue;
                     }
                     Err(error) => {
-                        tell(Input::Event(Err(error)));
+                        notify(Input::Event(Err(error)));
                         return;
                     }
                 };
                 for input in inputs {
-                    if !tell(input) {
+                    if !notify(input) {
                         return;
                     }
                 }

@@ -129,7 +129,7 @@ impl Keys {
                     (KeyboardFocus::List, KeyCode::Char(digit @ '1'..='9')) => {
                         Some(Action::Choose(digit as usize - '1' as usize))
                     }
-                    _ => self.command(key, focus).map(Action::Do),
+                    _ => self.command(key, focus).map(Action::Command),
                 }
             }
         }
@@ -158,7 +158,7 @@ impl Keys {
                 Some(Action::Type(Edit::Insert(c)))
             }
             _ => match self.command(key, KeyboardFocus::Prompt)? {
-                command @ (Command::Suspend | Command::Redraw) => Some(Action::Do(command)),
+                command @ (Command::Suspend | Command::Redraw) => Some(Action::Command(command)),
                 _ => None,
             },
         }
@@ -269,7 +269,9 @@ mod tests {
         ] {
             let action = press(&keys, code, modifiers);
             match code {
-                KeyCode::Char('q') => assert!(matches!(action, Some(Action::Do(Command::Quit)))),
+                KeyCode::Char('q') => {
+                    assert!(matches!(action, Some(Action::Command(Command::Quit))))
+                }
                 _ => assert!(matches!(action, Some(Action::Stop))),
             }
         }
@@ -292,7 +294,7 @@ mod tests {
         let meant = |c, focus| {
             let event = Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
             match keys.action(&event, focus) {
-                Some(Action::Do(command)) => Some(command),
+                Some(Action::Command(command)) => Some(command),
                 _ => None,
             }
         };
@@ -316,7 +318,7 @@ mod tests {
         }];
         let keys = Keys::new(&given);
         let plain = KeyModifiers::NONE;
-        let is_quit = |action| matches!(action, Some(Action::Do(Command::Quit)));
+        let is_quit = |action| matches!(action, Some(Action::Command(Command::Quit)));
         assert!(is_quit(press(&keys, KeyCode::Char('g'), plain)));
         let control_c = press(&keys, KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert!(matches!(control_c, Some(Action::Stop)));
@@ -366,6 +368,6 @@ mod tests {
     fn shift_that_is_said_in_addition_changes_nothing() {
         let keys = Keys::new(&[]);
         let action = press(&keys, KeyCode::Char('S'), KeyModifiers::SHIFT);
-        assert!(matches!(action, Some(Action::Do(Command::Reverse))));
+        assert!(matches!(action, Some(Action::Command(Command::Reverse))));
     }
 }

@@ -19,9 +19,8 @@ impl Panes {
         let lines = self.section_lines(table, shared, section);
         if line == lines.head - 1 {
             let there = self.columns(table, shared, section.width);
-            let hit = |place: &&ColumnSlot| {
-                at.x + 1 >= section.x + place.x && at.x < place.x + place.width
-            };
+            let hit =
+                |slot: &&ColumnSlot| at.x + 1 >= section.x + slot.x && at.x < slot.x + slot.width;
             let column = there.iter().find(hit)?.column;
             let is_of_sum = matches!(column, Column::Rx | Column::Tx);
             let sort = if column == self.sort.column {

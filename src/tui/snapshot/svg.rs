@@ -80,7 +80,7 @@ const LIGHT: Scheme = Scheme {
 
 /// How a cell is drawn.
 #[derive(Clone, Copy, PartialEq)]
-struct Look {
+struct CellStyle {
     text: Rgb,
     background: Rgb,
     bold: bool,
@@ -108,12 +108,12 @@ pub fn picture(buffer: &Buffer, background: Background) -> String {
     for y in 0..area.height {
         let mut x = 0;
         while x < area.width {
-            let look = scheme.look(&buffer[(area.x + x, area.y + y)]);
+            let cell_style = scheme.cell_style(&buffer[(area.x + x, area.y + y)]);
             let first = x;
             let mut text = String::new();
             while x < area.width {
                 let cell = &buffer[(area.x + x, area.y + y)];
-                if scheme.look(cell) != look {
+                if scheme.cell_style(cell) != cell_style {
                     break;
                 }
                 text.push_str(cell.symbol());
@@ -123,7 +123,7 @@ pub fn picture(buffer: &Buffer, background: Background) -> String {
             run(
                 &mut svg,
                 scheme,
-                look,
+                cell_style,
                 (first, y),
                 x.min(area.width) - first,
                 &text,
@@ -135,23 +135,30 @@ pub fn picture(buffer: &Buffer, background: Background) -> String {
 }
 
 /// Draws cells of one look. Each word stands by itself, so that columns hold whatever the font's width.
-fn run(svg: &mut String, scheme: &Scheme, look: Look, at: (u16, u16), cells: u16, text: &str) {
+fn run(
+    svg: &mut String,
+    scheme: &Scheme,
+    cell_style: CellStyle,
+    at: (u16, u16),
+    cells: u16,
+    text: &str,
+) {
     let (left, top) = (
         PAD + f64::from(at.0) * CELL.0,
         PAD + f64::from(at.1) * CELL.1,
     );
     // Writing to a string does not fail.
-    if look.background != scheme.background {
+    if cell_style.background != scheme.background {
         let width = f64::from(cells) * CELL.0;
         let _ = writeln!(
             svg,
             "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{}\" fill=\"{}\" \
              shape-rendering=\"crispEdges\"/>",
             CELL.1,
-            hex(look.background)
+            hex(cell_style.background)
         );
     }
-    let weight = if look.bold {
+    let weight = if cell_style.bold {
         " font-weight=\"700\""
     } else {
         ""
@@ -167,7 +174,7 @@ fn run(svg: &mut String, scheme: &Scheme, look: Look, at: (u16, u16), cells: u16
                 left + column as f64 * CELL.0,
                 top + BASE,
                 wide as f64 * CELL.0,
-                hex(look.text),
+                hex(cell_style.text),
                 escaped(word)
             );
         }
@@ -176,7 +183,7 @@ fn run(svg: &mut String, scheme: &Scheme, look: Look, at: (u16, u16), cells: u16
 }
 
 impl Scheme {
-    fn look(&self, cell: &Cell) -> Look {
+    fn cell_style(&self, cell: &Cell) -> CellStyle {
         let mut text = self.color(cell.fg, self.text);
         let mut background = self.color(cell.bg, self.background);
         if cell.modifier.contains(Modifier::REVERSED) {
@@ -189,7 +196,7 @@ impl Scheme {
             };
             text = std::array::from_fn(|n| mix(text[n], background[n]));
         }
-        Look {
+        CellStyle {
             text,
             background,
             bold: cell.modifier.contains(Modifier::BOLD),

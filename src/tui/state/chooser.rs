@@ -31,7 +31,7 @@ impl Chooser {
         for column in Column::ALL {
             if !order.contains(&column) {
                 let before = order.iter().rposition(|other| all(other) < all(&column));
-                order.insert(before.map_or(0, |place| place + 1), column);
+                order.insert(before.map_or(0, |position| position + 1), column);
             }
         }
         Self { order, cursor: 0 }
@@ -91,7 +91,7 @@ impl Chooser {
         };
         let mut chosen = shared.display.columns.clone();
         match chosen.iter().position(|other| *other == column) {
-            Some(place) => drop(chosen.remove(place)),
+            Some(position) => drop(chosen.remove(position)),
             None => chosen.push(column),
         }
         self.apply(&chosen, shared);
@@ -109,8 +109,8 @@ impl Chooser {
         let (Some(&this), Some(&other), Some(with)) = (listed.get(self.cursor), other, with) else {
             return;
         };
-        let place = |column| self.order.iter().position(|it| *it == column);
-        if let (Some(one), Some(two)) = (place(this), place(other)) {
+        let position = |column| self.order.iter().position(|it| *it == column);
+        if let (Some(one), Some(two)) = (position(this), position(other)) {
             self.order.swap(one, two);
             self.cursor = with;
             self.apply(&shared.display.columns.clone(), shared);

@@ -173,13 +173,17 @@ fn values(kind: &str, flow: &FlowStats, shared: &SharedState) -> Vec<String> {
         "process" | "comm" => exact(&flow.owner.comm.to_string_lossy()),
         "user" => known(owners.user(&process_ref).as_deref()),
         "container" => {
-            let place = owners.location(&process_ref);
-            let container = place.and_then(|place| place.container.clone());
+            let location = owners.location(&process_ref);
+            let container = location.and_then(|location| location.container.clone());
             known(container.map(|it| it.to_string()).as_deref())
         }
         "unit" => {
-            let place = owners.location(&process_ref);
-            known(place.and_then(|place| place.unit.clone()).as_deref())
+            let location = owners.location(&process_ref);
+            known(
+                location
+                    .and_then(|location| location.unit.clone())
+                    .as_deref(),
+            )
         }
         "pid" => vec![key.tgid.to_string()],
         "tid" if key.tid > 0 => vec![key.tid.to_string()],

@@ -5,7 +5,7 @@ use super::pane::Pane;
 use super::panes::Panes;
 use super::prompt::PromptHint;
 use super::shared::SharedState;
-use super::tree::{LineId, LinePlace};
+use super::tree::{LineId, LinePosition};
 use crate::model::flow::Direction;
 use crate::stats::history::TrafficStats;
 use crate::text::units;
@@ -22,18 +22,19 @@ pub struct BeforePrompt {
     find: Find,
     focus: usize,
     /// Selected row, its place, and first row shown of each table.
-    places: Vec<(Option<LineId>, usize, usize)>,
+    positions: Vec<(Option<LineId>, usize, usize)>,
 }
 
 impl Panes {
     /// Keeps what a prompt can change, to restore it if the prompt is cancelled.
     pub fn begin_prompt(&mut self) {
-        let place = |table: &super::pane::Pane| (table.selected.clone(), table.index, table.offset);
+        let position =
+            |table: &super::pane::Pane| (table.selected.clone(), table.index, table.offset);
         self.before_prompt = BeforePrompt {
             filter: self.filter.text().to_owned(),
             find: self.find.clone(),
             focus: self.focus,
-            places: self.tables.iter().map(place).collect(),
+            positions: self.tables.iter().map(position).collect(),
         };
     }
 
@@ -47,12 +48,12 @@ impl Panes {
             self.reset(shared);
         }
         self.focus = before.focus.min(self.tables.len() - 1);
-        for (table, (selected, index, offset)) in self.tables.iter_mut().zip(before.places) {
+        for (table, (selected, index, offset)) in self.tables.iter_mut().zip(before.positions) {
             table.index = index;
             table.offset = offset;
             table.select_line(&shared.history, selected);
         }
-        self.settle(shared);
+        self.scroll_into_view(shared);
     }
 
     /// Takes the text of the prompt for a filter while it is typed. A text that is not valid, or that matches
@@ -151,14 +152,14 @@ impl Panes {
                 .into();
         }
         let focus = self.before_prompt.focus.min(self.tables.len() - 1);
-        let place = self.before_prompt.places.get(focus);
-        let from = place.map_or(0, |(selected, index, offset)| match selected {
+        let position = self.before_prompt.positions.get(focus);
+        let from = position.map_or(0, |(selected, index, offset)| match selected {
             Some(_) => *index,
             None => *offset,
         });
         match self.match_after(0, (focus, from), true, shared) {
-            Some(place) => {
-                self.select_place(place, shared);
+            Some(position) => {
+                self.select_position(position, shared);
                 self.count_matches(shared).into()
             }
             None => PromptHint {
@@ -179,12 +180,12 @@ impl Panes {
             .get(self.focus)
             .is_some_and(|table| table.selected().is_none());
         let skip = usize::from(!is_new);
-        if let Some(place) = self.match_after(skip, (self.focus, from), is_forward, shared) {
-            self.select_place(place, shared);
+        if let Some(position) = self.match_after(skip, (self.focus, from), is_forward, shared) {
+            self.select_position(position, shared);
         }
     }
 
-    fn select_place(&mut self, (table, index): (usize, usize), shared: &SharedState) {
+    fn select_position(&mut self, (table, index): (usize, usize), shared: &SharedState) {
         self.focus = table;
         self.tables[table].select_index(&shared.history, index);
         self.scroll_to_selection(shared);
@@ -199,33 +200,33 @@ impl Panes {
         is_forward: bool,
         shared: &SharedState,
     ) -> Option<(usize, usize)> {
-        let places: Vec<(usize, usize)> = self.places().collect();
-        let from = places
+        let positions: Vec<(usize, usize)> = self.positions().collect();
+        let from = positions
             .iter()
-            .position(|place| *place == (table, index))
+            .position(|position| *position == (table, index))
             .unwrap_or(0);
-        let count = places.len();
+        let count = positions.len();
         (skip..count + skip)
             .map(|step| match is_forward {
                 true => (from + step) % count,
                 false => (from + 2 * count - step) % count,
             })
-            .map(|n| places[n])
+            .map(|n| positions[n])
             .find(|&(table, index)| self.is_match(table, index, shared))
     }
 
-    fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+    fn positions(&self) -> impl Iterator<Item = (usize, usize)> {
         let tables = self.tables.iter().enumerate();
         tables.flat_map(|(n, table)| (0..table.len()).map(move |index| (n, index)))
     }
 
     fn count_matches(&self, shared: &SharedState) -> String {
-        let count = self.places().count();
+        let count = self.positions().count();
         if count > MAX_COUNTED {
             return String::new();
         }
         let is_match = |(table, index): &(usize, usize)| self.is_match(*table, *index, shared);
-        let matching = self.places().filter(is_match).count();
+        let matching = self.positions().filter(is_match).count();
         format!("{matching} of {} match", units::count(count as u64, "row"))
     }
 
@@ -252,7 +253,7 @@ impl Panes {
         if self.find.matches(&of_row) {
             return true;
         }
-        let (LinePlace::Top(n), Some(rows)) = (table.tree.place(index), &table.rows) else {
+        let (LinePosition::Top(n), Some(rows)) = (table.tree.position(index), &table.rows) else {
             return false;
         };
         group != Group::Flow

@@ -103,8 +103,8 @@ impl List {
         let label = |entry: &ListEntry| columns(&sanitize(&entry.label));
         let labels = self.entries.iter().map(label).max().unwrap_or(0);
         let abouts = self.entries.iter().map(about).max().unwrap_or(0);
-        let wanted = usize::from(LABEL) + labels.max(columns(self.title)) + abouts + 2;
-        let width = u16::try_from(wanted).unwrap_or(u16::MAX).min(body.width);
+        let needed = usize::from(LABEL) + labels.max(columns(self.title)) + abouts + 2;
+        let width = u16::try_from(needed).unwrap_or(u16::MAX).min(body.width);
         let height = u16::try_from(self.entries.len() + 2).unwrap_or(u16::MAX);
         let area = Rect {
             width,

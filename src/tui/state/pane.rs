@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::shared::SharedState;
 use super::stable_order::StableOrder;
-use super::tree::{LineId, LinePlace, Tree, TreeLine, TreeQuery, finer};
+use super::tree::{LineId, LinePosition, Tree, TreeLine, TreeQuery, finer};
 use crate::stats::history::History;
 use crate::stats::ranking::{Row, RowId, RowParties, RowQuery, Rows, steady_value};
 use crate::view::{Directions, Group, SortKey};
@@ -125,24 +125,24 @@ impl Pane {
 
     /// Returns at most `count` rows from index `from` on.
     pub fn shown(&self, history: &History, from: usize, count: usize) -> Vec<Row> {
-        let places = from..self.len().min(from.saturating_add(count));
-        places
+        let indices = from..self.len().min(from.saturating_add(count));
+        indices
             .filter_map(|index| self.row(history, index))
             .collect()
     }
 
     /// Returns the row at an index.
     pub fn row(&self, history: &History, index: usize) -> Option<Row> {
-        match self.tree.place(index) {
-            LinePlace::Top(n) => self.rows.as_ref()?.row(history, n),
-            LinePlace::Within(line) => self.tree.row(history, line),
+        match self.tree.position(index) {
+            LinePosition::Top(n) => self.rows.as_ref()?.row(history, n),
+            LinePosition::Within(line) => self.tree.row(history, line),
         }
     }
 
     /// Returns at most `count` lines from index `from` on, with what their cells show.
     pub fn lines(&self, history: &History, from: usize, count: usize) -> Vec<ShownLine> {
-        let places = from..self.len().min(from.saturating_add(count));
-        places
+        let indices = from..self.len().min(from.saturating_add(count));
+        indices
             .filter_map(|index| self.line(history, index))
             .collect()
     }
@@ -152,9 +152,9 @@ impl Pane {
         let is_open = self
             .line_id(history, index)
             .is_some_and(|id| self.tree.is_open(&id));
-        let (within, levels, rest, rows) = match self.tree.place(index) {
-            LinePlace::Top(n) => (None, vec![self.group], None, (self.rows.as_ref()?, Some(n))),
-            LinePlace::Within(line) => (
+        let (within, levels, rest, rows) = match self.tree.position(index) {
+            LinePosition::Top(n) => (None, vec![self.group], None, (self.rows.as_ref()?, Some(n))),
+            LinePosition::Within(line) => (
                 Some(line.clone()),
                 self.tree.levels(self.group, line),
                 self.tree.rest(line),
@@ -179,15 +179,15 @@ impl Pane {
 
     /// Returns the sparkline of the line at an index.
     pub fn sparkline(&self, history: &History, index: usize) -> Vec<Option<f64>> {
-        let place = self.place_in_rows(index);
-        place.map_or_else(Vec::new, |(rows, n)| rows.sparkline(history, n))
+        let position = self.position_in_rows(index);
+        position.map_or_else(Vec::new, |(rows, n)| rows.sparkline(history, n))
     }
 
     /// Returns the rows that a line is one of, and its place in them; `None` for a sum of rows.
-    pub fn place_in_rows(&self, index: usize) -> Option<(&Rows, usize)> {
-        match self.tree.place(index) {
-            LinePlace::Top(n) => Some((self.rows.as_ref()?, n)),
-            LinePlace::Within(line) => {
+    pub fn position_in_rows(&self, index: usize) -> Option<(&Rows, usize)> {
+        match self.tree.position(index) {
+            LinePosition::Top(n) => Some((self.rows.as_ref()?, n)),
+            LinePosition::Within(line) => {
                 let (rows, n) = self.tree.rows(line)?;
                 Some((rows, n?))
             }
@@ -206,9 +206,9 @@ impl Pane {
 
     /// Returns the groupings that lead to the line at an index, that of the table first.
     pub fn levels(&self, index: usize) -> Vec<Group> {
-        match self.tree.place(index) {
-            LinePlace::Top(_) => vec![self.group],
-            LinePlace::Within(line) => self.tree.levels(self.group, line),
+        match self.tree.position(index) {
+            LinePosition::Top(_) => vec![self.group],
+            LinePosition::Within(line) => self.tree.levels(self.group, line),
         }
     }
 

@@ -169,7 +169,7 @@ impl Panes {
     /// Makes room for a prompt, or takes it back.
     pub fn set_prompt(&mut self, has_prompt: bool, shared: &SharedState) {
         self.has_prompt = has_prompt;
-        self.settle(shared);
+        self.scroll_into_view(shared);
     }
 
     /// Whether a flow is in the opened groups and matches the filter.
@@ -190,7 +190,7 @@ impl Panes {
             let rows = self.rows(&query, shared);
             self.tables[n].take(rows, query, &self.pinned, shared);
         }
-        self.settle(shared);
+        self.scroll_into_view(shared);
     }
 
     /// The rows of one way, with how many flows moved bytes in the latest interval; nothing before the
@@ -226,7 +226,7 @@ impl Panes {
 
     /// Keeps the view within the rows. It scrolls along with the selected row only if that is wanted: what
     /// moves by itself does not drag the view.
-    pub fn settle(&mut self, shared: &SharedState) {
+    pub fn scroll_into_view(&mut self, shared: &SharedState) {
         self.scroll(self.is_following, shared);
     }
 
@@ -285,7 +285,7 @@ impl Panes {
         for table in &mut self.tables {
             table.offset = 0;
         }
-        self.settle(shared);
+        self.scroll_into_view(shared);
     }
 
     fn select(&mut self, id: Option<&RowId>, shared: &SharedState) {

@@ -27,14 +27,14 @@ pub fn row_terms(row: &Row, shared: &SharedState) -> Vec<Expr> {
     if let Some(process_ref) = row.process_ref() {
         let owners = &shared.owners;
         terms.extend(owners.uid(&process_ref).map(|uid| user(uid, shared)));
-        if let Some(place) = owners.location(&process_ref) {
+        if let Some(location) = owners.location(&process_ref) {
             terms.extend(
-                place
+                location
                     .container
                     .as_ref()
                     .map(|it| container(&it.to_string())),
             );
-            terms.extend(place.unit.as_deref().map(unit));
+            terms.extend(location.unit.as_deref().map(unit));
         }
     }
     terms.extend(common.protocol.map(|it| Expr::Is(Term::Protocol(it))));
@@ -76,9 +76,11 @@ fn of_group(row: &Row, shared: &SharedState, terms: &mut Vec<Expr>) {
                     .chain([Expr::Is(Term::Protocol(*protocol))]),
             ));
         }
-        RowId::Container(place) => terms.push(container(&place.to_string())),
+        RowId::Container(location) => terms.push(container(&location.to_string())),
         RowId::Unit(name) => terms.push(unit(name)),
-        RowId::Pod(place) => terms.extend(place.pod.as_deref().map(|id| member(Group::Pod, id))),
+        RowId::Pod(location) => {
+            terms.extend(location.pod.as_deref().map(|id| member(Group::Pod, id)))
+        }
         RowId::Named(group, name) => terms.push(member(*group, name)),
         // Of a flow what it is made of is offered; of what is not known there is no condition.
         RowId::Flow(_) | RowId::Without(_) | RowId::Unknown => {}

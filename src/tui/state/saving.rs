@@ -41,8 +41,8 @@ impl SharedState {
     }
 
     /// Has the footer say something.
-    pub fn tell(&mut self, told: Result<String, String>) {
-        let (text, is_trouble) = match told {
+    pub fn report(&mut self, outcome: Result<String, String>) {
+        let (text, is_trouble) = match outcome {
             Ok(text) => (text, false),
             Err(text) => (text, true),
         };
@@ -69,7 +69,7 @@ impl App {
         });
         let keys: Vec<String> = keys.into_iter().flatten().collect();
         self.shared
-            .tell(Ok(format!("First start: {}", keys.join(", "))));
+            .report(Ok(format!("First start: {}", keys.join(", "))));
         if let Some(message) = &mut self.shared.message {
             message.until = self.shared.clock + GREETING_STAYS;
         }
@@ -121,7 +121,8 @@ impl App {
 
     fn copy(&mut self) {
         let Some(row) = self.row_to_copy() else {
-            self.shared.tell(Err("select a row, then copy".to_owned()));
+            self.shared
+                .report(Err("select a row, then copy".to_owned()));
             return;
         };
         let texts = texts(&self.shared, &row);
@@ -141,8 +142,8 @@ impl App {
                 format!("; {key} again: {next}")
             }
         };
-        let told = format!("{what} sent to the terminal's clipboard: {text}{again}");
-        self.shared.tell(Ok(told));
+        let outcome = format!("{what} sent to the terminal's clipboard: {text}{again}");
+        self.shared.report(Ok(outcome));
         self.request = Some(Effect::Copy(text));
         self.shared.copied = Some((row.id, n));
     }
@@ -162,7 +163,7 @@ impl App {
     fn reset_totals(&mut self) {
         if self.player.is_shown() {
             let text = "totals of a recording are those of its intervals: they cannot be reset";
-            self.shared.tell(Err(text.to_owned()));
+            self.shared.report(Err(text.to_owned()));
             return;
         }
         if self.shared.return_to_now() {
@@ -170,11 +171,11 @@ impl App {
         }
         self.shared.reset_pending = true;
         let text = "totals, averages and peaks begin anew with this interval";
-        self.shared.tell(Ok(text.to_owned()));
+        self.shared.report(Ok(text.to_owned()));
     }
 
     /// Begins anew, if that was asked for, before an interval is taken in.
-    pub(in crate::tui) fn begin_anew(&mut self) {
+    pub(in crate::tui) fn restart_totals(&mut self) {
         let shared = &mut self.shared;
         if std::mem::take(&mut shared.reset_pending) {
             shared.return_to_now();

@@ -227,10 +227,10 @@ impl SharedState {
     /// Shows a longer or a shorter part of time in the machine's chart.
     pub fn zoom_chart(&mut self, longer: bool) {
         let plot = chart::plot(ScreenLayout::new(self.area).chart, self.display.units);
-        let places = usize::from(plot.width) * braille::SAMPLES;
+        let plot_points = usize::from(plot.width) * braille::SAMPLES;
         let known = self.samples(MAX_POINTS).len();
-        let shown = self.chart_window().shown(known, places);
-        if places > 0
+        let shown = self.chart_window().shown(known, plot_points);
+        if plot_points > 0
             && let Some(samples) = ChartWindow::next(longer, shown)
         {
             self.chart_samples = Some(samples);
@@ -307,8 +307,11 @@ impl SharedState {
             let flows = self.history.recent().iter();
             let mut inside = flows.filter(|flow| flow.key.netns == inode);
             let container = |flow: &FlowStats| {
-                let place = self.owners.location(&ProcessRef::of(flow))?;
-                place.container.as_ref().map(|it| Arc::from(it.to_string()))
+                let location = self.owners.location(&ProcessRef::of(flow))?;
+                location
+                    .container
+                    .as_ref()
+                    .map(|it| Arc::from(it.to_string()))
             };
             let first = container(inside.next()?)?;
             // Of several containers, as of a pod, none gives its name.

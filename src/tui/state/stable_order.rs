@@ -15,7 +15,7 @@ const KEPT: usize = 400;
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     value: f64,
-    place: usize,
+    position: usize,
 }
 
 /// The order of a table, over time.
@@ -56,7 +56,7 @@ impl StableOrder {
             .filter_map(|n| {
                 let row = rows.row(history, n)?;
                 let now = value(&row);
-                Some(self.place(n, row.id, now, n >= rows.in_order))
+                Some(self.position(n, row.id, now, n >= rows.in_order))
             })
             .collect();
         if self.held {
@@ -74,14 +74,14 @@ impl StableOrder {
         }
         let order: Vec<usize> = kept.iter().map(|placed| placed.row).collect();
         rows.bring_forward(&order);
-        let anchors = (0..).zip(kept).map(|(place, placed)| {
+        let anchors = (0..).zip(kept).map(|(position, placed)| {
             let value = placed.value;
-            (placed.id, Anchor { value, place })
+            (placed.id, Anchor { value, position })
         });
         self.anchors = anchors.collect();
     }
 
-    fn place(&self, row: usize, id: RowId, now: Option<f64>, idle: bool) -> RankedRow {
+    fn position(&self, row: usize, id: RowId, now: Option<f64>, idle: bool) -> RankedRow {
         let anchor = self.anchors.get(&id);
         let value = match (anchor, now) {
             // Whatever the row moves next is a change.
@@ -94,7 +94,7 @@ impl StableOrder {
             row,
             id,
             value,
-            before: anchor.map_or(usize::MAX, |anchor| anchor.place),
+            before: anchor.map_or(usize::MAX, |anchor| anchor.position),
             is_steadied: now.is_some(),
         }
     }

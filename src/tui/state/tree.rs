@@ -89,7 +89,7 @@ struct OpenLines {
 
 /// Where a line of a table comes from.
 #[derive(Clone, Copy, Debug)]
-pub enum LinePlace<'a> {
+pub enum LinePosition<'a> {
     Top(usize),
     Within(&'a TreeLine),
 }
@@ -133,7 +133,7 @@ impl Tree {
     }
 
     /// Returns where the line at an index of the table comes from.
-    pub fn place(&self, index: usize) -> LinePlace<'_> {
+    pub fn position(&self, index: usize) -> LinePosition<'_> {
         let mut before = 0;
         for block in &self.blocks {
             let first = block.top + before + 1;
@@ -141,11 +141,11 @@ impl Tree {
                 break;
             }
             if let Some(line) = block.lines.get(index - first) {
-                return LinePlace::Within(line);
+                return LinePosition::Within(line);
             }
             before += block.lines.len();
         }
-        LinePlace::Top(index - before)
+        LinePosition::Top(index - before)
     }
 
     /// Returns the index of the line of the row with this number.
@@ -178,9 +178,9 @@ impl Tree {
 
     /// Returns the id of the line at an index.
     pub fn id(&self, top: &Rows, history: &History, index: usize) -> Option<LineId> {
-        match self.place(index) {
-            LinePlace::Top(n) => Some(LineId::top(top.id(history, n)?)),
-            LinePlace::Within(line) => self.line_id(history, line),
+        match self.position(index) {
+            LinePosition::Top(n) => Some(LineId::top(top.id(history, n)?)),
+            LinePosition::Within(line) => self.line_id(history, line),
         }
     }
 

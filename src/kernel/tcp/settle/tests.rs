@@ -111,9 +111,9 @@ impl SimulatedMachine {
     /// The flip; then `later` moves bytes, then the socket is read.
     fn end(&mut self, connection: &mut Connection, later: impl FnOnce(&mut Connection)) -> Audit {
         let none = Counters::default();
-        let wanted = self.samples.sockets_before_flip();
+        let to_inspect = self.samples.sockets_before_flip();
         let reading = |one: &Inspect| (one.sk, connection.reading());
-        let soon: Vec<_> = wanted.iter().map(reading).collect();
+        let soon: Vec<_> = to_inspect.iter().map(reading).collect();
         self.samples.note_soon(&soon);
         self.samples.note_missed(self.missed);
         let counted = std::mem::replace(&mut connection.counted, vec![none; 3]);
@@ -142,8 +142,8 @@ impl SimulatedMachine {
 
     fn settle(&mut self, connection: &Connection, flows: &mut Vec<Flow>) -> Audit {
         self.now += self.length;
-        let wanted = self.samples.sockets_to_inspect();
-        let read: Vec<_> = wanted
+        let to_inspect = self.samples.sockets_to_inspect();
+        let read: Vec<_> = to_inspect
             .iter()
             .map(|one| {
                 assert_eq!(one.sk, connection.sk);
@@ -358,8 +358,8 @@ fn a_socket_in_the_middle_of_a_call_is_read_again_before_the_flip() {
     steady(&mut machine, &mut connection, 100, 100);
     assert!(machine.samples.sockets_before_flip().is_empty());
     machine.samples.note_missed(true);
-    let wanted = machine.samples.sockets_before_flip();
-    assert_eq!(wanted.len(), 1);
+    let to_inspect = machine.samples.sockets_before_flip();
+    assert_eq!(to_inspect.len(), 1);
     connection.marks |= TCP_BUSY;
     let busy = machine.samples.note_soon(&[(1, connection.reading())]);
     assert_eq!(busy, [1]);

@@ -165,7 +165,7 @@ fn unknown_misses_are_no_zero() {
 #[test]
 fn who_asks_for_openmetrics_gets_it() {
     let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
-    assert_eq!(Format::wanted(prometheus), Format::OpenMetrics);
-    assert_eq!(Format::wanted("text/plain, */*"), Format::Text);
-    assert_eq!(Format::wanted(""), Format::Text);
+    assert_eq!(Format::accepted_by(prometheus), Format::OpenMetrics);
+    assert_eq!(Format::accepted_by("text/plain, */*"), Format::Text);
+    assert_eq!(Format::accepted_by(""), Format::Text);
 }

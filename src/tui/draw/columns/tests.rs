@@ -18,10 +18,7 @@ fn request(group: Group, directions: Directions) -> LayoutRequest<'static> {
 }
 
 fn columns(width: u16, request: &LayoutRequest) -> Vec<Column> {
-    fit(width, request)
-        .iter()
-        .map(|place| place.column)
-        .collect()
+    fit(width, request).iter().map(|slot| slot.column).collect()
 }
 
 #[test]
@@ -81,13 +78,13 @@ fn columns_never_overlap_nor_leave_the_table() {
                         request.widths.local = local;
                         request.widths.remote = remote;
                         let mut end = 0;
-                        for place in fit(width, &request) {
-                            assert!(place.x > end || end == 0, "{width}: {place:?}");
-                            end = place.x + place.width;
-                            assert!(end <= width, "{group:?} {units:?} {width}: {place:?}");
-                            let least = place.column.heading(group, directions).len() as u16;
-                            let number = place.column.is_number();
-                            assert!(!number || place.width >= least.min(5), "{place:?}");
+                        for slot in fit(width, &request) {
+                            assert!(slot.x > end || end == 0, "{width}: {slot:?}");
+                            end = slot.x + slot.width;
+                            assert!(end <= width, "{group:?} {units:?} {width}: {slot:?}");
+                            let least = slot.column.heading(group, directions).len() as u16;
+                            let number = slot.column.is_number();
+                            assert!(!number || slot.width >= least.min(5), "{slot:?}");
                         }
                     }
                 }
@@ -101,21 +98,21 @@ fn eighty_columns_hold_any_usual_ipv4_flow_whole() {
     let mut request = request(Group::Flow, Directions::Rx);
     request.widths.local = "10.0.12.5:443".len();
     request.widths.process = 12;
-    let places = fit(80, &request);
-    let at = |column| places.iter().find(|place| place.column == column).unwrap();
+    let slots = fit(80, &request);
+    let at = |column| slots.iter().find(|slot| slot.column == column).unwrap();
     assert!(at(Column::Local).width >= 13 && at(Column::Remote).width >= 21);
     assert!(!at(Column::Local).is_port);
     assert!(at(Column::Process).width >= 12);
-    assert!(places.iter().any(|place| place.column == Column::Avg10));
+    assert!(slots.iter().any(|slot| slot.column == Column::Avg10));
 }
 
 #[test]
 fn the_local_address_is_shown_where_it_has_room_and_tells_rows_apart() {
     let mut request = request(Group::Flow, Directions::Rx);
     let local = |width, request: &LayoutRequest| {
-        let places = fit(width, request);
-        let place = places.iter().find(|place| place.column == Column::Local);
-        place.map(|place| (place.width, place.is_port))
+        let slots = fit(width, request);
+        let slot = slots.iter().find(|slot| slot.column == Column::Local);
+        slot.map(|slot| (slot.width, slot.is_port))
     };
     assert_eq!(local(200, &request), Some((19, false)));
     request.widths.remote = 47;
@@ -146,15 +143,15 @@ fn the_protocol_is_as_wide_as_the_longest_name_seen() {
         (Protocol::UdpLite, 7),
     ] {
         let protocol = protocol.as_str().len();
-        request.widths.grow(&Widths {
+        request.widths.widen(&Widths {
             protocol,
             ..Widths::default()
         });
         for all in [100, 120, 300] {
-            let places = fit(all, &request);
-            let place = places.iter().find(|place| place.column == Column::Protocol);
-            assert_eq!(place.unwrap().width, width, "{all}");
-            let end = places.last().map(|place| place.x + place.width);
+            let slots = fit(all, &request);
+            let slot = slots.iter().find(|slot| slot.column == Column::Protocol);
+            assert_eq!(slot.unwrap().width, width, "{all}");
+            let end = slots.last().map(|slot| slot.x + slot.width);
             assert!(end <= Some(all), "{all}");
         }
     }
@@ -208,9 +205,9 @@ fn the_column_that_rows_are_sorted_by_is_there_wherever_it_finds_room() {
                 );
             }
             for width in 0..120 {
-                let places = fit(width, &request);
-                let is_inside = |place: &ColumnSlot| place.x + place.width <= width;
-                assert!(places.iter().all(is_inside), "{group} {sorted:?} {width}");
+                let slots = fit(width, &request);
+                let is_inside = |slot: &ColumnSlot| slot.x + slot.width <= width;
+                assert!(slots.iter().all(is_inside), "{group} {sorted:?} {width}");
             }
         }
     }

@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    fn said(facts: &ConnectionFacts) -> (Pace, String) {
+    fn diagnosed(facts: &ConnectionFacts) -> (Pace, String) {
         let pace = Pace::of(facts);
         (pace, pace.sentence(facts, Units::Bytes, true))
     }
@@ -251,8 +251,8 @@ mod tests {
                 retransmits: Some(12),
                 ..Tcp::default()
             };
-            let (told, sentence) = said(&facts(5, 10, tcp));
-            assert_eq!(told, pace, "{sentence}");
+            let (found, sentence) = diagnosed(&facts(5, 10, tcp));
+            assert_eq!(found, pace, "{sentence}");
             assert!(sentence.contains(figure), "{sentence}");
         }
     }
@@ -266,7 +266,7 @@ mod tests {
             time: SendTime::of(250, 0, 0, 1),
             ..Tcp::default()
         };
-        let (pace, sentence) = said(&facts(10, 5, tcp));
+        let (pace, sentence) = diagnosed(&facts(10, 5, tcp));
         assert_eq!(pace, Pace::OwnProgramReads);
         assert!(
             sentence.contains("70.0 kB wait unread, its window is down to 1.00 kB"),
@@ -276,13 +276,13 @@ mod tests {
             rcv_wnd: 6 << 20,
             ..tcp
         };
-        assert_eq!(said(&facts(10, 5, roomy)).0, Pace::PeerSends);
+        assert_eq!(diagnosed(&facts(10, 5, roomy)).0, Pace::PeerSends);
         // An unread FIN takes a sequence number and is nothing to read.
         let closing = Tcp {
             unread: 1,
             rcv_wnd: 0,
             ..tcp
         };
-        assert_eq!(said(&facts(10, 5, closing)).0, Pace::PeerSends);
+        assert_eq!(diagnosed(&facts(10, 5, closing)).0, Pace::PeerSends);
     }
 }

@@ -46,8 +46,8 @@ pub(super) fn owner(flow: &FlowStats, shared: &SharedState, list: &mut DetailLis
         };
         list.add("user", &user, plain);
     }
-    if let Some(place) = shared.owners.place(&process_ref) {
-        list.add("runs in", &place, plain);
+    if let Some(location) = shared.owners.short_location(&process_ref) {
+        list.add("runs in", &location, plain);
     }
     if let Some(process) = &process {
         let running = SystemTime::now().duration_since(process.started);

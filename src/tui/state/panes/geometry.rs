@@ -29,7 +29,7 @@ impl Panes {
 
     /// Returns the areas of the tables on a screen of this size.
     pub fn sections(&self, shared: &SharedState, area: Rect) -> Vec<Rect> {
-        let wanted: Vec<u16> = self
+        let needed: Vec<u16> = self
             .tables
             .iter()
             .map(|table| {
@@ -37,7 +37,7 @@ impl Panes {
                 table.needed_lines(shared.live_rows, shared.display.totals, head)
             })
             .collect();
-        let mut sections = self.layout(area).sections(&wanted);
+        let mut sections = self.layout(area).sections(&needed);
         if let [section] = &mut *sections
             && area.height >= DESCRIPTION_FROM
         {
@@ -143,7 +143,7 @@ impl Panes {
                     self.local_addresses.add(local.addr);
                 }
                 let tag = if common.internal { LOCAL_TAG.len() } else { 0 };
-                self.widths.grow(&Widths {
+                self.widths.widen(&Widths {
                     local: local.map_or(0, |local| end(local, remote, common.protocol)),
                     port: local.map_or(0, |local| {
                         let label = shared.label(local, remote, common.protocol);
@@ -157,7 +157,7 @@ impl Panes {
                 if let Some(process_ref) = row.process_ref() {
                     // Asked for while it is there: once it has ended nobody can.
                     let _ = shared.owners.process(&process_ref);
-                    self.containers |= shared.owners.place(&process_ref).is_some();
+                    self.containers |= shared.owners.short_location(&process_ref).is_some();
                 }
             }
         }

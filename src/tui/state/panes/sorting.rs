@@ -12,10 +12,10 @@ impl Panes {
             return;
         };
         let columns = self.columns(table, shared, shared.area.width);
-        let mut there: Vec<Column> = columns.iter().map(|place| place.column).collect();
+        let mut there: Vec<Column> = columns.iter().map(|position| position.column).collect();
         // The sum of both directions has no column of its own.
-        if let Some(place) = there.iter().position(|&column| column == Column::Rx) {
-            there.insert(place, Column::Rate);
+        if let Some(position) = there.iter().position(|&column| column == Column::Rx) {
+            there.insert(position, Column::Rate);
         }
         let now = there.iter().position(|&column| column == self.sort.column);
         let next = match now {
@@ -47,7 +47,7 @@ impl Panes {
             return;
         };
         match self.pinned.iter().position(|pinned| *pinned == id) {
-            Some(place) => drop(self.pinned.remove(place)),
+            Some(position) => drop(self.pinned.remove(position)),
             None => self.pinned.push(id),
         }
         self.rebuild(shared);
