@@ -178,10 +178,14 @@ mod tests {
         }
         let script = completions(Args::command(), Shell::Bash);
         let completed = |typed: &str| {
-            let asked =
+            let requested =
                 format!("{script}\n_flowtop flowtop '{typed}' --columns; echo ${{COMPREPLY[@]}}");
-            let asked = format!("COMP_WORDS=(flowtop --columns '{typed}') COMP_CWORD=2\n{asked}");
-            let output = Process::new("bash").args(["-c", &asked]).output().unwrap();
+            let requested =
+                format!("COMP_WORDS=(flowtop --columns '{typed}') COMP_CWORD=2\n{requested}");
+            let output = Process::new("bash")
+                .args(["-c", &requested])
+                .output()
+                .unwrap();
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
         assert_eq!(completed("pi"), "pid");

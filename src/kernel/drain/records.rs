@@ -39,8 +39,8 @@ impl Records {
     fn extend<T: plain::Plain>(&mut self, records: usize) -> Result<()> {
         let mapped = self.memory.len() / size_of::<T>();
         if records > mapped {
-            let wanted = records.max(mapped * 2).min(self.capacity);
-            self.memory = map_records::<T>(&self.map, wanted)?;
+            let size = records.max(mapped * 2).min(self.capacity);
+            self.memory = map_records::<T>(&self.map, size)?;
         }
         Ok(())
     }
