@@ -307,7 +307,7 @@ mod shapes {
     }
 
     /// Where the place says what a part is, with `ID` and `POD`.
-    const MAX_LOCATIONS: [(&str, Runtime); 18] = [
+    const LOCATIONS: [(&str, Runtime); 18] = [
         ("/system.slice/docker-ID.scope", Runtime::Docker),
         ("/docker/ID", Runtime::Docker),
         ("/docker/buildkit/ID", Runtime::Docker),
@@ -346,8 +346,8 @@ mod shapes {
     proptest! {
         #[test]
         fn a_container_is_known_by_its_place_whatever_its_id(id in id(), pod in "[a-z0-9]{1,60}") {
-            for (location, runtime) in MAX_LOCATIONS {
-                let path = location.replace("ID", &id).replace("POD", &pod);
+            for (location, runtime) in LOCATIONS {
+                let path = location.replace("POD", &pod).replace("ID", &id);
                 let location = parse_path(&path);
                 let found = location.container.as_ref().map(|it| (it.runtime, it.id.as_str()));
                 prop_assert_eq!(found, Some((runtime, id.as_str())), "{}", path);

@@ -15,7 +15,7 @@ use crate::sys::{self, cvt};
 use crate::transfer::pattern;
 
 /// Where the processes of the demo run, below the folder of `--cgroups`.
-const MAX_LOCATIONS: [(&str, &str); 12] = [
+const LOCATIONS: [(&str, &str); 12] = [
     ("demo-store", "lxc.payload.store"),
     ("demo-web", "lxc.payload.shop"),
     ("demo-db", "lxc.payload.db"),
@@ -63,7 +63,7 @@ fn process(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// Moves this process to its place, if there is one for it.
 fn join_cgroup(name: &str) {
-    let place = MAX_LOCATIONS.iter().find(|(process, _)| *process == name);
+    let place = LOCATIONS.iter().find(|(process, _)| *process == name);
     if let Some((folder, (_, place))) = CGROUPS.get().zip(place) {
         let procs = folder.join(place).join("cgroup.procs");
         if let Err(e) = fs::write(&procs, "0") {
