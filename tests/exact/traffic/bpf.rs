@@ -21,6 +21,13 @@ pub fn bpf(command: u64, attr: &[u32]) -> io::Result<RawFd> {
 
 /// The same, where the kernel answers with a new descriptor.
 pub fn bpf_fd(command: u64, attr: &[u32]) -> io::Result<OwnedFd> {
+    // Before Linux 5.11 programs and maps are locked memory; later it does not matter whether this is allowed.
+    let all = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the limit lives across the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) };
     // SAFETY: the kernel has just made this descriptor for us.
     bpf(command, attr).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -39,12 +46,5 @@ pub fn load(program_type: u32, attach_type: u32, program: &[u64]) -> Result<Owne
     (attr[0], attr[1], attr[17]) = (program_type, program.len() as u32, attach_type);
     attr[2..4].copy_from_slice(&pointer(program));
     attr[4..6].copy_from_slice(&pointer(c"GPL".to_bytes_with_nul()));
-    // Before Linux 5.11 programs are locked memory; later it does not matter whether this is allowed.
-    let all = libc::rlimit {
-        rlim_cur: libc::RLIM_INFINITY,
-        rlim_max: libc::RLIM_INFINITY,
-    };
-    // SAFETY: the limit lives across the call.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) };
     bpf_fd(PROG_LOAD, &attr).context("load a program")
 }

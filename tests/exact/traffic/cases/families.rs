@@ -425,6 +425,8 @@ fn sctp_notifications() -> Result<()> {
     // sac_type and sse_type, the first of a notification
     const ASSOC_CHANGE: u16 = 0x8001;
     const SHUTDOWN_EVENT: u16 = 0x8005;
+    // Nobody sent what a notification says.
+    truth::lossy();
     let l = sctp_socket(V4, libc::SOCK_STREAM)?;
     l.bind(V4.loopback())?;
     // SAFETY: the value lives across the call and its length is right.
