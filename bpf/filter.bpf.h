@@ -67,7 +67,8 @@ static __always_inline bool allow_task(void)
 		if (one == !!tasks_except)
 			return false;
 	}
-	if (trees_selected && !(current_trees() & trees_selected) == !trees_except)
+	if (trees_selected &&
+	    !(current_trees() & trees_selected) == !trees_except)
 		return false;
 	if (nr_uids && listed((__u32)bpf_get_current_uid_gid(), uids, nr_uids,
 			      FLOWTOP_MAX_UIDS) == !!uids_except)
