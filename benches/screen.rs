@@ -64,7 +64,7 @@ fn answers(flows: u32) -> Vec<Duration> {
         ("g", "Egress by process"),
         ("\r", "messages"),
         ("q", "Egress by process"),
-        ("?", "row down, past N"),
+        ("?", "go back one step"),
         ("?", "Egress by process"),
         ("g", "Egress by user"),
         ("g", "Egress by container"),
@@ -72,6 +72,11 @@ fn answers(flows: u32) -> Vec<Duration> {
         ("g", "Egress by remote"),
         ("g", "Egress by net/24"),
         ("g", "Egress by port"),
+        ("g", "Egress by pod"),
+        ("g", "Egress by namespace"),
+        ("g", "Egress by compose"),
+        ("g", "Egress by job"),
+        ("g", "Egress by class"),
         ("g", "Egress -"),
     ];
     let mut times = Vec::new();
