@@ -1,4 +1,4 @@
-//! The one validated configuration: what [`crate::cli::args`] turns arguments into. Every other part of flowtop
+//! The one validated configuration: what [`crate::cli::request`] turns arguments into. Every other part of flowtop
 //! gets its part of it. Knows no arguments, no kernel and no presentation.
 
 mod keys;
