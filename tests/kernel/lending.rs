@@ -51,9 +51,15 @@ enum By {
     Save,
     /// Texts of prompts, and snapshots beside them.
     State,
+    /// The summary of a command.
+    Summary,
+    /// What a command may do.
+    AllowList,
+    /// Recordings to compare.
+    Diff,
 }
 
-const ALL_BY: [(By, &str); 11] = [
+const ALL_BY: [(By, &str); 14] = [
     (By::Record, "`--record`"),
     (By::RecordRotating, "`--record --record-time`"),
     (By::Replay, "`--replay`"),
@@ -65,6 +71,9 @@ const ALL_BY: [(By, &str); 11] = [
     (By::SnapshotDir, "`--snapshot-dir`, keys `w` and `R`"),
     (By::Save, "`XDG_CONFIG_HOME`, key `W`"),
     (By::State, "`XDG_STATE_HOME`, prompts and key `w`"),
+    (By::Summary, "`run -o`"),
+    (By::AllowList, "`run --allow`"),
+    (By::Diff, "`diff`"),
 ];
 
 /// What of root's stands where the path leads.
@@ -205,7 +214,9 @@ fn folder(path: &Path, mode: u32) {
 /// What root has, and the caller would like to see: of the form that the reader of the path prints most of.
 fn secret(by: By) -> String {
     match by {
-        By::Replay => format!(r#"{{"type":"flow","proto":"{SECRET}","local_addr":"{SECRET}"}}"#),
+        By::Replay | By::Diff => {
+            format!(r#"{{"type":"flow","proto":"{SECRET}","local_addr":"{SECRET}"}}"#)
+        }
         By::KprobeGuard => format!("p:flowtop_1/{SECRET} x\n"),
         _ => format!("{SECRET} = \"{SECRET}\"\nunits = \"{SECRET}\"\n"),
     }
@@ -261,7 +272,13 @@ fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf
         // A file is made in it.
         By::Tmpdir => (base.clone(), base.join("file")),
         By::KprobeGuard => (base.clone(), base.join("kprobe_events")),
-        By::Record | By::RecordRotating | By::Replay | By::Config => {
+        By::Record
+        | By::RecordRotating
+        | By::Replay
+        | By::Config
+        | By::Summary
+        | By::AllowList
+        | By::Diff => {
             let file = base.join("f.jsonl");
             (file.clone(), file)
         }
@@ -309,6 +326,12 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
         By::XdgConfigHome => command.arg("--print-config").env("XDG_CONFIG_HOME", given),
         By::Tmpdir => command.args(["--doctor", "--json"]).env("TMPDIR", given),
         By::KprobeGuard => command.arg("--kprobe-guard").arg(given).arg("flowtop_1"),
+        By::Summary => command.args(["run", "-o"]).arg(given).args(["--", "true"]),
+        By::AllowList => command
+            .args(["run", "--allow"])
+            .arg(given)
+            .args(["--", "true"]),
+        By::Diff => command.arg("diff").arg(given).arg(given),
         By::SnapshotDir | By::Save | By::State => unreachable!("on a terminal, above"),
     };
     let output = command.output().unwrap();
