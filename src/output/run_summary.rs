@@ -36,6 +36,9 @@ pub struct RunSummary<'a> {
 /// A row as text, with what [`Cells`] has of it.
 type Cells = [String; 6];
 
+/// Characters of the command in the first line; JSON has all.
+const MAX_COMMAND: usize = 80;
+
 const HEADINGS: [&str; 6] = ["IN", "OUT", "CLASS", "REMOTE", "PID", "PROCESS"];
 
 impl RunSummary<'_> {
@@ -50,7 +53,6 @@ impl RunSummary<'_> {
 
     /// The first line: the command, its end, and the totals.
     fn head(&self) -> String {
-        let command = self.command.join(" ");
         let seconds = self
             .totals
             .sum
@@ -64,12 +66,21 @@ impl RunSummary<'_> {
         };
         format!(
             "{} {} after {}: in {}, out {}, {trust}",
-            name(&command),
+            self.short_command(),
             self.end,
             span(seconds),
             bytes(total.rx_bytes),
             bytes(total.tx_bytes),
         )
+    }
+
+    /// The command in at most [`MAX_COMMAND`] characters.
+    fn short_command(&self) -> String {
+        let command = name(&self.command.join(" ")).into_owned();
+        match command.char_indices().nth(MAX_COMMAND) {
+            Some((end, _)) => format!("{}…", &command[..end]),
+            None => command,
+        }
     }
 
     /// What limits the figures, one sentence each.
