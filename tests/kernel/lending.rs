@@ -55,7 +55,7 @@ enum By {
     Summary,
     /// What a command may do.
     AllowList,
-    /// Recordings to compare.
+    /// Two recordings that are compared, here one with itself.
     Diff,
 }
 
