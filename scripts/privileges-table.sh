@@ -20,6 +20,10 @@ needs, whose rights it uses, and what it drops.
 The user and the capabilities of every thread once flowtop counts, on this machine's own kernel. "The caller" is the
 real user, or the user who called sudo, doas or pkexec. Root without these becomes `nobody`.
 
+Where container engines keep files, root's run has one more process, which reads
+[names of containers](SANDBOX.md#what-flowtop-drops) from them: it keeps the user id of the files' owner, so root's, without
+capabilities.
+
 | mode | user | capabilities |
 |---|---|---|
 TEXT
