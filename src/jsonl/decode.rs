@@ -332,34 +332,19 @@ impl FlowRecord<'_> {
 
     /// What the container is called: the same texts as before where nothing differs.
     fn labels(&self, known: Option<&Arc<ContainerLabels>>) -> Option<Arc<ContainerLabels>> {
-        let texts = [
-            &self.container_name,
-            &self.image,
-            &self.pod_name,
-            &self.pod_namespace,
-            &self.compose_project,
-            &self.compose_service,
-        ];
-        if texts.iter().all(|text| text.is_none()) {
-            return None;
-        }
-        let [
-            name,
-            image,
-            pod,
-            namespace,
-            compose_project,
-            compose_service,
-        ] = texts.map(|text| text.as_deref().map(str::to_owned));
+        let text = |text: &Option<_>| text.as_deref().map(str::to_owned);
         let labels = ContainerLabels {
-            name,
-            image,
-            pod,
-            namespace,
-            compose_project,
-            compose_service,
+            name: text(&self.container_name),
+            image: text(&self.image),
+            pod: text(&self.pod_name),
+            namespace: text(&self.pod_namespace),
+            compose_project: text(&self.compose_project),
+            compose_service: text(&self.compose_service),
             is_stale: self.names_stale,
         };
+        if labels.is_empty() {
+            return None;
+        }
         let labels = labels.checked(is_label);
         match known {
             Some(known) if **known == labels => Some(Arc::clone(known)),

@@ -20,13 +20,8 @@ pub struct ContainerLabels {
 
 impl ContainerLabels {
     /// Whether nothing is known.
-    pub const fn is_empty(&self) -> bool {
-        self.name.is_none()
-            && self.image.is_none()
-            && self.pod.is_none()
-            && self.namespace.is_none()
-            && self.compose_project.is_none()
-            && self.compose_service.is_none()
+    pub fn is_empty(&self) -> bool {
+        self.texts().next().is_none()
     }
 
     /// Namespace and pod, as in `shop/web-0`.
