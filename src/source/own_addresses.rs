@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::model::flow::Flow;
+use crate::model::flow::{Endpoint, Flow};
 use crate::model::peer_class::PeerClass;
 use crate::resolve::namespace;
 
@@ -42,14 +42,14 @@ impl OwnAddresses {
     /// Marks flows whose peer is on this machine. Internal flows must be marked before.
     pub fn mark(&mut self, flows: &mut [Flow]) {
         for flow in &*flows {
-            let local = flow.key.local.addr;
-            let class = PeerClass::of(&flow.key.local);
-            let is_of_a_host = !matches!(
-                class,
-                None | Some(PeerClass::Multicast | PeerClass::Loopback)
-            );
-            if is_of_a_host && self.is_here(flow) && self.known.len() < MAX_ADDRESSES {
-                self.known.insert(local);
+            let local = &flow.key.local;
+            // Its class last: most addresses are known, and a class takes a search of all ranges.
+            if self.is_here(flow)
+                && self.known.len() < MAX_ADDRESSES
+                && !self.known.contains(&local.addr)
+                && is_of_a_host(local)
+            {
+                self.known.insert(local.addr);
             }
         }
         for flow in flows {
@@ -65,6 +65,14 @@ impl OwnAddresses {
     fn is_here(&self, flow: &Flow) -> bool {
         self.netns == Some(flow.key.netns)
     }
+}
+
+/// Whether an address, if it is a local end, is this machine's alone.
+fn is_of_a_host(local: &Endpoint) -> bool {
+    !matches!(
+        PeerClass::of(local),
+        None | Some(PeerClass::Multicast | PeerClass::Loopback)
+    )
 }
 
 /// The addresses of `/proc/net/fib_trie` that are local: `/32 host LOCAL` follows each.
@@ -94,7 +102,7 @@ fn v6_in(text: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::flow::{Counters, Endpoint, FlowKey, Owner, Protocol};
+    use crate::model::flow::{Counters, FlowKey, Owner, Protocol};
 
     fn flow(local: &str, remote: &str, netns: u32) -> Flow {
         let end = |text: &str| Endpoint::new(text.parse().unwrap(), 80);
