@@ -117,13 +117,7 @@ fn guard(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCod
         let confined = || sandbox::confine(&identity, &Allow::default(), &[], || Ok(()));
         drop(privilege.raise().and_then(|()| confined()));
     };
-    match tracefs::cleanup_watchdog(args, confine) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            failure(&error);
-            ExitCode::from(2)
-        }
-    }
+    helper_end(&tracefs::cleanup_watchdog(args, confine))
 }
 
 /// Runs as a reader of container names.
@@ -137,10 +131,15 @@ fn name_reader(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> E
         };
         sandbox::confine(&identity, &allow, &[], || Ok(())).map(drop)
     };
-    match containers::reader(args, confine) {
+    helper_end(&containers::reader(args, confine))
+}
+
+/// The end of a process that flowtop started for itself.
+fn helper_end(outcome: &anyhow::Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            failure(&error);
+            failure(error);
             ExitCode::from(2)
         }
     }
