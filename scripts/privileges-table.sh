@@ -18,11 +18,10 @@ needs, whose rights it uses, and what it drops.
 ## What each mode keeps
 
 The user and the capabilities of every thread once flowtop counts, on this machine's own kernel. "The caller" is the
-real user, or the user who called sudo, doas or pkexec. Root without these becomes `nobody`.
-
-Where container engines keep files, root's run has one more process, which reads
-[names of containers](SANDBOX.md#what-flowtop-drops) from them: it keeps the user id of the files' owner, so root's, without
-capabilities.
+real user, or the user who called sudo, doas or pkexec. Root without these becomes `nobody`. "Files of root" are opened
+with an id that only files know ([fsuid](SANDBOX.md#what-flowtop-drops)): a recording that rotates makes files in a
+folder of root's, and where container engines keep files, a reader process finds
+[names of containers](NAMES.md#containers-and-pods) in them.
 
 | mode | user | capabilities |
 |---|---|---|

@@ -124,7 +124,7 @@ fn guard(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCod
 fn name_reader(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCode {
     let confine = |rights: &ReaderRights| {
         privilege.raise()?;
-        let identity = privilege.identity_of(rights.user, rights.group);
+        let identity = privilege.identity_for_files_of(rights.user, rights.group);
         let allow = Allow {
             read_only: Some(rights.folders.clone()),
             ..Allow::default()

@@ -256,7 +256,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("domain", &["resolve"]),
     ("unicode_width", &["text"]),
     ("signal_hook", &["kernel", "source"]),
-    ("nix", &["launch", "source"]),
+    ("nix", &["launch", "sandbox", "source"]),
     ("landlock", &["sandbox"]),
     ("seccompiler", &["sandbox"]),
     ("libc", &["kernel", "sandbox"]),

@@ -1,9 +1,9 @@
 //! Names of containers and pods, from files that their engines leave on this machine. No daemon is asked.
 //!
-//! Such files are root's, or a user's own, and flowtop is neither once it counts. So a reader process per owner does
-//! it: it has that owner's user id, no capabilities, and by Landlock no file but those folders. It starts before
-//! flowtop gives its privileges away, and only where there are such folders. It reads the JSON too: what a hostile
-//! file does to a parser, it does there.
+//! Such files are root's, or a user's own, and flowtop is neither once it counts. So a reader process per owner opens
+//! them: it is `nobody` to everything but files, which it opens with the owner's rights (fsuid, credentials(7)). It has
+//! no capabilities, and Landlock leaves it no other folders. It starts before flowtop drops its privileges, and only
+//! on a machine that has such folders. The reader also parses the files, so a hostile file reaches no other process.
 
 mod files;
 #[cfg(any(test, fuzzing))]
@@ -44,6 +44,8 @@ const MAX_KNOWN: usize = 4096;
 const MAX_PENDING: usize = 64;
 /// Users whose engines are read.
 const MAX_USERS: usize = 8;
+/// How long a reader may take to end. A stopped one (SIGSTOP) does not end, and must not keep flowtop.
+const END_WAIT: Duration = Duration::from_millis(500);
 /// A folder for each user who is logged in, or lingers.
 const USERS: &str = "/run/user";
 
@@ -324,19 +326,35 @@ impl NameReader {
 
 impl Drop for NameReader {
     fn drop(&mut self) {
-        // It ends with its standard input.
+        // A reader ends with its standard input, and its standard output ends with it.
         drop(self.questions.take());
-        let _ = self.process.wait();
+        let deadline = Instant::now() + END_WAIT;
+        let mut bytes = [0; 4096];
+        loop {
+            match self.answers.read(&mut bytes) {
+                Ok(0) => break drop(self.process.wait()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() || !self.wait(left) {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
     }
 }
 
-/// What a reader has to become before it reads.
+/// The rights with which a reader opens files.
 #[derive(Debug)]
 pub struct ReaderRights {
-    /// The user, and the group.
+    /// The owner of the files.
     pub user: u32,
+    /// The group of that owner.
     pub group: u32,
-    /// All that may be read.
+    /// The only folders that the reader can open files in.
     pub folders: Vec<PathBuf>,
 }
 

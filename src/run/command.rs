@@ -125,8 +125,8 @@ fn start(config: &Config, options: &CommandOptions, privilege: &Privilege) -> Re
         signal: Some(launched.pid()),
         ..Allow::default()
     };
-    // The command's user, who may send it signals.
-    let identity = privilege.identity(true);
+    // The command is the caller's, and only its own user may send it signals.
+    let identity = privilege.identity_of_caller();
     let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
     live.begin()?;
     if config.verbose {

@@ -1,10 +1,12 @@
 //! Leaving root: user, group and supplementary groups of the calling thread.
 
 use anyhow::{Context, Result};
+use nix::unistd::{setfsgid, setfsuid};
 use rustix::io::Errno;
-use rustix::process::{Gid, geteuid, getuid};
+use rustix::process::{Gid, Uid, geteuid, getuid};
 use rustix::thread::{
-    set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySets, capabilities, set_capabilities, set_keep_capabilities, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::sandbox::privilege::Identity;
@@ -37,7 +39,29 @@ fn leave_root(identity: &Identity) -> rustix::io::Result<()> {
     set_thread_groups(&groups)?;
     set_thread_res_gid(identity.gid, identity.gid, identity.gid)?;
     set_thread_res_uid(identity.uid, identity.uid, identity.uid)?;
-    set_keep_capabilities(false)
+    set_keep_capabilities(false)?;
+    match identity.files_of {
+        Some((user, group)) => open_files_as(user, group),
+        None => Ok(()),
+    }
+}
+
+/// Lets the kernel check files with other ids than those of the thread. Those ids own no process: they neither signal
+/// nor trace one, and cannot become the thread's ids without CAP_SETUID.
+fn open_files_as(user: Uid, group: Gid) -> rustix::io::Result<()> {
+    // The change of the user has lowered CAP_SETUID and CAP_SETGID.
+    let held = capabilities(None)?;
+    let effective = held.permitted;
+    set_capabilities(None, CapabilitySets { effective, ..held })?;
+    // Both calls return the former id, and say by nothing else whether the kernel has refused (setfsuid(2)).
+    let group = nix::unistd::Gid::from_raw(group.as_raw());
+    let user = nix::unistd::Uid::from_raw(user.as_raw());
+    setfsgid(group);
+    setfsuid(user);
+    match setfsgid(group) == group && setfsuid(user) == user {
+        true => Ok(()),
+        false => Err(Errno::PERM),
+    }
 }
 
 /// The group that sees all processes where `/proc` hides those of others (proc(5), hidepid and gid):

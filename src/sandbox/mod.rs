@@ -18,7 +18,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Uid, geteuid, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, no_new_privs,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
@@ -51,6 +51,8 @@ pub struct Confinement {
     pub capabilities: CapabilitySet,
     /// Number of the user whom every thread belongs to.
     pub user: u32,
+    /// Number of the user whose files it opens, if that is another.
+    pub files_of: Option<u32>,
     /// Whether executing a program can no longer give privileges.
     pub no_new_privs: bool,
     /// Version of the kernel's Landlock that files are held by; `None` where it has none.
@@ -67,6 +69,7 @@ impl Confinement {
         Self {
             capabilities: crate::sandbox::capabilities::held(),
             user: geteuid().as_raw(),
+            files_of: None,
             no_new_privs: no_new_privs().unwrap_or(false),
             landlock: None,
             seccomp: false,
@@ -102,6 +105,9 @@ impl fmt::Display for Confinement {
             );
         }
         write!(f, "user {}, ", self.user)?;
+        if let Some(user) = self.files_of {
+            write!(f, "files with the rights of user {user}, ")?;
+        }
         if self.capabilities.is_empty() {
             f.write_str("no capabilities")?;
         } else {
@@ -161,13 +167,16 @@ pub fn confine(
     // change of the user, with which the kernel sets it again (PR_SET_DUMPABLE, prctl(2)).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("forbid to be traced")?;
     let user = geteuid();
-    let landlock = files::restrict(allow, user.is_root()).context("restrict files by Landlock")?;
+    let files_of = identity.files_of.map(|(user, _)| user);
+    let owner = files_of.unwrap_or(user);
+    let landlock = files::restrict(allow, owner.is_root()).context("restrict files by Landlock")?;
     let capabilities = drop_capabilities(last, &mut works)?;
     let seccomp = syscalls::restrict(allow).context("restrict system calls by seccomp")?;
     works().context("go on without privileges")?;
     Ok(Confinement {
         capabilities,
         user: user.as_raw(),
+        files_of: files_of.filter(|&of| of != user).map(Uid::as_raw),
         no_new_privs: no_new_privs().unwrap_or(false),
         landlock,
         seccomp,
@@ -218,6 +227,7 @@ mod tests {
         Confinement {
             capabilities: CapabilitySet::empty(),
             user: 1000,
+            files_of: None,
             no_new_privs: true,
             landlock: Some(6),
             seccomp: true,
@@ -257,6 +267,7 @@ mod tests {
             uid: geteuid(),
             gid: rustix::process::getegid(),
             groups: Vec::new(),
+            files_of: None,
         };
         let error = confine(&identity, &Allow::default(), &[], || Ok(())).unwrap_err();
         assert!(error.to_string().contains("threads"), "{error}");

@@ -29,6 +29,9 @@ pub struct Identity {
     pub uid: Uid,
     pub gid: Gid,
     pub groups: Vec<Gid>,
+    /// User and group that the kernel checks at files (fsuid and fsgid, credentials(7)); `None`: `uid` and `gid`.
+    /// They open what they own, and give no other right: not to signal, to trace or to change ids.
+    pub files_of: Option<(Uid, Gid)>,
 }
 
 /// The privilege of this process, and whose rights it is kept apart from.
@@ -172,39 +175,52 @@ impl Privilege {
         self.is_of_the_file
     }
 
-    /// The ids to count with. A run that still makes files in a folder needs those that the folder is
-    /// opened to: the caller's, with all of its groups. Any other run needs no right to any file: the
-    /// caller's without groups, and `nobody`'s where the caller is root.
+    /// The ids to count with. Root becomes `nobody`. A run that still makes files in a folder opens them with the
+    /// caller's rights, which the folder is open to, and keeps the caller's groups; any other run needs no right to
+    /// any file.
     pub fn identity(&self, makes_files: bool) -> Identity {
         let caller = &self.caller;
-        match (caller.is_root(), makes_files) {
-            (true, false) => {
-                let (uid, gid) = nobody(&Accounts::system());
-                let groups = Vec::new();
-                Identity { uid, gid, groups }
-            }
-            (_, true) => Identity {
-                uid: caller.uid,
-                gid: caller.gid,
-                groups: caller.groups.clone(),
-            },
-            (false, false) => Identity {
-                uid: caller.uid,
-                gid: caller.gid,
-                groups: Vec::new(),
-            },
+        let (uid, gid) = match caller.is_root() {
+            true => nobody(&Accounts::system()),
+            false => (caller.uid, caller.gid),
+        };
+        let groups = match makes_files {
+            true => caller.groups.clone(),
+            false => Vec::new(),
+        };
+        let files_of = (caller.is_root() && makes_files).then_some((caller.uid, caller.gid));
+        Identity {
+            uid,
+            gid,
+            groups,
+            files_of,
         }
     }
 
-    /// The ids to read files of `user`'s with: those of the user if this process is root now, else the caller's, who
-    /// reads what the caller may read anyway.
-    pub fn identity_of(&self, user: u32, group: u32) -> Identity {
-        if geteuid().is_root() {
-            let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(group));
-            let groups = Vec::new();
-            return Identity { uid, gid, groups };
+    /// The caller's ids for all that a thread does: it may also signal the caller's processes.
+    pub fn identity_of_caller(&self) -> Identity {
+        let caller = &self.caller;
+        Identity {
+            uid: caller.uid,
+            gid: caller.gid,
+            groups: caller.groups.clone(),
+            files_of: None,
         }
-        self.identity(true)
+    }
+
+    /// The ids to read files of `user`'s with, if this process is root now: `nobody`'s, but for files, which `user`
+    /// opens. Else the caller's, who reads what the caller may read anyway.
+    pub fn identity_for_files_of(&self, user: u32, group: u32) -> Identity {
+        if !geteuid().is_root() {
+            return self.identity_of_caller();
+        }
+        let (uid, gid) = nobody(&Accounts::system());
+        Identity {
+            uid,
+            gid,
+            groups: Vec::new(),
+            files_of: Some((Uid::from_raw(user), Gid::from_raw(group))),
+        }
     }
 
     /// What to say beside an error of something that root could open and the caller cannot.

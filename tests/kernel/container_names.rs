@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::counting::Flowtop;
+use crate::privileges::{NOBODY, assert_given_up, threads};
 use serde_json::Value;
 
 const ID: &str = "77ab0123456789abcdef0123456789abcdef0123456789abcdef012345";
@@ -97,6 +98,7 @@ fn containers_and_pods_have_the_names_that_files_give_them() {
     let filter = format!("udp and remote port {port}");
     let all = start(&["--record", recording.to_str().unwrap(), &filter]);
     let web = start(&[&format!("{filter} and container shop-web-1")]);
+    readers_are_nobody_but_for_files(&web);
     let users = "/user.slice/user-61234.slice/user@61234.service";
     for (path, bytes) in [
         (format!("/docker/{ID}000001"), 10),
@@ -142,6 +144,19 @@ fn containers_and_pods_have_the_names_that_files_give_them() {
     assert_eq!(mine[0]["tx_bytes"], 10);
 
     a_replay_has_the_names(recording.to_str().unwrap());
+}
+
+/// One reader opens the files of root; no process of the run has root's user id or a capability.
+fn readers_are_nobody_but_for_files(flowtop: &Flowtop) {
+    let pid = flowtop.id();
+    assert_given_up(&threads(pid), NOBODY, NOBODY);
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let readers: Vec<u32> = children
+        .split_whitespace()
+        .map(|child| child.parse().unwrap())
+        .collect();
+    assert_eq!(readers.len(), 1, "{readers:?}");
+    assert_given_up(&threads(readers[0]), NOBODY, "0");
 }
 
 /// It asks no file: those of the recording are gone.

@@ -14,8 +14,11 @@ use crate::common::folder::Folder;
 use crate::common::pty::{PATIENCE, Pty};
 use serde_json::Value;
 
-/// The fields of `/proc/PID/task/TID/status`, of every thread by its name.
-fn threads(pid: u32) -> Vec<(String, BTreeMap<String, String>)> {
+/// A thread's name, and the fields of its `/proc/PID/task/TID/status`.
+pub(crate) type Thread = (String, BTreeMap<String, String>);
+
+/// Every thread of a process.
+pub(crate) fn threads(pid: u32) -> Vec<Thread> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let tasks = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap());
     tasks
@@ -30,16 +33,21 @@ fn threads(pid: u32) -> Vec<(String, BTreeMap<String, String>)> {
 }
 
 /// Whom a flowtop of root's becomes.
-const NOBODY: &str = "65534";
+pub(crate) const NOBODY: &str = "65534";
 
-fn assert_given_up(threads: &[(String, BTreeMap<String, String>)], user: &str) {
+/// `files` is the user whose files the threads open.
+pub(crate) fn assert_given_up(threads: &[Thread], user: &str, files: &str) {
     for (name, status) in threads {
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(status[set], "0000000000000000", "{set} of {name}");
         }
         assert_eq!(status["NoNewPrivs"], "1", "{name}");
         assert_eq!(status["Seccomp"], "2", "{name}");
-        assert_eq!(status["Uid"], [user; 4].join("\t"), "{name}");
+        assert_eq!(
+            status["Uid"],
+            [user, user, user, files].join("\t"),
+            "{name}"
+        );
     }
 }
 
@@ -51,10 +59,11 @@ struct Mode {
     /// Whom sudo says it was called by.
     sudo_user: Option<&'static str>,
     user: &'static str,
+    files_of: &'static str,
 }
 
 /// Starts a mode, reads what its threads hold once it counts, and ends it.
-fn held_in(mode: &Mode) -> Vec<(String, BTreeMap<String, String>)> {
+fn held_in(mode: &Mode) -> Vec<Thread> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
     command.args(["--json", "-i", "50ms"]).args(&mode.args);
     if let Some(user) = mode.sudo_user {
@@ -86,6 +95,7 @@ fn every_thread_leaves_root_and_its_capabilities_in_every_mode() {
         args: args.iter().map(|&arg| arg.to_owned()).collect(),
         sudo_user,
         user,
+        files_of: user,
     };
     let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let (single, rotated) = (file("a.jsonl"), file("b.jsonl"));
@@ -106,12 +116,15 @@ fn every_thread_leaves_root_and_its_capabilities_in_every_mode() {
             sudo,
             "12345",
         ),
-        mode(
-            "with `--record --record-time`",
-            &["--record", &rotated, rotate[0], rotate[1]],
-            None,
-            "0",
-        ),
+        Mode {
+            files_of: "0",
+            ..mode(
+                "with `--record --record-time`",
+                &["--record", &rotated, rotate[0], rotate[1]],
+                None,
+                NOBODY,
+            )
+        },
         mode(
             "with `--record --record-time`, by sudo",
             &["--record", &users_rotated, rotate[0], rotate[1]],
@@ -123,10 +136,10 @@ fn every_thread_leaves_root_and_its_capabilities_in_every_mode() {
     for mode in &modes {
         let held = held_in(mode);
         assert!(held.len() >= 2, "{}: {held:?}", mode.name);
-        assert_given_up(&held, mode.user);
-        let user = match mode.user {
-            NOBODY => "nobody",
-            "0" => "root",
+        assert_given_up(&held, mode.user, mode.files_of);
+        let user = match (mode.user, mode.files_of) {
+            (NOBODY, "0") => "nobody, files of root",
+            (NOBODY, _) => "nobody",
             _ => "the caller",
         };
         table.push_str(&format!("| {} | {user} | nothing |\n", mode.name));
@@ -150,7 +163,7 @@ fn the_live_table_has_given_up_all_that_it_can() {
     let threads = threads(flowtop.id());
     // Main, the collector, the keyboard, signals, and those for names and owners.
     assert!(threads.len() >= 5, "{threads:?}");
-    assert_given_up(&threads, NOBODY);
+    assert_given_up(&threads, NOBODY, NOBODY);
     (&pty.keyboard).write_all(b"q").unwrap();
     assert!(flowtop.wait().unwrap().success());
     drop(pty);
@@ -244,7 +257,7 @@ fn a_replay_has_given_up_everything_before_it_reads() {
     let mut stderr = BufReader::new(flowtop.stderr.take().unwrap());
     stderr.read_line(&mut message).unwrap();
     assert!(message.contains("no capabilities"), "{message}");
-    assert_given_up(&threads(flowtop.id()), NOBODY);
+    assert_given_up(&threads(flowtop.id()), NOBODY, NOBODY);
     drop(flowtop.stdin.take());
     assert!(flowtop.wait().unwrap().success());
 }
