@@ -1,6 +1,5 @@
-//! Turns the records of a recording into intervals and flows, within bounds. Fields that
-//! [`schema`](super::schema) does not have are left alone, as are records of other types: they are of
-//! a later version.
+//! Turns the records of a recording into intervals and flows, within bounds. Ignores fields and
+//! record types that [`schema`](super::schema) does not have: a later version wrote them.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -30,19 +29,19 @@ const MAX_INTERFACE: usize = 16;
 const MAX_CGROUP: usize = 4096;
 /// Longest name of a user, in bytes: `LOGIN_NAME_MAX` (useradd(8)).
 const MAX_USER: usize = 256;
-/// Longest of what an interval's record says in words, in bytes: host, kernel, filter and reason. A filter has
-/// as much on a command line.
+/// Longest host name, kernel release, filter or reason in the record of an interval, in bytes: as
+/// much as a command line gives a filter.
 const MAX_WORDS: usize = 4096;
 /// Longest interval in seconds: three centuries.
 const MAX_SECONDS: f64 = 1e10;
 
-/// What a line is.
+/// The type of a record.
 pub(crate) enum RecordKind {
     Interval,
     Flow,
-    /// The sum of flows that are not there.
+    /// The sum of the flows that have no record of their own.
     Sum,
-    /// Something of a later version.
+    /// A type of a later version.
     Unknown,
 }
 
@@ -56,7 +55,7 @@ impl RecordKind {
     /// # Errors
     /// When it is no record.
     pub(crate) fn of(line: &[u8]) -> Result<Self, String> {
-        // As they are written; whoever writes them otherwise is understood too.
+        // The spelling that flowtop writes; other spellings are understood too.
         if line.starts_with(br#"{"type":"flow","#) {
             return Ok(Self::Flow);
         }
@@ -75,7 +74,7 @@ impl RecordKind {
 pub(crate) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(line).map_err(|error| match error.classify() {
         serde_json::error::Category::Eof => "the line is cut off".to_owned(),
-        // Its place is within the line; what it quotes is foreign.
+        // serde_json's position is within the line; the text that it quotes is untrusted.
         _ => format!("this is no record ({})", sanitize(&error.to_string())),
     })
 }
@@ -134,7 +133,7 @@ impl IntervalRecord<'_> {
         if let Ok(time) = self.time.parse::<jiff::Timestamp>() {
             return Some((time.as_second(), time.subsec_nanosecond().unsigned_abs()));
         }
-        // The last day of the year 9999 is later than that type knows.
+        // The last day of the year 9999 is later than `SystemTime` can be.
         let time: jiff::civil::DateTime = self.time.strip_suffix('Z')?.parse().ok()?;
         let days = time
             .date()
@@ -147,7 +146,8 @@ impl IntervalRecord<'_> {
         Some((i64::from(days) * 86_400 + of_day, nanos))
     }
 
-    /// The machine's network cards. Names are shown as they are, so harmless from here on.
+    /// Returns the machine's network cards. Sanitizes their names, because they are shown as they
+    /// are.
     ///
     /// # Errors
     /// When these are more than any machine has.
@@ -201,7 +201,8 @@ impl IntervalRecord<'_> {
         }
     }
 
-    /// How it was counted. Shown as it is, so harmless from here on.
+    /// Returns how the interval was counted. Sanitizes the texts, because they are shown as they
+    /// are.
     pub(crate) fn method(&self) -> Method {
         let known = |name: &Cow<'_, str>| {
             let known = UNSEEN_NAMES.iter().find(|(known, _)| known == name);
@@ -232,7 +233,7 @@ fn no_longer(field: &str, text: &str, most: usize) -> Result<(), String> {
     }
 }
 
-/// Why a file with sums is no recording.
+/// Returns the error for a file whose records are sums.
 pub(crate) fn sums() -> String {
     "this holds sums of flows and not the flows: record with --record, or with --json -n 0 and no -g"
         .to_owned()
@@ -283,7 +284,7 @@ impl FlowRecord<'_> {
     /// # Errors
     /// What is wrong, in words.
     pub(crate) fn key(&self) -> Result<FlowKey, String> {
-        // Both are there: only a peer can be `*`.
+        // A record has both addresses; only that of the peer can be `*`.
         let local = self.local_addr.0.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let remote = self.remote_addr.0.unwrap_or(match local {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -309,12 +310,12 @@ impl FlowRecord<'_> {
     pub(crate) fn flow(&self, key: FlowKey, known: Option<&Arc<Owner>>) -> Flow {
         let packets = self.rx_packets.zip(self.tx_packets);
         Flow {
-            // Of a peer that is unknown, whatever a line says, there is none.
+            // An unknown peer has no port, whatever the line says.
             class: PeerClass::of(&key.remote).map(|by_address| {
                 let recorded = self.class.as_deref().and_then(PeerClass::named);
                 recorded.unwrap_or(by_address)
             }),
-            // Recordings of older versions do not say it.
+            // Recordings of older versions lack this field.
             internal: self.internal || key.has_loopback_end(),
             key,
             counters: Counters {
@@ -330,7 +331,7 @@ impl FlowRecord<'_> {
         }
     }
 
-    /// What the container is called: the same texts as before where nothing differs.
+    /// Returns the names of the container; shares the texts of an earlier flow if none differs.
     fn labels(&self, known: Option<&Arc<ContainerLabels>>) -> Option<Arc<ContainerLabels>> {
         let text = |text: &Option<_>| text.as_deref().map(str::to_owned);
         let labels = ContainerLabels {
@@ -352,7 +353,8 @@ impl FlowRecord<'_> {
         }
     }
 
-    /// The process: the same one as before where nothing differs, so that it is held once.
+    /// Returns the process; shares the owner of an earlier flow if nothing differs, so that each
+    /// process is held once.
     fn owner(&self, known: Option<&Arc<Owner>>) -> Arc<Owner> {
         let mut owner = Owner {
             comm: comm(&self.process),
@@ -379,8 +381,8 @@ impl FlowRecord<'_> {
     }
 }
 
-/// A name as the kernel keeps it. What was no UTF-8 stands in a recording as U+FFFD, three bytes for
-/// one, and finds room again as one that is no UTF-8 either.
+/// Returns a name as the kernel keeps it. Each byte that was not UTF-8 is recorded as U+FFFD, three
+/// bytes long; the name fits again because U+FFFD becomes one byte that is not UTF-8.
 fn comm(name: &str) -> Comm {
     if !name.contains(char::REPLACEMENT_CHARACTER) {
         return Comm::new(name.as_bytes());

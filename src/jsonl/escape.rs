@@ -1,4 +1,4 @@
-//! JSON that cannot drive a terminal either: it says the same to a program that reads it.
+//! JSON without characters that drive a terminal; a program reads the same values from it.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use serde_json::ser::Formatter;
 
 use crate::text::sanitize::is_unsafe_char;
 
-/// Returns a value as a line of JSON. What is written to memory does not fail.
+/// Returns a value as a line of JSON. Writing to memory does not fail.
 pub fn line(value: &impl Serialize) -> String {
     let mut out = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut out, EscapingFormatter);
@@ -17,8 +17,8 @@ pub fn line(value: &impl Serialize) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Compact JSON with `\u....` in place of what [`is_unsafe_char`] names. JSON itself asks for that of the
-/// characters below U+0020 only, and terminals take others for controls too.
+/// Writes compact JSON with `\u....` in place of each character that [`is_unsafe_char`] names. JSON
+/// requires that only below U+0020, but terminals act on other characters too.
 pub struct EscapingFormatter;
 
 impl Formatter for EscapingFormatter {
@@ -26,7 +26,7 @@ impl Formatter for EscapingFormatter {
     where
         W: ?Sized + Write,
     {
-        // Nearly all text: looked at many bytes at a time.
+        // Nearly all text has no such character; this test reads many bytes at a time.
         if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return writer.write_all(fragment.as_bytes());
         }

@@ -1,5 +1,5 @@
-//! Recordings as open files. They are opened once, by whoever may, and read as often as is wanted; no path
-//! is opened afterwards.
+//! Opens recordings, once and with the rights of the caller. Each can be read several times;
+//! flowtop opens no path afterwards.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -13,15 +13,15 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that flowtop needs beside those of recordings.
+/// File descriptors that flowtop needs besides those of recordings.
 const OTHER_DESCRIPTORS: u64 = 128;
-/// How soon a reader that waits for input notices a stop.
+/// Longest time until a reader that waits for input notices a stop.
 const STOP_SEEN_WITHIN: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
 
-/// Set to stop everything that reads recordings: a foreign file decides how long reading takes.
+/// Set to stop every reader of recordings: an untrusted file decides how long reading takes.
 pub type Stop = Arc<AtomicBool>;
 
 /// A recording that is open, or why it could not be opened.
@@ -32,7 +32,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// A reader from the beginning; of what is no file, from where it is.
+    /// Returns a reader from the beginning of a file; of a pipe, from its current position.
     ///
     /// # Errors
     /// Why it could not be opened.
@@ -50,8 +50,8 @@ impl Recording {
     }
 }
 
-/// Opens recordings, `-` being standard input, with the rights that this thread has. One that cannot be
-/// opened says so when it is its turn.
+/// Opens recordings with the rights of this thread; `-` is standard input. A recording that cannot
+/// be opened keeps its error until it is read.
 pub fn open(files: &[PathBuf]) -> Vec<Recording> {
     make_room_for(files.len() as u64);
     let open = |name: &PathBuf| Recording {
@@ -71,7 +71,7 @@ pub fn open(files: &[PathBuf]) -> Vec<Recording> {
     files.iter().map(open).collect()
 }
 
-/// Without waiting for the writer of a FIFO, which may never come.
+/// O_NONBLOCK: the writer of a FIFO may never come.
 fn open_one(name: &Path) -> io::Result<File> {
     if name.as_os_str() == "-" {
         let input = rustix::stdio::stdin().try_clone_to_owned()?;
@@ -81,7 +81,7 @@ fn open_one(name: &Path) -> io::Result<File> {
     Ok(File::from(openat(CWD, name, flags, Mode::empty())?))
 }
 
-/// Raises the limit of open files as far as it may be raised without a privilege, where it takes that.
+/// Raises the soft limit of open files if the recordings need that; raising it takes no privilege.
 fn make_room_for(files: u64) {
     let needed = files + OTHER_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
@@ -99,7 +99,7 @@ fn make_room_for(files: u64) {
 #[derive(Debug)]
 pub(crate) struct RecordingInput {
     file: Arc<File>,
-    /// Where in a file this reader is; other readers of the same are elsewhere.
+    /// Position of this reader in the file; other readers of the file have their own.
     at: Option<u64>,
     stop: Stop,
 }

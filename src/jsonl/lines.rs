@@ -1,36 +1,37 @@
-//! Lines of a file, plain or zstd, each no longer than is allowed.
+//! Reads the lines of a file, plain or zstd, each up to a maximum length.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::MAX_LINE;
 
-/// What zstd frames begin with (RFC 8878, 3.1.1), and skippable ones after their first byte.
+/// Magic numbers of zstd frames (RFC 8878, 3.1.1), and the last three bytes of those of skippable
+/// frames.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
-/// Largest window of compressed data that is read, as its logarithm: 32 MiB, which is memory that a few
-/// bytes can ask for. flowtop writes windows of 2 MiB, and `zstd -19` of 8 MiB.
+/// Largest window of compressed data that is read, as its logarithm: 32 MiB, because a few bytes of
+/// input can ask for that much memory. flowtop writes windows of 2 MiB, and `zstd -19` of 8 MiB.
 const MAX_WINDOW_LOG: u32 = 25;
 const CHUNK: usize = 256 << 10;
 
-/// A line as it is.
+/// How a line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineState {
-    /// Whole, without its end.
+    /// A whole line, without its line end.
     Whole,
-    /// The last one, which has no end.
+    /// The last line, which has no line end.
     Open,
-    /// Longer than any line is; only its beginning was kept.
+    /// A line above the maximum length; only its beginning was kept.
     TooLong,
     End,
 }
 
-/// Lines, one after the other.
+/// The lines of a file, in order.
 pub(crate) struct Lines {
     input: Box<dyn BufRead + Send>,
 }
 
 impl Lines {
-    /// Plain or zstd, by how it begins.
+    /// Tells plain text from zstd by the first bytes.
     ///
     /// # Errors
     /// When the beginning cannot be read.
@@ -48,14 +49,14 @@ impl Lines {
         Ok(Self { input })
     }
 
-    /// Puts the next line into `line`.
+    /// Reads the next line into `line`.
     ///
     /// # Errors
     /// When the input cannot be read, or is damaged as zstd.
     pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<LineState> {
         line.clear();
         let most = MAX_LINE as u64 + 1;
-        // Not the reader's own lines: those are as long as the file likes.
+        // Not `BufRead::read_line`: the file decides how long those lines are.
         self.input.by_ref().take(most).read_until(b'\n', line)?;
         Ok(match line.last() {
             None => LineState::End,

@@ -13,23 +13,23 @@ pub use self::schema::SCHEMA;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Longest line. A record of a flow with the longest names has a tenth of it.
+/// Longest line of a recording, in bytes: ten times the record of a flow with the longest names.
 pub const MAX_LINE: usize = 64 << 10;
-/// Most flows of an interval: a bound for memory, above what a kernel's map is ever made for.
+/// Most flows of an interval, a bound for memory: more than a kernel's map is ever made for.
 pub const MAX_FLOWS: usize = 1 << 22;
-/// Most that all intervals of a recording can add up to, in bytes, messages, packets or events: sums
-/// of sums stay below 2^64.
+/// Largest sum over all intervals of a recording, in bytes, messages, packets or events: sums of
+/// such sums stay below 2^64.
 pub const MAX_SUM: u64 = 1 << 62;
 
-/// Why a recording is not read on.
+/// The error at which reading of a recording stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorruptRecording {
     pub file: PathBuf,
-    /// The line, counted from 1.
+    /// Number of the damaged line, counted from 1.
     pub line: u64,
-    /// What is wrong, and what to do where there is something.
+    /// What is wrong, and what to do if anything helps.
     pub what: String,
-    /// Intervals that were read of this file.
+    /// Number of intervals that were read before the error.
     pub intervals: u64,
 }
 

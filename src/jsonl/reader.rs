@@ -1,4 +1,4 @@
-//! Reads one recording: an interval's record, then its flows, as many as it says.
+//! Reads one recording: the record of an interval, then as many flows as that record announces.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,27 +15,27 @@ use crate::model::flow::{Counters, Flow, FlowKey, Owner};
 use crate::model::interval::{Interval, Machine, Method, RecordingMetadata};
 use crate::text::sanitize::sanitize;
 
-/// Processes whose facts are looked for among those of earlier flows; more are held several times.
+/// Processes whose owners are shared between flows; owners beyond that are held once per flow.
 const MAX_OWNERS: usize = 1 << 16;
 /// Users whose names are remembered.
 pub(crate) const MAX_USERS: usize = 1 << 16;
-/// Most bytes that the names of an interval's cgroups and users may take, each counted once. Real machines
-/// have some thousand cgroups with paths of some hundred bytes.
+/// Most bytes that the names of an interval's cgroups and users may take, each counted once. Real
+/// machines have some thousand cgroups with paths of some hundred bytes.
 const MAX_NAMES: usize = 16 << 20;
 
-/// An interval of a recording, and what it says beside.
+/// An interval of a recording, with its metadata.
 #[derive(Clone, Debug)]
 pub struct RecordedInterval {
     pub interval: Interval,
-    /// Metadata of the interval: of users only those not in an earlier one.
+    /// Metadata of the interval: only users whose names no earlier interval has.
     pub metadata: RecordingMetadata,
-    /// Bytes of names that it holds: see [`MAX_NAMES`].
+    /// Bytes of names in the interval: see [`MAX_NAMES`].
     names: usize,
 }
 
 impl RecordedInterval {
-    /// Whether a later one can be joined to it and it is then not longer than wanted, give or take half
-    /// of what is joined.
+    /// Whether `next` can be joined to this interval: the sum may exceed the wanted length by half of
+    /// `next` at most.
     pub(crate) fn can_take(&self, next: &Self, expected: Duration) -> bool {
         let length = self.interval.elapsed + next.interval.elapsed / 2;
         let flows = self.interval.flows.len() + next.interval.flows.len();
@@ -62,14 +62,14 @@ impl RecordedInterval {
     }
 }
 
-/// How long recordings are.
+/// Length of one or more recordings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordingLength {
     pub intervals: u64,
     pub elapsed: Duration,
 }
 
-/// What all intervals so far add up to.
+/// Sums over all intervals so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RecordedSums {
     moved: u64,
@@ -80,7 +80,7 @@ pub(crate) struct RecordedSums {
 }
 
 impl RecordedSums {
-    /// Adds an interval, if the sums are then still such that any sum of them can be reckoned with.
+    /// Adds an interval; fails if a sum exceeds its bound.
     fn add(&mut self, interval: &Interval) -> Option<Counters> {
         let add = |sum: &mut u64, more: u64| {
             *sum = sum.checked_add(more).filter(|&sum| sum <= MAX_SUM)?;
@@ -110,7 +110,7 @@ impl RecordedSums {
     }
 }
 
-/// An interval's record, until all of its flows are read.
+/// The record of an interval whose flows are not all read yet.
 struct PartialInterval {
     frame: RecordedInterval,
     expected_flows: usize,
@@ -128,10 +128,10 @@ pub struct RecordingReader {
     method: Arc<Method>,
     users: HashMap<u32, Arc<str>>,
     owners: HashMap<(u32, u32), Arc<Owner>>,
-    /// Bytes of cgroups' names that the owners hold.
+    /// Bytes of cgroup names that the owners hold.
     owners_names: usize,
     partial: Option<PartialInterval>,
-    /// Of this recording, where it is read by itself.
+    /// Sums of this recording, if it is read by itself.
     sums: RecordedSums,
 }
 
@@ -150,7 +150,7 @@ impl RecordingReader {
         Ok(Self::with(&file.name, Lines::new(file.input(stop)?)?))
     }
 
-    /// Of something that is called so.
+    /// Opens a recording of this name.
     ///
     /// # Errors
     /// When its beginning cannot be read.
@@ -174,7 +174,8 @@ impl RecordingReader {
         }
     }
 
-    /// The next interval, of a recording that is one of several; nothing follows damage.
+    /// Returns the next interval of one of several recordings; after an error the recording has
+    /// ended.
     pub(crate) fn read_next(
         &mut self,
         sums: &mut RecordedSums,
@@ -197,7 +198,7 @@ impl RecordingReader {
         }
     }
 
-    /// The next line, if there is one.
+    /// Reads the next line, if there is one.
     fn take(&mut self) -> Result<bool, String> {
         self.at += 1;
         let line = self.lines.next(&mut self.line);
@@ -205,7 +206,7 @@ impl RecordingReader {
             LineState::Whole => Ok(true),
             LineState::End => Ok(false),
             LineState::TooLong => Err(format!("the line is longer than {MAX_LINE} bytes")),
-            // Perhaps only its end is missing, or it never was a record.
+            // The line may be cut off, or may never have been a record.
             LineState::Open if RecordKind::of(&self.line).is_ok() || self.line[0] != b'{' => {
                 Ok(true)
             }
@@ -311,7 +312,7 @@ impl RecordingReader {
             .is_none_or(|known| !Arc::ptr_eq(known, &flow.owner))
         {
             let owner = &flow.owner;
-            // A cgroup that the process had before is held once.
+            // Shares the cgroup path that the process had before.
             if known.is_none_or(|known| !is_same_text(&known.cgroup, &owner.cgroup)) {
                 names += owner.cgroup.as_ref().map_or(0, |path| path.len());
                 let labels = owner.labels.iter().flat_map(|labels| labels.texts());
@@ -321,13 +322,13 @@ impl RecordingReader {
             self.owners.insert(id, Arc::clone(owner));
         }
         let metadata = &mut begun.frame.metadata;
-        // Names of users are written as they are.
+        // User names are shown as they are, so they are sanitized here.
         let user = record.user.as_deref().map(sanitize);
         if let (Some(uid), Some(user)) = (record.uid, user)
             && self.users.get(&uid).is_none_or(|known| **known != *user)
         {
             let user: Arc<str> = Arc::from(&*user);
-            // More stay numbers.
+            // Further users are shown by number.
             if self.users.len() < MAX_USERS || self.users.contains_key(&uid) {
                 names += user.len();
                 self.users.insert(uid, Arc::clone(&user));
@@ -347,8 +348,8 @@ impl RecordingReader {
         begun.put(flow)
     }
 
-    /// Adds what is left to the extent: intervals' own records only, of at most so many lines. Whether
-    /// there may be more.
+    /// Adds the rest of the recording to the extent, by the records of intervals only, for at most
+    /// this many lines. Returns whether there may be more.
     pub(crate) fn measure(&mut self, length: &mut RecordingLength, lines: u64) -> bool {
         for _ in 0..lines {
             if !self.take().unwrap_or(false) {
@@ -368,7 +369,7 @@ impl RecordingReader {
     }
 }
 
-/// Of a recording by itself. Nothing that follows damage means anything.
+/// Returns the next interval of a recording by itself. Nothing after an error is trusted.
 impl Iterator for RecordingReader {
     type Item = Result<RecordedInterval, CorruptRecording>;
 
@@ -381,8 +382,7 @@ impl Iterator for RecordingReader {
 }
 
 impl PartialInterval {
-    /// A flow of which there is one already can only be one whose unknown peer was of another family
-    /// there: their sum is right.
+    /// Two flows with one key differ only in the family of an unknown peer: their sum is right.
     fn put(&mut self, flow: Flow) -> Result<(), String> {
         let flows = &mut self.frame.interval.flows;
         let Some(&index) = self.indices.get(&flow.key) else {
@@ -409,7 +409,7 @@ impl PartialInterval {
     }
 }
 
-/// Whether two texts are one in memory.
+/// Whether two texts share their memory.
 fn is_same_text(one: &Option<Arc<str>>, other: &Option<Arc<str>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -417,7 +417,7 @@ fn is_same_text(one: &Option<Arc<str>>, other: &Option<Arc<str>>) -> bool {
     }
 }
 
-/// An interval whose flows are there: it must be what its own record says.
+/// Checks a complete interval: its flows must add up to its own record.
 fn finished(begun: PartialInterval, sums: &mut RecordedSums) -> Result<RecordedInterval, String> {
     let total = sums.add(&begun.frame.interval).ok_or_else(too_much)?;
     if (total.rx_bytes, total.tx_bytes) != begun.total {
@@ -436,7 +436,7 @@ fn too_much() -> String {
 fn unreadable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the compressed data is cut off".to_owned(),
-        // As the decompressor says: its reasons are numbers to this binary.
+        // zstd's errors are numbers to this binary, so the message has its own words.
         io::ErrorKind::Other => {
             "the compressed data is damaged, or its window is larger than 32 MiB (zstd \
              --long): decompress it first, as in zstd -dc --long=31 FILE | flowtop --replay -"

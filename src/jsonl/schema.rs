@@ -1,6 +1,6 @@
-//! The records of JSON Lines. Interval and flow records are written and read by the same types, so
-//! the order of fields and their names stand here only. Group and other records are only written: a
-//! recording has none. An alias is the name of a field in schema 1 and 2.
+//! The records of JSON Lines. One type serves for writing and reading intervals and flows, so each
+//! field has its name and place once. Groups and other records are only written: a recording has
+//! none. An alias is the name that schema 1 or 2 had for the field.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,7 +37,7 @@ pub struct IntervalRecord<'a> {
     pub tx_bytes: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub copied_rx_bytes: u64,
-    /// The machine's network cards; without them where they are not known.
+    /// The machine's network cards; absent if they are unknown.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceFields<'a>>,
     pub flows: u64,
@@ -47,12 +47,12 @@ pub struct IntervalRecord<'a> {
     pub untracked_rx_msgs: u64,
     #[serde(default)]
     pub untracked_tx_msgs: u64,
-    /// Not written where it is 0 as far as is known, and more may have been missed.
+    /// Absent if the known count is 0 and further events may have been missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed_events: Option<u64>,
     #[serde(borrow, default, skip_serializing_if = "AuditFields::is_empty")]
     pub audit: AuditFields<'a>,
-    /// This and the next three: see [`crate::model::interval::SlotHolder`].
+    /// This field and the next three: see [`crate::model::interval::SlotHolder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_pid: Option<u32>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub struct IntervalRecord<'a> {
     pub kernel_release: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Cow<'a, str>>,
-    /// What the rows of the interval are, where these are no flows.
+    /// Kind of the rows of the interval if they are not flows.
     #[serde(
         borrow,
         default,
@@ -90,7 +90,7 @@ pub struct IntervalRecord<'a> {
     pub grouped_by: Option<Cow<'a, str>>,
 }
 
-/// What a network card moved in the interval.
+/// The traffic of one network card in the interval.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InterfaceFields<'a> {
@@ -135,7 +135,7 @@ pub struct AuditFields<'a> {
 }
 
 impl AuditFields<'_> {
-    /// Of an interval without TCP connections nothing is known.
+    /// Absent for an interval without TCP connections.
     const fn is_empty(&self) -> bool {
         self.connections | self.exempt == 0 && self.worst.is_none()
     }
@@ -183,8 +183,8 @@ impl<'a> From<&'a DriftingConnection> for WorstFields<'a> {
     }
 }
 
-/// What the records of flows, groups and others have of their interval. Nobody reads it back: the
-/// interval's own record, which comes before them, has it too.
+/// The fields of the interval that the records of flows, groups and others repeat. No reader needs
+/// them: the record of the interval comes first and has them too.
 #[derive(Serialize)]
 pub struct RowHead<'a> {
     pub r#type: &'static str,
@@ -194,8 +194,8 @@ pub struct RowHead<'a> {
     pub host: &'a str,
 }
 
-/// A flow in an interval, without its [`RowHead`]. Fields that are not read follow from other fields,
-/// or are names that a replay looks up itself.
+/// A flow in an interval, without its [`RowHead`]. A reader derives the fields that it does not
+/// read from other fields, or looks the names up itself.
 #[derive(Default, Serialize, Deserialize)]
 pub struct FlowRecord<'a> {
     #[serde(borrow)]
@@ -293,7 +293,7 @@ pub struct FlowRecord<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub compose_service: Option<Cow<'a, str>>,
-    /// Written where it is true: the engine no longer has the container.
+    /// Present and true if the engine no longer has the container.
     #[serde(default, skip_serializing_if = "is_false")]
     pub names_stale: bool,
     #[serde(default, alias = "kernel", skip_serializing_if = "is_false")]
@@ -312,7 +312,8 @@ pub struct FlowRecord<'a> {
     pub tx_packets: Option<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub audited_rx_bytes: u64,
-    /// This and what follows up to `in_flight_percent`: see [`Tcp`]. Without it none of them counts.
+    /// This field and the following ones up to `in_flight_percent`: see [`Tcp`]. All of them are
+    /// absent if this one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srtt_us: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -338,7 +339,7 @@ pub struct FlowRecord<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub limit: Option<Cow<'a, str>>,
-    /// This and the next two: see [`SendTime`], of which they are all or nothing.
+    /// This field and the next two: see [`SendTime`]. Either all of them are present or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receiver_window_percent: Option<u8>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -351,13 +352,13 @@ pub struct FlowRecord<'a> {
     pub local_service: Option<&'a str>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub remote_service: Option<&'a str>,
-    /// Written where it is true: of flowtop's own flows.
+    /// Present and true for flowtop's own flows.
     #[serde(default, skip_serializing_if = "is_false")]
     pub own: bool,
-    /// Written where it is true: of a process's flows without a slot of their own.
+    /// Present and true for the sum of a process's flows without a slot of their own.
     #[serde(default, skip_serializing_if = "is_false")]
     pub overflow: bool,
-    /// Written where it is true: both ends are on this machine.
+    /// Present and true if both ends are on this machine.
     #[serde(default, skip_serializing_if = "is_false")]
     pub internal: bool,
     /// Class of the peer; absent where the peer is unknown.
@@ -366,7 +367,7 @@ pub struct FlowRecord<'a> {
 }
 
 impl FlowRecord<'_> {
-    /// The record with the state of a connection.
+    /// Returns the record with the state of a connection.
     pub fn with_tcp(self, tcp: &Tcp) -> Self {
         Self {
             srtt_us: Some(tcp.srtt_us),
@@ -386,7 +387,7 @@ impl FlowRecord<'_> {
         }
     }
 
-    /// The state of the flow's connection, if the record has any.
+    /// Returns the state of the flow's connection if the record has one.
     pub fn tcp(&self) -> Option<Tcp> {
         Some(Tcp {
             srtt_us: self.srtt_us?,
@@ -403,7 +404,7 @@ impl FlowRecord<'_> {
         })
     }
 
-    /// How the sender spent the interval; `None` for shares that a recording cannot have.
+    /// Returns how the sender spent the interval; `None` for shares that no sender can have.
     fn send_time(&self) -> Option<SendTime> {
         let time = SendTime {
             receiver_window: self.receiver_window_percent?,
@@ -416,8 +417,8 @@ impl FlowRecord<'_> {
     }
 }
 
-/// Reads a text that may be missing without a copy, where it has no escapes. serde's own `Option<Cow<str>>` is
-/// always a copy.
+/// Reads an optional text without a copy unless it has escapes. serde's own `Option<Cow<str>>`
+/// always copies.
 fn borrowed<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a, str>>, D::Error> {
     #[derive(Deserialize)]
     struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -425,7 +426,7 @@ fn borrowed<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a,
     Ok(text.map(|text| text.0))
 }
 
-/// An address; `*` is one that is not known.
+/// An address; `*` stands for an unknown one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Address(pub Option<IpAddr>);
 
@@ -448,7 +449,7 @@ fn address_or_star<'de, D: Deserializer<'de>>(from: D) -> Result<Address, D::Err
 
 /// Reads an address from text.
 struct AddressVisitor {
-    /// Whether `*` is one.
+    /// Whether `*` is accepted.
     has_star: bool,
 }
 
@@ -469,7 +470,7 @@ impl Visitor<'_> for AddressVisitor {
     }
 }
 
-/// What the kernel recorded of a process, and the names for it.
+/// The process as the kernel recorded it, and the names of its user and container.
 #[derive(Default, Serialize)]
 pub struct ProcessFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -523,9 +524,9 @@ pub struct LocationFields {
 }
 
 impl LocationFields {
-    /// Those of a group that a name stands for.
+    /// The fields of a group that has a name of its own.
     pub fn of_name(group: Group, shown: &str) -> Self {
-        // Whom it is below of follows the name.
+        // The user below whose manager the group is follows the name.
         let name = shown.split(' ').next().unwrap_or(shown);
         let (first, second) = match name.split_once('/') {
             Some((first, second)) => (first, Some(second.to_owned())),
@@ -601,8 +602,7 @@ impl From<Counters> for CounterFields {
 #[derive(Serialize)]
 pub struct GroupRecord<'a> {
     pub grouped_by: &'a str,
-    /// What the row is called; the only field that tells one of no container from one of
-    /// which it is not known.
+    /// Title of the row; the only field that tells "no container" from "unknown container".
     pub name: &'a str,
     #[serde(flatten)]
     pub id: IdFields<'a>,
@@ -621,7 +621,7 @@ pub struct GroupRecord<'a> {
     pub own: bool,
 }
 
-/// What tells a group from others of its kind: some of these.
+/// The identity of a group: one or more of these fields.
 #[derive(Default, Serialize)]
 pub struct IdFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -650,7 +650,7 @@ pub struct IdFields<'a> {
     pub service: Option<&'a str>,
 }
 
-/// What is no record of its own, summed.
+/// The sum of the rows without a record of their own.
 #[derive(Serialize)]
 pub struct OtherRecord {
     #[serde(skip_serializing_if = "Option::is_none")]

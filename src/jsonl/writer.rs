@@ -1,6 +1,6 @@
-//! Turns rankings into records: one of the interval, then its flows or groups, then the sum of what is
-//! not shown. Raw counters and the measured length go in; readers divide. A [`RecordSink`] takes the
-//! records: as lines of JSON here, as rows of CSV elsewhere.
+//! Turns rankings into records: one of the interval, then its flows or groups, then the sum of the
+//! rows that are not shown. Records hold raw counters and the measured length; readers divide. A
+//! [`RecordSink`] takes the records: as lines of JSON here, as rows of CSV elsewhere.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -26,15 +26,15 @@ use crate::view::Group;
 
 #[derive(Clone, Debug, Default)]
 pub struct Json {
-    /// Which flows were counted, where not all.
+    /// The filter that decided which flows were counted; `None` for all flows.
     pub filter: Option<String>,
-    /// Names of users; what cgroup paths say.
+    /// Source of user names and of the meaning of cgroup paths.
     pub owners: Arc<Owners>,
-    /// Where it was counted, as far as that is known.
+    /// The machine that counted, as far as it is known.
     pub machine: Machine,
 }
 
-/// Takes the records of intervals, in their order.
+/// Takes the records of intervals in order.
 pub(crate) trait RecordSink {
     /// Takes the record of an interval, which comes before those of its rows.
     ///
@@ -42,7 +42,7 @@ pub(crate) trait RecordSink {
     /// When the record cannot be written.
     fn interval(&mut self, record: &IntervalRecord<'_>) -> Result<()>;
 
-    /// Takes a record of the interval before, of this type, without its [`RowHead`].
+    /// Takes a record that belongs to the interval before it, without its [`RowHead`].
     ///
     /// # Errors
     /// When the record cannot be written.
@@ -52,9 +52,10 @@ pub(crate) trait RecordSink {
 /// Writes each record as a line of JSON.
 struct JsonLines<'a> {
     out: &'a mut Vec<u8>,
-    /// Type of the rows that `head` is for.
+    /// Type of the rows whose first fields are in `head`.
     kind: &'static str,
-    /// What all rows begin with, without a brace at its end: rows are many.
+    /// The first fields of all rows, without the closing brace: they are written once because rows
+    /// are many.
     head: Vec<u8>,
     time: String,
     seconds: f64,
@@ -101,7 +102,7 @@ impl RecordSink for JsonLines<'_> {
         self.out.extend_from_slice(&self.head);
         let start = self.out.len();
         write(record, self.out)?;
-        // No record is without fields.
+        // No record is empty.
         self.out[start] = b',';
         self.out.push(b'\n');
         Ok(())
@@ -109,7 +110,7 @@ impl RecordSink for JsonLines<'_> {
 }
 
 impl Json {
-    /// Appends one interval to `out`, a row a flow.
+    /// Appends one interval to `out`, one row per flow.
     ///
     /// # Errors
     /// When a record cannot be written as JSON, which does not happen.
@@ -117,7 +118,7 @@ impl Json {
         self.flows(ranking, names, &mut JsonLines::new(out))
     }
 
-    /// Appends one interval to `out`, a row a group.
+    /// Appends one interval to `out`, one row per group.
     ///
     /// # Errors
     /// When a record cannot be written as JSON, which does not happen.
@@ -139,7 +140,7 @@ impl Json {
 }
 
 impl Json {
-    /// Hands over the records of one interval, a row a flow.
+    /// Hands the records of one interval to the sink, one row per flow.
     ///
     /// # Errors
     /// When the sink fails.
@@ -150,7 +151,7 @@ impl Json {
         sink: &mut impl RecordSink,
     ) -> Result<()> {
         self.interval(ranking, None, sink)?;
-        // Processes are fewer than flows, and what is known of them takes look-ups.
+        // Looks up each process once: processes are fewer than flows.
         let mut processes: HashMap<*const Owner, ProcessFields<'_>> = HashMap::new();
         for flow in ranking.rows() {
             let process = processes
@@ -163,7 +164,7 @@ impl Json {
         other(ranking, false, sink)
     }
 
-    /// Hands over the records of one interval, a row a group.
+    /// Hands the records of one interval to the sink, one row per group.
     ///
     /// # Errors
     /// When the sink fails.
@@ -265,7 +266,7 @@ impl Json {
         }
     }
 
-    /// What a group is called, and what tells it from others.
+    /// Returns the title and the identity of a group.
     fn id<'a>(&self, totals: &'a GroupTotals, names: &'a Names) -> (String, IdFields<'a>) {
         let mut id = IdFields::default();
         let name = totals.name(&*self.owners);
@@ -317,7 +318,7 @@ impl Json {
     }
 }
 
-/// The record of a flow, whose process is known, and whose peer has this name.
+/// Returns the record of a flow with its known process and the name of its peer.
 fn record<'a>(
     flow: &'a Flow,
     process: &'a ProcessFields<'a>,
@@ -381,7 +382,7 @@ fn record<'a>(
     }
 }
 
-/// What is not shown, where there is anything.
+/// Returns the sum of the rows that are not shown; `None` if there are none.
 fn other<T: Ranked>(ranking: &Ranking<T>, groups: bool, sink: &mut impl RecordSink) -> Result<()> {
     let Remainder { rows, flows, moved } = ranking.unranked;
     if flows == 0 {
