@@ -1,5 +1,5 @@
-//! Where recordings are made: a folder that is opened once, and what is made, found and removed in it. Nothing
-//! that another user puts there is written to, waited for or removed.
+//! The folder of recordings: opened once, then used by its descriptor to make, list and remove
+//! files. flowtop never writes to, waits for or removes anything that another user put there.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,32 +20,32 @@ use rustix::process::geteuid;
 
 use crate::options::RecordOptions;
 
-/// The time in a name, as in `20261122T150000.123Z`.
+/// Format of the time in a file name, as in `20261122T150000.123Z`.
 const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
 const TIME_LENGTH: usize = 20;
-/// Names with a time that are tried before giving up.
+/// Most names with a time that are tried before flowtop gives up.
 const TRIES: u32 = 1000;
-/// How often it is looked whether a FIFO has a reader by now.
+/// Time between two attempts to open a FIFO that has no reader yet.
 const READER_POLL: Duration = Duration::from_millis(50);
-/// How long a reader may hold up one write before a note says so.
+/// Longest time that a reader may hold up one write before a note reports it.
 const READER_TIMEOUT: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
-/// A recording tells who talks to whom: it is for its owner.
+/// Mode of new files: a recording tells who talks to whom, so only its owner may read it.
 const PRIVATE: Mode = Mode::from_raw_mode(0o600);
 
-/// A file that is written.
+/// A file that is being written.
 pub(super) struct RecordingFile {
     pub(super) name: OsString,
     pub(super) file: File,
-    /// Whether it can be written at a place, and made shorter.
+    /// Whether the file can be truncated and written at an offset.
     pub(super) regular: bool,
     /// Bytes of whole intervals.
     pub(super) good: u64,
-    /// It has no name any more.
+    /// Whether the file's name was removed.
     pub(super) is_removed: bool,
-    /// Bytes of the interval under way that a reader has taken.
+    /// Bytes of the current interval that a reader has taken.
     taken: usize,
 }
 
@@ -61,7 +61,7 @@ impl RecordingFile {
         }
     }
 
-    /// Appends the bytes, all or none; to a reader, from where it stopped to read them.
+    /// Appends the bytes, all or none; for a FIFO, continues where its reader stopped.
     ///
     /// # Errors
     /// When the disk, or the reader, does not take them.
@@ -69,7 +69,8 @@ impl RecordingFile {
         if !self.regular {
             self.hand_over(bytes)?;
         } else if let Err(error) = self.file.write_all_at(bytes, self.good) {
-            // Half an interval is none. Where this fails too, the next one is written over it.
+            // Cuts the incomplete interval off. If cutting fails too, the next interval is written
+            // over it.
             let _ = self.file.set_len(self.good);
             return Err(error);
         }
@@ -77,8 +78,8 @@ impl RecordingFile {
         Ok(())
     }
 
-    /// Writes to a FIFO or device that may be slow: what it does not take within some time is tried again
-    /// later, so that a reader that does not read cannot hold up the end.
+    /// Writes to a FIFO or device that may be slow. What it does not take within a limited time is
+    /// tried again later, so that a reader that has stopped cannot hold up the end of flowtop.
     fn hand_over(&mut self, bytes: &[u8]) -> io::Result<()> {
         while self.taken < bytes.len() {
             match self.file.write(&bytes[self.taken..]) {
@@ -99,31 +100,32 @@ impl RecordingFile {
     }
 }
 
-/// Opens a folder by its path, with the rights that this thread has now.
+/// Opens a folder by its path with the rights of this thread.
 pub(super) fn open_folder(path: &Path, access: OFlags) -> io::Result<OwnedFd> {
     let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-/// A name of an open folder, wherever that is moved.
+/// A path of a file in an open folder, valid wherever the folder is moved.
 pub(super) fn by_descriptor(folder: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", folder.as_raw_fd()).into()
 }
 
-/// Makes a file for its owner only that was not there: with `O_EXCL` no link is followed.
+/// Creates a file that only its owner can read. `O_EXCL` fails for existing files and follows no
+/// link.
 pub(super) fn create_new(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     Ok(openat(folder, name, flags, PRIVATE)?.into())
 }
 
-/// The time as it stands in names of files, in an order that a shell lists them in.
+/// Formats the time for file names, so that a shell lists files in the order of time.
 pub(super) fn stamp(time: SystemTime) -> String {
     let time = jiff::Timestamp::try_from(time).unwrap_or_default();
     time.strftime(TIME).to_string()
 }
 
-/// A folder, and what files in it are called that come one after the other: the name that was given, with
-/// the time before its extension, so that they are in order as a shell lists them.
+/// An open folder and the base name of its files. Each file name has its time before the extension,
+/// so that a shell lists files in the order of time.
 pub(super) struct RecordingFolder {
     path: PathBuf,
     folder: OwnedFd,
@@ -133,7 +135,7 @@ pub(super) struct RecordingFolder {
 }
 
 impl RecordingFolder {
-    /// Opens the folder, the one time that its path is looked up.
+    /// Opens the folder; its path is looked up only here.
     ///
     /// # Errors
     /// When that cannot be done.
@@ -142,7 +144,7 @@ impl RecordingFolder {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        // Only a rotation lists what is there.
+        // Only rotation reads the folder.
         let access = match config.rotates() {
             true => OFlags::RDONLY,
             false => OFlags::PATH,
@@ -152,11 +154,11 @@ impl RecordingFolder {
         Ok(Self::of(folder, path.to_owned(), name.to_owned()))
     }
 
-    /// A folder that is open already, for files that are called by `name` and their time.
+    /// Takes an open folder; names of its files consist of `name` and their time.
     pub(super) fn of(folder: OwnedFd, path: PathBuf, name: OsString) -> Self {
         let text = name.to_string_lossy().into_owned();
         let plain = text.strip_suffix(".zst").unwrap_or(&text);
-        // A name that begins with a point has no extension by that.
+        // A leading point begins no extension.
         let stem = match plain.rsplit_once('.') {
             Some((stem, _)) if !stem.is_empty() => stem,
             _ => plain,
@@ -170,7 +172,7 @@ impl RecordingFolder {
         }
     }
 
-    /// A file of it as people know it.
+    /// Returns the path of a file for messages.
     pub(super) fn path(&self, name: &OsString) -> PathBuf {
         match self.path == Path::new(".") {
             true => name.into(),
@@ -178,12 +180,12 @@ impl RecordingFolder {
         }
     }
 
-    /// A name of the open folder, wherever it is moved.
+    /// A path of the open folder, valid wherever the folder is moved.
     pub(super) fn by_descriptor(&self) -> PathBuf {
         by_descriptor(&self.folder)
     }
 
-    /// Whether the path leads to another folder than the one that is open.
+    /// Whether the path now leads to another folder than the open one.
     pub(super) fn is_another_now(&self) -> bool {
         let (Ok(open), Ok(now)) = (fstat(&self.folder), stat(&self.path)) else {
             return false;
@@ -191,9 +193,9 @@ impl RecordingFolder {
         (open.st_dev, open.st_ino) != (now.st_dev, now.st_ino)
     }
 
-    /// The file of the name that was given, or what stands there if it is something to write to: a FIFO or a
-    /// character device of nobody else's choosing. `None` where `is_stop_requested` says so before a FIFO
-    /// has a reader.
+    /// Creates the file of the given name, or opens an existing FIFO or character device that no
+    /// other user chose. Returns `None` if `is_stop_requested` becomes true before a FIFO has a
+    /// reader.
     ///
     /// # Errors
     /// When it cannot be made or opened.
@@ -205,7 +207,8 @@ impl RecordingFolder {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.find()?,
             made => return made.map(Some),
         };
-        // By the descriptor, so that it is what was looked at; a tape or a watchdog is not touched before.
+        // Opens the inspected file by its descriptor, so that nobody can exchange it; opening a
+        // tape or a watchdog by path would already act on it.
         let path = format!("/proc/self/fd/{}", found.as_raw_fd());
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         loop {
@@ -217,7 +220,7 @@ impl RecordingFolder {
                         false,
                     )));
                 }
-                // A FIFO that nobody reads yet (fifo(7)).
+                // ENXIO: the FIFO has no reader yet (fifo(7)).
                 Err(Errno::NXIO) if is_stop_requested() => return Ok(None),
                 Err(Errno::NXIO) => thread::sleep(READER_POLL),
                 Err(error) => return Err(error.into()),
@@ -225,7 +228,7 @@ impl RecordingFolder {
         }
     }
 
-    /// What stands at the name, looked at and not opened.
+    /// Inspects a name without opening the file.
     fn find(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let mut found = openat(
@@ -239,7 +242,7 @@ impl RecordingFolder {
         let is_ours = |what: &Stat| what.st_uid == 0 || what.st_uid == geteuid().as_raw();
         let is_closed = is_ours(&folder) && folder.st_mode & 0o022 == 0;
         if FileType::from_raw_mode(what.st_mode) == FileType::Symlink {
-            // As /dev/stdout: a link that nobody else could have made.
+            // A link such as /dev/stdout, which only root can create.
             if !(is_closed && is_ours(&what)) {
                 return Err(io::Error::other(
                     "this is a link that another user may have made: name what it leads to",
@@ -262,13 +265,14 @@ impl RecordingFolder {
         }
     }
 
-    /// A new file, of now.
+    /// Creates a file named after the current time.
     ///
     /// # Errors
     /// When it cannot be made.
     pub(super) fn create_next(&self) -> io::Result<RecordingFile> {
         let mut time = SystemTime::now();
-        // Files that were made within a millisecond have names of later ones; the order of names is that of files.
+        // A file made within the millisecond of another one is named after a later time, so that
+        // names stay in order.
         let newest = self.existing().into_iter().max();
         for _ in 1..TRIES {
             let name = self.name_at(time);
@@ -295,7 +299,7 @@ impl RecordingFolder {
         format!("{}-{}{}", self.stem, stamp(time), self.extension).into()
     }
 
-    /// Names of those that are there, of earlier runs too: regular files of this user.
+    /// Lists the files of earlier runs as well: regular files of this user.
     pub(super) fn existing(&self) -> Vec<OsString> {
         let user = geteuid().as_raw();
         let folder = Dir::read_from(&self.folder).into_iter().flatten().flatten();
@@ -314,7 +318,7 @@ impl RecordingFolder {
             .collect()
     }
 
-    /// Removes one of [`Self::existing`]; one that cannot be removed stays.
+    /// Removes one of [`Self::existing`]; a file that cannot be removed stays.
     pub(super) fn remove(&self, name: &OsString) {
         let _ = unlinkat(self.folder.as_fd(), name, AtFlags::empty());
     }

@@ -1,6 +1,6 @@
-//! Plays recordings for the live table, in a thread of its own: at the pace at which they were recorded
-//! or any other, forth and back. What is shown at a place is always the history of everything before
-//! it, however one got there. Knows no kernel and no presentation.
+//! Plays recordings for the live table in a thread of its own, at any speed, forwards and
+//! backwards. The history shown at a position always consists of everything before it, however the
+//! position was reached. Knows no kernel and no presentation.
 
 mod work;
 
@@ -26,80 +26,80 @@ use crate::sync::lock;
 /// A command to the player.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PlayerCommand {
-    /// Go on, or stand still; at the end, go on from the beginning.
+    /// Resumes or pauses; at the end, starts again from the beginning.
     Toggle,
-    /// So many intervals on, or back; then stand still.
+    /// Steps by this many intervals, then pauses.
     Step(i64),
-    /// So much recorded time on, or back.
+    /// Seeks by this much recorded time.
     SeekBy(Duration, SeekDirection),
-    /// To a place, as a part of the whole.
+    /// Seeks to a fraction of the whole.
     SeekTo(f64),
     Speed(SeekDirection),
 }
 
-/// Which way in time.
+/// Direction of a step or seek.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeekDirection {
     Forward,
     Back,
 }
 
-/// What a player does.
+/// State of a player.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlayerState {
     #[default]
     Playing,
     Paused,
-    /// It is on its way to another place.
+    /// On its way to another position.
     Seeking,
-    /// There is no more.
+    /// At the end of the recordings.
     AtEnd,
 }
 
-/// Where a player is.
+/// Position of a player.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlayerPosition {
     pub state: PlayerState,
-    /// Recorded time a second.
+    /// Recorded seconds per second.
     pub speed: f64,
-    /// Recorded time until here.
+    /// Recorded time from the beginning to the position.
     pub at: Duration,
-    /// Recorded time in all; `None` until it is known.
+    /// Length of all recordings; `None` until it is known.
     pub whole: Option<Duration>,
-    /// What could not be read so far, of many files that of the first hundred.
+    /// Errors of recordings so far, at most one per file for a hundred files.
     pub corruptions: Vec<CorruptRecording>,
 }
 
-/// What is to be shown.
+/// The history at the player's position.
 #[derive(Clone, Debug)]
 pub struct PlayerSnapshot {
     pub position: PlayerPosition,
-    /// Of everything until there.
+    /// Everything up to the position.
     pub history: History,
-    /// Flows in the latest interval.
+    /// Number of flows in the latest interval.
     pub flows: usize,
-    /// How that was counted.
+    /// How the latest interval was counted.
     pub method: Arc<Method>,
     /// Metadata since the last snapshot.
     pub metadata: RecordingMetadata,
 }
 
-/// What a player tells, from its own thread.
+/// An event from the player's thread.
 #[derive(Debug)]
 pub enum PlayerEvent {
-    /// A picture waits to be taken.
+    /// A snapshot can be taken.
     Ready,
-    /// Nothing follows: a limit is reached, or the player failed.
+    /// The last event: a limit is reached, or the player failed.
     Finished(Result<()>),
 }
 
-/// When a player ends by itself. The end of the recording is none.
+/// A limit at which a player ends. The end of the recording is none.
 pub struct PlayerLimits {
-    /// After so many intervals.
+    /// After this many intervals.
     pub count: Option<u64>,
-    /// After so much recorded time.
+    /// After this much recorded time.
     pub duration: Option<Duration>,
-    /// After an interval of which this is true.
+    /// Condition on an interval.
     pub until: Box<dyn FnMut(&Interval) -> bool + Send>,
 }
 
@@ -111,7 +111,8 @@ impl std::fmt::Debug for PlayerLimits {
 }
 
 impl PlayerLimits {
-    /// Whether an interval is the last, of which so many and so much time are there with it.
+    /// Whether an interval reaches a limit, given the intervals and the time up to and including
+    /// it.
     pub fn is_reached(&mut self, interval: &Interval, count: u64, elapsed: Duration) -> bool {
         let met = (self.until)(interval);
         met || self.count.is_some_and(|most| count >= most)
@@ -127,12 +128,12 @@ pub struct Player {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the threads share.
+/// State shared between the player's thread and its owner.
 #[derive(Debug, Default)]
 struct Shared {
     snapshot: Mutex<Option<PlayerSnapshot>>,
     length: Mutex<Option<RecordingLength>>,
-    /// Ends the reading of recordings, however much of them there is.
+    /// Stops the readers of recordings, however much of the recordings is left.
     stop: Stop,
 }
 
@@ -183,17 +184,17 @@ impl Player {
         })
     }
 
-    /// Takes what is to be shown, if anything is new.
+    /// Takes the latest snapshot if there is a new one.
     pub fn take(&self) -> Option<PlayerSnapshot> {
         let mut snapshot = lock(&self.shared.snapshot).take()?;
         snapshot.position.whole = lock(&self.shared.length).map(|length| length.elapsed);
         Some(snapshot)
     }
 
-    /// Tells it to do something. Does not wait.
+    /// Sends a command without waiting for it.
     pub fn order(&self, order: PlayerCommand) {
         if let Some(orders) = &self.orders {
-            // An error means that it has ended by itself.
+            // Sending fails only if the player has ended by itself.
             let _ = orders.send(order);
         }
     }

@@ -1,4 +1,4 @@
-//! Intervals that wait to be written. Bounded in number and in flows.
+//! The queue of intervals to be written, bounded in intervals and in flows.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::model::interval::Interval;
 use crate::sync::lock;
 
-/// Most intervals that wait apart; later ones are joined with the last.
+/// Most intervals that wait separately; later ones are merged into the last.
 const MAX_INTERVALS: usize = 64;
-/// With more flows in all that wait there is no room: about 64 MB, and one interval beyond.
+/// Most flows that wait, about 64 MB, besides one further interval.
 const MAX_FLOWS: usize = 1 << 18;
 
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ struct QueueState {
 }
 
 impl Queue {
-    /// False when there is no room for it.
+    /// Queues an interval; returns false if there is no room.
     pub(super) fn put(&self, interval: &Interval) -> bool {
         let mut state = lock(&self.state);
         if state.flows > MAX_FLOWS {
@@ -36,7 +36,8 @@ impl Queue {
         let is_full = state.waiting.len() >= MAX_INTERVALS || state.flows + flows > MAX_FLOWS;
         match state.waiting.back_mut() {
             Some(last) if is_full => {
-                // Most of its flows wait already, usually: joined they take no more room.
+                // Most flows of the interval are usually in the last one already, so merging takes
+                // little room.
                 let before = last.flows.len();
                 last.merge(interval.clone());
                 let grown = last.flows.len() - before;
@@ -52,7 +53,7 @@ impl Queue {
         true
     }
 
-    /// The next; waits for it. `None` when it is closed and empty.
+    /// Waits for the next interval; `None` once the queue is closed and empty.
     pub(super) fn take(&self) -> Option<Interval> {
         let mut state = lock(&self.state);
         loop {
@@ -75,7 +76,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits for so long, or until it is closed; whether it is.
+    /// Waits for this long, or until the queue is closed; returns whether it is closed.
     pub(super) fn wait_for_close(&self, most: Duration) -> bool {
         let until = Instant::now() + most;
         let mut state = lock(&self.state);

@@ -32,34 +32,34 @@ use crate::stats::ranking::Ranking;
 use crate::sync::lock;
 use crate::text::units;
 
-/// How long the recorder waits before it tries again to write what could not be written.
+/// Pause before the recorder retries a failed write.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Most notes that are kept to be printed at the end.
+/// Most notes that are kept for the end.
 const MAX_NOTES: usize = 16;
 
-/// How a recording goes.
+/// Status of a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// The file that is written.
+    /// The file that is being written.
     pub file: String,
-    /// Bytes that were written, to all files.
+    /// Bytes written to all files.
     pub bytes: u64,
-    /// Intervals that were written; joined ones are one.
+    /// Intervals written; merged ones count once.
     pub intervals: u64,
-    /// Why nothing can be written now.
+    /// Error that keeps the recorder from writing; `None` if it can write.
     pub trouble: Option<String>,
-    /// What found no room to wait.
+    /// Intervals that were dropped because the queue was full.
     pub lost: LostIntervals,
-    /// What others did to the files.
+    /// Changes that other programs made to the files.
     pub notes: Vec<String>,
 }
 
-/// What is in no file.
+/// Intervals that are in no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LostIntervals {
     pub intervals: u64,
-    /// Bytes that were counted in them.
+    /// Bytes of traffic in these intervals.
     pub bytes: u64,
 }
 
@@ -78,12 +78,12 @@ impl fmt::Display for LostIntervals {
     }
 }
 
-/// A recording that is open, and not begun: what it takes to open it may be given up now.
+/// An open recording whose thread has not started: the privileges for opening it can be dropped.
 pub struct Opened(RotatingFiles);
 
 impl Opened {
-    /// Opens the file, or the folder and the first of the files, with the rights that this thread has.
-    /// `None` where someone has to read first and `is_stop_requested` says that there is no more time.
+    /// Opens the file, or the folder and its first file, with the rights of this thread. Returns
+    /// `None` if a FIFO has no reader and `is_stop_requested` becomes true.
     ///
     /// # Errors
     /// When the file cannot be made.
@@ -94,7 +94,7 @@ impl Opened {
         Ok(RotatingFiles::create(config.clone(), is_stop_requested)?.map(Self))
     }
 
-    /// Makes a file in a folder that is open already, its name with the time.
+    /// Creates a file in an open folder, named after the current time.
     ///
     /// # Errors
     /// When the file cannot be made.
@@ -105,7 +105,7 @@ impl Opened {
         RotatingFiles::create_in(folder, config).map(Self)
     }
 
-    /// The folder in which files will be made and removed, if any will be.
+    /// Returns the folder in which files will be created and removed, if any.
     pub fn folder(&self) -> Option<PathBuf> {
         self.0.folder()
     }
@@ -150,19 +150,19 @@ impl Recorder {
         })
     }
 
-    /// Takes an interval. Does not block.
+    /// Queues an interval without blocking.
     pub fn put(&self, interval: &Interval) {
         if !self.queue.put(interval) {
             lock(&self.status).lost.add(interval);
         }
     }
 
-    /// How it goes now.
+    /// Returns the current status.
     pub fn status(&self) -> Status {
         lock(&self.status).clone()
     }
 
-    /// Writes what waits and ends the file. Returns how it went.
+    /// Writes the queued intervals and ends the file. Returns the final status.
     ///
     /// # Errors
     /// When that cannot be done, or anything was lost before.
@@ -211,7 +211,7 @@ impl RecorderThread {
         self.files.finish().with_context(|| self.about("end it"))
     }
 
-    /// Writes an interval, however long that takes; fails only when there is no more time.
+    /// Writes an interval, however long that takes; fails only after the deadline of a stop.
     fn write(&mut self, text: &[u8], interval: &Interval) -> io::Result<()> {
         self.files.encode(text, interval)?;
         let mut is_last = false;
@@ -255,7 +255,7 @@ impl RecorderThread {
         Ok(())
     }
 
-    /// What waits will not be written.
+    /// Drops the intervals that wait.
     fn give_up(&self, interval: &Interval) {
         let mut status = lock(&self.status);
         status.lost.add(interval);

@@ -1,5 +1,5 @@
-//! Turns recordings (JSON Lines, as [`crate::jsonl::writer`] writes them) back into intervals. Knows no
-//! kernel and no presentation, and asks this machine for nothing but the files.
+//! Turns recordings (JSON Lines as written by [`crate::jsonl::writer`]) back into intervals. Knows
+//! no kernel and no presentation, and reads nothing of this machine but the files.
 //!
 //! What is in a file is foreign: lines, intervals and sums are bounded, and whatever cannot be is
 //! damage. A file is read up to its damage, then the next one; what was read stays valid.
@@ -20,8 +20,8 @@ use crate::jsonl::CorruptRecording;
 use crate::jsonl::reader;
 use crate::source::filtered::retain_matching;
 
-/// Recordings one after the other: joined into longer intervals where that was asked for, and of
-/// their flows those that are meant.
+/// Recordings in sequence: their intervals merged to the wanted length, without the flows that do
+/// not match.
 pub struct Replay {
     files: VecDeque<Recording>,
     stop: Stop,
@@ -29,11 +29,11 @@ pub struct Replay {
     sums: reader::RecordedSums,
     interval: Option<Duration>,
     matcher: Option<Matcher>,
-    /// Which flows are meant, in words.
+    /// Text of the filter.
     filter: Option<String>,
-    /// What is joined so far.
+    /// The interval that is being merged.
     joining: Option<RecordedInterval>,
-    /// What comes when that has been given away.
+    /// The interval after the merged one.
     held: VecDeque<Result<RecordedInterval, CorruptRecording>>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Replay {
 }
 
 impl Replay {
-    /// Of these files. Ends where `stop` says so.
+    /// Replays these files. Ends when `stop` is set.
     pub fn new(
         files: &[Recording],
         interval: Option<Duration>,
@@ -65,12 +65,13 @@ impl Replay {
         }
     }
 
-    /// The next interval as it was recorded, or why a file is not read on: then the next one follows.
+    /// Returns the next interval as it was recorded, or the error at which reading of a file
+    /// stopped; the next file follows.
     fn recorded(&mut self) -> Option<Result<RecordedInterval, CorruptRecording>> {
         loop {
             if let Some(reader) = &mut self.reader {
                 let next = reader.read_next(&mut self.sums);
-                // What was not read to its end is not damaged by that.
+                // A file that was stopped before its end is not damaged.
                 if self.stop.load(Ordering::Relaxed) {
                     return None;
                 }
@@ -91,7 +92,7 @@ impl Replay {
         }
     }
 
-    /// The next interval, joined.
+    /// Returns the next merged interval.
     fn joined(&mut self) -> Option<Result<RecordedInterval, CorruptRecording>> {
         let Some(least) = self.interval else {
             return self.recorded();
@@ -135,7 +136,7 @@ impl Iterator for Replay {
     }
 }
 
-/// Which flows pass two filters.
+/// Returns the filter that matches if both match.
 fn and_filters(recorded: Option<String>, given: Option<String>) -> Option<String> {
     match (recorded, given) {
         (Some(one), Some(other)) if one != other => Some(format!("({one}) and ({other})")),
@@ -143,8 +144,8 @@ fn and_filters(recorded: Option<String>, given: Option<String>) -> Option<String
     }
 }
 
-/// Goes through recordings for how long they are, with the least of reading. Ends early where `stop` says
-/// so. What is no file is read once and not for this.
+/// Measures the length of recordings with as little reading as possible. Ends early when `stop` is
+/// set. Pipes are read once only, so they are skipped here.
 pub fn measure(files: &[Recording], stop: &Stop) -> RecordingLength {
     let mut length = RecordingLength::default();
     for file in files {

@@ -1,5 +1,5 @@
-//! The files of a recording: what they are called, when one ends and another begins, and how bytes get
-//! into them so that what is there is always whole intervals.
+//! The files of a recording: their names, when the next one begins, and writes that leave whole
+//! intervals in them at any time.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -15,16 +15,17 @@ use crate::model::interval::Interval;
 use crate::options::RecordOptions;
 use crate::text::sanitize::sanitize;
 
-/// zstd's own default: half of the size of level 1, at a tenth of what ranking and JSON cost.
+/// Compression level, zstd's default: half the size of level 1, for a tenth of the time that
+/// ranking and JSON take.
 const LEVEL: i32 = 3;
-/// What is to be done next, in order; a step that failed is tried again.
+/// A pending step; steps run in order, and a failed one is retried.
 enum WriteStep {
     Write {
         bytes: Vec<u8>,
-        /// Its records, where `bytes` are those compressed.
+        /// The interval's records; `bytes` holds them compressed.
         text: Vec<u8>,
     },
-    /// Append the end of a compressed file.
+    /// Append the end of the compressed file.
     End(Vec<u8>),
     /// Begin the next file.
     Next,
@@ -36,19 +37,19 @@ pub(super) struct RotatingFiles {
     open: RecordingFile,
     encoder: Option<Encoder<'static, Vec<u8>>>,
     steps: VecDeque<WriteStep>,
-    /// Of all files before this one.
+    /// Sum of all earlier files.
     bytes_before: u64,
-    /// Encoded for the file that is open when all steps are done: its bytes and time.
+    /// Bytes and time encoded for the file that is open once all steps are done.
     planned: (u64, Duration),
-    /// What others did to the files, and was not taken yet.
+    /// Changes by other programs that were not reported yet.
     notes: Vec<String>,
-    /// Whether a note has said that the path of the folder leads to another one by now.
+    /// Whether a note has reported that the path leads to another folder.
     has_left_folder: bool,
 }
 
 impl RotatingFiles {
-    /// Makes the first one, with the rights that this thread has now. `None` where someone has to read
-    /// first and `is_stop_requested` says that there is no more time for it.
+    /// Creates the first file with the rights of this thread. Returns `None` if a FIFO has no
+    /// reader and `is_stop_requested` becomes true.
     ///
     /// # Errors
     /// When that cannot be done.
@@ -69,7 +70,7 @@ impl RotatingFiles {
         Self::begin(config, folder, open).map(Some)
     }
 
-    /// Makes the first file in a folder that is open already, its name with the time.
+    /// Creates the first file in an open folder, named after the current time.
     ///
     /// # Errors
     /// When that cannot be done.
@@ -97,27 +98,27 @@ impl RotatingFiles {
         Ok(files)
     }
 
-    /// The folder in which files are made and removed from now on, by a name that leads to what is open.
+    /// A path of the open folder in which files are created and removed.
     pub(super) fn folder(&self) -> Option<PathBuf> {
         self.config.rotates().then(|| self.folder.by_descriptor())
     }
 
-    /// What others did to the files since it was asked last.
+    /// Takes the changes by other programs since the last call.
     pub(super) fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
 
-    /// The file that is written now.
+    /// Returns the name of the current file.
     pub(super) fn name(&self) -> String {
         self.folder.path(&self.open.name).display().to_string()
     }
 
-    /// Bytes that were written, to all files.
+    /// Returns the bytes written to all files.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes_before + self.open.good
     }
 
-    /// Takes the records of an interval; [`Self::write`] writes them.
+    /// Encodes the records of an interval; [`Self::write`] writes them.
     ///
     /// # Errors
     /// When they cannot be compressed.
@@ -149,8 +150,7 @@ impl RotatingFiles {
         Ok(())
     }
 
-    /// Writes what was taken. After an error nothing of what failed is in the file, and it can be tried
-    /// again.
+    /// Writes the pending steps. A step that fails leaves nothing in the file and can be retried.
     ///
     /// # Errors
     /// When the disk does not take it.
@@ -184,8 +184,9 @@ impl RotatingFiles {
         Ok(())
     }
 
-    /// Looks whether others have cut or removed the file, as `copytruncate` of logrotate(8) does. What is cut
-    /// goes on at the end that is there, in a frame of its own where it is compressed.
+    /// Detects whether another program truncated or removed the file, as `copytruncate` of
+    /// logrotate(8) does. A truncated file continues at its new end, in a new frame if it is
+    /// compressed.
     fn check_file(&mut self) -> io::Result<()> {
         if !self.open.regular {
             return Ok(());
@@ -207,7 +208,7 @@ impl RotatingFiles {
         self.notes.push(format!("record {}: {what}", self.name()));
     }
 
-    /// Compresses what is to be written to this file once more, with nothing before it.
+    /// Compresses the pending interval again, as the first of its frame.
     fn reencode(&mut self) -> io::Result<()> {
         let Some(mut encoder) = self.begin_encoding()? else {
             return Ok(());
@@ -226,7 +227,7 @@ impl RotatingFiles {
         Ok(())
     }
 
-    /// Writes the end of the file, and has all of it on the disk.
+    /// Writes the end of the file and flushes all of it to the disk.
     ///
     /// # Errors
     /// When the disk does not take it.
@@ -256,7 +257,7 @@ impl RotatingFiles {
         Ok(())
     }
 
-    /// Removes the oldest files beyond those to be kept. One that cannot be removed stays.
+    /// Removes the oldest files beyond the number to keep. A file that cannot be removed stays.
     fn remove_old(&self) {
         let Some(most) = self.config.files else {
             return;
@@ -274,7 +275,7 @@ impl RotatingFiles {
     }
 }
 
-/// Text as it comes out of an encoder: all of it can be read then, whatever becomes of this process.
+/// Encodes text so that all of it can be decoded even if this process is killed next.
 fn compressed(encoder: &mut Encoder<'static, Vec<u8>>, text: &[u8]) -> io::Result<Vec<u8>> {
     encoder.write_all(text)?;
     encoder.flush()?;

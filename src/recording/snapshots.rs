@@ -18,10 +18,10 @@ use super::recorder::Opened;
 use crate::options::RecordOptions;
 use crate::text::sanitize::sanitize;
 
-/// What the names of all files begin with.
+/// Beginning of all file names.
 const STEM: &str = "flowtop";
 const RECORDING: &str = "flowtop.jsonl.zst";
-/// Times that are tried for a name before giving up.
+/// Most times that are tried for a name before flowtop gives up.
 const TRIES: u32 = 1000;
 
 /// A folder for snapshots.
@@ -32,7 +32,7 @@ pub struct SnapshotFolder {
 }
 
 impl SnapshotFolder {
-    /// Opens the folder, the one time that its path is looked up.
+    /// Opens the folder; its path is looked up only here.
     ///
     /// # Errors
     /// When this thread may not open the folder, or there is none.
@@ -62,13 +62,13 @@ impl SnapshotFolder {
         })
     }
 
-    /// A name of the open folder, wherever it is moved.
+    /// A path of the open folder, valid wherever the folder is moved.
     pub fn by_descriptor(&self) -> PathBuf {
         by_descriptor(&self.folder)
     }
 
-    /// Writes new files that differ in their extensions only, each for its owner alone. Returns their path
-    /// without an extension.
+    /// Writes new files that differ only in their extensions, each readable by its owner alone.
+    /// Returns their path without an extension.
     ///
     /// # Errors
     /// When a file cannot be made or written.

@@ -1,5 +1,5 @@
-//! Starts and stops recordings while flowtop runs: the one of `--record`, and those that a key starts in the
-//! folder of `--snapshot-dir`.
+//! Starts and stops recordings while flowtop runs: that of `--record`, and those that a key starts
+//! in the folder of `--snapshot-dir`.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,13 +12,14 @@ use crate::model::interval::Interval;
 use crate::sync::lock;
 use crate::text::units;
 
-/// The recording that is under way, if any. The collector's thread puts intervals in, the main thread turns it.
+/// The current recording, if any. The collector's thread adds intervals; the main thread starts and
+/// stops it.
 #[derive(Clone, Debug, Default)]
 pub struct RecordingSwitch {
     running: Arc<Mutex<Option<Recorder>>>,
 }
 
-/// What a change of the switch has done.
+/// Result of starting or stopping a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordingChange {
     Started {
@@ -57,24 +58,25 @@ impl RecordingSwitch {
         }
     }
 
-    /// Takes an interval, if a recording is under way. Does not wait for a disk.
+    /// Adds an interval to the current recording, if any. Does not wait for a disk.
     pub fn put(&self, interval: &Interval) {
         if let Some(recorder) = &*lock(&self.running) {
             recorder.put(interval);
         }
     }
 
-    /// How the recording under way goes.
+    /// Returns the status of the current recording.
     pub fn status(&self) -> Option<Status> {
         lock(&self.running).as_ref().map(Recorder::status)
     }
 
-    /// Ends the recording under way; without one does nothing.
+    /// Ends the current recording; does nothing without one.
     ///
     /// # Errors
     /// When the file cannot be ended, or intervals were lost.
     pub fn stop(&self) -> Result<Option<RecordingChange>> {
-        // Intervals of now are not kept waiting until the disk has the last ones.
+        // Takes the recording out first, so that new intervals do not wait until the disk has the
+        // last ones.
         let Some(recorder) = lock(&self.running).take() else {
             return Ok(None);
         };
@@ -86,7 +88,7 @@ impl RecordingSwitch {
         }))
     }
 
-    /// Ends the recording under way, or begins one in the folder.
+    /// Ends the current recording, or starts one in the folder.
     ///
     /// # Errors
     /// When the file cannot be made or ended, and where there is no folder.
@@ -97,7 +99,7 @@ impl RecordingSwitch {
         let Some(folder) = folder else {
             bail!("no folder to record in: start flowtop with --snapshot-dir DIR");
         };
-        // Troubles of a recording are on the screen, not beside it.
+        // The screen shows the status of a recording, so nothing is printed.
         let recorder = Recorder::start(folder.begin_recording()?, json.clone(), |_| {})?;
         let file = recorder.status().file;
         *lock(&self.running) = Some(recorder);

@@ -1,4 +1,4 @@
-//! What a player does, in its own thread.
+//! The player's thread: reads intervals on time, seeks, and publishes snapshots.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use crate::model::interval::{Method, RecordingMetadata};
 use crate::recording::replay::Replay;
 use crate::stats::history::History;
 
-/// Speeds that keys step through.
+/// Speeds that the keys step through.
 const SPEEDS: [f64; 12] = [
     0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 600.0, 3600.0,
 ];
-/// How often something is shown of a long way.
+/// Time between two snapshots of a long seek.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
-/// Most damages that are remembered: one a file.
+/// Most errors of recordings that are kept, one per file.
 const MAX_CORRUPTIONS: usize = 100;
 
-/// Names of users that are kept for one who has not looked, before those that were replaced go.
+/// Most user names that wait for the next snapshot; beyond that, replaced names are dropped first.
 const MAX_USERS: usize = 1 << 17;
 
-/// A place to go to.
+/// Destination of a seek.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SeekGoal {
-    /// After so many intervals.
+    /// A number of intervals.
     Count(u64),
-    /// After so much recorded time, or as near as intervals end.
+    /// Recorded time, to the nearest end of an interval.
     Time(Duration),
 }
 
@@ -42,7 +42,7 @@ pub(super) struct PlayerThread {
     interval: Option<Duration>,
     filter: Option<Expr>,
     replay: Replay,
-    /// What comes next: how long it takes has to be known before.
+    /// The next interval, read ahead because its length decides when it is shown.
     next: Option<RecordedInterval>,
     history: History,
     flows: usize,
@@ -50,7 +50,7 @@ pub(super) struct PlayerThread {
     metadata: RecordingMetadata,
     position: PlayerPosition,
     limits: PlayerLimits,
-    /// Orders that came on the way to a place.
+    /// Commands that came during a seek.
     waiting: VecDeque<PlayerCommand>,
     shared: Arc<Shared>,
     notify: Arc<dyn Fn(PlayerEvent) + Send + Sync>,
@@ -89,7 +89,7 @@ impl PlayerThread {
     /// Runs until a limit is reached or the player is dropped.
     pub(super) fn run(&mut self, orders: &Receiver<PlayerCommand>) {
         self.rewind();
-        // Something is on the screen at once.
+        // Shows the first interval at once.
         let mut due = Instant::now();
         loop {
             let order = match self.position.state {
@@ -102,7 +102,7 @@ impl PlayerThread {
                                 return;
                             }
                             self.show();
-                            // Late ones are not made up for in a hurry.
+                            // Late intervals are not made up for by shorter pauses.
                             let now = Instant::now();
                             due = due.max(now.checked_sub(SHOW_EVERY).unwrap_or(now)) + self.wait();
                             continue;
@@ -124,7 +124,7 @@ impl PlayerThread {
             if self.obey(order, orders) {
                 return;
             }
-            // At the beginning there is nothing to look at meanwhile.
+            // At the beginning there is no earlier picture to show meanwhile.
             due = Instant::now();
             if self.history.intervals() > 0 {
                 due += self.wait();
@@ -132,14 +132,14 @@ impl PlayerThread {
         }
     }
 
-    /// How long the next interval takes at this speed.
+    /// Returns how long the next interval lasts at this speed.
     fn wait(&self) -> Duration {
         let length = self.next.as_ref().map(|next| next.interval.elapsed);
         let seconds = length.unwrap_or_default().as_secs_f64() / self.position.speed;
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4)
     }
 
-    /// True when a limit is reached.
+    /// Takes one command; returns true when a limit is reached.
     fn obey(&mut self, order: PlayerCommand, orders: &Receiver<PlayerCommand>) -> bool {
         let at = self.history.clock().at;
         let now = self.position.state;
@@ -180,8 +180,9 @@ impl PlayerThread {
         false
     }
 
-    /// Goes to a place; then is in that state. Another place that is asked for on the way takes the
-    /// place of it, all else waits until it is reached. True when a limit is.
+    /// Seeks a destination, then enters the given state. Another seek replaces the destination on
+    /// the way; all other commands wait until the destination is reached. Returns true when a limit
+    /// is reached.
     fn go(
         &mut self,
         mut goal: SeekGoal,
@@ -216,7 +217,7 @@ impl PlayerThread {
             }
         }
         self.position.state = match then {
-            // Back from the end there is something to play.
+            // After a seek back from the end there is something to play again.
             PlayerState::AtEnd if self.next.is_some() => PlayerState::Paused,
             then => then,
         };
@@ -224,7 +225,7 @@ impl PlayerThread {
         reached
     }
 
-    /// The place that an order means which comes on the way to another.
+    /// Returns the destination of a command that comes during a seek.
     fn coalesce_seek(&self, goal: SeekGoal, order: PlayerCommand) -> Option<SeekGoal> {
         match (goal, order) {
             (SeekGoal::Time(time), PlayerCommand::SeekBy(by, SeekDirection::Forward)) => {
@@ -238,16 +239,16 @@ impl PlayerThread {
         }
     }
 
-    /// The place where a part of the whole lies behind, if the whole is known.
+    /// Returns the destination for a fraction of the whole, if the length is known.
     fn part(&self, part: f64) -> Option<SeekGoal> {
         let whole = lock(&self.shared.length).map(|length| length.elapsed)?;
         Some(SeekGoal::Time(whole.mul_f64(part.clamp(0.0, 1.0))))
     }
 
-    /// Whether a place can only be reached from the beginning.
+    /// Whether the destination can be reached only from the beginning.
     fn is_past(&self, goal: SeekGoal) -> bool {
         let clock = self.history.clock();
-        // The first interval is always there.
+        // The history always has the first interval.
         self.history.intervals() > 1
             && match goal {
                 SeekGoal::Count(count) => count < self.history.intervals(),
@@ -255,12 +256,12 @@ impl PlayerThread {
             }
     }
 
-    /// Whether there is no better place.
+    /// Whether the destination is reached.
     fn is_at(&self, goal: SeekGoal) -> bool {
         let Some(next) = &self.next else {
             return true;
         };
-        // Nothing is no place: the first interval is always there.
+        // Position 0 does not exist: the history always has the first interval.
         self.history.intervals() > 0
             && match goal {
                 SeekGoal::Count(count) => self.history.intervals() >= count,
@@ -268,7 +269,7 @@ impl PlayerThread {
             }
     }
 
-    /// Takes the next interval in. True when a limit is reached with it.
+    /// Adds the next interval to the history; returns true if it reaches a limit.
     fn advance(&mut self) -> bool {
         let Some(RecordedInterval {
             interval, metadata, ..
@@ -283,7 +284,7 @@ impl PlayerThread {
         self.metadata.filter = metadata.filter;
         self.metadata.users.extend(metadata.users);
         if self.metadata.users.len() > MAX_USERS {
-            // Of each user the last name counts.
+            // The last name of a user counts.
             let last: HashMap<u32, Arc<str>> = self.metadata.users.drain(..).collect();
             self.metadata.users.extend(last);
         }
@@ -299,7 +300,7 @@ impl PlayerThread {
                 Some(Ok(frame)) => self.next = Some(frame),
                 Some(Err(corruption)) => {
                     let corruptions = &mut self.position.corruptions;
-                    // Every time it is played there is the same one.
+                    // Each playback of an unreadable file gives one error, which is kept once.
                     if !corruptions.contains(&corruption) && corruptions.len() < MAX_CORRUPTIONS {
                         corruptions.push(corruption);
                     }
@@ -311,7 +312,7 @@ impl PlayerThread {
         }
     }
 
-    /// Back to the beginning.
+    /// Starts again from the beginning.
     fn rewind(&mut self) {
         let (filter, stop) = (self.filter.as_ref(), &self.shared.stop);
         self.replay = Replay::new(&self.files, self.interval, filter, stop);
@@ -325,7 +326,7 @@ impl PlayerThread {
         self.position.at = self.history.clock().at;
         let mut snapshot = lock(&self.shared.snapshot);
         let mut metadata = std::mem::take(&mut self.metadata);
-        // Metadata of a snapshot that was not taken goes into the next.
+        // Metadata of a snapshot that nobody took moves into the next one.
         let waited = snapshot.take();
         let is_news = waited.is_none();
         self.metadata.machine = metadata.machine.clone();
