@@ -88,8 +88,8 @@ fn attach_kprobe(
     link.map(Some).map_err(perf_error)
 }
 
-/// To the root of the cgroup v2 hierarchy, which every socket is under; in a cgroup namespace to the
-/// root of that, which [`requirements::of_cgroup_namespace`] says.
+/// Returns the root of the cgroup v2 hierarchy, which every socket is under; in a cgroup namespace
+/// the root of that namespace, which [`requirements::of_cgroup_namespace`] reports.
 fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
     let Some(Cgroup2 { path, .. }) = Cgroup2::mounted() else {
         return Ok(None);
@@ -105,16 +105,16 @@ fn attach_cgroup(program: &ProgramMut<'_>) -> Result<Option<Link>> {
     }
 }
 
-/// Where cgroup v2 is mounted.
+/// The mount point of cgroup v2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup2 {
     pub path: PathBuf,
-    /// Whether every process is below it.
+    /// Whether every process is below the mount point.
     pub is_whole: bool,
 }
 
 impl Cgroup2 {
-    /// The mount that shows the whole hierarchy, else the first one.
+    /// Returns the mount that shows the whole hierarchy, else the first one.
     pub fn mounted() -> Option<Self> {
         let text = mounts::text();
         let found = mounts::mounts(&text).filter(|mount| mount.kind == "cgroup2");

@@ -9,7 +9,7 @@ use super::libbpf_log;
 use super::map_memory::DEFAULT_MAX_FLOWS;
 use super::requirements::{self, MissingRequirement};
 
-/// An error of loading: EACCES is how the verifier refuses, whatever the privileges.
+/// Explains an error of loading. The verifier refuses with EACCES, whatever the privileges.
 pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
     let text = err.to_string();
     if text.contains("os error 13") {
@@ -60,7 +60,7 @@ impl fmt::Display for TooLarge {
 
 impl std::error::Error for TooLarge {}
 
-/// An error of attaching by a perf event.
+/// Explains an error of attaching by a perf event.
 pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
     match err.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => requirements::of_perf().into(),
@@ -71,21 +71,22 @@ pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
     }
 }
 
-/// Why a backend could not be taken.
+/// Why a backend does not work here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendError {
     backend: Backend,
     pub text: String,
-    /// What is missing, where that is known; `text` says it too.
+    /// The missing requirement, if it is known; `text` names it too.
     pub missing: Option<MissingRequirement>,
 }
 
-/// No backend could be taken of those that were to be tried.
+/// Returns the error for a run in which no backend worked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoBackend(pub Vec<BackendError>);
 
 impl BackendError {
-    /// Explains an error of opening a backend: by what is missing, or by the error with what libbpf logged of it.
+    /// Explains an error of opening a backend: by the missing requirement, or else by the error
+    /// with libbpf's log.
     pub(super) fn new(backend: Backend, err: &anyhow::Error) -> Self {
         if let Some(missing) = MissingRequirement::of(err) {
             return Self {
@@ -96,7 +97,7 @@ impl BackendError {
         }
         let mut text = format!("{err:#}");
         let of_libbpf = err.chain().any(|cause| cause.is::<libbpf_rs::Error>());
-        // Without it kernels answer by EINVAL, ENOTSUPP or ENOSYS, at different steps.
+        // Kernels without the feature fail with EINVAL, ENOTSUPP or ENOSYS, at different steps.
         if let Some(missing) = requirements::of_jit().filter(|_| of_libbpf) {
             return Self {
                 backend,

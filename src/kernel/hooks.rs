@@ -1,4 +1,5 @@
-//! The hooks of all backends: which program goes where, and what it means if it cannot.
+//! The hooks of all backends: the program of each, where it is attached, and what it means if it
+//! cannot be attached.
 
 use super::running_kernel::{FAST_READERS, RAW_SOCK_TRACEPOINTS, TRACEPOINT_DOMAIN};
 
@@ -21,26 +22,26 @@ pub enum Attach {
     Cgroup,
 }
 
-/// What it means when a hook cannot be attached because the kernel has no such thing.
+/// The consequence if the kernel has no such hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnMissing {
     /// The backend does not work here.
     Fatal,
-    /// Then nothing can come that way.
+    /// Nothing is missed: a kernel without the hook has no such path.
     Fine,
-    /// Then nothing can come that way if the kernel has no IPv6; if it has, the backend does not work here.
+    /// Nothing is missed if the kernel has no IPv6; if it has IPv6, the backend does not work here.
     FineWithoutIpv6,
-    /// Then this path is unseen, by its name in [`crate::model::interval::UNSEEN_NAMES`].
+    /// The path of this name in [`crate::model::interval::UNSEEN_NAMES`] is unseen.
     Unseen(&'static str),
 }
 
-/// One program and where it goes.
+/// A program and its hook.
 #[derive(Clone, Copy, Debug)]
 pub struct Hook {
     /// Name of the program in `bpf/flowtop.bpf.c`.
     pub program: &'static str,
     pub attach: Attach,
-    /// What it means if it cannot.
+    /// The consequence if the hook cannot be attached.
     pub absent: OnMissing,
 }
 
@@ -59,7 +60,8 @@ const NO_SPLICE: OnMissing = Unseen("splice_read");
 const NO_ZEROCOPY: OnMissing = Unseen("zerocopy_receive");
 const NO_SEND_PEER: OnMissing = Unseen("udp_send_peer");
 const NO_RECV_PEER: OnMissing = Unseen("udp_recv_peer");
-/// Where AF_PACKET is a module, its functions are not in the kernel's BTF, nor there before it is loaded.
+/// If AF_PACKET is a module, its functions are missing from the kernel's BTF, and from the kernel
+/// until the module is loaded.
 const NO_PACKET: OnMissing = Unseen("packet_sockets");
 
 pub(super) const TRACEPOINTS: &[Hook] = &[
@@ -72,15 +74,15 @@ pub(super) const RAW_TRACEPOINTS: &[Hook] = &[
     hook("rt_recv", Attach::RawTracepoint("sock_recv_length"), Fatal),
 ];
 
-/// Datagrams, beside the tracepoints where kprobes exist, and for the kprobe backend: their peers, and
-/// how many packets they are. The bytes are counted without.
+/// Peers and packet counts of datagrams, beside the tracepoints if kprobes exist, and for the
+/// kprobe backend. Their bytes are counted without these hooks.
 pub(super) const DATAGRAMS: &[Hook] = &[
     hook("kp_udp_rx", Kprobe("skb_consume_udp"), NO_RECV_PEER),
     hook("kp_udp_sendmsg", Kprobe("udp_sendmsg"), NO_SEND_PEER),
     hook("kp_udpv6_sendmsg", Kprobe("udpv6_sendmsg"), FineWithoutIpv6),
 ];
 
-/// Beside the tracepoints where kprobes do not exist.
+/// Hooks beside the tracepoints if kprobes do not exist.
 pub(super) const TRACEPOINT_CGROUP: &[Hook] = &[
     hook("cg_sendmsg4", Cgroup, NO_SEND_PEER),
     hook("cg_sendmsg6", Cgroup, NO_SEND_PEER),
@@ -89,7 +91,7 @@ pub(super) const TRACEPOINT_CGROUP: &[Hook] = &[
 ];
 
 impl Hook {
-    /// Whether it counts, so that a run that was skipped may be bytes that were missed.
+    /// Whether the program counts bytes, so that a skipped run may be missed bytes.
     pub fn counts(&self) -> bool {
         THREADS
             .iter()
@@ -97,27 +99,27 @@ impl Hook {
     }
 }
 
-/// Beside every backend: what is kept of a thread goes with it.
+/// Beside every backend: removes the state of a thread when the thread ends.
 pub(super) const THREADS: &[Hook] = &[hook(
     "end_thread",
     Attach::RawTracepoint("sched_process_exit"),
     Fine,
 )];
 
-/// Where a filter asks for descendants: sees every process that is made, by a raw tracepoint.
+/// For filters that name descendants: sees every new process, by a raw tracepoint.
 pub(super) const RAW_FORK: Hook = hook(
     "rt_fork",
     Attach::RawTracepoint("sched_process_fork"),
     Fatal,
 );
-/// The same by a perf event.
+/// For filters that name descendants: sees every new process, by a perf event.
 pub(super) const PERF_FORK: Hook = hook(
     "tp_fork",
     Attach::SchedTracepoint("sched_process_fork"),
     Fatal,
 );
 
-/// Beside every backend where kprobes exist. Return probes before their entries: a call must not
+/// Beside every backend if kprobes exist. Return probes come before their entry probes: no call may
 /// be opened that nothing closes.
 pub(super) const ZEROCOPY: &[Hook] = &[
     hook(
@@ -128,18 +130,18 @@ pub(super) const ZEROCOPY: &[Hook] = &[
     hook("kp_zerocopy", Kprobe("tcp_zerocopy_receive"), NO_ZEROCOPY),
 ];
 
-/// What passes neither the tracepoints nor `inet_sendmsg()` and `inet_recvmsg()`.
+/// Paths that neither reach the tracepoints nor `inet_sendmsg()` and `inet_recvmsg()`.
 pub(super) const BYPASSES: &[Hook] = &[
     hook("kr_splice", Kretprobe("skb_splice_bits"), NO_SPLICE),
     hook("kp_splice", Kprobe("skb_splice_bits"), NO_SPLICE),
-    // Gone since v6.5, and with them the path.
+    // Removed in v6.5, together with the path.
     hook("kr_sendpage", Kretprobe("inet_sendpage"), Fine),
     hook("kp_sendpage", Kprobe("inet_sendpage"), Fine),
     hook("kr_udp_sendpage", Kretprobe("udp_sendpage"), Fine),
     hook("kp_udp_sendpage", Kprobe("udp_sendpage"), Fine),
 ];
 
-/// The IPv6 twins are absent where the kernel has no IPv6.
+/// The IPv6 twins are absent if the kernel has no IPv6.
 pub(super) const KPROBES: &[Hook] = &[
     hook("kr_send", Kretprobe("inet_sendmsg"), Fatal),
     hook("kr_send", Kretprobe("inet6_sendmsg"), FineWithoutIpv6),
@@ -184,10 +186,10 @@ pub(super) const TRAMPOLINES: &[Hook] = &[
     hook("fx_append", Trampoline("ip_append_page"), Fine),
 ];
 
-/// Functions that move bytes past all hooks, whatever the backend, and the names of these paths.
+/// Functions that move bytes past the hooks of every backend, with the names of these paths.
 pub const UNHOOKED: &[(&str, &str)] = &[("io_zcrx_recv_skb", "uring_zcrx")];
 
-/// What of the kernel decides about plans and their hooks.
+/// The properties of the kernel that decide about plans and their hooks.
 pub fn kernel_names() -> impl Iterator<Item = &'static str> {
     let trampolines = TRAMPOLINES.iter().filter_map(|hook| match hook.attach {
         Attach::Trampoline(function) => Some(function),

@@ -1,5 +1,5 @@
-//! Reads sockets by their addresses, closer than the drain does: whether their counters are those of
-//! calls, and what moved though nothing was counted.
+//! Reads single sockets by their addresses, in more detail than the drain: whether their counters
+//! count what calls return, and which bytes moved although no call counted them.
 
 use anyhow::{Context, Result};
 
@@ -13,7 +13,7 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// With the map that the program finds sockets in.
+    /// The map in which the program finds the sockets.
     pub const fn new(records: Records) -> Self {
         Self { records }
     }
@@ -27,7 +27,7 @@ impl Inspector {
         nothing.context("run a program").map(drop)
     }
 
-    /// What of each socket was read, by its address.
+    /// Returns what was read of each socket, by its address.
     ///
     /// # Errors
     /// When the kernel does not run the program.

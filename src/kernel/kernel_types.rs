@@ -1,5 +1,5 @@
-//! What the running kernel has, by its BTF: functions to hook, and what it counts. One pass over the types,
-//! because an index of all their names, as libbpf makes when it loads, takes several times as long.
+//! The functions, variables and types that the running kernel has, by its BTF. One pass over the
+//! types: an index of all names, which libbpf builds when it loads, takes several times as long.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -12,10 +12,10 @@ use super::requirements::BTF;
 
 const MAGIC: u16 = 0xeb9f;
 
-/// The names that are asked for, and which of them the kernel has.
+/// The names that are looked for, and which of them the kernel has.
 pub struct KernelTypes {
     requested: Vec<&'static str>,
-    /// Names that the kernel has, each with the kind of BTF it is of (`BTF_KIND_*`).
+    /// Names that the kernel has, each with the kind of its BTF type (`BTF_KIND_*`).
     found: BTreeSet<(u32, &'static str)>,
     counts_misses: bool,
 }
@@ -27,7 +27,8 @@ impl KernelTypes {
     /// When its BTF cannot be read.
     pub fn of_this_kernel(names: impl Iterator<Item = &'static str>) -> Result<Self> {
         let file = File::open(BTF).with_context(|| format!("read {BTF}"))?;
-        // Mapped where the kernel can (v6.16): reads hand over a page each, and there are 1,400.
+        // Mapped if the kernel supports that (v6.16): read() hands over one page at a time, and
+        // there are 1,400.
         let parsed = match own_memory::map_constant_file(&file) {
             Ok(mapped) => Self::parse(&mapped, names),
             Err(_) => {
@@ -72,7 +73,7 @@ impl KernelTypes {
         })
     }
 
-    /// Whether the kernel has a function, which is among those that were asked for.
+    /// Whether the kernel has a function; the name must be among those looked for.
     pub fn has_function(&self, function: &'static str) -> bool {
         self.has(Kind::FUNC, function)
     }
@@ -94,7 +95,7 @@ impl KernelTypes {
         self.found.contains(&(kind, name))
     }
 
-    /// Whether the kernel counts what tracepoint and kprobe programs skip.
+    /// Whether the kernel counts the runs of tracepoint and kprobe programs that it skips.
     pub const fn counts_misses(&self) -> bool {
         self.counts_misses
     }
@@ -110,7 +111,7 @@ impl Kind {
     const FUNC: u32 = 12;
     const VAR: u32 = 14;
 
-    /// Bytes that follow the header of a type.
+    /// Returns the number of bytes after the header of a type.
     fn extra(kind: u32, len: usize) -> Result<usize> {
         Ok(match kind {
             // Pointer, forward, typedef, qualifiers, function, float, type tag.
@@ -140,7 +141,7 @@ struct Header {
 struct Btf<'a> {
     bytes: &'a [u8],
     strings: &'a [u8],
-    /// Where each type begins; that of number 1 is the first.
+    /// Offset of each type; the first is type number 1.
     types: Vec<usize>,
 }
 
@@ -180,13 +181,13 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// A name and all that follows it; it ends with a zero.
+    /// Returns a name and everything after it; the name ends with a NUL.
     fn name(&self, offset: u32) -> Result<&'a [u8]> {
         let name = self.strings.get(offset as usize..);
         name.context("a name is beyond the strings")
     }
 
-    /// Whether the struct or union at this place has such a member, also within unnamed ones.
+    /// Whether the struct or union at this offset has such a member, also within unnamed members.
     fn has_member(&self, at: usize, name: &str) -> Result<bool> {
         for member in 0..self.header(at)?.len {
             let member = at + Self::HEADER + 12 * member;
@@ -212,7 +213,7 @@ fn word(bytes: &[u8], at: usize) -> Result<u32> {
     word.map(u32::from_ne_bytes).context("it ends too early")
 }
 
-/// Compares a name with one that a zero ends.
+/// Compares a name with a NUL-terminated one.
 fn compare(name: &str, ended: &[u8]) -> Ordering {
     let len = name.len().min(ended.len());
     let (begin, rest) = ended.split_at(len);

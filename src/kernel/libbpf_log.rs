@@ -24,7 +24,8 @@ pub(super) fn capture(verbose: bool) {
 
 fn keep(_: PrintLevel, message: String) {
     if VERBOSE.load(Ordering::Relaxed) {
-        // Not by a macro that panics where nobody reads: this is called from C, which no panic may cross.
+        // No macro that panics on a closed standard error: C calls this function, and no panic may
+        // cross C.
         let _ = stderr().write_all(escape_controls(&message).as_bytes());
     }
     if let Ok(mut log) = LOG.lock()
@@ -34,7 +35,8 @@ fn keep(_: PrintLevel, message: String) {
     }
 }
 
-/// Escapes control characters of a message, other than line ends and tabs: names of the kernel are in it.
+/// Escapes control characters other than line ends and tabs, because messages contain names of the
+/// kernel.
 fn escape_controls(message: &str) -> String {
     let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     let shown = message.chars().map(|c| match is_plain(c) {
@@ -44,14 +46,14 @@ fn escape_controls(message: &str) -> String {
     shown.collect()
 }
 
-/// Clears the log, so that [`last_failure`] is of a later attempt.
+/// Clears the log, so that [`last_failure`] belongs to the next attempt.
 pub(super) fn clear() {
     if let Ok(mut log) = LOG.lock() {
         log.clear();
     }
 }
 
-/// Returns the last line that libbpf calls a failure: it says most.
+/// Returns the last line that libbpf calls a failure, the most specific one.
 pub(super) fn last_failure() -> Option<String> {
     let log = LOG.lock().map(|log| log.clone()).unwrap_or_default();
     let line = log.lines().rfind(|line| line.contains("failed"))?;

@@ -1,5 +1,5 @@
-//! What the kernel itself says was missed: programs it skipped, probes it could not serve, calls
-//! that did not fit. Read every interval, shown whenever not zero.
+//! The kernel's own counters of missed events: skipped programs, missed return probes, and calls
+//! that found no room. They are read every interval and shown whenever they are not zero.
 
 use anyhow::{Context, Result};
 use libbpf_rs::skel::Skel;
@@ -13,12 +13,12 @@ use crate::model::flow::Counters;
 /// Cumulative counts since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LossCounters {
-    /// Bytes and messages of flows that found no room, not even as their process's.
+    /// Bytes and messages of flows without a slot that did not even fit into their process's sum.
     pub untracked: Counters,
     pub missed: u64,
 }
 
-/// Reads all there is to read about `skel`, of which the programs named `attached` are in use.
+/// Reads all counters; the programs named `attached` are in use.
 ///
 /// # Errors
 /// When the kernel does not answer.
@@ -44,8 +44,9 @@ pub fn read(
     })
 }
 
-/// Whether events may be missed that no counter knows of. A preempted bpf() call makes tracepoint and kprobe
-/// programs skip events, which are counted since dd8657894c11 (v6.7). Trampolines count what they skip since they skip anything.
+/// Whether events may be missed that no counter reports. Tracepoint and kprobe programs skip events
+/// during a preempted bpf() call; the kernel counts these since dd8657894c11 (v6.7). Trampolines
+/// have counted their skipped runs since they skip any.
 pub const fn misses_unknown(backend: Backend, preemption: Preemption, are_counted: bool) -> bool {
     match (backend, preemption) {
         (Backend::RawTracepoint | Backend::Fentry, _) | (_, Preemption::Off) => false,

@@ -1,4 +1,4 @@
-//! The kernel memory that the maps take, and whether this machine has it.
+//! Computes the kernel memory that the maps take, and checks that the machine has it.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! What of flowtop's own memory takes `unsafe`: mapping a file, and giving freed memory back.
+//! The uses of `unsafe` for flowtop's own memory: mapping a file, and returning freed memory to the
+//! system.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +15,8 @@ pub(super) fn map_constant_file(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
-/// Gives the system back what was allocated and freed. glibc keeps it otherwise, for the heap shrinks at its end only.
+/// Returns freed memory to the system. glibc would keep it, because its heap shrinks only at the
+/// end.
 pub(super) fn release_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes a number and moves nothing that is in use.

@@ -1,4 +1,4 @@
-//! Which variant of the programs is tried when the kernel does not load one.
+//! Selects a simpler variant of the programs if the kernel does not load one.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ use super::requirements::MissingRequirement;
 use crate::options::CaptureOptions;
 use crate::resolve::namespace;
 
-/// Variants of the programs, of which some kernels load only the simpler ones.
+/// Variants of the programs; some kernels load only the simpler ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ProgramVariant {
     /// Kernel memory is read by `bpf_rdonly_cast()`.
@@ -17,7 +17,7 @@ pub(super) struct ProgramVariant {
 }
 
 impl ProgramVariant {
-    /// What to try after this error; `None`: nothing simpler would load.
+    /// Returns the variant to try after this error; `None` if no simpler one would load.
     fn after(self, err: &anyhow::Error) -> Option<Self> {
         let pushdown = false;
         match self {
@@ -39,7 +39,7 @@ impl ProgramVariant {
     }
 }
 
-/// The first form that does not fail, with what it gives, or the error of the last.
+/// Returns the first variant that loads, with its result, or the error of the last one.
 pub(super) fn first_that_loads<T>(
     mut form: ProgramVariant,
     attempt: impl Fn(ProgramVariant) -> Result<T>,
@@ -52,8 +52,8 @@ pub(super) fn first_that_loads<T>(
     }
 }
 
-/// The options with nothing of its filter for the kernel; `None` where nothing is, or where only the
-/// kernel can decide: ids of a pid namespace are not those of drained flows.
+/// Returns the options without a filter for the kernel. `None` if there is none already, or if only
+/// the kernel can decide it: drained flows do not have the ids of a pid namespace.
 pub(super) fn unpushed(options: &CaptureOptions) -> Option<CaptureOptions> {
     let filter = options.filter.unpushed()?;
     if !options.filter.kernel_filter.tasks.is_empty() && namespace::own_pid().is_some() {

@@ -1,5 +1,5 @@
-//! What keeps flowtop from counting, or from seeing a path, and the fix: the same words at start-up and
-//! in `--doctor`.
+//! What flowtop needs to count, or to see a path, and how to provide it. Start-up errors and
+//! `--doctor` use the same words.
 
 use std::error::Error;
 use std::fmt;
@@ -12,12 +12,12 @@ use rustix::process::{Resource, geteuid, getrlimit};
 use super::attach::Cgroup2;
 use crate::sandbox::capabilities::{self, CapabilitySet};
 
-/// Something that is missing here.
+/// A requirement that this machine or process does not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingRequirement {
-    /// What is missing, part of a sentence.
+    /// The missing requirement, as part of a sentence.
     pub what: String,
-    /// What to run, to say or to boot with.
+    /// The command, option or boot parameter that provides it.
     pub fix: String,
 }
 
@@ -43,20 +43,20 @@ impl MissingRequirement {
     }
 }
 
-/// `kernel.perf_event_paranoid`; from 3 on, on kernels of Debian and its kin, only CAP_SYS_ADMIN may
-/// open perf events, which tracepoints and kprobes are attached by.
+/// `kernel.perf_event_paranoid`. From 3 on, which Debian and its derivatives have, only
+/// CAP_SYS_ADMIN may open perf events, by which tracepoints and kprobes are attached.
 pub fn perf_event_paranoid() -> Option<i32> {
     let text = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?;
     text.trim().parse().ok()
 }
 
-/// Whether perf events are for CAP_SYS_ADMIN alone.
+/// Whether only CAP_SYS_ADMIN may open perf events.
 pub fn is_perf_for_admins() -> bool {
     perf_event_paranoid().is_some_and(|level| level > 2)
 }
 
-/// Whether maps are charged to the memory that a user may lock, and not to a cgroup: before 5.11.
-/// Not asked of the kernel by trying: this is for words and for what setcap needs.
+/// Whether maps are charged to the user's limit of locked memory and not to a cgroup: before 5.11.
+/// Read from the version, because only messages and the advice for setcap depend on it.
 pub fn is_memlock_charged() -> bool {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
@@ -65,12 +65,12 @@ pub fn is_memlock_charged() -> bool {
     matches!((next(), next()), (Some(major), Some(minor)) if (major, minor) < (5, 11))
 }
 
-/// Whether the kernel has kprobes, by what everyone may read.
+/// Whether the kernel has kprobes, by files that everyone may read.
 pub fn has_kprobes() -> bool {
     Path::new("/sys/bus/event_source/devices/kprobe").exists()
 }
 
-/// Bytes that this process may lock; `None` for any number.
+/// Limit of locked memory of this process, in bytes; `None` without a limit.
 pub fn memlock_limit() -> Option<u64> {
     getrlimit(Resource::Memlock).current
 }
@@ -80,14 +80,15 @@ fn is_capability_missing(capability: CapabilitySet) -> bool {
     is_missing(capabilities::held(), capability)
 }
 
-/// Whether it is not among those held. CAP_SYS_ADMIN includes what BPF asks of these three.
+/// Whether this process lacks a capability. CAP_SYS_ADMIN includes CAP_BPF, CAP_PERFMON and
+/// CAP_NET_ADMIN for the purposes of BPF.
 fn is_missing(held: CapabilitySet, capability: CapabilitySet) -> bool {
     let included = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::NET_ADMIN;
     let by_admin = held.contains(CapabilitySet::SYS_ADMIN) && included.contains(capability);
     !(held.contains(capability) || by_admin)
 }
 
-/// What a user other than root needs to see everything here.
+/// Returns the capabilities with which a user other than root sees everything here.
 pub fn needed_capabilities() -> CapabilitySet {
     let mut needed = CapabilitySet::BPF | CapabilitySet::PERFMON | for_tracefs();
     if is_perf_for_admins() {
@@ -96,15 +97,15 @@ pub fn needed_capabilities() -> CapabilitySet {
     if is_memlock_charged() {
         needed |= CapabilitySet::SYS_RESOURCE;
     }
-    // Without kprobes the peers of UDP come from cgroup hooks.
+    // Without kprobes the peers of UDP come from cgroup hooks, which need CAP_NET_ADMIN.
     if !has_kprobes() {
         needed |= CapabilitySet::NET_ADMIN;
     }
     needed
 }
 
-/// What a user other than root needs for tracefs, which is root's: kprobes are made by writing there,
-/// tracepoints are read there.
+/// Returns the capabilities with which a user other than root can use tracefs, whose files belong
+/// to root: kprobes are created by writing there, and tracepoints are looked up there.
 fn for_tracefs() -> CapabilitySet {
     match has_kprobes() {
         true => CapabilitySet::DAC_OVERRIDE,
@@ -130,7 +131,7 @@ pub fn of_capabilities(missing: CapabilitySet, purpose: &str) -> MissingRequirem
     MissingRequirement::new(what, fix)
 }
 
-/// What every backend needs and this process has not, in the order in which it is best seen to.
+/// Returns the requirements of every backend that are not met, in the order in which to meet them.
 pub fn of_requirements() -> Option<MissingRequirement> {
     let missing = [CapabilitySet::BPF, CapabilitySet::PERFMON];
     let missing = missing
@@ -150,12 +151,12 @@ pub fn of_requirements() -> Option<MissingRequirement> {
     lockdown.contains("[confidentiality]").then(of_lockdown)
 }
 
-/// Where the kernel describes its types.
+/// The file in which the kernel describes its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
-/// Modes of lockdown, the one in force in brackets.
+/// The file with the modes of lockdown, the current one in brackets.
 pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// The kernel does not describe its types, or sysfs, where it does, is not there.
+/// The kernel has no BTF, or sysfs, which has its file, is not mounted.
 pub fn of_btf() -> MissingRequirement {
     if !Path::new("/sys/kernel").exists() {
         return MissingRequirement::new(
@@ -169,10 +170,11 @@ pub fn of_btf() -> MissingRequirement {
     )
 }
 
-/// The switch of the BPF JIT: 0 is off. Root reads it, in the first network namespace.
+/// The switch of the BPF JIT; 0 is off. Only root can read it, and only in the initial network
+/// namespace.
 const JIT_SWITCH: &str = "/proc/sys/net/core/bpf_jit_enable";
 
-/// The BPF JIT is switched off: kernel functions and trampolines need it.
+/// The BPF JIT is off; kernel functions and trampolines need it.
 pub fn of_jit() -> Option<MissingRequirement> {
     let switch = fs::read_to_string(JIT_SWITCH).ok()?;
     (switch.trim() == "0").then(|| {
@@ -183,7 +185,7 @@ pub fn of_jit() -> Option<MissingRequirement> {
     })
 }
 
-/// The maps do not fit into the memory that there is: `limit` bytes by `whose` limit.
+/// The maps do not fit into `limit` bytes, the limit that `whose` names.
 pub fn of_memory(
     flows: u32,
     needed: u64,
@@ -204,7 +206,7 @@ pub fn of_memory(
     )
 }
 
-/// No BPF program may read kernel memory.
+/// Lockdown forbids BPF programs to read kernel memory.
 pub fn of_lockdown() -> MissingRequirement {
     MissingRequirement::new(
         "kernel lockdown is in confidentiality mode, which forbids BPF programs to read kernel memory",
@@ -212,7 +214,7 @@ pub fn of_lockdown() -> MissingRequirement {
     )
 }
 
-/// The programs were not loaded for want of permission.
+/// The kernel refused to load the programs for lack of a permission.
 pub fn of_load() -> MissingRequirement {
     if is_memlock_charged()
         && memlock_limit().is_some()
@@ -234,7 +236,7 @@ pub fn of_load() -> MissingRequirement {
     )
 }
 
-/// Perf events, which tracepoints and kprobes are attached by, will be refused.
+/// The kernel will refuse perf events, by which tracepoints and kprobes are attached.
 pub fn before_perf() -> Option<MissingRequirement> {
     if !is_perf_for_admins() || !is_capability_missing(CapabilitySet::SYS_ADMIN) {
         return None;
@@ -248,7 +250,7 @@ pub fn before_perf() -> Option<MissingRequirement> {
     Some(requirement)
 }
 
-/// A perf event was refused.
+/// The kernel refused a perf event.
 pub fn of_perf() -> MissingRequirement {
     before_perf().unwrap_or_else(|| {
         MissingRequirement::new(
@@ -258,7 +260,7 @@ pub fn of_perf() -> MissingRequirement {
     })
 }
 
-/// CPU 0 is offline: events of tracepoints and kprobes are opened there, for all CPUs.
+/// CPU 0 is offline, where the perf events of tracepoints and kprobes are opened for all CPUs.
 pub fn of_first_cpu() -> Option<MissingRequirement> {
     let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
     (!begins_at_zero(&online)).then(|| {
@@ -269,7 +271,7 @@ pub fn of_first_cpu() -> Option<MissingRequirement> {
     })
 }
 
-/// Whether a list of CPUs, as `0-3,5`, has CPU 0.
+/// Whether a list of CPUs, as in `0-3,5`, contains CPU 0.
 fn begins_at_zero(list: &str) -> bool {
     list.split(['-', ',', '\n']).next() == Some("0")
 }
@@ -293,7 +295,7 @@ pub fn of_tracefs(error: io::Error, path: &Path) -> anyhow::Error {
     of_capabilities(for_tracefs(), &format!("opening {}", path.display())).into()
 }
 
-/// tracefs is nowhere, and could not be mounted.
+/// tracefs is not mounted and could not be mounted.
 pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
     let fix = format!("sudo mount -t tracefs tracefs {mount_point}");
     if is_capability_missing(CapabilitySet::SYS_ADMIN) {
@@ -310,13 +312,13 @@ pub fn of_mount(error: io::Error, mount_point: &str) -> anyhow::Error {
     .into()
 }
 
-/// The hooks that tell the peers of UDP will be refused: the kernel already refuses to load their programs
+/// The kernel will refuse the hooks that report the peers of UDP: it refuses to load their programs
 /// (is_net_admin_prog_type(), v5.8).
 pub fn before_cgroup() -> Option<MissingRequirement> {
     is_capability_missing(CapabilitySet::NET_ADMIN).then(of_cgroup)
 }
 
-/// The hooks that tell the peers of UDP were refused.
+/// The kernel refused the hooks that report the peers of UDP.
 pub fn of_cgroup() -> MissingRequirement {
     of_capabilities(
         CapabilitySet::NET_ADMIN,
@@ -324,7 +326,7 @@ pub fn of_cgroup() -> MissingRequirement {
     )
 }
 
-/// The hooks that tell the peers of UDP are attached, and see the processes of one cgroup only.
+/// The hooks that report the peers of UDP see only the processes of one cgroup.
 pub fn of_cgroup_namespace() -> Option<MissingRequirement> {
     let mount = Cgroup2::mounted().filter(|mount| !mount.is_whole)?;
     Some(MissingRequirement::new(

@@ -1,4 +1,5 @@
-//! What of the running kernel decides which backends work, and which of them are exact.
+//! The properties of the running kernel that decide which backends work and which of them are
+//! exact.
 
 use std::fs;
 use std::path::Path;
@@ -10,18 +11,17 @@ pub(super) const FAST_READERS: &str = "srcu_ctr";
 pub(super) const RAW_SOCK_TRACEPOINTS: [&str; 2] =
     ["btf_trace_sock_send_length", "btf_trace_sock_recv_length"];
 
-/// Whether a task can be preempted inside a BPF trampoline, and so make it skip other tasks'
-/// events.
+/// Whether a task can be preempted inside a BPF trampoline; other tasks' events are skipped then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preemption {
     /// The kernel is built or configured not to preempt itself.
     Off,
-    /// It does preempt itself, or nobody says that it does not.
+    /// The kernel preempts itself, or nothing says that it does not.
     Possible,
 }
 
 impl Preemption {
-    /// Asks the running kernel.
+    /// Reads the mode of the running kernel.
     pub fn of_this_kernel() -> Self {
         let version = rustix::system::uname();
         Self::read(
@@ -33,8 +33,9 @@ impl Preemption {
         )
     }
 
-    /// `version` is uname's (names PREEMPT when built in), `sched` debugfs's list of modes with the
-    /// current one in parentheses, `cmdline` the kernel's own.
+    /// Returns the mode. `version` is uname's version (names PREEMPT if it is built in), `sched`
+    /// debugfs's list of modes with the current one in parentheses, `cmdline` the kernel's command
+    /// line.
     fn read(version: &str, sched: Option<&str>, cmdline: Option<&str>) -> Self {
         if !version.contains("PREEMPT") {
             return Self::Off;
@@ -58,13 +59,14 @@ impl Preemption {
     }
 }
 
-/// What of the running kernel decides which backends are exact.
+/// The properties of the running kernel that decide which backends are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunningKernel {
     /// Whether kprobes may be used.
     pub kprobes: bool,
     pub preemption: Preemption,
-    /// Whether it is built so that it cannot preempt itself, whatever it is told.
+    /// Whether the kernel is built so that it cannot preempt itself, whatever its command line
+    /// says.
     pub never_preempts: bool,
     /// Whether tasks can be preempted inside of tracepoints: see [`tracepoints_preempt`].
     pub tracepoints_preempt: bool,
@@ -104,14 +106,15 @@ pub fn has_raw_sock_tracepoints(types: &KernelTypes) -> bool {
         .all(|name| types.has_typedef(name))
 }
 
-/// Whether the running kernel has IPv6, built in or as a module that is loaded. Switched off by
-/// `ipv6.disable=1` its functions are there.
+/// Whether the running kernel has IPv6, built in or as a loaded module. With `ipv6.disable=1` its
+/// functions are present too.
 pub fn has_ipv6() -> bool {
     let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     Path::new("/proc/net/if_inet6").exists() || has_symbol(&symbols, "inet6_sendmsg")
 }
 
-/// Whether a list as /proc/kallsyms, of which a line is `address type name [module]`, has a function.
+/// Whether a list in the form of /proc/kallsyms, with lines `address type name [module]`, has a
+/// function.
 fn has_symbol(symbols: &str, name: &str) -> bool {
     let mut lines = symbols.lines();
     lines.any(|line| line.split_whitespace().nth(2) == Some(name))

@@ -5,8 +5,8 @@ use hashbrown::HashMap;
 use crate::model::flow::Flow;
 use crate::model::interval::SlotHolder;
 
-/// The process with most slots of a family in which flows found none, by what was drained: `None`
-/// where every flow had a slot. `slots` is the size of the flow map of each family.
+/// Returns the process with most slots of a family in which flows found none, by the drained flows;
+/// `None` if every flow had a slot. `slots` is the size of the flow map of each family.
 pub fn of(flows: &[Flow], slots: u32) -> Option<SlotHolder> {
     let families = [false, true];
     let holders = families.into_iter().filter_map(|is_v6| {

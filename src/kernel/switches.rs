@@ -1,5 +1,5 @@
-//! The switches of the machine that keep attached probes from being hit, looked at in every interval: no
-//! counter of missed events rises when one is turned.
+//! Watches the machine's switches that disable attached probes, in every interval: no counter of
+//! missed events rises while a probe is disabled.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,21 +7,21 @@ use std::path::Path;
 use super::backend::{AttachPlan, Backend};
 use super::tracefs::{FTRACE_SWITCH, KPROBES_SWITCH, is_switched_off};
 
-/// What the probes of a plan hang on, and what is unseen while they are switched off.
+/// A switch that a plan's probes depend on, and the paths that are unseen while it is off.
 #[derive(Debug)]
 pub struct Switches {
-    /// Open from the start: later there is no privilege to open them.
+    /// Opened at the start: later flowtop has no privilege to open it.
     files: Vec<File>,
     unseen: &'static [&'static str],
     was_off: bool,
 }
 
 impl Switches {
-    /// The switches of a plan. One that cannot be opened is one that nobody can turn: debugfs may not be
-    /// mounted.
+    /// Opens the switches of a plan. One that cannot be opened cannot be turned either: debugfs may
+    /// not be mounted.
     pub fn of(plan: AttachPlan) -> Self {
         let (paths, unseen): (&[&str], &[&str]) = match (plan.backend, plan.kprobes) {
-            // The tracepoints themselves go on.
+            // Only the probes stop; the tracepoints go on.
             (Backend::RawTracepoint | Backend::Tracepoint, true) => (
                 &[FTRACE_SWITCH, KPROBES_SWITCH],
                 &[
@@ -49,7 +49,8 @@ impl Switches {
         }
     }
 
-    /// What is unseen in the interval that ends now: the probes are off now, or were when it began.
+    /// Returns the paths that were unseen in the interval that ends now: their probes are off now,
+    /// or were off when the interval began.
     pub fn unseen(&mut self) -> &'static [&'static str] {
         let off = self.files.iter().any(is_switched_off);
         let was_off = std::mem::replace(&mut self.was_off, off);

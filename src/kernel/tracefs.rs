@@ -26,19 +26,19 @@ use rustix::thread::UnshareFlags;
 
 use super::requirements;
 
-/// First argument that makes the program a guard instead of a top.
+/// First argument of the guard process.
 pub const GUARD_ARG: &str = "--kprobe-guard";
 /// Instances of a return probe: the most the kernel allows (`KRETPROBE_MAXACTIVE_MAX`).
 const MAXACTIVE: u32 = 4096;
 /// Prefix of flowtop's event groups, followed by the maker's pid.
 const GROUP_PREFIX: &str = "flowtop_";
-/// The file of tracefs that lists the events, and by which they are made and removed.
+/// The file of tracefs that lists events, and that creates and removes them.
 const KPROBE_EVENTS: &str = "kprobe_events";
 const MOUNT_POINT: &str = "/sys/kernel/tracing";
 const DEBUGFS_MOUNT_POINT: &str = "/sys/kernel/debug/tracing";
 
-/// Where tracefs is, mounting it if it is nowhere: in a mount namespace of this process's own, so
-/// that nothing of it is seen by others or left behind.
+/// Returns the mount point of tracefs. If it is mounted nowhere, mounts it in a mount namespace of
+/// this process's own, so that nobody else sees the mount and nothing of it stays.
 ///
 /// Call it before other threads start: the namespace is the calling thread's and its children's.
 ///
@@ -53,7 +53,7 @@ pub fn find_or_mount() -> Result<PathBuf> {
             Err(_) => {}
         }
     }
-    // It may be there for those who may look.
+    // tracefs may be mounted where only others can look.
     if let Some(err) = forbidden {
         return Err(requirements::of_tracefs(err, Path::new(MOUNT_POINT)));
     }
@@ -61,8 +61,8 @@ pub fn find_or_mount() -> Result<PathBuf> {
         // SAFETY: of the flags, only FILES is unsafe to unshare (file descriptors would differ
         // between threads); this is NEWNS alone.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
-        // What is mounted below /sys from here stays here; what others mount still arrives. Only a
-        // mount point can be told so, and in a chroot "/" may be none.
+        // Mounts of this namespace stay here; mounts of others still arrive. Only a mount point can
+        // be marked so, and in a chroot "/" may be none.
         mount_change("/sys", MountPropagationFlags::DOWNSTREAM)
             .or_else(|_| mount_change("/", MountPropagationFlags::DOWNSTREAM))?;
         mount("tracefs", MOUNT_POINT, "tracefs", MountFlags::empty(), None)
@@ -71,23 +71,23 @@ pub fn find_or_mount() -> Result<PathBuf> {
     Ok(MOUNT_POINT.into())
 }
 
-/// Whether this kernel makes kprobe events.
+/// Whether this kernel supports kprobe events.
 pub fn has_kprobes(tracefs: &Path) -> bool {
     tracefs.join(KPROBE_EVENTS).exists()
 }
 
-/// The switch of trampolines and of kprobes at the beginnings of functions.
+/// The switch of ftrace, which trampolines and kprobes at the beginnings of functions depend on.
 pub const FTRACE_SWITCH: &str = "/proc/sys/kernel/ftrace_enabled";
-/// The switch of all kprobes. Where it cannot be read, nobody has turned it: debugfs may not be mounted.
+/// The switch of all kprobes. If it cannot be read, nobody has turned it: debugfs may not be
+/// mounted.
 pub const KPROBES_SWITCH: &str = "/sys/kernel/debug/kprobes/enabled";
 
-/// Says that trampolines, and probes at the beginnings of functions, are switched off, and how to switch
-/// them on.
+/// ftrace is off, so trampolines and probes at the beginnings of functions are disabled.
 pub fn ftrace_off() -> Option<String> {
     is_off(FTRACE_SWITCH).then(|| format!("ftrace is switched off: echo 1 >{FTRACE_SWITCH}"))
 }
 
-/// The same of kprobes, which stand on ftrace.
+/// ftrace is off, so kprobes are disabled.
 pub fn kprobes_off() -> Option<String> {
     let off = || format!("kprobes are switched off: echo 1 >{KPROBES_SWITCH}");
     ftrace_off().or_else(|| is_off(KPROBES_SWITCH).then(off))
@@ -97,7 +97,7 @@ fn is_off(path: &str) -> bool {
     File::open(path).is_ok_and(|switch| is_switched_off(&switch))
 }
 
-/// Whether a switch stands at 0; it may have been opened long ago.
+/// Whether a switch is 0; the file may have been opened long ago.
 pub fn is_switched_off(switch: &File) -> bool {
     let mut state = [0];
     switch.read_exact_at(&mut state, 0).is_ok() && state == *b"0"
@@ -108,7 +108,7 @@ pub fn has_sock_tracepoints(tracefs: &Path) -> bool {
     tracefs.join("events/sock/sock_send_length").is_dir()
 }
 
-/// Whether an event can be attached to: libbpf reads its number here.
+/// Checks whether an event can be attached to: libbpf reads its number here.
 ///
 /// # Errors
 /// When it may not be read, with what is missing.
@@ -119,7 +119,7 @@ pub fn check_event(tracefs: &Path, category: &str, name: &str) -> Result<()> {
         .map_err(|err| requirements::of_tracefs(err, &id))
 }
 
-/// Whether kprobe events can be made.
+/// Checks whether kprobe events can be created.
 ///
 /// # Errors
 /// When their list may not be written, with what is missing.
@@ -127,17 +127,18 @@ pub fn check_kprobes(tracefs: &Path) -> Result<()> {
     EventList::open(tracefs).map(drop)
 }
 
-/// The probe events of this process. Dropping it removes them; drop what uses them first.
+/// The probe events of this process. Dropping the value removes them; drop the links that use them
+/// first.
 pub struct KprobeEvents {
     tracefs: PathBuf,
     group: String,
-    /// Open from the start: later there is no privilege to open it.
+    /// Opened at the start: later flowtop has no privilege to open it.
     profile: File,
     guard: Child,
 }
 
 impl KprobeEvents {
-    /// Starts the guard, and removes what dead flowtops may have left.
+    /// Starts the guard, and removes events that dead flowtops may have left.
     ///
     /// # Errors
     /// When the guard cannot be started.
@@ -167,12 +168,12 @@ impl KprobeEvents {
         })
     }
 
-    /// The group the events stand in, the tracepoint category to attach by.
+    /// The group of the events, which is the tracepoint category to attach by.
     pub fn group(&self) -> &str {
         &self.group
     }
 
-    /// Makes an event at a function's entry or return; returns its name, or `None` if the kernel
+    /// Creates an event at a function's entry or return. Returns its name, or `None` if the kernel
     /// has no such function.
     ///
     /// # Errors
@@ -202,7 +203,8 @@ impl KprobeEvents {
         }
     }
 
-    /// Hits the probes of this process missed since it started, by the kernel's own count.
+    /// Returns how many hits the probes of this process missed since it started, by the kernel's
+    /// count.
     ///
     /// # Errors
     /// When `kprobe_profile` cannot be read.
@@ -214,7 +216,7 @@ impl KprobeEvents {
 
 impl Drop for KprobeEvents {
     fn drop(&mut self) {
-        // The guard sees its standard input end, removes the events and ends.
+        // When its standard input ends, the guard removes the events and ends.
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
     }
@@ -233,7 +235,7 @@ fn misses(profile: &str, group: &str) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// `group/name` of the events in a list whose group is wanted. A line is `kind:group/name place`.
+/// Returns `group/name` of the events whose group is wanted. A line is `kind:group/name location`.
 fn listed(list: &str, is_listed: impl Fn(&str) -> bool) -> Vec<String> {
     list.lines()
         .filter_map(|line| {
@@ -243,7 +245,7 @@ fn listed(list: &str, is_listed: impl Fn(&str) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// All of a file of the kernel that is open already.
+/// Reads all of an open file of the kernel.
 fn reread(mut file: &File) -> io::Result<String> {
     file.rewind()?;
     let mut text = String::new();
@@ -251,11 +253,11 @@ fn reread(mut file: &File) -> io::Result<String> {
     Ok(text)
 }
 
-/// `kprobe_events`, open: all that a guard needs, which then can give up every privilege.
+/// `kprobe_events`, open: the guard needs nothing else, and can drop every privilege.
 struct EventList(File);
 
 impl EventList {
-    /// Never truncates it: that would remove everyone's events.
+    /// Never truncates the file: that would remove everyone's events.
     fn open(tracefs: &Path) -> Result<Self> {
         let mut options = File::options();
         let file = options.read(true).append(true);
@@ -264,7 +266,7 @@ impl EventList {
             .map_err(|err| requirements::of_tracefs(err, tracefs))
     }
 
-    /// The one that is this process's standard output.
+    /// Takes the file that is this process's standard output.
     ///
     /// # Errors
     /// When that is anything else than a file of tracefs that can be read and written.
@@ -281,7 +283,7 @@ impl EventList {
         Ok(Self(list))
     }
 
-    /// Removes all events of a group, as soon as they are no longer busy.
+    /// Removes all events of a group as soon as they are no longer busy.
     ///
     /// # Errors
     /// When that takes longer than [`GUARD_TRIES_FOR`].
@@ -315,8 +317,8 @@ impl EventList {
     }
 }
 
-/// Removes events of flowtops that no longer run: one killed together with its guard. What another
-/// process still uses is busy and stays.
+/// Removes events of flowtops that no longer run: a flowtop may have been killed together with its
+/// guard. Events that another process still uses are busy and stay.
 fn remove_stale(list: &mut EventList, own_group: &str) {
     let stale = list.events(|group| {
         group == own_group
@@ -329,14 +331,14 @@ fn remove_stale(list: &mut EventList, own_group: &str) {
     }
 }
 
-/// How long the guard tries. The kernel lets go of a dead process's perf events a moment after the pipe;
-/// until then they are busy, and there is no event to wait for. With trampolines to take apart before them,
-/// on a machine that is out of breath, the moment was longer than 10 s.
+/// How long the guard tries. The kernel releases a dead process's perf events a moment after the
+/// pipe; until then the events are busy, and nothing signals their release. With trampolines to
+/// take apart first, on an overloaded machine, that moment was longer than 10 s.
 const GUARD_TRIES_FOR: Duration = Duration::from_secs(120);
 
-/// The guard: waits until flowtop is gone, however it went, then removes its events. It takes no path from
-/// anyone: `kprobe_events` is open as its standard output, as [`KprobeEvents::open`] hands it over. `confine`
-/// gives up what the guard does not need beyond that, which is everything.
+/// Runs the guard: waits until flowtop has ended, however it ended, then removes its events. The
+/// guard takes no path from anyone: its standard output is the open `kprobe_events`, as
+/// [`KprobeEvents::open`] passes it. `confine` drops everything that the guard does not need.
 ///
 /// # Errors
 /// When its arguments are not those that [`KprobeEvents::open`] gives, its standard output is no file of
@@ -350,7 +352,7 @@ pub fn cleanup_watchdog(
         bail!("{GUARD_ARG} is flowtop's own");
     };
     let mut list = EventList::inherited()?;
-    // Whoever ends flowtop with its whole group must not end the guard first.
+    // A signal that ends flowtop's whole process group must not end the guard first.
     for signal in [
         signal_hook::consts::SIGINT,
         signal_hook::consts::SIGTERM,
@@ -361,12 +363,13 @@ pub fn cleanup_watchdog(
             .context("keep the guard from signals")?;
     }
     confine();
-    // Returns at end of file only; copy() retries when a signal interrupts it. What comes is nothing.
+    // Returns only at end of file; copy() retries when a signal interrupts it. Nothing is written
+    // to the pipe.
     io::copy(&mut io::stdin().lock(), &mut io::sink()).context("wait for flowtop's end")?;
     list.remove_all(&group)
 }
 
-/// Whether it is a group that [`KprobeEvents::open`] makes.
+/// Whether [`KprobeEvents::open`] makes groups of this name.
 fn is_own_group(group: &str) -> bool {
     let pid = group.strip_prefix(GROUP_PREFIX);
     pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))

@@ -1,5 +1,5 @@
-//! The processes of a filter's `tree`: those that are there at the start. Which come later is the programs'
-//! business (`bpf/tree.bpf.h`).
+//! Finds the processes of a filter's `tree` that exist at the start. The programs follow later ones
+//! (`bpf/tree.bpf.h`).
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -9,21 +9,23 @@ use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::skel::FlowtopSkel;
 
-/// Processes of all trees that can be alive at once. What comes beyond is counted as missed events.
+/// Most processes of all trees that can be alive at once. Further ones are counted as missed
+/// events.
 pub const MAX_PROCESSES: u32 = 32_768;
-/// Readings of `/proc` until none finds another process. Each but the last finds one whose parent was entered
-/// too late for it, so more are needed only where processes are made faster than `/proc` is read.
+/// Most readings of `/proc` until one finds no further process. Each but the last finds a process
+/// whose parent was entered too late to enter it, so more are needed only if processes are started
+/// faster than `/proc` is read.
 const MAX_READINGS: usize = 64;
 
-/// Returns the bits of those roots that are among `wanted`.
+/// Returns the bits of the roots that are among `wanted`.
 pub fn bits(roots: &[u32], selected: &[u32]) -> u32 {
     let bits = roots.iter().enumerate();
     let bits = bits.filter(|(_, root)| selected.contains(root));
     bits.fold(0, |all, (bit, _)| all | 1 << bit)
 }
 
-/// Enters the roots and the processes that descend from them now. The programs follow forks already, so whatever
-/// a process that is entered starts is entered by them.
+/// Enters the roots and the processes that descend from them now. The programs follow forks
+/// already, so they enter every process that an entered one starts.
 ///
 /// A process whose parent ended before this is not known as a descendant.
 ///
@@ -58,7 +60,7 @@ fn enter_one(skel: &FlowtopSkel<'_>, pid: u32, bits: u32) -> Result<()> {
     entered.with_context(|| format!("enter one of at most {MAX_PROCESSES} processes"))
 }
 
-/// The parent of each process, in this pid namespace.
+/// Returns the parent of each process, in this pid namespace.
 fn parents() -> Result<HashMap<u32, u32>> {
     let entries = fs::read_dir("/proc").context("read /proc")?;
     let parent_of = |pid: u32| parent_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?);
@@ -68,13 +70,14 @@ fn parents() -> Result<HashMap<u32, u32>> {
         .collect())
 }
 
-/// The fourth field of `/proc/PID/stat`; the second, the name, is in parentheses and may hold any of them.
+/// Returns the fourth field of `/proc/PID/stat`. The second field, the name, is in parentheses and
+/// may contain parentheses and spaces.
 fn parent_in(stat: &str) -> Option<u32> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The processes at and below the roots, each with the bits of its roots.
+/// Returns the processes at and below the roots, each with the bits of its roots.
 fn descendants(roots: &[u32], parents: &HashMap<u32, u32>) -> HashMap<u32, u32> {
     let mut found = HashMap::new();
     let pids: HashSet<u32> = parents
@@ -85,7 +88,7 @@ fn descendants(roots: &[u32], parents: &HashMap<u32, u32>) -> HashMap<u32, u32> 
     for pid in pids {
         let mut bits = 0;
         let mut ancestor = Some(pid);
-        // A chain is as long as there are processes at most: numbers may be used again while /proc is read.
+        // Bounded by the number of processes: a pid may be used again while /proc is read.
         for _ in 0..=parents.len() {
             let Some(id) = ancestor else { break };
             bits |= self::bits(roots, &[id]);
@@ -107,9 +110,9 @@ mod tests {
         let parents = HashMap::from([(2, 1), (3, 2), (4, 3), (5, 1), (6, 99)]);
         let found = descendants(&[2, 3], &parents);
         assert_eq!(found, HashMap::from([(2, 1), (3, 3), (4, 3)]));
-        // A root that nobody is costs an entry.
+        // A root that does not exist still takes an entry.
         assert_eq!(descendants(&[42], &parents), HashMap::from([(42, 1)]));
-        // Two readings of /proc can make a circle.
+        // Two readings of /proc can form a circle.
         let circle = HashMap::from([(2, 3), (3, 2)]);
         assert_eq!(descendants(&[2], &circle).len(), 2);
     }
