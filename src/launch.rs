@@ -1,4 +1,4 @@
-//! Starts the command of `flowtop run` and looks after it.
+//! Starts the command of `flowtop run` and waits for its end.
 //!
 //! The command's process is made first, before any privilege is raised, any file opened and any thread started.
 //! It is flowtop again ([`LAUNCH_ARG`]): it gives back for good what was lent to flowtop, waits for a byte on a
@@ -24,12 +24,14 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
 use crate::sandbox::privilege::Privilege;
 use crate::sync::lock;
 
-/// First argument that makes the program the process of a command.
+/// First argument of the process that becomes the command.
 pub const LAUNCH_ARG: &str = "--launch";
-/// Exit codes of shells (POSIX, Shell Command Language, 2.8.2) where the command is not found, or is no program.
+/// Exit codes of shells (POSIX, Shell Command Language, 2.8.2) for a command that is not found and
+/// for a file that is no program.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
-/// Variables by which sudo, doas and pkexec name their caller. The command is that caller's: nothing is lent.
+/// Variables by which sudo, doas and pkexec name their caller. The command belongs to that caller
+/// and gets none of flowtop's privilege.
 const CALLER_VARIABLES: [&str; 7] = [
     "SUDO_COMMAND",
     "SUDO_GID",
@@ -40,7 +42,7 @@ const CALLER_VARIABLES: [&str; 7] = [
     "DOAS_USER",
 ];
 
-/// Signals that are for the command, when they are sent to flowtop.
+/// Signals that flowtop passes on to the command.
 const FORWARDED: [Signal; 6] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -50,7 +52,7 @@ const FORWARDED: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
-/// A command that has its process and waits.
+/// A command whose process waits for its start.
 #[derive(Debug)]
 pub struct Launched {
     child: Child,
@@ -59,13 +61,13 @@ pub struct Launched {
 }
 
 impl Launched {
-    /// Makes the process of a command. Call it first, while there is one thread and nothing is open.
+    /// Makes the process of a command. Call it first, while there is one thread and no open file.
     ///
     /// # Errors
     /// When no process can be made.
     pub fn prepare(command: &[OsString]) -> Result<Self> {
         let (reader, go) = io::pipe().context("make a pipe to the command")?;
-        // Everything else that flowtop opens is closed by execve(2).
+        // execve(2) closes every other file that flowtop opens.
         fcntl_setfd(&reader, FdFlags::empty()).context("hand a pipe to the command")?;
         let mut child = Command::new("/proc/self/exe");
         child
@@ -83,12 +85,12 @@ impl Launched {
         Ok(Self { child, go, signals })
     }
 
-    /// Id of the command's process in flowtop's pid namespace.
+    /// Returns the id of the command's process in flowtop's pid namespace.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Lets the command run, hands it the signals that are sent to flowtop, and calls `ended` once it has ended.
+    /// Starts the command, passes signals on to it, and calls `ended` once it has ended.
     ///
     /// A signal that the terminal sends goes to its whole foreground group, the command included, so it is not sent
     /// again.
@@ -103,7 +105,7 @@ impl Launched {
         } = self;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.context("know the process of the command")?;
-        // Its number is another's as soon as it is waited for.
+        // The pid may belong to another process as soon as the command is waited for.
         let is_there = Arc::new(Mutex::new(true));
         let alive = Arc::clone(&is_there);
         thread::Builder::new()
@@ -114,7 +116,7 @@ impl Launched {
                     .is_err_and(|error| error == rustix::io::Errno::INTR)
                 {}
                 *lock(&alive) = false;
-                // It has ended, so this does not fail.
+                // The command has ended, so waiting does not fail.
                 ended(child.wait().unwrap_or_default());
             })
             .context("start a thread")?;
@@ -123,7 +125,7 @@ impl Launched {
             .spawn(move || {
                 while let Ok(signal) = signals.read_signal() {
                     let Some(info) = signal else { continue };
-                    // SI_KERNEL and other codes above 0 are the kernel's own.
+                    // SI_KERNEL and other codes above 0 mean that the kernel sent the signal.
                     let is_sent = info.ssi_code <= 0;
                     let signal = i32::try_from(info.ssi_signo)
                         .ok()
@@ -134,13 +136,14 @@ impl Launched {
                 }
             })
             .context("start a thread")?;
-        // Where it has been killed meanwhile, its end is told.
+        // If the command was killed meanwhile, waiting reports its end.
         let _ = go.write_all(&[1]);
         Ok(())
     }
 }
 
-/// The exit code that a shell gives for this end: the command's own, or 128 and the number of the signal.
+/// Returns the exit code that a shell gives for this end: the command's own, or 128 plus the number
+/// of the signal.
 pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(128 + status.signal()?));
     code.and_then(|code| u8::try_from(code).ok())
@@ -176,7 +179,7 @@ pub fn become_command(
     let mut byte = [0];
     match go.read(&mut byte) {
         Ok(1) => {}
-        // flowtop has said why.
+        // flowtop has already printed the reason.
         _ => std::process::exit(2),
     }
     drop(go);

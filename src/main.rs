@@ -1,4 +1,4 @@
-//! Parse, run, exit code.
+//! Parses the arguments, runs, and returns the exit code.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,15 +16,15 @@ use flowtop::sandbox::{self, Allow};
 use flowtop::text::sanitize::sanitize_lines;
 use flowtop::{NotStarted, RunEnd, launch, output};
 
-/// What `--exit-when` says came true.
+/// Exit code if `--exit-when` was met.
 const CONDITION_MET: u8 = 3;
-/// A command moved what its allow-list does not name.
+/// Exit code if the command moved bytes outside its allow-list.
 const UNEXPECTED: u8 = 4;
-/// The command of `flowtop run` could not be started and counted.
+/// Exit code if the command of `flowtop run` could not be started and counted.
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
-    // Before anything is opened, read or asked.
+    // Before flowtop opens or reads any file.
     let privilege = match Privilege::lower() {
         Ok(privilege) => privilege,
         Err(error) => return failure(&error),
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     let config = match request::parse(env::args_os(), &environment) {
         Ok(Request::Run(config)) => config,
         Ok(Request::Print(text)) => {
-            // As help: into a closed pipe it is read as far as someone wanted to.
+            // Help into a closed pipe is no error: its reader has read enough.
             let _ = stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
@@ -62,9 +62,9 @@ fn main() -> ExitCode {
             };
         }
         Err(message) => {
-            // Help into a closed pipe is read as far as someone wanted to.
+            // Help into a closed pipe is no error: its reader has read enough.
             let _ = match message.use_stderr() {
-                // It quotes arguments, and `cli` leaves its escape sequences out.
+                // The message quotes arguments; `cli` has removed their escape sequences.
                 true => {
                     let text = message.render().ansi().to_string();
                     stderr().write_all(sanitize_lines(&text).as_bytes())
@@ -111,7 +111,7 @@ fn examine(config: &Config, privilege: &Privilege) -> anyhow::Result<bool> {
 
 /// Runs as the guard of flowtop's kprobe events.
 fn guard(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> ExitCode {
-    // Where it cannot be confined, flowtop says so; the events are removed all the same.
+    // If the guard cannot be confined, it says so and removes the events all the same.
     let confine = || {
         let identity = privilege.identity(false);
         let confined = || sandbox::confine(&identity, &Allow::default(), &[], || Ok(()));
@@ -134,7 +134,7 @@ fn name_reader(args: impl Iterator<Item = OsString>, privilege: &Privilege) -> E
     helper_end(&containers::reader(args, confine))
 }
 
-/// The end of a process that flowtop started for itself.
+/// Exits a process that flowtop started for itself.
 fn helper_end(outcome: &anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

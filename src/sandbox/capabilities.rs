@@ -1,16 +1,17 @@
-//! Linux capabilities by their names (capabilities(7)): which this process holds, and how to say
-//! which are missing.
+//! Linux capabilities by their names (capabilities(7)): which ones this process holds, and which
+//! are missing.
 
 pub use rustix::thread::CapabilitySet;
 
-/// What this thread may do now. Nothing where the kernel does not say, which it always does.
+/// Returns the effective capabilities of this thread; none if the kernel does not report them,
+/// which it always does.
 pub fn held() -> CapabilitySet {
     rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
 }
 
-/// As in `CAP_BPF and CAP_PERFMON`; `none` for the empty set, `all` for more than a person reads.
+/// Formats a set as in `CAP_BPF and CAP_PERFMON`; `none` for the empty set, `all` for root's.
 pub fn names(set: CapabilitySet) -> String {
-    /// A set with more is root's: its number says more than the list.
+    /// A larger set belongs to root: its size says more than a list.
     const MAX_LISTED: usize = 12;
     let names: Vec<String> = set
         .iter_names()
@@ -24,7 +25,7 @@ pub fn names(set: CapabilitySet) -> String {
     }
 }
 
-/// As setcap(8) takes them: `cap_bpf,cap_perfmon`.
+/// Formats a set for setcap(8), as in `cap_bpf,cap_perfmon`.
 pub fn for_setcap(set: CapabilitySet) -> String {
     let names = set.iter_names();
     let names = names.map(|(name, _)| format!("cap_{}", name.to_lowercase()));

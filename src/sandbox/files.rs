@@ -12,46 +12,50 @@ use landlock::{
 
 use super::Allow;
 
-/// The newest version whose restrictions are known here; of an older kernel those it has are taken.
+/// The newest version of Landlock whose restrictions flowtop knows; an older kernel applies those
+/// it has.
 const KNOWN: ABI = ABI::V10;
-/// Where facts about processes come from for as long as flowtop runs.
+/// The source of facts about processes while flowtop runs.
 const PROCESSES: &str = "/proc";
-/// Where names come from: `hosts`, `resolv.conf`, `passwd` and `services` are replaced by renaming, so it
-/// takes the folder.
+/// The folder of `hosts`, `resolv.conf`, `passwd` and `services`. Programs replace these files by
+/// renaming, so access to the folder is needed.
 const NAMES: &str = "/etc";
-/// What the C library asks for the number of CPUs, where it sizes its arenas.
+/// The file in which the C library reads the number of CPUs to size its arenas.
 const CPUS: &str = "/sys/devices/system/cpu";
-/// What may stand behind `/etc/resolv.conf` one day, as a link to somewhere else.
+/// Folders that `/etc/resolv.conf` may later link to.
 const RESOLVERS: [&str; 3] = [
     "/run/systemd/resolve",
     "/run/NetworkManager",
     "/run/resolvconf",
 ];
-/// Where ip-netns(8) names network namespaces. Names may be listed; no namespace can be opened by that.
+/// The folder in which ip-netns(8) names network namespaces. flowtop may list names there, but
+/// opens no namespace.
 const NAMESPACES: &str = "/run/netns";
-/// The files of [`NAMES`], which may be links out of there.
+/// The files of [`NAMES`], which may be links to other folders.
 const NAME_FILES: [&str; 4] = [
     "/etc/hosts",
     "/etc/resolv.conf",
     "/etc/passwd",
     "/etc/services",
 ];
-/// The terminal is asked for its size by this name.
+/// The path by which the size of the terminal is requested.
 const TERMINAL: &str = "/dev/tty";
-/// Where name servers listen.
+/// The port of name servers.
 const DNS: u16 = 53;
 
-/// Whether the kernel can restrict files at all.
+/// Whether the kernel has Landlock.
 pub(super) fn is_known() -> bool {
     let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     rules.handle_access(AccessFs::from_all(ABI::V1)).is_ok()
 }
 
-/// Restricts this thread; the version by which, or `None` where the kernel has none. Root also owns what
-/// is secret in the folder of names, so of that it keeps the single files, as they are now.
+/// Restricts this thread. Returns the version of Landlock, or `None` if the kernel has none. Root
+/// owns secrets in the folder of names, so as root flowtop keeps only the single files that exist
+/// now.
 pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    // A command is outside; seccomp says which process it is.
+    // The command of `flowtop run` is outside this domain; seccomp decides which process may be
+    // signalled.
     let scope = match allow.signal {
         Some(_) => Scope::from_all(KNOWN) & !Scope::Signal,
         None => Scope::from_all(KNOWN),
@@ -61,7 +65,8 @@ pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
         .handle_access(AccessNet::from_all(KNOWN))?
         .scope(scope)?
         .create()?
-        // Asking for the program of another's process is refused every time: no news for the log.
+        // Asking for the program of another user's process is refused every time, so the audit log
+        // stays quiet.
         .log_same_exec(false)?;
     if let Some(folders) = &allow.read_only {
         for folder in folders {
@@ -92,7 +97,7 @@ pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
         rules = beneath(rules, folder, written())?;
     }
     if let Some(folder) = &allow.link {
-        // No file there can be written or removed by that.
+        // This access allows neither writing nor removing a file there.
         rules = beneath(rules, folder, AccessFs::MakeReg.into())?;
     }
     if allow.names {
@@ -106,7 +111,7 @@ pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
     Ok(version(status))
 }
 
-/// Files may be made, written, renamed and removed: what a recording and its rotation do.
+/// Files may be created, written, renamed and removed, as recording and rotation do.
 fn written() -> BitFlags<AccessFs> {
     AccessFs::ReadFile
         | AccessFs::ReadDir
@@ -117,7 +122,7 @@ fn written() -> BitFlags<AccessFs> {
         | AccessFs::Refer
 }
 
-/// What is not there needs no permission.
+/// A path that does not exist needs no rule.
 fn beneath(
     rules: RulesetCreated,
     path: &Path,

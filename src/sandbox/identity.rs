@@ -64,10 +64,11 @@ fn open_files_as(user: Uid, group: Gid) -> rustix::io::Result<()> {
     }
 }
 
-/// The group that sees all processes where `/proc` hides those of others (proc(5), hidepid and gid):
-/// command lines and parents are read there. Root's own, 0, where the option does not say.
+/// Returns the group that sees all processes if `/proc` hides those of other users (proc(5),
+/// hidepid and gid): flowtop reads command lines and parents there. Root's group, 0, unless the
+/// option names another.
 fn proc_group(mounts: &str) -> Option<Gid> {
-    // The last one lies over those before it.
+    // The last mount lies over earlier ones.
     let proc = mounts::mounts(mounts).rfind(|mount| mount.path == "/proc")?;
     let hides = proc.options().any(|option| {
         let level = option.strip_prefix("hidepid=");

@@ -27,44 +27,44 @@ use rustix::thread::{
 pub use self::probe::{DeniedProbe, refusals};
 use crate::sandbox::privilege::Identity;
 
-/// What a run needs beyond counting and showing.
+/// Rights that a run needs besides counting and showing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
-    /// Name servers may be asked: TCP and UDP sockets may be made.
+    /// Asking name servers, which takes TCP and UDP sockets.
     pub names: bool,
-    /// Folders in which files may be made, written and renamed, and all that is below them.
+    /// Folders in which files may be created, written and renamed, at any depth.
     pub write: Vec<PathBuf>,
-    /// A folder in which a file that is open already, and has no name, may get one.
+    /// A folder in which an open file without a name may get one.
     pub link: Option<PathBuf>,
-    /// A process that signals may be sent to.
+    /// A process that may be signalled.
     pub signal: Option<u32>,
-    /// Connections may be taken from a socket that listens already.
+    /// Accepting connections on a listening socket.
     pub serve: bool,
-    /// These folders may be read, and no other file: neither processes nor names of users and hosts.
+    /// The only folders that may be read: no processes, and no names of users and hosts.
     pub read_only: Option<Vec<PathBuf>>,
 }
 
-/// What holds from now on.
+/// The restrictions that hold from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confinement {
-    /// Capabilities that are left.
+    /// Capabilities that every thread keeps.
     pub capabilities: CapabilitySet,
-    /// Number of the user whom every thread belongs to.
+    /// User id of every thread.
     pub user: u32,
     /// Number of the user whose files it opens, if that is another.
     pub files_of: Option<u32>,
     /// Whether executing a program can no longer give privileges.
     pub no_new_privs: bool,
-    /// Version of the kernel's Landlock that files are held by; `None` where it has none.
+    /// Version of Landlock that restricts files; `None` if the kernel has none.
     pub landlock: Option<i32>,
-    /// Whether system calls are filtered.
+    /// Whether seccomp filters system calls.
     pub seccomp: bool,
-    /// It was asked for that nothing be given away.
+    /// Whether the user asked to keep all privileges.
     pub declined: bool,
 }
 
 impl Confinement {
-    /// Nothing is given away.
+    /// Returns a confinement without restrictions.
     pub fn declined() -> Self {
         Self {
             capabilities: crate::sandbox::capabilities::held(),
@@ -77,12 +77,13 @@ impl Confinement {
         }
     }
 
-    /// Whether all of it holds. A capability may be left: old kernels do not count without.
+    /// Whether all restrictions hold. One capability may remain: old kernels do not count without
+    /// it.
     pub const fn is_whole(&self) -> bool {
         self.no_new_privs && self.landlock.is_some() && self.seccomp
     }
 
-    /// In a word or two: `confined`, `partly confined` or `not confined`.
+    /// Returns `confined`, `partly confined` or `not confined`.
     pub const fn as_str(&self) -> &'static str {
         match (self.is_whole(), self.declined) {
             (true, _) => "confined",
@@ -92,7 +93,7 @@ impl Confinement {
     }
 }
 
-/// A sentence for people, as in `confined: user 65534, no capabilities, no new privileges, files by
+/// Formats a sentence as in `confined: user 65534, no capabilities, no new privileges, files by
 /// Landlock 6, system calls by seccomp`.
 impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,15 +129,16 @@ impl fmt::Display for Confinement {
     }
 }
 
-/// Whether folders that may be written can be told from all others: without Landlock (before Linux 5.13) a thread
-/// that may write somewhere may write wherever its user may.
+/// Whether the kernel can limit writing to some folders: without Landlock (before Linux 5.13) a
+/// thread that may write in one folder may write wherever its user may.
 pub fn restricts_folders() -> bool {
     files::is_known()
 }
 
-/// Becomes `identity`, and gives away everything but what `allow` names and, where `works` fails without,
-/// the first of the `last` capabilities that is held. `works` is called until it holds, and once more at the end. What
-/// the kernel cannot do is left out; the answer says so.
+/// Becomes `identity`, and drops everything except what `allow` names. If `works` fails without
+/// capabilities, keeps the first of the `last` capabilities with which it succeeds and that is
+/// held. Calls `works` until it succeeds, and once more at the end. Restrictions that the kernel
+/// does not have are left out, which the result reports.
 ///
 /// Call it before other threads start: what is given away is the calling thread's, and of those
 /// that it starts.
@@ -153,18 +155,19 @@ pub fn confine(
     if threads != 1 {
         bail!("confine one of {threads} threads: the others would keep their privileges");
     }
-    // What the kernel tells a process at its start is read once, by whichever library asks first, from a
-    // file that is root's for a process that cannot be traced.
+    // rustix reads the auxiliary vector once, from a file of /proc that belongs to root if the
+    // process cannot be traced; this call reads it in time.
     rustix::param::clock_ticks_per_second();
     set_no_new_privs(true).context("give up new privileges")?;
-    // While it is still allowed to, and where it is: the set bounds what exec could give back.
+    // While dropping is still allowed and the bounding set still exists: it limits what exec could
+    // give back.
     for capability in CapabilitySet::all().iter() {
         let _ = remove_capability_from_bounding_set(capability);
     }
     let _ = clear_ambient_capability_set();
     identity::become_user(identity)?;
-    // Not to be traced, nor written to disk: descriptors of the kernel side are open here. After the
-    // change of the user, with which the kernel sets it again (PR_SET_DUMPABLE, prctl(2)).
+    // Forbids tracing and core dumps, because descriptors of the kernel side are open here. After
+    // the change of the user, at which the kernel resets the flag (PR_SET_DUMPABLE, prctl(2)).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("forbid to be traced")?;
     let user = geteuid();
     let files_of = identity.files_of.map(|(user, _)| user);
@@ -184,7 +187,8 @@ pub fn confine(
     })
 }
 
-/// Drops all capabilities, or all but the one without which it does not work. Which is left.
+/// Drops all capabilities, or all but the one without which `works` fails. Returns the remaining
+/// set.
 fn drop_capabilities(
     last: &[CapabilitySet],
     works: &mut dyn FnMut() -> Result<()>,
@@ -200,7 +204,7 @@ fn drop_capabilities(
         set_capabilities(None, sets).context("drop capabilities")
     };
     let none = CapabilitySet::empty();
-    // What is only permitted can be taken up again.
+    // A thread can make its permitted capabilities effective again.
     set(none, held.permitted)?;
     let Err(error) = works() else {
         return set(none, none).map(|()| none);

@@ -34,13 +34,14 @@ pub struct Identity {
     pub files_of: Option<(Uid, Gid)>,
 }
 
-/// The privilege of this process, and whose rights it is kept apart from.
+/// The privilege of this process, and the caller whose rights are kept apart from it.
 #[derive(Debug)]
 pub struct Privilege {
     caller: Caller,
-    /// The effective user who started with the privilege.
+    /// Effective user id at the start, with the privilege.
     lent_to: Uid,
-    /// Capabilities come from the file, or from its set-user-ID bit, and not from the caller.
+    /// Whether capabilities come from the file, or from its set-user-ID bit, and not from the
+    /// caller.
     is_of_the_file: bool,
 }
 
@@ -68,7 +69,7 @@ impl Privilege {
         Ok(privilege)
     }
 
-    /// Whether there is a privilege that its caller has not.
+    /// Whether flowtop holds a privilege that its caller does not have.
     fn is_apart(&self) -> bool {
         self.lent_to.is_root() && !self.caller.is_root()
     }
@@ -85,13 +86,14 @@ impl Privilege {
             set_thread_res_uid(None, self.caller.uid, None).with_context(|| self.cannot())?;
         }
         if !self.caller.is_root() {
-            // With a change of the effective user the kernel has done so already (capabilities(7)).
+            // The kernel has already cleared the effective capabilities with the change of the
+            // effective user (capabilities(7)).
             set_effective(CapabilitySet::empty())?;
         }
         Ok(())
     }
 
-    /// Takes the privilege back. Only for what opens no path that anybody names.
+    /// Raises the privilege again. Only for code that opens no path which anybody names.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -108,7 +110,7 @@ impl Privilege {
         Ok(())
     }
 
-    /// Does some work with the privilege raised, and lowers it again.
+    /// Runs `work` with the privilege raised, and lowers it again.
     ///
     /// # Errors
     /// Those of the work, and when the kernel refuses one of the changes.
@@ -119,14 +121,14 @@ impl Privilege {
         outcome
     }
 
-    /// Gives back for good what was lent: this process is its caller's from now on, with no right that the caller
-    /// has not.
+    /// Drops the lent privilege for good: this process then has no right that its caller does not
+    /// have.
     ///
     /// # Errors
     /// When the kernel refuses: then nothing of the caller's may run.
     pub fn hand_back(&self) -> Result<()> {
         let caller = &self.caller;
-        // The effective user may be lowered since the program that made this process.
+        // The program that made this process may have lowered the effective user since.
         let is_apart = caller.called_sudo || self.is_apart();
         self.raise()?;
         if is_apart {
@@ -151,8 +153,8 @@ impl Privilege {
         Ok(())
     }
 
-    /// The variables that name the user who called sudo, doas or pkexec, which left those of root; `None` for
-    /// others.
+    /// Returns the variables by which sudo, doas or pkexec name the user who called them, if they
+    /// left root's ids; `None` for others.
     pub fn invoking_account(&self) -> Option<Vec<(&'static str, OsString)>> {
         let caller = &self.caller;
         caller.called_sudo.then(|| {
@@ -169,13 +171,13 @@ impl Privilege {
         &self.caller
     }
 
-    /// Whether the privilege comes from the file's capabilities or its set-user-ID bit: whoever may run
-    /// the file has it then, and must not keep it.
+    /// Whether the privilege comes from the file's capabilities or its set-user-ID bit: everyone
+    /// who may run the file has it then, and must not keep it.
     pub const fn is_of_the_file(&self) -> bool {
         self.is_of_the_file
     }
 
-    /// The ids to count with. Root becomes `nobody`. A run that still makes files in a folder opens them with the
+    /// Returns the ids to count with. Root becomes `nobody`. A run that still makes files in a folder opens them with the
     /// caller's rights, which the folder is open to, and keeps the caller's groups; any other run needs no right to
     /// any file.
     pub fn identity(&self, makes_files: bool) -> Identity {
@@ -197,7 +199,7 @@ impl Privilege {
         }
     }
 
-    /// The caller's ids for all that a thread does: it may also signal the caller's processes.
+    /// Returns the caller's ids for all that a thread does: it may also signal the caller's processes.
     pub fn identity_of_caller(&self) -> Identity {
         let caller = &self.caller;
         Identity {
@@ -208,7 +210,7 @@ impl Privilege {
         }
     }
 
-    /// The ids to read files of `user`'s with, if this process is root now: `nobody`'s, but for files, which `user`
+    /// Returns the ids to read files of `user`'s with, if this process is root now: `nobody`'s, but for files, which `user`
     /// opens. Else the caller's, who reads what the caller may read anyway.
     pub fn identity_for_files_of(&self, user: u32, group: u32) -> Identity {
         if !geteuid().is_root() {
@@ -223,7 +225,8 @@ impl Privilege {
         }
     }
 
-    /// What to say beside an error of something that root could open and the caller cannot.
+    /// Returns the advice for an error of opening a file that root could open and the caller
+    /// cannot.
     pub fn hint(&self, error: &anyhow::Error) -> Option<String> {
         let is_denied = error.chain().any(|cause| {
             let cause = cause.downcast_ref::<std::io::Error>();
@@ -239,9 +242,9 @@ impl Privilege {
     }
 }
 
-/// Whether there are permitted capabilities that the caller did not hand on: the ambient ones are
-/// those of a process without file capabilities, and the kernel clears them for a file that has some
-/// (capabilities(7)).
+/// Whether there are permitted capabilities that the caller did not pass on. Ambient capabilities
+/// are those of a process without file capabilities; the kernel clears them for a file that has
+/// some (capabilities(7)).
 fn has_more_than_inherited() -> Result<bool> {
     let permitted = capabilities(None)
         .context("read the capabilities")?
@@ -250,7 +253,7 @@ fn has_more_than_inherited() -> Result<bool> {
     Ok(each.any(|one| !capability_is_in_ambient_set(one).unwrap_or(false)))
 }
 
-/// Makes these the effective capabilities, and changes no other set.
+/// Sets the effective capabilities and changes no other set.
 fn set_effective(effective: CapabilitySet) -> Result<()> {
     let held = capabilities(None).context("read the capabilities")?;
     let sets = CapabilitySets { effective, ..held };

@@ -1,4 +1,5 @@
-//! Tries what a confined process must not be able to do, in ways that harm nothing if it can.
+//! Tries operations that must be forbidden to a confined process, in ways that do no harm if they
+//! succeed.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -10,21 +11,22 @@ use std::process::{Command, Stdio};
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, ipproto, sendto, socket};
 use rustix::process::{Pid, getppid, test_kill_process};
 
-/// One thing that was tried.
+/// Result of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeniedProbe {
-    /// What, as in `write a file`.
+    /// The operation, as in `write a file`.
     pub what: &'static str,
-    /// Whether it was refused.
+    /// Whether the kernel refused it.
     pub refused: bool,
-    /// Whether nothing but Landlock refuses it, from this version on.
+    /// Version of Landlock from which on it is refused, if nothing but Landlock refuses it.
     pub landlock: Option<i32>,
 }
 
-/// The port of "discard", where nobody listens: what is not refused says so, and reaches nobody.
+/// The port of "discard", where nobody listens: a connection that is not refused by the sandbox
+/// reaches nobody.
 const DISCARD: u16 = 9;
 
-/// Tries all of them.
+/// Tries all operations, in order.
 pub fn refusals() -> Vec<DeniedProbe> {
     type Try = (&'static str, Option<i32>, fn() -> bool);
     let tries: [Try; 13] = [
@@ -87,7 +89,7 @@ fn is_refused<T>(outcome: io::Result<T>) -> bool {
 // `MSG_FASTOPEN` (include/linux/socket.h).
 const FASTOPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
 
-/// What is not there cannot be read, which proves nothing and harms nothing.
+/// A missing file cannot be read, so the attempt proves nothing and does no harm.
 fn not_there(error: io::Error) -> io::Result<File> {
     match error.kind() {
         ErrorKind::NotFound => Err(ErrorKind::PermissionDenied.into()),
@@ -99,8 +101,8 @@ fn new_socket(kind: SocketType, protocol: Option<Protocol>) -> io::Result<OwnedF
     Ok(socket(AddressFamily::INET, kind, protocol)?)
 }
 
-/// Sends to an address on a socket that is connected to none. Where no socket can be made, no such thing
-/// can be done.
+/// Sends to an address on an unconnected socket. If no socket can be created, this is impossible
+/// too.
 fn send_first(flags: SendFlags) -> io::Result<()> {
     let kind = match flags == FASTOPEN {
         true => SocketType::STREAM,
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_is_not_confined_can_do_some_of_it() {
-        // Were all of it refused here too, it would prove nothing where it is.
+        // If everything were refused here as well, a refusal in the sandbox would prove nothing.
         let can: Vec<_> = refusals()
             .into_iter()
             .filter(|tried| !tried.refused)

@@ -17,7 +17,8 @@ use seccompiler::{
 
 use super::Allow;
 
-/// Calls that are made, or that the C library or the standard library may make in their place.
+/// System calls that flowtop makes, or that the C library or the standard library may make in their
+/// place.
 const CALLS: &[c_long] = &[
     // Memory.
     libc::SYS_brk,
@@ -54,7 +55,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_ioctl,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
-    // Of what is open.
+    // Operations on open files.
     libc::SYS_ftruncate,
     // Threads.
     libc::SYS_clone,
@@ -95,12 +96,12 @@ const CALLS: &[c_long] = &[
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
     libc::SYS_eventfd2,
-    // The pair of sockets that signals wake a thread by.
+    // The socket pair by which signals wake a thread.
     libc::SYS_socketpair,
     libc::SYS_sendto,
     libc::SYS_recvfrom,
     libc::SYS_shutdown,
-    // The machine and this process.
+    // Facts about the machine and this process.
     libc::SYS_uname,
     libc::SYS_sysinfo,
     libc::SYS_getrandom,
@@ -116,7 +117,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_bpf,
 ];
 
-/// What x86-64 has under older names too.
+/// Older names of these calls, which only x86-64 has.
 #[cfg(target_arch = "x86_64")]
 const OLDER_CALLS: &[c_long] = &[
     libc::SYS_open,
@@ -136,7 +137,7 @@ const OLDER_CALLS: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_CALLS: &[c_long] = &[];
 
-/// What asking name servers takes: sockets of one's own.
+/// System calls for asking name servers, which takes sockets.
 const QUERY_CALLS: &[c_long] = &[
     libc::SYS_socket,
     libc::SYS_bind,
@@ -147,7 +148,7 @@ const QUERY_CALLS: &[c_long] = &[
     libc::SYS_getpeername,
 ];
 
-/// What changes folders, for those that something is written in.
+/// System calls that change folders, for runs that write files.
 const WRITING_CALLS: &[c_long] = &[
     libc::SYS_fallocate,
     libc::SYS_flock,
@@ -162,8 +163,8 @@ const WRITING_CALLS: &[c_long] = &[
     libc::SYS_unlink,
 ];
 
-/// Commands of bpf(): the maps and programs that are there can be used, none made or found.
-/// `enum bpf_cmd` of include/uapi/linux/bpf.h.
+/// Commands of bpf(): existing maps and programs can be used, none created or looked up. `enum
+/// bpf_cmd` of include/uapi/linux/bpf.h.
 const BPF: &[u64] = &[
     1,  // MAP_LOOKUP_ELEM
     2,  // MAP_UPDATE_ELEM
@@ -180,18 +181,19 @@ const BPF: &[u64] = &[
 
 /// `PERF_EVENT_IOC_DISABLE`: a probe is switched off before it is closed.
 const PERF_DISABLE: u64 = 0x2401;
-/// `TCGETS2`, `TCSETS2` and its two kin: what newer C libraries ask a terminal by.
+/// `TCGETS2`, `TCSETS2` and their two variants, which newer C libraries use for terminals.
 const TERMIOS2: [u64; 4] = [0x802c_542a, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 
-/// Restricts this thread; `false` where the kernel cannot.
+/// Restricts this thread; returns `false` if the kernel cannot.
 pub(super) fn restrict(allow: &Allow) -> Result<bool> {
-    // The filter's own prctl() and seccomp() must pass the first one: so it comes last.
+    // The first filter must allow the prctl() and seccomp() that install it, so it is installed
+    // last.
     let arguments = compile(arguments(allow)?, SeccompAction::Allow, libc::EPERM)?;
     let calls = compile(calls(allow), SeccompAction::Errno(errno(libc::ENOSYS)), 0)?;
     for filter in [arguments, calls] {
         match apply_filter(&filter) {
             Ok(()) => {}
-            // Not built with CONFIG_SECCOMP_FILTER, or a container does not let us.
+            // The kernel lacks CONFIG_SECCOMP_FILTER, or a container forbids seccomp.
             Err(seccompiler::Error::Seccomp(error))
                 if matches!(
                     error.raw_os_error(),
@@ -210,8 +212,8 @@ const fn errno(number: i32) -> u32 {
     number.cast_unsigned()
 }
 
-/// A filter with one action for what matches and one for the rest; `refused` is the error number
-/// of what matches, 0 lets it pass.
+/// Builds a filter with one action for matching calls and one for the rest; `refused` is the error
+/// number of matching calls, and 0 allows them.
 fn compile(
     rules: BTreeMap<i64, Vec<SeccompRule>>,
     otherwise: SeccompAction,
@@ -226,7 +228,7 @@ fn compile(
     filter.try_into().context("compile the filter")
 }
 
-/// Which calls there are.
+/// Returns the filter of system calls.
 fn calls(allow: &Allow) -> BTreeMap<i64, Vec<SeccompRule>> {
     let writing: &[c_long] = match allow.write.is_empty() {
         true => &[],
@@ -248,7 +250,7 @@ fn calls(allow: &Allow) -> BTreeMap<i64, Vec<SeccompRule>> {
     all.into_iter().map(|call| (call, Vec::new())).collect()
 }
 
-/// Which arguments are refused.
+/// Returns the filter of arguments.
 fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     let own = u64::from(std::process::id());
     let mut rules = BTreeMap::new();
@@ -256,14 +258,14 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
         rules.insert(call, refused?);
         Ok(())
     };
-    // No code but what is there.
+    // No new code: no executable mapping.
     let exec = || any_of(2, &[libc::PROT_EXEC as u64]);
     refuse(libc::SYS_mmap, exec())?;
     refuse(libc::SYS_mprotect, exec())?;
-    // Threads, no processes.
+    // Threads, but no processes.
     let process = masked(0, libc::CLONE_THREAD as u64, 0);
     refuse(libc::SYS_clone, process.map(|rule| vec![rule]))?;
-    // No signals to others, but for the one that stops the own job.
+    // No signals to other processes, except the one that stops flowtop's own job.
     refuse(libc::SYS_kill, signals_to_others(own, allow.signal))?;
     refuse(libc::SYS_tgkill, none_of(0, &[own]))?;
     refuse(libc::SYS_prlimit64, none_of(0, &[0, own]))?;
@@ -271,7 +273,7 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
         libc::PR_SET_NAME,
         libc::PR_GET_NAME,
         libc::PR_SET_VMA,
-        // The next filter asks for it once more.
+        // Installing the next filter makes this call once more.
         libc::PR_SET_NO_NEW_PRIVS,
         libc::PR_GET_NO_NEW_PRIVS,
         libc::PR_GET_DUMPABLE,
@@ -279,7 +281,7 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     ];
     let options = options.map(|option| option as u64);
     refuse(libc::SYS_prctl, none_of(0, &options))?;
-    // Which could have the kernel send signals, among others.
+    // Other commands could, among others, have the kernel send signals.
     let commands = [
         libc::F_DUPFD,
         libc::F_DUPFD_CLOEXEC,
@@ -294,8 +296,8 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     ];
     let commands = commands.map(|command| command as u64);
     refuse(libc::SYS_fcntl, none_of(1, &commands))?;
-    // Terminals as they are; not TIOCSTI, which types into them.
-    // Their type differs between C libraries.
+    // Only the usual requests to terminals; not TIOCSTI, which types into a terminal. The type of a
+    // request differs between C libraries.
     let requests = [
         libc::TCGETS as u32,
         libc::TCSETS as u32,
@@ -318,8 +320,8 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     refuse(libc::SYS_sendto, sent_elsewhere())?;
     refuse(libc::SYS_setsockopt, other_options())?;
     refuse(libc::SYS_bpf, none_of(0, BPF))?;
-    // Files are read and no more, on kernels without Landlock too. Where something is written,
-    // Landlock says where.
+    // Files can only be read, on kernels without Landlock too. For a run that writes files,
+    // Landlock limits the folders.
     if allow.write.is_empty() {
         refuse(libc::SYS_openat, written(2))?;
         #[cfg(target_arch = "x86_64")]
@@ -328,8 +330,9 @@ fn arguments(allow: &Allow) -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     Ok(rules)
 }
 
-/// A `kill()` of another process but `allowed`, or of the own process group by any signal but SIGTSTP: that is how a
-/// program stops whose script, or `make`, is to stop with it.
+/// Matches a `kill()` of a process other than `allowed`, and one of flowtop's own process group by
+/// a signal other than SIGTSTP, with which a program stops together with the script or `make` that
+/// runs it.
 fn signals_to_others(own: u64, allowed: Option<u32>) -> Result<Vec<SeccompRule>> {
     const OWN_GROUP: u64 = 0;
     let allowed = allowed.map_or(own, u64::from);
@@ -340,8 +343,9 @@ fn signals_to_others(own: u64, allowed: Option<u32>) -> Result<Vec<SeccompRule>>
     Ok(rules)
 }
 
-/// A `socket()` of any kind but plain TCP and UDP over IPv4 and IPv6: of another family, another type, or
-/// with a protocol of its own. MPTCP is a protocol of stream sockets that Landlock is not asked about.
+/// Matches a `socket()` that is not plain TCP or UDP over IPv4 or IPv6: another family, another
+/// type, or a protocol of its own. MPTCP is a protocol of stream sockets for which Landlock is not
+/// asked.
 fn other_sockets() -> Result<Vec<SeccompRule>> {
     let families = [libc::AF_INET, libc::AF_INET6].map(|family| family as u64);
     let mut rules = none_of(0, &families)?;
@@ -353,8 +357,8 @@ fn other_sockets() -> Result<Vec<SeccompRule>> {
     Ok(rules)
 }
 
-/// A `sendto()` to an address, or one that connects on its way (MSG_FASTOPEN): Landlock is not asked
-/// about either on all kernels. What is connected needs neither.
+/// Matches a `sendto()` with an address, or one that connects at the same time (MSG_FASTOPEN):
+/// Landlock is not asked for these on all kernels. A connected socket needs neither.
 fn sent_elsewhere() -> Result<Vec<SeccompRule>> {
     let mut rules = any_of(3, &[libc::MSG_FASTOPEN as u64])?;
     let (len, op) = (SeccompCmpArgLen::Qword, SeccompCmpOp::Ne);
@@ -363,7 +367,7 @@ fn sent_elsewhere() -> Result<Vec<SeccompRule>> {
     Ok(rules)
 }
 
-/// A `setsockopt()` of anything but time limits, which is what look-ups set.
+/// Matches a `setsockopt()` of anything but time limits, which look-ups set.
 fn other_options() -> Result<Vec<SeccompRule>> {
     /// `SO_RCVTIMEO_NEW` and `SO_SNDTIMEO_NEW` (include/uapi/asm-generic/socket.h), as newer C libraries
     /// ask for them.
@@ -374,13 +378,13 @@ fn other_options() -> Result<Vec<SeccompRule>> {
     Ok(rules)
 }
 
-/// An `open()` that makes, empties or writes a file.
+/// Matches an `open()` that creates, truncates or writes a file.
 fn written(flags: u8) -> Result<Vec<SeccompRule>> {
     let bits = [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC];
     any_of(flags, &bits.map(|bit| bit as u64))
 }
 
-/// One condition on the lower half of an argument, which is all of an `int`.
+/// A condition on the lower half of an argument, which is all of an `int`.
 fn condition(argument: u8, op: SeccompCmpOp, value: u64) -> Result<SeccompCondition> {
     let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value);
     condition.context("write a condition")
@@ -391,13 +395,13 @@ fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule> {
     SeccompRule::new(vec![condition]).context("write a rule")
 }
 
-/// Matches where any of these bits is set.
+/// Matches if any of these bits is set.
 fn any_of(argument: u8, bits: &[u64]) -> Result<Vec<SeccompRule>> {
     let rules = bits.iter().map(|&bit| masked(argument, bit, bit));
     rules.collect()
 }
 
-/// Matches where the argument is none of these.
+/// Matches if the argument is none of these values.
 fn none_of(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>> {
     let conditions = values
         .iter()

@@ -1,4 +1,4 @@
-//! Who started flowtop: the real user, or the one who called sudo, doas or pkexec.
+//! The caller of flowtop: the real user, or the user who called sudo, doas or pkexec.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,7 @@ use rustix::process::{Gid, Uid, getgid, getgroups, getuid};
 
 use crate::system::accounts::{Account, accounts, groups_with_member};
 
-/// User and group that own nothing, where `/etc/passwd` has no `nobody`: the kernel's overflow ids
+/// User and group that own no file, if `/etc/passwd` has no `nobody`: the kernel's overflow ids
 /// (`/proc/sys/kernel/overflowuid`).
 const OVERFLOW_ID: u32 = 65_534;
 
@@ -20,17 +20,17 @@ pub struct Caller {
     pub uid: Uid,
     pub gid: Gid,
     pub groups: Vec<Gid>,
-    /// Name by `/etc/passwd`, where it was looked for: for who called sudo.
+    /// Name by `/etc/passwd`; looked up only for a user who called sudo, doas or pkexec.
     pub name: Option<OsString>,
-    /// Home folder by `/etc/passwd`, where it was looked for: for who called sudo.
+    /// Home folder by `/etc/passwd`; looked up only for a user who called sudo, doas or pkexec.
     pub home: Option<PathBuf>,
-    /// Whether it is known from what sudo, doas or pkexec left in the environment.
+    /// Whether the environment, as sudo, doas or pkexec left it, names the caller.
     pub called_sudo: bool,
 }
 
 impl Caller {
-    /// Finds out who it is. Root believes what sudo, doas and pkexec left in the environment, as they
-    /// set it whatever their caller had there.
+    /// Determines the caller. Root trusts the variables of sudo, doas and pkexec, because these
+    /// programs set them whatever their caller had there.
     ///
     /// # Errors
     /// When the environment names a user who cannot be made out.
@@ -56,7 +56,7 @@ impl Caller {
         self.uid.is_root()
     }
 
-    /// Who called sudo(8), pkexec(1) or doas(1), which say it in these variables.
+    /// Returns the user who called sudo(8), pkexec(1) or doas(1), by the variables that these set.
     fn invoking(
         accounts: &Accounts,
         var: impl Fn(&str) -> Option<OsString>,
@@ -106,7 +106,7 @@ fn path(bytes: &[u8]) -> PathBuf {
     OsStr::from_bytes(bytes).into()
 }
 
-/// User and group of `nobody`.
+/// Returns the user and group of `nobody`.
 pub(super) fn nobody(accounts: &Accounts) -> (Uid, Gid) {
     let (uid, gid) = match accounts.by_name(b"nobody") {
         Some(account) if account.uid != 0 => (account.uid, account.gid.unwrap_or(OVERFLOW_ID)),
@@ -115,8 +115,8 @@ pub(super) fn nobody(accounts: &Accounts) -> (Uid, Gid) {
     (Uid::from_raw(uid), Gid::from_raw(gid))
 }
 
-/// What passwd(5) and group(5) say. Of no other source: what those of nsswitch.conf(5) would add is
-/// a group more, and the rights are then less than the caller's, never more.
+/// The texts of passwd(5) and group(5). Other sources of nsswitch.conf(5) could only add groups, so
+/// without them the rights are less than the caller's, never more.
 pub(super) struct Accounts {
     passwd: Vec<u8>,
     group: Vec<u8>,
@@ -144,7 +144,7 @@ impl Accounts {
         accounts(&self.passwd).filter(|one| one.gid.is_some() && one.home.is_some())
     }
 
-    /// Its own group, and those that name it as a member.
+    /// Returns the user's primary group, and the groups that list the user as a member.
     fn groups_of(&self, account: &Account<'_>) -> Vec<Gid> {
         let named = groups_with_member(&self.group, account.name);
         let mut groups: Vec<u32> = account.gid.into_iter().chain(named).collect();
