@@ -1,9 +1,10 @@
 //! The real flowtop counting this machine's sockets, and the generator of known traffic.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
 
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,7 +29,27 @@ impl Flowtop {
         Self::spawned(flowtop)
     }
 
-    /// Of a command that has all its arguments, `--json` among them.
+    /// Starts flowtop with one interval, which ends with flowtop: all that a test moves is in that interval,
+    /// however slow the machine is. Returns when everything is attached, which a note of `--verbose` says.
+    pub fn in_one_interval(args: &[&str]) -> Self {
+        let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"));
+        flowtop.args(["--json", "--verbose", "-n", "0", "-i", "1h"]);
+        flowtop.args(args).stdin(Stdio::null());
+        flowtop.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = flowtop.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut notes = BufReader::new(child.stderr.take().unwrap());
+        let mut note = String::new();
+        while !note.contains(" backend: ") {
+            note.clear();
+            assert!(notes.read_line(&mut note).unwrap() > 0, "flowtop ended");
+        }
+        // Later notes must find a reader: their lines end with flowtop.
+        thread::spawn(move || io::copy(&mut notes, &mut io::sink()));
+        Self { child, stdout }
+    }
+
+    /// Starts a command that has all its arguments, `--json` among them.
     pub fn spawned(mut flowtop: Command) -> Self {
         let mut child = flowtop
             .stdin(Stdio::null())

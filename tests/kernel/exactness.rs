@@ -269,8 +269,7 @@ fn ports_are_in_host_order() {
 fn a_full_map_is_counted_and_said_and_totals_stay_exact() {
     // Only this thread's, so that the total is known.
     let tid = gettid().as_raw_nonzero().to_string();
-    // Long enough for all of it to be in one interval.
-    let flowtop = Flowtop::every("2s", &["--max-flows", "16", "--tid", &tid]);
+    let flowtop = Flowtop::in_one_interval(&["--max-flows", "16", "--tid", &tid]);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let peers: Vec<UdpSocket> = (0..100)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())

@@ -162,11 +162,17 @@ fn check(records: &[Value], spray: &Spray, others: u64, slots: u64) {
 }
 
 /// Beside the sprayer: a connection that stays, and new ones. Each of them has its own row whenever it moves
-/// something, however short or long intervals are.
-fn flood(netns: &str, interval: &str, rounds: usize, peers: u32, args: &[&str]) {
+/// something, in many short intervals and in a single long one.
+fn flood(netns: &str, rounds: usize, peers: u32, slots: u64) {
     let mut spray = Spray::new(peers);
     let mut steady = Steady::new();
-    let mut flowtop = Flowtop::every(interval, &[args, &[netns]].concat());
+    let max_flows = slots.to_string();
+    let args = ["--max-flows", &max_flows, netns];
+    let mut flowtop = if rounds > 1 {
+        Flowtop::every("50ms", &args)
+    } else {
+        Flowtop::in_one_interval(&args)
+    };
     let mut records = Vec::new();
     let mut others = 0;
     for _ in 0..rounds {
@@ -180,7 +186,6 @@ fn flood(netns: &str, interval: &str, rounds: usize, peers: u32, args: &[&str]) 
         }
     }
     records.extend(flowtop.stop());
-    let slots = args[1].parse().unwrap();
     check(&records, &spray, steady.moved + others, slots);
     let own = flows_of(&records, std::process::id().into());
     let port = steady.port();
@@ -190,20 +195,19 @@ fn flood(netns: &str, interval: &str, rounds: usize, peers: u32, args: &[&str]) 
 
 #[test]
 fn a_process_with_too_many_flows_takes_neither_owner_nor_row_from_others_in_short_intervals() {
-    in_netns(|netns| flood(netns, "50ms", 12, 500, &["--max-flows", "64"]));
+    in_netns(|netns| flood(netns, 12, 500, 64));
 }
 
 #[test]
 fn a_process_with_too_many_flows_takes_neither_owner_nor_row_from_others_in_a_long_interval() {
-    in_netns(|netns| flood(netns, "2s", 1, 5000, &["--max-flows", "4096"]));
+    in_netns(|netns| flood(netns, 1, 5000, 4096));
 }
 
 #[test]
 fn a_process_with_more_flows_than_the_default_table_takes_no_owner_from_others() {
     in_netns(|netns| {
         let (mut spray, mut steady) = (Spray::new(70_000), Steady::new());
-        // Long enough for all flows to be in one interval on a busy machine.
-        let flowtop = Flowtop::every("5s", &["-g", "process", netns]);
+        let flowtop = Flowtop::in_one_interval(&["-g", "process", netns]);
         spray.go();
         steady.go();
         let records = flowtop.stop();
@@ -247,7 +251,7 @@ fn three_processes_with_too_many_flows_take_neither_owner_nor_row_from_others() 
 fn the_threads_of_a_process_share_what_it_may_hold() {
     in_netns(|netns| {
         let mut other = Spray::new(10);
-        let flowtop = Flowtop::every("2s", &["-g", "thread", "--max-flows", "64", netns]);
+        let flowtop = Flowtop::in_one_interval(&["-g", "thread", "--max-flows", "64", netns]);
         let peers = |thread: u8| (1..=4).map(move |host| Ipv4Addr::new(127, 1, thread, host));
         thread::scope(|scope| {
             for thread in 0..100 {

@@ -145,11 +145,11 @@ impl World {
     /// flowtop, run by the caller with what is lent; killed where it does not end.
     fn command(&self) -> Command {
         let script = match self.lent {
-            Lent::FileCapabilities => r#"shift; exec timeout -s KILL 20 "$@""#,
+            Lent::FileCapabilities => r#"shift; exec timeout -s KILL 60 "$@""#,
             // sudo reads its rules from a file of this mount namespace's own.
             Lent::Sudo => {
                 r#"mount --bind "$1" /etc/sudoers; shift
-                exec timeout -s KILL 20 setpriv --reuid nobody --regid nogroup --clear-groups sudo -n "$@""#
+                exec timeout -s KILL 60 setpriv --reuid nobody --regid nogroup --clear-groups sudo -n "$@""#
             }
         };
         let mut command = match self.lent {

@@ -154,8 +154,7 @@ fn places() -> Vec<String> {
 /// Two processes in every place, all of them and their cgroups gone before the interval ends.
 fn containers_are_exact(mut cgroups: Cgroups) {
     let sink = Sink::new();
-    // Long enough for all of it to be in one interval, which the end of flowtop ends.
-    let flowtop = Flowtop::every("3s", &[]);
+    let flowtop = Flowtop::in_one_interval(&[]);
     let places = places();
     for (n, place) in places.iter().enumerate() {
         let dir = cgroups.make(place);
@@ -206,7 +205,7 @@ fn the_longest_names_of_cgroups_are_whole() {
         format!("/flowtop.service{deep}"),
     ];
     let sink = Sink::new();
-    let flowtop = Flowtop::every("3s", &[]);
+    let flowtop = Flowtop::in_one_interval(&[]);
     for (n, path) in paths.iter().enumerate() {
         let dir = cgroups.make(path);
         sink.sent(500 + n, &["--cgroup", &dir]);
@@ -246,8 +245,8 @@ fn names_that_a_user_chose_never_join_those_of_the_system() {
     let user = "user.slice/user-61234.slice/user@61234.service/app.slice";
     let filter = format!("remote port {}", sink.addr.port());
     let only = format!("{filter} and unit nginx");
-    let by = ["container", "unit"].map(|group| Flowtop::every("3s", &["-g", group, &filter]));
-    let nginx = Flowtop::every("3s", &[&only]);
+    let by = ["container", "unit"].map(|group| Flowtop::in_one_interval(&["-g", group, &filter]));
+    let nginx = Flowtop::in_one_interval(&[&only]);
     for name in names {
         for (above, bytes) in [("flowtop.slice", 10), (user, 700)] {
             let dir = cgroups.make(&format!("/{above}/{name}"));
@@ -293,9 +292,8 @@ fn processes_and_cgroups_that_found_no_room_are_counted() {
         .collect();
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = receiver.local_addr().unwrap().port();
-    // Long enough for all of it to be in one interval, which the end of flowtop ends.
-    let usual = Flowtop::every("8s", &[]);
-    let small = Flowtop::every("8s", &["--max-flows", "4096"]);
+    let usual = Flowtop::in_one_interval(&[]);
+    let small = Flowtop::in_one_interval(&["--max-flows", "4096"]);
     // A process each: bash needs no other program for these.
     let script = "for dir; do (echo 0 >$dir/cgroup.procs; echo >/dev/udp/127.0.0.1/$PORT); done";
     let status = Command::new("bash")
@@ -322,7 +320,6 @@ fn processes_and_cgroups_that_found_no_room_are_counted() {
 /// flows of each.
 fn unknown(records: &[Value]) -> (u64, u64) {
     let mut sums = (0, 0);
-    // Before it are flows of the interval that was read at the start.
     let first = records
         .iter()
         .position(|record| record["type"] == "interval");
@@ -357,7 +354,7 @@ fn two_containers_side_by_side_are_two_groups() {
     let mut cgroups = Cgroups::pids().unwrap_or_else(Cgroups::v2);
     let sink = Sink::new();
     let filter = format!("remote port {}", sink.addr.port());
-    let flowtop = Flowtop::every("3s", &["-g", "container", &filter]);
+    let flowtop = Flowtop::in_one_interval(&["-g", "container", &filter]);
     let ids = [format!("{ID}0000001a"), format!("{ID}0000001b")];
     let dirs = [
         cgroups.make(&format!("/docker/{}", ids[0])),
@@ -480,8 +477,8 @@ fn two_threads_on_one_socket_are_two_flows_where_a_filter_asks_for_threads() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let filter = format!("tid 4194304 or remote port {port}");
-    let flowtop = Flowtop::every("1s", &[&filter]);
-    let plain = Flowtop::every("1s", &[&format!("remote port {port}")]);
+    let flowtop = Flowtop::in_one_interval(&[&filter]);
+    let plain = Flowtop::in_one_interval(&[&format!("remote port {port}")]);
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let mut server = listener.accept().unwrap().0;
     let mut expected = Vec::new();

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::common;
 
 /// Longer than anything takes.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(name);
