@@ -37,6 +37,9 @@ AS_ROOT  = $(if $(IS_ROOT),,CARGO_TARGET_$(TRIPLE)_RUNNER='sudo -E')
 # Integration tests, as cargo finds them, but those of virtual machines.
 TESTS    = $(filter-out vm,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \
                $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))))
+# Those that may run beside each other: they mostly wait, and none counts the whole machine or takes
+# all of its CPUs.
+BESIDE   = docs kernel layering offline
 # Without optimisation: only what the guests run is measured.
 VM_TESTS = $(CARGO) test --locked --test vm -- --ignored
 # Prints the command and notes its time for `make times`.
@@ -86,7 +89,8 @@ check: deps-test times-begin ## format, lints, unit tests and tests on this mach
 	@! command -v mandoc >/dev/null || \
 	    $(TIMED) "manual page" sh -c '$(TARGET)/debug/flowtop --man | mandoc -T lint -W warning'
 	@$(AS_ROOT) $(TIMED) "unit tests" $(CARGO) test --locked --lib --bins
-	@for test in $(TESTS); do \
+	@$(AS_ROOT) scripts/beside.sh $(BESIDE)
+	@for test in $(filter-out $(BESIDE),$(TESTS)); do \
 	    $(AS_ROOT) $(TIMED) "tests/$$test" $(CARGO) test --locked --test $$test || exit 1; \
 	done
 
