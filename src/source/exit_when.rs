@@ -1,4 +1,4 @@
-//! A source that ends with the interval in which something came true.
+//! A source that ends with the first interval that meets a condition.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::filter::{Expr, Matcher, Subject};
 use crate::model::flow::{Endpoint, FlowKey, Owner, Protocol};
 use crate::model::interval::Interval;
 
-/// Asks of every interval whether its total is so much.
+/// A condition on the total of an interval.
 #[derive(Clone, Debug)]
 pub struct ExitCondition {
     matcher: Matcher,
@@ -18,8 +18,8 @@ pub struct ExitCondition {
 }
 
 impl ExitCondition {
-    /// Of an expression that is about amounts only, see
-    /// [`Expr::is_about_amounts`](crate::filter::Expr::is_about_amounts): the total has neither ends
+    /// Compiles an expression about amounts only (see
+    /// [`Expr::is_about_amounts`](crate::filter::Expr::is_about_amounts)): a total has neither ends
     /// nor an owner.
     pub fn new(expr: &Expr) -> Self {
         let end = Endpoint::default();
@@ -30,7 +30,7 @@ impl ExitCondition {
         }
     }
 
-    /// Whether it is true of an interval: of everything counted in it, untracked bytes included.
+    /// Whether an interval meets it, by everything counted in it, untracked bytes included.
     pub fn is_met(&mut self, interval: &Interval) -> bool {
         self.matcher.matches(&Subject {
             key: &self.key,
@@ -43,7 +43,7 @@ impl ExitCondition {
     }
 }
 
-/// Ends with the interval that meets a condition, and says so.
+/// Ends with the interval that meets a condition, and reports it.
 #[derive(Debug)]
 pub struct ExitWhen<S, F> {
     source: S,
@@ -53,7 +53,7 @@ pub struct ExitWhen<S, F> {
 }
 
 impl<S, F> ExitWhen<S, F> {
-    /// Without a condition there is no end. `tell` is called with the interval that met it.
+    /// Without a condition the source does not end. `tell` is called with the interval that met it.
     pub const fn new(source: S, condition: Option<ExitCondition>, on_met: F) -> Self {
         Self {
             source,

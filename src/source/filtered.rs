@@ -1,4 +1,4 @@
-//! A source of which only some flows are wanted.
+//! A source without the flows that a filter does not match.
 
 use anyhow::Result;
 
@@ -6,8 +6,8 @@ use super::Source;
 use crate::filter::{Expr, Matcher, Subject};
 use crate::model::interval::Interval;
 
-/// Drops the flows of a source that a filter does not mean, as if they had not been: they are in no
-/// total. What is untracked belongs to no flow, so it stays.
+/// Drops the flows of a source that do not match, so that no total has them. Untracked bytes belong
+/// to no flow and stay.
 #[derive(Debug)]
 pub struct Filtered<S> {
     source: S,
@@ -15,7 +15,7 @@ pub struct Filtered<S> {
 }
 
 impl<S> Filtered<S> {
-    /// Without a filter everything passes.
+    /// Without a filter all flows stay.
     pub fn new(source: S, filter: Option<&Expr>) -> Self {
         Self {
             source,
@@ -42,12 +42,12 @@ impl<S: Source> Source for Filtered<S> {
     }
 }
 
-/// Drops the flows of an interval that are not meant.
+/// Drops the flows of an interval that do not match.
 pub fn retain_matching(matcher: &mut Matcher, interval: &mut Interval) {
     let elapsed = interval.elapsed;
     matcher.begin();
-    // Dropping one drops its share of an owner, and the next may come to stand where that was: so
-    // all are asked about before any goes.
+    // Dropping a flow may free its owner, whose address the next owner may get: so all flows are
+    // matched before any is dropped.
     let mut meant = Vec::with_capacity(interval.flows.len());
     meant.extend(interval.flows.iter().map(|flow| {
         matcher.matches(&Subject {

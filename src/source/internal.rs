@@ -12,29 +12,31 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::model::flow::{Flow, FlowKey, Protocol};
 
-/// Pairs of ends that are remembered, at most.
+/// Most pairs of ends that are remembered.
 const MAX_PAIRS: usize = 65_536;
-/// Intervals without bytes after which a pair is forgotten: its ends may be another connection's by then.
+/// Intervals without bytes after which a pair is forgotten: another connection may have its ends by
+/// then.
 const REMEMBERED_FOR: u64 = 60;
 
-/// Two ends as one socket sees them.
+/// Both ends of a flow as one socket sees them.
 type FlowEnds = (Protocol, (IpAddr, u16), (IpAddr, u16));
 
 /// Remembers which pairs of ends are on this machine. The two sides of a connection often move bytes in
 /// different intervals: one sends at the end of an interval, the other receives in the next.
 #[derive(Debug, Default)]
 pub struct InternalFlows {
-    /// Known pairs with the number of the interval in which they last moved bytes.
+    /// Known pairs, with the number of the interval in which they last moved bytes.
     known: HashMap<FlowEnds, u64>,
     intervals: u64,
 }
 
 impl InternalFlows {
-    /// Marks the flows of an interval that are internal. All flows must be there, before any filter.
+    /// Marks the internal flows of an interval, which must have all its flows, before any filter.
     pub fn mark(&mut self, flows: &mut [Flow]) {
         self.intervals += 1;
         let locals = local_addresses(flows);
-        // Few flows have a peer whose address is one of this machine.
+        // Most peers have addresses that no local end has, so most flows need no look-up of the
+        // pair.
         let may_be = |flow: &Flow| !flow.internal && locals.contains(&flow.key.remote.addr);
         let candidates = flows.iter().filter(|flow| may_be(flow));
         let seen: HashSet<FlowEnds> = candidates.filter_map(|flow| pair(&flow.key)).collect();
@@ -63,7 +65,7 @@ impl InternalFlows {
     }
 }
 
-/// Returns the addresses that flows have at this machine: few, which many flows in a row share.
+/// Returns the local addresses of flows: few addresses, each shared by many flows in a row.
 fn local_addresses(flows: &[Flow]) -> HashSet<IpAddr> {
     let mut found = HashSet::new();
     let mut last = None;
@@ -76,7 +78,7 @@ fn local_addresses(flows: &[Flow]) -> HashSet<IpAddr> {
     found
 }
 
-/// Returns the ends of a flow; `None` where one of them is not known.
+/// Returns the ends of a flow; `None` if one of them is unknown.
 fn pair(key: &FlowKey) -> Option<FlowEnds> {
     let ends = [key.local, key.remote];
     let known = ends

@@ -19,17 +19,17 @@ use crate::sandbox::capabilities::CapabilitySet;
 use crate::sandbox::privilege::Identity;
 use crate::sandbox::{self, Allow, Confinement};
 
-/// Counts on this machine, from now on.
+/// Counts on this machine.
 pub struct Live {
     engine: Engine,
-    /// The whole filter, where the kernel could not take its part.
+    /// The whole filter, if the kernel could not take its part.
     matcher: Option<Matcher>,
     internal: InternalFlows,
     own: OwnAddresses,
     containers: ContainerNames,
     cards: NetworkCards,
     options: CaptureOptions,
-    /// Whether the privileges are gone that another backend would need.
+    /// Whether flowtop has dropped the privileges that another backend would need.
     confined: bool,
 }
 
@@ -52,7 +52,7 @@ impl Live {
         })
     }
 
-    /// Starts the first interval; what was counted before is no interval's.
+    /// Starts the first interval; no interval has what was counted before.
     ///
     /// # Errors
     /// When the kernel refuses it.
@@ -69,14 +69,14 @@ impl Live {
     /// When there are other threads, or the kernel does not count any more.
     pub fn confine(&mut self, identity: &Identity, allow: &Allow) -> Result<Confinement> {
         let engine = &mut self.engine;
-        // Before 5.19 every bpf() call needs the one, or what came before it.
+        // Before 5.19 every bpf() call needs CAP_BPF, or CAP_SYS_ADMIN before there was CAP_BPF.
         let last = [CapabilitySet::BPF, CapabilitySet::SYS_ADMIN];
         let confinement = sandbox::confine(identity, allow, &last, || engine.try_access())?;
         self.confined = true;
         Ok(confinement)
     }
 
-    /// Whether user space decides all of the filter, because the kernel could not take its part.
+    /// Whether user space decides all of the filter because the kernel could not take its part.
     pub const fn is_unfiltered(&self) -> bool {
         self.engine.is_unfiltered()
     }
@@ -85,7 +85,7 @@ impl Live {
         Arc::clone(self.engine.method())
     }
 
-    /// Says that this backend missed events and stays, with what to do.
+    /// Adds to the reason that this backend missed events and stays, and what to do.
     fn stay_after_misses(&mut self, exact: Backend) {
         let (missing, exact) = (self.engine.backend().as_str(), exact.as_str());
         let why = match self.confined {
@@ -116,14 +116,14 @@ impl Live {
         Ok(())
     }
 
-    /// The engine's interval, with the flows that the filter means.
+    /// Returns the engine's interval with the flows that match the filter.
     fn sifted(&mut self) -> Result<Interval> {
         let mut interval = self.engine.end_interval()?;
         interval.interfaces = self.cards.since_last();
-        // Before the filter: it may want one end of a connection only.
+        // Before the filter, which may drop one end of a connection.
         self.internal.mark(&mut interval.flows);
         self.own.mark(&mut interval.flows);
-        // The same, and so that a recording has the names.
+        // Before the filter as well, and early enough for a recording to have the names.
         self.containers.label(&mut interval.flows);
         if let Some(matcher) = &mut self.matcher {
             retain_matching(matcher, &mut interval);
@@ -132,14 +132,14 @@ impl Live {
     }
 }
 
-/// The whole filter, where the programs do not decide their part of it.
+/// Returns the whole filter if the programs do not decide their part of it.
 fn matcher(engine: &Engine, options: &CaptureOptions) -> Option<Matcher> {
     let filter = options.filter.filter.as_ref();
     filter.filter(|_| engine.is_unfiltered()).map(Matcher::new)
 }
 
-/// The backend to take where this one missed events; `None` for those that run with preemption off on every
-/// kernel.
+/// Returns the backend to use after this one missed events; `None` if this one runs with preemption
+/// off on every kernel.
 const fn exact_instead_of(backend: Backend) -> Option<Backend> {
     match backend {
         Backend::RawTracepoint => Some(Backend::Tracepoint),
@@ -160,7 +160,7 @@ impl Source for Live {
     fn end_interval(&mut self) -> Result<Interval> {
         let mut interval = self.sifted()?;
         let missed = interval.losses.missed_events > 0;
-        // Descendants whose parents have ended would not be found again.
+        // A new backend would not find descendants whose parents have ended.
         let can_move = !self.confined && self.options.filter.roots().is_empty();
         if missed
             && self.options.backend.is_none()
@@ -177,7 +177,7 @@ impl Source for Live {
     }
 }
 
-/// What is known of this machine from the start.
+/// Returns the facts about this machine that are known from the start.
 pub fn machine() -> Machine {
     let name = rustix::system::uname();
     let uptime = rustix::system::sysinfo().uptime;

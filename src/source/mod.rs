@@ -1,4 +1,4 @@
-//! Where intervals come from. A source knows nothing of who looks at them.
+//! Sources of intervals. A source knows nothing of its readers.
 
 pub mod collector;
 pub mod exit_when;
@@ -24,8 +24,8 @@ pub trait Source: Send {
     /// When the source can no longer be read; what was read before stays valid.
     fn end_interval(&mut self) -> Result<Interval>;
 
-    /// Does what the start of the first interval has left over, and need not be waited for. The
-    /// collector calls it once, at its own start.
+    /// Finishes starting the first interval, which nobody has to wait for. The collector calls it
+    /// once, at its own start.
     ///
     /// # Errors
     /// When nothing can be counted.

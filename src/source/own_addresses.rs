@@ -10,13 +10,13 @@ use crate::model::flow::{Endpoint, Flow};
 use crate::model::peer_class::PeerClass;
 use crate::resolve::namespace;
 
-/// Addresses that are remembered, at most.
+/// Most addresses that are remembered.
 const MAX_ADDRESSES: usize = 65_536;
-/// Bytes of the routing table that are read: a router may have a million routes, and its own addresses are
-/// learned then.
+/// Bytes of the routing table that are read: a router may have a million routes, and its own
+/// addresses are learned from flows then.
 const MAX_TABLE: u64 = 4 << 20;
 
-/// Which addresses are this machine's.
+/// The addresses of this machine.
 #[derive(Debug, Default)]
 pub struct OwnAddresses {
     netns: Option<u32>,
@@ -27,7 +27,7 @@ impl OwnAddresses {
     pub fn read() -> Self {
         let text = |path: &str| {
             let mut text = String::new();
-            // What can be read of it is worth having.
+            // A part that cannot be read leaves the other part valid.
             let _ = File::open(path).map(|file| file.take(MAX_TABLE).read_to_string(&mut text));
             text
         };
@@ -43,7 +43,8 @@ impl OwnAddresses {
     pub fn mark(&mut self, flows: &mut [Flow]) {
         for flow in &*flows {
             let local = &flow.key.local;
-            // Its class last: most addresses are known, and a class takes a search of all ranges.
+            // The class of the address is computed last, because it searches all ranges and most
+            // addresses are known.
             if self.is_here(flow)
                 && self.known.len() < MAX_ADDRESSES
                 && !self.known.contains(&local.addr)
@@ -61,13 +62,13 @@ impl OwnAddresses {
         }
     }
 
-    /// Whether addresses of a flow are those of flowtop's own network namespace.
+    /// Whether the flow belongs to flowtop's own network namespace.
     fn is_here(&self, flow: &Flow) -> bool {
         self.netns == Some(flow.key.netns)
     }
 }
 
-/// Whether an address, if it is a local end, is this machine's alone.
+/// Whether an address, as a local end, belongs to this machine alone.
 fn is_of_a_host(local: &Endpoint) -> bool {
     !matches!(
         PeerClass::of(local),
@@ -75,7 +76,7 @@ fn is_of_a_host(local: &Endpoint) -> bool {
     )
 }
 
-/// The addresses of `/proc/net/fib_trie` that are local: `/32 host LOCAL` follows each.
+/// Parses the local addresses of `/proc/net/fib_trie`: the line after each has `/32 host LOCAL`.
 fn v4_in(text: &str) -> Vec<IpAddr> {
     let mut last: Option<IpAddr> = None;
     let mut found = Vec::new();
@@ -90,7 +91,8 @@ fn v4_in(text: &str) -> Vec<IpAddr> {
     found
 }
 
-/// The addresses of `/proc/net/if_inet6`, each 32 hexadecimal digits at the beginning of its line.
+/// Parses the addresses of `/proc/net/if_inet6`: 32 hexadecimal digits at the beginning of each
+/// line.
 fn v6_in(text: &str) -> Vec<IpAddr> {
     let digits = text
         .lines()
@@ -131,10 +133,10 @@ mod tests {
         let mut flows = vec![
             flow("10.0.0.5", "10.0.0.5", 1),
             flow("10.0.0.5", "10.0.0.6", 1),
-            // Learned from the flow after it.
+            // The address is learned from the flow after this one.
             flow("0.0.0.0", "192.168.9.9", 1),
             flow("192.168.9.9", "1.1.1.1", 1),
-            // Another namespace may have the address too.
+            // Another network namespace may have the same address.
             flow("172.17.0.2", "10.0.0.5", 2),
             flow("127.0.0.1", "127.0.0.1", 1),
         ];

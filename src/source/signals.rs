@@ -1,5 +1,5 @@
-//! Turns SIGINT, SIGTERM and SIGHUP into one request to stop in order. A second SIGINT, given by
-//! someone who does not want to wait, ends at once.
+//! Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop. A second SIGINT, from someone
+//! who does not want to wait, ends flowtop at once.
 
 pub mod job;
 
@@ -17,7 +17,7 @@ use signal_hook::iterator::Signals;
 /// the process and again to its group.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Signals that are caught from now on, not yet acted on.
+/// Caught signals that were not handled yet.
 #[derive(Debug)]
 pub struct SignalHandler {
     signals: Signals,
@@ -34,8 +34,8 @@ impl SignalHandler {
         })
     }
 
-    /// Catches all signals that would end a process and that can be caught: who has the terminal gives it
-    /// back first.
+    /// Catches every signal that would end the process and that can be caught, so that the terminal
+    /// is restored first.
     ///
     /// # Errors
     /// When a handler cannot be installed.
@@ -49,7 +49,7 @@ impl SignalHandler {
         Ok(watch)
     }
 
-    /// Whether a signal has come; it is reported once.
+    /// Whether a signal has come since the last call.
     pub fn is_stop_requested(&mut self) -> bool {
         self.signals.pending().next().is_some()
     }

@@ -1,4 +1,4 @@
-//! A source of which someone else sees every interval too.
+//! A source whose intervals an observer sees as well.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::Source;
 use crate::model::interval::Interval;
 
-/// Shows every interval to `see` as soon as it has ended, before anyone else can hold it up or merge
-/// it with the next. `see` must not block.
+/// Passes every interval to `see` as soon as it has ended, before a slow reader can merge it with
+/// the next one. `see` must not block.
 pub struct Tee<S, F> {
     source: S,
     see: F,

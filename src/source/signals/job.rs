@@ -15,36 +15,37 @@ use rustix::process::{Signal, getpgrp, getpid, kill_current_process_group, kill_
 use rustix::stdio::stdout;
 use rustix::termios::tcgetpgrp;
 
-/// What happened to the job.
+/// An event of job control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Someone asks it to stop: SIGTSTP.
+    /// SIGTSTP: a request to stop.
     Stop,
-    /// It was stopped, and goes on: SIGCONT.
+    /// SIGCONT: the process was stopped and has been continued.
     Continued,
 }
 
-/// Who is to stop.
+/// The processes that stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopTarget {
-    /// This process alone, as whoever sent SIGTSTP saw to all others.
+    /// This process alone, because SIGTSTP was sent to each process.
     Process,
-    /// Every process of the job, as the key does: a script that runs flowtop stops too, and its shell
-    /// answers.
+    /// Every process of the job, as Ctrl-Z does: a script that runs flowtop stops too, and its
+    /// shell takes over.
     Job,
 }
 
-/// A stop shorter than this was none: the kernel drops the signal for a job that no shell could
+/// A shorter stop did not happen: the kernel drops the signal for a job that no shell could
 /// continue (an orphaned process group, setpgid(2)).
 const SHORTEST_STOP: Duration = Duration::from_millis(20);
 
-/// Whether standard output is a terminal that belongs to this job; also where it controls none.
+/// Whether standard output is a terminal that belongs to this job, or a terminal that controls no
+/// job.
 pub fn is_in_foreground() -> bool {
     tcgetpgrp(stdout()).map_or(true, |group| group == getpgrp())
 }
 
-/// Waits, stopped, until the terminal is this job's, as every program that takes the terminal does. A
-/// signal that ends a process ends it.
+/// Waits, stopped, until this job has the terminal, as every program that takes the terminal does.
+/// A fatal signal ends the process meanwhile.
 ///
 /// # Errors
 /// When no shell can ever bring it to the foreground.
@@ -75,8 +76,8 @@ fn held() -> SigSet {
     held
 }
 
-/// Holds the signals of job control, in this thread and all that it starts. Call it before there are
-/// others.
+/// Blocks the signals of job control in this thread and all threads that it starts. Call it before
+/// other threads start.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -84,8 +85,8 @@ pub fn hold() -> io::Result<()> {
     Ok(held().thread_block()?)
 }
 
-/// Calls `tell` for each signal of job control, from a thread that ends when `tell` says that nobody
-/// listens.
+/// Calls `tell` for each signal of job control, from a thread that ends when `tell` returns that
+/// nobody listens.
 ///
 /// # Errors
 /// When the thread cannot be started.
@@ -109,8 +110,8 @@ pub fn forward(notify: impl Fn(Job) -> bool + Send + 'static) -> io::Result<()> 
         .map(drop)
 }
 
-/// Stops; returns when someone continues it, or at once where the kernel drops the signal. Give the
-/// terminal back first.
+/// Stops the process. Returns when it is continued, or at once if the kernel drops the signal.
+/// Restore the terminal first.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -122,7 +123,7 @@ pub fn stop(whom: StopTarget) -> io::Result<()> {
     with_default(Held::SIGTSTP, send)
 }
 
-/// Stops as a program that wants the terminal of another job.
+/// Stops the process as the kernel stops one that reads another job's terminal.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -130,7 +131,7 @@ pub fn stop_in_background() -> io::Result<()> {
     with_default(Held::SIGTTOU, || kill_process(getpid(), Signal::TTOU))
 }
 
-/// Lets a held signal do what it does by default, in this thread and for so long.
+/// Unblocks a signal in this thread for this long, so that its default action happens.
 fn with_default(signal: Held, send: impl FnOnce() -> rustix::io::Result<()>) -> io::Result<()> {
     let mut one = SigSet::empty();
     one.add(signal);
