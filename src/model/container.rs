@@ -1,11 +1,11 @@
-//! What the engine of a container calls it.
+//! The names that an engine gives its containers.
 
-/// Names of a container and of what it belongs to, as files of its engine had them when the container was new. Each
-/// may be missing. They are labels: the id tells one container from another. Chosen by whoever started the
-/// container, in printable ASCII without spaces.
+/// Names of a container and of its pod or project, read from the engine's files when the container
+/// was new. Each may be missing. They are labels: only the id tells one container from another.
+/// Whoever started the container chose them; they are printable ASCII without spaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerLabels {
-    /// The container's own name; in a pod its name there.
+    /// Name of the container; in a pod its name within the pod.
     pub name: Option<String>,
     pub image: Option<String>,
     /// Name of the Kubernetes pod.
@@ -14,17 +14,17 @@ pub struct ContainerLabels {
     pub namespace: Option<String>,
     pub compose_project: Option<String>,
     pub compose_service: Option<String>,
-    /// Whether the engine no longer has the container: names are those that it had.
+    /// Whether the engine no longer has the container: the names are the last ones.
     pub is_stale: bool,
 }
 
 impl ContainerLabels {
-    /// Whether nothing is known.
+    /// Whether no name is known.
     pub fn is_empty(&self) -> bool {
         self.texts().next().is_none()
     }
 
-    /// Namespace and pod, as in `shop/web-0`.
+    /// Returns namespace and pod, as in `shop/web-0`.
     pub fn pod_name(&self) -> Option<String> {
         let pod = self.pod.as_deref()?;
         Some(match &self.namespace {
@@ -33,7 +33,7 @@ impl ContainerLabels {
         })
     }
 
-    /// Project and service of compose, as in `shop/web`.
+    /// Returns project and service of compose, as in `shop/web`.
     pub fn compose_name(&self) -> Option<String> {
         let project = self.compose_project.as_deref()?;
         Some(match &self.compose_service {
@@ -42,7 +42,7 @@ impl ContainerLabels {
         })
     }
 
-    /// All texts that are known, in the order of the fields.
+    /// Returns all known texts in the order of the fields.
     pub fn texts(&self) -> impl Iterator<Item = &String> {
         [
             &self.name,
@@ -56,7 +56,7 @@ impl ContainerLabels {
         .flatten()
     }
 
-    /// The same with only those texts that `is_fine` takes.
+    /// Returns a copy with only those texts that `is_fine` accepts.
     #[must_use]
     pub fn checked(self, is_fine: impl Fn(&str) -> bool) -> Self {
         let keep = |text: Option<String>| text.filter(|text| is_fine(text));
@@ -72,7 +72,8 @@ impl ContainerLabels {
     }
 }
 
-/// Longest name or image that is taken, in bytes: an image is a host, a path of 255 bytes and a digest.
+/// Longest name or image that is accepted, in bytes: an image has a host, a path of 255 bytes and a
+/// digest.
 const MAX_LABEL: usize = 512;
 
 /// Whether a text can be a name: printable ASCII without spaces, within bounds.

@@ -1,4 +1,5 @@
-//! The vocabulary every layer shares: what a flow is and what is counted for it.
+//! Plain data that every layer shares: a flow, and the counters of a flow. No parsing, no
+//! formatting, no dependency on BPF or output.
 //!
 //! Turns nothing into anything; knows neither BPF nor presentation.
 
@@ -62,7 +63,7 @@ impl Protocol {
         }
     }
 
-    /// The protocol with this name.
+    /// Returns the protocol of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
@@ -95,24 +96,24 @@ pub enum Direction {
 pub struct Zone {
     /// Number of the interface; 0: none.
     pub ifindex: u32,
-    /// Inode number of the network namespace that has the interface; 0 where unknown.
+    /// Inode number of the network namespace that has the interface; 0 if unknown.
     pub netns: u32,
 }
 
 /// One end of a flow as the socket sees it. An IPv4-mapped IPv6 address is held as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
-    /// Address; unspecified where a socket is bound to any address, or the peer is unknown.
+    /// Address; unspecified if a socket is bound to any address, or if the peer is unknown.
     pub addr: IpAddr,
-    /// Port in host byte order; 0 where unknown. What stands here for a protocol without ports:
+    /// Port in host byte order; 0 if unknown. For the meaning in protocols without ports see
     /// [`Protocol::has_ports`].
     pub port: u16,
-    /// The interface. A peer has one only if its address means nothing without.
+    /// The interface. Only a peer whose address is ambiguous without an interface has one.
     pub zone: Zone,
 }
 
 impl Endpoint {
-    /// An endpoint with IPv4-mapped IPv6 addresses turned into IPv4.
+    /// Returns an endpoint; an IPv4-mapped IPv6 address becomes IPv4.
     pub const fn new(addr: IpAddr, port: u16) -> Self {
         Self {
             addr: addr.to_canonical(),
@@ -124,7 +125,7 @@ impl Endpoint {
         }
     }
 
-    /// The local end of a socket that is bound to an interface.
+    /// Returns the local end of a socket that is bound to an interface.
     #[must_use]
     pub const fn bound_to(self, zone: Zone) -> Self {
         match zone.ifindex {
@@ -133,7 +134,8 @@ impl Endpoint {
         }
     }
 
-    /// The peer of a socket that is bound to an interface, or of one whose peer is on that link.
+    /// Returns the peer of a socket that is bound to an interface, or of one whose peer is on that
+    /// link.
     #[must_use]
     pub fn on_link(self, zone: Zone) -> Self {
         let is_link_local = match self.addr {
@@ -179,7 +181,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What tells one flow from another. The order of the fields is the order of equals in a ranking.
+/// Identity of a flow. The order of the fields is the order of equals in a ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowKey {
     pub protocol: Protocol,
@@ -192,13 +194,14 @@ pub struct FlowKey {
     pub tid: u32,
     /// Inode number of the socket's network namespace (`/proc/PID/ns/net`); 0 where unknown.
     pub netns: u32,
-    /// An overflow row and no single flow: the sum of a process's flows of one protocol and family that
-    /// found no slot in the flow table. Neither ends nor namespace are known.
+    /// Whether this is an overflow row and not a single flow: the sum of a process's flows of one
+    /// protocol and family that found no slot in the flow table. Neither ends nor namespace are
+    /// known.
     pub overflow: bool,
 }
 
 impl FlowKey {
-    /// A flow of a process, its threads together, in a network namespace that is not known.
+    /// Returns the key of a process's flow, threads together, in an unknown network namespace.
     pub const fn new(protocol: Protocol, local: Endpoint, remote: Endpoint, tgid: u32) -> Self {
         Self {
             protocol,
@@ -211,8 +214,8 @@ impl FlowKey {
         }
     }
 
-    /// Ports of the local and the remote end in host byte order; 0 where unknown, and where the protocol
-    /// has none.
+    /// Returns the ports of the local and the remote end in host byte order; 0 if unknown, and if
+    /// the protocol has none.
     pub const fn ports(&self) -> (u16, u16) {
         if self.protocol.has_ports() {
             (self.local.port, self.remote.port)
@@ -221,15 +224,14 @@ impl FlowKey {
         }
     }
 
-    /// Whether an end is a loopback address, which no packet has that leaves the machine.
+    /// Whether an end is a loopback address, which no packet that leaves the machine has.
     pub fn has_loopback_end(&self) -> bool {
         let is_loopback = |end: &Endpoint| end.addr.to_canonical().is_loopback();
         !self.receives_copies() && (is_loopback(&self.local) || is_loopback(&self.remote))
     }
 
-    /// Whether what it receives are copies of what other sockets receive or send: frames of a packet
-    /// socket, and packets of a raw socket of a protocol that has sockets of its own (TCP, UDP, DCCP, SCTP,
-    /// UDP-Lite).
+    /// Whether the socket receives copies of other sockets' traffic: a packet socket, or a raw
+    /// socket of a protocol that has sockets of its own (TCP, UDP, DCCP, SCTP, UDP-Lite).
     pub const fn receives_copies(&self) -> bool {
         match self.protocol {
             Protocol::Packet => true,
@@ -251,7 +253,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Bytes moved one way.
+    /// Returns the bytes in this direction.
     pub const fn bytes(&self, direction: Direction) -> u64 {
         match direction {
             Direction::Rx => self.rx_bytes,
@@ -259,7 +261,7 @@ impl Counters {
         }
     }
 
-    /// Messages moved one way.
+    /// Returns the messages in this direction.
     pub const fn msgs(&self, direction: Direction) -> u64 {
         match direction {
             Direction::Rx => self.rx_msgs,
@@ -271,7 +273,7 @@ impl Counters {
         self.rx_bytes | self.tx_bytes | self.rx_msgs | self.tx_msgs == 0
     }
 
-    /// What was added since an earlier reading of the same cumulative counters.
+    /// Returns the increase since an earlier reading of the same cumulative counters.
     #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -316,18 +318,18 @@ impl Comm {
         Self(comm)
     }
 
-    /// The raw bytes, without the padding.
+    /// Returns the raw bytes without the padding.
     pub fn as_bytes(&self) -> &[u8] {
         let len = self.0.iter().position(|&b| b == 0).unwrap_or(self.0.len());
         &self.0[..len]
     }
 
-    /// Whether the name is not known.
+    /// Whether the name is unknown.
     pub const fn is_empty(&self) -> bool {
         self.0[0] == 0
     }
 
-    /// The name with invalid UTF-8 replaced. Still holds whatever control characters were put in.
+    /// Returns the name with invalid UTF-8 replaced. It may contain control characters.
     pub fn to_string_lossy(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }
@@ -339,14 +341,14 @@ impl fmt::Debug for Comm {
     }
 }
 
-/// Who moves bytes: a process, or a thread of one where threads are counted apart. Taken in the kernel,
-/// in the context of the first call in an interval, so neither guessed nor too late. What the kernel
-/// had no room to note is `None` or empty.
+/// The process that moves bytes, or its thread if threads are counted apart. The kernel side
+/// records it in the context of the first call of an interval, so it is neither guessed nor too
+/// late. Fields that the kernel side had no room for are `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// Name of the process: that of its group leader, whatever its threads call themselves.
+    /// Name of the process: its group leader's, whatever its threads call themselves.
     pub comm: Comm,
-    /// Name of the thread where threads are counted apart; else empty.
+    /// Name of the thread if threads are counted apart; else empty.
     pub thread: Comm,
     /// Real user id, in the initial user namespace.
     pub uid: Option<u32>,
@@ -357,16 +359,17 @@ pub struct Owner {
     /// cgroup v2, or of the pids controller where that is a hierarchy of its own and the process is
     /// not in its root.
     pub cgroup: Option<Arc<str>>,
-    /// What the container is called that the process is in, as far as files say.
+    /// Names of the process's container, as far as files have them.
     pub labels: Option<Arc<ContainerLabels>>,
-    /// A thread of the kernel itself (PF_KTHREAD), with no process behind it.
+    /// Whether it is a thread of the kernel (PF_KTHREAD), without a process.
     pub kernel: bool,
-    /// Processes of the filter's `tree` that it descends from, or is; in the pid namespace of flowtop.
+    /// Processes of the filter's `tree` that it is, or descends from; in the pid namespace of
+    /// flowtop.
     pub trees: Vec<u32>,
 }
 
 impl Owner {
-    /// A process of which nothing but the name is known.
+    /// Returns a process of which only the name is known.
     pub fn named(comm: &[u8]) -> Self {
         Self {
             comm: Comm::new(comm),
@@ -374,7 +377,7 @@ impl Owner {
         }
     }
 
-    /// The name as `ps` shows it: that of a kernel thread in brackets. Not sanitized.
+    /// Returns the name as `ps` shows it: that of a kernel thread in brackets. Not sanitized.
     pub fn name(&self) -> String {
         let comm = self.comm.to_string_lossy();
         if self.kernel {
@@ -388,35 +391,35 @@ impl Owner {
 /// Packets moved, as segments: what GSO and GRO carry in one piece counts as its parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packets {
-    /// Received. Of TCP every segment, those without payload too (`tcp_sock.segs_in`).
+    /// Received packets. For TCP every segment, also those without payload (`tcp_sock.segs_in`).
     pub rx: u64,
-    /// Sent. Of TCP every segment, retransmitted ones and those without payload too
+    /// Sent packets. For TCP every segment, also retransmitted ones and those without payload
     /// (`tcp_sock.segs_out`).
     pub tx: u64,
 }
 
-/// One flow and what it moved in one interval.
+/// A flow, with what it moved in one interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
     pub key: FlowKey,
     pub counters: Counters,
-    /// Whose calls moved it; shared by all flows of the process in the interval.
+    /// Process whose calls moved the bytes; shared by all its flows of the interval.
     pub owner: Arc<Owner>,
-    /// The same in packets, where that can be known.
+    /// Packets moved, if they can be known.
     pub packets: Option<Packets>,
     /// State of the connection; `None` for UDP, MPTCP, and sockets that are gone.
     pub tcp: Option<Tcp>,
-    /// Bytes among those received that no probe saw: they are the difference of what was counted and
-    /// what the kernel's own counters say. Their calls are not counted.
+    /// Received bytes that no probe saw: the difference between the counted bytes and the kernel's
+    /// own counters. Their calls are not counted.
     pub audited_rx: u64,
-    /// Both ends are known to be on this machine.
+    /// Whether both ends are known to be on this machine.
     pub internal: bool,
-    /// Where the peer is; `None` where the peer is not known.
+    /// Class of the peer; `None` if the peer is unknown.
     pub class: Option<PeerClass>,
 }
 
 impl Flow {
-    /// A flow of which only bytes and messages are known.
+    /// Returns a flow of which only bytes and messages are known.
     pub fn new(key: FlowKey, counters: Counters, owner: Arc<Owner>) -> Self {
         Self {
             key,
@@ -430,8 +433,8 @@ impl Flow {
         }
     }
 
-    /// Appends what the same flow moved later: sums kept, states as of the later. A sum of which a
-    /// part is unknown is unknown.
+    /// Adds a later interval of the same flow: sums add up, states are those of the later one. A
+    /// sum with an unknown part is unknown.
     pub fn merge(&mut self, later: Self) {
         self.counters += later.counters;
         self.internal |= later.internal;
@@ -450,7 +453,7 @@ impl Flow {
             retransmits: earlier
                 .zip(tcp.retransmits)
                 .map(|(mine, theirs)| mine.saturating_add(theirs)),
-            // Shares of one interval are none of several.
+            // Shares of a single interval say nothing about several.
             time: None,
             ..tcp
         });

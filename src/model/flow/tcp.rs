@@ -1,21 +1,21 @@
 //! The state of a TCP connection.
 
-/// What holds a TCP sender back, by the kernel's own clocks (`tcp_sock.chrono_stat`, what TCP_INFO
-/// has as `tcpi_busy_time`, `tcpi_rwnd_limited` and `tcpi_sndbuf_limited`).
+/// The limit of a TCP sender, by the kernel's own clocks (`tcp_sock.chrono_stat`; in TCP_INFO
+/// `tcpi_busy_time`, `tcpi_rwnd_limited` and `tcpi_sndbuf_limited`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SendLimit {
     /// The peer's receive window: for at least half of the interval.
     ReceiverWindow,
-    /// The own send buffer: for at least half of the interval.
+    /// The local send buffer: for at least half of the interval.
     SendBuffer,
-    /// Segments were lost and sent again, in the interval.
+    /// Loss: segments were retransmitted in the interval.
     Loss,
-    /// The application: for more than half of the interval there was nothing under way.
+    /// The application: for more than half of the interval nothing was in flight.
     Application,
 }
 
 impl SendLimit {
-    /// In plain words, as shown and as JSON has it.
+    /// Returns the words of the screen and of JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ReceiverWindow => "receiver window",
@@ -25,7 +25,7 @@ impl SendLimit {
         }
     }
 
-    /// The one that is called so.
+    /// Returns the limit of this name.
     pub fn named(name: &str) -> Option<Self> {
         let all = [
             Self::ReceiverWindow,
@@ -37,19 +37,20 @@ impl SendLimit {
     }
 }
 
-/// How a TCP sender spent an interval, by the same clocks: shares in percent, each time in one of them.
+/// How a TCP sender spent an interval: shares in percent that add up to 100, by the clocks of
+/// [`SendLimit`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendTime {
-    /// Held back by the peer's receive window.
+    /// Limited by the peer's receive window.
     pub receiver_window: u8,
-    /// Held back by the own send buffer.
+    /// Limited by the local send buffer.
     pub send_buffer: u8,
-    /// Neither, with segments in flight: the congestion window, pacing and the path set the pace.
+    /// Limited by neither, with segments in flight: by the congestion window, pacing and the path.
     pub in_flight: u8,
 }
 
 impl SendTime {
-    /// Returns the shares of `elapsed` ticks, of which so many each were spent; `None` where they do not add up.
+    /// Returns the shares of `elapsed` ticks; `None` if the parts do not add up.
     pub fn of(
         elapsed: u32,
         receiver_window: u32,
@@ -61,7 +62,7 @@ impl SendTime {
         let parts = [receiver_window, send_buffer, in_flight, idle].map(u64::from);
         let whole = u64::from(elapsed.max(1));
         let mut shares = parts.map(|part| part * 100 / whole);
-        // What rounding down took goes to the largest remainders, so that the shares add up.
+        // The largest remainders get what rounding down took, so that the shares add up.
         let mut by_remainder = [0, 1, 2, 3];
         by_remainder.sort_by_key(|&n: &usize| std::cmp::Reverse(parts[n] * 100 % whole));
         let missing = 100 - shares.iter().sum::<u64>().min(100);
@@ -89,7 +90,7 @@ impl SendTime {
     }
 }
 
-/// How a TCP connection is doing, read from its socket at the end of the interval.
+/// State of a TCP connection, read from its socket at the end of the interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tcp {
     /// Smoothed round-trip time in microseconds (`tcp_sock.srtt_us` / 8); 0 before the first
@@ -107,14 +108,15 @@ pub struct Tcp {
     pub snd_wnd: u32,
     /// The own receive window in bytes (`rcv_wnd`).
     pub rcv_wnd: u32,
-    /// Segments sent again since the connection began (`total_retrans`).
+    /// Segments retransmitted since the connection began (`total_retrans`).
     pub total_retransmits: u32,
-    /// The same in the interval; `None` in the first interval of a connection that is older than
-    /// flowtop's look at it.
+    /// Segments retransmitted in the interval; `None` in the first interval of a connection that is
+    /// older than flowtop's first reading of it.
     pub retransmits: Option<u32>,
-    /// What held the sender back in the interval, where the kernel's counters say so.
+    /// Limit of the sender in the interval, if the kernel's counters give one.
     pub limit: Option<SendLimit>,
-    /// How the sender spent the interval; `None` where it takes another reading, or there were several intervals.
+    /// How the sender spent the interval; `None` before the second reading, and for a sum of
+    /// intervals.
     pub time: Option<SendTime>,
 }
 
