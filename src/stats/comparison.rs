@@ -15,16 +15,16 @@ use crate::model::flow::Counters;
 use crate::model::interval::Interval;
 use crate::view::{Directions, Group};
 
-/// Standard errors that noise stays within: of 1000 groups that do not change, 3 exceed them by chance.
+/// Standard errors within which noise stays: of 1000 unchanged groups, 3 exceed them by chance.
 pub const NOISE_ERRORS: f64 = 3.0;
-/// Part of the larger rate that a change has at the least.
+/// Least change, as a share of the larger rate.
 pub const MIN_SHARE: f64 = 0.1;
 /// Most groups of a stretch; further ones are summed under [`FURTHER`].
 const MAX_GROUPS: usize = 100_000;
 /// Name of the sum of groups beyond [`MAX_GROUPS`].
 const FURTHER: &str = "further groups";
 
-/// What groups moved in a stretch of time.
+/// The traffic of groups in a stretch of time.
 #[derive(Clone, Debug, Default)]
 pub struct TrafficStretch {
     pub intervals: u64,
@@ -35,12 +35,12 @@ pub struct TrafficStretch {
 #[derive(Clone, Copy, Debug, Default)]
 struct GroupInStretch {
     counters: Counters,
-    /// Sum over intervals of bytes² / seconds, of which the variance of the rate is made.
+    /// Sum over intervals of bytes² / seconds, from which the variance of the rate follows.
     squares: f64,
 }
 
 impl TrafficStretch {
-    /// Adds an interval, of which each group moved what its flows did.
+    /// Adds an interval to the sums of its groups.
     pub fn add(&mut self, interval: &Interval, group: Group, lookup: &dyn ProcessLookup) {
         let totals = group_totals(interval, group, lookup);
         let moved = totals
@@ -56,7 +56,7 @@ impl TrafficStretch {
     ) {
         self.intervals += 1;
         self.elapsed += elapsed;
-        // Groups of one name are one group.
+        // Groups with the same name are one group.
         let mut named: BTreeMap<String, Counters> = BTreeMap::new();
         for (name, counters) in moved {
             let is_known = self.groups.len() < MAX_GROUPS || self.groups.contains_key(&name);
@@ -85,7 +85,8 @@ impl TrafficStretch {
         Directions::Both.bytes(&self.counters(name)) as f64 / self.seconds()
     }
 
-    /// Squared standard error of a group's rate; 0 for a stretch of one interval, which does not tell.
+    /// Squared standard error of a group's rate; 0 for a stretch of one interval, which shows no
+    /// variance.
     fn squared_error(&self, name: &str) -> f64 {
         let Some(group) = self.groups.get(name).filter(|_| self.intervals > 1) else {
             return 0.0;
@@ -96,7 +97,7 @@ impl TrafficStretch {
     }
 }
 
-/// How a group differs.
+/// How the group changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     New,
@@ -130,7 +131,7 @@ pub struct GroupChange {
     difference: f64,
 }
 
-/// What changed from one stretch to another.
+/// The changes from one stretch to another.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// The largest difference of rates comes first.

@@ -1,4 +1,4 @@
-//! One interval's flows summed by groups.
+//! Sums the flows of one interval by groups.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -13,28 +13,28 @@ use crate::model::interval::Interval;
 use crate::model::net::Net;
 use crate::view::{Directions, Group, RowValues, SortValue};
 
-/// The flows of a group in one interval, summed.
+/// A group's flows in one interval, summed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupTotals {
     pub id: RowId,
-    /// Number of flows in it.
+    /// Number of flows in the group.
     pub flows: usize,
     pub counters: Counters,
-    /// The same in packets; a sum of which a part is unknown is unknown.
+    /// Packets; a sum with an unknown part is unknown.
     pub packets: Option<Packets>,
-    /// Process id, and what the kernel recorded of the process, where all are one's: of the latest that
-    /// has the number.
+    /// Process id, and the process as the kernel recorded it, if all flows belong to one process;
+    /// of several with one id, the latest.
     pub process: Option<(u32, Arc<Owner>)>,
     /// Number of processes in a program; `None` in other groups.
     pub processes: Option<usize>,
     retransmits: Option<u64>,
     connections: usize,
-    /// Which flow `process` was taken from: the same one whatever their order.
+    /// Flow from which `process` was taken, so that the order of the flows does not matter.
     taken_from: Option<FlowKey>,
 }
 
 impl GroupTotals {
-    /// The totals of one flow; the caller sets the group.
+    /// Returns the totals of one flow; the caller sets the group.
     fn new(flow: &Flow) -> Self {
         Self {
             id: RowId::default(),
@@ -77,7 +77,7 @@ impl GroupTotals {
         }
     }
 
-    /// What it is called. Not sanitized; empty where the name of a process is not known.
+    /// Returns the title. Not sanitized; empty if the name of a process is unknown.
     pub fn name(&self, lookup: &dyn ProcessLookup) -> String {
         match (&self.id, &self.process) {
             (RowId::Thread(_, 1..), Some((_, owner))) => owner.thread.to_string_lossy().into(),
@@ -90,14 +90,14 @@ impl GroupTotals {
         }
     }
 
-    /// Segments that TCP sent again in the interval; `None` where it is not known of a connection,
-    /// or there is none.
+    /// Returns the segments retransmitted in the interval; `None` if they are unknown for a
+    /// connection, or if there is no connection.
     pub fn retransmits(&self) -> Option<u64> {
         self.retransmits.filter(|_| self.connections > 0)
     }
 }
 
-/// Of what has no connection: none.
+/// A flow without a connection retransmits nothing.
 fn retransmits(flow: &Flow) -> Option<u64> {
     match &flow.tcp {
         None if flow.key.protocol == crate::model::flow::Protocol::Tcp => None,
@@ -143,7 +143,7 @@ impl Ranking<GroupTotals> {
         Self::of(interval, &group_totals(interval, group, lookup), top_n)
     }
 
-    /// Ranks an interval's flows by groups, in another order than by the bytes of each direction.
+    /// Ranks an interval's flows by groups in a given order.
     pub fn grouped_sorted(
         interval: &Interval,
         group: Group,
@@ -156,7 +156,7 @@ impl Ranking<GroupTotals> {
     }
 }
 
-/// An interval's flows summed by groups, in no order.
+/// Sums an interval's flows by groups, in no order.
 pub fn group_totals(
     interval: &Interval,
     group: Group,
@@ -187,7 +187,7 @@ pub fn group_totals(
     group_totals
 }
 
-/// The values of a group; those of connections are not sums, so a group has none.
+/// The sortable values of a group; it has none of those of connections, which are not sums.
 struct GroupValues<'a>(&'a GroupTotals, &'a Facts<'a>);
 
 impl GroupValues<'_> {

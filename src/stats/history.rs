@@ -1,5 +1,5 @@
-//! Turns intervals into what a person wants to know of a flow: totals, averages, peak, the last
-//! minute. Pure: time is what the intervals say, so a recording gives the same as the live machine.
+//! Turns intervals into totals, averages, peaks and the last minute of each flow. Pure: time comes
+//! from the intervals, so a recording gives the same result as the live machine.
 //!
 //! Memory is bounded. Flows that moved bytes in the last [`RECENT_FOR`] are *recent*, at most
 //! [`MAX_RECENT`]; older ones are *past*, at most [`MAX_PAST`], and come back with all their figures
@@ -44,33 +44,33 @@ pub const MAX_PAST: usize = 16_384;
 /// shows.
 pub const MAX_SPARKS: usize = 512;
 
-/// One flow over all intervals.
+/// A flow over all intervals.
 #[derive(Clone, Debug)]
 pub struct FlowStats {
     pub key: FlowKey,
-    /// Whose it is, as of the last interval in which it moved bytes.
+    /// Owner in the last interval in which the flow moved bytes.
     pub owner: Arc<Owner>,
     /// Packets in the last interval in which it moved bytes.
     pub packets: Option<Packets>,
-    /// State of the connection as of then.
+    /// State of the connection in that interval.
     pub tcp: Option<Tcp>,
-    /// Bytes received that no probe saw: see [`Flow::audited_rx`].
+    /// Received bytes that no probe saw: see [`Flow::audited_rx`].
     pub audited_rx: u64,
-    /// Both ends are known to be on this machine: see [`Flow::internal`].
+    /// Whether both ends are known to be on this machine: see [`Flow::internal`].
     pub internal: bool,
-    /// Where the peer is, as of then: see [`Flow::class`].
+    /// Class of the peer in that interval: see [`Flow::class`].
     pub class: Option<PeerClass>,
     pub traffic: TrafficStats,
     ring: Option<Box<Ring>>,
 }
 
-/// Flows that are no longer kept apart.
+/// Flows that are no longer kept separately.
 #[derive(Clone, Copy, Debug)]
 pub struct Older {
-    /// How many were put in; a flow that came back and went again counts again.
+    /// Number of flows put in; a flow that came back and went again counts twice.
     pub flows: u64,
-    /// What they moved. `now` is what flows moved in the latest interval that had to make room in
-    /// the same.
+    /// Their sums. `now` is the traffic of flows evicted in the latest interval, in which they
+    /// moved.
     pub traffic: TrafficStats,
 }
 
@@ -81,7 +81,7 @@ impl Older {
     }
 }
 
-/// What intervals add up to.
+/// Sums over all intervals so far.
 #[derive(Clone, Debug)]
 pub struct History {
     clock: Clock,
@@ -90,7 +90,7 @@ pub struct History {
     losses: Losses,
     losses_total: Losses,
     all: TrafficStats,
-    /// What of `all` sockets received as copies of what others move.
+    /// The part of `all` that sockets received as copies of other traffic.
     copies: TrafficStats,
     wire: WireStats,
     /// The machine's network cards in the latest interval.
@@ -158,12 +158,12 @@ impl History {
         }
     }
 
-    /// Takes the next interval in.
+    /// Adds the next interval.
     pub fn add(&mut self, interval: &Interval) {
         self.take(interval, &SummedFlows::default());
     }
 
-    /// Takes the next interval in, of which some flows are a sum only.
+    /// Adds the next interval, some of whose flows are only a sum.
     pub(super) fn take(&mut self, interval: &Interval, summed: &SummedFlows) {
         let begun_at = self.clock.at;
         let ended = interval.ended;
@@ -228,7 +228,7 @@ impl History {
             let size = |flow: &&Flow| (Reverse(Directions::Both.bytes(&flow.counters)), flow.key);
             new_flows.select_nth_unstable_by_key(room, size);
         }
-        // At once: growing by and by leaves holes that stay resident.
+        // Reserves the room at once: gradual growth leaves holes that stay resident.
         self.recent.reserve(new_flows.len().min(room));
         for (n, flow) in new_flows.into_iter().enumerate() {
             let mut stats = FlowStats {
@@ -254,7 +254,7 @@ impl History {
         self.spark(bar);
     }
 
-    /// Takes in what an interval adds up to.
+    /// Adds the sums of an interval.
     fn take_sums(&mut self, interval: &Interval, summed: &SummedFlows, decay: &Decay) {
         let (clock, ended) = (self.clock, interval.ended);
         self.losses = interval.losses;
@@ -283,7 +283,7 @@ impl History {
         });
     }
 
-    /// Silent flows become past ones, and what no store has room for makes way.
+    /// Moves idle flows from `recent` to `past`, then evicts what exceeds either limit.
     fn retire(&mut self) {
         let clock = self.clock;
         let is_silent = |stats: &FlowStats| {
@@ -304,11 +304,11 @@ impl History {
                 self.older.add(&stats);
             }
         }
-        // Room for twice as many is needed only where there are more than are kept.
+        // Room for twice as many is needed only if there are more than are kept.
         self.recent.shrink_to(self.limits.recent);
     }
 
-    /// These recent flows, by rising number, become past ones.
+    /// Moves these recent flows, by ascending index, to the past ones.
     fn leave(&mut self, leaving: &[usize]) {
         for &i in leaving.iter().rev() {
             let stats = self.take_recent(i);
@@ -317,7 +317,7 @@ impl History {
         }
     }
 
-    /// Sees to it that the flows with the largest 60 s averages have sparklines.
+    /// Gives sparklines to the flows with the largest 60 s averages.
     fn spark(&mut self, bar: u64) {
         let most = self.limits.sparks;
         if most == 0 {
@@ -334,7 +334,7 @@ impl History {
         let clock = self.clock;
         let is_large_enough =
             |stats: &FlowStats| stats.traffic.avg60(Directions::Both) >= least_average;
-        // The others are equals at the edge, of which there may be more than there is room for.
+        // The others equal the smallest of them, and may be more than there is room for.
         let is_above = |stats: &FlowStats| stats.traffic.avg60(Directions::Both) > least_average;
         if self.recent.len() > most {
             let mut lacking = 0;
@@ -358,7 +358,7 @@ impl History {
                     return;
                 }
                 if stats.ring.is_none() && is_large_enough(stats) && is_above(stats) == largest {
-                    // New: it moved nothing before. Otherwise what it moved is not known any more.
+                    // A new flow moved nothing before; an evicted one's past is unknown.
                     let is_new = stats.traffic.age(&clock) <= clock.elapsed;
                     let mut ring = Box::new(Ring::new(if is_new { 0 } else { bar }));
                     ring.add(bar, &stats.traffic.now);
@@ -369,12 +369,12 @@ impl History {
         }
     }
 
-    /// The clock that figures are read by.
+    /// Returns the clock by which the statistics are read.
     pub const fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// Number of intervals taken in.
+    /// Returns the number of intervals so far.
     pub const fn intervals(&self) -> u64 {
         self.intervals
     }
@@ -384,49 +384,49 @@ impl History {
         self.ended
     }
 
-    /// What was lost in the latest interval.
+    /// Returns the losses of the latest interval.
     pub const fn losses(&self) -> Losses {
         self.losses
     }
 
-    /// What was lost since the beginning.
+    /// Returns the losses of all intervals.
     pub const fn losses_total(&self) -> Losses {
         self.losses_total
     }
 
-    /// What was ever known of any flow.
+    /// Returns the columns that ever had a value.
     pub const fn seen(&self) -> AvailableColumns {
         self.available
     }
 
-    /// What of the whole machine's bytes sockets received that hear what others move; in [`Self::all`] they
-    /// are twice ([`Interval::copied_rx_bytes`]).
+    /// Returns the machine's bytes that sockets received as copies; [`Self::all`] has them twice
+    /// ([`Interval::copied_rx_bytes`]).
     pub const fn copies(&self) -> &TrafficStats {
         &self.copies
     }
 
-    /// The whole machine: every flow, and what was untracked.
+    /// Returns the sums of the whole machine: every flow, and untracked bytes.
     pub const fn all(&self) -> &TrafficStats {
         &self.all
     }
 
-    /// Flows that moved bytes in the last [`RECENT_FOR`], in no order.
+    /// Returns the flows that moved bytes in the last [`RECENT_FOR`], in no order.
     pub fn recent(&self) -> &[FlowStats] {
         &self.recent
     }
 
-    /// Flows that did so before, in no order.
+    /// Returns the flows that last moved bytes before that, in no order.
     pub fn past(&self) -> &[FlowStats] {
         &self.past
     }
 
-    /// All flows that are kept: recent, then past. Their numbers count from 0, and hold until the next
-    /// interval is taken in.
+    /// Returns all kept flows: recent, then past. Their numbers count from 0 and hold until the
+    /// next interval is added.
     pub fn flows(&self) -> impl Iterator<Item = &FlowStats> {
         self.recent.iter().chain(&self.past)
     }
 
-    /// The flow with a number.
+    /// Returns the flow with a number.
     ///
     /// # Panics
     /// If there is none.
@@ -438,7 +438,7 @@ impl History {
         }
     }
 
-    /// The number of a flow.
+    /// Returns the number of a flow.
     pub fn number(&self, key: &FlowKey) -> Option<u32> {
         Some(match self.find(key)? {
             Slot::Recent(i) => i,
@@ -446,44 +446,44 @@ impl History {
         })
     }
 
-    /// Flows that are no longer kept apart.
+    /// Returns the sum of flows that are no longer kept separately.
     pub const fn older(&self) -> &Older {
         &self.older
     }
 
-    /// A flow, recent or past.
+    /// Returns a flow, recent or past.
     pub fn get(&self, key: &FlowKey) -> Option<&FlowStats> {
         self.number(key).map(|number| self.flow(number))
     }
 
-    /// The machine's chart, oldest point first.
+    /// Returns the machine's chart, oldest point first.
     pub fn points(&self) -> impl DoubleEndedIterator<Item = &Point> + ExactSizeIterator {
         self.points.iter()
     }
 
-    /// What network cards moved, and what moved between two ends on this machine.
+    /// Returns the traffic of network cards, and that between two ends on this machine.
     pub const fn wire(&self) -> &WireStats {
         &self.wire
     }
 
-    /// The machine's network cards in the latest interval; empty where they are not known.
+    /// Returns the machine's network cards in the latest interval; empty if they are unknown.
     pub fn interfaces(&self) -> &[InterfaceTraffic] {
         &self.interfaces
     }
 
-    /// Number of all points so far, those that are no longer kept included.
+    /// Returns the number of all points so far, including those that are no longer kept.
     pub const fn points_number(&self) -> u64 {
         self.points.number()
     }
 
-    /// Number of all bars of sparklines so far.
+    /// Returns the number of all bars of sparklines so far.
     pub fn bars_number(&self) -> u64 {
         self.bars.number()
     }
 
-    /// The sparkline of some flows together: bytes a second in each bar of the last
-    /// [`SPARK_SPAN`], oldest first, as many for every flow. `None` stands for a bar in which it is not
-    /// known of one of them.
+    /// Returns the joint sparkline of some flows: bytes per second in each bar of the last
+    /// [`SPARK_SPAN`], oldest first, with the same number of bars for every flow. `None` stands for
+    /// a bar that is unknown for one of them.
     pub fn sparkline<'a>(
         &self,
         flows: impl IntoIterator<Item = &'a FlowStats>,

@@ -1,5 +1,5 @@
-//! The latest intervals of a live machine, kept so that the table of a past moment can be shown while
-//! counting goes on.
+//! The latest intervals of a live machine, kept to show the table of a past moment while counting
+//! goes on.
 //!
 //! Memory is bounded by [`MAX_MOMENTS`] intervals of [`MAX_MOMENT_FLOWS`] flows each, at most 8 MiB; the smaller
 //! flows of an interval are kept as one sum. What was counted before the oldest interval is one sum too, so the
@@ -17,7 +17,7 @@ use crate::view::Directions;
 
 /// Most intervals that are kept: two minutes at one a second.
 pub const MAX_MOMENTS: usize = 120;
-/// Most flows of an interval that are kept apart: more than a screen shows.
+/// Most flows of an interval that are kept separately: more than a screen shows.
 pub const MAX_MOMENT_FLOWS: usize = 256;
 
 /// The flows of an interval that are kept as one sum.
@@ -25,9 +25,9 @@ pub const MAX_MOMENT_FLOWS: usize = 256;
 pub struct SummedFlows {
     pub flows: u64,
     pub counters: Counters,
-    /// What of `counters` are copies ([`Interval::copied_rx_bytes`]).
+    /// The part of `counters` that is copies ([`Interval::copied_rx_bytes`]).
     pub copied_rx_bytes: u64,
-    /// What of `counters` moved between two ends on this machine.
+    /// The part of `counters` that moved between two ends on this machine.
     pub internal: Counters,
 }
 
@@ -37,20 +37,20 @@ struct Moment {
     interval: Interval,
     /// The sum of its other flows.
     summed: SummedFlows,
-    /// What had been counted before.
+    /// Sums of everything counted before.
     base: HistoryBase,
 }
 
-/// The table of a past moment.
+/// The state of the table at a past moment.
 #[derive(Debug)]
 pub struct PastMoment {
     pub history: History,
-    /// Flows that moved bytes in the interval that ended then.
+    /// Number of flows that moved bytes in the interval that ended then.
     pub flows: usize,
-    /// Beginning of what rows know: their totals and averages are of the time since then. `None` where that is
-    /// all that was counted.
+    /// Beginning of the time that the totals and averages of rows cover; `None` if they cover
+    /// everything.
     pub since: Option<SystemTime>,
-    /// Most flows, in any of the intervals since then, that are part of a sum only.
+    /// Most flows, in any interval since then, that are only part of a sum.
     pub summed_flows: u64,
 }
 
@@ -61,7 +61,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Keeps an interval that `before` has not taken in yet.
+    /// Adds an interval that `before` does not contain yet.
     pub fn add(&mut self, before: &History, interval: &Interval) {
         if self.ring.len() == MAX_MOMENTS {
             self.ring.pop_front();
@@ -78,17 +78,18 @@ impl Moments {
         self.ring.clear();
     }
 
-    /// How many moments can be shown.
+    /// Returns the number of moments that can be shown.
     pub fn len(&self) -> usize {
         self.ring.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no moment.
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }
 
-    /// How many intervals ago the first ended that ended at this time or later; 0 is the latest.
+    /// Returns how many intervals ago the first interval ended that ended at this time or later; 0
+    /// is the latest.
     pub fn ago(&self, time: SystemTime) -> Option<usize> {
         let first = self
             .ring
@@ -97,18 +98,18 @@ impl Moments {
         Some(self.ring.len() - 1 - first)
     }
 
-    /// The latest interval, with what of it is summed.
+    /// Returns the latest interval, with its flows that are summed.
     pub fn latest(&self) -> Option<(&Interval, &SummedFlows)> {
         self.at(0)
     }
 
-    /// The interval that ended so many intervals ago, with what of it is summed.
+    /// Returns the interval that ended this many intervals ago, with its flows that are summed.
     pub fn at(&self, ago: usize) -> Option<(&Interval, &SummedFlows)> {
         let moment = self.ring.get(self.ring.len().checked_sub(1 + ago)?)?;
         Some((&moment.interval, &moment.summed))
     }
 
-    /// The table as it was so many intervals ago; `live` says which columns there are.
+    /// Returns the table as it was this many intervals ago; `live` decides which columns it has.
     pub fn table(&self, ago: usize, live: &History) -> Option<PastMoment> {
         let last = self.ring.len().checked_sub(1 + ago)?;
         let first = self.ring.front()?;
@@ -130,7 +131,7 @@ impl Moments {
     }
 }
 
-/// An interval with its largest flows, and the sum of the others.
+/// Splits an interval into its largest flows and the sum of the others.
 fn largest(interval: &Interval) -> (Interval, SummedFlows) {
     let flows = &interval.flows;
     let mut kept: Vec<usize> = (0..flows.len()).collect();

@@ -1,4 +1,4 @@
-//! The order of rows: what the table of columns reads of a row to sort by it.
+//! The order of rows: sort keys by the table of columns.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::model::net::Net;
 use crate::stats::history::{Clock, TrafficStats};
 use crate::view::{Column, Directions, RowValues, SortBy, SortKey, SortValue, Traffic};
 
-/// A place in the order of rows: more is nearer to the top. Unknown values come last either way. Equal
-/// ones are in the order of their ids.
+/// Sort key of a row: a larger one is nearer to the top. Unknown values come last in either order;
+/// equal keys are ordered by row id.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SortKeyValue {
     Unknown,
@@ -22,7 +22,7 @@ pub(super) enum SortKeyValue {
 }
 
 impl SortKeyValue {
-    /// Of a row with this value.
+    /// Returns the sort key of a row with this value.
     pub(super) fn new(sort: SortKey, value: Option<SortValue>) -> Self {
         match value {
             None => Self::Unknown,
@@ -56,7 +56,7 @@ pub fn steady_value(
     }
 }
 
-/// What was moved, read by a clock.
+/// A row's traffic, read by a clock.
 pub(super) struct TrafficAt<'a>(pub &'a TrafficStats, pub &'a Clock);
 
 impl Traffic for TrafficAt<'_> {
@@ -85,7 +85,7 @@ impl Traffic for TrafficAt<'_> {
     }
 }
 
-/// A row, and where to ask for what it does not hold.
+/// A row, and the look-ups for facts that it does not hold.
 pub(super) struct RowWith<'a>(pub &'a Row, pub &'a dyn ProcessLookup);
 
 impl RowValues for RowWith<'_> {

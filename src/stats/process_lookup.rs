@@ -1,5 +1,5 @@
-//! Owners of flows. What the kernel recorded of a process when it moved bytes goes before what `/proc`
-//! says of whoever has its number now.
+//! Owners of flows: what the kernel recorded of a process when it moved bytes takes precedence over
+//! what `/proc` says of the process that has its id now.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,14 +12,14 @@ use crate::stats::history::FlowStats;
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessRef<'a> {
     pub tgid: u32,
-    /// What the kernel recorded of it.
+    /// The process as the kernel recorded it.
     pub owner: &'a Owner,
     /// When it last moved bytes.
     pub when: SystemTime,
 }
 
 impl<'a> ProcessRef<'a> {
-    /// Whose a flow is.
+    /// Returns the process of a flow.
     pub fn of(flow: &'a FlowStats) -> Self {
         Self {
             tgid: flow.key.tgid,
@@ -29,21 +29,22 @@ impl<'a> ProcessRef<'a> {
     }
 }
 
-/// Facts that flows themselves do not hold, for grouping and sorting by them. Asked for only then.
+/// Look-ups of facts that flows do not hold, for grouping and sorting. Called only if a grouping or
+/// order needs them.
 pub trait ProcessLookup {
-    /// What `/proc` says of a process, if it is known now.
+    /// Returns what `/proc` says of a process, if that is known now.
     fn process(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<Process>>;
 
-    /// Name of a user.
+    /// Returns the name of a user.
     fn user_name(&self, uid: u32) -> Option<Arc<str>>;
 
-    /// What the cgroup path of an owner says: container, pod and unit.
+    /// Returns the meaning of an owner's cgroup path: container, pod and unit.
     fn located(&self, owner: &Owner) -> Option<Arc<SharedLocation>> {
         let location = parse_path(owner.cgroup.as_ref()?).labelled(owner.labels.as_ref());
         Some(Arc::new(SharedLocation::from(&location)))
     }
 
-    /// Where a process runs, if that is known.
+    /// Returns where a process runs, if that is known.
     fn location(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<SharedLocation>> {
         if let Some(located) = self.located(process_ref.owner) {
             return Some(located);
@@ -53,7 +54,8 @@ pub trait ProcessLookup {
         Some(Arc::new(SharedLocation::from(&process.location)))
     }
 
-    /// User id of a process: the real one by the kernel, else the effective one by `/proc`.
+    /// Returns the user id of a process: the real one by the kernel, else the effective one by
+    /// `/proc`.
     fn uid(&self, process_ref: &ProcessRef<'_>) -> Option<u32> {
         process_ref
             .owner
@@ -61,7 +63,7 @@ pub trait ProcessLookup {
             .or_else(|| Some(self.process(process_ref)?.uid))
     }
 
-    /// Name of that user.
+    /// Returns the name of that user.
     fn user(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<str>> {
         match process_ref.owner.uid {
             Some(uid) => self.user_name(uid),
@@ -69,7 +71,7 @@ pub trait ProcessLookup {
         }
     }
 
-    /// Container, pod or unit of a process, in short.
+    /// Returns the container, pod or unit of a process in short form.
     fn short_location(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<str>> {
         match self.located(process_ref.owner) {
             Some(located) => located.name.clone(),
@@ -78,7 +80,7 @@ pub trait ProcessLookup {
     }
 }
 
-/// No facts but those that flows hold.
+/// Looks nothing up: only the facts that flows hold are known.
 impl ProcessLookup for () {
     fn process(&self, _: &ProcessRef<'_>) -> Option<Arc<Process>> {
         None

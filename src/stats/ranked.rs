@@ -1,4 +1,5 @@
-//! What can be a row of a ranking: its key, its sums, and its order by any column that one interval has values for.
+//! Rows of a ranking: their keys, their sums, and their order by any column that has values for a
+//! single interval.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,19 +9,19 @@ use super::process_lookup::{ProcessLookup, ProcessRef};
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::view::{Column, Directions, Number, RowValues, SortBy, SortKey, SortValue, Traffic};
 
-/// What can be a row of a ranking.
+/// A type that can be a row of a ranking.
 pub trait Ranked: Clone {
-    /// What tells one from another, and puts equals in order.
+    /// Returns the identity of the row, which orders equal rows.
     type Key: Ord;
 
     fn key(&self) -> Self::Key;
 
     fn counters(&self) -> &Counters;
 
-    /// Number of flows in it.
+    /// Returns the number of flows.
     fn flows(&self) -> usize;
 
-    /// A column's value of it.
+    /// Returns a column's value of the row.
     #[expect(private_interfaces, reason = "only rankings sort rows")]
     fn sort_value(
         &self,
@@ -56,16 +57,16 @@ impl Ranked for Flow {
     }
 }
 
-/// The order of rows, and what the first N of them are chosen from.
+/// The order by which the first N rows are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowOrder {
     /// A column with [`Column::is_of_one_interval`], and its direction.
     pub sort: SortKey,
-    /// Whether rows are one list, and not a section for each direction.
+    /// Whether all rows are one list, instead of a section per direction.
     pub is_list: bool,
 }
 
-/// Where to ask for what rows do not hold, and at what time.
+/// The look-ups for facts that rows do not hold, and the time that they are for.
 pub(super) struct Facts<'a> {
     pub(super) lookup: &'a dyn ProcessLookup,
     pub(super) ended: SystemTime,
@@ -81,7 +82,7 @@ impl Facts<'_> {
     }
 }
 
-/// Returns what a row is sorted by in a table of these directions.
+/// Returns the sort key of a row in a table of these directions.
 pub(super) fn sort_key(
     row: &impl Ranked,
     sort: SortKey,
@@ -89,7 +90,7 @@ pub(super) fn sort_key(
     facts: &Facts<'_>,
 ) -> SortKeyValue {
     let value = match (sort.column, sort.column.spec().sort_by) {
-        // All that an interval moved, whichever section the row is in.
+        // Sums over both directions, whichever section the row is in.
         (Column::Total, _) => {
             let bytes = Directions::Both.bytes(row.counters());
             Some(SortValue::Number(Number::Int(bytes)))
@@ -106,7 +107,7 @@ pub(super) fn sort_key(
 /// Reads a column's value of a row.
 pub(super) type RowValue = fn(&dyn RowValues, Directions) -> Option<SortValue>;
 
-/// What moved in one interval; there is no history.
+/// Traffic of one interval; there is no history.
 struct OneInterval<'a>(&'a Counters);
 
 impl Traffic for OneInterval<'_> {

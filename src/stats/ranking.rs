@@ -31,23 +31,25 @@ pub struct Ranking<T = Flow> {
     pub elapsed: Duration,
     /// Everything counted: all flows and what was untracked.
     pub total: Counters,
-    /// Bytes of `total` that were received twice: see [`Interval::copied_rx_bytes`].
+    /// The part of `total` that was received twice: see [`Interval::copied_rx_bytes`].
     pub copied_rx_bytes: u64,
-    /// Number of flows that moved bytes either way.
+    /// Number of flows that moved bytes in either direction.
     pub flows: usize,
     /// What could not be counted or attributed.
     pub losses: Losses,
-    /// What the machine's network cards moved; empty where that is not known.
+    /// Traffic of the machine's network cards; empty if it is unknown.
     pub interfaces: Vec<InterfaceTraffic>,
     /// How it was counted.
     pub method: Arc<Method>,
     pub ingress: DirectionRanking<T>,
     pub egress: DirectionRanking<T>,
-    /// The first rows of both directions together, where they were ranked so; sections have none then.
+    /// The first rows of both directions together if they were ranked together; sections have no
+    /// rows then.
     list: Vec<T>,
     /// Whether sections are in another order than by their bytes.
     is_sorted: bool,
-    /// What is a row of neither section. With those that are, and untracked, it adds up to `total`.
+    /// Sum of everything that is a row of neither section. With the rows and untracked bytes it
+    /// adds up to `total`.
     pub unranked: Remainder<Counters>,
 }
 
@@ -57,7 +59,7 @@ impl Ranking {
         Self::of(interval, &interval.flows, top_n)
     }
 
-    /// Ranks an interval's flows in another order than by the bytes of each direction.
+    /// Ranks an interval's flows in a given order.
     pub fn sorted(
         interval: &Interval,
         lookup: &dyn ProcessLookup,
@@ -69,7 +71,7 @@ impl Ranking {
 }
 
 impl<T: Ranked> Ranking<T> {
-    /// Ranks what an interval's flows were made into.
+    /// Ranks rows that were made of an interval's flows.
     pub(super) fn of(interval: &Interval, all: &[T], top_n: Option<usize>) -> Self {
         let section =
             |direction| DirectionRanking::new(direction, all, interval.losses.untracked, top_n);
@@ -77,7 +79,7 @@ impl<T: Ranked> Ranking<T> {
         Self::with(interval, all, sections, Vec::new(), false)
     }
 
-    /// Ranks what an interval's flows were made into, in another order.
+    /// Ranks rows that were made of an interval's flows, in a given order.
     pub(super) fn ordered(
         interval: &Interval,
         all: &[T],
@@ -142,7 +144,7 @@ impl<T: Ranked> Ranking<T> {
             shown.flows += row.flows();
             shown.moved += *row.counters();
         }
-        // Rows are made of all flows.
+        // All flows are in the rows.
         let counted = ranking.total.since(&interval.losses.untracked);
         ranking.unranked = Remainder {
             rows: all.len() - shown.rows,
@@ -152,14 +154,15 @@ impl<T: Ranked> Ranking<T> {
         ranking
     }
 
-    /// Every row once: of the list in its order, or ingress in its order, then the rest of egress in
-    /// its order.
+    /// Returns every row once: of a list in its order; of sections ingress in its order, then the
+    /// rest of egress in its order.
     pub fn rows(&self) -> impl Iterator<Item = &T> {
         let ingress = &self.ingress;
-        // Rows are the first of a total order: what is there too is not behind the last of them.
+        // Rows are the first ones of a total order, so a row of the other section that is not
+        // behind the last one is among them.
         let rank = |row: &T| (row.counters().rx_bytes, Reverse(row.key()));
         let last = ingress.rows.last().map(rank);
-        // In another order it may be anywhere.
+        // In another order the row may be anywhere.
         let sorted = ingress.rows.iter().filter(|_| self.is_sorted);
         let sorted: BTreeSet<T::Key> = sorted.map(Ranked::key).collect();
         let is_there = move |row: &T| {
@@ -181,17 +184,18 @@ impl<T: Ranked> Ranking<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectionRanking<T = Flow> {
     pub direction: Direction,
-    /// The largest, largest first, equal ones by key. None without bytes this way.
+    /// The largest rows, largest first, equal ones by key. All of them have bytes in this
+    /// direction.
     pub rows: Vec<T>,
-    /// All others with bytes this way.
+    /// Sum of all other rows with bytes in this direction.
     pub other: Remainder,
-    /// Bytes counted for flows that found the map full.
+    /// Bytes of flows that found the flow table full.
     pub untracked: u64,
-    /// All bytes this way.
+    /// All bytes in this direction.
     pub total: u64,
 }
 
-/// Rows that are not shown, summed: of a section its bytes, of a ranking all counters.
+/// Sum of the rows that are not shown: in a section its bytes, in a ranking all counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remainder<T = u64> {
     /// Number of rows without a line.
@@ -202,8 +206,8 @@ pub struct Remainder<T = u64> {
     pub moved: T,
 }
 
-/// The order of rows with equal values: the smaller own key is the larger. Keys are 100 bytes, so they are read only
-/// where they decide.
+/// Orders rows with equal values: the row with the smaller key comes first. Keys have 100 bytes, so
+/// they are compared only if they decide.
 struct KeyDescending<'a, T>(&'a T);
 
 impl<T: Ranked> Ord for KeyDescending<'_, T> {
@@ -226,7 +230,7 @@ impl<T: Ranked> PartialEq for KeyDescending<'_, T> {
 
 impl<T: Ranked> Eq for KeyDescending<'_, T> {}
 
-/// The first of `count` rows by a key, largest first, equal ones by their own key.
+/// Returns the first `count` rows by a sort key, largest first, equal ones by their own key.
 fn first<'a, T: Ranked, K: Ord>(
     rows: impl Iterator<Item = &'a T>,
     count: usize,
@@ -250,7 +254,7 @@ impl<T: Ranked> DirectionRanking<T> {
         Self::by(direction, all, untracked, top_n, bytes)
     }
 
-    /// A section in the order of a key, largest first.
+    /// Returns a section in the order of a sort key, largest first.
     fn by<K: Ord>(
         direction: Direction,
         all: &[T],
@@ -260,7 +264,7 @@ impl<T: Ranked> DirectionRanking<T> {
     ) -> Self {
         let bytes = |row: &T| row.counters().bytes(direction);
         let moving = || all.iter().filter(|row| bytes(row) > 0);
-        // In one pass: a million flows are 200 MB.
+        // One pass over the rows: a million flows are 200 MB.
         let mut sum = Remainder::<u64>::default();
         for row in moving() {
             sum.rows += 1;
@@ -283,7 +287,7 @@ impl<T: Ranked> DirectionRanking<T> {
         }
     }
 
-    /// The same section with at most `rows` rows, the others summed: for a window too small.
+    /// Returns the section with at most `rows` rows, the others summed: for a small window.
     #[must_use]
     pub fn fold(&self, rows: usize) -> Self {
         let rows = rows.min(self.rows.len());
@@ -301,22 +305,22 @@ impl<T: Ranked> DirectionRanking<T> {
         }
     }
 
-    /// Rows, with those that are in `other`.
+    /// Returns the number of rows, including those in `other`.
     pub fn len(&self) -> usize {
         self.rows.len() + self.other.rows
     }
 
-    /// Flows of what has bytes this way.
+    /// Returns the number of flows with bytes in this direction.
     pub fn flows(&self) -> usize {
         flows_of(&self.rows) + self.other.flows
     }
 
-    /// Bytes of the rows.
+    /// Returns the bytes of the rows.
     pub fn shown(&self) -> u64 {
         bytes_of(&self.rows, self.direction)
     }
 
-    /// Whether nothing moved this way.
+    /// Whether nothing moved in this direction.
     pub const fn is_empty(&self) -> bool {
         self.total == 0
     }

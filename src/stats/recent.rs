@@ -1,6 +1,6 @@
 //! The last minutes: a ring of points for the machine's chart, and rings of bars for the sparklines
-//! of single flows. Both bounded; short intervals are joined, so that fast refreshing does not
-//! shorten what is seen.
+//! of flows. Both are bounded. Short intervals are joined, so that fast refreshing does not shorten
+//! the time that they cover.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
@@ -12,12 +12,12 @@ use crate::model::interval::Losses;
 pub const MAX_POINTS: usize = 600;
 /// Most bars of a sparkline.
 pub const MAX_BARS: usize = 60;
-/// How far back a sparkline reaches.
+/// Time that a sparkline covers.
 pub const SPARK_SPAN: Duration = Duration::from_secs(60);
 /// Shorter intervals are joined into one point or bar: nearly a second, so that intervals of one
-/// second that come out a little short stay single.
+/// second stay single even if they end a little early.
 const MIN_POINT: Duration = Duration::from_millis(900);
-/// The wall clock may step by less than this without being taken for a sleep.
+/// A smaller step of the wall clock is not taken for a sleep.
 const MIN_GAP: Duration = Duration::from_secs(2);
 
 /// One point of the machine's chart: an interval, or several short ones.
@@ -27,12 +27,13 @@ pub struct Point {
     pub ended: SystemTime,
     /// Measured length; rates divide by this.
     pub elapsed: Duration,
-    /// Everything counted but copies ([`Interval::copied_rx_bytes`](crate::model::interval::Interval::copied_rx_bytes)),
+    /// Everything counted except copies
+    /// ([`Interval::copied_rx_bytes`](crate::model::interval::Interval::copied_rx_bytes)),
     /// untracked bytes included.
     pub total: Counters,
     /// What could not be counted or attributed.
     pub losses: Losses,
-    /// Time before it that nobody measured: the machine slept, or a recording has a hole.
+    /// Unmeasured time before the point: the machine slept, or a recording has a gap.
     pub gap_before: Duration,
 }
 
@@ -40,7 +41,7 @@ pub struct Point {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Points {
     ring: VecDeque<Point>,
-    /// Number of all points so far, those that have left the ring included.
+    /// Number of all points so far, including those that have left the ring.
     number: u64,
 }
 
@@ -86,12 +87,12 @@ impl Points {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bars {
     lengths: VecDeque<Duration>,
-    /// Number of the first bar in `lengths`, counted from the beginning.
+    /// Number of the first bar in `lengths`, counted from the start.
     first: u64,
 }
 
 impl Bars {
-    /// Takes an interval in; the number of the bar it belongs to.
+    /// Adds an interval; returns the number of its bar.
     pub(super) fn add(&mut self, elapsed: Duration) -> u64 {
         match self.lengths.back_mut() {
             Some(last) if *last < MIN_POINT => *last += elapsed,
@@ -103,7 +104,7 @@ impl Bars {
             }
         }
         let mut span: Duration = self.lengths.iter().sum();
-        // The oldest goes when the others reach far enough.
+        // The oldest bar is dropped once the others cover the span.
         while let Some(&oldest) = self.lengths.front()
             && self.lengths.len() > 1
             && span - oldest >= SPARK_SPAN
@@ -118,7 +119,7 @@ impl Bars {
         self.lengths.len()
     }
 
-    /// Number of all bars so far.
+    /// Returns the number of all bars so far.
     pub(super) fn number(&self) -> u64 {
         self.first + self.lengths.len() as u64
     }
@@ -129,7 +130,7 @@ impl Bars {
         }
     }
 
-    /// Number and length of each bar, oldest first.
+    /// Returns the number and length of each bar, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, Duration)> {
         (self.first..).zip(self.lengths.iter().copied())
     }
@@ -138,11 +139,11 @@ impl Bars {
 /// Bytes of one flow in each of the latest bars.
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
-    /// Received and sent, each bar at its number modulo their count.
+    /// Received and sent bytes; a bar's index is its number modulo the length.
     bars: [[u64; 2]; MAX_BARS],
-    /// Before this bar nothing is known.
+    /// Number of the first known bar.
     since: u64,
-    /// After this bar nothing has moved.
+    /// Number of the last bar with bytes.
     last: u64,
 }
 
@@ -159,9 +160,9 @@ impl Ring {
         (number % MAX_BARS as u64) as usize
     }
 
-    /// Bars come in their order.
+    /// Bars come in order.
     pub(super) fn add(&mut self, number: u64, moved: &Counters) {
-        // What stands where the bars since then go is of a round before.
+        // The places of the bars since then still hold bars of an earlier round.
         for passed in (self.last + 1..=number).rev().take(MAX_BARS) {
             self.bars[Self::bar_index(passed)] = [0; 2];
         }
@@ -171,7 +172,7 @@ impl Ring {
         *tx_bytes += moved.tx_bytes;
     }
 
-    /// Bytes in one of the latest [`MAX_BARS`] bars; `None` if they were not kept.
+    /// Returns the bytes of one of the latest [`MAX_BARS`] bars; `None` if they were not kept.
     pub(super) fn get(&self, number: u64) -> Option<Counters> {
         if number < self.since {
             return None;

@@ -10,7 +10,7 @@ use crate::model::flow::{Comm, Endpoint, Owner, Protocol};
 use crate::stats::history::{Clock, FlowStats, TrafficStats};
 use crate::view::Directions;
 
-/// What all flows of a row have in common; `None` where they differ.
+/// What all flows of a row share; `None` where they differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedFields {
     pub protocol: Option<Protocol>,
@@ -19,22 +19,22 @@ pub struct SharedFields {
     pub remote: Option<Endpoint>,
     pub tgid: Option<u32>,
     pub comm: Option<Comm>,
-    /// The latest that the kernel recorded of the process, where it is one.
+    /// The latest record by the kernel of the process, if all flows belong to one.
     pub owner: Option<Arc<Owner>>,
     /// Whether both ends of all flows are known to be on this machine.
     pub internal: bool,
 }
 
-/// One line of a table: a flow, or several summed.
+/// One row of a table: a flow, or the sum of several.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub id: RowId,
     /// Number of flows in it.
     pub flows: usize,
-    /// What its flows have in common.
+    /// What its flows share.
     pub common: SharedFields,
     pub traffic: TrafficStats,
-    /// The state of its TCP connections, and its packets.
+    /// State of its TCP connections, and its packets.
     pub condition: RowTcpStats,
 }
 

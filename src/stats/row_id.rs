@@ -1,4 +1,4 @@
-//! What tells one row from another.
+//! The identity of rows.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,11 +12,12 @@ use crate::model::peer_class::PeerClass;
 use crate::resolve::owners::{CgroupLocation, ContainerMembership};
 use crate::view::Group;
 
-/// What tells one row from another, whatever its location: a selection follows it.
+/// Identity of a row, independent of its position: a selection follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowId {
     Flow(FlowKey),
-    /// The flows of all processes of this name; whether they are threads of the kernel.
+    /// All flows of the processes with this name; the flag says whether they are threads of the
+    /// kernel.
     Program(Comm, bool),
     /// The flows of the process with this number.
     Process(u32),
@@ -28,8 +29,8 @@ pub enum RowId {
     Remote(IpAddr),
     /// The flows with peers in a network.
     Net(Net),
-    /// The flows of a service: with this port at one end and a larger one at the other. Where an
-    /// end has no port, that of the other.
+    /// The flows of a service: one end has this port and the other a larger one. If one end has no
+    /// port, the port of the other.
     Port(Protocol, u16),
     /// The flows with peers of a class.
     Class(PeerClass),
@@ -41,15 +42,15 @@ pub enum RowId {
     Named(Group, Arc<str>),
     /// The flows of a systemd unit, or of units of which a part of the name never repeats.
     Unit(Arc<str>),
-    /// The flows of which it is known that they are in no such group.
+    /// The flows that are known to be in no such group.
     Without(Group),
-    /// The flows of which it is not known, or not yet.
+    /// The flows whose group is unknown, or not known yet.
     #[default]
     Unknown,
 }
 
 impl RowId {
-    /// The row that a flow belongs to.
+    /// Returns the id of the row that a flow belongs to.
     pub fn of(
         group: Group,
         (key, class): (&FlowKey, Option<PeerClass>),
@@ -121,7 +122,7 @@ impl RowId {
     }
 }
 
-/// Finds out which groups there are, and numbers them as they come.
+/// Finds the groups of flows, and numbers them in the order of their first flows.
 pub(super) struct Groups<'a> {
     group: Group,
     lookup: &'a dyn ProcessLookup,
@@ -141,14 +142,15 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// The number of the group that a flow belongs to: that of all groups so far for a new one.
+    /// Returns the number of the group that a flow belongs to; a new group gets the number of
+    /// groups so far.
     pub(super) fn index(
         &mut self,
         flow: (&FlowKey, Option<PeerClass>),
         process_ref: &ProcessRef<'_>,
     ) -> usize {
         let by_owner = self.group.spec().is_of_owner;
-        // Without its start it is the time that tells one process from the next with its number.
+        // If its start is unknown, the time tells one process from the next one with its id.
         let owner = (by_owner && process_ref.owner.start.is_some())
             .then(|| (process_ref.tgid, std::ptr::from_ref(process_ref.owner)));
         if let Some(&index) = owner.and_then(|owner| self.of_owner.get(&owner)) {
@@ -163,7 +165,7 @@ impl<'a> Groups<'a> {
         index
     }
 
-    /// All groups, by their numbers.
+    /// Returns all groups by their numbers.
     pub(super) fn into_ids(self) -> Vec<RowId> {
         let mut ids: Vec<(RowId, usize)> = self.indices.into_iter().collect();
         ids.sort_unstable_by_key(|&(_, index)| index);
@@ -171,7 +173,7 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// What a row is called where nothing but its id is known. Not sanitized.
+/// Returns the title of a row of which only the id is known. Not sanitized.
 impl fmt::Display for RowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -267,7 +269,7 @@ mod tests {
             assert_eq!(name(Group::Container), container, "{cgroup:?}");
             assert_eq!(name(Group::Unit), unit, "{cgroup:?}");
         }
-        // By the whole id, not by the digits that are shown.
+        // Compares whole ids, not only the digits that are shown.
         let other = docker.replace("abab.scope", "abac.scope");
         assert_ne!(
             id(Group::Container, "*", Some(&docker)),

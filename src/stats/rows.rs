@@ -24,60 +24,60 @@ use crate::model::flow::Counters;
 use crate::stats::history::{Clock, FlowStats, History, RECENT_FOR, TrafficStats};
 use crate::view::{Directions, Group, SortBy, SortKey};
 
-/// What is asked of a history.
+/// A query for rows of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowQuery {
-    /// Which bytes: a flow without any this way is no row.
+    /// Directions of the query: a flow without bytes in them has no row.
     pub directions: Directions,
-    /// What a row is.
+    /// Grouping of flows into rows.
     pub group: Group,
-    /// The order of rows; equal ones by their id, so that they hold still.
+    /// The order of rows; equal ones are ordered by id, so that they keep their places.
     pub sort: SortKey,
-    /// Whether flows that ended long ago are rows too, as in a view of totals.
+    /// Whether flows that ended long ago have rows too, as in a view of totals.
     pub past: bool,
 }
 
-/// Flows that are no rows, summed.
+/// Flows without rows, summed.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum {
     pub flows: usize,
     pub traffic: TrafficStats,
 }
 
-/// What a view shows. All rows, `filtered`, `silent` and `untracked` add up to `all`. Of the history it
-/// was made of as long as that takes no interval in: a method that is given another may panic.
+/// The result of a query. All rows, `filtered`, `silent` and `untracked` add up to `all`. Methods
+/// take the history that it was made of, unchanged; with another one they may panic.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    /// The clock that the figures are read by.
+    /// The clock by which the statistics are read.
     pub clock: Clock,
     /// Number of flows in all rows.
     pub flows: usize,
-    /// How many of the rows moved bytes this way in the latest interval. They come first, unless past
-    /// flows are in the view.
+    /// Number of rows that moved bytes in the query's directions in the latest interval. They come
+    /// first, unless the query includes past flows.
     pub moving: usize,
-    /// How many rows stand in the order of the query: the idle ones that follow do not. All of them, if past
-    /// flows are in the view.
+    /// Number of rows in the order of the query; the idle rows that follow have their own order.
+    /// All rows if the query includes past flows.
     pub in_order: usize,
-    /// Flows that did not pass the filter.
+    /// Flows that do not match the filter.
     pub filtered: Sum,
-    /// Flows that ended, or moved nothing this way lately.
+    /// Flows that ended, or moved nothing in these directions lately.
     pub silent: Sum,
-    /// How many of those that are kept never moved anything this way.
+    /// Number of kept flows that never moved bytes in these directions.
     pub never_active: usize,
-    /// In the latest interval, of flows that found the map full.
+    /// Bytes of the latest interval of flows that found the flow table full.
     pub untracked: Counters,
-    /// The same since the beginning.
+    /// Such bytes since the start.
     pub untracked_total: Counters,
     pub all: TrafficStats,
     directions: Directions,
     parts: RowParts,
 }
 
-/// What rows are made of, in their order. Flows are identified by their numbers in the history.
+/// Groups in their order. Flows are identified by their numbers in the history.
 #[derive(Clone, Debug)]
 enum RowParts {
     Flows(Vec<u32>),
-    /// A group each: which, and where in `members` its flows are.
+    /// A group, and the range of its flows in `members`.
     Groups {
         groups: Vec<(RowId, Range<u32>)>,
         members: Vec<u32>,
@@ -85,7 +85,7 @@ enum RowParts {
 }
 
 impl Rows {
-    /// What `view` shows of a history; flows for which `filter` says no are summed apart.
+    /// Queries a history; flows that do not match `filter` are summed separately.
     pub fn new(
         history: &History,
         view: &RowQuery,
@@ -132,7 +132,7 @@ impl Rows {
         rows
     }
 
-    /// Puts them in the order of the view.
+    /// Sorts the groups in the order of the query.
     fn sort(&mut self, history: &History, view: &RowQuery, lookup: &dyn ProcessLookup) {
         let by_id = |a: u32, b: u32| match &self.parts {
             RowParts::Flows(flows) => {
@@ -143,7 +143,7 @@ impl Rows {
         };
         let all = 0..self.len() as u32;
         let order = match view.sort.column.spec().sort_by {
-            // Rows are many, and small numbers are sorted in a third of the time.
+            // Sorting small numbers instead of the groups takes a third of the time.
             SortBy::Traffic(number) => {
                 let number = |n: u32| {
                     let of = |traffic: &TrafficStats| {
@@ -180,9 +180,9 @@ impl Rows {
         self.put_idle_last(history, view);
     }
 
-    /// Moves the rows without bytes in the latest interval behind all others, those first that moved
-    /// bytes most recently, of them those that moved most. A view of totals keeps its order: there, idle
-    /// rows count like the rest.
+    /// Moves the rows without bytes in the latest interval behind all others, ordered by their last
+    /// bytes, latest first, then by size. A view of totals keeps its order, in which idle rows
+    /// count like the rest.
     fn put_idle_last(&mut self, history: &History, view: &RowQuery) {
         let (moving, mut idle): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|&n| !self.is_idle(history, n));
@@ -197,8 +197,8 @@ impl Rows {
         self.bring_forward(&order);
     }
 
-    /// Returns what idle rows are sorted by: how long ago the last of a row's flows moved bytes this way,
-    /// and its 10 s average, whose bits are in the order of the numbers.
+    /// Returns the sort key of an idle row: how long ago the last of its flows moved bytes in these
+    /// directions, and its 10 s average, whose bits have the order of the numbers.
     fn idle_key(&self, history: &History, n: usize) -> (Option<Duration>, Reverse<u64>) {
         let flows = || {
             self.numbers(n)
@@ -212,12 +212,12 @@ impl Rows {
         (idle, Reverse(average.max(0.0).to_bits()))
     }
 
-    /// Which bytes it is about.
+    /// Returns the directions of the query.
     pub const fn directions(&self) -> Directions {
         self.directions
     }
 
-    /// How many there are.
+    /// Returns the number of rows.
     pub const fn len(&self) -> usize {
         match &self.parts {
             RowParts::Flows(flows) => flows.len(),
@@ -230,24 +230,24 @@ impl Rows {
         self.len() == 0
     }
 
-    /// The row at a place in the order.
+    /// Returns the row at an index.
     pub fn row(&self, history: &History, n: usize) -> Option<Row> {
         (n < self.len()).then(|| self.row_at(history, n))
     }
 
-    /// All of them in their order.
+    /// Returns all rows in their order.
     pub fn iter(&self, history: &History) -> impl Iterator<Item = Row> {
         (0..self.len()).map(|n| self.row_at(history, n))
     }
 
-    /// The flows that a row is made of, each as a row of its own.
+    /// Returns the flows of a row, each as a row of its own.
     pub fn members<'a>(&'a self, history: &'a History, n: usize) -> impl Iterator<Item = Row> + 'a {
         let members = if n < self.len() { self.numbers(n) } else { &[] };
         let flows = members.iter().map(|&flow| history.flow(flow));
         flows.map(|flow| Row::of(flow, &self.clock))
     }
 
-    /// The processes of the flows that a row is made of, each as often as it has flows.
+    /// Returns the processes of the flows of a row, one for each flow.
     pub fn processes<'a>(
         &'a self,
         history: &'a History,
@@ -257,7 +257,7 @@ impl Rows {
         flows.map(|&flow| ProcessRef::of(history.flow(flow)))
     }
 
-    /// Which row is at a place in the order.
+    /// Returns the id of the row at an index.
     pub fn id(&self, history: &History, n: usize) -> Option<RowId> {
         match &self.parts {
             RowParts::Flows(flows) => Some(RowId::Flow(history.flow(*flows.get(n)?).key)),
@@ -265,7 +265,7 @@ impl Rows {
         }
     }
 
-    /// Where a row is.
+    /// Returns the index of a row.
     pub fn find(&self, history: &History, id: &RowId) -> Option<usize> {
         match (&self.parts, id) {
             (RowParts::Flows(flows), RowId::Flow(key)) => {
@@ -277,13 +277,13 @@ impl Rows {
         }
     }
 
-    /// Whether a row moved no bytes this way in the latest interval.
+    /// Whether a row moved no bytes in these directions in the latest interval.
     pub fn is_idle(&self, history: &History, n: usize) -> bool {
         let mut flows = self.numbers(n).iter().map(|&flow| history.flow(flow));
         flows.all(|flow| self.directions.bytes(&flow.traffic.now) == 0)
     }
 
-    /// Moves the rows at these places before all others, which keep their order.
+    /// Moves the rows at these indices before all others, which keep their order.
     pub fn bring_forward(&mut self, first: &[usize]) {
         fn reorder<T: Default>(all: &mut Vec<T>, first: &[usize]) {
             let mut old = std::mem::take(all)
@@ -301,10 +301,10 @@ impl Rows {
         }
     }
 
-    /// The sparkline of a row; see [`History::sparkline`].
+    /// Returns the sparkline of a row; see [`History::sparkline`].
     pub fn sparkline(&self, history: &History, n: usize) -> Vec<Option<f64>> {
         let all = self.numbers(n).iter();
-        // Past flows have none, and moved nothing within its span.
+        // Past flows have no sparkline, and moved nothing within its span.
         let recent = all.filter(|&&flow| (flow as usize) < history.recent().len());
         history.sparkline(recent.map(|&flow| history.flow(flow)), self.directions)
     }
@@ -324,7 +324,7 @@ impl Rows {
         row
     }
 
-    /// The flows of a row.
+    /// Returns the flows of a row.
     fn numbers(&self, n: usize) -> &[u32] {
         match &self.parts {
             RowParts::Flows(flows) => slice::from_ref(&flows[n]),
@@ -337,7 +337,7 @@ impl Rows {
 }
 
 impl RowParts {
-    /// Puts flows together by the rows they belong to.
+    /// Sorts flows by the rows they belong to.
     fn grouped<'a>(
         flows: &[u32],
         group: Group,
@@ -353,7 +353,7 @@ impl RowParts {
             })
             .collect();
         let ids = found.into_ids();
-        // Where each group begins, then where its next flow goes.
+        // Holds the start of each group, then the position of its next flow.
         let mut next = vec![0; ids.len() + 1];
         for &index in &indices {
             next[index as usize + 1] += 1;
@@ -372,7 +372,7 @@ impl RowParts {
     }
 }
 
-/// Whether a flow is in a view at all.
+/// Whether the query has a row for a flow.
 fn is_in(flow: &FlowStats, view: &RowQuery, clock: &Clock) -> bool {
     match flow.traffic.idle(view.directions, clock) {
         None => false,
@@ -387,7 +387,7 @@ impl Sum {
     }
 }
 
-/// The row that a flow belongs to.
+/// Returns the row that a flow belongs to.
 pub fn group_of(group: Group, flow: &FlowStats, lookup: &dyn ProcessLookup) -> RowId {
     RowId::of(
         group,

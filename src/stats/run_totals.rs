@@ -1,4 +1,4 @@
-//! What one command moved, by process and peer, from its first interval to its last.
+//! The traffic of one command by process and peer, from its first interval to its last.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use crate::model::flow::{Comm, Counters, Endpoint, Flow, Protocol};
 use crate::model::interval::{Interval, Losses};
 use crate::model::peer_class::PeerClass;
 
-/// Rows of each table. The bytes of further ones are summed.
+/// Most rows of each table. The bytes of further ones are summed.
 const MAX_ROWS: usize = 65_536;
 
-/// A process and whom it talked to. The order is the order of rows with as many bytes.
+/// A process and its peer. The order of the fields is the order of rows with equal bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerKey {
     pub tgid: u32,
     /// Start of the process since boot.
     pub start: Option<Duration>,
-    /// A process that runs another program has another row.
+    /// Name of the process; one that executes another program gets another row.
     pub comm: Comm,
     pub class: Option<PeerClass>,
-    /// The peer; without its port where all ports of an address are one row.
+    /// The peer; without a port if all ports of an address share a row.
     pub remote: Endpoint,
-    /// `None` where all protocols are one row.
+    /// `None` if all protocols share a row.
     pub protocol: Option<Protocol>,
 }
 
@@ -37,7 +37,7 @@ impl PeerKey {
         }
     }
 
-    /// The same for all ports and protocols of the address.
+    /// Returns the key for all ports and protocols of the address.
     const fn of_address(mut self) -> Self {
         self.remote.port = 0;
         self.protocol = None;
@@ -49,7 +49,7 @@ impl PeerKey {
 #[derive(Clone, Debug, Default)]
 pub struct PeerTotals {
     rows: HashMap<PeerKey, Counters>,
-    /// What found no row.
+    /// Traffic that found no row.
     rest: Counters,
 }
 
@@ -70,7 +70,7 @@ impl PeerTotals {
         self.rows.len()
     }
 
-    /// Returns the rows with most bytes, at most `top_n`, and the sum of all others with their number.
+    /// Returns the rows with most bytes, at most `top_n`, and the number and sum of all others.
     pub fn ranked(&self, top_n: Option<usize>) -> (Vec<(PeerKey, Counters)>, Counters, usize) {
         let mut rows: Vec<_> = self.rows.iter().map(|(key, sum)| (*key, *sum)).collect();
         let bytes = |sum: &Counters| u128::from(sum.rx_bytes) + u128::from(sum.tx_bytes);
@@ -82,23 +82,23 @@ impl PeerTotals {
     }
 }
 
-/// What a command moved.
+/// The traffic of a command.
 #[derive(Clone, Debug, Default)]
 pub struct RunTotals {
-    /// By process and address.
+    /// Sums by process and address.
     pub peers: PeerTotals,
-    /// What an allow-list does not name, by process, protocol, address and port.
+    /// Traffic outside the allow-list, by process, protocol, address and port.
     pub unexpected: PeerTotals,
-    /// Bytes that belong to no flow, so that no allow-list can name them.
+    /// Bytes that belong to no flow, so that no allow-list can match them.
     pub unexpected_untracked: Counters,
-    /// All bytes and messages, those that are untracked included.
+    /// All bytes and messages, untracked ones included.
     pub total: Counters,
-    /// All intervals as one, without their flows.
+    /// All intervals merged, without their flows.
     pub sum: Option<Interval>,
 }
 
 impl RunTotals {
-    /// Adds an interval; `is_expected` says what an allow-list names, where there is one.
+    /// Adds an interval; `is_expected` says whether the allow-list matches a flow, if there is one.
     pub fn add(&mut self, interval: &Interval, mut is_expected: Option<impl FnMut(&Flow) -> bool>) {
         self.total += interval.total();
         for flow in &interval.flows {
@@ -128,7 +128,7 @@ impl RunTotals {
         }
     }
 
-    /// Whether an allow-list does not name everything that moved.
+    /// Whether anything moved outside the allow-list.
     pub fn has_unexpected(&self) -> bool {
         !self.unexpected.is_empty() || !self.unexpected_untracked.is_zero()
     }

@@ -1,21 +1,21 @@
-//! How flows are doing besides the bytes they move: their packets, and the state of connections.
+//! Packets of flows and state of their connections.
 
 use crate::model::flow::{Packets, Tcp};
 use crate::stats::history::{Clock, FlowStats};
 use crate::view::Directions;
 
-/// Packets and connections of the flows of a row. What is silent counts with nothing.
+/// Packets and connections of the flows of a row. Idle flows count as nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowTcpStats {
-    /// In the latest interval. A sum of which a part is unknown is unknown.
+    /// Packets in the latest interval. A sum with an unknown part is unknown.
     packets: Option<Packets>,
-    /// Segments sent again in the latest interval, of the connections of which it is known; `None`
-    /// if it is of none.
+    /// Segments retransmitted in the latest interval, by the connections for which they are known;
+    /// `None` if they are known for none.
     pub retransmits: Option<u64>,
-    /// Smoothed round-trip time of one connection, in microseconds; `None` before the first
-    /// measurement, and of several.
+    /// Smoothed round-trip time of a single connection, in microseconds; `None` before the first
+    /// measurement, and for several.
     pub srtt_us: Option<u32>,
-    /// Congestion window of one connection, in segments; `None` of several.
+    /// Congestion window of a single connection, in segments; `None` for several.
     pub cwnd: Option<u32>,
 }
 
@@ -35,7 +35,7 @@ impl RowTcpStats {
         }
     }
 
-    /// Of one flow more.
+    /// Adds the statistics of another flow.
     pub fn add(&mut self, other: &Self) {
         self.packets = self
             .packets
@@ -51,7 +51,7 @@ impl RowTcpStats {
         (self.srtt_us, self.cwnd) = (None, None);
     }
 
-    /// Packets in the latest interval, this way.
+    /// Returns the packets of the latest interval in a direction.
     pub fn packets(&self, directions: Directions) -> Option<u64> {
         self.packets.map(|packets| directions.packets(&packets))
     }

@@ -1,4 +1,4 @@
-//! The first N of many, without sorting the rest; or all of them.
+//! Selects the first N of many items without sorting the rest.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -9,7 +9,7 @@ pub(super) fn top_n<K: Ord, T>(items: impl Iterator<Item = (K, T)>, n: usize) ->
     if n == 0 {
         return Vec::new();
     }
-    // The least of those kept is on top, to be replaced by anything larger.
+    // The least of the kept items is on top; any larger one replaces it.
     let mut heap: BinaryHeap<Reverse<HeapItem<K, T>>> = BinaryHeap::new();
     for (key, item) in items {
         let ranked = HeapItem { key, item };
@@ -28,8 +28,8 @@ pub(super) fn top_n<K: Ord, T>(items: impl Iterator<Item = (K, T)>, n: usize) ->
         .collect()
 }
 
-/// All items by their keys, least first; `equals` puts those of equal keys in order. Keys are best small:
-/// they are moved about.
+/// Sorts all items by their keys, least first; `equals` orders items with equal keys. Small keys
+/// are best, because sorting moves them.
 pub(super) fn in_order<K: Ord, T: Copy>(
     items: impl Iterator<Item = (K, T)>,
     equals: impl Fn(T, T) -> Ordering,
@@ -39,7 +39,7 @@ pub(super) fn in_order<K: Ord, T: Copy>(
     items.into_iter().map(|(_, item)| item).collect()
 }
 
-/// An item by its place in a ranking.
+/// An item with its sort key.
 struct HeapItem<K, T> {
     key: K,
     item: T,

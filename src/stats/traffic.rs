@@ -1,4 +1,4 @@
-//! What is known of a flow, or of several together, over all intervals: totals, averages, peak.
+//! Totals, averages and peak of a flow, or of several together, over all intervals.
 
 use std::ops::AddAssign;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ pub(super) const TAU_S: [f64; 2] = [10.0, 60.0];
 /// The clock of a history: measured time only, so that a machine's sleep does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
-    /// Measured time from the beginning of the first interval to the end of the latest.
+    /// Measured time from the beginning of the first interval to the end of the latest one.
     pub at: Duration,
     /// Length of the latest interval.
     pub elapsed: Duration,
@@ -32,27 +32,28 @@ pub struct Clock {
 /// up to the average of the machine, and an interval gives the same average as its halves would.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrafficStats {
-    /// Moved in the latest interval.
+    /// Traffic of the latest interval.
     pub now: Counters,
-    /// Moved since first seen.
+    /// Traffic since the flow was first seen.
     pub total: Counters,
     /// Beginning of the interval in which it was first seen, by the clock of the history.
     first_at: Nanos,
-    /// The same by the wall clock.
+    /// That beginning by the wall clock.
     first_seen: Nanos,
     /// End of the last interval in which bytes moved, by the wall clock.
     last_seen: Nanos,
-    /// End of the last interval with bytes received and with bytes sent; meaningless without any.
+    /// End of the last interval with bytes received and with bytes sent; meaningless before the
+    /// first ones.
     last_at: [Nanos; 2],
     /// Averages in bytes a second: received and sent over 10 s, then over 60 s.
     pub(super) averages: [[f64; 2]; 2],
     /// Largest rates of an interval in bytes a second: received, sent, both together. `None` for
-    /// more than one flow: their peaks were at different times.
+    /// several flows: their peaks were at different times.
     pub(super) peaks: Option<[f64; 3]>,
 }
 
-/// A time since some beginning: half of what a [`Duration`] takes, as there is one of each kind for
-/// every flow. Reaches 584 years.
+/// Time since the start in nanoseconds: half the size of a [`Duration`], because every flow has
+/// several. Reaches 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Nanos(u64);
 
@@ -74,8 +75,8 @@ impl Nanos {
     }
 }
 
-/// How much of an average remains after an interval, and how much of the interval's rate comes in,
-/// for each of [`TAU_S`].
+/// EWMA weights of one interval, for each of [`TAU_S`]: the share of the average that stays, and
+/// the share of the interval's rate that is added.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decay {
     keep: [f64; 2],
@@ -83,7 +84,8 @@ pub(super) struct Decay {
 }
 
 impl Decay {
-    /// Over an interval of `elapsed` that began at `begun` on the clock of the history.
+    /// Returns the weights of an interval of `elapsed` that began at `begun` on the clock of the
+    /// history.
     pub(super) fn over(begun: Duration, elapsed: Duration) -> Self {
         let mut decay = Self {
             keep: [1.0; 2],
@@ -120,7 +122,7 @@ impl TrafficStats {
         }
     }
 
-    /// The sum of no flows, to which others can be added.
+    /// Returns the sum of no flows, to which flows can be added.
     pub fn nothing(clock: Clock, ended: SystemTime) -> Self {
         Self {
             last_seen: Nanos(0),
@@ -128,7 +130,7 @@ impl TrafficStats {
         }
     }
 
-    /// An interval in which nothing moved.
+    /// Applies an interval without bytes.
     pub(super) fn decay(&mut self, decay: &Decay) {
         self.now = Counters::default();
         for (averages, keep) in self.averages.iter_mut().zip(decay.keep) {
@@ -137,7 +139,8 @@ impl TrafficStats {
         }
     }
 
-    /// Adds what moved in the interval that ended at `clock` and `ended`. Call [`Self::decay`] before.
+    /// Adds the traffic of the interval that ended at `clock` and `ended`. Call [`Self::decay`]
+    /// before.
     pub(super) fn count(
         &mut self,
         moved: &Counters,
@@ -167,32 +170,33 @@ impl TrafficStats {
         self.last_seen = Nanos::wall(ended);
     }
 
-    /// Bytes a second over the latest interval.
+    /// Returns the bytes a second of the latest interval.
     pub fn rate(&self, directions: Directions, clock: &Clock) -> f64 {
         rate(directions.bytes(&self.now), clock.elapsed)
     }
 
-    /// Messages a second over the latest interval.
+    /// Returns the messages a second of the latest interval.
     pub fn msg_rate(&self, directions: Directions, clock: &Clock) -> f64 {
         rate(directions.msgs(&self.now), clock.elapsed)
     }
 
-    /// Bytes a second, weighted over 10 s; see [`TrafficStats`].
+    /// Returns the average over 10 s in bytes a second; see [`TrafficStats`].
     pub fn avg10(&self, directions: Directions) -> f64 {
         of(directions, self.averages[0])
     }
 
-    /// Bytes a second, weighted over 60 s; see [`TrafficStats`].
+    /// Returns the average over 60 s in bytes a second; see [`TrafficStats`].
     pub fn avg60(&self, directions: Directions) -> f64 {
         of(directions, self.averages[1])
     }
 
-    /// Bytes a second since first seen: the total over the time, silence included.
+    /// Returns the average since the flow was first seen: its total by that time, idle time
+    /// included.
     pub fn average(&self, directions: Directions, clock: &Clock) -> f64 {
         rate(directions.bytes(&self.total), self.age(clock))
     }
 
-    /// Bytes a second in the fastest interval; `None` for more than one flow.
+    /// Returns the bytes a second of the fastest interval; `None` for several flows.
     pub fn peak(&self, directions: Directions) -> Option<f64> {
         let peaks = self.peaks?;
         Some(match directions {
@@ -202,23 +206,23 @@ impl TrafficStats {
         })
     }
 
-    /// Time from the beginning of the interval in which it was first seen.
+    /// Returns the time since the beginning of the interval in which it was first seen.
     pub fn age(&self, clock: &Clock) -> Duration {
         clock.at.saturating_sub(self.first_at.duration())
     }
 
-    /// Beginning of the interval in which it was first seen, by the wall clock.
+    /// Returns the wall-clock beginning of the interval in which it was first seen.
     pub fn first_seen(&self) -> SystemTime {
         self.first_seen.time()
     }
 
-    /// End of the last interval in which bytes moved, by the wall clock.
+    /// Returns the wall-clock end of the last interval with bytes.
     pub fn last_seen(&self) -> SystemTime {
         self.last_seen.time()
     }
 
-    /// Time since the end of the last interval with bytes this way: zero if that is the latest.
-    /// `None` if there never were any.
+    /// Returns the time since the end of the last interval with bytes in a direction: zero if that
+    /// is the latest one, `None` without any.
     pub fn idle(&self, directions: Directions, clock: &Clock) -> Option<Duration> {
         let last = match directions {
             Directions::Rx => (self.total.rx_bytes > 0).then(|| self.last_at[0].duration()),
@@ -228,7 +232,7 @@ impl TrafficStats {
         last.map(|last| clock.at.saturating_sub(last))
     }
 
-    /// When bytes last moved, by the clock of the history.
+    /// Returns when bytes last moved, by the clock of the history.
     pub(super) fn last_bytes_at(&self) -> Option<Duration> {
         let rx = (self.total.rx_bytes > 0).then_some(self.last_at[0]);
         let tx = (self.total.tx_bytes > 0).then_some(self.last_at[1]);

@@ -1,4 +1,4 @@
-//! What the network cards moved beside what sockets moved.
+//! Compares the traffic of the network cards with that of sockets.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,12 +11,12 @@ use crate::view::Directions;
 /// with all options (60).
 const MAX_HEADERS: f64 = 118.0;
 
-/// What network cards moved, and what sockets moved that no card had to carry.
+/// Traffic of network cards, and traffic of sockets that no card had to carry.
 #[derive(Clone, Copy, Debug)]
 pub struct WireStats {
     /// Bytes of all cards.
     bytes: TrafficStats,
-    /// Packets of all cards, in the place of bytes.
+    /// Packets of all cards, counted in the fields for bytes.
     packets: TrafficStats,
     /// Flows between two ends on this machine.
     internal: TrafficStats,
@@ -32,7 +32,7 @@ impl WireStats {
         }
     }
 
-    /// Takes an interval in, with what moved internally besides its flows.
+    /// Adds an interval, with the traffic between its flows on this machine.
     pub(super) fn take(
         &mut self,
         interval: &Interval,
@@ -59,7 +59,7 @@ impl WireStats {
         }
     }
 
-    /// Flows between two ends on this machine: each byte once at either end.
+    /// Returns the traffic between two ends on this machine: each byte once at either end.
     pub const fn internal(&self) -> &TrafficStats {
         &self.internal
     }

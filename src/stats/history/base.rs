@@ -1,9 +1,9 @@
-//! What a history is resumed from: the sums that it had come to, without its flows.
+//! The sums from which a history resumes, without its flows.
 
 use super::{AvailableColumns, Clock, History, HistoryLimits, TrafficStats, WireStats};
 use crate::model::interval::Losses;
 
-/// The sums of a history.
+/// Sums of a history.
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryBase {
     clock: Clock,
@@ -22,7 +22,7 @@ impl HistoryBase {
 }
 
 impl History {
-    /// The sums that this history has come to.
+    /// Returns the sums of this history.
     pub const fn base(&self) -> HistoryBase {
         HistoryBase {
             clock: self.clock,
@@ -34,7 +34,7 @@ impl History {
         }
     }
 
-    /// A history that begins anew, with the chart of another.
+    /// Returns an empty history with the chart of another.
     pub fn restarted(old: &Self) -> Self {
         Self {
             points: old.points.clone(),
@@ -43,9 +43,9 @@ impl History {
         }
     }
 
-    /// A history that goes on from these sums. Everything that was counted before belongs to no flow: it is
-    /// [`Self::older`], so that flows, older and untracked add up as they do otherwise. Without `has_sparks`
-    /// no flow has a sparkline.
+    /// Returns a history that continues from these sums. Earlier traffic belongs to no flow: it is
+    /// in [`Self::older`], so that flows, older and untracked still add up. Without `has_sparks` no
+    /// flow has a sparkline.
     pub fn resume(base: &HistoryBase, available: AvailableColumns, has_sparks: bool) -> Self {
         let mut history = Self::default();
         if !has_sparks {

@@ -1,11 +1,11 @@
-//! Which flow is kept where. The index holds places only: the keys stand there.
+//! The index from keys to slots. It holds slot numbers only; the keys are in the slots.
 
 use std::hash::BuildHasher;
 
 use super::{FlowStats, History};
 use crate::model::flow::FlowKey;
 
-/// Where a flow is kept.
+/// The slot of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
     Recent(u32),
@@ -13,7 +13,7 @@ pub(super) enum Slot {
 }
 
 impl History {
-    /// Where a flow is among the recent ones, put there if it was past.
+    /// Returns the slot of a flow among the recent ones; moves it there if it was past.
     pub(super) fn activate(&mut self, slot: Slot) -> usize {
         match slot {
             Slot::Recent(i) => i as usize,
@@ -35,7 +35,7 @@ impl History {
         self.index.find(self.hasher.hash_one(key), is_it).copied()
     }
 
-    /// Remembers where a flow is that was put there.
+    /// Adds the slot of a new flow to the index.
     pub(super) fn index_insert(&mut self, slot: Slot) {
         let hash = |slot: &Slot| {
             self.hasher.hash_one(match *slot {
@@ -46,7 +46,7 @@ impl History {
         self.index.insert_unique(hash(&slot), slot, hash);
     }
 
-    /// Remembers where a flow is now that was at another place; `None` for nowhere.
+    /// Changes the slot of a flow in the index; `None` removes it.
     pub(super) fn index_move(&mut self, key: &FlowKey, from: Slot, to: Option<Slot>) {
         let hash = self.hasher.hash_one(key);
         if let Ok(mut note) = self.index.find_entry(hash, |slot| *slot == from) {

@@ -1,5 +1,5 @@
-//! What a row that is opened in place consists of: rows of a finer grouping, the sum of those without a line,
-//! and whose its flows are.
+//! The contents of a row that is opened in place: rows of a finer grouping, the sum of those
+//! without a line, and the owners of its flows.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -17,17 +17,17 @@ use crate::view::Group;
 pub struct RowParties {
     pub processes: usize,
     pub peers: usize,
-    /// The peer that moved most in the latest interval, of equals since the start. Its port is 0 if its flows
-    /// have several.
+    /// The peer that moved most in the latest interval; of equals the one that moved most since the
+    /// start. Its port is 0 if its flows have several.
     pub top_peer: Endpoint,
-    /// The socket's own end of a flow with it.
+    /// Local end of a flow with that peer.
     pub top_local: Endpoint,
     /// The protocol of its flows; `None` if they have several.
     pub protocol: Option<Protocol>,
 }
 
 impl Rows {
-    /// The rows that a row consists of, by another grouping. Their sum is the row.
+    /// The rows of an opened row by another grouping. Their sum is the row.
     pub fn part(
         &self,
         history: &History,
@@ -58,7 +58,7 @@ impl Rows {
         rows
     }
 
-    /// The sum of all rows from a place on; `None` if there is none.
+    /// Returns the sum of all rows from an index on; `None` if there is none.
     pub fn sum_from(&self, history: &History, first: usize) -> Option<Row> {
         let mut flows = self.numbers_from(first).map(|number| history.flow(number));
         let mut sum = Row::of(flows.next()?, &self.clock);
@@ -69,7 +69,7 @@ impl Rows {
         Some(sum)
     }
 
-    /// Whose the flows of a row are.
+    /// Returns the owners of the flows of a row.
     pub fn parties(&self, history: &History, n: usize) -> Option<RowParties> {
         let directions = self.directions;
         let moved = |flow: &FlowStats| {
@@ -124,7 +124,7 @@ impl Rows {
 }
 
 impl RowParts {
-    /// Rows of these flows by a grouping, in no order.
+    /// Groups these flows into rows, in no order.
     pub(super) fn of(
         history: &History,
         flows: Vec<u32>,
