@@ -17,7 +17,7 @@ use crate::stats::ranking::{GroupTotals, Ranking};
 use crate::text::sanitize::visible;
 use crate::view::Group;
 
-/// The columns, in their order. Only ever added to, at the end.
+/// The columns in their order. New ones are only added at the end.
 const COLUMNS: &[&str] = &[
     "time",
     "seconds",
@@ -103,7 +103,7 @@ const COLUMNS: &[&str] = &[
     "class",
 ];
 
-/// Columns of the interval: each of its rows has them, so that a row is complete by itself.
+/// Columns of the interval, which each of its rows repeats, so that a row is complete by itself.
 const OF_INTERVAL: &[&str] = &[
     "time",
     "seconds",
@@ -121,7 +121,7 @@ const OF_INTERVAL: &[&str] = &[
     "copied_rx_bytes",
 ];
 
-/// Columns of what was lost besides bytes.
+/// Columns of losses other than bytes.
 const LOSSES: &[&str] = &[
     "missed_events",
     "full_pid",
@@ -129,10 +129,10 @@ const LOSSES: &[&str] = &[
     "unknown_cgroups",
 ];
 
-/// Columns of what a row moved.
+/// Columns of a row's traffic.
 const MOVED: [&str; 4] = ["rx_bytes", "tx_bytes", "rx_msgs", "tx_msgs"];
 
-/// The row of what belongs to no flow, where there is anything: sums of a column are the total.
+/// Name of the row for what belongs to no flow, so that the sum of a column is the total.
 const UNTRACKED: &str = "untracked";
 
 #[derive(Clone, Debug, Default)]
@@ -142,19 +142,19 @@ pub struct Csv {
 }
 
 impl Csv {
-    /// With what [`Json`] would say of the same.
+    /// Returns CSV with the values that [`Json`] has.
     pub const fn new(json: Json) -> Self {
         Self { json, begun: false }
     }
 
-    /// Writes the rows of the records that `write` hands over, after the names of the columns where
-    /// these are the first.
+    /// Writes the rows of the records that `write` hands over; the first ones come after the names
+    /// of the columns.
     fn rows(
         &mut self,
         out: &mut Vec<u8>,
         write: impl FnOnce(&Json, &mut CsvRows<'_>) -> Result<()>,
     ) -> Result<()> {
-        // Of its own styles none quotes every text and leaves out what is not known.
+        // None of the csv crate's own styles quotes every text and leaves unknown values out.
         let writer = csv::WriterBuilder::new()
             .quote_style(csv::QuoteStyle::Never)
             .from_writer(out);
@@ -201,7 +201,7 @@ struct CsvRows<'a> {
     writer: csv::Writer<&'a mut Vec<u8>>,
     // Values of [`OF_INTERVAL`].
     interval: Map<String, Value>,
-    /// What was counted and not attributed.
+    /// Traffic that was counted and not attributed.
     untracked: Map<String, Value>,
     seconds: f64,
     cell: String,
@@ -249,7 +249,7 @@ impl CsvRows<'_> {
             .context("write a row")
     }
 
-    /// Bytes per second; nothing where no time has passed.
+    /// Bytes per second; absent for an interval of no length.
     fn rate(&mut self, bytes: Option<&Value>) {
         if let Some(bytes) = bytes.and_then(Value::as_u64)
             && self.seconds > 0.0
@@ -259,8 +259,8 @@ impl CsvRows<'_> {
         }
     }
 
-    /// Writes the row of what was not attributed, where there is anything, or a loss that no other row
-    /// could carry.
+    /// Writes the row of unattributed traffic if there is any, or a loss that no other row could
+    /// carry.
     fn finish(mut self) -> Result<()> {
         let is_any = |value: Option<&Value>| value.is_some_and(|value| value.as_u64() > Some(0));
         let is_untracked = self.untracked.values().any(|value| is_any(Some(value)));
@@ -273,7 +273,7 @@ impl CsvRows<'_> {
     }
 }
 
-/// The fields of a record by their names.
+/// Returns the fields of a record by their names.
 fn fields(record: &impl Serialize) -> Result<Map<String, Value>> {
     match serde_json::to_value(record).context("take a record apart")? {
         Value::Object(fields) => Ok(fields),
@@ -281,16 +281,16 @@ fn fields(record: &impl Serialize) -> Result<Map<String, Value>> {
     }
 }
 
-/// Separators that programs take for those of cells, by option or by locale.
+/// Characters that programs read as separators of cells, by option or by locale.
 const SEPARATORS: [char; 2] = [';', '|'];
 
-/// What a spreadsheet takes for the beginning of a formula, also as wide as an ideograph.
+/// Characters that begin a formula in a spreadsheet, also in full width.
 const FORMULA: [char; 8] = [
     '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
 ];
 
-/// Appends a value as a cell. Text is quoted whatever it is, as not every reader takes the comma for
-/// the separator; a value that is not known is an empty cell.
+/// Appends a value as a cell. Text is always quoted, because not every reader takes the comma for
+/// the separator; an unknown value is an empty cell.
 fn append(value: &Value, cell: &mut String) {
     match value {
         Value::String(text) => quoted(&[text], cell),
@@ -304,9 +304,9 @@ fn append(value: &Value, cell: &mut String) {
     }
 }
 
-/// Appends texts as one cell with blanks between them. Text that others chose is made harmless for
-/// terminals, and for spreadsheets: `'` stands before a formula, where a text begins and behind what
-/// may be a separator, which no quotes change within a cell.
+/// Appends texts as one cell with blanks between them. Untrusted text is made harmless for
+/// terminals, and for spreadsheets: `'` stands before a formula at the beginning of a text and
+/// behind each possible separator, because quotes do not help within a cell.
 fn quoted(texts: &[&str], cell: &mut String) {
     cell.push('"');
     for (n, text) in texts.iter().enumerate() {
@@ -316,7 +316,7 @@ fn quoted(texts: &[&str], cell: &mut String) {
             if is_start && FORMULA.contains(&c) {
                 cell.push('\'');
             }
-            // Blanks and quotes before a formula change nothing.
+            // Blanks and quotes before a formula do not stop a spreadsheet from evaluating it.
             is_start = SEPARATORS.contains(&c) || is_start && matches!(c, ' ' | '"');
             if c == '"' {
                 cell.push(c);

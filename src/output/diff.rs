@@ -10,7 +10,7 @@ use crate::stats::comparison::{Comparison, GroupChange, TrafficStretch};
 use crate::text::units::{Units, count, sanitize, span};
 use crate::view::{Directions, Group};
 
-/// A stretch with the name that its recording and window have.
+/// A stretch of time with the name of its recording and window.
 #[derive(Debug)]
 pub struct NamedStretch {
     /// As typed, with its window of time.

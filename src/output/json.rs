@@ -1,4 +1,4 @@
-//! JSON Lines as a form of output.
+//! JSON Lines as an output format.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! Serves what intervals add up to as metrics over HTTP, for Prometheus and what reads the same.
+//! Serves the sums over intervals as metrics over HTTP, for Prometheus and compatible readers.
 //!
 //! ```text
 //!  collector's thread ──▶ totals and series, bounded ◀── server's thread ◀── scrapes
@@ -42,14 +42,14 @@ use crate::stats::ranking::group_totals;
 use crate::sync::lock;
 use crate::view::Group;
 
-/// Connections that wait to be accepted, as the standard library has it.
+/// Backlog of connections to be accepted, as in the standard library.
 const BACKLOG: i32 = 128;
 
-/// A place to serve at, taken.
+/// A bound listening socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    /// The address that the socket has: asked for now, as a process without names may not ask later.
+    /// The socket's address, read now because a confined process may not ask for it.
     addr: SocketAddr,
     group: Group,
     top_n: Option<usize>,
@@ -58,7 +58,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes the address. Call it before anything is attached: what can fail so easily should fail first.
+    /// Binds the address. Call it before anything is attached, because binding fails most easily.
     ///
     /// # Errors
     /// When the address is taken, or none of this machine's.
@@ -88,8 +88,8 @@ impl Listener {
     }
 }
 
-/// Listens at an address. `[::]` means every address, of IPv4 too, whatever `net.ipv6.bindv6only`
-/// says and where the kernel has no IPv6.
+/// Listens at an address. `[::]` means every address of IPv6 and IPv4, whatever
+/// `net.ipv6.bindv6only` says, and on a kernel without IPv6 too.
 fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
     if addr.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         return TcpListener::bind(addr);
@@ -102,7 +102,8 @@ fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
         }
         Err(error) => return Err(error.into()),
     };
-    // As the standard library: a port whose last connections wait for their end is free.
+    // SO_REUSEADDR, as in the standard library: a port whose last connections are in TIME_WAIT is
+    // free.
     set_socket_reuseaddr(&socket, true)?;
     set_ipv6_v6only(&socket, false)?;
     bind(&socket, &addr)?;
@@ -110,25 +111,25 @@ fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Metrics that are served. Dropping it ends that.
+/// The running metrics server. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Exporter {
     addr: SocketAddr,
     group: Group,
     sums: Arc<Mutex<MetricSums>>,
-    /// Closed, it ends the server's thread.
+    /// Closing it stops the server's thread.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// All that a scrape is answered from.
+/// State from which scrapes are answered.
 #[derive(Debug)]
 struct MetricSums {
     totals: Totals,
     series: Series,
 }
 
-/// What was counted, and how that went.
+/// Sums over all intervals, and how they were counted.
 #[derive(Clone, Debug, Default)]
 struct Totals {
     total: Counters,
@@ -140,7 +141,7 @@ struct Totals {
     unknown: Unknown,
     drift: Drift,
     intervals: u64,
-    /// Time that ending them took: from asking for the flip until all flows were there.
+    /// Total time that ending intervals took: from requesting the flip until all flows were read.
     drained_in: Duration,
     /// Number of flows in the last interval. The fields from here on are of that interval only.
     flows: usize,
@@ -150,7 +151,7 @@ struct Totals {
     method: Arc<Method>,
 }
 
-/// What does not change.
+/// Facts that do not change.
 #[derive(Debug)]
 struct ExporterInfo {
     machine: Machine,
@@ -209,12 +210,12 @@ impl Exporter {
         })
     }
 
-    /// Where it is served.
+    /// Returns the address of the server.
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The same source, of which every interval is added to what is served.
+    /// Returns a source that adds every interval to the metrics and passes it on.
     pub fn instrument<S: Source>(&self, source: S) -> Metered<S> {
         Metered {
             source,
@@ -248,7 +249,7 @@ fn responder(
     }
 }
 
-/// A source that is metered.
+/// A source whose intervals are added to the metrics.
 #[derive(Debug)]
 pub struct Metered<S> {
     source: S,
@@ -262,7 +263,7 @@ impl<S: Source> Source for Metered<S> {
         let begun = Instant::now();
         let interval = self.source.end_interval()?;
         let drained_in = begun.elapsed();
-        // All that takes time before anyone is kept waiting.
+        // Ranks before taking the lock, so that nobody waits for that.
         let groups = group_totals(&interval, self.group, &self.owners);
         let groups = groups
             .iter()
@@ -308,8 +309,8 @@ impl MetricSums {
 }
 
 impl Totals {
-    /// What was counted for groups and is exposed for none, nor as other: those that were evicted, and
-    /// what new counters moved while they are exposed with their beginning.
+    /// Returns what was counted for groups and is exposed neither for a group nor as other: sums of
+    /// evicted groups, and those of new counters that are still exposed with their first value.
     fn hidden(&self, snapshot: &SeriesSnapshot) -> Counters {
         let shown: Counters = snapshot.series.iter().map(|sample| sample.counters).sum();
         let attributed = self.total.since(&self.untracked);

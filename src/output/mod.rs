@@ -1,4 +1,4 @@
-//! Turns intervals, by flow or by group, into lines on a stream, each interval with one write as soon as it has ended.
+//! Writes intervals to a stream, by flow or by group, each with one write as soon as it has ended.
 //! Knows nothing of the kernel or of terminals.
 
 pub mod csv;
@@ -28,15 +28,15 @@ use crate::stats::ranking::{GroupTotals, Ranking, RowOrder};
 use crate::text::sanitize::sanitize_lines;
 use crate::view::Group;
 
-/// A form of output for streams.
+/// An output format of a stream.
 pub trait Report {
-    /// Appends one interval to `out`, a row a flow.
+    /// Appends one interval to `out`, one row per flow.
     ///
     /// # Errors
     /// When something cannot be put into this form, which for the forms here does not happen.
     fn append(&mut self, ranking: &Ranking, names: &Names, out: &mut Vec<u8>) -> Result<()>;
 
-    /// The same, a row a group.
+    /// Appends one interval to `out`, one row per group.
     ///
     /// # Errors
     /// The same.
@@ -48,10 +48,11 @@ pub trait Report {
         out: &mut Vec<u8>,
     ) -> Result<()>;
 
-    /// Takes what a recording says beside its intervals.
+    /// Takes the metadata of a recording.
     fn learn(&mut self, metadata: &RecordingMetadata);
 
-    /// Takes the notes on the intervals so far, which go beside the data: filter, limits and losses.
+    /// Takes the notes on the intervals so far, which are written beside the data: filter, limits
+    /// and losses.
     fn take_notes(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -62,9 +63,9 @@ enum StreamEvent {
     Stop,
 }
 
-/// Intervals on their way to a stream.
+/// Writes intervals to a stream.
 pub struct Stream {
-    /// None where nothing is to be written.
+    /// The format; `None` writes nothing.
     report: Option<Box<dyn Report>>,
     names: Names,
     owners: Arc<Owners>,
@@ -81,7 +82,7 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    /// A stream in the form `output`; `filter` is the text of the filter that counts.
+    /// Creates a stream of the format `output`; `filter` is the text of the filter that counts.
     ///
     /// # Errors
     /// When no thread can be started for names.
@@ -129,8 +130,8 @@ impl Stream {
         })
     }
 
-    /// Writes intervals until the count is reached, a signal comes, the source ends or fails, or `out`
-    /// does.
+    /// Writes intervals until the count is reached, a signal comes, the source ends or fails, or
+    /// `out` fails.
     ///
     /// `signals` is `None` where someone else takes care of them.
     ///
@@ -173,8 +174,8 @@ impl Stream {
         }
     }
 
-    /// Writes recorded intervals as fast as they can be read, until `go_on` says no after one.
-    /// `damaged` is called for each part that cannot be read.
+    /// Writes recorded intervals as fast as they can be read, until `go_on` returns false after
+    /// one. `damaged` is called for each part that cannot be read.
     ///
     /// # Errors
     /// When `out` cannot be written.
@@ -247,7 +248,7 @@ impl Stream {
     }
 }
 
-/// Whether an error is only that nobody reads the output any more, as after `flowtop | head`.
+/// Whether an error only means that nobody reads the output any more, as after `flowtop | head`.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

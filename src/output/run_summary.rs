@@ -1,4 +1,4 @@
-//! What a command moved, as text, one JSON object or Markdown.
+//! Writes the traffic of a command as text, one JSON object or Markdown.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,16 +16,16 @@ use crate::text::sanitize::{name, padded, sanitize};
 use crate::text::time::rfc3339;
 use crate::text::units::{bytes, count, span};
 
-/// A command that has ended, and what it moved.
+/// A command that has ended, with its traffic.
 #[derive(Debug)]
 pub struct RunSummary<'a> {
     pub command: &'a [String],
-    /// As `exited with 0`.
+    /// How it ended, as in `exited with 0`.
     pub end: String,
     pub exit_code: u8,
     pub totals: &'a RunTotals,
     pub machine: &'a Machine,
-    /// Host names that are known.
+    /// Known host names of the peers.
     pub names: &'a HashMap<IpAddr, Arc<str>>,
     /// The file of the allow-list.
     pub allow: Option<&'a str>,
@@ -33,10 +33,10 @@ pub struct RunSummary<'a> {
     pub top_n: Option<usize>,
 }
 
-/// A row as text, with what [`Cells`] has of it.
+/// The texts of a row's cells, besides the numbers that [`Cells`] has.
 type Cells = [String; 6];
 
-/// Characters of the command in the first line; JSON has all.
+/// Most characters of the command in the first line; JSON has all.
 const MAX_COMMAND: usize = 80;
 
 const HEADINGS: [&str; 6] = ["IN", "OUT", "CLASS", "REMOTE", "PID", "PROCESS"];
@@ -83,7 +83,7 @@ impl RunSummary<'_> {
         }
     }
 
-    /// What limits the figures, one sentence each.
+    /// Returns the limits of the numbers, one sentence each.
     fn notes(&self) -> Vec<String> {
         let Some(sum) = &self.totals.sum else {
             return Vec::new();
@@ -298,7 +298,7 @@ impl RunSummary<'_> {
     }
 }
 
-/// Text in a cell of Markdown: what would format it is written as itself.
+/// Escapes the characters that Markdown would take for formatting in a cell.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! Turns rankings into plain text for people and pipes: per interval one header line, the largest
-//! flows or groups each way, the rest summed. Columns only ever grow, so they hold still.
+//! Writes rankings as plain text for people and pipes: per interval one header line, the largest
+//! flows or groups each way, and the sum of the rest. Columns only grow, so they keep their places.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -21,30 +21,32 @@ use crate::text::time::rfc3339;
 use crate::text::units::{self, Units};
 use crate::view::Group;
 
-// `255.255.255.255:65535`.
+// Width of `255.255.255.255:65535`.
 const MIN_WIDTH: usize = 21;
-/// The longest address with its port; a longer host name moves the rest of its own row only.
+/// Width of the longest address with its port; a longer host name shifts the rest of its own row
+/// only.
 const MAX_WIDTH: usize = 47;
 
-/// Names of processes, users, containers and units, where something stands behind them.
+/// Widths of the names of processes, users, containers and units that other columns follow.
 const PROCESS_WIDTH: usize = 15;
 const USER_WIDTH: usize = 8;
 const LOCATION_WIDTH: usize = 20;
 
-/// Plain text. Remembers which notes were printed and how wide columns have become.
+/// Plain text. Remembers which notes were printed, and the widths of columns.
 #[derive(Clone, Debug)]
 pub struct Text {
     pub units: Units,
-    /// Whether there is room for user, container or unit, round-trip time and retransmits.
+    /// Whether there is room for user, container or unit, round-trip time and retransmitted
+    /// segments.
     pub wide: bool,
-    /// Which flows were counted, where not all.
+    /// The filter that decides which flows are counted; `None` for all.
     pub filter: Option<String>,
-    /// Names of users; what cgroup paths say.
+    /// Source of user names and of the meaning of cgroup paths.
     pub owners: Arc<Owners>,
     pub state: LayoutState,
 }
 
-// What [`Text`] remembers.
+// State that [`Text`] keeps between intervals.
 #[derive(Clone, Debug)]
 pub struct LayoutState {
     protocol_width: usize,
@@ -74,13 +76,13 @@ impl Default for Text {
     }
 }
 
-/// One line of a table, but its rate.
+/// One line of a table without its rate.
 struct TextRow {
     bytes: u64,
     cells: String,
 }
 
-/// One table: what is above it and in it.
+/// One table: its heading and lines.
 struct TextTable {
     heading: String,
     ingress: Vec<TextRow>,
@@ -120,7 +122,8 @@ impl Report for Text {
 }
 
 impl Text {
-    /// What sockets received that hear what others move: beside the sum, which would have it twice.
+    /// Returns the note on bytes that sockets received as copies: they are not in the sum, which
+    /// would have them twice.
     fn copies(&self, bytes: u64, elapsed: Duration) -> String {
         match bytes {
             0 => String::new(),
@@ -168,7 +171,8 @@ impl Text {
         text
     }
 
-    /// Notes which flows are counted and what cannot be seen, at the start and whenever that changes.
+    /// Adds the notes on the filter and on paths that cannot be seen, at the start and whenever
+    /// they change.
     fn introduce(&mut self, method: &Arc<Method>) {
         if self.state.method.as_ref() == Some(method) {
             return;
@@ -182,7 +186,7 @@ impl Text {
             .map(|meaning| format!("!!! UNSEEN: {meaning}"))
             .collect();
         limits.extend(losses::unknown(method).map(|unknown| format!("!!! MISSED: {unknown}")));
-        // Which backend counts is of interest only where it cannot see everything.
+        // The backend matters only if it cannot see everything.
         if !limits.is_empty() {
             let reason = match &*method.reason {
                 "" => String::new(),
@@ -244,7 +248,8 @@ impl Text {
             };
             (end(&local, &remote), end(&remote, &local))
         };
-        // Once for widths and lines: a name found in between would not fit its column.
+        // Looks names up once, for widths and lines: a name found in between would not fit its
+        // column.
         let ends = |section: &DirectionRanking| section.rows.iter().map(ends).collect::<Vec<_>>();
         let (ingress, egress) = (ends(&ranking.ingress), ends(&ranking.egress));
         let state = &mut self.state;
@@ -316,7 +321,7 @@ impl Text {
 
     fn groups(&mut self, group: Group, ranking: &Ranking<GroupTotals>, names: &Names) -> TextTable {
         let of_process = matches!(group, Group::Process | Group::Thread);
-        // Once for widths and lines, as for flows.
+        // Looks names up once, for widths and lines, as for flows.
         let called = |section: &DirectionRanking<GroupTotals>| {
             let rows = section.rows.iter();
             rows.map(|totals| self.name(totals, names))
@@ -394,7 +399,7 @@ impl Text {
         }
     }
 
-    /// What a group is called.
+    /// Returns the title of a group.
     fn name(&self, totals: &GroupTotals, names: &Names) -> String {
         let owner = totals.process.as_ref().map(|(_, owner)| owner);
         let name = match &totals.id {
@@ -433,7 +438,7 @@ impl Text {
         name
     }
 
-    /// User, and container or unit, of a process, as wide as their columns.
+    /// Returns user, and container or unit, of a process, padded to their columns.
     fn owner(&self, owner: &Owner) -> String {
         let user = owner.uid.map(|uid| {
             let name = self.owners.user_name(uid);
@@ -451,12 +456,12 @@ impl Text {
     }
 }
 
-/// Makes room for a text, up to a bound.
+/// Widens a column for a text, up to a bound.
 fn grow(width: &mut usize, text: &str) {
     *width = (*width).max(columns(text).min(MAX_WIDTH));
 }
 
-/// Width of process ids, in columns; a program with several processes shows how many.
+/// Width of the column of process ids; a program with several processes shows their number there.
 const fn pid_width(group: Group) -> usize {
     match group {
         Group::Program => 9,

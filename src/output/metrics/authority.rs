@@ -1,4 +1,4 @@
-//! Decides whether a request was meant for this machine, by the host it names (RFC 9112, 3.2).
+//! Decides by the host that a request names whether it was meant for this machine (RFC 9112, 3.2).
 //!
 //! A page of another site can make a browser ask this machine by the site's own name (DNS rebinding),
 //! and then read the answer. So flowtop answers a request that names a foreign host only if it came
@@ -10,27 +10,27 @@ use httparse::{Header, Request};
 
 use super::http::Origin;
 
-/// Fields that every browser sends with every request and no scraper does, or that only browsers
-/// send. A page cannot take `Accept-Language` away, it can only change its value.
+/// Header fields that every browser sends and no scraper does, or that only browsers send. A page
+/// can change the value of `Accept-Language`, but not remove it.
 const BROWSER_FIELDS: [&str; 3] = ["accept-language", "origin", "referer"];
 
-/// Why a request is not answered.
+/// The reason why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RefusedRequest {
     /// Status code with its name.
     pub status: &'static str,
-    /// One sentence for whoever asked.
+    /// A sentence for the client.
     pub reason: String,
 }
 
-/// Path of a request that is meant for this machine, which is called `machine`.
+/// Returns the path of a request that is meant for this machine, whose name is `machine`.
 pub(super) fn path<'a>(
     request: &Request<'_, 'a>,
     machine: &str,
     from: &Origin<'_>,
 ) -> Result<&'a str, RefusedRequest> {
     let target = request.path.unwrap_or_default();
-    // RFC 9112, 3.2: of all methods and targets.
+    // RFC 9112, 3.2, requires that for all methods and targets.
     let field = host_field(request)?;
     let (host, path) = match absolute(target)? {
         Some((authority, path)) => (host(authority), path),
@@ -64,7 +64,7 @@ fn bad_request(reason: &str) -> RefusedRequest {
     }
 }
 
-/// Value of the one `Host` field; empty for HTTP/1.0, which may lack it.
+/// Returns the value of the only `Host` field; empty for HTTP/1.0, which may lack it.
 fn host_field<'a>(request: &Request<'_, 'a>) -> Result<&'a str, RefusedRequest> {
     let mut hosts = request
         .headers
@@ -80,7 +80,8 @@ fn host_field<'a>(request: &Request<'_, 'a>) -> Result<&'a str, RefusedRequest> 
     }
 }
 
-/// Authority and path of a target in absolute form, `http://host:port/path` (RFC 9112, 3.2.2).
+/// Returns authority and path of a target in absolute form, `http://host:port/path` (RFC 9112,
+/// 3.2.2).
 fn absolute(target: &str) -> Result<Option<(&str, &str)>, RefusedRequest> {
     let Some((scheme, rest)) = target.split_once("://") else {
         return Ok(None);
@@ -99,7 +100,7 @@ fn absolute(target: &str) -> Result<Option<(&str, &str)>, RefusedRequest> {
     Ok(Some((authority, origin(path))))
 }
 
-/// Path without its query.
+/// Returns a path without its query.
 fn origin(target: &str) -> &str {
     match target.split('?').next() {
         Some("") | None => "/",
@@ -107,8 +108,8 @@ fn origin(target: &str) -> &str {
     }
 }
 
-/// Host of an authority without its port (RFC 3986, 3.2); `None` where it is malformed. IPv6
-/// addresses keep their brackets.
+/// Returns the host of an authority without its port (RFC 3986, 3.2); `None` if the authority is
+/// malformed. IPv6 addresses keep their brackets.
 fn host(authority: &str) -> Option<&str> {
     let end = match authority.starts_with('[') {
         true => authority.find(']')? + 1,
@@ -132,7 +133,7 @@ fn is_own(host: &str, machine: &str) -> bool {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
     if let Some(addr) = bracketed {
-        // A zone stands behind a `%`.
+        // A zone follows a `%`.
         let addr = addr.split('%').next().unwrap_or_default();
         return addr.parse::<Ipv6Addr>().is_ok();
     }

@@ -1,5 +1,5 @@
-//! Writes metrics in the text format of Prometheus, or of OpenMetrics 1.0 for who asks for it. The two
-//! differ in how families are called, and in their end.
+//! Writes metrics in the text format of Prometheus, or in OpenMetrics 1.0 if the client asks for
+//! it. The two differ in the names of families and in their end.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -19,7 +19,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By what an `Accept` field says.
+    /// Chooses the format by an `Accept` field.
     pub fn accepted_by(accepted: &str) -> Self {
         match accepted.contains("application/openmetrics-text") {
             true => Self::OpenMetrics,
@@ -27,7 +27,7 @@ impl Format {
         }
     }
 
-    /// As HTTP calls it.
+    /// Returns the content type.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -42,7 +42,7 @@ const OTHER: &str = "other";
 /// A family of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// As samples are called.
+    /// Name of its samples.
     pub name: &'static str,
     kind: MetricKind,
     pub help: &'static str,
@@ -71,7 +71,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
     }
 }
 
-/// Everything that is served, in this order. Only ever added to.
+/// All families in their order. New ones are only added.
 pub const METRICS: &[Metric] = &[
     Metric {
         name: "flowtop_info",
@@ -228,7 +228,7 @@ struct Page {
     format: Format,
     text: String,
     metrics: std::slice::Iter<'static, Metric>,
-    /// Since when counters count, in seconds since the Unix epoch.
+    /// Start of counting, in seconds since the Unix epoch.
     created: f64,
 }
 
@@ -251,7 +251,7 @@ impl Page {
             ("kernel", &about.machine.kernel),
         ];
         self.family(|page| page.sample(&labels, 1))?;
-        // All counters but those of groups have counted since flowtop started.
+        // All counters except those of groups have counted since flowtop started.
         self.created = seconds(about.began);
         let total = &totals.total;
         for value in [total.rx_bytes, total.tx_bytes, total.rx_msgs, total.tx_msgs] {
@@ -320,15 +320,15 @@ impl Page {
         }
     }
 
-    /// The next family, of one sample without labels.
+    /// Writes the next family, with one sample without labels.
     fn one(&mut self, value: impl fmt::Display) -> fmt::Result {
         self.family(|page| page.sample(&[], value))
     }
 
-    /// The next family, with the samples that `write` writes.
+    /// Writes the next family, with the samples that `write` writes.
     fn family(&mut self, write: impl FnOnce(&mut SampleWriter<'_>) -> fmt::Result) -> fmt::Result {
         let Metric { name, kind, help } = *self.metrics.next().ok_or(fmt::Error)?;
-        // OpenMetrics calls the family without what its kind adds to the samples.
+        // OpenMetrics names the family without the suffix of its samples.
         let (family, kind_name) = match (self.format, kind) {
             (Format::Text, MetricKind::Info) => (name, "gauge"),
             (Format::OpenMetrics, MetricKind::Info) => (name.trim_end_matches("_info"), "info"),
@@ -354,7 +354,7 @@ impl Page {
 
 struct SampleWriter<'a> {
     name: &'static str,
-    /// Name of the family, where samples tell since when they count.
+    /// Name of the family if its samples have a time of creation.
     family: Option<&'static str>,
     created: f64,
     text: &'a mut String,
@@ -365,7 +365,7 @@ impl SampleWriter<'_> {
         self.created_sample(labels, value, self.created)
     }
 
-    /// A sample that counts since a time, in seconds since the Unix epoch.
+    /// Writes a sample that has counted since a time, in seconds since the Unix epoch.
     fn created_sample(
         &mut self,
         labels: &[(&str, &str)],
@@ -401,7 +401,7 @@ impl SampleWriter<'_> {
     }
 }
 
-/// Appends the value of a label. What others chose is made harmless before.
+/// Appends the value of a label. Callers have sanitized untrusted text.
 fn escape(value: &str, text: &mut String) {
     for c in sanitize(value).chars() {
         match c {

@@ -1,6 +1,6 @@
-//! As much of HTTP/1.1 (RFC 9112) as scrapes need, for clients that may be slow or mean no good: one
-//! thread, at most [`MAX_CLIENTS`] connections, each with one short request, one answer and
-//! [`TIMEOUT`]; nothing ever blocks on one of them. `httparse` reads the requests.
+//! The part of HTTP/1.1 (RFC 9112) that scrapes need, for clients that may be slow or hostile: one
+//! thread, at most [`MAX_CLIENTS`] connections, each with one short request, one response and
+//! [`TIMEOUT`]; no client ever blocks the thread. `httparse` reads the requests.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -14,19 +14,19 @@ use rustix::system::uname;
 
 use super::{Format, authority};
 
-/// Most connections at once. The oldest makes way for another.
+/// Most connections at once. A further one replaces the oldest.
 const MAX_CLIENTS: usize = 64;
-/// How long a connection may take from its beginning to its end.
+/// Longest time of a connection, from its beginning to its end.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a request.
 pub(super) const MAX_REQUEST: usize = 8192;
 /// Most header fields of a request.
 const MAX_FIELDS: usize = 64;
 
-/// Where the metrics are.
+/// Path of the metrics.
 const PATH: &str = "/metrics";
 
-/// A server that was not started yet.
+/// A server that has not been started.
 pub(super) struct MetricsServer<F> {
     listener: TcpListener,
     stopped: UnixStream,
@@ -49,7 +49,7 @@ struct Response {
 }
 
 impl<F: Fn(Format) -> String> MetricsServer<F> {
-    /// `metrics` writes what is served. The end of `stopped` is the end of the server.
+    /// `metrics` writes the metrics. The server ends when `stopped` is closed.
     pub(super) fn new(
         listener: TcpListener,
         stopped: UnixStream,
@@ -65,7 +65,7 @@ impl<F: Fn(Format) -> String> MetricsServer<F> {
         })
     }
 
-    /// Serves until it is stopped.
+    /// Serves until `stopped` is closed.
     pub(super) fn run(self) {
         let mut clients = VecDeque::with_capacity(MAX_CLIENTS);
         while self.wait(&clients) {
@@ -75,7 +75,7 @@ impl<F: Fn(Format) -> String> MetricsServer<F> {
         }
     }
 
-    /// Waits until there is something to do; no more once it is stopped.
+    /// Waits for the next event; returns false once the server is stopped.
     fn wait(&self, clients: &VecDeque<Client>) -> bool {
         let mut fds = vec![
             PollFd::new(&self.stopped, PollFlags::IN),
@@ -88,12 +88,12 @@ impl<F: Fn(Format) -> String> MetricsServer<F> {
             };
             PollFd::new(&client.stream, events)
         }));
-        // The first came first, and all have the same patience.
+        // The oldest connection times out first.
         let left = clients
             .front()
             .map(|client| client.until.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
-        // Interrupted, it goes round once more.
+        // EINTR: the caller retries.
         let _ = poll(&mut fds, left.as_ref());
         fds[0].revents().is_empty()
     }
@@ -117,11 +117,11 @@ impl<F: Fn(Format) -> String> MetricsServer<F> {
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // The client has gone already.
+                // The client has already closed the connection.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(_) => {
-                    // Out of file descriptors or memory: some come back with a client, others with
-                    // time.
+                    // Out of file descriptors or memory: closing a connection frees some, and time
+                    // frees others.
                     if clients.pop_front().is_none() {
                         thread::sleep(Duration::from_millis(100));
                     }
@@ -131,7 +131,8 @@ impl<F: Fn(Format) -> String> MetricsServer<F> {
         }
     }
 
-    /// Does what can be done without waiting. An error is the end of the connection, also a good one.
+    /// Continues a connection without waiting. An error ends the connection, as does its regular
+    /// end.
     fn serve(&self, client: &mut Client) -> io::Result<()> {
         if client.response.is_none() {
             let mut bytes = [0; MAX_REQUEST];
@@ -170,14 +171,14 @@ fn would_block(error: &io::Error) -> bool {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Where a request came from, and what the machine it came to is called.
+/// Origin of a request, and the names of this machine.
 pub(super) struct Origin<'a> {
     pub peer: IpAddr,
     /// Names of this machine besides its own.
     pub host_names: &'a [String],
 }
 
-/// The answer to a request; none while it is not complete.
+/// Returns the response to a request; `None` while the request is incomplete.
 pub(super) fn answer(
     request: &[u8],
     from: &Origin<'_>,
@@ -197,7 +198,7 @@ pub(super) fn answer(
         }
         Ok(httparse::Status::Complete(_)) => {
             let is_head = parsed.method == Some("HEAD");
-            // Not kept from the start: a machine's name may change.
+            // Read for each request: a machine's name may change.
             let system = uname();
             let machine = system.nodename().to_string_lossy();
             let (status, kind, body) = match authority::path(&parsed, &machine, from) {
@@ -213,7 +214,7 @@ pub(super) fn answer(
         false => "",
     };
     let mut bytes = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{allow}").into_bytes();
-    // The length of what HEAD does not ask for is not known.
+    // The length that GET would have is unknown for HEAD.
     if !(is_head && body.is_empty()) {
         bytes.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
     }
@@ -224,7 +225,7 @@ pub(super) fn answer(
     Some(bytes)
 }
 
-/// Status, type and text of what is at a path. `accepted` is what the client takes.
+/// Returns status, type and text for a path. `accepted` lists the types that the client accepts.
 fn page(
     method: Option<&str>,
     path: &str,
@@ -236,7 +237,7 @@ fn page(
             let format = Format::accepted_by(accepted);
             ("200 OK", format.content_type(), metrics(format))
         }
-        // HEAD has no body to write.
+        // A response to HEAD has no body.
         (Some("HEAD"), PATH) => ("200 OK", Format::Text.content_type(), String::new()),
         (Some("GET" | "HEAD"), "/") => {
             let message = format!("flowtop's metrics are at {PATH}\n");
@@ -250,7 +251,7 @@ fn page(
     }
 }
 
-/// What kinds of answers the client takes, as far as that is text.
+/// Returns the content types that the client accepts, as far as they are text.
 fn accepted<'a>(fields: &[httparse::Header<'a>]) -> &'a str {
     let field = fields
         .iter()

@@ -1,4 +1,4 @@
-//! What this process itself costs.
+//! The resources that this process uses.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -7,18 +7,19 @@ use std::time::Duration;
 use rustix::param::page_size;
 use rustix::time::{ClockId, clock_gettime};
 
-/// For looking at it. What has to be opened is opened once, so that nothing has to be later.
+/// Reads flowtop's CPU time and memory. `/proc/self/statm` is opened once, before the sandbox
+/// forbids it.
 #[derive(Debug)]
 pub(super) struct SelfUsage {
     statm: Option<File>,
 }
 
-/// What it is now.
+/// The usage at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct UsageSample {
     /// Processor time of all threads, in user space and in the kernel.
     pub cpu: Duration,
-    /// Bytes of memory that are resident, where that can be read.
+    /// Resident memory in bytes, if it can be read.
     pub resident: Option<u64>,
 }
 
@@ -37,7 +38,7 @@ impl SelfUsage {
         }
     }
 
-    /// The second number of statm(5), in pages.
+    /// statm(5) has the resident size as its second number, in pages.
     fn resident(&self) -> Option<u64> {
         let mut text = [0; 128];
         let length = self.statm.as_ref()?.read_at(&mut text, 0).ok()?;

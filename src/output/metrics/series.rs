@@ -23,27 +23,28 @@ use crate::stats::ranking::{GroupTotals, ProcessLookup, RowId};
 use crate::text::sanitize::visible;
 use crate::view::Directions;
 
-/// Most series that can be asked for.
+/// Largest number of series that an option can request.
 pub const MAX_SERIES: usize = 1000;
-/// How long an evicted series is still exposed, at the least.
+/// Shortest time for which an evicted series is still exposed.
 pub const LINGER: Duration = Duration::from_secs(300);
-/// Bytes so old count for 1/e of new ones when it is decided who has a series.
+/// Time after which bytes count 1/e of new ones when series are assigned.
 const MEMORY: Duration = Duration::from_secs(300);
-/// Most groups without a series that are remembered.
+/// Most groups without a series whose traffic is remembered.
 const MAX_HIDDEN: usize = 4096;
 
-/// What tells a series from others: what is written as its labels, already harmless. By what is written,
-/// so that no two series ever have the same labels.
+/// Identity of a series: the values of its labels, already sanitized. No two series ever have the
+/// same labels, because this text is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SeriesKey {
-    /// What it is: the word of a grouping, `none` (it is known to be in no such group) or `unknown`.
+    /// The word of a grouping, `none` (known to be in no such group) or `unknown`.
     pub kind: &'static str,
-    /// What it is called.
+    /// Name of the group.
     pub name: Arc<str>,
 }
 
 impl SeriesKey {
-    /// Of a group. Processes and threads go by their names: numbers would be new ones for ever.
+    /// Returns the key of a group. Processes and threads are identified by name: ids would never
+    /// stop being new.
     pub(super) fn of(totals: &GroupTotals, lookup: &dyn ProcessLookup) -> Self {
         let kind = match totals.id {
             RowId::Flow(_) => "flow",
@@ -79,7 +80,7 @@ impl SeriesKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Membership {
     Counted,
-    /// Exposed until then, and not counted.
+    /// Until when it is exposed, without counting.
     Lingers(Duration),
     Hidden,
 }
@@ -89,9 +90,9 @@ struct SeriesEntry {
     counters: Counters,
     weight: f64,
     membership: Membership,
-    /// When it counted from 0 on.
+    /// Time from which it has counted from 0.
     created: SystemTime,
-    /// Where it began as a series, and until when it is exposed with that.
+    /// Value at the beginning of the series, and until when this value is exposed.
     beginning: Option<(Counters, Duration)>,
 }
 
@@ -108,7 +109,7 @@ pub(crate) struct Series {
 /// All series at the end of an interval.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SeriesSnapshot {
-    /// By kind and name.
+    /// Series by kind and name.
     pub series: Vec<SeriesSample>,
     pub other: Counters,
 }
@@ -118,13 +119,13 @@ pub(crate) struct SeriesSnapshot {
 pub(crate) struct SeriesSample {
     pub key: SeriesKey,
     pub counters: Counters,
-    /// When it counted from 0 on.
+    /// Time from which it has counted from 0.
     pub created: SystemTime,
 }
 
 impl Series {
-    /// At most `limit`, and never more than [`MAX_SERIES`], for readers that scrape at least once in every
-    /// `scrape_interval`.
+    /// Creates at most `limit` series, and never more than [`MAX_SERIES`], for readers that scrape
+    /// at least once in every `scrape_interval`.
     pub(super) fn new(limit: usize, scrape_interval: Duration) -> Self {
         Self {
             limit: limit.min(MAX_SERIES),
@@ -135,7 +136,8 @@ impl Series {
         }
     }
 
-    /// Takes in what groups moved in an interval that ended at a time. The same may come more than once.
+    /// Adds the traffic of groups in an interval that ended at a time. A group may occur more than
+    /// once.
     pub(super) fn add(
         &mut self,
         moved: Vec<(SeriesKey, Counters)>,
@@ -179,7 +181,7 @@ impl Series {
         self.forget();
     }
 
-    /// Decides who has a series.
+    /// Decides which groups have series.
     fn choose(&mut self) {
         let is_counted = |entry: &SeriesEntry| entry.membership == Membership::Counted;
         let lingers = |entry: &SeriesEntry| matches!(entry.membership, Membership::Lingers(_));
@@ -205,14 +207,15 @@ impl Series {
         }
     }
 
-    /// How long an evicted series is still exposed: two scrapes of its beginning and two of its end fit in.
+    /// Returns how long an evicted series is still exposed: long enough for two scrapes of its
+    /// beginning and two of its end.
     fn linger(&self) -> Duration {
         LINGER.max(4 * self.scrape_interval)
     }
 
     fn put(&mut self, key: &SeriesKey, membership: Membership) {
         if let Some(entry) = self.groups.get_mut(key) {
-            // A hidden series has lingered longer than its last beginning was exposed.
+            // A hidden series has lingered for longer than its last beginning was exposed.
             if entry.membership == Membership::Hidden {
                 let until = self.now + 2 * self.scrape_interval;
                 entry.beginning = Some((entry.counters, until));
@@ -221,7 +224,7 @@ impl Series {
         }
     }
 
-    /// The heaviest, heaviest first, equals by name.
+    /// Returns the heaviest, heaviest first, equals by name.
     fn ranked(
         &self,
         is_meant: impl Fn(&SeriesEntry) -> bool,
@@ -243,7 +246,7 @@ impl Series {
             .collect()
     }
 
-    /// Drops the lightest of what has no series, where that is too much.
+    /// Drops the lightest groups without a series if there are too many.
     fn forget(&mut self) {
         let is_hidden = |entry: &SeriesEntry| entry.membership == Membership::Hidden;
         if self
@@ -260,7 +263,7 @@ impl Series {
         }
     }
 
-    /// Returns all that is exposed now.
+    /// Returns all exposed series.
     pub(super) fn snapshot(&self) -> SeriesSnapshot {
         let exposed = self
             .groups
