@@ -1,24 +1,24 @@
-//! A bounded cache of facts that a background thread finds out: a look never waits.
+//! A bounded cache of facts that a background thread looks up: reading the cache never waits.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Instant;
 
-/// Values by key. A key that nobody has looked at for longest is evicted first.
+/// Values by key. The key that was not read for longest is evicted first.
 #[derive(Debug)]
 pub(super) struct BackgroundCache<K, V> {
     entries: HashMap<K, CacheEntry<V>>,
     capacity: usize,
-    /// LRU clock: incremented per look.
+    /// LRU clock: incremented per read.
     clock: u64,
 }
 
 #[derive(Debug)]
 struct CacheEntry<V> {
     value: V,
-    /// When to ask again; `None` while the question is under way.
+    /// When to look the value up again; `None` while a look-up is in progress.
     expires: Option<Instant>,
-    /// The clock at the last look.
+    /// LRU clock at the last read.
     used: u64,
 }
 
@@ -31,8 +31,8 @@ impl<K: Copy + Eq + Hash, V: Clone + Default> BackgroundCache<K, V> {
         }
     }
 
-    /// Returns the value, and whether the caller has to ask now. An expired value stands until the new one is
-    /// stored; a new key begins with the default.
+    /// Returns the value, and whether the caller has to look it up now. An expired value stays
+    /// until the new one is stored; a new key begins with the default.
     pub(super) fn get(&mut self, key: K, now: Instant) -> (V, bool) {
         self.clock += 1;
         if let Some(entry) = self.entries.get_mut(&key) {
@@ -55,34 +55,36 @@ impl<K: Copy + Eq + Hash, V: Clone + Default> BackgroundCache<K, V> {
         (V::default(), true)
     }
 
-    /// Returns the value, which may have expired; a look like this asks for nothing and keeps nothing.
+    /// Returns the value, which may have expired, without starting a look-up and without counting
+    /// as a read.
     pub(super) fn known(&self, key: K) -> V {
         let entry = self.entries.get(&key);
         entry.map_or_else(V::default, |entry| entry.value.clone())
     }
 
-    /// Returns the value for an answer, which is good until `expires`; `None` if the key was evicted meanwhile,
-    /// because nobody looked at it.
+    /// Returns the place for a result, which is valid until `expires`; `None` if the key was
+    /// evicted meanwhile.
     pub(super) fn answered(&mut self, key: K, expires: Instant) -> Option<&mut V> {
         let entry = self.entries.get_mut(&key)?;
         entry.expires = Some(expires);
         Some(&mut entry.value)
     }
 
-    /// Notes that the question could not be asked: the next look asks it again.
+    /// Notes that the look-up could not be started: the next read starts it again.
     pub(super) fn request_dropped(&mut self, key: K, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.expires = Some(now);
         }
     }
 
-    /// Returns whether the caller has to ask before the value expires: not while the question is under way.
+    /// Returns whether the caller has to look the value up before it expires: not while a look-up
+    /// is in progress.
     pub(super) fn refresh_now(&mut self, key: K) -> bool {
         let entry = self.entries.get_mut(&key);
         entry.is_some_and(|entry| entry.expires.take().is_some())
     }
 
-    /// Has all values asked for again, but those whose question is under way.
+    /// Expires all values except those whose look-up is in progress.
     pub(super) fn expire_all(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
             entry.expires = entry.expires.map(|expires| expires.min(now));

@@ -1,5 +1,5 @@
-//! Where a process runs, by the path of its cgroup: a container, a pod, a batch job, a systemd unit, a unit of a
-//! user's service manager. Pure.
+//! Derives from a cgroup path where a process runs: a container, a pod, a batch job, a systemd
+//! unit, a unit of a user's service manager. Pure.
 
 mod parse;
 #[cfg(test)]
@@ -15,14 +15,14 @@ use crate::model::container::ContainerLabels;
 
 pub use self::parse::{parse_path, path_of};
 
-/// Hexadecimal digits of an id that text shows.
+/// Hexadecimal digits of a container's id that text shows.
 const SHORT_ID: usize = 12;
-/// The same of a pod's id: the first group of a UUID.
+/// Characters of a pod's id that text shows: the first group of a UUID.
 const SHORT_POD: usize = 8;
-/// Ids shorter than this are shown in full, and are not meant by their beginning.
+/// Shorter ids are shown in full, and are not matched by their beginning.
 const MIN_LONG_ID: usize = 32;
 
-/// What put a container there.
+/// The engine or batch system that runs a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Runtime {
     /// Docker, and dockershim of old Kubernetes.
@@ -35,7 +35,7 @@ pub enum Runtime {
     Lxc,
     /// systemd-nspawn and virtual machines that systemd knows.
     Machine,
-    /// A container of a pod whose runtime the path does not tell.
+    /// A container of a pod; the path does not tell its runtime.
     Kubernetes,
     /// A job of Slurm, with all its steps and tasks.
     Slurm,
@@ -43,12 +43,12 @@ pub enum Runtime {
     Pbs,
     /// A job of IBM Spectrum LSF.
     Lsf,
-    /// A container by its id, of a runtime that the path does not tell.
+    /// A container known by its id; the path does not tell its runtime.
     Unknown,
 }
 
 impl Runtime {
-    /// Whether files have names for its containers; those of the others are known by their name anyway.
+    /// Whether files have names for its containers; the path names those of the others.
     pub const fn has_files(self) -> bool {
         !matches!(
             self,
@@ -76,26 +76,28 @@ impl Runtime {
 /// Where a process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupLocation {
-    /// The innermost container, or the batch job outside of any container.
+    /// The innermost container, or a batch job that is in no container.
     pub container: Option<Container>,
     /// Unique id of the Kubernetes pod, with dashes.
     pub pod: Option<String>,
-    /// The systemd unit on the host: a service, scope or, for lack of one, a slice. Below a user's service manager
-    /// it is the unit of that.
+    /// The systemd unit on the host: a service or scope, else a slice. Below a user's service
+    /// manager it is the unit of that manager.
     pub unit: Option<String>,
-    /// What the user's service manager calls its own unit.
+    /// The unit within the user's service manager.
     pub user_unit: Option<String>,
-    /// Whom the cgroup was delegated to, and who may have chosen all names from there on.
+    /// The user or container that the cgroup was delegated to, and that may have chosen all names
+    /// below.
     pub delegate: Delegate,
-    /// The batch job, also around a container.
+    /// The batch job, also if it is around a container.
     pub job: Option<Container>,
-    /// The unit by what repeats, where `unit` never does: `session-3.scope` is of `user-1000.slice`.
+    /// The repeating part of the unit's name if the name itself never repeats: `session-3.scope`
+    /// belongs to `user-1000.slice`.
     pub unit_group: Option<String>,
     pub labels: LabelSet,
 }
 
-/// What files call the container or pod. It tells nothing from anything: two locations are the same whatever they are
-/// called, and a container that is renamed stays the same row.
+/// Names of the container or pod by files. They are no part of the identity: two locations are
+/// equal whatever their names, and a renamed container keeps its row.
 #[derive(Clone, Debug, Default)]
 pub struct LabelSet(pub Option<Arc<ContainerLabels>>);
 
@@ -123,28 +125,29 @@ impl Ord for LabelSet {
     }
 }
 
-/// Who chose a name that stands in a path.
+/// The one who chose a name in a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Delegate {
     /// Root, or an engine that root runs.
     #[default]
     System,
-    /// The user with this number: the name is below the user's service manager.
+    /// The user with this id: the name is below the user's service manager.
     User(u32),
     /// A container or job: the name is below it.
     Container(Container),
-    /// Not known, because the part of the path that is nearest to the root is not.
+    /// Unknown, because the part of the path next to the root is unknown.
     Unknown,
 }
 
-/// What a path says, divided by what rows can be grouped by, for sharing.
+/// The location by each grouping of rows, for sharing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SharedLocation {
-    /// As people know it; `None` where nothing is known.
+    /// The title for people; `None` if nothing is known.
     pub name: Option<Arc<str>>,
-    /// Container, pod and whom these are below of; `None` outside of a container and a pod.
+    /// Container, pod and the one whom they were delegated to; `None` outside of a container and a
+    /// pod.
     pub container: Option<Arc<CgroupLocation>>,
-    /// The pod and whom it is below of; `None` outside of a pod.
+    /// The pod and the one whom it was delegated to; `None` outside of a pod.
     pub pod: Option<Arc<CgroupLocation>>,
     /// Names of what the container belongs to.
     pub namespace: ContainerMembership,
@@ -152,9 +155,9 @@ pub struct SharedLocation {
     pub job: ContainerMembership,
     /// The systemd unit, if it is in one.
     pub unit: Option<Arc<str>>,
-    /// The systemd unit by what repeats.
+    /// The systemd unit by the repeating part of its name.
     pub unit_group: Option<Arc<str>>,
-    /// Everything that the path says.
+    /// The location with everything that is known of it.
     pub whole: Arc<CgroupLocation>,
 }
 
@@ -190,12 +193,13 @@ impl From<&CgroupLocation> for SharedLocation {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Container {
     pub runtime: Runtime,
-    /// The full id, in whatever form the runtime writes it, or the name where the runtime has no other id.
+    /// The full id, in the form that the runtime writes, or the name if the runtime has no other
+    /// id.
     pub id: String,
 }
 
 impl Container {
-    /// Whether the id is known by its beginning: long and hexadecimal.
+    /// Whether the beginning of the id identifies it: it is long and hexadecimal.
     pub fn has_long_id(&self) -> bool {
         is_long_hex(&self.id)
     }
@@ -205,7 +209,8 @@ fn is_long_hex(id: &str) -> bool {
     id.len() >= MIN_LONG_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// As in `docker:0123456789ab`. An id is shortened only if its beginning means it.
+/// Returns the short form, as in `docker:0123456789ab`. An id is shortened only if its beginning
+/// identifies it.
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = match self.has_long_id() {
@@ -217,24 +222,24 @@ impl fmt::Display for Container {
 }
 
 impl CgroupLocation {
-    /// Whether nothing is known: the root cgroup, or one nobody named.
+    /// Whether nothing is known: the root cgroup, or one without a known name.
     pub const fn is_empty(&self) -> bool {
         self.container.is_none() && self.pod.is_none() && self.unit.is_none()
     }
 
-    /// With what files call it.
+    /// Returns the location with names from files.
     #[must_use]
     pub fn labelled(self, labels: Option<&Arc<ContainerLabels>>) -> Self {
         let labels = LabelSet(labels.map(Arc::clone));
         Self { labels, ..self }
     }
 
-    /// The labels, if anything is known.
+    /// Returns the names from files, if any is known.
     pub fn labels(&self) -> Option<&ContainerLabels> {
         self.labels.0.as_deref()
     }
 
-    /// The Kubernetes namespace of the pod.
+    /// Returns the Kubernetes namespace of the pod.
     pub fn namespace(&self) -> ContainerMembership {
         let Some(_) = &self.pod else {
             return ContainerMembership::None;
@@ -245,7 +250,7 @@ impl CgroupLocation {
         })
     }
 
-    /// The service of a compose project, as in `shop/web`. Docker alone keeps it in a file.
+    /// Returns the service of a compose project, as in `shop/web`. Only Docker keeps it in a file.
     pub fn compose(&self) -> ContainerMembership {
         let Some(container) = &self.container else {
             return ContainerMembership::None;
@@ -261,11 +266,11 @@ impl CgroupLocation {
         }
     }
 
-    /// The batch job, as in `slurm:123`.
+    /// Returns the batch job, as in `slurm:123`.
     pub fn job_name(&self) -> ContainerMembership {
         let job = self.job.as_ref();
         job.map_or(ContainerMembership::None, |job| match &self.delegate {
-            // Around it is nothing but the system.
+            // Only the system is around the batch job.
             Delegate::Container(outer) if outer == job => {
                 ContainerMembership::Of(job.to_string().into())
             }
@@ -273,12 +278,12 @@ impl CgroupLocation {
         })
     }
 
-    /// A name that belongs to whom the cgroup was delegated to.
+    /// Returns a name that belongs to the one whom the cgroup was delegated to.
     fn of_delegate(&self, name: &str) -> ContainerMembership {
         ContainerMembership::Of(format!("{name}{}", self.delegate).into())
     }
 
-    /// What files call the container, or the pod where the path names only that.
+    /// Returns the name from files of the container, or of the pod if the path names only the pod.
     pub fn label_name(&self) -> Option<String> {
         let labels = self.labels()?;
         let name = labels.name.as_deref().filter(|_| self.container.is_some());
@@ -292,7 +297,7 @@ impl CgroupLocation {
         }
     }
 
-    /// Container or pod by its id in short, without whom it is below of.
+    /// Returns container or pod by its short id, without the one whom it was delegated to.
     pub fn short_id(&self) -> Option<String> {
         if let Some(container) = &self.container {
             return Some(container.to_string());
@@ -304,8 +309,8 @@ impl CgroupLocation {
     }
 }
 
-/// As people know it: by its name, where a file has one, else by its id. `docker:web`, `docker:0123456789ab`,
-/// `docker:0123456789ab of uid 1000`, `shop/web-0/nginx`, `nginx.service`.
+/// Formats the location for people: by name if a file has one, else by id. `docker:web`,
+/// `docker:0123456789ab`, `docker:0123456789ab of uid 1000`, `shop/web-0/nginx`, `nginx.service`.
 impl fmt::Display for CgroupLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.label_name().or_else(|| self.short_id()) {
@@ -315,7 +320,7 @@ impl fmt::Display for CgroupLocation {
     }
 }
 
-/// As it follows a name.
+/// Formats the owner after a name.
 impl fmt::Display for Delegate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -327,19 +332,19 @@ impl fmt::Display for Delegate {
     }
 }
 
-/// What a container belongs to.
+/// The pod, namespace, service or job of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ContainerMembership {
-    /// To nothing of the kind.
+    /// The container belongs to nothing of the kind.
     #[default]
     None,
     Of(Arc<str>),
-    /// No file says it, or not yet.
+    /// No file names it, or no file has been read yet.
     Unknown,
 }
 
 impl ContainerMembership {
-    /// The name, if it is known.
+    /// Returns the name if it is known.
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Of(name) => Some(name),

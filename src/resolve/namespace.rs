@@ -1,5 +1,5 @@
-//! The namespaces that flowtop runs in, as far as they change the meaning of a number or of a privilege.
-//! A container usually has its own of every kind.
+//! The namespaces that flowtop runs in, if they change the meaning of an id or of a privilege. A
+//! container usually has its own of every kind.
 
 use std::fs;
 
@@ -11,23 +11,25 @@ const INITIAL_PID: u32 = 0xEFFF_FFFC;
 /// Inode of the initial user namespace: `PROC_USER_INIT_INO`.
 const INITIAL_USER: u32 = 0xEFFF_FFFD;
 
-/// Inode of the pid namespace of this process where it is not the initial one. `None` also without `/proc`.
+/// Returns the inode of this process's pid namespace if it is not the initial one. `None` also
+/// without `/proc`.
 pub fn own_pid() -> Option<u32> {
     own("pid").filter(|&inode| inode != INITIAL_PID)
 }
 
-/// Whether the capabilities of this process end at a user namespace: the kernel refuses bpf() there,
-/// whatever capabilities are held.
+/// Whether a user namespace limits the capabilities of this process: the kernel refuses bpf()
+/// there, whatever capabilities are held.
 pub fn is_user_namespaced() -> bool {
     own("user").is_some_and(|inode| inode != INITIAL_USER)
 }
 
-/// Id of this process in the initial pid namespace, which flows have; `None` where that is not known.
+/// Returns the id of this process in the initial pid namespace, which flows have; `None` if it is
+/// unknown.
 pub fn own_tgid() -> Option<u32> {
     (own("pid") == Some(INITIAL_PID)).then(std::process::id)
 }
 
-/// Inode of the network namespace of this process; `None` where that is not known.
+/// Returns the inode of this process's network namespace; `None` if it is unknown.
 pub fn own_net() -> Option<u32> {
     own("net")
 }
@@ -39,14 +41,14 @@ pub fn is_initial_net() -> bool {
     fs::exists("/proc/sys/net/core/dev_weight").unwrap_or(false)
 }
 
-/// Inode of a namespace of this process, by a link as in `pid:[4026531836]`.
+/// Returns the inode of a namespace of this process, by a link as in `pid:[4026531836]`.
 fn own(kind: &str) -> Option<u32> {
     let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
     let (_, inode) = link.to_str()?.split_once(":[")?;
     inode.strip_suffix(']')?.parse().ok()
 }
 
-/// What has an id in the pid namespace of this process.
+/// What an id belongs to in the pid namespace of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdOwner {
     Process,
@@ -56,7 +58,8 @@ pub enum IdOwner {
 }
 
 impl IdOwner {
-    /// Asks the kernel, not `/proc`: that may be of another pid namespace, or hide processes.
+    /// Asks the kernel instead of `/proc`, which may belong to another pid namespace, or hide
+    /// processes.
     pub fn of(id: u32) -> Self {
         let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
             return Self::Nobody;
@@ -64,7 +67,7 @@ impl IdOwner {
         if test_kill_process(pid) == Err(Errno::SRCH) {
             return Self::Nobody;
         }
-        // A pidfd is for processes only: EINVAL, from 6.15 on ENOENT, for other threads.
+        // pidfd_open() accepts processes only: EINVAL, from 6.15 on ENOENT, for other threads.
         match pidfd_open(pid, PidfdFlags::empty()) {
             Err(Errno::INVAL | Errno::NOENT) => Self::Thread,
             _ => Self::Process,

@@ -1,4 +1,5 @@
-//! Names of network namespaces, as ip-netns(8) gives them: files of a folder, each with a namespace mounted on it.
+//! Names of network namespaces by ip-netns(8): the files of a folder, on each of which a namespace
+//! is mounted.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
-/// Where ip-netns(8) names namespaces.
+/// Folder in which ip-netns(8) names namespaces.
 const FOLDER: &str = "/run/netns";
-/// After this the folder is read again, if someone still asks.
+/// Age after which the folder is read again at the next request.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Most names that are kept.
 const MAX_NAMES: usize = 4096;
@@ -41,7 +42,8 @@ impl NetnsNames {
         }))))
     }
 
-    /// The name of a namespace, if it has one. Reads a folder in memory (tmpfs) at most every [`FRESH_FOR`].
+    /// Returns the name of a namespace if it has one. Reads a folder in memory (tmpfs) at most
+    /// every [`FRESH_FOR`].
     pub(super) fn get(&self, inode: u32) -> Option<Arc<str>> {
         let mut folder = lock(self.0.as_ref()?);
         let now = Instant::now();
@@ -58,7 +60,7 @@ impl NetnsFolder {
         self.names.clear();
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         for entry in entries.take(MAX_NAMES) {
-            // Not of the entry: that would be of the file below the mount.
+            // The metadata of the directory entry would be that of the file below the mount.
             let inode = fs::metadata(entry.path()).ok().map(|file| file.ino());
             if let Some(inode) = inode.and_then(|inode| u32::try_from(inode).ok()) {
                 let name = entry.file_name().to_string_lossy().into_owned();

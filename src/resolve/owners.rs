@@ -37,28 +37,29 @@ use crate::model::container::ContainerLabels;
 use crate::model::flow::Owner;
 use crate::sync::lock;
 
-/// Processes waiting to be looked at; more are asked for again when they are next shown.
+/// Most processes that wait for a look-up; further ones are requested again when they are next
+/// shown.
 const QUEUE: usize = 1024;
-/// Processes of which facts are kept.
+/// Most processes whose facts are kept.
 const CACHE: usize = 16_384;
-/// Cgroups of which it is remembered what they say.
+/// Most cgroups whose parsed paths are kept.
 const MAX_LOCATIONS: usize = 4096;
-/// After this facts are looked at again, if someone still asks for them.
+/// Age after which facts are looked up again at the next request.
 const FRESH_FOR: Duration = Duration::from_secs(5);
-/// Start times are of 10 ms, and reckoned from two clocks.
+/// Tolerance of start times, which are in units of 10 ms and computed from two clocks.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// What paths of cgroups say.
+/// Locations by cgroup path.
 type Locations = HashMap<Arc<str>, Arc<SharedLocation>>;
 
-/// Facts about processes, by their number.
+/// Facts about processes by id.
 #[derive(Debug, Default)]
 pub struct Owners {
     background: Option<OwnerQueue>,
     users: UserNames,
     netns: NetnsNames,
     locations: Mutex<Locations>,
-    /// Whether every process is found by the number that flows have.
+    /// Whether `/proc` finds every process by the id that flows have.
     sees_all: bool,
 }
 
@@ -69,13 +70,13 @@ struct OwnerQueue {
 }
 
 impl Owners {
-    /// No facts: every answer that is not in the question itself is `None`.
+    /// Looks nothing up: only facts that the question itself holds are known.
     pub fn disabled() -> Self {
         Self::default()
     }
 
-    /// Names of users as `/etc/passwd` has them now, and nothing of processes but what is in the
-    /// question: for output that waits for nothing.
+    /// Knows the users of `/etc/passwd`, and of processes only what the question holds: for output
+    /// that waits for nothing.
     pub fn passwd_only() -> Self {
         let mut users = Users::new("/etc/passwd");
         users.refresh();
@@ -85,8 +86,8 @@ impl Owners {
         }
     }
 
-    /// Facts from `/proc` and `/etc/passwd`. `notify` is called from a background thread after
-    /// facts were found or have changed.
+    /// Looks facts up in `/proc` and `/etc/passwd`. `notify` is called from a background thread
+    /// after facts were found or have changed.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -103,7 +104,7 @@ impl Owners {
         })
     }
 
-    /// Facts from any function; it may take as long as it wants.
+    /// Looks facts up by any function, which may take as long as it likes.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -125,13 +126,13 @@ impl Owners {
         })
     }
 
-    /// What is known now of the process that has this number, or had it last; looked up in the
-    /// background if it is not known, or not looked at for [`FRESH_FOR`].
+    /// Returns the known facts of the process that has this id, or had it last. Looks them up in
+    /// the background if they are unknown or older than [`FRESH_FOR`].
     pub fn get(&self, tgid: u32) -> Option<Arc<Process>> {
         self.known(tgid)?.current
     }
 
-    /// The same, of the process that had this number at `when`: an ended flow is asked for by the
+    /// Returns the known facts of the process that had this id at `when`: an ended flow passes the
     /// time of its last bytes.
     pub fn get_at(&self, tgid: u32, when: SystemTime) -> Option<Arc<Process>> {
         let known = self.known(tgid)?;
@@ -139,8 +140,8 @@ impl Owners {
         known.current.filter(was).or(known.before.filter(was))
     }
 
-    /// The same, of the process with this number that started so long after boot
-    /// (CLOCK_BOOTTIME), as the kernel recorded: no other is meant, whenever it ran.
+    /// Returns the known facts of the process with this id that started this long after boot
+    /// (CLOCK_BOOTTIME), as the kernel recorded it: no other process is meant, whenever it ran.
     pub fn get_started(&self, tgid: u32, start: Duration) -> Option<Arc<Process>> {
         let is_it = |process: &Arc<Process>| process.started_at(start);
         let known = self.known(tgid)?;
@@ -148,35 +149,35 @@ impl Owners {
             && !current.exited
             && current.started_before(start)
         {
-            // The number is another's already: it need not become stale first.
+            // The id belongs to another process already, so the facts need not become stale first.
             self.refresh_now(tgid);
         }
         known.current.filter(is_it).or(known.before.filter(is_it))
     }
 
-    /// Whether no process was found that has this number, as of one that exited before it was looked up. Not known
-    /// in a pid namespace other than the initial one, whose `/proc` has other numbers.
+    /// Whether a look-up found no process with this id, as for one that exited before. Unknown in a
+    /// pid namespace other than the initial one, whose `/proc` has other ids.
     pub fn is_gone(&self, tgid: u32) -> bool {
         self.sees_all && self.known(tgid).is_some_and(|known| known.is_gone)
     }
 
-    /// Name of a user, if it is known now.
+    /// Returns the name of a user, if it is known now.
     pub fn user_name(&self, uid: u32) -> Option<Arc<str>> {
         self.users.get(uid)
     }
 
-    /// Name of a network namespace of this machine, if it has one.
+    /// Returns the name of a network namespace of this machine, if it has one.
     pub fn netns_name(&self, inode: u32) -> Option<Arc<str>> {
         self.netns.get(inode)
     }
 
-    /// Takes a user's name from a recording, in place of what was known. For [`Owners::disabled`], which
-    /// asks nobody else.
+    /// Takes a user's name from a recording in place of the known one. For [`Owners::disabled`],
+    /// which looks nothing up.
     pub fn learn_user(&self, uid: u32, name: Arc<str>) {
         self.users.put(uid, name);
     }
 
-    /// What a cgroup path says, and what the container there is called. Known at once: nothing has to be asked for it.
+    /// Returns the meaning of a cgroup path with the names of its container, without a look-up.
     pub fn located(
         &self,
         cgroup: &Arc<str>,
@@ -197,7 +198,8 @@ impl Owners {
         located
     }
 
-    /// The same of an owner, in short, as in `docker:web`, `docker:0123456789ab` or `nginx.service`.
+    /// Returns the location of an owner in short form, as in `docker:web`, `docker:0123456789ab` or
+    /// `nginx.service`.
     pub fn location_name(&self, owner: &Owner) -> Option<Arc<str>> {
         let cgroup = owner.cgroup.as_ref()?;
         self.located(cgroup, owner.labels.as_ref()).name.clone()
@@ -213,7 +215,7 @@ impl Owners {
         Some(known)
     }
 
-    /// Looks again now, unless that is under way.
+    /// Looks the facts up again now, unless a look-up is in progress.
     fn refresh_now(&self, tgid: u32) {
         if let Some(queue) = &self.background {
             let mut cache = lock(&queue.cache);
@@ -247,7 +249,7 @@ fn work(
     }
 }
 
-/// Whether nothing has changed but the reckoning of when it started, which differs by nanoseconds.
+/// Whether nothing has changed except the computed start, which differs by nanoseconds.
 fn is_same(old: &Process, new: &Process) -> bool {
     let started = new.started;
     old.start_ticks == new.start_ticks
@@ -258,7 +260,7 @@ fn is_same(old: &Process, new: &Process) -> bool {
             }
 }
 
-/// The process that has a number, and the one that had it before.
+/// The process that has an id, and the one that had it before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct KnownProcesses {
     current: Option<Arc<Process>>,
@@ -268,7 +270,7 @@ struct KnownProcesses {
 }
 
 impl KnownProcesses {
-    /// Takes what was found. Returns whether that is news.
+    /// Stores the result of a look-up; returns whether anything has changed.
     fn update(&mut self, found: Option<Process>) -> bool {
         self.is_gone = found.is_none();
         let next = match (&self.current, found) {
@@ -295,10 +297,10 @@ impl KnownProcesses {
     }
 }
 
-/// Facts by process number (tgid).
+/// Facts by process id (tgid).
 type ProcessCache = BackgroundCache<u32, KnownProcesses>;
 
-/// Stores what was found of a process. Returns whether that is news.
+/// Stores the facts of a process; returns whether anything has changed.
 fn store(cache: &mut ProcessCache, tgid: u32, found: Option<Process>, now: Instant) -> bool {
     let known = cache.answered(tgid, now + FRESH_FOR);
     known.is_some_and(|known| known.update(found))

@@ -1,4 +1,5 @@
-//! Reads what `/proc` says of one process. Blocks as long as `/proc` does: for the background only.
+//! Reads the facts of one process from `/proc`. Blocks as long as `/proc` does, so only background
+//! threads call it.
 
 use std::fs;
 use std::io::{self, Read};
@@ -13,18 +14,18 @@ use super::users::{UserNames, Users};
 
 /// Longest part of a command line that is kept, in bytes.
 const MAX_CMDLINE: u64 = 4096;
-/// Longest other file that is read.
+/// Most bytes that are read of any other file.
 const MAX_FILE: u64 = 64 << 10;
 
-/// What is known of a process. Texts are what the process chose: never print them unsanitized.
+/// Facts about a process. The process chose its texts: never print them unsanitized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     pub tgid: u32,
     /// Name of the group leader.
     pub comm: String,
-    /// Arguments, the program first; empty for kernel threads and where it may not be read.
+    /// Arguments, the program first; empty for kernel threads, and if they may not be read.
     pub cmdline: Vec<String>,
-    /// The program file; `None` where it may not be read.
+    /// Path of the program file; `None` if it may not be read.
     pub exe: Option<PathBuf>,
     pub uid: u32,
     /// Name of the user by `/etc/passwd`.
@@ -33,36 +34,38 @@ pub struct Process {
     pub ppid: u32,
     /// Name of the parent.
     pub parent: Option<String>,
-    /// When it started, by the wall clock.
+    /// Start by the wall clock.
     pub started: SystemTime,
-    /// When it started, in clock ticks from boot: with `tgid` what tells it from every other.
+    /// Start in clock ticks from boot: with `tgid` it tells the process from every other.
     pub start_ticks: u64,
-    /// Path of its cgroup, as seen from here.
+    /// Path of its cgroup, as seen from flowtop's cgroup namespace.
     pub cgroup: Option<String>,
-    /// What that path says: container, pod, unit.
+    /// Location by that path: container, pod, unit.
     pub location: CgroupLocation,
-    /// The same in short, as in `docker:0123456789ab` or `nginx.service`.
+    /// Location in short form, as in `docker:0123456789ab` or `nginx.service`.
     pub location_name: Option<Arc<str>>,
-    /// Whether it was gone when last looked at.
+    /// Whether the last look-up found the process gone.
     pub exited: bool,
 }
 
 impl Process {
-    /// Whether it is the one that started so long after boot: `/proc` has whole ticks of that.
+    /// Whether it is the process that started this long after boot; `/proc` has whole ticks of that
+    /// time.
     pub fn started_at(&self, start: Duration) -> bool {
         self.start_ticks == ticks(start)
     }
 
-    /// Whether it is an earlier one.
+    /// Whether it is an earlier process.
     pub fn started_before(&self, start: Duration) -> bool {
         self.start_ticks < ticks(start)
     }
 }
 
-/// How much later clocks of this process's time namespace are than the machine's (time_namespaces(7)).
+/// How far the clocks of this process's time namespace are ahead of the machine's
+/// (time_namespaces(7)).
 const TIME_OFFSETS: &str = "/proc/self/timens_offsets";
 
-/// Seconds that the time since boot is ahead here: 0 outside of any time namespace but the first.
+/// Seconds that the time since boot is ahead; 0 in the initial time namespace.
 fn boot_offset(offsets: &str) -> i64 {
     let seconds = offsets.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -71,13 +74,13 @@ fn boot_offset(offsets: &str) -> i64 {
     seconds.unwrap_or(0)
 }
 
-/// Ticks of the clock that `/proc` counts in, as the kernel rounds them.
+/// Returns the ticks of the clock that `/proc` counts in, rounded as the kernel rounds them.
 fn ticks(after_boot: Duration) -> u64 {
     let hz = rustix::param::clock_ticks_per_second().max(1);
     after_boot.as_secs() * hz + u64::from(after_boot.subsec_nanos()) / (1_000_000_000 / hz)
 }
 
-/// Where and how to read.
+/// The files to read, and how to interpret them.
 #[derive(Debug)]
 pub(super) struct ProcessReader {
     proc: PathBuf,
@@ -97,19 +100,19 @@ impl ProcessReader {
         }
     }
 
-    /// Ticks since the machine's boot, as the kernel side counts them, of ticks that `/proc` tells here.
+    /// Converts ticks in `/proc` to ticks since the machine's boot, which the kernel side counts.
     fn since_boot(&self, ticks: u64) -> u64 {
         let hz = i64::try_from(self.ticks_per_sec).unwrap_or(100);
         ticks.saturating_add_signed(-self.boot_offset.saturating_mul(hz))
     }
 
-    /// Names of users as they are read here.
+    /// Returns the names of users.
     pub(super) fn user_names(&mut self) -> UserNames {
         self.users.refresh();
         self.users.names()
     }
 
-    /// `None` if there is no such process, or it ended while it was read.
+    /// Returns `None` if there is no such process, or if it ended while it was read.
     pub(super) fn read(&mut self, tgid: u32) -> Option<Process> {
         self.users.refresh();
         let folder = self.proc.join(tgid.to_string());
@@ -141,13 +144,13 @@ impl ProcessReader {
             exited: false,
             comm: stat.comm,
         };
-        // Another process may have got the number while files were read one after the other.
+        // Another process may have got the id while the files were read.
         let again = Stat::read(&folder)?;
         (self.since_boot(again.start_ticks) == process.start_ticks).then_some(process)
     }
 
-    /// The wall clock at so many ticks after boot. The time of boot is reckoned from now, so that
-    /// steps of the wall clock since then do not matter.
+    /// Returns the wall-clock time this many ticks after boot. The time of boot is computed from
+    /// now, so that steps of the wall clock since then do not matter.
     fn wall_clock(&self, ticks: u64) -> SystemTime {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let up = Duration::new(
@@ -195,9 +198,9 @@ fn effective_uid(folder: &Path) -> Option<u32> {
     uid_of(&read_some(&folder.join("status"), MAX_FILE).ok()?)
 }
 
-/// The effective user id in a `/proc/PID/status`.
+/// Returns the effective user id in a `/proc/PID/status`.
 pub(super) fn uid_of(status: &str) -> Option<u32> {
-    // A name cannot stand for this line: the kernel escapes line ends in it.
+    // A name cannot forge this line: the kernel escapes line ends in names.
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
@@ -212,9 +215,9 @@ fn cmdline(folder: &Path) -> Vec<String> {
     arguments(&bytes)
 }
 
-/// The arguments in a `/proc/PID/cmdline`.
+/// Returns the arguments in a `/proc/PID/cmdline`.
 pub(super) fn arguments(bytes: &[u8]) -> Vec<String> {
-    // Programs that write their title over their arguments leave zeros behind it.
+    // Programs that write a title over their arguments leave NULs behind it.
     let used = bytes
         .iter()
         .rposition(|&byte| byte != 0)
@@ -228,7 +231,7 @@ pub(super) fn arguments(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// At most so many bytes of a file; invalid UTF-8 is replaced.
+/// Reads at most this many bytes of a file; invalid UTF-8 is replaced.
 fn read_some(path: &Path, most: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;

@@ -1,5 +1,5 @@
-//! Turns user ids into names by `/etc/passwd`, and nothing else: a name service may have to ask
-//! another machine, and a wrong name is worse than a number.
+//! Turns user ids into names by `/etc/passwd` only: a name service may have to ask another machine,
+//! and a wrong name is worse than a number.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,13 +10,13 @@ use super::watched_file::WatchedFile;
 use crate::sync::lock;
 use crate::system::accounts::accounts;
 
-/// Larger files are not read: this one is read into memory whole.
+/// Longest file that is read, in bytes: it is read into memory whole.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Most names that are taken from others than the file.
+/// Most names that are taken from recordings.
 const MAX_NAMES: usize = 65_536;
 
-/// Names by id, as last read; the same wherever it was cloned to.
+/// Names by id as last read, shared by all clones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UserNames(Arc<Mutex<HashMap<u32, Arc<str>>>>);
 
@@ -48,7 +48,7 @@ impl Users {
         }
     }
 
-    /// Reads the file if it has changed. A file that is gone or unreadable changes nothing: what was known stands.
+    /// Reads the file if it has changed. If it is missing or unreadable, the known names stay.
     pub(super) fn refresh(&mut self) {
         let text = self.file.changed().filter(|text| !text.is_empty());
         if let Some(text) = text {
@@ -60,7 +60,7 @@ impl Users {
         self.names.get(uid)
     }
 
-    /// What is read here, for others to look into.
+    /// Returns the shared names.
     pub(super) fn names(&self) -> UserNames {
         self.names.clone()
     }
@@ -71,7 +71,7 @@ pub fn users(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, u32)> {
     accounts(text).map(|account| (String::from_utf8_lossy(account.name), account.uid))
 }
 
-/// The first line of an id gives its name, as getpwuid() does it.
+/// The first line of an id gives its name, as in getpwuid().
 fn parse(text: &[u8]) -> HashMap<u32, Arc<str>> {
     let mut names = HashMap::new();
     for (name, uid) in users(text) {

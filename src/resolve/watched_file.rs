@@ -1,15 +1,15 @@
-//! Files of the system's configuration, read again when they have changed.
+//! Configuration files of the system, read again when they have changed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// A file and what it looked like when it was read.
+/// A file, and its state when it was read.
 #[derive(Debug)]
 pub(super) struct WatchedFile {
     path: PathBuf,
-    /// A larger file is not read: it is read into memory whole.
+    /// Longest file that is read, in bytes: it is read into memory whole.
     max_bytes: u64,
     /// `None` before the first reading.
     version: Option<Version>,
@@ -27,13 +27,13 @@ impl WatchedFile {
         }
     }
 
-    /// What the file holds, if that has changed since the last time: nothing where there is no such
-    /// file, or none that can be read.
+    /// Returns the contents if they have changed since the last call: empty if the file is missing
+    /// or cannot be read.
     pub(super) fn changed(&mut self) -> Option<Vec<u8>> {
         let metadata = fs::metadata(&self.path)
             .ok()
             .filter(|metadata| metadata.is_file() && metadata.len() <= self.max_bytes);
-        // A file that is replaced may be as old and as long as the one before.
+        // A replaced file may have the age and length of the earlier one.
         let version = metadata.map(|file| {
             let changed = file.modified().ok();
             (file.dev(), file.ino(), file.len(), changed)
@@ -50,7 +50,7 @@ impl WatchedFile {
     }
 }
 
-/// The fields of a line, up to a comment.
+/// Returns the fields of a line, up to a comment.
 pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|&byte| byte == b'#')
         .next()

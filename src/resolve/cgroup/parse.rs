@@ -1,14 +1,14 @@
-//! Reads a cgroup path, part by part. What is a container is known by its place: by the part before it, by the
-//! prefix that a runtime gives it, or by the namespace of containerd. The form of an id counts only where the
-//! place says nothing.
+//! Parses a cgroup path part by part. A container is recognized by its position: by the part before
+//! it, by the prefix of a runtime, or by the namespace of containerd. The form of an id counts only
+//! if the position says nothing.
 
 use super::unit_name::repeating_name;
 use super::{CgroupLocation, Container, Delegate, Runtime};
 
-/// Longest id that is taken: the longest name in a file system (NAME_MAX).
+/// Longest id that is accepted: the longest name in a file system (NAME_MAX).
 const MAX_ID: usize = 255;
 
-/// What runtimes write before an id: with `.scope` behind it, or as `slice:prefix:id`.
+/// Prefixes that runtimes write before an id: with `.scope` after the id, or as `slice:prefix:id`.
 const PREFIXES: [(&str, Runtime); 7] = [
     ("docker-", Runtime::Docker),
     ("libpod-payload-", Runtime::Podman),
@@ -19,15 +19,15 @@ const PREFIXES: [(&str, Runtime); 7] = [
     ("crio-", Runtime::Crio),
 ];
 
-/// What stands behind a prefix without being a container: programs that watch over one from outside, and tools that
-/// have an engine's name in theirs.
+/// Words that follow a prefix without naming a container: programs that supervise a container from
+/// outside, and tools with an engine's name in their own.
 const NO_CONTAINERS: [&str; 6] = ["conmon", "shim", "monitor", "compose", "buildkit", "daemon"];
 
 /// Namespaces of containerd that are folders below the root.
 const NAMESPACES: [&str; 3] = ["default", "k8s.io", "moby"];
 
-/// The path that tells most in a `/proc/PID/cgroup`: that of cgroup v2, or on v1 and hybrid hosts
-/// that of systemd, else of any controller.
+/// Returns the most specific path in a `/proc/PID/cgroup`: that of cgroup v2; on v1 and hybrid
+/// hosts that of systemd, else of any controller.
 pub fn path_of(cgroup: &str) -> Option<&str> {
     let mut best: Option<(u8, &str)> = None;
     for line in cgroup.lines() {
@@ -63,7 +63,7 @@ pub fn parse_path(path: &str) -> CgroupLocation {
     walk.finish()
 }
 
-/// What is known on the way down a path.
+/// State of the parser on its way down a path.
 #[derive(Default)]
 struct Walk {
     location: CgroupLocation,
@@ -71,14 +71,14 @@ struct Walk {
     slice: Option<String>,
     /// Number of parts above this one.
     depth: usize,
-    /// The part before, and the one before that.
+    /// The part before this one, and the one before that.
     before: String,
     grand: String,
-    /// The part before is a pod.
+    /// Whether the part before this one is a pod.
     in_pod: bool,
-    /// A part above belongs to a batch system.
+    /// The batch system that a part above belongs to.
     batch: Option<Runtime>,
-    /// A part above is of the kubelet's own tree.
+    /// Whether a part above is in the kubelet's own tree.
     in_kubepods: bool,
 }
 
@@ -103,7 +103,7 @@ impl Walk {
                     self.location.container = Some(container);
                 }
             } else if self.location.container.is_none() && self.location.pod.is_none() {
-                // What is inside of a container says nothing about the host's units.
+                // Names inside a container say nothing about the host's units.
                 self.unit(&part);
             }
             self.batch = self.batch.or_else(|| batch_system(&part));
@@ -156,7 +156,7 @@ impl Walk {
         if let Some(slice) = head.strip_suffix(".slice") {
             let (_, rest) = slice.split_once("kubepods")?;
             let (_, id) = rest.split_once("-pod")?;
-            // systemd takes a dash for a level, so the kubelet writes another sign.
+            // systemd reads a dash as a level, so the kubelet writes an underscore instead.
             return safe(&id.replace('_', "-"));
         }
         let id = head.strip_prefix("pod")?;
@@ -171,7 +171,8 @@ impl Walk {
             .flatten()
     }
 
-    /// The job of a batch system: `job_123` of Slurm, `jobid/123.server` of PBS, `lsf/CLUSTER/job.123.PID.TIME`.
+    /// Returns the job of a batch system: `job_123` of Slurm, `jobid/123.server` of PBS,
+    /// `lsf/CLUSTER/job.123.PID.TIME`.
     fn job(&self, part: &str) -> Option<Container> {
         if self.location.job.is_some() {
             return None;
@@ -186,7 +187,7 @@ impl Walk {
         found(runtime, id)
     }
 
-    /// The container that a part names.
+    /// Returns the container that a part names.
     fn container(&self, part: &str, in_pod: bool) -> Option<Container> {
         if is_unit(part) && !part.ends_with(".scope") {
             let machine = part.strip_prefix("systemd-nspawn@");
@@ -222,7 +223,7 @@ impl Walk {
         self.placed(name, in_pod, scope.is_some())
     }
 
-    /// The container that a part without a known prefix names by its place.
+    /// Returns the container that a part without a known prefix names by its position.
     fn placed(&self, name: &str, in_pod: bool, is_scope: bool) -> Option<Container> {
         if in_pod && name != "init" && !NO_CONTAINERS.contains(&name) {
             let id = name.rsplit('-').next().filter(|id| is_container_id(id));
@@ -258,7 +259,7 @@ impl Walk {
         found(runtime, name)
     }
 
-    /// The container in `slice:prefix:id` or `namespace:id`.
+    /// Returns the container in `slice:prefix:id` or `namespace:id`.
     fn colons(&self, head: &str, tail: &str, in_pod: bool) -> Option<Container> {
         if let Some((prefix, id)) = tail.split_once(':') {
             if NO_CONTAINERS.iter().any(|other| id.starts_with(other)) || prefix.ends_with("conmon")
@@ -297,7 +298,7 @@ impl Walk {
     }
 }
 
-/// The batch system whose jobs are below a part.
+/// Returns the batch system whose jobs are below a part.
 fn batch_system(part: &str) -> Option<Runtime> {
     match part {
         "slurm" | "slurmstepd.scope" => Some(Runtime::Slurm),
@@ -314,13 +315,13 @@ fn found(runtime: Runtime, id: &str) -> Option<Container> {
     safe(id).map(|id| Container { runtime, id })
 }
 
-/// A name within bounds, without what is no letter on any screen.
+/// Returns a name within bounds, without unprintable characters.
 fn safe(id: &str) -> Option<String> {
     let is_safe = (1..=MAX_ID).contains(&id.len()) && !id.contains(char::is_control);
     is_safe.then(|| id.to_owned())
 }
 
-/// What an id looks like where nothing else says that it is one: 64 hexadecimal digits.
+/// Whether a text is an id by its form alone: 64 hexadecimal digits.
 fn is_container_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -336,7 +337,7 @@ fn is_named(part: &str, suffix: &str) -> bool {
         .is_some_and(|name| !matches!(name, "" | "-"))
 }
 
-/// systemd writes what cannot stand in a name as `\x2d`.
+/// Decodes a name of systemd, which writes `\x2d` for characters that cannot stand in one.
 pub(super) fn unescape(part: &str) -> String {
     let mut clean = Vec::with_capacity(part.len());
     let mut rest = part;

@@ -1,11 +1,13 @@
-//! Names of units by what repeats: each start of a program would be a group, and a series of metrics, for ever.
+//! The repeating part of a unit's name: without it each start of a program would be a new group,
+//! and a new series of metrics.
 
-/// Shortest id at the end of a scope's name that is one, in hexadecimal digits.
+/// Shortest id at the end of a scope's name, in hexadecimal digits.
 const MIN_ID: usize = 32;
 /// Characters of a UUID with its dashes.
 const UUID: usize = 36;
 
-/// What repeats of a unit's name; `None` if all of it does. `slice` is the slice that the unit is in.
+/// Returns the repeating part of a unit's name; `None` if all of it repeats. `slice` is the slice
+/// that the unit is in.
 pub(super) fn repeating_name(unit: &str, slice: Option<&str>) -> Option<String> {
     let (name, suffix) = unit.rsplit_once('.')?;
     if suffix == "scope"
@@ -34,14 +36,15 @@ pub(super) fn repeating_name(unit: &str, slice: Option<&str>) -> Option<String> 
     Some(format!("{repeats}.{suffix}"))
 }
 
-/// An instance that systemd makes for a connection: `NR-LOCAL-REMOTE`, `NR-PID-UID` (`Accept=yes` of systemd.socket(5)).
+/// Whether systemd made the instance for a connection: `NR-LOCAL-REMOTE`, `NR-PID-UID`
+/// (`Accept=yes` of systemd.socket(5)).
 fn is_connection(instance: &str) -> bool {
     let parts: Vec<&str> = instance.splitn(3, '-').collect();
     let is_address = |part: &&str| part.contains(':') || is_number(part);
     parts.len() == 3 && is_number(parts[0]) && parts[1..].iter().all(is_address)
 }
 
-/// A name that systemd-run makes up: `run-u12`, `run-r` and 32 digits, `run-p12-i34`, `run-12`.
+/// Whether systemd-run made the name up: `run-u12`, `run-r` and 32 digits, `run-p12-i34`, `run-12`.
 fn is_transient(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("run-") else {
         return false;
@@ -54,7 +57,7 @@ fn is_transient(name: &str) -> bool {
         || invocation.is_some_and(|(pid, id)| is_number(pid) && is_number(id))
 }
 
-/// A name without the id or UUID at its end.
+/// Returns a name without the id or UUID at its end.
 fn without_id(name: &str) -> Option<&str> {
     let cut = |at: usize| {
         let (head, tail) = (name.get(..at)?, name.get(at..)?);
