@@ -50,8 +50,8 @@ pub struct TcpSamples {
     audit: Audit,
     /// Bytes were counted for no flow of their own.
     is_blind: bool,
-    /// The kernel skipped runs of programs in the interval before.
-    has_missed: bool,
+    /// The last interval in which the kernel skipped runs of programs.
+    missed_in: Option<u32>,
     /// Sockets that were read right before the flip.
     soon: Vec<u64>,
     /// Addresses of sockets: those that may lack bytes, those that do, and some of those that moved bytes

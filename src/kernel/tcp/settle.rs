@@ -14,6 +14,9 @@ use crate::model::interval::{Audit, DriftingConnection};
 pub const MAX_INSPECTED: usize = 1024;
 /// Intervals for which a socket is read again after its last bytes.
 const WATCHED_FOR: u32 = 10;
+/// Flips before which connections are read after an interval with missed calls: two that agree name the drift,
+/// and one more is for a connection that was in the middle of a call at one of them.
+const READ_SOON_FOR: u32 = 3;
 
 /// A socket to be read, by its address and ends.
 #[derive(Clone, Copy)]
@@ -25,13 +28,16 @@ pub struct Inspect {
 impl TcpSamples {
     /// Notes whether calls were missed in the interval that has ended.
     pub const fn note_missed(&mut self, has_missed: bool) {
-        self.has_missed = has_missed;
+        if has_missed {
+            self.missed_in = Some(self.interval);
+        }
     }
 
     /// Sockets to be read right before the flip, for [`note_soon`](Self::note_soon): those that moved bytes
-    /// lately, while calls are missed.
+    /// lately, where calls were missed a short time ago.
     pub fn sockets_before_flip(&self) -> Vec<Inspect> {
-        if !self.has_missed || self.mode == AuditMode::Off {
+        let age = self.missed_in.map(|it| self.interval.wrapping_sub(it));
+        if age.is_none_or(|age| age >= READ_SOON_FOR) || self.mode == AuditMode::Off {
             return Vec::new();
         }
         let to_inspect = self.watched.iter().filter_map(|&sk| {

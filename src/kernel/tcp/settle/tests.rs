@@ -115,7 +115,6 @@ impl SimulatedMachine {
         let reading = |one: &Inspect| (one.sk, connection.reading());
         let soon: Vec<_> = to_inspect.iter().map(reading).collect();
         self.samples.note_soon(&soon);
-        self.samples.note_missed(self.missed);
         let counted = std::mem::replace(&mut connection.counted, vec![none; 3]);
         later(connection);
         self.samples.next_interval();
@@ -137,7 +136,9 @@ impl SimulatedMachine {
             let flow = Flow::new(key, moved, Arc::new(Owner::named(b"p")));
             self.samples.append(&record, flow, &mut flows);
         }
-        self.settle(connection, &mut flows)
+        let audit = self.settle(connection, &mut flows);
+        self.samples.note_missed(self.missed);
+        audit
     }
 
     fn settle(&mut self, connection: &Connection, flows: &mut Vec<Flow>) -> Audit {
@@ -326,6 +327,32 @@ fn a_busy_connection_that_loses_one_call_in_a_hundred_is_named_within_two_interv
         tx: lost as i64,
     };
     assert_eq!(machine.found, all);
+}
+
+#[test]
+fn calls_that_a_busy_connection_loses_in_one_interval_alone_are_named_within_two_intervals() {
+    const LOST: u64 = CALLS / 100;
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(32));
+    for _ in 0..3 {
+        steady(&mut machine, &mut connection, 100, 100);
+    }
+    busy(&mut machine, &mut connection, 0);
+    machine.missed = true;
+    busy(&mut machine, &mut connection, LOST);
+    machine.missed = false;
+    assert_eq!(busy(&mut machine, &mut connection, 0).agreeing, 1);
+    let audit = busy(&mut machine, &mut connection, 0);
+    assert_eq!((audit.connections, audit.agreeing), (1, 0));
+    for _ in 0..20 {
+        let audit = busy(&mut machine, &mut connection, 0);
+        assert_eq!(audit.agreeing, 0, "it stays named");
+    }
+    for _ in 0..3 {
+        machine.end(&mut connection, still);
+    }
+    let (rx, tx) = ((LOST * CALL) as i64, LOST as i64);
+    assert_eq!(machine.found, Drift { rx, tx });
 }
 
 #[test]
