@@ -9,6 +9,7 @@
 )]
 
 mod addr;
+mod audited;
 mod bpf;
 mod cases;
 mod check;

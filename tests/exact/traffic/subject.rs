@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::audited::{Audited, AuditedInterval};
 use crate::sys;
 
 /// A flow of a process, as both sides write it.
@@ -142,67 +143,6 @@ impl Owner {
     }
 }
 
-/// What flowtop's own audit of TCP connections found, added up.
-#[derive(Debug, Default)]
-pub struct Audited {
-    /// Connections compared, each once an interval.
-    pub connections: u64,
-    /// Connections that could not be compared.
-    pub exempt: u64,
-    pub drift_rx: i64,
-    pub drift_tx: i64,
-    /// Intervals in which a connection drifted: opposite drifts of two intervals sum up to 0.
-    pub drifting: u64,
-    /// Connections that were named, and what was found of each.
-    pub named: BTreeMap<String, (i64, i64)>,
-}
-
-impl Audited {
-    fn take(&mut self, audit: &Value) -> Result<()> {
-        let signed = |of: &Value, key: &str| {
-            of[key]
-                .as_i64()
-                .with_context(|| format!("no {key} in {audit}"))
-        };
-        let (connections, agreeing) = (number(audit, "connections")?, number(audit, "agreeing")?);
-        ensure!(
-            agreeing <= connections,
-            "more agree than there are: {audit}"
-        );
-        self.connections += connections;
-        self.exempt += number(audit, "exempt")?;
-        self.drifting += u64::from(agreeing < connections);
-        self.drift_rx += signed(audit, "drift_rx_bytes")?;
-        self.drift_tx += signed(audit, "drift_tx_bytes")?;
-        ensure!(
-            agreeing == connections || !audit["worst"].is_null(),
-            "nobody is named: {audit}"
-        );
-        if let Some(worst) = audit["worst"].as_object() {
-            let word = |key: &str| worst.get(key).map(Value::to_string).unwrap_or_default();
-            let keys = [
-                "pid",
-                "local_addr",
-                "local_port",
-                "remote_addr",
-                "remote_port",
-            ];
-            let drift = (
-                signed(&audit["worst"], "drift_rx_bytes")?,
-                signed(&audit["worst"], "drift_tx_bytes")?,
-            );
-            self.named.insert(keys.map(word).join(" "), drift);
-        }
-        Ok(())
-    }
-
-    /// What is off: where no probe sees some ways to receive, their bytes are counted from the sockets.
-    fn complaints(&self) -> Option<String> {
-        let is_off = (self.drift_rx, self.drift_tx) != (0, 0) || self.drifting > 0;
-        is_off.then(|| format!("the audit found drift: {self:?}"))
-    }
-}
-
 /// Everything flowtop has written, added up.
 #[derive(Default)]
 pub struct AvailableColumns {
@@ -231,6 +171,8 @@ pub struct AvailableColumns {
     pub untracked_tx: u64,
     pub missed: u64,
     pub audit: Audited,
+    /// Every interval, in their order.
+    pub course: Vec<AuditedInterval>,
     ended: bool,
     /// The first line that was not as agreed.
     pub broken: Option<String>,
@@ -255,6 +197,7 @@ impl AvailableColumns {
                 if !line["audit"].is_null() {
                     self.audit.take(&line["audit"])?;
                 }
+                self.course.push(AuditedInterval::parse(&line)?);
                 self.backend = text(&line, "backend")?;
                 let unseen = line["unseen"].as_array().context("no list unseen")?;
                 let unseen = unseen.iter().filter_map(Value::as_str).map(str::to_owned);
@@ -460,6 +403,11 @@ impl Subject {
 
     pub fn intervals(&self) -> u64 {
         lock(&self.shared).intervals
+    }
+
+    /// Calls that the kernel says were missed so far.
+    pub fn missed(&self) -> u64 {
+        lock(&self.shared).missed
     }
 
     fn interrupt(&mut self, patience: Duration) -> Result<ExitStatus> {

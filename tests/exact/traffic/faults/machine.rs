@@ -1,8 +1,7 @@
 //! What happens to a whole machine: only where nobody else uses it.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::kernel::{prepared, refusal, refused};
-use super::{FaultReport, Faults, PATIENCE, beside, counted, lost};
+use super::{FaultReport, Faults, beside, counted, lost};
 use crate::cases::OnMissing;
 use crate::subject::{AvailableColumns, Counts, FlowId, Start};
 use crate::sys::cvt;
@@ -19,7 +18,6 @@ faults! { true,
     "the wall clock steps by hours, both ways" => clock_steps,
     "a CPU goes and comes back" => cpu_unplugged,
     "kprobes are switched off" => kprobes_off,
-    "kprobes are switched off while flowtop counts by them" => kprobes_off_meanwhile,
     "ftrace is switched off" => ftrace_off,
     "ftrace is switched off while flowtop runs" => probes_stopped,
     "the BPF JIT is switched off" => jit_off,
@@ -111,55 +109,6 @@ fn switched_off(how: &Faults, switch: &str, backend: &str) -> Result<FaultReport
 
 fn kprobes_off(how: &Faults) -> Result<FaultReport> {
     switched_off(how, "/sys/kernel/debug/kprobes/enabled", "kprobe")
-}
-
-/// Nothing in the kernel counts what is lost then: only the audit finds it.
-fn kprobes_off_meanwhile(how: &Faults) -> Result<FaultReport> {
-    const LOST: usize = 54_321;
-    let switch = "/sys/kernel/debug/kprobes/enabled";
-    if !Path::new(switch).exists() {
-        return Err(OnMissing(format!("there is no {switch}")).into());
-    }
-    let subject = how.flowtop(0.2, &["--backend", "kprobe"])?;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let client = TcpStream::connect(listener.local_addr()?)?;
-    let server = listener.accept()?.0;
-    let transfer = |bytes: usize| -> Result<()> {
-        (&client).write_all(&vec![7; bytes])?;
-        Ok((&server).read_exact(&mut vec![0; bytes])?)
-    };
-    let intervals = |count| subject.wait_for(subject.intervals() + count, PATIENCE);
-    transfer(1000)?;
-    intervals(2)?;
-    fs::write(switch, "0").with_context(|| format!("write {switch}"))?;
-    let result = transfer(LOST);
-    fs::write(switch, "1").with_context(|| format!("write {switch}"))?;
-    result?;
-    // The interval in which it happened, and two more.
-    intervals(3)?;
-    let seen = subject.stop(PATIENCE)?;
-    let port = |end: &TcpStream| Ok::<_, std::io::Error>(end.local_addr()?.port().to_string());
-    for end in [&client, &server] {
-        let port = port(end)?;
-        let is_named = |name: &String| name.split(' ').any(|word| word == port);
-        ensure!(
-            seen.audit.named.keys().any(is_named),
-            "no connection of port {port} is named: {:?}",
-            seen.audit
-        );
-    }
-    ensure!(
-        seen.missed == 0,
-        "the kernel counted {} misses",
-        seen.missed
-    );
-    let found = i128::from(seen.audit.drift_rx + seen.audit.drift_tx);
-    Ok(FaultReport {
-        happened: format!("{found} bytes of drift, and the connection is named"),
-        lost: 2 * LOST as i128 - found,
-        message: "`audit`: `drift_rx_bytes`, `drift_tx_bytes`, `worst`; with text, on standard error, `!!! DRIFT`"
-            .to_owned(),
-    })
 }
 
 fn ftrace_off(how: &Faults) -> Result<FaultReport> {

@@ -58,6 +58,7 @@ macro_rules! faults {
         }),*];
     };
 }
+mod audit;
 mod kernel;
 mod machine;
 mod output;
@@ -68,6 +69,7 @@ fn all() -> impl Iterator<Item = &'static Fault> {
         kernel::FAULTS,
         output::FAULTS,
         time::FAULTS,
+        audit::FAULTS,
         machine::FAULTS,
     ]
     .into_iter()
