@@ -32,6 +32,8 @@ const ROUNDS: u64 = 40;
 
 /// Set for the program in the pseudo-terminal: how many flows it has.
 const FLOWS: &str = "FLOWTOP_BENCH_FLOWS";
+/// Ctrl-G, as a terminal sends it.
+const NEXT_GROUP: &str = "\x07";
 /// Number of keys that are pressed in the pseudo-terminal.
 const KEYS: usize = 200;
 
@@ -60,23 +62,25 @@ fn answers(flows: u32) -> Vec<Duration> {
     };
     wait(&format!("{flows} flows"));
     let steps = [
-        ("g", "Egress by program"),
-        ("g", "Egress by process"),
+        (NEXT_GROUP, "Egress by program"),
+        (NEXT_GROUP, "Egress by process"),
         ("\r", "messages"),
         ("q", "Egress by process"),
         ("?", "go back one step"),
         ("?", "Egress by process"),
-        ("g", "Egress by user"),
-        ("g", "Egress by container"),
-        ("g", "Egress by unit"),
-        ("g", "Egress by remote"),
-        ("g", "Egress by net/24"),
-        ("g", "Egress by port"),
-        ("g", "Egress by pod"),
-        ("g", "Egress by namespace"),
-        ("g", "Egress by compose"),
-        ("g", "Egress by job"),
-        ("g", "Egress by class"),
+        (NEXT_GROUP, "Egress by user"),
+        (NEXT_GROUP, "Egress by container"),
+        (NEXT_GROUP, "Egress by unit"),
+        (NEXT_GROUP, "Egress by remote"),
+        (NEXT_GROUP, "Egress by net/24"),
+        (NEXT_GROUP, "Egress by port"),
+        (NEXT_GROUP, "Egress by pod"),
+        (NEXT_GROUP, "Egress by namespace"),
+        (NEXT_GROUP, "Egress by compose"),
+        (NEXT_GROUP, "Egress by job"),
+        (NEXT_GROUP, "Egress by class"),
+        (NEXT_GROUP, "Egress -"),
+        ("g", "Group by"),
         ("g", "Egress -"),
     ];
     let mut times = Vec::new();

@@ -83,6 +83,8 @@ pub enum Command {
     Reverse,
     /// Freeze the order, or unfreeze it.
     Freeze,
+    /// Open the list of groupings.
+    Group,
     NextGroup,
     /// Join both directions in one table, or split them.
     Combine,
@@ -274,7 +276,8 @@ pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Rows, Command::NextSort, "next-sort", &[">"], "sort by the next column"),
     key(Chapter::Rows, Command::Reverse, "reverse", &["r", "S"], "reverse the order"),
     key(Chapter::Rows, Command::Freeze, "freeze", &["o"], "freeze the order"),
-    key(Chapter::Rows, Command::NextGroup, "next-group", &["g"], "next grouping"),
+    key(Chapter::Rows, Command::Group, "group", &["g"], "choose the grouping"),
+    key(Chapter::Rows, Command::NextGroup, "next-group", &["ctrl-g"], "next grouping"),
     key(Chapter::Rows, Command::Combine, "combine", &["b"], "join in and out, or split"),
 
     key(Chapter::Display, Command::Pause, "pause", &["space", "p"], "pause; counting continues"),

@@ -41,7 +41,7 @@ pub enum Action {
     Command(Command),
     /// A key while text is typed.
     Type(Edit),
-    /// A digit in a list chooses its entry, counted from 0.
+    /// A digit or letter in a list chooses its entry, counted from 0.
     Choose(usize),
     /// Pasted text, which is never read as keys.
     Paste(String),

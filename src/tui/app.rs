@@ -311,7 +311,7 @@ impl App {
     fn act_on_list(&mut self, command: Command) -> Option<Mode> {
         match command {
             Command::Enter | Command::Pause => self.choose(|list| Some(list.chosen())),
-            Command::Back | Command::Sort | Command::Only | Command::Exclude => {
+            Command::Back | Command::Group | Command::Sort | Command::Only | Command::Exclude => {
                 return Some(Mode::Table);
             }
             Command::Reverse => {
@@ -333,6 +333,7 @@ impl App {
             return;
         };
         match choice(list) {
+            Some(ListChoice::Group(group)) => self.panes.group_by(group, &self.shared),
             Some(ListChoice::Sort(sort)) => self.panes.set_sort(sort, &self.shared),
             Some(ListChoice::Narrow(term)) => self.panes.narrow(&term, &self.shared),
             None => return,

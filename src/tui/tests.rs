@@ -388,6 +388,7 @@ const PARTS: &[&[Command]] = &[
     &[Command::Enter],
     &[Command::Help],
     &[Command::Columns, Command::Down],
+    &[Command::Group],
     &[Command::Sort],
     &[Command::Down, Command::Only],
     &[Command::Find],

@@ -46,6 +46,8 @@ pub enum Group {
 pub struct GroupSpec {
     /// What one row and several are called; the first is the name on the command line too.
     pub rows: (&'static str, &'static str),
+    /// What a row sums, for the list of groupings.
+    pub about: &'static str,
     /// The column that rows are named in, with its heading; flows are named by their ends and process.
     pub title: Option<(Column, &'static str)>,
     /// Whether all flows of a row are of one process.
@@ -71,7 +73,7 @@ impl Default for Prefix {
 }
 
 impl Group {
-    /// Every grouping, in the order in which one key steps through them; of nets the usual one.
+    /// Every grouping, in the order in which they are listed; of nets the usual one.
     pub const ALL: [Self; 15] = [
         Self::Flow,
         Self::Program,
@@ -90,106 +92,110 @@ impl Group {
         Self::Class,
     ];
 
-    /// Returns the next grouping, cyclically.
-    #[must_use]
-    pub fn next(self) -> Self {
-        let kind = std::mem::discriminant(&self);
-        let position = Self::ALL
-            .iter()
-            .position(|group| std::mem::discriminant(group) == kind);
-        let next = position.map_or(0, |position| (position + 1) % Self::ALL.len());
-        Self::ALL[next]
-    }
-
     /// Returns its entry in the table.
     pub const fn spec(self) -> &'static GroupSpec {
         match self {
             Self::Flow => &GroupSpec {
                 rows: ("flow", "flows"),
+                about: "two ends and a process",
                 title: None,
                 is_of_process: true,
                 is_of_owner: false,
             },
             Self::Program => &GroupSpec {
                 rows: ("program", "programs"),
+                about: "all processes of one name",
                 title: Some((Column::Process, "PROGRAM")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Process => &GroupSpec {
                 rows: ("process", "processes"),
+                about: "all flows of a process",
                 title: Some((Column::Process, "PROCESS")),
                 is_of_process: true,
                 is_of_owner: false,
             },
             Self::Thread => &GroupSpec {
                 rows: ("thread", "threads"),
+                about: "all flows of a thread",
                 title: Some((Column::Process, "THREAD")),
                 is_of_process: true,
                 is_of_owner: false,
             },
             Self::User => &GroupSpec {
                 rows: ("user", "users"),
+                about: "all processes of a user",
                 title: Some((Column::User, "USER")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Container => &GroupSpec {
                 rows: ("container", "containers"),
+                about: "containers, pods without containers",
                 title: Some((Column::Container, "CONTAINER")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Unit => &GroupSpec {
                 rows: ("unit", "units"),
+                about: "systemd units",
                 title: Some((Column::Container, "UNIT")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Remote => &GroupSpec {
                 rows: ("remote", "remotes"),
+                about: "peer addresses",
                 title: Some((Column::Remote, "PEER")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Net(_) => &GroupSpec {
                 rows: ("net", "nets"),
+                about: "networks of peers",
                 title: Some((Column::Remote, "PEER NET")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Port => &GroupSpec {
                 rows: ("port", "ports"),
+                about: "service ports",
                 title: Some((Column::Local, "SERVICE PORT")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Pod => &GroupSpec {
                 rows: ("pod", "pods"),
+                about: "Kubernetes pods",
                 title: Some((Column::Container, "POD")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Namespace => &GroupSpec {
                 rows: ("namespace", "namespaces"),
+                about: "Kubernetes namespaces",
                 title: Some((Column::Container, "NAMESPACE")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Compose => &GroupSpec {
                 rows: ("compose", "compose services"),
+                about: "services of compose projects",
                 title: Some((Column::Container, "COMPOSE SERVICE")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Job => &GroupSpec {
                 rows: ("job", "jobs"),
+                about: "batch jobs",
                 title: Some((Column::Container, "JOB")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Class => &GroupSpec {
                 rows: ("class", "classes"),
+                about: "loopback, private, internet and other peers",
                 title: Some((Column::Remote, "PEER CLASS")),
                 is_of_process: false,
                 is_of_owner: false,
@@ -287,17 +293,6 @@ mod tests {
         }
         assert_eq!("net/24".parse(), Ok(Group::Net(Prefix::default())));
         assert_eq!("net/24,64".parse::<Group>(), "net/24".parse());
-    }
-
-    #[test]
-    fn one_key_steps_through_every_grouping() {
-        let mut group = Group::Flow;
-        for expected in Group::ALL.into_iter().skip(1).chain([Group::Flow]) {
-            group = group.next();
-            assert_eq!(group, expected);
-        }
-        let other = Group::Net(Prefix { v4: 8, v6: 32 });
-        assert_eq!(other.next(), Group::Port);
     }
 
     #[test]

@@ -237,6 +237,70 @@ fn a_condition_of_the_row_narrows_the_filter() {
     assert_eq!(processes(&app)[0], "p01");
 }
 
+/// What the list of groupings marks as set.
+fn grouping(app: &App) -> Option<String> {
+    let screen = screen(app);
+    let line = screen.lines().find(|line| line.contains(" * "))?;
+    line.split_once(" * ")?
+        .1
+        .split_whitespace()
+        .next()
+        .map(str::to_owned)
+}
+
+#[test]
+fn the_list_of_groupings_marks_the_current_one_and_keys_and_clicks_choose() {
+    let mut app = app();
+    press(&mut app, &[Command::Combine, Command::Group]);
+    let list = screen(&app);
+    assert!(list.contains("Group by"), "{list}");
+    assert_eq!(grouping(&app).as_deref(), Some("flow"), "{list}");
+    // The keys of the entries count on with letters.
+    for (key, group) in [
+        ("2", "program"),
+        ("7", "remote"),
+        ("9", "port"),
+        ("e", "class"),
+    ] {
+        let line = list
+            .lines()
+            .find(|line| line.contains(&format!(" {group} ")));
+        let line = line.unwrap_or_else(|| panic!("no {group}: {list}"));
+        assert!(
+            line.trim_start_matches('▸').trim_start().starts_with(key),
+            "{line}"
+        );
+    }
+    app.update(Action::Choose(13));
+    assert!(
+        screen(&app).contains("Ingress by class"),
+        "{}",
+        screen(&app)
+    );
+    press(&mut app, &[Command::Group]);
+    assert_eq!(grouping(&app).as_deref(), Some("class"));
+    press(&mut app, &[Command::Up, Command::Enter]);
+    assert!(screen(&app).contains("Ingress by job"), "{}", screen(&app));
+    // A second time it closes, as Escape does, and nothing has changed.
+    for close in [Command::Group, Command::Back, Command::Quit] {
+        press(&mut app, &[Command::Group]);
+        assert!(screen(&app).contains("Group by"));
+        press(&mut app, &[close]);
+        let table = screen(&app);
+        assert!(
+            !table.contains("Group by") && table.contains("Ingress by job"),
+            "{table}"
+        );
+        assert!(!app.has_quit());
+    }
+    press(&mut app, &[Command::Group]);
+    let y = screen(&app)
+        .lines()
+        .position(|line| line.contains(" user "));
+    app.update(Action::Click(9, y.unwrap() as u16));
+    assert!(screen(&app).contains("Ingress by user"), "{}", screen(&app));
+}
+
 #[test]
 fn the_list_of_columns_to_sort_by_marks_the_current_one_and_takes_digits() {
     let mut app = app();

@@ -239,7 +239,7 @@ impl App {
         add(is_found, Command::NextMatch, "next");
         add(is_found, Command::PreviousMatch, "previous");
         add(true, Command::Filter, "filter");
-        add(true, Command::NextGroup, "by");
+        add(true, Command::Group, "by");
         add(
             true,
             Command::Combine,

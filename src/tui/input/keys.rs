@@ -7,6 +7,7 @@ use crossterm::event::{
 
 use crate::options::{Binding, Chapter, DefaultBinding, Key, KeyCode as Code, effective};
 use crate::tui::action::{Action, Command, Edit};
+use crate::tui::state::list::index_of_key;
 
 /// Keys that edit the text of a prompt, with descriptions for the help screen where there is one. They cannot
 /// be given to other edits: fingers know them from shells.
@@ -76,7 +77,7 @@ pub enum KeyboardFocus {
     /// The tables of a recording.
     Replay,
     ColumnList,
-    /// A list over the tables: digits choose.
+    /// A list over the tables: digits and letters choose.
     List,
     /// A line that is typed: letters are text, not commands.
     Prompt,
@@ -126,8 +127,10 @@ impl Keys {
                 }
                 match (focus, key.code) {
                     (KeyboardFocus::Prompt, _) => self.typed(key),
-                    (KeyboardFocus::List, KeyCode::Char(digit @ '1'..='9')) => {
-                        Some(Action::Choose(digit as usize - '1' as usize))
+                    (KeyboardFocus::List, KeyCode::Char(c))
+                        if key.modifiers.is_empty() && index_of_key(c).is_some() =>
+                    {
+                        index_of_key(c).map(Action::Choose)
                     }
                     _ => self.command(key, focus).map(Action::Command),
                 }
@@ -303,7 +306,7 @@ mod tests {
             meant(']', KeyboardFocus::ColumnList),
             Some(Command::MoveRight)
         );
-        assert_eq!(meant('g', KeyboardFocus::Replay), Some(Command::NextGroup));
+        assert_eq!(meant('g', KeyboardFocus::Replay), Some(Command::Group));
         assert_eq!(meant(']', KeyboardFocus::Table), Some(Command::LongerChart));
         for focus in [KeyboardFocus::Table, KeyboardFocus::Replay] {
             assert_eq!(meant('.', focus), Some(Command::StepForward));
@@ -323,7 +326,7 @@ mod tests {
         let control_c = press(&keys, KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert!(matches!(control_c, Some(Action::Stop)));
         assert!(press(&keys, KeyCode::Char('q'), plain).is_none());
-        assert_eq!(keys.label(Command::NextGroup, 3, false), "");
+        assert_eq!(keys.label(Command::Group, 3, false), "");
         assert_eq!(keys.label(Command::Quit, 3, false), "g ^C");
     }
 

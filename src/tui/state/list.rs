@@ -1,5 +1,5 @@
-//! A list that stands over the tables, to choose one of its entries: columns to sort by, or conditions for
-//! the filter.
+//! A list that stands over the tables, to choose one of its entries: groupings, columns to sort by, or conditions
+//! for the filter.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -11,17 +11,18 @@ use crate::tui::action::Command;
 use crate::tui::draw::heading_line;
 use crate::tui::draw::line::{line, put, within};
 use crate::tui::draw::theme::Theme;
-use crate::view::SortKey;
+use crate::view::{Group, SortKey};
 
-/// Entries that a digit chooses: 1 to 9.
-const WITH_DIGIT: usize = 9;
-/// Cells before the label: margin, digit and mark.
+/// The keys that choose the entries, in their order: no letters that move through a list or close one.
+const KEYS: &str = "123456789abcdefimnoptuvwxyz";
+/// Cells before the label: margin, key and mark.
 const LABEL: u16 = 6;
 
 /// What an entry does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListChoice {
     Sort(SortKey),
+    Group(Group),
     /// Narrow the filter by a condition.
     Narrow(String),
 }
@@ -34,6 +35,11 @@ pub struct ListEntry {
     /// Whether it is what is set now.
     pub is_current: bool,
     pub choice: ListChoice,
+}
+
+/// Returns the index of the entry that a key chooses.
+pub fn index_of_key(key: char) -> Option<usize> {
+    KEYS.find(key)
 }
 
 /// The list, with its cursor.
@@ -138,8 +144,8 @@ impl List {
             if is_selected {
                 put(buf, at, 0, theme.glyphs.selected, theme.bold());
             }
-            if n < WITH_DIGIT {
-                put(buf, at, 2, &(n + 1).to_string(), theme.bold());
+            if let Some(key) = KEYS.get(n..=n) {
+                put(buf, at, 2, key, theme.bold());
             }
             if entry.is_current {
                 put(buf, at, 4, "*", theme.bold());

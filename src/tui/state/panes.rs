@@ -120,18 +120,12 @@ impl Panes {
                     self.scroll_to_selection(shared);
                 }
             }
+            Command::Group => return self.group_list(shared).map(Mode::List),
             Command::NextGroup => {
-                self.group = match self.group.next() {
-                    // One row a process would say nothing of threads.
-                    Group::Thread if !shared.threads => Group::Thread.next(),
-                    Group::Net(_) if matches!(shared.display.group, Group::Net(_)) => {
-                        shared.display.group
-                    }
-                    next => next,
-                };
-                self.sort = shared.display.sort;
-                self.close_rows();
-                self.reset(shared);
+                let groups = self.groups(shared);
+                let now = groups.iter().position(|&group| group == self.group);
+                let next = now.map_or(0, |now| (now + 1) % groups.len());
+                self.group_by(groups[next], shared);
             }
             Command::Combine => {
                 shared.display.combined = !shared.display.combined;
@@ -147,6 +141,14 @@ impl Panes {
             _ => {}
         }
         None
+    }
+
+    /// Changes what a row is.
+    pub fn group_by(&mut self, group: Group, shared: &SharedState) {
+        self.group = group;
+        self.sort = shared.display.sort;
+        self.close_rows();
+        self.reset(shared);
     }
 
     /// Shows a view; the filter stays.
@@ -174,12 +176,14 @@ impl Panes {
 
     /// Whether a flow is in the opened groups and matches the filter.
     fn is_meant(&self, flow: &FlowStats, shared: &SharedState) -> bool {
-        if shared.hides_internal && flow.internal {
-            return false;
-        }
         let owners = &shared.owners;
         let inside = |step: &DrillDown| group_of(step.group, flow, owners) == step.id;
-        self.path.iter().all(inside) && self.filter.matches(flow, &shared.history)
+        self.path.iter().all(inside) && self.matches(flow, shared)
+    }
+
+    /// Whether a flow matches the filter, and is not hidden as local traffic.
+    pub(in crate::tui) fn matches(&self, flow: &FlowStats, shared: &SharedState) -> bool {
+        !(shared.hides_internal && flow.internal) && self.filter.matches(flow, &shared.history)
     }
 
     /// Rebuilds the rows of all tables from the history.

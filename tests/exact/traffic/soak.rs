@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const SAMPLES: u32 = 120;
 /// Keys for the terminal, some before every sample: other groupings, orders, details, and back.
 const KEYS: &[&str] = &[
-    "g",
+    "\x07",
     "s",
     "\r",
     "\x1b",

@@ -1,13 +1,39 @@
-//! The lists that open over the tables: columns to sort by, and conditions of a row.
+//! The lists that open over the tables: groupings, columns to sort by, and conditions of a row.
 
 use super::Panes;
 use crate::tui::action::Command;
 use crate::tui::state::list::{List, ListChoice, ListEntry};
 use crate::tui::state::row_terms::row_terms;
 use crate::tui::state::shared::SharedState;
-use crate::view::{Column, SortKey};
+use crate::view::{Column, Group, SortKey};
 
 impl Panes {
+    /// Returns the groupings there are: threads where they are counted apart, networks as the options have them.
+    pub(super) fn groups(&self, shared: &SharedState) -> Vec<Group> {
+        let all = Group::ALL.into_iter();
+        // One row a process would say nothing of threads.
+        let all = all.filter(|group| *group != Group::Thread || shared.threads);
+        all.map(|group| match (group, self.group, shared.display.group) {
+            (Group::Net(_), net @ Group::Net(_), _) | (Group::Net(_), _, net @ Group::Net(_)) => {
+                net
+            }
+            _ => group,
+        })
+        .collect()
+    }
+
+    /// Returns the list of groupings.
+    pub(super) fn group_list(&self, shared: &SharedState) -> Option<List> {
+        let groups = self.groups(shared).into_iter();
+        let entries = groups.map(|group| ListEntry {
+            label: group.to_string(),
+            about: group.spec().about,
+            is_current: group == self.group,
+            choice: ListChoice::Group(group),
+        });
+        List::new("Group by", entries.collect())
+    }
+
     /// Returns the list of columns to sort by: those that are shown, then the others that have values.
     pub(super) fn sort_list(&self, shared: &SharedState) -> Option<List> {
         let table = self.tables.get(self.focus)?;
