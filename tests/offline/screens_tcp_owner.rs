@@ -6,7 +6,7 @@ use crate::common::{assert_matches_file, detailed_flows, interval, web_server};
 use flowtop::model::flow::Comm;
 use flowtop::model::interval::SlotHolder;
 use flowtop::options::TableOptions;
-use flowtop::tui::{Action, Command};
+use flowtop::tui::{Action, Command, Edit};
 
 #[test]
 fn what_the_kernel_tells_of_connections_and_owners_is_shown() {
@@ -79,6 +79,71 @@ fn a_process_and_a_program_have_a_page_and_then_their_flows() {
     press(&mut app, &[Command::Back]);
     let table = text(&draw(&app, 80, 24));
     assert!(table.contains("Ingress by process"), "{table}");
+}
+
+#[test]
+fn a_page_is_of_the_flows_that_match_the_filter() {
+    let options = TableOptions {
+        ascii: false,
+        ..TableOptions::default()
+    };
+    let page = |filter: &str| {
+        let mut app = app(&options, 120, 40);
+        app.update(Action::IntervalEnded(interval(detailed_flows())));
+        press(&mut app, &[Command::Filter]);
+        for c in filter.chars() {
+            app.update(Action::Type(Edit::Insert(c)));
+        }
+        app.update(Action::Type(Edit::Accept));
+        press(
+            &mut app,
+            &[Command::NextGroup, Command::NextGroup, Command::Enter],
+        );
+        (text(&draw(&app, 120, 40)), app)
+    };
+    let (all, mut app) = page("process nginx");
+    assert!(all.contains("16 other peers"), "{all}");
+    let (one, _) = page("process nginx and host 203.0.113.7");
+    assert!(one.contains("The pace of its connection is set"), "{one}");
+    assert!(
+        one.contains("203.0.113.7") && !one.contains("2001:db8::7:5"),
+        "{one}"
+    );
+    assert!(one.contains("1 known, 1 moved bytes"), "{one}");
+    // Local traffic that is hidden in the tables is hidden here, and the page says why it is empty.
+    press(&mut app, &[Command::LocalTraffic]);
+    assert!(text(&draw(&app, 120, 40)).contains("16 other peers"));
+    app.update(Action::IntervalEnded(interval(Vec::new())));
+    let (rates, mut app) = page("process nginx and rate > 1MB/s");
+    assert!(rates.contains("203.0.113.7"), "{rates}");
+    app.update(Action::IntervalEnded(interval(Vec::new())));
+    let idle = text(&draw(&app, 120, 40));
+    assert!(
+        idle.contains("None of its flows matches the filter now."),
+        "{idle}"
+    );
+}
+
+#[test]
+fn the_number_of_flows_of_a_peer_is_never_cut() {
+    let options = TableOptions {
+        ascii: false,
+        ..TableOptions::default()
+    };
+    for (width, height) in [(80, 24), (100, 30), (120, 30), (120, 40), (160, 50)] {
+        let mut app = app(&options, width, height);
+        let mut flows = detailed_flows();
+        let mut more = flows.clone();
+        for flow in &mut more {
+            flow.key.local.port += 1;
+        }
+        flows.extend(more);
+        app.update(Action::IntervalEnded(interval(flows)));
+        press(&mut app, &[Command::NextGroup, Command::Enter]);
+        let page = text(&draw(&app, width, height));
+        assert!(page.contains("2 flows  203.0.113.7"), "{page}");
+        assert!(page.contains("2 flows  [2001:db8::7:5]"), "{page}");
+    }
 }
 
 #[test]

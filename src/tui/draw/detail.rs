@@ -20,6 +20,7 @@ use crate::stats::ranking::{Row, RowId};
 use crate::text::units;
 use crate::tui::action::Command;
 use crate::tui::app::{Mode, scrolled};
+use crate::tui::state::panes::Panes;
 use crate::tui::state::shared::SharedState;
 use crate::view::Group;
 
@@ -91,7 +92,7 @@ impl Detail {
         self.top = self.top.saturating_add_signed(rows as isize);
     }
 
-    pub fn draw(&self, shared: &SharedState, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, shared: &SharedState, panes: &Panes, area: Rect, buf: &mut Buffer) {
         let theme = &shared.display.theme;
         let title = match &self.subject {
             DetailSubject::Flow(key) => {
@@ -119,11 +120,14 @@ impl Detail {
                 let page = FlowPage { shared, flow };
                 facts::draw(&page, shared, self.top, body, buf);
             }),
-            DetailSubject::Rows(rows, _) => GroupPage::of(shared, rows)
+            DetailSubject::Rows(rows, _) => GroupPage::of(shared, panes, rows)
                 .map(|page| facts::draw(&page, shared, self.top, body, buf)),
         };
         if is_there.is_none() {
-            let text = "This ended long ago; only the totals still include it.";
+            let text = match panes.filter.is_empty() && !shared.hides_internal {
+                true => "This ended long ago; only the totals still include it.",
+                false => "None of its flows matches the filter now.",
+            };
             put(buf, line(body, 1), 1, text, Style::new());
         }
     }

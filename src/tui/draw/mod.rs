@@ -43,7 +43,9 @@ impl Widget for &App {
         self.header(frame.header, !frame.chart.is_empty(), buf);
         self.chart(frame.chart, buf);
         match &self.mode {
-            Mode::Detail(detail) => detail.draw(&self.shared, frame.body, buf),
+            Mode::Detail(detail) => {
+                detail.draw(&self.shared, &self.panes, frame.body, buf);
+            }
             Mode::Help(help) => help.draw(&self.shared, &self.player, frame.body, buf),
             Mode::Chooser(chooser) => chooser.draw(&self.shared, frame.body, buf),
             Mode::Table | Mode::Typing(_) => self.tables(area, frame.body, buf),

@@ -63,6 +63,11 @@ impl DetailList {
         }
     }
 
+    /// Whether there is room for headings.
+    pub(super) const fn has_headings(&self) -> bool {
+        self.is_roomy
+    }
+
     /// Adds a heading with an empty line above, where there is room.
     pub(super) fn heading(&mut self, text: &'static str) {
         if self.is_roomy {
@@ -90,6 +95,21 @@ impl DetailList {
     /// Adds a fact that holds no untrusted text, unwrapped.
     pub(super) fn put(&mut self, name: &'static str, value: String, style: Style) {
         self.lines.push(DetailLine::Fact(name, value, style));
+    }
+
+    /// Adds a line that needs no name, as a part of the table below a heading.
+    pub(super) fn row(&mut self, cells: String, style: Style) {
+        self.lines.push(DetailLine::Row("", cells, style));
+    }
+
+    /// Returns how many cells a fact's text has, or a line without a name.
+    pub(super) const fn room(&self, has_no_name: bool) -> usize {
+        self.room
+            + if has_no_name {
+                (NAME - ROW_NAME) as usize
+            } else {
+                0
+            }
     }
 
     fn height(&self) -> u16 {

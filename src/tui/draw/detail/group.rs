@@ -16,11 +16,15 @@ use crate::stats::history::{FlowStats, TrafficStats};
 use crate::stats::ranking::{RowId, group_of};
 use crate::text::units;
 use crate::tui::draw::duration;
+use crate::tui::draw::line::shorten;
+use crate::tui::state::panes::Panes;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Directions, Group};
 
 /// Most peers that are listed.
 const MAX_PEERS: usize = 5;
+/// Cells of a fact's text from which on peers are listed as facts, with numbers of 40 cells before them.
+const MIN_NAMED: usize = 60;
 /// Most processes of a program that are listed.
 const MAX_PIDS: usize = 8;
 
@@ -40,12 +44,17 @@ struct PeerTraffic {
 }
 
 impl<'a> GroupPage<'a> {
-    /// The flows that are in all of these rows; `None` if there are none any more.
-    pub(super) fn of(shared: &'a SharedState, rows: &[(Group, RowId)]) -> Option<Self> {
+    /// The flows that are in all of these rows and match the filter of the tables; `None` if there are none any more.
+    pub(super) fn of(
+        shared: &'a SharedState,
+        panes: &Panes,
+        rows: &[(Group, RowId)],
+    ) -> Option<Self> {
         let history = &shared.history;
         let is_in = |flow: &&FlowStats| {
             let mut rows = rows.iter();
             rows.all(|(group, id)| group_of(*group, flow, &shared.owners) == *id)
+                && panes.matches(flow, shared)
         };
         let flows: Vec<&FlowStats> = history.flows().filter(is_in).collect();
         let mut traffic = TrafficStats::nothing(history.clock(), history.ended());
@@ -90,28 +99,46 @@ impl<'a> GroupPage<'a> {
         if peers.is_empty() {
             return;
         }
-        list.heading("Peers");
+        // Beside the name of a fact there must be room to read a peer.
+        let has_heading = list.has_headings() || list.room(false) < MIN_NAMED;
+        if has_heading {
+            list.heading_always("Largest peers");
+        }
         let (display, clock) = (&self.shared.display, self.shared.history.clock());
         let rate = |bytes| display.rate_cell(crate::model::interval::rate(bytes, clock.elapsed));
         let more = peers.len().saturating_sub(MAX_PEERS);
-        for (n, (addr, peer)) in peers.iter().take(MAX_PEERS).enumerate() {
-            let name = if n == 0 { "largest peers" } else { "" };
-            let end = Endpoint::new(*addr, 0);
-            let label = self.shared.label(&end, None, None).host;
+        let peers = || peers.iter().take(MAX_PEERS);
+        let flows = peers().map(|(_, peer)| match peer.flows {
+            1 => String::new(),
+            flows => units::count(flows as u64, "flow") + "  ",
+        });
+        let flows: Vec<String> = flows.collect();
+        let wide = flows.iter().map(String::len).max().unwrap_or(0);
+        for (n, ((addr, peer), flows)) in peers().zip(flows).enumerate() {
+            let name = match (n, has_heading) {
+                (0, false) => "largest peers",
+                _ => "",
+            };
             let mut text = format!(
-                "{} in {} out  {}",
+                "{} in {} out  {flows:>wide$}",
                 rate(peer.now.rx_bytes),
                 rate(peer.now.tx_bytes),
-                units::visible(&label)
             );
-            if peer.flows > 1 {
-                text.push_str(&format!("  {} flows", peer.flows));
+            let label = self.shared.label(&Endpoint::new(*addr, 0), None, None);
+            let room = list.room(has_heading).saturating_sub(units::columns(&text));
+            let room = u16::try_from(room).unwrap_or(u16::MAX);
+            text += &shorten(&label, room, display.theme.glyphs.ellipsis);
+            match has_heading {
+                true => list.row(text, Style::new()),
+                false => list.put(name, text, Style::new()),
             }
-            list.put(name, text, Style::new());
         }
         if more > 0 {
             let text = units::count(more as u64, "other peer");
-            list.put("", text, display.theme.dim());
+            match has_heading {
+                true => list.row(text, display.theme.dim()),
+                false => list.put("", text, display.theme.dim()),
+            }
         }
     }
 }
