@@ -11,7 +11,7 @@ use crate::resolve::names::Label;
 use crate::stats::history::Clock;
 use crate::stats::ranking::{Row, RowId, RowParties};
 use crate::text::units;
-use crate::tui::draw::line::{put, put_right, put_untrusted, shorten, width, within};
+use crate::tui::draw::line::{put, put_end, put_right, put_untrusted, shorten, width, within};
 use crate::tui::draw::row_text::{LOCAL_TAG, RowText};
 use crate::tui::draw::theme::Glyphs;
 use crate::tui::state::display_options::DisplayOptions;
@@ -138,33 +138,40 @@ impl Cell<'_> {
         }
         if let Some(local) = common.local {
             let label = self.text().end(&local, common.remote.as_ref());
-            let text = match label.port.strip_prefix(':').filter(|_| self.is_port) {
-                Some(port) if width(port) <= self.at.width => port.to_owned(),
-                Some(_) => local.port.to_string(),
-                None => self.shorten(&label, self.at.width),
-            };
-            self.put_untrusted(buf, self.at, &text, self.plain);
+            let dim = self.plain.patch(self.shared.display.theme.dim());
+            match label.port.strip_prefix(':').filter(|_| self.is_port) {
+                Some(port) if width(port) <= self.at.width => {
+                    self.put_untrusted(buf, self.at, port, dim);
+                }
+                Some(_) => {
+                    put(buf, self.at, 0, &local.port.to_string(), dim);
+                }
+                None => {
+                    self.put_label(buf, &label, self.at.width);
+                }
+            }
         }
     }
 
     /// Draws the peer of a flow; of a row of several the one that moves most and the number of others.
     pub(super) fn peer(&self, buf: &mut Buffer) {
         let common = &self.row.common;
-        let text = match (self.parties, &self.row.id) {
+        let end = match (self.parties, &self.row.id) {
             (_, RowId::Remote(_)) if self.group.is_named_in(Column::Remote) => {
-                self.shorten_peer(&self.shared.title_label(self.row), self.at.width)
+                self.put_peer(buf, &self.shared.title_label(self.row), self.at.width)
             }
-            (Some(parties), _) if !self.group.is_named_in(Column::Remote) => self.peers(parties),
+            (Some(parties), _) if !self.group.is_named_in(Column::Remote) => {
+                self.put_peers(buf, parties)
+            }
             _ if self.title(buf, Column::Remote) => return,
             _ => match common.remote {
                 Some(remote) => {
                     let label = self.text().end(&remote, common.local.as_ref());
-                    self.shorten_peer(&label, self.at.width)
+                    self.put_peer(buf, &label, self.at.width)
                 }
                 None => return,
             },
         };
-        let end = put(buf, self.at, 0, &text, self.plain);
         let is_whole = end + width(LOCAL_TAG) <= self.at.width;
         if common.internal && is_whole {
             let dim = self.plain.patch(self.shared.display.theme.dim());
@@ -172,19 +179,22 @@ impl Cell<'_> {
         }
     }
 
-    fn shorten(&self, label: &Label, width: u16) -> String {
-        shorten(label, width, self.shared.display.theme.glyphs.ellipsis)
+    /// Draws an end in as many cells; returns the cell after it.
+    fn put_label(&self, buf: &mut Buffer, label: &Label, width: u16) -> u16 {
+        let theme = &self.shared.display.theme;
+        let text = shorten(label, width, theme.glyphs.ellipsis);
+        put_end(buf, self.at, 0, (&text, label), (self.plain, theme.dim()))
     }
 
-    /// Shortens a peer: one that is cut anyway leaves room for what is said of it.
-    fn shorten_peer(&self, label: &Label, room: u16) -> String {
+    /// Draws a peer: one that is cut anyway leaves room for what is said of it.
+    fn put_peer(&self, buf: &mut Buffer, label: &Label, room: u16) -> u16 {
         let tag = width(LOCAL_TAG);
         let whole = width(&units::visible(&label.host)) + width(&label.port);
         let has_tag = self.row.common.internal && whole > room && room >= MIN_TAGGED + tag;
-        self.shorten(label, if has_tag { room - tag } else { room })
+        self.put_label(buf, label, if has_tag { room - tag } else { room })
     }
 
-    fn peers(&self, parties: &RowParties) -> String {
+    fn put_peers(&self, buf: &mut Buffer, parties: &RowParties) -> u16 {
         let local = Some(&parties.top_local);
         let label = self
             .shared
@@ -194,7 +204,8 @@ impl Cell<'_> {
             peers => format!(" +{}", peers - 1),
         };
         let room = self.at.width.saturating_sub(width(&others));
-        self.shorten_peer(&label, room) + &others
+        let end = self.put_peer(buf, &label, room);
+        put(buf, self.at, end, &others, self.plain)
     }
 
     /// Draws the process id; of several processes how many they are.

@@ -86,6 +86,28 @@ pub fn shorten(label: &Label, width: u16, ellipsis: &str) -> String {
     format!("{head}{ellipsis}{tail}{}", label.port)
 }
 
+/// Draws an end that [`shorten`] made of a label; returns the cell after it. The port, and what follows the first
+/// part of a whole host name, are dim: the rest tells ends apart.
+pub fn put_end(
+    buf: &mut Buffer,
+    at: Rect,
+    x: u16,
+    (text, label): (&str, &Label),
+    (style, dim): (Style, Style),
+) -> u16 {
+    let dim = style.patch(dim);
+    let (host, port) = match text.strip_suffix(label.port.as_str()) {
+        Some(host) => (host, label.port.as_str()),
+        None => (text, ""),
+    };
+    let is_whole = label.is_name && host == units::visible(&label.host);
+    let domain = host.find('.').filter(|at| is_whole && *at > 0);
+    let (name, domain) = host.split_at(domain.unwrap_or(host.len()));
+    let x = put(buf, at, x, name, style);
+    let x = put(buf, at, x, domain, dim);
+    put(buf, at, x, port, dim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +175,30 @@ mod tests {
         assert_eq!(shorten(&end, 11, "…"), "10.…0.5:443");
         assert_eq!(shorten(&end, 11, "~"), "10.~0.5:443");
         assert_eq!(shorten(&label("*", ""), 1, "…"), "*");
+    }
+
+    #[test]
+    fn ports_and_the_domains_of_whole_names_are_dim() {
+        let dim = Style::new().add_modifier(ratatui::style::Modifier::DIM);
+        let bright = |label: &Label, width| {
+            let mut buf = Buffer::empty(Rect::new(0, 0, 40, 1));
+            let at = buf.area;
+            let text = shorten(label, width, "…");
+            let end = put_end(&mut buf, at, 0, (&text, label), (Style::new(), dim));
+            assert_eq!(usize::from(end), columns(&text));
+            let cells = (0..end).map(|x| &buf[(x, 0)]);
+            let bright = cells.filter(|cell| !cell.modifier.contains(dim.add_modifier));
+            bright.map(|cell| cell.symbol()).collect::<String>()
+        };
+        assert_eq!(bright(&label("10.0.0.5", ":443"), 40), "10.0.0.5");
+        assert_eq!(bright(&label("[2001:db8::1]", ":53"), 40), "[2001:db8::1]");
+        assert_eq!(bright(&named("web.example.com", ":https"), 40), "web");
+        assert_eq!(
+            bright(&named("web.example.com", ":https"), 16),
+            "…ample.com"
+        );
+        assert_eq!(bright(&named("localhost", ""), 40), "localhost");
+        assert_eq!(bright(&named("web.example.com", ":https"), 4), "web…");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::cells::Cell;
-use super::line::{put, put_untrusted, shorten, width, within};
+use super::line::{put, put_end, put_untrusted, shorten, width, within};
 use super::section::Section;
 use crate::stats::ranking::RowId;
 use crate::text::units;
@@ -112,17 +112,18 @@ impl Section<'_> {
 
     /// Draws the peer of a flow, or how many flows a peer has.
     fn ends_within(&self, line: &ShownLine, cell: &Cell<'_>, buf: &mut Buffer) {
-        let ellipsis = self.shared.display.theme.glyphs.ellipsis;
-        let text = match line.row.id {
-            RowId::Flow(key) => {
-                let protocol = Some(key.protocol);
-                let label = self.shared.label(&key.remote, Some(&key.local), protocol);
-                let name = format!("{} ", key.protocol);
-                let room = cell.at.width.saturating_sub(width(&name));
-                name + &shorten(&label, room, ellipsis)
-            }
-            _ => units::count(line.row.flows as u64, "flow"),
+        let theme = &self.shared.display.theme;
+        let RowId::Flow(key) = line.row.id else {
+            let flows = units::count(line.row.flows as u64, "flow");
+            put(buf, cell.at, 0, &flows, cell.plain);
+            return;
         };
-        put(buf, cell.at, 0, &text, cell.plain);
+        let protocol = Some(key.protocol);
+        let label = self.shared.label(&key.remote, Some(&key.local), protocol);
+        let name = format!("{} ", key.protocol);
+        let room = cell.at.width.saturating_sub(width(&name));
+        let text = shorten(&label, room, theme.glyphs.ellipsis);
+        let x = put(buf, cell.at, 0, &name, cell.plain);
+        put_end(buf, cell.at, x, (&text, &label), (cell.plain, theme.dim()));
     }
 }
