@@ -279,7 +279,7 @@ static SHARE: ColumnDrawing = ColumnDrawing {
 static SPARK: ColumnDrawing = ColumnDrawing {
     heading: "LAST MINUTE",
     is_default: true,
-    leaves: leaves(30, EndsRoom::Plenty),
+    leaves: leaves(85, EndsRoom::Plenty),
     width: |_| 12,
     ..NUMBER
 };
