@@ -1,7 +1,10 @@
 //! The texts of a row: what its cells show, shortened to their width, and what words are looked for in.
 //! Numbers that are measured are no texts: they are others in each interval.
 
-use crate::model::flow::Endpoint;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::flow::{Endpoint, Owner};
 use crate::resolve::names::Label;
 use crate::stats::ranking::{ProcessLookup as _, Row, RowId};
 use crate::text::units;
@@ -37,20 +40,49 @@ impl FoundText {
     }
 }
 
+/// What the columns of owners show of each process, for one search: flows are many, processes are few, and each fact
+/// about one takes a lock.
+#[derive(Debug, Default)]
+pub struct OwnerTexts(HashMap<(u32, *const Owner), String>);
+
 impl RowText<'_> {
     /// Returns everything that words are looked for in: what the cells of all columns can show, as it is
     /// drawn, in lower case.
     pub fn found_in(&self) -> String {
+        self.found_in_with(&mut OwnerTexts::default())
+    }
+
+    /// Returns [`Self::found_in`] for a search of many rows.
+    pub fn found_in_with(&self, owners: &mut OwnerTexts) -> String {
         let mut found = FoundText::default();
         if self.group != Group::Flow {
             found.add(&self.title());
         }
-        for column in Column::ALL {
+        let common = &self.row.common;
+        match common.tgid.zip(common.owner.as_ref()) {
+            Some((tgid, owner)) => {
+                let of_owner = owners.0.entry((tgid, Arc::as_ptr(owner)));
+                let text = of_owner.or_insert_with(|| self.found_by(is_of_owner).0);
+                found.0.push_str(text);
+            }
+            None => found.0.push_str(&self.found_by(is_of_owner).0),
+        }
+        let of_row = self.found_by(|column| !is_of_owner(column));
+        found.0.push_str(&of_row.0);
+        units::sanitize(&found.0).to_lowercase()
+    }
+
+    fn found_by(&self, is_included: impl Fn(Column) -> bool) -> FoundText {
+        let mut found = FoundText::default();
+        for column in Column::ALL
+            .into_iter()
+            .filter(|&column| is_included(column))
+        {
             if let Some(add) = column.drawing().found_by {
                 add(self, &mut found);
             }
         }
-        units::sanitize(&found.0).to_lowercase()
+        found
     }
 
     /// Returns the row's name, where it is no flow.
@@ -110,12 +142,22 @@ impl RowText<'_> {
         let names = &self.shared.names;
         let protocol = self.row.common.protocol;
         let service = protocol.and_then(|protocol| names.service(protocol, &end, other.as_ref()));
-        let labels = [(None, None), (names.known(end.addr), service)];
-        for (host, service) in labels {
-            let label = names.written(&end, host.as_deref(), service);
-            found.add(&format!("{}{}", units::visible(&label.host), label.port));
+        let mut add = |host: Option<&str>, service| {
+            let label = names.written(&end, host, service);
+            found.add(&units::visible(&label.host));
+            found.0.push_str(&label.port);
+        };
+        add(None, None);
+        let host = names.known(end.addr);
+        if host.is_some() || service.is_some() {
+            add(host.as_deref(), service);
         }
     }
+}
+
+/// Whether a row's process alone decides what a column shows.
+fn is_of_owner(column: Column) -> bool {
+    matches!(column, Column::Process | Column::User | Column::Container)
 }
 
 /// What finds a row by the columns that have texts; [`super::column_table`] says which column has which.

@@ -9,7 +9,7 @@ use super::tree::{LineId, LinePosition};
 use crate::model::flow::Direction;
 use crate::stats::history::TrafficStats;
 use crate::text::units;
-use crate::tui::draw::row_text::RowText;
+use crate::tui::draw::row_text::{OwnerTexts, RowText};
 use crate::view::{Directions, Group};
 
 /// So many rows are looked at to say how many match; the next match is looked for among all.
@@ -206,13 +206,14 @@ impl Panes {
             .position(|position| *position == (table, index))
             .unwrap_or(0);
         let count = positions.len();
+        let mut owners = OwnerTexts::default();
         (skip..count + skip)
             .map(|step| match is_forward {
                 true => (from + step) % count,
                 false => (from + 2 * count - step) % count,
             })
             .map(|n| positions[n])
-            .find(|&(table, index)| self.is_match(table, index, shared))
+            .find(|&(table, index)| self.is_match_with(table, index, shared, &mut owners))
     }
 
     fn positions(&self) -> impl Iterator<Item = (usize, usize)> {
@@ -225,17 +226,21 @@ impl Panes {
         if count > MAX_COUNTED {
             return String::new();
         }
-        let is_match = |(table, index): &(usize, usize)| self.is_match(*table, *index, shared);
+        let mut owners = OwnerTexts::default();
+        let is_match = |(table, index): &(usize, usize)| {
+            self.is_match_with(*table, *index, shared, &mut owners)
+        };
         let matching = self.positions().filter(is_match).count();
         format!("{matching} of {} match", units::count(count as u64, "row"))
     }
 
     /// Whether all words are in the texts of a row, or of one of the flows that it sums.
-    pub(in crate::tui) fn is_match(
+    fn is_match_with(
         &self,
         table: usize,
         index: usize,
         shared: &SharedState,
+        owners: &mut OwnerTexts,
     ) -> bool {
         let Some(table) = self.tables.get(table) else {
             return false;
@@ -249,7 +254,7 @@ impl Panes {
             row: &row,
             group,
         };
-        let of_row = text.found_in();
+        let of_row = text.found_in_with(owners);
         if self.find.matches(&of_row) {
             return true;
         }
@@ -263,7 +268,18 @@ impl Panes {
                     row: &flow,
                     group: Group::Flow,
                 };
-                self.find.matches(&format!("{of_row}{}", text.found_in()))
+                let of_flow = text.found_in_with(owners);
+                self.find.matches(&format!("{of_row}{of_flow}"))
             })
+    }
+
+    #[cfg(test)]
+    pub(in crate::tui) fn is_match(
+        &self,
+        table: usize,
+        index: usize,
+        shared: &SharedState,
+    ) -> bool {
+        self.is_match_with(table, index, shared, &mut OwnerTexts::default())
     }
 }
