@@ -121,6 +121,26 @@ def block(char):
     return None
 
 
+def dots(char):
+    """Dots of a braille pattern as (x, y) in parts of a cell: many fonts have none, or wider ones."""
+    code = ord(char) - 0x2800 if char else -1
+    if not 0 < code < 0x100:
+        return None
+    places = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)]
+    return [((x + 0.5) / 2, (y + 0.5) / 4) for n, (x, y) in enumerate(places) if code >> n & 1]
+
+
+def dot_path(chars, left, top):
+    """The dots of braille patterns as a path of strokes without length, which round ends make visible."""
+    path, at = [], (0.0, 0.0)
+    for i, char in enumerate(chars):
+        for x, y in dots(char):
+            x, y = round(left + (i + x) * CELL_W, 1), round(top + y * CELL_H, 1)
+            path.append(f"m{x - at[0]:.4g} {y - at[1]:.4g}h0".replace(" -", "-"))
+            at = (x, y)
+    return "".join(path)
+
+
 def picture(text, columns, rows, theme):
     """The elements of one screen."""
     global PEN
@@ -134,18 +154,21 @@ def picture(text, columns, rows, theme):
             if x >= columns:
                 break
             style = PEN.style(theme)
-            kind = block(char) is not None
+            kind = "block" if block(char) else "dots" if dots(char) else "text"
             if runs and runs[-1][1] == style and runs[-1][3] == kind:
                 runs[-1][2].append(char)
             else:
                 runs.append((x, style, [char], kind))
             x += 1
-        for start, (fg, bg, bold), chars, blocks in runs:
+        for start, (fg, bg, bold), chars, kind in runs:
             left = PAD + start * CELL_W
             if bg != theme["bg"]:
                 out.append(f'<rect x="{left:.1f}" y="{top:.1f}" width="{len(chars) * CELL_W:.1f}" '
                            f'height="{CELL_H}" fill="{bg}" shape-rendering="crispEdges"/>')
-            if blocks:
+            if kind == "dots":
+                out.append(f'<path d="{dot_path(chars, left, top)}" stroke="{fg}"/>')
+                continue
+            if kind == "block":
                 path = []
                 for i, char in enumerate(chars):
                     bx, by, bw, bh = block(char)
@@ -178,7 +201,7 @@ def main():
         f"<title>{escape(title)}</title>",
         f'<rect width="100%" height="100%" rx="6" fill="{theme["bg"]}"/>',
         f'<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace" '
-        f'font-size="{FONT}" xml:space="preserve">',
+        f'font-size="{FONT}" stroke-width="2.6" stroke-linecap="round" xml:space="preserve">',
     ]
     if seconds is None:
         out += picture(sys.stdin.read(), columns, rows, theme)

@@ -50,11 +50,11 @@ while read -r name columns rows ground seconds keys; do
     for key in $keys; do
         [ "$key" = - ] || tmux send-keys "$key"
         sleep 1
-        [ "$name" != tour ] || tmux capture-pane -e -p >"/out/$name.$screen"
+        [ "$name" != tour ] || tmux capture-pane -e -N -p >"/out/$name.$screen"
         screen=$((screen + 1))
     done
     sleep 3
-    tmux capture-pane -e -p >"/out/$name"
+    tmux capture-pane -e -N -p >"/out/$name"
     tmux kill-server
 done </root/pictures
 TEXT
