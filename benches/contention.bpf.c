@@ -13,7 +13,7 @@ struct contended {
 
 static long one_event(__u32 i, struct contended *of)
 {
-	struct flowtop_key4 key = {};
+	struct flowtop_key4 key = {}, memory;
 	struct transfer transfer = { .dir = TX, .bytes = 100 };
 
 	/* Nobody's number, so that nothing is read of the current process for
@@ -23,7 +23,7 @@ static long one_event(__u32 i, struct contended *of)
 	key.id.local_port = 443;
 	key.remote_addr = of->flow;
 	transfer.packets = of->udp;
-	add4(&key, &transfer);
+	add4(&key, &memory, &transfer, false);
 	return 0;
 }
 

@@ -100,13 +100,13 @@ static __always_inline struct sock_head read_head(const struct sock *sk,
 	return head;
 }
 
-static __always_inline void put_head(union flowtop_key *key,
+static __always_inline void put_head(struct flowtop_key4 *key,
 				     const struct sock_head *head)
 {
 	key->id.net = head->net;
 	__builtin_memcpy(&key->id.remote_port, &head->portpair,
 			 sizeof(head->portpair));
-	__builtin_memcpy(&key->v4.remote_addr, &head->addrpair,
+	__builtin_memcpy(&key->remote_addr, &head->addrpair,
 			 sizeof(head->addrpair));
 }
 
@@ -141,26 +141,34 @@ static __always_inline __u32 current_id(void)
 	return split_threads ? current_tid() : current_tgid();
 }
 
-/* Completes what keys of both families share; false for a raw socket. */
-static __always_inline bool fill_id(struct flowtop_id *id,
-				    const struct sock *sk, __u32 protocol,
-				    const bool trusted)
+/* Who moves bytes by which protocol. */
+static __always_inline __u32 owner_kind(__u32 protocol)
 {
-	id->owner_kind =
-		current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
+	return current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
+}
+
+/* Completes the local port; false for a raw socket. In a word with the remote
+ * one, so that clang keeps them together. */
+static __always_inline bool complete_ports(struct sock_head *head,
+					   const struct sock *sk,
+					   __u32 protocol, const bool trusted)
+{
+	__u32 port = head->portpair >> 16;
+
 	/* Above the numbers that are asked for below: nearly always. */
-	if (__builtin_expect(id->local_port > IPPROTO_UDP, 1))
+	if (__builtin_expect(port > IPPROTO_UDP, 1))
 		return true;
 	/* inet_put_port() clears skc_num when a socket closes, with data
 	 * perhaps still unread; inet_sport keeps the port. Every socket of IP
 	 * begins with a struct inet_sock, as that of UDP does. */
-	if (!id->local_port && protocol != FLOWTOP_PACKET)
-		id->local_port = bpf_ntohs(READ_FIELD_AS(const struct udp_sock,
-							 sk, inet.inet_sport));
+	if (!port && protocol != FLOWTOP_PACKET) {
+		port = bpf_ntohs(READ_FIELD_AS(const struct udp_sock, sk,
+					       inet.inet_sport));
+		head->portpair |= port << 16;
+	}
 	/* A raw socket of protocol TCP or UDP has the protocol for its port
 	 * (inet_create()), and hears what other sockets move. */
-	return id->local_port !=
-		       (protocol == FLOWTOP_UDP ? IPPROTO_UDP : IPPROTO_TCP) ||
+	return port != (protocol == FLOWTOP_UDP ? IPPROTO_UDP : IPPROTO_TCP) ||
 	       READ_FIELD(trusted, sk, sk_type) != SOCK_RAW;
 }
 
@@ -185,17 +193,17 @@ static __always_inline void take_peer6(struct flowtop_key6 *key,
 struct transfer {
 	const struct sock *sk;
 	int dir;
-	__u32 bytes;
+	__u64 bytes;   /* as they are added */
 	__u32 packets; /* TCP: 0, its socket counts them */
 	__u32 ifindex; /* as in flowtop_slot */
 };
 
 /* Makes the flow one of an interface. */
-static __always_inline void bind_key(union flowtop_key *key,
+static __always_inline void bind_key(struct flowtop_id *id,
 				     struct transfer *transfer, __u32 ifindex)
 {
 	transfer->ifindex = ifindex;
-	key->id.net = bound_to(transfer->sk, ifindex);
+	id->net = bound_to(transfer->sk, ifindex);
 }
 
 static __always_inline void add_to(struct flowtop_stats *stats,
@@ -362,16 +370,11 @@ first_event(void *flows, const bool b, const struct flowtop_id *id,
  * was: what has moved bytes once may take a row, what does so once does not. */
 static __always_inline bool add(void *flows, const bool b,
 				const struct flowtop_id *id,
-				struct transfer *transfer, const bool by_row)
+				struct transfer *transfer)
 {
 	bool found = true;
 	struct flowtop_slot *slot = bpf_map_lookup_elem(flows, id);
 
-	/* Nothing but rows asks whether there was one. */
-	if (!by_row && slot) {
-		add_to_slot(slot, transfer);
-		return true;
-	}
 	if (!slot) {
 		found = false;
 		slot = first_event(flows, b, id, transfer);
@@ -384,67 +387,63 @@ static __always_inline bool add(void *flows, const bool b,
 	return found;
 }
 
-/* `by_row` is a constant: false where programs never have rows, so that no
- * register is kept for them. */
-static __always_inline void add4(const struct flowtop_key4 *key,
-				 struct transfer *transfer, const bool by_row)
+/*
+ * `preempts` is a constant: see add_to_row(). The key goes to memory, which is
+ * the caller's, where it is looked up, and not before: a flow with a row is
+ * found by registers alone.
+ */
+static __always_inline void add4(const struct flowtop_key4 *of,
+				 struct flowtop_key4 *key,
+				 struct transfer *transfer, const bool preempts)
 {
 	/* Once: row and slot are of one buffer. */
 	__u32 b = active;
-	struct flowtop_rows *here = NULL;
 	struct flowtop_row4 *row = NULL;
 	bool found;
 
-	if (filters_flows && !allow_flow4(key, transfer->sk))
-		return;
-	if (by_row && has_rows && fits_row(key->id.owner_kind, transfer)) {
-		here = rows_here();
-		if (here) {
-			row = find_row4(here, b, key);
-			if (is_row4(row, key)) {
-				add_to_row(&row->stats, transfer);
-				return;
-			}
+	if (filters_flows) {
+		*key = *of;
+		if (!allow_flow4(key, transfer->sk))
+			return;
+	}
+	if (has_rows && fits_row(of->id.owner_kind, transfer)) {
+		row = row4_here(b, of);
+		if (row && is_row4(row, of)) {
+			add_to_row(&row->stats, transfer, preempts);
+			return;
 		}
 	}
+	*key = *of;
 	if (b)
-		found = add(&flows4_b, true, &key->id, transfer, by_row);
+		found = add(&flows4_b, true, &key->id, transfer);
 	else
-		found = add(&flows4_a, false, &key->id, transfer, by_row);
-	if (by_row && here && found && !row->key.id.owner_kind) {
-		row->key = *key;
-		here->buffers[b & 1].taken[0]++;
-	}
+		found = add(&flows4_a, false, &key->id, transfer);
+	if (row && found && !row->key.id.owner_kind)
+		take_row4(b, row, key);
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
-				 struct transfer *transfer, const bool by_row)
+				 struct transfer *transfer, const bool preempts)
 {
 	__u32 b = active;
-	struct flowtop_rows *here = NULL;
 	struct flowtop_row6 *row = NULL;
 	bool found;
 
 	if (filters_flows && !allow_flow6(key, transfer->sk))
 		return;
-	if (by_row && has_rows && fits_row(key->id.owner_kind, transfer)) {
-		here = rows_here();
-		if (here) {
-			row = find_row6(here, b, key);
-			if (is_row6(row, key)) {
-				add_to_row(&row->stats, transfer);
-				return;
-			}
+	if (has_rows && fits_row(key->id.owner_kind, transfer)) {
+		row = row6_here(b, key);
+		if (row && is_row6(row, key)) {
+			add_to_row(&row->stats, transfer, preempts);
+			return;
 		}
 	}
 	if (b)
-		found = add(&flows6_b, true, &key->id, transfer, by_row);
+		found = add(&flows6_b, true, &key->id, transfer);
 	else
-		found = add(&flows6_a, false, &key->id, transfer, by_row);
-	if (by_row && here && found && !row->key.id.owner_kind) {
-		row->key = *key;
-		here->buffers[b & 1].taken[1]++;
-	}
+		found = add(&flows6_a, false, &key->id, transfer);
+	if (row && found && !row->key.id.owner_kind)
+		take_row6(b, row, key);
 }
 
 /*
@@ -464,7 +463,7 @@ static __always_inline bool is_flow6(union flowtop_key *key,
 		take_peer6(&key->v6, peer);
 		/* A socket that is bound to the link says so itself. */
 		if (!transfer->ifindex && is_link_local(key->v6.remote_addr))
-			bind_key(key, transfer, peer->ifindex);
+			bind_key(&key->id, transfer, peer->ifindex);
 	}
 	local = is_v4_mapped(key->v6.local_addr);
 	remote = is_v4_mapped(key->v6.remote_addr);
@@ -522,7 +521,7 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	struct transfer transfer = {
 		.sk = sk,
 		.dir = dir,
-		.bytes = ret,
+		.bytes = (__u32)ret,
 		.packets = 1,
 	};
 	__u32 protocol = FLOWTOP_PACKET;
@@ -538,10 +537,11 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	head = read_head(sk, false);
 	if (protocol == FLOWTOP_PACKET)
 		read_packet(&head, (void *)sk);
-	put_head(&key, &head);
+	complete_ports(&head, sk, protocol, false);
+	put_head(&key.v4, &head);
 	if (head.bound)
-		bind_key(&key, &transfer, head.bound);
-	fill_id(&key.id, sk, protocol, false);
+		bind_key(&key.id, &transfer, head.bound);
+	key.id.owner_kind = owner_kind(protocol);
 	if (protocol == FLOWTOP_ICMP || protocol == FLOWTOP_ICMP6 ||
 	    protocol == FLOWTOP_RAW)
 		key.id.remote_port = 0; /* the protocol's number or nothing */
@@ -550,7 +550,7 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	if (family == AF_INET6 && is_flow6(&key, NULL, &transfer, false))
 		add6(&key.v6, &transfer, true);
 	else
-		add4(&key.v4, &transfer, true);
+		add4(&key.v4, &key.v4, &transfer, true);
 	return 0;
 }
 
@@ -564,36 +564,49 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 					  bool udp, int dir, int ret,
 					  const struct peer *peer,
-					  __u32 packets, const bool by_row,
+					  __u32 packets, const bool preempts,
 					  const bool trusted)
 {
 	__u32 protocol = udp ? FLOWTOP_UDP : FLOWTOP_TCP;
-	struct transfer transfer = { .sk = sk, .dir = dir, .bytes = ret };
+	struct transfer transfer = { .sk = sk, .dir = dir };
 	struct sock_head head;
-	union flowtop_key key;
+	struct flowtop_key4 key;
+	union flowtop_key memory;
+	__u32 bytes = ret;
 
 	if (ret <= 0 || !allow_call(protocol))
 		return true;
+	barrier_var(bytes); /* one register, which is extended by itself */
+	transfer.bytes = bytes;
 	if (udp)
 		transfer.packets = packets;
 	head = read_head(sk, trusted);
+	if (!complete_ports(&head, sk, protocol, trusted))
+		return false;
 	put_head(&key, &head);
 	if (head.bound)
-		bind_key(&key, &transfer, head.bound);
-	if (!fill_id(&key.id, sk, protocol, trusted))
-		return false;
+		bind_key(&key.id, &transfer, head.bound);
+	key.id.owner_kind = owner_kind(protocol);
 	if (family == AF_INET6) {
-		if (is_flow6(&key, peer, &transfer, trusted)) {
-			add6(&key.v6, &transfer, by_row);
+		memory.id = key.id;
+		if (is_flow6(&memory, peer, &transfer, trusted)) {
+			add6(&memory.v6, &transfer, preempts);
 			return true;
+		}
+		/* The rest is as it was: clang keeps the ports in one word. */
+		key.remote_addr = memory.v4.remote_addr;
+		key.local_addr = memory.v4.local_addr;
+		if (peer) {
+			key.id.net = memory.id.net;
+			key.id.remote_port = memory.id.remote_port;
 		}
 	} else if (family != AF_INET) {
 		return true;
 	} else if (peer && peer->family == AF_INET) {
 		key.id.remote_port = peer->port;
-		key.v4.remote_addr = peer->addr[0];
+		key.remote_addr = peer->addr[0];
 	}
-	add4(&key.v4, &transfer, by_row);
+	add4(&key, &memory.v4, &transfer, preempts);
 	return true;
 }
 
@@ -601,10 +614,10 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 static __always_inline void account(const struct sock *sk, __u16 family,
 				    __u16 protocol, int dir, int ret,
 				    const struct peer *peer, __u32 packets,
-				    const bool by_row, const bool trusted)
+				    const bool preempts, const bool trusted)
 {
 	if (!account_ports(sk, family, protocol == IPPROTO_UDP, dir, ret, peer,
-			   packets, by_row, trusted))
+			   packets, preempts, trusted))
 		account_other(address_of(sk), family, protocol, dir, ret);
 }
 

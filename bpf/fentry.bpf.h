@@ -3,9 +3,7 @@
  * The functions of kprobe.bpf.h by trampolines, with typed pointers. From
  * v5.12 (ca06f55b9002) a trampoline skips a program that is already running on
  * its CPU; where a task can be preempted inside it, that loses events, so user
- * space takes this backend by itself only where it cannot. Nor does
- * it have rows (rows.bpf.h): the registers that they take would cost every
- * call.
+ * space takes this backend by itself only where it cannot.
  */
 #ifndef FLOWTOP_FENTRY_BPF_H
 #define FLOWTOP_FENTRY_BPF_H
@@ -33,7 +31,7 @@ static __always_inline int fx_send_return(struct sock *sk, __u16 family,
 	if (ret <= 0)
 		return 0;
 	if (is_stream(protocol))
-		account(sk, family, IPPROTO_TCP, TX, ret, NULL, 0, false, true);
+		account(sk, family, IPPROTO_TCP, TX, ret, NULL, 0, true, true);
 	else if ((protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE) ||
 		 sk->sk_type == SOCK_RAW)
 		fx_other(sk, TX, ret); /* those two have hooks of their own */
@@ -48,13 +46,13 @@ static __always_inline int fx_recv_return(struct sock *sk, __u16 family,
 	if (ret <= 0 || !consumes(flags))
 		return 0;
 	if (is_stream(protocol)) {
-		account(sk, family, IPPROTO_TCP, RX, ret, NULL, 0, false, true);
+		account(sk, family, IPPROTO_TCP, RX, ret, NULL, 0, true, true);
 	} else if (protocol == IPPROTO_UDP) {
 		struct call_ctx *call = close_datagram(sk);
 		struct peer *peer = call ? &call->peer : NULL;
 
 		account(sk, family, IPPROTO_UDP, RX, ret, peer,
-			peer && peer->segments ? peer->segments : 1, false,
+			peer && peer->segments ? peer->segments : 1, true,
 			true);
 	} else {
 		fx_other(sk, RX, ret);
@@ -162,7 +160,7 @@ static __always_inline void fx_datagram(struct sock *sk, struct peer *peer,
 		peer->gso_size = read_gso_size(sk, msg, true);
 	if (sk->sk_protocol == IPPROTO_UDP)
 		account(sk, sk->__sk_common.skc_family, IPPROTO_UDP, TX, ret,
-			peer, packets_sent(peer, ret), false, true);
+			peer, packets_sent(peer, ret), true, true);
 	else
 		fx_other(sk, TX, ret);
 }
@@ -234,7 +232,7 @@ int BPF_PROG(fx_splice, struct sk_buff *skb, struct sock *sk,
 {
 	if (ret > 0 && sk)
 		account(sk, sk->__sk_common.skc_family, sk->sk_protocol, RX,
-			ret, NULL, 1, false, true);
+			ret, NULL, 1, true, true);
 	return 0;
 }
 
@@ -246,7 +244,7 @@ int BPF_PROG(fx_sendpage, struct socket *sock, struct page *page, int offset,
 
 	if (sk->sk_protocol == IPPROTO_TCP)
 		account(sk, sk->__sk_common.skc_family, IPPROTO_TCP, TX, ret,
-			NULL, 0, false, true);
+			NULL, 0, true, true);
 	return 0;
 }
 
@@ -269,7 +267,7 @@ int BPF_PROG(fx_udp_sendpage, struct sock *sk, struct page *page, int offset,
 {
 	if (close_datagram(sk))
 		account(sk, sk->__sk_common.skc_family, IPPROTO_UDP, TX, ret,
-			NULL, 1, false, true);
+			NULL, 1, true, true);
 	return 0;
 }
 

@@ -36,7 +36,7 @@ static __always_inline void kp_count(const struct sock *sk,
 	__u16 family = READ_FIELD(trusted, sk, __sk_common.skc_family);
 
 	if (is_tcp(protocol)) {
-		account(sk, family, IPPROTO_TCP, dir, bytes, NULL, 0, true,
+		account(sk, family, IPPROTO_TCP, dir, bytes, NULL, 0, false,
 			trusted);
 	} else if (protocol == IPPROTO_UDP) {
 		struct peer *peer = &call->peer;
@@ -46,7 +46,7 @@ static __always_inline void kp_count(const struct sock *sk,
 		account(sk, family, IPPROTO_UDP, dir, bytes, peer,
 			dir == TX ? packets_sent(peer, bytes) :
 				    peer->segments ?: 1,
-			true, trusted);
+			false, trusted);
 	} else {
 		account_other(call->sk, family, protocol, dir, bytes);
 	}
@@ -220,7 +220,7 @@ int BPF_KRETPROBE(kr_zerocopy, int ret)
 		return 0;
 	sk = (void *)call->sk;
 	account(sk, BPF_CORE_READ(sk, __sk_common.skc_family), IPPROTO_TCP, RX,
-		zerocopy_bytes((void *)call->peer.zerocopy), NULL, 0, true,
+		zerocopy_bytes((void *)call->peer.zerocopy), NULL, 0, false,
 		false);
 	return 0;
 }

@@ -345,8 +345,7 @@ const struct flowtop_owner no_owner = {};
 /* What a cgroup's entry is made of before its names are filled in. */
 const struct flowtop_cgroup no_cgroup = {};
 
-/* Nothing else runs on the CPU while a program does, so that rows may be used:
- * where it is false the verifier drops what uses them. */
+/* Rows may be used: where it is false the verifier drops what uses them. */
 const volatile bool has_rows;
 
 /* This kernel has bpf_rdonly_cast(): see CALL_TRUSTED(). */

@@ -12,9 +12,11 @@
  * the one row that its key leads to is free, and keeps it for the interval.
  * What finds no row adds to its slot.
  *
- * Only where programs run with preemption off, so that nothing else touches the
- * rows of this CPU between a load and its store: see has_rows. No hooked
- * function is called from an interrupt.
+ * Nobody moves to another CPU in the middle of a program. Where programs run
+ * with preemption off nothing else touches the rows of this CPU between a load
+ * and its store, as no hooked function is called from an interrupt. Where a
+ * task can be preempted in a program, others run theirs in between: there adds
+ * are atomic.
  */
 #ifndef FLOWTOP_ROWS_BPF_H
 #define FLOWTOP_ROWS_BPF_H
@@ -48,11 +50,15 @@ static __always_inline __u32 row_of6(const struct flowtop_key6 *key)
 	return row_of(words[1] ^ words[2] ^ words[3] ^ words[4] ^ words[5]);
 }
 
-/* Another read-modify-write than add_to()'s, which is for all CPUs. */
+/* Plain, unless another program may run in the middle of it: `preempts`, a
+ * constant. */
 static __always_inline void add_to_row(struct flowtop_stats *stats,
-				       const struct transfer *transfer)
+				       const struct transfer *transfer,
+				       const bool preempts)
 {
-	if (transfer->dir == TX) {
+	if (preempts) {
+		add_to(stats, transfer);
+	} else if (transfer->dir == TX) {
 		stats->tx_bytes += transfer->bytes;
 		stats->tx_msgs++;
 	} else {
@@ -69,27 +75,89 @@ static __always_inline bool fits_row(__u32 owner_kind,
 	return transfer->packets == (PROTOCOL_OF(owner_kind) != FLOWTOP_TCP);
 }
 
-/* The rows of this CPU; NULL never, but the verifier does not know. */
-static __always_inline struct flowtop_rows *rows_here(void)
+/* The rows of this CPU in buffer `b`; NULL never, but the verifier does not
+ * know. Both buffers are in one value, so that the address depends on the flag:
+ * a CPU that reorders loads reads the row after it. */
+static __always_inline struct flowtop_row_buffer *rows_here(__u32 b)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
+	struct flowtop_rows *here = bpf_map_lookup_elem(&rows, &cpu);
 
-	return bpf_map_lookup_elem(&rows, &cpu);
+	return here ? &here->buffers[b & 1] : NULL;
 }
 
-/* The row that a key leads to in buffer `b`. Both buffers are in one value, so
- * that the address depends on the flag: a CPU that reorders loads reads the row
- * after it. */
+/* The one row there that a key leads to. clang would calculate its address once
+ * for the key and once for the sums. */
 static __always_inline struct flowtop_row4 *
-find_row4(struct flowtop_rows *rows, __u32 b, const struct flowtop_key4 *key)
+row4_here(__u32 b, const struct flowtop_key4 *key)
 {
-	return &rows->buffers[b & 1].v4[row_of4(key)];
+	struct flowtop_row_buffer *here = rows_here(b);
+	struct flowtop_row4 *row;
+
+	if (!here)
+		return NULL;
+	row = &here->v4[row_of4(key)];
+	barrier_var(row);
+	return row;
 }
 
 static __always_inline struct flowtop_row6 *
-find_row6(struct flowtop_rows *rows, __u32 b, const struct flowtop_key6 *key)
+row6_here(__u32 b, const struct flowtop_key6 *key)
 {
-	return &rows->buffers[b & 1].v6[row_of6(key)];
+	struct flowtop_row_buffer *here = rows_here(b);
+	struct flowtop_row6 *row;
+
+	if (!here)
+		return NULL;
+	row = &here->v6[row_of6(key)];
+	barrier_var(row);
+	return row;
+}
+
+/*
+ * Whether this program may fill in a free row: of all that were about to, the
+ * one that finds itself alone, or none. By an add whose result is read after
+ * it, for kernels before 5.12 have no atomic that returns one.
+ */
+static __always_inline bool claim_row(__u64 *claims)
+{
+	__sync_fetch_and_add(claims, 1);
+	return *(volatile __u64 *)claims == 1;
+}
+
+/* Gives a free row to a flow. Its second word has the owner, and is stored
+ * last: whoever finds that finds all of the key. */
+static __always_inline void take_row4(__u32 b, struct flowtop_row4 *row,
+				      const struct flowtop_key4 *key)
+{
+	struct flowtop_row_buffer *here = rows_here(b);
+	const word *from = (const void *)key;
+	volatile word *to = (void *)&row->key;
+
+	if (!here || !claim_row(&row->claims))
+		return;
+	to[0] = from[0];
+	to[2] = from[2];
+	to[1] = from[1];
+	__sync_fetch_and_add(&here->taken[0], 1);
+}
+
+static __always_inline void take_row6(__u32 b, struct flowtop_row6 *row,
+				      const struct flowtop_key6 *key)
+{
+	struct flowtop_row_buffer *here = rows_here(b);
+	const word *from = (const void *)key;
+	volatile word *to = (void *)&row->key;
+
+	if (!here || !claim_row(&row->claims))
+		return;
+	to[0] = from[0];
+	to[2] = from[2];
+	to[3] = from[3];
+	to[4] = from[4];
+	to[5] = from[5];
+	to[1] = from[1];
+	__sync_fetch_and_add(&here->taken[1], 1);
 }
 
 static __always_inline bool is_row4(const struct flowtop_row4 *row,

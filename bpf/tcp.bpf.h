@@ -22,7 +22,7 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 	struct sock_head head = read_head(sk, trusted);
 	union flowtop_key now;
 
-	put_head(&now, &head);
+	put_head(&now.v4, &head);
 	/* A socket that closed has given its port back (inet_put_port()). */
 	if (!now.id.local_port || now.id.local_port != key->id.local_port ||
 	    now.id.remote_port != key->id.remote_port)

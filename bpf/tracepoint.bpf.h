@@ -48,7 +48,7 @@ read_event(struct event *event, struct trace_event_raw_sock_msg_length *ctx)
 static __always_inline int tp_stream(const struct event *event, int dir)
 {
 	CALL_TRUSTED(account, struct sock, event->sk, event->family,
-		     IPPROTO_TCP, dir, event->ret, NULL, 0, true);
+		     IPPROTO_TCP, dir, event->ret, NULL, 0, false);
 	return 0;
 }
 
@@ -79,7 +79,7 @@ static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
 	} else {
 		packets = peer.segments ?: 1;
 	}
-	return account_ports(sk, family, true, dir, ret, &peer, packets, true,
+	return account_ports(sk, family, true, dir, ret, &peer, packets, false,
 			     trusted);
 }
 

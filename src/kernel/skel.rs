@@ -145,6 +145,8 @@ pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6
                     local_addr: [row.key.local_addr, 0, 0, 0],
                 };
                 each(key, row.stats);
+            }
+            if row.claims != 0 {
                 v4.add(i).write_volatile(RawRow4::default());
             }
         }
@@ -153,6 +155,8 @@ pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6
             let row = v6.add(i).read_volatile();
             if row.key.id.owner_kind != 0 {
                 each(row.key, row.stats);
+            }
+            if row.claims != 0 {
                 v6.add(i).write_volatile(RawRow6::default());
             }
         }

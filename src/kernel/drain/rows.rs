@@ -149,7 +149,7 @@ mod tests {
                 ..RawKey4::default()
             },
             stats: stats(tx_bytes, tx_msgs),
-            ..RawRow4::default()
+            claims: 1,
         };
         cpus[0].buffers[1].v4[5] = v4(100, 1);
         cpus[0].buffers[1].v6[9] = RawRow6 {
@@ -158,8 +158,11 @@ mod tests {
                 ..RawKey6::default()
             },
             stats: stats(30, 3),
+            claims: 1,
             ..RawRow6::default()
         };
+        // Two programs met at a third row, and neither took it.
+        cpus[0].buffers[1].v4[6].claims = 2;
         cpus[0].buffers[1].taken = [1, 1];
         cpus[0].buffers[0].v4[5] = v4(9, 9);
         cpus[0].buffers[0].taken = [1, 0];
@@ -196,6 +199,20 @@ mod tests {
         assert_eq!((of_tcp.stats.tx_bytes, of_tcp.tx_packets), (1030, 1));
         assert!(rows.merge(&record(UDP, 7)).is_none());
         // All of the buffer is free, and the other one as it was.
+        for cpu in 0..rows.cpus {
+            let of_cpu = rows.memory.as_ptr().cast::<RawRows>().wrapping_add(cpu);
+            // SAFETY: memory of so many CPUs, which nothing else touches.
+            let rows = unsafe { &*of_cpu };
+            let v4 = rows.buffers[1]
+                .v4
+                .iter()
+                .map(|row| (row.key.id.owner_kind, row.claims));
+            let v6 = rows.buffers[1]
+                .v6
+                .iter()
+                .map(|row| (row.key.id.owner_kind, row.claims));
+            assert!(v4.chain(v6).all(|row| row == (0, 0)));
+        }
         rows.take(Buffer::B);
         assert!(rows.merge(&record(UDP, 7)).is_none());
         rows.take(Buffer::A);
