@@ -284,15 +284,34 @@ __noinline int give_share_back(__u32 b, __u32 family, __u32 owner_id)
 	return 0;
 }
 
+static __always_inline void *overflow_of(const bool b)
+{
+	return b ? (void *)&overflow_b : (void *)&overflow_a;
+}
+
+static __always_inline __u32 overflow_key(__u32 tgid, __u32 owner_kind)
+{
+	return FLOWTOP_KEY_OVERFLOW | tgid << FLOWTOP_KEY_SHIFT |
+	       (owner_kind & FLOWTOP_KEY_KIND);
+}
+
+/* The current process's entry of flows without a slot; NULL if there is none.
+ * Not inlined: few events come here. */
+static __noinline struct flowtop_slot *find_overflow(const bool b,
+						     __u32 owner_kind)
+{
+	__u32 key = overflow_key(current_tgid(), owner_kind);
+
+	return bpf_map_lookup_elem(overflow_of(b), &key);
+}
+
 /* Adds to the current process's entry of flows without a slot, or where there
  * is no room for that to what is untracked. */
 __noinline int add_overflow(__u32 b, __u32 owner_kind, int dir, __u32 bytes,
 			    __u32 packets)
 {
-	void *entries = b ? (void *)&overflow_b : (void *)&overflow_a;
-	__u32 tgid = current_tgid();
-	__u32 key = FLOWTOP_KEY_OVERFLOW | tgid << FLOWTOP_KEY_SHIFT |
-		    (owner_kind & FLOWTOP_KEY_KIND);
+	__u32 tgid = current_tgid(), key = overflow_key(tgid, owner_kind);
+	void *entries = overflow_of(b);
 	struct transfer transfer = {
 		.dir = dir,
 		.bytes = bytes,
@@ -377,7 +396,12 @@ static __always_inline bool add(void *flows, const bool b,
 
 	if (!slot) {
 		found = false;
-		slot = first_event(flows, b, id, transfer);
+		/* A process that was refused a slot gets none before the next
+		 * flip: what it may hold only falls. */
+		if (held.overflow[b])
+			slot = find_overflow(b, id->owner_kind);
+		if (!slot)
+			slot = first_event(flows, b, id, transfer);
 	}
 	if (slot)
 		add_to_slot(slot, transfer);
