@@ -51,7 +51,7 @@ TIMED    = scripts/timed.sh
 .PHONY: help build run demo check test fuzz deny check-crate check-reproducible times times-begin \
 	test-vm vm-one test-faults test-aarch64 test-package soak docs-exactness \
 	docs-exactness-aarch64 docs-privileges docs-faults fetch-kernels bench bench-hotpath \
-	bench-peers install setcap uninstall clean deps deps-test deps-package static build-guest \
+	bench-peers versus install setcap uninstall clean deps deps-test deps-package static build-guest \
 	build-aarch64 image deb deb-aarch64 vm kernels faults aarch64 package-test reproduce exact-table \
 	exact-table-aarch64 privileges-table fault-table
 
@@ -203,7 +203,14 @@ bench: deps-test fetch-kernels ## measure everything and write docs/BENCHMARKS.m
 bench-hotpath: deps-test ## instructions a call costs, by kernel and backend (KERNELS='7.2 6.1')
 	@benches/hotpath.sh $(KERNELS)
 
-bench-peers: ## install what load is measured beside: nethogs, iftop, tcptop, bandwhich, rustnet
+versus: deps-test ## the 24 scenarios beside other programs, and docs/VERSUS.md (make bench-peers installs them; root)
+	$(CARGO) build --locked --release --bin flowtop --example traffic
+	@$(SUDO) env PATH="$$PATH" CARGO_TARGET_DIR="$(TARGET)" QUICK="$(QUICK)" benches/versus/versus.py run
+	@$(SUDO) env PATH="$$PATH" CARGO_TARGET_DIR="$(TARGET)" QUICK="$(QUICK)" benches/versus/versus.py guest $(KERNELS)
+	@CARGO_TARGET_DIR="$(TARGET)" QUICK="$(QUICK)" benches/versus/versus.py page >docs/VERSUS.md.new
+	@mv docs/VERSUS.md.new docs/VERSUS.md
+
+bench-peers: ## install what is measured beside: nethogs, iftop, tcptop, bandwhich, rustnet
 	@benches/peers.sh
 
 install: build ## install into PREFIX (/usr/local), with manual page and completions

@@ -111,7 +111,7 @@ pub fn run(names: &[String], timeout: u32) -> Result<bool> {
         let took = begun.elapsed().as_millis();
         for (id, flow) in &truth.flows {
             let line = json!({
-                "case": case.name, "pid": id.pid, "proto": id.proto,
+                "case": case.name, "pid": id.pid, "process": truth.comm(id.pid), "proto": id.proto,
                 "local_addr": id.local_addr, "local_port": id.local_port,
                 "remote_addr": id.remote_addr, "remote_port": id.remote_port,
                 "rx_bytes": flow.counts.rx_bytes, "tx_bytes": flow.counts.tx_bytes,

@@ -10,7 +10,7 @@ use crate::faults::{self, Faults};
 use crate::soak::{self, Soak};
 use crate::storm::{self, Storm};
 use crate::subject::Start;
-use crate::{cases, demo, load, path, proc, send, sys};
+use crate::{cases, demo, load, net, path, proc, send, sys};
 
 /// Traffic of every kind, known to the byte, and a check of flowtop against it.
 #[derive(Parser)]
@@ -54,6 +54,9 @@ enum Command {
         /// Seconds after which a case is given up
         #[arg(long, default_value_t = 20)]
         case_timeout: u32,
+        /// Give the scenarios (s01 to s24) the sizes and the pace of the benchmark they are of
+        #[arg(long)]
+        full_scenarios: bool,
     },
     /// Run cases beside flowtop and compare
     Check {
@@ -161,6 +164,10 @@ enum Command {
     /// A slow and lossy path in a network namespace of its own, until stdin ends
     #[command(hide = true)]
     Path,
+    /// The link of the scenarios, for programs beside them, until stdin ends; its first line is the value of
+    /// TRAFFIC_LINK
+    #[command(hide = true)]
+    Link,
     /// Something of everything, until stdin ends
     #[command(hide = true)]
     MixedTraffic { threads: usize, pause: u64 },
@@ -184,7 +191,12 @@ pub fn run() -> Result<bool> {
         Command::Run {
             cases,
             case_timeout,
+            full_scenarios,
         } => {
+            if full_scenarios {
+                // SAFETY: no other thread runs yet.
+                unsafe { std::env::set_var(cases::FULL_SCENARIOS, "1") };
+            }
             let _ = sys::lo_up(0);
             check::run(&cases, case_timeout)
         }
@@ -237,6 +249,7 @@ pub fn run() -> Result<bool> {
         }
         Command::Send(how) => send::send(&how).map(|()| true),
         Command::Path => path::path().map(|()| true),
+        Command::Link => net::hold_link().map(|()| true),
         Command::Faults {
             subject,
             faults,

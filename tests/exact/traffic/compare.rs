@@ -129,6 +129,12 @@ impl CaseTruth {
             .is_some()
     }
 
+    /// A name of the process, where it told one: in a PID namespace of its own it does not.
+    pub fn comm(&self, pid: u64) -> Option<&str> {
+        let mut owners = self.owners.range((pid, 0)..=(pid, u64::MAX));
+        owners.find_map(|(_, owner)| owner.comms.first().map(String::as_str))
+    }
+
     pub fn totals(&self) -> Counts {
         let mut sum = Counts::default();
         self.flows.values().for_each(|f| sum.add(&f.counts));

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
@@ -383,4 +384,13 @@ impl Link {
 
 fn v6(host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, host)
+}
+
+/// `traffic link`: makes a link, prints its description and keeps it until stdin ends.
+pub fn hold_link() -> Result<()> {
+    sys::die_with_parent();
+    let link = Link::new()?;
+    println!("{}", link.describe());
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
 }
