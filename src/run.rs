@@ -5,6 +5,7 @@ mod config_writer;
 mod diff;
 mod files;
 mod notes;
+mod usage;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -70,6 +71,9 @@ pub fn run(config: &Config, privilege: &Privilege) -> Result<RunEnd> {
         return command::run(config, options, privilege);
     }
     let met = Arc::new(AtomicBool::new(false));
+    if let Some(options) = &config.usage {
+        return usage::added_up(config, privilege, options).map(|()| RunEnd::Done);
+    }
     let outcome = match (&config.diff, &config.replay) {
         (Some(diff), _) => diff::compared(config, privilege, diff, &met),
         (None, Some(replay)) => replayed(config, privilege, replay, &met),

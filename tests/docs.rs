@@ -207,8 +207,9 @@ fn example_commands_are_accepted() {
             if let Some(file) = files.and_then(|option| args.get_mut(option + 1)) {
                 "samples/demo.jsonl.zst".clone_into(file);
             }
-            let is_diff = args.first().is_some_and(|arg| arg == "diff");
-            for arg in args.iter_mut().filter(|_| is_diff) {
+            let reads_files = |arg: &String| arg == "diff" || arg == "usage";
+            let reads_files = args.first().is_some_and(reads_files);
+            for arg in args.iter_mut().filter(|_| reads_files) {
                 if let Some((_, window)) = arg.split_once(".jsonl.zst") {
                     *arg = format!("samples/demo.jsonl.zst{window}");
                 }

@@ -101,6 +101,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "stats",
             "sync",
             "text",
+            "view",
         ],
     ),
     (
@@ -115,6 +116,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "stats",
             "sync",
             "text",
+            "view",
         ],
     ),
     (
@@ -199,6 +201,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "resolve/owners",
             "sandbox",
             "stats",
+        ],
+    ),
+    (
+        "run/usage",
+        &[
+            "jsonl",
+            "options",
+            "output",
+            "recording/replay",
+            "resolve/owners",
+            "sandbox",
+            "stats",
+            "text",
         ],
     ),
     (

@@ -15,7 +15,7 @@ use super::values::{
 };
 use crate::filter::Expr;
 use crate::text::units::Units;
-use crate::view::{Column, Group, Preset, SortKey};
+use crate::view::{CalendarPeriod, Column, Group, Preset, SortKey};
 
 const ABOUT: &str = "A top for network flows, byte-exact, with the process of each flow.";
 const EXAMPLES: &str = "\
@@ -305,6 +305,18 @@ pub(super) struct Args {
     )]
     pub(super) record_files: Option<usize>,
 
+    /// Record a ledger: the sums of every program, user, container, unit and class of peers for each so long,
+    /// as in 1h, in place of flows; flowtop usage adds it up
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "record",
+        help_heading = "Recording",
+        allow_negative_numbers = true,
+        value_parser = parse_duration
+    )]
+    pub(super) record_sums: Option<Duration>,
+
     /// Folder that the live table saves snapshots (w) and recordings (R) in. Without it, and unless root runs
     /// flowtop: ~/.local/state/flowtop/snapshots
     #[arg(long, value_name = "DIR", help_heading = "Recording")]
@@ -335,6 +347,29 @@ pub(super) struct Args {
         ]
     )]
     pub(super) diff: Vec<String>,
+
+    /// Add up recordings and ledgers by -g (default: program) and --by. flowtop usage FILE... is the same; put
+    /// a FILTER, which needs recordings of flows, before it, or after --
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 1..,
+        help_heading = "Recording",
+        conflicts_with_all = [
+            "replay", "record", "diff", "listen", "quiet", "count", "once", "duration", "exit_when", "sort",
+            "backend", "max_flows", "no_pushdown", "interval"
+        ]
+    )]
+    pub(super) usage: Vec<PathBuf>,
+
+    /// Period of the sums of flowtop usage, in UTC: hour, day, month, year or all [default: day]
+    #[arg(
+        long,
+        value_name = "PERIOD",
+        requires = "usage",
+        help_heading = "Recording"
+    )]
+    pub(super) by: Option<CalendarPeriod>,
 
     /// Serve metrics for Prometheus at 9435 (this machine only), :9435 (the network too) or [::1]:9435;
     /// -g picks what to group by (default: process name), -n how many groups

@@ -13,10 +13,13 @@ use crate::options::{DiffOptions, DiffSide, TimeWindow};
 use crate::text::sanitize::sanitize;
 use crate::view::Group;
 
-/// `flowtop diff A B` is `flowtop --diff A B`.
+/// `flowtop diff A B` is `flowtop --diff A B`, and `flowtop usage FILE` is `flowtop --usage FILE`.
 pub(super) fn as_option(args: &mut [OsString]) {
-    if let Some(word) = args.get_mut(1).filter(|word| *word == "diff") {
-        *word = "--diff".into();
+    let word = args
+        .get_mut(1)
+        .filter(|word| *word == "diff" || *word == "usage");
+    if let Some(word) = word {
+        *word = format!("--{}", word.to_string_lossy()).into();
     }
 }
 

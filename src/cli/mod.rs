@@ -15,6 +15,7 @@ mod recording_args;
 pub mod request;
 mod run_args;
 mod usage;
+mod usage_args;
 mod values;
 
 pub use self::environment::Environment;

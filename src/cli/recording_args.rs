@@ -24,6 +24,7 @@ pub(super) fn record(args: &Args) -> Result<Option<RecordOptions>, clap::Error> 
         size: args.record_size,
         time: args.record_time,
         files: args.record_files,
+        sums: args.record_sums,
     };
     let shown = shown(file);
     let metadata = fs::metadata(file);
@@ -31,6 +32,16 @@ pub(super) fn record(args: &Args) -> Result<Option<RecordOptions>, clap::Error> 
     if record.files.is_some() && !record.rotates() {
         return Err(refused(
             "--record-files needs --record-size or --record-time, which start new files".to_owned(),
+        ));
+    }
+    if record
+        .sums
+        .is_some_and(|sums| args.interval.is_some_and(|interval| interval > sums))
+    {
+        return Err(refused(
+            "--record-sums is shorter than the interval: add up at least one interval, as in -i 10 \
+             --record-sums 1h"
+                .to_owned(),
         ));
     }
     if file.as_os_str() == STDIN {
@@ -111,10 +122,10 @@ fn is_stdin(file: &Path) -> bool {
 }
 
 /// Returns the name of a file for a message. Sanitized.
-fn shown(file: &Path) -> String {
+pub(super) fn shown(file: &Path) -> String {
     sanitize(&file.to_string_lossy()).into_owned()
 }
 
-fn refused(message: String) -> clap::Error {
+pub(super) fn refused(message: String) -> clap::Error {
     usage_error(ErrorKind::ValueValidation, message)
 }

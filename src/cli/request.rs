@@ -14,7 +14,7 @@ use super::config_file::{self, ConfigOrigin, Settings, When};
 use super::environment::Environment;
 use super::usage::{typed, usage_error};
 use super::values::backend_of;
-use super::{diff_args, filter_args, manual, metrics_args, recording_args, run_args};
+use super::{diff_args, filter_args, manual, metrics_args, recording_args, run_args, usage_args};
 use crate::filter::FilterPlan;
 use crate::options::{
     CaptureOptions, Config, ConfigFile, Output, StreamOptions, TableOptions, TimingOptions,
@@ -67,9 +67,10 @@ where
     // A recording has the ids that columns show.
     let pid_namespace = environment
         .pid_namespace
-        .filter(|_| args.replay.is_empty() && args.diff.is_empty());
+        .filter(|_| args.replay.is_empty() && args.diff.is_empty() && args.usage.is_empty());
     let plan = filter_args::plan(&mut args, pid_namespace)?;
     let diff = diff_args::diff(&args)?;
+    let usage = usage_args::usage(&args)?;
     let (record, replay) = (
         recording_args::record(&args)?,
         recording_args::replay(&args)?,
@@ -84,7 +85,7 @@ where
         (true, _, _) => Output::Json,
         (_, true, _) => Output::Csv,
         // One interval is for reading, and the live table would take it away at the end.
-        _ if args.once || !args.diff.is_empty() => Output::Text,
+        _ if args.once || diff.is_some() || usage.is_some() => Output::Text,
         (_, _, true) => Output::Text,
         (_, _, false) => Output::Table,
     };
@@ -116,6 +117,7 @@ where
         replay,
         command: None,
         diff,
+        usage,
         keep_privileges: args.no_sandbox,
         verbose: args.verbose > 0,
     });

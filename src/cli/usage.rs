@@ -96,9 +96,14 @@ pub(super) fn one_line(error: &clap::Error) -> String {
         ErrorKind::MissingRequiredArgument => {
             let needing = match option {
                 "--listen" => "--scrape-interval and --listen-host",
-                _ => "--record-size, --record-time and --record-files",
+                "--usage" => "--by",
+                _ => "--record-size, --record-time, --record-files and --record-sums",
             };
-            format!("{option} is missing: {needing} need it")
+            let need = match needing.contains(' ') {
+                true => "need",
+                false => "needs",
+            };
+            format!("{option} is missing: {needing} {need} it")
         }
         ErrorKind::TooManyValues => {
             format!("{option} takes no value: leave \"{value}\" out")

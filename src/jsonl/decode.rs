@@ -31,7 +31,7 @@ const MAX_CGROUP: usize = 4096;
 const MAX_USER: usize = 256;
 /// Longest host name, kernel release, filter or reason in the record of an interval, in bytes: as
 /// much as a command line gives a filter.
-const MAX_WORDS: usize = 4096;
+pub(crate) const MAX_WORDS: usize = 4096;
 /// Longest interval in seconds: three centuries.
 const MAX_SECONDS: f64 = 1e10;
 
@@ -41,6 +41,10 @@ pub(crate) enum RecordKind {
     Flow,
     /// The sum of the flows that have no record of their own.
     Sum,
+    /// What a period of a ledger adds up to, which sums of its groups follow.
+    LedgerPeriod,
+    /// What a group moved in a period of a ledger.
+    LedgerSum,
     /// A type of a later version.
     Unknown,
 }
@@ -64,6 +68,8 @@ impl RecordKind {
             "interval" => Self::Interval,
             "flow" => Self::Flow,
             "group" | "other" => Self::Sum,
+            "sums" => Self::LedgerPeriod,
+            "sum" => Self::LedgerSum,
             _ => Self::Unknown,
         })
     }
@@ -106,44 +112,13 @@ impl IntervalRecord<'_> {
     /// # Errors
     /// When it is none.
     pub(crate) fn elapsed(&self) -> Result<Duration, String> {
-        let wrong = || "its length in seconds is no length of time".to_owned();
-        match self.seconds {
-            seconds if seconds <= MAX_SECONDS => {
-                Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
-            }
-            _ => Err(wrong()),
-        }
+        length(self.seconds)
     }
 
     /// # Errors
     /// When it is no time.
     pub(crate) fn ended(&self) -> Result<SystemTime, String> {
-        /// 9999-12-31T23:59:59Z, the last second that RFC 3339 has.
-        const LAST: i64 = 253_402_300_799;
-        let wrong = || "time is none of RFC 3339 between the years 1970 and 9999".to_owned();
-        let seconds = self.since_epoch().ok_or_else(wrong)?;
-        match (0..=LAST).contains(&seconds.0) {
-            true => Ok(SystemTime::UNIX_EPOCH + Duration::new(seconds.0.unsigned_abs(), seconds.1)),
-            false => Err(wrong()),
-        }
-    }
-
-    /// Seconds since 1970, and nanoseconds.
-    fn since_epoch(&self) -> Option<(i64, u32)> {
-        if let Ok(time) = self.time.parse::<jiff::Timestamp>() {
-            return Some((time.as_second(), time.subsec_nanosecond().unsigned_abs()));
-        }
-        // The last day of the year 9999 is later than `SystemTime` can be.
-        let time: jiff::civil::DateTime = self.time.strip_suffix('Z')?.parse().ok()?;
-        let days = time
-            .date()
-            .since(jiff::civil::date(1970, 1, 1))
-            .ok()?
-            .get_days();
-        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-        let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
-        let nanos = u32::try_from(time.subsec_nanosecond()).ok()?;
-        Some((i64::from(days) * 86_400 + of_day, nanos))
+        time(&self.time)
     }
 
     /// Returns the machine's network cards. Sanitizes their names, because they are shown as they
@@ -225,8 +200,51 @@ impl IntervalRecord<'_> {
 }
 
 /// # Errors
+/// When it is no length of time.
+pub(crate) fn length(seconds: f64) -> Result<Duration, String> {
+    let wrong = || "its length in seconds is no length of time".to_owned();
+    match seconds {
+        seconds if seconds <= MAX_SECONDS => {
+            Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// # Errors
+/// When it is no time.
+pub(crate) fn time(text: &str) -> Result<SystemTime, String> {
+    /// 9999-12-31T23:59:59Z, the last second that RFC 3339 has.
+    const LAST: i64 = 253_402_300_799;
+    let wrong = || "time is none of RFC 3339 between the years 1970 and 9999".to_owned();
+    let seconds = since_epoch(text).ok_or_else(wrong)?;
+    match (0..=LAST).contains(&seconds.0) {
+        true => Ok(SystemTime::UNIX_EPOCH + Duration::new(seconds.0.unsigned_abs(), seconds.1)),
+        false => Err(wrong()),
+    }
+}
+
+/// Seconds since 1970, and nanoseconds.
+fn since_epoch(text: &str) -> Option<(i64, u32)> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Some((time.as_second(), time.subsec_nanosecond().unsigned_abs()));
+    }
+    // The last day of the year 9999 is later than `SystemTime` can be.
+    let time: jiff::civil::DateTime = text.strip_suffix('Z')?.parse().ok()?;
+    let days = time
+        .date()
+        .since(jiff::civil::date(1970, 1, 1))
+        .ok()?
+        .get_days();
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+    let nanos = u32::try_from(time.subsec_nanosecond()).ok()?;
+    Some((i64::from(days) * 86_400 + of_day, nanos))
+}
+
+/// # Errors
 /// When a text is longer than it can be on any machine.
-fn no_longer(field: &str, text: &str, most: usize) -> Result<(), String> {
+pub(crate) fn no_longer(field: &str, text: &str, most: usize) -> Result<(), String> {
     match text.len() <= most {
         true => Ok(()),
         false => Err(format!("{field} is longer than {most} bytes")),
@@ -236,6 +254,12 @@ fn no_longer(field: &str, text: &str, most: usize) -> Result<(), String> {
 /// Returns the error for a file whose records are sums.
 pub(crate) fn sums() -> String {
     "this holds sums of flows and not the flows: record with --record, or with --json -n 0 and no -g"
+        .to_owned()
+}
+
+/// Why a ledger is no recording.
+pub(crate) fn ledger() -> String {
+    "this is a ledger, which holds sums of flows and not the flows: flowtop usage reads it"
         .to_owned()
 }
 

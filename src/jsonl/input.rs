@@ -32,6 +32,11 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Returns its name as typed.
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
     /// Returns a reader from the beginning of a file; of a pipe, from its current position.
     ///
     /// # Errors

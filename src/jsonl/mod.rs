@@ -6,6 +6,7 @@ pub mod input;
 mod lines;
 pub mod reader;
 pub(crate) mod schema;
+pub mod sums;
 pub mod writer;
 
 pub use self::schema::SCHEMA;

@@ -21,7 +21,7 @@ const MAX_OWNERS: usize = 1 << 16;
 pub(crate) const MAX_USERS: usize = 1 << 16;
 /// Most bytes that the names of an interval's cgroups and users may take, each counted once. Real
 /// machines have some thousand cgroups with paths of some hundred bytes.
-const MAX_NAMES: usize = 16 << 20;
+pub(super) const MAX_NAMES: usize = 16 << 20;
 
 /// An interval of a recording, with its metadata.
 #[derive(Clone, Debug)]
@@ -238,6 +238,7 @@ impl RecordingReader {
                 RecordKind::Interval => self.begin()?,
                 RecordKind::Flow => self.flow()?,
                 RecordKind::Sum => return Err(decode::sums()),
+                RecordKind::LedgerPeriod | RecordKind::LedgerSum => return Err(decode::ledger()),
                 RecordKind::Unknown => {}
             }
         }
@@ -429,11 +430,11 @@ fn finished(begun: PartialInterval, sums: &mut RecordedSums) -> Result<RecordedI
     Ok(begun.frame)
 }
 
-fn too_much() -> String {
+pub(super) fn too_much() -> String {
     "these are more bytes than can be counted".to_owned()
 }
 
-fn unreadable(error: &io::Error) -> String {
+pub(super) fn unreadable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the compressed data is cut off".to_owned(),
         // zstd's errors are numbers to this binary, so the message has its own words.

@@ -579,7 +579,7 @@ impl From<&CgroupLocation> for LocationFields {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct CounterFields {
     pub rx_bytes: u64,
     pub tx_bytes: u64,
@@ -594,6 +594,17 @@ impl From<Counters> for CounterFields {
             tx_bytes: counters.tx_bytes,
             rx_msgs: counters.rx_msgs,
             tx_msgs: counters.tx_msgs,
+        }
+    }
+}
+
+impl From<CounterFields> for Counters {
+    fn from(fields: CounterFields) -> Self {
+        Self {
+            rx_bytes: fields.rx_bytes,
+            tx_bytes: fields.tx_bytes,
+            rx_msgs: fields.rx_msgs,
+            tx_msgs: fields.tx_msgs,
         }
     }
 }

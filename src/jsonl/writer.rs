@@ -396,7 +396,7 @@ fn other<T: Ranked>(ranking: &Ranking<T>, groups: bool, sink: &mut impl RecordSi
     sink.row("other", &record)
 }
 
-fn write(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
+pub(super) fn write(record: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
     let mut serializer = Serializer::with_formatter(out, EscapingFormatter);
     record
         .serialize(&mut serializer)

@@ -15,7 +15,7 @@ pub use self::keys::{
 pub use self::palette::{InvalidColor, Palette, PaletteColor};
 use crate::filter::{Expr, FilterPlan};
 use crate::text::units::Units;
-use crate::view::{Column, Group, Preset, SortKey};
+use crate::view::{CalendarPeriod, Column, Group, Preset, SortKey};
 
 /// Smallest accepted size of the flow map, in flows.
 pub const MIN_MAX_FLOWS: u32 = 16;
@@ -41,6 +41,8 @@ pub struct Config {
     pub replay: Option<ReplayOptions>,
     /// Compare two recordings instead.
     pub diff: Option<DiffOptions>,
+    /// Add up recordings and ledgers instead.
+    pub usage: Option<UsageOptions>,
     /// Serve metrics over HTTP, beside the output.
     pub listen: Option<ListenOptions>,
     /// The command to run and count, instead of the machine.
@@ -299,6 +301,8 @@ pub struct RecordOptions {
     pub time: Option<Duration>,
     /// Keep only so many files.
     pub files: Option<usize>,
+    /// Keep sums of groups for each so long, in place of flows: a ledger.
+    pub sums: Option<Duration>,
 }
 
 impl RecordOptions {
@@ -355,6 +359,17 @@ impl TimeWindow {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Which recordings and ledgers are added up, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageOptions {
+    pub files: Vec<PathBuf>,
+    /// Kind of group; flows are none, because their ports are new each time.
+    pub group: Group,
+    pub by: CalendarPeriod,
+    /// Most groups of a period that are written; `None` means all.
+    pub top_n: Option<usize>,
+}
 
 /// Which recordings are shown, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

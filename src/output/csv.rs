@@ -307,7 +307,7 @@ fn append(value: &Value, cell: &mut String) {
 /// Appends texts as one cell with blanks between them. Untrusted text is made harmless for
 /// terminals, and for spreadsheets: `'` stands before a formula at the beginning of a text and
 /// behind each possible separator, because quotes do not help within a cell.
-fn quoted(texts: &[&str], cell: &mut String) {
+pub(super) fn quoted(texts: &[&str], cell: &mut String) {
     cell.push('"');
     for (n, text) in texts.iter().enumerate() {
         cell.push_str(if n > 0 { " " } else { "" });

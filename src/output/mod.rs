@@ -7,6 +7,7 @@ mod json;
 pub mod metrics;
 pub mod run_summary;
 pub mod text;
+pub mod usage;
 
 use std::io::{self, Write};
 use std::sync::Arc;

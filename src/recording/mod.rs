@@ -1,6 +1,7 @@
 //! Recordings: writes intervals to files, and plays them back at any pace.
 
 mod folder;
+mod ledger;
 pub mod player;
 mod queue;
 pub mod recorder;

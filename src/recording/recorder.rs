@@ -22,9 +22,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::folder::RecordingFolder;
+use super::ledger::LedgerWriter;
 use super::queue::Queue;
 use super::rotation::RotatingFiles;
 use crate::jsonl::writer::Json;
+use crate::model::flow::Counters;
 use crate::model::interval::Interval;
 use crate::options;
 use crate::resolve::names::Names;
@@ -64,10 +66,20 @@ pub struct LostIntervals {
 }
 
 impl LostIntervals {
-    fn add(&mut self, interval: &Interval) {
-        let total = interval.total();
-        self.intervals += 1;
-        self.bytes += total.rx_bytes + total.tx_bytes;
+    fn of(interval: &Interval) -> Self {
+        Self::new(1, interval.total())
+    }
+
+    pub(super) const fn new(intervals: u64, total: Counters) -> Self {
+        Self {
+            intervals,
+            bytes: total.rx_bytes + total.tx_bytes,
+        }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.intervals += more.intervals;
+        self.bytes += more.bytes;
     }
 }
 
@@ -132,6 +144,7 @@ impl Recorder {
         }));
         let queue = Arc::new(Queue::default());
         let mut work = RecorderThread {
+            ledger: files.sums().map(LedgerWriter::new),
             files,
             json,
             names: Names::own_flows_only(),
@@ -153,7 +166,7 @@ impl Recorder {
     /// Queues an interval without blocking.
     pub fn put(&self, interval: &Interval) {
         if !self.queue.put(interval) {
-            lock(&self.status).lost.add(interval);
+            lock(&self.status).lost.add(LostIntervals::of(interval));
         }
     }
 
@@ -187,8 +200,18 @@ impl Recorder {
     }
 }
 
+/// Records that are to be written together, and what is lost if they cannot be.
+pub(super) struct PendingRecords {
+    pub(super) text: Vec<u8>,
+    /// Time that they are of.
+    pub(super) length: Duration,
+    pub(super) lost: LostIntervals,
+}
+
 struct RecorderThread {
     files: RotatingFiles,
+    /// `None` where flows are recorded.
+    ledger: Option<LedgerWriter>,
     json: Json,
     names: Names,
     queue: Arc<Queue>,
@@ -198,22 +221,46 @@ struct RecorderThread {
 
 impl RecorderThread {
     fn run(&mut self) -> Result<()> {
-        let mut text = Vec::new();
         while let Some(interval) = self.queue.take() {
-            text.clear();
-            let ranking = Ranking::new(&interval, None);
-            self.json.append(&ranking, &self.names, &mut text)?;
-            if let Err(error) = self.write(&text, &interval) {
-                self.give_up(&interval);
-                return Err(error).with_context(|| self.about("end it"));
+            let done = match &mut self.ledger {
+                None => Some(self.flows(&interval)?),
+                Some(ledger) => ledger.put(&interval, &self.json)?,
+            };
+            if let Some(records) = done {
+                self.record(&records)?;
             }
+        }
+        if let Some(ledger) = &mut self.ledger
+            && let Some(rest) = ledger.end(&self.json)?
+        {
+            self.record(&rest)?;
         }
         self.files.finish().with_context(|| self.about("end it"))
     }
 
-    /// Writes an interval, however long that takes; fails only after the deadline of a stop.
-    fn write(&mut self, text: &[u8], interval: &Interval) -> io::Result<()> {
-        self.files.encode(text, interval)?;
+    /// Every flow of an interval.
+    fn flows(&mut self, interval: &Interval) -> Result<PendingRecords> {
+        let mut text = Vec::new();
+        let ranking = Ranking::new(interval, None);
+        self.json.append(&ranking, &self.names, &mut text)?;
+        Ok(PendingRecords {
+            text,
+            length: interval.elapsed,
+            lost: LostIntervals::of(interval),
+        })
+    }
+
+    fn record(&mut self, records: &PendingRecords) -> Result<()> {
+        if let Err(error) = self.write(records) {
+            self.give_up(records.lost);
+            return Err(error).with_context(|| self.about("end it"));
+        }
+        Ok(())
+    }
+
+    /// Writes records, however long that takes; fails only after the deadline of a stop.
+    fn write(&mut self, records: &PendingRecords) -> io::Result<()> {
+        self.files.encode(&records.text, records.length)?;
         let mut is_last = false;
         loop {
             let outcome = self.files.write();
@@ -256,11 +303,11 @@ impl RecorderThread {
     }
 
     /// Drops the intervals that wait.
-    fn give_up(&self, interval: &Interval) {
+    fn give_up(&self, lost: LostIntervals) {
         let mut status = lock(&self.status);
-        status.lost.add(interval);
+        status.lost.add(lost);
         while let Some(interval) = self.queue.take() {
-            status.lost.add(&interval);
+            status.lost.add(LostIntervals::of(&interval));
         }
     }
 

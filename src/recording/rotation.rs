@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use zstd::stream::write::Encoder;
 
 use super::folder::{RecordingFile, RecordingFolder};
-use crate::model::interval::Interval;
 use crate::options::RecordOptions;
 use crate::text::sanitize::sanitize;
 
@@ -108,6 +107,11 @@ impl RotatingFiles {
         std::mem::take(&mut self.notes)
     }
 
+    /// The time that each sum is of, where sums are kept in place of flows.
+    pub(super) fn sums(&self) -> Option<Duration> {
+        self.config.sums
+    }
+
     /// Returns the name of the current file.
     pub(super) fn name(&self) -> String {
         self.folder.path(&self.open.name).display().to_string()
@@ -118,14 +122,14 @@ impl RotatingFiles {
         self.bytes_before + self.open.good
     }
 
-    /// Encodes the records of an interval; [`Self::write`] writes them.
+    /// Encodes the records of an interval of this length; [`Self::write`] writes them.
     ///
     /// # Errors
     /// When they cannot be compressed.
-    pub(super) fn encode(&mut self, text: &[u8], interval: &Interval) -> io::Result<()> {
-        let (bytes, length) = self.planned;
+    pub(super) fn encode(&mut self, text: &[u8], length: Duration) -> io::Result<()> {
+        let (bytes, planned) = self.planned;
         let is_full = self.config.size.is_some_and(|size| bytes >= size)
-            || self.config.time.is_some_and(|time| length >= time);
+            || self.config.time.is_some_and(|time| planned >= time);
         if is_full {
             self.end_encoding()?;
             self.steps.push_back(WriteStep::Next);
@@ -145,7 +149,7 @@ impl RotatingFiles {
         if let WriteStep::Write { bytes, .. } = &step {
             self.planned.0 += bytes.len() as u64;
         }
-        self.planned.1 += interval.elapsed;
+        self.planned.1 += length;
         self.steps.push_back(step);
         Ok(())
     }

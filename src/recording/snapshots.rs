@@ -121,6 +121,7 @@ impl SnapshotFolder {
             size: None,
             time: None,
             files: None,
+            sums: None,
         };
         Opened::create_in(folder, config)
     }

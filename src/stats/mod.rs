@@ -17,4 +17,5 @@ pub mod run_totals;
 mod tcp_stats;
 mod top;
 mod traffic;
+pub mod usage;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! The words for a table of flows: its columns, its order, how flows are grouped, which way bytes
 //! go. What the command line, the configuration file, rankings and drawing all name.
 
+mod calendar;
 mod columns;
 mod groups;
 mod presets;
@@ -8,6 +9,7 @@ mod presets;
 use std::fmt;
 use std::str::FromStr;
 
+pub use self::calendar::CalendarPeriod;
 pub use self::columns::{Column, ColumnSpec, Number, RowValues, SortBy, SortValue, Traffic};
 pub use self::groups::{Group, GroupSpec, Prefix};
 pub use self::presets::{Preset, PresetSpec};

@@ -18,3 +18,4 @@ mod selection;
 mod shipping;
 mod table;
 mod travel;
+mod usage;

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::jsonl::input::{Stop, open};
+use crate::jsonl::sums::LedgerReader;
+use crate::model::flow::{Flow, Owner};
 use crate::recording::replay::Replay;
-use crate::testing::{Intervals, flow};
+use crate::stats::usage::{GroupSums, UsageSums};
+use crate::testing::{Intervals, Random, flow};
+use crate::view::Group;
 
 /// A folder of its own, removed at the end.
 struct ScratchFolder(PathBuf);
@@ -41,6 +45,7 @@ fn config(file: PathBuf) -> options::RecordOptions {
         size: None,
         time: None,
         files: None,
+        sums: None,
     }
 }
 
@@ -87,6 +92,107 @@ fn what_is_recorded_is_replayed_plain_and_compressed() {
         assert!(format!("{error:#}").contains("exists"), "{error:#}");
     }
     assert!(sizes[1] * 10 < sizes[0], "{sizes:?}");
+}
+
+fn ledger(file: &Path) -> Vec<UsageSums> {
+    let file = open(&[file.to_owned()]).pop().unwrap();
+    let reader = LedgerReader::open(&file, &Stop::default());
+    let periods = reader.unwrap().unwrap();
+    periods.map(|period| period.unwrap()).collect()
+}
+
+#[test]
+fn a_ledger_has_the_sums_of_each_period() {
+    let folder = ScratchFolder::new("ledger");
+    let file = folder.0.join("ledger.jsonl.zst");
+    let config = options::RecordOptions {
+        sums: Some(Duration::from_secs(10)),
+        ..config(file.clone())
+    };
+    // From second 1,000,001 on: the first period ends with second 1,000,010.
+    let all = intervals(25);
+    record(&config, &all).unwrap();
+    let periods = ledger(&file);
+    let lengths: Vec<u64> = periods.iter().map(|it| it.elapsed.as_secs()).collect();
+    assert_eq!(lengths, [10, 10, 5]);
+    for (period, intervals) in periods.iter().zip(all.chunks(10)) {
+        let moved = period.total.rx_bytes + period.total.tx_bytes;
+        assert_eq!(moved, bytes(intervals.to_vec()));
+        assert_eq!(period.ended, intervals.last().unwrap().ended);
+        let programs = &period.groups[&Group::Program];
+        assert_eq!((period.groups.len(), programs.len()), (5, 13));
+        // Four flows of each program, by one byte in each interval.
+        assert_eq!(programs["p3"].tx_bytes, 4 * intervals.len() as u64);
+    }
+    let refused = open(&[file]);
+    let mut replay = Replay::new(&refused, None, None, &Stop::default());
+    let error = replay.next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("flowtop usage"), "{error}");
+}
+
+/// A server with 40 programs of 10 users in 20 containers and 20 units.
+fn busy_hour(random: &mut Random) -> Vec<Flow> {
+    let of = |n: u32, random: &mut Random| {
+        let mut owner = Owner::named(format!("program-{n}").as_bytes());
+        owner.uid = Some(1000 + n % 10);
+        let cgroup = match n % 2 {
+            0 => format!("/system.slice/docker-{:012x}{:052x}.scope", n / 2, 0),
+            _ => format!("/system.slice/service-{}.service", n / 2),
+        };
+        owner.cgroup = Some(cgroup.into());
+        // Up to a terabyte an hour, of any size.
+        let amount = |random: &mut Random| {
+            let most = 1 << random.below(40);
+            random.below(most)
+        };
+        let (rx, tx) = (amount(random), amount(random));
+        let mut flow = flow(n, rx, tx);
+        flow.counters.rx_msgs = rx / 1000 + 1;
+        flow.counters.tx_msgs = tx / 1000 + 1;
+        flow.owner = Arc::new(owner);
+        flow
+    };
+    (0..40).map(|n| of(n, random)).collect()
+}
+
+#[test]
+fn a_ledger_of_a_year_of_hours_takes_less_than_50_mb() {
+    let folder = ScratchFolder::new("year");
+    let file = folder.0.join("ledger.jsonl.zst");
+    let config = options::RecordOptions {
+        sums: Some(Duration::from_secs(3600)),
+        ..config(file.clone())
+    };
+    let (mut random, mut times) = (Random(1), Intervals::default());
+    let hours = 7 * 24;
+    let all: Vec<Interval> = (0..hours)
+        .map(|_| times.next(3_600_000, busy_hour(&mut random)))
+        .collect();
+    let recorder = Recorder::start(opened(&config).unwrap(), Json::default(), |_| ()).unwrap();
+    for (n, interval) in (0..).zip(&all) {
+        // The queue would join intervals that come faster than they are written.
+        while recorder.status().intervals + 8 < n {
+            thread::sleep(Duration::from_millis(1));
+        }
+        recorder.put(interval);
+    }
+    recorder.finish().unwrap();
+    let periods = ledger(&file);
+    let rows: usize = periods
+        .iter()
+        .flat_map(|it| it.groups.values())
+        .map(GroupSums::len)
+        .sum();
+    let size = fs::metadata(&file).unwrap().len();
+    let year = size * 365 / 7;
+    println!(
+        "{} periods, {rows} rows, {size} bytes; a year has {year}",
+        periods.len()
+    );
+    let counts = |group| periods[0].groups[&group].len();
+    let counted = [Group::Program, Group::User, Group::Container, Group::Unit].map(counts);
+    assert_eq!((periods.len(), counted), (hours, [40, 10, 21, 21]));
+    assert!(year < 50_000_000, "a year takes {year} bytes");
 }
 
 #[test]

@@ -72,6 +72,33 @@ fn live_recorded_and_replayed_are_the_same_bytes() {
     }
 }
 
+/// What is shown live is what a ledger adds up to, in every group it has.
+#[test]
+fn a_ledger_adds_up_to_what_was_counted() {
+    let folder = Folder::new("ledger");
+    let _traffic = Demo::start();
+    let file = folder.file("ledger.jsonl.zst");
+    let ledger = ["--record", &file, "--record-sums", "1s"];
+    let counting = ["--json", "-n0", "-i", "0.2", "-c", "10"];
+    let live = run(&[counting.as_slice(), &ledger].concat(), 0);
+    let shown = records(&live.stdout);
+    for group in ["program", "user", "container", "unit", "class"] {
+        let read = run(
+            &[
+                "usage", &file, "--json", "-n", "0", "--by", "all", "-g", group,
+            ],
+            0,
+        );
+        let read = records(&read.stdout);
+        for field in ["rx_bytes", "tx_bytes", "rx_msgs", "tx_msgs"] {
+            let moved = sum(&shown, "flow", field);
+            assert!(moved > 0);
+            assert_eq!(sum(&read, "total", field), moved, "{group} {field}");
+            assert_eq!(sum(&read, "group", field), moved, "{group} {field}");
+        }
+    }
+}
+
 /// A line of schema 2 as schema 3 has it.
 fn rewritten(line: &str, host: &str) -> String {
     let mut record: Value = serde_json::from_str(line).unwrap();

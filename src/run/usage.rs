@@ -1,0 +1,125 @@
+//! Adds up recordings and ledgers: reads each to its end, and writes the sums of each period.
+
+use std::io::{self, Write as _};
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::files::OpenedFiles;
+use super::{confine_replay, confined, damaged, say, watch};
+use crate::jsonl::input::Stop;
+use crate::jsonl::sums::LedgerReader;
+use crate::options::{Config, UsageOptions};
+use crate::output::usage::{UsageFormat, write_usage};
+use crate::recording::replay::{self, Recording, Replay};
+use crate::resolve::owners::Owners;
+use crate::sandbox::privilege::Privilege;
+use crate::stats::usage::Usage;
+use crate::text::sanitize::sanitize;
+
+/// Adds up what the options name, and writes it.
+pub(super) fn added_up(
+    config: &Config,
+    privilege: &Privilege,
+    options: &UsageOptions,
+) -> Result<()> {
+    let signals = watch(config)?;
+    let files = replay::open(&options.files);
+    let saved = OpenedFiles::default();
+    let identity = privilege.identity(false);
+    let confine = || confine_replay(config, &identity, &saved);
+    let confinement = confined(config, privilege, confine)?;
+    if config.verbose {
+        say(&confinement.to_string());
+    }
+    let stop = Stop::default();
+    let stopped = Arc::clone(&stop);
+    signals
+        .forward(move || stopped.store(true, Ordering::Relaxed), || ())
+        .context("watch for signals")?;
+    let mut usage = Usage::new(options.group, options.by);
+    let mut is_whole = true;
+    for file in &files {
+        let name = sanitize(&file.name().to_string_lossy()).into_owned();
+        let ledger = LedgerReader::open(file, &stop);
+        is_whole &= match ledger.with_context(|| format!("usage {name}"))? {
+            Some(ledger) => add_ledger(config, ledger, &name, &mut usage)?,
+            None => add_flows(config, file, &stop, &mut usage)?,
+        };
+    }
+    if stop.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let format = UsageFormat {
+        output: config.output,
+        units: config.stream.units,
+        top_n: options.top_n,
+    };
+    let mut text = Vec::new();
+    write_usage(&usage, format, &mut text)?;
+    io::stdout().lock().write_all(&text)?;
+    match is_whole {
+        true => Ok(()),
+        false => bail!("not all of what was to be added up could be read"),
+    }
+}
+
+/// Adds a ledger; whether all of it could be read.
+fn add_ledger(
+    config: &Config,
+    ledger: LedgerReader,
+    name: &str,
+    usage: &mut Usage,
+) -> Result<bool> {
+    if config.capture.filter.rest.is_some() {
+        bail!("{name} is a ledger, which holds sums: a filter needs the flows of a recording");
+    }
+    for sums in ledger {
+        let sums = match sums {
+            Ok(sums) => sums,
+            Err(corruption) => {
+                say(&damaged(&corruption));
+                return Ok(false);
+            }
+        };
+        if !sums.groups.contains_key(&usage.group) {
+            let known: Vec<String> = sums.groups.keys().map(ToString::to_string).collect();
+            bail!(
+                "{name} is a ledger, which has no sums by {}: use -g {}",
+                usage.group,
+                known.join(", ")
+            );
+        }
+        let period = usage
+            .period(sums.ended)
+            .context("these are too many periods")?;
+        period.append(&sums);
+    }
+    Ok(true)
+}
+
+/// Adds a recording of flows; whether all of it could be read.
+fn add_flows(config: &Config, file: &Recording, stop: &Stop, usage: &mut Usage) -> Result<bool> {
+    let owners = Owners::disabled();
+    let filter = config.capture.filter.rest.as_ref();
+    for recorded in Replay::new(slice::from_ref(file), None, filter, stop) {
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            Err(corruption) => {
+                say(&damaged(&corruption));
+                return Ok(false);
+            }
+        };
+        for (uid, name) in &recorded.metadata.users {
+            owners.learn_user(*uid, Arc::clone(name));
+        }
+        let interval = &recorded.interval;
+        let period = usage
+            .period(interval.ended)
+            .context("these are too many periods")?;
+        period.add(interval, &owners);
+    }
+    Ok(true)
+}
