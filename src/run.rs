@@ -23,6 +23,7 @@ use crate::options::{self, Config, Output};
 use crate::output::metrics::{Exporter, Listener};
 use crate::output::{self, Stream};
 use crate::recording::player::PlayerLimits;
+use crate::recording::publisher::{OpenedTable, Publisher};
 use crate::recording::recorder::{Opened, Recorder};
 use crate::recording::replay::{self, Replay};
 use crate::recording::switch::RecordingSwitch;
@@ -109,6 +110,11 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
             opened => opened,
         },
     };
+    let table = config
+        .publish
+        .as_deref()
+        .map(OpenedTable::create)
+        .transpose()?;
     let prompt_file = prompt_file(config);
     let files = OpenedFiles::open(config, privilege, is_bounded(config))?;
     let allow = allow(config, opened.as_ref(), &files);
@@ -150,6 +156,10 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     source = Box::new(Tee::new(source, move |interval: &Interval| {
         see.put(interval)
     }));
+    let publisher = table.map(|table| publisher(config, table)).transpose()?;
+    if let Some(publisher) = &publisher {
+        source = Box::new(Tee::new(source, publisher.intake()));
+    }
     let files = RunFiles {
         opened: files,
         recording: Some((recording.clone(), json)),
@@ -167,6 +177,8 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let notes = recording.status().map(|status| status.notes);
     // Also when the output has failed: what was counted until then is kept.
     let recorded = recording.stop().map(drop);
+    let published = publisher.map_or(Ok(()), Publisher::finish);
+    let recorded = recorded.and(published);
     // The live table has not printed them.
     if config.output == Output::Table {
         notes.iter().flatten().for_each(|note| say(note));
@@ -174,6 +186,11 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     if let Some(text) = take(&exit_message) {
         say(&text);
     }
+    both(outcome, recorded)
+}
+
+/// How a run ended whose output ended so, and whose files did.
+fn both(outcome: Result<()>, recorded: Result<()>) -> Result<()> {
     match (outcome, recorded) {
         (Ok(()), recorded) => recorded,
         (Err(error), Ok(())) => Err(error),
@@ -338,6 +355,15 @@ fn recorder(config: &Config, opened: Opened, json: Json) -> Result<Recorder> {
     // The live table says it itself: here it would be written across it.
     let is_drawn = config.output == Output::Table;
     Recorder::start(opened, json, move |text| {
+        if !is_drawn {
+            say(text);
+        }
+    })
+}
+
+fn publisher(config: &Config, table: OpenedTable) -> Result<Publisher> {
+    let is_drawn = config.output == Output::Table;
+    Publisher::start(table, move |text| {
         if !is_drawn {
             say(text);
         }

@@ -259,7 +259,7 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Output", conflicts_with_all = ["json", "batch"])]
     pub(super) csv: bool,
 
-    /// Print nothing, not even on a terminal; use with --record, --listen or --exit-when
+    /// Print nothing, not even on a terminal; use with --record, --listen, --publish or --exit-when
     #[arg(
         short = 'q',
         long,
@@ -316,6 +316,16 @@ pub(super) struct Args {
         value_parser = parse_duration
     )]
     pub(super) record_sums: Option<Duration>,
+
+    /// Keep cumulative counters of every process in a file for other programs to map, of mode 0640 (--man, and
+    /// docs/PUBLISH.md: layout and readers)
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Recording",
+        conflicts_with_all = ["replay", "diff", "usage"]
+    )]
+    pub(super) publish: Option<PathBuf>,
 
     /// Folder that the live table saves snapshots (w) and recordings (R) in. Without it, and unless root runs
     /// flowtop: ~/.local/state/flowtop/snapshots

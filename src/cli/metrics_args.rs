@@ -29,12 +29,13 @@ pub(super) fn listen(args: &Args, top_n: Option<usize>) -> Option<ListenOptions>
 
 /// Rejects a run whose counts nobody would see.
 pub(super) fn require_output(args: &Args) -> Result<(), clap::Error> {
-    if !args.quiet || args.listen.is_some() || args.record.is_some() || args.exit_when.is_some() {
+    let is_used = args.listen.is_some() || args.record.is_some() || args.publish.is_some();
+    if !args.quiet || is_used || args.exit_when.is_some() {
         return Ok(());
     }
     Err(usage_error(
         ErrorKind::MissingRequiredArgument,
-        "--quiet needs --record, --listen or --exit-when: add one of them, or leave --quiet out",
+        "--quiet needs --record, --listen, --publish or --exit-when: add one of them, or leave --quiet out",
     ))
 }
 

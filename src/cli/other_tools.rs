@@ -194,6 +194,7 @@ pub(super) fn needed_value(option: &str) -> &'static str {
         "--record" => "give the name of a new file, as in --record day.jsonl.zst",
         "--replay" => "give a recording, as in --replay day.jsonl.zst",
         "--diff" => "give two recordings, as in flowtop diff monday.jsonl.zst tuesday.jsonl.zst",
+        "--publish" => "give the name of a file, as in --publish /run/flowtop/processes",
         "--usage" => "give recordings or ledgers, as in flowtop usage ledger-*.zst",
         "--by" => "give hour, day, month, year or all, as in --by month",
         "--record-sums" => "give a time, as in --record-sums 1h",

@@ -112,6 +112,7 @@ where
         stream,
         table: table(&args, settings, environment),
         record,
+        publish: args.publish,
         snapshot_dir: args.snapshot_dir,
         config_file,
         replay,

@@ -33,6 +33,8 @@ pub struct Config {
     pub stream: StreamOptions,
     /// Keep every interval in a file too.
     pub record: Option<RecordOptions>,
+    /// Keep counters of processes in this file for other programs.
+    pub publish: Option<PathBuf>,
     /// Folder that the live table saves snapshots and recordings in.
     pub snapshot_dir: Option<PathBuf>,
     /// The configuration file, where it is known which one is the user's.

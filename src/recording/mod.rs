@@ -3,6 +3,8 @@
 mod folder;
 mod ledger;
 pub mod player;
+pub mod process_table;
+pub mod publisher;
 mod queue;
 pub mod recorder;
 pub mod replay;

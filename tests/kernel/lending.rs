@@ -58,9 +58,11 @@ enum By {
     AllowList,
     /// Two recordings that are compared, here one with itself.
     Diff,
+    /// Counters of processes for other programs.
+    Publish,
 }
 
-const ALL_BY: [(By, &str); 14] = [
+const ALL_BY: [(By, &str); 15] = [
     (By::Record, "`--record`"),
     (By::RecordRotating, "`--record --record-time`"),
     (By::Replay, "`--replay`"),
@@ -75,6 +77,7 @@ const ALL_BY: [(By, &str); 14] = [
     (By::Summary, "`run -o`"),
     (By::AllowList, "`run --allow`"),
     (By::Diff, "`diff`"),
+    (By::Publish, "`--publish`"),
 ];
 
 /// What of root's stands where the path leads.
@@ -219,6 +222,7 @@ fn secret(by: By) -> String {
             format!(r#"{{"type":"flow","proto":"{SECRET}","local_addr":"{SECRET}"}}"#)
         }
         By::KprobeGuard => format!("p:flowtop_1/{SECRET} x\n"),
+        By::Publish => format!("flowtopP{SECRET}"),
         _ => format!("{SECRET} = \"{SECRET}\"\nunits = \"{SECRET}\"\n"),
     }
 }
@@ -279,7 +283,8 @@ fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf
         | By::Config
         | By::Summary
         | By::AllowList
-        | By::Diff => {
+        | By::Diff
+        | By::Publish => {
             let file = base.join("f.jsonl");
             (file.clone(), file)
         }
@@ -333,6 +338,7 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
             .arg(given)
             .args(["--", "true"]),
         By::Diff => command.arg("diff").arg(given).arg(given),
+        By::Publish => command.arg("--publish").arg(given).args(counting),
         By::SnapshotDir | By::Save | By::State => unreachable!("on a terminal, above"),
     };
     let output = command.output().unwrap();

@@ -19,6 +19,7 @@ mod metrics;
 mod names;
 mod owners;
 mod privileges;
+mod publish;
 mod rates;
 mod record;
 mod record_safety;
