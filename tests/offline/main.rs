@@ -9,6 +9,7 @@ mod diff;
 mod engines;
 mod pipeline;
 mod programs;
+mod recipes;
 mod replay;
 mod replay_hostile;
 mod saving;
