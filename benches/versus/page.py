@@ -125,6 +125,8 @@ def page():
                 else:
                     rows.append([guest["kernel"], name, result["reason"], "", ""])
         say(table(["kernel", "program", "bytes", "owner", "absent"], rows))
+    say("flowtop alone, with every backend of four stock kernels and a 32nd of the bytes: rows `s01` to `s24` of "
+        "[EXACTNESS.md](EXACTNESS.md).\n")
     say("## Not measured here\n")
     missing = [[name, tools[name]["reason"]] for name in tools if "reason" in tools[name]]
     missing += [[name, reason] for name, reason in versus.NOT_RUN.items()]
