@@ -43,7 +43,7 @@ use crate::tui::{self, PromptFile, RunContext};
 
 pub use self::command::NotStarted;
 
-/// How a run ended that did not fail.
+/// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
     /// Stopped by a key, a signal or a limit, or out of input.
@@ -99,10 +99,10 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     for note in notes {
         say(&note);
     }
-    // From here on there is something to hand over before the end.
+    // From here on an end has something to hand over.
     let mut signals = watch(config)?;
-    // Not before: where nothing can be counted no file is left behind. Not later: what it takes to open
-    // it is given up.
+    // Not earlier: a machine that cannot count gets no file. Not later: opening takes rights that
+    // flowtop drops.
     let opened = match &config.record {
         None => None,
         Some(record) => match Opened::open(record, || signals.is_stop_requested())? {
@@ -134,7 +134,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     };
     let recording = RecordingSwitch::new(recorder);
     if config.keep_privileges {
-        // What was asked to be kept. The recorder's thread has the caller's rights already.
+        // --keep-privileges. The recorder's thread already has the caller's rights.
         privilege.raise()?;
     }
     let source = Filtered::new(live, config.capture.filter.rest.as_ref());
@@ -175,7 +175,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let outcome = present(config, source, context, files, signals);
     drop(exporter);
     let notes = recording.status().map(|status| status.notes);
-    // Also when the output has failed: what was counted until then is kept.
+    // Also if the output has failed: the recording keeps what was counted until then.
     let recorded = recording.stop().map(drop);
     let published = publisher.map_or(Ok(()), Publisher::finish);
     let recorded = recorded.and(published);
@@ -220,7 +220,7 @@ fn exporter(
     Ok(exporter)
 }
 
-/// Shows what a source gives.
+/// Shows the intervals of a source.
 fn present(
     config: &Config,
     source: impl Source + 'static,
@@ -256,7 +256,7 @@ fn stream_of(config: &Config, machine: Machine, owners: Owners) -> Result<Stream
     Stream::new(config.output, &config.stream, filter, machine, owners)
 }
 
-/// Catches the signals that end a run: in the live table all that can be caught.
+/// Catches the signals that end a run; for the live table every signal that can be caught.
 fn watch(config: &Config) -> Result<SignalHandler> {
     let watch = match config.output {
         Output::Table => SignalHandler::install_for_terminal(),
@@ -265,8 +265,8 @@ fn watch(config: &Config) -> Result<SignalHandler> {
     watch.context("watch for signals")
 }
 
-/// Opens what keeps the texts of prompts, while that can be done with the rights of the caller. Without it they
-/// last as long as the run.
+/// Opens the file that keeps the texts of prompts while flowtop has the rights of the caller.
+/// Without the file they last as long as the run.
 fn prompt_file(config: &Config) -> Option<PromptFile> {
     let path = config.table.prompt_file.as_ref()?;
     if config.output != Output::Table {
@@ -286,7 +286,8 @@ fn prompt_file(config: &Config) -> Option<PromptFile> {
     }
 }
 
-/// Gives away what `confine` does, if that is wanted, with all open that is needed afterwards.
+/// Drops privileges by `confine` if the run wants that; everything that the run needs later is
+/// open.
 fn confined(
     config: &Config,
     privilege: &Privilege,
@@ -296,22 +297,22 @@ fn confined(
         tui::take_keyboard();
     }
     if config.keep_privileges {
-        // Which capabilities it keeps is seen while they are raised.
+        // Raised privileges show which capabilities remain.
         return privilege.raised(|| Ok(Confinement::declined()));
     }
-    // There is nothing to lower afterwards.
+    // Nothing is left to lower afterwards.
     privilege
         .raise()
         .and_then(|()| confine())
         .context("give away privileges (--no-sandbox keeps them)")
 }
 
-/// Whether flowtop will be able to write in the folders that it is allowed alone.
+/// Whether the sandbox will limit writing to the allowed folders.
 fn is_bounded(config: &Config) -> bool {
     !config.keep_privileges && sandbox::restricts_folders()
 }
 
-/// What is to be done in the time to come.
+/// Returns the rights that the rest of the run needs.
 fn allow(config: &Config, opened: Option<&Opened>, files: &OpenedFiles) -> Allow {
     let recordings = opened.and_then(Opened::folder);
     Allow {
@@ -329,7 +330,8 @@ fn asks_for_names(config: &Config) -> bool {
     config.stream.host_names || config.output == Output::Table
 }
 
-/// Recordings come from anywhere: they are open before they are read, and reading them takes no more.
+/// Recordings may come from anywhere: they are opened before the sandbox, and reading them needs no
+/// further rights.
 fn confine_replay(
     config: &Config,
     identity: &Identity,
@@ -342,7 +344,7 @@ fn confine_replay(
     sandbox::confine(identity, &allow, &[], || Ok(()))
 }
 
-/// How what is counted is recorded.
+/// Returns the format of the recording.
 fn recorded_as(config: &Config, machine: Machine) -> Json {
     Json {
         filter: config.capture.filter.text(),
@@ -352,7 +354,7 @@ fn recorded_as(config: &Config, machine: Machine) -> Json {
 }
 
 fn recorder(config: &Config, opened: Opened, json: Json) -> Result<Recorder> {
-    // The live table says it itself: here it would be written across it.
+    // The live table shows the message itself: printed here, it would overwrite the table.
     let is_drawn = config.output == Output::Table;
     Recorder::start(opened, json, move |text| {
         if !is_drawn {
@@ -485,7 +487,7 @@ fn take(exit_message: &ExitMessage) -> Option<String> {
     lock(exit_message).take()
 }
 
-/// Says something to whoever started this.
+/// Prints a message for the person who started flowtop.
 fn say(text: &str) {
     // A closed standard error is no reason to end.
     let _ = writeln!(io::stderr(), "flowtop: {}", units::sanitize_lines(text));

@@ -1,22 +1,22 @@
-//! The words for keys: what a key is called in the configuration file, what commands keys can be
-//! given to, and which they have by default.
+//! Names of keys in the configuration file, the commands that keys can be given to, and their
+//! default keys.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::view::Preset;
 
-/// A key, with what is held down with it. A shifted character is the character it makes.
+/// A key with its modifiers. A shifted character is the character that it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub code: KeyCode,
-    /// With the control key.
+    /// Whether the control key is held.
     pub ctrl: bool,
-    /// With the alt key.
+    /// Whether the alt key is held.
     pub alt: bool,
 }
 
-/// A key by itself.
+/// A key without modifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyCode {
     Char(char),
@@ -38,7 +38,7 @@ pub enum KeyCode {
     Escape,
 }
 
-/// A command of the live table: what a key can mean.
+/// A command of the live table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Select the row above.
@@ -47,11 +47,11 @@ pub enum Command {
     Down,
     PageUp,
     PageDown,
-    /// To the first row.
+    /// Select the first row.
     Home,
-    /// To the last row.
+    /// Select the last row.
     End,
-    /// To the other section.
+    /// Move the keyboard to the other section.
     NextSection,
     /// Open the selected row.
     Enter,
@@ -68,11 +68,11 @@ pub enum Command {
     Fold,
     View(Preset),
     Filter,
-    /// Filter for what the selected row is.
+    /// Filter by what the selected row shows.
     Only,
-    /// Filter out what the selected row is.
+    /// Filter out what the selected row shows.
     Exclude,
-    /// Keep the selected row on top, or let it go.
+    /// Pin the selected row on top, or unpin it.
     Pin,
     /// Open the list of columns to sort by.
     Sort,
@@ -142,13 +142,13 @@ pub enum Chapter {
     Move,
     Rows,
     Display,
-    /// Other moments than the latest, live and in a recording.
+    /// Earlier moments, live and in a recording.
     Time,
     /// Keys of the list of columns.
     ColumnList,
     /// Keys of a recording.
     Replay,
-    /// What leaves the screen.
+    /// Saving, recording and copying.
     Save,
     Program,
 }
@@ -179,25 +179,24 @@ impl Chapter {
         }
     }
 
-    /// Whether its keys have their meaning in every part of the screen, unless the part has another for
-    /// them.
+    /// Whether its keys have this meaning in every part of the screen that gives them no other.
     pub const fn is_everywhere(self) -> bool {
         !matches!(self, Self::ColumnList | Self::Replay)
     }
 
-    /// Whether one key can be given to a command of each of two chapters: in each part of the screen it
+    /// Whether commands of both chapters can share a key: in each part of the screen the key then
     /// has one meaning.
     pub fn may_share_keys(self, other: Self) -> bool {
         self != other && !(self.is_everywhere() && other.is_everywhere())
     }
 
-    /// Whether a key that was given to a command of this chapter is taken from the default keys of another.
+    /// Whether giving a key to a command of this chapter takes it from the default keys of another.
     fn takes_keys_from(self, other: Self) -> bool {
         self.is_everywhere() || self == other
     }
 }
 
-/// How a command is called, and which keys it has.
+/// Names, description and default keys of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultBinding {
     pub chapter: Chapter,
@@ -205,21 +204,21 @@ pub struct DefaultBinding {
     /// Its name in the configuration file.
     pub name: &'static str,
     pub keys: &'static [&'static str],
-    /// What it does, for the help screen: short, as two columns of help stand on 80 columns.
+    /// Description for the help screen, short enough for two columns on 80 cells.
     pub about: &'static str,
 }
 
-/// Keys that a command was given, in place of those of [`COMMANDS`].
+/// The keys given to a command, in place of those in [`COMMANDS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// Name of the command, one of [`COMMANDS`].
     pub command: &'static str,
-    /// Its keys. No key is given to two commands; one that was another's by default is taken away
-    /// from that.
+    /// Its keys. No two commands have the same key; a command loses a default key that is given to
+    /// another.
     pub keys: Vec<Key>,
 }
 
-/// Always leaves, whatever the configuration says.
+/// Key that always quits, whatever the configuration says.
 pub const CTRL_C: Key = Key {
     code: KeyCode::Char('c'),
     ctrl: true,
@@ -320,8 +319,8 @@ impl DefaultBinding {
     }
 }
 
-/// The keys of every command, in the order of [`COMMANDS`]: those it was given, or else its usual ones
-/// without those that were given to others. [`CTRL_C`] always is one of [`Command::Quit`].
+/// Returns the keys of every command in the order of [`COMMANDS`]: the given ones, else the default
+/// ones without those given to other commands. [`CTRL_C`] always belongs to [`Command::Quit`].
 pub fn effective(given: &[Binding]) -> Vec<(&'static DefaultBinding, Vec<Key>)> {
     let is_taken = |key: &Key, usual: &DefaultBinding| {
         given.iter().any(|binding| {
@@ -366,7 +365,7 @@ const NAMED: &[(&str, KeyCode)] = &[
     ("escape", KeyCode::Escape),
 ];
 
-/// Why a text is no key.
+/// Returns why a text is no key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoKey(String);
 
@@ -405,7 +404,7 @@ impl FromStr for Key {
             (Some(c), None) if !c.is_control() && c != ' ' => KeyCode::Char(c),
             _ => named(rest).ok_or_else(no_key)?,
         };
-        // A terminal sends the same for both cases.
+        // A terminal sends the same code for both cases.
         let code = match code {
             KeyCode::Char(c) if ctrl => KeyCode::Char(c.to_ascii_lowercase()),
             code => code,

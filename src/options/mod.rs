@@ -25,19 +25,19 @@ pub const MAX_MAX_FLOWS: u32 = 16_777_216;
 /// All options of a run, already checked. Each part of flowtop gets its part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Where and in which form results go.
+    /// Destination and format of the results.
     pub output: Output,
     pub capture: CaptureOptions,
     pub timing: TimingOptions,
     pub table: TableOptions,
     pub stream: StreamOptions,
-    /// Keep every interval in a file too.
+    /// Record every interval in a file too.
     pub record: Option<RecordOptions>,
     /// Keep counters of processes in this file for other programs.
     pub publish: Option<PathBuf>,
     /// Folder that the live table saves snapshots and recordings in.
     pub snapshot_dir: Option<PathBuf>,
-    /// The configuration file, where it is known which one is the user's.
+    /// The user's configuration file, if there is a path for it.
     pub config_file: Option<ConfigFile>,
     /// Show recordings instead of this machine.
     pub replay: Option<ReplayOptions>,
@@ -51,20 +51,21 @@ pub struct Config {
     pub command: Option<CommandOptions>,
     /// Keep privileges that counting does not need.
     pub keep_privileges: bool,
-    /// Say on standard error what is done and why.
+    /// Explain on standard error what flowtop does and why.
     pub verbose: bool,
 }
 
 /// What is counted, and how flowtop attaches to the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureOptions {
-    /// `None` for the best one that really loads and attaches (`auto`).
+    /// `None` for the best backend that loads and attaches (`auto`).
     pub backend: Option<Backend>,
     /// Which flows are counted, and where that is decided.
     pub filter: FilterPlan,
-    /// Threads are counted apart, and so are their flows.
+    /// Whether threads and their flows are counted apart.
     pub by_thread: bool,
-    /// Flows the kernel can tell apart in one interval; `None` leaves it to the kernel side.
+    /// Most flows that the kernel can tell apart in an interval; `None` for the default of the
+    /// kernel side.
     pub max_flows: Option<u32>,
     /// Write libbpf's messages to standard error.
     pub libbpf_log: bool,
@@ -74,33 +75,33 @@ pub struct CaptureOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFile {
     pub path: PathBuf,
-    /// The user that the file must belong to, if flowtop found it by itself.
+    /// The user that the file must belong to, if flowtop found the file by itself.
     pub owner: Option<u32>,
 }
 
-/// What the live table can save in the configuration file.
+/// Settings that the live table can save in the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedSettings {
     /// `None` leaves columns to the table's width.
     pub columns: Option<Vec<Column>>,
     pub units: Units,
     pub view: Preset,
-    /// The default is that of the view.
+    /// `None` for the order of the view.
     pub sort: SortKey,
-    /// [`Group::Flow`] is that of the view.
+    /// [`Group::Flow`] for the grouping of the view.
     pub group: Group,
 }
 
 /// When intervals end, and when the run does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimingOptions {
-    /// Wanted length of an interval; what is reported is the measured one.
+    /// Requested length of an interval; results report the measured one.
     pub interval: Duration,
-    /// End after this many intervals; `None` means never.
+    /// End after this many intervals; `None` for no limit.
     pub count: Option<u64>,
-    /// End after so long, with the interval under way; `None` means never.
+    /// End after this time, with the interval in progress; `None` for no limit.
     pub duration: Option<Duration>,
-    /// End with the first interval whose total is so; about amounts only.
+    /// End with the first interval whose total matches; the expression is about amounts only.
     pub exit_when: Option<Expr>,
 }
 
@@ -122,9 +123,9 @@ pub struct TableOptions {
     pub rows: Option<usize>,
     /// Columns in this order; `None` leaves them to the table's width.
     pub columns: Option<Vec<Column>>,
-    /// Which view is shown at the start; the fields below override its grouping and order.
+    /// View at the start; the fields below override its grouping and order.
     pub view: Preset,
-    /// What a row is at the start.
+    /// Grouping of rows at the start.
     pub group: Group,
     /// The order of rows at the start.
     pub sort: SortKey,
@@ -137,9 +138,9 @@ pub struct TableOptions {
     /// Whether only ASCII may be drawn.
     pub ascii: bool,
     pub palette: Palette,
-    /// Keys that are not as usual.
+    /// Keys that are not the default ones.
     pub keys: Vec<Binding>,
-    /// Where the texts of prompts are kept for later runs; `None` keeps none.
+    /// File that keeps the texts of prompts for later runs; `None` keeps none.
     pub prompt_file: Option<PathBuf>,
 }
 
@@ -162,16 +163,16 @@ impl Default for TableOptions {
     }
 }
 
-/// What text, JSON and CSV show.
+/// Options of text, JSON and CSV.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamOptions {
     /// Rows shown each way; `None` means all.
     pub top_n: Option<usize>,
-    /// What a row is.
+    /// Grouping of rows in the output.
     pub group: Group,
-    /// The order of rows; `None` is by the bytes of each direction.
+    /// The order of rows; `None` for the bytes of each direction.
     pub sort: Option<SortKey>,
-    /// In which units text has rates and amounts.
+    /// Units of rates and amounts in text.
     pub units: Units,
     /// Add names of hosts and services where they are known.
     pub host_names: bool,
@@ -195,7 +196,7 @@ impl Default for StreamOptions {
     }
 }
 
-/// One way to see socket calls.
+/// A way to attach to socket calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// Raw tracepoints `sock_send_length` and `sock_recv_length`, kernel 6.3 and later.
@@ -228,7 +229,7 @@ impl Backend {
     }
 }
 
-/// A command that is run, and what becomes of its traffic.
+/// A command to run, and how to report its traffic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandOptions {
     /// The program and its arguments; not empty.
@@ -242,16 +243,16 @@ pub struct CommandOptions {
     pub host_names: bool,
 }
 
-/// What a command may talk to.
+/// The traffic that a command is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowList {
-    /// The file, as given.
+    /// Path of the file, as given.
     pub file: PathBuf,
     /// Flows that match one of these are expected.
     pub lines: Vec<Expr>,
 }
 
-/// The form of a command's summary.
+/// The format of a command's summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SummaryForm {
     #[default]
@@ -261,29 +262,29 @@ pub enum SummaryForm {
     Markdown,
 }
 
-/// The form of the output.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
     /// A live table that fills the terminal.
     Table,
-    /// Plain text, one block an interval.
+    /// Plain text, one block per interval.
     #[default]
     Text,
-    /// JSON Lines, one object a line.
+    /// JSON Lines, one object per line.
     Json,
-    /// Comma-separated values, one row a line.
+    /// Comma-separated values, one row per line.
     Csv,
-    /// Nothing: what is wanted is recorded or served.
+    /// No output: intervals are recorded or served.
     Quiet,
 }
 
-/// Where metrics are served, and of what.
+/// Address and contents of the served metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
     pub addr: SocketAddr,
-    /// What there are series of; never [`Group::Flow`].
+    /// Grouping of the series; never [`Group::Flow`].
     pub group: Group,
-    /// Groups with series of their own; `None` means as many as the exporter holds.
+    /// Most groups with series of their own; `None` for as many as the exporter holds.
     pub top_n: Option<usize>,
     /// Longest time between two scrapes of one reader.
     pub scrape_interval: Duration,
@@ -291,46 +292,46 @@ pub struct ListenOptions {
     pub host_names: Vec<String>,
 }
 
-/// Where every interval is kept.
+/// Where and how every interval is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordOptions {
-    /// The file, or with any of the following what the names of several are made from. Compressed
-    /// when its name ends in `.zst`.
+    /// The file; with any of the following fields, the pattern for the names of several files.
+    /// Compressed if its name ends in `.zst`.
     pub file: PathBuf,
-    /// Begin another file when one has this many bytes.
+    /// Start another file at this size, in bytes.
     pub size: Option<u64>,
-    /// Begin another file when one has this much time in it.
+    /// Start another file after this time.
     pub time: Option<Duration>,
-    /// Keep only so many files.
+    /// Keep only this many files.
     pub files: Option<usize>,
     /// Keep sums of groups for each so long, in place of flows: a ledger.
     pub sums: Option<Duration>,
 }
 
 impl RecordOptions {
-    /// Whether there may be more than one file.
+    /// Whether there may be several files.
     pub const fn rotates(&self) -> bool {
         self.size.is_some() || self.time.is_some()
     }
 }
 
-/// Which recordings are compared, and by what.
+/// The recordings to compare, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffOptions {
     pub before: DiffSide,
     pub after: DiffSide,
-    /// Kind of group; flows are none, because their ports are new each time.
+    /// Grouping; not by flow, because the ports of flows are new each time.
     pub group: Group,
-    /// Most changes that are written; `None` means all.
+    /// Most changes that are written; `None` for all.
     pub top_n: Option<usize>,
-    /// Join recorded intervals until they are so long.
+    /// Merge recorded intervals up to this length.
     pub interval: Option<Duration>,
 }
 
-/// A recording, or a window of it.
+/// A recording, or a window of time of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffSide {
-    /// As typed, with the window.
+    /// The recording as typed, with its window.
     pub name: String,
     pub file: PathBuf,
     pub window: Option<TimeWindow>,
@@ -340,12 +341,12 @@ pub struct DiffSide {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimeWindow {
     Times(SystemTime, SystemTime),
-    /// Of every day, in UTC, since midnight.
+    /// On every day, in UTC, since midnight.
     EachDay(Duration, Duration),
 }
 
 impl TimeWindow {
-    /// Whether an interval that ended at a time is meant.
+    /// Whether the window contains an interval that ended at this time.
     pub fn contains(&self, ended: SystemTime) -> bool {
         match self {
             Self::Times(from, to) => *from < ended && ended <= *to,
@@ -376,8 +377,8 @@ pub struct UsageOptions {
 /// Which recordings are shown, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayOptions {
-    /// One after the other; `-` is standard input.
+    /// Files, shown in sequence; `-` is standard input.
     pub files: Vec<PathBuf>,
-    /// Join recorded intervals until they are so long; `None` leaves them as they are.
+    /// Merge recorded intervals up to this length; `None` leaves them as they are.
     pub interval: Option<Duration>,
 }

@@ -25,7 +25,7 @@ use crate::source::collector::{Collector, CollectorEvent, Schedule};
 use crate::source::live::{Live, machine};
 use crate::stats::run_totals::RunTotals;
 
-/// How long the summary waits for host names that are still asked for.
+/// Longest wait of the summary for host names that are being looked up.
 const NAMES_WITHIN: Duration = Duration::from_secs(2);
 
 enum CommandEvent {
@@ -82,7 +82,7 @@ pub(super) fn run(
     })
 }
 
-/// Marks errors before the command ran.
+/// Marks an error before the command ran.
 #[derive(Clone, Copy, Debug)]
 pub struct NotStarted;
 
@@ -92,7 +92,7 @@ impl std::fmt::Display for NotStarted {
     }
 }
 
-/// As `exited with 0`.
+/// How the command ended, as in `exited with 0`.
 fn ending(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("exited with {code}"),
@@ -100,7 +100,7 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// A command that waits, with everything attached and confined.
+/// A command that waits to be started; all probes are attached and flowtop is confined.
 struct Started {
     launched: Launched,
     live: Live,
@@ -108,7 +108,7 @@ struct Started {
 }
 
 fn start(config: &Config, options: &CommandOptions, privilege: &Privilege) -> Result<Started> {
-    // First: it is not to have anything that is opened later.
+    // Made first, so that the command inherits no file that flowtop opens later.
     let launched = Launched::prepare(&options.argv)?;
     let summary_file = options.summary_file.as_ref().map(|path| {
         File::create(path).with_context(|| format!("write the summary to {}", path.display()))
@@ -125,7 +125,7 @@ fn start(config: &Config, options: &CommandOptions, privilege: &Privilege) -> Re
         signal: Some(launched.pid()),
         ..Allow::default()
     };
-    // The command is the caller's, and only its own user may send it signals.
+    // Identity with the command's user, who may send signals to it.
     let identity = privilege.identity_of_caller();
     let confinement = confined(config, privilege, || live.confine(&identity, &allow))?;
     live.begin()?;
@@ -151,7 +151,7 @@ struct Counted {
 }
 
 impl Started {
-    /// Lets the command run to its end.
+    /// Runs the command to its end.
     fn count(self, config: &Config, options: &CommandOptions) -> Result<Counted> {
         let (sender, events) = channel();
         let names = match options.host_names {
@@ -176,7 +176,7 @@ impl Started {
             .map(|allow| Allowed::new(&allow.lines));
         let (mut totals, mut ended, mut failed) = (RunTotals::default(), None, None);
         let mut is_finished = false;
-        // A source that fails does not end the command, nor does flowtop end before it.
+        // A source that fails ends neither the command nor flowtop before the command.
         while ended.is_none() || !is_finished {
             let event = events.recv().context("wait for the command")?;
             if let Some(interval) = collector.take() {
@@ -226,7 +226,7 @@ fn telling(
 }
 
 impl Counted {
-    /// The names of all peers that are known, or become known in time.
+    /// Returns the known names of all peers; waits a limited time for further ones.
     fn names(&self, options: &CommandOptions) -> HashMap<IpAddr, Arc<str>> {
         let mut found = HashMap::new();
         if !options.host_names {
@@ -250,9 +250,10 @@ impl Counted {
     }
 }
 
-/// The lines of an allow-list.
+/// The filters of an allow-list.
 struct Allowed {
-    /// That a line does *not* match: of a sum of flows without a slot that is so unless all of them match.
+    /// Filters that do *not* match a line: they hold for a sum of flows without a slot unless all
+    /// of its flows match.
     unmatched: Vec<Matcher>,
     elapsed: Duration,
 }

@@ -19,7 +19,7 @@ use crate::cli::config_edit::{created, edited};
 use crate::cli::config_file::MAX_BYTES;
 use crate::options::{ConfigFile, SavedSettings};
 
-/// The configuration file, as far as it can be written.
+/// The configuration file, as far as flowtop can write it.
 #[derive(Debug)]
 pub struct ConfigWriter {
     path: PathBuf,
@@ -34,12 +34,12 @@ enum WriterState {
         folder: OwnedFd,
         file: File,
     },
-    /// Why it cannot be written.
+    /// The reason why the file cannot be written.
     Impossible(String),
 }
 
 impl ConfigWriter {
-    /// Opens the file with the rights that this thread has now.
+    /// Opens the file with the rights of this thread.
     pub fn open(file: &ConfigFile, is_root: bool) -> Self {
         let state = existing(file)
             .and_then(|found| match found {
@@ -60,7 +60,7 @@ impl ConfigWriter {
         &self.path
     }
 
-    /// The folder in which a file gets a name.
+    /// Returns the folder in which a file gets a name.
     pub fn links_in(&self) -> Option<PathBuf> {
         match &self.state {
             WriterState::Unnamed { folder, .. } => Some(by_descriptor(folder.as_raw_fd())),
@@ -68,7 +68,7 @@ impl ConfigWriter {
         }
     }
 
-    /// Saves settings; what else the file says stays.
+    /// Saves settings; the rest of the file stays.
     ///
     /// # Errors
     /// When the file cannot be written, or has a mistake. What it says is then as before.
@@ -82,7 +82,7 @@ impl ConfigWriter {
         match &mut self.state {
             WriterState::Impossible(reason) => Err(anyhow!("{reason}")),
             WriterState::Open(file) => {
-                // Read again: it may have been edited since.
+                // The file is read again, because it may have been edited since the start.
                 if file.metadata()?.nlink() == 0 {
                     bail!("the file was replaced: start flowtop again");
                 }
@@ -111,7 +111,7 @@ fn by_descriptor(descriptor: i32) -> PathBuf {
     format!("/proc/self/fd/{descriptor}").into()
 }
 
-/// Opens the file that is there, if it may be written.
+/// Opens the existing file if it may be written.
 fn existing(config: &ConfigFile) -> Result<Option<File>> {
     // Opening a pipe would wait for a reader, and opening a terminal could make it this process's own.
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -130,7 +130,7 @@ fn existing(config: &ConfigFile) -> Result<Option<File>> {
     Ok(Some(found))
 }
 
-/// Opens the folder, making it if need be, and a file without a name in it.
+/// Opens the folder, creates it if necessary, and opens a file without a name in it.
 fn unnamed(path: &Path) -> Result<WriterState> {
     let folder = path.parent().context("the path has no folder")?;
     fs::DirBuilder::new()
@@ -157,10 +157,10 @@ fn text(file: &mut File) -> Result<String> {
     Ok(text)
 }
 
-/// Replaces what is in a file. Not by renaming another over it, as the folder cannot be written any more and the
-/// path may be a link. The new text is written before the file is cut to its length, and where the disk does not
-/// take all of it the old text is put back, for which there was room: only a crash of the machine in between could
-/// leave a mixture.
+/// Replaces the contents of a file. A new file cannot be renamed over it, because the folder cannot
+/// be written any more and the path may be a link. The new text is written before the file is cut
+/// to its length; if the disk does not take all of it, the old text is written back, for which
+/// there was room. Only a crash of the machine in between could leave a mixture.
 fn replace(file: &File, old: &[u8], new: &[u8]) -> Result<()> {
     let write = |bytes: &[u8]| {
         file.write_all_at(bytes, 0)?;
@@ -213,7 +213,7 @@ mod tests {
         let path = folder.join("config.toml");
         fs::write(&path, "# mine\nsort = \"total\" # most\n").unwrap();
         let mut writer = ConfigWriter::open(&file(&path), true);
-        // Edited in the meantime.
+        // The file was edited in the meantime.
         fs::write(&path, "# mine, and more\n").unwrap();
         writer.save(&settings(Group::Process)).unwrap();
         let text = fs::read_to_string(&path).unwrap();
@@ -221,7 +221,7 @@ mod tests {
             text,
             "# mine, and more\nunits = \"bits\"\ngroup = \"process\"\n"
         );
-        // A shorter text leaves nothing of the longer one.
+        // A shorter text leaves nothing of the longer one behind it.
         fs::write(&path, format!("{text}# {}\n", "x".repeat(5000))).unwrap();
         fs::write(&path, "units = \"bits\"\n").unwrap();
         writer.save(&settings(Group::Flow)).unwrap();
@@ -242,7 +242,7 @@ mod tests {
         writer.save(&settings(Group::Process)).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("group = \"process\"\n"), "{text}");
-        // From then on it is a file that is there.
+        // From then on the file exists.
         writer.save(&settings(Group::Flow)).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("group = \"flow\"\n"), "{text}");

@@ -17,7 +17,7 @@ use crate::resolve::owners::Owners;
 use crate::sandbox::privilege::Privilege;
 use crate::stats::comparison::{Comparison, TrafficStretch};
 
-/// Compares two recordings; `met` tells whether anything changed.
+/// Compares two recordings; sets `met` if anything changed.
 pub(super) fn compared(
     config: &Config,
     privilege: &Privilege,
@@ -78,7 +78,8 @@ fn stretch(
         } = match recorded {
             Ok(recorded) => recorded,
             Err(corruption) => {
-                // A comparison with a part would show as gone what was not read.
+                // Compared with an incomplete recording, groups of the missing part would appear
+                // gone.
                 say(&damaged(&corruption));
                 bail!("not all of what was to be compared could be read");
             }

@@ -1,5 +1,5 @@
-//! What the live table can save: opened with the rights of the caller before flowtop is confined, so that nobody
-//! has flowtop write what they could not write themselves.
+//! The files and folders in which the live table saves. flowtop opens them with the rights of the
+//! caller before it is confined, so that nobody has it write what they could not write themselves.
 
 use std::path::PathBuf;
 
@@ -15,18 +15,19 @@ use crate::sandbox::privilege::Privilege;
 use crate::text::sanitize::sanitize;
 use crate::tui::TableFiles;
 
-/// Files that were opened before confinement.
+/// Files that are opened before confinement.
 #[derive(Debug, Default)]
 pub struct OpenedFiles {
     config: Option<ConfigWriter>,
     snapshots: Option<SnapshotFolder>,
-    /// Whether the caller named the folder, which may be open to them by one of their groups.
+    /// Whether the caller named the folder, which only one of the caller's groups may be allowed to
+    /// write.
     is_named: bool,
 }
 
 impl OpenedFiles {
-    /// Opens what a run may save: nothing for text, JSON and CSV. `is_bounded` says whether flowtop will be able to
-    /// write in the folders that it is allowed alone.
+    /// Opens the files of a run: none for text, JSON and CSV. `is_bounded` says whether the sandbox
+    /// will limit writing to the allowed folders.
     ///
     /// # Errors
     /// When the folder that `--snapshot-dir` names cannot be opened.
@@ -46,35 +47,35 @@ impl OpenedFiles {
         })
     }
 
-    /// Whether files will be made in a folder that takes all rights of the caller.
+    /// Whether creating files needs all rights of the caller.
     pub fn takes_groups(&self) -> bool {
         self.is_named
     }
 
-    /// The folder in which files will be made.
+    /// Returns the folder in which files will be created.
     pub fn writes_in(&self) -> Option<PathBuf> {
         self.snapshots.as_ref().map(SnapshotFolder::by_descriptor)
     }
 
-    /// The folder in which a file will get a name.
+    /// Returns the folder in which a file will get a name.
     pub fn links_in(&self) -> Option<PathBuf> {
         self.config.as_ref()?.links_in()
     }
 }
 
-/// Opens the folder for snapshots beside the texts of prompts. Not for root, who would have to stay root to save
-/// there, and not where flowtop could then write elsewhere too. Without the folder `--snapshot-dir` is left, as the
-/// keys say.
+/// Opens the folder for snapshots beside the texts of prompts. Not for root, who would have to
+/// remain root to save there, and not if flowtop could then write elsewhere too. Without the
+/// folder, keys name `--snapshot-dir`.
 fn own_folder(config: &Config, is_safe: bool) -> Option<SnapshotFolder> {
     let state = config.table.prompt_file.as_ref()?.parent()?;
     let folder = is_safe.then(|| SnapshotFolder::open_own(&state.join("snapshots")))?;
     folder.ok()
 }
 
-/// The files of a live table.
+/// The open files of a live table.
 pub struct RunFiles {
     pub opened: OpenedFiles,
-    /// `None` where a recording is shown.
+    /// `None` if a recording is shown.
     pub recording: Option<(RecordingSwitch, Json)>,
 }
 

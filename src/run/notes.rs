@@ -1,9 +1,9 @@
-//! Notes on standard error before counting begins, on what is probably a mistake.
+//! Notes on standard error before counting begins, about probable mistakes.
 
 use crate::filter::{Expr, FilterPlan, Term};
 use crate::resolve::namespace::{self, IdOwner};
 
-/// Returns the notes for a filter.
+/// Returns the notes about a filter.
 pub(super) fn notes(plan: &FilterPlan) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(filter) = &plan.filter {
@@ -12,7 +12,7 @@ pub(super) fn notes(plan: &FilterPlan) -> Vec<String> {
     notes
 }
 
-/// Notes ids in a filter that no process or thread has now; one may start later.
+/// Notes each id in a filter that no process or thread has now; one may start later.
 fn note_missing_ids(filter: &Expr, bearer: &dyn Fn(u32) -> IdOwner, notes: &mut Vec<String>) {
     match filter {
         Expr::All(parts) | Expr::Any(parts) => {
