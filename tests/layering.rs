@@ -542,7 +542,7 @@ fn no_source_outgrows_800_lines() {
 }
 
 #[test]
-fn the_reader_finds_what_is_named() {
+fn use_parser_finds_all_import_forms() {
     let source = |code: &str| Source {
         module: "stats".into(),
         at: vec!["stats".into()],

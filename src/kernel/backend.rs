@@ -2,7 +2,7 @@
 //! out by loading and attaching, never from a version.
 
 use super::hooks::{
-    BYPASSES, DATAGRAMS, Hook, KPROBES, PERF_FORK, RAW_FORK, RAW_TRACEPOINTS, THREADS,
+    BYPASS_HOOKS, DATAGRAMS, Hook, KPROBES, PERF_FORK, RAW_FORK, RAW_TRACEPOINTS, THREADS,
     TRACEPOINT_CGROUP, TRACEPOINTS, TRAMPOLINES, ZEROCOPY,
 };
 use super::running_kernel::{Preemption, RunningKernel};
@@ -65,7 +65,7 @@ impl AttachPlan {
     /// The hooks of this plan, in the order in which they are attached.
     pub fn hooks(self) -> impl Iterator<Item = &'static Hook> {
         let beside: [&[Hook]; 3] = match self.kprobes {
-            true => [DATAGRAMS, ZEROCOPY, BYPASSES],
+            true => [DATAGRAMS, ZEROCOPY, BYPASS_HOOKS],
             false => [TRACEPOINT_CGROUP, &[], &[]],
         };
         let [first, second, third] = beside;
@@ -74,7 +74,7 @@ impl AttachPlan {
             (Backend::Tracepoint, _) => [first, second, third, TRACEPOINTS],
             (Backend::Fentry, true) => [TRAMPOLINES, ZEROCOPY, &[], &[]],
             (Backend::Fentry, false) => [TRAMPOLINES, &[], &[], &[]],
-            (Backend::Kprobe, _) => [ZEROCOPY, BYPASSES, KPROBES, DATAGRAMS],
+            (Backend::Kprobe, _) => [ZEROCOPY, BYPASS_HOOKS, KPROBES, DATAGRAMS],
         };
         THREADS.iter().chain(tables.into_iter().flatten())
     }

@@ -131,7 +131,7 @@ pub(super) const ZEROCOPY: &[Hook] = &[
 ];
 
 /// Paths that neither reach the tracepoints nor `inet_sendmsg()` and `inet_recvmsg()`.
-pub(super) const BYPASSES: &[Hook] = &[
+pub(super) const BYPASS_HOOKS: &[Hook] = &[
     hook("kr_splice", Kretprobe("skb_splice_bits"), NO_SPLICE),
     hook("kp_splice", Kprobe("skb_splice_bits"), NO_SPLICE),
     // Removed in v6.5, together with the path.

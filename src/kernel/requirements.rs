@@ -344,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lack_names_what_is_missing_and_the_fix() {
+    fn a_missing_requirement_names_the_fix() {
         let requirement = of_capabilities(CapabilitySet::SYS_ADMIN, "attaching probes");
         assert_eq!(requirement.what, "attaching probes needs CAP_SYS_ADMIN");
         assert!(requirement.fix.contains("SYS_ADMIN") || requirement.fix.contains("sys_admin"));

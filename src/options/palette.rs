@@ -26,7 +26,7 @@ pub enum PaletteColor {
 }
 
 /// The names of the first 16 colours.
-const PAINTS: [&str; 16] = [
+const COLOR_NAMES: [&str; 16] = [
     "black",
     "red",
     "green",
@@ -55,7 +55,7 @@ impl fmt::Display for InvalidColor {
             f,
             "unknown colour {:?}: use #rrggbb, a number from 0 to 255 or one of {}",
             self.0,
-            PAINTS.join(", ")
+            COLOR_NAMES.join(", ")
         )
     }
 }
@@ -79,7 +79,7 @@ impl FromStr for PaletteColor {
         } else if let Ok(index) = text.parse() {
             Some(Self::Indexed(index))
         } else {
-            let index = PAINTS.iter().position(|name| *name == text);
+            let index = COLOR_NAMES.iter().position(|name| *name == text);
             index
                 .and_then(|index| u8::try_from(index).ok())
                 .map(Self::Indexed)
@@ -91,7 +91,7 @@ impl FromStr for PaletteColor {
 impl fmt::Display for PaletteColor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Indexed(index) => match PAINTS.get(usize::from(index)) {
+            Self::Indexed(index) => match COLOR_NAMES.get(usize::from(index)) {
                 Some(name) => f.write_str(name),
                 None => write!(f, "{index}"),
             },

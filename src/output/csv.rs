@@ -104,7 +104,7 @@ const COLUMNS: &[&str] = &[
 ];
 
 /// Columns of the interval, which each of its rows repeats, so that a row is complete by itself.
-const OF_INTERVAL: &[&str] = &[
+const INTERVAL_COLUMNS: &[&str] = &[
     "time",
     "seconds",
     "grouped_by",
@@ -199,7 +199,7 @@ impl Report for Csv {
 /// The rows of one interval.
 struct CsvRows<'a> {
     writer: csv::Writer<&'a mut Vec<u8>>,
-    // Values of [`OF_INTERVAL`].
+    // Values of [`INTERVAL_COLUMNS`].
     interval: Map<String, Value>,
     /// Traffic that was counted and not attributed.
     untracked: Map<String, Value>,
@@ -216,7 +216,7 @@ impl RecordSink for CsvRows<'_> {
             (column.to_owned(), value.unwrap_or(Value::Null))
         });
         self.untracked = untracked.collect();
-        record.retain(|column, _| OF_INTERVAL.contains(&&**column));
+        record.retain(|column, _| INTERVAL_COLUMNS.contains(&&**column));
         self.seconds = record.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
         self.interval = record;
         Ok(())

@@ -35,7 +35,7 @@ use crate::sync::lock;
 use crate::text::units;
 
 /// Pause before the recorder retries a failed write.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Most notes that are kept for the end.
 const MAX_NOTES: usize = 16;
@@ -284,7 +284,7 @@ impl RecorderThread {
                     self.about(&error.to_string())
                 ));
             }
-            is_last = self.queue.wait_for_close(AGAIN);
+            is_last = self.queue.wait_for_close(RETRY_PAUSE);
         }
         let mut status = lock(&self.status);
         status.bytes = self.files.bytes();

@@ -108,7 +108,7 @@ impl Live {
         };
         if let Ok(mut engine) = Engine::open(&options) {
             engine.set_reason(&format!("{missing} missed events on this kernel"));
-            interval.merge(self.sifted()?);
+            interval.merge(self.matching_interval()?);
             engine.begin()?;
             self.matcher = matcher(&engine, &self.options);
             self.engine = engine;
@@ -117,7 +117,7 @@ impl Live {
     }
 
     /// Returns the engine's interval with the flows that match the filter.
-    fn sifted(&mut self) -> Result<Interval> {
+    fn matching_interval(&mut self) -> Result<Interval> {
         let mut interval = self.engine.end_interval()?;
         interval.interfaces = self.cards.since_last();
         // Before the filter, which may drop one end of a connection.
@@ -158,7 +158,7 @@ impl Source for Live {
     }
 
     fn end_interval(&mut self) -> Result<Interval> {
-        let mut interval = self.sifted()?;
+        let mut interval = self.matching_interval()?;
         let missed = interval.losses.missed_events > 0;
         // A new backend would not find descendants whose parents have ended.
         let can_move = !self.confined && self.options.filter.roots().is_empty();

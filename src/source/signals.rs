@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_sent_to_process_and_group_is_one_wish() {
+    fn a_signal_sent_to_process_and_group_is_one_request() {
         let start = Instant::now();
         let mut shutdown = ShutdownState::default();
         assert_eq!(shutdown.judge(SIGINT, start), Verdict::Stop);

@@ -57,7 +57,7 @@ use crate::source::signals::job::{self, Job, StopTarget};
 /// How often a paused screen is redrawn, for the time it shows.
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a terminal takes at most to answer a question, if it does.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Age of the first rows: most of what a person takes for at once, and long enough for rates.
 const FIRST_ROWS: Duration = Duration::from_millis(250);
@@ -425,7 +425,7 @@ impl Session<'_> {
     fn await_answer(&self, events: &Receiver<ScreenEvent>) {
         let Some(until) = self
             .queried_at
-            .map(|queried_at| queried_at + ANSWERS_WITHIN)
+            .map(|queried_at| queried_at + ANSWER_TIMEOUT)
         else {
             return;
         };

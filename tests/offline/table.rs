@@ -291,7 +291,7 @@ fn detail_opens_and_closes_with_everything_as_it_was() {
 }
 
 #[test]
-fn a_held_order_says_so_and_holds() {
+fn a_frozen_order_is_marked_and_stays() {
     let mut app = app();
     press(&mut app, &[Command::Freeze]);
     let mut flows = web_server();

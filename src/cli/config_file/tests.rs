@@ -13,7 +13,7 @@ fn wrong(text: &str) -> String {
 }
 
 #[test]
-fn nothing_said_is_as_usual() {
+fn an_empty_file_gives_the_defaults() {
     assert_eq!(Settings::parse("").unwrap(), Settings::default());
     assert_eq!(
         Settings::parse("# only this\n").unwrap(),

@@ -16,7 +16,7 @@ pub type Sample = Option<(f64, f64)>;
 /// Samples that the chart is wide, the steps of its time scale.
 const WINDOWS: [usize; 6] = [30, 60, 120, 240, 300, 600];
 /// The way that moves less has a scale of its own from this ratio on.
-const OWN_SCALE_FROM: f64 = 10.0;
+const MIN_OWN_SCALE_RATIO: f64 = 10.0;
 
 /// The part of time that a chart shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -293,7 +293,7 @@ impl Scales {
         } else {
             (tx, Direction::Tx)
         };
-        if less <= 0.0 || less * OWN_SCALE_FROM > rx.max(tx) {
+        if less <= 0.0 || less * MIN_OWN_SCALE_RATIO > rx.max(tx) {
             let finer = None;
             return Self {
                 rx: top,

@@ -18,7 +18,7 @@ const MAX_END: u16 = 47;
 /// The longest IPv4 address with its port, in cells.
 const IPV4_END: u16 = 21;
 /// Minimum room in which an address that is cut in its middle can be read, in cells.
-const CUT_END: u16 = 14;
+const MIN_CUT_ADDRESS: u16 = 14;
 /// Minimum room for a peer, in cells, beside most columns, beside those that only appear in wide tables, and if
 /// it is a host name: a long IPv4 address or name with its port.
 const MIN_PEER: u16 = 22;
@@ -212,7 +212,7 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
     if can_come && request.seen.has(sorted) && !there.contains(&sorted) {
         let mut with = there.clone();
         with.push(sorted);
-        if used(&with) + ends(&with, CUT_END) <= width {
+        if used(&with) + ends(&with, MIN_CUT_ADDRESS) <= width {
             there = with;
         }
     }
@@ -350,7 +350,7 @@ fn share(room: u16, local: u16, remote: u16) -> (u16, u16) {
     } else {
         let peer = remote
             .min(IPV4_END)
-            .min(room.saturating_sub(CUT_END))
+            .min(room.saturating_sub(MIN_CUT_ADDRESS))
             .max(half);
         (room - peer, peer)
     }

@@ -22,7 +22,7 @@ use crate::tui::draw::theme::Background;
 /// nothing.
 pub const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\";
 /// An answer comes in one piece. What has begun like one and does not go on so soon was typed.
-const GOES_ON_WITHIN: Duration = Duration::from_millis(100);
+const CONTINUATION_TIMEOUT: Duration = Duration::from_millis(100);
 /// What an answer begins with after its introducer, ESC ].
 const HEAD: &str = "11;";
 /// Keys that are held back at most: more than any answer has, `11;rgba:ffff/ffff/ffff/ffff`.
@@ -51,7 +51,7 @@ pub fn read(notify: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
             let mut answer = TerminalReply::default();
             loop {
                 let next = match answer.is_begun() {
-                    true => event::poll(GOES_ON_WITHIN),
+                    true => event::poll(CONTINUATION_TIMEOUT),
                     false => Ok(true),
                 };
                 let inputs = match next.and_then(|is_there| is_there.then(event::read).transpose())
@@ -60,7 +60,7 @@ pub fn read(notify: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
                     Ok(None) => answer.give_up(),
                     // The terminal is another job's for a moment, whose keys are not to be read.
                     Err(error) if is_not_ours(&error) => {
-                        thread::sleep(GOES_ON_WITHIN);
+                        thread::sleep(CONTINUATION_TIMEOUT);
                         continue;
                     }
                     Err(error) => {

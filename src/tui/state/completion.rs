@@ -14,7 +14,7 @@ const MAX_CANDIDATES: usize = 200;
 /// Words that say which end of a flow the next word is about.
 const SIDES: [&str; 4] = ["local", "remote", "src", "dst"];
 /// Words that can follow one of [`SIDES`].
-const OF_A_SIDE: [&str; 4] = ["host", "net", "port", "portrange"];
+const WORDS_AFTER_SIDE: [&str; 4] = ["host", "net", "port", "portrange"];
 
 /// The candidates for a word, and which of them stands in the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn of_filter(before: &str, shared: &SharedState) -> BTreeSet<String> {
     let last_kind = words.iter().rev().find(|word| has_values(word));
     match words.last().copied() {
         None | Some("and" | "not" | "!" | "&&") => of(&WORDS),
-        Some(side) if SIDES.contains(&side) => of(&OF_A_SIDE),
+        Some(side) if SIDES.contains(&side) => of(&WORDS_AFTER_SIDE),
         Some(kind) if has_values(kind) => seen(shared, &[kind]),
         Some("or" | "||" | "(") => {
             let mut all: BTreeSet<String> = of(&WORDS);

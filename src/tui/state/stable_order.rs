@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_order_stays_whatever_rates_do() {
+    fn a_frozen_order_stays_whatever_rates_do() {
         let (mut order, mut history) = (StableOrder::default(), History::new());
         shown(&mut order, &mut history, &[(1, 30), (2, 20), (3, 10)]);
         order.hold(true);

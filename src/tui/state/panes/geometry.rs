@@ -14,7 +14,7 @@ use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions};
 
 /// Height of the screen, in lines, below which one table shows both directions.
-const TWO_TABLES_FROM: u16 = 12;
+const MIN_TWO_TABLES_HEIGHT: u16 = 12;
 /// Height of the screen, in lines, from which on a line describes the selected row of a joined table.
 const DESCRIPTION_FROM: u16 = 16;
 
@@ -110,7 +110,7 @@ impl Panes {
 
     /// Returns the directions of the tables: low screens have one table for both.
     pub(super) fn ways(shared: &SharedState) -> &'static [Directions] {
-        if shared.display.combined || shared.area.height < TWO_TABLES_FROM {
+        if shared.display.combined || shared.area.height < MIN_TWO_TABLES_HEIGHT {
             &[Directions::Both]
         } else {
             &[Directions::Rx, Directions::Tx]
