@@ -30,6 +30,9 @@ const CHURN: &[&str] = &[
     "netns_foreign_socket",
 ];
 
+/// Seconds after which one of them is given up: an emulated machine of a busy host may stand still for a minute.
+const CASE_TIMEOUT: &str = "600";
+
 /// What it says when something of everything has moved.
 const BEGUN: &str = "begun";
 
@@ -189,7 +192,7 @@ fn churn() -> Result<impl FnMut() -> Result<()>> {
         let case = CHURN[n % CHURN.len()];
         n += 1;
         let status = Command::new(&me)
-            .args(["case", case, "60"])
+            .args(["case", case, CASE_TIMEOUT])
             .stdin(Stdio::null())
             .status()
             .context("start a case")?;

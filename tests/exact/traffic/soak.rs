@@ -140,8 +140,11 @@ pub fn soak(how: &Soak) -> Result<bool> {
             }
         }
     }
-    let truth = load.end()?;
+    let truth = load.end();
     let seen = subject.stop(PATIENCE)?;
+    // Said even where the load failed and nothing can be compared: it took an hour.
+    println!("audit: {:?}", seen.audit);
+    let truth = truth?;
     terminal.press("\x1b\x1bq")?;
     let status = ended(&mut terminal.child, PATIENCE)?;
     drop(terminal);
@@ -160,7 +163,6 @@ pub fn soak(how: &Soak) -> Result<bool> {
         sum.tx_bytes,
         -verdict.diff
     );
-    println!("audit: {:?}", seen.audit);
     let mut complaints = seen.complaints(false);
     complaints.extend(verdict.complaints);
     if !status.success() {
