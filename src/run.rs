@@ -379,7 +379,9 @@ fn replayed(
     met: &Arc<AtomicBool>,
 ) -> Result<()> {
     let signals = watch(config)?;
-    let files = replay::open(&replay.files);
+    let zones = config.capture.zones.as_ref();
+    let files = replay::open(&replay.files).into_iter();
+    let files: Vec<_> = files.map(|file| file.with_zones(zones)).collect();
     let prompt_file = prompt_file(config);
     let saved = OpenedFiles::open(config, privilege, is_bounded(config))?;
     let identity = privilege.identity(saved.takes_groups());

@@ -37,7 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "view",
         ],
     ),
-    ("options", &["filter", "text", "view"]),
+    ("options", &["filter", "model", "text", "view"]),
     ("sandbox/capabilities", &[]),
     ("sandbox/privilege", &["system"]),
     ("sandbox", &["system"]),
@@ -174,6 +174,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "filter",
+            "model",
             "options",
             "resolve/namespace",
             "sandbox/privilege",

@@ -129,7 +129,7 @@ pub(super) struct Args {
     pub(super) top_n: Option<usize>,
 
     /// Sum flows by flow, program, process, thread, user, container, pod, namespace, compose, job, unit, remote,
-    /// net/24 (or net/24,64 for IPv4 and IPv6), port or class, in every output
+    /// net/24 (or net/24,64 for IPv4 and IPv6), port, class or zone, in every output
     #[arg(
         short = 'g',
         long,
@@ -138,6 +138,11 @@ pub(super) struct Args {
         value_parser = str::parse::<Group>
     )]
     pub(super) group: Option<Group>,
+
+    /// Own zones of peers, a network a line: name, network and price per GB, as in internet 0.0.0.0/0 0.09; # begins a
+    /// comment. In a replay they replace the recorded zones
+    #[arg(long, value_name = "FILE", help_heading = "Display")]
+    pub(super) zones: Option<PathBuf>,
 
     /// View of the live table: overview (flows in and out), programs, peers, tcp or containers; keys 1 to 5
     #[arg(

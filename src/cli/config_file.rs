@@ -8,6 +8,7 @@ mod tests;
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use toml::Spanned;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub sort: SortKey,
     /// What a row is.
     pub group: Group,
+    /// File of the user's zones.
+    pub zones: Option<PathBuf>,
     /// Whether to use colours.
     pub color: When,
     /// Whether to draw with ASCII only.
@@ -100,7 +103,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 const SETTINGS: &[&str] = &[
-    "columns", "units", "view", "sort", "group", "color", "ascii", "colors", "keys",
+    "columns", "units", "view", "sort", "group", "zones", "color", "ascii", "colors", "keys",
 ];
 const PAINTED: &[&str] = &["rx", "tx", "trouble", "selection", "process"];
 
@@ -128,6 +131,7 @@ impl Settings {
                 "view" => settings.view = file.word(name, value)?,
                 "sort" => settings.sort = file.word(name, value)?,
                 "group" => settings.group = file.word(name, value)?,
+                "zones" => settings.zones = Some(file.path(name, value)?),
                 "color" => settings.color = file.word(name, value)?,
                 "ascii" => settings.ascii = file.word(name, value)?,
                 "colors" => settings.palette = file.palette(value)?,
@@ -190,6 +194,15 @@ impl ConfigText<'_> {
         let text = text.ok_or_else(|| self.wrong_type(key, value, "a string in quotes"))?;
         text.parse()
             .map_err(|error: T::Err| self.wrong(value.span(), key, error))
+    }
+
+    fn path(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<PathBuf, ConfigError> {
+        let text = value.get_ref().as_str();
+        let text = text.ok_or_else(|| self.wrong_type(key, value, "a path in quotes"))?;
+        match text.is_empty() {
+            true => Err(self.wrong(value.span(), key, "the path is empty: name a file")),
+            false => Ok(PathBuf::from(text)),
+        }
     }
 
     fn columns(&self, value: &Spanned<DeValue<'_>>) -> Result<Option<Vec<Column>>, ConfigError> {
@@ -320,6 +333,17 @@ fn quoted_list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", items.join(", "))
 }
 
+/// Returns the lines of the setting `zones`.
+fn zones_setting(zones: Option<&Path>) -> String {
+    let setting = match zones {
+        Some(zones) => format!("zones = {}", quoted(&zones.to_string_lossy())),
+        None => "# zones = \"zones\"".to_owned(),
+    };
+    format!(
+        "# File of own zones of peers, for -g zone; relative to the folder of this file.\n{setting}\n"
+    )
+}
+
 /// A commented file that says the same. Colours and keys that are as usual stand there as comments.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -361,6 +385,7 @@ impl fmt::Display for Settings {
             groups.join(", ")
         )?;
         writeln!(f, "group = {}\n", quoted(&self.group.to_string()))?;
+        writeln!(f, "{}", zones_setting(self.zones.as_deref()))?;
         writeln!(
             f,
             "# auto, always, never. auto: on a terminal, unless NO_COLOR is set.\ncolor = {}\n",

@@ -17,6 +17,7 @@ mod run_args;
 mod usage;
 mod usage_args;
 mod values;
+mod zones_file;
 
 pub use self::environment::Environment;
 pub use self::request::{Request, parse};

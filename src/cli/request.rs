@@ -5,6 +5,8 @@
 pub(super) mod tests;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
@@ -14,8 +16,11 @@ use super::config_file::{self, ConfigOrigin, Settings, When};
 use super::environment::Environment;
 use super::usage::{typed, usage_error};
 use super::values::backend_of;
-use super::{diff_args, filter_args, manual, metrics_args, recording_args, run_args, usage_args};
-use crate::filter::FilterPlan;
+use super::{
+    diff_args, filter_args, manual, metrics_args, recording_args, run_args, usage_args, zones_file,
+};
+use crate::filter::{FilterPlan, Term};
+use crate::model::peer_zone::ZoneTable;
 use crate::options::{
     CaptureOptions, Config, ConfigFile, Output, StreamOptions, TableOptions, TimingOptions,
 };
@@ -99,6 +104,7 @@ where
     if args.print_config {
         return Ok(Request::Print(settings.to_string()));
     }
+    let zones = zones(&args, &settings, config_file.as_ref(), &plan)?;
     let stream = stream(&args, &settings, environment);
     let shown_group = match output {
         Output::Table => table_group(&args, &settings),
@@ -106,7 +112,7 @@ where
     };
     let config = Box::new(Config {
         output,
-        capture: capture(&args, plan, shown_group),
+        capture: capture(&args, plan, shown_group, zones),
         timing: timing(&args),
         listen: metrics_args::listen(&args, stream.top_n),
         stream,
@@ -128,13 +134,65 @@ where
     })
 }
 
-fn capture(args: &Args, plan: FilterPlan, shown_group: Group) -> CaptureOptions {
+fn capture(
+    args: &Args,
+    plan: FilterPlan,
+    shown_group: Group,
+    zones: Option<Arc<ZoneTable>>,
+) -> CaptureOptions {
     CaptureOptions {
         backend: backend_of(&args.backend),
         by_thread: plan.needs_threads() || shown_group == Group::Thread,
         filter: plan,
+        zones,
         max_flows: args.max_flows,
         libbpf_log: args.verbose > 1,
+    }
+}
+
+/// Returns the user's zones. Those of the configuration file are for this machine: recordings have their own.
+fn zones(
+    args: &Args,
+    settings: &Settings,
+    config_file: Option<&ConfigFile>,
+    plan: &FilterPlan,
+) -> Result<Option<Arc<ZoneTable>>, clap::Error> {
+    let is_recorded = !args.replay.is_empty() || !args.diff.is_empty();
+    let of_file = |zones: &PathBuf| match config_file.and_then(|file| file.path.parent()) {
+        Some(folder) => folder.join(zones),
+        None => zones.clone(),
+    };
+    let (option, path) = match (&args.zones, &settings.zones) {
+        (Some(path), _) => ("--zones", path.clone()),
+        (None, Some(path)) if !is_recorded => ("zones in the configuration file", of_file(path)),
+        _ => {
+            let uses_zones = |filter: &crate::filter::Expr| {
+                filter
+                    .terms()
+                    .iter()
+                    .any(|term| matches!(term, Term::Zone(_)))
+            };
+            let user = match plan.filter.as_ref().is_some_and(uses_zones) {
+                true => Some("the filter word zone"),
+                false => (args.group == Some(Group::Zone)).then_some("-g zone"),
+            };
+            return match user.filter(|_| !is_recorded) {
+                Some(user) => Err(usage_error(
+                    ErrorKind::MissingRequiredArgument,
+                    format!(
+                        "{user} needs --zones FILE, a file of own zones, as in office 10.0.0.0/8 on each line"
+                    ),
+                )),
+                None => Ok(None),
+            };
+        }
+    };
+    match zones_file::read(&path) {
+        Ok(zones) => Ok(Some(Arc::new(zones))),
+        Err(error) => Err(usage_error(
+            ErrorKind::ValueValidation,
+            format!("{option}: {error}"),
+        )),
     }
 }
 

@@ -67,6 +67,8 @@ pub enum Term {
     Member(Group, Vec<Pattern>),
     /// `class`: where the peer is.
     Class(Vec<PeerClass>),
+    /// `zone`: the user's zone of the peer.
+    Zone(Vec<Pattern>),
     /// `internal`: both ends are known to be on this machine; `external` is its `not`.
     Internal,
     /// `rx`, `tx`: the flow moved bytes in this direction.
@@ -239,6 +241,7 @@ impl Term {
                 Some("control groups are read when an interval ends")
             }
             Self::Moved(_) | Self::Compare(_) => Some("it needs the bytes of the whole interval"),
+            Self::Zone(_) => Some("zones are looked up when an interval ends"),
             Self::Class(_) => Some("addresses of this machine are known when an interval ends"),
             Self::Internal => Some("both ends of a flow are compared when an interval ends"),
             Self::Interfaces(_) | Self::ZonedHosts(..) => {
@@ -277,6 +280,7 @@ impl fmt::Display for Term {
             Self::Unit(names) => values(f, Side::Either, "unit", names),
             Self::Member(group, names) => values(f, Side::Either, group.rows(1), names),
             Self::Class(classes) => values(f, Side::Either, "class", classes),
+            Self::Zone(names) => values(f, Side::Either, "zone", names),
             Self::Internal => f.write_str("internal"),
             Self::Moved(Direction::Rx) => f.write_str("rx"),
             Self::Moved(Direction::Tx) => f.write_str("tx"),

@@ -74,6 +74,7 @@ fn meant(expr: &Expr) -> Vec<bool> {
             counters: &flow.counters,
             internal: false,
             class: crate::model::peer_class::PeerClass::of(&flow.key.remote),
+            zone: None,
             elapsed: Duration::from_millis(500),
         })
     });

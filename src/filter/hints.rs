@@ -5,7 +5,7 @@ use super::value::{self, ValueKind};
 use crate::text::suggest::nearest;
 
 /// Every word that a term can begin with, and the joining ones. Completions offer these.
-pub const WORDS: [&str; 41] = [
+pub const WORDS: [&str; 42] = [
     "tcp",
     "udp",
     "ip",
@@ -33,6 +33,7 @@ pub const WORDS: [&str; 41] = [
     "netns",
     "interface",
     "class",
+    "zone",
     "icmp",
     "icmp6",
     "raw",

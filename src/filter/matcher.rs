@@ -11,6 +11,7 @@ use super::pattern::Pattern;
 use crate::model::container::ContainerLabels;
 use crate::model::flow::{Counters, FlowKey, Owner};
 use crate::model::peer_class::PeerClass;
+use crate::model::peer_zone::PeerZone;
 use crate::resolve::owners::{CgroupLocation, Container, ContainerMembership, parse_path};
 use crate::view::Group;
 
@@ -32,6 +33,8 @@ pub struct Subject<'a> {
     pub internal: bool,
     /// Where the peer is; `None` where the peer is unknown.
     pub class: Option<PeerClass>,
+    /// The user's zone of the peer; `None` where it is in none, or unknown.
+    pub zone: Option<&'a PeerZone>,
     /// Length of the interval.
     pub elapsed: Duration,
 }
@@ -184,6 +187,7 @@ impl Node {
                 | Term::Tids(_)
                 | Term::Internal
                 | Term::Class(_)
+                | Term::Zone(_)
                 | Term::Moved(_)
                 | Term::Compare(_),
             ) => None,
@@ -232,6 +236,10 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
         Term::Users(_, uids) => owner.uid.is_some_and(|uid| uids.contains(&uid)),
         Term::Internal => subject.internal,
         Term::Class(classes) => subject.class.is_some_and(|class| classes.contains(&class)),
+        Term::Zone(names) => {
+            let zone = subject.zone;
+            zone.is_some_and(|zone| names.iter().any(|name| name.matches(&zone.name)))
+        }
         Term::Moved(direction) => subject.counters.bytes(*direction) > 0,
         Term::Compare(compare) => compare.holds(subject.counters, subject.elapsed),
         Term::Comm(_) | Term::Container(_) | Term::Unit(_) | Term::Member(..) => false,

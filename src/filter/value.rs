@@ -40,10 +40,11 @@ pub(super) enum ValueKind {
     Netns,
     Interface,
     Class,
+    Zone,
 }
 
 impl ValueKind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Host,
         Self::Net,
         Self::Port,
@@ -62,6 +63,7 @@ impl ValueKind {
         Self::Netns,
         Self::Interface,
         Self::Class,
+        Self::Zone,
     ];
 
     pub(super) fn named(word: &str) -> Option<Self> {
@@ -91,6 +93,7 @@ impl ValueKind {
             Self::Netns => "netns",
             Self::Interface => "interface",
             Self::Class => "class",
+            Self::Zone => "zone",
         }
     }
 
@@ -112,6 +115,7 @@ impl ValueKind {
             Self::Netns => "4026531840",
             Self::Interface => "eth0",
             Self::Class => "internet",
+            Self::Zone => "eu-west",
         }
     }
 
@@ -157,6 +161,7 @@ pub(super) fn term(
         ValueKind::Tid => Term::Tids(each(kind, values, |word| id(word, "thread"))?),
         ValueKind::Tree => Term::Tree(each(kind, values, |word| id(word, "process"))?),
         ValueKind::Class => Term::Class(each(kind, values, class)?),
+        ValueKind::Zone => Term::Zone(names(values, |word| word)?),
         ValueKind::Netns => Term::Netns(each(kind, values, netns)?),
         ValueKind::Interface => Term::Interfaces(each(kind, values, interface)?),
         ValueKind::Process => Term::Comm(names(values, |word| comm(&word))?),

@@ -339,6 +339,7 @@ impl FlowRecord<'_> {
                 let recorded = self.class.as_deref().and_then(PeerClass::named);
                 recorded.unwrap_or(by_address)
             }),
+            zone: None,
             // Recordings of older versions lack this field.
             internal: self.internal || key.has_loopback_end(),
             key,

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::model::peer_zone::ZoneTable;
+
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -29,12 +31,27 @@ pub type Stop = Arc<AtomicBool>;
 pub struct Recording {
     pub(crate) name: PathBuf,
     file: Result<Arc<File>, (ErrorKind, String)>,
+    /// Zones by which peers are looked up instead of those that the recording has.
+    zones: Option<Arc<ZoneTable>>,
 }
 
 impl Recording {
     /// Returns its name as typed.
     pub fn name(&self) -> &Path {
         &self.name
+    }
+
+    /// The same recording, with zones of this table instead of its own; without a table with its own.
+    #[must_use]
+    pub fn with_zones(self, zones: Option<&Arc<ZoneTable>>) -> Self {
+        Self {
+            zones: zones.map(Arc::clone),
+            ..self
+        }
+    }
+
+    pub(crate) fn zones(&self) -> Option<Arc<ZoneTable>> {
+        self.zones.as_ref().map(Arc::clone)
     }
 
     /// Returns a reader from the beginning of a file; of a pipe, from its current position.
@@ -72,6 +89,7 @@ pub fn open(files: &[PathBuf]) -> Vec<Recording> {
             };
             (error.kind(), format!("{error}{help}"))
         }),
+        zones: None,
     };
     files.iter().map(open).collect()
 }

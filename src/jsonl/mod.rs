@@ -5,6 +5,7 @@ pub(crate) mod escape;
 pub mod input;
 mod lines;
 pub mod reader;
+mod recorded_zones;
 pub(crate) mod schema;
 pub mod sums;
 pub mod writer;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::decode::{self, RecordKind, json};
 use super::input::{Recording, Stop};
 use super::lines::{LineState, Lines};
+use super::recorded_zones::RecordedZones;
 use super::schema::{FlowRecord, IntervalRecord};
 use super::{CorruptRecording, MAX_FLOWS, MAX_LINE, MAX_SUM};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner};
@@ -128,6 +129,7 @@ pub struct RecordingReader {
     method: Arc<Method>,
     users: HashMap<u32, Arc<str>>,
     owners: HashMap<(u32, u32), Arc<Owner>>,
+    zones: RecordedZones,
     /// Bytes of cgroup names that the owners hold.
     owners_names: usize,
     partial: Option<PartialInterval>,
@@ -147,7 +149,9 @@ impl std::fmt::Debug for RecordingReader {
 
 impl RecordingReader {
     pub(crate) fn open(file: &Recording, stop: &Stop) -> io::Result<Self> {
-        Ok(Self::with(&file.name, Lines::new(file.input(stop)?)?))
+        let mut reader = Self::with(&file.name, Lines::new(file.input(stop)?)?);
+        reader.zones.table = file.zones();
+        Ok(reader)
     }
 
     /// Opens a recording of this name.
@@ -168,6 +172,7 @@ impl RecordingReader {
             method: Arc::default(),
             users: HashMap::new(),
             owners: HashMap::new(),
+            zones: RecordedZones::default(),
             owners_names: 0,
             partial: None,
             sums: RecordedSums::default(),
@@ -262,6 +267,7 @@ impl RecordingReader {
         if *self.method != method {
             self.method = Arc::new(method);
         }
+        self.zones.learn(&record.zones);
         let interval = Interval {
             ended: record.ended()?,
             elapsed: record.elapsed()?,
@@ -306,7 +312,8 @@ impl RecordingReader {
         }
         let id = (key.tgid, key.tid);
         let known = self.owners.get(&id).map(Arc::clone);
-        let flow = record.flow(key, known.as_ref());
+        let mut flow = record.flow(key, known.as_ref());
+        flow.zone = self.zones.of(&key.remote, record.zone.as_deref());
         let mut names = 0;
         if known
             .as_ref()

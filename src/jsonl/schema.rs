@@ -12,7 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::flow::{Counters, SendLimit, SendTime, Tcp};
 use crate::model::interval::{Audit, DriftingConnection, InterfaceTraffic};
+use crate::model::peer_zone::{PeerZone, ZonePrice, is_zone_name};
+use crate::model::wire_estimate::Cost;
 use crate::resolve::owners::{CgroupLocation, Delegate};
+use crate::stats::zone_totals::ZoneTotals;
 use crate::text::sanitize::sanitize;
 use crate::view::Group;
 
@@ -40,6 +43,9 @@ pub struct IntervalRecord<'a> {
     /// The machine's network cards; absent if they are unknown.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceFields<'a>>,
+    /// The user's zones that flows of the interval have.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<ZoneFields<'a>>,
     pub flows: u64,
     pub untracked_rx_bytes: u64,
     pub untracked_tx_bytes: u64,
@@ -118,6 +124,85 @@ impl<'a> From<&'a InterfaceTraffic> for InterfaceFields<'a> {
             tx_errors: card.tx.errors,
             rx_drops: card.rx.drops,
             tx_drops: card.tx.drops,
+        }
+    }
+}
+
+/// A zone of the user in the interval. What ends with `_estimate` is only written: it follows from the flows.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ZoneFields<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// Price of 10^9 bytes that are received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rx_price: Option<f64>,
+    /// Price of 10^9 bytes that are sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx_price: Option<f64>,
+    #[serde(skip_deserializing)]
+    pub rx_bytes: u64,
+    #[serde(skip_deserializing)]
+    pub tx_bytes: u64,
+    #[serde(skip_deserializing)]
+    pub rx_wire_bytes_estimate: u64,
+    #[serde(skip_deserializing)]
+    pub tx_wire_bytes_estimate: u64,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub rx_cost_estimate: Option<f64>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub tx_cost_estimate: Option<f64>,
+}
+
+impl<'a> From<&'a ZoneTotals> for ZoneFields<'a> {
+    fn from(totals: &'a ZoneTotals) -> Self {
+        let price = totals.zone.price;
+        let cost = price.map(|price| totals.wire.cost(price));
+        let units = |millionths: u64| millionths as f64 / 1e6;
+        Self {
+            name: Cow::Borrowed(&totals.zone.name),
+            rx_price: price.map(|price| units(price.rx)),
+            tx_price: price.map(|price| units(price.tx)),
+            rx_bytes: totals.counters.rx_bytes,
+            tx_bytes: totals.counters.tx_bytes,
+            rx_wire_bytes_estimate: totals.wire.rx,
+            tx_wire_bytes_estimate: totals.wire.tx,
+            rx_cost_estimate: cost.map(Cost::rx),
+            tx_cost_estimate: cost.map(Cost::tx),
+        }
+    }
+}
+
+impl ZoneFields<'_> {
+    /// The zone, if a user can have defined it.
+    pub fn zone(&self) -> Option<PeerZone> {
+        let price = |price: Option<f64>| price.map_or(Some(0), ZonePrice::millionths);
+        let is_priced = self.rx_price.is_some() || self.tx_price.is_some();
+        let zone_price = ZonePrice {
+            rx: price(self.rx_price)?,
+            tx: price(self.tx_price)?,
+        };
+        is_zone_name(&self.name).then(|| PeerZone {
+            name: Arc::from(&*self.name),
+            price: is_priced.then_some(zone_price),
+        })
+    }
+}
+
+/// Estimated cost; without fields where no zone has a price.
+#[derive(Default, Serialize)]
+pub struct CostFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rx_cost_estimate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx_cost_estimate: Option<f64>,
+}
+
+impl From<Option<Cost>> for CostFields {
+    fn from(cost: Option<Cost>) -> Self {
+        Self {
+            rx_cost_estimate: cost.map(Cost::rx),
+            tx_cost_estimate: cost.map(Cost::tx),
         }
     }
 }
@@ -364,6 +449,18 @@ pub struct FlowRecord<'a> {
     /// Class of the peer; absent where the peer is unknown.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Cow<'a, str>>,
+    /// The user's zone of the peer; absent where it is in none.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub zone: Option<Cow<'a, str>>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub rx_cost_estimate: Option<f64>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub tx_cost_estimate: Option<f64>,
 }
 
 impl FlowRecord<'_> {
@@ -628,6 +725,8 @@ pub struct GroupRecord<'a> {
     pub tx_packets: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmits: Option<u64>,
+    #[serde(flatten)]
+    pub cost: CostFields,
     #[serde(skip_serializing_if = "is_false")]
     pub own: bool,
 }
@@ -651,6 +750,8 @@ pub struct IdFields<'a> {
     pub remote_name: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_net: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

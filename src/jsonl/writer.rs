@@ -14,10 +14,11 @@ use serde_json::Serializer;
 use super::escape::EscapingFormatter;
 use super::schema::{
     Address, AuditFields, FlowRecord, GroupRecord, IdFields, InterfaceFields, IntervalRecord,
-    LocationFields, OtherRecord, ProcessFields, RowHead, SCHEMA,
+    LocationFields, OtherRecord, ProcessFields, RowHead, SCHEMA, ZoneFields,
 };
 use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Losses, Machine, RecordingMetadata};
+use crate::model::wire_estimate::Cost;
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::{GroupTotals, Ranked, Ranking, Remainder, RowId};
@@ -191,6 +192,7 @@ impl Json {
                 rx_packets: totals.packets.map(|packets| packets.rx),
                 tx_packets: totals.packets.map(|packets| packets.tx),
                 retransmits: totals.retransmits(),
+                cost: totals.cost.into(),
             };
             sink.row("group", &record)?;
         }
@@ -225,6 +227,7 @@ impl Json {
                 .iter()
                 .map(InterfaceFields::from)
                 .collect(),
+            zones: ranking.zones.iter().map(ZoneFields::from).collect(),
             flows: ranking.flows as u64,
             untracked_rx_bytes: untracked.rx_bytes,
             untracked_tx_bytes: untracked.tx_bytes,
@@ -304,6 +307,7 @@ impl Json {
                 id.remote_addr = Some(name.clone());
                 id.remote_name = names.get(*addr);
             }
+            RowId::Zone(zone) => id.zone = Some(Arc::clone(zone)),
             RowId::Class(class) => id.class = Some(class.as_str()),
             RowId::Net(..) => id.remote_net = Some(name.clone()),
             RowId::Port(protocol, port) => {
@@ -327,6 +331,7 @@ fn record<'a>(
 ) -> FlowRecord<'a> {
     let (local, remote) = (flow.key.local, flow.key.remote);
     let location = &process.location;
+    let cost = flow.cost();
     let record = FlowRecord {
         proto: Cow::Borrowed(flow.key.protocol.as_str()),
         local_addr: Address(Some(local.addr)),
@@ -374,6 +379,9 @@ fn record<'a>(
         overflow: flow.key.overflow,
         internal: flow.internal,
         class: flow.class.map(|class| Cow::Borrowed(class.as_str())),
+        zone: flow.zone.as_ref().map(|zone| Cow::Borrowed(&*zone.name)),
+        rx_cost_estimate: cost.map(Cost::rx),
+        tx_cost_estimate: cost.map(Cost::tx),
         ..FlowRecord::default()
     };
     match &flow.tcp {

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 pub use self::tcp::{SendLimit, SendTime, Tcp};
 use super::peer_class::PeerClass;
+use super::peer_zone::PeerZone;
+use super::wire_estimate::Cost;
 
 /// Protocol of a socket, in the order of `enum flowtop_protocol` in `bpf/flowtop.h`. MPTCP and kTLS
 /// sockets count as TCP: the bytes are what the application read and wrote.
@@ -416,6 +418,8 @@ pub struct Flow {
     pub internal: bool,
     /// Class of the peer; `None` if the peer is unknown.
     pub class: Option<PeerClass>,
+    /// The user's zone of the peer; `None` where the peer is in none, or not known.
+    pub zone: Option<Arc<PeerZone>>,
 }
 
 impl Flow {
@@ -430,7 +434,13 @@ impl Flow {
             audited_rx: 0,
             internal: key.has_loopback_end(),
             class: PeerClass::of(&key.remote),
+            zone: None,
         }
+    }
+
+    /// Estimated cost of what it moved; `None` where its zone has no price.
+    pub fn cost(&self) -> Option<Cost> {
+        Cost::of(self.into(), self.zone.as_deref())
     }
 
     /// Adds a later interval of the same flow: sums add up, states are those of the later one. A
@@ -439,6 +449,7 @@ impl Flow {
         self.counters += later.counters;
         self.internal |= later.internal;
         self.class = later.class;
+        self.zone = later.zone;
         self.audited_rx = self.audited_rx.saturating_add(later.audited_rx);
         self.owner = later.owner;
         self.packets = match (self.packets, later.packets) {

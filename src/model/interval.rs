@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::model::flow::{Comm, Counters, Flow, FlowKey};
+use crate::model::wire_estimate::{Cost, add_cost};
 
 /// How bytes were seen, and what this way cannot see. The same for all intervals until the
 /// backend changes, so shared.
@@ -340,6 +341,15 @@ impl Interval {
     pub fn internal(&self) -> Counters {
         let flows = self.flows.iter().filter(|flow| flow.internal);
         flows.map(|flow| flow.counters).sum()
+    }
+
+    /// Estimated cost of all flows whose zones have prices; `None` if none has.
+    pub fn cost(&self) -> Option<Cost> {
+        let mut sum = None;
+        for flow in self.flows.iter().filter(|flow| flow.zone.is_some()) {
+            add_cost(&mut sum, flow.cost());
+        }
+        sum
     }
 
     /// What is in overflow rows: attributed to processes, not to flows.

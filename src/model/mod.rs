@@ -6,3 +6,5 @@ pub mod flow;
 pub mod interval;
 pub mod net;
 pub mod peer_class;
+pub mod peer_zone;
+pub mod wire_estimate;

@@ -7,6 +7,7 @@ mod palette;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::keys::{
@@ -14,6 +15,7 @@ pub use self::keys::{
 };
 pub use self::palette::{InvalidColor, Palette, PaletteColor};
 use crate::filter::{Expr, FilterPlan};
+use crate::model::peer_zone::ZoneTable;
 use crate::text::units::Units;
 use crate::view::{CalendarPeriod, Column, Group, Preset, SortKey};
 
@@ -64,6 +66,8 @@ pub struct CaptureOptions {
     pub filter: FilterPlan,
     /// Whether threads and their flows are counted apart.
     pub by_thread: bool,
+    /// The user's zones of peers; in a replay they replace the recorded ones. `None` where there are none.
+    pub zones: Option<Arc<ZoneTable>>,
     /// Most flows that the kernel can tell apart in an interval; `None` for the default of the
     /// kernel side.
     pub max_flows: Option<u32>,

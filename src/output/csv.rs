@@ -101,6 +101,9 @@ const COLUMNS: &[&str] = &[
     "compose_service",
     "names_stale",
     "class",
+    "zone",
+    "rx_cost_estimate",
+    "tx_cost_estimate",
 ];
 
 /// Columns of the interval, which each of its rows repeats, so that a row is complete by itself.

@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::Report;
 use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Method, RecordingMetadata, rate};
+use crate::model::wire_estimate::add_cost;
 use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::{DirectionRanking, GroupTotals, Ranked, Ranking, RowId};
@@ -19,7 +20,7 @@ use crate::text::losses;
 use crate::text::sanitize::{columns, padded};
 use crate::text::time::rfc3339;
 use crate::text::units::{self, Units};
-use crate::view::Group;
+use crate::view::{Directions, Group};
 
 // Width of `255.255.255.255:65535`.
 const MIN_WIDTH: usize = 21;
@@ -31,6 +32,7 @@ const MAX_WIDTH: usize = 47;
 const PROCESS_WIDTH: usize = 15;
 const USER_WIDTH: usize = 8;
 const LOCATION_WIDTH: usize = 20;
+const COST_WIDTH: usize = 9;
 
 /// Plain text. Remembers which notes were printed, and the widths of columns.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub struct LayoutState {
     local_width: usize,
     remote_width: usize,
     name_width: usize,
+    /// Whether a zone had a price so far.
+    has_cost: bool,
     notes: Vec<String>,
     method: Option<Arc<Method>>,
 }
@@ -69,6 +73,7 @@ impl Default for Text {
                 local_width: MIN_WIDTH,
                 remote_width: MIN_WIDTH,
                 name_width: MIN_WIDTH,
+                has_cost: false,
                 notes: Vec::new(),
                 method: None,
             },
@@ -76,9 +81,11 @@ impl Default for Text {
     }
 }
 
-/// One line of a table without its rate.
+/// One line of a table without its rate and cost.
 struct TextRow {
     bytes: u64,
+    /// Estimated, in units of money.
+    cost: Option<f64>,
     cells: String,
 }
 
@@ -131,6 +138,19 @@ impl Text {
         }
     }
 
+    /// What the interval costs, where zones have prices.
+    fn cost<T: Ranked>(&mut self, ranking: &Ranking<T>) -> String {
+        let mut sum = None;
+        for zone in &ranking.zones {
+            add_cost(&mut sum, zone.zone.price.map(|price| zone.wire.cost(price)));
+        }
+        self.state.has_cost |= sum.is_some();
+        sum.map_or_else(String::new, |cost| {
+            let hour = units::per_hour(cost.both(), ranking.elapsed);
+            format!("  cost ~{} (~{hour}/h)", units::money(cost.both()))
+        })
+    }
+
     fn block<T: Ranked>(
         &mut self,
         ranking: &Ranking<T>,
@@ -139,10 +159,11 @@ impl Text {
         let mut text = String::new();
         self.introduce(&ranking.method);
         let time = rfc3339(ranking.ended);
+        let cost = self.cost(ranking);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{time}  {:.3} s  in {}{}  out {}  {}  {}",
+            "{time}  {:.3} s  in {}{}  out {}  {}{cost}  {}",
             ranking.elapsed.as_secs_f64(),
             self.per_second(
                 ranking.total.rx_bytes - ranking.copied_rx_bytes,
@@ -216,10 +237,17 @@ impl Text {
             lines.len(),
             units::percent(section.shown(), section.total),
         );
-        let _ = writeln!(text, "{:>rate$}  {}", "RATE", table.heading);
+        let cost = |text: &str| match self.state.has_cost {
+            true => format!("  {text:>COST_WIDTH$}"),
+            false => String::new(),
+        };
+        let heading = cost("~COST/h");
+        let _ = writeln!(text, "{:>rate$}{heading}  {}", "RATE", table.heading);
         for line in lines {
             let bytes = self.per_second(line.bytes, elapsed);
-            let _ = writeln!(text, "{bytes:>rate$}  {}", line.cells.trim_end());
+            let hour = line.cost.map(|cost| units::per_hour(cost, elapsed));
+            let cost = cost(hour.as_deref().unwrap_or_default());
+            let _ = writeln!(text, "{bytes:>rate$}{cost}  {}", line.cells.trim_end());
         }
         let other = section.other;
         let others = match table.group {
@@ -306,6 +334,9 @@ impl Text {
                 }
                 TextRow {
                     bytes: flow.counters.bytes(section.direction),
+                    cost: flow
+                        .cost()
+                        .map(|cost| Directions::from(section.direction).cost(cost)),
                     cells,
                 }
             });
@@ -386,6 +417,9 @@ impl Text {
                 }
                 TextRow {
                     bytes: totals.counters.bytes(section.direction),
+                    cost: totals
+                        .cost
+                        .map(|cost| Directions::from(section.direction).cost(cost)),
                     cells,
                 }
             });

@@ -281,6 +281,7 @@ impl Allowed {
             counters: &flow.counters,
             internal: flow.internal,
             class: flow.class,
+            zone: flow.zone.as_deref(),
             elapsed: self.elapsed,
         };
         self.unmatched

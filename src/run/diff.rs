@@ -25,7 +25,9 @@ pub(super) fn compared(
     met: &AtomicBool,
 ) -> Result<()> {
     let signals = watch(config)?;
-    let files = replay::open(&[diff.before.file.clone(), diff.after.file.clone()]);
+    let files = replay::open(&[diff.before.file.clone(), diff.after.file.clone()]).into_iter();
+    let zones = config.capture.zones.as_ref();
+    let files: Vec<_> = files.map(|file| file.with_zones(zones)).collect();
     let saved = OpenedFiles::default();
     let identity = privilege.identity(false);
     let confine = || confine_replay(config, &identity, &saved);

@@ -38,6 +38,7 @@ impl ExitCondition {
             counters: &interval.total(),
             internal: false,
             class: None,
+            zone: None,
             elapsed: interval.elapsed,
         })
     }

@@ -56,6 +56,7 @@ pub fn retain_matching(matcher: &mut Matcher, interval: &mut Interval) {
             counters: &flow.counters,
             internal: flow.internal,
             class: flow.class,
+            zone: flow.zone.as_deref(),
             elapsed,
         })
     }));

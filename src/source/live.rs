@@ -123,6 +123,9 @@ impl Live {
         // Before the filter, which may drop one end of a connection.
         self.internal.mark(&mut interval.flows);
         self.own.mark(&mut interval.flows);
+        if let Some(zones) = &self.options.zones {
+            zones.mark(&mut interval.flows);
+        }
         // Before the filter as well, and early enough for a recording to have the names.
         self.containers.label(&mut interval.flows);
         if let Some(matcher) = &mut self.matcher {

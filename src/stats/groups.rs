@@ -11,6 +11,7 @@ use super::row_id::{Groups, RowId};
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol};
 use crate::model::interval::Interval;
 use crate::model::net::Net;
+use crate::model::wire_estimate::{Cost, add_cost};
 use crate::view::{Directions, Group, RowValues, SortValue};
 
 /// A group's flows in one interval, summed.
@@ -22,6 +23,8 @@ pub struct GroupTotals {
     pub counters: Counters,
     /// Packets; a sum with an unknown part is unknown.
     pub packets: Option<Packets>,
+    /// Estimated cost, of the flows whose zone has a price; `None` if none has.
+    pub cost: Option<Cost>,
     /// Process id, and the process as the kernel recorded it, if all flows belong to one process;
     /// of several with one id, the latest.
     pub process: Option<(u32, Arc<Owner>)>,
@@ -41,6 +44,7 @@ impl GroupTotals {
             flows: 1,
             counters: flow.counters,
             packets: flow.packets,
+            cost: flow.cost(),
             process: Some((flow.key.tgid, Arc::clone(&flow.owner))),
             processes: None,
             retransmits: retransmits(flow),
@@ -59,6 +63,7 @@ impl GroupTotals {
                 rx: mine.rx + theirs.rx,
                 tx: mine.tx + theirs.tx,
             });
+        add_cost(&mut self.cost, flow.cost());
         self.retransmits = self
             .retransmits
             .zip(retransmits(flow))
@@ -171,7 +176,7 @@ pub fn group_totals(
             owner: &flow.owner,
             when: interval.ended,
         };
-        let index = groups.index((&flow.key, flow.class), &process_ref);
+        let index = groups.index(flow.into(), &process_ref);
         match group_totals.get_mut(index) {
             Some(totals) => totals.add(flow),
             None => group_totals.push(GroupTotals::new(flow)),
@@ -261,6 +266,17 @@ impl RowValues for GroupValues<'_> {
 
     fn retransmits(&self) -> Option<u64> {
         self.0.retransmits()
+    }
+
+    fn zone(&self) -> Option<Arc<str>> {
+        match &self.0.id {
+            RowId::Zone(name) => Some(Arc::clone(name)),
+            _ => None,
+        }
+    }
+
+    fn cost(&self, directions: Directions) -> Option<f64> {
+        self.0.cost.map(|cost| directions.cost(cost))
     }
 
     fn cwnd(&self) -> Option<u32> {
@@ -374,7 +390,7 @@ mod tests {
                             owner: &flow.owner,
                             when: interval.ended,
                         };
-                        RowId::of(group, (&flow.key, flow.class), &process_ref, &()) == row.id
+                        RowId::of(group, (*flow).into(), &process_ref, &()) == row.id
                     };
                     let flows: Vec<&Flow> = interval.flows.iter().filter(is_in).collect();
                     let sum: Counters = flows.iter().map(|flow| flow.counters).sum();

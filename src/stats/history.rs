@@ -7,8 +7,8 @@
 //! ones go: from recent to past, from past into the one sum *older*. Of the flows of one interval that
 //! were not known before the largest are taken in, as many as there is room for and at least a quarter
 //! of [`MAX_RECENT`]; the others are *older* at once. Recent, past, older and untracked always add up to
-//! everything that was counted, to the byte. A flow takes about 340 bytes with its index, so full
-//! stores about 26 MB, sparklines half a MB.
+//! everything that was counted, to the byte. A flow takes about 350 bytes with its index, so full
+//! stores about 28 MB, sparklines half a MB.
 
 mod base;
 mod slots;
@@ -34,6 +34,8 @@ use super::traffic::Decay;
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
 use crate::model::interval::{InterfaceTraffic, Interval, Losses, rate};
 use crate::model::peer_class::PeerClass;
+use crate::model::peer_zone::PeerZone;
+use crate::model::wire_estimate::{Cost, FlowOnWire, add_cost, stays};
 use crate::view::Directions;
 
 /// A flow stays among the recent ones for this long after its last bytes.
@@ -60,8 +62,26 @@ pub struct FlowStats {
     pub internal: bool,
     /// Class of the peer in that interval: see [`Flow::class`].
     pub class: Option<PeerClass>,
+    /// The user's zone of the peer, as of then: see [`Flow::zone`].
+    pub zone: Option<Arc<PeerZone>>,
     pub traffic: TrafficStats,
     ring: Option<Box<Ring>>,
+}
+
+impl FlowStats {
+    /// Estimated cost of the latest interval, if it moved bytes in it; `None` where its zone has no price.
+    pub(super) fn cost(&self, moves: bool) -> Option<Cost> {
+        let retransmits = self.tcp.and_then(|tcp| tcp.retransmits);
+        let on_wire = FlowOnWire {
+            key: &self.key,
+            counters: &self.traffic.now,
+            packets: self.packets,
+            retransmits: retransmits.unwrap_or(0).into(),
+            stays: stays(self.internal, self.class),
+        };
+        let cost = Cost::of(on_wire, self.zone.as_deref())?;
+        Some(if moves { cost } else { Cost::default() })
+    }
 }
 
 /// Flows that are no longer kept separately.
@@ -95,6 +115,8 @@ pub struct History {
     wire: WireStats,
     /// The machine's network cards in the latest interval.
     interfaces: Vec<InterfaceTraffic>,
+    /// Estimated cost of the latest interval; `None` where no zone of it has a price.
+    cost: Option<Cost>,
     older: Older,
     recent: Vec<FlowStats>,
     past: Vec<FlowStats>,
@@ -142,6 +164,7 @@ impl History {
             copies: nothing,
             wire: WireStats::new(Duration::ZERO, SystemTime::UNIX_EPOCH),
             interfaces: Vec::new(),
+            cost: None,
             older: Older {
                 flows: 0,
                 traffic: nothing,
@@ -201,6 +224,7 @@ impl History {
             stats.packets = flow.packets;
             stats.internal |= flow.internal;
             stats.class = flow.class;
+            stats.zone.clone_from(&flow.zone);
             stats.tcp = flow.tcp.or(stats.tcp.filter(|_| flow.audited_rx > 0));
             stats.audited_rx = stats.audited_rx.saturating_add(flow.audited_rx);
             stats.traffic.count(&flow.counters, &decay, &clock, ended);
@@ -239,6 +263,7 @@ impl History {
                 audited_rx: 0,
                 internal: false,
                 class: flow.class,
+                zone: flow.zone.clone(),
                 traffic: TrafficStats::new(begun_at, begun),
                 ring: None,
             };
@@ -271,6 +296,8 @@ impl History {
         self.copies.count(&copied, decay, &clock, ended);
         self.wire.take(interval, &summed.internal, decay, &clock);
         self.interfaces.clone_from(&interval.interfaces);
+        self.cost = interval.cost();
+        add_cost(&mut self.cost, summed.cost);
         self.points.add(Point {
             ended,
             elapsed: interval.elapsed,
@@ -392,6 +419,11 @@ impl History {
     /// Returns the losses of all intervals.
     pub const fn losses_total(&self) -> Losses {
         self.losses_total
+    }
+
+    /// Estimated cost of the latest interval; `None` where no zone of it has a price.
+    pub const fn cost(&self) -> Option<Cost> {
+        self.cost
     }
 
     /// Returns the columns that ever had a value.

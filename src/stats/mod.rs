@@ -19,3 +19,4 @@ mod top;
 mod traffic;
 pub mod usage;
 pub mod wire;
+pub mod zone_totals;

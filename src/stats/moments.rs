@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use super::history::{History, HistoryBase};
 use crate::model::flow::Counters;
 use crate::model::interval::Interval;
+use crate::model::wire_estimate::{Cost, add_cost};
 use crate::view::Directions;
 
 /// Most intervals that are kept: two minutes at one a second.
@@ -29,6 +30,8 @@ pub struct SummedFlows {
     pub copied_rx_bytes: u64,
     /// The part of `counters` that moved between two ends on this machine.
     pub internal: Counters,
+    /// Their estimated cost; `None` where no zone has a price.
+    pub cost: Option<Cost>,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +149,7 @@ fn largest(interval: &Interval) -> (Interval, SummedFlows) {
             let flow = &flows[n];
             summed.flows += 1;
             summed.counters += flow.counters;
+            add_cost(&mut summed.cost, flow.cost());
             if flow.key.receives_copies() {
                 summed.copied_rx_bytes += flow.counters.rx_bytes;
             }

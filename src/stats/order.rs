@@ -148,6 +148,22 @@ impl RowValues for RowWith<'_> {
         self.0.condition.retransmits
     }
 
+    fn zone(&self) -> Option<Arc<str>> {
+        match &self.0.id {
+            RowId::Zone(name) => Some(Arc::clone(name)),
+            _ => self
+                .0
+                .common
+                .zone
+                .as_ref()
+                .map(|zone| Arc::clone(&zone.name)),
+        }
+    }
+
+    fn cost(&self, directions: Directions) -> Option<f64> {
+        self.0.condition.cost.map(|cost| directions.cost(cost))
+    }
+
     fn cwnd(&self) -> Option<u32> {
         self.0.condition.cwnd
     }

@@ -191,6 +191,14 @@ impl RowValues for FlowValues<'_> {
         self.0.tcp.as_ref()?.retransmits.map(u64::from)
     }
 
+    fn zone(&self) -> Option<Arc<str>> {
+        self.0.zone.as_ref().map(|zone| Arc::clone(&zone.name))
+    }
+
+    fn cost(&self, directions: Directions) -> Option<f64> {
+        self.0.cost().map(|cost| directions.cost(cost))
+    }
+
     fn cwnd(&self) -> Option<u32> {
         self.0.tcp.as_ref().map(|tcp| tcp.cwnd)
     }

@@ -18,6 +18,7 @@ pub use super::tcp_stats::RowTcpStats;
 
 use super::ranked::{Facts, sort_key};
 use super::top;
+use super::zone_totals::{ZoneTotals, zone_totals};
 use crate::model::flow::{Counters, Direction, Flow};
 use crate::model::interval::{InterfaceTraffic, Interval, Losses, Method};
 use crate::view::Directions;
@@ -39,6 +40,8 @@ pub struct Ranking<T = Flow> {
     pub losses: Losses,
     /// Traffic of the machine's network cards; empty if it is unknown.
     pub interfaces: Vec<InterfaceTraffic>,
+    /// What the user's zones moved.
+    pub zones: Vec<ZoneTotals>,
     /// How it was counted.
     pub method: Arc<Method>,
     pub ingress: DirectionRanking<T>,
@@ -131,6 +134,7 @@ impl<T: Ranked> Ranking<T> {
             flows: interval.flows.len(),
             losses: interval.losses,
             interfaces: interval.interfaces.clone(),
+            zones: zone_totals(interval),
             method: Arc::clone(&interval.method),
             ingress,
             egress,

@@ -7,6 +7,7 @@ use super::process_lookup::ProcessRef;
 use super::row_id::RowId;
 use super::tcp_stats::RowTcpStats;
 use crate::model::flow::{Comm, Endpoint, Owner, Protocol};
+use crate::model::peer_zone::PeerZone;
 use crate::stats::history::{Clock, FlowStats, TrafficStats};
 use crate::view::Directions;
 
@@ -23,6 +24,8 @@ pub struct SharedFields {
     pub owner: Option<Arc<Owner>>,
     /// Whether both ends of all flows are known to be on this machine.
     pub internal: bool,
+    /// The user's zone of the peer.
+    pub zone: Option<Arc<PeerZone>>,
 }
 
 /// One row of a table: a flow, or the sum of several.
@@ -85,6 +88,7 @@ impl SharedFields {
             comm: Some(flow.owner.comm),
             owner: Some(Arc::clone(&flow.owner)),
             internal: flow.internal,
+            zone: flow.zone.clone(),
         }
     }
 
@@ -100,6 +104,7 @@ impl SharedFields {
         keep(&mut self.tgid, &other.tgid);
         keep(&mut self.comm, &other.comm);
         self.internal &= other.internal;
+        keep(&mut self.zone, &other.zone);
         if self.tgid.is_none() {
             self.owner = None;
         } else if is_later {

@@ -5,10 +5,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::history::FlowStats;
 use super::process_lookup::{ProcessLookup, ProcessRef};
-use crate::model::flow::{Comm, FlowKey, Owner, Protocol};
+use crate::model::flow::{Comm, Flow, FlowKey, Owner, Protocol};
 use crate::model::net::Net;
 use crate::model::peer_class::PeerClass;
+use crate::model::peer_zone::PeerZone;
 use crate::resolve::owners::{CgroupLocation, ContainerMembership};
 use crate::view::Group;
 
@@ -34,6 +36,8 @@ pub enum RowId {
     Port(Protocol, u16),
     /// The flows with peers of a class.
     Class(PeerClass),
+    /// The flows with peers in a zone of the user, by its name.
+    Zone(Arc<str>),
     /// The flows of a container, or of a pod where the path tells no container.
     Container(Arc<CgroupLocation>),
     /// The flows of a Kubernetes pod.
@@ -49,14 +53,43 @@ pub enum RowId {
     Unknown,
 }
 
+/// What tells where a flow goes.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerFacts<'a> {
+    pub key: &'a FlowKey,
+    pub class: Option<PeerClass>,
+    pub zone: Option<&'a Arc<PeerZone>>,
+}
+
+impl<'a> From<&'a Flow> for PeerFacts<'a> {
+    fn from(flow: &'a Flow) -> Self {
+        Self {
+            key: &flow.key,
+            class: flow.class,
+            zone: flow.zone.as_ref(),
+        }
+    }
+}
+
+impl<'a> From<&'a FlowStats> for PeerFacts<'a> {
+    fn from(flow: &'a FlowStats) -> Self {
+        Self {
+            key: &flow.key,
+            class: flow.class,
+            zone: flow.zone.as_ref(),
+        }
+    }
+}
+
 impl RowId {
     /// Returns the id of the row that a flow belongs to.
     pub fn of(
         group: Group,
-        (key, class): (&FlowKey, Option<PeerClass>),
+        peer: PeerFacts<'_>,
         process_ref: &ProcessRef<'_>,
         lookup: &dyn ProcessLookup,
     ) -> Self {
+        let PeerFacts { key, class, zone } = peer;
         let remote = key.remote;
         match group {
             Group::Flow => Self::Flow(*key),
@@ -85,6 +118,10 @@ impl RowId {
                 }
             }
             Group::Class => class.map_or(Self::Unknown, Self::Class),
+            Group::Zone if remote.is_unknown() => Self::Unknown,
+            Group::Zone => zone.map_or(Self::Without(group), |zone| {
+                Self::Zone(Arc::clone(&zone.name))
+            }),
             Group::Container => match lookup.location(process_ref) {
                 Some(location) => location
                     .container
@@ -144,11 +181,7 @@ impl<'a> Groups<'a> {
 
     /// Returns the number of the group that a flow belongs to; a new group gets the number of
     /// groups so far.
-    pub(super) fn index(
-        &mut self,
-        flow: (&FlowKey, Option<PeerClass>),
-        process_ref: &ProcessRef<'_>,
-    ) -> usize {
+    pub(super) fn index(&mut self, peer: PeerFacts<'_>, process_ref: &ProcessRef<'_>) -> usize {
         let by_owner = self.group.spec().is_of_owner;
         // If its start is unknown, the time tells one process from the next one with its id.
         let owner = (by_owner && process_ref.owner.start.is_some())
@@ -157,7 +190,7 @@ impl<'a> Groups<'a> {
             return index;
         }
         let new = self.indices.len();
-        let id = RowId::of(self.group, flow, process_ref, self.lookup);
+        let id = RowId::of(self.group, peer, process_ref, self.lookup);
         let index = *self.indices.entry(id).or_insert(new);
         if let Some(owner) = owner {
             self.of_owner.insert(owner, index);
@@ -188,7 +221,7 @@ impl fmt::Display for RowId {
             Self::Port(protocol, port) => write!(f, "{protocol} port {port}"),
             Self::Class(class) => write!(f, "{class}"),
             Self::Container(location) | Self::Pod(location) => write!(f, "{location}"),
-            Self::Unit(name) | Self::Named(_, name) => f.write_str(name),
+            Self::Unit(name) | Self::Named(_, name) | Self::Zone(name) => f.write_str(name),
             Self::Without(group) => write!(f, "no {group}"),
             Self::Unknown => f.write_str("unknown"),
         }
@@ -218,7 +251,12 @@ mod tests {
             when: SystemTime::UNIX_EPOCH,
         };
         let key = FlowKey::new(Protocol::Tcp, local, remote, 7);
-        RowId::of(group, (&key, None), &process_ref, &())
+        let peer = PeerFacts {
+            key: &key,
+            class: None,
+            zone: None,
+        };
+        RowId::of(group, peer, &process_ref, &())
     }
 
     #[test]

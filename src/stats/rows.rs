@@ -349,7 +349,7 @@ impl RowParts {
             .iter()
             .map(|&number| {
                 let flow = flow(number);
-                found.index((&flow.key, flow.class), &ProcessRef::of(flow)) as u32
+                found.index(flow.into(), &ProcessRef::of(flow)) as u32
             })
             .collect();
         let ids = found.into_ids();
@@ -389,10 +389,5 @@ impl Sum {
 
 /// Returns the row that a flow belongs to.
 pub fn group_of(group: Group, flow: &FlowStats, lookup: &dyn ProcessLookup) -> RowId {
-    RowId::of(
-        group,
-        (&flow.key, flow.class),
-        &ProcessRef::of(flow),
-        lookup,
-    )
+    RowId::of(group, flow.into(), &ProcessRef::of(flow), lookup)
 }

@@ -1,6 +1,7 @@
 //! Packets of flows and state of their connections.
 
 use crate::model::flow::{Packets, Tcp};
+use crate::model::wire_estimate::{Cost, add_cost};
 use crate::stats::history::{Clock, FlowStats};
 use crate::view::Directions;
 
@@ -17,6 +18,8 @@ pub struct RowTcpStats {
     pub srtt_us: Option<u32>,
     /// Congestion window of a single connection, in segments; `None` for several.
     pub cwnd: Option<u32>,
+    /// Estimated cost of the latest interval, of the flows whose zone has a price; `None` if none has.
+    pub cost: Option<Cost>,
 }
 
 impl RowTcpStats {
@@ -32,6 +35,7 @@ impl RowTcpStats {
             retransmits: retransmits.filter(|_| moves).map(u64::from),
             srtt_us: tcp.map(|tcp| tcp.srtt_us).filter(|&us| us > 0),
             cwnd: tcp.map(|tcp| tcp.cwnd),
+            cost: flow.cost(moves),
         }
     }
 
@@ -49,6 +53,7 @@ impl RowTcpStats {
             (mine, theirs) => mine.or(theirs),
         };
         (self.srtt_us, self.cwnd) = (None, None);
+        add_cost(&mut self.cost, other.cost);
     }
 
     /// Returns the packets of the latest interval in a direction.

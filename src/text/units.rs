@@ -14,6 +14,29 @@ use crate::text::suggest::UnknownWord;
 /// Widest string [`rate`] returns, in columns.
 pub const RATE_WIDTH: usize = Units::Bytes.rate_width();
 
+/// Formats an amount of money in at most nine characters, with three significant digits, as in `0.0912` or `12.3`.
+pub fn money(units: f64) -> String {
+    match units {
+        units if units <= 0.0 || units.is_nan() => "0".to_owned(),
+        units if units < 0.000_001 => "<0.000001".to_owned(),
+        units if units < 99.95 => {
+            let decimals = (2.0 - units.log10().floor()).clamp(1.0, 6.0);
+            format!("{units:.0$}", decimals as usize)
+        }
+        units if units < 999_999.5 => format!("{units:.0}"),
+        units if units < 999_950_000.0 => format!("{:.1}M", units / 1e6),
+        units => format!("{:.0}M", units / 1e6),
+    }
+}
+
+/// Formats what costs so much in an interval of a length as an amount of money an hour.
+pub fn per_hour(units: f64, elapsed: Duration) -> String {
+    match elapsed.as_secs_f64() {
+        seconds if seconds > 0.0 => money(units * 3600.0 / seconds),
+        _ => money(0.0),
+    }
+}
+
 /// In which units people read rates and amounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Units {
@@ -223,6 +246,32 @@ pub fn percent(part: u64, whole: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn money_has_three_significant_digits_in_nine_characters() {
+        for (units, text) in [
+            (0.0, "0"),
+            (0.000_000_4, "<0.000001"),
+            (0.000_001_23, "0.000001"),
+            (0.000_912, "0.000912"),
+            (0.0912, "0.0912"),
+            (0.5, "0.500"),
+            (1.234, "1.23"),
+            (12.34, "12.3"),
+            (123.4, "123"),
+            (123_456.7, "123457"),
+            (1_234_567.0, "1.2M"),
+        ] {
+            assert_eq!(money(units), text);
+        }
+        let mut units = 1e-9;
+        while units < 1e13 {
+            assert!(money(units).len() <= 9, "{}", money(units));
+            units *= 1.7;
+        }
+        assert_eq!(per_hour(0.001, Duration::from_secs(2)), "1.80");
+        assert_eq!(per_hour(0.001, Duration::ZERO), "0");
+    }
 
     #[test]
     fn short_times_have_three_digits_at_every_boundary() {

@@ -91,6 +91,12 @@ pub trait RowValues {
     /// Segments retransmitted in the latest interval.
     fn retransmits(&self) -> Option<u64>;
 
+    /// The user's zone of the peer.
+    fn zone(&self) -> Option<Arc<str>>;
+
+    /// Estimated cost of the latest interval, in units of money.
+    fn cost(&self, directions: Directions) -> Option<f64>;
+
     /// Congestion window in segments.
     fn cwnd(&self) -> Option<u32>;
 }
@@ -362,6 +368,20 @@ columns! {
     )
     .jitters()
     .known_if(|flow| flow.packets.is_some()),
+    Zone => ColumnSpec::text(
+        "zone",
+        "zone of the peer (--zones)",
+        |row, _| row.zone().map(SortValue::Text),
+    )
+    .known_if(|flow| flow.zone.is_some()),
+    /// Money an hour at the rate of the latest interval.
+    Cost => ColumnSpec::number(
+        "cost",
+        "estimated cost an hour (--zones)",
+        Row(|row, directions| row.cost(directions).map(|cost| SortValue::Number(Float(cost)))),
+    )
+    .jitters()
+    .known_if(|flow| flow.zone.as_ref().is_some_and(|zone| zone.price.is_some())),
     Age => ColumnSpec::number(
         "age",
         "time since first seen",

@@ -39,6 +39,8 @@ pub enum Group {
     Job,
     /// All flows with peers of a class: see [`crate::model::peer_class::PeerClass`].
     Class,
+    /// All flows with peers in a zone of the user: see [`crate::model::peer_zone::PeerZone`].
+    Zone,
 }
 
 /// What is known of a grouping wherever it is named. Which row a flow belongs to is in `stats/row_id`.
@@ -74,7 +76,7 @@ impl Default for Prefix {
 
 impl Group {
     /// Every grouping, in the order in which they are listed; of nets the usual one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Flow,
         Self::Program,
         Self::Process,
@@ -90,9 +92,11 @@ impl Group {
         Self::Compose,
         Self::Job,
         Self::Class,
+        Self::Zone,
     ];
 
     /// Returns its entry in the table.
+    #[expect(clippy::too_many_lines, reason = "a table with one entry a group")]
     pub const fn spec(self) -> &'static GroupSpec {
         match self {
             Self::Flow => &GroupSpec {
@@ -197,6 +201,13 @@ impl Group {
                 rows: ("class", "classes"),
                 about: "loopback, private, internet and other peers",
                 title: Some((Column::Remote, "PEER CLASS")),
+                is_of_process: false,
+                is_of_owner: false,
+            },
+            Self::Zone => &GroupSpec {
+                rows: ("zone", "zones"),
+                about: "own zones of peers (--zones)",
+                title: Some((Column::Remote, "PEER ZONE")),
                 is_of_process: false,
                 is_of_owner: false,
             },
@@ -319,7 +330,7 @@ mod tests {
         }
         assert!(message("proces").contains("did you mean \"process\"?"));
         assert!(message("zzzzzz").contains(
-            "thread, user, container, unit, remote, net/24, port, pod, namespace, compose, job or class"
+            "thread, user, container, unit, remote, net/24, port, pod, namespace, compose, job, class or zone"
         ));
     }
 }

@@ -15,6 +15,7 @@ pub use self::groups::{Group, GroupSpec, Prefix};
 pub use self::presets::{Preset, PresetSpec};
 
 use crate::model::flow::{Counters, Direction, Packets};
+use crate::model::wire_estimate::Cost;
 use crate::text::suggest::UnknownWord;
 
 /// Which bytes a table is about.
@@ -43,6 +44,15 @@ impl Directions {
             Self::Rx => counters.rx_bytes,
             Self::Tx => counters.tx_bytes,
             Self::Both => counters.rx_bytes.saturating_add(counters.tx_bytes),
+        }
+    }
+
+    /// Cost of what moved this way, in units of money.
+    pub fn cost(self, cost: Cost) -> f64 {
+        match self {
+            Self::Rx => cost.rx(),
+            Self::Tx => cost.tx(),
+            Self::Both => cost.both(),
         }
     }
 

@@ -56,13 +56,15 @@ enum By {
     Summary,
     /// What a command may do.
     AllowList,
+    /// Own zones of peers.
+    Zones,
     /// Two recordings that are compared, here one with itself.
     Diff,
     /// Counters of processes for other programs.
     Publish,
 }
 
-const ALL_BY: [(By, &str); 15] = [
+const ALL_BY: [(By, &str); 16] = [
     (By::Record, "`--record`"),
     (By::RecordRotating, "`--record --record-time`"),
     (By::Replay, "`--replay`"),
@@ -76,6 +78,7 @@ const ALL_BY: [(By, &str); 15] = [
     (By::State, "`XDG_STATE_HOME`, prompts and key `w`"),
     (By::Summary, "`run -o`"),
     (By::AllowList, "`run --allow`"),
+    (By::Zones, "`--zones`"),
     (By::Diff, "`diff`"),
     (By::Publish, "`--publish`"),
 ];
@@ -221,6 +224,7 @@ fn secret(by: By) -> String {
         By::Replay | By::Diff => {
             format!(r#"{{"type":"flow","proto":"{SECRET}","local_addr":"{SECRET}"}}"#)
         }
+        By::Zones => format!("{SECRET} {SECRET}\n"),
         By::KprobeGuard => format!("p:flowtop_1/{SECRET} x\n"),
         By::Publish => format!("flowtopP{SECRET}"),
         _ => format!("{SECRET} = \"{SECRET}\"\nunits = \"{SECRET}\"\n"),
@@ -283,6 +287,7 @@ fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf
         | By::Config
         | By::Summary
         | By::AllowList
+        | By::Zones
         | By::Diff
         | By::Publish => {
             let file = base.join("f.jsonl");
@@ -337,6 +342,9 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
             .args(["run", "--allow"])
             .arg(given)
             .args(["--", "true"]),
+        By::Zones => command
+            .args(["--batch", "-c", "1", "-i", "10ms", "--zones"])
+            .arg(given),
         By::Diff => command.arg("diff").arg(given).arg(given),
         By::Publish => command.arg("--publish").arg(given).args(counting),
         By::SnapshotDir | By::Save | By::State => unreachable!("on a terminal, above"),

@@ -20,3 +20,4 @@ mod shipping;
 mod table;
 mod travel;
 mod usage;
+mod zones;

@@ -32,6 +32,7 @@ fn unusual() -> Settings {
         sort: SortKey::by(Column::Process).reversed(),
         group: Group::Container,
         view: Preset::Peers,
+        zones: Some("own/zones".into()),
         color: When::Never,
         ascii: When::Always,
         palette: Palette {
@@ -99,7 +100,7 @@ fn a_wrong_file_is_answered_with_line_key_and_fix() {
         ),
         (
             "zzzzzz = 1",
-            "line 1: zzzzzz: unknown setting \"zzzzzz\": use columns, units, view, sort, group, color, \
+            "line 1: zzzzzz: unknown setting \"zzzzzz\": use columns, units, view, sort, group, zones, color, \
              ascii, colors, keys",
         ),
         (

@@ -168,6 +168,7 @@ impl Example {
             counters: &self.counters,
             internal: false,
             class: PeerClass::of(&self.key.remote),
+            zone: None,
             elapsed: self.elapsed,
         }
     }

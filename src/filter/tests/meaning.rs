@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::*;
 use super::parsed;
 use crate::model::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
+use crate::model::peer_zone::PeerZone;
 
 /// Every way of writing, and the one way in which it is written out.
 #[test]
@@ -158,6 +159,7 @@ struct MeaningExample {
     owner: Owner,
     counters: Counters,
     elapsed: Duration,
+    zone: PeerZone,
 }
 
 impl MeaningExample {
@@ -188,6 +190,10 @@ impl MeaningExample {
                 tx_msgs: 2,
             },
             elapsed: Duration::from_secs(2),
+            zone: PeerZone {
+                name: "eu-west".into(),
+                price: None,
+            },
         }
     }
 
@@ -203,6 +209,7 @@ impl MeaningExample {
                     counters: &self.counters,
                     internal: false,
                     class: crate::model::peer_class::PeerClass::of(&self.key.remote),
+                    zone: Some(&self.zone),
                     elapsed: self.elapsed,
                 };
                 // Twice: the second answer is a kept one.
@@ -236,6 +243,10 @@ fn terms_mean_the_flows_they_should() {
             "tid 1235",
             "tree 77",
             "class private",
+            "zone eu-west",
+            "zone (x or eu-*)",
+            "zone /^eu/",
+            "not zone us-west",
             "class (internet or private) and not class loopback",
             "tree (1 or 77) and not tree 1",
             "netns 4026531840",
@@ -421,6 +432,7 @@ fn an_owner_that_took_the_place_of_another_is_asked_anew() {
             counters: &example.counters,
             internal: false,
             class: crate::model::peer_class::PeerClass::of(&example.key.remote),
+            zone: Some(&example.zone),
             elapsed: example.elapsed,
         })
     };

@@ -56,6 +56,7 @@ impl SeriesKey {
             RowId::Net(..) => "net",
             RowId::Port(..) => "port",
             RowId::Class(_) => "class",
+            RowId::Zone(_) => "zone",
             RowId::Container(_) => "container",
             RowId::Unit(_) => "unit",
             RowId::Pod(_) => "pod",

@@ -249,6 +249,7 @@ fn by_hand(view: &RowQuery, clock: &Clock, a: &Row, b: &Row) -> Ordering {
             Column::Srtt => f64::from(row.condition.srtt_us?),
             Column::Retransmits => row.condition.retransmits? as f64,
             Column::Cwnd => f64::from(row.condition.cwnd?),
+            Column::Cost => directions.cost(row.condition.cost?),
             _ => return None,
         })
     };
@@ -270,6 +271,7 @@ fn by_hand(view: &RowQuery, clock: &Clock, a: &Row, b: &Row) -> Ordering {
                 RowId::User(uid) => Some(format!("user-{uid}")),
                 _ => process()?.user.as_deref().map(str::to_owned),
             },
+            Column::Zone => row.common.zone.as_ref().map(|zone| zone.name.to_string()),
             Column::Container => match &row.id {
                 RowId::Container(_) | RowId::Unit(_) => Some(row.id.to_string()),
                 RowId::Without(_) => None,

@@ -179,6 +179,12 @@ impl Cell<'_> {
         }
     }
 
+    pub(super) fn zone(&self, buf: &mut Buffer) {
+        if let Some(zone) = self.text().zone() {
+            self.put_untrusted(buf, self.at, &zone, self.plain);
+        }
+    }
+
     /// Draws an end in as many cells; returns the cell after it.
     fn put_label(&self, buf: &mut Buffer, label: &Label, width: u16) -> u16 {
         let theme = &self.shared.display.theme;

@@ -11,6 +11,7 @@ use super::columns::{LayoutRequest, cap};
 use super::line::put;
 use super::row_text::{FoundText, RowText};
 use crate::model::interval::rate;
+use crate::text::units::per_hour;
 use crate::view::{Column, Directions, Group};
 
 /// Usual room before a column; numbers keep to the right of theirs, so one cell is enough for most.
@@ -144,6 +145,8 @@ impl Column {
             Self::Srtt => &SRTT,
             Self::Retransmits => &RETRANSMITS,
             Self::Cwnd => &CWND,
+            Self::Zone => &ZONE,
+            Self::Cost => &COST,
             Self::Age => &AGE,
         }
     }
@@ -463,6 +466,32 @@ static CWND: ColumnDrawing = ColumnDrawing {
     cell: |cell, buf| {
         if let Some(cwnd) = cell.row.condition.cwnd {
             cell.right(buf, &in_short(cwnd.into()));
+        }
+    },
+    ..NUMBER
+};
+
+static ZONE: ColumnDrawing = ColumnDrawing {
+    heading: "ZONE",
+    is_default: true,
+    leaves: leaves(83, EndsRoom::Plenty),
+    may_come: |table| matches!(table.group, Group::Flow | Group::Remote),
+    width: |_| 10,
+    found_by: Some(|text, found| text.find_zone(found)),
+    cell: |cell, buf| cell.zone(buf),
+    ..TEXT
+};
+
+static COST: ColumnDrawing = ColumnDrawing {
+    heading: "~COST/h",
+    is_default: true,
+    leaves: leaves(125, EndsRoom::Usual),
+    width: |_| 9,
+    cell: |cell, buf| {
+        let cost = cell.row.condition.cost;
+        if let Some(cost) = cost.filter(|_| cell.idle().is_none()) {
+            let cost = cell.table.directions.cost(cost);
+            cell.right(buf, &per_hour(cost, cell.table.clock.elapsed));
         }
     },
     ..NUMBER

@@ -220,6 +220,11 @@ impl App {
         if shared.history.intervals() > 0 {
             let flows = units::count(shared.flows_now as u64, "flow");
             facts.push((1, (flows, Style::new())));
+            if let Some(cost) = shared.history.cost() {
+                let elapsed = shared.history.clock().elapsed;
+                let cost = units::per_hour(cost.both(), elapsed);
+                facts.push((2, (format!("cost ~{cost}/h"), Style::new())));
+            }
         }
         if !is_replay {
             let every = format!("every {}", units::span(shared.interval));

@@ -198,6 +198,15 @@ impl RowText<'_> {
         }
     }
 
+    pub fn zone(&self) -> Option<String> {
+        let zone = self.row.common.zone.as_ref()?;
+        Some(units::visible(&zone.name).into_owned())
+    }
+
+    pub(super) fn find_zone(&self, found: &mut FoundText) {
+        found.add_known(self.zone());
+    }
+
     pub(super) fn find_protocol(&self, found: &mut FoundText) {
         found.add_known(self.protocol().map(str::to_owned));
     }

@@ -147,6 +147,12 @@ fn has_values(word: &str) -> bool {
         "port",
         "interface",
         "netns",
+        "class",
+        "zone",
+        "pod",
+        "namespace",
+        "compose",
+        "job",
     ];
     kinds.contains(&word)
 }
@@ -185,6 +191,24 @@ fn values(kind: &str, flow: &FlowStats, shared: &SharedState) -> Vec<String> {
                     .as_deref(),
             )
         }
+        "pod" => {
+            let pod = owners.location(&process_ref).and_then(|it| it.pod.clone());
+            known(
+                pod.and_then(|it| it.label_name().or_else(|| it.pod.clone()))
+                    .as_deref(),
+            )
+        }
+        "namespace" | "compose" | "job" => {
+            let location = owners.location(&process_ref);
+            let membership = location.as_deref().map(|location| match kind {
+                "namespace" => &location.namespace,
+                "compose" => &location.compose,
+                _ => &location.job,
+            });
+            known(membership.and_then(|it| it.name()).map(|name| &**name))
+        }
+        "class" => known(flow.class.map(|class| class.as_str())),
+        "zone" => known(flow.zone.as_ref().map(|zone| &*zone.name)),
         "pid" => vec![key.tgid.to_string()],
         "tid" if key.tid > 0 => vec![key.tid.to_string()],
         "netns" if key.netns > 0 => vec![key.netns.to_string()],

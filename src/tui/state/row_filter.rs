@@ -76,6 +76,7 @@ impl RowFilter {
                 counters: &flow.traffic.now,
                 internal: flow.internal,
                 class: flow.class,
+                zone: flow.zone.as_deref(),
                 elapsed: history.clock().elapsed,
             })
         })

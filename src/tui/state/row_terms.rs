@@ -57,6 +57,7 @@ fn of_group(row: &Row, shared: &SharedState, terms: &mut Vec<Expr>) {
             terms.push(Expr::Is(Term::Pids(vec![*tgid])));
         }
         RowId::User(uid) => terms.push(user(*uid, shared)),
+        RowId::Zone(zone) => terms.push(Expr::Is(Term::Zone(vec![exact(zone)]))),
         RowId::Class(class) => terms.push(Expr::Is(Term::Class(vec![*class]))),
         RowId::Net(net) => terms.push(Expr::Is(Term::Nets(Side::Remote, vec![*net]))),
         RowId::Remote(addr) => {
