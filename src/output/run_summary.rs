@@ -83,7 +83,7 @@ impl RunSummary<'_> {
         }
     }
 
-    /// Returns the limits of the numbers, one sentence each.
+    /// Returns what was lost, one sentence each after `!!!`, and the limits of the kernel, which are no alarm.
     fn notes(&self) -> Vec<String> {
         let Some(sum) = &self.totals.sum else {
             return Vec::new();
@@ -95,6 +95,7 @@ impl RunSummary<'_> {
         });
         losses::losses(&sum.losses)
             .into_iter()
+            .map(|loss| format!("!!! {loss}"))
             .chain(limits)
             .collect()
     }
@@ -163,7 +164,7 @@ impl RunSummary<'_> {
         let mut text = format!("flowtop: {}\n", self.head());
         self.text_table(&self.totals.peers, &mut text);
         for note in self.notes() {
-            text.push_str(&format!("flowtop: !!! {note}\n"));
+            text.push_str(&format!("flowtop: {note}\n"));
         }
         if let Some(head) = self.unexpected_head() {
             text.push_str(&format!("flowtop: {head}\n"));

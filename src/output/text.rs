@@ -204,9 +204,9 @@ impl Text {
             notes.push(format!("filter: {}", units::sanitize(filter)));
         }
         let mut limits: Vec<String> = losses::unseen(method)
-            .map(|meaning| format!("!!! UNSEEN: {meaning}"))
+            .map(|meaning| format!("limits: {meaning}"))
             .collect();
-        limits.extend(losses::unknown(method).map(|unknown| format!("!!! MISSED: {unknown}")));
+        limits.extend(losses::unknown(method).map(|unknown| format!("limits: {unknown}")));
         // The backend matters only if it cannot see everything.
         if !limits.is_empty() {
             let reason = match &*method.reason {

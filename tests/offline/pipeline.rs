@@ -120,7 +120,7 @@ fn notes(intervals: impl IntoIterator<Item = Interval>) -> Vec<String> {
 #[test]
 fn limits_and_losses_are_notes_and_no_lines_of_text() {
     let all = notes([bad_interval(web_server()), bad_interval(Vec::new())]);
-    let kinds = ["!!! UNSEEN: ", "!!! UNTRACKED: ", "!!! MISSED: "];
+    let kinds = ["limits: ", "!!! UNTRACKED: ", "!!! MISSED: "];
     let counts = kinds.map(|kind| all.iter().filter(|note| note.contains(kind)).count());
     assert_eq!(
         counts,

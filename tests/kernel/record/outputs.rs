@@ -238,7 +238,7 @@ fn groups_filters_and_top_n_work_on_a_recording_as_on_a_machine() {
         "{notes}"
     );
     assert!(notes.contains("flowtop: tracepoint backend: "), "{notes}");
-    assert!(notes.contains("flowtop: !!! UNSEEN: "), "{notes}");
+    assert!(notes.contains("flowtop: limits: "), "{notes}");
 }
 
 #[test]

@@ -287,7 +287,7 @@ fn hooks_missing(how: &Faults) -> Result<FaultReport> {
         happened: format!("{sent} bytes counted, without their peers"),
         lost: i128::from(truth) - i128::from(sent),
         message: format!(
-            "`unseen`: {}; with text, on standard error, `!!! UNSEEN`; at the top right of the table",
+            "`unseen`: {}; with text, on standard error, `limits`; at the top right of the table",
             unseen.replace('"', "`")
         ),
     })
