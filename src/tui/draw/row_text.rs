@@ -13,6 +13,8 @@ use crate::view::{Column, Group};
 
 /// Behind a peer on this machine.
 pub const LOCAL_TAG: &str = " local";
+/// Behind the name of a container that its engine no longer has.
+const STALE_TAG: &str = " (gone)";
 
 /// A row, and what is known of it.
 #[derive(Clone, Copy)]
@@ -113,11 +115,15 @@ impl RowText<'_> {
 
     /// Returns the container, pod or unit.
     pub fn location(&self) -> Option<String> {
-        let location = self
-            .shared
-            .owners
-            .short_location(&self.row.process_ref()?)?;
-        Some(units::name(&location).into_owned())
+        let process_ref = self.row.process_ref()?;
+        let owners = &self.shared.owners;
+        let location = owners.short_location(&process_ref)?;
+        let mut text = units::name(&location).into_owned();
+        let labels = process_ref.owner.labels.as_ref();
+        if labels.is_some_and(|labels| labels.is_stale) {
+            text.push_str(STALE_TAG);
+        }
+        Some(text)
     }
 
     pub fn pid(&self) -> Option<String> {

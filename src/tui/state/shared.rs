@@ -426,6 +426,12 @@ impl SharedState {
                     None => row.id.to_string(),
                 }
             }
+            RowId::Container(location) | RowId::Pod(location) => {
+                let name = units::visible(&location.to_string()).into_owned();
+                let is_stale = location.labels().is_some_and(|labels| labels.is_stale);
+                // The engine no longer has it.
+                if is_stale { name + " (gone)" } else { name }
+            }
             id => units::visible(&id.to_string()).into_owned(),
         }
     }

@@ -49,6 +49,7 @@ pub(super) fn owner(flow: &FlowStats, shared: &SharedState, list: &mut DetailLis
     if let Some(location) = shared.owners.short_location(&process_ref) {
         list.add("runs in", &location, plain);
     }
+    container(&process_ref, shared, list);
     if let Some(process) = &process {
         let running = SystemTime::now().duration_since(process.started);
         let started = time_ago(process.started, running.unwrap_or_default());
@@ -74,5 +75,36 @@ pub(super) fn owner(flow: &FlowStats, shared: &SharedState, list: &mut DetailLis
             None => "no details known",
         };
         list.add("", more, theme.dim());
+    }
+}
+
+/// Adds what files call the container of a process and what it belongs to.
+fn container(process_ref: &ProcessRef<'_>, shared: &SharedState, list: &mut DetailList) {
+    let Some(location) = shared.owners.location(process_ref) else {
+        return;
+    };
+    let whole = &location.whole;
+    if let Some(container) = &whole.container {
+        list.add("container id", &container.id, Style::new());
+    }
+    let labels = whole.labels();
+    let texts = [
+        ("name", labels.and_then(|labels| labels.name.clone())),
+        ("image", labels.and_then(|labels| labels.image.clone())),
+        ("pod", labels.and_then(|labels| labels.pod.clone())),
+        (
+            "namespace",
+            labels.and_then(|labels| labels.namespace.clone()),
+        ),
+        ("compose", labels.and_then(|labels| labels.compose_name())),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            list.add(name, &text, Style::new());
+        }
+    }
+    if labels.is_some_and(|labels| labels.is_stale) {
+        let stale = "the engine no longer has this container: names are the last known";
+        list.add("", stale, shared.display.theme.dim());
     }
 }
