@@ -312,7 +312,7 @@ fn is_in(location: &CgroupLocation, term: &Term) -> bool {
 }
 
 /// What the pod, namespace, compose service or job of a container can be called.
-fn member_names(location: &CgroupLocation, group: Group) -> [Option<String>; 3] {
+fn member_names(location: &CgroupLocation, group: Group) -> [Option<String>; 4] {
     let of = |membership: &ContainerMembership| membership.name().map(ToString::to_string);
     let labels = location.labels();
     let text = |text: Option<&String>| text.cloned();
@@ -321,21 +321,25 @@ fn member_names(location: &CgroupLocation, group: Group) -> [Option<String>; 3] 
             location.pod.clone(),
             labels.and_then(|labels| text(labels.pod.as_ref())),
             labels.and_then(|labels| labels.pod_name()),
+            None,
         ],
         Group::Namespace => [
             of(&location.namespace()),
             labels.and_then(|labels| text(labels.namespace.as_ref())),
+            None,
             None,
         ],
         Group::Compose => [
             of(&location.compose()),
             labels.and_then(|labels| labels.compose_name()),
             labels.and_then(|labels| text(labels.compose_project.as_ref())),
+            None,
         ],
         _ => [
             of(&location.job_name()),
             location.job.as_ref().map(ToString::to_string),
             location.job.as_ref().map(|job| job.id.clone()),
+            location.job_step_name(),
         ],
     }
 }

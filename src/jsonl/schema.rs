@@ -336,6 +336,8 @@ pub struct FlowRecord<'a> {
     pub outer_container: Option<&'a str>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub job: Option<&'a str>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub job_step: Option<&'a str>,
     #[serde(
         borrow,
         default,
@@ -605,6 +607,8 @@ pub struct LocationFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_step: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -661,6 +665,7 @@ impl From<&CgroupLocation> for LocationFields {
             manager_uid,
             outer_container,
             job: location.job.as_ref().map(|job| job.id.clone()),
+            job_step: location.job_step.clone(),
             container_name: labels.name.filter(|_| container.is_some()),
             image: labels.image.filter(|_| container.is_some()),
             pod_name: labels.pod,

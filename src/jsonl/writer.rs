@@ -356,6 +356,7 @@ fn record<'a>(
         manager_uid: location.manager_uid,
         outer_container: location.outer_container.as_deref(),
         job: location.job.as_deref(),
+        job_step: location.job_step.as_deref(),
         container_name: location.container_name.as_deref().map(Cow::Borrowed),
         image: location.image.as_deref().map(Cow::Borrowed),
         pod_name: location.pod_name.as_deref().map(Cow::Borrowed),

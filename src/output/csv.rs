@@ -104,6 +104,7 @@ const COLUMNS: &[&str] = &[
     "zone",
     "rx_cost_estimate",
     "tx_cost_estimate",
+    "job_step",
 ];
 
 /// Columns of the interval, which each of its rows repeats, so that a row is complete by itself.

@@ -90,6 +90,8 @@ pub struct CgroupLocation {
     pub delegate: Delegate,
     /// The batch job, also if it is around a container.
     pub job: Option<Container>,
+    /// The step of the job, as Slurm names it: a number, `batch` or `extern`.
+    pub job_step: Option<String>,
     /// The repeating part of the unit's name if the name itself never repeats: `session-3.scope`
     /// belongs to `user-1000.slice`.
     pub unit_group: Option<String>,
@@ -167,6 +169,8 @@ impl From<&CgroupLocation> for SharedLocation {
             unit: None,
             user_unit: None,
             unit_group: None,
+            // All steps of a job are one row.
+            job_step: None,
             ..location.clone()
         };
         let unit: Option<Arc<str>> = location.unit.as_deref().map(Arc::from);
@@ -276,6 +280,12 @@ impl CgroupLocation {
             }
             _ => self.of_delegate(&job.to_string()),
         })
+    }
+
+    /// Job and step as Slurm writes them, as in `123.0` or `123.batch`.
+    pub fn job_step_name(&self) -> Option<String> {
+        let (job, step) = (self.job.as_ref()?, self.job_step.as_ref()?);
+        Some(format!("{}.{step}", job.id))
     }
 
     /// Returns a name that belongs to the one whom the cgroup was delegated to.

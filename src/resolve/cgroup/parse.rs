@@ -106,6 +106,9 @@ impl Walk {
                 // Names inside a container say nothing about the host's units.
                 self.unit(&part);
             }
+            if let Some(step) = self.step(&part) {
+                self.location.job_step = Some(step);
+            }
             self.batch = self.batch.or_else(|| batch_system(&part));
             self.in_kubepods |= part.starts_with("kubepods");
         }
@@ -185,6 +188,15 @@ impl Walk {
             _ => return None,
         };
         found(runtime, id)
+    }
+
+    /// The step of a job of Slurm, directly below the job.
+    fn step(&self, part: &str) -> Option<String> {
+        let job = self.location.job.as_ref()?;
+        let is_below = self.before.strip_prefix("job_") == Some(&job.id);
+        let step = part.strip_prefix("step_")?;
+        let is_step = job.runtime == Runtime::Slurm && is_below && self.location.job_step.is_none();
+        is_step.then(|| safe(step)).flatten()
     }
 
     /// Returns the container that a part names.

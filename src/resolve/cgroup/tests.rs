@@ -210,6 +210,43 @@ fn what_only_looks_like_a_container_is_none() {
 }
 
 #[test]
+fn a_step_of_slurm_is_known_beside_its_job() {
+    for (path, step) in [
+        (
+            "/system.slice/slurmstepd.scope/job_123/step_0/user/task_0",
+            Some("123.0"),
+        ),
+        (
+            "/system.slice/node1_slurmstepd.scope/job_123/step_batch",
+            Some("123.batch"),
+        ),
+        (
+            "/slurm/uid_1000/job_123/step_extern/task_0",
+            Some("123.extern"),
+        ),
+        (
+            "/slurm_node1/uid_0/job_123/step_interactive",
+            Some("123.interactive"),
+        ),
+        // Steps of heterogeneous jobs have the component in their name.
+        ("/slurm/uid_1000/job_123/step_4+1/task_0", Some("123.4+1")),
+        ("/slurm_node1/uid_0/job_123", None),
+        // Below a step names are the user's.
+        ("/slurm/uid_1000/job_123/step_0/step_7", Some("123.0")),
+        ("/slurm/uid_1000/job_123/x/step_7", None),
+        ("/pbs_jobs.service/jobid/123/step_0", None),
+        ("/my/job_7/step_0", None),
+    ] {
+        assert_eq!(at(path).job_step_name().as_deref(), step, "{path}");
+    }
+    let group = |step: &str| {
+        let path = format!("/slurm/uid_1000/job_123/step_{step}/task_0");
+        SharedLocation::from(&at(&path)).container
+    };
+    assert_eq!(group("0"), group("1"), "steps of a job are one row");
+}
+
+#[test]
 fn batch_jobs_are_known_by_their_number_with_all_their_steps() {
     for (path, runtime) in [
         (
@@ -307,7 +344,7 @@ mod shapes {
     }
 
     /// Where the place says what a part is, with `ID` and `POD`.
-    const LOCATIONS: [(&str, Runtime); 18] = [
+    const LOCATIONS: [(&str, Runtime); 21] = [
         ("/system.slice/docker-ID.scope", Runtime::Docker),
         ("/docker/ID", Runtime::Docker),
         ("/docker/buildkit/ID", Runtime::Docker),
@@ -341,6 +378,12 @@ mod shapes {
         ("/garden/ID", Runtime::Unknown),
         ("/ecs/TASK/ID", Runtime::Unknown),
         ("/lxc/ID/ns", Runtime::Lxc),
+        (
+            "/system.slice/slurmstepd.scope/job_ID/step_0/user/task_0",
+            Runtime::Slurm,
+        ),
+        ("/slurm/uid_1000/job_ID/step_batch/task_0", Runtime::Slurm),
+        ("/pbs_jobs.service/jobid/ID", Runtime::Pbs),
     ];
 
     proptest! {
