@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::resolve::owners::users;
+use crate::resolve::owners::{netns_number, users};
 use crate::resolve::services;
 use crate::text::suggest::nearest;
 
@@ -49,6 +49,12 @@ impl NameTables {
         uids.sort_unstable();
         uids.dedup();
         uids
+    }
+
+    /// Returns the inode number of a network namespace of this machine.
+    pub(super) fn netns(&self, name: &str) -> Option<u32> {
+        self.folder.as_ref()?;
+        netns_number(name)
     }
 
     /// Returns the ports of a service, by its name or an alias.

@@ -162,7 +162,7 @@ pub(super) fn term(
         ValueKind::Tree => Term::Tree(each(kind, values, |word| id(word, "process"))?),
         ValueKind::Class => Term::Class(each(kind, values, class)?),
         ValueKind::Zone => Term::Zone(names(values, |word| word)?),
-        ValueKind::Netns => Term::Netns(each(kind, values, netns)?),
+        ValueKind::Netns => Term::Netns(each(kind, values, |word| netns(word, name_tables))?),
         ValueKind::Interface => Term::Interfaces(each(kind, values, interface)?),
         ValueKind::Process => Term::Comm(names(values, |word| comm(&word))?),
         ValueKind::Container => Term::Container(names(values, |word| word)?),
@@ -414,13 +414,14 @@ fn class(word: &str) -> Result<PeerClass, InvalidValue> {
     })
 }
 
-fn netns(word: &str) -> Result<u32, InvalidValue> {
-    match word.parse() {
-        Ok(inode) if inode > 0 => Ok(inode),
-        _ => {
-            let help = "write its number, which readlink /proc/PID/ns/net shows in brackets";
+fn netns(word: &str, name_tables: &NameTables) -> Result<u32, InvalidValue> {
+    let number = word.parse().ok().filter(|&inode| inode > 0);
+    match number.or_else(|| name_tables.netns(word)) {
+        Some(inode) => Ok(inode),
+        None => {
+            let help = "write a name that ip netns shows, or the number that readlink /proc/PID/ns/net shows in brackets";
             Err(InvalidValue::new(
-                format!("\"{word}\" is not the number of a network namespace"),
+                format!("\"{word}\" is not a network namespace"),
                 help,
             ))
         }

@@ -29,6 +29,8 @@ const MAX_INTERFACE: usize = 16;
 const MAX_CGROUP: usize = 4096;
 /// Longest name of a user, in bytes: `LOGIN_NAME_MAX` (useradd(8)).
 const MAX_USER: usize = 256;
+/// Longest name of a network namespace, in bytes: `NAME_MAX` (include/uapi/linux/limits.h).
+const MAX_NETNS: usize = 255;
 /// Longest host name, kernel release, filter or reason in the record of an interval, in bytes: as
 /// much as a command line gives a filter.
 pub(crate) const MAX_WORDS: usize = 4096;
@@ -301,6 +303,11 @@ impl FlowRecord<'_> {
             "cgroup",
             self.cgroup.as_deref().unwrap_or_default(),
             MAX_CGROUP,
+        )?;
+        no_longer(
+            "netns_name",
+            self.netns_name.as_deref().unwrap_or_default(),
+            MAX_NETNS,
         )?;
         no_longer("user", self.user.as_deref().unwrap_or_default(), MAX_USER)
     }

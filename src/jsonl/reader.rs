@@ -20,6 +20,8 @@ use crate::text::sanitize::sanitize;
 const MAX_OWNERS: usize = 1 << 16;
 /// Users whose names are remembered.
 pub(crate) const MAX_USERS: usize = 1 << 16;
+/// Network namespaces whose names are remembered, as many as of this machine.
+const MAX_NAMESPACES: usize = 4096;
 /// Most bytes that the names of an interval's cgroups and users may take, each counted once. Real
 /// machines have some thousand cgroups with paths of some hundred bytes.
 pub(super) const MAX_NAMES: usize = 16 << 20;
@@ -50,6 +52,7 @@ impl RecordedInterval {
             && flows <= MAX_FLOWS
             && self.names + next.names <= MAX_NAMES
             && self.metadata.users.len() + next.metadata.users.len() <= MAX_USERS
+            && self.metadata.namespaces.len() + next.metadata.namespaces.len() <= MAX_USERS
             && self.metadata.own.len() + next.metadata.own.len() <= MAX_OWNERS
             && self.interval.method == next.interval.method
             && metadata(self) == metadata(next)
@@ -59,6 +62,7 @@ impl RecordedInterval {
         self.interval.merge(next.interval);
         self.names += next.names;
         self.metadata.users.extend(next.metadata.users);
+        self.metadata.namespaces.extend(next.metadata.namespaces);
         self.metadata.own.extend(next.metadata.own);
     }
 }
@@ -128,6 +132,7 @@ pub struct RecordingReader {
     intervals: u64,
     method: Arc<Method>,
     users: HashMap<u32, Arc<str>>,
+    namespaces: HashMap<u32, Arc<str>>,
     owners: HashMap<(u32, u32), Arc<Owner>>,
     zones: RecordedZones,
     /// Bytes of cgroup names that the owners hold.
@@ -171,6 +176,7 @@ impl RecordingReader {
             intervals: 0,
             method: Arc::default(),
             users: HashMap::new(),
+            namespaces: HashMap::new(),
             owners: HashMap::new(),
             zones: RecordedZones::default(),
             owners_names: 0,
@@ -342,6 +348,20 @@ impl RecordingReader {
                 self.users.insert(uid, Arc::clone(&user));
                 metadata.users.push((uid, user));
             }
+        }
+        let namespace = record.netns_name.as_deref().map(sanitize);
+        if let Some(name) = namespace
+            && self
+                .namespaces
+                .get(&record.netns)
+                .is_none_or(|known| **known != *name)
+            && (self.namespaces.len() < MAX_NAMESPACES
+                || self.namespaces.contains_key(&record.netns))
+        {
+            let name: Arc<str> = Arc::from(&*name);
+            names += name.len();
+            self.namespaces.insert(record.netns, Arc::clone(&name));
+            metadata.namespaces.push((record.netns, name));
         }
         begun.frame.names += names;
         if begun.frame.names > MAX_NAMES || metadata.users.len() > MAX_USERS {

@@ -300,6 +300,14 @@ pub struct FlowRecord<'a> {
     pub thread: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub netns: u32,
+    /// Name of the network namespace, by `/run/netns`.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub netns_name: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ifindex: u32,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]

@@ -159,7 +159,8 @@ impl Json {
                 .entry(Arc::as_ptr(&flow.owner))
                 .or_insert_with(|| self.process(&flow.owner));
             let name = names.get(flow.key.remote.addr);
-            let record = record(flow, process, names, name.as_deref());
+            let netns = self.owners.netns_name(flow.key.netns);
+            let record = record(flow, process, names, (name.as_deref(), netns.as_deref()));
             sink.row("flow", &record)?;
         }
         other(ranking, false, sink)
@@ -322,12 +323,12 @@ impl Json {
     }
 }
 
-/// Returns the record of a flow with its known process and the name of its peer.
+/// Returns the record of a flow with its known process and the names of its peer and its network namespace.
 fn record<'a>(
     flow: &'a Flow,
     process: &'a ProcessFields<'a>,
     names: &'a Names,
-    remote_name: Option<&'a str>,
+    (remote_name, netns_name): (Option<&'a str>, Option<&'a str>),
 ) -> FlowRecord<'a> {
     let (local, remote) = (flow.key.local, flow.key.remote);
     let location = &process.location;
@@ -343,6 +344,7 @@ fn record<'a>(
         process: flow.owner.comm.to_string_lossy(),
         thread: flow.owner.thread.to_string_lossy(),
         netns: flow.key.netns,
+        netns_name: netns_name.map(Cow::Borrowed),
         ifindex: local.zone.ifindex,
         interface: names.interface(local.zone),
         uid: process.uid,

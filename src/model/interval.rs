@@ -94,6 +94,8 @@ pub struct RecordingMetadata {
     pub filter: Option<String>,
     /// Names of users that are new since the last interval, or have changed.
     pub users: Vec<(u32, Arc<str>)>,
+    /// The same of network namespaces, by inode number.
+    pub namespaces: Vec<(u32, Arc<str>)>,
     /// Process ids of the flowtop that recorded it.
     pub own: Vec<u32>,
 }

@@ -105,6 +105,7 @@ const COLUMNS: &[&str] = &[
     "rx_cost_estimate",
     "tx_cost_estimate",
     "job_step",
+    "netns_name",
 ];
 
 /// Columns of the interval, which each of its rows repeats, so that a row is complete by itself.

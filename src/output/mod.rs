@@ -193,6 +193,9 @@ impl Stream {
                 Ok(RecordedInterval {
                     interval, metadata, ..
                 }) => {
+                    for (inode, name) in &metadata.namespaces {
+                        self.owners.learn_netns(*inode, Arc::clone(name));
+                    }
                     for (uid, name) in &metadata.users {
                         self.owners.learn_user(*uid, Arc::clone(name));
                     }

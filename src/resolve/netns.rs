@@ -17,13 +17,14 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Most names that are kept.
 const MAX_NAMES: usize = 4096;
 
-/// Names of network namespaces by inode number. Never print them unsanitized.
+/// Names of network namespaces by inode number; by default those that are put in. Never print them unsanitized.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NetnsNames(Option<Arc<Mutex<NetnsFolder>>>);
+pub(super) struct NetnsNames(Arc<Mutex<NetnsFolder>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct NetnsFolder {
-    path: PathBuf,
+    /// `None` where names are put in.
+    path: Option<PathBuf>,
     names: HashMap<u32, Arc<str>>,
     read_at: Option<Instant>,
 }
@@ -35,17 +36,16 @@ impl NetnsNames {
     }
 
     fn of(path: impl Into<PathBuf>) -> Self {
-        Self(Some(Arc::new(Mutex::new(NetnsFolder {
-            path: path.into(),
-            names: HashMap::new(),
-            read_at: None,
-        }))))
+        Self(Arc::new(Mutex::new(NetnsFolder {
+            path: Some(path.into()),
+            ..NetnsFolder::default()
+        })))
     }
 
     /// Returns the name of a namespace if it has one. Reads a folder in memory (tmpfs) at most
     /// every [`FRESH_FOR`].
     pub(super) fn get(&self, inode: u32) -> Option<Arc<str>> {
-        let mut folder = lock(self.0.as_ref()?);
+        let mut folder = lock(&self.0);
         let now = Instant::now();
         if folder.read_at.is_none_or(|at| now - at >= FRESH_FOR) {
             folder.read_at = Some(now);
@@ -53,12 +53,23 @@ impl NetnsNames {
         }
         folder.names.get(&inode).map(Arc::clone)
     }
+
+    /// Puts a name in, of which there are as many as of a folder at most.
+    pub(super) fn put(&self, inode: u32, name: Arc<str>) {
+        let names = &mut lock(&self.0).names;
+        if names.len() < MAX_NAMES || names.contains_key(&inode) {
+            names.insert(inode, name);
+        }
+    }
 }
 
 impl NetnsFolder {
     fn read(&mut self) {
+        let Some(path) = &self.path else {
+            return;
+        };
         self.names.clear();
-        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
         for entry in entries.take(MAX_NAMES) {
             // The metadata of the directory entry would be that of the file below the mount.
             let inode = fs::metadata(entry.path()).ok().map(|file| file.ino());
@@ -68,6 +79,14 @@ impl NetnsFolder {
             }
         }
     }
+}
+
+/// The inode number of the namespace of this machine with a name.
+pub fn netns_number(name: &str) -> Option<u32> {
+    let is_name = !name.is_empty() && !name.contains('/') && !matches!(name, "." | "..");
+    let path = is_name.then(|| PathBuf::from(FOLDER).join(name))?;
+    let inode = fs::metadata(path).ok()?.ino();
+    u32::try_from(inode).ok()
 }
 
 #[cfg(test)]
@@ -93,6 +112,10 @@ mod tests {
             "it is not read every time"
         );
         assert_eq!(NetnsNames::of(&folder).get(inode), None);
-        assert_eq!(NetnsNames::default().get(inode), None);
+        let put = NetnsNames::default();
+        assert_eq!(put.get(inode), None);
+        put.put(inode, "red".into());
+        assert_eq!(put.get(inode).as_deref(), Some("red"));
+        assert_eq!(netns_number("../netns"), None);
     }
 }

@@ -30,6 +30,7 @@ use super::background_cache::BackgroundCache;
 use super::cgroup;
 use super::namespace;
 use super::netns::NetnsNames;
+pub use super::netns::netns_number;
 use super::processes::ProcessReader;
 use super::users::{UserNames, Users};
 
@@ -82,6 +83,7 @@ impl Owners {
         users.refresh();
         Self {
             users: users.names(),
+            netns: NetnsNames::system(),
             ..Self::default()
         }
     }
@@ -175,6 +177,11 @@ impl Owners {
     /// which looks nothing up.
     pub fn learn_user(&self, uid: u32, name: Arc<str>) {
         self.users.put(uid, name);
+    }
+
+    /// Takes a network namespace's name from a recording.
+    pub fn learn_netns(&self, inode: u32, name: Arc<str>) {
+        self.netns.put(inode, name);
     }
 
     /// Returns the meaning of a cgroup path with the names of its container, without a look-up.

@@ -202,6 +202,9 @@ impl App {
 
     fn show_snapshot(&mut self, snapshot: PlayerSnapshot) {
         let (shared, metadata) = (&mut self.shared, snapshot.metadata);
+        for (inode, name) in &metadata.namespaces {
+            shared.owners.learn_netns(*inode, Arc::clone(name));
+        }
         for (uid, name) in &metadata.users {
             shared.owners.learn_user(*uid, Arc::clone(name));
         }

@@ -37,6 +37,29 @@ fn wait(child: &mut Child) -> Option<i32> {
 }
 
 #[test]
+fn a_network_namespace_is_known_by_its_name() {
+    let name = format!("flowtop-test-{}", std::process::id());
+    let path = std::path::Path::new("/run/netns").join(&name);
+    std::fs::create_dir_all("/run/netns").unwrap();
+    // A link leads to the same inode as a mount does.
+    std::os::unix::fs::symlink("/proc/self/ns/net", &path).unwrap();
+    let filter = format!("netns {name}");
+    let explained = flowtop().args(["--explain-filter", &filter]).output();
+    std::fs::remove_file(&path).unwrap();
+    let explained = stdout(&explained.unwrap());
+    let own = std::fs::metadata("/proc/self/ns/net").unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&own);
+    assert!(explained.contains(&format!("netns {inode}")), "{explained}");
+    let missing = flowtop().args(["--batch", &filter]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(
+        stderr(&missing).contains("ip netns"),
+        "{}",
+        stderr(&missing)
+    );
+}
+
+#[test]
 fn help_is_as_expected() {
     let output = run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));

@@ -283,6 +283,11 @@ impl PlayerThread {
         self.metadata.machine = metadata.machine;
         self.metadata.filter = metadata.filter;
         self.metadata.users.extend(metadata.users);
+        self.metadata.namespaces.extend(metadata.namespaces);
+        if self.metadata.namespaces.len() > MAX_USERS {
+            let last: HashMap<u32, Arc<str>> = self.metadata.namespaces.drain(..).collect();
+            self.metadata.namespaces.extend(last);
+        }
         if self.metadata.users.len() > MAX_USERS {
             // The last name of a user counts.
             let last: HashMap<u32, Arc<str>> = self.metadata.users.drain(..).collect();
@@ -333,6 +338,7 @@ impl PlayerThread {
         self.metadata.filter = metadata.filter.clone();
         if let Some(waited) = waited {
             metadata.users.splice(0..0, waited.metadata.users);
+            metadata.namespaces.splice(0..0, waited.metadata.namespaces);
             metadata.own.splice(0..0, waited.metadata.own);
         }
         *snapshot = Some(PlayerSnapshot {
