@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 
 use super::usage::{one_line, usage_error};
 use super::values::{AUTO_BACKEND, backend_names, backend_of, parse_max_flows, parse_top_n};
+use super::zones_file;
 use crate::filter::{self, Expr, NameTables, Term};
 use crate::options::{AllowList, CaptureOptions, CommandOptions, Config, Output, SummaryForm};
 use crate::text::sanitize::sanitize;
@@ -63,6 +65,14 @@ struct RunArgs {
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = parse_top_n)]
     top_n: Option<usize>,
 
+    /// Write the flows of each interval in which any moved bytes to standard error, while the command runs
+    #[arg(long)]
+    live: bool,
+
+    /// Own zones of peers, a network a line: name, network and price per GB; # begins a comment
+    #[arg(long, value_name = "FILE")]
+    zones: Option<PathBuf>,
+
     /// Show host names by reverse DNS
     #[arg(short = 'x', long)]
     host_name: bool,
@@ -100,7 +110,12 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
             "run needs a command: flowtop run -- COMMAND [ARGS]",
         ));
     }
-    let allow = args.allow.map(read_allow).transpose()?;
+    let zones = args.zones.as_deref().map(zones_file::read).transpose();
+    let zones = zones
+        .map_err(|error| usage_error(ErrorKind::ValueValidation, format!("--zones {error}")))?;
+    let has_zones = zones.is_some();
+    let allow = args.allow.map(|file| read_allow(file, has_zones));
+    let allow = allow.transpose()?;
     let form = match (args.json, args.markdown) {
         (true, _) => SummaryForm::Json,
         (_, true) => SummaryForm::Markdown,
@@ -115,6 +130,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
         capture: CaptureOptions {
             backend: backend_of(&args.backend),
             max_flows: args.max_flows,
+            zones: zones.map(Arc::new),
             ..CaptureOptions::default()
         },
         command: Some(CommandOptions {
@@ -124,6 +140,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
             allow,
             top_n,
             host_names: args.host_name,
+            live: args.live,
         }),
         verbose: args.verbose,
         ..Config::default()
@@ -131,7 +148,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
 }
 
 /// Reads an allow-list: a filter a line.
-fn read_allow(file: PathBuf) -> Result<AllowList, clap::Error> {
+fn read_allow(file: PathBuf, has_zones: bool) -> Result<AllowList, clap::Error> {
     let shown = sanitize(&file.to_string_lossy()).into_owned();
     let refused = |message: String| usage_error(ErrorKind::ValueValidation, message);
     let text = read(&file).map_err(|error| refused(format!("--allow {shown}: {error}")))?;
@@ -146,7 +163,7 @@ fn read_allow(file: PathBuf) -> Result<AllowList, clap::Error> {
             continue;
         }
         let expr = filter::parse(filter, &name_tables).map_err(|error| error.to_string());
-        let expr = expr.and_then(|expr| match why_not(&expr) {
+        let expr = expr.and_then(|expr| match why_not(&expr, has_zones) {
             Some(why) => Err(why.to_owned()),
             None => Ok(expr),
         });
@@ -172,12 +189,13 @@ fn read(file: &Path) -> std::io::Result<String> {
 }
 
 /// Returns why a filter cannot be a line of an allow-list.
-fn why_not(expr: &Expr) -> Option<&'static str> {
+fn why_not(expr: &Expr, has_zones: bool) -> Option<&'static str> {
     expr.terms().into_iter().find_map(|term| match term {
         Term::Moved(_) | Term::Compare(_) => Some(
             "rx, tx, src, dst, rate and bytes are about one interval, and an allow-list is about whole flows: use \
              local and remote",
         ),
+        Term::Zone(_) if !has_zones => Some("zone needs --zones FILE, a file of own zones"),
         Term::Tree(_) => Some("all flows are of one tree: leave tree out"),
         Term::Internal => Some(
             "internal and external take both ends of a flow, and only those of the command are counted: use loopback",
@@ -222,7 +240,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("flowtop-allow-{}", std::process::id()));
         let list = |text: &str| {
             std::fs::write(&folder, text).unwrap();
-            read_allow(folder.clone()).map_err(|error| error.to_string())
+            read_allow(folder.clone(), false).map_err(|error| error.to_string())
         };
         let read = list("# all of it\n\nremote port 443 # TLS\nloopback\n").unwrap();
         assert_eq!(read.lines.len(), 2);
@@ -239,7 +257,8 @@ mod tests {
                 .contains("line 1: rx, tx")
         );
         assert!(list("tree 1\n").is_err());
+        assert!(list("zone office\n").unwrap_err().contains("--zones"));
         std::fs::remove_file(&folder).unwrap();
-        assert!(read_allow(folder).is_err());
+        assert!(read_allow(folder, false).is_err());
     }
 }

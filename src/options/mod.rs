@@ -245,6 +245,8 @@ pub struct CommandOptions {
     /// Rows of each table; `None` means all.
     pub top_n: Option<usize>,
     pub host_names: bool,
+    /// Write the flows of each interval to standard error.
+    pub live: bool,
 }
 
 /// The traffic that a command is allowed.

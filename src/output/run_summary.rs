@@ -9,12 +9,14 @@ use serde::Serialize;
 use crate::jsonl::escape;
 use crate::model::flow::Counters;
 use crate::model::interval::Machine;
+use crate::model::peer_class::PeerClass;
+use crate::model::wire_estimate::Cost;
 use crate::options::SummaryForm;
 use crate::stats::run_totals::{PeerKey, PeerTotals, RunTotals};
 use crate::text::losses;
 use crate::text::sanitize::{name, padded, sanitize};
 use crate::text::time::rfc3339;
-use crate::text::units::{bytes, count, span};
+use crate::text::units::{bytes, count, money, span};
 
 /// A command that has ended, with its traffic.
 #[derive(Debug)]
@@ -60,12 +62,15 @@ impl RunSummary<'_> {
             .map(|sum| sum.elapsed)
             .unwrap_or_default();
         let total = &self.totals.total;
+        let cost = self.totals.cost.map_or_else(String::new, |cost| {
+            format!(", cost ~{} (estimate)", money(cost.both()))
+        });
         let trust = match &self.totals.sum {
             Some(sum) => losses::summary(&sum.losses, &sum.method),
             None => "exact".to_owned(),
         };
         format!(
-            "{} {} after {}: in {}, out {}, {trust}",
+            "{} {} after {}: in {}, out {}{cost}, {trust}",
             self.short_command(),
             self.end,
             span(seconds),
@@ -135,9 +140,7 @@ impl RunSummary<'_> {
         [
             bytes(sum.rx_bytes),
             bytes(sum.tx_bytes),
-            key.class
-                .map_or("unknown", |class| class.as_str())
-                .to_owned(),
+            location_cell(key),
             name(&remote).into_owned(),
             key.tgid.to_string(),
             name(&key.comm.to_string_lossy()).into_owned(),
@@ -251,6 +254,8 @@ impl RunSummary<'_> {
             exit_code: self.exit_code,
             rx_bytes: totals.total.rx_bytes,
             tx_bytes: totals.total.tx_bytes,
+            rx_cost_estimate: totals.cost.map(Cost::rx),
+            tx_cost_estimate: totals.cost.map(Cost::tx),
             untracked_rx_bytes: losses.untracked.rx_bytes,
             untracked_tx_bytes: losses.untracked.tx_bytes,
             missed_events: losses.missed_events,
@@ -276,6 +281,7 @@ impl RunSummary<'_> {
                 .start
                 .and_then(|start| u64::try_from(start.as_nanos()).ok()),
             class: key.class.map(|class| class.as_str()),
+            zone: key.zone.as_ref().map(|zone| Arc::clone(&zone.name)),
             proto: key.protocol.map(|protocol| protocol.as_str()),
             remote_addr: match key.remote.is_unknown() && key.class.is_none() {
                 true => "*".to_owned(),
@@ -296,6 +302,15 @@ impl RunSummary<'_> {
             rx_bytes: rest.rx_bytes,
             tx_bytes: rest.tx_bytes,
         })
+    }
+}
+
+/// Class and zone of a peer, as in `private, office`.
+fn location_cell(key: &PeerKey) -> String {
+    let class = key.class.map_or("unknown", PeerClass::as_str);
+    match &key.zone {
+        Some(zone) => format!("{class}, {}", name(&zone.name)),
+        None => class.to_owned(),
     }
 }
 
@@ -341,6 +356,10 @@ struct RunRecord<'a> {
     exit_code: u8,
     rx_bytes: u64,
     tx_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rx_cost_estimate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_cost_estimate: Option<f64>,
     untracked_rx_bytes: u64,
     untracked_tx_bytes: u64,
     missed_events: u64,
@@ -366,6 +385,8 @@ struct PeerRecord {
     start_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proto: Option<&'static str>,
     remote_addr: String,

@@ -16,13 +16,16 @@ use crate::filter::{Expr, FilterPlan, Matcher, Pushdown, Subject, Term};
 use crate::launch::{Launched, exit_code};
 use crate::model::flow::Flow;
 use crate::model::interval::Interval;
-use crate::options::{CaptureOptions, CommandOptions, Config};
+use crate::options::{CaptureOptions, CommandOptions, Config, StreamOptions};
+use crate::output::Report as _;
 use crate::output::run_summary::RunSummary;
+use crate::output::text::Text;
 use crate::resolve::names::Names;
 use crate::sandbox::Allow;
 use crate::sandbox::privilege::Privilege;
 use crate::source::collector::{Collector, CollectorEvent, Schedule};
 use crate::source::live::{Live, machine};
+use crate::stats::ranking::Ranking;
 use crate::stats::run_totals::RunTotals;
 
 /// Longest wait of the summary for host names that are being looked up.
@@ -174,6 +177,7 @@ impl Started {
             .allow
             .as_ref()
             .map(|allow| Allowed::new(&allow.lines));
+        let mut live = options.live.then(Text::default);
         let (mut totals, mut ended, mut failed) = (RunTotals::default(), None, None);
         let mut is_finished = false;
         // A source that fails ends neither the command nor flowtop before the command.
@@ -182,6 +186,9 @@ impl Started {
             if let Some(interval) = collector.take() {
                 for flow in &interval.flows {
                     names.get(flow.key.remote.addr);
+                }
+                if let Some(text) = &mut live {
+                    show(text, &interval, &names)?;
                 }
                 match &mut allowed {
                     None => totals.add(&interval, None::<fn(&Flow) -> bool>),
@@ -215,6 +222,21 @@ impl Started {
             }),
         }
     }
+}
+
+/// Writes the largest flows of an interval, if any moved, to standard error.
+fn show(text: &mut Text, interval: &Interval, names: &Names) -> Result<()> {
+    if interval.flows.is_empty() {
+        return Ok(());
+    }
+    let mut block = Vec::new();
+    let ranking = Ranking::new(interval, StreamOptions::default().top_n);
+    text.append(&ranking, names, &mut block)?;
+    // The summary has them.
+    drop(text.take_notes());
+    // A closed standard error is no reason to fail the command.
+    let _ = io::stderr().write_all(&block);
+    Ok(())
 }
 
 fn telling(

@@ -1,17 +1,20 @@
 //! The traffic of one command by process and peer, from its first interval to its last.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, Protocol};
 use crate::model::interval::{Interval, Losses};
 use crate::model::peer_class::PeerClass;
+use crate::model::peer_zone::PeerZone;
+use crate::model::wire_estimate::{Cost, add_cost};
 
 /// Most rows of each table. The bytes of further ones are summed.
 const MAX_ROWS: usize = 65_536;
 
 /// A process and its peer. The order of the fields is the order of rows with equal bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerKey {
     pub tgid: u32,
     /// Start of the process since boot.
@@ -19,6 +22,8 @@ pub struct PeerKey {
     /// Name of the process; one that executes another program gets another row.
     pub comm: Comm,
     pub class: Option<PeerClass>,
+    /// The user's zone of the peer.
+    pub zone: Option<Arc<PeerZone>>,
     /// The peer; without a port if all ports of an address share a row.
     pub remote: Endpoint,
     /// `None` if all protocols share a row.
@@ -32,13 +37,14 @@ impl PeerKey {
             start: flow.owner.start,
             comm: flow.owner.comm,
             class: flow.class,
+            zone: flow.zone.clone(),
             remote: flow.key.remote,
             protocol: Some(flow.key.protocol),
         }
     }
 
     /// Returns the key for all ports and protocols of the address.
-    const fn of_address(mut self) -> Self {
+    fn of_address(mut self) -> Self {
         self.remote.port = 0;
         self.protocol = None;
         self
@@ -72,7 +78,11 @@ impl PeerTotals {
 
     /// Returns the rows with most bytes, at most `top_n`, and the number and sum of all others.
     pub fn ranked(&self, top_n: Option<usize>) -> (Vec<(PeerKey, Counters)>, Counters, usize) {
-        let mut rows: Vec<_> = self.rows.iter().map(|(key, sum)| (*key, *sum)).collect();
+        let mut rows: Vec<_> = self
+            .rows
+            .iter()
+            .map(|(key, sum)| (key.clone(), *sum))
+            .collect();
         let bytes = |sum: &Counters| u128::from(sum.rx_bytes) + u128::from(sum.tx_bytes);
         rows.sort_by(|a, b| bytes(&b.1).cmp(&bytes(&a.1)).then(a.0.cmp(&b.0)));
         let others = rows.split_off(rows.len().min(top_n.unwrap_or(usize::MAX)));
@@ -93,6 +103,8 @@ pub struct RunTotals {
     pub unexpected_untracked: Counters,
     /// All bytes and messages, untracked ones included.
     pub total: Counters,
+    /// Estimated cost; `None` where no zone has a price.
+    pub cost: Option<Cost>,
     /// All intervals merged, without their flows.
     pub sum: Option<Interval>,
 }
@@ -101,9 +113,10 @@ impl RunTotals {
     /// Adds an interval; `is_expected` says whether the allow-list matches a flow, if there is one.
     pub fn add(&mut self, interval: &Interval, mut is_expected: Option<impl FnMut(&Flow) -> bool>) {
         self.total += interval.total();
+        add_cost(&mut self.cost, interval.cost());
         for flow in &interval.flows {
             let key = PeerKey::of(flow);
-            self.peers.add(key.of_address(), flow.counters);
+            self.peers.add(key.clone().of_address(), flow.counters);
             if is_expected
                 .as_mut()
                 .is_some_and(|is_expected| !is_expected(flow))

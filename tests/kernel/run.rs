@@ -229,6 +229,65 @@ fn an_allow_list_finds_exactly_what_it_does_not_name() {
 }
 
 #[test]
+fn zones_are_shown_and_allowed_and_flows_are_written_as_they_move() {
+    let server = Server::start();
+    let folder = Folder::new("run-zones");
+    let (zones, allow) = (folder.file("zones"), folder.file("allow"));
+    fs::write(&zones, "here 127.0.0.0/8 5 # nothing of it is on a wire\n").unwrap();
+    fs::write(&allow, "zone her*\n").unwrap();
+    let script = format!("{}; ask; exit 9", server.ask());
+    let args = ["--zones", &zones, "--allow", &allow, "--live"];
+    let command = ["--", "bash", "-c", &script];
+    let output = run(&[&["--json"], &args[..], &command].concat());
+    assert_eq!(output.status.code(), Some(9), "{}", stderr(&output));
+    let summary = summary(&output);
+    assert_eq!(summary["peers"][0]["zone"], "here");
+    assert_eq!(summary["tx_cost_estimate"], 0.0);
+    let text = stderr(&output);
+    let live = text.lines().find(|line| line.contains("  tcp  ")).unwrap();
+    assert!(
+        live.contains(&format!("127.0.0.1:{}", server.port)),
+        "{text}"
+    );
+    let output = run(&[&args[..4], &command].concat());
+    let text = stderr(&output);
+    assert!(
+        text.contains("cost ~0 (estimate)") && text.contains("loopback, here"),
+        "{text}"
+    );
+    let output = run(&[&args[2..4], &command].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("zone needs --zones FILE"));
+}
+
+/// Real sudo, with a rule of its own in a mount namespace of its own.
+#[test]
+fn by_sudo_a_command_is_its_callers_and_counts_from_its_first_byte() {
+    let server = Server::start();
+    let folder = Folder::with_mode("run-sudo", 0o755);
+    let flowtop = folder.copy_flowtop();
+    let rules = folder.file("sudoers");
+    let rule = format!("nobody ALL=(root) NOPASSWD: {}\n", flowtop.display());
+    fs::write(&rules, rule).unwrap();
+    fs::set_permissions(&rules, std::os::unix::fs::PermissionsExt::from_mode(0o440)).unwrap();
+    let script = format!("{}; id -u; ask; (ask); exit 7", server.ask());
+    let through = r#"mount --bind "$1" /etc/sudoers; shift
+        exec setpriv --reuid nobody --regid nogroup --clear-groups sudo -n "$@""#;
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", through, "sh", &rules])
+        .arg(&flowtop)
+        .args(["run", "--json", "--", "bash", "-c", &script])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "65534\n");
+    let summary = summary(&output);
+    assert_eq!(server.truth().len(), 2);
+    assert_eq!(by_process(&summary["peers"]), server.truth());
+}
+
+#[test]
 fn a_signal_reaches_the_command_once() {
     let ready = r#"echo ready; while :; do read -r -t 0.01 <>/dev/zero; done"#;
     // Sent to flowtop alone, by another process.

@@ -73,7 +73,8 @@ fn every_example_in_the_written_file_is_right() {
     let text = Settings::default().to_string();
     let is_example = |line: &&str| line.starts_with("# ") && line.contains(" = ");
     let examples = text.lines().filter(is_example).count();
-    assert_eq!(examples, PAINTED.len() + COMMANDS.len());
+    // The file of zones is one more.
+    assert_eq!(examples, 1 + PAINTED.len() + COMMANDS.len());
     let all: Vec<&str> = text
         .lines()
         .map(|line| {
@@ -83,6 +84,7 @@ fn every_example_in_the_written_file_is_right() {
         })
         .collect();
     let settings = Settings::parse(&all.join("\n")).unwrap();
+    assert_eq!(settings.zones.as_deref(), Some("zones".as_ref()));
     assert_eq!(settings.palette.rx, Some(PaletteColor::Indexed(6)));
     assert_eq!(settings.keys.len(), COMMANDS.len());
     for (binding, command) in settings.keys.iter().zip(COMMANDS) {
