@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use libbpf_cargo::SkeletonBuilder;
 
 const SOURCE: &str = "bpf/flowtop.bpf.c";
@@ -37,6 +37,10 @@ fn main() -> Result<()> {
     pack(&out)
 }
 
+/// How libbpf-cargo's skeleton names the object that it hands to libbpf.
+const OBJECT: &str = "ObjectSkeletonConfigBuilder::new(&DATA)";
+/// What takes its place: `src/kernel/skel.rs` frees what it unpacked.
+const UNPACKED: &str = "ObjectSkeletonConfigBuilder::new(crate::kernel::skel::unpacked_object())";
 /// How libbpf-cargo's skeleton begins to embed the object, as its last item: an attribute and a static,
 /// indented where there is a rustfmt.
 const SECTION: &str = "#[unsafe(link_section = \".bpf.objs\")]";
@@ -44,10 +48,10 @@ const EMBEDDED: &str = "static DATA: [u8; ";
 /// What takes its place. It names no folder: the column of `expect`, which stands in the binary, would
 /// differ with that.
 const UNPACK: &str = r#"
-static DATA: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+pub fn unpack() -> Vec<u8> {
     let packed = include_bytes!(concat!(env!("OUT_DIR"), "/flowtop.skel.zst"));
-    zstd::decode_all(&packed[..]).expect("packed by build.rs")
-});
+    zstd::bulk::decompress(packed, OBJECT_SIZE).expect("packed by build.rs")
+}
 }
 "#;
 
@@ -61,7 +65,14 @@ fn pack(skeleton: &Path) -> Result<()> {
         .context("this libbpf-cargo embeds the object in another way: see EMBEDDED")?;
     let object = embedded.split('"').nth(1).context("find the object")?;
     let object = fs::read(object).context("read the object")?;
-    let bytes = zstd::encode_all(&object[..], 19).context("pack the object")?;
-    fs::write(skeleton.with_extension("zst"), bytes).context("write the packed object")?;
-    fs::write(skeleton, [code, UNPACK].concat()).context("write the skeleton")
+    ensure!(
+        code.matches(OBJECT).count() == 1,
+        "this libbpf-cargo names the object in another way: see OBJECT"
+    );
+    let code = code.replace(OBJECT, UNPACKED);
+    // In one piece, for which unpacking takes no window beside the object: 8 MiB.
+    let packed = zstd::bulk::compress(&object, 19).context("pack the object")?;
+    fs::write(skeleton.with_extension("zst"), packed).context("write the packed object")?;
+    let size = format!("pub const OBJECT_SIZE: usize = {};", object.len());
+    fs::write(skeleton, [&code, &size, UNPACK].concat()).context("write the skeleton")
 }

@@ -48,7 +48,11 @@ pub fn attach(
     }
 }
 
-fn program<'skel>(skel: &'skel FlowtopSkel<'_>, name: &str) -> Result<ProgramMut<'skel>> {
+/// The program of a loaded object with this name.
+///
+/// # Errors
+/// When there is none.
+pub fn program<'skel>(skel: &'skel FlowtopSkel<'_>, name: &str) -> Result<ProgramMut<'skel>> {
     skel.object()
         .progs_mut()
         .find(|program| program.name() == name)

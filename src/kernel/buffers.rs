@@ -4,28 +4,20 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::backend::Backend;
 use super::drain::Buffer;
-use super::skel::{self, FlowtopSkel};
+use super::skel::{self, FlowtopSkel, SharedData};
 
 /// Makes the other buffer the active one and returns the one retired. Programs that already read
-/// the flag still write that: see [`wait_for_running_programs`].
-///
-/// # Errors
-/// When the object has no `.bss`, which it has.
-pub fn flip(skel: &mut FlowtopSkel<'_>) -> Result<Buffer> {
-    let bss = skel
-        .maps
-        .bss_data
-        .as_deref_mut()
-        .context("find the BPF object's data")?;
-    Ok(match skel::active(bss).fetch_xor(1, Ordering::SeqCst) {
+/// the flag still write that: see [`GracePeriod::wait`].
+pub fn flip(data: &mut SharedData) -> Buffer {
+    match skel::active(data).fetch_xor(1, Ordering::SeqCst) {
         0 => Buffer::A,
         _ => Buffer::B,
-    })
+    }
 }
 
 /// What a retired buffer holds, so that no map is walked that nothing was put into.
@@ -41,46 +33,59 @@ pub struct Held {
 
 /// Returns what the retired buffer holds, which no running program may still write, and has the programs note it
 /// anew. To be called once before each drain.
-///
-/// # Errors
-/// When the object has no `.bss`, which it has.
-pub fn take_held(skel: &mut FlowtopSkel<'_>, retired: Buffer) -> Result<Held> {
-    let bss = skel
-        .maps
-        .bss_data
-        .as_deref_mut()
-        .context("find the BPF object's data")?;
-    let buffer = usize::from(retired == Buffer::B);
-    let held = skel::held(bss);
+pub fn take_held(data: &mut SharedData, retired: Buffer) -> Held {
+    let held = skel::held(data);
+    let buffer = retired.index();
     let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
-    Ok(Held {
+    Held {
         flows: held.flows[buffer].each_ref().map(take),
         owners: take(&held.owners[buffer]) > 0,
         overflow: take(&held.overflow[buffer]) > 0,
-    })
+    }
 }
 
-/// Returns when every program that may have read the flag before the flip has ended. A sleep
-/// would guess.
-///
-/// Tracepoint and kprobe programs run with preemption off, so membarrier's synchronize_rcu() waits
-/// for them; where it returns at once, on a single CPU, none of them can be half done while this
-/// thread runs. Fentry programs can be preempted half done: for them the kernel's own way, the
-/// update of a slot of a map of maps (`maybe_wait_bpf_programs()`). That one would not do for the
-/// others: the system call holds `bpf_prog_active` for a moment, and if it is preempted in it,
-/// their programs skip every event on that CPU (measured on 7.2 in a storm of eight pairs on two
-/// CPUs: 306 to 943 of 4 to 6 million events in 512 flips, and none by membarrier).
-///
-/// # Errors
-/// When the kernel refuses both.
-pub fn wait_for_running_programs(skel: &FlowtopSkel<'_>, backend: Backend) -> Result<()> {
-    // Refused under nohz_full.
-    if backend != Backend::Fentry && membarrier(MembarrierCommand::Global).is_ok() {
-        return Ok(());
+/// The wait for programs that run.
+pub struct GracePeriod {
+    backend: Backend,
+    /// A map of maps with one slot, and the map that is put into it.
+    outer: MapHandle,
+    inner: MapHandle,
+}
+
+impl GracePeriod {
+    /// Keeps what the wait takes where the programs are those of a backend.
+    ///
+    /// # Errors
+    /// When there is no room for more descriptors.
+    pub fn new(skel: &FlowtopSkel<'_>, backend: Backend) -> Result<Self> {
+        Ok(Self {
+            backend,
+            outer: MapHandle::try_from(&skel.maps.grace).context("keep a map")?,
+            inner: MapHandle::try_from(&skel.maps.grace_slot).context("keep a map")?,
+        })
     }
-    let slot = skel.maps.grace_slot.as_fd().as_raw_fd();
-    skel.maps
-        .grace
-        .update(&0u32.to_ne_bytes(), &slot.to_ne_bytes(), MapFlags::ANY)
-        .context("wait for running programs")
+
+    /// Returns when every program that may have read the flag before the flip has ended. A sleep
+    /// would guess.
+    ///
+    /// Tracepoint and kprobe programs run with preemption off, so membarrier's synchronize_rcu() waits
+    /// for them; where it returns at once, on a single CPU, none of them can be half done while this
+    /// thread runs. Fentry programs can be preempted half done: for them the kernel's own way, the
+    /// update of a slot of a map of maps (`maybe_wait_bpf_programs()`). That one would not do for the
+    /// others: the system call holds `bpf_prog_active` for a moment, and if it is preempted in it,
+    /// their programs skip every event on that CPU (measured on 7.2 in a storm of eight pairs on two
+    /// CPUs: 306 to 943 of 4 to 6 million events in 512 flips, and none by membarrier).
+    ///
+    /// # Errors
+    /// When the kernel refuses both.
+    pub fn wait(&self) -> Result<()> {
+        // Refused under nohz_full.
+        if self.backend != Backend::Fentry && membarrier(MembarrierCommand::Global).is_ok() {
+            return Ok(());
+        }
+        let slot = self.inner.as_fd().as_raw_fd();
+        self.outer
+            .update(&0u32.to_ne_bytes(), &slot.to_ne_bytes(), MapFlags::ANY)
+            .context("wait for running programs")
+    }
 }

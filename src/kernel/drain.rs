@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hashbrown::HashMap;
-use libbpf_rs::{MapCore, MapFlags, ProgramType, libbpf_sys};
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ProgramMut, ProgramType, libbpf_sys};
 
 use self::batches::Batches;
 pub use self::records::{Records, from_bytes};
@@ -26,7 +26,7 @@ use super::buffers::Held;
 use super::inspect::Inspector;
 use super::skel::{
     FlowtopSkel, KEY_IPV6, KEY_OVERFLOW, KEY_PROTOCOL_MASK, KEY_PROTOCOL_SHIFT, KEY_SHIFT,
-    OWNER_KERNEL, OWNER_TREES_SHIFT, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord,
+    OWNER_KERNEL, OWNER_TREES_SHIFT, Program, RawCgroup, RawCgroupRecord, RawOwner, RawOwnerRecord,
     RawRecord,
 };
 use super::tcp::TcpSamples;
@@ -45,12 +45,43 @@ pub enum Buffer {
     B,
 }
 
+impl Buffer {
+    /// The buffer's number in arrays of both, which is the flag that makes it active.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One thing for each map of a buffer.
+struct Buffered<T> {
+    cgroups: T,
+    owners: T,
+    flows4: T,
+    flows6: T,
+    overflow: T,
+}
+
+impl<T> Buffered<T> {
+    /// What a function makes of each.
+    fn try_map<U>(self, make: impl Fn(T) -> Result<U>) -> Result<Buffered<U>> {
+        Ok(Buffered {
+            cgroups: make(self.cgroups)?,
+            owners: make(self.owners)?,
+            flows4: make(self.flows4)?,
+            flows6: make(self.flows6)?,
+            overflow: make(self.overflow)?,
+        })
+    }
+}
+
 /// Takes out what the programs counted, and remembers what the next interval is compared with.
 pub struct Drain {
     method: DrainMethod,
     rows: CpuRows,
     decoder: Decoder,
     inspector: Inspector,
+    /// A map to look into by [`Drain::try_access`].
+    owners: MapHandle,
     begun: Instant,
 }
 
@@ -71,12 +102,13 @@ pub struct Decoder {
 enum DrainMethod {
     /// Programs run by BPF_PROG_TEST_RUN, writing to mapped memory.
     InKernel {
+        programs: [Buffered<Program>; 2],
         records: Records,
         owners: Records,
         cgroups: Records,
     },
     /// bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH), which needs 5.6.
-    Batches(Batches),
+    Batches(Box<Batches>),
 }
 
 /// Whether the kernel has the helper of the drain programs (5.13).
@@ -95,18 +127,23 @@ impl Drain {
         let maps = &skel.maps;
         let way = if in_kernel {
             DrainMethod::InKernel {
+                programs: drain_programs(skel)?,
                 records: Records::map::<RawRecord>(&maps.records)?,
                 owners: Records::map::<RawOwnerRecord>(&maps.owner_records)?,
                 cgroups: Records::map::<RawCgroupRecord>(&maps.cgroup_records)?,
             }
         } else {
-            DrainMethod::Batches(Batches::new(Records::map::<RawRecord>(&maps.records)?))
+            DrainMethod::Batches(Box::new(Batches::new(skel)?))
         };
         Ok(Self {
             method: way,
             rows: CpuRows::map(&maps.rows)?,
             decoder,
-            inspector: Inspector::new(Records::map::<RawRecord>(&maps.inspected)?),
+            inspector: Inspector::new(
+                Program::new(&skel.progs.inspect_records)?,
+                Records::map::<RawRecord>(&maps.inspected)?,
+            ),
+            owners: MapHandle::try_from(&maps.owners_a).context("keep a map")?,
             begun: Instant::now(),
         })
     }
@@ -120,15 +157,14 @@ impl Drain {
     /// When the kernel refuses a drain; what was taken before stands in `flows`.
     pub fn take(
         &mut self,
-        skel: &FlowtopSkel<'_>,
         retired: Buffer,
         held: Held,
         flows: &mut Vec<Flow>,
     ) -> Result<(Unknown, Audit)> {
-        let unknown = self.empty(skel, retired, held, flows)?;
+        let unknown = self.empty(retired, held, flows)?;
         let samples = &mut self.decoder.samples;
         let to_inspect = samples.sockets_to_inspect();
-        let inspected = self.inspector.inspect(skel, &to_inspect)?;
+        let inspected = self.inspector.inspect(&to_inspect)?;
         let audit = samples.settle(self.begun.elapsed(), &inspected, flows);
         Ok((unknown, audit))
     }
@@ -137,14 +173,14 @@ impl Drain {
     ///
     /// # Errors
     /// When the kernel does not run the program.
-    pub fn read_soon(&mut self, skel: &FlowtopSkel<'_>) -> Result<()> {
+    pub fn read_soon(&mut self) -> Result<()> {
         let samples = &mut self.decoder.samples;
         let mut to_inspect = samples.sockets_before_flip();
         for _ in 0..SOON_TRIES {
             if to_inspect.is_empty() {
                 break;
             }
-            let in_call = samples.note_soon(&self.inspector.inspect(skel, &to_inspect)?);
+            let in_call = samples.note_soon(&self.inspector.inspect(&to_inspect)?);
             to_inspect.retain(|one| in_call.contains(&one.sk));
         }
         Ok(())
@@ -159,20 +195,14 @@ impl Drain {
     ///
     /// # Errors
     /// When the kernel refuses it.
-    pub fn try_access(&mut self, skel: &FlowtopSkel<'_>) -> Result<()> {
-        self.inspector.try_access(skel)?;
+    pub fn try_access(&mut self) -> Result<()> {
+        self.inspector.try_access()?;
         let owner = 0_u32.to_ne_bytes();
-        let found = skel.maps.owners_a.lookup(&owner, MapFlags::ANY);
+        let found = self.owners.lookup(&owner, MapFlags::ANY);
         found.context("look into a map").map(drop)
     }
 
-    fn empty(
-        &mut self,
-        skel: &FlowtopSkel<'_>,
-        retired: Buffer,
-        held: Held,
-        flows: &mut Vec<Flow>,
-    ) -> Result<Unknown> {
+    fn empty(&mut self, retired: Buffer, held: Held, flows: &mut Vec<Flow>) -> Result<Unknown> {
         let (decoder, rows) = (&mut self.decoder, &mut self.rows);
         flows.reserve(held.flows.iter().map(|&flows| flows as usize).sum());
         rows.take(retired);
@@ -184,38 +214,28 @@ impl Drain {
         };
         match &mut self.method {
             DrainMethod::InKernel {
+                programs,
                 records,
                 owners: owner_records,
                 cgroups,
             } => {
-                let progs = &skel.progs;
-                let (take_cgroups, take_owners, take_flows) = match retired {
-                    Buffer::A => (
-                        &progs.drain_cgroups_a,
-                        &progs.drain_owners_a,
-                        [
-                            (&progs.drain_flows4_a, held.flows[0]),
-                            (&progs.drain_flows6_a, held.flows[1]),
-                            (&progs.drain_overflow_a, some(held.overflow)),
-                        ],
-                    ),
-                    Buffer::B => (
-                        &progs.drain_cgroups_b,
-                        &progs.drain_owners_b,
-                        [
-                            (&progs.drain_flows4_b, held.flows[0]),
-                            (&progs.drain_flows6_b, held.flows[1]),
-                            (&progs.drain_overflow_b, some(held.overflow)),
-                        ],
-                    ),
-                };
+                let drains = &programs[retired.index()];
+                let take_flows = [
+                    (&drains.flows4, held.flows[0]),
+                    (&drains.flows6, held.flows[1]),
+                    (&drains.overflow, some(held.overflow)),
+                ];
                 cgroups
-                    .each(take_cgroups, some(held.owners), |raw: &RawCgroupRecord| {
-                        owners.add_cgroup(raw.id, &raw.cgroup);
-                    })
+                    .each(
+                        &drains.cgroups,
+                        some(held.owners),
+                        |raw: &RawCgroupRecord| {
+                            owners.add_cgroup(raw.id, &raw.cgroup);
+                        },
+                    )
                     .context("drain the cgroups")?;
                 owner_records
-                    .each(take_owners, some(held.owners), |raw: &RawOwnerRecord| {
+                    .each(&drains.owners, some(held.owners), |raw: &RawOwnerRecord| {
                         owners.add(raw.id, &raw.owner);
                     })
                     .context("drain the owners")?;
@@ -229,7 +249,7 @@ impl Drain {
                 }
             }
             DrainMethod::Batches(batches) => {
-                batches.take(skel, retired, held, &mut owners, |raw, owners| {
+                batches.take(retired, held, &mut owners, |raw, owners| {
                     let merged = rows.merge(raw);
                     decoder.append(merged.as_ref().unwrap_or(raw), owners, flows);
                 })?
@@ -243,6 +263,27 @@ impl Drain {
             cgroups: owners.without_cgroup,
         })
     }
+}
+
+/// Keeps the drain programs of both buffers.
+fn drain_programs(skel: &FlowtopSkel<'_>) -> Result<[Buffered<Program>; 2]> {
+    let progs = &skel.progs;
+    let a = Buffered {
+        cgroups: &progs.drain_cgroups_a,
+        owners: &progs.drain_owners_a,
+        flows4: &progs.drain_flows4_a,
+        flows6: &progs.drain_flows6_a,
+        overflow: &progs.drain_overflow_a,
+    };
+    let b = Buffered {
+        cgroups: &progs.drain_cgroups_b,
+        owners: &progs.drain_owners_b,
+        flows4: &progs.drain_flows4_b,
+        flows6: &progs.drain_flows6_b,
+        overflow: &progs.drain_overflow_b,
+    };
+    let keep = |program: &ProgramMut<'_>| Program::new(program);
+    Ok([a.try_map(keep)?, b.try_map(keep)?])
 }
 
 /// Entries of a map of which only is known whether it has some.

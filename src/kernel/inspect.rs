@@ -4,26 +4,27 @@
 use anyhow::{Context, Result};
 
 use super::drain::{Records, from_bytes};
-use super::skel::{FlowtopSkel, RawRecord, RawTcp};
+use super::skel::{Program, RawRecord, RawTcp};
 use super::tcp::Inspect;
 
 /// Runs the program that reads sockets.
 pub struct Inspector {
+    program: Program,
     records: Records,
 }
 
 impl Inspector {
-    /// The map in which the program finds the sockets.
-    pub const fn new(records: Records) -> Self {
-        Self { records }
+    /// With the program and the map that it finds sockets in.
+    pub const fn new(program: Program, records: Records) -> Self {
+        Self { program, records }
     }
 
     /// Runs the program with no socket to read.
     ///
     /// # Errors
     /// When the kernel does not run it.
-    pub fn try_access(&mut self, skel: &FlowtopSkel<'_>) -> Result<()> {
-        let nothing = self.records.fill(&skel.progs.inspect_records, &[]);
+    pub fn try_access(&mut self) -> Result<()> {
+        let nothing = self.records.fill(&self.program, &[]);
         nothing.context("run a program").map(drop)
     }
 
@@ -31,15 +32,11 @@ impl Inspector {
     ///
     /// # Errors
     /// When the kernel does not run the program.
-    pub fn inspect(
-        &mut self,
-        skel: &FlowtopSkel<'_>,
-        to_inspect: &[Inspect],
-    ) -> Result<Vec<(u64, RawTcp)>> {
+    pub fn inspect(&mut self, to_inspect: &[Inspect]) -> Result<Vec<(u64, RawTcp)>> {
         let mut read = Vec::with_capacity(to_inspect.len());
         for some in to_inspect.chunks(self.records.capacity.max(1)) {
             let records: Vec<RawRecord> = some.iter().map(record).collect();
-            let filled = self.records.fill(&skel.progs.inspect_records, &records);
+            let filled = self.records.fill(&self.program, &records);
             for bytes in filled.context("read sockets again")? {
                 let record: &RawRecord = from_bytes(bytes)?;
                 read.push((record.sk, record.tcp));

@@ -2,11 +2,10 @@
 //! that found no room. They are read every interval and shown whenever they are not zero.
 
 use anyhow::{Context, Result};
-use libbpf_rs::skel::Skel;
 
 use super::backend::Backend;
 use super::running_kernel::Preemption;
-use super::skel::{self, FlowtopSkel};
+use super::skel::{self, Program, SharedData};
 use super::tracefs::KprobeEvents;
 use crate::model::flow::Counters;
 
@@ -18,28 +17,24 @@ pub struct LossCounters {
     pub missed: u64,
 }
 
-/// Reads all counters; the programs named `attached` are in use.
+/// Reads all there is to read about the programs that are attached, and what they note in `data`.
 ///
 /// # Errors
 /// When the kernel does not answer.
 pub fn read(
-    skel: &FlowtopSkel<'_>,
-    attached: &[&str],
+    data: &mut SharedData,
+    attached: &[Program],
     kprobes: Option<&KprobeEvents>,
 ) -> Result<LossCounters> {
-    let bss = skel.maps.bss_data.as_deref();
-    let bss = bss.context("find the BPF object's data")?;
-    let mut missed = skel::missed_calls(bss);
-    for program in skel.object().progs() {
-        if attached.iter().any(|name| program.name() == *name) {
-            missed += skel::recursion_misses(&program).context("read a program's missed events")?;
-        }
+    let mut missed = skel::missed_calls(data);
+    for program in attached {
+        missed += skel::recursion_misses(program).context("read a program's missed events")?;
     }
     if let Some(kprobes) = kprobes {
         missed += kprobes.missed()?;
     }
     Ok(LossCounters {
-        untracked: skel::untracked(bss),
+        untracked: skel::untracked(data),
         missed,
     })
 }

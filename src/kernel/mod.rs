@@ -30,19 +30,19 @@ mod trees;
 #[cfg(any(test, fuzzing))]
 pub use self::drain::fuzz;
 
-use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore};
+use libbpf_rs::skel::OpenSkel as _;
+use libbpf_rs::{Link, MapCore as _};
 
-use self::attach::attach;
+use self::attach::{attach, program};
 use self::backend::{AttachPlan, Backend};
 pub use self::backend_error::NoBackend;
 use self::backend_error::{BackendError, load_error};
+use self::buffers::GracePeriod;
 use self::drain::{Buffer, Decoder, Drain};
 use self::hooks::{Attach, Hook, OnMissing};
 use self::kernel_types::KernelTypes;
@@ -51,7 +51,7 @@ use self::map_memory::map_memory;
 use self::program_variant::{ProgramVariant, first_that_loads, unpushed};
 use self::requirements::MissingRequirement;
 use self::running_kernel::RunningKernel;
-use self::skel::{FlowtopSkel, FlowtopSkelBuilder, OpenFlowtopSkel};
+use self::skel::{OpenFlowtopSkel, Program, SharedData};
 use self::switches::Switches;
 use self::tcp::{AuditMode, TcpSamples};
 use self::tracefs::KprobeEvents;
@@ -75,14 +75,17 @@ const NO_SOCK_TRACEPOINTS: &str =
 const RDONLY_CAST: &str = "bpf_rdonly_cast";
 /// The loaded and attached kernel side. Dropping it detaches and unloads everything.
 pub struct Engine {
-    // In the order in which they must go: links, then the events they hang on, then the mapping,
-    // then the programs and maps.
+    // In the order in which they must go: links, then the events they hang on. libbpf's object is closed once the
+    // programs are attached: it holds copies of them and of their types, and nothing reads these any more.
     links: Vec<Link>,
     kprobes: Option<KprobeEvents>,
     drain: Drain,
-    skel: FlowtopSkel<'static>,
+    data: SharedData,
+    grace: GracePeriod,
+    /// Slots of each flow map.
+    slots: u32,
     /// Attached programs; their `recursion_misses` are counted as missed events.
-    attached: Vec<&'static str>,
+    attached: Vec<Program>,
     backend: Backend,
     /// The programs decide nothing of a filter that they were to decide.
     unfiltered: bool,
@@ -187,88 +190,85 @@ impl Engine {
         let (hooks, mut denied) = loadable(all, types, &mut unseen)?;
 
         let in_kernel = drain::in_kernel_supported();
-        // The object's storage must live as long as the skeleton, which is as long as the program
-        // runs, or until the next plan is tried: a few bytes each, never given back.
-        let storage = Box::leak(Box::new(MaybeUninit::uninit()));
-        let mut open = FlowtopSkelBuilder::default()
-            .open(storage)
-            .context("open the BPF object")?;
-        choose_programs(&mut open, &hooks, in_kernel);
-        let has_rows = plan.backend.has_rows(kernel);
-        configure(
-            &mut open,
-            options,
-            plan,
-            in_kernel,
-            form.has_rdonly_cast,
-            has_rows,
-        )?;
-        let skel = open.load().map_err(load_error)?;
+        skel::with_open_object(|mut open| {
+            choose_programs(&mut open, &hooks, in_kernel);
+            let has_rows = plan.backend.has_rows(kernel);
+            configure(
+                &mut open,
+                options,
+                plan,
+                in_kernel,
+                form.has_rdonly_cast,
+                has_rows,
+            )?;
+            let skel = open.load().map_err(load_error)?;
 
-        let decoder = Decoder::new(
-            options.by_thread,
-            plan.sees_datagrams(),
-            TcpSamples::new(audit_mode(options, plan), plan.cannot_see_some_receives()),
-        )
-        .with_roots(roots.clone());
-        let mut engine = Self {
-            links: Vec::new(),
-            kprobes: None,
-            drain: Drain::new(&skel, in_kernel, decoder)?,
-            skel,
-            attached: Vec::new(),
-            backend: plan.backend,
-            unfiltered: false,
-            method: Arc::default(),
-            switches: Switches::of(plan),
-            interval_start: Instant::now(),
-            undrained: None,
-            last: LossCounters::default(),
-        };
-        for hook in hooks {
-            match attach(&engine.skel, hook, tracefs, &mut engine.kprobes) {
-                Ok(Some(link)) => {
-                    engine.links.push(link);
-                    if hook.counts() {
-                        engine.attached.push(hook.program);
+            let mut engine = Self {
+                links: Vec::new(),
+                kprobes: None,
+                drain: Drain::new(&skel, in_kernel, decoder(options, plan))?,
+                data: SharedData::map(&skel.maps.bss)?,
+                grace: GracePeriod::new(&skel, plan.backend)?,
+                slots: skel.maps.flows4_a.max_entries(),
+                attached: Vec::new(),
+                backend: plan.backend,
+                unfiltered: false,
+                method: Arc::default(),
+                switches: Switches::of(plan),
+                interval_start: Instant::now(),
+                undrained: None,
+                last: LossCounters::default(),
+            };
+            let mut attached = Vec::new();
+            for hook in hooks {
+                match attach(&skel, hook, tracefs, &mut engine.kprobes) {
+                    Ok(Some(link)) => {
+                        engine.links.push(link);
+                        if hook.counts() {
+                            attached.push(hook.program);
+                        }
+                        if let (Attach::Cgroup, OnMissing::Unseen(path)) =
+                            (hook.attach, hook.absent)
+                            && let Some(missing) = requirements::of_cgroup_namespace()
+                        {
+                            unseen.push(path);
+                            denied.get_or_insert(missing.what);
+                        }
                     }
-                    if let (Attach::Cgroup, OnMissing::Unseen(path)) = (hook.attach, hook.absent)
-                        && let Some(missing) = requirements::of_cgroup_namespace()
-                    {
-                        unseen.push(path);
-                        denied.get_or_insert(missing.what);
-                    }
+                    Ok(None) => note_missing(hook, &mut unseen)?,
+                    // The bytes of everything else are worth having.
+                    Err(err) => match (hook.absent, MissingRequirement::of(&err)) {
+                        (OnMissing::Unseen(path), Some(missing)) => {
+                            unseen.push(path);
+                            denied.get_or_insert_with(|| missing.what.clone());
+                        }
+                        _ => return Err(err),
+                    },
                 }
-                Ok(None) => note_missing(hook, &mut unseen)?,
-                // The bytes of everything else are worth having.
-                Err(err) => match (hook.absent, MissingRequirement::of(&err)) {
-                    (OnMissing::Unseen(path), Some(missing)) => {
-                        unseen.push(path);
-                        denied.get_or_insert_with(|| missing.what.clone());
-                    }
-                    _ => return Err(err),
-                },
             }
-        }
-        trees::enter(&engine.skel, &roots).context("find the processes of a tree")?;
-        unseen.sort_unstable();
-        unseen.dedup();
-        engine.attached.sort_unstable();
-        engine.attached.dedup();
-        engine.method = Arc::new(Method {
-            backend: plan.backend.as_str().to_owned(),
-            reason: match denied {
-                None => reason.to_owned(),
-                Some(denied) => format!("{reason}; {denied}"),
-            },
-            unseen,
-            misses_unknown: losses::misses_unknown(
-                plan.backend,
-                kernel.preemption,
-                types.counts_misses(),
-            ),
-        });
-        Ok(engine)
+            trees::enter(&skel, &roots).context("find the processes of a tree")?;
+            unseen.sort_unstable();
+            unseen.dedup();
+            attached.sort_unstable();
+            attached.dedup();
+            for name in attached {
+                engine.attached.push(Program::new(&program(&skel, name)?)?);
+            }
+            engine.method = Arc::new(Method {
+                backend: plan.backend.as_str().to_owned(),
+                reason: match denied {
+                    None => reason.to_owned(),
+                    Some(denied) => format!("{reason}; {denied}"),
+                },
+                unseen,
+                misses_unknown: losses::misses_unknown(
+                    plan.backend,
+                    kernel.preemption,
+                    types.counts_misses(),
+                ),
+            });
+            Ok(engine)
+        })
     }
 
     /// How this engine counts.
@@ -307,9 +307,9 @@ impl Engine {
     pub fn begin(&mut self) -> Result<()> {
         // Of two that are not empty none could be retired.
         self.settle()?;
-        self.undrained = Some(buffers::flip(&mut self.skel)?);
+        self.undrained = Some(buffers::flip(&mut self.data));
         self.interval_start = Instant::now();
-        self.last = losses::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
+        self.last = losses::read(&mut self.data, &self.attached, self.kprobes.as_ref())?;
         Ok(())
     }
 
@@ -331,16 +331,16 @@ impl Engine {
     /// # Errors
     /// When the kernel refuses one of them.
     pub fn try_access(&mut self) -> Result<()> {
-        self.drain.try_access(&self.skel)?;
-        losses::read(&self.skel, &self.attached, self.kprobes.as_ref()).map(drop)
+        self.drain.try_access()?;
+        losses::read(&mut self.data, &self.attached, self.kprobes.as_ref()).map(drop)
     }
 
     /// Empties the retired buffer when no running program can write it any more.
     fn drain_retired(&mut self, retired: Buffer) -> Result<(Vec<Flow>, Unknown, Audit)> {
-        buffers::wait_for_running_programs(&self.skel, self.backend)?;
-        let held = buffers::take_held(&mut self.skel, retired)?;
+        self.grace.wait()?;
+        let held = buffers::take_held(&mut self.data, retired);
         let mut flows = Vec::new();
-        let (unknown, audit) = self.drain.take(&self.skel, retired, held, &mut flows)?;
+        let (unknown, audit) = self.drain.take(retired, held, &mut flows)?;
         Ok((flows, unknown, audit))
     }
 
@@ -351,17 +351,16 @@ impl Engine {
     /// When the kernel refuses a flip or a drain.
     pub fn end_interval(&mut self) -> Result<Interval> {
         self.settle()?;
-        self.drain.read_soon(&self.skel)?;
-        let retired = buffers::flip(&mut self.skel)?;
+        self.drain.read_soon()?;
+        let retired = buffers::flip(&mut self.data);
         let now = Instant::now();
         let ended = SystemTime::now();
         let (flows, unknown, audit) = self.drain_retired(retired)?;
-        let reading = losses::read(&self.skel, &self.attached, self.kprobes.as_ref())?;
-        let slots = self.skel.maps.flows4_a.max_entries();
+        let reading = losses::read(&mut self.data, &self.attached, self.kprobes.as_ref())?;
         let missed_events = reading.missed.saturating_sub(self.last.missed);
         self.drain.note_missed(missed_events > 0);
         let losses = Losses {
-            full: slot_holder::of(&flows, slots),
+            full: slot_holder::of(&flows, self.slots),
             untracked: reading.untracked.since(&self.last.untracked),
             missed_events,
             unknown,
@@ -447,6 +446,13 @@ fn missing_requirement(
     plan.kprobes
         .then(|| tracefs::check_kprobes(tracefs).err())
         .flatten()
+}
+
+/// What makes flows of the records of a plan's programs.
+fn decoder(options: &CaptureOptions, plan: AttachPlan) -> Decoder {
+    let samples = TcpSamples::new(audit_mode(options, plan), plan.cannot_see_some_receives());
+    Decoder::new(options.by_thread, plan.sees_datagrams(), samples)
+        .with_roots(options.filter.roots())
 }
 
 /// How connections are audited: not where only some processes' calls are counted.
@@ -585,14 +591,14 @@ mod tests {
 
     #[test]
     fn every_program_is_hooked_and_every_hook_has_its_program() {
-        let storage = Box::leak(Box::new(MaybeUninit::uninit()));
-        let open = FlowtopSkelBuilder::default().open(storage).unwrap();
-        let programs: BTreeSet<String> = open
-            .open_object()
-            .progs()
-            .map(|program| program.name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with("drain_") && !name.ends_with("_records"))
-            .collect();
+        let programs = skel::with_open_object(|open| {
+            let programs = open.open_object().progs();
+            let names = programs.map(|program| program.name().to_string_lossy().into_owned());
+            Ok(names
+                .filter(|name| !name.starts_with("drain_") && !name.ends_with("_records"))
+                .collect::<BTreeSet<String>>())
+        });
+        let programs = programs.unwrap();
         let hooked: BTreeSet<String> = Backend::ALL
             .into_iter()
             .flat_map(|backend| [true, false].map(|kprobes| AttachPlan { backend, kprobes }))

@@ -1,12 +1,16 @@
 //! The skeleton generated from `bpf/flowtop.bpf.c`, the proof that both sides mean the same bytes,
 //! and safe ways to what it leaves unsafe. Nothing outside `kernel` sees it.
 
+use std::cell::Cell;
 use std::io;
-use std::mem::offset_of;
-use std::os::fd::{AsFd, AsRawFd};
+use std::mem::{MaybeUninit, offset_of};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 
-use libbpf_rs::{Program, libbpf_sys};
+use anyhow::{Context, Result, ensure};
+use libbpf_rs::skel::SkelBuilder as _;
+use libbpf_rs::{Map, MapCore, Mut, ProgramImpl, libbpf_sys};
+use memmap2::{MmapMut, MmapOptions};
 
 use crate::model::flow::Counters;
 
@@ -164,6 +168,95 @@ pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6
     }
 }
 
+thread_local! {
+    /// The object that [`unpacked_object`] handed out, until it is freed.
+    static UNPACKED: Cell<Option<*mut [u8]>> = const { Cell::new(None) };
+}
+
+/// Unpacks the object that `build.rs` embeds. [`with_open_object`] frees it.
+fn unpacked_object() -> &'static [u8] {
+    let object: &'static mut [u8] = Vec::leak(unpack());
+    UNPACKED.set(Some(object));
+    object
+}
+
+/// Opens the object and hands it to a function, after which nothing of it is left.
+///
+/// # Errors
+/// When libbpf cannot open it, and those of the function.
+pub fn with_open_object<T>(
+    use_object: impl for<'obj> FnOnce(OpenFlowtopSkel<'obj>) -> Result<T>,
+) -> Result<T> {
+    let used = {
+        let mut storage = MaybeUninit::uninit();
+        let open = FlowtopSkelBuilder::default().open(&mut storage);
+        open.context("open the BPF object").and_then(use_object)
+    };
+    if let Some(object) = UNPACKED.take() {
+        // SAFETY: a box that was leaked. References to it are in skeletons only, and that which was opened here is
+        // gone: what the function returns cannot hold one, whose life is only known to be some `'obj`.
+        drop(unsafe { Box::from_raw(object) });
+    }
+    used
+}
+
+/// A program that user space runs.
+pub struct Program(OwnedFd);
+
+impl Program {
+    /// Keeps a loaded program.
+    ///
+    /// # Errors
+    /// When there is no room for another descriptor.
+    pub fn new(program: &ProgramImpl<'_, Mut>) -> Result<Self> {
+        let fd = program.as_fd().try_clone_to_owned();
+        Ok(Self(fd.context("keep a program")?))
+    }
+
+    /// Runs the program once, without a context, and returns what it returned.
+    ///
+    /// # Errors
+    /// When the kernel does not run it.
+    pub fn run(&self) -> io::Result<u32> {
+        let mut opts = libbpf_sys::bpf_test_run_opts {
+            sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
+            ..Default::default()
+        };
+        // SAFETY: `opts` is a zeroed struct of the size it names: no pointer in it is followed.
+        let ret = unsafe { libbpf_sys::bpf_prog_test_run_opts(self.0.as_raw_fd(), &mut opts) };
+        match ret {
+            0 => Ok(opts.retval),
+            errno => Err(io::Error::from_raw_os_error(-errno)),
+        }
+    }
+}
+
+/// The variables that programs and user space share, mapped.
+pub struct SharedData(MmapMut);
+
+impl SharedData {
+    /// Maps the `.bss` of a loaded object.
+    ///
+    /// # Errors
+    /// When the kernel refuses the mapping.
+    pub fn map(map: &Map<'_>) -> Result<Self> {
+        let size = size_of::<types::bss>();
+        ensure!(map.value_size() as usize >= size, "the data is too small");
+        // SAFETY: the kernel keeps the pages for the mapping's life. Programs write them at any time: who reads
+        // them does so by atomics and volatile reads.
+        let memory = unsafe {
+            MmapOptions::new()
+                .len(size)
+                .map_mut(map.as_fd().as_raw_fd())
+        };
+        Ok(Self(memory.context("map the BPF object's data")?))
+    }
+
+    fn variables(&mut self) -> *mut types::bss {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
 // Every event reads `active`: what programs or the drain write is on other cache lines.
 const _: () = {
     let line = offset_of!(types::bss, active) / 64;
@@ -174,10 +267,11 @@ const _: () = {
 };
 
 /// The flag that says which buffer is active.
-pub fn active(bss: &mut types::bss) -> &AtomicU32 {
-    // SAFETY: `active` is an aligned u32 in memory shared with the programs for the life of `bss`;
-    // the unique borrow rules out any other Rust reference to it, and the programs only read it.
-    unsafe { AtomicU32::from_ptr(&raw mut bss.active) }
+pub fn active(data: &mut SharedData) -> &AtomicU32 {
+    let bss = data.variables();
+    // SAFETY: `active` is an aligned u32 in memory that is mapped for the life of `data`; the unique borrow rules
+    // out any other Rust reference to it, and the programs only read it.
+    unsafe { AtomicU32::from_ptr(&raw mut (*bss).active) }
 }
 
 /// What each buffer holds, as programs note it.
@@ -194,12 +288,12 @@ pub struct HeldEntries {
 const _: () = assert!(size_of::<HeldEntries>() == offset_of!(types::held_entries, pad));
 
 /// What each buffer holds. Programs add to what is of the active buffer.
-pub fn held(bss: &mut types::bss) -> &HeldEntries {
-    let held = (&raw mut bss.held).cast::<HeldEntries>();
-    // SAFETY: aligned integers of 32 bits, in the order of `held_entries`, in memory shared with the programs
-    // for the life of `bss`; the unique borrow rules out any other Rust reference to them, and programs only
-    // add atomically or store whole integers.
-    unsafe { &*held }
+pub fn held(data: &mut SharedData) -> &HeldEntries {
+    let bss = data.variables();
+    // SAFETY: aligned integers of 32 bits, in the order of `held_entries`, in memory that is mapped for the life of
+    // `data`; the unique borrow rules out any other Rust reference to them, and programs only add atomically or
+    // store whole integers.
+    unsafe { &*(&raw mut (*bss).held).cast::<HeldEntries>() }
 }
 
 impl std::ops::AddAssign<&Self> for RawStats {
@@ -223,34 +317,37 @@ impl From<&RawStats> for Counters {
 }
 
 /// What was counted without a slot, summed over the CPUs' slots. Cumulative.
-pub fn untracked(bss: &types::bss) -> Counters {
+pub fn untracked(data: &mut SharedData) -> Counters {
+    let bss = data.variables();
     let mut sum = RawStats::default();
-    for slot in &bss.untracked {
-        // SAFETY: a valid reference to live memory that programs add to: integers of 64 aligned
-        // bits, so none is torn in itself.
-        let stats = unsafe { std::ptr::read_volatile(&raw const slot.stats) };
-        sum += &stats;
+    // SAFETY: live memory that programs add to: integers of 64 aligned bits, so none is torn in itself.
+    unsafe {
+        let slots: *const [types::untracked_slot] = &raw const (*bss).untracked;
+        for slot in 0..slots.len() {
+            let slot = slots.cast::<types::untracked_slot>().add(slot);
+            sum += &(&raw const (*slot).stats).read_volatile();
+        }
     }
     (&sum).into()
 }
 
 /// Calls that found no room between entry and return. Cumulative.
-pub fn missed_calls(bss: &types::bss) -> u64 {
+pub fn missed_calls(data: &mut SharedData) -> u64 {
+    let bss = data.variables();
     // SAFETY: as in `untracked`.
-    unsafe { std::ptr::read_volatile(&raw const bss.missed_calls) }
+    unsafe { (&raw const (*bss).missed_calls).read_volatile() }
 }
 
 /// `bpf_prog_info.recursion_misses`: runs the kernel skipped because the program, or for kprobe
 /// and tracepoint programs any program, was already running on the CPU. Filled for trampolines
 /// from 5.12, for raw tracepoints from 6.1, for kprobes and tracepoints from 6.7; zero on kernels that do not count it.
-pub fn recursion_misses(program: &Program<'_>) -> io::Result<u64> {
+pub fn recursion_misses(program: &Program) -> io::Result<u64> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut len = size_of_val(&info) as u32;
     // SAFETY: `info` is a zeroed struct of the length given: the kernel fills at most that much
     // and, all array pointers being null, writes nowhere else.
-    let ret = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_fd().as_raw_fd(), &mut info, &mut len)
-    };
+    let ret =
+        unsafe { libbpf_sys::bpf_prog_get_info_by_fd(program.0.as_raw_fd(), &mut info, &mut len) };
     match ret {
         0 => Ok(info.recursion_misses),
         errno => Err(io::Error::from_raw_os_error(-errno)),

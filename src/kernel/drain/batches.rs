@@ -5,37 +5,73 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::{io, ptr};
 
 use anyhow::{Context, Result, ensure};
-use libbpf_rs::libbpf_sys;
+use libbpf_rs::{MapHandle, MapMut, libbpf_sys};
 
 use super::super::buffers::Held;
-use super::super::skel::{FlowtopSkel, RawCgroup, RawKey4, RawKey6, RawOwner, RawRecord, RawSlot};
-use super::{Buffer, DrainedOwners, Records, from_bytes, protocol_of};
+use super::super::skel::{
+    FlowtopSkel, Program, RawCgroup, RawKey4, RawKey6, RawOwner, RawRecord, RawSlot,
+};
+use super::{Buffer, Buffered, DrainedOwners, Records, from_bytes, protocol_of};
 use crate::model::flow::Protocol;
 
 /// Entries asked for in one batch; size makes no difference between 256 and 16384 (measured).
 const BATCH: usize = 4096;
 
-/// Buffers of the batched drain, kept from interval to interval.
+/// The batched drain: the maps, and buffers that are kept from interval to interval.
 pub struct Batches {
-    keys: Vec<u64>,
-    values: Vec<u64>,
+    maps: [Buffered<MapHandle>; 2],
+    reader: BatchReader,
     /// Flows that wait for the state of their sockets.
     pending: Vec<RawRecord>,
-    /// The kernel writes its position here: a u32, or a key where it is longer.
-    token: [u64; 6],
-    /// Where a program finds the sockets to read, and leaves what it read.
+    /// Reads the states of the sockets that it finds in `records`.
+    program: Program,
     records: Records,
 }
 
+/// Takes out what a map holds.
+struct BatchReader {
+    keys: Vec<u64>,
+    values: Vec<u64>,
+    /// The kernel writes its position here: a u32, or a key where it is longer.
+    token: [u64; 6],
+}
+
 impl Batches {
-    pub fn new(records: Records) -> Self {
-        Self {
-            keys: vec![0; BATCH * size_of::<RawKey6>() / 8],
-            values: vec![0; BATCH * size_of::<RawSlot>() / 8],
+    /// Keeps what a loaded object has for this drain.
+    ///
+    /// # Errors
+    /// When the records cannot be mapped, or there is no room for more descriptors.
+    pub fn new(skel: &FlowtopSkel<'_>) -> Result<Self> {
+        let maps = &skel.maps;
+        let maps = [
+            Buffered {
+                cgroups: &maps.cgroups_a,
+                owners: &maps.owners_a,
+                flows4: &maps.flows4_a,
+                flows6: &maps.flows6_a,
+                overflow: &maps.overflow_a,
+            },
+            Buffered {
+                cgroups: &maps.cgroups_b,
+                owners: &maps.owners_b,
+                flows4: &maps.flows4_b,
+                flows6: &maps.flows6_b,
+                overflow: &maps.overflow_b,
+            },
+        ];
+        let keep = |map: &MapMut<'_>| MapHandle::try_from(map).context("keep a map");
+        let [a, b] = maps;
+        Ok(Self {
+            maps: [a.try_map(keep)?, b.try_map(keep)?],
+            reader: BatchReader {
+                keys: vec![0; BATCH * size_of::<RawKey6>() / 8],
+                values: vec![0; BATCH * size_of::<RawSlot>() / 8],
+                token: [0; 6],
+            },
             pending: Vec::new(),
-            token: [0; 6],
-            records,
-        }
+            program: Program::new(&skel.progs.sample_records)?,
+            records: Records::map::<RawRecord>(&skel.maps.records)?,
+        })
     }
 
     /// Empties the retired maps and hands over every flow.
@@ -44,74 +80,69 @@ impl Batches {
     /// When the kernel refuses a batch.
     pub fn take(
         &mut self,
-        skel: &FlowtopSkel<'_>,
         retired: Buffer,
         held: Held,
         owners: &mut DrainedOwners,
         mut each: impl FnMut(&RawRecord, &DrainedOwners),
     ) -> Result<()> {
-        let maps = &skel.maps;
-        let (cgroup_map, owner_map, flows4, flows6, overflow) = match retired {
-            Buffer::A => (
-                &maps.cgroups_a,
-                &maps.owners_a,
-                &maps.flows4_a,
-                &maps.flows6_a,
-                &maps.overflow_a,
-            ),
-            Buffer::B => (
-                &maps.cgroups_b,
-                &maps.owners_b,
-                &maps.flows4_b,
-                &maps.flows6_b,
-                &maps.overflow_b,
-            ),
-        };
-        self.each_entry::<u64, RawCgroup>(cgroup_map.as_fd(), held.owners, |id, value| {
-            owners.add_cgroup(*id, value);
-            Ok(())
-        })
-        .context("drain the cgroups")?;
-        self.each_entry::<u32, RawOwner>(owner_map.as_fd(), held.owners, |id, value| {
-            owners.add(*id, value);
-            Ok(())
-        })
-        .context("drain the owners")?;
-
-        let mut pending = std::mem::take(&mut self.pending);
-        self.each_entry::<RawKey4, RawSlot>(flows4.as_fd(), held.flows[0] > 0, |key, slot| {
-            let key = RawKey6 {
-                id: key.id,
-                local_addr: [key.local_addr, 0, 0, 0],
-                remote_addr: [key.remote_addr, 0, 0, 0],
-            };
-            pending.push(record(key, slot));
-            Ok(())
-        })
-        .context("drain the flows of IPv4")?;
-        self.each_entry::<RawKey6, RawSlot>(flows6.as_fd(), held.flows[1] > 0, |key, slot| {
-            pending.push(record(*key, slot));
-            Ok(())
-        })
-        .context("drain the flows of IPv6")?;
-        self.each_entry::<u32, RawSlot>(overflow.as_fd(), held.overflow, |owner_kind, slot| {
-            let mut key = RawKey6::default();
-            key.id.owner_kind = *owner_kind;
-            pending.push(record(key, slot));
-            Ok(())
-        })
-        .context("drain the flows without a slot")?;
+        let (maps, reader, pending) = (
+            &self.maps[retired.index()],
+            &mut self.reader,
+            &mut self.pending,
+        );
+        reader
+            .each_entry::<u64, RawCgroup>(maps.cgroups.as_fd(), held.owners, |id, value| {
+                owners.add_cgroup(*id, value);
+                Ok(())
+            })
+            .context("drain the cgroups")?;
+        reader
+            .each_entry::<u32, RawOwner>(maps.owners.as_fd(), held.owners, |id, value| {
+                owners.add(*id, value);
+                Ok(())
+            })
+            .context("drain the owners")?;
+        // What a failure left.
+        pending.clear();
+        let (flows4, flows6) = (maps.flows4.as_fd(), maps.flows6.as_fd());
+        reader
+            .each_entry::<RawKey4, RawSlot>(flows4, held.flows[0] > 0, |key, slot| {
+                let key = RawKey6 {
+                    id: key.id,
+                    local_addr: [key.local_addr, 0, 0, 0],
+                    remote_addr: [key.remote_addr, 0, 0, 0],
+                };
+                pending.push(record(key, slot));
+                Ok(())
+            })
+            .context("drain the flows of IPv4")?;
+        reader
+            .each_entry::<RawKey6, RawSlot>(flows6, held.flows[1] > 0, |key, slot| {
+                pending.push(record(*key, slot));
+                Ok(())
+            })
+            .context("drain the flows of IPv6")?;
+        let overflow = maps.overflow.as_fd();
+        reader
+            .each_entry::<u32, RawSlot>(overflow, held.overflow, |owner_kind, slot| {
+                let mut key = RawKey6::default();
+                key.id.owner_kind = *owner_kind;
+                pending.push(record(key, slot));
+                Ok(())
+            })
+            .context("drain the flows without a slot")?;
         for records in pending.chunks(self.records.capacity) {
-            let sampled = self.records.fill(&skel.progs.sample_records, records);
+            let sampled = self.records.fill(&self.program, records);
             for record in sampled.context("read the sockets' states")? {
                 each(from_bytes(record)?, owners);
             }
         }
         pending.clear();
-        self.pending = pending;
         Ok(())
     }
+}
 
+impl BatchReader {
     /// Looks up and deletes everything in a hash map, one entry after the other. A map without entries is not
     /// walked; debug builds walk it all the same and hold that it has none.
     fn each_entry<K: plain::Plain, V: plain::Plain>(

@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
-use libbpf_rs::{Map, MapCore, ProgramInput, ProgramMut};
+use libbpf_rs::{Map, MapCore};
 use memmap2::{MmapMut, MmapOptions};
 
-use super::super::skel::{self, RawRecord};
+use super::super::skel::{self, Program, RawRecord};
 
 /// Bytes of an array that are mapped at first. All that is mapped is resident, whether anyone reads it or not.
 const MAPPED_AT_FIRST: usize = 64 << 10;
@@ -52,7 +52,7 @@ impl Records {
     /// When the kernel does not run it.
     pub fn fill(
         &mut self,
-        program: &ProgramMut<'_>,
+        program: &Program,
         records: &[RawRecord],
     ) -> Result<impl Iterator<Item = &[u8]>> {
         const SIZE: usize = size_of::<RawRecord>();
@@ -61,7 +61,7 @@ impl Records {
         for (to, from) in self.memory.chunks_exact_mut(SIZE).zip(records) {
             to.copy_from_slice(skel::bytes_of(from));
         }
-        program.test_run(ProgramInput::default())?;
+        program.run()?;
         Ok(self.memory.chunks_exact(SIZE).take(records.len()))
     }
 
@@ -73,14 +73,13 @@ impl Records {
     /// When the kernel does not run it.
     pub fn each<T: plain::Plain>(
         &mut self,
-        program: &ProgramMut<'_>,
+        program: &Program,
         entries: u32,
         mut each: impl FnMut(&T),
     ) -> Result<()> {
         let mut left = usize::try_from(entries)?;
         while left > 0 {
-            let run = program.test_run(ProgramInput::default())?;
-            let taken = usize::try_from(run.return_value)?;
+            let taken = usize::try_from(program.run()?)?;
             self.extend::<T>(taken)?;
             for raw in self.memory.chunks_exact(size_of::<T>()).take(taken) {
                 each(from_bytes(raw)?);
@@ -91,8 +90,7 @@ impl Records {
             }
         }
         if cfg!(debug_assertions) {
-            let found = program.test_run(ProgramInput::default())?.return_value;
-            assert_eq!(found, 0, "entries in a map that is skipped");
+            assert_eq!(program.run()?, 0, "entries in a map that is skipped");
         }
         Ok(())
     }

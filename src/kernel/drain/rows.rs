@@ -60,7 +60,7 @@ impl CpuRows {
     /// frees them.
     pub fn take(&mut self, retired: Buffer) {
         self.sums.clear();
-        let buffer = usize::from(retired == Buffer::B);
+        let buffer = retired.index();
         for cpu in 0..self.cpus {
             let rows = self.memory.as_mut_ptr().cast::<RawRows>().wrapping_add(cpu);
             skel::take_rows(rows, buffer, |key, stats| {
