@@ -320,7 +320,12 @@ impl Engine {
     /// When the kernel refuses a drain.
     pub fn settle(&mut self) -> Result<()> {
         match self.undrained.take() {
-            Some(retired) => self.drain_retired(retired).map(drop),
+            Some(retired) => {
+                self.drain_retired(retired)?;
+                // The start is over.
+                own_memory::release_code();
+                Ok(())
+            }
             None => Ok(()),
         }
     }
