@@ -63,6 +63,15 @@ impl PeerClass {
 
     fn of_address(addr: IpAddr) -> Self {
         let addr = embedded(addr.to_canonical());
+        let by_first_octet = match addr {
+            IpAddr::V4(_) => &V4_BY_FIRST_OCTET,
+            IpAddr::V6(_) => &V6_BY_FIRST_OCTET,
+        };
+        // A search takes as long as the rest of making a flow from a record.
+        by_first_octet[first_octet(addr)].unwrap_or_else(|| Self::by_search(addr))
+    }
+
+    fn by_search(addr: IpAddr) -> Self {
         let nets: &[(Net, Self)] = match addr {
             IpAddr::V4(_) => &V4,
             IpAddr::V6(_) => &V6,
@@ -103,6 +112,43 @@ const fn v6(words: [u16; 4], last: u16, prefix: u8, class: PeerClass) -> (Net, P
     let addr = IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, last));
     (Net { addr, prefix }, class)
 }
+
+const fn first_octet(addr: IpAddr) -> usize {
+    match addr {
+        IpAddr::V4(addr) => addr.octets()[0] as usize,
+        IpAddr::V6(addr) => addr.octets()[0] as usize,
+    }
+}
+
+/// The class of all addresses that begin with an octet; `None` where a longer prefix distinguishes them.
+const fn by_first_octet(nets: &[(Net, PeerClass)]) -> [Option<PeerClass>; 256] {
+    let mut classes = [Some(Internet); 256];
+    let mut octet = 0;
+    while octet < classes.len() {
+        let (mut longest, mut i) = (0, 0);
+        while i < nets.len() {
+            let (net, class) = nets[i];
+            let first = first_octet(net.addr);
+            if net.prefix > 8 {
+                if first == octet {
+                    classes[octet] = None;
+                    break;
+                }
+            } else if first >> (8 - net.prefix) == octet >> (8 - net.prefix)
+                && net.prefix >= longest
+            {
+                classes[octet] = Some(class);
+                longest = net.prefix;
+            }
+            i += 1;
+        }
+        octet += 1;
+    }
+    classes
+}
+
+static V4_BY_FIRST_OCTET: [Option<PeerClass>; 256] = by_first_octet(&V4);
+static V6_BY_FIRST_OCTET: [Option<PeerClass>; 256] = by_first_octet(&V6);
 
 use PeerClass::{Internet, Link, Loopback, Machine, Multicast, Private, Shared};
 
@@ -193,6 +239,7 @@ const V6: [(Net, PeerClass); 25] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Random;
 
     #[test]
     fn the_longest_prefix_decides() {
@@ -236,6 +283,28 @@ mod tests {
             assert_eq!(PeerClass::of(&peer), Some(class), "{addr}");
         }
         assert_eq!(PeerClass::of(&Endpoint::default()), None);
+    }
+
+    #[test]
+    fn the_table_of_first_octets_agrees_with_the_search() {
+        let mut random = Random(1);
+        for octet in 0..=255_u8 {
+            let tails = [0, u128::MAX].into_iter();
+            let tails = tails.chain((0..50).map(|_| u128::from(random.next()) << 64));
+            for tail in tails {
+                let bits = u128::from(octet) << 120 | tail >> 8;
+                let v4 = Ipv4Addr::from_bits((bits >> 96) as u32);
+                for addr in [v4.into(), Ipv6Addr::from_bits(bits).into()] {
+                    let found = PeerClass::by_search(embedded(addr));
+                    assert_eq!(PeerClass::of_address(addr), found, "{addr}");
+                }
+            }
+        }
+        // Most of the Internet takes no search.
+        assert_eq!(V4_BY_FIRST_OCTET[1], Some(Internet));
+        assert_eq!(V4_BY_FIRST_OCTET[10], Some(Private));
+        assert_eq!(V4_BY_FIRST_OCTET[192], None);
+        assert_eq!(V6_BY_FIRST_OCTET[0x2a], Some(Internet));
     }
 
     #[test]
