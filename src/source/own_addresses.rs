@@ -1,10 +1,11 @@
 //! The addresses of this machine in flowtop's own network namespace, so that a peer on this machine is not taken
 //! for a neighbour. Read once at the start, and learned from the local ends of flows afterwards.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr};
+
+use hashbrown::HashSet;
 
 use crate::model::flow::{Endpoint, Flow};
 use crate::model::peer_class::PeerClass;
@@ -41,11 +42,13 @@ impl OwnAddresses {
 
     /// Marks flows whose peer is on this machine. Internal flows must be marked before.
     pub fn mark(&mut self, flows: &mut [Flow]) {
+        let mut last = None;
         for flow in &*flows {
             let local = &flow.key.local;
-            // The class of the address is computed last, because it searches all ranges and most
-            // addresses are known.
+            // Flows in a row often share it. Its class last: most addresses are known, and a class may take a search
+            // of all ranges.
             if self.is_here(flow)
+                && last.replace(local.addr) != Some(local.addr)
                 && self.known.len() < MAX_ADDRESSES
                 && !self.known.contains(&local.addr)
                 && is_of_a_host(local)
