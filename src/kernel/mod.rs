@@ -42,7 +42,7 @@ use self::attach::{attach, program};
 use self::backend::{AttachPlan, Backend};
 pub use self::backend_error::NoBackend;
 use self::backend_error::{BackendError, load_error};
-use self::buffers::GracePeriod;
+use self::buffers::{GracePeriod, Held};
 use self::drain::{Buffer, Decoder, Drain};
 use self::hooks::{Attach, Hook, OnMissing};
 use self::kernel_types::KernelTypes;
@@ -341,12 +341,12 @@ impl Engine {
     }
 
     /// Empties the retired buffer when no running program can write it any more.
-    fn drain_retired(&mut self, retired: Buffer) -> Result<(Vec<Flow>, Unknown, Audit)> {
+    fn drain_retired(&mut self, retired: Buffer) -> Result<(Held, Vec<Flow>, Unknown, Audit)> {
         self.grace.wait()?;
         let held = buffers::take_held(&mut self.data, retired);
         let mut flows = Vec::new();
         let (unknown, audit) = self.drain.take(retired, held, &mut flows)?;
-        Ok((flows, unknown, audit))
+        Ok((held, flows, unknown, audit))
     }
 
     /// Ends the interval: flips the buffers, waits until no running program can still write the
@@ -360,12 +360,15 @@ impl Engine {
         let retired = buffers::flip(&mut self.data);
         let now = Instant::now();
         let ended = SystemTime::now();
-        let (flows, unknown, audit) = self.drain_retired(retired)?;
+        let (held, flows, unknown, audit) = self.drain_retired(retired)?;
         let reading = losses::read(&mut self.data, &self.attached, self.kprobes.as_ref())?;
         let missed_events = reading.missed.saturating_sub(self.last.missed);
         self.drain.note_missed(missed_events > 0);
         let losses = Losses {
-            full: slot_holder::of(&flows, self.slots),
+            // It reads all flows twice.
+            full: (held.overflow)
+                .then(|| slot_holder::of(&flows, self.slots))
+                .flatten(),
             untracked: reading.untracked.since(&self.last.untracked),
             missed_events,
             unknown,

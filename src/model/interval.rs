@@ -331,6 +331,18 @@ impl Interval {
         total
     }
 
+    /// Returns [`Interval::total`] and [`Interval::copied_rx_bytes`] by one pass over the flows.
+    pub fn total_and_copied(&self) -> (Counters, u64) {
+        let (mut total, mut copied) = (self.losses.untracked, 0);
+        for flow in &self.flows {
+            total += flow.counters;
+            if flow.key.receives_copies() {
+                copied += flow.counters.rx_bytes;
+            }
+        }
+        (total, copied)
+    }
+
     /// Bytes of [`Interval::total`] that were received twice: by a socket that hears what others move, and
     /// by them ([`FlowKey::receives_copies`](crate::model::flow::FlowKey::receives_copies)).
     pub fn copied_rx_bytes(&self) -> u64 {

@@ -76,9 +76,11 @@ impl Ranking {
 impl<T: Ranked> Ranking<T> {
     /// Ranks rows that were made of an interval's flows.
     pub(super) fn of(interval: &Interval, all: &[T], top_n: Option<usize>) -> Self {
-        let section =
-            |direction| DirectionRanking::new(direction, all, interval.losses.untracked, top_n);
-        let sections = (section(Direction::Rx), section(Direction::Tx));
+        let (rx, tx) = sums(all);
+        let section = |direction, sum| {
+            DirectionRanking::new(direction, all, sum, interval.losses.untracked, top_n)
+        };
+        let sections = (section(Direction::Rx, rx), section(Direction::Tx, tx));
         Self::with(interval, all, sections, Vec::new(), false)
     }
 
@@ -105,17 +107,13 @@ impl<T: Ranked> Ranking<T> {
             }
             false => (top_n, Vec::new()),
         };
-        let section = |direction: Direction| {
+        let (rx, tx) = sums(all);
+        let section = |direction: Direction, sum| {
             let untracked = interval.losses.untracked;
-            DirectionRanking::by(
-                direction,
-                all,
-                untracked,
-                in_sections,
-                key(direction.into()),
-            )
+            let key = key(direction.into());
+            DirectionRanking::by(direction, all, sum, untracked, in_sections, key)
         };
-        let sections = (section(Direction::Rx), section(Direction::Tx));
+        let sections = (section(Direction::Rx, rx), section(Direction::Tx, tx));
         Self::with(interval, all, sections, list, true)
     }
 
@@ -126,11 +124,12 @@ impl<T: Ranked> Ranking<T> {
         list: Vec<T>,
         is_sorted: bool,
     ) -> Self {
+        let (total, copied_rx_bytes) = interval.total_and_copied();
         let mut ranking = Self {
             ended: interval.ended,
             elapsed: interval.elapsed,
-            total: interval.total(),
-            copied_rx_bytes: interval.copied_rx_bytes(),
+            total,
+            copied_rx_bytes,
             flows: interval.flows.len(),
             losses: interval.losses,
             interfaces: interval.interfaces.clone(),
@@ -252,30 +251,46 @@ fn first<'a, T: Ranked, K: Ord>(
     }
 }
 
+/// All rows with bytes received, and all with bytes sent, summed. In one pass: a million flows are 200 MB.
+fn sums<T: Ranked>(all: &[T]) -> (Remainder, Remainder) {
+    let (mut rx, mut tx) = <(Remainder, Remainder)>::default();
+    for row in all {
+        let (counters, flows) = (row.counters(), row.flows());
+        for (sum, bytes) in [(&mut rx, counters.rx_bytes), (&mut tx, counters.tx_bytes)] {
+            if bytes > 0 {
+                sum.rows += 1;
+                sum.flows += flows;
+                sum.moved += bytes;
+            }
+        }
+    }
+    (rx, tx)
+}
+
 impl<T: Ranked> DirectionRanking<T> {
-    fn new(direction: Direction, all: &[T], untracked: Counters, top_n: Option<usize>) -> Self {
+    fn new(
+        direction: Direction,
+        all: &[T],
+        sum: Remainder,
+        untracked: Counters,
+        top_n: Option<usize>,
+    ) -> Self {
         let bytes = |row: &T| row.counters().bytes(direction);
-        Self::by(direction, all, untracked, top_n, bytes)
+        Self::by(direction, all, sum, untracked, top_n, bytes)
     }
 
-    /// Returns a section in the order of a sort key, largest first.
+    /// A section in the order of a key, largest first. `sum` is that of all rows with bytes this way.
     fn by<K: Ord>(
         direction: Direction,
         all: &[T],
+        sum: Remainder,
         untracked: Counters,
         top_n: Option<usize>,
         key: impl Fn(&T) -> K,
     ) -> Self {
         let bytes = |row: &T| row.counters().bytes(direction);
-        let moving = || all.iter().filter(|row| bytes(row) > 0);
-        // One pass over the rows: a million flows are 200 MB.
-        let mut sum = Remainder::<u64>::default();
-        for row in moving() {
-            sum.rows += 1;
-            sum.flows += row.flows();
-            sum.moved += bytes(row);
-        }
-        let first = first(moving(), sum.rows, top_n, key);
+        let moving = all.iter().filter(|row| bytes(row) > 0);
+        let first = first(moving, sum.rows, top_n, key);
         let rows: Vec<T> = first.into_iter().cloned().collect();
         let untracked = untracked.bytes(direction);
         Self {
