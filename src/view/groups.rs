@@ -48,8 +48,6 @@ pub enum Group {
 pub struct GroupSpec {
     /// What one row and several are called; the first is the name on the command line too.
     pub rows: (&'static str, &'static str),
-    /// What a row sums, for the list of groupings.
-    pub about: &'static str,
     /// The column that rows are named in, with its heading; flows are named by their ends and process.
     pub title: Option<(Column, &'static str)>,
     /// Whether all flows of a row are of one process.
@@ -101,116 +99,122 @@ impl Group {
         match self {
             Self::Flow => &GroupSpec {
                 rows: ("flow", "flows"),
-                about: "two ends and a process",
                 title: None,
                 is_of_process: true,
                 is_of_owner: false,
             },
             Self::Program => &GroupSpec {
                 rows: ("program", "programs"),
-                about: "all processes of one name",
                 title: Some((Column::Process, "PROGRAM")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Process => &GroupSpec {
                 rows: ("process", "processes"),
-                about: "all flows of a process",
                 title: Some((Column::Process, "PROCESS")),
                 is_of_process: true,
                 is_of_owner: false,
             },
             Self::Thread => &GroupSpec {
                 rows: ("thread", "threads"),
-                about: "all flows of a thread",
                 title: Some((Column::Process, "THREAD")),
                 is_of_process: true,
                 is_of_owner: false,
             },
             Self::User => &GroupSpec {
                 rows: ("user", "users"),
-                about: "all processes of a user",
                 title: Some((Column::User, "USER")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Container => &GroupSpec {
                 rows: ("container", "containers"),
-                about: "containers, pods without containers",
                 title: Some((Column::Container, "CONTAINER")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Unit => &GroupSpec {
                 rows: ("unit", "units"),
-                about: "systemd units",
                 title: Some((Column::Container, "UNIT")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Remote => &GroupSpec {
                 rows: ("remote", "remotes"),
-                about: "peer addresses",
                 title: Some((Column::Remote, "PEER")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Net(_) => &GroupSpec {
                 rows: ("net", "nets"),
-                about: "networks of peers",
                 title: Some((Column::Remote, "PEER NET")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Port => &GroupSpec {
                 rows: ("port", "ports"),
-                about: "service ports",
                 title: Some((Column::Local, "SERVICE PORT")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Pod => &GroupSpec {
                 rows: ("pod", "pods"),
-                about: "Kubernetes pods",
                 title: Some((Column::Container, "POD")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Namespace => &GroupSpec {
                 rows: ("namespace", "namespaces"),
-                about: "Kubernetes namespaces",
                 title: Some((Column::Container, "NAMESPACE")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Compose => &GroupSpec {
                 rows: ("compose", "compose services"),
-                about: "services of compose projects",
                 title: Some((Column::Container, "COMPOSE SERVICE")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Job => &GroupSpec {
                 rows: ("job", "jobs"),
-                about: "batch jobs",
                 title: Some((Column::Container, "JOB")),
                 is_of_process: false,
                 is_of_owner: true,
             },
             Self::Class => &GroupSpec {
                 rows: ("class", "classes"),
-                about: "loopback, private, internet and other peers",
                 title: Some((Column::Remote, "PEER CLASS")),
                 is_of_process: false,
                 is_of_owner: false,
             },
             Self::Zone => &GroupSpec {
                 rows: ("zone", "zones"),
-                about: "own zones of peers (--zones)",
                 title: Some((Column::Remote, "PEER ZONE")),
                 is_of_process: false,
                 is_of_owner: false,
             },
+        }
+    }
+
+    /// Returns what a row sums, for the list of groupings.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Flow => "two ends and a process",
+            Self::Program => "all processes of one name",
+            Self::Process => "all flows of a process",
+            Self::Thread => "all flows of a thread",
+            Self::User => "all processes of a user",
+            Self::Container => "containers, pods without containers",
+            Self::Unit => "systemd units",
+            Self::Remote => "peer addresses",
+            Self::Net(_) => "networks of peers",
+            Self::Port => "service ports",
+            Self::Pod => "Kubernetes pods",
+            Self::Namespace => "Kubernetes namespaces",
+            Self::Compose => "services of compose projects",
+            Self::Job => "batch jobs",
+            Self::Class => "loopback, private, internet and other peers",
+            Self::Zone => "own zones of peers (--zones)",
         }
     }
 

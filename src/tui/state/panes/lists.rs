@@ -27,7 +27,7 @@ impl Panes {
         let groups = self.groups(shared).into_iter();
         let entries = groups.map(|group| ListEntry {
             label: group.to_string(),
-            about: group.spec().about,
+            about: group.about(),
             is_current: group == self.group,
             choice: ListChoice::Group(group),
         });
