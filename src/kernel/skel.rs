@@ -168,6 +168,23 @@ pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6
     }
 }
 
+/// Whether nothing is left in one buffer of a CPU's rows.
+#[cfg(test)]
+pub fn rows_are_free(rows: *const RawRows, buffer: usize) -> bool {
+    // SAFETY: as in `take_rows`; a copy, of memory that nothing writes meanwhile.
+    let rows = unsafe { rows.read_volatile() };
+    let buffer = &rows.buffers[buffer];
+    let v4 = buffer
+        .v4
+        .iter()
+        .map(|row| (row.key.id.owner_kind, row.claims));
+    let v6 = buffer
+        .v6
+        .iter()
+        .map(|row| (row.key.id.owner_kind, row.claims));
+    v4.chain(v6).all(|row| row == (0, 0))
+}
+
 thread_local! {
     /// The object that [`unpacked_object`] handed out, until it is freed.
     static UNPACKED: Cell<Option<*mut [u8]>> = const { Cell::new(None) };

@@ -201,17 +201,7 @@ mod tests {
         // All of the buffer is free, and the other one as it was.
         for cpu in 0..rows.cpus {
             let of_cpu = rows.memory.as_ptr().cast::<RawRows>().wrapping_add(cpu);
-            // SAFETY: memory of so many CPUs, which nothing else touches.
-            let rows = unsafe { &*of_cpu };
-            let v4 = rows.buffers[1]
-                .v4
-                .iter()
-                .map(|row| (row.key.id.owner_kind, row.claims));
-            let v6 = rows.buffers[1]
-                .v6
-                .iter()
-                .map(|row| (row.key.id.owner_kind, row.claims));
-            assert!(v4.chain(v6).all(|row| row == (0, 0)));
+            assert!(skel::rows_are_free(of_cpu, 1));
         }
         rows.take(Buffer::B);
         assert!(rows.merge(&record(UDP, 7)).is_none());
