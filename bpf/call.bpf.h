@@ -46,6 +46,23 @@ static __always_inline void enter_thread(__u32 tid)
 		bpf_map_update_elem(&thread_calls, &tid, &fresh, BPF_NOEXIST);
 }
 
+/* The key of a thread's call that is number `depth` from outside. */
+static __always_inline __u32 outer_key(__u32 tid, __u32 depth)
+{
+	return depth << OUTER_SHIFT | tid;
+}
+
+/* Few threads have had one call inside another, fewer still two. */
+static __always_inline void forget_outer(__u32 tid)
+{
+	for (__u32 depth = 1; depth < MAX_DEPTH; depth++) {
+		__u32 key = outer_key(tid, depth);
+
+		if (bpf_map_delete_elem(&outer_calls, &key))
+			break;
+	}
+}
+
 /* A thread that ends leaves nothing behind. If this is skipped, the next one
  * of its number has what it had. */
 SEC("raw_tp/sched_process_exit")
@@ -56,11 +73,11 @@ int end_thread(void *ctx)
 
 	if (cell->tid == tid) {
 		cell->tid = 0;
-		cell->depth = 0;
+		cell->state = 0;
 		key = cell_key(tid);
 	}
 	bpf_map_delete_elem(&thread_calls, &key);
-	bpf_map_delete_elem(&outer_calls, &tid);
+	forget_outer(tid);
 	if (nr_trees)
 		leave_trees(tid);
 	return 0;
@@ -129,8 +146,8 @@ static __always_inline struct call_ctx *open_call(__u64 sk)
  * one that was in it, which the caller may still read. */
 static __noinline struct call_ctx *swap_calls(struct call_ctx *call)
 {
-	__u32 tid = call->tid;
-	struct call_ctx *outer = bpf_map_lookup_elem(&outer_calls, &tid);
+	__u32 key = outer_key(call->tid, call->depth - 1);
+	struct call_ctx *outer = bpf_map_lookup_elem(&outer_calls, &key);
 	struct call_ctx inner = *call;
 
 	if (!outer) {
@@ -151,23 +168,27 @@ static __noinline struct call_ctx *swap_calls(struct call_ctx *call)
 static __noinline int enter_inside(struct call_ctx *call, __u8 opener, __u64 sk,
 				   __u64 sp)
 {
-	__u32 tid = call->tid;
-
 	for (int i = 0; i < MAX_DEPTH && call->depth && sp >= call->sp; i++) {
 		if (call->depth > 1)
 			swap_calls(call);
 		else
 			call->state = 0;
 	}
-	if (call->depth && call->sk != sk &&
-	    (call->depth >= MAX_DEPTH ||
-	     bpf_map_update_elem(&outer_calls, &tid, call, BPF_ANY))) {
-		call->depth++;
-		__sync_fetch_and_add(&missed_calls, 1);
-		return 0;
+	if (!call->depth) {
+		call->state = sole_call(opener);
+		return 1;
 	}
-	if (!call->depth || call->sk != sk)
+	if (call->sk != sk) {
+		__u32 key = outer_key(call->tid, call->depth);
+
+		if (call->depth >= MAX_DEPTH ||
+		    bpf_map_update_elem(&outer_calls, &key, call, BPF_ANY)) {
+			call->uncarried++;
+			__sync_fetch_and_add(&missed_calls, 1);
+			return 0;
+		}
 		call->depth++;
+	}
 	call->state = CALL_STATE(call->depth, opener, 0);
 	return 1;
 }
@@ -205,8 +226,8 @@ static __always_inline struct call_ctx *current_call(void)
 static __noinline struct call_ctx *close_other(struct call_ctx *call,
 					       __u8 opener)
 {
-	if (call->depth > MAX_DEPTH) {
-		call->depth--; /* it was too deep to be carried */
+	if (call->uncarried) {
+		call->uncarried--;
 		return NULL;
 	}
 	if (!call->depth || call->opener != opener)

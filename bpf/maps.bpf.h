@@ -186,14 +186,18 @@ struct call_ctx {
 			__u8 opener; /* OPENED_BY_*: its return closes the call
 				      */
 			__u8 peeks;  /* what the call returns is not taken */
+			/* Calls inside it that found no room: their returns
+			 * close nothing */
+			__u8 uncarried;
 		};
 		__u32 state; /* CALL_STATE() */
 	};
 	__u32 tid; /* whose it is */
 };
 
-/* The first fields of a call's state as one word, to compare and store them at
- * once; every supported architecture is little-endian. */
+/* The state of a call inside which no uncarried one is, as one word, to compare
+ * and store the fields at once; every supported architecture is little-endian.
+ */
 #define CALL_STATE(depth, opener, peeks) \
 	((depth) | (opener) << 8 | (peeks) << 16)
 
@@ -210,9 +214,18 @@ _Static_assert(sizeof(struct call_ctx) == 64, "a call has a cache line");
 #define OPENED_BY_SENDPAGE 4
 #define OPENED_BY_UDP_SENDPAGE 5
 
-/* A page fault inside a call can make another one (block I/O over NBD): one
- * call inside another is carried, deeper ones are counted as missed. */
-#define MAX_DEPTH 2
+/*
+ * Calls of one thread that are carried at once, each inside the one before: as
+ * many as there can be. Inside a call only memory leads to another one: a page
+ * fault at the caller's buffer, or reclaim for an allocation. The outermost
+ * call may do both, and enter a file system (__GFP_FS); what that sends
+ * (cifs: GFP_NOFS, from kernel memory, which does not fault) may reclaim by
+ * block I/O alone, such as swap; what a block device sends (nbd, iSCSI,
+ * NVMe/TCP: GFP_NOIO or GFP_ATOMIC, from kernel memory) leads to none. Signal
+ * handlers and the task work of io_uring run after the call has returned, and
+ * no BPF program can move a socket's bytes. A deeper call is counted as missed.
+ */
+#define MAX_DEPTH 3
 
 /*
  * Where a call is carried: in the cell that its thread's number leads to. A
@@ -238,10 +251,11 @@ struct {
 } thread_calls SEC(".maps");
 
 /* Calls inside of which another one is under way. */
+#define OUTER_SHIFT 22 /* above a tid (PID_MAX_LIMIT) */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
-	__type(key, __u32); /* tid */
+	__type(key, __u32); /* depth from outside << OUTER_SHIFT | tid */
 	__type(value, struct call_ctx);
 } outer_calls SEC(".maps");
 
