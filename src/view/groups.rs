@@ -94,7 +94,6 @@ impl Group {
     ];
 
     /// Returns its entry in the table.
-    #[expect(clippy::too_many_lines, reason = "a table with one entry a group")]
     pub const fn spec(self) -> &'static GroupSpec {
         match self {
             Self::Flow => &GroupSpec {
