@@ -218,6 +218,7 @@ static __always_inline void add_to(struct flowtop_stats *stats,
 	}
 }
 
+#include "dns.bpf.h"
 #include "rows.bpf.h"
 
 static __always_inline void add_to_slot(struct flowtop_slot *slot,
@@ -598,10 +599,21 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 	union flowtop_key memory;
 	__u32 bytes = ret;
 
-	if (ret <= 0 || !allow_call(protocol))
+	if (ret <= 0)
 		return true;
 	barrier_var(bytes); /* one register, which is extended by itself */
 	transfer.bytes = bytes;
+	if (!allow_call(protocol)) {
+		/* What a filter does not mean may name what it means. */
+		if (udp && dir == RX)
+			see_datagram(
+				&transfer,
+				peer && peer->family
+					? peer->port
+					: READ_FIELD(trusted, sk,
+						     __sk_common.skc_dport));
+		return true;
+	}
 	if (udp)
 		transfer.packets = packets;
 	head = read_head(sk, trusted);
@@ -614,6 +626,8 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 	if (family == AF_INET6) {
 		memory.id = key.id;
 		if (is_flow6(&memory, peer, &transfer, trusted)) {
+			if (udp && dir == RX)
+				see_datagram(&transfer, memory.id.remote_port);
 			add6(&memory.v6, &transfer, preempts);
 			return true;
 		}
@@ -630,6 +644,8 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 		key.id.remote_port = peer->port;
 		key.remote_addr = peer->addr[0];
 	}
+	if (udp && dir == RX)
+		see_datagram(&transfer, key.id.remote_port);
 	add4(&key, &memory.v4, &transfer, preempts);
 	return true;
 }

@@ -37,6 +37,9 @@ enum flowtop_sizes {
 	FLOWTOP_ROWS = 128,
 	/* Sockets that one run of inspect_records or sample_records reads */
 	FLOWTOP_SAMPLES = 128,
+	/* Bytes of a name server's answer that are read at most: what one
+	 * datagram should have (DNS flag day 2020) */
+	FLOWTOP_ANSWER_BYTES = 1232,
 };
 
 /* CPUs share an untracked slot beyond this; the adds are atomic. */
@@ -235,9 +238,24 @@ enum flowtop_tcp_marks {
 	FLOWTOP_TCP_BUSY = 128,	      /* a call holds it, or waits to send */
 };
 
-/* One of each, so that the object's BTF has these enums, and Rust their
+/* What stands before the bytes of a name server's answer */
+struct flowtop_answer {
+	__u64 start_ns; /* of the process that received it, as in flowtop_owner
+			 */
+	__u32 tgid;
+	__u32 uid;
+	__u32 netns;  /* inode number */
+	__u32 length; /* of the bytes that follow; the entry may be longer */
+	__u16 local_port; /* host order */
+	/* 1: the socket is connected to the server, so only that can send */
+	__u16 connected;
+	__u32 pad;
+};
+
+/* One of each, so that the object's BTF has these types, and Rust their
  * values. */
 struct flowtop_constants {
+	struct flowtop_answer answer;
 	enum flowtop_family_bits family_bits;
 	enum flowtop_filter_bounds filter_bounds;
 	enum flowtop_sizes sizes;
@@ -306,6 +324,7 @@ _Static_assert(sizeof(struct flowtop_row4) == 64, "row has a cache line");
 _Static_assert(sizeof(struct flowtop_row6) == 128, "row has two cache lines");
 _Static_assert(sizeof(struct flowtop_rows) % 64 == 0, "CPUs share no line");
 _Static_assert(sizeof(struct flowtop_owner) == 64, "owner has no padding");
+_Static_assert(sizeof(struct flowtop_answer) == 32, "answer has no padding");
 _Static_assert(sizeof(struct flowtop_tcp) == 88, "sample has no padding");
 _Static_assert(sizeof(struct flowtop_record) == 208, "record has no padding");
 _Static_assert(sizeof(struct flowtop_record) % 8 == 0 &&

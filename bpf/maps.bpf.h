@@ -141,6 +141,18 @@ struct {
 	__type(value, struct flowtop_cgroup_record);
 } cgroup_records SEC(".maps");
 
+/*
+ * Answers of name servers: a struct flowtop_answer and its bytes each. A ring
+ * buffer (v5.8), because an entry is as long as it has to be, and because none
+ * is written twice at once, which an index in an array would need atomics of
+ * v5.12 for. User space reads it once an interval, so no entry wakes anyone.
+ * Its size where it is used: ANSWER_BYTES in src/kernel/answers.rs.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} answers SEC(".maps");
+
 /* What is known of a datagram beside its bytes. */
 struct peer {
 	union {
@@ -305,6 +317,9 @@ struct untracked_slot {
  * too deep inside of each other. Cumulative. */
 __u64 missed_calls CACHE_LINE;
 
+/* Answers of name servers that found `answers` full. Cumulative. */
+__u64 lost_answers CACHE_LINE;
+
 /* Unused by programs. */
 const volatile struct flowtop_constants constants;
 
@@ -361,6 +376,9 @@ const struct flowtop_cgroup no_cgroup = {};
 
 /* Rows may be used: where it is false the verifier drops what uses them. */
 const volatile bool has_rows;
+
+/* Answers of name servers are read. */
+const volatile bool reads_answers;
 
 /* This kernel has bpf_rdonly_cast(): see CALL_TRUSTED(). */
 const volatile bool has_rdonly_cast;

@@ -15,7 +15,7 @@ pub use crate::kernel::fuzz::decode;
 pub use crate::kernel::tracefs::fuzz::kprobe_events;
 pub use crate::output::metrics::fuzz::request;
 pub use crate::resolve::containers::fuzz::files as container_names;
-pub use crate::resolve::fuzz_names::{answer, hosts, resolv, services};
+pub use crate::resolve::fuzz_names::{answer, dns_answer, hosts, resolv, services};
 pub use crate::resolve::fuzz_owners::{cgroup, proc, users};
 pub use crate::tui::fuzz::keyboard;
 
@@ -35,6 +35,7 @@ mod tests {
         ("config", config),
         ("container_names", container_names),
         ("decode", decode),
+        ("dns_answer", dns_answer),
         ("exported", exported),
         ("filter", filter),
         ("flood", |bytes| {

@@ -34,10 +34,12 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 enum bpf_func_id {
 	BPF_FUNC_get_current_task_btf = 158,
+	BPF_FUNC_task_pt_regs = 175,
 };
 
 enum {
@@ -47,6 +49,10 @@ enum {
 
 enum {
 	BPF_F_MMAPABLE = 1 << 10,
+};
+
+enum {
+	BPF_RB_NO_WAKEUP = 1,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
@@ -74,6 +80,7 @@ struct pt_regs {
 	__u64 sp;
 	__u64 pc;
 	__u64 pstate;
+	int syscallno;
 };
 #else
 #error "flowtop's vmlinux.h has registers of x86_64 and aarch64 only"
@@ -275,6 +282,7 @@ struct task_struct {
 	unsigned int flags;
 	__u64 start_boottime;
 	struct css_set *cgroups;
+	void *stack;
 };
 
 /* include/linux/kernfs.h. `parent` became `__parent` with 633488947ef6,

@@ -451,6 +451,11 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Kernel")]
     pub(super) no_pushdown: bool,
 
+    /// Do not read the answers of name servers that processes receive, which give flows the names that their
+    /// programs resolved
+    #[arg(long, help_heading = "Kernel", conflicts_with = "replay")]
+    pub(super) no_dns_names: bool,
+
     /// Keep all privileges while running, for a debugger or to see the command lines of other users
     #[arg(long, help_heading = "Privileges")]
     pub(super) no_sandbox: bool,

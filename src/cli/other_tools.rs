@@ -157,7 +157,7 @@ const OPTIONS: [(&[&str], &str); 41] = [
     (&["--check", "--diagnose", "--self-test"], "use --doctor"),
     (
         &["-A", "-X", "-D", "-e", "--promisc"],
-        "flowtop captures no packets and reads no payload; for those use tcpdump",
+        "flowtop captures no packets; for those use tcpdump",
     ),
     (
         &["-H", "--threads"],

@@ -145,6 +145,7 @@ fn capture(
         by_thread: plan.needs_threads() || shown_group == Group::Thread,
         filter: plan,
         zones,
+        dns_names: !args.no_dns_names,
         max_flows: args.max_flows,
         libbpf_log: args.verbose > 1,
     }

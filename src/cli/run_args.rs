@@ -85,6 +85,10 @@ struct RunArgs {
     #[arg(long, value_name = "N", value_parser = parse_max_flows)]
     max_flows: Option<u32>,
 
+    /// Do not read the answers of name servers that processes receive
+    #[arg(long)]
+    no_dns_names: bool,
+
     /// Say on standard error what is done and why
     #[arg(short, long, action = ArgAction::SetTrue)]
     verbose: bool,
@@ -129,6 +133,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
         output: Output::Quiet,
         capture: CaptureOptions {
             backend: backend_of(&args.backend),
+            dns_names: !args.no_dns_names,
             max_flows: args.max_flows,
             zones: zones.map(Arc::new),
             ..CaptureOptions::default()

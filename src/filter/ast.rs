@@ -69,6 +69,10 @@ pub enum Term {
     Class(Vec<PeerClass>),
     /// `zone`: the user's zone of the peer.
     Zone(Vec<Pattern>),
+    /// `host` with names: what the peer was resolved from.
+    HostNames(Vec<Pattern>),
+    /// `domain`: names of hosts that are these, or end with one of them behind a dot.
+    Domains(Vec<String>),
     /// `internal`: both ends are known to be on this machine; `external` is its `not`.
     Internal,
     /// `rx`, `tx`: the flow moved bytes in this direction.
@@ -243,6 +247,9 @@ impl Term {
             Self::Moved(_) | Self::Compare(_) => Some("it needs the bytes of the whole interval"),
             Self::Zone(_) => Some("zones are looked up when an interval ends"),
             Self::Class(_) => Some("addresses of this machine are known when an interval ends"),
+            Self::HostNames(_) | Self::Domains(_) => {
+                Some("names of hosts are known when an interval ends")
+            }
             Self::Internal => Some("both ends of a flow are compared when an interval ends"),
             Self::Interfaces(_) | Self::ZonedHosts(..) => {
                 Some("interfaces are compared when an interval ends")
@@ -281,6 +288,8 @@ impl fmt::Display for Term {
             Self::Member(group, names) => values(f, Side::Either, group.rows(1), names),
             Self::Class(classes) => values(f, Side::Either, "class", classes),
             Self::Zone(names) => values(f, Side::Either, "zone", names),
+            Self::HostNames(names) => values(f, Side::Either, "host", names),
+            Self::Domains(names) => values(f, Side::Either, "domain", names),
             Self::Internal => f.write_str("internal"),
             Self::Moved(Direction::Rx) => f.write_str("rx"),
             Self::Moved(Direction::Tx) => f.write_str("tx"),

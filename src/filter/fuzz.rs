@@ -75,6 +75,7 @@ fn meant(expr: &Expr) -> Vec<bool> {
             internal: false,
             class: crate::model::peer_class::PeerClass::of(&flow.key.remote),
             zone: None,
+            dns_name: Some("api.example.com"),
             elapsed: Duration::from_millis(500),
         })
     });

@@ -5,7 +5,7 @@ use super::value::{self, ValueKind};
 use crate::text::suggest::nearest;
 
 /// Every word that a term can begin with, and the joining ones. Completions offer these.
-pub const WORDS: [&str; 42] = [
+pub const WORDS: [&str; 43] = [
     "tcp",
     "udp",
     "ip",
@@ -34,6 +34,7 @@ pub const WORDS: [&str; 42] = [
     "interface",
     "class",
     "zone",
+    "domain",
     "icmp",
     "icmp6",
     "raw",
@@ -173,8 +174,8 @@ pub(super) fn unknown(word: &str, name_tables: &NameTables) -> String {
         }
         None if value::is_host_name(word) => {
             format!(
-                "{}, or process {word} for a program of this name",
-                value::HOST_NAMES
+                "write host {word} for peers that were resolved from this name, or process {word} for a program of \
+                 this name"
             )
         }
         None => format!("for a program of this name write process {word}"),

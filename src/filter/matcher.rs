@@ -35,6 +35,8 @@ pub struct Subject<'a> {
     pub class: Option<PeerClass>,
     /// The user's zone of the peer; `None` where it is in none, or unknown.
     pub zone: Option<&'a PeerZone>,
+    /// Name that the peer was resolved from; `None` where unknown.
+    pub dns_name: Option<&'a str>,
     /// Length of the interval.
     pub elapsed: Duration,
 }
@@ -188,6 +190,8 @@ impl Node {
                 | Term::Internal
                 | Term::Class(_)
                 | Term::Zone(_)
+                | Term::HostNames(_)
+                | Term::Domains(_)
                 | Term::Moved(_)
                 | Term::Compare(_),
             ) => None,
@@ -240,6 +244,12 @@ fn is(term: &Term, subject: &Subject<'_>) -> bool {
             let zone = subject.zone;
             zone.is_some_and(|zone| names.iter().any(|name| name.matches(&zone.name)))
         }
+        Term::HostNames(names) => subject
+            .dns_name
+            .is_some_and(|host| names.iter().any(|name| name.matches(host))),
+        Term::Domains(domains) => subject
+            .dns_name
+            .is_some_and(|host| domains.iter().any(|domain| is_within(host, domain))),
         Term::Moved(direction) => subject.counters.bytes(*direction) > 0,
         Term::Compare(compare) => compare.holds(subject.counters, subject.elapsed),
         Term::Comm(_) | Term::Container(_) | Term::Unit(_) | Term::Member(..) => false,
@@ -272,6 +282,12 @@ impl Compare {
             Op::Different => have != limit,
         }
     }
+}
+
+/// Whether a name is a domain or below it.
+fn is_within(host: &str, domain: &str) -> bool {
+    let before = host.strip_suffix(domain);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// Whether a control group is in a container or unit that a term names.

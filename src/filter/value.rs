@@ -16,10 +16,6 @@ use crate::view::Group;
 
 /// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
 pub const MAX_ID: u32 = 4_194_304;
-/// Advice for names of hosts.
-pub(super) const HOST_NAMES: &str =
-    "host names are not looked up: write host and an address (getent ahosts NAME lists them)";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueKind {
     Host,
@@ -41,10 +37,11 @@ pub(super) enum ValueKind {
     Interface,
     Class,
     Zone,
+    Domain,
 }
 
 impl ValueKind {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Host,
         Self::Net,
         Self::Port,
@@ -64,6 +61,7 @@ impl ValueKind {
         Self::Interface,
         Self::Class,
         Self::Zone,
+        Self::Domain,
     ];
 
     pub(super) fn named(word: &str) -> Option<Self> {
@@ -94,6 +92,7 @@ impl ValueKind {
             Self::Interface => "interface",
             Self::Class => "class",
             Self::Zone => "zone",
+            Self::Domain => "domain",
         }
     }
 
@@ -116,6 +115,7 @@ impl ValueKind {
             Self::Interface => "eth0",
             Self::Class => "internet",
             Self::Zone => "eu-west",
+            Self::Domain => "example.com",
         }
     }
 
@@ -151,6 +151,10 @@ pub(super) fn term(
     name_tables: &NameTables,
 ) -> Result<Term, Error> {
     Ok(match kind {
+        ValueKind::Host if values.iter().any(|placed| names_host(&placed.token)) => {
+            host_names(side, values)?
+        }
+        ValueKind::Domain => Term::Domains(each(kind, values, domain)?),
         ValueKind::Host => hosts(side, &each(kind, values, host)?.concat()),
         ValueKind::Net => Term::Nets(side, each(kind, values, net)?),
         ValueKind::Port | ValueKind::PortRange => {
@@ -254,14 +258,72 @@ fn host(word: &str) -> Result<Vec<ZonedHost>, InvalidValue> {
         InvalidValue::new(message, format!("for a network write net {word}"))
     } else if let Some(help) = socket_help(word).or_else(|| partial_address_help(word)) {
         InvalidValue::new(message, help)
-    } else if is_host_name(word) {
-        InvalidValue::new(message, HOST_NAMES)
     } else {
         InvalidValue::new(
             message,
-            "write one, as in host 192.0.2.1 or host 2001:db8::1",
+            "write one, as in host 192.0.2.1, or the full name of a host, as in host api.example.com",
         )
     })
+}
+
+/// Whether a value of `host` is the name of one, or a pattern of names, and no address.
+fn names_host(token: &Token) -> bool {
+    match token {
+        Token::Word(word) if word.contains(['*', '?']) => word.chars().any(char::is_alphabetic),
+        Token::Word(word) | Token::Quoted(word) => {
+            is_host_name(word) && socket_help(word).is_none()
+        }
+        Token::Regex(_) => true,
+        _ => false,
+    }
+}
+
+/// Parses names of hosts, which peers have and local ends have not.
+fn host_names(side: Side, values: &[SpannedToken]) -> Result<Term, Error> {
+    let wrong = |placed: &SpannedToken, message: &str, help: &str| {
+        InvalidValue::new(message, help).at(placed)
+    };
+    if let (Side::Local, Some(first)) = (side, values.first()) {
+        return Err(wrong(
+            first,
+            "names are those of peers: a local end has none",
+            "write host and the name, or local host and an address",
+        ));
+    }
+    if let Some(addr) = values.iter().find(|placed| !names_host(&placed.token)) {
+        return Err(wrong(
+            addr,
+            "addresses and names of hosts do not go into one list",
+            "write host twice, as in host 192.0.2.1 or host api.example.com",
+        ));
+    }
+    let in_lower_case = values.iter().map(|placed| SpannedToken {
+        token: match &placed.token {
+            Token::Word(word) => Token::Word(word.trim_end_matches('.').to_ascii_lowercase()),
+            Token::Quoted(word) => Token::Quoted(word.to_ascii_lowercase()),
+            other => other.clone(),
+        },
+        at: placed.at.clone(),
+    });
+    names(&in_lower_case.collect::<Vec<_>>(), |word| word).map(Term::HostNames)
+}
+
+/// Parses the name of a domain; a dot at its beginning or end changes nothing.
+fn domain(word: &str) -> Result<String, InvalidValue> {
+    let name = word.trim_matches('.').to_ascii_lowercase();
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    if name.parse::<IpAddr>().is_ok() || !name.split('.').all(is_label) {
+        let help =
+            "write one, as in domain example.com; for patterns host, as in host *.example.com";
+        let message = format!("\"{word}\" is not the name of a domain");
+        return Err(InvalidValue::new(message, help));
+    }
+    Ok(name)
 }
 
 /// Whether a word has the form of a host's full name, as in `example.com`.

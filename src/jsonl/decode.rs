@@ -12,6 +12,7 @@ use super::schema::{
     AuditFields, FlowRecord, InterfaceFields, IntervalRecord, SCHEMA, WorstFields,
 };
 use crate::model::container::{ContainerLabels, is_label};
+use crate::model::dns::{DnsName, DnsNameOrigin, MAX_DNS_NAME};
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::model::interval::{
     Audit, Drift, DriftingConnection, InterfaceTraffic, LinkCounters, Losses, Method, OTHER_UNSEEN,
@@ -173,6 +174,7 @@ impl IntervalRecord<'_> {
             unknown: Unknown {
                 processes: self.unknown_processes,
                 cgroups: self.unknown_cgroups,
+                answers: self.unknown_answers,
             },
             audit: self.audit.audit(),
         }
@@ -360,7 +362,21 @@ impl FlowRecord<'_> {
             packets: packets.map(|(rx, tx)| Packets { rx, tx }),
             tcp: self.tcp(),
             audited_rx: self.audited_rx_bytes.min(self.rx_bytes),
+            dns_name: self.dns_name(),
         }
+    }
+
+    /// The name that the peer was resolved from, with an origin that this version knows.
+    fn dns_name(&self) -> Option<Arc<DnsName>> {
+        let origin = DnsNameOrigin::named(self.dns_name_origin.as_deref()?)?;
+        let name = self.dns_name.as_deref()?;
+        let fits = (1..=MAX_DNS_NAME).contains(&name.len());
+        fits.then(|| {
+            Arc::new(DnsName {
+                name: name.into(),
+                origin,
+            })
+        })
     }
 
     /// Returns the names of the container; shares the texts of an earlier flow if none differs.

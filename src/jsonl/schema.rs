@@ -73,6 +73,8 @@ pub struct IntervalRecord<'a> {
     pub unknown_processes: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown_cgroups: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_answers: u64,
     #[serde(borrow)]
     pub backend: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -445,6 +447,21 @@ pub struct FlowRecord<'a> {
     pub in_flight_percent: Option<u8>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub remote_name: Option<&'a str>,
+    /// Name that the peer was resolved from, and why it is taken for the flow's; both or none.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub dns_name: Option<Cow<'a, str>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub dns_name_origin: Option<Cow<'a, str>>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub local_service: Option<&'a str>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]

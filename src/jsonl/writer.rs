@@ -242,6 +242,7 @@ impl Json {
             full_slots: full.as_ref().map(|holder| holder.slots),
             unknown_processes: unknown.processes,
             unknown_cgroups: unknown.cgroups,
+            unknown_answers: unknown.answers,
             backend: Cow::Borrowed(&ranking.method.backend),
             unseen: unseen.map(|&name| Cow::Borrowed(name)).collect(),
             reason: Cow::Borrowed(&ranking.method.reason),
@@ -333,6 +334,7 @@ fn record<'a>(
     let (local, remote) = (flow.key.local, flow.key.remote);
     let location = &process.location;
     let cost = flow.cost();
+    let dns_name = flow.dns_name.as_deref();
     let record = FlowRecord {
         proto: Cow::Borrowed(flow.key.protocol.as_str()),
         local_addr: Address(Some(local.addr)),
@@ -376,6 +378,8 @@ fn record<'a>(
         tx_packets: flow.packets.map(|packets| packets.tx),
         audited_rx_bytes: flow.audited_rx,
         remote_name,
+        dns_name: dns_name.map(|dns| Cow::Borrowed(&*dns.name)),
+        dns_name_origin: dns_name.map(|dns| Cow::Borrowed(dns.origin.as_str())),
         local_service: names.service(flow.key.protocol, &local, Some(&remote)),
         remote_service: names.service(flow.key.protocol, &remote, Some(&local)),
         own: names.is_own(flow.key.tgid),

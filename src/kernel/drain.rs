@@ -261,6 +261,8 @@ impl Drain {
         Ok(Unknown {
             processes: decoder.unknown_owners.len() as u64,
             cgroups: owners.without_cgroup,
+            // Known after the drain: `LossCounters::answers`.
+            answers: 0,
         })
     }
 }

@@ -15,6 +15,8 @@ pub struct LossCounters {
     /// Bytes and messages of flows without a slot that did not even fit into their process's sum.
     pub untracked: Counters,
     pub missed: u64,
+    /// Answers of name servers that found no room.
+    pub answers: u64,
 }
 
 /// Reads all there is to read about the programs that are attached, and what they note in `data`.
@@ -36,6 +38,7 @@ pub fn read(
     Ok(LossCounters {
         untracked: skel::untracked(data),
         missed,
+        answers: skel::lost_answers(data),
     })
 }
 

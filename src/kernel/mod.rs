@@ -2,6 +2,7 @@
 //! double buffer, reads what was missed. Turns socket calls into [`Interval`]s; knows nothing of
 //! who looks at them.
 
+mod answers;
 mod attach;
 mod audit;
 pub mod backend;
@@ -38,6 +39,7 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::skel::OpenSkel as _;
 use libbpf_rs::{Link, MapCore as _};
 
+use self::answers::Answers;
 use self::attach::{attach, program};
 use self::backend::{AttachPlan, Backend};
 pub use self::backend_error::NoBackend;
@@ -56,6 +58,7 @@ use self::switches::Switches;
 use self::tcp::{AuditMode, TcpSamples};
 use self::tracefs::KprobeEvents;
 use crate::filter::KernelFilter;
+use crate::model::dns::DnsAnswer;
 use crate::model::flow::Flow;
 use crate::model::interval::{Audit, Interval, Losses, Method, Unknown};
 use crate::options::CaptureOptions;
@@ -70,6 +73,8 @@ const CGROUP_RECORDS: u32 = 128;
 /// Stands in [`Method::reason`] where [`Engine::is_unfiltered`].
 const UNFILTERED: &str =
     "the filter is too large for this kernel's verifier, so user space decides all of it";
+/// Stands in [`Method::reason`] where the programs load only without what reads answers of name servers.
+const NO_ANSWERS: &str = "this kernel does not load what reads the answers of name servers, so flows have no names by them";
 const NO_SOCK_TRACEPOINTS: &str =
     "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)";
 const RDONLY_CAST: &str = "bpf_rdonly_cast";
@@ -80,6 +85,7 @@ pub struct Engine {
     links: Vec<Link>,
     kprobes: Option<KprobeEvents>,
     drain: Drain,
+    answers: Option<Answers>,
     data: SharedData,
     grace: GracePeriod,
     /// Slots of each flow map.
@@ -141,6 +147,8 @@ impl Engine {
                         ProgramVariant {
                             has_rdonly_cast,
                             pushdown,
+                            reads_answers: options.dns_names,
+                            can_cast: has_rdonly_cast,
                         },
                         attempt,
                     )
@@ -150,6 +158,10 @@ impl Engine {
                 Ok((form, mut engine)) => {
                     engine.unfiltered = unpushed.is_some() && !form.pushdown;
                     let mut reason = engine.method.reason.clone();
+                    if options.dns_names && !form.reads_answers {
+                        reason.push_str("; ");
+                        reason.push_str(NO_ANSWERS);
+                    }
                     if let Some(missing) = &denied {
                         reason.push_str(&format!("; {}", missing.what));
                     }
@@ -193,20 +205,17 @@ impl Engine {
         skel::with_open_object(|mut open| {
             choose_programs(&mut open, &hooks, in_kernel);
             let has_rows = plan.backend.has_rows(kernel);
-            configure(
-                &mut open,
-                options,
-                plan,
-                in_kernel,
-                form.has_rdonly_cast,
-                has_rows,
-            )?;
+            configure(&mut open, options, plan, in_kernel, form, has_rows)?;
             let skel = open.load().map_err(load_error)?;
 
             let mut engine = Self {
                 links: Vec::new(),
                 kprobes: None,
                 drain: Drain::new(&skel, in_kernel, decoder(options, plan))?,
+                answers: match form.reads_answers {
+                    true => Some(Answers::map(&skel)?),
+                    false => None,
+                },
                 data: SharedData::map(&skel.maps.bss)?,
                 grace: GracePeriod::new(&skel, plan.backend)?,
                 slots: skel.maps.flows4_a.max_entries(),
@@ -371,7 +380,10 @@ impl Engine {
                 .flatten(),
             untracked: reading.untracked.since(&self.last.untracked),
             missed_events,
-            unknown,
+            unknown: Unknown {
+                answers: reading.answers.saturating_sub(self.last.answers),
+                ..unknown
+            },
             audit,
         };
         self.last = reading;
@@ -384,6 +396,14 @@ impl Engine {
             interfaces: Vec::new(),
             method: self.method_now(),
         })
+    }
+
+    /// Takes the answers of name servers that processes received since the last time; none where they are not read.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn take_answers(&mut self) -> Result<Vec<DnsAnswer>> {
+        self.answers.as_mut().map_or(Ok(Vec::new()), Answers::take)
     }
 
     /// How this interval was counted: probes that were switched off meanwhile saw nothing.
@@ -545,7 +565,7 @@ fn configure(
     options: &CaptureOptions,
     plan: AttachPlan,
     in_kernel_drain: bool,
-    has_rdonly_cast: bool,
+    form: ProgramVariant,
     has_rows: bool,
 ) -> Result<()> {
     let max_flows = map_memory(options.max_flows)?.flows;
@@ -566,6 +586,9 @@ fn configure(
     if !roots.is_empty() {
         maps.trees.set_max_entries(trees::MAX_PROCESSES)?;
     }
+    if form.reads_answers {
+        maps.answers.set_max_entries(answers::ring_bytes())?;
+    }
     if has_rows {
         let cpus = libbpf_rs::num_possible_cpus().context("count the possible CPUs")?;
         maps.rows.set_max_entries(u32::try_from(cpus)?)?;
@@ -582,8 +605,9 @@ fn configure(
         .rodata_data
         .as_deref_mut()
         .context("find the BPF object's read-only data")?;
-    rodata.has_rdonly_cast = has_rdonly_cast;
+    rodata.has_rdonly_cast = form.has_rdonly_cast;
     rodata.has_rows = has_rows;
+    rodata.reads_answers = form.reads_answers;
     filter::write(&options.filter.kernel_filter, &roots, rodata).context("push the filter down")?;
     rodata.max_flows = max_flows;
     rodata.split_threads = options.by_thread;

@@ -14,6 +14,10 @@ pub(super) struct ProgramVariant {
     pub(super) has_rdonly_cast: bool,
     /// The programs decide their part of the filter.
     pub(super) pushdown: bool,
+    /// Answers of name servers are read.
+    pub(super) reads_answers: bool,
+    /// The kernel has `bpf_rdonly_cast()`, whether it is used or not.
+    pub(super) can_cast: bool,
 }
 
 impl ProgramVariant {
@@ -32,6 +36,15 @@ impl ProgramVariant {
                 ..
             } => Some(Self {
                 has_rdonly_cast: false,
+                ..self
+            }),
+            // The names of hosts are the least that is missed.
+            Self {
+                reads_answers: true,
+                ..
+            } => Some(Self {
+                has_rdonly_cast: self.can_cast,
+                reads_answers: false,
                 ..self
             }),
             _ => None,
@@ -78,6 +91,8 @@ mod tests {
         let whole = ProgramVariant {
             has_rdonly_cast: true,
             pushdown: true,
+            reads_answers: false,
+            can_cast: true,
         };
         let tried = |errors: &dyn Fn(ProgramVariant) -> Option<anyhow::Error>| {
             let forms = std::cell::RefCell::new(Vec::new());
@@ -105,6 +120,22 @@ mod tests {
         let (opened, forms) = tried(&|_| Some(too_large()));
         assert!(!opened);
         assert_eq!(forms, [(true, true), (true, false), (false, false)]);
+        let forms = std::cell::RefCell::new(Vec::new());
+        let reading = ProgramVariant {
+            reads_answers: true,
+            ..whole
+        };
+        let opened = first_that_loads(reading, |form| {
+            forms
+                .borrow_mut()
+                .push((form.has_rdonly_cast, form.reads_answers));
+            form.reads_answers.then(refused).map_or(Ok(()), Err)
+        });
+        assert!(opened.is_ok());
+        assert_eq!(
+            forms.into_inner(),
+            [(true, true), (false, true), (true, false)]
+        );
         let no_room = load_error(libbpf_rs::Error::from_raw_os_error(28));
         assert!(TooLarge::is_cause_of(&no_room));
     }

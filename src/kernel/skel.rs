@@ -43,11 +43,11 @@ use crate::filter::{MAX_NETNS, MAX_NETS, MAX_PORTS, MAX_TASKS, MAX_TREES, MAX_UI
 #[cfg(test)]
 pub use types::flowtop_id as RawId;
 pub use types::{
-    flowtop_cgroup as RawCgroup, flowtop_cgroup_record as RawCgroupRecord, flowtop_key4 as RawKey4,
-    flowtop_key6 as RawKey6, flowtop_owner as RawOwner, flowtop_owner_record as RawOwnerRecord,
-    flowtop_record as RawRecord, flowtop_row4 as RawRow4, flowtop_row6 as RawRow6,
-    flowtop_rows as RawRows, flowtop_slot as RawSlot, flowtop_stats as RawStats,
-    flowtop_tcp as RawTcp,
+    flowtop_answer as RawAnswer, flowtop_cgroup as RawCgroup,
+    flowtop_cgroup_record as RawCgroupRecord, flowtop_key4 as RawKey4, flowtop_key6 as RawKey6,
+    flowtop_owner as RawOwner, flowtop_owner_record as RawOwnerRecord, flowtop_record as RawRecord,
+    flowtop_row4 as RawRow4, flowtop_row6 as RawRow6, flowtop_rows as RawRows,
+    flowtop_slot as RawSlot, flowtop_stats as RawStats, flowtop_tcp as RawTcp,
 };
 
 // Parts of `RawId::owner_kind`.
@@ -102,6 +102,7 @@ const _: () = assert!(size_of::<RawCgroup>() == 1288);
 const _: () = assert!(size_of::<RawCgroupRecord>() == 1296);
 const _: () = assert!(size_of::<RawTcp>() == 88);
 const _: () = assert!(size_of::<RawRecord>() == 208);
+const _: () = assert!(size_of::<RawAnswer>() == 32);
 
 // SAFETY: `repr(C)` structs of integers and arrays of integers without padding (their sizes are
 // asserted above to be the sums of their fields), so every bit pattern is a value.
@@ -122,6 +123,8 @@ unsafe impl plain::Plain for RawCgroup {}
 unsafe impl plain::Plain for RawCgroupRecord {}
 // SAFETY: as above.
 unsafe impl plain::Plain for RawRecord {}
+// SAFETY: as above.
+unsafe impl plain::Plain for RawAnswer {}
 
 /// The bytes of a record.
 pub fn bytes_of(record: &RawRecord) -> &[u8] {
@@ -281,6 +284,7 @@ const _: () = {
     assert!(line != offset_of!(types::bss, nr_records) / 64);
     assert!(line < offset_of!(types::bss, untracked) / 64);
     assert!(line != offset_of!(types::bss, missed_calls) / 64);
+    assert!(line != offset_of!(types::bss, lost_answers) / 64);
 };
 
 /// The flag that says which buffer is active.
@@ -353,6 +357,13 @@ pub fn missed_calls(data: &mut SharedData) -> u64 {
     let bss = data.variables();
     // SAFETY: as in `untracked`.
     unsafe { (&raw const (*bss).missed_calls).read_volatile() }
+}
+
+/// Answers of name servers that found the ring full. Cumulative.
+pub fn lost_answers(data: &mut SharedData) -> u64 {
+    let bss = data.variables();
+    // SAFETY: as in `untracked`.
+    unsafe { (&raw const (*bss).lost_answers).read_volatile() }
 }
 
 /// `bpf_prog_info.recursion_misses`: runs the kernel skipped because the program, or for kprobe

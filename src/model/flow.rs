@@ -6,6 +6,7 @@
 mod tcp;
 
 use super::container::ContainerLabels;
+use super::dns::DnsName;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -420,6 +421,8 @@ pub struct Flow {
     pub class: Option<PeerClass>,
     /// The user's zone of the peer; `None` where the peer is in none, or not known.
     pub zone: Option<Arc<PeerZone>>,
+    /// Name that the peer was resolved from before the flow began; `None` where no answer was seen.
+    pub dns_name: Option<Arc<DnsName>>,
 }
 
 impl Flow {
@@ -435,6 +438,7 @@ impl Flow {
             internal: key.has_loopback_end(),
             class: PeerClass::of(&key.remote),
             zone: None,
+            dns_name: None,
         }
     }
 
@@ -450,6 +454,7 @@ impl Flow {
         self.internal |= later.internal;
         self.class = later.class;
         self.zone = later.zone;
+        self.dns_name = later.dns_name.or(self.dns_name.take());
         self.audited_rx = self.audited_rx.saturating_add(later.audited_rx);
         self.owner = later.owner;
         self.packets = match (self.packets, later.packets) {

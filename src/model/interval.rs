@@ -119,12 +119,14 @@ pub struct Unknown {
     pub processes: u64,
     /// With all that, but without the cgroup that gives container, pod and unit.
     pub cgroups: u64,
+    /// Answers of name servers that were not read: names of hosts may be missing.
+    pub answers: u64,
 }
 
 impl Unknown {
     /// Whether everything is known.
     pub const fn is_none(&self) -> bool {
-        self.processes == 0 && self.cgroups == 0
+        self.processes | self.cgroups | self.answers == 0
     }
 }
 
@@ -133,6 +135,7 @@ impl AddAssign for Unknown {
     fn add_assign(&mut self, other: Self) {
         self.processes = self.processes.saturating_add(other.processes);
         self.cgroups = self.cgroups.saturating_add(other.cgroups);
+        self.answers = self.answers.saturating_add(other.answers);
     }
 }
 
@@ -434,6 +437,7 @@ mod tests {
                 unknown: Unknown {
                     processes: 2,
                     cgroups: 3,
+                    answers: 4,
                 },
                 ..Losses::default()
             },
@@ -453,6 +457,7 @@ mod tests {
         let unknown = Unknown {
             processes: 4,
             cgroups: 6,
+            answers: 8,
         };
         assert_eq!(first.losses.unknown, unknown);
     }

@@ -2,6 +2,7 @@
 //! on BPF or output.
 
 pub mod container;
+pub mod dns;
 pub mod flow;
 pub mod interval;
 pub mod net;

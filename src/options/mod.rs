@@ -58,7 +58,7 @@ pub struct Config {
 }
 
 /// What is counted, and how flowtop attaches to the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureOptions {
     /// `None` for the best backend that loads and attaches (`auto`).
     pub backend: Option<Backend>,
@@ -68,11 +68,27 @@ pub struct CaptureOptions {
     pub by_thread: bool,
     /// The user's zones of peers; in a replay they replace the recorded ones. `None` where there are none.
     pub zones: Option<Arc<ZoneTable>>,
+    /// Read the answers of name servers that processes receive, for the names of hosts.
+    pub dns_names: bool,
     /// Most flows that the kernel can tell apart in an interval; `None` for the default of the
     /// kernel side.
     pub max_flows: Option<u32>,
     /// Write libbpf's messages to standard error.
     pub libbpf_log: bool,
+}
+
+impl Default for CaptureOptions {
+    fn default() -> Self {
+        Self {
+            backend: None,
+            filter: FilterPlan::default(),
+            by_thread: false,
+            dns_names: true,
+            zones: None,
+            max_flows: None,
+            libbpf_log: false,
+        }
+    }
 }
 
 /// The configuration file that settings are saved to.

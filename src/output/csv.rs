@@ -106,6 +106,9 @@ const COLUMNS: &[&str] = &[
     "tx_cost_estimate",
     "job_step",
     "netns_name",
+    "dns_name",
+    "dns_name_origin",
+    "unknown_answers",
 ];
 
 /// Columns of the interval, which each of its rows repeats, so that a row is complete by itself.
@@ -124,6 +127,7 @@ const INTERVAL_COLUMNS: &[&str] = &[
     "unknown_processes",
     "unknown_cgroups",
     "copied_rx_bytes",
+    "unknown_answers",
 ];
 
 /// Columns of losses other than bytes.
@@ -132,6 +136,7 @@ const LOSSES: &[&str] = &[
     "full_pid",
     "unknown_processes",
     "unknown_cgroups",
+    "unknown_answers",
 ];
 
 /// Columns of a row's traffic.

@@ -1,5 +1,6 @@
 //! Writes the traffic of a command as text, one JSON object or Markdown.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::jsonl::escape;
+use crate::model::dns::DnsName;
 use crate::model::flow::Counters;
 use crate::model::interval::Machine;
 use crate::model::peer_class::PeerClass;
@@ -123,13 +125,22 @@ impl RunSummary<'_> {
         ))
     }
 
+    /// The name by reverse DNS.
     fn host(&self, key: &PeerKey) -> Option<&Arc<str>> {
         self.names.get(&key.remote.addr)
     }
 
+    /// The name that the process resolved.
+    fn dns_name(&self, key: &PeerKey) -> Option<&DnsName> {
+        let peer = (key.tgid, key.remote.addr);
+        self.totals.dns_names.get(&peer).map(|dns| &**dns)
+    }
+
     fn cells(&self, (key, sum): &(PeerKey, Counters)) -> Cells {
-        let remote = match (self.host(key), key.remote.port) {
-            (Some(host), 0) => host.to_string(),
+        let resolved = self.dns_name(key).map(DnsName::marked);
+        let host = resolved.or_else(|| self.host(key).map(|host| Cow::Borrowed(&**host)));
+        let remote = match (host, key.remote.port) {
+            (Some(host), 0) => host.into_owned(),
             (Some(host), port) => format!("{host}:{port}"),
             (None, _) => key.remote.to_string(),
         };
@@ -289,6 +300,8 @@ impl RunSummary<'_> {
             },
             remote_port: key.protocol.map(|_| key.remote.port),
             remote_name: self.host(key).cloned(),
+            dns_name: self.dns_name(key).map(|dns| Arc::clone(&dns.name)),
+            dns_name_origin: self.dns_name(key).map(|dns| dns.origin.as_str()),
             rx_bytes: sum.rx_bytes,
             tx_bytes: sum.tx_bytes,
         };
@@ -394,6 +407,10 @@ struct PeerRecord {
     remote_port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_name: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns_name: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns_name_origin: Option<&'static str>,
     rx_bytes: u64,
     tx_bytes: u64,
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Report;
+use crate::model::dns::DnsName;
 use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Method, RecordingMetadata, rate};
 use crate::model::wire_estimate::add_cost;
@@ -270,11 +271,13 @@ impl Text {
     fn flows(&mut self, ranking: &Ranking, names: &Names) -> TextTable {
         let ends = |flow: &Flow| {
             let (local, remote) = (flow.key.local, flow.key.remote);
-            let end = |end, other| {
-                let label = names.label(end, names.service(flow.key.protocol, end, Some(other)));
+            let end = |end, other, dns_name: Option<&DnsName>| {
+                let service = names.service(flow.key.protocol, end, Some(other));
+                let label = names.resolved_label(end, dns_name, service);
                 units::visible(&label.host).into_owned() + &label.port
             };
-            (end(&local, &remote), end(&remote, &local))
+            let dns_name = flow.dns_name.as_deref();
+            (end(&local, &remote, None), end(&remote, &local, dns_name))
         };
         // Looks names up once, for widths and lines: a name found in between would not fit its
         // column.

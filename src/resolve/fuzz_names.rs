@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::dns_answers::resolved_name;
 use super::hosts::Hosts;
 use super::ptr::{Query, Reply};
 use super::resolv_conf::Conf;
@@ -58,6 +59,32 @@ pub fn answer(bytes: &[u8]) {
     answer[6..12].copy_from_slice(&header[2..]);
     answer.extend_from_slice(records);
     check(query.read(&answer));
+}
+
+/// Any datagram from port 53 is read as an answer that a process received, or passed over: as it is, and behind a good
+/// header and question. A name is in DNS's text form and lower case, in bounds, and no address.
+///
+/// # Panics
+/// When that is not so.
+pub fn dns_answer(bytes: &[u8]) {
+    /// Header of an answer with 255 records, and the question for the addresses of `a.b`.
+    const GOOD: &[u8] = b"\0\0\x81\x80\0\x01\0\xff\0\0\0\0\x01a\x01b\0\0\x01\0\x01";
+    let good = [GOOD, bytes].concat();
+    for bytes in [bytes, &good] {
+        let Some(resolved) = resolved_name(bytes) else {
+            continue;
+        };
+        let name = &resolved.name;
+        assert!((1..=253).contains(&name.len()));
+        assert!(name.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase()));
+        assert!(name.parse::<IpAddr>().is_err());
+        assert!((1..=32).contains(&resolved.addresses.len()));
+        for (addr, valid) in resolved.addresses {
+            assert!(!addr.is_unspecified());
+            assert!((30..=86_400).contains(&valid.as_secs()));
+        }
+    }
 }
 
 fn check(reply: Option<Reply>) {

@@ -5,6 +5,8 @@ mod background_cache;
 mod cgroup;
 pub mod containers;
 mod dns;
+mod dns_answers;
+pub mod dns_names;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_names;
 #[cfg(any(test, fuzzing))]

@@ -16,6 +16,7 @@ pub use super::services::Services;
 
 use super::name_cache::{LookupOutcome, LookupResult, NameCache, NameQuestion};
 use super::system::System;
+use crate::model::dns::DnsName;
 use crate::model::flow::{Endpoint, Protocol, Zone};
 use crate::resolve::interfaces::Interfaces;
 use crate::resolve::namespace;
@@ -285,6 +286,20 @@ impl Names {
         let can_resolve = !(end.is_unknown() && end.zone == Zone::default());
         let host = can_resolve.then(|| self.get(end.addr)).flatten();
         self.written(end, host.as_deref(), service)
+    }
+
+    /// The same as [`Self::label`] with the name that the peer of a flow was resolved from, where that is known
+    /// and names are shown. It takes precedence over what name servers say of the address.
+    pub fn resolved_label(
+        &self,
+        end: &Endpoint,
+        dns_name: Option<&DnsName>,
+        service: Option<&str>,
+    ) -> Label {
+        match dns_name.filter(|_| self.resolver.is_some()) {
+            Some(dns_name) => self.written(end, Some(&dns_name.marked()), service),
+            None => self.label(end, service),
+        }
     }
 
     /// Writes an endpoint with these names, or with numbers in place of those that are `None`.

@@ -119,7 +119,7 @@ fn interpret(answer: &Message<[u8]>) -> Option<Reply> {
 }
 
 /// Whether it is a name at all, and none that would be taken for an address.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let bare = name.trim_matches(['[', ']', '.']);
     super::names::is_shown(bare) && bare.replace("\\.", ".").parse::<IpAddr>().is_err()
 }

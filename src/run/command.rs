@@ -304,6 +304,7 @@ impl Allowed {
             internal: flow.internal,
             class: flow.class,
             zone: flow.zone.as_deref(),
+            dns_name: flow.dns_name.as_ref().map(|dns| &*dns.name),
             elapsed: self.elapsed,
         };
         self.unmatched

@@ -39,6 +39,7 @@ impl ExitCondition {
             internal: false,
             class: None,
             zone: None,
+            dns_name: None,
             elapsed: interval.elapsed,
         })
     }

@@ -57,6 +57,7 @@ pub fn retain_matching(matcher: &mut Matcher, interval: &mut Interval) {
             internal: flow.internal,
             class: flow.class,
             zone: flow.zone.as_deref(),
+            dns_name: flow.dns_name.as_ref().map(|dns| &*dns.name),
             elapsed,
         })
     }));

@@ -1,7 +1,7 @@
 //! The running kernel as a source of intervals.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -14,6 +14,7 @@ use crate::kernel::Engine;
 use crate::model::interval::{Interval, Machine, Method};
 use crate::options::{Backend, CaptureOptions};
 use crate::resolve::containers::ContainerNames;
+use crate::resolve::dns_names::DnsNames;
 use crate::resolve::interfaces::counters::NetworkCards;
 use crate::sandbox::capabilities::CapabilitySet;
 use crate::sandbox::privilege::Identity;
@@ -27,6 +28,7 @@ pub struct Live {
     internal: InternalFlows,
     own: OwnAddresses,
     containers: ContainerNames,
+    dns_names: DnsNames,
     cards: NetworkCards,
     options: CaptureOptions,
     /// Whether flowtop has dropped the privileges that another backend would need.
@@ -46,6 +48,7 @@ impl Live {
             internal: InternalFlows::default(),
             own: OwnAddresses::read(),
             containers: ContainerNames::start(),
+            dns_names: DnsNames::default(),
             cards: NetworkCards::open(),
             options: options.clone(),
             confined: false,
@@ -128,6 +131,11 @@ impl Live {
         }
         // Before the filter as well, and early enough for a recording to have the names.
         self.containers.label(&mut interval.flows);
+        if self.options.dns_names {
+            let answers = self.engine.take_answers()?;
+            self.dns_names
+                .label(answers, &mut interval.flows, Instant::now());
+        }
         if let Some(matcher) = &mut self.matcher {
             retain_matching(matcher, &mut interval);
         }

@@ -31,6 +31,7 @@ use self::slots::Slot;
 use super::moments::SummedFlows;
 use super::recent::{Bars, Points, Ring};
 use super::traffic::Decay;
+use crate::model::dns::DnsName;
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, Tcp};
 use crate::model::interval::{InterfaceTraffic, Interval, Losses, rate};
 use crate::model::peer_class::PeerClass;
@@ -64,6 +65,8 @@ pub struct FlowStats {
     pub class: Option<PeerClass>,
     /// The user's zone of the peer, as of then: see [`Flow::zone`].
     pub zone: Option<Arc<PeerZone>>,
+    /// Name that the peer was resolved from: see [`Flow::dns_name`].
+    pub dns_name: Option<Arc<DnsName>>,
     pub traffic: TrafficStats,
     ring: Option<Box<Ring>>,
 }
@@ -225,6 +228,7 @@ impl History {
             stats.internal |= flow.internal;
             stats.class = flow.class;
             stats.zone.clone_from(&flow.zone);
+            stats.dns_name.clone_from(&flow.dns_name);
             stats.tcp = flow.tcp.or(stats.tcp.filter(|_| flow.audited_rx > 0));
             stats.audited_rx = stats.audited_rx.saturating_add(flow.audited_rx);
             stats.traffic.count(&flow.counters, &decay, &clock, ended);
@@ -264,6 +268,7 @@ impl History {
                 internal: false,
                 class: flow.class,
                 zone: flow.zone.clone(),
+                dns_name: None,
                 traffic: TrafficStats::new(begun_at, begun),
                 ring: None,
             };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::process_lookup::ProcessRef;
 use super::row_id::RowId;
 use super::tcp_stats::RowTcpStats;
+use crate::model::dns::DnsName;
 use crate::model::flow::{Comm, Endpoint, Owner, Protocol};
 use crate::model::peer_zone::PeerZone;
 use crate::stats::history::{Clock, FlowStats, TrafficStats};
@@ -26,6 +27,8 @@ pub struct SharedFields {
     pub internal: bool,
     /// The user's zone of the peer.
     pub zone: Option<Arc<PeerZone>>,
+    /// Name that the peers of all flows were resolved from.
+    pub dns_name: Option<Arc<DnsName>>,
 }
 
 /// One row of a table: a flow, or the sum of several.
@@ -89,6 +92,7 @@ impl SharedFields {
             owner: Some(Arc::clone(&flow.owner)),
             internal: flow.internal,
             zone: flow.zone.clone(),
+            dns_name: flow.dns_name.clone(),
         }
     }
 
@@ -103,6 +107,7 @@ impl SharedFields {
         keep(&mut self.remote, &other.remote);
         keep(&mut self.tgid, &other.tgid);
         keep(&mut self.comm, &other.comm);
+        keep(&mut self.dns_name, &other.dns_name);
         self.internal &= other.internal;
         keep(&mut self.zone, &other.zone);
         if self.tgid.is_none() {

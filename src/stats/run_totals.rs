@@ -1,9 +1,11 @@
 //! The traffic of one command by process and peer, from its first interval to its last.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::dns::DnsName;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, Protocol};
 use crate::model::interval::{Interval, Losses};
 use crate::model::peer_class::PeerClass;
@@ -105,6 +107,8 @@ pub struct RunTotals {
     pub total: Counters,
     /// Estimated cost; `None` where no zone has a price.
     pub cost: Option<Cost>,
+    /// Names that processes resolved to the addresses of their peers, the last where there were several.
+    pub dns_names: HashMap<(u32, IpAddr), Arc<DnsName>>,
     /// All intervals merged, without their flows.
     pub sum: Option<Interval>,
 }
@@ -117,6 +121,12 @@ impl RunTotals {
         for flow in &interval.flows {
             let key = PeerKey::of(flow);
             self.peers.add(key.clone().of_address(), flow.counters);
+            if let Some(name) = &flow.dns_name
+                && self.dns_names.len() < MAX_ROWS
+            {
+                let peer = (flow.key.tgid, flow.key.remote.addr);
+                self.dns_names.insert(peer, Arc::clone(name));
+            }
             if is_expected
                 .as_mut()
                 .is_some_and(|is_expected| !is_expected(flow))
@@ -133,7 +143,7 @@ impl RunTotals {
             elapsed: interval.elapsed,
             losses: interval.losses,
             interfaces: Vec::new(),
-            method: std::sync::Arc::clone(&interval.method),
+            method: Arc::clone(&interval.method),
         };
         match &mut self.sum {
             Some(sum) => sum.merge(without_flows),

@@ -22,8 +22,17 @@ pub fn summary(losses: &Losses, method: &Method) -> String {
         let bytes = losses.untracked.rx_bytes + losses.untracked.tx_bytes;
         parts.push(format!("{} untracked", units::bytes(bytes)));
     }
-    let Unknown { processes, cgroups } = losses.unknown;
-    for (number, thing) in [(processes, "owner"), (cgroups, "cgroup")] {
+    let Unknown {
+        processes,
+        cgroups,
+        answers,
+    } = losses.unknown;
+    let unknown = [
+        (processes, "owner"),
+        (cgroups, "cgroup"),
+        (answers, "DNS answer"),
+    ];
+    for (number, thing) in unknown {
         if number > 0 {
             parts.push(format!("{} unknown", units::count(number, thing)));
         }
@@ -94,7 +103,11 @@ pub fn losses(losses: &Losses) -> Vec<String> {
             units::count(losses.missed_events, "event")
         ));
     }
-    let Unknown { processes, cgroups } = losses.unknown;
+    let Unknown {
+        processes,
+        cgroups,
+        answers,
+    } = losses.unknown;
     if processes > 0 {
         lines.push(format!(
             "UNKNOWN OWNERS: flowtop had no room for the name and user of {}; bytes and PIDs are exact; raise \
@@ -107,6 +120,13 @@ pub fn losses(losses: &Losses) -> Vec<String> {
             "UNKNOWN CGROUPS: flowtop had no room for the container and unit of {}; everything else is exact; \
              shorten --interval",
             units::count(cgroups, "owner")
+        ));
+    }
+    if answers > 0 {
+        lines.push(format!(
+            "UNKNOWN NAMES: flowtop had no room for {}, so host names may be missing; everything else is exact; \
+             shorten --interval",
+            units::count(answers, "DNS answer")
         ));
     }
     lines.extend(drift(losses));
@@ -315,18 +335,20 @@ mod tests {
             unknown: Unknown {
                 processes: 1,
                 cgroups: 477,
+                answers: 3,
             },
             ..Losses::default()
         };
         let method = Method::default();
         assert_eq!(
             summary(&losses, &method),
-            "1 owner unknown, 477 cgroups unknown"
+            "1 owner unknown, 477 cgroups unknown, 3 DNS answers unknown"
         );
         assert!(is_degraded(&losses));
         let lines = super::losses(&losses);
         assert!(lines[0].contains("name and user of 1 owner;"), "{lines:?}");
         assert!(lines[1].contains("unit of 477 owners;"), "{lines:?}");
+        assert!(lines[2].contains("no room for 3 DNS answers,"), "{lines:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod common;
 mod audit;
 mod cli;
 mod container_names;
+mod dns_names;
 mod exactness;
 mod flood;
 mod hostile;

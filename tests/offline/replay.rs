@@ -119,6 +119,7 @@ fn everything() -> Vec<Interval> {
         unknown: Unknown {
             processes: 6,
             cgroups: 7,
+            answers: 8,
         },
         audit: Audit {
             connections: 9,

@@ -89,6 +89,12 @@ fn term() -> impl Strategy<Value = Term> {
         names().prop_map(Term::Comm),
         names().prop_map(Term::Container),
         Just(Term::Unit(vec![Pattern::exact("ssh.service")])),
+        prop::sample::select(vec![
+            Term::HostNames(vec![Pattern::exact("api.example.com")]),
+            Term::HostNames(vec![Pattern::word("*.example.net").unwrap()]),
+            Term::HostNames(vec![Pattern::regex("^api").unwrap()]),
+            Term::Domains(vec!["example.com".to_owned(), "net".to_owned()]),
+        ]),
         prop::sample::select(vec![Direction::Rx, Direction::Tx]).prop_map(Term::Moved),
         compare().prop_map(Term::Compare),
     ]
@@ -169,6 +175,7 @@ impl Example {
             internal: false,
             class: PeerClass::of(&self.key.remote),
             zone: None,
+            dns_name: Some("api.example.com"),
             elapsed: self.elapsed,
         }
     }

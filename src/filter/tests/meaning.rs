@@ -160,6 +160,7 @@ struct MeaningExample {
     counters: Counters,
     elapsed: Duration,
     zone: PeerZone,
+    dns_name: Option<&'static str>,
 }
 
 impl MeaningExample {
@@ -194,6 +195,7 @@ impl MeaningExample {
                 name: "eu-west".into(),
                 price: None,
             },
+            dns_name: None,
         }
     }
 
@@ -210,6 +212,7 @@ impl MeaningExample {
                     internal: false,
                     class: crate::model::peer_class::PeerClass::of(&self.key.remote),
                     zone: Some(&self.zone),
+                    dns_name: self.dns_name,
                     elapsed: self.elapsed,
                 };
                 // Twice: the second answer is a kept one.
@@ -433,6 +436,7 @@ fn an_owner_that_took_the_place_of_another_is_asked_anew() {
             internal: false,
             class: crate::model::peer_class::PeerClass::of(&example.key.remote),
             zone: Some(&example.zone),
+            dns_name: None,
             elapsed: example.elapsed,
         })
     };
@@ -448,4 +452,30 @@ fn a_name_of_other_bytes_can_be_asked_for() {
     let mut example = MeaningExample::new();
     example.owner.comm = Comm::new(b"a\xffb");
     example.check(&["comm a?b", "comm a\u{fffd}b"], &["comm ab"]);
+}
+
+#[test]
+fn names_of_hosts_are_those_that_peers_were_resolved_from() {
+    let mut example = MeaningExample::new();
+    let names = [
+        "host api.example.com",
+        "remote host API.example.com",
+        "host *.Example.com",
+        "host /^api/",
+        "host (www.example.com or api.example.com)",
+        "domain example.com",
+        "domain .com",
+        "domain api.example.com",
+        "domain (net or com)",
+    ];
+    let others = [
+        "host example.com",
+        "host api.example.co",
+        "domain ple.com",
+        "domain www.api.example.com",
+    ];
+    example.dns_name = Some("api.example.com");
+    example.check(&names, &others);
+    example.dns_name = None;
+    example.check(&[], &[names, ["host api.example.com"; 9]].concat());
 }

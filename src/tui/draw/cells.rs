@@ -166,7 +166,7 @@ impl Cell<'_> {
             _ if self.title(buf, Column::Remote) => return,
             _ => match common.remote {
                 Some(remote) => {
-                    let label = self.text().end(&remote, common.local.as_ref());
+                    let label = self.text().peer(&remote);
                     self.put_peer(buf, &label, self.at.width)
                 }
                 None => return,

@@ -51,7 +51,8 @@ fn what(shared: &SharedState, row: &Row) -> String {
         (RowId::Flow(key), _) => {
             let protocol = Some(key.protocol);
             let local = shared.label(&key.local, Some(&key.remote), protocol);
-            let remote = shared.label(&key.remote, Some(&key.local), protocol);
+            let dns_name = row.common.dns_name.as_deref();
+            let remote = shared.peer_label(&key.remote, Some(&key.local), protocol, dns_name);
             let arrow = shared.display.theme.glyphs.arrows.0;
             let end = |label: &crate::resolve::names::Label| {
                 units::visible(&label.host).into_owned() + &label.port

@@ -96,7 +96,12 @@ impl Detail {
         let theme = &shared.display.theme;
         let title = match &self.subject {
             DetailSubject::Flow(key) => {
-                let peer = shared.label(&key.remote, Some(&key.local), Some(key.protocol));
+                let dns_name = shared
+                    .history
+                    .get(key)
+                    .and_then(|flow| flow.dns_name.as_deref());
+                let peer =
+                    shared.peer_label(&key.remote, Some(&key.local), Some(key.protocol), dns_name);
                 let owner = self.row(shared).map(|row| shared.process_name(&row.common));
                 format!(
                     "Flow of {} {}: {} {}{}",

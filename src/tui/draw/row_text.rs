@@ -139,6 +139,14 @@ impl RowText<'_> {
         self.shared.label(end, other, self.row.common.protocol)
     }
 
+    /// Returns the peer of the flows as it is drawn.
+    pub fn peer(&self, remote: &Endpoint) -> Label {
+        let common = &self.row.common;
+        let dns_name = common.dns_name.as_deref();
+        self.shared
+            .peer_label(remote, common.local.as_ref(), common.protocol, dns_name)
+    }
+
     /// Adds an end of the flows: by its address, and by host and service name where these are known.
     /// Asks for no name, because many more rows are looked at than are drawn.
     fn find_end(&self, end: Option<Endpoint>, other: Option<Endpoint>, found: &mut FoundText) {
@@ -225,6 +233,7 @@ impl RowText<'_> {
     pub(super) fn find_remote(&self, found: &mut FoundText) {
         let common = &self.row.common;
         self.find_end(common.remote, common.local, found);
+        found.add_known(common.dns_name.as_ref().map(|dns| dns.name.to_string()));
         if common.internal {
             found.add(LOCAL_TAG.trim_start());
         }

@@ -119,7 +119,10 @@ impl Section<'_> {
             return;
         };
         let protocol = Some(key.protocol);
-        let label = self.shared.label(&key.remote, Some(&key.local), protocol);
+        let dns_name = line.row.common.dns_name.as_deref();
+        let label = self
+            .shared
+            .peer_label(&key.remote, Some(&key.local), protocol, dns_name);
         let name = format!("{} ", key.protocol);
         let room = cell.at.width.saturating_sub(width(&name));
         let text = shorten(&label, room, theme.glyphs.ellipsis);

@@ -1,6 +1,7 @@
 //! Candidates for the word before the cursor of a prompt: words of the filter language, and what was seen.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::prompt::PromptKind;
 use super::shared::SharedState;
@@ -234,7 +235,11 @@ fn host_names(shared: &SharedState) -> BTreeSet<String> {
     let ends = |flow: &FlowStats| [flow.key.local, flow.key.remote];
     let known = |end: Endpoint| shared.names.known(end.addr);
     let names = shared.history.flows().flat_map(ends).filter_map(known);
-    names.map(|name| name.to_string()).collect()
+    let resolved = shared
+        .history
+        .flows()
+        .filter_map(|flow| Some(Arc::clone(&flow.dns_name.as_ref()?.name)));
+    names.chain(resolved).map(|name| name.to_string()).collect()
 }
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ impl RowFilter {
                 internal: flow.internal,
                 class: flow.class,
                 zone: flow.zone.as_deref(),
+                dns_name: flow.dns_name.as_ref().map(|dns| &*dns.name),
                 elapsed: history.clock().elapsed,
             })
         })

@@ -10,6 +10,7 @@ use ratatui::layout::Rect;
 use super::display_options::DisplayOptions;
 use super::saving::Message;
 use super::travel::Travel;
+use crate::model::dns::DnsName;
 use crate::model::flow::{Comm, Endpoint, Protocol};
 use crate::model::interval::{Interval, Machine, Method, rate};
 use crate::options::{CaptureOptions, TimingOptions};
@@ -332,9 +333,21 @@ impl SharedState {
         other: Option<&Endpoint>,
         protocol: Option<Protocol>,
     ) -> Label {
+        self.peer_label(end, other, protocol, None)
+    }
+
+    /// The same of a peer that was resolved from this name.
+    pub fn peer_label(
+        &self,
+        end: &Endpoint,
+        other: Option<&Endpoint>,
+        protocol: Option<Protocol>,
+        dns_name: Option<&DnsName>,
+    ) -> Label {
         if self.display.names {
             let service = |protocol| self.names.service(protocol, end, other);
-            self.names.label(end, protocol.and_then(service))
+            self.names
+                .resolved_label(end, dns_name, protocol.and_then(service))
         } else {
             Names::disabled().label(end, None)
         }

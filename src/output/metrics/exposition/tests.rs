@@ -35,6 +35,7 @@ fn page_of(format: Format, missed_events: u64, misses_unknown: bool) -> String {
         unknown: crate::model::interval::Unknown {
             processes: 4,
             cgroups: 5,
+            answers: 6,
         },
         drift: Drift { rx: 17, tx: -2 },
         audit: Audit {

@@ -6,7 +6,7 @@ use super::facts::{DetailList, DetailPage, time_ago};
 use super::owner::owner;
 use crate::model::flow::{Endpoint, Protocol};
 use crate::model::interval::rate;
-use crate::resolve::names::Names;
+use crate::resolve::names::{HostNameSource, Names};
 use crate::stats::history::{FlowStats, TrafficStats};
 use crate::stats::ranking::RowTcpStats;
 use crate::tui::draw::cells::per_second;
@@ -40,6 +40,10 @@ impl DetailPage for FlowPage<'_> {
         let remote = self.end(&key.remote, &key.local, key.protocol);
         list.add("local", &format!("{} {local}", key.protocol), theme.bold());
         list.add("peer", &remote, theme.bold());
+        if let Some(dns) = &flow.dns_name {
+            let text = format!("{}  {}", dns.name, dns.origin.explanation());
+            list.add("host name", &text, plain);
+        }
         if key.netns != 0 {
             list.add("netns", &self.shared.netns(key.netns), plain);
         }
@@ -83,6 +87,9 @@ impl FlowPage<'_> {
         }
         if let Some(name) = self.shared.names.get(end.addr) {
             text = format!("{text}  {name}");
+            if self.shared.names.hosts() == HostNameSource::Servers {
+                text.push_str(" (reverse DNS)");
+            }
         }
         if let Some(service) = self.shared.names.service(protocol, end, Some(other)) {
             text = format!("{text}  {service}");

@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::Panes;
+use crate::model::dns::DnsName;
 use crate::model::flow::Endpoint;
 use crate::stats::ranking::ProcessLookup as _;
 use crate::text::units;
@@ -129,10 +130,11 @@ impl Panes {
 
     /// Widens columns to the content of the rows in sight.
     pub fn widen_columns(&mut self, shared: &SharedState) {
-        let end = |end: &Endpoint, other: Option<&Endpoint>, protocol| {
-            let label = shared.label(end, other, protocol);
-            units::columns(&units::visible(&label.host)) + label.port.len()
-        };
+        let end =
+            |end: &Endpoint, other: Option<&Endpoint>, protocol, dns_name: Option<&DnsName>| {
+                let label = shared.peer_label(end, other, protocol, dns_name);
+                units::columns(&units::visible(&label.host)) + label.port.len()
+            };
         let sections = self.sections(shared, shared.area);
         for (table, section) in self.tables.iter().zip(sections) {
             let room = self.section_lines(table, shared, section).rows;
@@ -144,12 +146,14 @@ impl Panes {
                 }
                 let tag = if common.internal { LOCAL_TAG.len() } else { 0 };
                 self.widths.widen(&Widths {
-                    local: local.map_or(0, |local| end(local, remote, common.protocol)),
+                    local: local.map_or(0, |local| end(local, remote, common.protocol, None)),
                     port: local.map_or(0, |local| {
                         let label = shared.label(local, remote, common.protocol);
                         label.port.len().saturating_sub(1)
                     }),
-                    remote: remote.map_or(0, |remote| end(remote, local, common.protocol)) + tag,
+                    remote: remote.map_or(0, |remote| {
+                        end(remote, local, common.protocol, common.dns_name.as_deref())
+                    }) + tag,
                     pid: common.tgid.map_or(0, |tgid| tgid.to_string().len()),
                     process: units::columns(&shared.process_name(common)),
                     protocol: common.protocol.map_or(0, |it| it.as_str().len()),
