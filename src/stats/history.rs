@@ -7,7 +7,7 @@
 //! ones go: from recent to past, from past into the one sum *older*. Of the flows of one interval that
 //! were not known before the largest are taken in, as many as there is room for and at least a quarter
 //! of [`MAX_RECENT`]; the others are *older* at once. Recent, past, older and untracked always add up to
-//! everything that was counted, to the byte. A flow takes about 350 bytes with its index, so full
+//! everything that was counted, to the byte. A flow takes about 370 bytes with its index, so full
 //! stores about 28 MB, sparklines half a MB.
 
 mod base;
