@@ -310,8 +310,8 @@ pub(super) struct Args {
     )]
     pub(super) record_files: Option<usize>,
 
-    /// Record a ledger: the sums of every program, user, container, unit and class of peers for each so long,
-    /// as in 1h, in place of flows; flowtop usage adds it up
+    /// Record a ledger instead of flows: the sums of every program, user, container, unit and class of peers
+    /// over each period of this length, as in 1h; flowtop usage adds it up
     #[arg(
         long,
         value_name = "TIME",
