@@ -26,7 +26,12 @@ typedef __u32 __be32;
 #define __array(name, value) typeof(value) *name[]
 #define BPF_ANY 0
 #define BPF_NOEXIST 1
-enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_ARRAY_OF_MAPS };
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS,
+	BPF_MAP_TYPE_RINGBUF
+};
 enum { BPF_F_MMAPABLE = 1 << 10 };
 
 struct pt_regs {

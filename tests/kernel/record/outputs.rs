@@ -403,7 +403,9 @@ fn a_condition_ends_with_its_own_code_live_and_replayed() {
             0,
         );
         let is_note = |line: &str| {
-            line.contains(": !!! ") || line.contains(" backend: ") || line.contains(": filter: ")
+            [": !!! ", ": limits: ", " backend: ", ": filter: "]
+                .iter()
+                .any(|note| line.contains(note))
         };
         let others = stderr(&not).lines().filter(|line| !is_note(line)).count();
         assert_eq!(others, 0, "{}", stderr(&not));
