@@ -194,7 +194,9 @@ fn the_whole_table_is_worked_by_keys_and_mouse() {
     live.press(" ");
     live.wait_for("going on", |text| !text.contains("PAUSED"));
 
-    live.press("gg");
+    live.press("g");
+    live.see("Group by");
+    live.press("3");
     live.see("Egress by process");
     // First the page of the process, then its flows.
     live.press("\r");
