@@ -413,9 +413,10 @@ static __always_inline bool add(void *flows, const bool b,
 }
 
 /*
- * `preempts` is a constant: see add_to_row(). The key goes to memory, which is
- * the caller's, where it is looked up, and not before: a flow with a row is
- * found by registers alone.
+ * `preempts` is a constant: whether a task can be preempted in the program,
+ * which then has no rows, and no register is kept for one. The key goes to
+ * memory, which is the caller's, where it is looked up, and not before: a flow
+ * with a row is found by registers alone.
  */
 static __always_inline void add4(const struct flowtop_key4 *of,
 				 struct flowtop_key4 *key,
@@ -431,10 +432,10 @@ static __always_inline void add4(const struct flowtop_key4 *of,
 		if (!allow_flow4(key, transfer->sk))
 			return;
 	}
-	if (has_rows && fits_row(of->id.owner_kind, transfer)) {
+	if (!preempts && has_rows && fits_row(of->id.owner_kind, transfer)) {
 		row = row4_here(b, of);
 		if (row && is_row4(row, of)) {
-			add_to_row(&row->stats, transfer, preempts);
+			add_to_row(&row->stats, transfer);
 			return;
 		}
 	}
@@ -443,7 +444,7 @@ static __always_inline void add4(const struct flowtop_key4 *of,
 		found = add(&flows4_b, true, &key->id, transfer);
 	else
 		found = add(&flows4_a, false, &key->id, transfer);
-	if (row && found && !row->key.id.owner_kind)
+	if (!preempts && row && found && !row->key.id.owner_kind)
 		take_row4(b, row, key);
 }
 
@@ -456,10 +457,10 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 
 	if (filters_flows && !allow_flow6(key, transfer->sk))
 		return;
-	if (has_rows && fits_row(key->id.owner_kind, transfer)) {
+	if (!preempts && has_rows && fits_row(key->id.owner_kind, transfer)) {
 		row = row6_here(b, key);
 		if (row && is_row6(row, key)) {
-			add_to_row(&row->stats, transfer, preempts);
+			add_to_row(&row->stats, transfer);
 			return;
 		}
 	}
@@ -467,7 +468,7 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 		found = add(&flows6_b, true, &key->id, transfer);
 	else
 		found = add(&flows6_a, false, &key->id, transfer);
-	if (row && found && !row->key.id.owner_kind)
+	if (!preempts && row && found && !row->key.id.owner_kind)
 		take_row6(b, row, key);
 }
 

@@ -3,7 +3,8 @@
  * The functions of kprobe.bpf.h by trampolines, with typed pointers. From
  * v5.12 (ca06f55b9002) a trampoline skips a program that is already running on
  * its CPU; where a task can be preempted inside it, that loses events, so user
- * space takes this backend by itself only where it cannot.
+ * space takes this backend by itself only where it cannot. Nor does it have
+ * rows (rows.bpf.h).
  */
 #ifndef FLOWTOP_FENTRY_BPF_H
 #define FLOWTOP_FENTRY_BPF_H

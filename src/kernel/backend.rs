@@ -33,13 +33,14 @@ impl Backend {
         }
     }
 
-    /// Whether its programs sum in rows of their CPU: not where tasks can be preempted in programs that add to
-    /// rows by plain loads and stores. Those of fentry, which run with preemption on, add atomically. The mode of
-    /// a kernel that can preempt itself may change while flowtop runs.
+    /// Whether its programs sum in rows of their CPU: where they run with preemption off, so that nothing runs
+    /// there between a load and its store. The mode of a kernel that can preempt itself may change while
+    /// flowtop runs. Those of fentry are compiled without rows.
     pub fn has_rows(self, kernel: &RunningKernel) -> bool {
         match self {
             Self::RawTracepoint => !kernel.tracepoints_preempt || kernel.never_preempts,
-            Self::Tracepoint | Self::Kprobe | Self::Fentry => true,
+            Self::Tracepoint | Self::Kprobe => true,
+            Self::Fentry => false,
         }
     }
 }
