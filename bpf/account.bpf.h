@@ -606,13 +606,17 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 	transfer.bytes = bytes;
 	if (!allow_call(protocol)) {
 		/* What a filter does not mean may name what it means. */
-		if (udp && dir == RX)
-			see_datagram(
-				&transfer,
-				peer && peer->family
-					? peer->port
-					: READ_FIELD(trusted, sk,
-						     __sk_common.skc_dport));
+		if (udp && dir == RX) {
+			__be16 port =
+				READ_FIELD(trusted, sk, __sk_common.skc_dport);
+
+			/* clang would read both ports by one instruction, which
+			 * the verifier refuses for pointers of two kinds. */
+			barrier_var(port);
+			if (peer && peer->family)
+				port = peer->port;
+			see_datagram(&transfer, port);
+		}
 		return true;
 	}
 	if (udp)
