@@ -15,8 +15,7 @@
  * Only programs that run with preemption off have rows: nothing else touches
  * those of this CPU between a load and its store, as no hooked function is
  * called from an interrupt. A task can be preempted in a program of fentry, and
- * others run theirs in between: with atomic adds and claimed rows its bytes
- * were still lost on 7.2, and no count said so.
+ * others run theirs in between: claims of rows there are proven by no storm.
  */
 #ifndef FLOWTOP_ROWS_BPF_H
 #define FLOWTOP_ROWS_BPF_H
