@@ -344,6 +344,29 @@ fn confine_replay(
     sandbox::confine(identity, &allow, &[], || Ok(()))
 }
 
+/// Opens recordings before the sandbox, then drops all privileges. A signal sets the stop.
+fn open_confined<T>(
+    config: &Config,
+    privilege: &Privilege,
+    open: impl FnOnce() -> T,
+) -> Result<(T, Stop)> {
+    let signals = watch(config)?;
+    let opened = open();
+    let saved = OpenedFiles::default();
+    let identity = privilege.identity(false);
+    let confine = || confine_replay(config, &identity, &saved);
+    let confinement = confined(config, privilege, confine)?;
+    if config.verbose {
+        say(&confinement.to_string());
+    }
+    let stop = Stop::default();
+    let stopped = Arc::clone(&stop);
+    signals
+        .forward(move || stopped.store(true, Ordering::Relaxed), || ())
+        .context("watch for signals")?;
+    Ok((opened, stop))
+}
+
 /// Returns the format of the recording.
 fn recorded_as(config: &Config, machine: Machine) -> Json {
     Json {

@@ -5,10 +5,9 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use super::files::OpenedFiles;
-use super::{confine_replay, confined, damaged, say, watch};
+use super::{damaged, open_confined, say};
 use crate::jsonl::input::Stop;
 use crate::options::{Config, DiffOptions, DiffSide, Output};
 use crate::output::diff::{DiffFormat, NamedStretch, write_diff};
@@ -24,22 +23,13 @@ pub(super) fn compared(
     diff: &DiffOptions,
     met: &AtomicBool,
 ) -> Result<()> {
-    let signals = watch(config)?;
-    let files = replay::open(&[diff.before.file.clone(), diff.after.file.clone()]).into_iter();
+    let paths = [diff.before.file.clone(), diff.after.file.clone()];
+    let (files, stop) = open_confined(config, privilege, || replay::open(&paths))?;
     let zones = config.capture.zones.as_ref();
-    let files: Vec<_> = files.map(|file| file.with_zones(zones)).collect();
-    let saved = OpenedFiles::default();
-    let identity = privilege.identity(false);
-    let confine = || confine_replay(config, &identity, &saved);
-    let confinement = confined(config, privilege, confine)?;
-    if config.verbose {
-        say(&confinement.to_string());
-    }
-    let stop = Stop::default();
-    let stopped = Arc::clone(&stop);
-    signals
-        .forward(move || stopped.store(true, Ordering::Relaxed), || ())
-        .context("watch for signals")?;
+    let files: Vec<_> = files
+        .into_iter()
+        .map(|file| file.with_zones(zones))
+        .collect();
     let mut stretches = Vec::new();
     for (side, file) in [&diff.before, &diff.after].into_iter().zip(&files) {
         stretches.push(stretch(config, diff, side, file, &stop)?);

@@ -7,8 +7,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::files::OpenedFiles;
-use super::{confine_replay, confined, damaged, say, watch};
+use super::{damaged, open_confined, say};
 use crate::jsonl::input::Stop;
 use crate::jsonl::sums::LedgerReader;
 use crate::options::{Config, UsageOptions};
@@ -25,20 +24,7 @@ pub(super) fn added_up(
     privilege: &Privilege,
     options: &UsageOptions,
 ) -> Result<()> {
-    let signals = watch(config)?;
-    let files = replay::open(&options.files);
-    let saved = OpenedFiles::default();
-    let identity = privilege.identity(false);
-    let confine = || confine_replay(config, &identity, &saved);
-    let confinement = confined(config, privilege, confine)?;
-    if config.verbose {
-        say(&confinement.to_string());
-    }
-    let stop = Stop::default();
-    let stopped = Arc::clone(&stop);
-    signals
-        .forward(move || stopped.store(true, Ordering::Relaxed), || ())
-        .context("watch for signals")?;
+    let (files, stop) = open_confined(config, privilege, || replay::open(&options.files))?;
     let mut usage = Usage::new(options.group, options.by);
     let mut is_whole = true;
     for file in &files {
