@@ -2,12 +2,13 @@
 //! make, processes that become others, threads told apart. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::common::counting::{Flowtop, traffic_program};
@@ -81,7 +82,10 @@ fn hierarchy(is: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
     found.map(PathBuf::from)
 }
 
-/// Cgroups that are removed when dropped, with every parent that is empty by then.
+/// How many tests' cgroups use each directory that a test made: tests run side by side, and the last one removes it.
+static USERS: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+
+/// Cgroups that are removed when dropped, with every parent that no other test uses.
 struct Cgroups {
     root: PathBuf,
     made: Vec<PathBuf>,
@@ -106,12 +110,17 @@ impl Cgroups {
     /// Makes a cgroup by its path; returns its directory.
     fn make(&mut self, path: &str) -> String {
         let mut dir = self.root.clone();
+        let mut users = USERS.lock().unwrap();
         for part in Path::new(path.trim_start_matches('/')) {
             dir.push(part);
-            if !dir.exists() {
+            if !users.contains_key(&dir) {
+                if dir.exists() {
+                    continue;
+                }
                 fs::create_dir(&dir).unwrap();
-                self.made.push(dir.clone());
             }
+            *users.entry(dir.clone()).or_default() += 1;
+            self.made.push(dir.clone());
         }
         dir.to_str().unwrap().to_owned()
     }
@@ -119,7 +128,14 @@ impl Cgroups {
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
+        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         for dir in self.made.iter().rev() {
+            let left = users.get_mut(dir).unwrap();
+            *left -= 1;
+            if *left > 0 {
+                continue;
+            }
+            users.remove(dir);
             if let Err(err) = fs::remove_dir(dir)
                 && !thread::panicking()
             {
@@ -261,7 +277,7 @@ fn names_that_a_user_chose_never_join_those_of_the_system() {
         let rows = flowtop.stop();
         let rows = rows.into_iter().filter(|row| row["type"] == "group");
         rows.map(|row| (row["name"].as_str().unwrap().to_owned(), bytes(&row)))
-            .collect::<std::collections::BTreeMap<_, _>>()
+            .collect::<BTreeMap<_, _>>()
     });
     let docker = "docker:0123456789ab";
     for (name, bytes) in [
