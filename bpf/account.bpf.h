@@ -574,9 +574,9 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	if (protocol != FLOWTOP_PACKET && type == SOCK_RAW)
 		key.id.local_port = protocol == FLOWTOP_RAW ? number : 0;
 	if (family == AF_INET6 && is_flow6(&key, NULL, &transfer, false))
-		add6(&key.v6, &transfer, true);
+		add6(&key.v6, &transfer, false);
 	else
-		add4(&key.v4, &key.v4, &transfer, true);
+		add4(&key.v4, &key.v4, &transfer, false);
 	return 0;
 }
 

@@ -141,14 +141,13 @@ struct flowtop_slot {
 struct flowtop_row4 {
 	struct flowtop_key4 key; /* owner_kind 0: free */
 	struct flowtop_stats stats;
-	__u64 claims; /* programs that were about to take it */
+	__u64 pad;
 };
 
 struct flowtop_row6 {
 	struct flowtop_key6 key;
 	struct flowtop_stats stats;
-	__u64 claims;
-	__u64 pad[5];
+	__u64 pad[6];
 };
 
 struct flowtop_row_buffer {

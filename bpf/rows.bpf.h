@@ -15,7 +15,7 @@
  * Only programs that run with preemption off have rows: nothing else touches
  * those of this CPU between a load and its store, as no hooked function is
  * called from an interrupt. A task can be preempted in a program of fentry, and
- * others run theirs in between: claims of rows there are proven by no storm.
+ * others run theirs in between, so fentry has none.
  */
 #ifndef FLOWTOP_ROWS_BPF_H
 #define FLOWTOP_ROWS_BPF_H
@@ -108,50 +108,27 @@ row6_here(__u32 b, const struct flowtop_key6 *key)
 	return row;
 }
 
-/*
- * Whether this program may fill in a free row: of all that were about to, the
- * one that finds itself alone, or none. By an add whose result is read after
- * it, for kernels before 5.12 have no atomic that returns one.
- */
-static __always_inline bool claim_row(__u64 *claims)
-{
-	__sync_fetch_and_add(claims, 1);
-	return *(volatile __u64 *)claims == 1;
-}
-
-/* Gives a free row to a flow. Its second word has the owner, and is stored
- * last: whoever finds that finds all of the key. */
+/* Gives a free row to a flow. */
 static __always_inline void take_row4(__u32 b, struct flowtop_row4 *row,
 				      const struct flowtop_key4 *key)
 {
 	struct flowtop_row_buffer *here = rows_here(b);
-	const word *from = (const void *)key;
-	volatile word *to = (void *)&row->key;
 
-	if (!here || !claim_row(&row->claims))
+	if (!here)
 		return;
-	to[0] = from[0];
-	to[2] = from[2];
-	to[1] = from[1];
-	__sync_fetch_and_add(&here->taken[0], 1);
+	row->key = *key;
+	here->taken[0]++;
 }
 
 static __always_inline void take_row6(__u32 b, struct flowtop_row6 *row,
 				      const struct flowtop_key6 *key)
 {
 	struct flowtop_row_buffer *here = rows_here(b);
-	const word *from = (const void *)key;
-	volatile word *to = (void *)&row->key;
 
-	if (!here || !claim_row(&row->claims))
+	if (!here)
 		return;
-	to[0] = from[0];
-	to[2] = from[2];
-	to[3] = from[3];
-	to[4] = from[4];
-	to[5] = from[5];
-	to[1] = from[1];
-	__sync_fetch_and_add(&here->taken[1], 1);
+	row->key = *key;
+	here->taken[1]++;
 }
 
 static __always_inline bool is_row4(const struct flowtop_row4 *row,

@@ -152,8 +152,6 @@ pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6
                     local_addr: [row.key.local_addr, 0, 0, 0],
                 };
                 each(key, row.stats);
-            }
-            if row.claims != 0 {
                 v4.add(i).write_volatile(RawRow4::default());
             }
         }
@@ -162,8 +160,6 @@ pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6
             let row = v6.add(i).read_volatile();
             if row.key.id.owner_kind != 0 {
                 each(row.key, row.stats);
-            }
-            if row.claims != 0 {
                 v6.add(i).write_volatile(RawRow6::default());
             }
         }
@@ -177,15 +173,9 @@ pub fn rows_are_free(rows: *const RawRows, buffer: usize) -> bool {
     // SAFETY: as in `take_rows`; a copy, of memory that nothing writes meanwhile.
     let rows = unsafe { rows.read_volatile() };
     let buffer = &rows.buffers[buffer];
-    let v4 = buffer
-        .v4
-        .iter()
-        .map(|row| (row.key.id.owner_kind, row.claims));
-    let v6 = buffer
-        .v6
-        .iter()
-        .map(|row| (row.key.id.owner_kind, row.claims));
-    v4.chain(v6).all(|row| row == (0, 0))
+    let v4 = buffer.v4.iter().map(|row| row.key.id.owner_kind);
+    let v6 = buffer.v6.iter().map(|row| row.key.id.owner_kind);
+    v4.chain(v6).all(|owner| owner == 0)
 }
 
 thread_local! {

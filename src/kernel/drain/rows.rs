@@ -149,7 +149,7 @@ mod tests {
                 ..RawKey4::default()
             },
             stats: stats(tx_bytes, tx_msgs),
-            claims: 1,
+            ..RawRow4::default()
         };
         cpus[0].buffers[1].v4[5] = v4(100, 1);
         cpus[0].buffers[1].v6[9] = RawRow6 {
@@ -158,11 +158,8 @@ mod tests {
                 ..RawKey6::default()
             },
             stats: stats(30, 3),
-            claims: 1,
             ..RawRow6::default()
         };
-        // Two programs met at a third row, and neither took it.
-        cpus[0].buffers[1].v4[6].claims = 2;
         cpus[0].buffers[1].taken = [1, 1];
         cpus[0].buffers[0].v4[5] = v4(9, 9);
         cpus[0].buffers[0].taken = [1, 0];
