@@ -58,8 +58,10 @@ use OnMissing::{Fatal, Fine, FineWithoutIpv6, Unseen};
 
 const NO_SPLICE: OnMissing = Unseen("splice_read");
 const NO_ZEROCOPY: OnMissing = Unseen("zerocopy_receive");
-const NO_SEND_PEER: OnMissing = Unseen("udp_send_peer");
-const NO_RECV_PEER: OnMissing = Unseen("udp_recv_peer");
+const SEND_PEER: &str = "udp_send_peer";
+const RECV_PEER: &str = "udp_recv_peer";
+const NO_SEND_PEER: OnMissing = Unseen(SEND_PEER);
+const NO_RECV_PEER: OnMissing = Unseen(RECV_PEER);
 /// If AF_PACKET is a module, its functions are missing from the kernel's BTF, and from the kernel
 /// until the module is loaded.
 const NO_PACKET: OnMissing = Unseen("packet_sockets");
@@ -96,6 +98,17 @@ impl Hook {
         THREADS
             .iter()
             .all(|threads| threads.program != self.program)
+    }
+
+    /// The path whose peers are unknown where the program's runs are skipped: the program counts no
+    /// bytes, but knows where a datagram came from or goes to.
+    pub fn peers(&self) -> Option<&'static str> {
+        match self.program {
+            "fe_udp_rx" | "kp_udp_rx" | "cg_recvmsg4" | "cg_recvmsg6" => Some(RECV_PEER),
+            "fe_udp_send" | "fe_udp_send6" | "kp_udp_sendmsg" | "kp_udpv6_sendmsg"
+            | "cg_sendmsg4" | "cg_sendmsg6" => Some(SEND_PEER),
+            _ => None,
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod trees;
 #[cfg(any(test, fuzzing))]
 pub use self::drain::fuzz;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -48,7 +49,7 @@ use self::buffers::{GracePeriod, Held};
 use self::drain::{Buffer, Decoder, Drain};
 use self::hooks::{Attach, Hook, OnMissing};
 use self::kernel_types::KernelTypes;
-use self::losses::LossCounters;
+use self::losses::{LossCounters, Watched};
 use self::map_memory::map_memory;
 use self::program_variant::{ProgramVariant, first_that_loads, unpushed};
 use self::requirements::MissingRequirement;
@@ -90,8 +91,7 @@ pub struct Engine {
     grace: GracePeriod,
     /// Slots of each flow map.
     slots: u32,
-    /// Attached programs; their `recursion_misses` are counted as missed events.
-    attached: Vec<Program>,
+    attached: Vec<Watched>,
     backend: Backend,
     /// The programs decide nothing of a filter that they were to decide.
     unfiltered: bool,
@@ -101,6 +101,7 @@ pub struct Engine {
     /// The retired buffer, while it may hold what was counted before the first interval.
     undrained: Option<Buffer>,
     last: LossCounters,
+    before_last: LossCounters,
 }
 
 impl Engine {
@@ -227,6 +228,7 @@ impl Engine {
                 interval_start: Instant::now(),
                 undrained: None,
                 last: LossCounters::default(),
+                before_last: LossCounters::default(),
             };
             let mut attached = Vec::new();
             for hook in hooks {
@@ -234,7 +236,7 @@ impl Engine {
                     Ok(Some(link)) => {
                         engine.links.push(link);
                         if hook.counts() {
-                            attached.push(hook.program);
+                            attached.push(hook);
                         }
                         if let (Attach::Cgroup, OnMissing::Unseen(path)) =
                             (hook.attach, hook.absent)
@@ -258,10 +260,12 @@ impl Engine {
             trees::enter(&skel, &roots).context("find the processes of a tree")?;
             unseen.sort_unstable();
             unseen.dedup();
-            attached.sort_unstable();
-            attached.dedup();
-            for name in attached {
-                engine.attached.push(Program::new(&program(&skel, name)?)?);
+            // One program may hang on several hooks.
+            attached.sort_unstable_by_key(|hook| hook.program);
+            attached.dedup_by_key(|hook| hook.program);
+            for hook in attached {
+                let program = Program::new(&program(&skel, hook.program)?)?;
+                engine.attached.push(Watched::new(program, hook));
             }
             engine.method = Arc::new(Method {
                 backend: plan.backend.as_str().to_owned(),
@@ -319,6 +323,7 @@ impl Engine {
         self.undrained = Some(buffers::flip(&mut self.data));
         self.interval_start = Instant::now();
         self.last = losses::read(&mut self.data, &self.attached, self.kprobes.as_ref())?;
+        self.before_last = self.last.clone();
         Ok(())
     }
 
@@ -386,7 +391,9 @@ impl Engine {
             },
             audit,
         };
-        self.last = reading;
+        // Since the interval before: a call whose peer was missed at its end is counted in this one.
+        let peers_missed = reading.peers_missed_since(&self.before_last);
+        self.before_last = std::mem::replace(&mut self.last, reading);
         let elapsed = now - std::mem::replace(&mut self.interval_start, now);
         Ok(Interval {
             ended,
@@ -394,7 +401,7 @@ impl Engine {
             flows,
             losses,
             interfaces: Vec::new(),
-            method: self.method_now(),
+            method: self.method_now(&peers_missed),
         })
     }
 
@@ -406,14 +413,16 @@ impl Engine {
         self.answers.as_mut().map_or(Ok(Vec::new()), Answers::take)
     }
 
-    /// How this interval was counted: probes that were switched off meanwhile saw nothing.
-    fn method_now(&mut self) -> Arc<Method> {
+    /// How this interval was counted: probes that were switched off meanwhile saw nothing, and the
+    /// kernel skipped programs that know the peers of datagrams.
+    fn method_now(&mut self, peers_missed: &BTreeSet<&'static str>) -> Arc<Method> {
         let unseen = self.switches.unseen();
-        if unseen.is_empty() {
+        if unseen.is_empty() && peers_missed.is_empty() {
             return Arc::clone(&self.method);
         }
         let mut method = Method::clone(&self.method);
         method.unseen.extend(unseen);
+        method.unseen.extend(peers_missed);
         method.unseen.sort_unstable();
         method.unseen.dedup();
         Arc::new(method)

@@ -204,7 +204,7 @@ pub fn check(how: &Check) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// One line for a case, more when it failed; returns the result's name. `said` events may be
+/// One line for a case, more when it failed; returns the result's name. `admitted` events may be
 /// missing.
 fn print(r: &Ran, v: &Verdict, admitted: u64) -> &'static str {
     let (name, ms, sum) = (r.case.name, r.took.as_millis(), r.truth.totals());
@@ -227,6 +227,9 @@ fn print(r: &Ran, v: &Verdict, admitted: u64) -> &'static str {
     }
     if !r.truth.errors.is_empty() || !v.complaints.is_empty() {
         println!("FAIL    {name}: {numbers} ({})", r.case.trap);
+        if v.missing > 0 {
+            println!("          {} events missed, {admitted} reported", v.missing);
+        }
         let all = r.truth.errors.iter().chain(&v.complaints);
         let (shown, more) = (20, r.truth.errors.len() + v.complaints.len());
         all.take(shown).for_each(|c| println!("          {c}"));

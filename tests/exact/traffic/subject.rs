@@ -153,6 +153,8 @@ pub struct AvailableColumns {
     pub flow_lines: u64,
     pub backend: String,
     pub unseen: BTreeSet<String>,
+    /// Those of every single interval.
+    unseen_always: BTreeSet<String>,
     /// Of the last interval.
     unseen_last: BTreeSet<String>,
     pub flows: BTreeMap<FlowId, Counts>,
@@ -203,6 +205,10 @@ impl AvailableColumns {
                 let unseen = unseen.iter().filter_map(Value::as_str).map(str::to_owned);
                 self.unseen_last = unseen.collect();
                 self.unseen.extend(self.unseen_last.iter().cloned());
+                match self.intervals {
+                    1 => self.unseen_always = self.unseen_last.clone(),
+                    _ => (self.unseen_always).retain(|path| self.unseen_last.contains(path)),
+                }
             }
             Some("flow") => {
                 self.flow_lines += 1;
@@ -232,6 +238,11 @@ impl AvailableColumns {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether this path was seen, but for some events, which count as missed.
+    pub fn is_seen_with_misses(&self, path: &str) -> bool {
+        self.missed > 0 && self.unseen.contains(path) && !self.unseen_always.contains(path)
     }
 
     /// What is wrong with the output as a whole, whatever the cases were.
