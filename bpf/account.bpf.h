@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/*
- * The only code that counts: identify the socket, find or insert its slot in
- * the active buffer, add. Every function here is inlined into programs that
- * differ in nothing but how they were called.
- */
+/* Accounting, shared by all backends: identifies the socket, finds or inserts
+ * the flow's slot in the active buffer, adds the bytes. Every function is
+ * inlined into the programs unless it is marked __noinline. */
 #ifndef FLOWTOP_ACCOUNT_BPF_H
 #define FLOWTOP_ACCOUNT_BPF_H
 
@@ -14,15 +12,16 @@ static __always_inline bool is_tcp(__u16 protocol)
 
 /* ------------------------------------------------------------- which flow */
 
-/* A key whose family is not known yet; what both begin with lies together. */
+/* A key of either family, for code that does not know the family yet. Both
+ * families' keys begin with a struct flowtop_id. */
 union flowtop_key {
 	struct flowtop_id id;
 	struct flowtop_key4 v4;
 	struct flowtop_key6 v6;
 };
 
-/* The first bytes of struct sock_common as they lie on 64 bits; checked against
- * the kernel's BTF at load. */
+/* Layout of the first 56 bytes of struct sock_common on 64-bit kernels.
+ * OFFSET_IS() checks it against the kernel's BTF at load. */
 struct sock_bytes {
 	__u64 addrpair; /* remote, local */
 	__u32 hash;
@@ -38,22 +37,25 @@ struct sock_bytes {
 	 __builtin_offsetof(struct sock_bytes, of))
 
 /*
- * Sockets of one process with the same ends are two flows where they are bound
- * to different interfaces: to two VRFs, or to peers on two links. The interface
- * goes where the address of a struct net says nothing: 16 bits above those that
- * differ between kernel addresses, and the lowest 6 (struct net begins on a
- * cache line). Beyond 2^22 interfaces, numbers would meet again.
+ * Returns the network namespace of a key with an interface folded in. Two
+ * sockets of one process with equal ends, bound to different interfaces (two
+ * VRFs, or peers on two links), are two flows. The interface's index is XORed
+ * into bits of a struct net's address that distinguish no namespaces: the 16
+ * bits above those that differ between kernel addresses, and the lowest 6
+ * (struct net is aligned to a cache line). Indices can collide only beyond
+ * 2^22.
  */
 static __always_inline __u64 bound_to(const struct sock *sk, __u32 ifindex)
 {
-	/* Read as a number: the verifier calculates with no pointer. */
+	/* Read as a number: the verifier allows no arithmetic such as XOR on a
+	 * pointer. */
 	__u64 net = (__u64)BPF_CORE_READ(sk, __sk_common.skc_net.net);
 
 	return net ^ (__u64)ifindex << 48 ^ (ifindex >> 16 & 63);
 }
 
-/* What of a socket makes a key, in the pieces that the kernel compares itself
- * (c63661848581, v3.13). */
+/* The fields of a socket that make its key, in the words that the kernel's own
+ * socket look-up compares (c63661848581, v3.13). */
 struct sock_head {
 	__u64 addrpair; /* remote, local */
 	__u64 net;
@@ -61,7 +63,7 @@ struct sock_head {
 	__u32 bound;	/* as in sock_bytes */
 };
 
-/* False without CONFIG_NET_NS. */
+/* False on kernels without CONFIG_NET_NS. */
 static __always_inline bool has_netns(void)
 {
 	return __builtin_expect(
@@ -73,7 +75,7 @@ static __always_inline struct sock_head read_head(const struct sock *sk,
 {
 	struct sock_head head;
 
-	/* One read of 56 bytes costs what each single one does. */
+	/* One read of 56 bytes costs as much as a read of one field. */
 	if (!trusted && OFFSET_IS(skc_addrpair, addrpair) &&
 	    OFFSET_IS(skc_portpair, portpair) &&
 	    OFFSET_IS(skc_bound_dev_if, bound) && OFFSET_IS(skc_net, net)) {
@@ -94,7 +96,8 @@ static __always_inline struct sock_head read_head(const struct sock *sk,
 			(__u64)READ_FIELD(trusted, sk, __sk_common.skc_net.net);
 	} else {
 		head.net = 0;
-		/* Keeps the branch, which the verifier then removes. */
+		/* Keeps clang from turning the branch into a select: the
+		 * verifier removes the dead branch. */
 		barrier_var(head.net);
 	}
 	return head;
@@ -135,27 +138,30 @@ static __always_inline bool is_v4_mapped(const __be32 addr[4])
 	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
 }
 
-/* Who moves bytes: the thread where those are told apart, else the process. */
+/* Returns the TID if flows are split by thread, otherwise the TGID. */
 static __always_inline __u32 current_id(void)
 {
 	return split_threads ? current_tid() : current_tgid();
 }
 
-/* Who moves bytes by which protocol. */
+/* Returns flowtop_id.owner_kind of the current task and a protocol, without the
+ * family. */
 static __always_inline __u32 owner_kind(__u32 protocol)
 {
 	return current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
 }
 
-/* Completes the local port; false for a raw socket. In a word with the remote
- * one, so that clang keeps them together. */
+/* Fills in the local port of a closed socket; returns false for a raw socket.
+ * The local port is written into the word that holds the remote port, so that
+ * clang keeps both in one register. */
 static __always_inline bool complete_ports(struct sock_head *head,
 					   const struct sock *sk,
 					   __u32 protocol, const bool trusted)
 {
 	__u32 port = head->portpair >> 16;
 
-	/* Above the numbers that are asked for below: nearly always. */
+	/* Nearly always true: only 0 and the numbers of TCP and UDP are checked
+	 * below. */
 	if (__builtin_expect(port > IPPROTO_UDP, 1))
 		return true;
 	/* inet_put_port() clears skc_num when a socket closes, with data
@@ -166,13 +172,15 @@ static __always_inline bool complete_ports(struct sock_head *head,
 					       inet.inet_sport));
 		head->portpair |= port << 16;
 	}
-	/* A raw socket of protocol TCP or UDP has the protocol for its port
-	 * (inet_create()), and hears what other sockets move. */
+	/* inet_create() gives a raw socket of protocol TCP or UDP the
+	 * protocol's number as its port. Such a socket receives copies of other
+	 * sockets' packets. */
 	return port != (protocol == FLOWTOP_UDP ? IPPROTO_UDP : IPPROTO_TCP) ||
 	       READ_FIELD(trusted, sk, sk_type) != SOCK_RAW;
 }
 
-/* Who a datagram came from or went to, whatever its socket is connected to. */
+/* Sets the key's remote end to the datagram's peer, whatever peer the socket is
+ * connected to. */
 static __always_inline void take_peer6(struct flowtop_key6 *key,
 				       const struct peer *peer)
 {
@@ -189,16 +197,16 @@ static __always_inline void take_peer6(struct flowtop_key6 *key,
 
 /* --------------------------------------------------------------- the sum */
 
-/* What one call moved. */
+/* Bytes that one socket call moved. */
 struct transfer {
 	const struct sock *sk;
 	int dir;
-	__u64 bytes;   /* as they are added */
-	__u32 packets; /* TCP: 0, its socket counts them */
+	__u64 bytes;   /* as wide as the counters */
+	__u32 packets; /* TCP: 0; the socket counts segments */
 	__u32 ifindex; /* as in flowtop_slot */
 };
 
-/* Makes the flow one of an interface. */
+/* Folds an interface into the key of a flow. */
 static __always_inline void bind_key(struct flowtop_id *id,
 				     struct transfer *transfer, __u32 ifindex)
 {
@@ -240,10 +248,11 @@ static __always_inline void add_untracked(const struct transfer *transfer)
 }
 
 /*
- * Whether a process may take one more slot. The more slots it holds, the more
- * must be free: one process leaves a quarter of the map to the others, and each
- * that comes later finds some (dynamic thresholds of shared-memory switches,
- * Choudhury and Hahne 1998). The counts may be late by one a CPU.
+ * Returns whether a process may take one more slot of a flow map. The more
+ * slots the process holds, the more must be free (dynamic thresholds of
+ * shared-memory switches, Choudhury and Hahne 1998): one process leaves a
+ * quarter of the map to the others, and each process that comes later finds
+ * free slots. Each CPU may exceed the bound by one slot.
  */
 static __always_inline bool has_share(const struct flowtop_owner *owner,
 				      __u32 taken, __u32 family)
@@ -254,11 +263,9 @@ static __always_inline bool has_share(const struct flowtop_owner *owner,
 				 (__u64)(max_flows - taken) * FLOWTOP_SHARE;
 }
 
-/*
- * Takes a slot of the flow map for a process; 0 if it has had its share.
- * Global, as is add_overflow(), so that the verifier looks at it once and not
- * at every call (v5.6; scalars only before v5.12).
- */
+/* Reserves a slot of the flow map for a process; returns 0 if the process has
+ * used up its share. Global, like add_overflow(): the verifier checks a global
+ * function once and not at every call (v5.6; scalars only before v5.12). */
 __noinline int take_share(__u32 b, __u32 family, __u32 owner_id)
 {
 	struct flowtop_owner *owner =
@@ -273,7 +280,7 @@ __noinline int take_share(__u32 b, __u32 family, __u32 owner_id)
 	return 1;
 }
 
-/* Gives back what take_share() has taken. */
+/* Releases a slot that take_share() reserved. */
 __noinline int give_share_back(__u32 b, __u32 family, __u32 owner_id)
 {
 	struct flowtop_owner *owner =
@@ -296,8 +303,8 @@ static __always_inline __u32 overflow_key(__u32 tgid, __u32 owner_kind)
 	       (owner_kind & FLOWTOP_KEY_KIND);
 }
 
-/* The current process's entry of flows without a slot; NULL if there is none.
- * Not inlined: few events come here. */
+/* Returns the overflow entry of the current process, which sums its flows
+ * without a slot; NULL if there is none. Not inlined: called for few events. */
 static __noinline struct flowtop_slot *find_overflow(const bool b,
 						     __u32 owner_kind)
 {
@@ -306,8 +313,8 @@ static __noinline struct flowtop_slot *find_overflow(const bool b,
 	return bpf_map_lookup_elem(overflow_of(b), &key);
 }
 
-/* Adds to the current process's entry of flows without a slot, or where there
- * is no room for that to what is untracked. */
+/* Adds to the overflow entry of the current process, or to the untracked
+ * counters if the overflow map is full. */
 __noinline int add_overflow(__u32 b, __u32 owner_kind, int dir, __u32 bytes,
 			    __u32 packets)
 {
@@ -335,8 +342,9 @@ __noinline int add_overflow(__u32 b, __u32 owner_kind, int dir, __u32 bytes,
 	return 0;
 }
 
-/* A new flow's slot; NULL if another CPU has made it, or if there is no room.
- * Not inlined: it runs once a flow and interval. */
+/* Inserts a slot for a new flow and returns it; NULL if another CPU has
+ * inserted it, or if the map is full. Not inlined: runs once per flow and
+ * interval. */
 static __noinline struct flowtop_slot *insert(void *flows,
 					      const struct flowtop_id *id,
 					      const struct sock *sk,
@@ -359,9 +367,10 @@ static __noinline struct flowtop_slot *insert(void *flows,
 }
 
 /*
- * The slot of a flow that had none; NULL if there is no room. Runs once a flow
- * and interval, and at every event of a flow without a slot. Beside the
- * functions that it calls: their stacks are not to add up.
+ * Returns a slot for a flow that had none; NULL if the map is full or the
+ * process has used up its share. Runs once per flow and interval, and at every
+ * event of a flow without a slot. Inlined, so that its stack does not add to
+ * those of the functions it calls.
  */
 static __always_inline struct flowtop_slot *
 first_event(void *flows, const bool b, const struct flowtop_id *id,
@@ -369,7 +378,7 @@ first_event(void *flows, const bool b, const struct flowtop_id *id,
 {
 	__u32 family = id->owner_kind & FLOWTOP_KEY_IPV6;
 	__u32 task = id->owner_kind >> FLOWTOP_KEY_SHIFT;
-	/* The share is the process's, however many threads it has. */
+	/* The threads of a process have one share together. */
 	__u32 tgid = current_tgid(), process = note_owner(b, tgid);
 	__u32 owner = process;
 	struct flowtop_slot *slot;
@@ -382,12 +391,13 @@ first_event(void *flows, const bool b, const struct flowtop_id *id,
 	if (slot)
 		return slot;
 	give_share_back(b, family, process);
-	/* Whoever loses the race of two inserts adds to the winner's slot. */
+	/* The loser of a race between two inserts adds to the winner's slot. */
 	return bpf_map_lookup_elem(flows, id);
 }
 
-/* Adds to the flow's slot, which is made where there is none. True if there
- * was: what has moved bytes once may take a row, what does so once does not. */
+/* Adds to the flow's slot, after inserting one if the flow has none. Returns
+ * whether the flow had a slot: a flow may take a row from its second event on.
+ */
 static __always_inline bool add(void *flows, const bool b,
 				const struct flowtop_id *id,
 				struct transfer *transfer)
@@ -398,7 +408,7 @@ static __always_inline bool add(void *flows, const bool b,
 	if (!slot) {
 		found = false;
 		/* A process that was refused a slot gets none before the next
-		 * flip: what it may hold only falls. */
+		 * flip: within an interval its share only shrinks. */
 		if (held.overflow[b])
 			slot = find_overflow(b, id->owner_kind);
 		if (!slot)
@@ -413,16 +423,16 @@ static __always_inline bool add(void *flows, const bool b,
 }
 
 /*
- * `preempts` is a constant: whether a task can be preempted in the program,
- * which then has no rows, and no register is kept for one. The key goes to
- * memory, which is the caller's, where it is looked up, and not before: a flow
- * with a row is found by registers alone.
+ * Adds to the flow's row or slot. `preempts` is a constant: whether a task can
+ * be preempted inside the program. Such a program has no rows, and clang drops
+ * their code. `of` is copied to `key`, in the caller's memory, only before a
+ * map look-up: a flow with a row is found by registers alone.
  */
 static __always_inline void add4(const struct flowtop_key4 *of,
 				 struct flowtop_key4 *key,
 				 struct transfer *transfer, const bool preempts)
 {
-	/* Once: row and slot are of one buffer. */
+	/* Read once, so that row and slot belong to one buffer. */
 	__u32 b = active;
 	struct flowtop_row4 *row = NULL;
 	bool found;
@@ -473,9 +483,10 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 }
 
 /*
- * Completes the key of a socket of IPv6; false if its flow is one of IPv4. A
- * socket that talks IPv4 is one: otherwise one peer shows as two. Its own
- * address is then mapped too, or unbound.
+ * Completes the key of an IPv6 socket; returns false, with a key of IPv4, if
+ * the socket talks IPv4 (v4-mapped addresses). Otherwise one peer would be
+ * shown as two. The local address of such a socket is v4-mapped too, or
+ * unspecified.
  */
 static __always_inline bool is_flow6(union flowtop_key *key,
 				     const struct peer *peer,
@@ -487,7 +498,8 @@ static __always_inline bool is_flow6(union flowtop_key *key,
 	read_v6(&key->v6, transfer->sk, trusted);
 	if (peer && peer->family) {
 		take_peer6(&key->v6, peer);
-		/* A socket that is bound to the link says so itself. */
+		/* A socket that is bound to the link has its interface in the
+		 * key already. */
 		if (!transfer->ifindex && is_link_local(key->v6.remote_addr))
 			bind_key(&key->id, transfer, peer->ifindex);
 	}
@@ -522,7 +534,8 @@ static __always_inline __u32 protocol_of(__u16 protocol, __u16 type)
 	return FLOWTOP_RAW;
 }
 
-/* A packet socket has no addresses but an interface; 0: all of them. */
+/* Reads the head of a packet socket. It has no addresses, but an EtherType and
+ * an interface (0: all interfaces). */
 static __always_inline void read_packet(struct sock_head *head,
 					const struct packet_sock *packet)
 {
@@ -534,10 +547,10 @@ static __always_inline void read_packet(struct sock_head *head,
 }
 
 /*
- * `ret` bytes moved through a socket that is neither of TCP nor of UDP but of
- * the IP protocol `number`, or a packet socket; others are nobody's bytes. A
- * function of its own, so that TCP and UDP have their programs to themselves,
- * and global, so that the verifier looks at it once.
+ * Counts `ret` bytes that moved through a socket of the IP protocol `number`,
+ * neither TCP nor UDP, or through a packet socket. Sockets of other families
+ * are not counted. A separate function, which keeps the programs of TCP and UDP
+ * small; global, so that the verifier checks it once.
  */
 __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 			     int ret)
@@ -570,7 +583,7 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	key.id.owner_kind = owner_kind(protocol);
 	if (protocol == FLOWTOP_ICMP || protocol == FLOWTOP_ICMP6 ||
 	    protocol == FLOWTOP_RAW)
-		key.id.remote_port = 0; /* the protocol's number or nothing */
+		key.id.remote_port = 0; /* no port of such sockets */
 	if (protocol != FLOWTOP_PACKET && type == SOCK_RAW)
 		key.id.local_port = protocol == FLOWTOP_RAW ? number : 0;
 	if (family == AF_INET6 && is_flow6(&key, NULL, &transfer, false))
@@ -581,11 +594,11 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 }
 
 /*
- * `ret` bytes moved through `sk` by the current thread, in so many datagrams
- * if it is UDP. `ret` is what the kernel returned to the caller; errors and
- * zero are nobody's bytes. `peer`, where given and of a family, is who the
- * datagram came from or went to. False, and nothing is counted, if the socket
- * is a raw one.
+ * Counts `ret` bytes that the current thread moved through the TCP or UDP
+ * socket `sk`, for UDP in `packets` datagrams. `ret` is the kernel's return
+ * value to the caller; errors and zero count nothing. `peer`, unless NULL or
+ * without a family, is the sender or receiver of the datagram. Returns false,
+ * and counts nothing, if `sk` is a raw socket.
  */
 static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 					  bool udp, int dir, int ret,
@@ -602,10 +615,11 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 
 	if (ret <= 0)
 		return true;
-	barrier_var(bytes); /* one register, which is extended by itself */
+	barrier_var(bytes); /* one register, zero-extended in place */
 	transfer.bytes = bytes;
 	if (!allow_call(protocol)) {
-		/* What a filter does not mean may name what it means. */
+		/* A DNS answer that the filter leaves out may name peers of
+		 * flows that match. */
 		if (udp && dir == RX) {
 			__be16 port =
 				READ_FIELD(trusted, sk, __sk_common.skc_dport);
@@ -636,7 +650,8 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 			add6(&memory.v6, &transfer, preempts);
 			return true;
 		}
-		/* The rest is as it was: clang keeps the ports in one word. */
+		/* The other fields are unchanged; clang keeps the ports in one
+		 * word. */
 		key.remote_addr = memory.v4.remote_addr;
 		key.local_addr = memory.v4.local_addr;
 		if (peer) {
@@ -655,7 +670,8 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 	return true;
 }
 
-/* The same for any socket of TCP (IPPROTO_TCP) or UDP. */
+/* Counts bytes of any socket whose `protocol` is IPPROTO_TCP or IPPROTO_UDP,
+ * raw sockets included; parameters as for account_ports(). */
 static __always_inline void account(const struct sock *sk, __u16 family,
 				    __u16 protocol, int dir, int ret,
 				    const struct peer *peer, __u32 packets,

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/*
- * What one program of a call leaves with the thread for the next one. No other
- * thread touches it, so plain loads and stores will do.
- */
+/* Socket calls under way, one record per thread: a program at the entry of a
+ * call fills it in, a later program of that call reads it. Only the thread
+ * itself accesses its record, so plain loads and stores suffice. */
 #ifndef FLOWTOP_CALL_BPF_H
 #define FLOWTOP_CALL_BPF_H
 
@@ -16,8 +15,8 @@ static __always_inline __u32 cell_key(__u32 tid)
 	return FLOWTOP_CELL_TAKEN | (tid & (FLOWTOP_CELLS - 1));
 }
 
-/* Returns the call of a thread whose cell is another thread's; NULL if it has
- * none yet. Not inlined, as few threads come here. */
+/* Returns the call of a thread whose cell another thread holds; NULL if the
+ * thread has none yet. Not inlined: called for few threads. */
 static __noinline struct call_ctx *call_beside(__u32 tid)
 {
 	return bpf_map_lookup_elem(&thread_calls, &tid);
@@ -33,8 +32,8 @@ static __always_inline struct call_ctx *call_of(__u32 tid)
 	return call_beside(tid);
 }
 
-/* Gives the thread its cell, or if that is another's an entry of its own. The
- * insert decides between two that want one cell. */
+/* Assigns a thread its cell, or an entry of its own if another thread holds the
+ * cell. The insert decides between two threads that want one cell. */
 static __always_inline void enter_thread(__u32 tid)
 {
 	struct call_ctx fresh = { .tid = tid }, *cell = cell_of(tid);
@@ -46,13 +45,15 @@ static __always_inline void enter_thread(__u32 tid)
 		bpf_map_update_elem(&thread_calls, &tid, &fresh, BPF_NOEXIST);
 }
 
-/* The key of a thread's call that is number `depth` from outside. */
+/* Returns the key of a thread's outer call at nesting level `depth`; 1 is the
+ * outermost. */
 static __always_inline __u32 outer_key(__u32 tid, __u32 depth)
 {
 	return depth << OUTER_SHIFT | tid;
 }
 
-/* Few threads have had one call inside another, fewer still two. */
+/* Removes the outer calls of a thread. The loop ends at the first level without
+ * one: few threads ever nest calls. */
 static __always_inline void forget_outer(__u32 tid)
 {
 	for (__u32 depth = 1; depth < MAX_DEPTH; depth++) {
@@ -63,8 +64,8 @@ static __always_inline void forget_outer(__u32 tid)
 	}
 }
 
-/* A thread that ends leaves nothing behind. If this is skipped, the next one
- * of its number has what it had. */
+/* Removes the state of a thread that ends. If this program is skipped, the next
+ * thread with this TID inherits that state. */
 SEC("raw_tp/sched_process_exit")
 int end_thread(void *ctx)
 {
@@ -83,8 +84,8 @@ int end_thread(void *ctx)
 	return 0;
 }
 
-/* Finds the call of a thread that has no cell, or enters the thread; NULL,
- * counted as missed, if there is no room. */
+/* Returns the call of a thread without a cell, or enters the thread first;
+ * returns NULL, counted as missed, if the map is full. */
 static __noinline struct call_ctx *call_or_new(__u32 tid)
 {
 	struct call_ctx *call = bpf_map_lookup_elem(&thread_calls, &tid);
@@ -111,16 +112,16 @@ static __always_inline struct call_ctx *own_call(void)
 	return call_or_new(tid);
 }
 
-/* The state of a call that is the only one of its thread, and takes what it
+/* Returns the state of a call that is not nested and consumes the bytes it
  * returns. */
 static __always_inline __u32 sole_call(__u8 opener)
 {
 	return CALL_STATE(1, opener, 0);
 }
 
-/* Forgets what an earlier call knew of a peer: of its address only that it is
- * one. Words are stored, as clang splits a span of small fields by their
- * alignment. */
+/* Clears the peer of an earlier call. `addr` stays: it is read only if `family`
+ * is set. Whole words are stored, as clang would split a range of small fields
+ * by their alignment. */
 static __always_inline void forget_peer(struct peer *peer)
 {
 	peer->name = 0;
@@ -128,8 +129,9 @@ static __always_inline void forget_peer(struct peer *peer)
 	peer->link = 0;
 }
 
-/* Opens a call that the tracepoint or another trampoline ends, whatever became
- * of an earlier one; NULL, counted as missed, if there is no room. */
+/* Opens a call that the tracepoint or another trampoline closes, and drops any
+ * earlier call of the thread; returns NULL, counted as missed, if the map is
+ * full. */
 static __always_inline struct call_ctx *open_call(__u64 sk)
 {
 	struct call_ctx *call = own_call();
@@ -142,8 +144,9 @@ static __always_inline struct call_ctx *open_call(__u64 sk)
 	return call;
 }
 
-/* Gives the thread's place to the outer call, and the outer call's place to the
- * one that was in it, which the caller may still read. */
+/* Makes the outer call the thread's current call, and moves the inner call to
+ * the outer call's map entry, where the caller may still read it. Returns that
+ * entry, or NULL if there is none. */
 static __noinline struct call_ctx *swap_calls(struct call_ctx *call)
 {
 	__u32 key = outer_key(call->tid, call->depth - 1);
@@ -160,10 +163,11 @@ static __noinline struct call_ctx *swap_calls(struct call_ctx *call)
 }
 
 /*
- * Makes room for a call of `sk` whose entry has the stack pointer `sp`, where
- * another one is under way; 0 if there is none, the call then is not carried.
- * The stack grows down: a call that is not above the new one has ended without
- * its return being seen. One of the same socket is the same one, handed on.
+ * Opens a call of `sk` while another call of the thread is open; returns 0 if
+ * the new call cannot be carried. `sp` is the stack pointer at the new call's
+ * entry. The stack grows down, so an open call whose stack pointer is not above
+ * `sp` has ended and its return was missed. An open call of the same socket is
+ * the same call, passed on to another function.
  */
 static __noinline int enter_inside(struct call_ctx *call, __u8 opener, __u64 sk,
 				   __u64 sp)
@@ -193,9 +197,9 @@ static __noinline int enter_inside(struct call_ctx *call, __u8 opener, __u64 sk,
 	return 1;
 }
 
-/* Opens a call at the entry of a function that a call of another socket may be
- * around: the outer call goes on when this one is closed. `ctx` is read late:
- * the stack pointer would else be spilled. */
+/* Opens a call at the entry of a function that may run inside a call of another
+ * socket; the outer call continues when this one closes. `ctx` is read late, as
+ * clang would otherwise spill the stack pointer. */
 static __always_inline struct call_ctx *enter_call(struct pt_regs *ctx,
 						   __u8 opener, __u64 sk)
 {
@@ -213,7 +217,7 @@ static __always_inline struct call_ctx *enter_call(struct pt_regs *ctx,
 	return call;
 }
 
-/* Returns the thread's call if one is under way, else NULL. */
+/* Returns the current thread's open call, or NULL. */
 static __always_inline struct call_ctx *current_call(void)
 {
 	struct call_ctx *call = call_of(current_tid());
@@ -221,8 +225,8 @@ static __always_inline struct call_ctx *current_call(void)
 	return call && call->depth ? call : NULL;
 }
 
-/* Closes a call that is not the only one, that only peeks, or that another
- * function opened; NULL if nothing is to be counted at its return. */
+/* Closes a call that is nested, only peeks, or was opened by another function;
+ * returns NULL if its return value is not to be counted. */
 static __noinline struct call_ctx *close_other(struct call_ctx *call,
 					       __u8 opener)
 {
@@ -248,10 +252,9 @@ static __always_inline struct call_ctx *close(struct call_ctx *call,
 	return call;
 }
 
-/*
- * Closes the thread's call at the return of what opened it; NULL if that is not
- * the one under way, or if what it returns is not taken. What the call holds
- * stays until the next one is opened.
+/* Closes the thread's call at the return of the function that opened it.
+ * Returns NULL if another function opened the current call, or if the call only
+ * peeks. The fields of the closed call stay readable until the next call opens.
  */
 static __always_inline struct call_ctx *close_call(__u8 opener)
 {
@@ -260,8 +263,8 @@ static __always_inline struct call_ctx *close_call(__u8 opener)
 	return call ? close(call, opener) : NULL;
 }
 
-/* Closes the thread's call if it is one of a datagram of this socket, and
- * returns it, else NULL. */
+/* Closes and returns the thread's call if it belongs to a datagram of this
+ * socket; otherwise returns NULL. */
 static __always_inline struct call_ctx *close_datagram(const void *sk)
 {
 	struct call_ctx *call = call_of(current_tid());

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Answers of name servers, as processes receive them: the payload of a datagram
- * that came from port 53. It is read where the system call has put it, in the
- * buffer of the process: so it is what the process received, also where a
- * network card's driver left it in pages that no program can read. That costs
- * a system call that receives something else one comparison. What a buffer is
- * known of: read, readv, recvfrom and recvmsg of 64-bit programs.
+ * DNS answers as processes receive them: payloads of datagrams from port 53.
+ * They are read from the process's own buffer, which the system call has
+ * filled, so flowtop sees the bytes that the process received, even where a
+ * network driver left the packet in pages that no program can read. A system
+ * call that receives any other datagram pays one comparison for it. Supported
+ * system calls: read, readv, recvfrom and recvmsg of 64-bit programs.
  */
 #ifndef FLOWTOP_DNS_BPF_H
 #define FLOWTOP_DNS_BPF_H
@@ -39,12 +39,12 @@ struct user_buffer {
 	__u64 size;
 };
 
-/* The registers of the system call that the current thread makes. */
+/* Returns the registers of the current thread's system call. */
 static __always_inline const struct pt_regs *syscall_regs(void)
 {
 	struct task_struct *task;
 
-	/* dd6e10fbd9fb, v5.15 */
+	/* bpf_task_pt_regs(): dd6e10fbd9fb, v5.15 */
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
 		return (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	task = (void *)bpf_get_current_task();
@@ -52,8 +52,8 @@ static __always_inline const struct pt_regs *syscall_regs(void)
 	       bpf_core_type_size(struct pt_regs);
 }
 
-/* The first buffer that the system call receives into; false for calls that are
- * not known. */
+/* Finds the first buffer that the system call receives into; returns false for
+ * other system calls than those above. */
 static __always_inline bool receive_buffer(struct user_buffer *buffer)
 {
 	const struct pt_regs *regs = syscall_regs();
@@ -66,8 +66,8 @@ static __always_inline bool receive_buffer(struct user_buffer *buffer)
 		buffer->size = SYSCALL_THIRD(regs);
 		return true;
 	case SYS_recvmsg:
-		/* struct user_msghdr of include/linux/socket.h: msg_iov stands
-		 * behind the address and its length. */
+		/* In struct user_msghdr (include/linux/socket.h), msg_iov
+		 * follows the address and its length: offset 16. */
 		if (bpf_probe_read_user(&second, sizeof(second),
 					(void *)second + 16))
 			return false;
@@ -79,7 +79,8 @@ static __always_inline bool receive_buffer(struct user_buffer *buffer)
 	return false;
 }
 
-/* Hands over the first `room` bytes of an answer; `room` is a constant. */
+/* Submits at most `room` bytes of an answer to user space; `room` is a
+ * constant. */
 static __always_inline void put_answer(const struct sock *sk,
 				       const struct user_buffer *from,
 				       __u32 length, const __u32 room)
@@ -100,12 +101,13 @@ static __always_inline void put_answer(const struct sock *sk,
 	answer->local_port = BPF_CORE_READ(sk, __sk_common.skc_portpair) >> 16;
 	answer->connected =
 		BPF_CORE_READ(sk, __sk_common.skc_dport) == bpf_htons(DNS_PORT);
-	/* Right before its use, where every verifier still knows its bound. */
+	/* Bounded right before its use, so that the verifier of every kernel
+	 * still knows the bound. */
 	barrier_var(length);
 	if (length > room)
 		length = room;
 	answer->length = length;
-	/* User space reads the ring at the end of an interval. */
+	/* No wakeup: user space reads the ring at the end of an interval. */
 	if (bpf_probe_read_user(answer + 1, length, (void *)from->base))
 		bpf_ringbuf_discard(answer, BPF_RB_NO_WAKEUP);
 	else
@@ -113,9 +115,10 @@ static __always_inline void put_answer(const struct sock *sk,
 }
 
 /*
- * A datagram of `length` bytes came from port 53. Of three sizes of entries the
- * smallest that it fits into: most answers have less than 256 bytes. Global, so
- * that the verifier looks at it once, and at no caller's registers.
+ * Submits a received datagram of `length` bytes from port 53 if it is a DNS
+ * response with records. Entries have three sizes; most answers fit into the
+ * smallest, 256 bytes. Global, so that the verifier checks it once, independent
+ * of the callers' registers.
  */
 __noinline int note_answer(__u64 addr, __u32 length)
 {
@@ -130,7 +133,7 @@ __noinline int note_answer(__u64 addr, __u32 length)
 	if (length < sizeof(header) ||
 	    bpf_probe_read_user(header, sizeof(header), (void *)from.base))
 		return 0;
-	/* No answer, or one without a record */
+	/* A query, or a response without answer records (ANCOUNT 0) */
 	if (!(header[2] & DNS_RESPONSE) || !(header[6] | header[7]))
 		return 0;
 	if (length <= 256)
@@ -142,8 +145,8 @@ __noinline int note_answer(__u64 addr, __u32 length)
 	return 0;
 }
 
-/* Looks at a datagram that `transfer` has received from `port`. The constant is
- * loaded for datagrams of that port only. */
+/* Submits the datagram that `transfer` received from `port` if it may be a DNS
+ * answer. `reads_answers` is loaded only for datagrams from port 53. */
 static __always_inline void see_datagram(const struct transfer *transfer,
 					 __be16 port)
 {

@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The drain. Run by BPF_PROG_TEST_RUN on the retired buffer, when no other
- * program uses it. Not through bpf() look-ups: those hold bpf_prog_active,
- * which makes kprobe and tracepoint programs on the CPU skip events when the
- * drainer is preempted. Needs bpf_for_each_map_elem (v5.13); older kernels are
- * drained from user space.
+ * The drain: moves the entries of the retired buffer to arrays of records. User
+ * space runs its programs by BPF_PROG_TEST_RUN when no other program uses that
+ * buffer. bpf() look-ups would hold bpf_prog_active, which makes kprobe and
+ * tracepoint programs on the CPU skip events when the drainer is preempted.
+ * Needs bpf_for_each_map_elem (v5.13); older kernels are drained by user space.
  */
 #ifndef FLOWTOP_DRAIN_BPF_H
 #define FLOWTOP_DRAIN_BPF_H
 
-/*
- * Records filled in this run. One drain runs at a time. Not on the stack, where
- * the verifier would know it and follow the drain entry by entry: it looks
- * into constant keys of arrays (get_constant_map_key(), v6.14).
- */
+/* Records filled in this run; one drain runs at a time. Not on the stack, where
+ * the verifier would know its value and follow the drain entry by entry, as it
+ * tracks constant keys of arrays (get_constant_map_key(), v6.14). */
 __u32 nr_records CACHE_LINE;
 
-/*
- * Fills the next record, but for its key and the state of its socket; NULL when
- * all records are in use: user space reads them and runs the drain again.
- */
+/* Fills the next record except for its key and its TCP state; returns NULL when
+ * all records are in use. User space then reads the records and runs the drain
+ * again. */
 static __always_inline struct flowtop_record *
 next_record(const struct flowtop_id *id, const struct flowtop_slot *slot)
 {
@@ -133,10 +130,11 @@ static long drain_cgroup(struct bpf_map *cgroups, __u64 *id,
 }
 
 /*
- * A program moves what is in a map to its records and returns how much: as
- * much as the records hold, so there may be more. One program and one callback
- * a map: the verifier of 6.1 wants one call of bpf_for_each_map_elem() to see
- * one map only, and clang would merge two.
+ * Defines the program drain_MAP, which moves entries of a map to its array of
+ * records and returns their number. The program stops when the array is full,
+ * so entries may be left. Each map has its own program and callback: the
+ * verifier of 6.1 requires that one call of bpf_for_each_map_elem() sees one
+ * map only, and clang would merge two calls.
  */
 #define DRAIN(map, call, key_type, value_type)                             \
 	static long drain_entry_##map(struct bpf_map *from, key_type *key, \
@@ -167,7 +165,8 @@ DRAIN(owners_b, drain_owner(from, key, value), __u32, struct flowtop_owner)
 DRAIN(cgroups_a, drain_cgroup(from, key, value), __u64, struct flowtop_cgroup)
 DRAIN(cgroups_b, drain_cgroup(from, key, value), __u64, struct flowtop_cgroup)
 
-/* Global functions are verified once, not once a round of the loop. */
+/* Global, so that the verifier checks it once and not in each round of the
+ * loop. */
 __noinline int sample_record(__u32 index)
 {
 	struct flowtop_record *record = bpf_map_lookup_elem(&records, &index);
@@ -178,7 +177,8 @@ __noinline int sample_record(__u32 index)
 	return 0;
 }
 
-/* Where user space drains: fills in the state of the sockets in its records. */
+/* Fills in the TCP state of the sockets in `records`, on kernels that user
+ * space drains. */
 SEC("raw_tp")
 int sample_records(void *ctx)
 {
@@ -200,7 +200,8 @@ __noinline int inspect_record(__u32 index)
 	return 0;
 }
 
-/* Reads the sockets that user space named, closer than the drain does. */
+/* Reads the TCP state and the marks of the sockets that user space wrote into
+ * `inspected`. */
 SEC("raw_tp")
 int inspect_records(void *ctx)
 {

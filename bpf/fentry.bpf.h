@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The functions of kprobe.bpf.h by trampolines, with typed pointers. From
- * v5.12 (ca06f55b9002) a trampoline skips a program that is already running on
- * its CPU; where a task can be preempted inside it, that loses events, so user
- * space takes this backend by itself only where it cannot. Nor does it have
- * rows (rows.bpf.h).
+ * The fentry backend: hooks the functions of kprobe.bpf.h by trampolines, with
+ * typed pointers. Since v5.12 (ca06f55b9002) a trampoline skips a program that
+ * is already running on its CPU. Where a task can be preempted inside a
+ * program, that loses events, so `--backend auto` takes fentry only where a
+ * task cannot. fentry has no rows (rows.bpf.h).
  */
 #ifndef FLOWTOP_FENTRY_BPF_H
 #define FLOWTOP_FENTRY_BPF_H
@@ -15,15 +15,15 @@ static __always_inline int fx_other(struct sock *sk, int dir, int ret)
 			     sk->sk_protocol, dir, ret);
 }
 
-/* What is asked first costs a stream least. */
+/* TCP is compared first, so that it costs least. */
 static __always_inline bool is_stream(__u32 protocol)
 {
 	return __builtin_expect(protocol == IPPROTO_TCP, 1) ||
 	       protocol == IPPROTO_MPTCP;
 }
 
-/* `family` is that of streams and datagrams: other protocols of IPv6 use the
- * functions of IPv4 too. */
+/* Counts a send. `family` is the family of streams and datagrams; other
+ * protocols of IPv6 use the functions of IPv4 too. */
 static __always_inline int fx_send_return(struct sock *sk, __u16 family,
 					  int ret)
 {
@@ -35,7 +35,7 @@ static __always_inline int fx_send_return(struct sock *sk, __u16 family,
 		account(sk, family, IPPROTO_TCP, TX, ret, NULL, 0, true, true);
 	else if ((protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE) ||
 		 sk->sk_type == SOCK_RAW)
-		fx_other(sk, TX, ret); /* those two have hooks of their own */
+		fx_other(sk, TX, ret); /* UDP has hooks of its own */
 	return 0;
 }
 
@@ -68,9 +68,9 @@ int BPF_PROG(fx_send, struct socket *sock, struct msghdr *msg, size_t size,
 	return fx_send_return(sock->sk, AF_INET, ret);
 }
 
-/* A socket of IPv6 can become one of IPv4 (IPV6_ADDRFORM), never the other way
- * round, and streams and datagrams of each are given the functions of their
- * family. */
+/* The family is read from the socket: an IPv6 socket can become an IPv4 socket
+ * (IPV6_ADDRFORM), never the reverse. inet_sendmsg() and inet_recvmsg() see
+ * only streams and datagrams of IPv4. */
 SEC("fexit/inet6_sendmsg")
 int BPF_PROG(fx_send6, struct socket *sock, struct msghdr *msg, size_t size,
 	     int ret)
@@ -93,8 +93,8 @@ int BPF_PROG(fx_recv6, struct socket *sock, struct msghdr *msg, size_t size,
 			      ret);
 }
 
-/* What IPv6's raw and ICMP sockets receive, and DCCP's. Protocols of other
- * families come here too. */
+/* Counts receives of raw and ICMP sockets of IPv6 and of DCCP. Sockets of other
+ * families pass here too and are not counted. */
 SEC("fexit/sock_common_recvmsg")
 int BPF_PROG(fx_recv_common, struct socket *sock, struct msghdr *msg,
 	     size_t size, int flags, int ret)
@@ -109,7 +109,7 @@ int BPF_PROG(fx_packet_send, struct socket *sock, struct msghdr *msg,
 	return fx_other(sock->sk, TX, ret);
 }
 
-/* SOCK_PACKET */
+/* Sends of sockets of the type SOCK_PACKET */
 SEC("fexit/packet_sendmsg_spkt")
 int BPF_PROG(fx_packet_send_spkt, struct socket *sock, struct msghdr *msg,
 	     size_t size, int ret)
@@ -124,15 +124,15 @@ int BPF_PROG(fx_packet_recv, struct socket *sock, struct msghdr *msg,
 	return consumes(flags) ? fx_other(sock->sk, RX, ret) : 0;
 }
 
-/* A corked datagram's destination is known at entry only: the part that is
- * sent may push it out. */
+/* Saves the destination of a corked datagram at the entry of a send: the send
+ * may push the datagram out and clear the destination. */
 static __always_inline int fe_cork(struct sock *sk)
 {
 	int pending = udp_pending(sk);
 	struct peer cork = { .continues = 1 };
 	struct call_ctx *call;
 
-	close_datagram(sk); /* that an exit which was skipped has left */
+	close_datagram(sk); /* left open if an exit was skipped */
 	if (!pending)
 		return 0;
 	read_cork(&cork, sk, pending);
@@ -168,14 +168,15 @@ static __always_inline void fx_datagram(struct sock *sk, struct peer *peer,
 
 /*
  * For a v4-mapped peer udpv6_sendmsg() calls udp_sendmsg() with an address on
- * its own stack. The inner call reads that while it lives, and leaves it for
- * the outer one to count with.
+ * its own stack. The exit of the inner call reads that address while it is
+ * valid, and leaves it in the thread's call for the exit of udpv6_sendmsg(),
+ * which counts.
  */
 SEC("fexit/udp_sendmsg")
 int BPF_PROG(fx_udp_send, struct sock *sk, struct msghdr *msg, size_t len,
 	     int ret)
 {
-	/* Closed even if this one failed. */
+	/* Closed even if the send failed. */
 	struct call_ctx *call = close_datagram(sk);
 	struct peer peer = {};
 
@@ -208,7 +209,8 @@ int BPF_PROG(fx_udp_send6, struct sock *sk, struct msghdr *msg, size_t len,
 		peer = call->peer;
 	} else if (msg->msg_name) {
 		read_name(&peer, msg->msg_name, AF_INET6);
-		/* It stood on the stack of the inner call, which left none. */
+		/* An IPv4 address was on the stack of udpv6_sendmsg(), and the
+		 * inner exit, which was skipped, did not save it. */
 		if (peer.family == AF_INET)
 			peer.family = 0;
 	}
@@ -249,10 +251,9 @@ int BPF_PROG(fx_sendpage, struct socket *sock, struct page *page, int offset,
 	return 0;
 }
 
-/*
- * To UDP over IPv4 the page goes by udp_sendmsg(), counted above, or by
- * ip_append_page(): only a call that appended is open when this one returns.
- */
+/* udp_sendpage() of IPv4 passes the page to udp_sendmsg(), which is counted
+ * above, or to ip_append_page(). Only for the latter is a call open when
+ * udp_sendpage() returns. */
 SEC("fexit/ip_append_page")
 int BPF_PROG(fx_append, struct sock *sk, void *fl4, struct page *page,
 	     int offset, size_t size, int flags, int ret)

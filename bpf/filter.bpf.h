@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What is counted at all: the part of a filter that is decided here, before
- * anything is added. KernelFilter::matches() in src/filter/kernel_filter.rs
- * says the same in Rust. All of it stands in read-only data: what is not set is
- * not there.
+ * The part of a filter that runs in the kernel, before anything is added.
+ * KernelFilter::matches() in src/filter/kernel_filter.rs is its equivalent in
+ * Rust. The filter is read-only data, so the verifier removes the code of
+ * whatever is not set.
  */
 #ifndef FLOWTOP_FILTER_BPF_H
 #define FLOWTOP_FILTER_BPF_H
 
 /*
- * Lists are compared without a branch an entry: the verifier follows both ways
- * of each, and before 6.3 from every place that asks, so that full lists went
- * beyond its million instructions. A number whose highest bit is 1 stands for
- * "not this one", and the bitwise AND of all of them for "none".
+ * Lists are compared without a branch per entry. The verifier follows both
+ * sides of a branch, and before 6.3 from every call, so that full lists
+ * exceeded its limit of a million instructions. A number whose highest bit is 1
+ * means "not this entry"; the bitwise AND over all entries means "no entry".
  */
 #define NONE (~0ULL)
 
@@ -41,7 +41,8 @@ static __always_inline bool listed(__u32 id, const volatile __u32 *list,
 	return !is_none(none);
 }
 
-/* Who calls: decided before anything is read. */
+/* Filters by the current task: PIDs, TIDs, trees, users. Reads nothing of the
+ * socket. */
 static __always_inline bool allow_task(void)
 {
 	if (!filters_calls)
@@ -86,7 +87,8 @@ static __always_inline bool allow_call(__u32 protocol)
 	return allow_task();
 }
 
-/* Whether a choice is passed by what is in one of its entries, or in none. */
+/* Returns whether a choice of `nr` entries matches a value; `none` says that
+ * the value is in no entry. */
 static __always_inline bool passes(__u32 nr, __u32 except, bool none)
 {
 	return !nr || none == !!except;
@@ -165,7 +167,7 @@ static __always_inline bool allow_flow(const struct flowtop_id *id,
 		family = FLOWTOP_FAMILY_NONE;
 	if (families && !(families & family))
 		return false;
-	/* What stands in their place is no port. */
+	/* local_port and remote_port hold no ports for these protocols. */
 	if (protocol == FLOWTOP_PACKET || protocol == FLOWTOP_RAW)
 		local = remote = 0;
 	if (nr_netns && listed(read_netns(sk), netns, nr_netns,
@@ -176,8 +178,8 @@ static __always_inline bool allow_flow(const struct flowtop_id *id,
 	       passes_ports(&any_ports, local, remote);
 }
 
-/* Not inlined, so that one copy serves every place that counts. Asked for only
- * where filters_flows says that there is something to decide. */
+/* Not inlined, so that one copy serves all programs. Called only if
+ * `filters_flows` is set. */
 static __noinline bool allow_flow4(const struct flowtop_key4 *key,
 				   const struct sock *sk)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Constants of the kernel that BTF does not hold, and how its memory is read.
- */
+/* Kernel constants that BTF does not contain, and macros that read kernel
+ * memory. */
 #ifndef FLOWTOP_KERNEL_BPF_H
 #define FLOWTOP_KERNEL_BPF_H
 
@@ -26,30 +26,30 @@
 #define TX 1
 
 /*
- * How the kernel's memory is read. `trusted` says that a pointer is typed by
+ * Reads a field of a kernel object. `trusted` says that the pointer is typed by
  * the kernel's BTF and may be followed by plain loads: in fentry and fexit
- * programs, and where bpf_core_cast() made it so. Elsewhere it is an address,
- * read by bpf_probe_read_kernel(), which costs ten times as much. It is a
- * constant wherever it is passed, so one of the two ways is all that is left.
+ * programs, and after bpf_core_cast(). Any other pointer is an address, read by
+ * bpf_probe_read_kernel(), which costs ten times as much. `trusted` is a
+ * constant in every call, so clang keeps only one of the two reads.
  */
 #define READ_FIELD(trusted, ptr, field) \
 	((trusted) ? (ptr)->field : BPF_CORE_READ(ptr, field))
 
-/* The context as the kernel has it (fd264ca02094, v6.2). */
+/* Returns the kernel's own context of a program (fd264ca02094, v6.2). */
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 
 /*
- * Calls `fn` with `ptr` first and whether it is trusted last. bpf_core_cast()
- * types an address (bpf_rdonly_cast(), a35b9af4ec2c, v6.2): the verifier makes
- * a move of it, and loads by it read 0 where there is no memory, as those of
- * fentry programs do.
+ * Calls `fn` with `ptr` as the first and `trusted` as the last argument.
+ * bpf_core_cast() types an address (bpf_rdonly_cast(), a35b9af4ec2c, v6.2): the
+ * verifier replaces it by a move, and loads through the typed pointer read 0
+ * from unmapped memory, as loads of fentry programs do.
  */
 #define CALL_TRUSTED(fn, type, ptr, ...)                                   \
 	(has_rdonly_cast ? fn(bpf_core_cast(ptr, type), __VA_ARGS__, true) \
 			 : fn((type *)(ptr), __VA_ARGS__, false))
 
-/* The address of a typed pointer as a number, which is all that a global
- * function takes. */
+/* Returns the address of a typed pointer as a number: global functions take
+ * only numbers. */
 static __always_inline __u64 address_of(const void *ptr)
 {
 	const void *volatile copy = ptr;
@@ -59,9 +59,9 @@ static __always_inline __u64 address_of(const void *ptr)
 	return address;
 }
 
-/* The current thread: by a helper, or by plain loads where there are typed ones
- * of the task (3ca1032ab7ab, v5.11), which newer kernels make of two or three
- * instructions. */
+/* Returns the TID of the current thread: by plain loads from the typed task
+ * where the kernel has it (3ca1032ab7ab, v5.11), which newer kernels inline as
+ * two or three instructions; otherwise by a helper. */
 static __always_inline __u32 current_tid(void)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id,
@@ -78,7 +78,8 @@ static __always_inline __u32 current_tgid(void)
 	return bpf_get_current_pid_tgid() >> 32;
 }
 
-/* A field of what a socket is besides: struct udp_sock and the like. */
+/* Reads a field of the larger struct that a socket is the head of, such as
+ * struct udp_sock. */
 #define READ_FIELD_AS(type, ptr, field)                    \
 	(has_rdonly_cast ? bpf_core_cast(ptr, type)->field \
 			 : BPF_CORE_READ((type *)(ptr), field))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * A kprobe at entry leaves the socket with the thread, a return probe finds it
- * and has the return value. User space gives each return probe
- * 4096 instances: with the default (10, or twice the CPUs) calls that block
- * use them up and returns are missed.
+ * The kprobe backend: a kprobe at a function's entry saves the socket in the
+ * thread's call, and the return probe finds it there and reads the return
+ * value. User space gives each return probe 4096 instances: with the default
+ * (10, or twice the CPUs) blocking calls use them up and returns are missed.
  */
 #ifndef FLOWTOP_KPROBE_BPF_H
 #define FLOWTOP_KPROBE_BPF_H
@@ -11,8 +11,8 @@
 static __always_inline struct call_ctx *kp_enter(struct pt_regs *ctx,
 						 __u8 opener, __u64 sk)
 {
-	/* account() asks again, but what is not wanted is not to cost all that
-	 * comes before. */
+	/* account() filters again; filtering at entry spares tasks that do not
+	 * match the work in between. */
 	return allow_task() ? enter_call(ctx, opener, sk) : NULL;
 }
 
@@ -27,7 +27,7 @@ static __always_inline struct call_ctx *kp_enter_socket(struct pt_regs *ctx,
 					: BPF_CORE_READ(sock, sk)));
 }
 
-/* `bytes` of the call that ends moved through `sk`. */
+/* Counts `bytes` that a closed call moved through `sk`. */
 static __always_inline void kp_count(const struct sock *sk,
 				     struct call_ctx *call, int dir, int bytes,
 				     const bool trusted)
@@ -78,7 +78,8 @@ int BPF_KRETPROBE(kr_send, int ret)
 	return kp_return(OPENED_BY_SOCKET, TX, ret);
 }
 
-/* A call that only peeks is opened too: its return must not close another. */
+/* A call that only peeks is opened as well: its return must not close another
+ * call. */
 SEC("kprobe/inet_recvmsg")
 int BPF_KPROBE(kp_recv, struct socket *sock, struct msghdr *msg, size_t size,
 	       int flags)
@@ -96,8 +97,9 @@ int BPF_KRETPROBE(kr_recv, int ret)
 	return kp_return(OPENED_BY_SOCKET, RX, ret);
 }
 
-/* The call of the thread that a datagram of `sk` belongs to: the one that was
- * opened at its entry, or a new one for the tracepoint to find. */
+/* Returns the thread's call that a datagram of `sk` belongs to: the call opened
+ * at the entry of inet_sendmsg() or inet_recvmsg(), or a new one that the
+ * tracepoint will close. */
 static __always_inline struct call_ctx *kp_datagram(struct pt_regs *ctx,
 						    __u64 sk)
 {
@@ -109,11 +111,9 @@ static __always_inline struct call_ctx *kp_datagram(struct pt_regs *ctx,
 	return call && call->sk == sk ? call : NULL;
 }
 
-/*
- * Where a datagram goes, told by the one function that every send of UDP goes
- * through. For a v4-mapped peer udpv6_sendmsg() calls udp_sendmsg(), which
- * knows the same peer once more.
- */
+/* Saves the destination of a datagram in the thread's call. Every send of UDP
+ * passes through udp_sendmsg() or udpv6_sendmsg(). For a v4-mapped peer the
+ * latter calls the former, which saves the peer again. */
 static __always_inline int kp_destination(struct pt_regs *ctx, struct sock *sk,
 					  struct msghdr *msg, bool is_v4)
 {
@@ -162,14 +162,12 @@ int BPF_KPROBE(kp_udp_rx, struct sock *sk, struct sk_buff *skb, int len)
 	return 0;
 }
 
-/*
- * splice() out of a stream, kTLS included: the socket's readers move each
- * piece into the pipe by skb_splice_bits(), which returns what it transfer.
- */
+/* splice() out of a stream, kTLS included: the socket's readers move each piece
+ * into the pipe by skb_splice_bits(), which returns the bytes it moved. */
 SEC("kprobe/skb_splice_bits")
 int BPF_KPROBE(kp_splice, struct sk_buff *skb, struct sock *sk)
 {
-	/* Not all that call it have a socket. */
+	/* Some callers of skb_splice_bits() have no socket. */
 	if (sk)
 		kp_enter(ctx, OPENED_BY_SPLICE, (__u64)sk);
 	return 0;
@@ -181,9 +179,12 @@ int BPF_KRETPROBE(kr_splice, int ret)
 	return kp_return(OPENED_BY_SPLICE, RX, ret);
 }
 
-/* getsockopt(TCP_ZEROCOPY_RECEIVE): bytes mapped, and bytes copied where the
- * kernel offers that (18fb76ed5386, v5.11; an error is negative). By kprobes
- * in every backend: the function is static and not in every kernel's BTF. */
+/*
+ * Returns the bytes that getsockopt(TCP_ZEROCOPY_RECEIVE) mapped, and those it
+ * copied on kernels that can copy (18fb76ed5386, v5.11; an error is negative).
+ * Every backend hooks tcp_zerocopy_receive() by kprobes: the function is static
+ * and not in every kernel's BTF.
+ */
 static __always_inline int zerocopy_bytes(struct tcp_zerocopy_receive *zc)
 {
 	int bytes = BPF_CORE_READ(zc, length);
@@ -225,11 +226,9 @@ int BPF_KRETPROBE(kr_zerocopy, int ret)
 	return 0;
 }
 
-/*
- * sendfile() and splice() into a socket before sendpage went away
- * (dc97391e6610, v6.5). MPTCP has none of its own: inet_sendpage() hands it to
- * inet_sendmsg(), which counts it.
- */
+/* sendfile() and splice() into a TCP socket, on kernels with sendpage (removed
+ * by dc97391e6610, v6.5). MPTCP has no sendpage of its own: inet_sendpage()
+ * passes its pages to inet_sendmsg(), which is counted. */
 SEC("kprobe/inet_sendpage")
 int BPF_KPROBE(kp_sendpage, struct socket *sock)
 {
@@ -247,10 +246,11 @@ int BPF_KRETPROBE(kr_sendpage, int ret)
 }
 
 /*
- * The same to UDP over IPv4. Where udp_sendpage() hands the page to
- * sock_no_sendpage(), the sendmsg of that takes this call's place and counts;
- * otherwise (ip_append_page(), or udp_sendmsg() itself in later 6.1 stable
- * kernels) the call is still here when it returns.
+ * sendfile() and splice() into a UDP socket of IPv4, on kernels with sendpage.
+ * Where udp_sendpage() passes the page to sock_no_sendpage(), the sendmsg
+ * inside that takes over this call and counts. Otherwise (ip_append_page(), or
+ * udp_sendmsg() itself in later 6.1 stable kernels) the call is still open when
+ * udp_sendpage() returns.
  */
 SEC("kprobe/udp_sendpage")
 int BPF_KPROBE(kp_udp_sendpage, struct sock *sk)

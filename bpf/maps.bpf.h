@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Maps, counters and read-only configuration: each with who writes it, who
- * reads it, and why it is of this type and size. */
+/* Maps, counters and read-only configuration: each with its writer, its reader,
+ * and the reason for its type and size. */
 #ifndef FLOWTOP_MAPS_BPF_H
 #define FLOWTOP_MAPS_BPF_H
 
 /*
- * The double buffer. Programs add to the active one; user space flips, waits
- * for running programs, then drains the other.
+ * The double buffer of flows. Programs add to the active buffer; user space
+ * flips, waits for running programs, then drains the other buffer.
  *
- * HASH, shared by all CPUs, with atomic adds: memory, a new flow and the drain
- * do not grow with the number of CPUs, as those of PERCPU_HASH do. What CPUs
- * that share a flow or a cache line would cost each other, the rows in front of
- * it take away. Preallocated (never BPF_F_NO_PREALLOC): an insert in a socket
- * call must not allocate. Never LRU: it evicts silently, and what is evicted is
- * lost. One for each family, because hashing and comparing 48 bytes instead of
- * 24 is the dearest part of an event. Size: --max-flows each; see map_bytes()
- * in src/kernel/explain.rs for the memory.
+ * HASH, shared by all CPUs, with atomic adds: memory and the costs of a new
+ * flow and of the drain do not grow with the number of CPUs, as with
+ * PERCPU_HASH. The rows in front of the maps avoid contention between CPUs that
+ * share a flow or a cache line. Preallocated (never BPF_F_NO_PREALLOC): an
+ * insert in a socket call must not allocate. Never LRU: it evicts silently, and
+ * evicted bytes are lost. Each family has its own maps, because hashing and
+ * comparing the key is the most expensive part of an event: 24 bytes, or 48 for
+ * IPv6. Size: --max-flows each; see map_bytes() in src/kernel/map_memory.rs for
+ * the memory.
  */
 struct flow4_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -32,10 +33,10 @@ struct flow6_map {
 } flows6_a SEC(".maps"), flows6_b SEC(".maps");
 
 /*
- * The first level in front of those maps: an entry a CPU that is possible,
- * which that CPU alone writes; see rows.bpf.h. An array and no per-CPU map:
- * user space maps it and reads and clears plain memory, and the look-up of an
- * array's element is inlined by every kernel, with nothing to call.
+ * Rows in front of the flow maps (rows.bpf.h): an entry per possible CPU,
+ * written by that CPU alone. An array, not a per-CPU map: user space maps it
+ * and reads and clears plain memory, and every kernel inlines the look-up of an
+ * array's element.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -46,11 +47,11 @@ struct {
 } rows SEC(".maps");
 
 /*
- * Who moves bytes: one entry a process, or a thread where those are told
- * apart. Buffered like the flows so that an entry is never older than its
- * interval. Written once per process and interval, hence shared, not per CPU.
- * A process that finds it full is still counted under its tgid; only what is
- * known of it is left to /proc.
+ * Owners of flows: one entry per process, or per thread if flows are split by
+ * thread. Double-buffered like the flows, so that an entry is never older than
+ * its interval. Written once per process and interval, hence shared, not per
+ * CPU. A process that finds the map full is still counted under its TGID; user
+ * space then reads its name from /proc.
  */
 struct owner_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -59,21 +60,20 @@ struct owner_map {
 	__type(value, struct flowtop_owner);
 } owners_a SEC(".maps"), owners_b SEC(".maps");
 
-/*
- * Bytes of flows without a slot of their own, summed by process, protocol and
- * family: so they keep their process. Buffered and preallocated like the flows.
- * A process has at most two entries for each protocol.
- */
+/* Bytes of flows without a slot of their own, summed by process, protocol and
+ * family, so that they keep their process. Double-buffered and preallocated
+ * like the flows. A process has at most two entries per protocol. */
 struct overflow_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, FLOWTOP_OVERFLOW_ENTRIES);
-	__type(key, __u32); /* as flowtop_id.owner_kind, with the tgid and
-			       OVERFLOW */
+	__type(key, __u32); /* flowtop_id.owner_kind with the TGID and
+			       FLOWTOP_KEY_OVERFLOW */
 	__type(value, struct flowtop_slot);
 } overflow_a SEC(".maps"), overflow_b SEC(".maps");
 
-/* The names of their cgroups, in the same way. A cgroup can be gone before
- * anyone looks for it by its number. */
+/* Names of the owners' cgroups, double-buffered like the owners. They are saved
+ * here because a cgroup can be removed before user space looks its number up.
+ */
 struct cgroup_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
@@ -82,11 +82,12 @@ struct cgroup_map {
 } cgroups_a SEC(".maps"), cgroups_b SEC(".maps");
 
 /*
- * The grace period of fentry. User space updates the slot after a flip: the
- * kernel returns from that only when every program that may have read the old
- * flag has ended (maybe_wait_bpf_programs(), 1ae80cf31938, v4.18). Nothing
- * reads the slot, and what it holds is as small as a map can be. The other
- * backends have a better way: see src/kernel/buffers.rs.
+ * The grace period of the fentry backend. User space updates the outer map
+ * after a flip: the kernel returns from that update only when every program
+ * that may have read the old flag has ended (maybe_wait_bpf_programs(),
+ * 1ae80cf31938, v4.18). No program reads the slot, and the inner map has the
+ * smallest possible size. src/kernel/buffers.rs has the grace periods of the
+ * other backends.
  */
 struct grace_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -102,11 +103,9 @@ struct {
 	__array(values, struct grace_map);
 } grace SEC(".maps"); /* empty: filling it at load would wait as well */
 
-/*
- * Where the drain writes what it took out of the retired buffer. Mapped by
- * user space, which so reads plain memory: a bpf() look-up would make kprobe
- * and tracepoint programs on its CPU skip events (bpf_prog_active).
- */
+/* Records that the drain moved out of the retired buffer. User space maps the
+ * array and reads plain memory: a bpf() look-up would make kprobe and
+ * tracepoint programs on its CPU skip events (bpf_prog_active). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -115,8 +114,8 @@ struct {
 	__type(value, struct flowtop_record);
 } records SEC(".maps");
 
-/* Sockets that user space wants to be read: only `key` and `sk` are written
- * there, the rest by inspect_records. */
+/* Sockets for inspect_records to read: user space writes `key` and `sk`, the
+ * program fills in the rest. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -142,40 +141,42 @@ struct {
 } cgroup_records SEC(".maps");
 
 /*
- * Answers of name servers: a struct flowtop_answer and its bytes each. A ring
- * buffer (v5.8), because an entry is as long as it has to be, and because none
- * is written twice at once, which an index in an array would need atomics of
- * v5.12 for. User space reads it once an interval, so no entry wakes anyone.
- * Its size where it is used: ANSWER_BYTES in src/kernel/answers.rs.
+ * DNS answers: each entry is a struct flowtop_answer and the answer's bytes. A
+ * ring buffer (v5.8): entries vary in length, and reserving one cannot give two
+ * programs the same entry, for which an index into an array would need atomics
+ * of v5.12. User space reads the ring once an interval, so no entry wakes it.
+ * Where answers are read, the size is ANSWER_BYTES in src/kernel/answers.rs.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } answers SEC(".maps");
 
-/* What is known of a datagram beside its bytes. */
+/* Peer and packets of one datagram. */
 struct peer {
 	union {
-		/* Address of the name it is sent to; 0: that is in `addr` */
+		/* Address of the sockaddr that the datagram is sent to; 0: the
+		 * destination is in `addr` */
 		__u64 name;
-		/* OPENED_BY_ZEROCOPY: address of the call's own argument */
+		/* OPENED_BY_ZEROCOPY: address of the call's struct
+		 * tcp_zerocopy_receive */
 		__u64 zerocopy;
 	};
-	__be32 addr[4]; /* where it is sent to, or came from */
+	__be32 addr[4]; /* destination or sender */
 	union {
 		struct {
 			__be16 port;
-			/* Bytes a segment that is sent; 0: not segmented */
+			/* Bytes per segment of a send; 0: not segmented */
 			__u16 gso_size;
-			/* Datagrams received; 0: not known */
+			/* Datagrams received; 0: unknown */
 			__u16 segments;
-			/* Of `addr`; 0: the peer is the one that the socket is
-			 * connected to */
+			/* Family of `addr`; 0: the peer is the one that the
+			 * socket is connected to */
 			__u8 family;
-			/* Part of a datagram that an earlier call began */
+			/* Part of a corked datagram begun by an earlier call */
 			__u8 continues;
 		};
-		__u64 known; /* all of these, to clear them by one store */
+		__u64 known; /* the fields above, to clear them by one store */
 	};
 	union {
 		__u32 ifindex; /* of the peer's link; 0: none */
@@ -184,32 +185,31 @@ struct peer {
 };
 
 /*
- * Carried from a function's entry to its return, or to the tracepoint. It is
- * valid for `sk` only: one that was left behind is never taken for another
- * socket's. On a cache line of its own, for threads have consecutive numbers.
+ * State of one socket call, carried from a function's entry to its return, or
+ * to the tracepoint. Valid for `sk` only: a stale call is never taken for
+ * another socket's. Has a cache line of its own, as threads have consecutive
+ * TIDs.
  */
 struct call_ctx {
 	__u64 sk; /* address of the struct sock */
-	__u64 sp; /* stack pointer at the entry, where it was entered */
+	__u64 sp; /* stack pointer at the entry, set by enter_call() */
 	struct peer peer;
 	union {
 		struct {
-			__u8 depth;  /* calls under way; 0: closed */
-			__u8 opener; /* OPENED_BY_*: its return closes the call
-				      */
-			__u8 peeks;  /* what the call returns is not taken */
-			/* Calls inside it that found no room: their returns
+			__u8 depth;  /* nested calls that are open; 0: closed */
+			__u8 opener; /* OPENED_BY_* */
+			__u8 peeks;  /* the bytes returned are not counted */
+			/* Nested calls that were not carried: their returns
 			 * close nothing */
 			__u8 uncarried;
 		};
 		__u32 state; /* CALL_STATE() */
 	};
-	__u32 tid; /* whose it is */
+	__u32 tid; /* thread of the call */
 };
 
-/* The state of a call inside which no uncarried one is, as one word, to compare
- * and store the fields at once; every supported architecture is little-endian.
- */
+/* Fields of call_ctx.state with `uncarried` 0, as one word, to compare and
+ * store them at once; every supported architecture is little-endian. */
 #define CALL_STATE(depth, opener, peeks) \
 	((depth) | (opener) << 8 | (peeks) << 16)
 
@@ -219,41 +219,42 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 _Static_assert(sizeof(struct call_ctx) == 64, "a call has a cache line");
 
 #define OPENED_BY_SOCKET 0 /* sendmsg, recvmsg */
-#define OPENED_BY_PEER \
-	1 /* what knows a datagram's peer; the tracepoint ends it */
+/* Opened by the hook of a datagram's peer; the tracepoint closes it. */
+#define OPENED_BY_PEER 1
 #define OPENED_BY_SPLICE 2
 #define OPENED_BY_ZEROCOPY 3
 #define OPENED_BY_SENDPAGE 4
 #define OPENED_BY_UDP_SENDPAGE 5
 
 /*
- * Calls of one thread that are carried at once, each inside the one before: as
- * many as there can be. Inside a call only memory leads to another one: a page
+ * Maximum number of nested calls of one thread that are carried: as many as can
+ * occur. Inside a call, only memory management leads to another call: a page
  * fault at the caller's buffer, or reclaim for an allocation. The outermost
- * call may do both, and enter a file system (__GFP_FS); what that sends
- * (cifs: GFP_NOFS, from kernel memory, which does not fault) may reclaim by
- * block I/O alone, such as swap; what a block device sends (nbd, iSCSI,
- * NVMe/TCP: GFP_NOIO or GFP_ATOMIC, from kernel memory) leads to none. Signal
- * handlers and the task work of io_uring run after the call has returned, and
- * no BPF program can move a socket's bytes. A deeper call is counted as missed.
+ * call may do both, and enter a file system (__GFP_FS). What a file system
+ * sends (cifs: GFP_NOFS, from kernel memory, which does not fault) may reclaim
+ * by block I/O alone, such as swap. What a block device sends (nbd, iSCSI,
+ * NVMe/TCP: GFP_NOIO or GFP_ATOMIC, from kernel memory) leads to no further
+ * call. Signal handlers and the task work of io_uring run after the call has
+ * returned, and no BPF program can move a socket's bytes. A deeper call is
+ * counted as missed.
  */
 #define MAX_DEPTH 3
 
 /*
- * Where a call is carried: in the cell that its thread's number leads to. A
- * variable rather than a map, so that an event calculates an address instead
- * of looking one up. Not per CPU: threads move between CPUs in the middle of a
- * call. Not BPF_MAP_TYPE_TASK_STORAGE: that came with v5.11, is looked up by a
- * call that no kernel inlines, and allocates in a socket call. Static: libbpf
- * maps what is not into user space, where 1 MiB would count as resident.
+ * Cells for the calls under way; a thread's TID selects its cell. A variable
+ * rather than a map, so that an event calculates an address instead of looking
+ * one up. Not per CPU: threads move between CPUs in the middle of a call. Not
+ * BPF_MAP_TYPE_TASK_STORAGE: that came with v5.11, is looked up by a call that
+ * no kernel inlines, and allocates in a socket call. Static: libbpf maps global
+ * variables into user space, where 1 MiB would count as resident.
  */
-static struct call_ctx
-	thread_cells[FLOWTOP_CELLS] SEC(".bss.cells"); /* by tid */
+static struct call_ctx thread_cells[FLOWTOP_CELLS] SEC(".bss.cells");
 
 /*
- * Who has which cell, and the calls of threads that found theirs taken. A
- * thread is entered at its first call and removed when it ends: so calls do not
- * change the map, and only a thread itself ever touches what is its own.
+ * Which cells are taken, and the calls of threads whose cell another thread
+ * holds. A thread is entered at its first call and removed when it ends, so
+ * that calls do not change the map, and only a thread itself accesses its
+ * entry.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -262,7 +263,7 @@ struct {
 	__type(value, struct call_ctx);
 } thread_calls SEC(".maps");
 
-/* Calls inside of which another one is under way. */
+/* Outer calls: open calls with another call open inside them. */
 #define OUTER_SHIFT 22 /* above a tid (PID_MAX_LIMIT) */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -273,9 +274,9 @@ struct {
 
 /*
  * Processes that descend from a root of the filter, each with the bits of its
- * roots. Programs enter a process when it is made and remove it when it ends;
- * user space enters those that are there at the start. Its size where it is
- * used: MAX_PROCESSES in src/kernel/trees.rs.
+ * roots. Programs add a process at its fork and remove it at its exit; user
+ * space adds those that exist at the start. Where a filter has trees, the size
+ * is MAX_PROCESSES in src/kernel/trees.rs.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -284,63 +285,60 @@ struct {
 	__type(value, __u32);
 } trees SEC(".maps");
 
-/* All that is in .bss begins a cache line, so that whatever the order in which
- * clang lays it out, nothing that is written often shares one with `active`.
- */
+/* Every variable in .bss begins a cache line: in whatever order clang lays them
+ * out, none that is written often shares a line with `active`. */
 #define CACHE_LINE __attribute__((aligned(64)))
 
-/* Which buffer is active: 0 = a, 1 = b. User space writes, every event reads.
- */
+/* The active buffer: 0 = a, 1 = b. User space writes, every event reads it. */
 volatile __u32 active CACHE_LINE;
 
-/*
- * What each buffer holds. Programs write, user space clears what it has
- * drained, and walks no map that nothing was put into.
- */
+/* Contents of each buffer. Programs write it; user space clears it after a
+ * drain, and skips maps that hold nothing. */
 struct held_entries {
 	/* Slots taken in the flow maps of IPv4 and IPv6 */
 	__u32 flows[2][2];
-	/* Not 0: owners and cgroups have an entry, overflow has one */
+	/* Not 0: `owners` and `cgroups`, or `overflow`, have entries */
 	__u32 owners[2];
 	__u32 overflow[2];
 	__u32 pad[8];
 } held CACHE_LINE;
 
 /* Bytes and messages of flows that found no room in `overflow` either.
- * Cumulative since load and read as differences, so it needs no flip. */
+ * Cumulative since load; user space takes differences, so a double buffer is
+ * not needed. */
 struct untracked_slot {
 	struct flowtop_stats stats;
 	__u64 pad[4]; /* one cache line a slot */
 } untracked[FLOWTOP_UNTRACKED_SLOTS] CACHE_LINE;
 
-/* Calls that could not be carried, because `thread_calls` was full or they were
- * too deep inside of each other. Cumulative. */
+/* Calls that were not carried, because `thread_calls` was full or the nesting
+ * too deep, and processes that found `trees` full. Cumulative. */
 __u64 missed_calls CACHE_LINE;
 
-/* Answers of name servers that found `answers` full. Cumulative. */
+/* DNS answers dropped because `answers` was full. Cumulative. */
 __u64 lost_answers CACHE_LINE;
 
-/* Unused by programs. */
+/* Not used by programs: see struct flowtop_constants. */
 const volatile struct flowtop_constants constants;
 
-/* Read-only: the verifier knows the values and drops what they rule out, so a
- * filter that is not set costs nothing. What they mean:
- * src/filter/kernel_filter.rs.
- */
-const volatile __u32 protocols; /* 1 << flowtop_protocol each; 0: all */
-/* FLOWTOP_FAMILY_* each; 0: all */
+/* The filter, read-only: the verifier knows the values and removes the code
+ * they rule out, so a filter that is not set costs nothing.
+ * src/filter/kernel_filter.rs explains the fields. */
+const volatile __u32 protocols; /* bits 1 << flowtop_protocol; 0: all */
+/* Bits FLOWTOP_FAMILY_*; 0: all */
 const volatile __u32 families;
 const volatile __u32 nr_tgids;
 const volatile __u32 nr_tids;
 const volatile __u32 tgids[FLOWTOP_MAX_TASKS];
 const volatile __u32 tids[FLOWTOP_MAX_TASKS];
 const volatile __u32 tasks_except;
-/* Inode of the pid namespace that the numbers of tasks are of; 0: the initial
- * one. */
+/* Inode of the PID namespace of the filter's PIDs and TIDs; 0: the initial one.
+ */
 const volatile __u32 tasks_pidns;
-/* Roots of trees; 0: nobody looks for descendants. */
+/* Number of tree roots; 0: descendants are not tracked. */
 const volatile __u32 nr_trees;
-/* Bits of roots, of which the caller must descend from one; 0: all pass */
+/* Bits of roots; the current process must descend from one of them. 0: all
+ * processes match */
 const volatile __u32 trees_selected;
 const volatile __u32 trees_except;
 const volatile __u32 nr_uids;
@@ -355,36 +353,37 @@ const volatile struct flowtop_port_choice any_ports;
 const volatile struct flowtop_net_choice local_nets;
 const volatile struct flowtop_net_choice remote_nets;
 const volatile struct flowtop_net_choice any_nets;
-/* Whether protocol, tasks or users are among what is set: one test where they
- * are not, instead of four. */
+/* Whether the filter has protocols, tasks, trees or users: one test instead of
+ * four where it has none. */
 const volatile bool filters_calls;
-/* Whether family, namespaces, ports or networks are. */
+/* Whether the filter has families, namespaces, ports or networks. */
 const volatile bool filters_flows;
 
 /* Slots of each flow map: --max-flows. */
 const volatile __u32 max_flows;
 
-/* Threads are told apart, and so are their flows. */
+/* Flows are split by thread. */
 const volatile bool split_threads;
 
-/* What a slot and an owner are made of before they are filled in. */
+/* Initial values of a slot and an owner. */
 const struct flowtop_slot no_slot = {};
 const struct flowtop_owner no_owner = {};
 
-/* What a cgroup's entry is made of before its names are filled in. */
+/* Initial value of a cgroup's entry. */
 const struct flowtop_cgroup no_cgroup = {};
 
-/* Rows may be used: where it is false the verifier drops what uses them. */
+/* Programs use rows. If false, the verifier removes their code. */
 const volatile bool has_rows;
 
-/* Answers of name servers are read. */
+/* Programs submit DNS answers. */
 const volatile bool reads_answers;
 
 /* This kernel has bpf_rdonly_cast(): see CALL_TRUSTED(). */
 const volatile bool has_rdonly_cast;
 
-/* kprobe: a call is opened at its entry, so that what is known of a datagram
- * is added to it. Otherwise whoever knows of one opens a call. */
+/* kprobe backend: a call is opened at its function's entry, and hooks of
+ * datagrams fill in the peer. Other backends: the hook that knows the peer
+ * opens the call. */
 const volatile bool opens_at_entry;
 
 #endif

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/*
- * Whose bytes they are: what the kernel knows of the current process, taken in
- * its own context when a flow first moves bytes in an interval. So the owner
- * of a byte is never looked up by its number later, when it may be another's.
- */
+/* Owners of flows: the identity of the current process, read in its own context
+ * when a flow first moves bytes in an interval. No owner is looked up by its
+ * PID later, when the PID may belong to another process. */
 #ifndef FLOWTOP_OWNER_BPF_H
 #define FLOWTOP_OWNER_BPF_H
 
@@ -24,10 +22,10 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 }
 
 /*
- * The cgroup that tells most of a process: on hosts where the pids controller
- * is a hierarchy of its own (v1, hybrid), the one there, for that is where
- * container engines put their containers; else, or if it is the root there,
- * that of v2.
+ * Returns the cgroup that identifies a process best. On hosts where the pids
+ * controller is a hierarchy of its own (v1, hybrid), that is the process's
+ * cgroup there, where container engines put their containers. Otherwise, or if
+ * the process is in the root there, it is the cgroup of v2.
  */
 static __always_inline struct kernfs_node *
 cgroup_of(const struct task_struct *task)
@@ -64,8 +62,8 @@ static __noinline int remember_cgroup(void *cgroups, __u64 id,
 
 	if (bpf_map_lookup_elem(cgroups, &id))
 		return 0;
-	/* Zeros first: the value is larger than the stack. Two that fill it at
-	 * once write the same. */
+	/* Inserted as zeros first: the value is larger than the stack. Two CPUs
+	 * that fill it in at once write equal bytes. */
 	bpf_map_update_elem(cgroups, &id, (void *)&no_cgroup, BPF_NOEXIST);
 	cgroup = bpf_map_lookup_elem(cgroups, &id);
 	if (!cgroup)
@@ -90,15 +88,16 @@ static __noinline int remember_cgroup(void *cgroups, __u64 id,
 	return 0;
 }
 
-/* What tells the owners of one number from another. */
+/* Fields that distinguish owners that had one PID or TID in succession. */
 struct identity {
 	__u64 start_ns;
 	__u64 comm[FLOWTOP_COMM_LEN / 8];
 	__u32 uid;
 };
 
-/* An entry without a start is being filled in on another CPU, by a thread of
- * this process: no other has the number now. */
+/* Returns whether an entry belongs to `who`. An entry without a start time is
+ * being filled in by a thread of this process on another CPU: no other process
+ * has the number now. */
 static __always_inline bool is_of(const struct flowtop_owner *owner,
 				  const struct identity *who)
 {
@@ -115,12 +114,13 @@ static __always_inline void *owners_of(const bool b)
 }
 
 /*
- * Makes the entry of a process or thread at its first call in the interval, and
- * returns what it is found by: `number`, or that with a count of those that had
- * it before. A number that was given to another process meanwhile, a process
- * that runs another program or has become another user has an entry of its own.
- * It runs once a flow and interval. Global, so that the verifier looks at it
- * once and not at every call (v5.6; scalars only before v5.12).
+ * Inserts the entry of a process or thread at its first call in the interval
+ * and returns the entry's key: `number` (TGID or TID), with an index above it
+ * if other owners had that number before in the interval. A reused number, a
+ * process that executes another program and a process that changes its user
+ * each get an entry of their own. Runs once per flow and interval. Global, so
+ * that the verifier checks it once and not at every call (v5.6; scalars only
+ * before v5.12).
  */
 __noinline __u32 note_owner(__u32 b, __u32 number)
 {
@@ -132,7 +132,7 @@ __noinline __u32 note_owner(__u32 b, __u32 number)
 	__u32 id = number;
 
 	task = (void *)bpf_get_current_task();
-	/* The process, not a thread that renamed itself. */
+	/* The name of the group leader, not of a thread that renamed itself. */
 	leader = BPF_CORE_READ(task, group_leader);
 	bpf_core_read(&who.comm, sizeof(who.comm), &leader->comm);
 	who.start_ns = BPF_CORE_READ(leader, start_boottime);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/*
- * Who is at the other end of a datagram. A connected socket knows; for the
- * rest it stands in the message, in a corked datagram that was begun earlier,
- * or in the headers of what was received.
- */
+/* Peers of datagrams. The peer of a connected socket is in the socket;
+ * otherwise it is in the message, in a corked datagram begun earlier, or in the
+ * headers of the received packet. */
 #ifndef FLOWTOP_PEER_BPF_H
 #define FLOWTOP_PEER_BPF_H
 
-/* Whether an address means nothing without its link (RFC 4291, 2.5.6). */
+/* Returns whether an address is link-local, and so ambiguous without its link
+ * (RFC 4291, 2.5.6). */
 static __always_inline bool is_link_local(const __be32 addr[4])
 {
 	return (addr[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
@@ -23,18 +22,16 @@ static __always_inline void as_v4(__be32 addr[4], __be32 v4)
 #define UDP_SEGMENT 103
 #define MAX_CMSGS 4
 
-/*
- * The destination in a message, as udp_sendmsg() and udpv6_sendmsg() read it:
- * AF_UNSPEC is IPv4 to the first and no address to the second. msg_name is
- * kernel memory by then (move_addr_to_kernel()).
- */
+/* Reads the destination of a message as udp_sendmsg() and udpv6_sendmsg() do:
+ * AF_UNSPEC is IPv4 to the former and no address to the latter. msg_name is
+ * kernel memory by then (move_addr_to_kernel()). */
 static __always_inline void read_name(struct peer *peer, const void *name,
 				      __u16 sk_family)
 {
 	struct sockaddr_in6 sin6 = {};
 	struct sockaddr_in *sin = (struct sockaddr_in *)&sin6;
 
-	/* sockaddr_in is a prefix of what is there whatever the family. */
+	/* struct sockaddr_in is a prefix of every family's address. */
 	bpf_probe_read_kernel(&sin6, sizeof(*sin), name);
 	if (sin6.sin6_family == AF_INET6) {
 		bpf_probe_read_kernel(&sin6, sizeof(sin6), name);
@@ -51,11 +48,11 @@ static __always_inline void read_name(struct peer *peer, const void *name,
 }
 
 /*
- * The destination of a datagram whose send has begun with the address `name`. A
- * load balancer that hangs on the cgroup (BPF_CGROUP_UDP4_SENDMSG) changes it
- * in place, after udp_sendmsg() was entered: so it is read when that has
- * returned, and one conversation has one peer both ways. What `name` leads to
- * lives as long as the call of sock_sendmsg().
+ * Reads the destination of a datagram whose send began with the address `name`.
+ * A load balancer attached to the cgroup (BPF_CGROUP_UDP4_SENDMSG) rewrites the
+ * address in place after udp_sendmsg() was entered. It is therefore read after
+ * that has returned, so that a conversation has one peer in both directions.
+ * The memory at `name` is valid until sock_sendmsg() returns.
  */
 static __always_inline void read_rewritten(struct peer *peer, __u16 sk_family)
 {
@@ -63,8 +60,8 @@ static __always_inline void read_rewritten(struct peer *peer, __u16 sk_family)
 		read_name(peer, (void *)peer->name, sk_family);
 }
 
-/* The sender of a received datagram, from its headers, which stay in the skb
- * until skb_consume_udp() drops it. */
+/* Reads the sender of a received datagram from its headers, which stay in the
+ * skb until skb_consume_udp() drops it. */
 static __always_inline void read_skb_sender(struct peer *peer,
 					    const struct sk_buff *skb,
 					    const bool trusted)
@@ -86,8 +83,8 @@ static __always_inline void read_skb_sender(struct peer *peer,
 		bpf_probe_read_kernel(
 			peer->addr, sizeof(peer->addr),
 			network + __builtin_offsetof(struct ipv6hdr, saddr));
-		/* inet6_skb_parm.iif, the first of it: what inet6_iif() reads
-		 * and a caller gets as sin6_scope_id. */
+		/* The first field of skb->cb is inet6_skb_parm.iif, which
+		 * inet6_iif() reads and a caller receives as sin6_scope_id. */
 		if (is_link_local(peer->addr))
 			bpf_probe_read_kernel(&peer->ifindex,
 					      sizeof(peer->ifindex), &skb->cb);
@@ -95,11 +92,11 @@ static __always_inline void read_skb_sender(struct peer *peer,
 }
 
 /*
- * The destination of the datagram a socket is corking (MSG_MORE, UDP_CORK).
- * All its parts go there, whatever address they name or do not name.
- * `pending` is udp_sock.pending, the family it was begun with; 0 when the
- * part that was sent pushed it out: then what is left in `cork` is of the
- * family whose place for the source port holds the socket's own.
+ * Reads the destination of the datagram that a socket is corking (MSG_MORE,
+ * UDP_CORK). All its parts go there, whatever address they name. `pending` is
+ * udp_sock.pending, the family that the datagram began with, or 0 if the part
+ * just sent pushed it out. `cork` then still holds the destination, of the
+ * family whose field for the source port equals the socket's port.
  */
 static __always_inline void read_cork(struct peer *peer, const struct sock *sk,
 				      int pending)
@@ -117,7 +114,7 @@ static __always_inline void read_cork(struct peer *peer, const struct sock *sk,
 			     sport;
 	}
 	if (v4 == v6)
-		return; /* neither, or no telling: the peer stays unknown */
+		return; /* neither or ambiguous: the peer stays unknown */
 	if (v4) {
 		peer->family = AF_INET;
 		peer->port =
@@ -140,9 +137,10 @@ static __always_inline int udp_pending(const struct sock *sk)
  */
 
 /*
- * The size of the segments that a message is cut into, as udp_sendmsg() finds
- * it: UDP_SEGMENT in its control messages, else the socket's; 0: none. The
- * control messages are kernel memory by then (____sys_sendmsg()).
+ * Returns the size of the segments that a message is split into, as
+ * udp_sendmsg() determines it: UDP_SEGMENT in the control messages, otherwise
+ * the socket's; 0: none. The control messages are kernel memory by then
+ * (____sys_sendmsg()).
  */
 static __always_inline __u16 read_gso_size(const struct sock *sk,
 					   const struct msghdr *msg,
@@ -176,7 +174,8 @@ static __always_inline __u16 read_gso_size(const struct sock *sk,
 	return READ_FIELD_AS(const struct udp_sock, sk, gso_size);
 }
 
-/* Datagrams that a call sent. One in parts counts where it begins. */
+/* Returns the number of datagrams that a call sent. A corked datagram counts in
+ * the call that began it. */
 static __always_inline __u32 packets_sent(const struct peer *peer, int bytes)
 {
 	if (peer->continues)
@@ -186,7 +185,8 @@ static __always_inline __u32 packets_sent(const struct peer *peer, int bytes)
 	return ((__u32)bytes + peer->gso_size - 1) / peer->gso_size;
 }
 
-/* Datagrams in a received skb: more than one where UDP_GRO joined them. */
+/* Returns the number of datagrams in a received skb: more than one if UDP_GRO
+ * joined them. */
 static __always_inline __u32 packets_received(const struct sk_buff *skb,
 					      const bool trusted)
 {
@@ -197,10 +197,10 @@ static __always_inline __u32 packets_received(const struct sk_buff *skb,
 }
 
 /*
- * Where a send goes, and in how many packets, at its entry. For a v4-mapped
- * peer udpv6_sendmsg() calls udp_sendmsg() with an address on its own stack,
- * which is gone when that returns: it is read at once, and what a load balancer
- * makes of it is not seen.
+ * Reads the destination of a send and its segment size, at its entry. For a
+ * v4-mapped peer udpv6_sendmsg() calls udp_sendmsg() with an address on its own
+ * stack, which is gone at the return: that address is read at once, and a load
+ * balancer's rewrite of it is missed.
  */
 static __always_inline void read_destination(struct peer *peer,
 					     const struct sock *sk,

@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * A first level in front of the shared flow maps: rows of the CPU that runs the
- * program. A flow that has one adds to it by plain loads and stores, on cache
- * lines that no other CPU touches, and is found without a helper: the key is
- * compared in place. User space adds the rows to what it drains.
+ * Rows: a per-CPU level in front of the shared flow maps. A flow with a row
+ * adds by plain loads and stores, on cache lines that no other CPU touches, and
+ * is found without a helper: its key is compared in place. User space adds the
+ * rows to the drained slots.
  *
- * The shared map has the flow first. Its slot holds what is taken once a flow
- * and interval (process, namespace, socket, share of the map), and a row only
- * sums: so a row is nothing but bytes and messages of a record that the drain
- * hands over in any case. A flow takes a row at its second event on a CPU, if
- * the one row that its key leads to is free, and keeps it for the interval.
- * What finds no row adds to its slot.
+ * The shared map has every flow first. Its slot holds what is read once per
+ * flow and interval (process, namespace, socket, share of the map); a row holds
+ * sums only, bytes and messages that belong to a record which the drain returns
+ * in any case. A flow takes a row at its second event on a CPU, if the one row
+ * that its key maps to is free, and keeps the row for the interval. A flow
+ * without a row adds to its slot.
  *
  * Only programs that run with preemption off have rows: nothing else touches
- * those of this CPU between a load and its store, as no hooked function is
- * called from an interrupt. A task can be preempted in a program of fentry, and
- * others run theirs in between, so fentry has none.
+ * the rows of a CPU between a load and its store, as no hooked function is
+ * called from an interrupt. fentry has no rows: a task can be preempted inside
+ * its programs while another task runs them on the CPU.
  */
 #ifndef FLOWTOP_ROWS_BPF_H
 #define FLOWTOP_ROWS_BPF_H
 
-/* A word of a key, whatever its fields are. */
+/* A word of a key, whatever the types of its fields. */
 typedef __u64 __attribute__((may_alias)) word;
 
-/* The one row that a key leads to: the highest bits of a product that all lower
- * ones move (Knuth, multiplicative hashing; 2^64 divided by the golden ratio).
- */
+/* Returns the index of the one row that a folded key maps to: the highest bits
+ * of a product, which depend on all lower bits (Knuth, multiplicative hashing;
+ * 2^64 divided by the golden ratio). */
 static __always_inline __u32 row_of(__u64 folded)
 {
 	return folded * 0x9e3779b97f4a7c15ull >> (64 - 7);
@@ -33,8 +33,8 @@ static __always_inline __u32 row_of(__u64 folded)
 
 _Static_assert(FLOWTOP_ROWS == 1 << 7, "row_of() takes as many bits");
 
-/* Without the address of the network namespace, which is the same for nearly
- * all flows. */
+/* Folds a key without words[0], the network namespace, which is equal for
+ * nearly all flows. */
 static __always_inline __u32 row_of4(const struct flowtop_key4 *key)
 {
 	const word *words = (const void *)key;
@@ -61,17 +61,17 @@ static __always_inline void add_to_row(struct flowtop_stats *stats,
 	}
 }
 
-/* A message of one packet, or of a connection, whose packets its socket counts:
- * rows have no count of packets. */
+/* Returns whether a transfer fits a row. Rows do not count packets, so a
+ * transfer is one datagram, or bytes of TCP, whose socket counts segments. */
 static __always_inline bool fits_row(__u32 owner_kind,
 				     const struct transfer *transfer)
 {
 	return transfer->packets == (PROTOCOL_OF(owner_kind) != FLOWTOP_TCP);
 }
 
-/* The rows of this CPU in buffer `b`; NULL never, but the verifier does not
- * know. Both buffers are in one value, so that the address depends on the flag:
- * a CPU that reorders loads reads the row after it. */
+/* Returns the rows of this CPU in buffer `b`; never NULL, but the verifier
+ * cannot know that. Both buffers are in one value, so that the address depends
+ * on the flag: a CPU that reorders loads reads the row after the flag. */
 static __always_inline struct flowtop_row_buffer *rows_here(__u32 b)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
@@ -80,8 +80,8 @@ static __always_inline struct flowtop_row_buffer *rows_here(__u32 b)
 	return here ? &here->buffers[b & 1] : NULL;
 }
 
-/* The one row there that a key leads to. clang would calculate its address once
- * for the key and once for the sums. */
+/* Returns the one row of this CPU that a key maps to. The barrier keeps clang
+ * from calculating its address twice, for the key and for the sums. */
 static __always_inline struct flowtop_row4 *
 row4_here(__u32 b, const struct flowtop_key4 *key)
 {
@@ -108,7 +108,7 @@ row6_here(__u32 b, const struct flowtop_key6 *key)
 	return row;
 }
 
-/* Gives a free row to a flow. */
+/* Assigns a free row to a flow. */
 static __always_inline void take_row4(__u32 b, struct flowtop_row4 *row,
 				      const struct flowtop_key4 *key)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * How a TCP connection is doing: read from its socket once an interval, by the
- * drain. The socket's address was noted when the flow first moved bytes in the
- * interval and may be stale by now, so it is read with care: struct tcp_sock
- * stays one for the length of an RCU read section (SLAB_TYPESAFE_BY_RCU,
- * tcp_prot), reads of memory that has gone fail softly, and what was read is
- * taken only if the socket is the flow's before and after.
+ * State of TCP connections, read from their sockets once an interval by the
+ * drain. The address of a socket was saved when the flow first moved bytes in
+ * the interval and may be stale. Reading it is safe for three reasons: struct
+ * tcp_sock keeps its type for the length of an RCU read section
+ * (SLAB_TYPESAFE_BY_RCU, tcp_prot), reads of freed memory fail softly, and a
+ * sample is used only if the socket is the flow's before and after.
  */
 #ifndef FLOWTOP_TCP_BPF_H
 #define FLOWTOP_TCP_BPF_H
@@ -23,11 +23,11 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 	union flowtop_key now;
 
 	put_head(&now.v4, &head);
-	/* A socket that closed has given its port back (inet_put_port()). */
+	/* A closed socket has no port (inet_put_port()). */
 	if (!now.id.local_port || now.id.local_port != key->id.local_port ||
 	    now.id.remote_port != key->id.remote_port)
 		return false;
-	/* MPTCP's sockets are no tcp_sock. */
+	/* A socket of MPTCP is no struct tcp_sock. */
 	if (READ_FIELD(trusted, sk, sk_protocol) != IPPROTO_TCP)
 		return false;
 	if (key->id.owner_kind & FLOWTOP_KEY_IPV6) {
@@ -43,16 +43,16 @@ static __always_inline bool is_socket_of(const struct sock *sk,
 	       now.v4.remote_addr == key->remote_addr[0];
 }
 
-/* How often counters are read that segments keep moving */
+/* Attempts to read two counters between which no segment arrives */
 #define TCP_TRIES 3
 
 /*
- * Received bytes, and how many of them are unread. A segment moves
+ * Reads the received bytes, and how many of them are unread. A segment moves
  * bytes_received and rcv_nxt together (tcp_rcv_nxt_update()), but in two
- * stores: both are read before and after copied_seq, and are of one segment if
- * they stayed. copied_seq is one load, so `unread` is right to the byte. A FIN
- * takes a sequence number; a state read after copied_seq knows of a FIN that
- * was read.
+ * stores: both are read before and after copied_seq, and belong to one segment
+ * if neither changed. copied_seq is one load, so `unread` is right to the byte.
+ * A FIN takes a sequence number; a state read after copied_seq includes every
+ * FIN that was counted.
  */
 static __always_inline void read_received(struct flowtop_tcp *to,
 					  const struct sock *sk,
@@ -84,8 +84,8 @@ static __always_inline void read_received(struct flowtop_tcp *to,
 		to->marks |= FLOWTOP_TCP_RX_TORN;
 }
 
-/* Written bytes: acknowledged, under way and waiting. In the same way, with
- * tcp_snd_una_update() for what moves bytes_acked and snd_una. */
+/* Reads the written bytes: acknowledged, in flight and waiting. Uses the method
+ * of read_received(); tcp_snd_una_update() moves bytes_acked and snd_una. */
 static __always_inline void read_written(struct flowtop_tcp *to,
 					 const struct tcp_sock *tp,
 					 const bool trusted)
@@ -115,7 +115,7 @@ static __always_inline void read_written(struct flowtop_tcp *to,
 		to->marks |= FLOWTOP_TCP_TX_TORN;
 }
 
-/* Reads what tcp_get_info() reads, in the same way. */
+/* Reads the fields that tcp_get_info() reads, by its arithmetic. */
 static __always_inline void read_tcp(struct flowtop_tcp *to,
 				     const struct sock *sk,
 				     const struct tcp_sock *tp,
@@ -171,7 +171,7 @@ static __always_inline bool read_sample(struct flowtop_record *record,
 	return is_socket_of(sk, &record->key, trusted);
 }
 
-/* Fills a record's sample, and marks it if the socket is still there. */
+/* Fills in a record's TCP state, and marks it if the socket still exists. */
 static __always_inline void sample(struct flowtop_record *record)
 {
 	const void *sk = (const void *)record->sk;
@@ -190,35 +190,33 @@ static __always_inline void sample(struct flowtop_record *record)
 		record->tcp.marks |= FLOWTOP_TCP_READ;
 }
 
-/*
- * What makes a socket's counters something else than what calls moved, or not
- * yet counted. Only of the few that are asked for: the drain reads every
- * socket.
- */
+/* Reads marks of states in which a socket's counters differ from the bytes that
+ * calls moved, or lag behind them. Read only for the few sockets in
+ * `inspected`: the drain reads every socket. */
 static __always_inline __u32 read_marks(const struct sock *sk,
 					const struct tcp_sock *tp,
 					const bool trusted)
 {
 	__u32 marks = 0;
 
-	/* Encrypted records are longer than what was written. */
+	/* Encrypted records are longer than the bytes written. */
 	if (bpf_core_field_exists(tp->inet_conn.icsk_ulp_ops) &&
 	    READ_FIELD(trusted, tp, inet_conn.icsk_ulp_ops))
 		marks |= FLOWTOP_TCP_ULP;
-	/* tcp_bpf_update_proto() and its like replace sk_prot, and leave the
-	 * protocol that the socket was made by. */
+	/* tcp_bpf_update_proto() and similar functions replace sk_prot, and
+	 * leave sk_prot_creator. */
 	if (READ_FIELD(trusted, sk, __sk_common.skc_prot) !=
 	    READ_FIELD(trusted, sk, sk_prot_creator))
 		marks |= FLOWTOP_TCP_OTHER_PROTO;
 	if (trusted ? BPF_CORE_READ_BITFIELD(tp, repair)
 		    : BPF_CORE_READ_BITFIELD_PROBED(tp, repair))
 		marks |= FLOWTOP_TCP_REPAIR;
-	/* An urgent byte out of line is skipped by what reads the others. 0
-	 * until the first (tcp_check_urg()). */
+	/* Reads of other data skip an urgent byte that is out of line. 0 until
+	 * the first (tcp_check_urg()). */
 	if (READ_FIELD(trusted, tp, urg_seq))
 		marks |= FLOWTOP_TCP_URGENT;
-	/* sk_stream_wait_memory() lets go of the socket in the middle of a
-	 * send. */
+	/* sk_stream_wait_memory() releases the socket in the middle of a send.
+	 */
 	if (READ_FIELD(trusted, sk, sk_lock.owned) ||
 	    READ_FIELD(trusted, sk, sk_write_pending))
 		marks |= FLOWTOP_TCP_BUSY;

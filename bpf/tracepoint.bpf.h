@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * sock_send_length and sock_recv_length (6e6eda44b939, v6.3) fire once a call
- * in sock_sendmsg() and sock_recvmsg(), with the returned length, for every
- * protocol. Perf-attached programs run with preemption off on every kernel, so
- * none is skipped for another's sake. Raw ones cost less than half of that hook
- * and run with preemption off until tracepoints moved to SRCU-fast
- * (a46023d5616e, v7.0): see Backend::RawTracepoint in src/kernel/backend.rs.
+ * The tracepoint backends. sock_send_length and sock_recv_length (6e6eda44b939,
+ * v6.3) fire once per call in sock_sendmsg() and sock_recvmsg(), with the
+ * returned length, for every protocol. Perf-attached programs run with
+ * preemption off on every kernel, so none is skipped because another runs. Raw
+ * tracepoint programs cost less than half as much and run with preemption off
+ * until tracepoints moved to SRCU-fast (a46023d5616e, v7.0): see
+ * Backend::RawTracepoint in src/kernel/backend.rs.
  */
 #ifndef FLOWTOP_TRACEPOINT_BPF_H
 #define FLOWTOP_TRACEPOINT_BPF_H
@@ -24,9 +25,10 @@ static __always_inline bool is_inet(__u16 family)
 }
 
 /*
- * Reads the record of a family that is counted: once, field by field, each load
- * at its relocated offset. clang would else keep an offset in a register and
- * add it to the context, which the verifier refuses.
+ * Reads a tracepoint's record; returns false for families that are not counted.
+ * Each field is loaded once, at its relocated offset. Without the barriers
+ * clang would keep an offset in a register and add it to the context, which the
+ * verifier refuses.
  */
 static __always_inline bool
 read_event(struct event *event, struct trace_event_raw_sock_msg_length *ctx)
@@ -52,11 +54,9 @@ static __always_inline int tp_stream(const struct event *event, int dir)
 	return 0;
 }
 
-/*
- * A datagram. What an earlier program of the call knew of it is in the thread's
- * call: its peer, and how many packets it is. Where that program did not run,
- * only that is missing.
- */
+/* Counts a datagram. An earlier program of the call saved its peer and number
+ * of packets in the thread's call; if that program did not run, only these two
+ * are missing. */
 static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
 					int dir, int ret, const bool trusted)
 {
@@ -64,7 +64,7 @@ static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
 	struct peer peer = {};
 	__u32 packets;
 
-	/* Closed even when it failed, or came to nothing. */
+	/* Closed even if the system call failed or moved nothing. */
 	if (ret <= 0)
 		return true;
 	if (call)
@@ -83,9 +83,9 @@ static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
 			     trusted);
 }
 
-/* Not inlined, so that streams have a program to themselves, and global, so
- * that the verifier looks at them once. A raw socket is left to the caller: the
- * stacks of what is called add up. */
+/* Not inlined, which keeps the programs of streams small; global, so that the
+ * verifier checks them once. A raw socket is left to the caller: the stacks of
+ * nested calls add up. */
 __noinline int tp_datagram_sent(__u64 sk, __u32 family, int ret)
 {
 	return CALL_TRUSTED(tp_datagram, struct sock, (void *)sk, family, TX,
@@ -100,7 +100,7 @@ __noinline int tp_datagram_received(__u64 sk, __u32 family, int ret)
 
 static __always_inline int tp_other(const struct event *event, int dir)
 {
-	/* The hooks of UDP leave a call for UDP-Lite too. */
+	/* The hooks of UDP open a call for UDP-Lite too. */
 	if (event->protocol == IPPROTO_UDPLITE)
 		close_datagram(event->sk);
 	return account_other((__u64)event->sk, event->family, event->protocol,
@@ -145,9 +145,9 @@ int tp_recv(struct trace_event_raw_sock_msg_length *ctx)
 	return read_event(&event, ctx) ? tp_received(&event) : 0;
 }
 
-/* The tracepoint's own arguments: the socket, the returned length, the flags.
- * What the record has besides is read from the socket, as the record is made.
- */
+/* Reads the tracepoint's own arguments: the socket, the returned length, the
+ * flags. Family and protocol are read from the socket, as the kernel does for
+ * the record. */
 static __always_inline bool read_raw_event(struct event *event,
 					   const __u64 *args)
 {
@@ -182,14 +182,16 @@ int rt_recv(const __u64 *args)
 }
 
 /*
- * Who an unconnected UDP socket talks to, where there are no kprobes: the
- * cgroup hooks run in the call, before the tracepoint. They see a send with
- * an address on an unconnected socket, and a receive that asks for one.
+ * Saves the peer of an unconnected UDP socket, on kernels without kprobes: the
+ * cgroup hooks run in the call, before the tracepoint. They see a send with an
+ * address on an unconnected socket, and a receive that requests the sender's
+ * address.
  */
 static __always_inline struct call_ctx *
 open_peer_call(struct bpf_sock_addr *ctx)
 {
-	/* bpf_sock is what the verifier calls struct sock here. */
+	/* The verifier calls this pointer struct bpf_sock; it is the struct
+	 * sock. */
 	return open_call((__u64)ctx->sk);
 }
 

@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Which processes descend from the roots that a filter names (`tree PID`). A
- * process inherits its parent's bits before it runs for the first time
- * (kernel_clone() wakes it after sched_process_fork), so its first byte has
- * them, and it keeps them when its parent ends. Without such a filter none of
- * this is loaded.
+ * Descendants of the roots that a filter names (`tree PID`). A process inherits
+ * its parent's bits before it runs for the first time (kernel_clone() wakes it
+ * after sched_process_fork), so its first byte has them, and it keeps them when
+ * its parent ends. Loaded only for filters with trees.
  */
 #ifndef FLOWTOP_TREE_BPF_H
 #define FLOWTOP_TREE_BPF_H
 
 #define MAX_PID_NS_LEVEL 32 /* include/linux/pid_namespace.h */
 
-/*
- * The number of a thread in the pid namespace that the filter's numbers are of;
- * 0: it has none there. A thread has one in its own pid namespace and in each
- * above that, so the search goes up from its own.
- */
+/* Returns the TID of a task in the PID namespace of the filter; 0 if it has
+ * none there. A task has a TID in its own PID namespace and in each ancestor of
+ * that, so the search goes up from its own. */
 static __noinline __u32 number_in_pidns(const struct task_struct *task)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
@@ -40,7 +37,7 @@ static __noinline __u32 number_in_pidns(const struct task_struct *task)
 	return 0;
 }
 
-/* The number that the current process has in `trees`. */
+/* Returns the key of the current process in `trees`. */
 static __always_inline __u32 current_process(void)
 {
 	struct task_struct *task;
@@ -51,7 +48,8 @@ static __always_inline __u32 current_process(void)
 	return number_in_pidns(BPF_CORE_READ(task, group_leader));
 }
 
-/* The roots that the current process descends from, or is. */
+/* Returns the bits of the roots that the current process descends from, or is.
+ */
 static __always_inline __u32 current_trees(void)
 {
 	__u32 number = current_process();
@@ -60,11 +58,9 @@ static __always_inline __u32 current_trees(void)
 	return roots ? *roots : 0;
 }
 
-/*
- * A number of another process's may have been used before, where its end was
- * not seen: so a child of nobody's is taken out. What finds `trees` full is
- * counted as missed.
- */
+/* Gives a child process its parent's roots. A child of a parent without roots
+ * is removed: an earlier process may have had its PID, and its exit was missed.
+ * A child that finds `trees` full is counted as missed. */
 static __always_inline void inherit_trees(__u32 child)
 {
 	__u32 roots = current_trees();
@@ -83,15 +79,16 @@ int rt_fork(__u64 *ctx)
 	struct task_struct *child = (void *)ctx[1];
 	__u32 tgid = BPF_CORE_READ(child, tgid);
 
-	/* A thread is its process's. */
+	/* A thread belongs to its process's entry. */
 	if (BPF_CORE_READ(child, pid) != tgid)
 		return 0;
 	inherit_trees(tasks_pidns ? number_in_pidns(child) : tgid);
 	return 0;
 }
 
-/* Where tasks can be preempted in raw tracepoints, which then skip the forks of
- * others. It knows the child by its number alone: threads are entered too. */
+/* Replaces rt_fork() where tasks can be preempted in raw tracepoints, which
+ * then skip the forks of other tasks. The record has the child's TID alone, so
+ * threads are added too. */
 SEC("tp/sched/sched_process_fork")
 int tp_fork(struct trace_event_raw_sched_process_fork *ctx)
 {
@@ -99,8 +96,9 @@ int tp_fork(struct trace_event_raw_sched_process_fork *ctx)
 	return 0;
 }
 
-/* A process leaves with its last thread (do_exit() counts it out before
- * sched_process_exit), and a thread that tp_fork() has entered with itself. */
+/* Removes a process at the exit of its last thread (do_exit() counts the thread
+ * out before sched_process_exit), and a thread that tp_fork() added at its own
+ * exit. */
 static __always_inline void leave_trees(__u32 tid)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
