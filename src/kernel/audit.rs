@@ -106,6 +106,8 @@ const fn low_half(bytes: u64) -> u32 {
 #[derive(Debug, Default)]
 pub struct Ledger {
     position: Option<StreamPosition>,
+    /// Whether `position` is the first one, to which the level is relative.
+    is_first: bool,
     level: i64,
     /// By how much the last reading raised the level: before, it was that of the flip.
     raised: i64,
@@ -147,15 +149,15 @@ impl Ledger {
             return false;
         }
         // One less is a FIN without a sequence number, or, if it has one, a reading before that met the FIN
-        // after a state without it.
+        // after a state without it: that reading raised the level, unless it was the first.
         if moved == -1 && !now.is_unsure {
-            self.level = self.level.wrapping_sub(1);
+            self.level = self.level.wrapping_sub((!self.is_first).into());
             self.position = Some(now);
         }
         self.raised = moved.max(0);
         self.level = self.level.wrapping_add(self.raised);
         if moved > 0 {
-            self.position = Some(now);
+            (self.position, self.is_first) = (Some(now), false);
         }
         true
     }
@@ -282,6 +284,7 @@ impl ConnectionAudit {
         let is_whole = levels.is_some_and(|(rx, tx)| rx == 0 && (0..=1).contains(&tx));
         let ledger = |now, counted| Ledger {
             position: now,
+            is_first: true,
             is_whole,
             is_armed: arm || is_whole || counted > 0,
             is_read: now.is_some(),

@@ -512,6 +512,24 @@ fn a_fin_that_is_written_between_the_readings_of_state_and_sequence_number_is_no
 }
 
 #[test]
+fn a_connection_first_read_while_its_fin_is_written_is_no_drift() {
+    for syn in [0, 1] {
+        let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+        let mut connection = Connection::new(1, &mut Random(8));
+        connection.syn = syn;
+        // The state was read before the FIN, the sequence number after it.
+        connection.moves(0, 4);
+        connection.counts(0, 0, 3);
+        machine.end(&mut connection, still);
+        connection.state = FIN_WAIT2;
+        for _ in 0..4 {
+            machine.end(&mut connection, still);
+            assert_eq!(machine.found, Drift::default(), "SYN {syn}");
+        }
+    }
+}
+
+#[test]
 fn more_than_a_connection_moved_is_drift_after_its_fin_too() {
     let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
     let mut connection = Connection::new(1, &mut Random(8));
