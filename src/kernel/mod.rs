@@ -246,7 +246,7 @@ impl Engine {
                             denied.get_or_insert(missing.what);
                         }
                     }
-                    Ok(None) => note_missing(hook, &mut unseen)?,
+                    Ok(None) => note_missing(hook, running_kernel::has_ipv6, &mut unseen)?,
                     // The bytes of everything else are worth having.
                     Err(err) => match (hook.absent, MissingRequirement::of(&err)) {
                         (OnMissing::Unseen(path), Some(missing)) => {
@@ -520,10 +520,10 @@ fn loadable(
         // What BTF does not know cannot even be loaded; the rest is seen when attaching.
         match (hook.attach, &no_cgroup) {
             (Attach::Trampoline(function), _) if !types.has_function(function) => {
-                note_missing(hook, unseen)?;
+                note_missing(hook, running_kernel::has_ipv6, unseen)?;
             }
             (Attach::Cgroup, Some(missing)) => {
-                note_missing(hook, unseen)?;
+                note_missing(hook, running_kernel::has_ipv6, unseen)?;
                 denied.get_or_insert_with(|| missing.what.clone());
             }
             _ => hooks.push(hook),
@@ -532,14 +532,18 @@ fn loadable(
     Ok((hooks, denied))
 }
 
-fn note_missing(hook: &Hook, unseen: &mut Vec<&'static str>) -> Result<()> {
+fn note_missing(
+    hook: &Hook,
+    has_ipv6: impl FnOnce() -> bool,
+    unseen: &mut Vec<&'static str>,
+) -> Result<()> {
     match hook.absent {
         OnMissing::Fatal => bail!(
             "the kernel has no {:?} to attach {} to",
             hook.attach,
             hook.program
         ),
-        OnMissing::FineWithoutIpv6 if running_kernel::has_ipv6() => bail!(
+        OnMissing::FineWithoutIpv6 if has_ipv6() => bail!(
             "the kernel has IPv6, and nothing by the name of {:?} to attach {} to: IPv6 may be a module, \
              which fentry does not see",
             hook.attach,
@@ -629,6 +633,25 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn a_missing_hook_of_ipv6_is_fine_only_on_a_kernel_without_ipv6() {
+        let hooks = [Backend::Fentry, Backend::Kprobe].map(|backend| AttachPlan {
+            backend,
+            kprobes: true,
+        });
+        let hooks = hooks.into_iter().flat_map(AttachPlan::hooks);
+        let mut twins = 0;
+        for hook in hooks.filter(|hook| hook.absent == OnMissing::FineWithoutIpv6) {
+            twins += 1;
+            let mut unseen = Vec::new();
+            let refusal = note_missing(hook, || true, &mut unseen).unwrap_err();
+            assert!(refusal.to_string().contains("IPv6 may be a module"));
+            note_missing(hook, || false, &mut unseen).unwrap();
+            assert_eq!(unseen, [""; 0]);
+        }
+        assert!(twins > 0);
+    }
 
     #[test]
     fn every_program_is_hooked_and_every_hook_has_its_program() {
