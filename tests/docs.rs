@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use flowtop::model::flow::Protocol;
+use flowtop::model::interval::{OTHER_UNSEEN, UNSEEN_NAMES};
 use serde_json::Value;
 
 /// Words that README may have, as `wc -w` counts them.
@@ -270,6 +272,43 @@ fn the_page_on_output_has_every_json_field() {
     let missing: Vec<_> = names.iter().filter(|name| !is_described(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     assert!(names.len() > 40, "{names:?}");
+}
+
+/// Returns the lines of a page below a heading, up to the next one.
+fn section<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
+    let below = text.lines().skip_while(|line| *line != heading).skip(1);
+    let found: Vec<_> = below.take_while(|line| !line.starts_with('#')).collect();
+    assert!(!found.is_empty(), "{heading}");
+    found
+}
+
+/// Returns the words in backquotes in the first cells of a table.
+fn first_cells(lines: &[&str]) -> BTreeSet<String> {
+    let cells = lines.iter().filter_map(|line| line.split('|').nth(1));
+    let words = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_on_counting_has_every_protocol_and_the_one_on_filters_too() {
+    let words = Protocol::ALL.map(|protocol| protocol.as_str().to_owned());
+    let words = BTreeSet::from(words);
+    let counting = read(&root().join("docs/COUNTING.md"));
+    assert_eq!(first_cells(&section(&counting, "## Protocols")), words);
+    let filters = read(&root().join("docs/FILTERS.md"));
+    let missing = words
+        .iter()
+        .find(|word| !filters.contains(&format!("`{word}`")));
+    assert_eq!(missing, None);
+}
+
+#[test]
+fn the_page_on_limits_has_every_path_that_can_be_unseen() {
+    let names = UNSEEN_NAMES.iter().map(|(name, _)| (*name).to_owned());
+    let names: BTreeSet<_> = names.filter(|name| name != OTHER_UNSEEN).collect();
+    let limits = read(&root().join("docs/LIMITS.md"));
+    let table = section(&limits, "## What a kernel cannot report");
+    assert_eq!(first_cells(&table), names);
 }
 
 #[test]

@@ -268,6 +268,28 @@ fn a_change_anywhere_is_no_panic_and_sums_that_do_not_add_up_are_damage() {
     );
 }
 
+#[test]
+fn missed_events_are_never_a_zero_where_the_kernel_does_not_count_them() {
+    for (unknown, missed_events, shown) in [
+        (true, 0, None),
+        (true, 2, Some(2)),
+        (false, 0, Some(0)),
+        (false, 2, Some(2)),
+    ] {
+        let mut interval = Intervals::default().next(1000, Vec::new());
+        let mut method = Method::clone(&interval.method);
+        method.misses_unknown = unknown;
+        interval.method = Arc::new(method);
+        interval.losses.missed_events = missed_events;
+        let text = written(&[interval]);
+        let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(record["missed_events"].as_u64(), shown, "{record}");
+        let (frames, _) = read(&text);
+        let (losses, method) = (frames[0].interval.losses, &frames[0].interval.method);
+        assert_eq!(method.missed(&losses), shown);
+    }
+}
+
 fn damage(text: &str) -> String {
     read(text.as_bytes())
         .1
