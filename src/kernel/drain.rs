@@ -550,6 +550,16 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_one_way_never_carry_into_the_other_way() {
+        let most = u64::from(u32::MAX);
+        for (rx, tx) in [(most + 7, 0), (0, most + 5), (1 << 40, 1 << 41)] {
+            let mut record = raw(UDP, [10, 0, 0, 5], [0; 4]);
+            (record.rx_packets, record.tx_packets) = (rx, tx);
+            assert_eq!(decode(&record, true).packets, Some(Packets { rx, tx }));
+        }
+    }
+
+    #[test]
     fn a_cgroup_path_is_read_from_the_leaf_up() {
         assert_eq!(cgroup_path(&RawCgroup::default()), "/");
         let leaf = format!("docker-{}.scope", "0".repeat(64));

@@ -100,3 +100,37 @@ fn a_limit_of_threads_leaves_fewer_threads_for_names() {
     let output = after(&group.join(), &args).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
 }
+
+#[test]
+fn a_cgroup_namespace_of_its_own_leaves_peers_of_udp_unseen() {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let root = mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let path = words.next()?;
+        (words.next()? == "cgroup2").then_some(path)
+    });
+    let root = root.unwrap();
+    let group = Group(PathBuf::from(format!(
+        "{root}/flowtop-namespace-{}",
+        std::process::id()
+    )));
+    fs::create_dir(&group.0).unwrap();
+    let mount = format!("umount {root} && mount -t cgroup2 none {root}");
+    let inside = format!(
+        "{}; exec unshare -C -m sh -c '{mount} && exec \"$0\" \"$@\"' \"$0\" \"$@\"",
+        group.join()
+    );
+    let unseen = |prepare: &str| {
+        let args = ["--json", "-c", "1", "-i", "0.2", "--backend", "tracepoint"];
+        let output = after(prepare, &args).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let line = output.stdout.split(|byte| *byte == b'\n').next().unwrap();
+        let record: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let unseen = record["unseen"].as_array().unwrap();
+        unseen.iter().any(|path| path == "udp_send_peer")
+    };
+    // Where there are kprobes, peers do not come from the hooks of cgroups.
+    let kprobes = std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists();
+    assert_eq!(unseen(&inside), !kprobes);
+    assert!(!unseen("true"));
+}
