@@ -152,6 +152,8 @@ pub struct AvailableColumns {
     pub longest: f64,
     pub flow_lines: u64,
     pub backend: String,
+    /// Why this backend, and what came of the filter.
+    pub reason: String,
     pub unseen: BTreeSet<String>,
     /// Those of every single interval.
     unseen_always: BTreeSet<String>,
@@ -201,6 +203,7 @@ impl AvailableColumns {
                 }
                 self.course.push(AuditedInterval::parse(&line)?);
                 self.backend = text(&line, "backend")?;
+                self.reason = text(&line, "reason")?;
                 let unseen = line["unseen"].as_array().context("no list unseen")?;
                 let unseen = unseen.iter().filter_map(Value::as_str).map(str::to_owned);
                 self.unseen_last = unseen.collect();

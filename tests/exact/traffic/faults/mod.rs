@@ -59,6 +59,7 @@ macro_rules! faults {
     };
 }
 mod audit;
+mod filter;
 mod kernel;
 mod machine;
 mod output;
@@ -67,6 +68,7 @@ mod time;
 fn all() -> impl Iterator<Item = &'static Fault> {
     [
         kernel::FAULTS,
+        filter::FAULTS,
         output::FAULTS,
         time::FAULTS,
         audit::FAULTS,
