@@ -2,23 +2,34 @@
 # From the flip to the rows, with real flows: the drain (flip, in-kernel drain, records turned into
 # flows) and the ranking, in processor time, which leaves out the wait for running programs.
 #
-#   benches/drain.sh [native] [guests]       both if none is named
+#   benches/drain.sh [native] [audit] [guests]       all of them if none is named
 #
-# native: this machine, 1,000 to 1,000,000 flows, milliseconds. guests: kernel 6.1 with 2 to 128
+# native: this machine, 1,000 to 1,000,000 flows, milliseconds. audit: the same with connections of TCP, in
+# pairs with and without the audit (PAIRS=9). guests: kernel 6.1 with 2 to 128
 # possible CPUs, of which one is there, counting instructions as time (tests/vm/run.sh --icount);
 # later kernels do not count CPUs as possible that this emulator might add.
-# Writes target/bench/drain-{native,guests}.jsonl. Needs root (native); builds what it runs.
+# Writes target/bench/drain-{native,audit,guests}.jsonl. Needs root (native); builds what it runs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 what=("$@")
-if [ $# -eq 0 ]; then what=(native guests); fi
+if [ $# -eq 0 ]; then what=(native audit guests); fi
 . benches/common.sh
 build
 
 native() {
     for flows in 1000 10000 65536 1000000; do
         "${sudo[@]}" "$load" drain $flows --rounds $((flows > 100000 ? 3 : 9))
+    done
+}
+
+audit() {
+    local flows pair
+    for flows in 10000 65536; do
+        for pair in $(seq "${PAIRS:-9}"); do
+            "${sudo[@]}" "$load" drain $flows --tcp --rounds 5
+            "${sudo[@]}" "$load" drain $flows --tcp --rounds 5 --without-audit
+        done
     done
 }
 
@@ -37,10 +48,10 @@ guests() {
 for which in "${what[@]}"; do
     "$which" >"$results/drain-$which.jsonl"
     case $which in
-    native) echo "milliseconds of processor time, this machine" ;;
+    native | audit) echo "milliseconds of processor time, this machine" ;;
     guests) echo "million instructions, kernel 6.1" ;;
     esac
-    jq -rn '["possible CPUs", "flows", "drain", "rank", "both", "a flow, ns or insn", "all as JSON"],
-        (inputs | [.cpus, .flows, .drain_ms, .rank_ms, .all_ms, (.all_ms / .flows * 1e6 | round), .json_all_ms]) | @tsv' \
+    jq -rn '["possible CPUs", "flows", "drain", "rank", "both", "a flow, ns or insn", "all as JSON", "audited"],
+        (inputs | [.cpus, .flows, .drain_ms, .rank_ms, .all_ms, (.all_ms / .flows * 1e6 | round), .json_all_ms, .audited]) | @tsv' \
         "$results/drain-$which.jsonl" | column -t -s $'\t'
 done
