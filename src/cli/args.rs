@@ -129,7 +129,7 @@ pub(super) struct Args {
     pub(super) top_n: Option<usize>,
 
     /// Sum flows by flow, program, process, thread, user, container, pod, namespace, compose, job, unit, remote,
-    /// net/24 (or net/24,64 for IPv4 and IPv6), port, class or zone, in every output
+    /// net/24 (or net/24,64 for IPv4 and IPv6), port, class, zone or host, in every output
     #[arg(
         short = 'g',
         long,

@@ -105,6 +105,7 @@ where
         return Ok(Request::Print(settings.to_string()));
     }
     let zones = zones(&args, &settings, config_file.as_ref(), &plan)?;
+    refuse_unread_names(&args, &plan)?;
     let stream = stream(&args, &settings, environment);
     let shown_group = match output {
         Output::Table => table_group(&args, &settings),
@@ -194,6 +195,22 @@ fn zones(
             ErrorKind::ValueValidation,
             format!("{option}: {error}"),
         )),
+    }
+}
+
+/// Nothing has a host name if no answer is read.
+fn refuse_unread_names(args: &Args, plan: &FilterPlan) -> Result<(), clap::Error> {
+    let is_by_name = |term: &&Term| matches!(term, Term::HostNames(_) | Term::Domains(_));
+    let user = match plan.filter.as_ref().map(crate::filter::Expr::terms) {
+        Some(terms) if terms.iter().any(is_by_name) => Some("a filter by host names"),
+        _ => (args.group == Some(Group::Host)).then_some("-g host"),
+    };
+    match user.filter(|_| args.no_dns_names) {
+        Some(user) => Err(usage_error(
+            ErrorKind::ArgumentConflict,
+            format!("{user} needs the answers of name servers: leave --no-dns-names out"),
+        )),
+        None => Ok(()),
     }
 }
 

@@ -117,8 +117,11 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
     let zones = args.zones.as_deref().map(zones_file::read).transpose();
     let zones = zones
         .map_err(|error| usage_error(ErrorKind::ValueValidation, format!("--zones {error}")))?;
-    let has_zones = zones.is_some();
-    let allow = args.allow.map(|file| read_allow(file, has_zones));
+    let facts = PeerFactsRead {
+        zones: zones.is_some(),
+        names: !args.no_dns_names,
+    };
+    let allow = args.allow.map(|file| read_allow(file, facts));
     let allow = allow.transpose()?;
     let form = match (args.json, args.markdown) {
         (true, _) => SummaryForm::Json,
@@ -153,7 +156,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Box<Config>, clap::Error> {
 }
 
 /// Reads an allow-list: a filter a line.
-fn read_allow(file: PathBuf, has_zones: bool) -> Result<AllowList, clap::Error> {
+fn read_allow(file: PathBuf, facts: PeerFactsRead) -> Result<AllowList, clap::Error> {
     let shown = sanitize(&file.to_string_lossy()).into_owned();
     let refused = |message: String| usage_error(ErrorKind::ValueValidation, message);
     let text = read(&file).map_err(|error| refused(format!("--allow {shown}: {error}")))?;
@@ -168,7 +171,7 @@ fn read_allow(file: PathBuf, has_zones: bool) -> Result<AllowList, clap::Error> 
             continue;
         }
         let expr = filter::parse(filter, &name_tables).map_err(|error| error.to_string());
-        let expr = expr.and_then(|expr| match why_not(&expr, has_zones) {
+        let expr = expr.and_then(|expr| match why_not(&expr, facts) {
             Some(why) => Err(why.to_owned()),
             None => Ok(expr),
         });
@@ -193,14 +196,24 @@ fn read(file: &Path) -> std::io::Result<String> {
     }
 }
 
+/// What of peers is known beside their addresses.
+#[derive(Clone, Copy)]
+struct PeerFactsRead {
+    zones: bool,
+    names: bool,
+}
+
 /// Returns why a filter cannot be a line of an allow-list.
-fn why_not(expr: &Expr, has_zones: bool) -> Option<&'static str> {
+fn why_not(expr: &Expr, facts: PeerFactsRead) -> Option<&'static str> {
     expr.terms().into_iter().find_map(|term| match term {
         Term::Moved(_) | Term::Compare(_) => Some(
             "rx, tx, src, dst, rate and bytes are about one interval, and an allow-list is about whole flows: use \
              local and remote",
         ),
-        Term::Zone(_) if !has_zones => Some("zone needs --zones FILE, a file of own zones"),
+        Term::HostNames(_) | Term::Domains(_) if !facts.names => {
+            Some("host names need the answers of name servers: leave --no-dns-names out")
+        }
+        Term::Zone(_) if !facts.zones => Some("zone needs --zones FILE, a file of own zones"),
         Term::Tree(_) => Some("all flows are of one tree: leave tree out"),
         Term::Internal => Some(
             "internal and external take both ends of a flow, and only those of the command are counted: use loopback",
@@ -243,9 +256,13 @@ mod tests {
     #[test]
     fn an_allow_list_names_its_wrong_line() {
         let folder = std::env::temp_dir().join(format!("flowtop-allow-{}", std::process::id()));
+        let facts = PeerFactsRead {
+            zones: false,
+            names: false,
+        };
         let list = |text: &str| {
             std::fs::write(&folder, text).unwrap();
-            read_allow(folder.clone(), false).map_err(|error| error.to_string())
+            read_allow(folder.clone(), facts).map_err(|error| error.to_string())
         };
         let read = list("# all of it\n\nremote port 443 # TLS\nloopback\n").unwrap();
         assert_eq!(read.lines.len(), 2);
@@ -263,7 +280,10 @@ mod tests {
         );
         assert!(list("tree 1\n").is_err());
         assert!(list("zone office\n").unwrap_err().contains("--zones"));
+        for by_name in ["host api.example\n", "not domain example\n"] {
+            assert!(list(by_name).unwrap_err().contains("--no-dns-names"));
+        }
         std::fs::remove_file(&folder).unwrap();
-        assert!(read_allow(folder, false).is_err());
+        assert!(read_allow(folder, facts).is_err());
     }
 }

@@ -673,6 +673,10 @@ pub struct IdFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_name: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_name_origin: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_net: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proto: Option<&'static str>,

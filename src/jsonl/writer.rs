@@ -16,6 +16,7 @@ use super::schema::{
     Address, AuditFields, FlowRecord, GroupRecord, IdFields, InterfaceFields, IntervalRecord,
     LocationFields, OtherRecord, ProcessFields, RowHead, SCHEMA, ZoneFields,
 };
+use crate::model::dns::DnsNameOrigin;
 use crate::model::flow::{Endpoint, Flow, Owner};
 use crate::model::interval::{Losses, Machine, RecordingMetadata};
 use crate::model::wire_estimate::Cost;
@@ -310,6 +311,10 @@ impl Json {
                 id.remote_name = names.get(*addr);
             }
             RowId::Zone(zone) => id.zone = Some(Arc::clone(zone)),
+            RowId::Host(host) => {
+                id.dns_name = Some(Arc::clone(host));
+                id.dns_name_origin = totals.dns_origin.map(DnsNameOrigin::as_str);
+            }
             RowId::Class(class) => id.class = Some(class.as_str()),
             RowId::Net(..) => id.remote_net = Some(name.clone()),
             RowId::Port(protocol, port) => {

@@ -22,7 +22,7 @@ pub struct DnsAnswer {
     pub bytes: Vec<u8>,
 }
 
-/// Why a name is taken for that of a flow's peer.
+/// Why a name is taken for that of a flow's peer; the most certain origin first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DnsNameOrigin {
     /// The flow's process resolved this name to the peer's address, and no other name.
@@ -58,6 +58,14 @@ impl DnsNameOrigin {
         }
     }
 
+    /// What stands before a name in tables: `~` says that it may be another one.
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Process => "",
+            Self::Several | Self::Expired | Self::Other => "~",
+        }
+    }
+
     /// The origin with this word.
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|origin| origin.as_str() == word)
@@ -82,11 +90,21 @@ pub struct DnsName {
 }
 
 impl DnsName {
-    /// The name as tables have it: `~` says that it may be another one.
+    /// The name as tables have it.
     pub fn marked(&self) -> Cow<'_, str> {
-        match self.origin {
-            DnsNameOrigin::Process => Cow::Borrowed(&self.name),
-            _ => Cow::Owned(format!("~{}", self.name)),
+        match self.origin.mark() {
+            "" => Cow::Borrowed(&self.name),
+            mark => Cow::Owned(format!("{mark}{}", self.name)),
         }
+    }
+
+    /// The name that two flows share, with the less certain origin; `None` if their names differ.
+    pub fn shared(mine: Option<Arc<Self>>, theirs: &Option<Arc<Self>>) -> Option<Arc<Self>> {
+        let (mine, theirs) = (mine?, theirs.as_ref()?);
+        let is_shared = mine.name == theirs.name;
+        is_shared.then(|| match mine.origin >= theirs.origin {
+            true => mine,
+            false => Arc::clone(theirs),
+        })
     }
 }

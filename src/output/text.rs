@@ -458,6 +458,7 @@ impl Text {
                 let name = self.owners.user_name(*uid);
                 name.map(|name| units::name(&name).into_owned())
             }
+            RowId::Host(_) => Some(units::visible(&totals.marked_name(&*self.owners)).into_owned()),
             RowId::Remote(addr) => names.get(*addr).map(|name| units::name(&name).into_owned()),
             RowId::Port(protocol, port) => {
                 let end = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), *port);

@@ -8,6 +8,7 @@ use super::process_lookup::{ProcessLookup, ProcessRef};
 use super::ranked::{Facts, Ranked, RowOrder, RowValue};
 use super::ranking::Ranking;
 use super::row_id::{Groups, RowId};
+use crate::model::dns::DnsNameOrigin;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol};
 use crate::model::interval::Interval;
 use crate::model::net::Net;
@@ -30,6 +31,8 @@ pub struct GroupTotals {
     pub process: Option<(u32, Arc<Owner>)>,
     /// Number of processes in a program; `None` in other groups.
     pub processes: Option<usize>,
+    /// The least certain origin of the peers' host names; `None` if a flow has no name.
+    pub dns_origin: Option<DnsNameOrigin>,
     retransmits: Option<u64>,
     connections: usize,
     /// Flow from which `process` was taken, so that the order of the flows does not matter.
@@ -47,6 +50,7 @@ impl GroupTotals {
             cost: flow.cost(),
             process: Some((flow.key.tgid, Arc::clone(&flow.owner))),
             processes: None,
+            dns_origin: dns_origin(flow),
             retransmits: retransmits(flow),
             connections: usize::from(flow.tcp.is_some()),
             taken_from: Some(flow.key),
@@ -64,6 +68,10 @@ impl GroupTotals {
                 tx: mine.tx + theirs.tx,
             });
         add_cost(&mut self.cost, flow.cost());
+        self.dns_origin = self
+            .dns_origin
+            .zip(dns_origin(flow))
+            .map(|(mine, theirs)| mine.max(theirs));
         self.retransmits = self
             .retransmits
             .zip(retransmits(flow))
@@ -95,6 +103,16 @@ impl GroupTotals {
         }
     }
 
+    /// Returns the title for tables: [`Self::name`], with the mark of a host name that may be
+    /// another one.
+    pub fn marked_name(&self, lookup: &dyn ProcessLookup) -> String {
+        let name = self.name(lookup);
+        match (&self.id, self.dns_origin) {
+            (RowId::Host(_), Some(origin)) => format!("{}{name}", origin.mark()),
+            _ => name,
+        }
+    }
+
     /// Returns the segments retransmitted in the interval; `None` if they are unknown for a
     /// connection, or if there is no connection.
     pub fn retransmits(&self) -> Option<u64> {
@@ -109,6 +127,10 @@ fn retransmits(flow: &Flow) -> Option<u64> {
         None => Some(0),
         Some(tcp) => tcp.retransmits.map(u64::from),
     }
+}
+
+fn dns_origin(flow: &Flow) -> Option<DnsNameOrigin> {
+    flow.dns_name.as_ref().map(|dns| dns.origin)
 }
 
 impl Ranked for GroupTotals {
@@ -268,6 +290,13 @@ impl RowValues for GroupValues<'_> {
         self.0.retransmits()
     }
 
+    fn host(&self) -> Option<Arc<str>> {
+        match &self.0.id {
+            RowId::Host(name) => Some(Arc::clone(name)),
+            _ => None,
+        }
+    }
+
     fn zone(&self) -> Option<Arc<str>> {
         match &self.0.id {
             RowId::Zone(name) => Some(Arc::clone(name)),
@@ -287,6 +316,7 @@ impl RowValues for GroupValues<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::dns::DnsName;
     use crate::model::flow::{Direction, Tcp};
     use crate::testing::{Intervals, Random, flow, some_overflow};
 
@@ -313,6 +343,13 @@ mod tests {
             flow.owner = Arc::clone(&owners[flow.key.tgid as usize]);
             let mut maybe = |n: u64| (random.below(4) > 0).then(|| random.below(n));
             flow.packets = maybe(9).map(|rx| Packets { rx, tx: 1 });
+            flow.dns_name = maybe(9).map(|n| {
+                let name = ["a.example", "b.example", "c.example"][n as usize % 3];
+                Arc::new(DnsName {
+                    name: Arc::from(name),
+                    origin: DnsNameOrigin::ALL[n as usize / 3],
+                })
+            });
             flow.tcp = maybe(9).map(|n| Tcp {
                 retransmits: (n > 0).then_some(n as u32),
                 ..Tcp::default()
@@ -406,6 +443,9 @@ mod tests {
                     let known = known.filter(|known| !known.is_empty());
                     let sum = known.map(|all| all.iter().copied().map(u64::from).sum());
                     assert_eq!(row.retransmits(), sum, "{group}");
+                    let origins: Option<Vec<_>> = flows.iter().map(|f| dns_origin(f)).collect();
+                    let least_certain = origins.and_then(|all| all.into_iter().max());
+                    assert_eq!(row.dns_origin, least_certain, "{group}");
                     let first = flows[0].key.tgid;
                     let one = flows.iter().all(|flow| flow.key.tgid == first);
                     assert_eq!(row.process.is_some(), one);
@@ -432,6 +472,42 @@ mod tests {
                 assert_eq!(first.unranked, second.unranked, "{group}");
             }
         }
+    }
+
+    #[test]
+    fn a_host_is_one_row_marked_if_the_name_of_a_flow_is_uncertain() {
+        let named = |id, name: Option<(&str, DnsNameOrigin)>| {
+            let dns_name = name.map(|(name, origin)| {
+                Arc::new(DnsName {
+                    name: Arc::from(name),
+                    origin,
+                })
+            });
+            Flow {
+                dns_name,
+                ..flow(id, 1, 0)
+            }
+        };
+        let (sure, other) = (DnsNameOrigin::Process, DnsNameOrigin::Other);
+        let flows = vec![
+            named(0, Some(("api.example", other))),
+            named(1, Some(("api.example", sure))),
+            named(2, Some(("www.example", sure))),
+            named(3, None),
+        ];
+        let interval = Intervals::default().next(1000, flows);
+        let mut rows: Vec<_> = group_totals(&interval, Group::Host, &())
+            .iter()
+            .map(|row| (row.marked_name(&()), row.name(&()), row.flows))
+            .collect();
+        rows.sort_unstable();
+        let row = |marked: &str, name: &str, flows| (marked.to_owned(), name.to_owned(), flows);
+        let expected = [
+            row("unknown", "unknown", 1),
+            row("www.example", "www.example", 1),
+            row("~api.example", "api.example", 2),
+        ];
+        assert_eq!(rows, expected);
     }
 
     #[test]

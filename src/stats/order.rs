@@ -148,6 +148,16 @@ impl RowValues for RowWith<'_> {
         self.0.condition.retransmits
     }
 
+    fn host(&self) -> Option<Arc<str>> {
+        match &self.0.id {
+            RowId::Host(name) => Some(Arc::clone(name)),
+            _ => {
+                let dns_name = self.0.common.dns_name.as_ref();
+                dns_name.map(|dns| Arc::clone(&dns.name))
+            }
+        }
+    }
+
     fn zone(&self) -> Option<Arc<str>> {
         match &self.0.id {
             RowId::Zone(name) => Some(Arc::clone(name)),

@@ -191,6 +191,11 @@ impl RowValues for FlowValues<'_> {
         self.0.tcp.as_ref()?.retransmits.map(u64::from)
     }
 
+    fn host(&self) -> Option<Arc<str>> {
+        let dns_name = self.0.dns_name.as_ref();
+        dns_name.map(|dns| Arc::clone(&dns.name))
+    }
+
     fn zone(&self) -> Option<Arc<str>> {
         self.0.zone.as_ref().map(|zone| Arc::clone(&zone.name))
     }

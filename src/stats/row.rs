@@ -27,7 +27,7 @@ pub struct SharedFields {
     pub internal: bool,
     /// The user's zone of the peer.
     pub zone: Option<Arc<PeerZone>>,
-    /// Name that the peers of all flows were resolved from.
+    /// Name that the peers of all flows were resolved from, with the least certain of their origins.
     pub dns_name: Option<Arc<DnsName>>,
 }
 
@@ -107,7 +107,7 @@ impl SharedFields {
         keep(&mut self.remote, &other.remote);
         keep(&mut self.tgid, &other.tgid);
         keep(&mut self.comm, &other.comm);
-        keep(&mut self.dns_name, &other.dns_name);
+        self.dns_name = DnsName::shared(self.dns_name.take(), &other.dns_name);
         self.internal &= other.internal;
         keep(&mut self.zone, &other.zone);
         if self.tgid.is_none() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::history::FlowStats;
 use super::process_lookup::{ProcessLookup, ProcessRef};
+use crate::model::dns::DnsName;
 use crate::model::flow::{Comm, Flow, FlowKey, Owner, Protocol};
 use crate::model::net::Net;
 use crate::model::peer_class::PeerClass;
@@ -38,6 +39,8 @@ pub enum RowId {
     Class(PeerClass),
     /// The flows with peers in a zone of the user, by its name.
     Zone(Arc<str>),
+    /// The flows whose peers were resolved from a host name, whatever says so.
+    Host(Arc<str>),
     /// The flows of a container, or of a pod where the path tells no container.
     Container(Arc<CgroupLocation>),
     /// The flows of a Kubernetes pod.
@@ -59,6 +62,7 @@ pub struct PeerFacts<'a> {
     pub key: &'a FlowKey,
     pub class: Option<PeerClass>,
     pub zone: Option<&'a Arc<PeerZone>>,
+    pub dns_name: Option<&'a DnsName>,
 }
 
 impl<'a> From<&'a Flow> for PeerFacts<'a> {
@@ -67,6 +71,7 @@ impl<'a> From<&'a Flow> for PeerFacts<'a> {
             key: &flow.key,
             class: flow.class,
             zone: flow.zone.as_ref(),
+            dns_name: flow.dns_name.as_deref(),
         }
     }
 }
@@ -77,6 +82,7 @@ impl<'a> From<&'a FlowStats> for PeerFacts<'a> {
             key: &flow.key,
             class: flow.class,
             zone: flow.zone.as_ref(),
+            dns_name: flow.dns_name.as_deref(),
         }
     }
 }
@@ -89,7 +95,12 @@ impl RowId {
         process_ref: &ProcessRef<'_>,
         lookup: &dyn ProcessLookup,
     ) -> Self {
-        let PeerFacts { key, class, zone } = peer;
+        let PeerFacts {
+            key,
+            class,
+            zone,
+            dns_name,
+        } = peer;
         let remote = key.remote;
         match group {
             Group::Flow => Self::Flow(*key),
@@ -122,6 +133,7 @@ impl RowId {
             Group::Zone => zone.map_or(Self::Without(group), |zone| {
                 Self::Zone(Arc::clone(&zone.name))
             }),
+            Group::Host => dns_name.map_or(Self::Unknown, |dns| Self::Host(Arc::clone(&dns.name))),
             Group::Container => match lookup.location(process_ref) {
                 Some(location) => location
                     .container
@@ -221,7 +233,9 @@ impl fmt::Display for RowId {
             Self::Port(protocol, port) => write!(f, "{protocol} port {port}"),
             Self::Class(class) => write!(f, "{class}"),
             Self::Container(location) | Self::Pod(location) => write!(f, "{location}"),
-            Self::Unit(name) | Self::Named(_, name) | Self::Zone(name) => f.write_str(name),
+            Self::Unit(name) | Self::Named(_, name) | Self::Zone(name) | Self::Host(name) => {
+                f.write_str(name)
+            }
             Self::Without(group) => write!(f, "no {group}"),
             Self::Unknown => f.write_str("unknown"),
         }
@@ -255,6 +269,7 @@ mod tests {
             key: &key,
             class: None,
             zone: None,
+            dns_name: None,
         };
         RowId::of(group, peer, &process_ref, &())
     }

@@ -91,6 +91,9 @@ pub trait RowValues {
     /// Segments retransmitted in the latest interval.
     fn retransmits(&self) -> Option<u64>;
 
+    /// Host name that the peer was resolved from.
+    fn host(&self) -> Option<Arc<str>>;
+
     /// The user's zone of the peer.
     fn zone(&self) -> Option<Arc<str>>;
 
@@ -368,6 +371,13 @@ columns! {
     )
     .jitters()
     .known_if(|flow| flow.packets.is_some()),
+    /// Without the port, and nothing where no program resolved a name.
+    Host => ColumnSpec::text(
+        "host",
+        "host name that a program resolved",
+        |row, _| row.host().map(SortValue::Text),
+    )
+    .known_if(|flow| flow.dns_name.is_some()),
     Zone => ColumnSpec::text(
         "zone",
         "zone of the peer (--zones)",

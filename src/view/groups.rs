@@ -41,6 +41,8 @@ pub enum Group {
     Class,
     /// All flows with peers in a zone of the user: see [`crate::model::peer_zone::PeerZone`].
     Zone,
+    /// All flows whose peers were resolved from a host name: see [`crate::model::dns::DnsName`].
+    Host,
 }
 
 /// What is known of a grouping wherever it is named. Which row a flow belongs to is in `stats/row_id`.
@@ -54,6 +56,49 @@ pub struct GroupSpec {
     pub is_of_process: bool,
     /// Whether a flow's owner alone decides which row it belongs to.
     pub is_of_owner: bool,
+}
+
+impl GroupSpec {
+    /// Rows of flows that may be of several processes, by more than their owners.
+    const fn flows(
+        one: &'static str,
+        several: &'static str,
+        column: Column,
+        heading: &'static str,
+    ) -> Self {
+        Self {
+            rows: (one, several),
+            title: Some((column, heading)),
+            is_of_process: false,
+            is_of_owner: false,
+        }
+    }
+
+    /// Rows of flows that are of one process.
+    const fn processes(
+        one: &'static str,
+        several: &'static str,
+        column: Column,
+        heading: &'static str,
+    ) -> Self {
+        Self {
+            is_of_process: true,
+            ..Self::flows(one, several, column, heading)
+        }
+    }
+
+    /// Rows that the owner alone decides.
+    const fn owners(
+        one: &'static str,
+        several: &'static str,
+        column: Column,
+        heading: &'static str,
+    ) -> Self {
+        Self {
+            is_of_owner: true,
+            ..Self::flows(one, several, column, heading)
+        }
+    }
 }
 
 /// How many leading bits of an address name its net.
@@ -74,7 +119,7 @@ impl Default for Prefix {
 
 impl Group {
     /// Every grouping, in the order in which they are listed; of nets the usual one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Flow,
         Self::Program,
         Self::Process,
@@ -91,107 +136,62 @@ impl Group {
         Self::Job,
         Self::Class,
         Self::Zone,
+        Self::Host,
     ];
 
     /// Returns its entry in the table.
     pub const fn spec(self) -> &'static GroupSpec {
         match self {
-            Self::Flow => &GroupSpec {
-                rows: ("flow", "flows"),
-                title: None,
-                is_of_process: true,
-                is_of_owner: false,
-            },
-            Self::Program => &GroupSpec {
-                rows: ("program", "programs"),
-                title: Some((Column::Process, "PROGRAM")),
-                is_of_process: false,
-                is_of_owner: false,
-            },
-            Self::Process => &GroupSpec {
-                rows: ("process", "processes"),
-                title: Some((Column::Process, "PROCESS")),
-                is_of_process: true,
-                is_of_owner: false,
-            },
-            Self::Thread => &GroupSpec {
-                rows: ("thread", "threads"),
-                title: Some((Column::Process, "THREAD")),
-                is_of_process: true,
-                is_of_owner: false,
-            },
-            Self::User => &GroupSpec {
-                rows: ("user", "users"),
-                title: Some((Column::User, "USER")),
-                is_of_process: false,
-                is_of_owner: true,
-            },
-            Self::Container => &GroupSpec {
-                rows: ("container", "containers"),
-                title: Some((Column::Container, "CONTAINER")),
-                is_of_process: false,
-                is_of_owner: true,
-            },
-            Self::Unit => &GroupSpec {
-                rows: ("unit", "units"),
-                title: Some((Column::Container, "UNIT")),
-                is_of_process: false,
-                is_of_owner: true,
-            },
-            Self::Remote => &GroupSpec {
-                rows: ("remote", "remotes"),
-                title: Some((Column::Remote, "PEER")),
-                is_of_process: false,
-                is_of_owner: false,
-            },
-            Self::Net(_) => &GroupSpec {
-                rows: ("net", "nets"),
-                title: Some((Column::Remote, "PEER NET")),
-                is_of_process: false,
-                is_of_owner: false,
-            },
-            Self::Port => &GroupSpec {
-                rows: ("port", "ports"),
-                title: Some((Column::Local, "SERVICE PORT")),
-                is_of_process: false,
-                is_of_owner: false,
-            },
-            Self::Pod => &GroupSpec {
-                rows: ("pod", "pods"),
-                title: Some((Column::Container, "POD")),
-                is_of_process: false,
-                is_of_owner: true,
-            },
-            Self::Namespace => &GroupSpec {
-                rows: ("namespace", "namespaces"),
-                title: Some((Column::Container, "NAMESPACE")),
-                is_of_process: false,
-                is_of_owner: true,
-            },
-            Self::Compose => &GroupSpec {
-                rows: ("compose", "compose services"),
-                title: Some((Column::Container, "COMPOSE SERVICE")),
-                is_of_process: false,
-                is_of_owner: true,
-            },
-            Self::Job => &GroupSpec {
-                rows: ("job", "jobs"),
-                title: Some((Column::Container, "JOB")),
-                is_of_process: false,
-                is_of_owner: true,
-            },
-            Self::Class => &GroupSpec {
-                rows: ("class", "classes"),
-                title: Some((Column::Remote, "PEER CLASS")),
-                is_of_process: false,
-                is_of_owner: false,
-            },
-            Self::Zone => &GroupSpec {
-                rows: ("zone", "zones"),
-                title: Some((Column::Remote, "PEER ZONE")),
-                is_of_process: false,
-                is_of_owner: false,
-            },
+            Self::Flow => {
+                const {
+                    &GroupSpec {
+                        title: None,
+                        is_of_process: true,
+                        ..GroupSpec::flows("flow", "flows", Column::Process, "")
+                    }
+                }
+            }
+            Self::Program => {
+                const { &GroupSpec::flows("program", "programs", Column::Process, "PROGRAM") }
+            }
+            Self::Process => {
+                const { &GroupSpec::processes("process", "processes", Column::Process, "PROCESS") }
+            }
+            Self::Thread => {
+                const { &GroupSpec::processes("thread", "threads", Column::Process, "THREAD") }
+            }
+            Self::User => const { &GroupSpec::owners("user", "users", Column::User, "USER") },
+            Self::Container => {
+                const { &GroupSpec::owners("container", "containers", Column::Container, "CONTAINER") }
+            }
+            Self::Unit => const { &GroupSpec::owners("unit", "units", Column::Container, "UNIT") },
+            Self::Remote => {
+                const { &GroupSpec::flows("remote", "remotes", Column::Remote, "PEER") }
+            }
+            Self::Net(_) => const { &GroupSpec::flows("net", "nets", Column::Remote, "PEER NET") },
+            Self::Port => {
+                const { &GroupSpec::flows("port", "ports", Column::Local, "SERVICE PORT") }
+            }
+            Self::Pod => const { &GroupSpec::owners("pod", "pods", Column::Container, "POD") },
+            Self::Namespace => {
+                const { &GroupSpec::owners("namespace", "namespaces", Column::Container, "NAMESPACE") }
+            }
+            Self::Compose => {
+                const {
+                    &GroupSpec::owners(
+                        "compose",
+                        "compose services",
+                        Column::Container,
+                        "COMPOSE SERVICE",
+                    )
+                }
+            }
+            Self::Job => const { &GroupSpec::owners("job", "jobs", Column::Container, "JOB") },
+            Self::Class => {
+                const { &GroupSpec::flows("class", "classes", Column::Remote, "PEER CLASS") }
+            }
+            Self::Zone => const { &GroupSpec::flows("zone", "zones", Column::Remote, "PEER ZONE") },
+            Self::Host => const { &GroupSpec::flows("host", "hosts", Column::Host, "HOST NAME") },
         }
     }
 
@@ -214,6 +214,7 @@ impl Group {
             Self::Job => "batch jobs",
             Self::Class => "loopback, private, internet and other peers",
             Self::Zone => "own zones of peers (--zones)",
+            Self::Host => "host names that programs resolved",
         }
     }
 
@@ -333,7 +334,7 @@ mod tests {
         }
         assert!(message("proces").contains("did you mean \"process\"?"));
         assert!(message("zzzzzz").contains(
-            "thread, user, container, unit, remote, net/24, port, pod, namespace, compose, job, class or zone"
+            "thread, user, container, unit, remote, net/24, port, pod, namespace, compose, job, class, zone or host"
         ));
     }
 }

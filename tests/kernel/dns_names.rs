@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::common::counting::Flowtop;
 use crate::common::lan::{Lan, NSD};
+use crate::metrics::free_port;
+use crate::metrics::server::await_group;
 
 const NSD6: &str = "2001:db8::53";
 /// Every name below leads to it.
@@ -114,6 +116,25 @@ fn filters_select_by_names_and_see_answers_that_they_do_not_mean() {
             let has_www = !names_of(&records, www, port).is_empty();
             assert_eq!(has_www, filter.contains("domain"), "{filter}");
         }
+    });
+}
+
+#[test]
+fn metrics_by_host_add_up_to_the_total() {
+    Lan::enter("metrics-by-host", |lan| {
+        let _nsd = lan.nsd(&[("example", ZONE)]);
+        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
+        let port = serve(ADDR);
+        let addr = free_port();
+        let listen = addr.port().to_string();
+        let mut flowtop =
+            Flowtop::start(&["--listen", &listen, "-g", "host", "--scrape-interval", "1s"]);
+        flowtop.await_intervals(1);
+        for name in ["api.example", "www.example", "alias.example"] {
+            client("glibc", name, port, NSD);
+            await_group(addr, "host", name, BYTES);
+        }
+        flowtop.stop();
     });
 }
 

@@ -8,6 +8,7 @@ mod common;
 mod containers;
 mod diff;
 mod engines;
+mod hosts;
 mod nested_calls;
 mod pipeline;
 mod programs;

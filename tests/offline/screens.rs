@@ -24,6 +24,7 @@ use flowtop::stats::history::History;
 use flowtop::tui::{
     Action, App, Background, Command, Depth, DisplayOptions, Edit, Effect, Machine, RunContext,
 };
+use flowtop::view::Group;
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 
@@ -364,7 +365,7 @@ fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
         let app = App::new(context, Names::disabled(), Owners::disabled(), look);
         let mut app = sized(app, 120, 40);
         app.update(Action::IntervalEnded(interval(web_server())));
-        let seen = (0..16).map(|_| {
+        let seen = (0..Group::ALL.len()).map(|_| {
             let screen = text(&draw(&app, 120, 40));
             press(&mut app, &[Command::NextGroup]);
             let title = screen.lines().find(|line| line.contains("Ingress"));
@@ -376,11 +377,11 @@ fn the_key_for_groups_has_threads_only_where_they_are_told_apart() {
     };
     assert_eq!(
         circle(true, "flow"),
-        "flow program process thread user container unit remote net/24 port pod namespace compose job class zone"
+        "flow program process thread user container unit remote net/24 port pod namespace compose job class zone host"
     );
     assert_eq!(
         circle(false, "net/16,48"),
-        "net/16,48 port pod namespace compose job class zone flow program process user container unit remote net/16,48"
+        "net/16,48 port pod namespace compose job class zone host flow program process user container unit remote net/16,48"
     );
 }
 

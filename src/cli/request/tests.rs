@@ -309,6 +309,21 @@ fn shown_group(config: &Config) -> Group {
 }
 
 #[test]
+fn host_names_need_the_answers_of_name_servers() {
+    for by_name in [
+        &["-g", "host"][..],
+        &["host", "api.example"],
+        &["not", "domain", "example"],
+    ] {
+        let args = [&["--batch"], by_name].concat();
+        assert!(parsed(&args).is_ok(), "{args:?}");
+        let message = parsed(&[&["--batch", "--no-dns-names"], by_name].concat()).unwrap_err();
+        assert!(message.contains("leave --no-dns-names out"), "{message}");
+    }
+    assert!(parsed(&["--batch", "--no-dns-names", "host", "10.0.0.1"]).is_ok());
+}
+
+#[test]
 fn every_output_has_groups_and_threads_are_told_apart_for_theirs() {
     for output in ["--json", "--batch", "-v"] {
         for group in Group::ALL {

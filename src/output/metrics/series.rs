@@ -57,6 +57,7 @@ impl SeriesKey {
             RowId::Port(..) => "port",
             RowId::Class(_) => "class",
             RowId::Zone(_) => "zone",
+            RowId::Host(_) => "host",
             RowId::Container(_) => "container",
             RowId::Unit(_) => "unit",
             RowId::Pod(_) => "pod",

@@ -271,6 +271,7 @@ fn by_hand(view: &RowQuery, clock: &Clock, a: &Row, b: &Row) -> Ordering {
                 RowId::User(uid) => Some(format!("user-{uid}")),
                 _ => process()?.user.as_deref().map(str::to_owned),
             },
+            Column::Host => row.common.dns_name.as_ref().map(|dns| dns.name.to_string()),
             Column::Zone => row.common.zone.as_ref().map(|zone| zone.name.to_string()),
             Column::Container => match &row.id {
                 RowId::Container(_) | RowId::Unit(_) => Some(row.id.to_string()),

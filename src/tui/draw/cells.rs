@@ -179,6 +179,14 @@ impl Cell<'_> {
         }
     }
 
+    pub(super) fn host(&self, buf: &mut Buffer) {
+        if !self.title(buf, Column::Host)
+            && let Some(host) = self.text().host()
+        {
+            self.put_untrusted(buf, self.at, &host, self.plain);
+        }
+    }
+
     pub(super) fn zone(&self, buf: &mut Buffer) {
         if let Some(zone) = self.text().zone() {
             self.put_untrusted(buf, self.at, &zone, self.plain);

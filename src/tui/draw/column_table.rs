@@ -145,6 +145,7 @@ impl Column {
             Self::Srtt => &SRTT,
             Self::Retransmits => &RETRANSMITS,
             Self::Cwnd => &CWND,
+            Self::Host => &HOST,
             Self::Zone => &ZONE,
             Self::Cost => &COST,
             Self::Age => &AGE,
@@ -469,6 +470,18 @@ static CWND: ColumnDrawing = ColumnDrawing {
         }
     },
     ..NUMBER
+};
+
+/// Peers have their names in their own column: this one is for those who want no ports, or both.
+static HOST: ColumnDrawing = ColumnDrawing {
+    heading: "HOST NAME",
+    leaves: leaves(55, EndsRoom::Usual),
+    stays: |table| table.group.is_named_in(Column::Host),
+    may_come: |table| table.group != Group::Host,
+    width: |_| TITLE,
+    found_by: Some(|text, found| text.find_host(found)),
+    cell: |cell, buf| cell.host(buf),
+    ..TEXT
 };
 
 static ZONE: ColumnDrawing = ColumnDrawing {

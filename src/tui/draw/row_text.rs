@@ -212,6 +212,17 @@ impl RowText<'_> {
         }
     }
 
+    /// Returns the host name that the peers of the row were resolved from.
+    pub fn host(&self) -> Option<String> {
+        let dns_name = self.row.common.dns_name.as_ref()?;
+        Some(units::visible(&dns_name.marked()).into_owned())
+    }
+
+    pub(super) fn find_host(&self, found: &mut FoundText) {
+        let dns_name = self.row.common.dns_name.as_ref();
+        found.add_known(dns_name.map(|dns| dns.name.to_string()));
+    }
+
     pub fn zone(&self) -> Option<String> {
         let zone = self.row.common.zone.as_ref()?;
         Some(units::visible(&zone.name).into_owned())
@@ -233,7 +244,6 @@ impl RowText<'_> {
     pub(super) fn find_remote(&self, found: &mut FoundText) {
         let common = &self.row.common;
         self.find_end(common.remote, common.local, found);
-        found.add_known(common.dns_name.as_ref().map(|dns| dns.name.to_string()));
         if common.internal {
             found.add(LOCAL_TAG.trim_start());
         }

@@ -58,6 +58,7 @@ fn of_group(row: &Row, shared: &SharedState, terms: &mut Vec<Expr>) {
         }
         RowId::User(uid) => terms.push(user(*uid, shared)),
         RowId::Zone(zone) => terms.push(Expr::Is(Term::Zone(vec![exact(zone)]))),
+        RowId::Host(name) => terms.push(Expr::Is(Term::HostNames(vec![exact(name)]))),
         RowId::Class(class) => terms.push(Expr::Is(Term::Class(vec![*class]))),
         RowId::Net(net) => terms.push(Expr::Is(Term::Nets(Side::Remote, vec![*net]))),
         RowId::Remote(addr) => {

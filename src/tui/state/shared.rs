@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::display_options::DisplayOptions;
 use super::saving::Message;
 use super::travel::Travel;
-use crate::model::dns::DnsName;
+use crate::model::dns::{DnsName, DnsNameOrigin};
 use crate::model::flow::{Comm, Endpoint, Protocol};
 use crate::model::interval::{Interval, Machine, Method, rate};
 use crate::options::{CaptureOptions, TimingOptions};
@@ -444,6 +444,11 @@ impl SharedState {
                 let is_stale = location.labels().is_some_and(|labels| labels.is_stale);
                 // The engine no longer has it.
                 if is_stale { name + " (gone)" } else { name }
+            }
+            RowId::Host(_) => {
+                let origin = row.common.dns_name.as_ref().map(|dns| dns.origin);
+                let mark = origin.map_or("", DnsNameOrigin::mark);
+                format!("{mark}{}", units::visible(&row.id.to_string()))
             }
             id => units::visible(&id.to_string()).into_owned(),
         }

@@ -7,7 +7,7 @@ mod fleet;
 mod machines;
 mod prometheus;
 mod readers;
-mod server;
+pub mod server;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -5,12 +5,14 @@ use super::{
     PATIENCE, check_metrics, flowtop, free_port, http, program, run, scrape, until, value,
 };
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
-use crate::common::counting::Flowtop;
+use crate::common::counting::{Flowtop, tcp_pair};
+use crate::common::folder::Folder;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
@@ -54,6 +56,53 @@ fn metrics_are_the_sums_of_what_is_written_beside_them() {
     let user = r#"flowtop_group_tx_bytes_total{kind="user",name="root"}"#;
     assert!(value(&later, user) > Some(0.0), "{later}");
     check_metrics(&later);
+}
+
+/// Awaits a page on which a group has all of these bytes, and looks whether all that was counted is in it.
+#[track_caller]
+pub fn await_group(addr: SocketAddr, kind: &str, name: &str, tx_bytes: u64) {
+    let sample = format!("flowtop_group_tx_bytes_total{{kind=\"{kind}\",name=\"{name}\"}}");
+    let page = until(&sample, || {
+        let page = scrape(addr)?;
+        (value(&page, &sample) >= Some(tx_bytes as f64)).then_some(page)
+    });
+    for direction in ["rx", "tx"] {
+        let series = format!("flowtop_group_{direction}_bytes_total{{");
+        let samples = page.lines().filter(|line| line.starts_with(&series));
+        let numbers = samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+        let of = |name: String| value(&page, &name).unwrap();
+        let rest = of(format!("flowtop_group_hidden_{direction}_bytes"))
+            + of(format!("flowtop_untracked_{direction}_bytes_total"));
+        let total = of(format!("flowtop_{direction}_bytes_total"));
+        assert_eq!(numbers.sum::<f64>() + rest, total, "{page}");
+    }
+    assert!(page.contains(&format!("group=\"{kind}\"")), "{page}");
+    check_metrics(&page);
+}
+
+#[test]
+fn metrics_by_zone_add_up_to_the_total() {
+    let folder = Folder::new("metrics-zones");
+    let zones = folder.file("zones");
+    fs::write(&zones, "here 127.0.0.0/8 0.02\n").unwrap();
+    let addr = free_port();
+    let port = addr.port().to_string();
+    let mut flowtop = Flowtop::start(&[
+        "--listen",
+        &port,
+        "-g",
+        "zone",
+        "--zones",
+        &zones,
+        "--scrape-interval",
+        "1s",
+    ]);
+    flowtop.await_intervals(1);
+    let (mut client, mut server) = tcp_pair();
+    client.write_all(&[0; 30_000]).unwrap();
+    server.read_exact(&mut [0; 30_000]).unwrap();
+    await_group(addr, "zone", "here", 30_000);
+    flowtop.stop();
 }
 
 #[test]
