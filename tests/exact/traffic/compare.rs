@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::subject::{AvailableColumns, Counts, FlowId, Owner, number, text};
+use crate::subject::{AvailableColumns, Counts, DnsName, FlowId, Owner, dns_name, number, text};
 use crate::sys;
 
 /// A flow as the case's own system calls returned it.
@@ -17,6 +17,8 @@ pub struct TrueFlow {
     loose_tx: bool,
     /// Datagrams received and sent, of UDP; `None` where that is open.
     packets: Option<(u64, u64)>,
+    /// Host name of the peer, where the case resolved one.
+    dns_name: Option<DnsName>,
     /// The part that went by way of these paths.
     via: Vec<(Vec<String>, Counts)>,
 }
@@ -67,6 +69,7 @@ impl CaseTruth {
             .packets
             .zip(packets)
             .map(|(sum, more)| (sum.0 + more.0, sum.1 + more.1));
+        flow.dns_name = flow.dns_name.take().or_else(|| dns_name(line));
         flow.loose_rx |= line["rx_msgs"].is_null();
         flow.loose_tx |= line["tx_msgs"].is_null();
         flow.counts.add(&Counts {
@@ -322,6 +325,7 @@ pub fn compare(truth: &CaseTruth, seen: &AvailableColumns) -> Verdict {
         check_flow(&mut v, id, e, &g);
     }
     check_packets(&mut v, truth, seen);
+    check_names(&mut v, truth, seen);
     for (id, g) in got {
         v.diff += i128::from(g.rx_bytes) + i128::from(g.tx_bytes);
         v.wrong = true;
@@ -355,6 +359,20 @@ fn check_packets(v: &mut Verdict, truth: &CaseTruth, seen: &AvailableColumns) {
             v.complaints.push(format!(
                 "{id}: packets (rx, tx) expected {expected:?}, got {got:?}"
             ));
+        }
+    }
+}
+
+/// Every record of a flow that the case resolved a name for has this name.
+fn check_names(v: &mut Verdict, truth: &CaseTruth, seen: &AvailableColumns) {
+    for (id, flow) in &truth.flows {
+        let (Some(name), Some(got)) = (&flow.dns_name, seen.dns_names.get(id)) else {
+            continue;
+        };
+        for wrong in got.iter().filter(|got| got.as_ref() != Some(name)) {
+            v.wrong = true;
+            v.complaints
+                .push(format!("{id}: name expected {name:?}, got {wrong:?}"));
         }
     }
 }

@@ -283,6 +283,11 @@ impl Sock {
         n
     }
 
+    /// Says what the flow's peer is called by the answers of name servers, and for which reason.
+    pub fn named(&self, name: &'static str, origin: &'static str) {
+        truth::named(self.flow(None), name, origin);
+    }
+
     /// This socket and `peer`, or whom it is connected to.
     fn flow(&self, peer: Option<SocketAddr>) -> truth::Socket {
         if !self.proto.is_stream() || self.remote().is_none() {

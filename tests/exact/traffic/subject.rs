@@ -81,6 +81,15 @@ impl std::fmt::Display for FlowId {
     }
 }
 
+/// A host name, and its origin.
+pub type DnsName = (String, String);
+
+/// Host name of a flow's peer, as both sides write it.
+pub fn dns_name(line: &Value) -> Option<DnsName> {
+    let text = |key: &str| line[key].as_str().map(str::to_owned);
+    text("dns_name").zip(text("dns_name_origin"))
+}
+
 pub fn number(line: &Value, key: &str) -> Result<u64> {
     line[key]
         .as_u64()
@@ -162,6 +171,8 @@ pub struct AvailableColumns {
     pub flows: BTreeMap<FlowId, Counts>,
     /// Of flows of UDP: packets received and sent; `None` where one line did not say.
     pub packets: BTreeMap<FlowId, Option<(u64, u64)>>,
+    /// What flows were said to be resolved from, with the reason: every answer that was given.
+    pub dns_names: BTreeMap<FlowId, BTreeSet<Option<DnsName>>>,
     /// What overflow rows hold, by process: a part of `flows`.
     pub overflow: BTreeMap<u64, Counts>,
     /// The processes that were named for a full flow table.
@@ -236,6 +247,8 @@ impl AvailableColumns {
                 if line["overflow"] == true {
                     self.overflow.entry(id.pid).or_default().add(&counts);
                 }
+                let names = self.dns_names.entry(id.clone()).or_default();
+                names.insert(dns_name(&line));
                 self.flows.entry(id).or_default().add(&counts);
             }
             _ => {}

@@ -73,6 +73,8 @@ struct Row {
     /// The API leaves open how many messages it made.
     loose_rx: bool,
     loose_tx: bool,
+    /// Host name of the peer and its origin, where the case resolved it.
+    dns_name: Option<(&'static str, &'static str)>,
     /// The part that went a special way, by its name(s): `(rx, tx)`.
     via: BTreeMap<String, (Moved, Moved)>,
 }
@@ -155,6 +157,12 @@ pub fn more_packets(mut socket: Socket, dir: Dir, more: i64) {
     }
 }
 
+/// Says which host name a flow is to have, and for which reason.
+pub fn named(mut socket: Socket, name: &'static str, origin: &'static str) {
+    (socket.local, socket.remote) = as_flow(socket.local, socket.remote);
+    rows().entry(socket).or_default().dns_name = Some((name, origin));
+}
+
 /// This case leaves data unread on purpose: sent and received need not be equal.
 pub fn lossy() {
     LOSSY.store(true, Relaxed);
@@ -231,6 +239,8 @@ pub fn flush() {
             "rx_packets": packets(row.rx.msgs, row.more_packets.0),
             "tx_packets": packets(row.tx.msgs, row.more_packets.1),
             "via": via,
+            "dns_name": row.dns_name.map(|(name, _)| name),
+            "dns_name_origin": row.dns_name.map(|(_, origin)| origin),
         }));
     }
 }

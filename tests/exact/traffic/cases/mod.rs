@@ -65,6 +65,7 @@ rooms!(
     families,
     nested,
     zones,
+    dns,
     balancer,
     sockmap,
     scenarios,
