@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use serde_json::Value;
@@ -97,6 +97,34 @@ fn a_flow_has_the_name_that_its_process_resolved_in_any_way() {
         }
         assert_named(&records, six, port6, "six.example", "IPv6");
         assert_named(&records, by_six, port, "www.example", "by IPv6");
+    });
+}
+
+#[test]
+fn a_flow_of_busybox_has_the_name_that_it_resolved() {
+    Lan::enter("resolved-by-busybox", |lan| {
+        let _nsd = lan.nsd(&[("example", ZONE)]);
+        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
+        let port = serve(ADDR);
+        let mut flowtop = Flowtop::start(&[]);
+        flowtop.await_intervals(1);
+        let pids = ["www.example", "alias.example"].map(|name| {
+            let mut nc = Command::new("busybox")
+                .args(["nc", name, &port.to_string()])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut stdin = nc.stdin.take().unwrap();
+            stdin.write_all(&[b'x'; BYTES as usize]).unwrap();
+            // The server closes when it has read all, and with it nc ends.
+            assert!(nc.wait().unwrap().success(), "{name}");
+            (nc.id(), name)
+        });
+        let records = flowtop.stop();
+        for (pid, name) in pids {
+            assert_named(&records, pid, port, name, "busybox");
+        }
     });
 }
 
