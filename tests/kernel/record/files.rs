@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -198,17 +198,19 @@ fn after_kill_9_at_most_the_last_interval_is_lost() {
         let file = folder.file(name);
         let mut command = flowtop(&["--json", "-n0", "-i", "0.2", "--record", &file]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = child.stdout.take().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut live = Vec::new();
-        let mut chunk = [0; 4096];
+        let head = br#"{"type":"interval","#;
         let intervals = |text: &[u8]| {
-            let head = br#"{"type":"interval","#;
-            text.windows(head.len()).filter(|w| w == head).count()
+            text.split_inclusive(|&byte| byte == b'\n')
+                .filter(|line| line.starts_with(head))
+                .count()
         };
-        while intervals(&live) < 20 {
-            let n = stdout.read(&mut chunk).unwrap();
-            assert!(n > 0, "ended");
-            live.extend(&chunk[..n]);
+        let mut seen = 0;
+        while seen < 20 {
+            let from = live.len();
+            assert!(stdout.read_until(b'\n', &mut live).unwrap() > 0, "ended");
+            seen += intervals(&live[from..]);
         }
         child.kill().unwrap();
         child.wait().unwrap();
