@@ -1,6 +1,7 @@
-//! Decides which columns a table has and where they stand, by its width, the chosen columns and the
-//! grouping, not by the traffic: columns do not come and go. The exception is a column without a value so
-//! far, which is hidden. Widths only grow, and a column is shown whole or not at all.
+//! Chooses the columns of a table and their positions by its width, the configured columns and the
+//! grouping, not by the traffic, so that columns do not come and go. The exception is a column
+//! without a value so far, which is hidden. Widths only grow, and a column is shown whole or not at
+//! all.
 
 pub use super::column_table::DEFAULT;
 
@@ -11,38 +12,38 @@ use crate::stats::history::AvailableColumns;
 use crate::text::units::Units;
 use crate::view::{Column, Directions, Group};
 
-/// Left margin in cells: the place of the mark of the selected row.
+/// Left margin in cells, for the mark of the selected row.
 const MARGIN: u16 = 1;
-/// Widest an end of a flow gets: the longest address with its port.
+/// Maximum width of an end of a flow, in cells: the longest address with its port.
 const MAX_END: u16 = 47;
 /// The longest IPv4 address with its port, in cells.
 const IPV4_END: u16 = 21;
-/// Minimum room in which an address that is cut in its middle can be read, in cells.
+/// Minimum width of an address that is shortened in its middle, in cells.
 const MIN_CUT_ADDRESS: u16 = 14;
 /// Minimum room for a peer, in cells, beside most columns, beside those that only appear in wide tables, and if
 /// it is a host name: a long IPv4 address or name with its port.
 const MIN_PEER: u16 = 22;
 const GOOD_PEER: u16 = 28;
 const NAMED_PEER: u16 = 34;
-/// Cells below which a peer is not shown at all.
+/// Minimum width of a peer, in cells; below it no peer is shown.
 const LEAST_PEER: u16 = 8;
 /// Width of the local end where only its port is shown, in cells: `http-alt`. A service with a longer name is its
 /// number.
 const MAX_PORT: u16 = 8;
-/// Cells that the column which names the rows of a group may get beside its usual ones.
+/// Maximum growth, in cells, of the column that names the rows of a group.
 const MAX_TITLE_GROWTH: u16 = 16;
-/// Cells that the column which names the rows of a group keeps on a narrow screen.
+/// Minimum width, in cells, of the column that names the rows of a group.
 const MIN_TITLE: u16 = 8;
-/// Widest the bars of the last minute get.
+/// Maximum width of the sparkline, in cells.
 const MAX_SPARK: u16 = 60;
 
-/// Widths of what is to be shown, in columns.
+/// Widths of the content to show, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Widths {
     /// The socket's own end, and the port of it alone.
     pub local: usize,
     pub port: usize,
-    /// The peer, with what is said of it.
+    /// The peer, with its tag.
     pub remote: usize,
     pub pid: usize,
     pub process: usize,
@@ -75,14 +76,15 @@ impl Widths {
     }
 }
 
-/// Place of one column, relative to the table.
+/// Position of one column, relative to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColumnSlot {
     pub column: Column,
     /// Columns from the left edge of the table.
     pub x: u16,
     pub width: u16,
-    /// Whether the column of local ends has room for ports only, or they alone say something.
+    /// Whether the column of local ends shows ports only: for lack of room, or because all
+    /// addresses are equal.
     pub is_port: bool,
 }
 
@@ -91,7 +93,7 @@ pub struct ColumnSlot {
 pub struct LocalAddresses {
     /// The first one of IPv4 and of IPv6.
     first: [Option<IpAddr>; 2],
-    /// Whether there is more than one of either, so that an address tells rows apart.
+    /// Whether there is more than one of either family, so that addresses distinguish rows.
     pub are_several: bool,
 }
 
@@ -106,24 +108,24 @@ impl LocalAddresses {
     }
 }
 
-/// Everything besides the width that decides which columns a table has.
+/// The inputs, besides the width, that determine the columns of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct LayoutRequest<'a> {
-    /// Columns that were columns.
+    /// Columns that the user configured.
     pub columns: &'a [Column],
-    /// Directions that the table is about.
+    /// Directions that the table shows.
     pub directions: Directions,
-    /// What a row is.
+    /// Grouping of the rows.
     pub group: Group,
-    /// The column that rows are sorted by: it comes first where there is room, for its mark.
+    /// The column that rows are sorted by: it gets room before others, for its mark.
     pub sorted: Column,
     /// Whether totals are shown instead of rates.
     pub totals: bool,
     /// Units, which decide the widths of numbers.
     pub units: Units,
-    /// Whether name servers are asked for host names, which can be long.
+    /// Whether host names, which can be long, are looked up.
     pub looks_up_hosts: bool,
-    /// Whether the machine has several addresses, so that the local one says something.
+    /// Whether the machine has several addresses, so that local addresses distinguish rows.
     pub has_local_addresses: bool,
     /// Whether any process is in a container or unit.
     pub containers: bool,
@@ -134,8 +136,8 @@ pub struct LayoutRequest<'a> {
 }
 
 impl LayoutRequest<'_> {
-    /// Whether this column names the rows: of flows the ends and the process, unless other columns were
-    /// chosen.
+    /// Whether this column names the rows: for flows the ends and the process, unless the columns
+    /// are configured.
     pub fn names_rows(&self, column: Column) -> bool {
         match self.group {
             Group::Flow => self.columns.is_empty() || self.columns.contains(&column),
@@ -202,7 +204,7 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         // The first has the margin before it.
         MARGIN + widths.sum::<u16>() - there.iter().map(gap).max().unwrap_or(0)
     };
-    // Fewer cells of a peer say nothing.
+    // A peer in fewer cells is not readable.
     let is_named = request.group.is_named_in(Column::Remote);
     if !is_named && used(&there) + LEAST_PEER > width {
         there.retain(|column| *column != Column::Remote);
@@ -228,7 +230,7 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         let mut with = there.clone();
         with.push(column);
         if used(&with) + ends(&with, request.peer(leaves.ends)) > width {
-            // Those that leave earlier do not come in its place: there is one order.
+            // Columns that leave earlier do not take its place: there is one order.
             break;
         }
         there = with;
@@ -237,32 +239,31 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
 }
 
 fn lay_out(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<ColumnSlot> {
-    // Totals stand where rates stood; otherwise the order is the one that was chosen, and what was
-    // not chosen comes after what it always follows.
-    let all = |column: &Column| Column::ALL.iter().position(|other| other == column);
+    // Totals take the positions of rates. Otherwise the order is the configured one, and each other
+    // column comes after the one that it follows by default.
     let rank = |column: &Column| {
         let columns = request.columns.iter().position(|other| other == column);
         let before = request.columns.iter().enumerate();
-        let before = before.filter(|(_, other)| all(other) < all(column));
+        let before = before.filter(|(_, other)| *other < column);
         let after = before.map(|(position, _)| position).max();
         match columns {
             Some(position) => (position + 1, 0),
             None => (after.map_or(0, |position| position + 1), 1),
         }
     };
-    // Where there is no room for peers the process has all there is.
+    // Without peers the process gets all remaining room.
     let has_peer = there.contains(&Column::Remote);
     let is_title = |column: Column| match request.group {
         Group::Flow => column == Column::Process && !has_peer,
         group => group.is_named_in(column),
     };
-    // Whose a number is stands before it.
-    there.sort_by_key(|&column| {
+    // Names come before their numbers.
+    there.sort_by_cached_key(|&column| {
         let position = match column {
             Column::Total if request.totals => Column::Rate,
             column => column,
         };
-        (!is_title(column), rank(&position), all(&position))
+        (!is_title(column), rank(&position), position)
     });
     let fixed: u16 = there
         .iter()
@@ -304,7 +305,7 @@ fn lay_out(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<C
     };
     spare -= spark;
 
-    // What is left over is for text that can use it, but no name is far from its numbers.
+    // Remaining room goes to text that can use it, but keeps names near their numbers.
     let last = there.last().copied();
     let title = spare.min(MAX_TITLE_GROWTH);
     let mut x = MARGIN;
@@ -336,9 +337,9 @@ fn lay_out(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<C
     slots
 }
 
-/// Divides room between the two ends. If they do not both fit, the end that wants less than half keeps what
-/// it wants. The peer identifies a row, so an IPv4 peer with its port stays whole as long as the local end
-/// can be read.
+/// Divides room between the two ends. If they do not both fit, an end that needs less than half
+/// gets what it needs. The peer identifies a row, so an IPv4 peer with its port stays whole as long
+/// as the local end is readable.
 fn share(room: u16, local: u16, remote: u16) -> (u16, u16) {
     let half = room / 2;
     if local + remote <= room {
