@@ -48,8 +48,8 @@ pub use self::command::NotStarted;
 pub enum RunEnd {
     /// Stopped by a key, a signal or a limit, or out of input.
     Done,
-    /// What [`TimingOptions::exit_when`](options::TimingOptions::exit_when) says came true, or recordings
-    /// that were compared differ.
+    /// The condition of [`TimingOptions::exit_when`](options::TimingOptions::exit_when) is met, or
+    /// compared recordings differ.
     ConditionMet,
     /// The command of `flowtop run` ended; its exit code, as a shell gives it.
     Command(u8),
@@ -57,8 +57,8 @@ pub enum RunEnd {
     Unexpected,
 }
 
-/// Counts this machine's flows, or reads recordings, and shows them as `config` says, until a signal,
-/// a key or a limit ends it.
+/// Counts this machine's flows, or reads recordings, and shows them as configured, until a signal,
+/// a key or a limit ends the run.
 ///
 /// # Errors
 /// When the kernel side cannot be attached or read, the output cannot be written, or a recording
@@ -189,7 +189,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     both(outcome, recorded)
 }
 
-/// How a run ended whose output ended so, and whose files did.
+/// Returns the result of a run from the results of its output and of its files.
 fn both(outcome: Result<()>, recorded: Result<()>) -> Result<()> {
     match (outcome, recorded) {
         (Ok(()), recorded) => recorded,
@@ -325,7 +325,7 @@ fn allow(config: &Config, opened: Option<&Opened>, files: &OpenedFiles) -> Allow
     }
 }
 
-/// Whether flowtop may ask for host names. The live table has a key for them.
+/// Whether flowtop may look up host names. The live table has a key for them.
 fn asks_for_names(config: &Config) -> bool {
     config.stream.host_names || config.output == Output::Table
 }
@@ -512,7 +512,7 @@ fn take(exit_message: &ExitMessage) -> Option<String> {
     lock(exit_message).take()
 }
 
-/// Prints a message for the person who started flowtop.
+/// Prints a message for the user to standard error.
 fn say(text: &str) {
     // A closed standard error is no reason to end.
     let _ = writeln!(io::stderr(), "flowtop: {}", units::sanitize_lines(text));

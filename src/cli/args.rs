@@ -1,4 +1,4 @@
-//! The command line as it is typed: options with their help, each checked by itself.
+//! The command line: options with their help, each value checked by itself.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ Exit codes: 0 done (also after Ctrl-C or a closed pipe), 1 a failure while runni
 2 a wrong command line or configuration file, 3 the condition of --exit-when came true,
 or recordings that were compared differ, 4 flowtop run --allow found something unexpected.";
 
-/// What follows the options in the short help.
+/// Examples below the options of the short help.
 const SHORT_EXAMPLES: &str = "\
 Examples:
   sudo flowtop                     who uses this machine's network right now

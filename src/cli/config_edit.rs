@@ -1,5 +1,5 @@
-//! Saves settings of the live table in the text of a configuration file: comments, order, and what flowtop does not
-//! change stay as they are.
+//! Saves settings of the live table in the text of a configuration file. Comments, order and
+//! unchanged settings stay as they are.
 
 use anyhow::{Context, Result, anyhow};
 use toml_edit::{Array, DocumentMut, Item, Value};
@@ -8,13 +8,13 @@ use super::config_file::Settings;
 use crate::options::SavedSettings;
 use crate::view::Column;
 
-/// Returns the text of a file that says the same but for these settings.
+/// Returns the text of a file with these settings changed and everything else kept.
 ///
 /// # Errors
 /// When the text has a mistake, with its line.
 pub fn edited(text: &str, saved: &SavedSettings) -> Result<String> {
     let old = Settings::parse(text).map_err(|error| anyhow!("{error}: mend it first"))?;
-    // A setting that the file says already, or leaves to its default, is not touched.
+    // Settings that the file has already, or that equal the default it leaves out, are not touched.
     let mut changes: Vec<(&str, Value)> = Vec::new();
     if saved.columns != old.columns {
         changes.push(("columns", columns(saved.columns.as_deref())));
@@ -35,7 +35,8 @@ pub fn edited(text: &str, saved: &SavedSettings) -> Result<String> {
         return Ok(text.to_owned());
     }
     let document: DocumentMut = text.parse().context("read the configuration file")?;
-    // Comments alone stay above what is added: for the parser they are the end of an empty file.
+    // In a file of comments alone, settings are added below them: the parser takes the comments for
+    // the end of an empty file.
     let (before, mut document) = match document.is_empty() {
         true => (text.trim_end(), DocumentMut::new()),
         false => ("", document),
@@ -47,7 +48,7 @@ pub fn edited(text: &str, saved: &SavedSettings) -> Result<String> {
         "" => document.to_string(),
         before => format!("{before}\n{document}"),
     };
-    // A file that flowtop could not read at its next start would lose everything in it.
+    // A file that flowtop could not read at its next start would lose all settings.
     match Settings::parse(&text) {
         Ok(_) => Ok(text),
         Err(error) => Err(anyhow!("{error}")),
@@ -77,7 +78,8 @@ fn columns(columns: Option<&[Column]>) -> Value {
     }
 }
 
-/// Gives a key of the file's first level a value. What stands around the old one, as a comment behind it, stays.
+/// Sets a key of the file's first level. The text around the old value, such as a comment behind
+/// it, stays.
 fn set(document: &mut DocumentMut, key: &str, mut value: Value) {
     match document.get_mut(key).and_then(Item::as_value_mut) {
         Some(old) => {
@@ -128,7 +130,7 @@ mod tests {
             new.ends_with(&text[text.find("[colors]").unwrap()..]),
             "{new}"
         );
-        // Once more changes nothing.
+        // Saving again changes nothing.
         assert_eq!(edited(&new, &saved()).unwrap(), new);
     }
 
@@ -145,7 +147,7 @@ mod tests {
         for text in ["", "# nothing\n", "ascii = \"never\""] {
             assert_eq!(edited(text, &saved).unwrap(), text);
         }
-        // A default that replaces another value has to stand there.
+        // A default that replaces another value is written out.
         let text = edited("columns = [\"rate\"] # one\n", &saved).unwrap();
         assert_eq!(text, "columns = \"auto\" # one\n");
     }

@@ -1,5 +1,5 @@
-//! Turns the configuration file into [`Settings`], and settings into a file that says the same. Knows
-//! no arguments; what the file says is a default that they override.
+//! Parses the configuration file into [`Settings`], and writes settings as a file that parses to
+//! equal ones. Arguments override the file elsewhere.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -24,18 +24,18 @@ use crate::text::suggest::{UnknownWord, nearest};
 use crate::text::units::Units;
 use crate::view::{Column, Group, Preset, SortKey};
 
-/// What the configuration file can say.
+/// The settings of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Columns of the live table; `None` leaves them to its width.
+    /// Columns of the live table; `None`: as many as its width allows.
     pub columns: Option<Vec<Column>>,
-    /// In which units rates and amounts are written.
+    /// The units of rates and amounts.
     pub units: Units,
-    /// Which view the live table has at the start.
+    /// The view of the live table at the start.
     pub view: Preset,
     /// The order of rows.
     pub sort: SortKey,
-    /// What a row is.
+    /// The grouping of flows into rows.
     pub group: Group,
     /// File of the user's zones.
     pub zones: Option<PathBuf>,
@@ -44,11 +44,11 @@ pub struct Settings {
     /// Whether to draw with ASCII only.
     pub ascii: When,
     pub palette: Palette,
-    /// Keys that are not as usual.
+    /// Key bindings that replace the default ones.
     pub keys: Vec<Binding>,
 }
 
-/// Whether to do something that depends on the terminal.
+/// The value of a setting that may depend on the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum When {
     #[default]
@@ -80,12 +80,12 @@ impl FromStr for When {
     }
 }
 
-/// What is wrong in a configuration file, where, and what to do. Harmless where it is shown: the file
-/// may be another's.
+/// A mistake in a configuration file: what, where, and the fix. Sanitized, because the file may
+/// belong to another user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     pub line: usize,
-    /// The setting, with its table before it; empty where the file is no TOML.
+    /// The setting, with its table before it; empty if the file is not TOML.
     pub key: String,
     pub message: String,
 }
@@ -115,7 +115,8 @@ impl Settings {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let file = ConfigText { text };
         let table = DeTable::parse(text).map_err(|error| {
-            // The message names what was expected and quotes nothing: the file may be another user's.
+            // The message names the expected value and quotes nothing: the file may belong to
+            // another user.
             file.wrong(
                 error.span().unwrap_or_default(),
                 "",
@@ -143,7 +144,7 @@ impl Settings {
     }
 }
 
-/// A file's text, for finding lines in it.
+/// A file's text, to look up line numbers.
 struct ConfigText<'a> {
     text: &'a str,
 }
@@ -185,7 +186,7 @@ impl ConfigText<'_> {
         )
     }
 
-    /// A text that stands for something.
+    /// Parses a string value by `FromStr`.
     fn word<T>(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<T, ConfigError>
     where
         T: FromStr<Err: fmt::Display>,
@@ -258,7 +259,7 @@ impl ConfigText<'_> {
     fn keys(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<Binding>, ConfigError> {
         let mut bindings: Vec<Binding> = Vec::new();
         let table = self.table("keys", value)?;
-        // In the order of the help screen, whatever that of the file.
+        // In the order of the help screen, not that of the file.
         let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
         for (key, _) in table {
             let name: &str = key.get_ref();
@@ -310,7 +311,7 @@ fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or_default()
 }
 
-/// A text as TOML writes it.
+/// Returns a text as a TOML string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
@@ -344,7 +345,7 @@ fn zones_setting(zones: Option<&Path>) -> String {
     )
 }
 
-/// A commented file that says the same. Colours and keys that are as usual stand there as comments.
+/// A commented file with these settings. Default colours and keys are written as comments.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |names: &[&str]| names.join(", ");

@@ -16,7 +16,7 @@ pub const MAX_BYTES: u64 = 1 << 20;
 /// Path of the file below the directory for configuration.
 const FILE: &str = "flowtop/config.toml";
 
-/// The variables that say where the file is.
+/// Environment variables that determine the path of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathVariables {
     // `XDG_CONFIG_HOME`.
@@ -25,7 +25,7 @@ pub struct PathVariables {
     pub xdg_state_home: Option<OsString>,
     // `HOME`.
     pub home: Option<OsString>,
-    /// User and home folder of who called sudo, where that is not root.
+    /// User and home folder of the caller of sudo; `None` if that is root.
     pub called_sudo: Option<(u32, Option<PathBuf>)>,
 }
 
@@ -39,8 +39,8 @@ pub struct ConfigOrigin {
     pub explicit: bool,
 }
 
-/// Returns the path of the texts that were typed into prompts: in the folder for state of the user, under sudo of
-/// the user who called it.
+/// Returns the path of the file with the texts typed into prompts: in the user's state folder,
+/// under sudo in that of the caller of sudo.
 pub fn prompt_path(vars: &PathVariables) -> Option<PathBuf> {
     let of_home = |home: PathBuf| home.join(".local/state");
     let folder = match (&vars.xdg_state_home, &vars.called_sudo) {
@@ -60,7 +60,7 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
         owner,
         explicit: false,
     };
-    // The specification has paths that are not absolute ignored.
+    // The XDG specification requires that relative paths are ignored.
     let absolute = |path: &Option<OsString>| {
         let path = path.as_ref().map(PathBuf::from);
         path.filter(|path| path.is_absolute())
@@ -92,8 +92,8 @@ pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
     candidates
 }
 
-/// Reads the first of these files that exists, and returns which one settings are to be saved in; without any
-/// the settings are the defaults.
+/// Reads the first of these files that exists. Returns its settings, or the defaults if none
+/// exists, and the file to save settings in.
 ///
 /// # Errors
 /// When the file cannot be read or has a mistake, with file, line and key.
@@ -149,7 +149,7 @@ fn text_of(candidate: &ConfigOrigin) -> io::Result<Option<String>> {
 fn open(candidate: &ConfigOrigin) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
     if candidate.explicit {
-        // May be a pipe that someone fills in his own time.
+        // Opened without O_NONBLOCK: the file may be a pipe whose writer comes later.
         return File::open(&candidate.path);
     }
     // Opening a pipe would wait for a writer, and opening a terminal could make it this process's own.

@@ -23,7 +23,7 @@ pub(super) fn as_option(args: &mut [OsString]) {
     }
 }
 
-/// Returns what to compare.
+/// Returns the two sides of a comparison, if one is requested.
 pub(super) fn diff(args: &Args) -> Result<Option<DiffOptions>, clap::Error> {
     let [before, after] = args.diff.as_slice() else {
         return Ok(None);
@@ -47,7 +47,8 @@ pub(super) fn diff(args: &Args) -> Result<Option<DiffOptions>, clap::Error> {
     }))
 }
 
-/// A recording, or `FILE@FROM..TO`. A file that has such a name goes first.
+/// Parses a side: a recording, or `FILE@FROM..TO`. If a file with the whole name exists, it is that
+/// file.
 fn side(text: &str) -> Result<DiffSide, clap::Error> {
     let whole = Path::new(text);
     let split = match whole.exists() {

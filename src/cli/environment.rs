@@ -1,4 +1,4 @@
-//! What around flowtop decides how it comes out, read once.
+//! The environment of a run, read once.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,31 +8,32 @@ use crate::cli::config_file::{ConfigOrigin, PathVariables, candidate_paths, prom
 use crate::resolve::namespace;
 use crate::sandbox::privilege::Caller;
 
-/// What a run depends on beside its arguments.
+/// Inputs of a run besides its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// Whether standard output is a terminal that can be drawn on: only then does the live table
-    /// come without being asked for.
+    /// Whether standard output is a terminal that can be drawn on; only then is the live table the
+    /// default.
     pub terminal: bool,
-    /// How wide a line of the output is: by the terminal that it is, else by `COLUMNS`.
+    /// Width of an output line in columns: that of the terminal, otherwise `COLUMNS`.
     pub columns: Option<u16>,
     /// Whether `NO_COLOR` is set and not empty, see <https://no-color.org>.
     pub no_color: bool,
-    /// Whether the locale is one of UTF-8.
+    /// Whether the locale uses UTF-8.
     pub utf8: bool,
-    /// Where the configuration file may be.
+    /// Candidate paths of the configuration file.
     pub config_files: Vec<ConfigOrigin>,
     /// Where the texts of prompts are kept; `None` if no folder for them is known.
     pub prompt_file: Option<PathBuf>,
-    /// Whether the privilege comes from the file's capabilities, so that whoever may run the file has it.
+    /// Whether the privilege comes from the file's capabilities, so that every user who may execute
+    /// the file has it.
     pub is_lent: bool,
     /// Inode of the pid namespace, where it is not the initial one.
     pub pid_namespace: Option<u32>,
 }
 
 impl Environment {
-    /// That of this process. `caller` is who started it, `is_lent` says whether its privilege comes from
-    /// the file's capabilities.
+    /// Returns the environment of this process. `caller` is the user who started it, `is_lent` says
+    /// whether its privilege comes from the file's capabilities.
     pub fn current(terminal: bool, caller: &Caller, is_lent: bool) -> Self {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let called_sudo = || (caller.uid.as_raw(), caller.home.clone());

@@ -6,10 +6,10 @@ use super::args::Args;
 use super::usage::usage_error;
 use crate::filter::{self, Expr, FilterPlan, MAX_TASKS, NameTables, Pushdown, Term};
 
-/// Returns the filter of a run: one of the processes and threads that options name, and the filter words.
+/// Returns the filter of a run: the processes and threads that options name, and the filter words.
 ///
-/// In a pid namespace other than the initial one ids are those of that namespace. The kernel
-/// translates them; what user space decides has the ids of the initial namespace only.
+/// In a PID namespace other than the initial one, PIDs and TIDs are those of that namespace. The
+/// kernel translates them; user space has only those of the initial namespace.
 pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<FilterPlan, clap::Error> {
     let pids = unique("--pid", std::mem::take(&mut args.pids))?;
     let tids = unique("--tid", std::mem::take(&mut args.tids))?;
@@ -34,7 +34,7 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Filter
              started which: select by pid or process",
         ));
     }
-    // A replay has no kernel that could filter.
+    // In a replay no kernel filters.
     let reach = match args.no_pushdown || !args.replay.is_empty() {
         true => Pushdown::Nothing,
         false => Pushdown::All,
@@ -46,7 +46,7 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Filter
     Ok(plan)
 }
 
-/// Rejects ids of this pid namespace that user space would have to compare.
+/// Rejects PIDs and TIDs of this PID namespace that user space would have to compare.
 fn must_be_translated(plan: &FilterPlan, inode: u32) -> Result<(), clap::Error> {
     let Some(rest) = plan.rest.as_ref().filter(|rest| has_ids(rest)) else {
         return Ok(());

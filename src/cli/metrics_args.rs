@@ -17,7 +17,7 @@ pub(super) fn listen(args: &Args, top_n: Option<usize>) -> Option<ListenOptions>
     args.listen.map(|addr| ListenOptions {
         addr,
         group: match args.group {
-            // The number of series would have no bound.
+            // Grouping by flow would have an unbounded number of series.
             None | Some(Group::Flow) => Group::Process,
             Some(group) => group,
         },
@@ -27,7 +27,7 @@ pub(super) fn listen(args: &Args, top_n: Option<usize>) -> Option<ListenOptions>
     })
 }
 
-/// Rejects a run whose counts nobody would see.
+/// Rejects a run without any output.
 pub(super) fn require_output(args: &Args) -> Result<(), clap::Error> {
     let is_used = args.listen.is_some() || args.record.is_some() || args.publish.is_some();
     if !args.quiet || is_used || args.exit_when.is_some() {

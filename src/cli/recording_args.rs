@@ -14,7 +14,8 @@ use crate::text::sanitize::sanitize;
 /// The name of standard input.
 const STDIN: &str = "-";
 
-/// Returns what to record. An existing file is never overwritten: a recording is evidence.
+/// Returns the options of a recording, if one is requested. An existing file is never overwritten:
+/// a recording is evidence.
 pub(super) fn record(args: &Args) -> Result<Option<RecordOptions>, clap::Error> {
     let Some(file) = &args.record else {
         return Ok(None);
@@ -63,7 +64,7 @@ pub(super) fn record(args: &Args) -> Result<Option<RecordOptions>, clap::Error> 
     Ok(Some(record))
 }
 
-/// Returns what to replay.
+/// Returns the recordings to replay, if any.
 pub(super) fn replay(args: &Args) -> Result<Option<ReplayOptions>, clap::Error> {
     let files = &args.replay;
     if files.is_empty() {

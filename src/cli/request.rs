@@ -1,5 +1,5 @@
-//! Turns arguments, the configuration file and the environment into one validated [`Config`], without
-//! looking at the kernel.
+//! Turns arguments, the configuration file and the environment into one validated [`Config`]. Does
+//! not access the kernel.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -27,7 +27,7 @@ use crate::options::{
 use crate::text::sanitize::{sanitize, sanitize_lines};
 use crate::view::{Column, Group, SortKey};
 
-/// Columns of a line from which on plain text is wide.
+/// Width of a line from which on plain text is wide, in columns.
 const WIDE: u16 = 140;
 
 /// The action that a command line requests.
@@ -69,7 +69,7 @@ where
              (capabilities, or a set-user-ID bit): leave --no-sandbox out, or run flowtop as root",
         ));
     }
-    // A recording has the ids that columns show.
+    // In a recording, PIDs are those that columns show.
     let pid_namespace = environment
         .pid_namespace
         .filter(|_| args.replay.is_empty() && args.diff.is_empty() && args.usage.is_empty());
@@ -89,7 +89,7 @@ where
         _ if args.quiet => Output::Quiet,
         (true, _, _) => Output::Json,
         (_, true, _) => Output::Csv,
-        // One interval is for reading, and the live table would take it away at the end.
+        // A single interval is text: the live table would vanish at its end.
         _ if args.once || diff.is_some() || usage.is_some() => Output::Text,
         (_, _, true) => Output::Text,
         (_, _, false) => Output::Table,
@@ -223,7 +223,8 @@ fn timing(args: &Args) -> TimingOptions {
     }
 }
 
-/// Returns the grouping of the live table: the one asked for, else that of the file, else the view's.
+/// Returns the grouping of the live table: that of the arguments, else of the file, else of the
+/// view.
 fn table_group(args: &Args, settings: &Settings) -> Group {
     match args.group {
         None if settings.group == Group::Flow => settings.view.spec().group,
@@ -310,8 +311,8 @@ fn settings(
     Ok((settings, file))
 }
 
-/// Text, JSON and CSV have their own columns, and no history to sort by: an error is better than another
-/// output than the one asked for. What the configuration file says of the table does not matter here.
+/// Rejects options of the live table for text, JSON and CSV, which have columns of their own and no
+/// history to sort by. Settings of the configuration file are ignored instead.
 fn only_in_the_table(args: &Args, output: Output) -> Result<(), clap::Error> {
     let conflict = |text| Err(usage_error(ErrorKind::ArgumentConflict, text));
     let flag = match (&args.columns, args.view, args.sort) {

@@ -16,7 +16,7 @@ use crate::text::sanitize::sanitize;
 
 /// The first argument of `flowtop run`.
 pub(super) const WORD: &str = "run";
-/// Longest allow-list: a file that is larger is another one by mistake.
+/// Maximum size of an allow-list in bytes: a larger file is a mistake.
 const MAX_ALLOW: u64 = 1 << 20;
 /// Rows of each table of a summary for people.
 const TOP_N: usize = 50;
@@ -203,7 +203,7 @@ struct PeerFactsRead {
     names: bool,
 }
 
-/// Returns why a filter cannot be a line of an allow-list.
+/// Returns the reason for which a filter cannot be a line of an allow-list, if there is one.
 fn why_not(expr: &Expr, facts: PeerFactsRead) -> Option<&'static str> {
     expr.terms().into_iter().find_map(|term| match term {
         Term::Moved(_) | Term::Compare(_) => Some(

@@ -37,12 +37,12 @@ where
     }
 }
 
-/// Whether arguments that ask for help ask for all of it.
+/// Whether the arguments contain `--help`, which prints all options.
 fn is_long(args: &[OsString]) -> bool {
     args.iter().any(|arg| arg == "--help")
 }
 
-/// Returns what failed, with which value, and what to do.
+/// Returns an error in one line: what failed, for which value, and the fix.
 pub(super) fn one_line(error: &clap::Error) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(clean(text)),

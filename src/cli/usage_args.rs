@@ -1,4 +1,4 @@
-//! What `flowtop usage` adds up, and by what.
+//! The options of `flowtop usage`.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::filter;
 use crate::options::UsageOptions;
 use crate::view::Group;
 
-/// Returns what to add up.
+/// Returns the recordings to add up and the period, if requested.
 pub(super) fn usage(args: &Args) -> Result<Option<UsageOptions>, clap::Error> {
     if args.usage.is_empty() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Parses the values of options, or says what to give instead.
+//! Parses the values of options. Errors name valid values.
 
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -86,7 +86,7 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     // Without an address flowtop listens on this machine only: flows and names of processes are private.
     let host = match text.rsplit_once(':') {
         None | Some(("localhost", _)) => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
-        // As other exporters have it: every address, of IPv6 and IPv4.
+        // `:9435` means every address, of IPv6 and IPv4, as with other exporters.
         Some(("" | "*", _)) => Some(IpAddr::from(Ipv6Addr::UNSPECIFIED)),
         Some(_) => None,
     };

@@ -1,5 +1,5 @@
-//! Reads the file of the user's zones: a network a line, with the name of its zone and, where there is one, the price
-//! of a gigabyte.
+//! Reads the file of the user's zones: one network per line, with the name of its zone and,
+//! optionally, the price of a gigabyte.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,9 +12,10 @@ use crate::model::net::Net;
 use crate::model::peer_zone::{PeerZone, ZonePrice, ZoneTable, is_zone_name};
 use crate::text::sanitize::sanitize;
 
-/// Largest file: the published ranges of the largest providers take a tenth of it.
+/// Maximum size in bytes: the published ranges of the largest providers take a tenth of it.
 const MAX_FILE: u64 = 8 << 20;
-/// Most zones: each has a part in the record of an interval, which is one line of at most 64 KiB.
+/// Maximum number of zones: each has a part in the record of an interval, which is one line of at
+/// most 64 KiB.
 const MAX_ZONES: usize = 128;
 
 /// Reads a file of zones with the rights that this thread has.
@@ -46,7 +47,7 @@ type Mistake = (usize, String);
 fn parse(text: &str) -> Result<ZoneTable, Mistake> {
     let mut nets: Vec<(Net, Arc<str>)> = Vec::new();
     let mut lines: HashMap<Net, usize> = HashMap::new();
-    // Of each zone its price, with the line that has it.
+    // The price of each zone, with the line that sets it.
     let mut prices: HashMap<Arc<str>, Option<(ZonePrice, usize)>> = HashMap::new();
     for (line, text) in (1..).zip(text.lines()) {
         let wrong = |error: String| (line, error);
@@ -149,7 +150,7 @@ fn network(word: &str) -> Result<Net, String> {
 
 fn price_of((tx, rx): (&str, &str)) -> Result<ZonePrice, String> {
     let price = |word: &str| {
-        // No sign, exponent, infinity or the like.
+        // Digits and a point only: no sign, exponent or infinity.
         let is_plain = word
             .bytes()
             .all(|byte| byte.is_ascii_digit() || byte == b'.');

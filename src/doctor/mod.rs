@@ -21,11 +21,11 @@ use crate::text::units;
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CheckState {
-    /// As it should be.
+    /// The requirement is met.
     Ok,
-    /// Worth knowing; flowtop works all the same.
+    /// A note: flowtop works.
     Note,
-    /// Keeps flowtop from working.
+    /// flowtop does not work.
     Fail,
 }
 
@@ -112,7 +112,7 @@ struct DoctorReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoctorFormat {
     Text,
-    /// One object, as `--json` asks for.
+    /// One object, in the form of `--json`.
     Json,
 }
 
@@ -129,7 +129,7 @@ pub fn run(
     privilege: &Privilege,
     out: &mut impl Write,
 ) -> Result<bool> {
-    // From here on flowtop opens no path that a user names.
+    // After this, flowtop opens no path that a user names.
     privilege.raise()?;
     let mut sections = vec![
         CheckSection {
@@ -179,7 +179,7 @@ pub fn run(
 fn with_backend(options: &CaptureOptions, backend: Option<Backend>) -> CaptureOptions {
     CaptureOptions {
         backend,
-        // A filter would leave out the bytes of the test.
+        // No filter: it could leave out the bytes of the test.
         filter: Default::default(),
         ..options.clone()
     }
@@ -211,7 +211,7 @@ fn trial(trial: &BackendTrial) -> Check {
         Err(error) => match load_requirement(error) {
             Some(missing) => Check::for_requirement(name, name, CheckState::Note, missing),
             None => {
-                // The error begins with the same name.
+                // The error begins with the name of the backend too.
                 let text = format!("{error:#}");
                 let text = text.strip_prefix(&format!("{name}: ")).unwrap_or(&text);
                 Check::new(name, name, CheckState::Note, text)
@@ -237,7 +237,7 @@ fn start(
                 }
                 None => Check::new("backend", "backend", CheckState::Fail, format!("{error:#}")),
             }];
-            // Without a backend the sandbox can be checked all the same.
+            // The sandbox is checked even without a backend.
             checks.extend(confined(&confine(allow, |allow| {
                 sandbox::confine(identity, allow, &[], || Ok(()))
             })));
@@ -340,7 +340,8 @@ fn audited(outcome: &SelfTestOutcome) -> Check {
     }
 }
 
-/// Checks which privileges flowtop dropped, and whether the kernel refuses what they allowed.
+/// Checks which privileges flowtop dropped, and whether the kernel refuses the operations that they
+/// allowed.
 fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
     let (id, title) = ("confinement", "confinement");
     let confinement = match confinement {

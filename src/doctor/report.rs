@@ -29,7 +29,7 @@ pub(super) fn text(report: &DoctorReport) -> String {
         for check in &section.checks {
             let state = match check.state {
                 CheckState::Ok | CheckState::Note => check.state.as_str(),
-                // In capitals, so that nobody overlooks it.
+                // In capitals, so that it is not overlooked.
                 CheckState::Fail => "FAIL",
             };
             let value = units::sanitize(&check.value);

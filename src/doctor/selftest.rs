@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Connected sockets that have moved no bytes yet.
 pub(super) struct SelfTestTraffic {
     pairs: Vec<Pair>,
-    /// The ends of all pairs, looked up first: the sandbox forbids asking sockets for their names.
+    /// The ends of all pairs, looked up first: the sandbox forbids getsockname() and getpeername().
     ends: Vec<FlowEnd>,
     netns: Option<u32>,
 }
@@ -167,8 +167,9 @@ impl Pair {
 }
 
 impl FlowEnd {
-    /// Another network namespace has a loopback too, with ports that may be the same. By the ends and
-    /// not by the process: in a pid namespace flows have another number than this process knows.
+    /// Adds the interval's flows between the test's ends. Other network namespaces have a loopback
+    /// with possibly equal ports. Flows are matched by their ends, not by process: in a PID
+    /// namespace this process knows another PID than the flows have.
     fn count(&mut self, interval: &Interval, netns: Option<u32>) {
         let endpoint = |addr: SocketAddr| Endpoint::new(addr.ip(), addr.port());
         let (local, remote) = (endpoint(self.local), endpoint(self.remote));
@@ -199,7 +200,7 @@ impl SelfTestOutcome {
     }
 }
 
-/// `exact`, or by how much the counts are off.
+/// Prints `exact`, or the difference between moved and counted bytes.
 impl fmt::Display for SelfTestOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moved: u64 = self.ends.iter().map(|end| end.moved.0 + end.moved.1).sum();

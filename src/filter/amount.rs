@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Prefixes with what they multiply by, larger ones first.
+/// Prefixes with their factors, longer ones first.
 const PREFIXES: [(&str, u64); 8] = [
     ("Ti", 1 << 40),
     ("T", 1_000_000_000_000),
@@ -49,7 +49,7 @@ impl Amount {
             );
         }
         let unit = base.unwrap_or(unit);
-        // In "1Gbps" `b` is a bit, as in every line that is sold by its speed.
+        // In "1Gbps" `b` is a bit, as usual for line speeds.
         let bits = unit
             .strip_suffix("bits")
             .or_else(|| unit.strip_suffix("bit"))
@@ -89,7 +89,7 @@ impl Amount {
     }
 }
 
-/// In the largest unit of which it is a whole number.
+/// Writes the amount in the largest unit of which it is a whole number.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, unit) = match self.0.is_multiple_of(8) {

@@ -63,15 +63,15 @@ pub enum Term {
     Container(Vec<Pattern>),
     // `unit`.
     Unit(Vec<Pattern>),
-    /// `pod`, `namespace`, `compose` or `job`: what the container belongs to.
+    /// `pod`, `namespace`, `compose` or `job`: a group that the container belongs to.
     Member(Group, Vec<Pattern>),
-    /// `class`: where the peer is.
+    /// `class`: the class of the peer's address.
     Class(Vec<PeerClass>),
     /// `zone`: the user's zone of the peer.
     Zone(Vec<Pattern>),
-    /// `host` with names: what the peer was resolved from.
+    /// `host` with names: host names that the peer's address was resolved from.
     HostNames(Vec<Pattern>),
-    /// `domain`: names of hosts that are these, or end with one of them behind a dot.
+    /// `domain`: host names that equal one of these, or end with a dot and one of them.
     Domains(Vec<String>),
     /// `internal`: both ends are known to be on this machine; `external` is its `not`.
     Internal,
@@ -178,7 +178,7 @@ impl Expr {
         }
     }
 
-    /// Returns the processes that `tree` names, sorted, each once.
+    /// Returns the PIDs that `tree` terms name, sorted, without duplicates.
     pub fn roots(&self) -> Vec<u32> {
         let terms = self.terms().into_iter();
         let mut roots: Vec<u32> = terms
@@ -237,7 +237,7 @@ impl Term {
         )
     }
 
-    /// Returns why only user space can decide the term; `None` if the kernel can.
+    /// Returns the reason why only user space can evaluate the term; `None` if the kernel can.
     pub(super) const fn userspace_reason(&self) -> Option<&'static str> {
         match self {
             Self::Comm(_) => Some("process names are read when an interval ends"),

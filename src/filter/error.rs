@@ -1,11 +1,11 @@
-//! The error of a filter: what is wrong, where, and what to write instead.
+//! The error of a filter: the mistake, its position, and the fix.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::text::sanitize::sanitize;
 
-/// The first mistake in a filter. Its text names the place.
+/// The first mistake in a filter, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     message: String,
@@ -36,12 +36,12 @@ impl Error {
         self
     }
 
-    /// Returns what is wrong, in one line, without the place. Sanitized.
+    /// Returns the mistake in one line, without its position. Sanitized.
     pub fn message(&self) -> String {
         sanitize(&self.message).into_owned()
     }
 
-    /// Returns what to write instead. Sanitized.
+    /// Returns the fix. Sanitized.
     pub fn advice(&self) -> Option<String> {
         self.help.as_ref().map(|help| sanitize(help).into_owned())
     }
@@ -53,7 +53,8 @@ impl Error {
     }
 }
 
-/// One line that stands alone, then the filter with the wrong part marked, unless that is all of it.
+/// Writes one self-contained line, then the filter with the wrong part marked, unless the whole
+/// filter is wrong.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "filter: {} (column {})", self.message(), self.column())?;
@@ -62,7 +63,8 @@ impl fmt::Display for Error {
         }
         let text = self.text.trim();
         let is_whole = self.text.get(self.at.clone()) == Some(text);
-        // Longer than a few lines of a terminal the marks are not below what they mark.
+        // In a longer text, which a terminal breaks into lines, the marks would not be below the
+        // marked part.
         if is_whole || !(1..400).contains(&text.len()) {
             return Ok(());
         }

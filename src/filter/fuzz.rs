@@ -1,4 +1,4 @@
-//! What holds of any text as a filter.
+//! Properties that hold for any text as a filter.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -14,7 +14,7 @@ static WORDS: LazyLock<NameTables> = LazyLock::new(|| {
     )
 });
 
-/// A few flows that differ in all that filters ask for.
+/// A few flows that differ in every property that filters test.
 static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
     let end = |addr: &str, port| {
         let addr: IpAddr = addr.parse().unwrap_or(IpAddr::from([0; 4]));
@@ -64,7 +64,7 @@ static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Which of the flows are meant.
+/// Returns which of the flows match.
 fn meant(expr: &Expr) -> Vec<bool> {
     let mut matcher = Matcher::new(expr);
     let flows = FLOWS.iter().map(|flow| {
@@ -82,8 +82,8 @@ fn meant(expr: &Expr) -> Vec<bool> {
     flows.collect()
 }
 
-/// Any text is read as a filter or refused, without a panic and in bounded time. What was read says
-/// the same when it is written out, and the same when it is divided between kernel and user space.
+/// Any text parses as a filter or is refused, without a panic and in bounded time. The written form
+/// of a parsed filter, and its division between kernel and user space, match the same flows.
 ///
 /// # Panics
 /// When that is not so.
@@ -102,7 +102,7 @@ pub fn filter(bytes: &[u8]) {
         }
     };
     let written = expr.to_string();
-    // What was short may be long when nothing is left out.
+    // The written form leaves nothing out and may be longer than the text.
     if written.len() <= 4096 {
         assert_eq!(parse(&written, &WORDS).as_ref(), Ok(&expr), "{written}");
     }

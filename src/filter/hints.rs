@@ -4,7 +4,7 @@ use super::name_tables::NameTables;
 use super::value::{self, ValueKind};
 use crate::text::suggest::nearest;
 
-/// Every word that a term can begin with, and the joining ones. Completions offer these.
+/// Every word that a term can begin with, and `and`, `or` and `not`. Completions offer these.
 pub const WORDS: [&str; 43] = [
     "tcp",
     "udp",
@@ -54,7 +54,7 @@ pub const WORDS: [&str; 43] = [
 /// Words that a term can begin with and that are accepted, but not offered.
 pub(super) const SYNONYMS: [&str; 3] = ["comm", "src", "dst"];
 
-/// Words of other tools, and what to write in a filter of flowtop.
+/// Words of other tools, each with its equivalent in a flowtop filter.
 const ELSEWHERE: [(&[&str], &str); 17] = [
     (&["source"], "write src, or local or remote"),
     (&["destination"], "write dst, or local or remote"),
@@ -135,7 +135,7 @@ pub(super) fn split_key(word: &str) -> Option<&str> {
     (ValueKind::named(key).is_some() || key.is_empty() && is_port).then_some(key)
 }
 
-/// Returns what to write for a word that has a meaning in other tools.
+/// Returns the equivalent of a word that other tools use.
 pub(super) fn elsewhere(word: &str) -> Option<&'static str> {
     let lower = word.to_lowercase();
     let found = ELSEWHERE
@@ -144,7 +144,7 @@ pub(super) fn elsewhere(word: &str) -> Option<&'static str> {
     found.map(|(_, fix)| *fix)
 }
 
-/// Returns what to write for a word that stands where a term should begin.
+/// Returns the fix for an unknown word at the beginning of a term.
 pub(super) fn unknown(word: &str, name_tables: &NameTables) -> String {
     if let Some(fix) = elsewhere(word) {
         return fix.to_owned();
@@ -182,7 +182,7 @@ pub(super) fn unknown(word: &str, name_tables: &NameTables) -> String {
     }
 }
 
-/// Names of files that people open with flowtop or with other tools.
+/// Returns the fix if a word is the name of a file: a recording, or a capture of another tool.
 fn file(word: &str) -> Option<String> {
     let ends = |ends: &[&str]| ends.iter().any(|end| word.ends_with(end));
     if ends(&[".jsonl", ".zst"]) {
@@ -197,7 +197,7 @@ fn file(word: &str) -> Option<String> {
     }
 }
 
-/// Returns what to write for the usual name of a network interface.
+/// Returns the fix for a word that looks like a network interface.
 pub fn interface(word: &str) -> Option<String> {
     if word == "lo" {
         return Some("write loopback".to_owned());
@@ -215,7 +215,7 @@ pub fn interface(word: &str) -> Option<String> {
     })
 }
 
-/// Words that stand in one, separated by commas.
+/// Returns the fix for several values in one word, separated by commas.
 fn commas(word: &str) -> Option<String> {
     let words: Vec<&str> = word.split(',').filter(|word| !word.is_empty()).collect();
     let is_list = word.contains(',') && words.iter().all(|word| WORDS.contains(word));

@@ -1,22 +1,23 @@
-//! What of a filter the kernel decides, as plain data that is written into the read-only data of the
-//! BPF programs before they are loaded. [`KernelFilter::matches`] says in Rust what they must do.
+//! The part of a filter that the kernel evaluates, as plain data that is written into the read-only
+//! data of the BPF programs before they are loaded. [`KernelFilter::matches`] is the reference of
+//! its meaning.
 
 use std::net::IpAddr;
 
 use crate::model::flow::{FlowKey, Owner, Protocol};
 use crate::model::net::Net;
 
-/// Most process ids in [`Tasks::tgids`], and most thread ids in [`Tasks::tids`].
+/// Maximum number of PIDs in [`Tasks::tgids`], and of TIDs in [`Tasks::tids`].
 pub const MAX_TASKS: usize = 64;
-/// Most processes whose descendants are told apart in one run, whoever asks for them.
+/// Maximum number of tree roots in one run, from filters and `flowtop run` together.
 pub const MAX_TREES: usize = 16;
-/// Most values of [`KernelFilter::uids`].
+/// Maximum number of values in [`KernelFilter::uids`].
 pub const MAX_UIDS: usize = 16;
-/// Most values of [`KernelFilter::netns`].
+/// Maximum number of values in [`KernelFilter::netns`].
 pub const MAX_NETNS: usize = 8;
-/// Most ranges of each list of ports.
+/// Maximum number of ranges in each list of ports.
 pub const MAX_PORTS: usize = 16;
-/// Most networks of each list of networks, both families together.
+/// Maximum number of networks in each list, both families together.
 pub const MAX_NETS: usize = 8;
 
 /// IPv4 or IPv6. A flow has one: an IPv6 socket that talks IPv4 is an IPv4 flow.
@@ -27,8 +28,8 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of a flow, by its local end: that one is known also where the peer is not. `None` for
-    /// a packet socket.
+    /// Returns the family of a flow from its local end, which is known even if the peer is not.
+    /// `None` for a packet socket.
     pub const fn of(key: &FlowKey) -> Option<Self> {
         match (key.protocol, key.local.addr) {
             (Protocol::Packet, _) => None,
@@ -53,12 +54,12 @@ impl PortRange {
     }
 }
 
-/// One of these values, or none of them. Without values it says nothing: everything passes.
+/// An allow-list, or with `except` a deny-list. Without values everything matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowOrDenyList<T> {
-    /// The values, sorted, each once.
+    /// The values, sorted, without duplicates.
     pub values: Vec<T>,
-    /// Whether it is passed by what has *none* of the values.
+    /// Whether the list is a deny-list: it matches if *none* of the values does.
     pub except: bool,
 }
 
@@ -82,15 +83,15 @@ impl<T> AllowOrDenyList<T> {
     }
 }
 
-/// Processes and threads: passed by what is of one of the processes *or* of one of the threads, or
-/// with `except` by what is of neither. Without any id it says nothing.
+/// Processes and threads: matches the calls of one of the processes *or* threads; with `except`,
+/// those of none of them. Without ids everything matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tasks {
-    /// Thread group ids, sorted, each once; at most [`MAX_TASKS`].
+    /// PIDs, sorted, without duplicates; at most [`MAX_TASKS`].
     pub tgids: Vec<u32>,
-    /// Thread ids, of the thread that makes the call; the same.
+    /// TIDs of the thread that makes the call, sorted, without duplicates; at most [`MAX_TASKS`].
     pub tids: Vec<u32>,
-    /// Whether it is passed by what is of *none* of them.
+    /// Whether these are the processes and threads to leave out.
     pub except: bool,
 }
 
@@ -101,15 +102,16 @@ impl Tasks {
     }
 }
 
-/// What the kernel decides for every event before it counts: all of it must hold. The default lets
-/// everything pass. Whatever does not pass is in no flow, no total, and not in untracked.
+/// The conditions that the kernel checks for every event before it counts; all must hold. The
+/// default matches everything. Events that do not match are in no flow, no total, and not in
+/// `untracked`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelFilter {
     pub protocols: AllowOrDenyList<Protocol>,
     /// Families. A peer that is not known does not change a flow's; a packet socket has none.
     pub families: AllowOrDenyList<Family>,
     pub tasks: Tasks,
-    /// Processes of which one must be the caller's, or an ancestor of it; at most [`MAX_TREES`].
+    /// PIDs of which one must be the caller's or an ancestor's; at most [`MAX_TREES`].
     pub trees: AllowOrDenyList<u32>,
     /// Real user ids in the initial user namespace; at most [`MAX_UIDS`].
     pub uids: AllowOrDenyList<u32>,
@@ -136,8 +138,8 @@ impl KernelFilter {
         *self == Self::default()
     }
 
-    /// Whether an event passes: one on the flow of this key, by its thread `key.tid`, of
-    /// `owner`. This is what the BPF side must do; there the thread and the user are always known.
+    /// Whether an event matches: on the flow of this key, by its thread `key.tid`, of `owner`. This
+    /// is the reference for the BPF side, where the thread and the user are always known.
     pub fn matches(&self, key: &FlowKey, owner: &Owner) -> bool {
         let (local, remote) = (key.local.addr, key.remote.addr);
         let (local_port, remote_port) = key.ports();

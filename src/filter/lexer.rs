@@ -1,11 +1,11 @@
-//! Turns the text of a filter into tokens, each with its place in the text.
+//! Splits the text of a filter into tokens, each with its position.
 
 use std::ops::Range;
 
 use super::ast::Op;
 use super::error::Error;
 
-/// Longest filter, in bytes.
+/// Maximum length of a filter, in bytes.
 pub(super) const MAX_LENGTH: usize = 4096;
 
 /// A word, a name or an operator.

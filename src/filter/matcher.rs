@@ -17,7 +17,7 @@ use crate::view::Group;
 
 /// Limit of cached results for control groups; the cache is cleared when it is full.
 const MAX_CGROUPS: usize = 4096;
-/// Shortest beginning of a container's id that matches it, in characters.
+/// Minimum length of a container id's prefix that matches the id, in characters.
 const MIN_ID: usize = 4;
 
 /// A flow in an interval.
@@ -31,9 +31,9 @@ pub struct Subject<'a> {
     pub counters: &'a Counters,
     /// Whether both ends are known to be on this machine.
     pub internal: bool,
-    /// Where the peer is; `None` where the peer is unknown.
+    /// Class of the peer's address; `None` if the peer is unknown.
     pub class: Option<PeerClass>,
-    /// The user's zone of the peer; `None` where it is in none, or unknown.
+    /// The user's zone of the peer; `None` if the peer is in none, or unknown.
     pub zone: Option<&'a PeerZone>,
     /// Name that the peer was resolved from; `None` where unknown.
     pub dns_name: Option<&'a str>,
@@ -50,7 +50,8 @@ pub struct Matcher {
     /// Cache of owner-term results, keyed by the address of each `Arc<Owner>`; cleared by `begin` because
     /// addresses are reused once an interval's owners are dropped.
     owners: HashMap<usize, u64>,
-    /// Cache of the results of terms about control groups, keyed by path: what the container was called, and the bits.
+    /// Cache of the results of terms about control groups, keyed by path: the container's labels at
+    /// that time, and the bits.
     cgroup_terms: HashMap<Arc<str>, (Option<Arc<ContainerLabels>>, u64)>,
 }
 
@@ -166,7 +167,7 @@ impl Node {
 
     /// Whether all flows of an overflow row match, or none does; `None` if that is unknown.
     fn decide(&self, subject: &Subject<'_>, bits: u64) -> Option<bool> {
-        // The first part that is `decisive` decides; else one that is not known makes all unknown.
+        // The result is `decisive` if a part is; otherwise an unknown part makes it unknown.
         let combine = |parts: &[Self], decisive: bool| {
             parts.iter().try_fold(Some(!decisive), |sum, part| {
                 match part.decide(subject, bits) {
@@ -294,7 +295,8 @@ fn is_within(host: &str, domain: &str) -> bool {
 fn is_in(location: &CgroupLocation, term: &Term) -> bool {
     match term {
         Term::Container(names) if location.container.is_some() || location.pod.is_some() => {
-            // The name in columns, with whom it is below of and without: docker:0123456789ab, or pod:01234567.
+            // The name as in columns, with and without its runtime: docker:0123456789ab, or
+            // pod:01234567.
             let labels = location.labels();
             let shown = [
                 Some(location.to_string()),
@@ -327,7 +329,7 @@ fn is_in(location: &CgroupLocation, term: &Term) -> bool {
     }
 }
 
-/// What the pod, namespace, compose service or job of a container can be called.
+/// Returns the names by which the pod, namespace, compose service or job of a container matches.
 fn member_names(location: &CgroupLocation, group: Group) -> [Option<String>; 4] {
     let of = |membership: &ContainerMembership| membership.name().map(ToString::to_string);
     let labels = location.labels();

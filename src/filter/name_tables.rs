@@ -9,11 +9,11 @@ use crate::resolve::owners::{netns_number, users};
 use crate::resolve::services;
 use crate::text::suggest::nearest;
 
-/// Longest part of a file that is read, in bytes.
+/// Maximum number of bytes that are read of a file.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Users of `passwd` and services of `services`, read at the first use. Other name services are not asked,
-/// because they may have to ask another machine.
+/// Users of `passwd` and services of `services`, read at first use. Other name services are not
+/// used, because they may query other machines.
 #[derive(Debug, Default)]
 pub struct NameTables {
     folder: Option<PathBuf>,
@@ -41,7 +41,7 @@ impl NameTables {
         }
     }
 
-    /// Returns the ids of the users whose name `is_meant`.
+    /// Returns the ids of the users whose names fulfil `is_meant`.
     pub(super) fn uids(&self, is_meant: impl Fn(&str) -> bool) -> Vec<u32> {
         let users = self.users().iter();
         let meant = users.filter(|(name, _)| is_meant(name));
@@ -67,12 +67,12 @@ impl NameTables {
         ports
     }
 
-    /// Returns the user that was probably meant.
+    /// Returns the user with the closest name.
     pub(super) fn near_user(&self, word: &str) -> Option<&str> {
         near(word, self.users().iter().map(|(name, _)| name))
     }
 
-    /// Returns the service that was probably meant.
+    /// Returns the service with the closest name.
     pub(super) fn near_service(&self, word: &str) -> Option<&str> {
         near(word, self.services().iter().map(|(name, _)| name))
     }
@@ -90,7 +90,7 @@ impl NameTables {
         self.services.get_or_init(|| {
             let found = ports_by_name(&self.read("services"));
             if found.is_empty() && self.folder.is_some() {
-                // Small containers have no such file, and rows have the built-in names there too.
+                // Small containers have no such file; rows show the built-in names there too.
                 return ports_by_name(services::built_in_text().as_bytes());
             }
             found
@@ -111,7 +111,7 @@ impl NameTables {
 }
 
 fn near<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a str> {
-    // Longer words have no near ones, and comparing them takes time.
+    // Longer words have no similar ones, and comparing them takes time.
     let known: Vec<&str> = known.map(String::as_str).collect();
     (word.len() <= 32).then(|| nearest(word, &known)).flatten()
 }

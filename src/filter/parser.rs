@@ -1,4 +1,4 @@
-//! Parses a filter, or says which word is wrong and what to write instead.
+//! Parses a filter. An error names the wrong word and its fix.
 //!
 //! ```text
 //! filter  = operand { ("and" | "or") operand }
@@ -19,11 +19,12 @@ use super::lexer::{SpannedToken, Token, tokens};
 use super::name_tables::NameTables;
 use super::term::{TermHead, ValueContext};
 
-/// Deepest nesting of parentheses and `not`.
+/// Maximum nesting depth of parentheses and `not`.
 const MAX_DEPTH: usize = 32;
-/// KernelTerm of terms about owners: their results are the bits of one `u64`.
+/// Maximum number of terms about owners: their results are the bits of one `u64`.
 pub(super) const MAX_OWNER_TERMS: usize = 64;
-/// Most processes that `tree` may name in one filter: one more place is the command's of `flowtop run`.
+/// Maximum number of processes that `tree` may name in one filter; one further root is reserved for
+/// the command of `flowtop run`.
 const MAX_ROOTS: usize = MAX_TREES - 1;
 
 /// Parses a filter.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use regex_lite::{Regex, RegexBuilder};
 
-/// Longest compiled regular expression, in bytes: they are matched against names, which are short.
+/// Maximum size of a compiled regular expression, in bytes: names are short.
 const MAX_REGEX: usize = 64 << 10;
 
 /// A pattern for names.
@@ -114,7 +114,7 @@ fn as_regex(glob: &str) -> String {
 fn class(text: &str) -> Option<(String, usize)> {
     let negated = text.starts_with(['!', '^']);
     let start = usize::from(negated);
-    // A ] at the beginning is one of the class.
+    // A ] at the beginning belongs to the class.
     let first = text[start..].chars().next()?.len_utf8();
     let end = start + first + text.get(start + first..)?.find(']')?;
     let mut class = String::from(if negated { "[^" } else { "[" });
@@ -144,7 +144,7 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && !is_operator && text.chars().all(is_safe)
 }
 
-/// The pattern as a filter has it.
+/// Writes the pattern as in a filter.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {

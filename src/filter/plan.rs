@@ -15,7 +15,7 @@ use crate::model::net::Net;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pushdown {
     Nothing,
-    /// All that [`KernelFilter`] can say.
+    /// Everything that [`KernelFilter`] can express.
     #[default]
     All,
 }
@@ -35,7 +35,7 @@ pub struct FilterPlan {
 }
 
 impl FilterPlan {
-    /// Divides a filter: the kernel gets as much as it can take of what `reach` allows.
+    /// Divides a filter: the kernel gets every part that it can evaluate and that `reach` allows.
     pub fn new(filter: Expr, reach: Pushdown) -> Self {
         let mut parts = Vec::new();
         conjuncts(&filter, false, &mut parts);
@@ -68,7 +68,7 @@ impl FilterPlan {
         plan
     }
 
-    /// Returns the same filter with nothing for the kernel; `None` if that is so already.
+    /// Returns the filter with all parts in user space; `None` if they are already.
     pub fn unpushed(&self) -> Option<Self> {
         let filter = self
             .filter
@@ -77,7 +77,7 @@ impl FilterPlan {
         Some(Self::new(filter?, Pushdown::Nothing))
     }
 
-    /// Returns the processes whose descendants the filter asks for, wherever it is decided.
+    /// Returns the roots of all `tree` terms, in the kernel's part and in user space's.
     pub fn roots(&self) -> Vec<u32> {
         self.filter.as_ref().map(Expr::roots).unwrap_or_default()
     }
@@ -94,7 +94,7 @@ impl FilterPlan {
     }
 }
 
-/// The text of `--explain-filter`: which part is decided where, and why not in the kernel.
+/// Writes the text of `--explain-filter`: where each part is evaluated, and why not in the kernel.
 impl fmt::Display for FilterPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(filter) = &self.filter else {
@@ -138,10 +138,12 @@ fn reason(part: &Expr, reach: Pushdown, needs_peers: bool) -> &'static str {
     })
 }
 
-/// Whether flows are compared with their peers, which the kernel must count then, whatever else the filter says.
+/// Whether the filter compares flows with the flows of their peers, which the kernel must then
+/// count too.
 fn filter_needs_peers(parts: &[Expr]) -> bool {
     let mut terms = parts.iter().flat_map(Expr::terms);
-    // A peer in another network namespace is on this machine where its flow is counted too.
+    // A peer in another network namespace is known to be on this machine only if its own flow is
+    // counted.
     terms.any(|term| matches!(term, Term::Internal | Term::Class(_)))
 }
 
@@ -313,7 +315,7 @@ fn push_values<T: Ord + Clone>(
     except: bool,
     most: usize,
 ) -> bool {
-    // Two deny-lists join: none of these and none of those is none of all of them.
+    // Two deny-lists can be joined: "none of A" and "none of B" is "none of A and B".
     let joins = list.is_empty() || list.except && except;
     if values.is_empty() || !joins {
         return false;

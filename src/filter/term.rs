@@ -1,4 +1,4 @@
-//! Parses one term: what it is about, which end of a flow, and its values.
+//! Parses one term: its kind, the end of the flow, and its values.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ use crate::model::flow::{Direction, Protocol};
 use crate::model::net::Net;
 use crate::view::Directions;
 
-/// The words before values.
+/// The words of a term before its values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TermHead {
     protocol: Option<Protocol>,
@@ -37,7 +37,7 @@ impl TermHead {
 /// The end of a flow that values are about.
 #[derive(Clone, Copy, Debug)]
 enum FlowSide {
-    /// One that does not depend on the direction of bytes.
+    /// An end independent of the direction of bytes.
     Side(Side),
     /// `src`: the end that sent bytes.
     Sender,
@@ -281,7 +281,7 @@ impl Parser<'_> {
             Some(Token::Word(_) | Token::Quoted(_) | Token::Regex(_))
         );
         let head = match *head {
-            // An unknown kind, more likely than a value.
+            // More likely an unknown kind than a value.
             Some(_) if !word.is_empty() && (is_elsewhere || has_value) => {
                 return Err(self.unknown());
             }

@@ -14,7 +14,7 @@ use crate::model::peer_class::PeerClass;
 use crate::resolve::interfaces;
 use crate::view::Group;
 
-/// Largest process or thread id that Linux gives out (`PID_MAX_LIMIT`).
+/// Largest process or thread id that Linux assigns (`PID_MAX_LIMIT`).
 pub const MAX_ID: u32 = 4_194_304;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueKind {
@@ -179,7 +179,7 @@ pub(super) fn term(
     })
 }
 
-/// A wrong value: the message, and what to write instead.
+/// A wrong value: the message, and the fix.
 struct InvalidValue(String, String);
 
 impl InvalidValue {
@@ -278,7 +278,7 @@ fn names_host(token: &Token) -> bool {
     }
 }
 
-/// Parses names of hosts, which peers have and local ends have not.
+/// Parses host names, which only peers have, not local ends.
 fn host_names(side: Side, values: &[SpannedToken]) -> Result<Term, Error> {
     let wrong = |placed: &SpannedToken, message: &str, help: &str| {
         InvalidValue::new(message, help).at(placed)
@@ -337,7 +337,7 @@ pub(super) fn is_host_name(word: &str) -> bool {
         && last.chars().all(|c| c.is_ascii_alphabetic())
 }
 
-/// Returns what to write for the beginning of an IPv4 address, as tcpdump takes it for a network.
+/// Returns the fix for the beginning of an IPv4 address, which tcpdump reads as a network.
 pub(super) fn partial_address_help(word: &str) -> Option<String> {
     let parts: Vec<&str> = word.trim_end_matches('.').split('.').collect();
     let is_partial =
@@ -348,7 +348,7 @@ pub(super) fn partial_address_help(word: &str) -> Option<String> {
     })
 }
 
-/// Returns what to write for an address with a port, as columns show them.
+/// Returns the fix for an address with a port, as columns show them.
 pub(super) fn socket_help(word: &str) -> Option<String> {
     let end: SocketAddr = word.parse().ok()?;
     Some(format!("write host {} and port {}", end.ip(), end.port()))
@@ -449,7 +449,7 @@ fn ports(word: &str, name_tables: &NameTables) -> Result<Vec<PortRange>, Invalid
     Ok(known.into_iter().map(range).collect())
 }
 
-/// Parses the id of a process or thread, which `what` says.
+/// Parses the id of a process or thread; `what` names the kind in errors.
 fn id(word: &str, what: &str) -> Result<u32, InvalidValue> {
     match word.parse() {
         Ok(id) if (1..=MAX_ID).contains(&id) => Ok(id),
@@ -499,8 +499,8 @@ fn interface(word: &str) -> Result<u32, InvalidValue> {
     })
 }
 
-/// Parses names, each a word, a glob or a regular expression; `spelled` makes of a word what the kernel
-/// has.
+/// Parses names, each a word, a glob or a regular expression; `spelled` converts a word to the
+/// kernel's spelling.
 fn names(
     values: &[SpannedToken],
     spelled: impl Fn(String) -> String,

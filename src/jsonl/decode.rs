@@ -343,7 +343,7 @@ impl FlowRecord<'_> {
     pub(crate) fn flow(&self, key: FlowKey, known: Option<&Arc<Owner>>) -> Flow {
         let packets = self.rx_packets.zip(self.tx_packets);
         Flow {
-            // An unknown peer has no port, whatever the line says.
+            // An unknown peer has no port; a port in the line is ignored.
             class: PeerClass::of(&key.remote).map(|by_address| {
                 let recorded = self.class.as_deref().and_then(PeerClass::named);
                 recorded.unwrap_or(by_address)

@@ -8,8 +8,8 @@ use super::MAX_LINE;
 /// frames.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
-/// Largest window of compressed data that is read, as its logarithm: 32 MiB, because a few bytes of
-/// input can ask for that much memory. flowtop writes windows of 2 MiB, and `zstd -19` of 8 MiB.
+/// Maximum window of compressed data, as its logarithm: 32 MiB, because a few bytes of input can
+/// request that much memory. flowtop writes windows of 2 MiB, and `zstd -19` of 8 MiB.
 const MAX_WINDOW_LOG: u32 = 25;
 const CHUNK: usize = 256 << 10;
 
@@ -31,7 +31,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Tells plain text from zstd by the first bytes.
+    /// Distinguishes plain text and zstd by the first bytes.
     ///
     /// # Errors
     /// When the beginning cannot be read.

@@ -1,4 +1,4 @@
-//! The zones that a recording has, or those that stand for them.
+//! The zones of a recording, or those that replace them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ const MAX_ZONES: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct RecordedZones {
-    /// Zones of whoever replays, which replace the recorded ones.
+    /// Zones of the replaying user, which replace the recorded ones.
     pub(super) table: Option<Arc<ZoneTable>>,
     known: HashMap<Box<str>, Arc<PeerZone>>,
 }

@@ -1,4 +1,4 @@
-//! Answers of name servers that processes received, out of the ring buffer that programs put them into.
+//! DNS answers that processes received, read from the ring buffer that the programs fill.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use libbpf_rs::{RingBuffer, RingBufferBuilder};
 use super::skel::{FlowtopSkel, RawAnswer};
 use crate::model::dns::DnsAnswer;
 
-/// Bytes of the ring: some 400 answers of usual size in an interval. All of it is resident, twice, because
-/// libbpf maps it so that no entry is broken at its end.
+/// Size of the ring in bytes: room for about 400 answers of usual size per interval. All of it is
+/// resident, twice: libbpf maps the data twice so that no entry is split at the end of the ring.
 const ANSWER_BYTES: u32 = 128 << 10;
 
-/// The size of the ring, which has whole pages.
+/// Returns the size of the ring in bytes, rounded up to whole pages.
 pub fn ring_bytes() -> u32 {
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(ANSWER_BYTES);
     ANSWER_BYTES.max(page)
 }
 
-/// The mapped ring, and what was read of it.
+/// The mapped ring, and the answers read from it.
 pub struct Answers {
     ring: RingBuffer<'static>,
     received: Receiver<DnsAnswer>,
@@ -45,7 +45,8 @@ impl Answers {
         Ok(Self { ring, received })
     }
 
-    /// Takes what has arrived since the last time, in the order in which it did. Makes no system call.
+    /// Takes the answers that arrived since the last call, in order of arrival. Makes no system
+    /// call.
     ///
     /// # Errors
     /// When the ring is broken.
@@ -55,7 +56,7 @@ impl Answers {
     }
 }
 
-/// An entry of the ring; `None` where it is too short for what it says.
+/// Decodes an entry of the ring; `None` if the entry is shorter than its own length field.
 fn decode(bytes: &[u8]) -> Option<DnsAnswer> {
     let (head, rest) = bytes.split_at_checked(size_of::<RawAnswer>())?;
     let raw: RawAnswer = *plain::from_bytes(head).ok()?;

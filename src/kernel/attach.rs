@@ -15,8 +15,8 @@ use super::skel::FlowtopSkel;
 use super::tracefs::{self, KprobeEvents};
 use crate::system::mounts;
 
-/// Attaches a loaded program; `None` where the kernel has nothing to attach it to. The first
-/// kprobe opens `kprobes`.
+/// Attaches a loaded program; returns `None` if the kernel does not have the hook. The first kprobe
+/// opens `kprobes`.
 ///
 /// # Errors
 /// When the kernel refuses for another reason.
@@ -48,7 +48,7 @@ pub fn attach(
     }
 }
 
-/// The program of a loaded object with this name.
+/// Returns the program with this name in a loaded object.
 ///
 /// # Errors
 /// When there is none.

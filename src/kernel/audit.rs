@@ -1,22 +1,23 @@
-//! Holds what was counted of a TCP connection against the kernel's own sequence counters.
+//! Compares the bytes counted of a TCP connection with the kernel's own sequence counters.
 //!
-//! A socket's *position* is how many bytes its processes have read, or written, since the connection
-//! began. Bytes move before they are counted, so a position read after flip k is at least what was
-//! counted up to flip k, and at most what is counted up to flip k+1. Both bounds are sums since the
-//! first reading: what a gap hides, the next reading shows.
+//! A socket's *position* is the number of bytes that its processes have read, or written, since the
+//! connection began. Bytes move before they are counted, so a position read after flip k is at
+//! least the bytes counted up to flip k, and at most the bytes counted up to flip k+1. Both bounds
+//! are sums since the first reading: a loss that one interval hides appears in the next reading.
 //!
-//! The *level* is position minus counted, above the lowest that it may have been since the first
-//! reading. Bytes that are counted after the reading make it positive; where it stays positive after
-//! flip k+1, bytes were not counted. A call counts when it returns, so the level must stay up for
-//! [`MIN_AGE`] and a second reading before it is *drift*. If a longer call returns later, or the lowest
-//! level turns out to be lower, the drift is taken back.
+//! The *level* is position minus counted bytes, above its lowest possible value since the first
+//! reading. Bytes counted after the reading make it positive; if it stays positive after flip k+1,
+//! bytes were not counted. A call counts when it returns, so the level must stay up for [`MIN_AGE`]
+//! and a second reading before it is *drift*. If a longer call returns later, or the lowest level
+//! turns out to be lower, the drift is taken back.
 //!
-//! Of a connection that stays busy this shows only what exceeds an interval's bytes: those counted in it
-//! may have moved before or after the reading at its beginning. Where the kernel says that runs of programs
-//! were skipped, a position is therefore read right before the flip as well. What moved by then and is not
-//! counted at the flip is lost, or of calls that are just returning. How many of those wait for a processor,
-//! and for how long, nobody knows: so this reading alone is no sign of drift, only the size of one whose
-//! cause is known, and less than [`Ledger::returning`] is none.
+//! For a connection that stays busy this shows only losses that exceed an interval's bytes: bytes
+//! counted in the interval may have moved before or after the reading at its beginning. If the
+//! kernel reports skipped runs of programs, a position is therefore also read right before the
+//! flip. Bytes that had moved by then and are not counted at the flip are lost, or belong to calls
+//! that are just returning. The number and the delay of such calls is unknown. So this reading
+//! alone is no sign of drift: it only gives the size of a drift whose cause is known, and a level
+//! below [`Ledger::returning`] is ignored.
 
 use std::time::Duration;
 
@@ -26,18 +27,20 @@ use super::skel::{
 use crate::model::flow::Counters;
 use crate::model::interval::Drift;
 
-/// A shorter time may pass between a call's bytes and their count: the thread waits for a processor.
+/// Minimum age of a level before it is drift. Less may pass between a call's bytes and their count,
+/// while the thread waits for a processor.
 pub const MIN_AGE: Duration = Duration::from_millis(90);
 
-/// Threads of a process that may be waiting for a processor between a call's bytes and their count at two
-/// flips one after the other, as many of one connection.
+/// Number of threads, per process and connection, assumed to wait for a processor between a call's
+/// bytes and their count at two consecutive flips.
 const RETURNING: i64 = 4;
 
-/// What makes counters differ from what calls return: kTLS, sockmap, TCP_REPAIR, urgent data.
+/// Marks of sockets whose counters differ from the bytes that calls return: kTLS, sockmap,
+/// TCP_REPAIR, urgent data.
 const EXEMPT: u32 = TCP_ULP | TCP_OTHER_PROTO | TCP_REPAIR | TCP_URGENT;
 
-/// States of enum tcp_state (include/net/tcp_states.h) in which the own FIN was written, and in which
-/// the peer's was received.
+/// States of enum tcp_state (include/net/tcp_states.h) in which this end's FIN was written, and in
+/// which the peer's was received.
 const FIN_WRITTEN: [u32; 4] = [4, 5, 9, 11];
 /// Those of FIN_WRITTEN in which the FIN may have no sequence number yet: tcp_close() and tcp_shutdown() set
 /// the state before tcp_send_fin() takes the number, and may wait for a processor in between. The others
@@ -45,17 +48,19 @@ const FIN_WRITTEN: [u32; 4] = [4, 5, 9, 11];
 const FIN_NOT_NUMBERED: [u32; 2] = [4, 9];
 const FIN_RECEIVED: [u32; 4] = [6, 8, 9, 11];
 
-/// Whether an inspected socket is none to be audited.
+/// Returns whether an inspected socket cannot be audited: its counters do not count what calls
+/// return.
 pub const fn is_exempt(raw: &RawTcp) -> bool {
     raw.marks & EXEMPT != 0
 }
 
-/// How far a connection has come one way.
+/// Position of a connection in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamPosition {
-    /// Bytes since it began. Those sent have one more where this end sent a SYN.
+    /// Bytes since the connection began. Sent bytes include one more if this end sent a SYN.
     pub bytes: u64,
-    /// Difference of the byte counter and the sequence number, which is the connection's for life.
+    /// Difference of the byte counter and the sequence number: constant for the life of a
+    /// connection.
     origin: u32,
     /// Whether the state says that the last sequence number, which `bytes` leaves out, is a FIN.
     has_fin: bool,
@@ -64,12 +69,13 @@ pub struct StreamPosition {
 }
 
 impl StreamPosition {
-    /// What was read; `None` where segments kept coming in meanwhile.
+    /// Returns the position of the bytes that were read; `None` if segments arrived during the
+    /// sample.
     pub fn read(raw: &RawTcp) -> Option<Self> {
         if raw.marks & TCP_RX_TORN != 0 {
             return None;
         }
-        // The FIN is the last sequence number, and one that was received and is not unread was read.
+        // The FIN is the last sequence number. A FIN that was received and is not unread was read.
         let fin = raw.unread == 0 && FIN_RECEIVED.contains(&raw.state);
         let bytes = raw.bytes_received.wrapping_sub(raw.unread.into());
         Some(Self {
@@ -80,7 +86,8 @@ impl StreamPosition {
         })
     }
 
-    /// What was written; `None` where acknowledgements kept coming in meanwhile.
+    /// Returns the position of the bytes that were written; `None` if acknowledgements arrived
+    /// during the sample.
     pub fn written(raw: &RawTcp) -> Option<Self> {
         if raw.marks & TCP_TX_TORN != 0 {
             return None;
@@ -109,31 +116,36 @@ pub struct Ledger {
     /// Whether `position` is the first one, to which the level is relative.
     is_first: bool,
     level: i64,
-    /// By how much the last reading raised the level: before, it was that of the flip.
+    /// Bytes by which the last reading raised the level; the level before is that at the flip.
     raised: i64,
-    /// Whether flowtop saw the connection begin: its level was 0, and can be no lower.
+    /// Whether flowtop saw the connection begin: its level was 0 then, and cannot become lower.
     is_whole: bool,
-    /// Whether a call that was under way when flowtop started cannot be missed any more.
+    /// Whether every call that was under way when flowtop started has returned.
     is_armed: bool,
-    /// Whether the last reading is of this interval: it is not where that was torn.
+    /// Whether the last reading belongs to this interval; false if the sample was torn.
     is_read: bool,
-    /// By how much the last reading may be too low: 1 where its FIN may have no sequence number yet.
+    /// Bytes by which the last reading may be too low: 1 if its FIN may have no sequence number
+    /// yet.
     slack: i64,
-    /// Bytes missing from what was counted, or, negative, counted and not moved.
+    /// Bytes that moved and were not counted; negative for bytes that were counted and did not
+    /// move.
     drift: i64,
-    /// Bytes that were taken for counted though no probe saw them.
+    /// Bytes treated as counted although no probe saw them.
     credited: i64,
-    /// Since when the level has been above the drift at every flip, and the lowest of these levels.
+    /// Time since which the level has been above the drift at every flip, and the lowest of these
+    /// levels.
     pending: Option<(Duration, i64)>,
-    /// How far the position right before the flip is beyond that of the interval before; `None` where it
-    /// was not read.
+    /// Bytes from the position of the interval before to the one right before the flip; `None` if
+    /// the latter was not read.
     ahead: Option<i64>,
-    /// Bytes that may be of calls that are just returning: [`RETURNING`] messages of each flow of the interval.
+    /// Bytes that may belong to calls that are just returning: [`RETURNING`] messages of each flow
+    /// of the interval.
     returning: i64,
 }
 
 impl Ledger {
-    /// Takes the reading after an interval; false if it is another connection's, or the first.
+    /// Records the reading after an interval. Returns false if it belongs to another connection, or
+    /// is the first.
     fn turn(&mut self, now: Option<StreamPosition>) -> bool {
         let Some(last) = self.position else {
             return false;
@@ -148,8 +160,8 @@ impl Ledger {
         if now.origin != last.origin || moved < -1 {
             return false;
         }
-        // One less is a FIN without a sequence number, or, if it has one, a reading before that met the FIN
-        // after a state without it: that reading raised the level, unless it was the first.
+        // A difference of -1: the FIN has no sequence number now, or an earlier reading caught the
+        // FIN after a state without it.
         if moved == -1 && !now.is_unsure {
             self.level = self.level.wrapping_sub((!self.is_first).into());
             self.position = Some(now);
@@ -162,7 +174,7 @@ impl Ledger {
         true
     }
 
-    /// Takes a reading right before the flip. A FIN is left to the reading after it.
+    /// Records a reading right before the flip. FINs are left to the reading after the flip.
     fn turn_soon(&mut self, now: Option<StreamPosition>) {
         let (last, now) = (self.position, now.filter(|now| !now.has_fin));
         let same = last
@@ -172,7 +184,7 @@ impl Ledger {
         self.ahead = moved.filter(|&moved| moved >= 0);
     }
 
-    /// Takes the drift for counted. Returns how much that is.
+    /// Treats the drift as counted and returns it, in bytes.
     const fn credit(&mut self) -> u64 {
         if self.drift <= 0 {
             return 0;
@@ -187,8 +199,8 @@ impl Ledger {
         credit.unsigned_abs()
     }
 
-    /// Gives back what was credited and has been counted since, by a call that took long. Returns how
-    /// much of `counted` that is.
+    /// Takes back credited bytes that a long call has counted since. Returns how many of `counted`
+    /// these are.
     fn give_back(&mut self, counted: u64) -> u64 {
         if !self.is_read || !self.is_armed {
             return 0;
@@ -200,8 +212,8 @@ impl Ledger {
         back.unsigned_abs()
     }
 
-    /// Counts bytes of the interval whose end was read, moved by so many messages. Returns the change of the
-    /// drift.
+    /// Adds the bytes counted in the interval whose end was read, moved by `messages` messages.
+    /// Returns the change of the drift.
     fn count(&mut self, counted: u64, messages: u64) -> i64 {
         let message = counted.div_ceil(messages.max(1)).cast_signed();
         self.returning = self
@@ -224,8 +236,9 @@ impl Ledger {
         self.drift.wrapping_sub(before)
     }
 
-    /// The level at the flip: what is above 0 was moved before the reading of the interval before, or, but for
-    /// calls that are just returning, before the one right before the flip.
+    /// Returns the level at the flip. A level above 0 moved before the reading of the previous
+    /// interval or, except for calls that are just returning, before the reading right before the
+    /// flip.
     fn at_flip(&self) -> i64 {
         let sure = self.level.wrapping_sub(self.raised);
         let ahead = self.ahead.filter(|_| self.is_armed);
@@ -239,8 +252,8 @@ impl Ledger {
         self.at_flip() > self.drift
     }
 
-    /// Looks whether a level that is too high has been so for long, `since` a time if it has not been so
-    /// before. Returns the change of the drift.
+    /// Turns a level that has been too high for long enough into drift. `since` is the time from
+    /// which a new level counts. Returns the change of the drift.
     fn confirm(&mut self, now: Duration, since: Duration) -> i64 {
         let level = self.at_flip();
         if level <= self.drift {
@@ -265,13 +278,13 @@ impl Ledger {
 pub struct ConnectionAudit {
     rx: Ledger,
     tx: Ledger,
-    /// Its counters are not what calls return: see [`is_exempt`].
+    /// Whether its counters differ from the bytes that calls return: see [`is_exempt`].
     pub is_exempt: bool,
 }
 
 impl ConnectionAudit {
-    /// A connection that is read for the first time, after an interval in which it moved `moved`.
-    /// `arm` says that calls under way at flowtop's start are counted.
+    /// Returns the audit of a connection read for the first time, after an interval in which it
+    /// moved `moved`. `arm` says that calls under way at flowtop's start are counted.
     pub fn begin(raw: &RawTcp, moved: &Counters, arm: bool) -> Self {
         let read = StreamPosition::read(raw);
         let written = StreamPosition::written(raw).filter(|now| !now.is_unsure);
@@ -279,8 +292,8 @@ impl ConnectionAudit {
             now.map(|now| now.bytes.wrapping_sub(counted).cast_signed())
         };
         let levels = level(read, moved.rx_bytes).zip(level(written, moved.tx_bytes));
-        // What is sent from the end that connected has one more, its SYN. Where more was counted than the
-        // connection moved, another one had the same ends before in the interval.
+        // The connecting end's sent bytes include its SYN. If more bytes were counted than the
+        // connection moved, another connection had the same ends earlier in the interval.
         let is_whole = levels.is_some_and(|(rx, tx)| rx == 0 && (0..=1).contains(&tx));
         let ledger = |now, counted| Ledger {
             position: now,
@@ -297,7 +310,7 @@ impl ConnectionAudit {
         }
     }
 
-    /// A connection that cannot be audited.
+    /// Returns the audit of a connection that cannot be audited.
     pub fn exempt() -> Self {
         Self {
             is_exempt: true,
@@ -305,19 +318,19 @@ impl ConnectionAudit {
         }
     }
 
-    /// Whether all that the connection ever moved was counted.
+    /// Whether all bytes that the connection ever moved were counted.
     pub const fn is_whole(&self) -> bool {
         self.rx.is_whole
     }
 
-    /// Takes the reading after an interval, before what was counted; false if it is another
-    /// connection's, or the first.
+    /// Records the reading after an interval, before its counted bytes. Returns false if it belongs
+    /// to another connection, or is the first.
     pub fn turn(&mut self, raw: &RawTcp) -> bool {
         let rx = self.rx.turn(StreamPosition::read(raw));
         self.tx.turn(StreamPosition::written(raw)) && rx
     }
 
-    /// Takes a reading right before the flip, of a socket that is in the middle of no call.
+    /// Records a reading right before the flip, of a socket that no call holds.
     pub fn turn_soon(&mut self, raw: &RawTcp) {
         self.rx.turn_soon(StreamPosition::read(raw));
         self.tx.turn_soon(StreamPosition::written(raw));
@@ -328,7 +341,8 @@ impl ConnectionAudit {
         (self.rx.ahead, self.tx.ahead) = (None, None);
     }
 
-    /// Counts what a flow of it moved. Returns the change of the drift: what is taken back.
+    /// Adds the bytes counted for one of the connection's flows. Returns the change of the drift:
+    /// the part taken back.
     pub fn count(&mut self, moved: &Counters) -> Drift {
         Drift {
             rx: self.rx.count(moved.rx_bytes, moved.rx_msgs),
@@ -341,15 +355,15 @@ impl ConnectionAudit {
         !self.is_exempt && (self.rx.is_doubtful() || self.tx.is_doubtful())
     }
 
-    /// Forgets doubts of intervals before, when there is none.
+    /// Clears levels kept from earlier intervals if no byte is missing.
     pub const fn calm(&mut self) {
         (self.rx.pending, self.tx.pending) = (None, None);
     }
 
-    /// Once an interval: returns the change of the drift. A send that is under way is not doubtful.
+    /// Confirms drift, once an interval, and returns its change. A send under way causes no doubt.
     ///
-    /// `credited_since` is when the socket was read before, where no probe sees some ways to receive: what
-    /// is credited can be given back, so it need not be too high for two intervals.
+    /// `credited_since` is the time of the previous reading, where no probe sees some ways to
+    /// receive. A credit can be taken back, so it needs no second interval.
     pub fn confirm(
         &mut self,
         now: Duration,
@@ -370,18 +384,18 @@ impl ConnectionAudit {
         }
     }
 
-    /// Takes received bytes that are missing for counted. Returns how many.
+    /// Treats missing received bytes as counted. Returns how many.
     pub const fn credit(&mut self) -> u64 {
         self.rx.credit()
     }
 
-    /// How much of what a flow received was credited before: a call of it took long. To be asked before
-    /// [`count`](Self::count).
+    /// Returns how many of a flow's received bytes were credited before a long call counted them.
+    /// Call it before [`count`](Self::count).
     pub fn give_back(&mut self, moved: &Counters) -> u64 {
         self.rx.give_back(moved.rx_bytes)
     }
 
-    /// What was found so far.
+    /// Returns the drift found so far.
     pub const fn drift(&self) -> Drift {
         Drift {
             rx: self.rx.drift,

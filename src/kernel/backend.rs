@@ -1,5 +1,5 @@
-//! Backends, the hooks that each takes, and the order in which they are tried. Only rules: what exists is found
-//! out by loading and attaching, never from a version.
+//! Backends, the hooks of each, and the order in which they are tried. Availability is determined
+//! by loading and attaching, never from a version.
 
 use super::hooks::{
     BYPASS_HOOKS, DATAGRAMS, Hook, KPROBES, PERF_FORK, RAW_FORK, RAW_TRACEPOINTS, THREADS,
@@ -9,8 +9,9 @@ use super::running_kernel::{Preemption, RunningKernel};
 pub use crate::options::Backend;
 
 impl Backend {
-    /// Instructions of a TCP call over IPv4 in `benches/hotpath.sh`: raw tracepoint and tracepoint on 6.12,
-    /// fentry on 6.1, kprobe on 7.2. Only their order counts, which was the same wherever two were measured.
+    /// Instructions per TCP call over IPv4 in `benches/hotpath.sh`: raw tracepoint and tracepoint
+    /// on 6.12, fentry on 6.1, kprobe on 7.2. Only their order is used, which was equal on all
+    /// kernels with two of them.
     const fn cost(self) -> u32 {
         match self {
             Self::RawTracepoint => 430,
@@ -24,18 +25,18 @@ impl Backend {
     pub fn is_exact_on(self, kernel: &RunningKernel) -> bool {
         let preempts = kernel.preemption == Preemption::Possible;
         match self {
-            // Each program has a mark per CPU that it runs there, and is skipped while that is set. A task that
-            // is preempted inside the program therefore hides the events of all others on its CPU. Tracepoints
-            // run with preemption off up to Linux 6.19.
+            // The kernel marks a program as running per CPU, and skips it while the mark is set. A
+            // task that is preempted inside a program therefore hides the events of all other tasks
+            // on its CPU. Tracepoints run with preemption off up to Linux 6.19.
             Self::RawTracepoint => !(preempts && kernel.tracepoints_preempt),
             Self::Fentry => !preempts,
             Self::Tracepoint | Self::Kprobe => true,
         }
     }
 
-    /// Whether its programs sum in rows of their CPU: where they run with preemption off, so that nothing runs
-    /// there between a load and its store. The mode of a kernel that can preempt itself may change while
-    /// flowtop runs. Those of fentry are compiled without rows.
+    /// Whether its programs sum in rows of their CPU. They do if they run with preemption off, so
+    /// that nothing else runs on the CPU between a load and its store. A preemptible kernel may
+    /// change its mode while flowtop runs. Programs of fentry are compiled without rows.
     pub fn has_rows(self, kernel: &RunningKernel) -> bool {
         match self {
             Self::RawTracepoint => !kernel.tracepoints_preempt || kernel.never_preempts,
@@ -45,8 +46,9 @@ impl Backend {
     }
 }
 
-/// The hook that follows processes, beside those of every backend. In a pid namespace other than the initial one
-/// only the raw tracepoint can translate a number; where that skips a fork, that is a missed event.
+/// Returns the hook that follows processes, in addition to those of every backend. In a PID
+/// namespace other than the initial one only the raw tracepoint can translate a PID; a fork that it
+/// skips is a missed event.
 pub fn fork_hook(kernel: &RunningKernel, in_pid_namespace: bool) -> &'static Hook {
     match Backend::RawTracepoint.is_exact_on(kernel) || in_pid_namespace {
         true => &RAW_FORK,
@@ -54,7 +56,7 @@ pub fn fork_hook(kernel: &RunningKernel, in_pid_namespace: bool) -> &'static Hoo
     }
 }
 
-/// A backend with what this attempt at it may use.
+/// A backend, and whether this attempt may use kprobes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttachPlan {
     pub backend: Backend,
@@ -85,14 +87,14 @@ impl AttachPlan {
         !matches!(self.backend, Backend::RawTracepoint | Backend::Tracepoint) || self.kprobes
     }
 
-    /// Whether TCP is received in ways that no hook of this plan can see, so that the bytes come from the
-    /// sockets' own counters.
+    /// Whether TCP can be received by a path that no hook of this plan sees, so that the bytes come
+    /// from the sockets' own counters.
     pub fn cannot_see_some_receives(self) -> bool {
         let paths = ["splice_read", "zerocopy_receive"];
         paths.iter().any(|path| self.unseen().contains(path))
     }
 
-    /// Paths that no hook of this plan can see, whatever attaches.
+    /// Paths that no hook of this plan sees, even if all hooks attach.
     pub fn unseen(self) -> &'static [&'static str] {
         match (self.backend, self.kprobes) {
             (Backend::RawTracepoint | Backend::Tracepoint, false) => {
@@ -104,8 +106,8 @@ impl AttachPlan {
     }
 }
 
-/// The plans to try, best first, each with the reason why it would be taken. `auto` takes the cheapest of those
-/// that are exact, with kprobes before without, and only then fentry where it can miss events.
+/// Returns the plans to try, best first, each with the reason for taking it. `auto` takes the
+/// cheapest exact plan, with kprobes before without, and fentry only then if it can miss events.
 pub fn plans(named: Option<Backend>, kernel: &RunningKernel) -> Vec<(AttachPlan, &'static str)> {
     if let Some(backend) = named {
         let plans = plans_of(backend, kernel.kprobes).into_iter();
@@ -124,7 +126,7 @@ pub fn plans(named: Option<Backend>, kernel: &RunningKernel) -> Vec<(AttachPlan,
         .collect()
 }
 
-/// The plans of one backend, the one that sees most first.
+/// Returns the plans of one backend, the one that sees most first.
 fn plans_of(backend: Backend, kprobes: bool) -> Vec<AttachPlan> {
     let plan = |kprobes| AttachPlan { backend, kprobes };
     match backend {
@@ -135,7 +137,7 @@ fn plans_of(backend: Backend, kprobes: bool) -> Vec<AttachPlan> {
     }
 }
 
-/// Why `auto` would take a plan.
+/// Returns the reason for which `auto` takes a plan.
 fn reason_of_auto(plan: AttachPlan, kernel: &RunningKernel) -> &'static str {
     match (plan.backend, plan.kprobes, kernel.kprobes) {
         (Backend::RawTracepoint, true, _) => {

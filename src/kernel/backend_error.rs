@@ -35,13 +35,13 @@ pub fn load_error(err: libbpf_rs::Error) -> anyhow::Error {
     }
 }
 
-/// The verifier gave up: E2BIG beyond its million instructions or 8192 open branches, ENOSPC beyond its
-/// log. Holds the error of libbpf.
+/// The verifier rejected a program as too large: E2BIG beyond its million instructions or 8192 open
+/// branches, ENOSPC beyond its log. Holds the error of libbpf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TooLarge(String);
 
 impl TooLarge {
-    /// Whether this is why the programs were not loaded.
+    /// Whether the programs were not loaded because of this error.
     pub fn is_cause_of(err: &anyhow::Error) -> bool {
         err.chain().any(|cause| cause.is::<Self>())
     }
@@ -71,7 +71,7 @@ pub fn perf_error(err: libbpf_rs::Error) -> anyhow::Error {
     }
 }
 
-/// Why a backend does not work here.
+/// The reason for which a backend does not work on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendError {
     backend: Backend,
@@ -105,7 +105,7 @@ impl BackendError {
                 missing: Some(missing),
             };
         }
-        // ENOTSUPP is not known to the C library, which says only its number.
+        // The C library has no text for ENOTSUPP and prints only its number.
         if text.contains("os error 524") {
             text.push_str(" (ENOTSUPP: this kernel does not support it)");
         }

@@ -1,4 +1,4 @@
-//! Which of the two buffers the programs write, and the wait after a change.
+//! Switches the buffer that the programs write, and waits until no program writes the retired one.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,8 +11,8 @@ use super::backend::Backend;
 use super::drain::Buffer;
 use super::skel::{self, FlowtopSkel, SharedData};
 
-/// Makes the other buffer the active one and returns the one retired. Programs that already read
-/// the flag still write that: see [`GracePeriod::wait`].
+/// Activates the other buffer and returns the retired one. Programs that have read the flag before
+/// still write the retired buffer: see [`GracePeriod::wait`].
 pub fn flip(data: &mut SharedData) -> Buffer {
     match skel::active(data).fetch_xor(1, Ordering::SeqCst) {
         0 => Buffer::A,
@@ -20,19 +20,19 @@ pub fn flip(data: &mut SharedData) -> Buffer {
     }
 }
 
-/// What a retired buffer holds, so that no map is walked that nothing was put into.
+/// Contents of a retired buffer, by which the drain skips empty maps.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
-    /// Flows with a slot, of IPv4 and of IPv6.
+    /// Number of flows with a slot, of IPv4 and IPv6.
     pub flows: [u32; 2],
-    /// Whether processes have entries; cgroups have none without.
+    /// Whether processes have entries; without them cgroups have none either.
     pub owners: bool,
     /// Whether flows without a slot have entries.
     pub overflow: bool,
 }
 
-/// Returns what the retired buffer holds, which no running program may still write, and has the programs note it
-/// anew. To be called once before each drain.
+/// Returns the contents of the retired buffer, which no running program may still write, and resets
+/// the counters for the programs. Call it once before each drain.
 pub fn take_held(data: &mut SharedData, retired: Buffer) -> Held {
     let held = skel::held(data);
     let buffer = retired.index();
@@ -53,7 +53,7 @@ pub struct GracePeriod {
 }
 
 impl GracePeriod {
-    /// Keeps what the wait takes where the programs are those of a backend.
+    /// Prepares the wait for the programs of `backend`.
     ///
     /// # Errors
     /// When there is no room for more descriptors.
@@ -65,16 +65,17 @@ impl GracePeriod {
         })
     }
 
-    /// Returns when every program that may have read the flag before the flip has ended. A sleep
-    /// would guess.
+    /// Returns when every program that may have read the flag before the flip has ended; a sleep
+    /// would be a guess.
     ///
-    /// Tracepoint and kprobe programs run with preemption off, so membarrier's synchronize_rcu() waits
-    /// for them; where it returns at once, on a single CPU, none of them can be half done while this
-    /// thread runs. Fentry programs can be preempted half done: for them the kernel's own way, the
-    /// update of a slot of a map of maps (`maybe_wait_bpf_programs()`). That one would not do for the
-    /// others: the system call holds `bpf_prog_active` for a moment, and if it is preempted in it,
-    /// their programs skip every event on that CPU (measured on 7.2 in a storm of eight pairs on two
-    /// CPUs: 306 to 943 of 4 to 6 million events in 512 flips, and none by membarrier).
+    /// Tracepoint and kprobe programs run with preemption off, so membarrier's synchronize_rcu()
+    /// waits for them. On a single CPU membarrier returns at once, and no program can be half done
+    /// there while this thread runs. Fentry programs can be preempted half done; for them the
+    /// update of a slot of a map of maps waits (`maybe_wait_bpf_programs()`). That update would not
+    /// do for the other backends: the system call holds `bpf_prog_active` for a moment, and if it
+    /// is preempted in it, their programs skip every event on that CPU (measured on 7.2 in a storm
+    /// of eight pairs on two CPUs: 306 to 943 of 4 to 6 million events in 512 flips, and none by
+    /// membarrier).
     ///
     /// # Errors
     /// When the kernel refuses both.

@@ -1,8 +1,9 @@
-//! Takes everything out of the retired buffer and turns it into flows.
+//! Moves everything out of the retired buffer and turns it into flows.
 //!
-//! In the kernel where its helper is (from 5.13): programs move what is in the maps into arrays
-//! that are mapped here, so that no bpf() look-up makes probes skip events. Before that, by batches
-//! of system calls: those kernels do not preempt themselves by default, so nothing is skipped.
+//! Kernels with bpf_for_each_map_elem() (from 5.13) drain in the kernel: programs move the maps'
+//! entries into arrays that are mapped here, so that no bpf() look-up makes probes skip events.
+//! Older kernels are drained by batches of system calls; they do not preempt themselves by default,
+//! so nothing is skipped.
 
 mod batches;
 #[cfg(any(test, fuzzing))]
@@ -33,7 +34,7 @@ use super::tcp::TcpSamples;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, FlowKey, Owner, Packets, Protocol, Zone};
 use crate::model::interval::{Audit, Unknown};
 
-/// How often sockets that are in the middle of a call are read before a flip.
+/// Maximum number of readings, before a flip, of sockets that a call holds.
 const SOON_TRIES: u32 = 8;
 
 /// Which of the two buffers.
@@ -52,7 +53,7 @@ impl Buffer {
     }
 }
 
-/// One thing for each map of a buffer.
+/// One value for each map of a buffer.
 struct Buffered<T> {
     cgroups: T,
     owners: T,
@@ -62,7 +63,7 @@ struct Buffered<T> {
 }
 
 impl<T> Buffered<T> {
-    /// What a function makes of each.
+    /// Applies a function to each value.
     fn try_map<U>(self, make: impl Fn(T) -> Result<U>) -> Result<Buffered<U>> {
         Ok(Buffered {
             cgroups: make(self.cgroups)?,
@@ -74,23 +75,24 @@ impl<T> Buffered<T> {
     }
 }
 
-/// Takes out what the programs counted, and remembers what the next interval is compared with.
+/// Takes the counts out of the retired buffer, and keeps the state that the next interval is
+/// compared with.
 pub struct Drain {
     method: DrainMethod,
     rows: CpuRows,
     decoder: Decoder,
     inspector: Inspector,
-    /// A map to look into by [`Drain::try_access`].
+    /// A map for the trial look-up of [`Drain::try_access`].
     owners: MapHandle,
     begun: Instant,
 }
 
-/// What there is to know of records, to make flows of them.
+/// Everything needed to turn records into flows.
 pub struct Decoder {
     samples: TcpSamples,
-    /// Threads are counted apart: keys and owners are per thread.
+    /// Whether flows are split by thread: keys and owners are per thread.
     by_thread: bool,
-    /// Whose bytes came without an entry for them in the interval.
+    /// Owners that moved bytes in the interval and have no entry.
     unknown_owners: HashSet<u32>,
     /// Whether the hooks see how many datagrams a UDP message is.
     udp_packets: bool,
@@ -98,7 +100,7 @@ pub struct Decoder {
     roots: Vec<u32>,
 }
 
-/// The way this kernel allows.
+/// How the buffer is drained; depends on the kernel.
 enum DrainMethod {
     /// Programs run by BPF_PROG_TEST_RUN, writing to mapped memory.
     InKernel {
@@ -148,10 +150,10 @@ impl Drain {
         })
     }
 
-    /// Empties the retired buffer, which no running program may still write, into `flows`; a map that holds
-    /// nothing is not walked, because walking takes 14 ns a bucket whether it holds entries or not. Returns how many
-    /// processes found no room in it for what is known of them, and how what was counted compares with the
-    /// sockets' own counters.
+    /// Empties the retired buffer, which no running program may still write, into `flows`. Maps
+    /// that hold nothing are skipped, because a walk takes 14 ns a bucket, empty or not. Returns
+    /// the number of processes that found the map of owners full, and the comparison of the counts
+    /// with the sockets' own counters.
     ///
     /// # Errors
     /// When the kernel refuses a drain; what was taken before stands in `flows`.
@@ -169,7 +171,7 @@ impl Drain {
         Ok((unknown, audit))
     }
 
-    /// Reads sockets right before a flip, where calls were missed in the interval before.
+    /// Reads sockets right before a flip if calls were missed in the previous interval.
     ///
     /// # Errors
     /// When the kernel does not run the program.
@@ -186,12 +188,12 @@ impl Drain {
         Ok(())
     }
 
-    /// Notes whether calls were missed in the interval that was taken last.
+    /// Notes whether calls were missed in the interval that was drained last.
     pub const fn note_missed(&mut self, has_missed: bool) {
         self.decoder.samples.note_missed(has_missed);
     }
 
-    /// Runs a program and looks into a map as a drain does, and takes nothing.
+    /// Makes the system calls of a drain, and takes nothing.
     ///
     /// # Errors
     /// When the kernel refuses it.
@@ -267,7 +269,7 @@ impl Drain {
     }
 }
 
-/// Keeps the drain programs of both buffers.
+/// Returns the drain programs of both buffers.
 fn drain_programs(skel: &FlowtopSkel<'_>) -> Result<[Buffered<Program>; 2]> {
     let progs = &skel.progs;
     let a = Buffered {
@@ -288,19 +290,19 @@ fn drain_programs(skel: &FlowtopSkel<'_>) -> Result<[Buffered<Program>; 2]> {
     Ok([a.try_map(keep)?, b.try_map(keep)?])
 }
 
-/// Entries of a map of which only is known whether it has some.
+/// Returns an upper bound of the entries of a map that is only known to be empty or not.
 const fn some(has_entries: bool) -> u32 {
     if has_entries { u32::MAX } else { 0 }
 }
 
-/// Who moved bytes in the interval, by the number that flows know them by.
+/// Owners that moved bytes in the interval, by the number that flows refer to.
 #[derive(Default)]
 struct DrainedOwners {
     by_id: HashMap<u32, Arc<Owner>>,
     cgroups: HashMap<u64, Arc<str>>,
     /// Roots of the filter's trees, by their bits.
     roots: Vec<u32>,
-    /// Owners of which a cgroup has the number, and no entry.
+    /// Number of owners whose cgroup has no entry.
     without_cgroup: u64,
 }
 
@@ -309,14 +311,14 @@ impl DrainedOwners {
         self.cgroups.insert(id, cgroup_path(raw).into());
     }
 
-    /// The roots whose bits an owner has.
+    /// Returns the roots whose bits an owner has.
     fn trees_of(&self, flags: u32) -> Vec<u32> {
         let roots = self.roots.iter().enumerate();
         let roots = roots.filter(|(bit, _)| flags >> OWNER_TREES_SHIFT >> bit & 1 != 0);
         roots.map(|(_, root)| *root).collect()
     }
 
-    /// Its cgroup first, if it has one.
+    /// Adds an owner. The entry of its cgroup must be added before, if there is one.
     fn add(&mut self, id: u32, raw: &RawOwner) {
         let cgroup = self.cgroups.get(&raw.cgroup).cloned();
         self.without_cgroup += u64::from(raw.cgroup != 0 && cgroup.is_none());
@@ -338,8 +340,8 @@ impl DrainedOwners {
     }
 }
 
-/// The path of a cgroup below the root, from its names upwards. One with more names than the kernel side
-/// has room for begins with `…` in place of those that are nearest to the root.
+/// Returns the path of a cgroup below the root, from its names upwards. A path with more names than
+/// the kernel side has room for begins with `…` in place of the names nearest to the root.
 fn cgroup_path(raw: &RawCgroup) -> String {
     let bytes: Vec<u8> = raw
         .names
@@ -379,12 +381,12 @@ impl Decoder {
         }
     }
 
-    /// Knows the roots of the filter's trees.
+    /// Sets the roots of the filter's trees.
     pub fn with_roots(self, roots: Vec<u32>) -> Self {
         Self { roots, ..self }
     }
 
-    /// Appends one flow as the kernel holds it, in the project's words.
+    /// Converts a record to a flow and appends it.
     fn append(&mut self, raw: &RawRecord, owners: &DrainedOwners, flows: &mut Vec<Flow>) {
         let id = &raw.key.id;
         let overflow = id.owner_kind & KEY_OVERFLOW != 0;
@@ -411,7 +413,7 @@ impl Decoder {
             remote: Endpoint::new(address(&raw.key.remote_addr), u16::from_be(id.remote_port))
                 .on_link(zone),
             tgid: raw.tgid,
-            // Overflow rows are of the process, whichever of its threads moves bytes.
+            // An overflow row belongs to the process, whichever of its threads moved the bytes.
             tid: if self.by_thread && !overflow { task } else { 0 },
             netns: raw.netns,
             overflow,
@@ -453,7 +455,7 @@ impl Decoder {
 /// Returns the protocol in a key's `owner_kind`.
 fn protocol_of(owner_kind: u32) -> Protocol {
     let number = (owner_kind >> KEY_PROTOCOL_SHIFT & KEY_PROTOCOL_MASK) as usize;
-    // The programs write no other number.
+    // Unreachable: the programs write no other number.
     Protocol::ALL.get(number).copied().unwrap_or(Protocol::Raw)
 }
 
@@ -565,14 +567,14 @@ mod tests {
         let leaf = format!("docker-{}.scope", "0".repeat(64));
         let path = format!("/system.slice/{leaf}");
         assert_eq!(cgroup_path(&cgroup(&[&leaf, "system.slice"], 0)), path);
-        // As long as names can be.
+        // The maximum length of a cgroup's name.
         let [long, other] = ["a", "b"].map(|letter| letter.repeat(255));
         let path = format!("/{other}/{long}");
         assert_eq!(cgroup_path(&cgroup(&[&long, &other], 0)), path);
         assert_eq!(cgroup_path(&cgroup(&[&long], 1)), format!("/…/{long}"));
     }
 
-    /// As the kernel side writes it.
+    /// Encodes names as the kernel side writes them.
     fn cgroup(names: &[&str], cut: u64) -> RawCgroup {
         let mut raw = RawCgroup {
             cut,

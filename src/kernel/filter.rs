@@ -1,5 +1,4 @@
-//! Writes what of a filter the kernel decides into the programs' read-only data, before they are
-//! loaded.
+//! Writes the kernel's part of a filter into the programs' read-only data, before they are loaded.
 
 use std::net::IpAddr;
 
@@ -15,7 +14,8 @@ use crate::resolve::namespace;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 
-/// Writes all of `pushed`, and `roots`, of whose trees each process is to be known; see [`KernelFilter::matches`] for what it means.
+/// Writes all of `pushed`, and `roots`, the roots of trees whose processes are tracked.
+/// [`KernelFilter::matches`] defines the meaning.
 ///
 /// # Errors
 /// When a list is longer than the programs have room for.
@@ -63,7 +63,7 @@ const fn family_bit(family: Family) -> u32 {
     }
 }
 
-/// The bits of what passes, of `every`; 0 where all of it passes.
+/// Returns the bits of the values that match, out of `every`; 0 if all match.
 fn bits<T: Copy>(choice: &AllowOrDenyList<T>, bit: impl Fn(T) -> u32, every: u32) -> u32 {
     let values = choice.values.iter().fold(0, |all, &value| all | bit(value));
     if choice.except {
@@ -113,7 +113,7 @@ fn net(net: &Net) -> types::flowtop_net {
     }
 }
 
-/// Writes a list; returns how many.
+/// Writes a list and returns its length.
 fn fill<T, F>(list: &mut [T], values: &[F], raw: impl Fn(&F) -> T) -> Result<u32> {
     let room = list.len();
     let head = list.get_mut(..values.len());

@@ -14,7 +14,7 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// With the program and the map that it finds sockets in.
+    /// Returns an inspector with the program and the map of sockets that it reads.
     pub const fn new(program: Program, records: Records) -> Self {
         Self { program, records }
     }
@@ -28,7 +28,7 @@ impl Inspector {
         nothing.context("run a program").map(drop)
     }
 
-    /// Returns what was read of each socket, by its address.
+    /// Returns the sample of each socket, by the socket's address.
     ///
     /// # Errors
     /// When the kernel does not run the program.

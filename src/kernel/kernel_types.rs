@@ -1,5 +1,6 @@
-//! The functions, variables and types that the running kernel has, by its BTF. One pass over the
-//! types: an index of all names, which libbpf builds when it loads, takes several times as long.
+//! Looks up functions, variables and types of the running kernel in its BTF. One pass over the
+//! types suffices; an index of all names, which libbpf builds when it loads, takes several times as
+//! long.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use super::requirements::BTF;
 
 const MAGIC: u16 = 0xeb9f;
 
-/// The names that are looked for, and which of them the kernel has.
+/// The names to look up, and those that the kernel has.
 pub struct KernelTypes {
     requested: Vec<&'static str>,
     /// Names that the kernel has, each with the kind of its BTF type (`BTF_KIND_*`).
@@ -21,14 +22,14 @@ pub struct KernelTypes {
 }
 
 impl KernelTypes {
-    /// Looks for these functions, variables and types in the running kernel.
+    /// Looks these functions, variables and types up in the running kernel.
     ///
     /// # Errors
     /// When its BTF cannot be read.
     pub fn of_this_kernel(names: impl Iterator<Item = &'static str>) -> Result<Self> {
         let file = File::open(BTF).with_context(|| format!("read {BTF}"))?;
-        // Mapped if the kernel supports that (v6.16): read() hands over one page at a time, and
-        // there are 1,400.
+        // Mapped if the kernel supports that (v6.16): read() returns one page at a time, and there
+        // are 1,400.
         let parsed = match own_memory::map_constant_file(&file) {
             Ok(mapped) => Self::parse(&mapped, names),
             Err(_) => {
@@ -73,7 +74,8 @@ impl KernelTypes {
         })
     }
 
-    /// Whether the kernel has a function; the name must be among those looked for.
+    /// Whether the kernel has a function; its name must be among those passed to
+    /// [`KernelTypes::of_this_kernel`].
     pub fn has_function(&self, function: &'static str) -> bool {
         self.has(Kind::FUNC, function)
     }
@@ -187,7 +189,8 @@ impl<'a> Btf<'a> {
         name.context("a name is beyond the strings")
     }
 
-    /// Whether the struct or union at this offset has such a member, also within unnamed members.
+    /// Whether the struct or union at this offset has this member, directly or in an unnamed
+    /// member.
     fn has_member(&self, at: usize, name: &str) -> Result<bool> {
         for member in 0..self.header(at)?.len {
             let member = at + Self::HEADER + 12 * member;

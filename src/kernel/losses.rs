@@ -15,12 +15,12 @@ use crate::model::flow::Counters;
 /// Cumulative counts since the programs were loaded.
 #[derive(Clone, Debug, Default)]
 pub struct LossCounters {
-    /// Bytes and messages of flows without a slot that did not even fit into their process's sum.
+    /// Bytes and messages of flows without a slot, beyond the overflow entries of their process.
     pub untracked: Counters,
     pub missed: u64,
     /// The part of `missed` that cost datagrams their peers, by [`Hook::peers`], but no bytes.
     pub peers: BTreeMap<&'static str, u64>,
-    /// Answers of name servers that found no room.
+    /// DNS answers that found the ring full.
     pub answers: u64,
 }
 
@@ -47,7 +47,7 @@ impl Watched {
     }
 }
 
-/// Reads all there is to read about the programs that are attached, and what they note in `data`.
+/// Reads the loss counters of the attached programs, and those that the programs keep in `data`.
 ///
 /// # Errors
 /// When the kernel does not answer.

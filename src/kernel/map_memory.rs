@@ -8,24 +8,26 @@ use super::memory_limit::{self, MemoryLimit};
 use super::requirements::{self, MissingRequirement};
 use super::skel;
 
-/// Kernel memory that the flow maps take, in bytes, for so many flows of IPv4 and as many of IPv6, and
-/// for the entries of flows without a slot, in two buffers. An entry of a preallocated hash map takes
-/// 64 bytes, its key (24, 48, 8) and its value (64), however many CPUs there are (measured).
+/// Returns the kernel memory of the flow maps, in bytes, for `max_flows` flows of IPv4 and as many
+/// of IPv6, and for the entries of flows without a slot, in two buffers. An entry of a preallocated
+/// hash map takes 64 bytes plus its key (24, 48, 8) and its value (64), regardless of the number of
+/// CPUs (measured).
 const fn map_bytes(max_flows: u32) -> u64 {
     2 * (max_flows as u64 * (2 * 64 + 24 + 48 + 2 * 64)
         + skel::OVERFLOW_ENTRIES as u64 * (64 + 8 + 64))
 }
 
-/// Kernel memory that the rows of the CPUs take, in bytes. The kernel has them for every possible CPU.
+/// Returns the kernel memory of the rows, in bytes. The kernel allocates them for every possible
+/// CPU.
 fn row_bytes() -> u64 {
     let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1);
     (cpus * size_of::<skel::RawRows>()) as u64
 }
 
-/// Flows per family without `--max-flows`.
+/// Default of `--max-flows`: flows per family.
 pub(super) const DEFAULT_MAX_FLOWS: u32 = 65_536;
 
-/// What the maps take.
+/// Size of the flow maps, and the memory they take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapMemory {
     /// Flows of IPv4, and as many of IPv6, in each of the two buffers.
@@ -34,7 +36,7 @@ pub struct MapMemory {
     pub bytes: u64,
 }
 
-/// What the maps take for `--max-flows`, or without it, on this machine.
+/// Returns the memory that the maps take on this machine with `--max-flows`, or with its default.
 ///
 /// # Errors
 /// When that is more than there is room for.
@@ -47,11 +49,12 @@ pub fn map_memory(max_flows: Option<u32>) -> Result<MapMemory> {
 
 /// Memory that flowtop takes beside the flow maps, in bytes: the other maps, and the process itself.
 const OTHER_BYTES: u64 = 15_000_000;
-/// The same with what a run needs to breathe, for the number of flows that is proposed.
+/// Memory that flowtop takes beside the flow maps, in bytes, with a reserve for a run: used to
+/// propose a number of flows.
 const AMPLE_BYTES: u64 = 22_000_000;
 
-/// Checks that the maps, which are allocated in full before anything is counted, leave the machine
-/// room to breathe, and fit into the limits of the own cgroups.
+/// Checks that the maps, which are allocated in full at the start, leave half of the available
+/// memory free and fit into the limits of the own cgroups.
 ///
 /// # Errors
 /// When they would take more than half of what is available, or more than a cgroup may.
@@ -84,13 +87,13 @@ fn check_memory(max_flows: u32) -> Result<(), MissingRequirement> {
     Ok(())
 }
 
-/// The largest power of two of flows whose maps take no more than that.
+/// Returns the largest power of two of flows whose maps fit into `bytes`.
 fn fitting_flows(bytes: u64) -> Option<u32> {
     let flows = (4..24).rev().map(|power| 1 << power);
     flows.into_iter().find(|&flows| map_bytes(flows) <= bytes)
 }
 
-/// `MemAvailable` of /proc/meminfo, in bytes; everything where it does not say.
+/// Returns `MemAvailable` of /proc/meminfo in bytes; `u64::MAX` if it is missing.
 fn available_bytes(meminfo: &str) -> u64 {
     meminfo
         .lines()

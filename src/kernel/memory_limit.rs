@@ -1,20 +1,20 @@
-//! How much memory the maps may take here: by what is free, and by the limits of the cgroups that this process
-//! is in, to which maps are charged from Linux 5.11 on.
+//! The memory that the maps may take: bounded by the available memory, and by the limits of this
+//! process's cgroups, to which maps are charged from Linux 5.11 on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::system::mounts;
 
-/// The least that is left to this process, and what leaves it.
+/// The tightest limit of memory for this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemoryLimit {
     pub bytes: u64,
-    /// What leaves it, as part of a sentence: a limit with its file.
+    /// The limit and its file, as part of a sentence.
     pub whose: String,
 }
 
-/// The tightest limit of memory of the own cgroups and those above them, if there is any.
+/// Returns the tightest limit of memory of the own cgroups and their ancestors, if there is one.
 pub(super) fn of_cgroups() -> Option<MemoryLimit> {
     let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let folders = folders(&cgroups, &mounts::text());
@@ -24,7 +24,7 @@ pub(super) fn of_cgroups() -> Option<MemoryLimit> {
         .min_by_key(|room| room.bytes)
 }
 
-/// The cgroups that limit memory, from the own one to the root, and whether they are of v2.
+/// Returns the cgroups that limit memory, from the own one to the root, and whether each is of v2.
 fn folders(cgroups: &str, mounts: &str) -> Vec<(PathBuf, bool)> {
     let mut found = Vec::new();
     for line in cgroups.lines() {
@@ -61,7 +61,7 @@ fn room(folder: &Path, is_v2: bool) -> Option<MemoryLimit> {
         let text = fs::read_to_string(folder.join(name)).ok()?;
         text.trim().parse().ok()
     };
-    // Without a limit v2 says "max", and v1 a number that is larger than any machine.
+    // Without a limit, v2 has "max" and v1 a number larger than any machine.
     let most = number(limit).filter(|&limit| limit < 1 << 60)?;
     let file = folder.join(limit);
     Some(MemoryLimit {

@@ -1,6 +1,6 @@
-//! Everything that touches the kernel: loads and attaches the programs, flips and drains the
-//! double buffer, reads what was missed. Turns socket calls into [`Interval`]s; knows nothing of
-//! who looks at them.
+//! Everything that touches the kernel: loads and attaches the programs, flips and drains the double
+//! buffer, reads the counters of missed events. Turns socket calls into [`Interval`]s; depends on
+//! no consumer of them.
 
 mod answers;
 mod attach;
@@ -65,24 +65,26 @@ use crate::model::interval::{Audit, Interval, Losses, Method, Unknown};
 use crate::options::CaptureOptions;
 use crate::resolve::namespace;
 
-/// Flows the drain hands over at a time, or a sixteenth of what the map has room for if that is more:
-/// each time it scans the map from its beginning, 14 ns a bucket.
+/// Flows per run of the drain, or a sixteenth of the map's slots if that is more: each run walks
+/// the map from its beginning, 14 ns a bucket.
 const RECORDS: u32 = 16_384;
-/// The same of processes and of cgroups, of which few move bytes.
+/// Processes, and cgroups, per run of the drain: few of them move bytes.
 const OWNER_RECORDS: u32 = 1024;
 const CGROUP_RECORDS: u32 = 128;
-/// Stands in [`Method::reason`] where [`Engine::is_unfiltered`].
+/// Appended to [`Method::reason`] if [`Engine::is_unfiltered`].
 const UNFILTERED: &str =
     "the filter is too large for this kernel's verifier, so user space decides all of it";
-/// Stands in [`Method::reason`] where the programs load only without what reads answers of name servers.
+/// Appended to [`Method::reason`] if the programs load only without the part that reads DNS
+/// answers.
 const NO_ANSWERS: &str = "this kernel does not load what reads the answers of name servers, so flows have no names by them";
 const NO_SOCK_TRACEPOINTS: &str =
     "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)";
 const RDONLY_CAST: &str = "bpf_rdonly_cast";
 /// The loaded and attached kernel side. Dropping it detaches and unloads everything.
 pub struct Engine {
-    // In the order in which they must go: links, then the events they hang on. libbpf's object is closed once the
-    // programs are attached: it holds copies of them and of their types, and nothing reads these any more.
+    // Dropped in this order: links, then the events that they are attached to. libbpf's object is
+    // closed once the programs are attached: it holds copies of the programs and of their types,
+    // which nothing reads afterwards.
     links: Vec<Link>,
     kprobes: Option<KprobeEvents>,
     drain: Drain,
@@ -93,20 +95,20 @@ pub struct Engine {
     slots: u32,
     attached: Vec<Watched>,
     backend: Backend,
-    /// The programs decide nothing of a filter that they were to decide.
+    /// The programs do not evaluate the part of the filter that is meant for the kernel.
     unfiltered: bool,
     method: Arc<Method>,
     switches: Switches,
     interval_start: Instant,
-    /// The retired buffer, while it may hold what was counted before the first interval.
+    /// The retired buffer, while it may hold counts from before the first interval.
     undrained: Option<Buffer>,
     last: LossCounters,
     before_last: LossCounters,
 }
 
 impl Engine {
-    /// Loads and attaches the best backend that works, or the one asked for. It counts, though not
-    /// whole calls before [`Engine::begin`].
+    /// Loads and attaches the best backend that works, or the one that the options name. It counts
+    /// from now on, but calls under way are whole only after [`Engine::begin`].
     ///
     /// # Errors
     /// A sentence with the cause and the fix: a missing capability, no BTF, lockdown, or why the
@@ -124,7 +126,8 @@ impl Engine {
         let has_rdonly_cast = types.has_function(RDONLY_CAST);
         let unpushed = unpushed(options);
         let mut refusals = Vec::new();
-        // Why a better backend was refused: added to the reason for the one that is taken.
+        // The reason for which a better backend was refused; added to the reason for the one in
+        // use.
         let mut denied = tracefs
             .as_ref()
             .err()
@@ -167,7 +170,7 @@ impl Engine {
                         reason.push_str(&format!("; {}", missing.what));
                     }
                     engine.set_reason(&reason);
-                    // libbpf has had copies of the object and of its types.
+                    // libbpf has freed its copies of the object and of its types.
                     own_memory::release_free_memory();
                     return Ok(engine);
                 }
@@ -247,7 +250,7 @@ impl Engine {
                         }
                     }
                     Ok(None) => note_missing(hook, running_kernel::has_ipv6, &mut unseen)?,
-                    // The bytes of everything else are worth having.
+                    // Counting continues without this path: all others are still counted.
                     Err(err) => match (hook.absent, MissingRequirement::of(&err)) {
                         (OnMissing::Unseen(path), Some(missing)) => {
                             unseen.push(path);
@@ -289,7 +292,7 @@ impl Engine {
         &self.method
     }
 
-    /// Says why this backend is in use, where the one who opened it knows better.
+    /// Overrides the reason for using this backend.
     pub fn set_reason(&mut self, reason: &str) {
         let reason = match self.unfiltered {
             true => format!("{reason}; {UNFILTERED}"),
@@ -301,8 +304,8 @@ impl Engine {
         });
     }
 
-    /// Whether the programs let everything pass, though a part of the filter was for them: the verifier
-    /// gave up on them with it.
+    /// Whether the programs count everything although a part of the filter was for them: the
+    /// verifier rejected the programs with it.
     pub const fn is_unfiltered(&self) -> bool {
         self.unfiltered
     }
@@ -311,14 +314,14 @@ impl Engine {
         self.backend
     }
 
-    /// Starts the first interval at once: what was counted before is no interval's, for while hooks
-    /// were still being attached some calls were seen by one and not by the other. Does not wait for
-    /// running programs, which [`Engine::settle`] does.
+    /// Starts the first interval at once. Counts from before belong to no interval: while hooks
+    /// were being attached, some calls were seen by one hook and not by the other. Does not wait
+    /// for running programs, which [`Engine::settle`] does.
     ///
     /// # Errors
     /// When the kernel refuses the flip.
     pub fn begin(&mut self) -> Result<()> {
-        // Of two that are not empty none could be retired.
+        // A flip needs one buffer that is empty.
         self.settle()?;
         self.undrained = Some(buffers::flip(&mut self.data));
         self.interval_start = Instant::now();
@@ -327,8 +330,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for the programs that ran when the first interval began, and drops what they counted. The
-    /// end of the interval does so otherwise, and takes longer then.
+    /// Waits for the programs that ran when the first interval began, and drops their counts.
+    /// Otherwise the end of the interval does so, and takes longer.
     ///
     /// # Errors
     /// When the kernel refuses a drain.
@@ -336,7 +339,7 @@ impl Engine {
         match self.undrained.take() {
             Some(retired) => {
                 self.drain_retired(retired)?;
-                // The start is over.
+                // Code that only the start runs is not needed any more.
                 own_memory::release_code();
                 Ok(())
             }
@@ -344,8 +347,8 @@ impl Engine {
         }
     }
 
-    /// Makes the kinds of system calls that counting takes, and counts nothing: so one learns, without
-    /// waiting for running programs, whether the privileges that are left suffice.
+    /// Makes the kinds of system calls that counting needs, and counts nothing: tests whether the
+    /// remaining privileges suffice, without waiting for running programs.
     ///
     /// # Errors
     /// When the kernel refuses one of them.
@@ -364,7 +367,7 @@ impl Engine {
     }
 
     /// Ends the interval: flips the buffers, waits until no running program can still write the
-    /// retired one, and drains that.
+    /// retired one, and drains it.
     ///
     /// # Errors
     /// When the kernel refuses a flip or a drain.
@@ -379,7 +382,7 @@ impl Engine {
         let missed_events = reading.missed.saturating_sub(self.last.missed);
         self.drain.note_missed(missed_events > 0);
         let losses = Losses {
-            // It reads all flows twice.
+            // Finding the holder reads all flows twice.
             full: (held.overflow)
                 .then(|| slot_holder::of(&flows, self.slots))
                 .flatten(),
@@ -405,7 +408,8 @@ impl Engine {
         })
     }
 
-    /// Takes the answers of name servers that processes received since the last time; none where they are not read.
+    /// Takes the DNS answers that processes received since the last call; none if answers are not
+    /// read.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -413,8 +417,7 @@ impl Engine {
         self.answers.as_mut().map_or(Ok(Vec::new()), Answers::take)
     }
 
-    /// How this interval was counted: probes that were switched off meanwhile saw nothing, and the
-    /// kernel skipped programs that know the peers of datagrams.
+    /// Returns how this interval was counted: probes that were switched off meanwhile saw nothing.
     fn method_now(&mut self, peers_missed: &BTreeSet<&'static str>) -> Arc<Method> {
         let unseen = self.switches.unseen();
         if unseen.is_empty() && peers_missed.is_empty() {
@@ -429,7 +432,7 @@ impl Engine {
     }
 }
 
-/// What keeps a plan from being tried at all, so that loading need not fail to find it out.
+/// Returns the requirement that rules out a plan before loading.
 fn missing_requirement(
     plan: AttachPlan,
     types: &KernelTypes,
@@ -448,7 +451,7 @@ fn missing_requirement(
                 _ => None,
             });
         }
-        // Neither tracefs nor perf events.
+        // Raw tracepoints need neither tracefs nor perf events.
         (Backend::RawTracepoint, _) if !running_kernel::has_raw_sock_tracepoints(types) => {
             return Some(anyhow::anyhow!("{NO_SOCK_TRACEPOINTS}"));
         }
@@ -485,14 +488,14 @@ fn missing_requirement(
         .flatten()
 }
 
-/// What makes flows of the records of a plan's programs.
+/// Returns the decoder for the records of a plan's programs.
 fn decoder(options: &CaptureOptions, plan: AttachPlan) -> Decoder {
     let samples = TcpSamples::new(audit_mode(options, plan), plan.cannot_see_some_receives());
     Decoder::new(options.by_thread, plan.sees_datagrams(), samples)
         .with_roots(options.filter.roots())
 }
 
-/// How connections are audited: not where only some processes' calls are counted.
+/// Returns how connections are audited: not at all if only some processes' calls are counted.
 fn audit_mode(options: &CaptureOptions, plan: AttachPlan) -> AuditMode {
     let pushed = &options.filter.kernel_filter;
     let chosen = KernelFilter {
@@ -508,7 +511,7 @@ fn audit_mode(options: &CaptureOptions, plan: AttachPlan) -> AuditMode {
     }
 }
 
-/// The hooks whose programs the kernel can load, and which privilege the others lack.
+/// Returns the hooks whose programs the kernel can load, and the privilege that the others need.
 fn loadable(
     all: impl Iterator<Item = &'static Hook>,
     types: &KernelTypes,
@@ -517,7 +520,8 @@ fn loadable(
     let no_cgroup = requirements::before_cgroup();
     let (mut hooks, mut denied) = (Vec::new(), None);
     for hook in all {
-        // What BTF does not know cannot even be loaded; the rest is seen when attaching.
+        // A function that is missing from BTF cannot even be loaded; other hooks are checked when
+        // attaching.
         match (hook.attach, &no_cgroup) {
             (Attach::Trampoline(function), _) if !types.has_function(function) => {
                 note_missing(hook, running_kernel::has_ipv6, unseen)?;
@@ -555,7 +559,7 @@ fn note_missing(
     Ok(())
 }
 
-/// Has only those programs loaded that these hooks and this way to drain use.
+/// Selects the programs to load: those of these hooks and of this method of draining.
 fn choose_programs(open: &mut OpenFlowtopSkel<'_>, hooks: &[&Hook], in_kernel: bool) {
     for mut program in open.open_object_mut().progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
@@ -587,7 +591,8 @@ fn configure(
     maps.flows4_b.set_max_entries(max_flows)?;
     maps.flows6_a.set_max_entries(max_flows)?;
     maps.flows6_b.set_max_entries(max_flows)?;
-    // Processes are fewer than flows; of one too many /proc knows. Threads may be as many.
+    // There are fewer processes than flows, and /proc names those beyond the map. There may be as
+    // many threads as flows.
     let owners = if options.by_thread {
         max_flows
     } else {

@@ -1,4 +1,5 @@
-//! What of flowtop's own memory takes `unsafe`: mapping a file, and giving memory back.
+//! Operations on flowtop's own memory that need `unsafe`: mapping a file, and returning memory to
+//! the system.
 
 use std::ffi::c_void;
 use std::fs::File;
@@ -6,8 +7,8 @@ use std::{io, ptr};
 
 use memmap2::{Mmap, MmapOptions};
 
-/// Maps a file of the kernel that nobody writes, such as the types of the running kernel. Not as a shared mapping,
-/// which the kernel refuses for its types.
+/// Maps a file of the kernel that never changes, such as the types of the running kernel. The
+/// mapping is private: the kernel refuses shared mappings of its types.
 ///
 /// # Errors
 /// When the kernel cannot map it.
@@ -16,7 +17,7 @@ pub(super) fn map_constant_file(file: &File) -> io::Result<Mmap> {
     unsafe { MmapOptions::new().map_copy_read_only(file) }
 }
 
-/// Returns freed memory to the system. glibc would keep it, because its heap shrinks only at the
+/// Returns freed memory to the system. glibc would keep it, because its heap shrinks only at its
 /// end.
 pub(super) fn release_free_memory() {
     #[cfg(target_env = "gnu")]
@@ -26,9 +27,9 @@ pub(super) fn release_free_memory() {
     }
 }
 
-/// Takes flowtop's own code and constants out of its page table. They stay in the page cache, and what runs again is
-/// mapped again, 16 pages at a time. Most of what runs at the start never does: reading arguments, opening and
-/// relocating the programs.
+/// Removes flowtop's own code and constants from its page table. They stay in the page cache, and
+/// code that runs again is mapped again, 16 pages at a time. Most of the code of the start never
+/// runs again: parsing arguments, opening and relocating the programs.
 pub(super) fn release_code() {
     // SAFETY: the callback fits, and takes no data.
     unsafe {

@@ -12,9 +12,9 @@ use crate::resolve::namespace;
 pub(super) struct ProgramVariant {
     /// Kernel memory is read by `bpf_rdonly_cast()`.
     pub(super) has_rdonly_cast: bool,
-    /// The programs decide their part of the filter.
+    /// The programs evaluate their part of the filter.
     pub(super) pushdown: bool,
-    /// Answers of name servers are read.
+    /// The programs read DNS answers.
     pub(super) reads_answers: bool,
     /// The kernel has `bpf_rdonly_cast()`, whether it is used or not.
     pub(super) can_cast: bool,
@@ -38,7 +38,7 @@ impl ProgramVariant {
                 has_rdonly_cast: false,
                 ..self
             }),
-            // The names of hosts are the least that is missed.
+            // Host names are the smallest loss.
             Self {
                 reads_answers: true,
                 ..

@@ -1,5 +1,5 @@
-//! The skeleton generated from `bpf/flowtop.bpf.c`, the proof that both sides mean the same bytes,
-//! and safe ways to what it leaves unsafe. Nothing outside `kernel` sees it.
+//! The skeleton generated from `bpf/flowtop.bpf.c`, assertions that C and Rust agree on its types,
+//! and safe functions around its unsafe ones. Private to `kernel`.
 
 use std::cell::Cell;
 use std::io;
@@ -72,11 +72,11 @@ pub const TCP_BUSY: u32 = tcp_marks::FLOWTOP_TCP_BUSY.0;
 // Bits of `RawOwner::flags`.
 pub const OWNER_KERNEL: u32 = owner_flags::FLOWTOP_OWNER_KERNEL.0;
 pub const OWNER_TREES_SHIFT: u32 = owner_flags::FLOWTOP_OWNER_TREES_SHIFT.0;
-/// Sockets that one run of `sample_records` or `inspect_records` reads: so far its loop goes.
+/// Sockets that one run of `sample_records` or `inspect_records` reads: the bound of its loop.
 pub const SAMPLES: u32 = sizes::FLOWTOP_SAMPLES.0;
-/// Rows of one family that each CPU has in each buffer.
+/// Rows per CPU, family and buffer.
 const ROWS: usize = sizes::FLOWTOP_ROWS.0 as usize;
-/// Entries of flows without a slot in each buffer.
+/// Overflow entries in each buffer.
 pub const OVERFLOW_ENTRIES: u32 = sizes::FLOWTOP_OVERFLOW_ENTRIES.0;
 
 // The bounds of the filter's lists are the same on both sides.
@@ -126,13 +126,13 @@ unsafe impl plain::Plain for RawRecord {}
 // SAFETY: as above.
 unsafe impl plain::Plain for RawAnswer {}
 
-/// The bytes of a record.
+/// Returns the bytes of a record.
 pub fn bytes_of(record: &RawRecord) -> &[u8] {
     // SAFETY: it has no padding (its size is asserted above), so all its bytes are initialized.
     unsafe { plain::as_bytes(record) }
 }
 
-/// Takes what is in one buffer of a CPU's rows, which no program writes any more, and frees them.
+/// Passes on the rows of one buffer of a CPU, which no program writes any more, and frees them.
 pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6, RawStats)) {
     // SAFETY: the caller's pointer is into the mapped array, whose elements are these structs, aligned for
     // them. Programs write the other buffer only, so no other thread or program touches this one; by raw
@@ -167,7 +167,7 @@ pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6
     }
 }
 
-/// Whether nothing is left in one buffer of a CPU's rows.
+/// Whether all rows of one buffer of a CPU are free.
 #[cfg(test)]
 pub fn rows_are_free(rows: *const RawRows, buffer: usize) -> bool {
     // SAFETY: as in `take_rows`; a copy, of memory that nothing writes meanwhile.
@@ -190,7 +190,7 @@ fn unpacked_object() -> &'static [u8] {
     object
 }
 
-/// Opens the object and hands it to a function, after which nothing of it is left.
+/// Opens the object, passes it to a function, and frees it afterwards.
 ///
 /// # Errors
 /// When libbpf cannot open it, and those of the function.
@@ -214,7 +214,7 @@ pub fn with_open_object<T>(
 pub struct Program(OwnedFd);
 
 impl Program {
-    /// Keeps a loaded program.
+    /// Duplicates the descriptor of a loaded program.
     ///
     /// # Errors
     /// When there is no room for another descriptor.
@@ -277,7 +277,7 @@ const _: () = {
     assert!(line != offset_of!(types::bss, lost_answers) / 64);
 };
 
-/// The flag that says which buffer is active.
+/// Returns the flag that selects the active buffer.
 pub fn active(data: &mut SharedData) -> &AtomicU32 {
     let bss = data.variables();
     // SAFETY: `active` is an aligned u32 in memory that is mapped for the life of `data`; the unique borrow rules
@@ -285,20 +285,20 @@ pub fn active(data: &mut SharedData) -> &AtomicU32 {
     unsafe { AtomicU32::from_ptr(&raw mut (*bss).active) }
 }
 
-/// What each buffer holds, as programs note it.
+/// Contents of each buffer, written by the programs.
 #[repr(C)]
 pub struct HeldEntries {
     /// Slots taken, by buffer, of IPv4 and of IPv6.
     pub flows: [[AtomicU32; 2]; 2],
-    /// Not 0 where a process or a cgroup has an entry, by buffer.
+    /// Not 0 if a process or a cgroup has an entry, by buffer.
     pub owners: [AtomicU32; 2],
-    /// Not 0 where flows without a slot have an entry, by buffer.
+    /// Not 0 if flows without a slot have an entry, by buffer.
     pub overflow: [AtomicU32; 2],
 }
 
 const _: () = assert!(size_of::<HeldEntries>() == offset_of!(types::held_entries, pad));
 
-/// What each buffer holds. Programs add to what is of the active buffer.
+/// Returns the contents of each buffer. Programs add to those of the active buffer.
 pub fn held(data: &mut SharedData) -> &HeldEntries {
     let bss = data.variables();
     // SAFETY: aligned integers of 32 bits, in the order of `held_entries`, in memory that is mapped for the life of
@@ -327,7 +327,7 @@ impl From<&RawStats> for Counters {
     }
 }
 
-/// What was counted without a slot, summed over the CPUs' slots. Cumulative.
+/// Returns the counters of flows without a slot, summed over the CPUs' slots. Cumulative.
 pub fn untracked(data: &mut SharedData) -> Counters {
     let bss = data.variables();
     let mut sum = RawStats::default();
@@ -342,14 +342,14 @@ pub fn untracked(data: &mut SharedData) -> Counters {
     (&sum).into()
 }
 
-/// Calls that found no room between entry and return. Cumulative.
+/// Returns the number of calls that were not carried from entry to return. Cumulative.
 pub fn missed_calls(data: &mut SharedData) -> u64 {
     let bss = data.variables();
     // SAFETY: as in `untracked`.
     unsafe { (&raw const (*bss).missed_calls).read_volatile() }
 }
 
-/// Answers of name servers that found the ring full. Cumulative.
+/// Returns the number of DNS answers that found the ring full. Cumulative.
 pub fn lost_answers(data: &mut SharedData) -> u64 {
     let bss = data.variables();
     // SAFETY: as in `untracked`.

@@ -5,8 +5,8 @@ use hashbrown::HashMap;
 use crate::model::flow::Flow;
 use crate::model::interval::SlotHolder;
 
-/// Returns the process with most slots of a family in which flows found none, by the drained flows;
-/// `None` if every flow had a slot. `slots` is the size of the flow map of each family.
+/// Returns the process that holds most slots of a family whose map was full, from the drained
+/// flows; `None` if every flow had a slot. `slots` is the size of the flow map of each family.
 pub fn of(flows: &[Flow], slots: u32) -> Option<SlotHolder> {
     let families = [false, true];
     let holders = families.into_iter().filter_map(|is_v6| {
@@ -41,7 +41,7 @@ mod tests {
     use crate::model::flow::{Endpoint, FlowKey};
     use crate::testing::flow;
 
-    /// Of process 4 times `id`, as everything is in these tests.
+    /// An overflow flow of process `4 * id`, like all flows of these tests.
     fn overflow(id: u32, local: &str) -> Flow {
         let mut flow = flow(id, 1, 1);
         let end = Endpoint::new(local.parse().unwrap(), 0);

@@ -10,7 +10,7 @@ use super::tracefs::{FTRACE_SWITCH, KPROBES_SWITCH, is_switched_off};
 /// A switch that a plan's probes depend on, and the paths that are unseen while it is off.
 #[derive(Debug)]
 pub struct Switches {
-    /// Opened at the start: later flowtop has no privilege to open it.
+    /// Opened at the start: afterwards flowtop has no privilege to open it.
     files: Vec<File>,
     unseen: &'static [&'static str],
     was_off: bool,
@@ -21,7 +21,7 @@ impl Switches {
     /// not be mounted.
     pub fn of(plan: AttachPlan) -> Self {
         let (paths, unseen): (&[&str], &[&str]) = match (plan.backend, plan.kprobes) {
-            // Only the probes stop; the tracepoints go on.
+            // Only probes are disabled; tracepoints still run.
             (Backend::RawTracepoint | Backend::Tracepoint, true) => (
                 &[FTRACE_SWITCH, KPROBES_SWITCH],
                 &[

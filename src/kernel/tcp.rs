@@ -1,4 +1,4 @@
-//! Turns readings of a TCP socket's cumulative counters into what they say of an interval.
+//! Turns samples of a TCP socket's cumulative counters into differences for an interval.
 
 mod settle;
 
@@ -15,10 +15,10 @@ use super::skel::{KEY_IPV6, RawKey6, RawRecord, RawTcp, TCP_READ};
 use crate::model::flow::{Counters, Flow, FlowKey, Owner, Packets, SendLimit, SendTime, Tcp};
 use crate::model::interval::Audit;
 
-/// Sockets remembered, 400 bytes each, or twice as many as were seen in the last interval if that is
-/// more. One forgotten is as one seen for the first time.
+/// Number of sockets kept, 400 bytes each, or twice the number seen in the last interval if that is
+/// more. An evicted socket is treated as new.
 const SOCKETS: usize = 16_384;
-/// Clock ticks below which shares of the time say nothing.
+/// Minimum length in clock ticks for which shares of the time are meaningful.
 const MIN_JIFFIES: u32 = 4;
 
 /// How connections are audited.
@@ -27,10 +27,10 @@ pub enum AuditMode {
     /// Not at all: the kernel counts some processes only, and others may share a socket with them.
     #[default]
     Off,
-    /// Calls that are under way when flowtop starts may not be counted, so a direction is compared once
-    /// something was counted in it.
+    /// Calls under way at flowtop's start may not be counted, so a direction is compared from its
+    /// first counted bytes on.
     FromFirstCall,
-    /// Every call is counted that returns after the start.
+    /// Every call that returns after the start is counted.
     AtOnce,
 }
 
@@ -38,38 +38,39 @@ pub enum AuditMode {
 #[derive(Default)]
 pub struct TcpSamples {
     mode: AuditMode,
-    /// No probe sees some ways to receive: what is missing there is counted from the sockets.
+    /// Whether no probe sees some ways to receive, so that missing bytes are counted from the
+    /// sockets.
     credits: bool,
-    /// When sockets were read before.
+    /// Time of the previous interval's readings.
     settled: Duration,
-    /// Wraps after a century of seconds.
+    /// Number of the interval; at one a second it wraps after a century.
     interval: u32,
     /// Boxed, so that the table's empty places take 16 bytes.
     sockets: HashMap<u64, Box<Socket>>,
-    /// Of the interval under way.
+    /// Result for the interval under way.
     audit: Audit,
-    /// Bytes were counted for no flow of their own.
+    /// Whether bytes were counted in the overflow entries of a process.
     is_blind: bool,
     /// The last interval in which the kernel skipped runs of programs.
     missed_in: Option<u32>,
-    /// Sockets that were read right before the flip.
+    /// Addresses of sockets that were read right before the flip.
     soon: Vec<u64>,
-    /// Addresses of sockets: those that may lack bytes, those that do, and some of those that moved bytes
-    /// lately and are read when their flows are silent.
+    /// Addresses of sockets with bytes that may be missing.
     doubtful: Vec<u64>,
     drifting: Vec<u64>,
     watched: Vec<u64>,
 }
 
 struct Socket {
-    /// An address in the kernel is soon another socket's. Without what tells processes apart.
+    /// Ends of the connection, without its owner: an address in the kernel is soon reused for
+    /// another socket.
     ends: RawKey6,
-    /// The flow of the interval that moved most, and whose it is.
+    /// The flow of the interval that moved most, and its owner.
     key: FlowKey,
     owner: Arc<Owner>,
     audit: ConnectionAudit,
     is_watched: bool,
-    /// When bytes last moved, and when its flows were last counted.
+    /// Intervals in which bytes last moved, and in which its flows were last counted.
     moved_in: u32,
     interval: u32,
     /// Whether `now` is the first reading.
@@ -77,13 +78,13 @@ struct Socket {
     now: TcpSample,
     /// The flow of the interval that has the socket's packets and retransmits: the one that moved most.
     flow_index: u32,
-    /// Bytes that flow moved.
+    /// Bytes that the flow at `flow_index` moved.
     most: u64,
-    /// What all flows of the socket moved in the interval.
+    /// Bytes and messages of all flows of the socket in the interval.
     moved: Counters,
 }
 
-/// What differences are made of: as in [`RawTcp`].
+/// Cumulative counters of one sample, as in [`RawTcp`].
 #[derive(Clone, Copy)]
 struct TcpSample {
     retransmits: u32,
@@ -110,7 +111,7 @@ impl From<&RawTcp> for TcpSample {
 }
 
 impl TcpSample {
-    /// Zero before, as of a connection that began in the interval.
+    /// All zero: the previous sample of a connection that began in the interval.
     const NONE: Self = Self {
         retransmits: 0,
         segs_in: 0,
@@ -134,7 +135,7 @@ impl TcpSample {
 }
 
 impl TcpSamples {
-    /// No socket is known yet.
+    /// Returns samples without any socket.
     pub fn new(mode: AuditMode, credits: bool) -> Self {
         Self {
             mode,
@@ -143,7 +144,7 @@ impl TcpSamples {
         }
     }
 
-    /// To be called before an interval's first reading.
+    /// Starts an interval; call it before the interval's first record.
     pub fn next_interval(&mut self) {
         self.audit = Audit::default();
         self.is_blind = false;
@@ -158,27 +159,28 @@ impl TcpSamples {
         if seen.len() <= active * 2 {
             return;
         }
-        // The half that was silent for longest goes, so that this is rare.
+        // Evicts the half that was idle for longest, so that evictions are rare.
         let half = seen.len() / 2;
         let (_, &mut oldest, _) = seen.select_nth_unstable(half);
         self.sockets.retain(|_, socket| socket.interval >= oldest);
     }
 
-    /// Notes that a flow found no slot: its bytes are those of some connection.
+    /// Notes that a flow found no slot: its bytes belong to an unknown connection.
     pub const fn note_overflow(&mut self) {
         self.is_blind = true;
     }
 
-    /// Appends a TCP flow, whose socket the record has a reading of if it is still there. Several flows of
-    /// an interval may share a socket (threads, processes after fork(2)): its packets and retransmits go
-    /// to the one that moved most, and the others have none, so that sums over flows are the socket's.
+    /// Appends a TCP flow. The record has a sample of its socket if the socket still exists.
+    /// Several flows of an interval may share a socket (threads, processes after fork(2)): the
+    /// socket's packets and retransmitted segments go to the flow that moved most, and the others
+    /// have none, so that sums over flows equal the socket's.
     pub fn append(&mut self, record: &RawRecord, mut flow: Flow, flows: &mut Vec<Flow>) {
         let sk = record.sk;
         let ends = ends(&record.key);
         let known = self.sockets.get_mut(&sk);
         let known = known.filter(|known| is_same(&known.ends, &ends));
         if record.tcp.marks & TCP_READ == 0 {
-            // It is gone, or was never to be read (MPTCP).
+            // The socket is gone, or cannot be read (MPTCP).
             if known.is_some() {
                 self.sockets.remove(&sk);
             }
@@ -233,7 +235,7 @@ impl TcpSamples {
 }
 
 impl Socket {
-    /// One that is read for the first time.
+    /// Returns a socket that is read for the first time.
     fn new(
         interval: u32,
         record: &RawRecord,
@@ -262,7 +264,7 @@ impl Socket {
         }
     }
 
-    /// Takes the reading after another interval, with the first of the socket's flows.
+    /// Records the sample after a further interval, with the first of the socket's flows.
     fn turn(&mut self, interval: u32, raw: &RawTcp, flow: &mut Flow, flow_index: usize) {
         let before = mem::replace(&mut self.now, raw.into());
         (self.interval, self.moved_in, self.is_first) = (interval, interval, false);
@@ -288,14 +290,14 @@ impl Socket {
         }
     }
 
-    /// Takes from a flow what was credited before. Returns how much.
+    /// Subtracts bytes from a flow that were credited before. Returns how many.
     fn give_back(&mut self, flow: &mut Flow) -> u64 {
         let back = self.audit.give_back(&flow.counters);
         flow.counters.rx_bytes -= back;
         back
     }
 
-    /// Counts one more flow of an interval that is read already.
+    /// Audits a further flow of the socket in the same interval.
     fn audit_join(&mut self, raw: &RawTcp, moved: &Counters, arm: bool, audit: &mut Audit) {
         if !self.is_first || self.audit.is_whole() {
             audit.drift += self.audit.count(moved);
@@ -307,7 +309,7 @@ impl Socket {
         }
     }
 
-    /// Takes one more flow of an interval that is read already.
+    /// Adds a further flow of the socket in the same interval.
     fn join(&mut self, raw: &RawTcp, flow: &mut Flow, flows: &mut [Flow]) {
         self.moved += flow.counters;
         self.share(flow, flows);
@@ -319,7 +321,7 @@ impl Socket {
         }
     }
 
-    /// Settles between one more flow of the socket and the one that moved most so far.
+    /// Gives the socket's packets to a further flow if it moved more than the flow that has them.
     fn share(&mut self, flow: &mut Flow, flows: &mut [Flow]) {
         let flow_index = at(flows.len());
         let Some(first) = flows.get_mut(self.flow_index as usize) else {
@@ -354,7 +356,7 @@ const fn size(moved: &Counters) -> u64 {
     moved.rx_bytes.wrapping_add(moved.tx_bytes)
 }
 
-/// What of a key tells a socket from others: not who moves bytes.
+/// Returns the fields of a key that identify a socket: all except the owner.
 const fn ends(key: &RawKey6) -> RawKey6 {
     let mut ends = *key;
     ends.id.owner_kind &= KEY_IPV6;
@@ -376,7 +378,7 @@ fn is_same(one: &RawKey6, other: &RawKey6) -> bool {
     parts(one) == parts(other)
 }
 
-/// The flow at a place, where the next place is that of `flow`.
+/// Returns the flow at an index; the index after the last flow is that of `flow`.
 fn flow_at<'a>(flow_index: u32, flow: &'a mut Flow, flows: &'a mut [Flow]) -> Option<&'a mut Flow> {
     let flow_index = flow_index as usize;
     match flow_index == flows.len() {
@@ -385,7 +387,7 @@ fn flow_at<'a>(flow_index: u32, flow: &'a mut Flow, flows: &'a mut [Flow]) -> Op
     }
 }
 
-/// Gives a flow what its socket did between two readings.
+/// Sets a flow's TCP fields from two samples of its socket.
 fn attribute(flow: &mut Flow, now: &TcpSample, before: &TcpSample) {
     flow.packets = Some(now.packets_since(before));
     if let Some(tcp) = &mut flow.tcp {
@@ -393,7 +395,7 @@ fn attribute(flow: &mut Flow, now: &TcpSample, before: &TcpSample) {
     }
 }
 
-/// The state of a connection, without what takes two readings.
+/// Returns the fields of a connection that need one sample only.
 const fn state(raw: &RawTcp) -> Tcp {
     Tcp {
         srtt_us: raw.srtt_us,
@@ -410,17 +412,18 @@ const fn state(raw: &RawTcp) -> Tcp {
     }
 }
 
-/// Whether a connection seen for the first time began in the interval: all it ever moved is what the
-/// flow moved now, but for the sequence numbers of SYN and FIN. One that did more before was there
-/// before flowtop looked, and how much of its counts belongs to the interval is not known.
-/// The socket is read a moment after the interval's end: one that receives at that moment is taken for
-/// an older one too, which leaves its first interval without numbers rather than with wrong ones.
+/// Whether a connection seen for the first time began in the interval: it moved the flow's bytes in
+/// all, apart from the sequence numbers of SYN and FIN. A connection that moved more existed before
+/// flowtop saw it, and the interval's part of its counters is unknown. The socket is read a moment
+/// after the interval's end, so one that receives at that moment is treated as an older one too:
+/// its first interval has no values instead of wrong ones.
 fn began_here(now: &RawTcp, moved: &Counters) -> bool {
     let read = now.bytes_received.saturating_sub(now.unread.into());
     now.bytes_acked <= moved.tx_bytes.saturating_add(2) && read <= moved.rx_bytes.saturating_add(2)
 }
 
-/// How the sender spent the time between two readings. `busy` counts what the other two do.
+/// Returns how the sender spent the time between two samples. `busy` includes the other two
+/// counters.
 fn time(before: &TcpSample, now: &TcpSample) -> Option<SendTime> {
     let since = |field: fn(&TcpSample) -> u32| field(now).wrapping_sub(field(before));
     let elapsed = since(|tcp| tcp.jiffies);
@@ -432,7 +435,7 @@ fn time(before: &TcpSample, now: &TcpSample) -> Option<SendTime> {
     (elapsed >= MIN_JIFFIES).then(|| SendTime::of(elapsed, window, buffer, in_flight))?
 }
 
-/// What held the sender back between two readings: see [`SendLimit`].
+/// Returns what limited the sender between two samples: see [`SendLimit`].
 fn limit(before: &TcpSample, now: &TcpSample) -> Option<SendLimit> {
     let since = |field: fn(&TcpSample) -> u32| field(now).wrapping_sub(field(before));
     let elapsed = since(|tcp| tcp.jiffies);

@@ -235,7 +235,8 @@ fn misses(profile: &str, group: &str) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// Returns `group/name` of the events whose group is wanted. A line is `kind:group/name location`.
+/// Returns `group/name` of the events whose group is selected. A line is `kind:group/name
+/// location`.
 fn listed(list: &str, is_listed: impl Fn(&str) -> bool) -> Vec<String> {
     list.lines()
         .filter_map(|line| {
@@ -307,7 +308,7 @@ impl EventList {
         self.0.write_all(format!("{line}\n").as_bytes())
     }
 
-    /// `group/name` of the events whose group is wanted.
+    /// Returns `group/name` of the events whose group is selected.
     fn events(&self, is_listed: impl Fn(&str) -> bool) -> Vec<String> {
         listed(&reread(&self.0).unwrap_or_default(), is_listed)
     }

@@ -9,15 +9,14 @@ use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::skel::FlowtopSkel;
 
-/// Most processes of all trees that can be alive at once. Further ones are counted as missed
-/// events.
+/// Maximum number of live processes of all trees. Further ones are counted as missed events.
 pub const MAX_PROCESSES: u32 = 32_768;
-/// Most readings of `/proc` until one finds no further process. Each but the last finds a process
-/// whose parent was entered too late to enter it, so more are needed only if processes are started
-/// faster than `/proc` is read.
+/// Maximum number of readings of `/proc` until one finds no further process. Each but the last
+/// finds a process whose parent was entered too late to enter it, so more are needed only if
+/// processes are started faster than `/proc` is read.
 const MAX_READINGS: usize = 64;
 
-/// Returns the bits of the roots that are among `wanted`.
+/// Returns the bits of the roots that are among `selected`.
 pub fn bits(roots: &[u32], selected: &[u32]) -> u32 {
     let bits = roots.iter().enumerate();
     let bits = bits.filter(|(_, root)| selected.contains(root));

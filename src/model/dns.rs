@@ -1,4 +1,4 @@
-//! What name servers said: answers as processes received them, and the names that follow for flows.
+//! DNS answers as processes received them, and the host names that follow for flows.
 
 use std::borrow::Cow;
 use std::fmt;

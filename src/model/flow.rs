@@ -152,8 +152,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether nothing is known of this end: an unconnected UDP socket whose caller did not ask
-    /// for the sender on a kernel that offers no other way to see it. Shown as `*`.
+    /// Whether this end is unknown: that of an unconnected UDP socket whose caller did not request
+    /// the sender, on a kernel that offers no other way to see it. Shown as `*`.
     pub fn is_unknown(&self) -> bool {
         self.port == 0 && self.addr.is_unspecified()
     }
@@ -355,8 +355,8 @@ pub struct Owner {
     pub thread: Comm,
     /// Real user id, in the initial user namespace.
     pub uid: Option<u32>,
-    /// Start of the process since boot (`task_struct.start_boottime`, CLOCK_BOOTTIME): with the
-    /// tgid it tells a process from every other.
+    /// Start of the process since boot (`task_struct.start_boottime`, CLOCK_BOOTTIME): identifies a
+    /// process together with the PID.
     pub start: Option<Duration>,
     /// Path of its cgroup below the root of the hierarchy, as `/proc/PID/cgroup` has it: that of
     /// cgroup v2, or of the pids controller where that is a hierarchy of its own and the process is
@@ -469,7 +469,7 @@ impl Flow {
             retransmits: earlier
                 .zip(tcp.retransmits)
                 .map(|(mine, theirs)| mine.saturating_add(theirs)),
-            // Shares of a single interval say nothing about several.
+            // Shares of one interval do not apply to the sum of several.
             time: None,
             ..tcp
         });

@@ -85,7 +85,7 @@ pub struct Machine {
     pub uptime: Duration,
 }
 
-/// What a recording says beside its intervals, and a live machine is asked for.
+/// Metadata of a recording besides its intervals; a live machine is queried for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordingMetadata {
     /// Where it was recorded.
@@ -139,8 +139,8 @@ impl AddAssign for Unknown {
     }
 }
 
-/// How far what was counted is from what the kernel's own counters of TCP connections say: bytes that
-/// moved and were not counted; negative, those that were counted and did not move.
+/// Difference between the counted bytes and the kernel's own counters of TCP connections: positive,
+/// bytes that moved and were not counted; negative, bytes that were counted and did not move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
     pub rx: i64,
@@ -241,7 +241,7 @@ pub struct Losses {
     /// Events that a probe did not see, from the kernel's own counters of skipped programs and
     /// missed return probes.
     pub missed_events: u64,
-    /// Whose bytes they are is only partly known.
+    /// Owners that are only partly known.
     pub unknown: Unknown,
     /// What the audit found.
     pub audit: Audit,
@@ -353,8 +353,8 @@ impl Interval {
         copies.map(|flow| flow.counters.rx_bytes).sum()
     }
 
-    /// What flows moved whose both ends are known to be on this machine: once at the end that sends, once at the
-    /// end that receives.
+    /// Returns the bytes of flows whose ends are both known to be on this machine: counted once at
+    /// the end that sends, once at the end that receives.
     pub fn internal(&self) -> Counters {
         let flows = self.flows.iter().filter(|flow| flow.internal);
         flows.map(|flow| flow.counters).sum()

@@ -55,8 +55,8 @@ impl PeerClass {
         Self::ALL.into_iter().find(|class| class.as_str() == name)
     }
 
-    /// Returns the class of a peer by its address; `None` where the peer is unknown. Which addresses are this
-    /// machine's own, an address does not tell.
+    /// Returns the class of a peer by its address; `None` if the peer is unknown. The address alone
+    /// does not show whether it is this machine's own.
     pub fn of(peer: &Endpoint) -> Option<Self> {
         (!peer.addr.is_unspecified()).then(|| Self::of_address(peer.addr))
     }

@@ -218,7 +218,7 @@ pub struct Binding {
     pub keys: Vec<Key>,
 }
 
-/// Key that always quits, whatever the configuration says.
+/// Key that always quits; the configuration cannot change it.
 pub const CTRL_C: Key = Key {
     code: KeyCode::Char('c'),
     ctrl: true,

@@ -70,8 +70,8 @@ pub struct CaptureOptions {
     pub zones: Option<Arc<ZoneTable>>,
     /// Read the answers of name servers that processes receive, for the names of hosts.
     pub dns_names: bool,
-    /// Most flows that the kernel can tell apart in an interval; `None` for the default of the
-    /// kernel side.
+    /// Maximum number of flows that the kernel can hold in one interval; `None` for the default of
+    /// the kernel side.
     pub max_flows: Option<u32>,
     /// Write libbpf's messages to standard error.
     pub libbpf_log: bool,

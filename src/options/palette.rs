@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Colours that were asked for; `None` leaves one to the theme.
+/// Configured colours; `None`: the colour of the theme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
     pub rx: Option<PaletteColor>,

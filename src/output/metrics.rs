@@ -49,7 +49,7 @@ const BACKLOG: i32 = 128;
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    /// The socket's address, read now because a confined process may not ask for it.
+    /// The socket's address, read at the start: a confined process may not call getsockname().
     addr: SocketAddr,
     group: Group,
     top_n: Option<usize>,
@@ -88,8 +88,8 @@ impl Listener {
     }
 }
 
-/// Listens at an address. `[::]` means every address of IPv6 and IPv4, whatever
-/// `net.ipv6.bindv6only` says, and on a kernel without IPv6 too.
+/// Listens at an address. `[::]` means every address of IPv6 and IPv4, regardless of
+/// `net.ipv6.bindv6only`, and on a kernel without IPv6 too.
 fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
     if addr.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         return TcpListener::bind(addr);
@@ -263,7 +263,7 @@ impl<S: Source> Source for Metered<S> {
         let begun = Instant::now();
         let interval = self.source.end_interval()?;
         let drained_in = begun.elapsed();
-        // Ranks before taking the lock, so that nobody waits for that.
+        // Ranks before taking the lock, so that no other thread waits for the ranking.
         let groups = group_totals(&interval, self.group, &self.owners);
         let groups = groups
             .iter()

@@ -252,7 +252,7 @@ impl Stream {
     }
 }
 
-/// Whether an error only means that nobody reads the output any more, as after `flowtop | head`.
+/// Whether an error only means that the reader of the output has gone, as after `flowtop | head`.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

@@ -32,7 +32,7 @@ const READER_TIMEOUT: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
-/// Mode of new files: a recording tells who talks to whom, so only its owner may read it.
+/// Mode of new files: a recording shows who talks to whom, so only its owner may read it.
 const PRIVATE: Mode = Mode::from_raw_mode(0o600);
 
 /// A file that is being written.

@@ -1,4 +1,5 @@
-//! Keeps the table of `--publish` up to date, in a thread of its own: whoever counts never waits for a disk.
+//! Keeps the table of `--publish` up to date, in a thread of its own, so that the counting thread
+//! never waits for a disk.
 
 use std::fmt;
 use std::path::Path;

@@ -20,8 +20,8 @@ use crate::jsonl::CorruptRecording;
 use crate::jsonl::reader;
 use crate::source::filtered::retain_matching;
 
-/// Recordings in sequence: their intervals merged to the wanted length, without the flows that do
-/// not match.
+/// Recordings in sequence: their intervals merged to the requested length, without the flows that
+/// do not match.
 pub struct Replay {
     files: VecDeque<Recording>,
     stop: Stop,

@@ -35,7 +35,7 @@ pub enum Runtime {
     Lxc,
     /// systemd-nspawn and virtual machines that systemd knows.
     Machine,
-    /// A container of a pod; the path does not tell its runtime.
+    /// A container of a pod; the path does not contain its runtime.
     Kubernetes,
     /// A job of Slurm, with all its steps and tasks.
     Slurm,
@@ -43,7 +43,7 @@ pub enum Runtime {
     Pbs,
     /// A job of IBM Spectrum LSF.
     Lsf,
-    /// A container known by its id; the path does not tell its runtime.
+    /// A container known by its id; the path does not contain its runtime.
     Unknown,
 }
 

@@ -36,7 +36,7 @@ pub struct Process {
     pub parent: Option<String>,
     /// Start by the wall clock.
     pub started: SystemTime,
-    /// Start in clock ticks from boot: with `tgid` it tells the process from every other.
+    /// Start in clock ticks from boot; identifies the process together with `tgid`.
     pub start_ticks: u64,
     /// Path of its cgroup, as seen from flowtop's cgroup namespace.
     pub cgroup: Option<String>,

@@ -1,5 +1,5 @@
-//! Turns user ids into names by `/etc/passwd` only: a name service may have to ask another machine,
-//! and a wrong name is worse than a number.
+//! Turns user ids into names by `/etc/passwd` only: a name service may have to query another
+//! machine, and a wrong name is worse than a number.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -68,7 +68,7 @@ impl ConfigWriter {
         }
     }
 
-    /// Saves settings; the rest of the file stays.
+    /// Saves settings; the rest of the file stays unchanged.
     ///
     /// # Errors
     /// When the file cannot be written, or has a mistake. What it says is then as before.

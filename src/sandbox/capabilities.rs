@@ -11,7 +11,7 @@ pub fn held() -> CapabilitySet {
 
 /// Formats a set as in `CAP_BPF and CAP_PERFMON`; `none` for the empty set, `all` for root's.
 pub fn names(set: CapabilitySet) -> String {
-    /// A larger set belongs to root: its size says more than a list.
+    /// A larger set belongs to root: its size is shown instead of a list.
     const MAX_LISTED: usize = 12;
     let names: Vec<String> = set
         .iter_names()

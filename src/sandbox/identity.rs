@@ -53,7 +53,7 @@ fn open_files_as(user: Uid, group: Gid) -> rustix::io::Result<()> {
     let held = capabilities(None)?;
     let effective = held.permitted;
     set_capabilities(None, CapabilitySets { effective, ..held })?;
-    // Both calls return the former id, and say by nothing else whether the kernel has refused (setfsuid(2)).
+    // Both calls return the former id, and report a refusal in no other way (setfsuid(2)).
     let group = nix::unistd::Gid::from_raw(group.as_raw());
     let user = nix::unistd::Uid::from_raw(user.as_raw());
     setfsgid(group);

@@ -59,7 +59,7 @@ pub struct Confinement {
     pub landlock: Option<i32>,
     /// Whether seccomp filters system calls.
     pub seccomp: bool,
-    /// Whether the user asked to keep all privileges.
+    /// Whether the user chose to keep all privileges (`--no-sandbox`).
     pub declined: bool,
 }
 

@@ -19,8 +19,8 @@ use crate::model::interval::Interval;
 use crate::source::Source;
 use crate::sync::lock;
 
-/// A waiting interval with this many flows takes no more: the kernel side then goes on counting
-/// into its own bounded map until the reader moves, and says itself what found no room.
+/// Number of flows from which on a waiting interval takes no more: the kernel side then counts on
+/// into its own bounded map until the reader catches up, and reports what found no room.
 const MAX_WAITING_FLOWS: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Schedule {
     pub duration: Option<Duration>,
 }
 
-/// What the collector tells, from its own thread.
+/// An event that the collector sends from its own thread.
 #[derive(Debug)]
 pub enum CollectorEvent {
     /// An interval waits to be taken. Sent once for each that [`Collector::take`] will give.
@@ -111,7 +111,7 @@ impl Collector {
         self.mailbox.take()
     }
 
-    /// Asks to end the interval under way, hand it over and finish. Does not wait.
+    /// Requests the collector to end the interval under way, pass it on and finish. Does not wait.
     pub fn stop(&self) {
         // An error means that it has finished by itself.
         let _ = self.commands.send(CollectorCommand::Stop);

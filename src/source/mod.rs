@@ -24,8 +24,8 @@ pub trait Source: Send {
     /// When the source can no longer be read; what was read before stays valid.
     fn end_interval(&mut self) -> Result<Interval>;
 
-    /// Finishes starting the first interval, which nobody has to wait for. The collector calls it
-    /// once, at its own start.
+    /// Finishes starting the first interval, so that the caller need not wait for it. The collector
+    /// calls it once, at its own start.
     ///
     /// # Errors
     /// When nothing can be counted.

@@ -1,5 +1,5 @@
-//! Owners of flows: what the kernel recorded of a process when it moved bytes takes precedence over
-//! what `/proc` says of the process that has its id now.
+//! Owners of flows: facts that the kernel recorded when a process moved bytes take precedence over
+//! `/proc`, where another process may have its PID now.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,7 +32,7 @@ impl<'a> ProcessRef<'a> {
 /// Look-ups of facts that flows do not hold, for grouping and sorting. Called only if a grouping or
 /// order needs them.
 pub trait ProcessLookup {
-    /// Returns what `/proc` says of a process, if that is known now.
+    /// Returns the facts of `/proc` about a process, if they are known now.
     fn process(&self, process_ref: &ProcessRef<'_>) -> Option<Arc<Process>>;
 
     /// Returns the name of a user.

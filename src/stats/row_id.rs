@@ -41,7 +41,7 @@ pub enum RowId {
     Zone(Arc<str>),
     /// The flows whose peers were resolved from a host name, whatever says so.
     Host(Arc<str>),
-    /// The flows of a container, or of a pod where the path tells no container.
+    /// The flows of a container, or of a pod if the path names no container.
     Container(Arc<CgroupLocation>),
     /// The flows of a Kubernetes pod.
     Pod(Arc<CgroupLocation>),
@@ -56,7 +56,7 @@ pub enum RowId {
     Unknown,
 }
 
-/// What tells where a flow goes.
+/// The facts about a flow's peer by which rows group it.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerFacts<'a> {
     pub key: &'a FlowKey,
@@ -195,7 +195,7 @@ impl<'a> Groups<'a> {
     /// groups so far.
     pub(super) fn index(&mut self, peer: PeerFacts<'_>, process_ref: &ProcessRef<'_>) -> usize {
         let by_owner = self.group.spec().is_of_owner;
-        // If its start is unknown, the time tells one process from the next one with its id.
+        // If its start is unknown, the time separates a process from the next one with its PID.
         let owner = (by_owner && process_ref.owner.start.is_some())
             .then(|| (process_ref.tgid, std::ptr::from_ref(process_ref.owner)));
         if let Some(&index) = owner.and_then(|owner| self.of_owner.get(&owner)) {

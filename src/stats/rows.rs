@@ -1,5 +1,5 @@
 //! Rows over a history: flows, or sums of flows by process, user, peer, port or container, in the
-//! order asked for, with what is not a row summed.
+//! requested order, with the sums of everything that is not a row.
 //!
 //! Rows are large, many, and hardly looked at: what is kept of them is which flows they are made of.
 //! The row itself is made when it comes into sight.

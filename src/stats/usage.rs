@@ -9,11 +9,11 @@ use crate::model::flow::Counters;
 use crate::model::interval::Interval;
 use crate::view::{CalendarPeriod, Group};
 
-/// Most groups of a grouping that are told apart; further ones are summed under [`FURTHER`].
+/// Maximum number of groups of a grouping; further ones are summed under [`FURTHER`].
 pub const MAX_GROUPS: usize = 100_000;
 /// Name of the sum of groups beyond [`MAX_GROUPS`].
 const FURTHER: &str = "further groups";
-/// Most periods that are told apart: 11 years of hours.
+/// Maximum number of periods: 11 years of hours.
 const MAX_PERIODS: usize = 100_000;
 
 /// What the groups of a grouping moved, by name. The sum is the total without what is untracked.
@@ -28,7 +28,7 @@ pub struct UsageSums {
     pub elapsed: Duration,
     /// Everything that was counted, with what is untracked.
     pub total: Counters,
-    /// The part of `total` that is attributed to nobody.
+    /// The part of `total` that belongs to no process.
     pub untracked: Counters,
     pub missed_events: u64,
     pub groups: BTreeMap<Group, GroupSums>,

@@ -1,12 +1,12 @@
-//! The words for losses and for limits of a kernel, the same in every output: `exact`, or what happened and
-//! what to do.
+//! The words for losses and for limits of a kernel, shared by all outputs: `exact`, or the loss and
+//! its fix.
 
 use crate::model::flow::Comm;
 use crate::model::interval::{Drift, Losses, Method, SlotHolder, UNSEEN_NAMES, Unknown};
 use crate::text::units;
 
-/// Returns how far the numbers can be trusted in a few words: `exact` or what was lost, and the number of
-/// limits of this kernel.
+/// Returns the exactness in a few words: `exact` or the losses, and the number of limits of this
+/// kernel.
 pub fn summary(losses: &Losses, method: &Method) -> String {
     let mut parts = Vec::new();
     if losses.missed_events > 0 {
@@ -50,15 +50,15 @@ pub fn summary(losses: &Losses, method: &Method) -> String {
             agreeing => format!("exact ({agreeing} audited)"),
         });
     }
-    // What this kernel can never report is no loss that happened.
+    // A limit of the kernel is not a loss.
     if !method.unseen.is_empty() {
         parts.push(units::count(method.unseen.len() as u64, "limit"));
     }
     parts.join(", ")
 }
 
-/// Returns the state in a word, where nothing was lost: a mark says that this kernel has a limit, which is the
-/// same in every interval and no alarm.
+/// Returns the state in one word if nothing was lost. A mark says that this kernel has a limit,
+/// which holds in every interval and is no alarm.
 pub fn state(method: &Method) -> &'static str {
     if method.misses_unknown {
         "limits ?"
@@ -69,8 +69,8 @@ pub fn state(method: &Method) -> &'static str {
     }
 }
 
-/// Returns whether something was lost. What a kernel cannot report, or cannot know, is a limit: it is the
-/// same in every interval, and an alarm that never ends is not looked at.
+/// Returns whether something was lost. Limits of a kernel do not count: they hold in every
+/// interval, and a permanent alarm is ignored.
 pub fn is_degraded(losses: &Losses) -> bool {
     !losses.is_none()
 }
@@ -133,7 +133,7 @@ pub fn losses(losses: &Losses) -> Vec<String> {
     lines
 }
 
-/// Returns the connection that is off by most, by how much, and the likely cause.
+/// Returns the connection with the largest drift, the drift, and its likely cause.
 fn drift(losses: &Losses) -> Option<String> {
     let audit = &losses.audit;
     if audit.is_well() {
@@ -322,7 +322,7 @@ mod tests {
             "{:?}",
             losses(&twice)
         );
-        // It was off before, and moves bytes still.
+        // The connection had drift before, and still moves bytes.
         let mut later = missing;
         later.audit.drift = Drift::default();
         assert_eq!(summary(&later, &method), "1 connection off");

@@ -1,4 +1,4 @@
-//! Text for people: it knows no BPF, no options and no output.
+//! Text for people: independent of BPF, options and outputs.
 
 pub mod losses;
 pub mod sanitize;

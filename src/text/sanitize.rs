@@ -1,17 +1,17 @@
-//! Text that others chose, made harmless, and the columns that text takes.
+//! Sanitizes untrusted text, and measures the columns that text takes.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// What stands behind the name of flowtop where a flow is of its own look-ups.
+/// Suffixes of flowtop's own name in rows of its own look-ups.
 const OWN_FLOW: [&str; 2] = [" (own)", " (own look-ups)"];
 
-/// How a blank at the end of a name is written.
+/// The written form of a blank at an end of a name.
 const BLANK: &str = "\\u{20}";
 
-/// Columns a text takes on a terminal that draws every character by itself.
+/// Returns the columns that a text takes on a terminal that draws every character by itself.
 pub fn columns(text: &str) -> usize {
     if text.is_ascii() {
         text.len()
@@ -20,15 +20,15 @@ pub fn columns(text: &str) -> usize {
     }
 }
 
-/// A text filled up with spaces to so many columns.
+/// Pads a text with spaces to `width` columns.
 pub fn padded(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(columns(text));
     format!("{text}{:missing$}", "")
 }
 
-/// Text that others chose (process names, host names), made harmless for a terminal and for a
-/// column of text: whatever moves the cursor, starts an escape sequence, turns the writing
-/// direction or takes no space becomes a visible `\u{..}`.
+/// Sanitizes untrusted text (process names, host names) for a terminal and for a column of text:
+/// each character that moves the cursor, starts an escape sequence, changes the writing direction
+/// or takes no space becomes a visible `\u{..}`.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe_char) {
         return Cow::Borrowed(text);
@@ -51,8 +51,8 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// A name that others chose, with blanks at its ends made visible too: of blanks alone it would be
-/// no name, and with one before it pass for another.
+/// Sanitizes an untrusted name and makes blanks at its ends visible: a name of blanks would look
+/// empty, and one with an outer blank would look like another name.
 pub fn visible(name: &str) -> Cow<'_, str> {
     let clean = sanitize(name);
     let inner = clean.trim_matches(' ');
@@ -68,8 +68,8 @@ pub fn visible(name: &str) -> Cow<'_, str> {
     ))
 }
 
-/// A name that others chose, for where flowtop writes words of its own: [`visible`], and with its
-/// first character as a number where it would pass for one of these.
+/// Sanitizes an untrusted name for columns in which flowtop also writes words of its own: like
+/// [`visible`], with the first character as a number if the name equals one of these words.
 pub fn name(name: &str) -> Cow<'_, str> {
     let clean = visible(name);
     if let Some(own) = OWN_FLOW.iter().find(|own| clean.ends_with(*own)) {
@@ -85,7 +85,8 @@ pub fn name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The name of a process; that of a kernel thread is in brackets, which no other has.
+/// Returns the name of a process as shown; a kernel thread's is in brackets, which no other name
+/// is.
 pub fn process_name(process: &str, is_kernel_thread: bool) -> String {
     match is_kernel_thread {
         true => visible(process).into_owned(),
@@ -93,7 +94,7 @@ pub fn process_name(process: &str, is_kernel_thread: bool) -> String {
     }
 }
 
-/// The name of a user, or without one the number, which no name can pass for.
+/// Returns the name of a user, or the UID, which no shown name can equal.
 pub fn user_name(user: Option<&str>, uid: u32) -> String {
     match user {
         Some(user) if user.bytes().all(|byte| byte.is_ascii_digit()) => user
@@ -105,7 +106,7 @@ pub fn user_name(user: Option<&str>, uid: u32) -> String {
     }
 }
 
-/// Whether flowtop writes this of its own, in a row in which a name might stand.
+/// Whether flowtop itself writes this text in a column of names.
 fn is_own_word(text: &str) -> bool {
     const WORDS: [&str; 9] = [
         "*",
@@ -127,19 +128,20 @@ fn is_own_word(text: &str) -> bool {
     WORDS.contains(&text) || is_id || is_kernel_thread || is_own_flow
 }
 
-/// A message of several lines, each made harmless: the line ends in it are flowtop's own.
+/// Sanitizes each line of a message; the line ends are flowtop's own.
 pub fn sanitize_lines(text: &str) -> String {
     let lines: Vec<Cow<'_, str>> = text.split('\n').map(sanitize).collect();
     lines.join("\n")
 }
 
-/// Controls, direction marks, line separators, and what is drawn as nothing or onto its neighbour:
-/// all that has no width by Unicode's tables, which terminals go by, and some that have one there.
+/// Whether a character is unsafe to print: controls, direction marks, line separators, and
+/// characters drawn as nothing or onto their neighbour: all without width in Unicode's tables,
+/// which terminals use, and some with a width there.
 pub fn is_unsafe_char(c: char) -> bool {
     if matches!(c, ' '..='~') {
         return false;
     }
-    // Of white space the blank alone is drawn as everyone expects.
+    // The blank is the only white space that all terminals draw alike.
     c.is_whitespace()
         || c.width().unwrap_or(0) == 0
         || matches!(
@@ -293,7 +295,8 @@ mod tests {
     }
 
     proptest! {
-        /// Also when it is shown twice, cut anywhere, or stands beside other text.
+        /// Sanitized text stays sanitized when sanitized again, cut anywhere, or joined to other
+        /// text.
         #[test]
         fn harmless_text_stays_harmless(text in any::<String>(), at in any::<prop::sample::Index>()) {
             let clean = sanitize(&text).into_owned();
@@ -301,7 +304,7 @@ mod tests {
             prop_assert_eq!(sanitize(&clean), clean.as_str());
             let cut: String = clean.chars().take(at.index(clean.len() + 1)).collect();
             prop_assert!(columns(&cut) <= columns(&clean));
-            // Whoever counts by clusters of characters finds no more columns than this.
+            // Counting by grapheme clusters gives no more columns.
             prop_assert!(clean.width() <= columns(&clean));
             prop_assert_eq!(columns(&padded(&clean, 80)), columns(&clean).max(80));
         }

@@ -1,14 +1,13 @@
-//! Suggests the word that was probably meant in place of an unknown one.
+//! Suggests a known word in place of an unknown one.
 
 use std::fmt;
 
-/// The error for a word that is not one of a closed list: which words there are, or which was probably
+/// The error for a word that is not in a closed list: names the list, or the word that was probably
 /// meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownWord(pub(crate) String);
 
-/// Words that other tools have for something of flowtop: what it is here, the words, and the word of
-/// flowtop.
+/// Words of other tools: the kind of word, the other tools' words, and flowtop's word.
 const ELSEWHERE: [(&str, &[&str], &str); 10] = [
     (
         "unit",
@@ -27,7 +26,8 @@ const ELSEWHERE: [(&str, &[&str], &str); 10] = [
 ];
 
 impl UnknownWord {
-    /// `word` was read where `what` is one of `known`.
+    /// Returns the error for `word` where one of `known` is expected; `what` names the kind of
+    /// word.
     pub fn new(what: &str, word: &str, known: &[&str]) -> Self {
         let near = nearest(word, known)
             .or_else(|| elsewhere(what, word).filter(|meant| known.contains(meant)))

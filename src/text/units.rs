@@ -1,5 +1,4 @@
-//! Numbers and foreign text for people: rates and sizes of fixed width in the units asked for, and
-//! text that cannot take over a terminal, nor pass for words of flowtop. Knows no flows.
+//! Formats numbers for people: rates and sizes of fixed width in the selected units.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,7 +10,7 @@ pub use super::sanitize::{
 
 use crate::text::suggest::UnknownWord;
 
-/// Widest string [`rate`] returns, in columns.
+/// Maximum width of the string that [`rate`] returns, in columns.
 pub const RATE_WIDTH: usize = Units::Bytes.rate_width();
 
 /// Formats an amount of money in at most nine characters, with three significant digits, as in `0.0912` or `12.3`.
@@ -29,7 +28,7 @@ pub fn money(units: f64) -> String {
     }
 }
 
-/// Formats what costs so much in an interval of a length as an amount of money an hour.
+/// Formats a cost per interval as an amount of money an hour.
 pub fn per_hour(units: f64, elapsed: Duration) -> String {
     match elapsed.as_secs_f64() {
         seconds if seconds > 0.0 => money(units * 3600.0 / seconds),
@@ -37,7 +36,7 @@ pub fn per_hour(units: f64, elapsed: Duration) -> String {
     }
 }
 
-/// In which units people read rates and amounts.
+/// The units of rates and amounts in text for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Units {
     /// Bytes with decimal prefixes: k = 1000.
@@ -70,7 +69,7 @@ impl Units {
         }
     }
 
-    /// The next one round the circle.
+    /// Returns the next choice; the first after the last.
     #[must_use]
     pub const fn next(self) -> Self {
         match self {
@@ -108,8 +107,8 @@ impl Units {
         self.amount_width() + "/s".len()
     }
 
-    /// Bytes per second with three significant digits (IEC: up to 1023 before the next prefix), as
-    /// in `12.4 MB/s`, `99.2 Mbit/s`; never wider than [`Self::rate_width`].
+    /// Formats bytes per second with three significant digits (IEC: up to 1023 before the next
+    /// prefix), as in `12.4 MB/s`, `99.2 Mbit/s`; never wider than [`Self::rate_width`].
     pub fn rate(self, bytes_per_sec: f64) -> String {
         let (number, prefix) = self.scaled(bytes_per_sec);
         format!("{number} {prefix}{}/s", self.symbol())
@@ -152,10 +151,10 @@ impl Units {
             return ("0".to_owned(), "");
         }
         if value < 0.005 {
-            // Something moved: three digits would call it nothing.
+            // Not zero, but three digits would show zero.
             return ("<0.01".to_owned(), "");
         }
-        // The first value that rounds to what the next prefix begins with.
+        // The smallest value that is rounded up to the next prefix.
         let (prefixes, base, limit) = if self.is_iec() {
             (&IEC, 1024.0, 1023.5)
         } else {
@@ -200,7 +199,7 @@ pub fn bytes(amount: u64) -> String {
 /// A short time in microseconds with three significant digits, as in `87 µs`, `12.3 ms`, `1.20 s`; in ASCII
 /// `87 us`. At most seven columns up to an hour, longer than which no round trip is.
 pub fn short_time(us: u64, ascii: bool) -> String {
-    // The first values that round to what the next unit begins with.
+    // The smallest values that are rounded up to the next unit.
     let (value, unit) = match us {
         0..1000 if ascii => return format!("{us} us"),
         0..1000 => return format!("{us} µs"),
@@ -215,7 +214,7 @@ pub fn short_time(us: u64, ascii: bool) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// A length of time as it was asked for, as in `500 ms`, `2.5 s`, `60 s`.
+/// Formats a configured length of time, as in `500 ms`, `2.5 s`, `60 s`.
 pub fn span(length: Duration) -> String {
     if length < Duration::from_secs(1) {
         format!("{} ms", length.as_micros() as f64 / 1000.0)
@@ -224,14 +223,13 @@ pub fn span(length: Duration) -> String {
     }
 }
 
-/// A number of things, as in `1 flow`, `3 flows`.
+/// Formats a number with its noun, as in `1 flow`, `3 flows`.
 pub fn count(number: u64, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }
 
-/// A share in whole percent that is 100 only when nothing is missing and 0 only when there is
-/// nothing.
+/// Returns a share in whole percent: 100 only if nothing is missing, 0 only if there is nothing.
 pub fn percent(part: u64, whole: u64) -> u64 {
     if whole == 0 || part == 0 {
         return 0;

@@ -1,4 +1,4 @@
-//! Everything that can happen to an [`App`](super::App), and what it can ask for in return.
+//! Inputs of an [`App`](super::App), and the requests it returns.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub enum Action {
     PlayerMoved(Box<PlayerSnapshot>),
     /// State of the recording that is being written, if there is one.
     Recording(Option<Status>),
-    /// What became of something that was asked for, or why nothing did.
+    /// The outcome of a request, or the reason why it was refused.
     Reported(Result<String, String>),
     /// Host names became known.
     NameFound,
@@ -35,7 +35,7 @@ pub enum Action {
     Clock(Duration),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
-    /// Ctrl-C, or a signal: leaves from wherever one is.
+    /// Ctrl-C, or a signal: quits from any part of the screen.
     Stop,
     /// A key that is bound to a command.
     Command(Command),
@@ -51,7 +51,7 @@ pub enum Action {
     Wheel(u16, u16, i32),
 }
 
-/// What a key does to text that is being typed.
+/// The edit of a key in a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
     Insert(char),
@@ -85,7 +85,7 @@ pub enum Edit {
     Cancel,
 }
 
-/// What an [`App`](super::App) asks its caller to do.
+/// A request of an [`App`](super::App) to its caller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Set the length of intervals.

@@ -1,5 +1,6 @@
-//! The state of the screen, changed only by [`App::update`], which passes each action to the part of the
-//! screen that it is for. No terminal, no keys (they arrive as commands) and no clock of its own.
+//! The state of the screen. [`App::update`] alone changes it, and passes each action to the part of
+//! the screen that handles it. Independent of the terminal, of keys (which arrive as commands) and
+//! of a clock of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +74,7 @@ impl App {
         }
     }
 
-    /// Takes the texts of prompts of earlier runs.
+    /// Loads the texts typed into prompts in earlier runs.
     pub(in crate::tui) fn learn_prompts(&mut self, lines: &[String]) {
         for line in lines {
             self.prompt.learn(line);
@@ -113,7 +114,7 @@ impl App {
             Action::Clock(now) => self.shared.clock = now,
             Action::Resize(width, height) => {
                 let area = Rect::new(0, 0, width, height);
-                // Told before every drawing, and only another size moves the view.
+                // Sent before every drawing; only a new size moves the view.
                 if std::mem::replace(&mut self.shared.area, area) != area {
                     self.panes.scroll_to_selection(&self.shared);
                 }
@@ -156,7 +157,7 @@ impl App {
         matches!(self.mode, Mode::Typing(_))
     }
 
-    /// Whether the display is paused, so that time passes on it.
+    /// Whether the display is paused; it then shows the length of the pause.
     pub fn is_paused(&self) -> bool {
         self.shared.pause.is_some()
     }
@@ -166,7 +167,7 @@ impl App {
         !self.shared.traffic_seen
     }
 
-    /// Takes what the caller is asked to do.
+    /// Takes the next request to the caller.
     pub fn take_request(&mut self) -> Option<Effect> {
         self.request.take()
     }
@@ -194,7 +195,7 @@ impl App {
         shared.flows_now = interval.flows.len();
         shared.history.add(&interval);
         shared.count_programs();
-        // Its memory is what the rows are sorted in.
+        // Frees its memory for the sorting of the rows.
         drop(interval);
         self.panes.rebuild(&self.shared);
         self.panes.widen_columns(&self.shared);
@@ -226,7 +227,7 @@ impl App {
     fn act(&mut self, command: Command) {
         match command {
             Command::Quit if self.mode == Mode::Table => self.quit = true,
-            // What is open stands on the table, so closing it comes first.
+            // Quitting first closes the part that is open over the tables.
             Command::Quit => self.act(Command::Back),
             Command::Suspend => self.request = Some(Effect::Suspend),
             Command::Redraw => self.request = Some(Effect::Redraw),
@@ -296,7 +297,7 @@ impl App {
         }
     }
 
-    /// Shows the table of so many intervals before the shown one.
+    /// Shows the table of the moment `back` intervals before the shown one.
     fn travel(&mut self, back: isize) {
         if self.shared.travel_by(back) {
             self.show_moment();
@@ -330,7 +331,7 @@ impl App {
         None
     }
 
-    /// Does what an entry of the list over the tables says, and closes the list.
+    /// Performs the choice of an entry of the list over the tables, and closes the list.
     fn choose(&mut self, choice: impl FnOnce(&List) -> Option<ListChoice>) {
         let Mode::List(list) = &self.mode else {
             return;
@@ -385,7 +386,7 @@ impl App {
         }
     }
 
-    /// Shows what the text of the prompt means.
+    /// Previews the rows that the text of the prompt finds or matches.
     fn preview(&mut self) {
         let text = self.prompt.line.text();
         self.prompt.hint = match self.prompt.kind {
@@ -394,7 +395,8 @@ impl App {
         };
     }
 
-    /// Applies the text of the prompt and closes it. A filter that is not valid stays there to be mended.
+    /// Applies the text of the prompt and closes it. An invalid filter stays in the prompt for
+    /// correction.
     fn accept(&mut self) {
         let text = self.prompt.line.text();
         if self.prompt.kind == PromptKind::Filter
@@ -418,7 +420,7 @@ impl App {
         self.mode = Mode::Table;
     }
 
-    /// Passes a click to what is drawn under it.
+    /// Passes a click to the part drawn at its position.
     fn click(&mut self, at: Position) {
         let area = self.shared.area;
         let body = self.panes.layout(area).body;
@@ -450,7 +452,7 @@ impl App {
                     let choice = list.click(at, body);
                     self.choose(|_| choice);
                 }
-                // Beside the list.
+                // A click beside the list closes it.
                 Mode::List(_) => self.mode = Mode::Table,
                 Mode::Chooser(chooser) => chooser.click(at, body, &mut self.shared),
                 Mode::Help(help) => {

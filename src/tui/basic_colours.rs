@@ -1,15 +1,16 @@
-//! Writes the 16 basic colours as every terminal knows them. Crossterm writes them as colours of the palette of 256
-//! (`38;5;3`), which a terminal with 16 colours may take for other attributes: 5 is blinking, 3 is italic.
+//! Writes the 16 basic colours by their own sequences. Crossterm writes them as colours of the
+//! palette of 256 (`38;5;3`), which a terminal with 16 colours may read as other attributes: 5 is
+//! blinking, 3 is italic.
 
 use std::io::{self, Write};
 
-/// Collects what is written until it is flushed, and then writes the basic colours by their own numbers
-/// (`33`, ECMA-48).
+/// Buffers output until a flush, and then writes the basic colours by their own numbers (`33`,
+/// ECMA-48).
 #[derive(Debug)]
 pub struct BasicColours<W> {
     inner: W,
     waiting: Vec<u8>,
-    /// Whether colours are rewritten: a terminal with more than 16 has the others too.
+    /// Whether colours are rewritten; not needed on a terminal with more than 16.
     is_on: bool,
 }
 

@@ -1,12 +1,12 @@
-//! What the live table saves and records. Whoever starts it opens the files and folders for that before flowtop
-//! is confined; the table itself knows no path.
+//! Interface through which the live table saves and records. The caller opens files and folders
+//! before flowtop is confined; the table itself has no paths.
 
 use anyhow::{Result, bail};
 
 use crate::options::SavedSettings;
 use crate::recording::recorder::Status;
 
-/// Saves and records on behalf of the live table. What each returns is a sentence for the footer, and so is an error.
+/// Saves and records on behalf of the live table. Results and errors are sentences for the footer.
 pub trait TableFiles {
     /// Saves settings in the configuration file.
     ///
@@ -26,11 +26,11 @@ pub trait TableFiles {
     /// When there is no folder for recordings, or it cannot be written.
     fn toggle_recording(&mut self) -> Result<String>;
 
-    /// How the recording under way goes.
+    /// Returns the status of the recording under way.
     fn recording(&self) -> Option<Status>;
 }
 
-/// Nothing can be saved.
+/// A table that cannot save anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoFiles;
 

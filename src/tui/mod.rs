@@ -1,9 +1,8 @@
-//! The live table: turns intervals and keys into a screen. Knows nothing of the kernel.
+//! The live table: turns intervals and keys into a screen. Independent of the kernel.
 //!
 //! The main thread blocks on one channel that the collector, the keyboard, signals and background
-//! look-ups send to, and draws only when something came. Collecting goes on in its own thread
-//! whatever happens here, so no key can shorten or stretch an interval; and nothing that is drawn
-//! waits for a name, for `/proc` or for the kernel.
+//! look-ups send to, and draws only after an event. The collector has its own thread, so no key can
+//! shorten or lengthen an interval. No drawing waits for a name, for `/proc` or for the kernel.
 
 mod action;
 mod app;
@@ -54,12 +53,12 @@ use crate::source::collector::{Collector, CollectorEvent, Schedule};
 use crate::source::signals::SignalHandler;
 use crate::source::signals::job::{self, Job, StopTarget};
 
-/// How often a paused screen is redrawn, for the time it shows.
+/// Interval between redraws of a paused screen, which shows the length of the pause.
 const SECOND: Duration = Duration::from_secs(1);
-/// How long a terminal takes at most to answer a question, if it does.
+/// Maximum time to wait for a terminal's reply to a query.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Age of the first rows: most of what a person takes for at once, and long enough for rates.
+/// Time until the first rows: short enough to seem immediate, long enough for rates.
 const FIRST_ROWS: Duration = Duration::from_millis(250);
 
 enum ScreenEvent {
@@ -73,12 +72,13 @@ enum ScreenEvent {
     Stop,
 }
 
-/// How long a signal to stop may come after the one that continued this process: `kill` and `timeout` send
-/// SIGTERM and then SIGCONT.
+/// Time within which a signal to stop may follow the one that continued this process: `kill` and
+/// `timeout` send SIGTERM and then SIGCONT.
 const STOP_COMES_WITHIN: Duration = Duration::from_millis(200);
 
-/// Shows a live table of this machine until a key, a signal, the count or an error ends it, and the state of
-/// its recording, if there is one. The terminal is as before afterwards, whatever the end.
+/// Shows a live table of this machine until a key, a signal, the count or an error ends it. Returns
+/// the state of its recording, if there is one. The terminal is restored afterwards, however the
+/// table ends.
 ///
 /// # Errors
 /// When the source fails or the terminal cannot be read or written.
@@ -116,17 +116,17 @@ pub fn live(
     Ok(())
 }
 
-/// What was asked for by a number of intervals or a time is there to read when the table has gone. Who
-/// leaves has seen it.
+/// Prints the last screen after a run of a fixed number of intervals or time. A user who quits has
+/// seen the table.
 fn leave_screen(app: &App) {
     if !app.has_quit() {
-        // Nobody is there to read an error.
+        // An error could not be shown.
         let _ = io::stdout().write_all(terminal::last_screen(app).as_bytes());
     }
 }
 
-/// Shows recordings in the live table until a key, a signal or a limit ends it. What could not be read of
-/// them.
+/// Shows recordings in the live table until a key, a signal or a limit ends it. Returns the parts
+/// that could not be read.
 ///
 /// # Errors
 /// When the terminal cannot be read or written.
@@ -159,8 +159,8 @@ pub fn replay(
     Ok(app.into_corruptions())
 }
 
-/// The channel of all that happens, and whether a signal asks flowtop to stop: who has no terminal to
-/// draw on looks at that first.
+/// Returns the channel of all events, and whether a signal requests flowtop to stop, for callers
+/// without a terminal.
 fn events(
     signals: SignalHandler,
 ) -> Result<(Sender<ScreenEvent>, Receiver<ScreenEvent>, Arc<AtomicBool>)> {
@@ -187,7 +187,7 @@ fn names(sender: &Sender<ScreenEvent>) -> Result<Names> {
     Names::system(move || drop(sender.send(ScreenEvent::Name)))
 }
 
-/// Takes the terminal over and shows what comes. The state at the end.
+/// Takes the terminal over and shows intervals. Returns the final state.
 fn show(
     mut app: App,
     feed: IntervalFeed<'_>,
@@ -200,7 +200,7 @@ fn show(
         IntervalFeed::Live(_) => format!("flowtop {}", app.shared.machine.host),
         IntervalFeed::Played(_) => "flowtop replay".to_owned(),
     };
-    // Without them nothing is missing but what was typed before.
+    // An error only loses the texts typed earlier.
     let lines = app.shared.prompt_file.as_ref().map(PromptFile::lines);
     if let Some(Ok(lines)) = lines {
         app.learn_prompts(&lines);
@@ -214,7 +214,7 @@ fn show(
         app.greet();
     }
     let background_matters = app.shared.display.depends_on_background();
-    // Dropped first of all that lives here, so that whatever follows is seen.
+    // Dropped before all other locals, so that later messages are visible.
     let mut screen = Screen::enter(
         &title,
         app.shared.keys.suspend_by_ctrl_z(),
@@ -246,14 +246,14 @@ fn show(
     outcome.map(|()| session.app)
 }
 
-/// The source of what is shown.
+/// The source of the shown intervals.
 #[derive(Clone, Copy)]
 enum IntervalFeed<'a> {
     Live(&'a Collector),
     Played(&'a Player),
 }
 
-/// An error of the terminal; none where it has gone, as nobody looks any more.
+/// Returns an error of the terminal, or none if the terminal has gone.
 fn unless_gone(error: anyhow::Error) -> Result<()> {
     match terminal::has_gone() {
         true => Ok(()),
@@ -268,10 +268,10 @@ struct Session<'a> {
     feed: IntervalFeed<'a>,
     files: Box<dyn TableFiles>,
     start: Instant,
-    /// When the terminal was asked for its background, until it has answered.
+    /// Time of the query for the terminal's background, until its reply.
     queried_at: Option<Instant>,
-    /// Whether names, and facts about processes, were found since the last drawing. They come by the
-    /// hundred, and each may put all rows in a new order: once a drawing is enough.
+    /// Whether names, and facts about processes, were found since the last drawing. They come by
+    /// the hundred, and each may reorder all rows: one drawing covers all of them.
     found: (bool, bool),
     stop_requested: &'a AtomicBool,
 }
@@ -297,7 +297,7 @@ impl Session<'_> {
                 Some(event) => event,
                 None => continue,
             };
-            // Everything that has happened by now is one drawing.
+            // All pending events share one drawing.
             loop {
                 if let Some(outcome) = self.handle(event) {
                     return outcome;
@@ -314,7 +314,7 @@ impl Session<'_> {
         }
     }
 
-    /// Waits for something to happen: without end where only that changes the picture.
+    /// Waits for an event: without a timeout if only events change the screen.
     fn next(&self, events: &Receiver<ScreenEvent>) -> Result<Option<ScreenEvent>> {
         let wait = "wait for something to happen";
         if !self.app.is_paused() {
@@ -330,7 +330,7 @@ impl Session<'_> {
     fn handle(&mut self, event: ScreenEvent) -> Option<Result<()>> {
         match event {
             ScreenEvent::Collector(notice) => {
-                // What waits there while the picture is held is summed there, within bounds.
+                // While the display is paused, waiting intervals are summed there, within bounds.
                 if !self.app.is_paused() {
                     self.take();
                 }
@@ -383,8 +383,8 @@ impl Session<'_> {
         match job {
             Job::Stop => self.stop(StopTarget::Process),
             Job::Continued if self.screen.is_as_taken() => {
-                // The kernel sends SIGCONT with SIGHUP too: a terminal that has gone is the keyboard's to
-                // tell, and nothing is drawn there until it does.
+                // The kernel sends SIGCONT with SIGHUP too. The keyboard thread reports a terminal
+                // that has gone, and nothing is drawn there until then.
                 if self.screen.force_redraw().is_err() {
                     terminal::restore();
                 }
@@ -402,7 +402,7 @@ impl Session<'_> {
         self.come_back()
     }
 
-    /// Takes the terminal again as soon as it is this job's, unless flowtop is to end.
+    /// Takes the terminal over again as soon as it belongs to this job, unless flowtop is to end.
     fn come_back(&mut self) -> Result<()> {
         while !job::is_in_foreground() {
             let until = Instant::now() + STOP_COMES_WITHIN;
@@ -420,8 +420,8 @@ impl Session<'_> {
         }
     }
 
-    /// An answer that is on its way would be typed into what comes after this program. Who leaves that
-    /// soon waits for it, but not for a terminal that does not answer.
+    /// Waits for a reply that is under way: it would be typed into the next program. The wait is
+    /// bounded for terminals that do not reply.
     fn await_answer(&self, events: &Receiver<ScreenEvent>) {
         let Some(until) = self
             .queried_at
@@ -443,8 +443,8 @@ impl Session<'_> {
                     return;
                 };
                 self.app.update(Action::IntervalEnded(interval));
-                // Two small reads that wait for nothing, and only until something moves: one who
-                // looks at an empty screen wants to know that someone is looking.
+                // Two small non-blocking reads, only until bytes move: the number of sockets shows
+                // on an empty screen that flowtop works.
                 if self.app.is_quiet()
                     && let Some(open) = open_sockets()
                 {
@@ -459,13 +459,13 @@ impl Session<'_> {
         }
     }
 
-    /// Has the footer say what became of something.
+    /// Shows the outcome of a request in the footer.
     fn report(&mut self, outcome: Result<String>) {
         let outcome = outcome.map_err(|error| format!("{error:#}"));
         self.app.update(Action::Reported(outcome));
     }
 
-    /// Does what the state asks for.
+    /// Performs the request of the state.
     fn answer(&mut self) -> Result<()> {
         match self.app.take_request() {
             Some(Effect::SetInterval(interval)) => {
@@ -494,7 +494,7 @@ impl Session<'_> {
                 self.report(turned);
             }
             Some(Effect::Copy(text)) => self.screen.copy(&text)?,
-            // What cannot be kept is missing in the next run, and this one goes on.
+            // A text that cannot be saved is missing in the next run; this run continues.
             Some(Effect::Remember(line)) => {
                 if let Some(file) = &self.app.shared.prompt_file {
                     let _ = file.append(&line);

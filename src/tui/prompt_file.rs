@@ -1,5 +1,5 @@
-//! The file that keeps the texts of prompts from one run to the next. It is opened with the rights of the caller
-//! before privileges are dropped; afterwards the descriptor is all that is left of it.
+//! The file that keeps the texts of prompts from one run to the next. It is opened with the rights
+//! of the caller before privileges are dropped; afterwards only the descriptor is used.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-/// Most bytes of the file: a longer one loses its first lines when it is opened.
+/// Maximum size of the file in bytes: a longer one loses its first lines when it is opened.
 const MAX_BYTES: u64 = 64 << 10;
 
 /// The open file. Several flowtops may append to one.
@@ -22,7 +22,7 @@ pub struct PromptFile {
 }
 
 impl PromptFile {
-    /// Opens the file, and creates it and its folders for nobody but the caller.
+    /// Opens the file, and creates it and its folders for the caller only.
     ///
     /// # Errors
     /// When the file cannot be opened, or is another user's or no plain file.
@@ -33,7 +33,7 @@ impl PromptFile {
                 .mode(0o700)
                 .create(folder)?;
         }
-        // Opening a pipe would wait for a reader, and what a link leads to may not be meant.
+        // Opening a pipe would wait for a reader, and links are not followed.
         let flags = OFlags::RDWR
             | OFlags::APPEND
             | OFlags::CLOEXEC
@@ -72,7 +72,7 @@ impl PromptFile {
         let mut bytes = Vec::new();
         file.take(2 * MAX_BYTES).read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes);
-        // The first line of a part is a part of a line.
+        // The first line after the cut is incomplete.
         let cut = usize::from(length > MAX_BYTES);
         let lines: Vec<String> = text.lines().skip(cut).map(str::to_owned).collect();
         if cut > 0 {

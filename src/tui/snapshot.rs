@@ -16,8 +16,8 @@ use crate::resolve::names::Names;
 use crate::resolve::owners::Owners;
 use crate::stats::ranking::Ranking;
 
-/// Returns the forms of a snapshot, each with the extension of its file. A recording has its intervals in its files:
-/// of it there is no JSON.
+/// Returns the forms of a snapshot, each with the extension of its file. A replay has no JSON form:
+/// its recording has the intervals.
 ///
 /// # Errors
 /// When the interval cannot be written as JSON, which does not happen.
@@ -38,7 +38,8 @@ pub fn forms(app: &App) -> Result<Vec<(&'static str, Vec<u8>)>> {
     Ok(forms)
 }
 
-/// The shown interval as `--json -n N` has it, with as many flows as are kept of one.
+/// Returns the shown interval in the form of `--json -n N`, with the flows that are kept of an
+/// interval.
 fn json(app: &App) -> Result<Option<Vec<u8>>> {
     let shared = &app.shared;
     let ago = shared.travel.as_ref().map_or(0, |travel| travel.ago);

@@ -40,9 +40,9 @@ use crate::text::units;
 /// Whether the terminal is taken over: there is only one.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static PANIC_HOOK: Once = Once::new();
-/// How long someone waits who does not want to wait.
+/// Maximum wait of [`restore_soon`].
 const RESTORED_SOON: Duration = Duration::from_millis(300);
-/// Has the terminal put its window's title away, and take it out again.
+/// Saves the title of the terminal's window, and restores it.
 const SAVE_TITLE: &str = "\x1b[22;2t";
 const RESTORE_TITLE: &str = "\x1b[23;2t";
 /// Reports clicks and the wheel but no moves: each move would be an event that changes nothing.
@@ -51,13 +51,13 @@ const NO_MOUSE: &str = "\x1b[?1006l\x1b[?1000l";
 /// The size of a terminal that does not know its own, as in a container that was just started: that of
 /// the first terminals, which ncurses takes too.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// Control-Z, as a terminal's driver takes it for the key that stops a job.
+/// Control-Z, the character of the terminal driver's key that stops a job.
 const CTRL_Z: u8 = 0x1a;
 
 /// The terminal, taken over.
 pub struct Screen {
-    /// Never dropped: what it would do then is done by [`restore`], and where the terminal has gone it
-    /// would panic, as it complains about the cursor on a standard error that has gone too.
+    /// Never dropped: [`restore`] does its work. If the terminal has gone, dropping it would panic,
+    /// as it reports an error about the cursor on a standard error that has gone too.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<BasicColours<Stdout>>>>,
     title: String,
     /// Columns and rows of the last drawing.
@@ -66,7 +66,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over. `title` is what the window is called meanwhile; `stops_on_ctrl_z` says
+    /// Takes the terminal over. `title` is the window's title meanwhile; `stops_on_ctrl_z` says
     /// whether that key stops the job, `depth` which colours there are.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Screen {
         take(&title, stops_on_ctrl_z)?;
         let backend = CrosstermBackend::new(BasicColours::new(stdout(), depth == Depth::Ansi16));
         let drawn = size();
-        // Not the size that the terminal says: it may be 0.
+        // Not the size that the terminal reports: it may be 0.
         let viewport = Viewport::Fixed(Rect::new(0, 0, drawn.0, drawn.1));
         let terminal = Terminal::with_options(backend, TerminalOptions { viewport });
         let terminal = terminal.context("ask for the terminal's size")?;
@@ -97,7 +97,7 @@ impl Screen {
         })
     }
 
-    /// Asks what the background looks like; the answer comes by the keyboard.
+    /// Queries the terminal's background; the reply arrives as keyboard input.
     ///
     /// # Errors
     /// When the terminal cannot be written.
@@ -110,8 +110,8 @@ impl Screen {
     /// # Errors
     /// When the terminal cannot be written.
     pub fn draw(&mut self, app: &App) -> Result<()> {
-        // Given back already, by a panic elsewhere or as another job has it: a drawing would land
-        // between its lines.
+        // Restored already, by a panic elsewhere or because another job has it: a drawing would
+        // land between its lines.
         if !TAKEN.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Has the terminal put a text into its clipboard.
+    /// Puts a text into the terminal's clipboard.
     ///
     /// # Errors
     /// When the terminal cannot be written.
@@ -143,23 +143,24 @@ impl Screen {
         execute!(stdout(), Print(copy_sequence(text))).context("write to the terminal")
     }
 
-    /// The next drawing writes every cell, whatever stands there.
+    /// Makes the next drawing write every cell.
     ///
     /// # Errors
     /// When the terminal cannot be written.
     pub fn force_redraw(&mut self) -> Result<()> {
-        // Not the terminal's own `clear`: that asks where the cursor is, and waits for the answer.
+        // Not the `clear` of ratatui's terminal, which queries the cursor position and waits for
+        // the reply.
         self.terminal
             .backend_mut()
             .clear()
             .context("clear the terminal")?;
-        // Forgets what was drawn last; the other of the two is empty between drawings.
+        // Drops the buffer of the last drawing; the other buffer is empty between drawings.
         self.terminal.swap_buffers();
         Ok(())
     }
 
-    /// Gives the terminal back and stops. Returns when the job is continued, or at once where there is
-    /// no shell that could continue it; [`Self::take_again`] is next.
+    /// Restores the terminal and stops. Returns when the job is continued, or at once if no shell
+    /// could continue it; call [`Self::take_again`] next.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -168,7 +169,8 @@ impl Screen {
         job::stop(whom).context("stop the job")
     }
 
-    /// Whether the terminal is as it was taken: whoever stopped this process may have changed its modes.
+    /// Whether the terminal still has the modes set by flowtop: the process that stopped this one
+    /// may have changed them.
     pub fn is_as_taken(&self) -> bool {
         let raw = || {
             tcgetattr(rustix::stdio::stdin())
@@ -193,8 +195,8 @@ pub fn has_gone() -> bool {
     tcgetattr(rustix::stdio::stdout()).is_err()
 }
 
-/// Columns and rows of the terminal. What it does not know is what `COLUMNS` and `LINES` say, else that
-/// of the first terminals.
+/// Returns the columns and rows of the terminal. If it does not know them, they come from `COLUMNS`
+/// and `LINES`, or from the default.
 pub fn size() -> (u16, u16) {
     let (width, height) = crossterm::terminal::size().unwrap_or_default();
     let or = |size: u16, name: &str, usual: u16| match size {
@@ -212,7 +214,7 @@ pub fn size() -> (u16, u16) {
     )
 }
 
-/// What the table shows, as lines of text: what is left to read when it has gone.
+/// Returns the table as lines of text, to print after it has gone.
 pub fn last_screen(app: &App) -> String {
     let (width, height) = size();
     let mut snapshot = Buffer::empty(Rect::new(0, 0, width, height));
@@ -226,7 +228,7 @@ pub fn last_screen(app: &App) -> String {
     text(&snapshot)
 }
 
-/// A drawn screen as lines of text, without blanks at their ends.
+/// Returns a drawn screen as lines of text, without blanks at their ends.
 pub fn text(screen: &Buffer) -> String {
     let area = screen.area;
     let lines = (0..area.height).map(|y| {
@@ -235,7 +237,7 @@ pub fn text(screen: &Buffer) -> String {
         while x < area.width {
             let symbol = screen[(area.x + x, area.y + y)].symbol();
             line.push_str(symbol);
-            // A wide character has the cell after its own too.
+            // A wide character takes two cells.
             x += u16::try_from(columns(symbol)).unwrap_or(1).max(1);
         }
         line.trim_end().to_owned()
@@ -244,21 +246,21 @@ pub fn text(screen: &Buffer) -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// Returns what asks a terminal to put a text into its clipboard (OSC 52). It works over ssh and needs no other
-/// program; a terminal that does not do it ignores it.
+/// Returns the sequence that puts a text into the terminal's clipboard (OSC 52). It works over ssh
+/// and needs no other program; a terminal without it ignores it.
 fn copy_sequence(text: &str) -> String {
     format!("\x1b]52;c;{}\x1b\\", BASE64_STANDARD.encode(text))
 }
 
-/// Makes the terminal the standard input where that is something else, as in `sleep 9 | flowtop`:
-/// keys come from the terminal all the same, and there is no other use for it. Later there is no
-/// permission to open it.
+/// Makes the terminal the standard input if that is something else, as in `sleep 9 | flowtop`: keys
+/// come from the terminal, and standard input has no other use. Later flowtop has no permission to
+/// open it.
 pub fn take_keyboard() {
     if stdin().is_terminal() {
         return;
     }
     let mut options = File::options();
-    // Without a terminal keys cannot be read; who reads them says so.
+    // Without a terminal, the reader of keys reports the error.
     if let Ok(terminal) = options.read(true).write(true).open("/dev/tty") {
         let _ = rustix::stdio::dup2_stdin(terminal);
     }
@@ -266,7 +268,7 @@ pub fn take_keyboard() {
 
 fn take(title: &str, stops_on_ctrl_z: bool) -> Result<()> {
     TAKEN.store(true, Ordering::SeqCst);
-    // Where it was left to another job, its modes from before are still kept.
+    // If it was left to another job, its earlier modes are still saved.
     let _ = disable_raw_mode();
     enable_raw_mode().context("switch the terminal to raw mode")?;
     if stops_on_ctrl_z && is_run_by_another_user() {
@@ -284,15 +286,15 @@ fn take(title: &str, stops_on_ctrl_z: bool) -> Result<()> {
     .context("switch to the alternate screen")
 }
 
-/// Whether this process is run by a process of another user in the same job: a script of root's, as
-/// flowtop itself has left root. That one can be stopped by the terminal's driver only.
+/// Whether the parent in the same job runs as another user: a script of root's, for example, as
+/// flowtop itself is no longer root. Only the terminal's driver can stop that process.
 fn is_run_by_another_user() -> bool {
     let parent = getppid().map(|parent| format!("/proc/{}", parent.as_raw_nonzero()));
     let user = parent.and_then(|parent| std::fs::metadata(parent).ok());
     getpgrp() != getpid() && user.is_some_and(|user| user.uid() != geteuid().as_raw())
 }
 
-/// Has the terminal's driver send SIGTSTP to the whole job when Control-Z is typed, and no other signal for
+/// Makes the terminal's driver send SIGTSTP to the whole job at Control-Z, and no other signal for
 /// any other key.
 fn let_the_driver_stop_the_job() -> rustix::io::Result<()> {
     // `_POSIX_VDISABLE`: no key.
@@ -312,10 +314,10 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back, once; from any thread. Errors are left alone: nobody could do more.
+/// Restores the terminal, once; from any thread. Errors are ignored: nothing more can be done.
 pub fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // The modes of a terminal that another job has are that job's; what was drawn is flowtop's.
+        // If another job has the terminal, the modes are that job's; only the drawing is flowtop's.
         if job::is_in_foreground() {
             let _ = disable_raw_mode();
         }
@@ -332,8 +334,8 @@ pub fn restore() {
     }
 }
 
-/// Gives the terminal back if that can be done soon. One that takes nothing more, as at the other
-/// end of a stalled connection, would hold up [`restore`] for as long as it stalls.
+/// Restores the terminal if that is possible soon. A terminal that accepts no more output, as at
+/// the other end of a stalled connection, would block [`restore`] for as long as it stalls.
 pub fn restore_soon() {
     let (done, wait) = mpsc::channel();
     let restoring = thread::Builder::new().spawn(move || {

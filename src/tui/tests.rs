@@ -1,4 +1,4 @@
-//! What one sees of the live table and what keys, words and the mouse do there, held against each other.
+//! Tests that the screen agrees with the effects of keys, words and the mouse.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -120,7 +120,7 @@ fn text_at(buffer: &Buffer, at: Rect) -> String {
         .collect()
 }
 
-/// Names and owners that know everything by the time they are returned.
+/// Returns names and owners with all facts looked up.
 fn everything_known() -> (Names, Owners) {
     let (sender, receiver) = channel();
     let names = {
@@ -192,7 +192,7 @@ fn assert_drawn_is_found(app: &mut App) -> Vec<String> {
             let y = section.y + head + u16::try_from(index).unwrap();
             let cell = Rect::new(section.x + slot.x, y, slot.width, 1);
             let drawn = text_at(&buffer, cell);
-            // How many processes, peers, flows or other rows a row sums is no text.
+            // The numbers of processes, peers, flows or other rows are no text.
             let is_count = |word: &str| matches!(word, "procs" | "flow" | "flows" | "other");
             if drawn.split_whitespace().any(is_count) {
                 continue;
@@ -270,7 +270,7 @@ fn whatever_text_is_drawn_in_rows_opened_in_place_is_found() {
 fn a_program_is_ended_once_all_of_its_processes_have_exited() {
     const LAST: u32 = 9998;
     let (sender, answered) = channel();
-    // Every process of one program has exited, of another one of several.
+    // All processes of one program have exited; of another program, one of several.
     let owners = Owners::with(
         move |tgid| {
             let _ = sender.send(tgid);
@@ -368,7 +368,7 @@ fn first_key(command: Command) -> &'static str {
     binding.unwrap().keys[0]
 }
 
-/// Everything that a key or a click can change, as one sees it.
+/// Returns everything that a key or a click can change, as visible.
 fn state(app: &mut App) -> String {
     let buffer = draw(app);
     format!("{:?} {:?} {}", app.take_request(), buffer, app.has_quit())

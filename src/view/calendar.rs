@@ -1,4 +1,4 @@
-//! Periods of the calendar that sums are made of, in UTC.
+//! Calendar periods in UTC, over which `flowtop usage` sums.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! The columns of tables: one entry says what a column is called, what it is about and what rows are
-//! sorted by in it. How a column is drawn is the other half, in `tui/draw/column_table`.
+//! The columns of tables: one entry per column with its name, its description and its sort key. The
+//! drawing half of a column is in `tui/draw/column_table`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Directions;
 use crate::model::flow::{Comm, Counters, Endpoint, Flow, Protocol};
 
-/// What is known of a column wherever it is named: on the command line, in rankings and on the screen.
+/// The definition of a column, used on the command line, in rankings and on the screen.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnSpec {
     /// The name on the command line and in the configuration file.
@@ -16,30 +16,30 @@ pub struct ColumnSpec {
     pub about: &'static str,
     /// Whether it holds numbers: right-aligned, and largest first when first sorted by.
     pub is_number: bool,
-    /// What rows are sorted by in this column.
+    /// The sort key of rows in this column.
     pub sort_by: SortBy,
-    /// Whether values tremble from interval to interval, so that a row moves only for a larger change.
+    /// Whether values vary from interval to interval, so that a row moves only for a larger change.
     pub jitters: bool,
-    /// Whether a flow has a value here; `None` where every flow has. A column that no flow ever had a
-    /// value for is hidden.
+    /// Whether a flow has a value in this column; `None` if every flow has one. A column without
+    /// any value so far is hidden.
     pub is_known: Option<fn(&Flow) -> bool>,
 }
 
-/// What rows are sorted by in a column.
+/// The sort key of rows in a column.
 #[derive(Clone, Copy, Debug)]
 pub enum SortBy {
-    /// By what moved: known of every row, and read without making the row.
+    /// By traffic: known for every row, and read without building the row.
     Traffic(fn(&dyn Traffic, Directions) -> Number),
-    /// By anything else; `None` where a row has no value, which comes last.
+    /// By any other value; a row without a value (`None`) comes last.
     Row(fn(&dyn RowValues, Directions) -> Option<SortValue>),
 }
 
-/// What a row moved, for sorting by it.
+/// The traffic of a row, for sorting.
 pub trait Traffic {
-    /// Moved in the latest interval.
+    /// Counters of the latest interval.
     fn now(&self) -> &Counters;
 
-    /// Moved since first seen.
+    /// Counters since first seen.
     fn total(&self) -> &Counters;
 
     /// Average over 10 s, in bytes a second.
@@ -55,7 +55,7 @@ pub trait Traffic {
     fn age(&self) -> Duration;
 }
 
-/// What else a row has, for sorting by it; `None` where it is unknown or differs among the row's flows.
+/// The other values of a row, for sorting; `None` if unknown, or if the row's flows differ.
 pub trait RowValues {
     /// Number of flows in the row.
     fn flows(&self) -> usize;
@@ -108,11 +108,12 @@ pub trait RowValues {
 #[derive(Clone, Copy, Debug)]
 pub enum Number {
     Int(u64),
-    /// Of a quantity that is never negative: less than zero is a rounding error and sorted as zero.
+    /// A quantity that is never negative: a value below zero is a rounding error and sorted as
+    /// zero.
     Float(f64),
 }
 
-/// What a row is sorted by. All rows of one column have the same variant.
+/// The sort value of a row. All rows of one column have the same variant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SortValue {
     /// Of a column of numbers.
@@ -128,7 +129,8 @@ pub enum SortValue {
 }
 
 impl Number {
-    /// An integer of the same order. The bits of floats that are not negative are in their order.
+    /// Returns an integer of the same order. The bits of non-negative floats have the order of the
+    /// floats.
     pub fn order(self) -> u64 {
         match self {
             Self::Int(number) => number,
@@ -136,7 +138,7 @@ impl Number {
         }
     }
 
-    /// The number itself, to be compared with others of its column.
+    /// Returns the number as a float, to compare it with others of its column.
     pub fn value(self) -> f64 {
         match self {
             Self::Int(number) => number as f64,
@@ -246,11 +248,11 @@ columns! {
         "process id",
         Row(|row, _| row.pid().map(SortValue::int)),
     ),
-    /// Bytes a second over the latest interval, the way of the table.
+    /// Bytes a second over the latest interval, in the directions of the table.
     Rate => ColumnSpec::number(
         "rate",
         "rate over the latest interval",
-        // All rows are of the same time, so bytes have the same order and are exact.
+        // All rows have the same interval, so bytes have the order of rates and are exact.
         Moved(|row, directions| Int(directions.bytes(row.now()))),
     )
     .jitters(),
@@ -419,7 +421,7 @@ impl Column {
         self.spec().name
     }
 
-    /// What it shows, in a few words for help and the chooser.
+    /// Returns the description, in a few words for help and the chooser.
     pub const fn about(self) -> &'static str {
         self.spec().about
     }

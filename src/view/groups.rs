@@ -1,4 +1,4 @@
-//! What a row of a table is: a flow, or a sum of flows.
+//! Groupings: a row of a table is a flow, or a sum of flows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::Column;
 use crate::text::suggest::{UnknownWord, nearest};
 
-/// What a row of a table is.
+/// A grouping of flows into the rows of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Group {
     #[default]
@@ -45,10 +45,10 @@ pub enum Group {
     Host,
 }
 
-/// What is known of a grouping wherever it is named. Which row a flow belongs to is in `stats/row_id`.
+/// The definition of a grouping. `stats/row_id` assigns flows to rows.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupSpec {
-    /// What one row and several are called; the first is the name on the command line too.
+    /// Nouns for one row and for several; the first is also the name on the command line.
     pub rows: (&'static str, &'static str),
     /// The column that rows are named in, with its heading; flows are named by their ends and process.
     pub title: Option<(Column, &'static str)>,
@@ -101,12 +101,12 @@ impl GroupSpec {
     }
 }
 
-/// How many leading bits of an address name its net.
+/// Lengths of network prefixes, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
-    /// Of an IPv4 address: 1 to 32.
+    /// Prefix length of IPv4: 1 to 32.
     pub v4: u8,
-    /// Of an IPv6 address: 1 to 128.
+    /// Prefix length of IPv6: 1 to 128.
     pub v6: u8,
 }
 
@@ -118,7 +118,7 @@ impl Default for Prefix {
 }
 
 impl Group {
-    /// Every grouping, in the order in which they are listed; of nets the usual one.
+    /// Every grouping, in the order of lists; for networks the default prefix.
     pub const ALL: [Self; 17] = [
         Self::Flow,
         Self::Program,
@@ -231,7 +231,7 @@ impl Group {
     }
 }
 
-/// As on the command line and in the configuration file.
+/// Writes the name as on the command line and in the configuration file.
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

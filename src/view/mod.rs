@@ -1,5 +1,5 @@
-//! The words for a table of flows: its columns, its order, how flows are grouped, which way bytes
-//! go. What the command line, the configuration file, rankings and drawing all name.
+//! The vocabulary of tables of flows: columns, order, grouping, directions. Used by the command
+//! line, the configuration file, rankings and drawing.
 
 mod calendar;
 mod columns;
@@ -18,7 +18,7 @@ use crate::model::flow::{Counters, Direction, Packets};
 use crate::model::wire_estimate::Cost;
 use crate::text::suggest::UnknownWord;
 
-/// Which bytes a table is about.
+/// The directions whose bytes a table shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Directions {
     Rx,
@@ -38,7 +38,7 @@ pub struct SortKey {
 }
 
 impl Directions {
-    /// Bytes moved this way.
+    /// Returns the bytes moved in these directions.
     pub const fn bytes(self, counters: &Counters) -> u64 {
         match self {
             Self::Rx => counters.rx_bytes,
@@ -47,7 +47,7 @@ impl Directions {
         }
     }
 
-    /// Cost of what moved this way, in units of money.
+    /// Returns the cost of the bytes moved in these directions, in units of money.
     pub fn cost(self, cost: Cost) -> f64 {
         match self {
             Self::Rx => cost.rx(),
@@ -56,7 +56,7 @@ impl Directions {
         }
     }
 
-    /// Messages moved this way.
+    /// Returns the messages moved in these directions.
     pub const fn msgs(self, counters: &Counters) -> u64 {
         match self {
             Self::Rx => counters.rx_msgs,
@@ -65,7 +65,7 @@ impl Directions {
         }
     }
 
-    /// Packets moved this way.
+    /// Returns the packets moved in these directions.
     pub const fn packets(self, packets: &Packets) -> u64 {
         match self {
             Self::Rx => packets.rx,
@@ -85,7 +85,8 @@ impl From<Direction> for Directions {
 }
 
 impl SortKey {
-    /// By a column, the way one expects: numbers largest first, text from A to Z, pids upwards.
+    /// Returns the default order of a column: numbers largest first, text from A to Z, PIDs
+    /// upwards.
     pub const fn by(column: Column) -> Self {
         Self {
             column,
@@ -93,7 +94,7 @@ impl SortKey {
         }
     }
 
-    /// The same column the other way round.
+    /// Returns the reverse order of the column.
     #[must_use]
     pub const fn reversed(self) -> Self {
         Self {
@@ -109,7 +110,7 @@ impl Default for SortKey {
     }
 }
 
-/// Words for columns besides their names: what their headings say.
+/// Synonyms of column names: the words of their headings.
 const COLUMN_SYNONYMS: [(&str, Column); 8] = [
     ("in", Column::Rx),
     ("out", Column::Tx),
@@ -121,7 +122,7 @@ const COLUMN_SYNONYMS: [(&str, Column); 8] = [
     ("retr", Column::Retransmits),
 ];
 
-/// By its name, or by what its heading says.
+/// Parses a column's name, or its heading.
 impl FromStr for Column {
     type Err = UnknownWord;
 
@@ -138,7 +139,7 @@ impl FromStr for Column {
     }
 }
 
-/// A column, with `:asc` or `:desc` where the order is not the expected one.
+/// Parses a column, with `:asc` or `:desc` for an order other than the default.
 impl FromStr for SortKey {
     type Err = UnknownWord;
 

@@ -1,5 +1,5 @@
-//! Views of the live table that one key, `--view` or the configuration file chooses: what a row is, whether
-//! both directions share a table, and the order.
+//! Views of the live table, selected by a key, `--view` or the configuration file: a grouping, one
+//! table or two for the directions, and an order.
 
 use std::str::FromStr;
 
@@ -22,7 +22,7 @@ pub enum Preset {
     Containers,
 }
 
-/// What a view consists of.
+/// The definition of a view.
 #[derive(Clone, Copy, Debug)]
 pub struct PresetSpec {
     /// The name on the command line and in the configuration file.

@@ -1,10 +1,10 @@
-//! What holds of any text as a configuration file.
+//! Properties that hold for any text as a configuration file.
 
 use super::Settings;
 use crate::text::sanitize::is_unsafe_char;
 
-/// Any text is read or refused, without a panic. What was read says the same when it is written out;
-/// a refusal is harmless to show.
+/// Any text parses or is refused, without a panic. Parsed settings parse to equal ones when written
+/// out; the text of a refusal is sanitized.
 ///
 /// # Panics
 /// When that is not so.

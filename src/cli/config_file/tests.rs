@@ -23,7 +23,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(Settings::parse(empty).unwrap(), Settings::default());
 }
 
-/// Everything other than usual.
+/// Settings that all differ from their defaults.
 fn unusual() -> Settings {
     let keys = |keys: &[&str]| keys.iter().map(|key| key.parse().unwrap()).collect();
     Settings {
@@ -69,7 +69,7 @@ fn what_is_written_is_read_as_the_same() {
 
 #[test]
 fn every_example_in_the_written_file_is_right() {
-    // What is commented out because it is as usual can be taken in by removing the sign.
+    // A default that is commented out is valid without the comment sign.
     let text = Settings::default().to_string();
     let is_example = |line: &&str| line.starts_with("# ") && line.contains(" = ");
     let examples = text.lines().filter(is_example).count();
@@ -262,7 +262,7 @@ fn texts_of_prompts_are_in_the_folder_for_state_of_who_called_sudo() {
     assert_eq!(path(&PathVariables::default()), None);
 }
 
-/// A folder of its own, gone at the end.
+/// A temporary folder, removed when the value is dropped.
 struct ConfigFolder(PathBuf);
 
 impl ConfigFolder {
@@ -370,7 +370,7 @@ fn a_link_to_the_file_of_another_is_not_followed_for_root() {
         owner: Some(owner),
         ..origin(path)
     };
-    // Another's file is as good as none, whatever stands in it.
+    // A file of another user is ignored, whatever its contents.
     assert_eq!(
         read(&[of(&own.path, uid + 1)]).unwrap(),
         Settings::default()

@@ -1,4 +1,4 @@
-//! What is typed, and what comes of it.
+//! Tests of command lines and the requests they become.
 
 use super::*;
 use crate::options::Backend;
@@ -370,7 +370,7 @@ fn text_is_wide_where_a_line_is_or_by_wish() {
     assert!(message.contains("cannot be used with"), "{message}");
 }
 
-/// A file of its own, gone at the end.
+/// A temporary file, removed when the value is dropped.
 struct File(PathBuf);
 
 impl File {
@@ -407,7 +407,7 @@ fn arguments_go_before_the_file_and_the_file_before_what_is_usual() {
     assert_eq!(config.table.units, Units::Bits);
     assert_eq!(config.table.sort, SortKey::by(Column::Peak));
     assert!(config.table.color && config.table.ascii);
-    // What the file says of the table does not stand in the way of text.
+    // Settings of the table in the file do not affect text.
     let text = parsed_in(&["--batch"], &plain).unwrap();
     assert_eq!(
         (text.output, text.stream.units),
@@ -570,7 +570,7 @@ fn ids_that_only_user_space_could_compare_are_refused_in_a_pid_namespace() {
     }
     assert!(parsed_in(&["-p", "5", "port", "80"], &container).is_ok());
     assert!(parsed_in(&["comm a or port 80"], &container).is_ok());
-    // A recording has the ids that columns show.
+    // In a recording, PIDs are those that columns show.
     assert!(
         parsed_in(
             &[

@@ -1,5 +1,5 @@
-//! Any filter on any flow: the kernel's part and the rest are the whole, and what is written out is
-//! read again. And any text at all is read or refused.
+//! Properties of any filter on any flow: the kernel's part and the rest together equal the whole,
+//! and the written form parses to an equal filter. Any text parses or is refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::model::peer_class::PeerClass;
 use crate::testing::rounds;
 use crate::view::Directions;
 
-/// Few values, so that filters and flows meet.
+/// Few values, so that filters match flows often.
 fn addr() -> impl Strategy<Value = std::net::IpAddr> {
     prop::sample::select(vec![
         "0.0.0.0",
@@ -70,7 +70,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 }
 
 fn term() -> impl Strategy<Value = Term> {
-    // Now and then more than the kernel has room for.
+    // Sometimes more values than the kernel's lists hold.
     let many = || 1..20_usize;
     let names = || vec(pattern(), 1..3);
     prop_oneof![
@@ -127,7 +127,7 @@ fn compare() -> impl Strategy<Value = Compare> {
     )
 }
 
-/// Often of terms that could share a place in what is pushed.
+/// Often terms that compete for one list of the kernel filter.
 fn expr() -> impl Strategy<Value = Expr> {
     let ports = vec(range(), 1..3).prop_map(|ports| Term::Ports(Side::Either, ports));
     let tasks = prop_oneof![
@@ -218,7 +218,7 @@ fn example() -> impl Strategy<Value = Example> {
     })
 }
 
-/// Decided by the kernel as it must do it, then by user space.
+/// Evaluates the kernel's part by its reference, then user space's part.
 fn divided(plan: &FilterPlan, example: &Example) -> bool {
     let rest = plan.rest.as_ref();
     plan.kernel_filter.matches(&example.key, &example.owner)
@@ -292,7 +292,7 @@ proptest! {
     }
 }
 
-/// Beside the words of the language.
+/// Words besides those of the language.
 const OTHER: [&str; 28] = [
     "comm",
     "src",
@@ -324,7 +324,7 @@ const OTHER: [&str; 28] = [
     "é",
 ];
 
-/// What is understood says the same when written out; what is not says where.
+/// A parsed text has a written form that parses to an equal filter; an error has a position.
 fn any_text(text: &str) -> Result<(), TestCaseError> {
     match parse(text, &words()) {
         Ok(expr) => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::super::*;
 use super::words;
 
-/// Filters that are each wrong in another way.
+/// Filters with one mistake each.
 const WRONG: &[&str] = &[
     "",
     "eth0",

@@ -1,4 +1,4 @@
-//! How filters are read, and which flows they mean.
+//! Tests of how filters parse, and which flows they match.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::parsed;
 use crate::model::flow::{Comm, Counters, Endpoint, FlowKey, Owner, Protocol};
 use crate::model::peer_zone::PeerZone;
 
-/// Every way of writing, and the one way in which it is written out.
+/// Every way of writing a term, and its one written form.
 #[test]
 fn every_form_is_read_as_it_should_be() {
     for (text, expected) in [
@@ -100,7 +100,7 @@ fn every_form_is_read_as_it_should_be() {
     }
 }
 
-/// Forms of other tools, and what they mean here.
+/// Forms of other tools, and the filters they parse to.
 #[test]
 fn forms_of_other_tools_are_read_as_filters() {
     for (text, expected) in [
@@ -153,7 +153,7 @@ fn forms_of_other_tools_are_read_as_filters() {
     }
 }
 
-/// Of 10.0.0.5:443 to 203.0.113.7:52110.
+/// A flow from 10.0.0.5:443 to 203.0.113.7:52110.
 struct MeaningExample {
     key: FlowKey,
     owner: Owner,
@@ -215,7 +215,7 @@ impl MeaningExample {
                     dns_name: self.dns_name,
                     elapsed: self.elapsed,
                 };
-                // Twice: the second answer is a kept one.
+                // Twice: the second result comes from the cache.
                 for _ in 0..2 {
                     assert_eq!(matcher.matches(&subject), expected, "{text}");
                 }
@@ -370,7 +370,7 @@ fn units_and_pods_are_those_of_the_path() {
     );
 }
 
-/// As with untracked bytes: what may match is not left out.
+/// As with untracked bytes, flows that may match are not left out.
 #[test]
 fn an_overflow_row_matches_unless_none_of_its_flows_can() {
     let mut example = MeaningExample::new();

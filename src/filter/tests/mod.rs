@@ -1,4 +1,4 @@
-//! What filters mean, and the errors about those that mean nothing.
+//! Tests of the meaning of filters, and of the errors of wrong ones.
 
 mod agree;
 mod errors;

@@ -1,4 +1,4 @@
-//! The fields of a record that say whose it is: process, user, container, unit and job.
+//! The owner fields of a record: process, user, container, unit and job.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use super::super::skel::{
 use super::{Buffer, Buffered, DrainedOwners, Records, from_bytes, protocol_of};
 use crate::model::flow::Protocol;
 
-/// Entries asked for in one batch; size makes no difference between 256 and 16384 (measured).
+/// Entries per batch; the size makes no difference between 256 and 16384 (measured).
 const BATCH: usize = 4096;
 
 /// The batched drain: the maps, and buffers that are kept from interval to interval.
@@ -28,16 +28,16 @@ pub struct Batches {
     records: Records,
 }
 
-/// Takes out what a map holds.
+/// Buffers for batches of one map's entries.
 struct BatchReader {
     keys: Vec<u64>,
     values: Vec<u64>,
-    /// The kernel writes its position here: a u32, or a key where it is longer.
+    /// The kernel's position in the map: a u32, or a key if that is longer.
     token: [u64; 6],
 }
 
 impl Batches {
-    /// Keeps what a loaded object has for this drain.
+    /// Prepares this drain for a loaded object.
     ///
     /// # Errors
     /// When the records cannot be mapped, or there is no room for more descriptors.
@@ -102,7 +102,7 @@ impl Batches {
                 Ok(())
             })
             .context("drain the owners")?;
-        // What a failure left.
+        // Flows left by a failed drain.
         pending.clear();
         let (flows4, flows6) = (maps.flows4.as_fd(), maps.flows6.as_fd());
         reader
@@ -143,8 +143,8 @@ impl Batches {
 }
 
 impl BatchReader {
-    /// Looks up and deletes everything in a hash map, one entry after the other. A map without entries is not
-    /// walked; debug builds walk it all the same and hold that it has none.
+    /// Looks up and deletes every entry of a hash map and passes on each. A map without entries is
+    /// skipped; debug builds walk it and assert that it is empty.
     fn each_entry<K: plain::Plain, V: plain::Plain>(
         &mut self,
         map: BorrowedFd<'_>,
@@ -165,8 +165,8 @@ impl BatchReader {
         })
     }
 
-    /// Looks up and deletes everything in a hash map, handing over batch after batch of keys and
-    /// values. libbpf-rs's own batches take a short one for the last, and lose the rest.
+    /// Looks up and deletes every entry of a hash map and passes on batches of keys and values.
+    /// libbpf-rs's own batches end at the first short one and lose the rest.
     fn each_batch(
         &mut self,
         map: BorrowedFd<'_>,
@@ -203,7 +203,7 @@ impl BatchReader {
             let error = io::Error::from_raw_os_error(-ret);
             let ended = error.kind() == io::ErrorKind::NotFound;
             if ret != 0 && !ended {
-                // ENOSPC: the next bucket holds more than was asked for. Nothing was deleted.
+                // ENOSPC: the next bucket holds more than one batch. Nothing was deleted.
                 if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error())
                     && batch < 1 << 20
                 {
@@ -221,7 +221,7 @@ impl BatchReader {
                 &as_bytes(&self.keys)[..taken * key_size],
                 &as_bytes(&self.values)[..taken * value_size],
             )?;
-            // ENOENT is the end, with what was left.
+            // ENOENT: the end of the map, with the last entries.
             if ended {
                 return Ok(());
             }
@@ -235,7 +235,7 @@ fn as_bytes(words: &[u64]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
 
-/// What a key and its slot are as a record, but for the state of the socket.
+/// Returns the record of a key and its slot, without the state of the socket.
 fn record(key: RawKey6, slot: &RawSlot) -> RawRecord {
     let (sk, tx_packets) = match protocol_of(key.id.owner_kind) {
         Protocol::Tcp => (slot.sk_or_tx_packets, 0),

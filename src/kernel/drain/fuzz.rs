@@ -1,4 +1,4 @@
-//! What holds of any bytes that the drain programs may have left in their arrays.
+//! Properties that hold for any bytes that the drain programs may leave in their arrays.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use super::{Decoder, DrainedOwners};
 use crate::kernel::skel::{RawCgroupRecord, RawOwnerRecord, RawRecord};
 use crate::kernel::tcp::{AuditMode, TcpSamples};
 
-/// Any bytes become flows of two intervals, by both kinds of hooks and keys. Their owners are those that were
-/// told, and paths of cgroups are paths.
+/// Any bytes become flows of two intervals, for both kinds of hooks and keys. Their owners are
+/// among the owners given, and paths of cgroups are valid paths.
 ///
 /// # Panics
 /// When that is not so.
 pub fn decode(bytes: &[u8]) {
-    // How many cgroups and owners there are; the rest are flows.
+    // The first two bytes are the numbers of cgroups and owners; the rest are flows.
     let [cgroups, owned, rest @ ..] = bytes else {
         return;
     };
@@ -62,7 +62,7 @@ fn take<T: plain::Plain + Default>(bytes: &mut &[u8]) -> T {
     *bytes = rest;
     let mut whole = vec![0; size_of::<T>()];
     whole[..now.len()].copy_from_slice(now);
-    // What does not succeed leaves zeros.
+    // On failure `raw` stays zero.
     let _ = plain::copy_from_bytes(&mut raw, &whole);
     raw
 }

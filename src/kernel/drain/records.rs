@@ -8,14 +8,14 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::super::skel::{self, Program, RawRecord};
 
-/// Bytes of an array that are mapped at first. All that is mapped is resident, whether anyone reads it or not.
+/// Bytes of an array that are mapped at first. Every mapped byte is resident, read or not.
 const MAPPED_AT_FIRST: usize = 64 << 10;
 
 /// An array map of fixed-size records, mapped as far as records were written so far.
 pub struct Records {
     memory: MmapMut,
     map: OwnedFd,
-    /// Records of the whole array.
+    /// Number of records of the whole array.
     pub capacity: usize,
 }
 
@@ -35,7 +35,8 @@ impl Records {
         })
     }
 
-    /// Maps the array so far that it has so many records, or more at once: bursts come in rising numbers.
+    /// Maps at least this many records of the array. Maps more at once, because bursts come in
+    /// rising numbers.
     fn extend<T: plain::Plain>(&mut self, records: usize) -> Result<()> {
         let mapped = self.memory.len() / size_of::<T>();
         if records > mapped {
@@ -45,7 +46,7 @@ impl Records {
         Ok(())
     }
 
-    /// Writes at most as many records as there is room for, runs a program that fills them in, and
+    /// Writes records, at most as many as the array holds, runs a program that fills them in, and
     /// returns their bytes.
     ///
     /// # Errors
@@ -65,9 +66,9 @@ impl Records {
         Ok(self.memory.chunks_exact(SIZE).take(records.len()))
     }
 
-    /// Runs a drain program until it has handed over all of at most `entries` that its map has. Each run walks the
-    /// map from its beginning, so a map of which nothing is left is not walked once more; debug builds do so, and
-    /// hold that nothing is.
+    /// Runs a drain program until it has returned all of the at most `entries` entries of its map.
+    /// Each run walks the map from its beginning, so no further run checks that the map is empty;
+    /// debug builds make that run and assert it.
     ///
     /// # Errors
     /// When the kernel does not run it.
@@ -107,7 +108,7 @@ fn map_records<T>(map: &OwnedFd, records: usize) -> Result<MmapMut> {
     memory.context("map the drain's records")
 }
 
-/// Bytes of the kernel as what they are.
+/// Casts bytes from the kernel to a type.
 ///
 /// # Errors
 /// When they are too few, or not aligned.

@@ -1,4 +1,4 @@
-//! The rows of each CPU: what flows moved there in addition to what the shared maps have of them.
+//! The rows of each CPU: sums of flows in addition to the slots of the shared maps.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -11,14 +11,14 @@ use super::super::skel::{self, RawKey6, RawRecord, RawRows, RawStats};
 use super::{Buffer, protocol_of};
 use crate::model::flow::Protocol;
 
-/// The array of rows, mapped, and the sums that were taken out of it.
+/// The mapped array of rows, and the sums taken from it.
 pub struct CpuRows {
     memory: MmapRaw,
     cpus: usize,
     sums: HashMap<RowKey, (RawKey6, RawStats)>,
 }
 
-/// A key's fields, to find a record's sums by.
+/// A key's fields, to look up the sums of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct RowKey {
     net: u64,
@@ -39,7 +39,7 @@ impl From<&RawKey6> for RowKey {
 }
 
 impl CpuRows {
-    /// Maps the array, which has an element for each CPU that is possible.
+    /// Maps the array, which has an element per possible CPU.
     ///
     /// # Errors
     /// When the kernel refuses the mapping.
@@ -73,7 +73,7 @@ impl CpuRows {
         }
     }
 
-    /// The record with its flow's sums on all CPUs; `None` if there are none.
+    /// Returns the record with its flow's sums on all CPUs added; `None` if there are none.
     pub fn merge(&mut self, record: &RawRecord) -> Option<RawRecord> {
         if self.sums.is_empty() {
             return None;
@@ -84,8 +84,9 @@ impl CpuRows {
         Some(record)
     }
 
-    /// Sums of which no record had the flow. A flow has its slot before a row, so there are none; if there were,
-    /// their bytes would count, under a process of which nothing else is known.
+    /// Returns records of sums without a record of their flow. A flow has its slot before a row, so
+    /// there are none. If there were, their bytes would still count, under a process of which only
+    /// the PID is known.
     pub fn without_record(&mut self) -> impl Iterator<Item = RawRecord> {
         self.sums.drain().map(|(_, (key, stats))| {
             let tgid = key.id.owner_kind >> skel::KEY_SHIFT;
@@ -101,7 +102,7 @@ impl CpuRows {
     }
 }
 
-/// Adds what a flow moved by messages of one packet each, or through a connection.
+/// Adds the sums of a row: messages of one packet each, or of TCP.
 fn add(record: &mut RawRecord, stats: &RawStats) {
     record.stats += stats;
     if protocol_of(record.key.id.owner_kind) != Protocol::Tcp {
@@ -195,7 +196,7 @@ mod tests {
         let of_tcp = rows.merge(&record(KEY_IPV6, 0)).unwrap();
         assert_eq!((of_tcp.stats.tx_bytes, of_tcp.tx_packets), (1030, 1));
         assert!(rows.merge(&record(UDP, 7)).is_none());
-        // All of the buffer is free, and the other one as it was.
+        // The buffer is all free, the other one unchanged.
         for cpu in 0..rows.cpus {
             let of_cpu = rows.memory.as_ptr().cast::<RawRows>().wrapping_add(cpu);
             assert!(skel::rows_are_free(of_cpu, 1));

@@ -1,4 +1,4 @@
-//! The end of an interval's audit: which sockets are read again, and what is drift.
+//! The end of an interval's audit: selects the sockets to read again, and determines the drift.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use super::{AuditMode, Socket, TcpSamples};
 use crate::model::flow::{Counters, Flow};
 use crate::model::interval::{Audit, DriftingConnection};
 
-/// Sockets that are read again in an interval: those that may lack bytes, and those whose flows are
-/// silent.
+/// Maximum number of sockets that are read again in an interval: those with bytes that may be
+/// missing, and those with idle flows.
 pub const MAX_INSPECTED: usize = 1024;
-/// Intervals for which a socket is read again after its last bytes.
+/// Number of intervals after its last bytes in which a socket is read again.
 const WATCHED_FOR: u32 = 10;
-/// Flips before which connections are read after an interval with missed calls: two that agree name the drift,
-/// and one more is for a connection that was in the middle of a call at one of them.
+/// Number of flips before which connections are read after an interval with missed calls: two
+/// readings that agree establish the drift, and a third is for a connection that a call held at one
+/// of them.
 const READ_SOON_FOR: u32 = 3;
 
 /// A socket to be read, by its address and ends.
@@ -33,8 +34,8 @@ impl TcpSamples {
         }
     }
 
-    /// Sockets to be read right before the flip, for [`note_soon`](Self::note_soon): those that moved bytes
-    /// lately, where calls were missed a short time ago.
+    /// Returns the sockets to read right before the flip, for [`note_soon`](Self::note_soon): those
+    /// that moved bytes recently, if calls were missed a short time ago.
     pub fn sockets_before_flip(&self) -> Vec<Inspect> {
         let age = self.missed_in.map(|it| self.interval.wrapping_sub(it));
         if age.is_none_or(|age| age >= READ_SOON_FOR) || self.mode == AuditMode::Off {
@@ -48,8 +49,8 @@ impl TcpSamples {
         to_inspect.take(MAX_INSPECTED).collect()
     }
 
-    /// Takes what was read right before the flip. Returns which sockets are in the middle of a call, and may
-    /// be read again.
+    /// Records the samples read right before the flip. Returns the sockets that a call holds, which
+    /// may be read again.
     pub fn note_soon(&mut self, read: &[(u64, RawTcp)]) -> Vec<u64> {
         let mut in_call = Vec::new();
         for (sk, raw) in read {
@@ -69,7 +70,7 @@ impl TcpSamples {
         in_call
     }
 
-    /// Forgets the readings right before the flip.
+    /// Drops the samples read right before the flip.
     fn forget_soon(&mut self) {
         for sk in self.soon.drain(..) {
             if let Some(socket) = self.sockets.get_mut(&sk) {
@@ -78,7 +79,8 @@ impl TcpSamples {
         }
     }
 
-    /// Sockets to be read again before [`settle`](Self::settle), after all flows were appended.
+    /// Returns the sockets to read again before [`settle`](Self::settle), after all flows were
+    /// appended.
     pub fn sockets_to_inspect(&mut self) -> Vec<Inspect> {
         if self.is_blind || self.mode == AuditMode::Off {
             self.forget_audits();
@@ -86,8 +88,8 @@ impl TcpSamples {
         }
         self.doubtful.sort_unstable();
         self.doubtful.dedup();
-        // An address that is used again is watched for both sockets; read twice, the second reading would
-        // pass for that of another interval.
+        // A reused address is watched for both sockets; if it were read twice, the second sample
+        // would be taken for that of another interval.
         self.watched.sort_unstable();
         self.watched.dedup();
         let (interval, sockets) = (self.interval, &mut self.sockets);
@@ -110,8 +112,8 @@ impl TcpSamples {
         to_inspect.take(MAX_INSPECTED).collect()
     }
 
-    /// Ends the interval with what was read of sockets again. Bytes that no probe sees here are added to
-    /// the connection's flow.
+    /// Ends the interval with the samples of the sockets that were read again. Bytes that no probe
+    /// sees are added to the connection's flow.
     pub fn settle(
         &mut self,
         now: Duration,
@@ -154,7 +156,7 @@ impl TcpSamples {
             self.audit.drift += change;
             if before != self.audit.drift {
                 self.drifting.push(*sk);
-                // One without a row is counted because of its drift.
+                // A connection without a row is counted if it has drift.
                 self.audit.connections += u64::from(is_silent);
                 let is_off = !socket.audit.drift().is_zero();
                 silent_and_off += u64::from(is_silent && is_off);
@@ -166,7 +168,7 @@ impl TcpSamples {
         self.audit
     }
 
-    /// Finds what is off by most. Returns how many connections with rows are off.
+    /// Finds the largest drift. Returns the number of connections of rows that have drift.
     fn note_drifting(&mut self) -> u64 {
         self.drifting.sort_unstable();
         self.drifting.dedup();
@@ -192,7 +194,7 @@ impl TcpSamples {
         off
     }
 
-    /// Resets the audit: nothing of the interval can be compared.
+    /// Resets the audit: the interval's counts cannot be compared.
     fn forget_audits(&mut self) {
         for socket in self.sockets.values_mut() {
             socket.audit = ConnectionAudit::default();
@@ -208,8 +210,8 @@ impl TcpSamples {
 }
 
 impl Socket {
-    /// Adds bytes that no probe saw to the socket's flow, or as a flow of their own where it has none in
-    /// the interval.
+    /// Adds bytes that no probe saw to the socket's flow, or to a new flow if it has none in the
+    /// interval.
     fn add(&self, credit: u64, is_silent: bool, flows: &mut Vec<Flow>) {
         if credit == 0 {
             return;
@@ -232,7 +234,7 @@ impl Socket {
         }
     }
 
-    /// Takes the reading of a socket of which nothing was counted in the interval.
+    /// Records the sample of a socket without counted bytes in the interval.
     fn read_again(&mut self, interval: u32, raw: &RawTcp, arm: bool, audit: &mut Audit) {
         if self.audit.turn(raw) {
             audit.drift += self.audit.count(&Counters::default());

@@ -151,7 +151,7 @@ fn sockets_that_are_silent_for_longest_are_forgotten() {
     }
     assert!(samples.sockets.len() > SOCKETS / 2);
     assert!(samples.sockets.contains_key(&99_000) && !samples.sockets.contains_key(&0));
-    // Those of the last interval stay, however many.
+    // Sockets of the last interval stay, however many.
     samples.next_interval();
     for sk in 0..100_000 {
         take(&mut samples, sk, &key(1), &LITTLE, &reading(3, 10));

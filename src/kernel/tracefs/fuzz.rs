@@ -1,4 +1,4 @@
-//! What holds of any text in `kprobe_events` and `kprobe_profile`.
+//! Properties that hold for any text in `kprobe_events` and `kprobe_profile`.
 
 use super::{is_own_group, listed, misses};
 

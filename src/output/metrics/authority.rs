@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Asks for `/metrics` by a host.
+    /// Requests `/metrics` with this host name.
     fn requested_host(host: &str, fields: &str, peer: &str) -> Result<String, u16> {
         path_of(
             &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"),

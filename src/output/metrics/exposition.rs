@@ -1,5 +1,5 @@
-//! Writes metrics in the text format of Prometheus, or in OpenMetrics 1.0 if the client asks for
-//! it. The two differ in the names of families and in their end.
+//! Writes metrics in the text format of Prometheus, or in OpenMetrics 1.0 if the client requests
+//! it. The formats differ in the names of families and in their end.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;

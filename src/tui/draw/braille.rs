@@ -13,7 +13,8 @@ const DOT_BITS: [[u32; DOTS]; SAMPLES] = [[0x40, 0x04, 0x02, 0x01], [0x80, 0x20,
 /// The first character of the block of braille: no dots.
 const EMPTY: u32 = 0x2800;
 
-/// Returns a cell of two samples with so many dots, which stand on the bottom of the cell or hang from its top.
+/// Returns a cell of two samples with these numbers of dots, which stand on the bottom of the cell
+/// or hang from its top.
 pub fn cell(dots: [usize; SAMPLES], hangs: bool, glyphs: &Glyphs) -> char {
     let highest = dots[0].max(dots[1]).min(DOTS);
     if highest == 0 {
@@ -36,7 +37,8 @@ pub fn cell(dots: [usize; SAMPLES], hangs: bool, glyphs: &Glyphs) -> char {
     char::from_u32(EMPTY + bits).unwrap_or(' ')
 }
 
-/// Returns how many of `most` dots a part of a whole has: at least one if there is anything.
+/// Returns the number of dots, of at most `most`, for a part of a whole; at least one for a part
+/// above zero.
 pub fn dots(part: f64, whole: f64, most: usize) -> usize {
     if part <= 0.0 || whole <= 0.0 || part.is_nan() || whole.is_nan() {
         return 0;
@@ -44,8 +46,8 @@ pub fn dots(part: f64, whole: f64, most: usize) -> usize {
     (part / whole * most as f64).round().clamp(1.0, most as f64) as usize
 }
 
-/// Returns how many dots of one cell a rate has on a logarithmic scale: each dot is ten times the one below,
-/// and what is within a factor of three of `top` has all four.
+/// Returns the number of dots of a rate on a logarithmic scale: each dot is ten times the one
+/// below, and a rate within a factor of three of `top` has all four.
 pub fn log_dots(rate: f64, top: f64) -> usize {
     if rate <= 0.0 || top <= 0.0 || rate.is_nan() || top.is_nan() {
         return 0;
@@ -54,9 +56,9 @@ pub fn log_dots(rate: f64, top: f64) -> usize {
     (DOTS as f64 + decades).round().clamp(1.0, DOTS as f64) as usize
 }
 
-/// Returns one row of cells, `width` long, of the latest samples; the latest stands at the right. A sample that
-/// was not measured is a gap. `number` is the number of samples since the first one ever, so that where several
-/// samples share a place it is always those that belong together.
+/// Returns one row of cells, `width` long, of the latest samples; the latest is at the right. A
+/// sample that was not measured is a gap. `number` is the number of samples since the first one
+/// ever, so that samples which share a cell stay together as new ones come.
 pub fn row(
     samples: &[Option<f64>],
     number: u64,
@@ -81,8 +83,8 @@ pub fn row(
     text
 }
 
-/// Returns the samples in at most `most` places: averages of as many neighbours as it takes, which are the
-/// same neighbours whenever they are drawn.
+/// Condenses the samples into at most `most`: averages of neighbours, grouped the same way in every
+/// drawing.
 fn condensed(samples: &[Option<f64>], number: u64, most: usize) -> Vec<Option<f64>> {
     if samples.len() <= most || most == 0 {
         return samples[samples.len().saturating_sub(most)..].to_vec();

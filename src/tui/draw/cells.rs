@@ -1,4 +1,4 @@
-//! Draws the cells of rows and of lines that are sums, and formats their numbers.
+//! Draws the cells of rows and of sum lines, and formats their numbers.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::tui::state::display_options::DisplayOptions;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Directions, Group};
 
-/// Cells in which a peer that is cut can be read, beside what is said of it.
+/// Minimum width, in cells, of a shortened peer beside its tag.
 const MIN_TAGGED: u16 = 18;
 
-/// What the cells of all rows of a table share.
+/// The values shared by the cells of all rows of a table.
 pub struct CellContext {
     pub directions: Directions,
     /// Clock by which rates and ages are computed.
@@ -43,7 +43,8 @@ impl CellContext {
         self.directions.bytes(counters)
     }
 
-    /// Direction whose colour bars and sparklines have; `None` for a sum of both, which has no colour.
+    /// Returns the direction that gives bars and sparklines their colour; `None` for a sum of both,
+    /// which has no colour.
     pub const fn direction(&self) -> Option<Direction> {
         match self.directions {
             Directions::Rx => Some(Direction::Rx),
@@ -55,7 +56,7 @@ impl CellContext {
 
 /// One cell of a row.
 pub struct Cell<'a> {
-    /// What the rows are.
+    /// Grouping of the rows.
     pub(super) group: Group,
     pub(super) shared: &'a SharedState,
     pub(super) at: Rect,
@@ -64,14 +65,14 @@ pub struct Cell<'a> {
     pub(super) is_ended: bool,
     /// Whether the column shows the port of the local end only.
     pub(super) is_port: bool,
-    /// Whether the name of the process has its colour: not on a line that is dim or reversed.
+    /// Whether the name of the process is coloured: not on a dim or reversed line.
     pub(super) has_hue: bool,
-    /// Whose the row's flows are, where it is not one flow.
+    /// Processes and peers of the row's flows; `None` for a single flow.
     pub(super) parties: Option<&'a RowParties>,
     pub(super) table: &'a CellContext,
     /// Style of most cells of the row.
     pub(super) plain: Style,
-    /// Style of the rate or total that the table is about.
+    /// Style of the rate or total that the table shows.
     pub(super) main: Style,
 }
 
@@ -101,7 +102,7 @@ impl Cell<'_> {
         if self.is_ended {
             self.right(buf, "ended");
         } else {
-            // Whole intervals, which come out a little short.
+            // Rounds up by half a second: measured intervals are slightly short.
             let time = age(idle + Duration::from_millis(500));
             let text = format!("idle {time}");
             let fits = width(&text) <= self.at.width;
@@ -153,7 +154,8 @@ impl Cell<'_> {
         }
     }
 
-    /// Draws the peer of a flow; of a row of several the one that moves most and the number of others.
+    /// Draws the peer of a flow; for a row of several peers, the one that moves most and the number
+    /// of others.
     pub(super) fn peer(&self, buf: &mut Buffer) {
         let common = &self.row.common;
         let end = match (self.parties, &self.row.id) {
@@ -193,14 +195,14 @@ impl Cell<'_> {
         }
     }
 
-    /// Draws an end in as many cells; returns the cell after it.
+    /// Draws an end in `width` cells; returns the cell after it.
     fn put_label(&self, buf: &mut Buffer, label: &Label, width: u16) -> u16 {
         let theme = &self.shared.display.theme;
         let text = shorten(label, width, theme.glyphs.ellipsis);
         put_end(buf, self.at, 0, (&text, label), (self.plain, theme.dim()))
     }
 
-    /// Draws a peer: one that is cut anyway leaves room for what is said of it.
+    /// Draws a peer. A peer that must be shortened leaves room for its tag.
     fn put_peer(&self, buf: &mut Buffer, label: &Label, room: u16) -> u16 {
         let tag = width(LOCAL_TAG);
         let whole = width(&units::visible(&label.host)) + width(&label.port);
@@ -222,7 +224,7 @@ impl Cell<'_> {
         put(buf, self.at, end, &others, self.plain)
     }
 
-    /// Draws the process id; of several processes how many they are.
+    /// Draws the process id, or the number of processes if there are several.
     pub(super) fn pid(&self, buf: &mut Buffer) {
         match (self.row.common.tgid, self.parties) {
             (Some(tgid), _) => self.right(buf, &tgid.to_string()),
@@ -315,13 +317,13 @@ impl Cell<'_> {
     }
 }
 
-/// A line that is a sum of what has no row in sight.
+/// A line that sums the rows that are not in sight.
 pub struct SumLine<'a> {
     pub(super) table: &'a CellContext,
     pub(super) display: &'a DisplayOptions,
     /// Bytes in the table's direction: since the start in a table of totals, else of the latest interval.
     pub(super) bytes: u64,
-    /// Moved in the latest interval.
+    /// Counters of the latest interval.
     pub(super) now: Counters,
     /// Averages over 10 s and 60 s in bytes per second; `None` where unknown.
     pub(super) averages: Option<[f64; 2]>,
@@ -345,7 +347,7 @@ impl SumLine<'_> {
 /// Formats a share in at most five cells.
 pub fn percent(part: u64, whole: u64) -> String {
     match units::percent(part, whole) {
-        // Less than a half percent, but something.
+        // Above zero, but less than half a percent.
         1 if part.saturating_mul(200) < whole => "<1 %".to_owned(),
         percent => format!("{percent} %"),
     }

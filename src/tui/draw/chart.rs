@@ -1,5 +1,5 @@
-//! A chart of both ways over time: what came in grows upward, what went out downward from one axis. Both have
-//! one scale, unless they differ so much that one would be a flat line.
+//! A chart of both directions over time: bytes in grow upward from the axis, bytes out downward.
+//! Both have one scale, unless they differ so much that one would be a flat line.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -13,21 +13,21 @@ use crate::text::units::Units;
 /// Rates of one interval; `None` where nothing was measured.
 pub type Sample = Option<(f64, f64)>;
 
-/// Samples that the chart is wide, the steps of its time scale.
+/// Steps of the time scale: numbers of samples over the width of the chart.
 const WINDOWS: [usize; 6] = [30, 60, 120, 240, 300, 600];
-/// The way that moves less has a scale of its own from this ratio on.
+/// Ratio of the directions from which on the smaller one has a scale of its own.
 const MIN_OWN_SCALE_RATIO: f64 = 10.0;
 
-/// The part of time that a chart shows.
+/// The time window that a chart shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChartWindow {
-    /// Samples that fill the width; `None` for as many as there are, up to what finds room.
+    /// Samples that fill the width; `None` for all samples, up to the width.
     pub samples: Option<usize>,
     /// Number of the latest sample since the first one ever.
     pub number: u64,
 }
 
-/// A chart of these samples, the latest last.
+/// A chart of samples, the latest last.
 pub struct Chart<'a> {
     pub samples: &'a [Sample],
     pub units: Units,
@@ -41,11 +41,11 @@ pub struct Chart<'a> {
 struct Scales {
     rx: f64,
     tx: f64,
-    /// By how much the scale of one way is finer than that of the other, with that way.
+    /// The direction with the finer scale, and the factor between both.
     finer: Option<(Direction, u32)>,
 }
 
-/// A place in the plot, half a cell wide: what is known of it.
+/// A point of the plot, half a cell wide: its sample, if there is one.
 type PlotPoint = Option<Sample>;
 
 impl ChartWindow {
@@ -57,7 +57,7 @@ impl ChartWindow {
         }
     }
 
-    /// Returns how many samples are shown, of `known` ones in so many places.
+    /// Returns the number of samples shown, out of `known` ones, on `points` points.
     pub fn shown(&self, known: usize, points: usize) -> usize {
         let fitting = WINDOWS.into_iter().find(|&window| window >= known);
         let usual = fitting.unwrap_or(known).min(points);
@@ -65,7 +65,8 @@ impl ChartWindow {
     }
 }
 
-/// Returns the plot of a chart in an area, without the margin for its scales; empty where there is no room.
+/// Returns the area of the plot in a chart's area, without the margin for its scales; empty if the
+/// chart is too small.
 pub fn plot(area: Rect, units: Units) -> Rect {
     let margin = u16::try_from(units.rate_width()).unwrap_or(12) + 2;
     if area.height < 3 || area.width < margin + 8 {
@@ -79,7 +80,7 @@ pub fn plot(area: Rect, units: Units) -> Rect {
 }
 
 impl Chart<'_> {
-    /// How many samples are after the one that is drawn at a place.
+    /// Returns the number of samples after the one drawn at a position.
     pub fn sample_at(&self, area: Rect, at: Position) -> Option<usize> {
         let plot = plot(area, self.units);
         let is_inside = plot.contains(at);
@@ -88,14 +89,14 @@ impl Chart<'_> {
         after.get(cell * braille::SAMPLES).copied()
     }
 
-    /// Draws a line through the sample that has so many after it.
+    /// Draws a vertical line at the sample that has `after` samples after it.
     pub fn mark(&self, area: Rect, after: usize, buf: &mut Buffer) {
         let plot = plot(area, self.units);
         let points = self.samples_after(usize::from(plot.width) * braille::SAMPLES);
         let Some(point) = points.iter().rposition(|&first| first <= after) else {
             return;
         };
-        // What is older than all that is drawn has no line.
+        // A sample older than the drawn ones has no line.
         if point + 1 == points.len() && after >= self.shown_samples(plot) {
             return;
         }
@@ -115,7 +116,8 @@ impl Chart<'_> {
         self.samples.len().min(window)
     }
 
-    /// How many samples are after the latest one of each place that has any, from the right.
+    /// Returns, for each point with samples, the number of samples after its latest one, from the
+    /// right.
     fn samples_after(&self, room: usize) -> Vec<usize> {
         let window = self.window.shown(self.samples.len(), room);
         let known = self.samples.len().min(window);
@@ -130,7 +132,7 @@ impl Chart<'_> {
         after.take_while(|&after| after < known).collect()
     }
 
-    /// Draws it; something can be seen from three lines up.
+    /// Draws the chart; it needs at least three lines.
     pub fn render(&self, area: Rect, buf: &mut Buffer) {
         let plot = plot(area, self.units);
         if plot.is_empty() {
@@ -167,7 +169,7 @@ impl Chart<'_> {
         }
     }
 
-    /// Spreads the latest samples over the places of the plot, or joins several in one place.
+    /// Spreads the latest samples over the points of the plot, or joins several in one point.
     fn points(&self, room: usize) -> Vec<PlotPoint> {
         let window = self.window.shown(self.samples.len(), room);
         let known = self.samples.len().min(window);
@@ -214,7 +216,7 @@ impl Chart<'_> {
         }
     }
 
-    /// Writes the scales into the corners, and the ways beside the axis.
+    /// Writes the scales into the corners, and the directions beside the axis.
     fn labels(&self, area: Rect, up: u16, scales: &Scales, buf: &mut Buffer) {
         let margin = plot(area, self.units).x - area.x;
         let mut label = |top: f64, corner: u16, beside: u16, way: Direction, name: &str| {
@@ -238,7 +240,7 @@ impl Chart<'_> {
         label(scales.tx, area.height - 1, up + 1, Direction::Tx, "out");
     }
 
-    /// The line between the two, with the times of some of its points. Before a gap no times are known.
+    /// Draws the axis, with the times of some of its points. Before a gap no times are known.
     fn axis(&self, at: Rect, plot: Rect, points: &[PlotPoint], buf: &mut Buffer) {
         let dim = self.theme.dim();
         let at = Rect {
@@ -301,7 +303,7 @@ impl Scales {
                 finer,
             };
         }
-        // By a power of ten, which one can reckon with.
+        // The factor is a power of ten, which is easy to convert.
         let power = (top / less).log10().floor().clamp(1.0, 9.0) as u32;
         let times = 10u32.pow(power);
         let finer = top / f64::from(times);
@@ -317,12 +319,12 @@ impl Scales {
     }
 }
 
-/// Applies a function to the two places of a cell.
+/// Applies a function to the two points of a cell.
 fn pair_of(pair: &[PlotPoint], rate: impl Fn(PlotPoint) -> f64) -> [f64; 2] {
     [0, 1].map(|n| pair.get(n).map_or(0.0, |point| rate(*point)))
 }
 
-/// Returns the average of samples that share a place; `None` where none of them was measured.
+/// Returns the average of samples that share a point; `None` if none of them was measured.
 fn average(samples: &[Sample]) -> Sample {
     let known: Vec<(f64, f64)> = samples.iter().flatten().copied().collect();
     if known.is_empty() {
@@ -333,14 +335,14 @@ fn average(samples: &[Sample]) -> Sample {
     Some((sum(|rates| rates.0) / count, sum(|rates| rates.1) / count))
 }
 
-/// The next round number that is not less, so that a scale stays for a while.
+/// Returns the next round number that is not smaller, so that a scale changes rarely.
 pub fn nice(value: f64) -> f64 {
     if value <= 0.0 || !value.is_finite() {
         return 0.0;
     }
     let decade = 10f64.powf(value.log10().floor());
     for step in [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0] {
-        // A thousandth over is not worth a step.
+        // An excess of less than a thousandth causes no step.
         if value <= decade * step * 1.0001 {
             return decade * step;
         }
@@ -348,7 +350,7 @@ pub fn nice(value: f64) -> f64 {
     decade * 10.0
 }
 
-/// A round length of time.
+/// Formats a length of time, rounded.
 fn span(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
@@ -419,7 +421,7 @@ mod tests {
 
     #[test]
     fn what_comes_in_grows_upward_and_what_goes_out_downward() {
-        // As many samples as places: 28 cells beside the margin.
+        // As many samples as points: 28 cells beside the margin.
         let mut samples = vec![Some((0.0, 0.0)); 56];
         (samples[52], samples[53]) = (Some((100.0, 0.0)), Some((100.0, 0.0)));
         (samples[54], samples[55]) = (Some((0.0, 50.0)), Some((0.0, 50.0)));

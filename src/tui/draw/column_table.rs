@@ -1,5 +1,5 @@
-//! How each column is drawn: heading, width, when it leaves, its cell in a row and in a line of sums.
-//! Name, description and sort key are the other half, in `view/columns`.
+//! How each column is drawn: heading, width, drop rank, its cell in a row and in a sum line.
+//! `view/columns` has its name, description and sort key.
 
 use std::sync::LazyLock;
 
@@ -14,9 +14,9 @@ use crate::model::interval::rate;
 use crate::text::units::per_hour;
 use crate::view::{Column, Directions, Group};
 
-/// Usual room before a column; numbers keep to the right of theirs, so one cell is enough for most.
+/// Usual gap before a column, in cells. Numbers are right-aligned, so one cell is enough for most.
 const GAP: u16 = 2;
-/// Widest process id and process name of a flow.
+/// Maximum widths of the process id and of the process name of a flow, in cells.
 const MAX_PID: u16 = 7;
 /// Width of the number of processes of a program, as in `24 procs`.
 const PROCESS_COUNT: u16 = 8;
@@ -36,22 +36,22 @@ pub struct ColumnDrawing {
     is_default: bool,
     /// When the column leaves as the table narrows; `None` for a column that stays.
     pub leaves: Option<Leaving>,
-    /// Whether the words of a sum may stand in this column.
+    /// Whether the words of a sum line may be in this column.
     pub takes_words: bool,
-    /// Whether a table of this kind always has the column.
+    /// Whether such a table always has the column.
     pub stays: fn(&LayoutRequest) -> bool,
-    /// Whether a table of this kind can have the column.
+    /// Whether such a table can have the column.
     pub may_come: fn(&LayoutRequest) -> bool,
-    /// Width, in cells, by which the set of columns is decided.
+    /// Width, in cells, for choosing the columns that fit.
     pub width: fn(&LayoutRequest) -> u16,
-    /// Final width, in cells, where the content so far decides it.
+    /// Final width, in cells, if the content so far determines it.
     pub size: fn(&LayoutRequest) -> Option<u16>,
-    /// Adds the texts that find a row by this column: all that its cell can show. `None` where the cell shows
-    /// what is measured.
+    /// Adds the texts by which words find a row in this column: everything that its cell can show.
+    /// `None` for a cell of measured values.
     pub found_by: Option<fn(&RowText, &mut FoundText)>,
     /// Draws the cell of a row.
     pub cell: fn(&Cell, &mut Buffer),
-    /// Draws the cell of a line that is a sum.
+    /// Draws the cell of a sum line.
     pub sum: fn(&SumLine, &mut Buffer, Rect),
 }
 
@@ -59,7 +59,7 @@ pub struct ColumnDrawing {
 pub struct Leaving {
     /// Smaller ranks leave earlier. Ranks are multiples of ten, so that a new column fits in between.
     pub(super) rank: u16,
-    /// Room that must remain for the peer of a flow.
+    /// Minimum room that must remain for the peer of a flow.
     pub ends: EndsRoom,
 }
 
@@ -178,7 +178,7 @@ static LATEST: ColumnDrawing = ColumnDrawing {
 static RECEIVED: ColumnDrawing = ColumnDrawing {
     heading: "IN",
     stays: |table| table.directions == Directions::Both && !table.totals,
-    // Of a row that is idle OUT says so.
+    // The OUT column shows that a row is idle.
     cell: |cell, buf| {
         if cell.idle().is_none() {
             cell.rate_or_idle(buf, Directions::Rx);
@@ -292,7 +292,7 @@ static FLOWS: ColumnDrawing = ColumnDrawing {
     heading: "FLOWS",
     gap: 1,
     leaves: leaves(135, EndsRoom::Usual),
-    // Rows of processes are seldom many flows, and name their peers.
+    // Rows of processes rarely have many flows, and name their peers.
     stays: |table| !table.group.is_named_in(Column::Process) && table.group != Group::Flow,
     may_come: |table| table.group != Group::Flow,
     width: |_| 5,
@@ -305,7 +305,7 @@ static PROTOCOL: ColumnDrawing = ColumnDrawing {
     is_default: true,
     leaves: leaves(150, EndsRoom::Least),
     may_come: |table| table.group == Group::Flow,
-    // A longer name takes from the ends what it needs more, so that no column comes or goes for it.
+    // A longer name takes room from the ends, so that no column comes or goes for it.
     width: |_| PROTOCOL_HEADING.len() as u16,
     size: |table| Some(cap(table.widths.protocol, MAX_PROTOCOL)),
     found_by: Some(|text, found| text.find_protocol(found)),

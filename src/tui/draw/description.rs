@@ -1,5 +1,5 @@
-//! Describes the selected row of a joined table in one line: the process with its command, user, unit and
-//! age, or what the row is the sum of.
+//! Describes the selected row of a joined table in one line: the process with its command, user,
+//! unit and age, or the sizes of a sum.
 
 use std::time::{Duration, SystemTime};
 
@@ -45,7 +45,7 @@ impl Panes {
     }
 }
 
-/// Returns what the row is. Names in it are harmless.
+/// Returns the name of the row. Sanitized.
 fn what(shared: &SharedState, row: &Row) -> String {
     match (&row.id, row.common.tgid) {
         (RowId::Flow(key), _) => {
@@ -65,7 +65,7 @@ fn what(shared: &SharedState, row: &Row) -> String {
     }
 }
 
-/// Returns how much a row is the sum of.
+/// Returns the numbers of flows, processes and peers of a row.
 fn amounts(row: &Row, parties: Option<&RowParties>) -> Vec<String> {
     let Some(parties) = parties else {
         return Vec::new();
@@ -83,7 +83,7 @@ fn amounts(row: &Row, parties: Option<&RowParties>) -> Vec<String> {
     parts
 }
 
-/// Returns what is known of the process of a row, if it is one process.
+/// Returns facts about the process of a row, if it is a single process.
 fn owner(shared: &SharedState, row: &Row) -> Vec<String> {
     let Some(process_ref) = row.process_ref() else {
         return Vec::new();

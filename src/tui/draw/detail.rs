@@ -1,4 +1,5 @@
-//! One flow, process or program: what sets its pace, its traffic, connections, peers and owner, and its chart.
+//! The page of one flow, process or program: the limit of its pace, its traffic, connections, peers
+//! and owner, and its chart.
 
 mod connection;
 mod diagnosis;
@@ -24,11 +25,11 @@ use crate::tui::state::panes::Panes;
 use crate::tui::state::shared::SharedState;
 use crate::view::Group;
 
-/// What is on the screen.
+/// The subject of the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum DetailSubject {
     Flow(FlowKey),
-    /// The flows that are in all of these rows, and what the last of them is called.
+    /// The flows that are in all of these rows, and the title of the last row.
     Rows(Vec<(Group, RowId)>, String),
 }
 
@@ -41,7 +42,7 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// The flow with this key, from its first line on.
+    /// Returns the page of the flow with this key, scrolled to the top.
     pub const fn of(key: FlowKey) -> Self {
         Self {
             subject: DetailSubject::Flow(key),
@@ -49,7 +50,7 @@ impl Detail {
         }
     }
 
-    /// The flows that are in all of these rows.
+    /// Returns the page of the flows that are in all of these rows.
     pub const fn of_rows(rows: Vec<(Group, RowId)>, title: String) -> Self {
         Self {
             subject: DetailSubject::Rows(rows, title),
@@ -65,7 +66,7 @@ impl Detail {
         )
     }
 
-    /// Whether what is on the screen has flows of its own, which can be opened.
+    /// Whether the subject of the page has flows that can be opened.
     pub const fn has_flows(&self) -> bool {
         matches!(self.subject, DetailSubject::Rows(..))
     }
@@ -79,7 +80,7 @@ impl Detail {
         None
     }
 
-    /// The flow as a row of the table; `None` for several.
+    /// Returns the flow as a row of the table; `None` for several flows.
     pub fn row(&self, shared: &SharedState) -> Option<Row> {
         let DetailSubject::Flow(key) = &self.subject else {
             return None;

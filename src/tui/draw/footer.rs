@@ -1,4 +1,5 @@
-//! The last line: the keys that have an effect now, ordered by use. Drawing and clicks use the same places.
+//! The last line: the keys that have an effect now, ordered by use. Drawing and clicks use one
+//! layout.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
@@ -14,14 +15,14 @@ use crate::tui::draw::theme::Theme;
 use crate::tui::state::travel::Travel;
 use crate::view::{Group, Preset};
 
-/// What a label does when it is clicked: what its key does.
+/// The action of a click on a label: that of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelAction {
     Command(Command),
     Type(Edit),
 }
 
-/// A key with what it does, and its place in a line.
+/// A key with its action, and its position in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyLabel {
     pub x: u16,
@@ -49,14 +50,14 @@ impl KeyLabel {
         put(buf, at, x, self.what, theme.dim());
     }
 
-    /// Whether the label stands at a column of its line.
+    /// Whether the label covers a column of its line.
     pub fn contains(&self, x: u16) -> bool {
         (self.x..self.x + self.width()).contains(&x)
     }
 }
 
-/// Places labels in a line of this width from a column on: those at the right give way, whole, but for the last, which leads to
-/// all others.
+/// Places labels in a line from a column on. Labels at the right are left out whole if they do not
+/// fit, except the last, which leads to all other keys.
 fn placed(mut labels: Vec<KeyLabel>, from: u16, room: u16) -> Vec<KeyLabel> {
     let Some(mut last) = labels.pop() else {
         return labels;
@@ -100,7 +101,7 @@ impl App {
         }
     }
 
-    /// Returns what a click does where a label of a key is.
+    /// Returns the action of a click on a key's label at this position.
     pub(in crate::tui) fn label_at(&self, at: Position) -> Option<LabelAction> {
         let area = self.shared.area;
         let footer = ScreenLayout::new(area).footer;
@@ -118,7 +119,7 @@ impl App {
     pub(in crate::tui) fn footer_labels(&self, room: u16) -> Vec<KeyLabel> {
         let ascii = self.shared.display.theme.glyphs.ascii;
         let labels = self.hints().into_iter().filter_map(|(command, what)| {
-            // The first of its keys: the others are in help.
+            // Only the first of its keys: help has the others.
             let key = self.shared.keys.label(command, 1, ascii);
             (!key.is_empty()).then(|| KeyLabel::new(key, what, LabelAction::Command(command)))
         });
@@ -127,7 +128,7 @@ impl App {
         placed(labels.collect(), from, room)
     }
 
-    /// Returns the line above the prompt, and the keys that stand at its right end.
+    /// Returns the line above the prompt, and the key labels at its right end.
     pub(in crate::tui) fn prompt_labels(&self, area: Rect) -> (Rect, Vec<KeyLabel>) {
         let at = line(self.panes.layout(area).footer, 0);
         if self.prompt.completion.is_some() || self.prompt.hint.is_error {
@@ -140,7 +141,7 @@ impl App {
             KeyLabel::new("Tab", "complete", LabelAction::Type(Edit::Complete)),
         ];
         let all: u16 = labels.iter().map(|label| label.width() + 2).sum();
-        // What is said of the text comes before them.
+        // The hint about the text has priority over the labels.
         if all > at.width / 2 {
             return (at, Vec::new());
         }
@@ -152,7 +153,7 @@ impl App {
         (at, labels)
     }
 
-    /// Returns the time of the shown moment, and what of the past is not kept.
+    /// Returns the time of the shown moment, and the limits of the history that is kept.
     fn past(&self, travel: &Travel) -> String {
         let time = |time| {
             Timestamp::try_from(time)

@@ -1,5 +1,5 @@
-//! Draws the two lines at the top: machine, filter and state; then the rates of both directions, what stays on the
-//! machine and what the network cards moved.
+//! Draws the two lines at the top: machine, filter and state; then the rates of both directions,
+//! local traffic and the traffic of the network cards.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
@@ -26,7 +26,7 @@ use crate::view::Directions;
 const SPARK: std::ops::RangeInclusive<u16> = 4..=12;
 /// Height of the screen from which on the strip of local and wire traffic is shown, and its least width.
 const STRIP_FROM: (u16, u16) = (60, 12);
-/// What cards moved beyond the sockets is shown from this part of what they moved.
+/// Share of the cards' traffic from which on bytes that no socket moved are shown.
 const NOTABLE: f64 = 0.01;
 /// Cells that a filter keeps before its share of the traffic is left out.
 const MIN_FILTER: usize = 20;
@@ -61,7 +61,7 @@ impl App {
                 x = put(buf, at, x, &text, style) + GAP;
             }
         }
-        // What not everybody has comes before what everybody has; the filter is never left out.
+        // Rare facts come before usual ones; the filter is never left out.
         x = self.filter(within(at, 0, right.saturating_sub(1)), x, buf);
         let mut parts = Vec::new();
         let mut left = right.saturating_sub(x);
@@ -80,7 +80,7 @@ impl App {
         }
     }
 
-    /// Whether the state word stands at a place.
+    /// Whether the state word covers a position.
     pub(in crate::tui) fn state_word_at(&self, at: Position) -> bool {
         let first = line(ScreenLayout::new(self.shared.area).header, 0);
         let word = self.state_word(first.width);
@@ -107,7 +107,7 @@ impl App {
         Some((word, style))
     }
 
-    /// Returns what keeps the numbers from being exact or a recording from being complete.
+    /// Returns the reason why the numbers are not exact or a recording is not complete.
     fn trouble(&self) -> Option<String> {
         let losses = self.shared.history.losses();
         let mut words = Vec::new();
@@ -128,7 +128,7 @@ impl App {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// Returns what is otherwise than usual about the display.
+    /// Returns notices about a display that is not in its default state.
     fn notices(&self) -> Vec<Part> {
         let shared = &self.shared;
         let theme = &shared.display.theme;
@@ -198,19 +198,21 @@ impl App {
         x
     }
 
-    /// Returns the filter that the first line never leaves out: of what is shown, else of what is counted.
+    /// Returns the filter that the first line never leaves out: that of the rows, otherwise that of
+    /// the capture.
     fn filter_text(&self) -> Option<String> {
         let shown = Some(self.panes.filter.text()).filter(|text| !text.is_empty());
         let filter = shown.or(self.shared.capture_filter.as_deref())?;
         Some(format!("filter: {}", units::sanitize(filter)))
     }
 
-    /// Cells of that filter, with the gap behind it.
+    /// Returns the width of that filter, with the gap behind it, in cells.
     pub(in crate::tui) fn filter_width(&self) -> u16 {
         self.filter_text().map_or(0, |text| width(&text) + GAP)
     }
 
-    /// Returns the facts at the right of the first line by their worth, each with its place from the left.
+    /// Returns the facts at the right of the first line, ordered by priority, each with its index
+    /// from the left.
     fn facts(&self) -> Vec<(u8, Part)> {
         let shared = &self.shared;
         let theme = &shared.display.theme;
@@ -280,11 +282,12 @@ impl App {
         self.draw_now(&tx, rest, left / 2, buf);
     }
 
-    /// Returns the rate of one direction with what stands behind it.
+    /// Returns the rate of one direction and the facts behind it.
     fn now(&self, direction: Direction, has_chart: bool) -> DirectionNow {
         let (all, clock) = (self.shared.history.all(), self.shared.history.clock());
         let directions = Directions::from(direction);
-        // A capture receives what other sockets move: in one sum its copies would count twice.
+        // A packet capture receives copies of other sockets' bytes, which one sum would count
+        // twice.
         let display = &self.shared.display;
         let copies = self.shared.history.copies();
         let copied = directions.bytes(&copies.now);
@@ -342,8 +345,8 @@ impl App {
         x
     }
 
-    /// Returns what stays on the machine and what its network cards moved, in the longest form that fits. A filter
-    /// hides what else cards carry, so then they are not compared with sockets.
+    /// Returns local traffic and the traffic of the network cards, in the longest form that fits. A
+    /// filter hides other traffic of the cards, so then they are not compared with sockets.
     fn strip(&self, room: u16) -> Vec<Part> {
         let shared = &self.shared;
         if shared.area.width < STRIP_FROM.0 || shared.area.height < STRIP_FROM.1 {
@@ -352,7 +355,7 @@ impl App {
         let (units, theme) = (shared.display.units, &shared.display.theme);
         let (history, clock) = (&shared.history, shared.history.clock());
         let wire = history.wire();
-        // Each byte once: a side that is not counted misses here.
+        // Each byte counts once; a side that is not counted is missing here.
         let internal = &wire.internal().now;
         let internal = rate(internal.rx_bytes.max(internal.tx_bytes), clock.elapsed);
         let local: Option<Part> =
@@ -390,7 +393,8 @@ impl App {
         forms.into_iter().find(fits).unwrap_or_default()
     }
 
-    /// Returns how much of what cards moved no socket did, where that is notable and all sockets are counted.
+    /// Returns the share of the cards' traffic that no socket moved, if it is notable and all
+    /// sockets are counted.
     fn not_from_sockets(&self) -> Option<String> {
         let history = &self.shared.history;
         if self.shared.capture_filter.is_some() || self.shared.travel.is_some() {
@@ -415,9 +419,9 @@ struct DirectionNow {
     direction: Direction,
     /// As wide as any rate.
     rate: String,
-    /// What was received twice and is not in the rate; empty where nothing was.
+    /// Copies that packet captures received, which are not in the rate; empty if there were none.
     copies: String,
-    /// Shown where there is room.
+    /// Further facts, shown if they fit.
     more: Vec<String>,
     has_spark: bool,
 }
@@ -430,7 +434,7 @@ impl DirectionNow {
         }
     }
 
-    /// Cells without anything but the rate.
+    /// Returns the width of the rate alone, in cells.
     fn narrow(&self) -> u16 {
         1 + width(self.name()) + 1 + width(&self.rate) + width(&self.copies)
     }

@@ -1,4 +1,5 @@
-//! The help screen: the table of keys, examples of filters, then the state with what was lost and why.
+//! The help screen: the table of keys, examples of filters, then the state with losses and their
+//! causes.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -25,7 +26,7 @@ const COLUMN: u16 = 40;
 /// Most columns of keys side by side.
 const MAX_COLUMNS: u16 = 3;
 
-/// Filters that show what the language can say.
+/// Example filters with their meanings.
 const EXAMPLES: &[(&str, &str)] = &[
     (
         "process nginx and port 443",
@@ -320,7 +321,7 @@ impl<'a> HelpPage<'a> {
             if chapter == Chapter::Replay && !is_replay {
                 continue;
             }
-            // A recording has the intervals that it has.
+            // The length of intervals in a recording is fixed.
             let has_use =
                 |command| !is_replay || !matches!(command, Command::Slower | Command::Faster);
             let bindings = COMMANDS

@@ -1,4 +1,4 @@
-//! Draws one line for all idle rows, where the rows that move take all others.
+//! Draws one line for all idle rows, if the active rows take all other lines.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::section::Section;
 use crate::stats::ranking::Row;
 use crate::view::{Column, Group};
 
-/// Idle rows that are looked at for their names: more than any line has room for.
+/// Maximum number of idle rows whose names are read: more than fit in any line.
 const MAX_NAMED: usize = 64;
 
 /// Idle rows of one name.

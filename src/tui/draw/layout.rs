@@ -14,15 +14,15 @@ pub struct ScreenLayout {
 
 /// Height of the screen, in lines, from which on there is a chart.
 const CHART_FROM: u16 = 32;
-/// Width of the screen from which on the rates of both ways stand in one line, in any unit.
+/// Width of the screen from which on the rates of both directions are in one line, in any unit.
 const BESIDE: u16 = 36;
 /// Upper bound of the chart's height, in lines.
 const MAX_CHART: u16 = 8;
 
 impl ScreenLayout {
-    /// Divides the screen. The chart has a fixed height: the tables are what one came for.
+    /// Divides the screen. The chart has a fixed height, as the tables matter more.
     pub fn new(area: Rect) -> Self {
-        // Where the rates of both ways do not fit beside each other they stand below each other.
+        // If the rates of both directions do not fit beside each other, they are below each other.
         let header = area.height.min(if area.width < BESIDE { 3 } else { 2 });
         let footer = u16::from(area.height > 3);
         let chart = match area.height {
@@ -43,7 +43,7 @@ impl ScreenLayout {
         }
     }
 
-    /// Gives a line of the body to the footer, for what is said of the text of a prompt.
+    /// Gives a line of the body to the footer, for the hint about a prompt's text.
     #[must_use]
     pub fn with_prompt(mut self) -> Self {
         if self.body.height > 0 && self.footer.height > 0 {
@@ -54,7 +54,7 @@ impl ScreenLayout {
         self
     }
 
-    /// Gives the lines of the chart to the body, for what has more to say than a table.
+    /// Gives the lines of the chart to the body, for pages other than tables.
     #[must_use]
     pub fn without_chart(mut self) -> Self {
         self.body.y = self.chart.y;
@@ -63,8 +63,8 @@ impl ScreenLayout {
         self
     }
 
-    /// Divides the body among sections by the lines each one wants. If they do not all fit, the section that
-    /// wants less than half keeps what it wants.
+    /// Divides the body among sections by the lines each one needs. If they do not all fit, a
+    /// section that needs less than half gets what it needs.
     pub fn sections(&self, needed: &[u16]) -> Vec<Rect> {
         let room = self.body.height;
         let heights: Vec<u16> = match *needed {

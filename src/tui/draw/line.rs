@@ -1,5 +1,5 @@
-//! Writing into a buffer, line by line: what does not fit is cut or shortened, and nothing is
-//! written outside of the line it is meant for.
+//! Writes into a buffer, line by line: text that does not fit is cut or shortened, and nothing is
+//! written outside of its line.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -10,12 +10,12 @@ use crate::text::sanitize::columns;
 use crate::text::units;
 use crate::text::wrap::take;
 
-/// Columns as a width; what is wider than any terminal is as wide as can be.
+/// Returns the width of a text in columns, at most `u16::MAX`.
 pub fn width(text: &str) -> u16 {
     u16::try_from(columns(text)).unwrap_or(u16::MAX)
 }
 
-/// One line of an area; empty where the area has no such line.
+/// Returns one line of an area; empty if the area has no such line.
 pub fn line(area: Rect, n: u16) -> Rect {
     Rect {
         y: area.y.saturating_add(n),
@@ -24,7 +24,7 @@ pub fn line(area: Rect, n: u16) -> Rect {
     }
 }
 
-/// The part of a line from a column on, at most so wide.
+/// Returns the part of a line from column `x` on, at most `width` wide.
 pub fn within(at: Rect, x: u16, width: u16) -> Rect {
     let x = x.min(at.width);
     Rect {
@@ -34,7 +34,7 @@ pub fn within(at: Rect, x: u16, width: u16) -> Rect {
     }
 }
 
-/// Writes into a line from a column on; what does not fit is cut. Returns the column after it.
+/// Writes into a line from a column on and cuts what does not fit. Returns the column after it.
 pub fn put(buf: &mut Buffer, at: Rect, x: u16, text: &str, style: Style) -> u16 {
     if at.height == 0 || x >= at.width {
         return x;
@@ -44,7 +44,7 @@ pub fn put(buf: &mut Buffer, at: Rect, x: u16, text: &str, style: Style) -> u16 
     end - at.x
 }
 
-/// Writes to the right edge of a line; what does not fit is cut on its right.
+/// Writes to the right edge of a line; a longer text is cut on its right.
 pub fn put_right(buf: &mut Buffer, at: Rect, text: &str, style: Style) {
     put(buf, at, at.width.saturating_sub(width(text)), text, style);
 }
@@ -54,7 +54,7 @@ pub fn fill(buf: &mut Buffer, at: Rect, glyph: &str, style: Style) {
     put(buf, at, 0, &glyph.repeat(usize::from(at.width)), style);
 }
 
-/// Writes text that others chose into a column: harmless, and with an ellipsis where it is too long.
+/// Writes untrusted text into a column: sanitized, and with an ellipsis if it is too long.
 pub fn put_untrusted(buf: &mut Buffer, at: Rect, text: &str, ellipsis: &str, style: Style) {
     let clean = units::sanitize(text);
     if columns(&clean) <= usize::from(at.width) {
@@ -66,8 +66,8 @@ pub fn put_untrusted(buf: &mut Buffer, at: Rect, text: &str, ellipsis: &str, sty
     }
 }
 
-/// An end of a flow in `width` columns: a long name loses its left end, so that the domain stays, a long address
-/// its middle, and neither its port as long as there is room for all of it.
+/// Shortens an end of a flow to `width` columns: a long name loses its left end, so that the domain
+/// stays, a long address its middle. The port stays as long as all of it fits.
 pub fn shorten(label: &Label, width: u16, ellipsis: &str) -> String {
     let width = usize::from(width);
     let host = units::visible(&label.host);
@@ -86,8 +86,8 @@ pub fn shorten(label: &Label, width: u16, ellipsis: &str) -> String {
     format!("{head}{ellipsis}{tail}{}", label.port)
 }
 
-/// Draws an end that [`shorten`] made of a label; returns the cell after it. The port, and what follows the first
-/// part of a whole host name, are dim: the rest tells ends apart.
+/// Draws an end shortened by [`shorten`]; returns the cell after it. The port, and everything after
+/// the first label of a whole host name, are dim: the rest distinguishes ends.
 pub fn put_end(
     buf: &mut Buffer,
     at: Rect,

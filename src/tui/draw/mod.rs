@@ -108,7 +108,8 @@ impl App {
         }
     }
 
-    /// How many samples are after the one that the chart draws at a place; `None` elsewhere, and of a recording.
+    /// Returns the number of samples after the one that the chart draws at a position; `None`
+    /// elsewhere, and in a recording.
     pub(super) fn chart_sample(&self, at: Position) -> Option<usize> {
         let area = ScreenLayout::new(self.shared.area).chart;
         let is_live = !self.player.is_shown();

@@ -1,5 +1,5 @@
-//! Draws the prompt: its line with the cursor, and above it what is said of the text or the candidates for
-//! the word before the cursor.
+//! Draws the prompt: its line with the cursor, and above it the hint about the text or the
+//! candidates for the word before the cursor.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,7 +12,7 @@ use crate::tui::app::App;
 use crate::tui::draw::line::{line, put, width, within};
 use crate::tui::state::completion::Completion;
 
-/// Most lines of a hint.
+/// Maximum number of lines of a hint.
 const MAX_HINT: usize = 3;
 
 impl App {
@@ -39,7 +39,7 @@ impl App {
             let mut lines = wrap_all(&text, usize::from(end.saturating_sub(2)));
             lines.truncate(MAX_HINT);
             let rows = u16::try_from(lines.len()).unwrap_or(1);
-            // What needs more lines than one stands over the tables.
+            // A hint of several lines covers the tables.
             let end = footer.y + footer.height - 1;
             for (text, y) in lines.iter().zip(end.saturating_sub(rows).max(area.y)..end) {
                 let at = Rect {
@@ -56,14 +56,15 @@ impl App {
         }
     }
 
-    /// Draws the text with its cursor. What is too long is cut on the side that is farther from the cursor.
+    /// Draws the text with its cursor. A longer text is cut on the side that is farther from the
+    /// cursor.
     fn prompt_line(&self, at: Rect, buf: &mut Buffer) {
         let (theme, line) = (&self.shared.display.theme, &self.prompt.line);
         let x = put(buf, at, 1, self.prompt.kind.label(), theme.dim());
         let room = at.width.saturating_sub(x + 1);
         let before = sanitize(line.before_cursor());
         let after = sanitize(line.after_cursor());
-        // One cell is the cursor's when it stands behind the text.
+        // A cursor behind the text needs one more cell.
         let (shown, is_cut) = match columns(&before) < usize::from(room) {
             true => (before.into_owned(), false),
             false => {
@@ -91,7 +92,7 @@ impl App {
         buf.set_style(within(at, cursor, 1), style);
     }
 
-    /// Draws the candidates, those around the one that stands in the line.
+    /// Draws the candidates around the one that is in the line.
     fn candidates(&self, completion: &Completion, at: Rect, buf: &mut Buffer) {
         let theme = &self.shared.display.theme;
         if completion.candidates.is_empty() {

@@ -1,5 +1,5 @@
-//! The texts of a row: what its cells show, shortened to their width, and what words are looked for in.
-//! Numbers that are measured are no texts: they are others in each interval.
+//! The texts of a row: the contents of its cells, and the text in which words are found. Measured
+//! numbers are not part of it: they change every interval.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use crate::text::units;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Group};
 
-/// Behind a peer on this machine.
+/// Tag behind a peer on this machine.
 pub const LOCAL_TAG: &str = " local";
-/// Behind the name of a container that its engine no longer has.
+/// Tag behind the name of a container that its engine no longer has.
 const STALE_TAG: &str = " (gone)";
 
-/// A row, and what is known of it.
+/// A row with the state that its texts depend on.
 #[derive(Clone, Copy)]
 pub struct RowText<'a> {
     pub shared: &'a SharedState,
     pub row: &'a Row,
-    /// What the rows are.
+    /// Grouping of the rows.
     pub group: Group,
 }
 
-/// The text of a row that words are looked for in.
+/// The text of a row in which words are found.
 #[derive(Debug, Default)]
 pub struct FoundText(String);
 
@@ -42,14 +42,14 @@ impl FoundText {
     }
 }
 
-/// What the columns of owners show of each process, for one search: flows are many, processes are few, and each fact
-/// about one takes a lock.
+/// Cache of the texts of owner columns per process, for one search: flows are many, processes are
+/// few, and each fact about a process takes a lock.
 #[derive(Debug, Default)]
 pub struct OwnerTexts(HashMap<(u32, *const Owner), String>);
 
 impl RowText<'_> {
-    /// Returns everything that words are looked for in: what the cells of all columns can show, as it is
-    /// drawn, in lower case.
+    /// Returns the text in which words are found: everything that the cells of all columns can
+    /// show, in lower case.
     pub fn found_in(&self) -> String {
         self.found_in_with(&mut OwnerTexts::default())
     }
@@ -134,7 +134,7 @@ impl RowText<'_> {
         self.row.common.protocol.map(|protocol| protocol.as_str())
     }
 
-    /// Returns an end of the flows as it is drawn; asks for its host name where that is not known.
+    /// Returns an end of the flows as drawn; requests its host name if that is unknown.
     pub fn end(&self, end: &Endpoint, other: Option<&Endpoint>) -> Label {
         self.shared.label(end, other, self.row.common.protocol)
     }
@@ -147,8 +147,8 @@ impl RowText<'_> {
             .peer_label(remote, common.local.as_ref(), common.protocol, dns_name)
     }
 
-    /// Adds an end of the flows: by its address, and by host and service name where these are known.
-    /// Asks for no name, because many more rows are looked at than are drawn.
+    /// Adds an end of the flows: its address, and its host and service name if known. Requests no
+    /// name, because a search reads many more rows than are drawn.
     fn find_end(&self, end: Option<Endpoint>, other: Option<Endpoint>, found: &mut FoundText) {
         let Some(end) = end else {
             return;
@@ -174,7 +174,7 @@ fn is_of_owner(column: Column) -> bool {
     matches!(column, Column::Process | Column::User | Column::Container)
 }
 
-/// What finds a row by the columns that have texts; [`super::column_table`] says which column has which.
+/// Texts by which words find a row, per column; [`super::column_table`] assigns them to columns.
 impl RowText<'_> {
     pub(super) fn find_process(&self, found: &mut FoundText) {
         found.add_known(self.process());

@@ -1,4 +1,4 @@
-//! Draws one table: title, headings, the rows in sight and the sums of everything else, so that the
+//! Draws one table: title, headings, the rows in sight and the sums of all others, so that the
 //! lines of a table always add up to its total.
 
 use ratatui::buffer::Buffer;
@@ -114,7 +114,7 @@ impl Section<'_> {
             x = put(buf, at, x, &by, clear(theme.bold()));
         }
         let share = self.share();
-        // What is too long stops before the share.
+        // A long title is cut before the share.
         let before = within(at, 0, at.width.saturating_sub(width(&share) + 3));
         for step in &panes.path {
             let title = units::sanitize(&step.title);
@@ -135,7 +135,7 @@ impl Section<'_> {
         }
         put(buf, at, x, glyphs.title.1, dim);
         let end = if glyphs.ascii { " --" } else { " ─╴" };
-        // The mark of the order goes before the share where there is room for one.
+        // The mark of the order comes before the share if there is room for it.
         if !share.is_empty() && x + width(&share) + 4 <= at.width {
             put_right(buf, at, &format!(" {share}{end}"), dim);
         }
@@ -145,7 +145,7 @@ impl Section<'_> {
     fn share(&self) -> String {
         let (offset, total) = (self.offset, self.context.total);
         let shown = self.counted().count();
-        // Of those that went silent only the ones in sight are counted.
+        // Idle rows count only if they are in sight.
         let count = if self.context.totals {
             self.rows.len()
         } else {
@@ -227,7 +227,7 @@ impl Section<'_> {
                 false => slot.column.heading(self.panes.group, self.table.directions),
             };
             let right = slot.column.is_number() && slot.column != Column::Spark;
-            // Text may use what is free before the next heading, but for a blank.
+            // Text may extend to the next heading, except for a blank.
             let next = self.slots.get(n + 1).map_or(at.width, |next| next.x);
             let free = match right {
                 true => slot.width,
@@ -237,7 +237,7 @@ impl Section<'_> {
             let is_added = slot.column == Column::Rx && self.is_by_sum();
             let mark = match self.is_marked(slot.column) {
                 true => self.sort_mark(),
-                // Read with the next heading: the sum of both.
+                // A sign before the next heading: the order is by the sum of both.
                 false if is_added => "+",
                 false => "",
             };
@@ -319,7 +319,7 @@ impl Section<'_> {
         self.mark_words(row, at, buf);
     }
 
-    /// Marks the words that are looked for in the cells of a row that has all of them.
+    /// Marks the words to find in the cells of a row that contains all of them.
     fn mark_words(&self, row: &Row, at: Rect, buf: &mut Buffer) {
         let find = &self.panes.find;
         let text = RowText {
@@ -359,7 +359,7 @@ impl Section<'_> {
             return;
         };
         let theme = &self.shared.display.theme;
-        // Never turned round, as the selected row is: a dot is what is drawn.
+        // Not reversed in the selected row: the dots would be inverted.
         let hue = self
             .context
             .direction()
@@ -381,8 +381,8 @@ impl Section<'_> {
         }
     }
 
-    /// Draws the sums of everything that is not a row in sight: other and untracked, and the idle rows
-    /// without lines.
+    /// Draws the sums of everything outside the rows in sight: other and untracked, and the idle
+    /// rows without lines.
     fn rest(&self, buf: &mut Buffer) {
         let (rows, context) = (self.rows, &self.context);
         let theme = &self.shared.display.theme;
@@ -390,7 +390,7 @@ impl Section<'_> {
         let rest = context.total.saturating_sub(self.shown_bytes() + untracked);
         let moving = || self.counted().filter(|row| context.bytes(row) > 0);
         let flows = if context.totals {
-            // Those that only ever moved bytes the other way are none of this table's.
+            // Flows that only moved bytes in the other direction do not belong to this table.
             let all = rows.flows + rows.filtered.flows + rows.silent.flows - rows.never_active;
             all - self.counted().map(|row| row.flows).sum::<usize>()
         } else {
@@ -457,7 +457,7 @@ impl Section<'_> {
         self.table.len() - (self.offset + self.shown.len()).min(self.table.len())
     }
 
-    /// Bytes of the latest interval that are in no row in sight and not untracked.
+    /// Returns the bytes of the latest interval that are neither in a row in sight nor untracked.
     fn rest_now(&self) -> Counters {
         let of = |directions: Directions| {
             let shown = self.counted().map(|row| directions.bytes(&row.traffic.now));
@@ -471,7 +471,7 @@ impl Section<'_> {
         }
     }
 
-    /// The machine's averages over 10 s and 60 s, less those of the rows in sight.
+    /// Returns the machine's averages over 10 s and 60 s, less those of the rows in sight.
     fn rest_averages(&self) -> [f64; 2] {
         let (directions, all) = (self.context.directions, &self.rows.all);
         let shown = || self.counted().map(|row| &row.traffic);
@@ -488,8 +488,8 @@ impl Section<'_> {
         .map(|rest| rest.max(0.0))
     }
 
-    /// Draws a line that is a sum, with its words in the first text column that has room for them or a shorter
-    /// form.
+    /// Draws a sum line, with its words in the first text column that has room for them or for a
+    /// shorter form.
     fn sum(&self, sum: &SumLine, forms: [&str; 3], at: Rect, buf: &mut Buffer) {
         for slot in &self.slots {
             let cell = within(at, slot.x, slot.width);

@@ -1,5 +1,5 @@
-//! Colours and glyphs. Colour marks a direction or a loss, and never carries information alone: a word, a
-//! place or a mark says the same.
+//! Colours and glyphs. Colour marks a direction or a loss, and never carries information alone: a
+//! word, a position or a mark repeats it.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -9,7 +9,7 @@ use crate::options::{Palette, PaletteColor};
 /// Number of colours that the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// No colour, or none is wanted.
+    /// The terminal has no colour.
     Mono,
     /// The terminal's own palette.
     Ansi16,
@@ -34,11 +34,11 @@ pub struct Theme {
     pub depth: Depth,
     pub background: Background,
     pub glyphs: &'static Glyphs,
-    /// Colours that were asked for.
+    /// Colours of the configuration.
     pub palette: Palette,
 }
 
-/// Characters that are more than letters, each one column wide but for `enter` and `between`.
+/// Non-letter characters, each one column wide except `enter` and `between`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Glyphs {
     /// Whether all of them are ASCII.
@@ -46,7 +46,7 @@ pub struct Glyphs {
     pub rule: &'static str,
     /// Before and after a title in a line.
     pub title: (&'static str, &'static str),
-    /// In place of what was left out.
+    /// Mark of omitted text.
     pub ellipsis: &'static str,
     /// Before the selected row.
     pub selected: &'static str,
@@ -73,12 +73,12 @@ pub struct Glyphs {
     pub tree: TreeGlyphs,
 }
 
-/// What shows where rows stand that are opened in place.
+/// Glyphs of the tree of rows opened in place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TreeGlyphs {
     /// Before a row, and before the last one.
     pub branch: (&'static str, &'static str),
-    /// Past the rows of an earlier one.
+    /// Beside the rows of an earlier one.
     pub line: &'static str,
     /// Before a row that is open, and one that can be opened.
     pub open: (&'static str, &'static str),
@@ -133,12 +133,12 @@ const ASCII: Glyphs = Glyphs {
 };
 
 impl Glyphs {
-    /// Unicode, or what ASCII has for it.
+    /// Returns the glyphs in Unicode, or their substitutes in ASCII.
     pub const fn new(ascii: bool) -> &'static Self {
         if ascii { &ASCII } else { &UNICODE }
     }
 
-    /// A bar `width` cells long at most, growing to the right.
+    /// Returns a bar of at most `width` cells that grows to the right.
     pub fn block(&self, part: f64, whole: f64, width: usize) -> String {
         let eighths = eighths(part, whole, width);
         let mut bar = self.blocks[7].repeat(eighths / 8);
@@ -149,7 +149,8 @@ impl Glyphs {
     }
 }
 
-/// How many eighths of `cells` cells a part of a whole fills: at least one if there is anything.
+/// Returns the number of eighths of `cells` cells for a part of a whole: at least one for a part
+/// above zero.
 fn eighths(part: f64, whole: f64, cells: usize) -> usize {
     if part <= 0.0 || whole <= 0.0 || part.is_nan() || whole.is_nan() {
         return 0;
@@ -189,7 +190,7 @@ const PROCESS_HUES: [[[u8; 3]; 6]; 2] = [
 const PROCESS_256: [[u8; 6]; 2] = [[217, 144, 115, 80, 147, 182], [95, 58, 23, 30, 60, 89]];
 
 impl Theme {
-    /// Unicode without colours, on a background that is not known.
+    /// Returns a theme of Unicode without colours, on an unknown background.
     #[cfg(test)]
     pub fn plain() -> Self {
         Self {
@@ -208,7 +209,8 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// Trouble: seen without colour, and marked with `!` by who writes it.
+    /// Returns the style of trouble. It is visible without colour; callers also mark trouble with
+    /// `!`.
     pub fn alarm(&self) -> Style {
         let style = Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD);
         match self.depth {
@@ -217,12 +219,12 @@ impl Theme {
         }
     }
 
-    /// What must be noticed without being trouble, as the word `PAUSED`.
+    /// Returns the style of notices that are no trouble, such as the word `PAUSED`.
     pub fn notice(&self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
     }
 
-    /// The selected row, which has a mark too.
+    /// Returns the style of the selected row, which also has a mark.
     pub fn selected(&self) -> Style {
         match self.palette.selection.filter(|_| self.depth != Depth::Mono) {
             Some(chosen) => Style::new().bg(apply_palette(chosen)),
@@ -230,12 +232,13 @@ impl Theme {
         }
     }
 
-    /// Words that were looked for.
+    /// Returns the style of found words.
     pub fn found(&self) -> Style {
         Style::new().add_modifier(Modifier::UNDERLINED | Modifier::BOLD)
     }
 
-    /// A direction: two hues that differ in lightness, and can be read on dark and on light.
+    /// Returns the colour of a direction: two hues that differ in lightness and are readable on
+    /// dark and on light.
     pub fn hue(&self, direction: Direction) -> Style {
         let rx = direction == Direction::Rx;
         let chosen = if rx { self.palette.rx } else { self.palette.tx };
@@ -255,7 +258,7 @@ impl Theme {
             (Depth::True, true) if rx => Color::Rgb(0x0b, 0x5c, 0x9e),
             (Depth::True, true) => Color::Rgb(0xc2, 0x5a, 0x00),
         };
-        // On what is not known the terminal's own palette is the only one that was made to be read.
+        // On an unknown background only the terminal's own palette is known to be readable.
         match (self.background, self.depth) {
             (Background::Unknown, Depth::Ansi256 | Depth::True) => {
                 Style::new().fg(if rx { Color::Cyan } else { Color::Yellow })
@@ -264,8 +267,9 @@ impl Theme {
         }
     }
 
-    /// The colour of a process name: the same for the same name, one of six that are equally light and none of
-    /// which is a direction's. Where they could not be read, none. One that was asked for takes their place.
+    /// Returns the colour of a process name: constant per name, one of six of equal lightness that
+    /// differ from those of directions; none where they might not be readable. A configured colour
+    /// replaces them.
     pub fn process(&self, name: &str) -> Style {
         if let Some(chosen) = self.palette.process.filter(|_| self.depth != Depth::Mono) {
             return Style::new().fg(apply_palette(chosen));
@@ -290,8 +294,9 @@ impl Theme {
         }
     }
 
-    /// What a row's share is drawn with behind its text, without a hue for the sum of both ways; `None` where it
-    /// would make text hard to read, or cannot be drawn: then the percentage says it alone.
+    /// Returns the style of a row's share behind its text, without a hue for the sum of both
+    /// directions. `None` where it would make text hard to read or cannot be drawn; the percentage
+    /// shows the share then.
     pub fn share(&self, direction: Option<Direction>) -> Option<Color> {
         let light = match self.background {
             Background::Unknown => return None,

@@ -13,9 +13,9 @@ use crate::tui::draw::theme::Theme;
 use crate::tui::state::player_bar::PlayerBar;
 use crate::tui::state::shared::SharedState;
 
-/// Least width of the screen, in cells, at which the date is shown.
+/// Minimum width of the screen, in cells, at which the date is shown.
 const DATE_FROM: u16 = 100;
-/// Longest and shortest bar, in cells.
+/// Minimum and maximum length of the bar, in cells.
 const BAR: std::ops::RangeInclusive<u16> = 8..=40;
 
 /// The player's state, time, speed and bar, with their places.
@@ -24,7 +24,7 @@ pub struct Timeline {
     start: u16,
     state: String,
     when: String,
-    /// Where the bar is.
+    /// Position of the bar.
     pub bar: Rect,
     part: Option<f64>,
     percent: String,
@@ -51,7 +51,7 @@ impl PlayerBar {
             _ => time.strftime(format).to_string(),
         };
         let state = format!(" {state:<6} ");
-        // As wide at any speed: nothing jumps.
+        // Padded to one width for all speeds, so that nothing moves.
         let when = format!("{time}  {:<5}", format!("x{}", position.speed));
         let start = 1 + width(&shared.machine_name()) + 2;
         let x = start + width(&state) + 2 + width(&when) + 1;
@@ -90,7 +90,7 @@ impl Timeline {
         if bar.is_empty() {
             return x + width(&self.when);
         }
-        // What lies before is there to be clicked at too.
+        // The rest of the bar is drawn too, for clicks.
         put(
             buf,
             bar,

@@ -1,5 +1,5 @@
-//! Draws the cells of rows that stand within a row opened in place: their names behind the branches of a
-//! tree, and of other columns those that say something that the row above does not.
+//! Draws the cells of rows within a row opened in place: their names behind the branches of a tree,
+//! and only columns that differ from the row above.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -69,7 +69,7 @@ impl Section<'_> {
         put_untrusted(buf, room, &name, theme.glyphs.ellipsis, style);
     }
 
-    /// Returns the area of a name: over the process id too, where the row has none.
+    /// Returns the area of a name: it includes the column of the process id if the row has none.
     fn name_area(&self, line: &ShownLine, at: Rect) -> Rect {
         let mut slots = self.slots.iter();
         let pid = slots.find(|slot| slot.column == Column::Pid);
@@ -85,7 +85,7 @@ impl Section<'_> {
         }
     }
 
-    /// Returns the name of a row within an opened one. Names in it are harmless.
+    /// Returns the name of a row within an opened one. Sanitized.
     fn name_within(&self, line: &ShownLine) -> String {
         let (row, shared) = (&line.row, self.shared);
         if let Some(rest) = line.rest {
@@ -110,7 +110,7 @@ impl Section<'_> {
         }
     }
 
-    /// Draws the peer of a flow, or how many flows a peer has.
+    /// Draws the peer of a flow, or the number of flows of a peer.
     fn ends_within(&self, line: &ShownLine, cell: &Cell<'_>, buf: &mut Buffer) {
         let theme = &self.shared.display.theme;
         let RowId::Flow(key) = line.row.id else {

@@ -1,8 +1,8 @@
-//! Reads the keyboard in a thread of its own, and separates the keys from the terminal's reply to the query
-//! for its background colour, which is sent at the start.
+//! Reads the keyboard in a thread of its own, and separates the keys from the terminal's reply to
+//! the query for its background colour, which is sent at the start.
 //!
-//! The answer comes whenever the terminal likes, between keys, or never. So nothing waits for it and
-//! no key is read past: whoever reads keys reads it too, and an answer is no key whenever it comes.
+//! The reply may come at any time, between keys, or never. Nothing waits for it and no key is lost:
+//! the reader of keys also parses the reply.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -18,32 +18,33 @@ use rustix::io::Errno;
 use crate::source::signals::job;
 use crate::tui::draw::theme::Background;
 
-/// Asks a terminal what its background looks like (xterm's OSC 11). One that does not know it says
-/// nothing.
+/// The query for the terminal's background colour (xterm's OSC 11). A terminal without it ignores
+/// the query.
 pub const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\";
-/// An answer comes in one piece. What has begun like one and does not go on so soon was typed.
+/// Time after which keys that began like a reply and did not continue count as typed: a reply comes
+/// in one piece.
 const CONTINUATION_TIMEOUT: Duration = Duration::from_millis(100);
-/// What an answer begins with after its introducer, ESC ].
+/// Head of a reply after its introducer, ESC ].
 const HEAD: &str = "11;";
-/// Keys that are held back at most: more than any answer has, `11;rgba:ffff/ffff/ffff/ffff`.
+/// Maximum number of keys held back: longer than any reply, `11;rgba:ffff/ffff/ffff/ffff`.
 const MAX_HELD: usize = 64;
 
-/// What came from the terminal.
+/// Input from the terminal.
 pub enum Input {
-    /// A key, the mouse, a change of size; or why there is no more.
+    /// A key, the mouse, a change of size; or the error that ends the input.
     Event(io::Result<Event>),
-    /// What its background looks like.
+    /// The reply: the terminal's background.
     Background(Background),
 }
 
-/// Tells of everything that comes, from a thread that ends with the process: a read of the keyboard
-/// cannot be called off. `tell` says whether anyone listens.
+/// Passes all input to `notify`, from a thread that ends with the process, because a read of the
+/// keyboard cannot be cancelled. `notify` returns false when nobody receives any more.
 ///
 /// # Errors
 /// When the terminal cannot be read or the thread not be started.
 pub fn read(notify: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
-    // Has changes of size noticed from here on, before the first drawing, and not from whenever
-    // the thread gets to its first read.
+    // Registers changes of size from here on, before the first drawing, not only from the thread's
+    // first read.
     event::poll(Duration::ZERO).context("read the keyboard")?;
     thread::Builder::new()
         .name("keyboard".to_owned())
@@ -58,7 +59,8 @@ pub fn read(notify: impl Fn(Input) -> bool + Send + 'static) -> Result<()> {
                 {
                     Ok(Some(event)) => answer.take(event),
                     Ok(None) => answer.give_up(),
-                    // The terminal is another job's for a moment, whose keys are not to be read.
+                    // The terminal belongs to another job at the moment, whose keys must not be
+                    // read.
                     Err(error) if is_not_ours(&error) => {
                         thread::sleep(CONTINUATION_TIMEOUT);
                         continue;
@@ -84,11 +86,11 @@ fn is_not_ours(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::IO.raw_os_error()) && !job::is_in_foreground()
 }
 
-/// An answer as it comes: to a reader of keys it is Alt-], the letters of its text, and Alt-\ or
+/// The parser of a reply: a reader of keys sees it as Alt-], the letters of its text, and Alt-\ or
 /// Ctrl-G.
 #[derive(Debug, Default)]
 struct TerminalReply {
-    /// The keys it is made of so far; none where there is none under way.
+    /// Keys held so far; empty if no reply is under way.
     held: Vec<Event>,
     text: String,
     /// The terminator came in two parts, of which this was the first.
@@ -103,7 +105,7 @@ impl TerminalReply {
     /// Returns the input that an event completes.
     fn take(&mut self, event: Event) -> Vec<Input> {
         let Some((code, modifiers)) = pressed(&event) else {
-            // The mouse and the like know no order among keys.
+            // Mouse and size events need no order relative to keys.
             return vec![Input::Event(Ok(event))];
         };
         if !self.is_begun() {
@@ -137,19 +139,20 @@ impl TerminalReply {
         Vec::new()
     }
 
-    /// Whether nobody types this.
+    /// Whether the held keys are certainly a reply.
     fn is_certain(&self) -> bool {
         self.text.starts_with(HEAD)
     }
 
-    /// It was no answer: someone typed that, and now this.
+    /// Returns the held keys and this event as typed keys.
     fn typed(&mut self, event: Event) -> Vec<Input> {
         let mut inputs = self.give_up();
         inputs.extend(self.take(event));
         inputs
     }
 
-    /// It does not go on. What is surely the beginning of an answer is dropped; else it was typed.
+    /// Ends a reply that does not continue. The certain beginning of a reply is dropped; other keys
+    /// were typed.
     fn give_up(&mut self) -> Vec<Input> {
         let begun = std::mem::take(self);
         if begun.is_certain() {
@@ -160,21 +163,20 @@ impl TerminalReply {
     }
 }
 
-/// The key of an event, if it is one that went down. Capital letters say shift in addition.
+/// Returns the key of a press event. Capital letters carry shift in addition.
 fn pressed(event: &Event) -> Option<(KeyCode, KeyModifiers)> {
     let key = event.as_key_press_event()?;
     Some((key.code, key.modifiers - KeyModifiers::SHIFT))
 }
 
-/// What `rgb:ffff/ffff/ffff` looks like, with one to four digits a colour, and perhaps with how
-/// transparent it is.
+/// Parses `rgb:ffff/ffff/ffff`, with one to four digits a colour, and optional transparency.
 fn background(text: &str) -> Option<Background> {
     let (kind, colours) = text.split_once(':')?;
     if !matches!(kind, "rgb" | "rgba") {
         return None;
     }
     let mut parts = colours.split('/').map(|digits| {
-        // A number may have a sign, or zeros before it without end.
+        // from_str_radix() accepts a sign and any number of leading zeros.
         if digits.len() > 4 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
@@ -183,7 +185,7 @@ fn background(text: &str) -> Option<Background> {
         Some(f64::from(value) / f64::from(most))
     });
     let (red, green, blue) = (parts.next()??, parts.next()??, parts.next()??);
-    // How bright each colour looks (ITU-R BT.601).
+    // Perceived brightness (ITU-R BT.601).
     let bright = 0.299 * red + 0.587 * green + 0.114 * blue;
     Some(if bright > 0.5 {
         Background::Light

@@ -1,5 +1,5 @@
-//! Translates terminal events into actions. The only module that knows keys: help and footer are written
-//! from the table that keys are looked up in.
+//! Translates terminal events into actions. The only module with keys: help and footer are
+//! generated from its tables.
 
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
@@ -9,8 +9,8 @@ use crate::options::{Binding, Chapter, DefaultBinding, Key, KeyCode as Code, eff
 use crate::tui::action::{Action, Command, Edit};
 use crate::tui::state::list::index_of_key;
 
-/// Keys that edit the text of a prompt, with descriptions for the help screen where there is one. They cannot
-/// be given to other edits: fingers know them from shells.
+/// Keys that edit the text of a prompt, with descriptions for the help screen if there is one. They
+/// are fixed, as in shells.
 const EDITING: &[(Edit, &[&str], &str)] = &[
     (Edit::Complete, &["tab"], "complete the word"),
     (Edit::CompleteBack, &["backtab"], ""),
@@ -64,10 +64,10 @@ pub const MOUSE: &[(&str, &str)] = &[
     ("shift", "drag to select text"),
 ];
 
-/// What the mouse does in addition without a recording.
+/// Additional mouse actions on a live machine.
 pub const MOUSE_LIVE: &[(&str, &str)] = &[("chart", "table of that time")];
 
-/// What the mouse does in addition with a recording.
+/// Additional mouse actions in a recording.
 pub const MOUSE_REPLAY: &[(&str, &str)] = &[("bar", "jump to that time")];
 
 /// The part of the screen that has the keyboard: its own keys come first.
@@ -94,7 +94,7 @@ impl KeyboardFocus {
     }
 }
 
-/// Which keys do what.
+/// The key bindings of every part of the screen.
 #[derive(Clone, Debug)]
 pub struct Keys {
     bound: Vec<(&'static DefaultBinding, Vec<Key>)>,
@@ -149,7 +149,7 @@ impl Keys {
         found.map(|(binding, _)| binding.command)
     }
 
-    /// Returns the action of a key in a prompt: an edit, a character, or a command that means the same
+    /// Returns the action of a key in a prompt: an edit, a character, or a command that is valid
     /// everywhere.
     fn typed(&self, key: KeyEvent) -> Option<Action> {
         let pressed = as_key(key)?;
@@ -210,7 +210,7 @@ fn as_key(key: KeyEvent) -> Option<Key> {
         KeyCode::Esc => Code::Escape,
         _ => return None,
     };
-    // A shifted character comes as itself; some terminals say shift in addition.
+    // A shifted character arrives as itself; some terminals report shift in addition.
     Some(Key {
         code,
         ctrl: key.modifiers.contains(KeyModifiers::CONTROL),

@@ -1,4 +1,4 @@
-//! Keys and the mouse: reads the terminal, and says what a key or a click means.
+//! Keys and the mouse: reads the terminal, and translates keys and clicks.
 
 pub(super) mod keyboard;
 pub(super) mod keys;

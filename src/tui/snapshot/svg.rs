@@ -11,11 +11,11 @@ use crate::tui::draw::theme::Background;
 /// Size of a cell, in units of the picture.
 const CELL: (f64, f64) = (8.4, 17.0);
 const FONT: f64 = 14.0;
-/// From the top of a cell to the base line of its text.
+/// Distance from the top of a cell to the base line of its text.
 const BASE: f64 = 12.6;
 /// Margin around the screen, in pixels.
 const PAD: f64 = 10.0;
-/// How much of the background is mixed into dim text.
+/// Share of the background in the colour of dim text.
 const DIM: f64 = 0.42;
 
 type Rgb = [u8; 3];
@@ -117,7 +117,7 @@ pub fn picture(buffer: &Buffer, background: Background) -> String {
                     break;
                 }
                 text.push_str(cell.symbol());
-                // A wide character has the cell after its own too.
+                // A wide character takes two cells.
                 x += u16::try_from(columns(cell.symbol())).unwrap_or(1).max(1);
             }
             run(
@@ -134,7 +134,8 @@ pub fn picture(buffer: &Buffer, background: Background) -> String {
     svg
 }
 
-/// Draws cells of one look. Each word stands by itself, so that columns hold whatever the font's width.
+/// Draws cells of one style. Each word is placed separately, so that columns align whatever the
+/// font's width.
 fn run(
     svg: &mut String,
     scheme: &Scheme,
@@ -240,7 +241,8 @@ fn hex([red, green, blue]: Rgb) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
-/// A text as XML has it. Control characters, which XML has no form for, do not come here: they are not drawn.
+/// Escapes a text for XML. Control characters, which XML cannot express, do not occur in drawn
+/// text.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

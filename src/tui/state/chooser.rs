@@ -1,4 +1,4 @@
-//! The list of columns to choose from and to put in order: its cursor, its keys and how it is drawn.
+//! The list of columns, to show, hide and reorder them: its cursor, its keys and its drawing.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -18,7 +18,8 @@ const HEAD: u16 = 3;
 /// The list of columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chooser {
-    /// Every column: those that are chosen in the order of the table, each other one where it would stand.
+    /// All columns: the shown ones in the order of the table, each other one at its default
+    /// position.
     order: Vec<Column>,
     /// The line of the cursor among the columns that are listed.
     cursor: usize,
@@ -103,7 +104,7 @@ impl Chooser {
         shared.display.columns = in_order.filter(|column| chosen.contains(column)).collect();
     }
 
-    /// Exchanges the column under the cursor with another one.
+    /// Swaps the column under the cursor with another one.
     fn swap(&mut self, listed: &[Column], with: Option<usize>, shared: &mut SharedState) {
         let other = with.and_then(|with| listed.get(with));
         let (Some(&this), Some(&other), Some(with)) = (listed.get(self.cursor), other, with) else {

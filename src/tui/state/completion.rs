@@ -1,4 +1,5 @@
-//! Candidates for the word before the cursor of a prompt: words of the filter language, and what was seen.
+//! Candidates for the word before the cursor of a prompt: words of the filter language, and values
+//! that flows have.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,20 +11,20 @@ use crate::model::flow::Endpoint;
 use crate::stats::history::FlowStats;
 use crate::stats::ranking::{ProcessLookup as _, ProcessRef};
 
-/// Most candidates that are offered.
+/// Maximum number of candidates offered.
 const MAX_CANDIDATES: usize = 200;
-/// Words that say which end of a flow the next word is about.
+/// Words that select an end of a flow for the next word.
 const SIDES: [&str; 4] = ["local", "remote", "src", "dst"];
 /// Words that can follow one of [`SIDES`].
 const WORDS_AFTER_SIDE: [&str; 4] = ["host", "net", "port", "portrange"];
 
-/// The candidates for a word, and which of them stands in the line.
+/// The candidates for a word, and the one that is in the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// Byte at which the word begins.
     pub start: usize,
     pub candidates: Vec<String>,
-    /// The candidate that stands in the line.
+    /// Index of the candidate that is in the line.
     pub chosen: Option<usize>,
 }
 
@@ -39,7 +40,8 @@ impl Completion {
         }
     }
 
-    /// Returns what replaces the word: at first what all candidates begin with, then one after the other.
+    /// Returns the replacement of the word: first the common prefix of all candidates, then one
+    /// candidate after the other.
     pub fn next(&mut self, is_first: bool, is_back: bool) -> Option<String> {
         let count = self.candidates.len();
         if is_first && count != 1 {
@@ -114,7 +116,7 @@ fn word_start(text: &str) -> usize {
     start
 }
 
-/// Returns what can follow the beginning of a filter.
+/// Returns the words that can follow the beginning of a filter.
 fn of_filter(before: &str, shared: &SharedState) -> BTreeSet<String> {
     let spaced = before.replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -158,7 +160,7 @@ fn has_values(word: &str) -> bool {
     kinds.contains(&word)
 }
 
-/// Returns the values of some kinds that the flows have, as a filter has them.
+/// Returns the values of some kinds that the flows have, in filter syntax.
 fn seen(shared: &SharedState, kinds: &[&str]) -> BTreeSet<String> {
     let flows = shared.history.flows();
     let of_flow = |flow| {
@@ -169,7 +171,7 @@ fn seen(shared: &SharedState, kinds: &[&str]) -> BTreeSet<String> {
     flows.flat_map(of_flow).collect()
 }
 
-/// Returns the values of one kind that a flow has, as a filter has them.
+/// Returns the values of one kind that a flow has, in filter syntax.
 fn values(kind: &str, flow: &FlowStats, shared: &SharedState) -> Vec<String> {
     let (key, owners) = (&flow.key, &shared.owners);
     let process_ref = ProcessRef::of(flow);

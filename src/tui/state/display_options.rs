@@ -1,4 +1,4 @@
-//! How things are shown, by configuration, keys and what the terminal can do.
+//! Display options: from the configuration, keys and the terminal's abilities.
 
 use std::env;
 
@@ -9,20 +9,20 @@ use crate::tui::draw::columns::DEFAULT;
 use crate::tui::draw::theme::{Background, Depth, Glyphs, Theme};
 use crate::view::{Column, Group, SortKey};
 
-/// How things are shown.
+/// The display options of the live table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DisplayOptions {
     pub theme: Theme,
     pub units: Units,
-    /// Whether names stand in place of ports and addresses where they are known.
+    /// Whether names replace ports and addresses, if known.
     pub names: bool,
-    /// Where names of hosts come from at the start.
+    /// Source of host names at the start.
     pub hosts: HostNameSource,
     /// Whether totals are shown instead of rates.
     pub totals: bool,
     /// Whether one table shows both directions.
     pub combined: bool,
-    /// Columns that are shown where there is room.
+    /// Columns that are shown if there is room.
     pub columns: Vec<Column>,
     /// Columns of views that have none of their own.
     pub usual_columns: Vec<Column>,
@@ -32,7 +32,7 @@ pub struct DisplayOptions {
     pub sort: SortKey,
     /// Rows each way; `None` means as many as fit.
     pub rows: Option<usize>,
-    /// Keys that are not as usual.
+    /// Key bindings that replace the default ones.
     pub keys: Vec<Binding>,
 }
 
@@ -83,8 +83,8 @@ impl DisplayOptions {
         units::short_time(us, self.theme.glyphs.ascii)
     }
 
-    /// Whether it matters what the terminal's background looks like, and can be asked. The console of
-    /// Linux has no answer, and older ones print what they do not know.
+    /// Whether the terminal's background matters and can be queried. The console of Linux does not
+    /// reply, and older consoles print unknown queries.
     pub fn depends_on_background(&self) -> bool {
         self.theme.depth != Depth::Mono && env::var("TERM").is_ok_and(|term| term != "linux")
     }

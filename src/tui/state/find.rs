@@ -1,6 +1,6 @@
 //! Words to find in rows. Finding marks rows and moves the selection; it never removes a row.
 
-/// The words that are looked for.
+/// The words to find.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Find {
     text: String,
@@ -21,7 +21,7 @@ impl Find {
         &self.text
     }
 
-    /// Whether nothing is looked for.
+    /// Whether there are no words to find.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
@@ -31,7 +31,7 @@ impl Find {
         &self.words
     }
 
-    /// Whether every word is in a text of lower case; nothing is found without words.
+    /// Whether every word is in a text of lower case; false without words.
     pub fn matches(&self, text: &str) -> bool {
         !self.is_empty() && self.words.iter().all(|word| text.contains(word))
     }

@@ -1,4 +1,4 @@
-//! Finding rows by words, and filtering flows, as prompts and keys ask for it.
+//! Finds rows by words, and filters flows, for prompts and keys.
 
 use super::find::Find;
 use super::pane::Pane;
@@ -12,10 +12,10 @@ use crate::text::units;
 use crate::tui::draw::row_text::{OwnerTexts, RowText};
 use crate::view::{Directions, Group};
 
-/// So many rows are looked at to say how many match; the next match is looked for among all.
+/// Maximum number of rows checked to count matches; the search for the next match checks all.
 const MAX_COUNTED: usize = 5000;
 
-/// What the tables were before a prompt was opened.
+/// The state of the tables before a prompt was opened.
 #[derive(Debug, Default)]
 pub struct BeforePrompt {
     filter: String,
@@ -26,7 +26,7 @@ pub struct BeforePrompt {
 }
 
 impl Panes {
-    /// Keeps what a prompt can change, to restore it if the prompt is cancelled.
+    /// Saves the state that a prompt can change, to restore it if the prompt is cancelled.
     pub fn begin_prompt(&mut self) {
         let position =
             |table: &super::pane::Pane| (table.selected.clone(), table.index, table.offset);
@@ -38,7 +38,7 @@ impl Panes {
         };
     }
 
-    /// Restores what was before the prompt.
+    /// Restores the state from before the prompt.
     pub fn cancel_prompt(&mut self, shared: &SharedState) {
         let before = std::mem::take(&mut self.before_prompt);
         self.find = before.find;
@@ -56,8 +56,8 @@ impl Panes {
         self.scroll_into_view(shared);
     }
 
-    /// Takes the text of the prompt for a filter while it is typed. A text that is not valid, or that matches
-    /// no flow yet, leaves the rows as they are.
+    /// Previews the text of the prompt as a filter. A text that is not valid, or that matches no
+    /// flow yet, leaves the rows as they are.
     pub fn preview_filter(&mut self, text: &str, shared: &SharedState) -> PromptHint {
         let applied = self.filter.text().to_owned();
         if let Err(wrong) = self.filter.set(text) {
@@ -125,7 +125,7 @@ impl Panes {
         rows.map(|rows| rows.flows).sum()
     }
 
-    /// Applies a filter, whether or not a flow matches it now.
+    /// Applies a filter, even if no flow matches it now.
     ///
     /// # Errors
     /// What is wrong with the text; then nothing has changed.
@@ -142,8 +142,8 @@ impl Panes {
         let _ = self.apply_filter(&text, shared);
     }
 
-    /// Takes the text of the prompt for words while it is typed: selects the first row that matches, from
-    /// the one on that was selected before.
+    /// Previews the text of the prompt as words: selects the first row that matches, starting at
+    /// the row selected before.
     pub fn preview_find(&mut self, text: &str, shared: &SharedState) -> PromptHint {
         self.find = Find::new(text);
         if self.find.is_empty() {
@@ -191,8 +191,8 @@ impl Panes {
         self.scroll_to_selection(shared);
     }
 
-    /// Returns the table and place of the first row that matches, at least `skip` rows from another one. All
-    /// rows of all tables are looked at, around the end.
+    /// Returns the table and index of the first row that matches, at least `skip` rows from another
+    /// one. Checks all rows of all tables, wrapping at the end.
     fn match_after(
         &self,
         skip: usize,

@@ -5,7 +5,7 @@ use crate::tui::action::Edit;
 /// Longest text, in bytes: that of a filter.
 const MAX_BYTES: usize = 4096;
 
-/// A line of text and the place of its cursor.
+/// A line of text and its cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineEditor {
     text: String,
@@ -34,7 +34,7 @@ impl LineEditor {
         &self.text[self.cursor..]
     }
 
-    /// Edits the text or moves the cursor. Ignores an edit that does neither.
+    /// Edits the text or moves the cursor. Ignores all other edits.
     pub fn edit(&mut self, edit: Edit) {
         match edit {
             Edit::Insert(c) => self.insert(c.encode_utf8(&mut [0; 4])),

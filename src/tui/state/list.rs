@@ -1,5 +1,5 @@
-//! A list that stands over the tables, to choose one of its entries: groupings, columns to sort by, or conditions
-//! for the filter.
+//! A list over the tables, to choose one of its entries: groupings, columns to sort by, or
+//! conditions for the filter.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -13,12 +13,13 @@ use crate::tui::draw::line::{line, put, within};
 use crate::tui::draw::theme::Theme;
 use crate::view::{Group, SortKey};
 
-/// The keys that choose the entries, in their order: no letters that move through a list or close one.
+/// The keys that choose the entries, in order. Letters that move through a list or close it are
+/// left out.
 const KEYS: &str = "123456789abcdefimnoptuvwxyz";
 /// Cells before the label: margin, key and mark.
 const LABEL: u16 = 6;
 
-/// What an entry does.
+/// The effect of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListChoice {
     Sort(SortKey),
@@ -29,10 +30,10 @@ pub enum ListChoice {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListEntry {
-    /// Text as it came: not sanitized.
+    /// Raw text: not sanitized.
     pub label: String,
     pub about: &'static str,
-    /// Whether it is what is set now.
+    /// Whether the entry is the current setting.
     pub is_current: bool,
     pub choice: ListChoice,
 }
@@ -51,7 +52,7 @@ pub struct List {
 }
 
 impl List {
-    /// Returns a list with the cursor on what is set now; `None` without entries.
+    /// Returns a list with the cursor on the current setting; `None` without entries.
     pub fn new(title: &'static str, entries: Vec<ListEntry>) -> Option<Self> {
         let current = entries.iter().position(|entry| entry.is_current);
         (!entries.is_empty()).then_some(Self {
@@ -77,17 +78,17 @@ impl List {
         self.act(if rows < 0 { Command::Up } else { Command::Down });
     }
 
-    /// Returns what the entry under the cursor does.
+    /// Returns the effect of the entry under the cursor.
     pub fn chosen(&self) -> ListChoice {
         self.entries[self.cursor].choice.clone()
     }
 
-    /// Returns what an entry does.
+    /// Returns the effect of an entry.
     pub fn choice(&self, index: usize) -> Option<ListChoice> {
         self.entries.get(index).map(|entry| entry.choice.clone())
     }
 
-    /// Returns what the entry under the pointer does.
+    /// Returns the effect of the entry under the pointer.
     pub fn click(&self, at: Position, body: Rect) -> Option<ListChoice> {
         let (area, top) = self.layout(body);
         let row = usize::from(at.y.checked_sub(area.y + 1)?);
@@ -95,12 +96,12 @@ impl List {
         is_inside.then(|| self.choice(top + row)).flatten()
     }
 
-    /// Whether a place is on the list.
+    /// Whether a position is on the list.
     pub fn contains(&self, at: Position, body: Rect) -> bool {
         self.layout(body).0.contains(at)
     }
 
-    /// Returns where the list stands, and the first entry shown.
+    /// Returns the area of the list, and the index of the first entry shown.
     fn layout(&self, body: Rect) -> (Rect, usize) {
         let about = |entry: &ListEntry| match entry.about {
             "" => 0,

@@ -26,27 +26,27 @@ pub struct DrillDown {
 #[derive(Debug)]
 pub struct ShownLine {
     pub row: Row,
-    /// Where it stands within an opened row, if it does.
+    /// Its position within an opened row, if it is in one.
     pub within: Option<TreeLine>,
-    /// What the row is; of the sum of rows without a line what these are.
+    /// Grouping of the row; for a sum of rows without a line, their grouping.
     pub group: Group,
-    /// How many rows it is the sum of, if it is one of rows without a line.
+    /// Number of rows that it sums, if it is the sum of rows without a line.
     pub rest: Option<usize>,
     /// Whether the row can be opened in place, and whether it is open.
     pub can_open: bool,
     pub is_open: bool,
-    /// Whose its flows are; `None` for a flow.
+    /// Processes and peers of its flows; `None` for a flow.
     pub parties: Option<RowParties>,
 }
 
 impl ShownLine {
-    /// How many rows lead to it.
+    /// Returns the number of rows above it in the tree.
     pub fn depth(&self) -> usize {
         self.within.as_ref().map_or(0, |line| line.is_last.len())
     }
 }
 
-/// How the lines of a section are used.
+/// The use of a section's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionLines {
     /// Lines of the title and the headings.
@@ -57,7 +57,7 @@ pub struct SectionLines {
     pub has_idle_line: bool,
 }
 
-/// Lines of a section for rows, from which on one of them names the idle rows if these have no lines.
+/// Number of lines for rows from which on one of them names the idle rows if these have no lines.
 const IDLE_LINE_FROM: u16 = 14;
 
 #[derive(Debug)]
@@ -66,15 +66,15 @@ pub struct Pane {
     pub directions: Directions,
     /// Rows in the order in which they are shown; `None` before the first interval.
     pub rows: Option<Rows>,
-    /// Keeps their order still.
+    /// Keeps the order of nearly equal rows.
     pub order: StableOrder,
     /// Rows that are opened in place.
     pub(in crate::tui) tree: Tree,
-    /// What a row of the table is.
+    /// Grouping of the table.
     group: Group,
     is_frozen: bool,
     pub(in crate::tui) selected: Option<LineId>,
-    /// Index of the selected row, or the last one it had.
+    /// Index of the selected row, or its last index.
     pub(in crate::tui) index: usize,
     /// Index of the first row shown.
     pub offset: usize,
@@ -102,12 +102,12 @@ impl Pane {
         }
     }
 
-    /// How many lines there are: rows, and lines within opened rows.
+    /// Returns the number of lines: rows, and lines within opened rows.
     pub fn len(&self) -> usize {
         self.rows.as_ref().map_or(0, Rows::len) + self.tree.len()
     }
 
-    /// How many lines belong to rows that moved bytes in the latest interval.
+    /// Returns the number of lines of rows that moved bytes in the latest interval.
     fn moving_lines(&self) -> usize {
         self.moving() + self.tree.len_within(self.moving())
     }
@@ -118,7 +118,7 @@ impl Pane {
         self.order.hold(is_frozen);
     }
 
-    /// How many of them moved bytes in the latest interval.
+    /// Returns the number of rows that moved bytes in the latest interval.
     pub fn moving(&self) -> usize {
         self.rows.as_ref().map_or(0, |rows| rows.moving)
     }
@@ -139,7 +139,7 @@ impl Pane {
         }
     }
 
-    /// Returns at most `count` lines from index `from` on, with what their cells show.
+    /// Returns at most `count` lines from index `from` on, with the contents of their cells.
     pub fn lines(&self, history: &History, from: usize, count: usize) -> Vec<ShownLine> {
         let indices = from..self.len().min(from.saturating_add(count));
         indices
@@ -183,7 +183,7 @@ impl Pane {
         position.map_or_else(Vec::new, |(rows, n)| rows.sparkline(history, n))
     }
 
-    /// Returns the rows that a line is one of, and its place in them; `None` for a sum of rows.
+    /// Returns the rows that contain a line's row, and its index in them; `None` for a sum of rows.
     pub fn position_in_rows(&self, index: usize) -> Option<(&Rows, usize)> {
         match self.tree.position(index) {
             LinePosition::Top(n) => Some((self.rows.as_ref()?, n)),
@@ -241,8 +241,8 @@ impl Pane {
         self.index = index;
     }
 
-    /// Moves the selection to where its row is now. If the row has gone, nothing is selected and the view
-    /// returns to the top.
+    /// Moves the selection to its row's current index. If the row has gone, nothing is selected and
+    /// the view returns to the top.
     fn follow(&mut self, history: &History) {
         if let Some(id) = &self.selected {
             match self.find(history, id) {
@@ -261,7 +261,7 @@ impl Pane {
         index >= self.offset && index < self.offset + room
     }
 
-    /// Replaces the rows, with how many flows moved bytes in the latest interval.
+    /// Replaces the rows, with the number of flows that moved bytes in the latest interval.
     pub(in crate::tui) fn take(
         &mut self,
         rows: Option<(Rows, usize)>,
@@ -314,8 +314,8 @@ impl Pane {
         }
     }
 
-    /// Returns how the lines of a section are used: below the rows is a line for others, and one for what
-    /// was untracked. Idle rows have lines where all that move have theirs.
+    /// Returns the use of a section's lines: below the rows is a line for others, and one for
+    /// untracked bytes. Idle rows have lines if all active rows have one.
     pub fn section_lines(&self, shared: &SharedState, section: Rect, head: u16) -> SectionLines {
         let below = 1 + u16::from(self.has_untracked(shared.display.totals));
         let lines = section.height.saturating_sub(head + below);
@@ -331,8 +331,8 @@ impl Pane {
         }
     }
 
-    /// Keeps the view within the rows, `room` of which are shown, and scrolls the selected row into sight if
-    /// that is wanted.
+    /// Keeps the view within the rows, `room` of which are shown, and scrolls the selected row into
+    /// sight if `to_selected` is set.
     pub(in crate::tui) fn scroll(&mut self, room: usize, to_selection: bool) {
         self.offset = self.offset.min(self.len().saturating_sub(room));
         if let Some(index) = self.selected().filter(|_| to_selection) {

@@ -1,4 +1,4 @@
-//! The tables of the screen: their state, and what keys and new intervals change of it. Drawing is in
+//! The tables of the screen: their state, and its changes by keys and new intervals. Drawing is in
 //! `tui/draw/section`, clicks in `tui/input/mouse`.
 
 mod drill_down;
@@ -23,7 +23,7 @@ use crate::tui::draw::columns::{LocalAddresses, Widths};
 use crate::tui::state::chooser::Chooser;
 use crate::view::{Directions, Group, Preset, SortKey};
 
-/// One table for each way, or one for both, and what they are of.
+/// One table per direction, or one for both, and the state they share.
 #[derive(Debug)]
 pub struct Panes {
     pub(in crate::tui) group: Group,
@@ -33,7 +33,7 @@ pub struct Panes {
     pub(super) before_prompt: BeforePrompt,
     /// Whether a prompt is open, which takes a line.
     has_prompt: bool,
-    /// Rows that stand on top whatever they move.
+    /// Rows that are pinned on top.
     pub(in crate::tui) pinned: Vec<RowId>,
     /// Whether the view scrolls along with the selected row.
     pub(in crate::tui) is_following: bool,
@@ -143,7 +143,7 @@ impl Panes {
         None
     }
 
-    /// Changes what a row is.
+    /// Changes the grouping of the rows.
     pub fn group_by(&mut self, group: Group, shared: &SharedState) {
         self.group = group;
         self.sort = shared.display.sort;
@@ -197,8 +197,8 @@ impl Panes {
         self.scroll_into_view(shared);
     }
 
-    /// The rows of one way, with how many flows moved bytes in the latest interval; nothing before the
-    /// first interval, as at the beginning of a recording.
+    /// Returns the rows of one direction, with the number of flows that moved bytes in the latest
+    /// interval; `None` before the first interval, as at the beginning of a recording.
     fn rows(&self, query: &RowQuery, shared: &SharedState) -> Option<(Rows, usize)> {
         if shared.history.intervals() == 0 {
             return None;
@@ -228,8 +228,8 @@ impl Panes {
         self.rebuild(shared);
     }
 
-    /// Keeps the view within the rows. It scrolls along with the selected row only if that is wanted: what
-    /// moves by itself does not drag the view.
+    /// Keeps the view within the rows. The view follows the selected row only if `is_following` is
+    /// set: rows that move by themselves do not scroll it.
     pub fn scroll_into_view(&mut self, shared: &SharedState) {
         self.scroll(self.is_following, shared);
     }
@@ -261,7 +261,8 @@ impl Panes {
         let room = focused.map_or(0, |table| self.section_lines(table, shared, section).rows);
         if let Some(table) = self.tables.get_mut(self.focus) {
             let index = match table.selected() {
-                // One that has moved out of sight is left there: the step begins where one looks.
+                // A selected row that has moved out of sight is left there: the step begins at the
+                // visible rows.
                 Some(index) if !table.is_in_sight(index, room) => {
                     let edge = if rows < 0 { room.saturating_sub(1) } else { 0 };
                     match rows.abs() {

@@ -1,4 +1,4 @@
-//! The player of a recording: its position, and what keys and clicks ask of it. Drawing is in
+//! The player of a recording: its position, and the commands of keys and clicks. Drawing is in
 //! `tui/draw/timeline`.
 
 use std::time::Duration;
@@ -10,11 +10,12 @@ use crate::jsonl::CorruptRecording;
 use crate::recording::player::{PlayerCommand, PlayerPosition, SeekDirection};
 use crate::tui::action::Command;
 
-/// A seek by key is this part of the whole, or so long where that is not known.
+/// A seek by key moves by this fraction of the recording, or by a fixed time if its length is
+/// unknown.
 const SEEK_PARTS: u32 = 20;
 const SEEK: Duration = Duration::from_secs(60);
 
-/// The player's part of the first line, with what keys and clicks ask of the player.
+/// The player's part of the first line, with the commands of keys and clicks.
 #[derive(Debug, Default)]
 pub struct PlayerBar {
     /// Position in the recording; `None` for a live machine.
@@ -63,7 +64,8 @@ impl PlayerBar {
         }
     }
 
-    /// Translates a click on the bar into a seek to the middle of the clicked cell; the filter beside it is so wide.
+    /// Translates a click on the bar into a seek to the middle of the clicked cell; `filter` is the
+    /// width of the filter beside it, in cells.
     pub fn click(&self, shared: &SharedState, filter: u16, at: Position) -> Option<PlayerCommand> {
         let bar = self.timeline(shared, filter, shared.area)?.bar;
         let part = (f64::from(at.x.saturating_sub(bar.x)) + 0.5) / f64::from(bar.width);

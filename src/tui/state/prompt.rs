@@ -1,14 +1,14 @@
-//! The prompt for words to find or for a filter: its line, the texts that were typed before, completion and
-//! the hint. What a text means is not the prompt's business.
+//! The prompt for words to find or for a filter: its line, earlier texts, completion and the hint.
+//! Independent of the meaning of the text.
 
 use super::completion::Completion;
 use super::line_editor::LineEditor;
 use crate::tui::action::Edit;
 
-/// Texts that are remembered of each kind.
+/// Maximum number of texts kept of each kind.
 const MAX_TEXTS: usize = 200;
 
-/// What a prompt is for.
+/// The purpose of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PromptKind {
     Find,
@@ -16,7 +16,7 @@ pub enum PromptKind {
 }
 
 impl PromptKind {
-    /// What stands before the text.
+    /// Returns the label before the text.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Find => "find: ",
@@ -33,7 +33,7 @@ impl PromptKind {
     }
 }
 
-/// What an edit came to.
+/// The result of an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PromptOutcome {
     Changed,
@@ -42,7 +42,7 @@ pub enum PromptOutcome {
     Cancelled,
 }
 
-/// What is said of the text above its line.
+/// The hint about the text, shown above its line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PromptHint {
     pub text: String,
@@ -59,7 +59,7 @@ impl From<String> for PromptHint {
     }
 }
 
-/// The prompt. It keeps what was typed before while it is closed.
+/// The prompt. It keeps earlier texts while it is closed.
 #[derive(Debug)]
 pub struct Prompt {
     pub kind: PromptKind,
@@ -68,7 +68,7 @@ pub struct Prompt {
     pub completion: Option<Completion>,
     /// Accepted texts, oldest first.
     texts: Vec<(PromptKind, String)>,
-    /// How many texts of this kind one has gone back, and the text that was typed before.
+    /// Number of texts gone back to, and the text that was typed before.
     browsing: Option<(usize, String)>,
 }
 
@@ -134,7 +134,7 @@ impl Prompt {
         self.line.paste(text);
     }
 
-    /// Goes `by` texts back in what was typed before.
+    /// Goes `by` texts back in the earlier texts.
     fn browse(&mut self, by: isize) {
         self.completion = None;
         let of_kind = || {
@@ -174,13 +174,13 @@ impl Prompt {
         Some(line)
     }
 
-    /// Takes a line of the file of remembered texts. Ignores one that is none.
+    /// Loads a line of the file of kept texts. Ignores an invalid line.
     pub fn learn(&mut self, line: &str) {
         let kinds = [PromptKind::Find, PromptKind::Filter];
         let Some(kind) = kinds.into_iter().find(|kind| line.starts_with(kind.sign())) else {
             return;
         };
-        // Whatever wrote the file, it is a text that can be typed.
+        // Restricts a text from the file to characters that can be typed.
         let mut text = LineEditor::default();
         text.paste(&line[1..]);
         let text = text.text().to_owned();

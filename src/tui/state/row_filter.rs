@@ -1,15 +1,15 @@
-//! The filter of the tables: an expression of the filter language that decides which flows have rows.
+//! The filter of the tables: an expression of the filter language that selects the flows with rows.
 
 use std::cell::RefCell;
 
 use crate::filter::{Expr, Matcher, NameTables, Subject, parse};
 use crate::stats::history::{FlowStats, History};
 
-/// The filter that the tables have now.
+/// The current filter of the tables.
 #[derive(Debug)]
 pub struct RowFilter {
     text: String,
-    /// The expression and what evaluates it; `None` where all flows have rows.
+    /// The expression and its matcher; `None` if all flows have rows.
     applied: Option<(Expr, RefCell<Matcher>)>,
     known: NameTables,
 }
@@ -35,7 +35,7 @@ impl RowFilter {
         self.applied.is_none()
     }
 
-    /// Replaces the filter. One that is not valid changes nothing.
+    /// Replaces the filter. An invalid text changes nothing.
     ///
     /// # Errors
     /// What is wrong with the text, and what to write instead.

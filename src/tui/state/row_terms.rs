@@ -1,4 +1,5 @@
-//! What a row is, as conditions of a filter: the group that it stands for, then what all its flows share.
+//! The conditions of a filter that select a row: its group, then the values that all its flows
+//! share.
 
 use super::shared::SharedState;
 use crate::filter::{Expr, Pattern, PortRange, Side, Term};
@@ -84,7 +85,7 @@ fn of_group(row: &Row, shared: &SharedState, terms: &mut Vec<Expr>) {
             terms.extend(location.pod.as_deref().map(|id| member(Group::Pod, id)))
         }
         RowId::Named(group, name) => terms.push(member(*group, name)),
-        // Of a flow what it is made of is offered; of what is not known there is no condition.
+        // A flow offers its parts as conditions; unknown values offer none.
         RowId::Flow(_) | RowId::Without(_) | RowId::Unknown => {}
     }
 }

@@ -1,5 +1,5 @@
-//! What leaves the screen: settings, snapshots, recordings and copied texts, and the sentence in the footer that says
-//! what became of each.
+//! Saves settings, snapshots and recordings and copies texts, with a sentence in the footer about
+//! each outcome.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::tui::app::{App, Mode};
 use crate::tui::draw::columns::DEFAULT;
 use crate::view::{Group, Preset, SortKey};
 
-/// How long a message stays in the footer, unless a key comes before.
+/// Time that a message stays in the footer, unless a key is pressed.
 const MESSAGE_STAYS: Duration = Duration::from_secs(6);
-/// How long the greeting stays, unless a key comes before.
+/// Time that the greeting stays, unless a key is pressed.
 const GREETING_STAYS: Duration = Duration::from_secs(10);
-/// Most bytes of a text that is copied: terminals have limits of their own, of which this is below the least.
+/// Maximum length of a copied text in bytes, below the limits of all terminals.
 const MAX_COPIED: usize = 4096;
 
 /// A sentence in the footer.
@@ -28,19 +28,19 @@ pub struct Message {
     pub text: String,
     /// Whether something could not be done.
     pub is_trouble: bool,
-    /// When it goes, by [`SharedState::clock`].
+    /// Time at which it disappears, by [`SharedState::clock`].
     pub until: Duration,
 }
 
 impl SharedState {
-    /// The sentence in the footer now.
+    /// Returns the sentence in the footer now.
     pub fn message(&self) -> Option<&Message> {
         self.message
             .as_ref()
             .filter(|message| self.clock < message.until)
     }
 
-    /// Has the footer say something.
+    /// Shows a sentence in the footer.
     pub fn report(&mut self, outcome: Result<String, String>) {
         let (text, is_trouble) = match outcome {
             Ok(text) => (text, false),
@@ -88,7 +88,7 @@ impl App {
         true
     }
 
-    /// The settings as they are, those of the groups that were opened to get here left out.
+    /// Returns the current settings, without those of opened groups.
     fn settings(&self) -> SavedSettings {
         let display = &self.shared.display;
         let panes = &self.panes;
@@ -148,7 +148,7 @@ impl App {
         self.shared.copied = Some((row.id, n));
     }
 
-    /// The row that is selected, or that is open in detail.
+    /// Returns the row that is selected, or whose page is open.
     fn row_to_copy(&self) -> Option<Row> {
         if let Mode::Detail(detail) = &self.mode
             && let Some(flow) = detail.row(&self.shared)
@@ -159,7 +159,7 @@ impl App {
         table.row(&self.shared.history, table.selected()?)
     }
 
-    /// Has everything begin anew with the interval under way, but for the chart.
+    /// Resets all totals at the end of the interval under way, except the chart.
     fn reset_totals(&mut self) {
         if self.player.is_shown() {
             let text = "totals of a recording are those of its intervals: they cannot be reset";
@@ -174,7 +174,7 @@ impl App {
         self.shared.report(Ok(text.to_owned()));
     }
 
-    /// Begins anew, if that was asked for, before an interval is taken in.
+    /// Resets the totals, if that is pending, before the next interval is added.
     pub(in crate::tui) fn restart_totals(&mut self) {
         let shared = &mut self.shared;
         if std::mem::take(&mut shared.reset_pending) {
@@ -185,8 +185,8 @@ impl App {
     }
 }
 
-/// Returns the view that comes closest to a table. Flows of both directions in one table are none, unless they are
-/// sorted as connections are.
+/// Returns the view closest to a table. A joined table of flows has no view, except when sorted
+/// like connections.
 fn view_of(group: Group, is_joined: bool, sort: SortKey) -> Preset {
     let is_it = |view: &Preset| {
         let spec = view.spec();
@@ -201,7 +201,7 @@ fn view_of(group: Group, is_joined: bool, sort: SortKey) -> Preset {
     }
 }
 
-/// What can be copied of a row, with what it is.
+/// Returns the texts of a row that can be copied, each with its name.
 fn texts(shared: &SharedState, row: &Row) -> Vec<(&'static str, String)> {
     let mut texts = Vec::new();
     match (&row.id, &row.common.remote) {
@@ -223,7 +223,7 @@ fn texts(shared: &SharedState, row: &Row) -> Vec<(&'static str, String)> {
     if texts.is_empty() {
         texts.push(("row", shared.title_of(row)));
     }
-    // Pasted into a shell, a line break would run what stands before it.
+    // Pasted into a shell, a line break would run the text before it.
     for (_, text) in &mut texts {
         *text = sanitize(text).into_owned();
     }

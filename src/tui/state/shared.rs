@@ -30,7 +30,7 @@ use crate::tui::draw::layout::ScreenLayout;
 use crate::tui::input::keys::Keys;
 use crate::tui::prompt_file::PromptFile;
 
-/// What is known of a run before its first interval.
+/// The facts about a run that are known before its first interval.
 #[derive(Clone, Debug, Default)]
 pub struct RunContext {
     /// Which flows are counted.
@@ -40,7 +40,7 @@ pub struct RunContext {
     pub machine: Machine,
     /// The backend and its limits.
     pub method: Arc<Method>,
-    /// Which privileges flowtop has dropped; `None` where that is not known.
+    /// The privileges that flowtop dropped; `None` if unknown.
     pub confinement: Option<Confinement>,
     /// Where the texts of prompts are kept for later runs.
     pub prompt_file: Option<PromptFile>,
@@ -51,7 +51,7 @@ pub struct RunContext {
 pub struct Pause {
     /// Start of the pause, by [`Action::Clock`](crate::tui::Action::Clock).
     pub since: Duration,
-    /// What was counted since the pause began.
+    /// Sum of the intervals since the pause began.
     pub waiting: Option<Interval>,
 }
 
@@ -60,21 +60,21 @@ pub struct Pause {
 #[derive(Debug)]
 pub struct SharedState {
     pub machine: Machine,
-    /// Which privileges flowtop has dropped; `None` where it needed none.
+    /// The privileges that flowtop dropped; `None` if it needed none.
     pub confinement: Option<Confinement>,
     pub method: Arc<Method>,
     /// Which flows are counted, where not all. Not sanitized.
     pub capture_filter: Option<String>,
-    /// Wanted length of intervals.
+    /// Configured length of intervals.
     pub interval: Duration,
     pub live_rows: Option<usize>,
     pub names: Names,
-    /// Where names of hosts come from while no name server is to be asked.
+    /// Source of host names while look-ups are off.
     pub unasked_hosts: HostNameSource,
     pub owners: Owners,
     pub display: DisplayOptions,
     pub keys: Keys,
-    /// What is shown: up to now, or to the past moment of `travel`.
+    /// The shown history: up to now, or to the past moment of `travel`.
     pub history: History,
     /// The latest intervals of a live machine.
     pub moments: Moments,
@@ -91,21 +91,21 @@ pub struct SharedState {
     pub sockets: Option<u64>,
     /// Whether only some processes or threads are counted.
     pub is_process_filtered: bool,
-    /// Whether threads are counted apart.
+    /// Whether flows are split by thread.
     pub threads: bool,
     pub pause: Option<Pause>,
     /// Samples that fill the chart's width; `None` for as many as there are.
     pub chart_samples: Option<usize>,
-    /// What the footer says in place of keys.
+    /// Sentence that the footer shows instead of keys.
     pub message: Option<Message>,
     /// The row that was copied last, and which of its texts.
     pub copied: Option<(RowId, usize)>,
-    /// Totals begin anew with the next interval.
+    /// Whether totals are reset with the next interval.
     pub reset_pending: bool,
     /// Time since the start.
     pub clock: Duration,
     pub area: Rect,
-    /// How what is counted is recorded, if it is.
+    /// Status of the recording under way, if there is one.
     pub recording: Option<Status>,
     /// Where the texts of prompts are kept for later runs.
     pub prompt_file: Option<PromptFile>,
@@ -162,7 +162,8 @@ impl SharedState {
         }
     }
 
-    /// The machine's name, harmless, or that of flowtop where it has none; at most a third of the screen.
+    /// Returns the machine's name, sanitized, or flowtop's if it has none; at most a third of the
+    /// screen.
     pub fn machine_name(&self) -> String {
         let name = units::sanitize(&self.machine.host);
         let room = usize::from(self.area.width / 3).max(6);
@@ -367,7 +368,7 @@ impl SharedState {
         name
     }
 
-    /// Whether all processes of a row are known to have exited.
+    /// Returns whether all processes of a row are known to have exited.
     pub fn has_ended(&self, rows: &Rows, n: usize) -> bool {
         let mut seen = HashSet::new();
         let mut processes = rows.processes(&self.history, n);
@@ -381,8 +382,8 @@ impl SharedState {
         })
     }
 
-    /// What a row of a peer is called, harmless, so that it can be shortened as one; of others what
-    /// [`Self::title_of`] says.
+    /// Returns the name of a row; for a peer as a label that can be shortened, for others as
+    /// [`Self::title_of`].
     pub fn title_label(&self, row: &Row) -> Label {
         let name = match row.id {
             RowId::Remote(addr) => self.display.names.then(|| self.names.get(addr)).flatten(),
@@ -399,7 +400,7 @@ impl SharedState {
         }
     }
 
-    /// What a row is called. Names in it are harmless.
+    /// Returns the name of a row. Sanitized.
     pub fn title_of(&self, row: &Row) -> String {
         match &row.id {
             RowId::Program(_, kernel) => units::process_name(&row.id.to_string(), *kernel),

@@ -1,17 +1,17 @@
-//! Keeps a table still: moving rows that are nearly equal keep the places they had, and an order that is
-//! frozen stays whatever the rates do.
+//! Keeps a table still: active rows that are nearly equal keep their order, and a frozen order
+//! ignores the rates.
 
 use std::collections::HashMap;
 
 use crate::stats::history::History;
 use crate::stats::ranking::{Row, RowId, Rows};
 
-/// A row moves for a change of more than this part of what it was last placed by.
+/// Relative change of a row's value, since it was placed, above which it moves.
 const NEAR: f64 = 1.0 / 16.0;
-/// So many of the first rows are kept still: more than any screen shows at once.
+/// Number of first rows that are kept still: more than any screen shows.
 const KEPT: usize = 400;
 
-/// What a row was placed by, and where.
+/// The value by which a row was placed, and its index.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     value: f64,
@@ -26,19 +26,19 @@ pub struct StableOrder {
 }
 
 impl StableOrder {
-    /// Forgets everything: rows come in a new order.
+    /// Drops all positions: rows come in a new order.
     pub fn reset(&mut self) {
         self.anchors.clear();
     }
 
-    /// Whether new rates change the order no more.
+    /// Freezes the order if `held`: new rates no longer change it.
     pub fn hold(&mut self, held: bool) {
         self.held = held;
     }
 
-    /// Puts `rows`, sorted already with the moving ones first, in the order in which they are shown.
-    /// `value` is what they are sorted by, `None` for text, which needs no steadying; `descending` is
-    /// which way. Only moving rows are steadied: idle ones stand in the order of their last bytes.
+    /// Arranges `rows`, already sorted with the active ones first, in the order to show. `value` is
+    /// the sort value, `None` for text, which is stable; `descending` is the order. Only active
+    /// rows are steadied: idle ones are in the order of their last bytes.
     pub fn arrange(
         &mut self,
         rows: &mut Rows,
@@ -84,7 +84,7 @@ impl StableOrder {
     fn position(&self, row: usize, id: RowId, now: Option<f64>, idle: bool) -> RankedRow {
         let anchor = self.anchors.get(&id);
         let value = match (anchor, now) {
-            // Whatever the row moves next is a change.
+            // Any bytes that the row moves next are a change.
             _ if idle => 0.0,
             (Some(anchor), Some(now)) if (now - anchor.value).abs() > anchor.value * NEAR => now,
             (Some(anchor), _) => anchor.value,
@@ -100,14 +100,14 @@ impl StableOrder {
     }
 }
 
-/// A row on its way to a place.
+/// A row while it is arranged.
 struct RankedRow {
-    /// Where it is by sorting.
+    /// Index of the row by sorting.
     row: usize,
     id: RowId,
-    /// What it is placed by.
+    /// Value that places it.
     value: f64,
-    /// Where it was shown before.
+    /// Index at which it was shown before.
     before: usize,
     is_steadied: bool,
 }

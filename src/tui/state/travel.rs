@@ -9,14 +9,14 @@ use crate::stats::moments::PastMoment;
 /// Intervals of a jump.
 pub const JUMP: isize = 10;
 
-/// A past moment that is shown, and the present that waits meanwhile.
+/// The shown past moment, and the live history that continues meanwhile.
 #[derive(Debug)]
 pub struct Travel {
-    /// What goes on being counted. [`SharedState::history`] is that of the past moment.
+    /// The history that is still updated; [`SharedState::history`] is that of the past moment.
     pub live: History,
     /// Flows that moved bytes in the latest interval.
     pub live_flows: usize,
-    /// How many intervals ago the moment was.
+    /// Number of intervals since the moment.
     pub ago: usize,
     /// Beginning of the totals and averages of rows; `None` for the start.
     pub since: Option<SystemTime>,
@@ -33,7 +33,7 @@ impl Travel {
 }
 
 impl SharedState {
-    /// The history that goes on, whatever moment is shown.
+    /// Returns the live history, whatever moment is shown.
     pub fn live_history(&self) -> &History {
         match &self.travel {
             Some(travel) => &travel.live,
@@ -41,15 +41,15 @@ impl SharedState {
         }
     }
 
-    /// Shows the table of so many intervals before the shown one, or after it where negative. Returns whether
-    /// another moment is shown now.
+    /// Shows the table `back` intervals before the shown one, or after it if negative. Returns
+    /// whether the shown moment changed.
     pub fn travel_by(&mut self, back: isize) -> bool {
         let ago = self.travel.as_ref().map_or(0, |travel| travel.ago);
         self.travel_to(ago.saturating_add_signed(back))
     }
 
-    /// Shows the table of so many intervals ago, or of the oldest that is kept; 0 is now. Returns whether another
-    /// moment is shown now.
+    /// Shows the table of `ago` intervals ago, or of the oldest moment kept; 0 is now. Returns
+    /// whether the shown moment changed.
     pub fn travel_to(&mut self, ago: usize) -> bool {
         let ago = ago.min(self.moments.len().saturating_sub(1));
         if ago == self.travel.as_ref().map_or(0, |travel| travel.ago) {

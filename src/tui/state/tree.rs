@@ -1,5 +1,5 @@
-//! Rows that are opened in place: which are open, the rows they consist of, and the lines of the table that
-//! these take. Rows are known by their ids, so that they stay open while the table changes.
+//! Rows opened in place: the open rows, the rows they consist of, and their lines in the table.
+//! Rows are identified by their ids, so that they stay open while the table changes.
 
 use super::stable_order::StableOrder;
 use crate::stats::history::History;
@@ -8,19 +8,19 @@ use crate::view::Group;
 
 /// Lines of an opened row besides the sum of its other rows, on a screen of usual height.
 const LINES: usize = 4;
-/// More open rows than anybody opens by hand; the first opened are closed beyond it.
+/// Maximum number of open rows; beyond it the first opened are closed.
 const MAX_OPEN: usize = 256;
 
-/// A line of a table, whatever its place: the ids of the rows that lead to it, its own last.
+/// Identity of a line of a table: the ids of the rows that lead to it, its own last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineId {
     pub path: Vec<RowId>,
-    /// Whether it is the sum of the rows of an opened row that have no line.
+    /// Whether it is the sum line of an opened row's rows without lines.
     pub is_rest: bool,
 }
 
 impl LineId {
-    /// The line of a row that stands in the table by itself.
+    /// Returns the line of a row of the table itself.
     pub fn top(id: RowId) -> Self {
         Self {
             path: vec![id],
@@ -28,7 +28,7 @@ impl LineId {
         }
     }
 
-    /// The line of the row that this one is part of.
+    /// Returns the line of the row that contains this one.
     pub fn parent(&self) -> Option<Self> {
         let kept = self.path.len() - usize::from(!self.is_rest);
         (kept > 0).then(|| Self {
@@ -38,14 +38,14 @@ impl LineId {
     }
 }
 
-/// How the rows of a table are made, those of opened rows included.
+/// The query for the rows of a table, those of opened rows included.
 pub struct TreeQuery<'a> {
     pub query: RowQuery,
     pub history: &'a History,
     pub lookup: &'a dyn ProcessLookup,
     /// Whether the order of the rows is frozen.
     pub is_frozen: bool,
-    /// Lines of an opened row, until it was asked for more.
+    /// Number of lines of an opened row before more are requested.
     pub lines: usize,
 }
 
@@ -62,7 +62,7 @@ struct OpenRow {
     /// Its rows with their grouping; `None` while there is no such row.
     rows: Option<(Group, Rows)>,
     order: StableOrder,
-    /// How often more lines were asked for.
+    /// Number of times that more lines were requested.
     more: usize,
     limit: usize,
     open: Vec<OpenRow>,
@@ -71,15 +71,15 @@ struct OpenRow {
 /// A line within an opened row.
 #[derive(Clone, Debug)]
 pub struct TreeLine {
-    /// Which open rows lead to it: an index at each depth.
+    /// The open rows that lead to it: an index at each depth.
     chain: Vec<usize>,
-    /// Which of the rows of the last of these it is; `None` for the sum of those without a line.
+    /// Its index among the rows of the last open row; `None` for the sum of those without a line.
     child: Option<usize>,
     /// Whether each row that leads to it, and itself, is the last of its kind.
     pub is_last: Vec<bool>,
 }
 
-/// The lines of an opened row that stands in the table by itself.
+/// The lines of an opened row of the table itself.
 #[derive(Debug)]
 struct OpenLines {
     /// Index of the row.
@@ -87,7 +87,7 @@ struct OpenLines {
     lines: Vec<TreeLine>,
 }
 
-/// Where a line of a table comes from.
+/// The origin of a line of a table.
 #[derive(Clone, Copy, Debug)]
 pub enum LinePosition<'a> {
     Top(usize),
@@ -100,7 +100,7 @@ pub struct Tree {
     blocks: Vec<OpenLines>,
 }
 
-/// Returns by what the rows of an opened row are grouped; `None` for a flow. `levels` are the groupings that
+/// Returns the grouping of an opened row's rows; `None` for a flow. `levels` are the groupings that
 /// lead to the row, the table's first.
 pub fn finer(levels: &[Group], is_one_process: bool) -> Option<Group> {
     let has = |group: Group| levels.contains(&group);
@@ -121,18 +121,18 @@ impl Tree {
         self.blocks.clear();
     }
 
-    /// How many lines stand within opened rows.
+    /// Returns the number of lines within opened rows.
     pub fn len(&self) -> usize {
         self.blocks.iter().map(|block| block.lines.len()).sum()
     }
 
-    /// How many lines stand within those of the first `rows` rows that are open.
+    /// Returns the number of lines within the open ones of the first `rows` rows.
     pub fn len_within(&self, rows: usize) -> usize {
         let blocks = self.blocks.iter().take_while(|block| block.top < rows);
         blocks.map(|block| block.lines.len()).sum()
     }
 
-    /// Returns where the line at an index of the table comes from.
+    /// Returns the origin of the line at an index of the table.
     pub fn position(&self, index: usize) -> LinePosition<'_> {
         let mut before = 0;
         for block in &self.blocks {
@@ -153,7 +153,7 @@ impl Tree {
         top + self.len_within(top)
     }
 
-    /// Makes the rows of all open rows anew.
+    /// Rebuilds the rows of all open rows.
     pub fn rebuild(&mut self, top: &Rows, query: &TreeQuery<'_>) {
         self.blocks.clear();
         let excess = self.open.len().saturating_sub(MAX_OPEN);
@@ -222,7 +222,7 @@ impl Tree {
         }
     }
 
-    /// Returns the rows that a line is one of, and its place among them.
+    /// Returns the rows that contain a line's row, and its index among them.
     pub fn rows<'a>(&'a self, line: &TreeLine) -> Option<(&'a Rows, Option<usize>)> {
         let (_, rows) = self.open_row(&line.chain)?.rows.as_ref()?;
         Some((rows, line.child))
@@ -300,7 +300,7 @@ impl Tree {
         siblings.len() < before
     }
 
-    /// Forgets the order that rows within opened rows had.
+    /// Drops the order of the rows within opened rows.
     pub fn reset_order(&mut self) {
         fn reset(open: &mut [OpenRow]) {
             for row in open {
@@ -313,7 +313,7 @@ impl Tree {
 }
 
 impl OpenRow {
-    /// Makes its rows anew: it is the row with this number of those above.
+    /// Rebuilds its rows: it is row `n` of those above.
     fn fill(&mut self, above: &Rows, n: usize, levels: &[Group], query: &TreeQuery<'_>) {
         let history = query.history;
         let is_one_process = above

@@ -14,7 +14,7 @@ const FIN_WAIT2: u32 = 5;
 const CLOSE_WAIT: u32 = 8;
 const LAST_ACK: u32 = 9;
 
-/// A connection: what its calls moved, and what was counted of that.
+/// A connection: the bytes its calls moved, and the bytes counted.
 struct Connection {
     sk: u64,
     irs: u32,
@@ -89,7 +89,7 @@ struct SimulatedMachine {
     found: Drift,
     shown_rx: u64,
     audited_rx: u64,
-    /// Whether the kernel says that calls were missed.
+    /// Whether the kernel reports missed calls.
     missed: bool,
     random: Random,
 }
@@ -163,8 +163,8 @@ impl SimulatedMachine {
 
 fn still(_: &mut Connection) {}
 
-/// Moves at random by three owners, of whose calls some are under way at flips and one in `lossy` is not
-/// counted (0: none). Returns what was lost.
+/// Moves bytes at random by three owners. Some calls are under way at flips, and one in `lossy` is
+/// not counted (0: none). Returns the lost bytes.
 fn live(machine: &mut SimulatedMachine, connection: &mut Connection, lossy: u64) -> Drift {
     let mut lost = Drift::default();
     // Calls that moved bytes and have not returned, by owner.
@@ -208,7 +208,7 @@ fn a_connection_that_is_counted_to_the_byte_never_drifts() {
         machine.random = Random(sk);
         let mut connection = Connection::new(sk, &mut random);
         if sk % 2 == 0 {
-            // It is older than flowtop.
+            // The connection is older than flowtop.
             connection.moves(1 << 33, 12_345);
         }
         for _ in 0..30 {
@@ -227,7 +227,7 @@ fn drift_is_what_was_lost_to_the_byte_when_the_connection_falls_silent() {
         let mut connection = Connection::new(sk, &mut random);
         let mut lost = Drift::default();
         live(&mut machine, &mut connection, 0);
-        // What may have been lost before the first reading is not known.
+        // Losses before the first reading are unknown.
         machine.end(&mut connection, still);
         for _ in 0..10 {
             lost += live(&mut machine, &mut connection, 5);
@@ -282,7 +282,8 @@ fn a_connection_that_drifts_is_named_within_two_intervals() {
 const CALLS: u64 = 1000;
 const CALL: u64 = 1400;
 
-/// Moves by many calls, of which so many are not counted, and as much again between flip and reading.
+/// Moves bytes by many calls, of which `missed` are not counted, and as many between flip and
+/// reading.
 fn busy(machine: &mut SimulatedMachine, connection: &mut Connection, lost: u64) -> Audit {
     for call in 0..CALLS {
         connection.moves(CALL, 1);
@@ -362,7 +363,8 @@ fn threads_that_wait_long_for_a_processor_are_no_drift_though_others_lose_calls(
         machine.missed = true;
         let mut random = Random(seed);
         let mut connection = Connection::new(1, &mut random);
-        // What four threads of one process have moved and not counted yet: they wait between the two.
+        // Bytes that four threads of one process have moved and not counted yet: they wait in
+        // between.
         let mut waiting = [0; 4];
         for _ in 0..60 {
             for bytes in &mut waiting {
@@ -420,7 +422,7 @@ fn drift_of_a_call_that_lasted_long_is_taken_back() {
     assert!(machine.found.rx > 0);
     let audit = steady(&mut machine, &mut connection, 0, 5000);
     assert_eq!((machine.found, audit.agreeing), (Drift::default(), 1));
-    // A send that is under way is none.
+    // A send under way is no drift.
     connection.marks |= TCP_BUSY;
     for _ in 0..5 {
         connection.moves(0, 1000);

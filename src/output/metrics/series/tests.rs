@@ -67,7 +67,7 @@ fn a_series_is_taken_only_by_what_moves_twice_as_much() {
     // It is evicted, and still exposed.
     add(&mut series, &[("a", 10), ("b", 200)], SECOND);
     assert_eq!(snapshot(&series), "a=1000 b=200 other=1910");
-    // Nobody makes way while it lingers, but for itself.
+    // A lingering series is not replaced, except by itself.
     add(&mut series, &[("c", 1 << 30)], SECOND);
     assert_eq!(snapshot(&series), "a=1000 b=200 other=1073743734");
     add(&mut series, &[("a", 1 << 40)], SECOND);

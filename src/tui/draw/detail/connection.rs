@@ -1,4 +1,4 @@
-//! Describes the TCP connection of a flow: what sets its pace, and the figures that say so.
+//! Describes the TCP connection of a flow: the limit of its pace, and the values that show it.
 
 use ratatui::style::Style;
 
@@ -23,7 +23,7 @@ pub(super) fn moving(flow: &FlowStats, clock: &Clock) -> Option<ConnectionFacts>
 }
 
 impl FlowPage<'_> {
-    /// Says what sets the pace, in a sentence; whether someone can do something about it.
+    /// Returns a sentence about the limit of the pace, and whether it is a fault that can be fixed.
     pub(super) fn pace(&self) -> (String, bool) {
         let (flow, clock) = (self.flow, self.shared.history.clock());
         let idle = flow

@@ -1,13 +1,13 @@
-//! Says in a sentence what sets the pace of a TCP connection, with the figures it follows from. Only what the
-//! kernel's own clocks and the socket's state say: nothing is estimated.
+//! Determines what limits the pace of a TCP connection, from the kernel's own clocks and the
+//! socket's state; nothing is estimated.
 
 use crate::model::flow::{Counters, Packets, SendLimit, SendTime, Tcp};
 use crate::text::units::{self, Units};
 
-/// Least share of an interval, in percent, that is called a limit: that of [`SendLimit`].
+/// Minimum share of an interval, in percent, to call something a limit: that of [`SendLimit`].
 const MAIN: u8 = 50;
 
-/// What sets the pace of a connection.
+/// The limit of a connection's pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pace {
     /// The peer's receive window is full: its program reads too slowly.
@@ -16,20 +16,20 @@ pub enum Pace {
     Loss,
     /// Bytes wait while segments are in flight.
     Network,
-    /// What waits to be read fills the own receive window.
+    /// Unread bytes fill this end's receive window.
     OwnProgramReads,
     /// Everything written is in flight.
     RoundTrip,
     /// The program has nothing to send.
     Program,
-    /// What arrives is read at once.
+    /// The peer limits: arriving bytes are read at once.
     PeerSends,
     Mixed,
-    /// It takes two readings of the socket.
+    /// Unknown until the socket's second reading.
     Unmeasured,
 }
 
-/// What is known of a connection in an interval in which it moved bytes.
+/// Facts about a connection in an interval in which it moved bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionFacts {
     pub tcp: Tcp,
@@ -38,7 +38,7 @@ pub struct ConnectionFacts {
 }
 
 impl Pace {
-    /// Returns what sets the pace.
+    /// Determines the limit of the pace.
     pub fn of(facts: &ConnectionFacts) -> Self {
         let tcp = &facts.tcp;
         if facts.moved.rx_bytes > facts.moved.tx_bytes {
@@ -61,7 +61,7 @@ impl Pace {
         }
     }
 
-    /// Whether someone can do something about it.
+    /// Whether the limit is a fault that can be fixed.
     pub const fn is_trouble(self) -> bool {
         matches!(
             self,
@@ -69,7 +69,7 @@ impl Pace {
         )
     }
 
-    /// What it is called among others, as in `3 by loss`.
+    /// Returns the name of the limit in lists, as in `3 by loss`.
     pub const fn short(self) -> &'static str {
         match self {
             Self::PeerWindow => "by the peer's window",
@@ -85,7 +85,7 @@ impl Pace {
         }
     }
 
-    /// Says it with what it follows from.
+    /// Returns a sentence about the limit, with the values it follows from.
     pub fn sentence(self, facts: &ConnectionFacts, units: Units, ascii: bool) -> String {
         let tcp = &facts.tcp;
         let share = |share: fn(&SendTime) -> u8| match tcp.time {
@@ -142,7 +142,7 @@ impl Pace {
     }
 }
 
-/// How much was retransmitted, as in `12 of 4300 segments (0.28 %)`.
+/// Returns the retransmitted segments, as in `12 of 4300 segments (0.28 %)`.
 pub fn lost(facts: &ConnectionFacts) -> String {
     let again = u64::from(facts.tcp.retransmits.unwrap_or(0));
     match facts.packets {
@@ -277,7 +277,7 @@ mod tests {
             ..tcp
         };
         assert_eq!(diagnosed(&facts(10, 5, roomy)).0, Pace::PeerSends);
-        // An unread FIN takes a sequence number and is nothing to read.
+        // An unread FIN takes a sequence number but is no byte to read.
         let closing = Tcp {
             unread: 1,
             rcv_wnd: 0,

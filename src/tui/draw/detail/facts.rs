@@ -1,4 +1,4 @@
-//! A list of facts with their names, and how it is laid out: what matters first, the chart where there is room.
+//! A list of named facts and its layout: important facts first, the chart if it fits.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,19 +16,19 @@ use crate::tui::draw::{braille, duration};
 use crate::tui::state::shared::SharedState;
 use crate::view::Directions;
 
-/// Least width, in cells, at which the chart stands beside the facts.
+/// Minimum width, in cells, at which the chart is beside the facts.
 const BESIDE: u16 = 110;
 /// Width of the names of facts.
 const NAME: u16 = 14;
-/// Least height, in lines, at which headings and empty lines separate the parts.
+/// Minimum height, in lines, at which headings and empty lines separate the parts.
 const ROOMY: u16 = 26;
 /// Bounds of the chart's height, in lines: below them it shows nothing, above them nothing more.
 const CHART: std::ops::RangeInclusive<u16> = 5..=16;
 /// Width of the scale beside the chart.
 const SCALE: u16 = 11;
-/// Most lines of one fact.
+/// Maximum number of lines of one fact.
 const MAX_LINES: usize = 4;
-/// Place of the peak among the columns of rates.
+/// Index of the peak among the columns of rates.
 const PEAK: usize = 3;
 /// Width of the names of the rows of rates.
 const ROW_NAME: u16 = 4;
@@ -117,20 +117,20 @@ impl DetailList {
     }
 }
 
-/// What a page of facts is about.
+/// The subject of a page of facts.
 pub(super) trait DetailPage {
-    /// What sets the pace, in a sentence; whether someone can do something about it.
+    /// Returns a sentence about the limit of the pace, and whether it is a fault that can be fixed.
     fn sentence(&self) -> Option<(String, bool)>;
-    /// What moves and how it is doing: at the left, and at the right where there is room.
+    /// Adds traffic and state: at the left, or at the right if there is room.
     fn health(&self, list: &mut DetailList);
-    /// What else is known, the most useful first.
+    /// Adds all other facts, the most useful first.
     fn facts(&self, list: &mut DetailList);
     fn traffic(&self) -> &TrafficStats;
-    /// The flows that the chart is of.
+    /// Returns the flows of the chart.
     fn flows(&self) -> Vec<&FlowStats>;
 }
 
-/// Draws what is known of a subject, from a line on.
+/// Draws the page of a subject, scrolled to the line `top`.
 pub(super) fn draw(
     subject: &dyn DetailPage,
     shared: &SharedState,
@@ -156,7 +156,7 @@ pub(super) fn draw(
     let mut left = DetailList::new(wide, body.height);
     traffic(subject, shared, wide, &mut left);
     if beside {
-        // The chart has what the state of the connections leaves.
+        // The chart gets the lines that the state of the connections leaves.
         subject.facts(&mut left);
         let mut right = DetailList::new(body.width - wide - 1, body.height);
         subject.health(&mut right);
@@ -209,7 +209,7 @@ fn traffic(subject: &dyn DetailPage, shared: &SharedState, room: u16, list: &mut
     let (stats, clock, display) = (subject.traffic(), shared.history.clock(), &shared.display);
     let both = [Directions::Rx, Directions::Tx];
     let rates = |rate: &dyn Fn(Directions) -> f64| both.map(|it| display.rate_cell(rate(it)));
-    // Numbers of rates and of amounts stand below each other.
+    // Aligns the numbers of amounts with those of rates.
     let total = |it: Directions| format!("{}  ", display.amount_cell(it.bytes(&stats.total)));
     let mut columns = vec![
         ("now", rates(&|it| stats.rate(it, &clock))),

@@ -78,7 +78,7 @@ impl FlowPage<'_> {
         }
     }
 
-    /// Returns an end's address with its host and service name where they are known.
+    /// Returns an end's address with its host and service name, if known.
     fn end(&self, end: &Endpoint, other: &Endpoint, protocol: Protocol) -> String {
         let plain = Names::disabled().label(end, None);
         let mut text = format!("{}{}", plain.host, plain.port);

@@ -1,4 +1,5 @@
-//! A process or a program: what sets the pace of its connections, its traffic, its largest peers, and whose it is.
+//! The page of a process or a program: the limits of its connections' pace, its traffic, its
+//! largest peers, and its owner.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,11 +22,11 @@ use crate::tui::state::panes::Panes;
 use crate::tui::state::shared::SharedState;
 use crate::view::{Directions, Group};
 
-/// Most peers that are listed.
+/// Maximum number of peers listed.
 const MAX_PEERS: usize = 5;
 /// Cells of a fact's text from which on peers are listed as facts, with numbers of 40 cells before them.
 const MIN_NAMED: usize = 60;
-/// Most processes of a program that are listed.
+/// Maximum number of processes of a program listed.
 const MAX_PIDS: usize = 8;
 
 /// The flows of a group with the state they are drawn from.
@@ -35,7 +36,7 @@ pub(super) struct GroupPage<'a> {
     traffic: TrafficStats,
 }
 
-/// What moved between a group and a peer.
+/// Traffic between a group and a peer.
 #[derive(Clone, Copy, Debug, Default)]
 struct PeerTraffic {
     now: Counters,
@@ -44,7 +45,8 @@ struct PeerTraffic {
 }
 
 impl<'a> GroupPage<'a> {
-    /// The flows that are in all of these rows and match the filter of the tables; `None` if there are none any more.
+    /// Returns the page of the flows that are in all of these rows and match the filter of the
+    /// tables; `None` if there are none any more.
     pub(super) fn of(
         shared: &'a SharedState,
         panes: &Panes,
@@ -68,7 +70,7 @@ impl<'a> GroupPage<'a> {
         })
     }
 
-    /// The flow that moved bytes last, whose owner is the latest that is known.
+    /// Returns the flow that moved bytes last; its owner is the latest known.
     fn latest(&self) -> Option<&'a FlowStats> {
         let flows = self.flows.iter().copied();
         flows.max_by_key(|flow| (flow.traffic.last_seen(), Reverse(flow.key)))

@@ -11,7 +11,7 @@ use crate::text::units;
 use crate::tui::draw::duration;
 use crate::tui::state::shared::SharedState;
 
-/// Adds what is known of the process of a flow. What was known before it ended stays.
+/// Adds facts about the process of a flow. Facts read before the process ended are kept.
 pub(super) fn owner(flow: &FlowStats, shared: &SharedState, list: &mut DetailList) {
     let theme = &shared.display.theme;
     let plain = Style::new();
@@ -78,7 +78,7 @@ pub(super) fn owner(flow: &FlowStats, shared: &SharedState, list: &mut DetailLis
     }
 }
 
-/// Adds what files call the container of a process and what it belongs to.
+/// Adds the container of a process as named in files, and the groups it belongs to.
 fn container(process_ref: &ProcessRef<'_>, shared: &SharedState, list: &mut DetailList) {
     let Some(location) = shared.owners.location(process_ref) else {
         return;

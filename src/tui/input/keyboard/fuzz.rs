@@ -1,12 +1,12 @@
-//! What holds of any keys and answers of a terminal.
+//! Properties that hold for any keys and replies of a terminal.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use super::{Input, MAX_HELD, TerminalReply, pressed};
 
-/// Any text is read as what comes from a terminal; a NUL is a pause, in which an answer does not go on.
-/// Keys come through in their order. None is lost where nothing began like an answer, and what is
-/// held back is bounded.
+/// Any text is read as input from a terminal; a NUL is a pause, after which a reply does not
+/// continue. Keys pass in order. None is lost unless something began like a reply, and the number
+/// of keys held back is bounded.
 ///
 /// # Panics
 /// When that is not so.
@@ -41,7 +41,7 @@ pub fn keyboard(bytes: &[u8]) {
     }
 }
 
-/// Whether these keys are the head of an answer: Alt-] and `11;`.
+/// Whether these keys are the head of a reply: Alt-] and `11;`.
 fn is_head(keys: &[Event]) -> bool {
     let head = [
         (']', KeyModifiers::ALT),

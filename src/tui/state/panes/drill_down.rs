@@ -1,4 +1,4 @@
-//! Opening rows: in place as a tree, or as a table of their own with a way back.
+//! Opens rows: in place as a tree, or as a table of their own with a way back.
 
 use super::Panes;
 use super::sorting::main_column;
@@ -12,7 +12,8 @@ use crate::tui::state::tree::LineId;
 use crate::view::{Group, SortKey};
 
 impl Panes {
-    /// Opens the selected row in place, or moves to the first of its rows; returns whether it has any.
+    /// Opens the selected row in place, or moves to the first of its rows; returns false if it has
+    /// none.
     pub(super) fn expand(&mut self, shared: &SharedState) -> bool {
         let Some(table) = self.tables.get_mut(self.focus) else {
             return false;
@@ -36,14 +37,15 @@ impl Panes {
         table.tree.open(&id);
         self.rebuild(shared);
         if id.is_rest {
-            // Where the sum stood is the first of the rows that have lines now.
+            // The first row that has a line now is at the index of the former sum line.
             self.tables[self.focus].select_index(&shared.history, index);
             self.scroll_to_selection(shared);
         }
         true
     }
 
-    /// Closes the selected row, or moves to the row that it is part of; returns whether it is one of these.
+    /// Closes the selected row, or moves to the row that contains it; returns whether either was
+    /// possible.
     pub(super) fn fold(&mut self, shared: &SharedState) -> bool {
         let Some(table) = self.tables.get_mut(self.focus) else {
             return false;
@@ -110,7 +112,7 @@ impl Panes {
             return;
         };
         let levels = table.levels(table.index);
-        // Of the sum of rows without a line the row that it is part of is opened.
+        // For a sum of rows without a line, the row that contains them is opened.
         let mut is_one_process = true;
         for (n, id) in selected.path.iter().enumerate() {
             let line = LineId {
@@ -123,7 +125,7 @@ impl Panes {
             };
             is_one_process = row.common.tgid.is_some();
             let title = match id {
-                // The step before has the name.
+                // The previous step shows the name.
                 RowId::Process(tgid) if self.is_in_program() => tgid.to_string(),
                 _ => shared.title_of(&row),
             };
@@ -135,7 +137,7 @@ impl Panes {
             });
         }
         self.group = match levels[selected.path.len() - 1] {
-            // A process is what one looks for next; one process alone is open already.
+            // A program opens into processes; a single process is opened itself.
             Group::Program if !is_one_process => Group::Process,
             _ => Group::Flow,
         };

@@ -1,4 +1,4 @@
-//! Where the tables stand on the screen, and which columns fit.
+//! Positions of the tables on the screen, and the columns that fit.
 
 use ratatui::layout::Rect;
 
@@ -58,8 +58,8 @@ impl Panes {
         }
     }
 
-    /// Returns how many lines stand above the rows of a table: headings, and a title if it says anything that
-    /// the headings do not.
+    /// Returns the number of lines above the rows of a table: headings, and a title if it adds
+    /// information.
     pub(in crate::tui) fn head(&self, table: &Pane, shared: &SharedState, width: u16) -> u16 {
         let is_plain = table.directions == Directions::Both
             && self.path.is_empty()
@@ -78,7 +78,7 @@ impl Panes {
         if is_plain && is_marked() { 1 } else { 2 }
     }
 
-    /// Returns how the lines of a section are used.
+    /// Returns the use of a section's lines.
     pub(in crate::tui) fn section_lines(
         &self,
         table: &Pane,
@@ -159,7 +159,7 @@ impl Panes {
                     protocol: common.protocol.map_or(0, |it| it.as_str().len()),
                 });
                 if let Some(process_ref) = row.process_ref() {
-                    // Asked for while it is there: once it has ended nobody can.
+                    // Requested while the process exists: its facts cannot be read after its end.
                     let _ = shared.owners.process(&process_ref);
                     self.containers |= shared.owners.short_location(&process_ref).is_some();
                 }

@@ -8,10 +8,11 @@ use crate::tui::state::shared::SharedState;
 use crate::view::{Column, Group, SortKey};
 
 impl Panes {
-    /// Returns the groupings there are: threads where they are counted apart, networks as the options have them.
+    /// Returns the available groupings: threads if flows are split by thread, networks with the
+    /// configured prefix.
     pub(super) fn groups(&self, shared: &SharedState) -> Vec<Group> {
         let all = Group::ALL.into_iter();
-        // One row a process would say nothing of threads.
+        // Without flows per thread, a row per thread would be a row per process.
         let all = all.filter(|group| *group != Group::Thread || shared.threads);
         all.map(|group| match (group, self.group, shared.display.group) {
             (Group::Net(_), net @ Group::Net(_), _) | (Group::Net(_), _, net @ Group::Net(_)) => {

@@ -38,10 +38,10 @@ impl Panes {
         self.rebuild(shared);
     }
 
-    /// Pins the selected row on top, or lets it go.
+    /// Pins the selected row on top, or unpins it.
     pub(super) fn pin(&mut self, shared: &SharedState) {
         let selected = self.tables.get(self.focus);
-        // A row within an opened one stands with it.
+        // A row within an opened row cannot be pinned by itself.
         let Some(id) = selected.and_then(|table| table.selected.clone()?.path.into_iter().next())
         else {
             return;
@@ -54,7 +54,7 @@ impl Panes {
     }
 }
 
-/// Returns the column that tables are sorted by unless another was chosen.
+/// Returns the column that tables are sorted by default.
 pub(super) fn main_column(display: &DisplayOptions) -> Column {
     if display.totals {
         Column::Total
