@@ -81,15 +81,15 @@ struct RunArgs {
     #[arg(long, value_name = "BACKEND", default_value = AUTO_BACKEND, value_parser = backend_names())]
     backend: String,
 
-    /// Flows that the kernel can tell apart in an interval
+    /// Flows that the kernel can hold in one interval
     #[arg(long, value_name = "N", value_parser = parse_max_flows)]
     max_flows: Option<u32>,
 
-    /// Do not read the answers of name servers that processes receive
+    /// Do not read the DNS answers that processes receive
     #[arg(long)]
     no_dns_names: bool,
 
-    /// Say on standard error what is done and why
+    /// Explain on standard error what flowtop does and why
     #[arg(short, long, action = ArgAction::SetTrue)]
     verbose: bool,
 

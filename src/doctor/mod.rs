@@ -364,7 +364,7 @@ fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
         let value = refused.join(", ");
         checks.push(Check::new(
             "refused",
-            "denied, as wanted",
+            "denied, as intended",
             CheckState::Ok,
             value,
         ));

@@ -153,7 +153,7 @@ pub(super) fn unknown(word: &str, name_tables: &NameTables) -> String {
         return help;
     }
     if word.starts_with('-') {
-        return "options stand on the command line: write a filter, as in port 443".to_owned();
+        return "options belong on the command line: write a filter, as in port 443".to_owned();
     }
     if word.bytes().all(|byte| byte.is_ascii_digit()) {
         return format!("write port {word}, or pid {word}");

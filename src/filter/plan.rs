@@ -126,15 +126,15 @@ impl fmt::Display for FilterPlan {
 /// Returns the reason why user space decides a part.
 fn reason(part: &Expr, reach: Pushdown, needs_peers: bool) -> &'static str {
     if reach == Pushdown::Nothing {
-        return "as asked for";
+        return "the kernel filters nothing with --no-pushdown or --replay";
     }
     let late = part.terms().into_iter().find_map(Term::userspace_reason);
     late.unwrap_or(match KernelTerm::of(part) {
         Some(term) if needs_peers && !term.is_symmetric() => {
             "the other ends of flows are counted too, to know which are on this machine"
         }
-        Some(_) => "the kernel has no room for it",
-        None => "the kernel decides no alternatives of several kinds",
+        Some(_) => "the kernel's list for it is taken or full",
+        None => "the kernel cannot evaluate alternatives of several kinds",
     })
 }
 

@@ -66,10 +66,7 @@ impl Parser<'_> {
             Some(Token::Word(word)) => word.clone(),
             Some(Token::Quoted(_) | Token::Regex(_)) => return self.bare(head, before),
             Some(Token::Compare(_)) => {
-                let message = format!(
-                    "nothing stands before \"{}\" to compare",
-                    self.token_text(first)
-                );
+                let message = format!("nothing before \"{}\" to compare", self.token_text(first));
                 let error = Error::new(message, self.span(first));
                 return Err(error.help("write rate or bytes before it, as in rate > 1MB"));
             }

@@ -293,7 +293,7 @@ fn host_names(side: Side, values: &[SpannedToken]) -> Result<Term, Error> {
     if let Some(addr) = values.iter().find(|placed| !names_host(&placed.token)) {
         return Err(wrong(
             addr,
-            "addresses and names of hosts do not go into one list",
+            "addresses and host names cannot be in one list",
             "write host twice, as in host 192.0.2.1 or host api.example.com",
         ));
     }

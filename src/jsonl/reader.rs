@@ -450,7 +450,7 @@ fn finished(begun: PartialInterval, sums: &mut RecordedSums) -> Result<RecordedI
     let total = sums.add(&begun.frame.interval).ok_or_else(too_much)?;
     if (total.rx_bytes, total.tx_bytes) != begun.total {
         return Err(format!(
-            "the flows add up to {} and {} bytes, and the interval says {} and {}",
+            "the flows add up to {} and {} bytes, but the interval has {} and {}",
             total.rx_bytes, total.tx_bytes, begun.total.0, begun.total.1
         ));
     }

@@ -290,7 +290,7 @@ impl LedgerReader {
             let expected = (sums.total.rx_bytes, sums.total.tx_bytes);
             if (moved.rx_bytes, moved.tx_bytes) != expected {
                 return Err(format!(
-                    "sums by {group} add up to {} and {} bytes, and the period says {} and {}",
+                    "sums by {group} add up to {} and {} bytes, but the period has {} and {}",
                     moved.rx_bytes, moved.tx_bytes, expected.0, expected.1
                 ));
             }

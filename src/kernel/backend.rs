@@ -111,7 +111,7 @@ impl AttachPlan {
 pub fn plans(named: Option<Backend>, kernel: &RunningKernel) -> Vec<(AttachPlan, &'static str)> {
     if let Some(backend) = named {
         let plans = plans_of(backend, kernel.kprobes).into_iter();
-        return plans.map(|plan| (plan, "asked for by --backend")).collect();
+        return plans.map(|plan| (plan, "selected by --backend")).collect();
     }
     let mut backends = Backend::ALL;
     backends.sort_by_key(|backend| (!backend.is_exact_on(kernel), backend.cost()));

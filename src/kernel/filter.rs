@@ -117,7 +117,7 @@ fn net(net: &Net) -> types::flowtop_net {
 fn fill<T, F>(list: &mut [T], values: &[F], raw: impl Fn(&F) -> T) -> Result<u32> {
     let room = list.len();
     let head = list.get_mut(..values.len());
-    let head = head.with_context(|| format!("at most {room} of these can be filtered for"))?;
+    let head = head.with_context(|| format!("the kernel's list holds at most {room}"))?;
     for (to, value) in head.iter_mut().zip(values) {
         *to = raw(value);
     }

@@ -93,7 +93,7 @@ impl KernelTypes {
     }
 
     fn has(&self, kind: u32, name: &'static str) -> bool {
-        debug_assert!(self.requested.contains(&name), "{name} was not asked for");
+        debug_assert!(self.requested.contains(&name), "{name} was not requested");
         self.found.contains(&(kind, name))
     }
 

@@ -76,7 +76,7 @@ const UNFILTERED: &str =
     "the filter is too large for this kernel's verifier, so user space decides all of it";
 /// Appended to [`Method::reason`] if the programs load only without the part that reads DNS
 /// answers.
-const NO_ANSWERS: &str = "this kernel does not load what reads the answers of name servers, so flows have no names by them";
+const NO_ANSWERS: &str = "this kernel does not load the program part that reads DNS answers, so flows have no names from them";
 const NO_SOCK_TRACEPOINTS: &str =
     "the kernel has no tracepoint sock:sock_send_length (it came with 6.3)";
 const RDONLY_CAST: &str = "bpf_rdonly_cast";

@@ -82,7 +82,7 @@ pub struct RunFiles {
 impl TableFiles for RunFiles {
     fn save_settings(&mut self, settings: &SavedSettings) -> Result<String> {
         let Some(config) = &mut self.opened.config else {
-            bail!("no configuration file: neither HOME nor XDG_CONFIG_HOME says where");
+            bail!("no configuration file: set HOME or XDG_CONFIG_HOME");
         };
         config.save(settings)?;
         let path = config.path().to_string_lossy().into_owned();

@@ -288,7 +288,7 @@ fn a_filter_is_explained() {
     assert_eq!(
         explained(&["--no-pushdown", "pid 7"]),
         "filter:      pid 7\nkernel:      nothing, it counts everything\n\
-         user space:  pid 7  (as asked for)\n"
+         user space:  pid 7  (the kernel filters nothing with --no-pushdown or --replay)\n"
     );
     assert_eq!(
         explained(&["pid 7"]),

@@ -1,4 +1,4 @@
-//! What leaves the live table by keys: settings, snapshots, recordings, copied texts; and totals that begin anew.
+//! What leaves the live table by keys: settings, snapshots, recordings, copied texts; and totals that restart.
 
 use std::time::Duration;
 
@@ -117,7 +117,11 @@ fn totals_begin_anew_with_the_interval_under_way_and_the_chart_stays() {
     };
     let (four, chart_before) = (total(&app), chart(&app));
     press(&mut app, &[Command::ResetTotals]);
-    assert!(footer(&app).contains("begin anew"), "{}", footer(&app));
+    assert!(
+        footer(&app).contains("restart with this interval"),
+        "{}",
+        footer(&app)
+    );
     // What is shown stays until there is something new.
     assert_eq!(total(&app), four);
     app.update(Action::IntervalEnded(interval(web_server())));

@@ -228,7 +228,7 @@ fn a_filter_that_is_not_finished_never_empties_the_table() {
             "sport 22",
             "write local port for the port of this machine's end",
         ),
-        ("--interface", "options stand on the command line"),
+        ("--interface", "options belong on the command line"),
         ("port 1", "no flow matches yet; the rows are as before"),
     ] {
         let shown = typed(&mut app, text);

@@ -144,11 +144,11 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "flowtop_unknown_processes_total",
-        "Processes whose name and user flowtop had no room to keep, summed over intervals.",
+        "Processes whose name and user did not fit into flowtop's table, summed over intervals.",
     ),
     counter(
         "flowtop_unknown_cgroups_total",
-        "Processes whose cgroup flowtop had no room to keep, summed over intervals.",
+        "Processes whose cgroup did not fit into flowtop's table, summed over intervals.",
     ),
     gauge(
         "flowtop_audited_connections",

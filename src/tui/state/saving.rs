@@ -170,7 +170,7 @@ impl App {
             self.show_moment();
         }
         self.shared.reset_pending = true;
-        let text = "totals, averages and peaks begin anew with this interval";
+        let text = "totals, averages and peaks restart with this interval";
         self.shared.report(Ok(text.to_owned()));
     }
 
