@@ -100,6 +100,8 @@ fn totals_begin_anew_with_the_interval_under_way_and_the_chart_stays() {
     for _ in 0..3 {
         app.update(Action::IntervalEnded(interval(web_server())));
     }
+    // A time scale that stays: the usual one follows the history while there is little.
+    press(&mut app, &[Command::LongerChart]);
     let total = |app: &App| {
         let screen = text(&draw(app, SIZE.0, SIZE.1));
         let line = screen.lines().nth(1).unwrap().to_owned();

@@ -15,6 +15,11 @@ pub type Sample = Option<(f64, f64)>;
 
 /// Steps of the time scale: numbers of samples over the width of the chart.
 const WINDOWS: [usize; 6] = [30, 60, 120, 240, 300, 600];
+/// The same while flowtop has just started, so that at least half of the chart is drawn from the second sample on.
+const FIRST_WINDOWS: [usize; 6] = [2, 4, 7, 12, 18, 24];
+/// Cells between two times on the axis: usually, and in a narrow chart.
+const LABEL_STEP: usize = 24;
+const MIN_LABEL_STEP: usize = 15;
 /// Ratio of the directions from which on the smaller one has a scale of its own.
 const MIN_OWN_SCALE_RATIO: f64 = 10.0;
 
@@ -59,7 +64,8 @@ impl ChartWindow {
 
     /// Returns the number of samples shown, out of `known` ones, on `points` points.
     pub fn shown(&self, known: usize, points: usize) -> usize {
-        let fitting = WINDOWS.into_iter().find(|&window| window >= known);
+        let mut windows = FIRST_WINDOWS.into_iter().chain(WINDOWS);
+        let fitting = windows.find(|&window| window >= known);
         let usual = fitting.unwrap_or(known).min(points);
         self.samples.unwrap_or(usual).max(1)
     }
@@ -260,11 +266,12 @@ impl Chart<'_> {
         let seconds = self.seconds * by_cell;
         let gap = points.iter().rev().position(|point| *point == Some(None));
         let labelled = gap.map_or(cells, |point| point / braille::SAMPLES);
+        let room = (cells / 3).clamp(MIN_LABEL_STEP, LABEL_STEP) as f64;
         let step = [
-            5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0,
+            1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0,
         ]
         .into_iter()
-        .find(|step| step / seconds >= 24.0)
+        .find(|step| step / seconds >= room)
         .unwrap_or(604_800.0);
         for n in 1..100 {
             let ago = step * f64::from(n);
@@ -454,9 +461,13 @@ mod tests {
     #[test]
     fn little_history_is_stretched_and_much_of_it_is_joined() {
         let dots = |drawn: &[String]| drawn[2].chars().filter(|c| ('⠁'..='⣿').contains(c)).count();
-        // Fifteen of thirty samples fill half of the plot.
-        let half = chart(&[Some((9.0, 9.0)); 15], false, 91, 7);
-        assert!((38..=41).contains(&dots(&half)), "{half:#?}");
+        // 32 of 60 samples.
+        let half = chart(&[Some((9.0, 9.0)); 32], false, 91, 7);
+        assert!((41..=43).contains(&dots(&half)), "{half:#?}");
+        for known in 1..=600 {
+            let drawn = dots(&chart(&vec![Some((9.0, 9.0)); known], false, 91, 7));
+            assert!(drawn >= 39, "{known} samples: {drawn} of 79 cells");
+        }
         let joined = chart_of(&[Some((9.0, 9.0)); 300], false, 91, 7, Some(600));
         assert!((36..=41).contains(&dots(&joined)), "{joined:#?}");
         assert!(joined[3].contains("5 min ago"), "{joined:#?}");

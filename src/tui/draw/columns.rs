@@ -192,6 +192,7 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         .into_iter()
         .filter(|&column| request.stays(column))
         .collect();
+    stand_for_both_ways(width, request, &mut there);
     let ends = |there: &[Column], peer: u16| {
         let of = |column, room| if there.contains(&column) { room } else { 0 };
         of(Column::Local, MAX_PORT) + of(Column::Remote, peer)
@@ -236,6 +237,26 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
         there = with;
     }
     lay_out(width, request, there)
+}
+
+/// Where the rates of both ways have no room beside the shortest name, the one that rows are sorted by stands for
+/// both: usually the sum.
+fn stand_for_both_ways(width: u16, request: &LayoutRequest, there: &mut Vec<Column>) {
+    let ways = [Column::Rx, Column::Tx];
+    if !ways.iter().all(|way| there.contains(way)) {
+        return;
+    }
+    let rates = ways.map(|way| way.drawing().gap + request.most(way));
+    if MARGIN + MIN_TITLE + rates.iter().sum::<u16>() <= width {
+        return;
+    }
+    let shown = match request.sorted {
+        sorted @ (Column::Rx | Column::Tx) => sorted,
+        _ => Column::Rate,
+    };
+    let is_named = request.group.is_named_in(Column::Remote);
+    there.retain(|column| !ways.contains(column) && (is_named || *column != Column::Remote));
+    there.push(shown);
 }
 
 fn lay_out(width: u16, request: &LayoutRequest, mut there: Vec<Column>) -> Vec<ColumnSlot> {

@@ -16,6 +16,8 @@ pub struct ScreenLayout {
 const CHART_FROM: u16 = 32;
 /// Width of the screen from which on the rates of both directions are in one line, in any unit.
 const BESIDE: u16 = 36;
+/// Lines below the header from which on there is a footer: a row, the sum of the others, and the footer.
+const MIN_BODY_AND_FOOTER: u16 = 3;
 /// Upper bound of the chart's height, in lines.
 const MAX_CHART: u16 = 8;
 
@@ -24,7 +26,8 @@ impl ScreenLayout {
     pub fn new(area: Rect) -> Self {
         // If the rates of both directions do not fit beside each other, they are below each other.
         let header = area.height.min(if area.width < BESIDE { 3 } else { 2 });
-        let footer = u16::from(area.height > 3);
+        // A row with its name says more than the keys.
+        let footer = u16::from(area.height >= header + MIN_BODY_AND_FOOTER);
         let chart = match area.height {
             0..CHART_FROM => 0,
             CHART_FROM..40 => 6,

@@ -84,7 +84,9 @@ impl Panes {
         if lines.head > 1 {
             section.title(buf);
         }
-        section.headings(buf);
+        if lines.head > 0 {
+            section.headings(buf);
+        }
         section.rows(buf);
         section.draw_sparks(buf);
         section.rest(buf);
@@ -359,25 +361,28 @@ impl Section<'_> {
             return;
         };
         let theme = &self.shared.display.theme;
-        // Not reversed in the selected row: the dots would be inverted.
         let hue = self
             .context
             .direction()
             .map_or(Style::new(), |direction| theme.hue(direction))
-            .patch(theme.dim())
-            .remove_modifier(Modifier::REVERSED);
+            .patch(theme.dim());
         let history = &self.shared.history;
         let all: Vec<Vec<Option<f64>>> = (self.offset..self.offset + self.shown.len())
             .map(|n| self.table.sparkline(history, n))
             .collect();
         // One scale for all rows: equal heights are equal rates.
         let top = nice(all.iter().flatten().flatten().copied().fold(0.0, f64::max));
-        for (rates, y) in all.iter().zip(self.lines.head..) {
+        for ((rates, y), n) in all.iter().zip(self.lines.head..).zip(self.offset..) {
             let cell = within(line(self.area, y), slot.x, slot.width);
             let dots = |rate| braille::log_dots(rate, top);
             let (number, width) = (history.bars_number(), usize::from(cell.width));
             let row = braille::row(rates, number, width, theme.glyphs, dots);
-            put(buf, cell, 0, &row, hue);
+            // Within the selected row only the symbols change: its style has no gap.
+            let style = match self.selected == Some(n) {
+                true => Style::new(),
+                false => hue,
+            };
+            put(buf, cell, 0, &row, style);
         }
     }
 

@@ -17,7 +17,7 @@ impl Panes {
         let table = &self.tables[n];
         let line = at.y - section.y;
         let lines = self.section_lines(table, shared, section);
-        if line == lines.head - 1 {
+        if line + 1 == lines.head {
             let there = self.columns(table, shared, section.width);
             let hit =
                 |slot: &&ColumnSlot| at.x + 1 >= section.x + slot.x && at.x < slot.x + slot.width;

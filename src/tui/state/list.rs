@@ -9,7 +9,7 @@ use ratatui::widgets::{Clear, Widget as _};
 use crate::text::sanitize::{columns, sanitize};
 use crate::tui::action::Command;
 use crate::tui::draw::heading_line;
-use crate::tui::draw::line::{line, put, within};
+use crate::tui::draw::line::{line, put};
 use crate::tui::draw::theme::Theme;
 use crate::view::{Group, SortKey};
 
@@ -103,18 +103,9 @@ impl List {
 
     /// Returns the area of the list, and the index of the first entry shown.
     fn layout(&self, body: Rect) -> (Rect, usize) {
-        let about = |entry: &ListEntry| match entry.about {
-            "" => 0,
-            about => 2 + columns(about),
-        };
-        let label = |entry: &ListEntry| columns(&sanitize(&entry.label));
-        let labels = self.entries.iter().map(label).max().unwrap_or(0);
-        let abouts = self.entries.iter().map(about).max().unwrap_or(0);
-        let needed = usize::from(LABEL) + labels.max(columns(self.title)) + abouts + 2;
-        let width = u16::try_from(needed).unwrap_or(u16::MAX).min(body.width);
         let height = u16::try_from(self.entries.len() + 2).unwrap_or(u16::MAX);
+        // As wide as the tables: what would show beside it are pieces of rows, without whose they are.
         let area = Rect {
-            width,
             height: height.min(body.height),
             ..body
         };
@@ -140,7 +131,7 @@ impl List {
             .take(room)
             .zip(1..)
         {
-            let at = within(line(area, y), 0, area.width.saturating_sub(1));
+            let at = line(area, y);
             let is_selected = n == self.cursor;
             if is_selected {
                 put(buf, at, 0, theme.glyphs.selected, theme.bold());
@@ -156,13 +147,6 @@ impl List {
             if is_selected {
                 buf.set_style(at, theme.selected());
             }
-            put(
-                buf,
-                line(area, y),
-                area.width.saturating_sub(1),
-                theme.glyphs.wall,
-                theme.dim(),
-            );
         }
         if area.height > 1 {
             let rule = theme.glyphs.rule.repeat(usize::from(area.width));
@@ -174,6 +158,27 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_piece_of_a_row_shows_beside_a_list() {
+        let entry = ListEntry {
+            label: "short".to_owned(),
+            about: "",
+            is_current: false,
+            choice: ListChoice::Narrow(String::new()),
+        };
+        let list = List::new("Only", vec![entry; 3]).unwrap();
+        let mut buf = Buffer::empty(Rect::new(0, 0, 120, 12));
+        for cell in &mut buf.content {
+            cell.set_symbol("x");
+        }
+        list.draw(&Theme::plain(), Rect::new(0, 2, 120, 10), &mut buf);
+        let line = |y: u16| -> String { (0..120).map(|x| buf[(x, y)].symbol()).collect() };
+        for y in 2..7 {
+            assert!(!line(y).contains('x'), "{y}: {}", line(y));
+        }
+        assert_eq!(line(7), "x".repeat(120));
+    }
 
     #[test]
     fn a_click_chooses_what_is_drawn_there_however_little_room_there_is() {

@@ -318,6 +318,11 @@ impl Pane {
     /// untracked bytes. Idle rows have lines if all active rows have one.
     pub fn section_lines(&self, shared: &SharedState, section: Rect, head: u16) -> SectionLines {
         let below = 1 + u16::from(self.has_untracked(shared.display.totals));
+        // In a table of both directions a row comes before its headings; a section needs its title.
+        let head = match self.directions {
+            Directions::Both => head.min(section.height.saturating_sub(below + 1)),
+            _ => head,
+        };
         let lines = section.height.saturating_sub(head + below);
         let is_scarce = self.moving_lines() > usize::from(lines);
         let idle = self.rows.as_ref().map_or(0, Rows::len) - self.moving();

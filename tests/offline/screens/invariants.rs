@@ -15,6 +15,21 @@ fn no_terminal_is_too_small() {
     draw(&app, 1, 200);
 }
 
+#[test]
+fn five_lines_of_twenty_cells_have_the_largest_row_and_the_sum_of_the_others() {
+    let app = sized(app(Some(interval(web_server()))), 20, 5);
+    let screen = text(&draw(&app, 20, 5));
+    let lines: Vec<&str> = screen.lines().collect();
+    assert!(
+        lines[3].contains("nginx") && lines[3].ends_with("157 MB/s"),
+        "{screen}"
+    );
+    assert!(
+        lines[4].contains("others") && lines[4].ends_with("2.56 MB/s"),
+        "{screen}"
+    );
+}
+
 /// Small, fast, repeatable: splitmix64.
 struct Random(u64);
 

@@ -11,7 +11,7 @@ use crate::stats::history::{FlowStats, TrafficStats};
 use crate::text::units;
 use crate::text::wrap::wrap_all;
 use crate::tui::draw::chart::{Chart, ChartWindow, Sample};
-use crate::tui::draw::line::{line, put, put_right};
+use crate::tui::draw::line::{line, put, put_right, put_untrusted, width};
 use crate::tui::draw::{braille, duration};
 use crate::tui::state::shared::SharedState;
 use crate::view::Directions;
@@ -178,28 +178,38 @@ pub(super) fn draw(
 fn draw_list(list: &DetailList, shared: &SharedState, top: usize, area: Rect, buf: &mut Buffer) {
     let theme = &shared.display.theme;
     let last = list.lines.len().saturating_sub(usize::from(area.height));
-    for (text, y) in list.lines.iter().skip(top.min(last)).zip(0..) {
-        let at = line(area, y);
+    let more = match (top < last, theme.glyphs.ascii) {
+        (false, _) => "",
+        (true, true) => " more below ",
+        (true, false) => " ↓ more ",
+    };
+    for (text, y) in list.lines.iter().skip(top.min(last)).zip(0..area.height) {
+        let whole = line(area, y);
+        // Of the last line in sight, what would stand below the note ends before it.
+        let at = match y + 1 == area.height {
+            true => within_area(whole, 0, whole.width.saturating_sub(width(more))),
+            false => whole,
+        };
+        let value_at = |x, value: &str, style, buf: &mut Buffer| {
+            let room = within_area(at, x, at.width);
+            put_untrusted(buf, room, value, theme.glyphs.ellipsis, style);
+        };
         match text {
             DetailLine::Heading(title) => {
                 put(buf, at, 1, title, theme.dim());
             }
             DetailLine::Fact(name, value, style) => {
                 put(buf, at, 3, name, theme.dim());
-                put(buf, at, 3 + NAME, value, *style);
+                value_at(3 + NAME, value, *style, buf);
             }
             DetailLine::Row(name, cells, style) => {
                 put(buf, at, 3, name, theme.dim());
-                put(buf, at, 3 + ROW_NAME, cells, *style);
+                value_at(3 + ROW_NAME, cells, *style, buf);
             }
             DetailLine::Empty => {}
         }
     }
-    if top < last && area.height > 0 {
-        let more = match theme.glyphs.ascii {
-            true => " more below ",
-            false => " ↓ more ",
-        };
+    if !more.is_empty() && area.height > 0 {
         put_right(buf, line(area, area.height - 1), more, theme.bold());
     }
 }
