@@ -5,7 +5,7 @@ use crate::model::flow::{Endpoint, Flow, Owner, Packets, Protocol, Tcp};
 use crate::model::net::Net;
 use crate::resolve::owners::{CgroupLocation, Container, Process, Runtime, SharedLocation};
 use crate::testing::{Intervals, Random, flow, key, rounds, some_overflow};
-use crate::view::{Column, Prefix};
+use crate::view::{Column, Prefix, SortBy};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -296,7 +296,14 @@ fn by_hand(view: &RowQuery, clock: &Clock, a: &Row, b: &Row) -> Ordering {
             (a, b) => b.is_some().cmp(&a.is_some()),
         },
     };
-    by.then_with(|| a.id.cmp(&b.id))
+    // Equal texts and facts stand by size, so coarsely that rates do not disturb the order.
+    let is_of_row = matches!(view.sort.column.spec().sort_by, SortBy::Row(_));
+    let size = |row: &Row| match row.traffic.avg10(directions) {
+        average if is_of_row && average > 0.0 => average.log2().floor(),
+        _ => f64::NEG_INFINITY,
+    };
+    by.then_with(|| size(b).total_cmp(&size(a)))
+        .then_with(|| a.id.cmp(&b.id))
 }
 
 #[test]
