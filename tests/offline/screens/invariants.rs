@@ -28,6 +28,11 @@ fn five_lines_of_twenty_cells_have_the_largest_row_and_the_sum_of_the_others() {
         lines[4].contains("others") && lines[4].ends_with("2.56 MB/s"),
         "{screen}"
     );
+    let taller = text(&draw(&app, 20, 7));
+    assert!(
+        taller.contains("RATE ▼") && !taller.contains("All"),
+        "{taller}"
+    );
 }
 
 /// Small, fast, repeatable: splitmix64.

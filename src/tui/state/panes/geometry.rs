@@ -68,12 +68,11 @@ impl Panes {
             && !shared.display.totals;
         let is_marked = || {
             let columns = self.columns(table, shared, width);
-            let sort = match self.sort.column {
-                Column::Rate => Column::Tx,
-                column => column,
-            };
+            let sort = self.sort.column;
             let mut columns = columns.iter().filter(|slot| slot.width > 0);
-            columns.any(|slot| slot.column == sort)
+            columns.any(|slot| {
+                slot.column == sort || sort == Column::Rate && slot.column == Column::Tx
+            })
         };
         if is_plain && is_marked() { 1 } else { 2 }
     }
