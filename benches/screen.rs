@@ -34,6 +34,8 @@ const ROUNDS: u64 = 40;
 const FLOWS: &str = "FLOWTOP_BENCH_FLOWS";
 /// Ctrl-G, as a terminal sends it.
 const NEXT_GROUP: &str = "\x07";
+/// Groupings that Ctrl-G goes through.
+const GROUPINGS: usize = 15;
 /// Number of keys that are pressed in the pseudo-terminal.
 const KEYS: usize = 200;
 
@@ -79,6 +81,7 @@ fn answers(flows: u32) -> Vec<Duration> {
         (NEXT_GROUP, "Egress by compose"),
         (NEXT_GROUP, "Egress by job"),
         (NEXT_GROUP, "Egress by class"),
+        (NEXT_GROUP, "Egress by zone"),
         (NEXT_GROUP, "Egress -"),
         ("g", "Group by"),
         ("g", "Egress -"),
@@ -122,7 +125,7 @@ fn main() -> Result<()> {
 
 fn costs() {
     println!(
-        "processor time, median of {ROUNDS} rounds   flows   interval     drawing   key+drawing   of a core at 1 s"
+        "processor time, median of {ROUNDS} rounds   flows   interval     drawing   key+drawing   grouping+drawing   of a core at 1 s"
     );
     for (width, height) in [(80, 24), (200, 50)] {
         for flows in [100, 1000, 10_000] {
@@ -137,6 +140,7 @@ fn costs() {
             app.update(Action::Resize(width, height));
             let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
             let (mut taken, mut drawn, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+            let mut groupings = Vec::new();
             for round in 0..ROUNDS {
                 let next = interval(flows, round);
                 timed(&mut taken, || app.update(Action::IntervalEnded(next)));
@@ -158,14 +162,24 @@ fn costs() {
                     app.render(buffer.area, &mut buffer);
                 });
                 app.update(Action::Type(Edit::Cancel));
+                // All groupings by turns, the last of them back to flows.
+                for _ in 0..GROUPINGS {
+                    timed(&mut groupings, || {
+                        app.update(Action::Command(Command::NextGroup));
+                        buffer.reset();
+                        app.render(buffer.area, &mut buffer);
+                    });
+                }
             }
+            let grouping = groupings.iter().sum::<Duration>() / groupings.len() as u32;
             let (taken, drawn, keys) = (median(taken), median(drawn), median(keys));
             println!(
-                "{:>34} {flows:>12} {:>10.2?} {:>11.2?} {:>13.2?} {:>17.2} %",
+                "{:>34} {flows:>12} {:>10.2?} {:>11.2?} {:>13.2?} {:>18.2?} {:>17.2} %",
                 format!("{width}x{height}"),
                 taken,
                 drawn,
                 keys,
+                grouping,
                 (taken + drawn).as_secs_f64() * 100.0
             );
         }
