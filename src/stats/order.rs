@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::process_lookup::ProcessLookup;
 use super::row::Row;
 use super::row_id::RowId;
+use super::rows::Rows;
 use crate::model::flow::{Comm, Counters, Endpoint, Protocol};
 use crate::model::net::Net;
-use crate::stats::history::{Clock, TrafficStats};
+use crate::stats::history::{Clock, History, TrafficStats};
 use crate::view::{Column, Directions, RowValues, SortBy, SortKey, SortValue, Traffic};
 
 /// Sort key of a row: a larger one is nearer to the top. Unknown values come last in either order;
@@ -32,27 +33,32 @@ impl SortKeyValue {
     }
 }
 
-/// Value of a row for keeping it still: columns that jitter from interval to interval are sorted again
-/// only past a threshold. `None` = sorted exactly.
+/// Value of the row at an index for keeping it still: columns that jitter from interval to interval are sorted
+/// again only past a threshold. `None` = sorted exactly.
 pub fn steady_value(
-    row: &Row,
+    rows: &Rows,
+    history: &History,
+    n: usize,
     column: Column,
-    directions: Directions,
-    clock: &Clock,
     lookup: &dyn ProcessLookup,
 ) -> Option<f64> {
+    let directions = rows.directions();
     let spec = column.spec();
     if !spec.jitters {
         return None;
     }
     match spec.sort_by {
         SortBy::Traffic(number) => {
-            Some(number(&TrafficAt(&row.traffic, clock), directions).value())
+            let traffic = rows.traffic_at(history, n);
+            Some(number(&TrafficAt(&traffic, &rows.clock), directions).value())
         }
-        SortBy::Row(value) => match value(&RowWith(row, lookup), directions)? {
-            SortValue::Number(number) => Some(number.value()),
-            _ => None,
-        },
+        SortBy::Row(value) => {
+            let row = rows.row(history, n)?;
+            match value(&RowWith(&row, lookup), directions)? {
+                SortValue::Number(number) => Some(number.value()),
+                _ => None,
+            }
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl Row {
     pub(super) fn add(&mut self, flow: &FlowStats, clock: &Clock) {
         self.flows += 1;
         let is_later = flow.traffic.last_seen() > self.traffic.last_seen();
-        self.common.narrow(&SharedFields::of(flow), is_later);
+        self.common.narrow(flow, is_later);
         self.traffic += &flow.traffic;
         self.condition.add(&RowTcpStats::of(flow, clock));
     }
@@ -96,24 +96,26 @@ impl SharedFields {
         }
     }
 
-    fn narrow(&mut self, other: &Self, is_later: bool) {
-        fn keep<T: PartialEq>(mine: &mut Option<T>, theirs: &Option<T>) {
-            if mine != theirs {
+    /// Drops what a flow does not share. Copies nothing: the rows of a group may be of all flows.
+    fn narrow(&mut self, flow: &FlowStats, is_later: bool) {
+        fn keep<T: PartialEq>(mine: &mut Option<T>, theirs: Option<&T>) {
+            if mine.as_ref() != theirs {
                 *mine = None;
             }
         }
-        keep(&mut self.protocol, &other.protocol);
-        keep(&mut self.local, &other.local);
-        keep(&mut self.remote, &other.remote);
-        keep(&mut self.tgid, &other.tgid);
-        keep(&mut self.comm, &other.comm);
-        self.dns_name = DnsName::shared(self.dns_name.take(), &other.dns_name);
-        self.internal &= other.internal;
-        keep(&mut self.zone, &other.zone);
+        let key = &flow.key;
+        keep(&mut self.protocol, Some(&key.protocol));
+        keep(&mut self.local, Some(&key.local));
+        keep(&mut self.remote, Some(&key.remote));
+        keep(&mut self.tgid, Some(&key.tgid));
+        keep(&mut self.comm, Some(&flow.owner.comm));
+        self.dns_name = DnsName::shared(self.dns_name.take(), &flow.dns_name);
+        self.internal &= flow.internal;
+        keep(&mut self.zone, flow.zone.as_ref());
         if self.tgid.is_none() {
             self.owner = None;
         } else if is_later {
-            self.owner.clone_from(&other.owner);
+            self.owner = Some(Arc::clone(&flow.owner));
         }
     }
 }

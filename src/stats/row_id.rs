@@ -1,9 +1,10 @@
 //! The identity of rows.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::history::FlowStats;
 use super::process_lookup::{ProcessLookup, ProcessRef};

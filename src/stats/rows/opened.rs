@@ -2,9 +2,10 @@
 //! without a line, and the owners of its flows.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
-use std::collections::hash_map::{Entry, HashMap};
 use std::net::IpAddr;
+
+use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 
 use super::{Row, RowId, RowParts, RowQuery, Rows, Sum};
 use crate::model::flow::{Counters, Endpoint, Protocol};
@@ -50,7 +51,7 @@ impl Rows {
             never_active: 0,
             untracked: Counters::default(),
             untracked_total: Counters::default(),
-            all: self.row_at(history, n).traffic,
+            all: self.traffic_at(history, n),
             directions: query.directions,
             parts: RowParts::of(history, flows, query.group, lookup),
         };

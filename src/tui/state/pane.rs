@@ -275,11 +275,10 @@ impl Pane {
             self.rows = None;
             return;
         };
-        let (directions, clock) = (self.directions, rows.clock);
         self.order.arrange(
             &mut rows,
             &shared.history,
-            |row| steady_value(row, sort.column, directions, &clock, &shared.owners),
+            |rows, n| steady_value(rows, &shared.history, n, sort.column, &shared.owners),
             sort.descending,
         );
         let on_top = pinned

@@ -1,10 +1,10 @@
 //! The state that several parts of the screen read: machine, history, names, owners and display options.
 
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use ratatui::layout::Rect;
 
 use super::display_options::DisplayOptions;

@@ -1,10 +1,10 @@
 //! Keeps a table still: active rows that are nearly equal keep their order, and a frozen order
 //! ignores the rates.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::stats::history::History;
-use crate::stats::ranking::{Row, RowId, Rows};
+use crate::stats::ranking::{RowId, Rows};
 
 /// Relative change of a row's value, since it was placed, above which it moves.
 const NEAR: f64 = 1.0 / 16.0;
@@ -37,13 +37,13 @@ impl StableOrder {
     }
 
     /// Arranges `rows`, already sorted with the active ones first, in the order to show. `value` is
-    /// the sort value, `None` for text, which is stable; `descending` is the order. Only active
+    /// the sort value of the row at an index, `None` for text, which is stable; `descending` is the order. Only active
     /// rows are steadied: idle ones are in the order of their last bytes.
     pub fn arrange(
         &mut self,
         rows: &mut Rows,
         history: &History,
-        value: impl Fn(&Row) -> Option<f64>,
+        value: impl Fn(&Rows, usize) -> Option<f64>,
         descending: bool,
     ) {
         let head = rows.len().min(KEPT);
@@ -54,9 +54,9 @@ impl StableOrder {
         let kept = (0..head).chain((head..rows.len()).filter(was_shown));
         let mut kept: Vec<RankedRow> = kept
             .filter_map(|n| {
-                let row = rows.row(history, n)?;
-                let now = value(&row);
-                Some(self.position(n, row.id, now, n >= rows.in_order))
+                let id = rows.id(history, n)?;
+                let now = value(rows, n);
+                Some(self.position(n, id, now, n >= rows.in_order))
             })
             .collect();
         if self.held {
@@ -116,7 +116,7 @@ struct RankedRow {
 mod tests {
     use super::*;
     use crate::model::interval::{Interval, Losses};
-    use crate::stats::ranking::RowQuery;
+    use crate::stats::ranking::{Row, RowQuery};
     use crate::testing::sent;
     use crate::view::{Column, Directions, SortKey};
     use std::sync::Arc;
@@ -141,7 +141,7 @@ mod tests {
             ..RowQuery::default()
         };
         let mut rows = Rows::new(history, &view, &(), &|_| true);
-        let value = |row: &Row| Some(row.traffic.now.tx_bytes as f64);
+        let value = |rows: &Rows, n| Some(rows.row(history, n)?.traffic.now.tx_bytes as f64);
         order.arrange(&mut rows, history, value, true);
         let tgid = |row: Row| row.common.tgid.unwrap_or(0);
         rows.iter(history).map(tgid).collect()
@@ -178,7 +178,7 @@ mod tests {
             ..RowQuery::default()
         };
         let mut rows = Rows::new(&history, &view, &(), &|_| true);
-        let value = |row: &Row| Some(row.traffic.avg10(Directions::Tx));
+        let value = |rows: &Rows, n| Some(rows.row(&history, n)?.traffic.avg10(Directions::Tx));
         order.reset();
         order.arrange(&mut rows, &history, value, true);
         let ids = rows.iter(&history).map(|row| row.common.tgid);

@@ -328,11 +328,11 @@ impl OpenRow {
         };
         let mut rows = above.part(history, n, &own, query.lookup);
         self.order.hold(query.is_frozen);
-        let (sort, directions, clock) = (own.sort, own.directions, rows.clock);
+        let sort = own.sort;
         self.order.arrange(
             &mut rows,
             history,
-            |row| steady_value(row, sort.column, directions, &clock, query.lookup),
+            |rows, n| steady_value(rows, history, n, sort.column, query.lookup),
             sort.descending,
         );
         let levels = [levels, &[group]].concat();
