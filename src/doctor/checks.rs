@@ -208,9 +208,9 @@ fn unprivileged_bpf() -> Check {
 }
 
 /// Checks whether the maps fit into memory.
-pub(super) fn memory(max_flows: Option<u32>) -> Vec<Check> {
+pub(super) fn memory(max_flows: Option<u32>, by_thread: bool) -> Vec<Check> {
     let (id, title) = ("map_memory", "maps");
-    let checked = map_memory(max_flows);
+    let checked = map_memory(max_flows, by_thread);
     vec![match checked {
         Ok(memory) => {
             let value = format!(

@@ -142,7 +142,7 @@ pub fn run(
         },
         CheckSection {
             title: "Memory",
-            checks: checks::memory(options.max_flows),
+            checks: checks::memory(options.max_flows, options.by_thread),
         },
     ];
     let trials: Vec<BackendTrial> = Backend::ALL

@@ -50,7 +50,7 @@ use self::drain::{Buffer, Decoder, Drain};
 use self::hooks::{Attach, Hook, OnMissing};
 use self::kernel_types::KernelTypes;
 use self::losses::{LossCounters, Watched};
-use self::map_memory::map_memory;
+use self::map_memory::{map_memory, owner_entries, record_entries};
 use self::program_variant::{ProgramVariant, first_that_loads, unpushed};
 use self::requirements::MissingRequirement;
 use self::running_kernel::RunningKernel;
@@ -65,9 +65,6 @@ use crate::model::interval::{Audit, Interval, Losses, Method, Unknown};
 use crate::options::CaptureOptions;
 use crate::resolve::namespace;
 
-/// Flows per run of the drain, or a sixteenth of the map's slots if that is more: each run walks
-/// the map from its beginning, 14 ns a bucket.
-const RECORDS: u32 = 16_384;
 /// Processes, and cgroups, per run of the drain: few of them move bytes.
 const OWNER_RECORDS: u32 = 1024;
 const CGROUP_RECORDS: u32 = 128;
@@ -585,19 +582,13 @@ fn configure(
     form: ProgramVariant,
     has_rows: bool,
 ) -> Result<()> {
-    let max_flows = map_memory(options.max_flows)?.flows;
+    let max_flows = map_memory(options.max_flows, options.by_thread)?.flows;
     let maps = &mut open.maps;
     maps.flows4_a.set_max_entries(max_flows)?;
     maps.flows4_b.set_max_entries(max_flows)?;
     maps.flows6_a.set_max_entries(max_flows)?;
     maps.flows6_b.set_max_entries(max_flows)?;
-    // There are fewer processes than flows, and /proc names those beyond the map. There may be as
-    // many threads as flows.
-    let owners = if options.by_thread {
-        max_flows
-    } else {
-        (max_flows / 4).max(1024)
-    };
+    let owners = owner_entries(max_flows, options.by_thread);
     maps.owners_a.set_max_entries(owners)?;
     maps.owners_b.set_max_entries(owners)?;
     let roots = options.filter.roots();
@@ -614,7 +605,7 @@ fn configure(
     maps.owner_records.set_max_entries(OWNER_RECORDS)?;
     maps.cgroup_records.set_max_entries(CGROUP_RECORDS)?;
     maps.records.set_max_entries(if in_kernel_drain {
-        RECORDS.max(max_flows / 16).min(max_flows)
+        record_entries(max_flows)
     } else {
         skel::SAMPLES
     })?;

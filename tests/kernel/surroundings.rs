@@ -93,6 +93,17 @@ fn a_limit_of_memory_is_named_with_a_number_of_flows_that_fits() {
 }
 
 #[test]
+fn a_limit_of_64_mib_refuses_the_default_number_of_flows_instead_of_being_exceeded() {
+    let group = Group::new("memory", "memory-64m");
+    let file = group.limit(["memory.limit_in_bytes", "memory.max"], "64M");
+    // With 65,536 flows the kernel kills flowtop at its start.
+    assert_named(&group.join(), &[], &[&file, "--max-flows 32768"]);
+    let args = ["--once", "--json", "-i", "10ms", "--max-flows", "32768"];
+    let output = after(&group.join(), &args).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
 fn a_limit_of_threads_leaves_fewer_threads_for_names() {
     let group = Group::new("pids", "pids");
     group.limit(["pids.max", "pids.max"], "8");
