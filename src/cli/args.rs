@@ -502,6 +502,11 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// Whether flows come from recordings, and not from this machine's kernel.
+    pub(super) fn reads_recordings(&self) -> bool {
+        !self.replay.is_empty() || !self.diff.is_empty() || !self.usage.is_empty()
+    }
+
     /// Returns the command whose help has the common options only.
     pub(super) fn short_command() -> clap::Command {
         let command = Self::command().about(ABOUT).after_help(SHORT_EXAMPLES);

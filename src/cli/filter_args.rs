@@ -27,15 +27,15 @@ pub(super) fn plan(args: &mut Args, pid_namespace: Option<u32>) -> Result<Filter
     let Some(all) = Expr::all(tasks.into_iter().chain(words)) else {
         return Ok(FilterPlan::default());
     };
-    if !args.replay.is_empty() && !all.roots().is_empty() {
+    if args.reads_recordings() && !all.roots().is_empty() {
         return Err(usage_error(
             ErrorKind::ArgumentConflict,
-            "tree needs the running machine, and --replay shows recordings, which do not say which process \
-             started which: select by pid or process",
+            "tree needs the running machine, and recordings do not say which process started which: select by \
+             pid or process",
         ));
     }
-    // In a replay no kernel filters.
-    let reach = match args.no_pushdown || !args.replay.is_empty() {
+    // No kernel filters recordings.
+    let reach = match args.no_pushdown || args.reads_recordings() {
         true => Pushdown::Nothing,
         false => Pushdown::All,
     };

@@ -72,7 +72,7 @@ where
     // In a recording, PIDs are those that columns show.
     let pid_namespace = environment
         .pid_namespace
-        .filter(|_| args.replay.is_empty() && args.diff.is_empty() && args.usage.is_empty());
+        .filter(|_| !args.reads_recordings());
     let plan = filter_args::plan(&mut args, pid_namespace)?;
     let diff = diff_args::diff(&args)?;
     let usage = usage_args::usage(&args)?;

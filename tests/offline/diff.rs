@@ -111,6 +111,9 @@ fn programs_that_changed_are_told_from_the_noise_of_the_rest() {
     assert!(text.contains("3 smaller changes are not shown"), "{text}");
     let (code, text, _) = diff(&[&a, &b, "process demo-web"]);
     assert_eq!(code, 0, "{text}");
+    // Of running flows the kernel decides this one.
+    let (code, text, _) = diff(&[&a, &b, "port 1"]);
+    assert!(code == 0 && text.contains("0 of 0 programs"), "{text}");
     let (code, text, _) = diff(&[&a, &b, "-g", "user"]);
     assert!(code == 0 && text.contains("0 of 1 user"), "{text}");
 }
