@@ -139,6 +139,40 @@ impl Op {
     }
 }
 
+/// Returns a filter that [`Expr::matches_group`] decides by names of this group; `None` where it decides none.
+pub const fn group_example(group: Group) -> Option<&'static str> {
+    match group {
+        Group::Program => Some("process nginx"),
+        Group::User => Some("user www-data"),
+        Group::Class => Some("class internet"),
+        _ => None,
+    }
+}
+
+impl Term {
+    /// Whether the group of this name matches; `None` for terms that a group's name does not decide. Containers
+    /// and units can be called by more than their group's name.
+    fn matches_group(&self, group: Group, name: &str) -> Option<bool> {
+        let has = |patterns: &[Pattern], name: &str| {
+            name != "unknown" && patterns.iter().any(|pattern| pattern.matches(name))
+        };
+        match (self, group) {
+            (Self::Comm(patterns), Group::Program) => {
+                // A thread of the kernel, in the brackets of its group.
+                let kernel = name
+                    .strip_prefix('[')
+                    .and_then(|name| name.strip_suffix(']'));
+                Some(has(patterns, name) || kernel.is_some_and(|name| has(patterns, name)))
+            }
+            (Self::Users(patterns, _), Group::User) => Some(has(patterns, name)),
+            (Self::Class(classes), Group::Class) => {
+                Some(classes.iter().any(|class| class.as_str() == name))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Expr {
     /// Joins parts by `and`; `None` without parts.
     pub fn all(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
@@ -176,6 +210,20 @@ impl Expr {
             Self::Not(part) => part.terms(),
             Self::Is(term) => vec![term],
         }
+    }
+
+    /// Whether the sums of the group of this name match; `None` if a term is about anything but the group.
+    pub fn matches_group(&self, group: Group, name: &str) -> Option<bool> {
+        let mut parts = match self {
+            Self::Is(term) => return term.matches_group(group, name),
+            Self::Not(part) => return part.matches_group(group, name).map(|is| !is),
+            Self::All(parts) | Self::Any(parts) => parts.iter(),
+        };
+        let is_all = matches!(self, Self::All(_));
+        parts.try_fold(is_all, |found, part| {
+            let is = part.matches_group(group, name)?;
+            Some(if is_all { found && is } else { found || is })
+        })
     }
 
     /// Returns the PIDs that `tree` terms name, sorted, without duplicates.

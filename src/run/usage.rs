@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context as _, Result, bail};
 
 use super::{damaged, open_confined, say};
+use crate::filter::group_example;
 use crate::jsonl::input::Stop;
 use crate::jsonl::sums::LedgerReader;
 use crate::options::{Config, UsageOptions};
@@ -59,11 +60,21 @@ fn add_ledger(
     name: &str,
     usage: &mut Usage,
 ) -> Result<bool> {
-    if config.capture.filter.rest.is_some() {
-        bail!("{name} is a ledger, which holds sums: a filter needs the flows of a recording");
+    let filter = config.capture.filter.rest.as_ref();
+    if let Some(filter) = filter
+        && filter.matches_group(usage.group, "").is_none()
+    {
+        let help = match group_example(usage.group) {
+            Some(example) => format!("a filter of it names what is summed, as in {example}"),
+            None => "it takes no filter".to_owned(),
+        };
+        bail!(
+            "{name} is a ledger, which holds sums by {} and no flows: {help}; a recording takes any filter",
+            usage.group
+        );
     }
     for sums in ledger {
-        let sums = match sums {
+        let mut sums = match sums {
             Ok(sums) => sums,
             Err(corruption) => {
                 say(&damaged(&corruption));
@@ -77,6 +88,15 @@ fn add_ledger(
                 usage.group,
                 known.join(", ")
             );
+        }
+        if let Some(filter) = filter {
+            let group = usage.group;
+            let is_kept = |name: &str| filter.matches_group(group, name).unwrap_or_default();
+            if !sums.retain(group, is_kept) {
+                bail!(
+                    "{name} has an hour with too many names, of which the further ones are one sum: leave the filter out"
+                );
+            }
         }
         let period = usage
             .period(sums.ended)

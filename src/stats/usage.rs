@@ -64,6 +64,25 @@ impl UsageSums {
         }
     }
 
+    /// Drops the groups of a grouping whose names do not match, from the total too. Untracked bytes stay.
+    ///
+    /// Returns false, and leaves everything as it is, where names beyond [`MAX_GROUPS`] were summed.
+    #[must_use]
+    pub fn retain(&mut self, group: Group, is_kept: impl Fn(&str) -> bool) -> bool {
+        let Some(sums) = self.groups.get_mut(&group) else {
+            return true;
+        };
+        if sums.contains_key(FURTHER) {
+            return false;
+        }
+        sums.retain(|name, _| is_kept(name));
+        self.total = self.untracked;
+        for counters in sums.values() {
+            self.total += *counters;
+        }
+        true
+    }
+
     /// Adds the sums of another stretch, of the groupings that are here.
     pub fn append(&mut self, other: &Self) {
         self.ended = self.ended.max(other.ended);
@@ -160,6 +179,20 @@ mod tests {
             }
         }
         assert_eq!(both.elapsed, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn groups_that_do_not_match_leave_the_total_and_untracked_stays() {
+        let mut sums = UsageSums::new(&[Group::Class]);
+        sums.add(&interval(1, &[10, 20], 3), &Owners::disabled());
+        let whole = sums.clone();
+        assert!(sums.retain(Group::Class, |_| true));
+        assert_eq!(sums, whole);
+        assert!(sums.retain(Group::Class, |_| false));
+        assert_eq!(sums.total.tx_bytes, 3);
+        let groups = sums.groups.get_mut(&Group::Class).expect("it is summed");
+        groups.insert(FURTHER.to_owned(), Counters::default());
+        assert!(!sums.retain(Group::Class, |_| false));
     }
 
     #[test]

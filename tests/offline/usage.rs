@@ -32,6 +32,14 @@ fn period(time: &str, programs: &[(&str, u64)]) -> String {
     text
 }
 
+/// Bytes that such flows received.
+fn moved_by(flows: &[serde_json::Value], is: impl Fn(&serde_json::Value) -> bool) -> u64 {
+    let flows = flows
+        .iter()
+        .filter(|flow| flow["type"] == "flow" && is(flow));
+    flows.map(|flow| flow["rx_bytes"].as_u64().unwrap()).sum()
+}
+
 /// Three hours over the end of a month.
 fn ledger() -> String {
     [
@@ -60,6 +68,32 @@ fn a_recording_adds_up_by_any_group() {
     let (code, json, _) = usage(&[SAMPLE, "--json", "--", "process demo-web"]);
     assert_eq!(code, 0);
     assert_eq!(records(&json).len(), 2, "{json}");
+    // What the kernel decides of running flows, and what it does not.
+    let is_udp = |flow: &serde_json::Value| flow["proto"] == "udp";
+    let by_web = |flow: &serde_json::Value| flow["process"] == "demo-web";
+    for (filter, moved) in [
+        ("udp", moved_by(&flows, is_udp)),
+        ("not udp", moved_by(&flows, |flow| !is_udp(flow))),
+        (
+            "udp or process demo-web",
+            moved_by(&flows, |flow| is_udp(flow) || by_web(flow)),
+        ),
+    ] {
+        let (code, json, errors) = usage(&[SAMPLE, "--by", "all", "--json", "--", filter]);
+        assert_eq!((code, errors.as_str()), (0, ""), "{filter}");
+        assert!(moved > 0, "{filter}");
+        assert_eq!(
+            sum(&records(&json), "total", "rx_bytes"),
+            moved,
+            "{filter}: {json}"
+        );
+    }
+    let (code, _, errors) = usage(&[SAMPLE, "--", "tree 1"]);
+    assert_eq!(code, 2, "{errors}");
+    assert!(
+        errors.contains("tree needs the running machine"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -118,6 +152,40 @@ fn a_ledger_answers_by_hour_day_and_month() {
 }
 
 #[test]
+fn a_ledger_takes_a_filter_of_what_it_is_summed_by() {
+    let folder = Folder::new("usage-filter");
+    fs::write(folder.join("ledger.jsonl"), ledger()).unwrap();
+    let file = folder.file("ledger.jsonl");
+    for (filter, moved) in [
+        ("process web", [120, 3]),
+        ("not process web", [900, 4]),
+        ("process web or process b*", [1020, 3]),
+        ("process web and process backup", [0, 0]),
+    ] {
+        let (code, json, errors) = usage(&[&file, "--by", "month", "--json", "--", filter]);
+        assert_eq!((code, errors.as_str()), (0, ""), "{filter}: {json}");
+        let found = records(&json);
+        let of = |kind: &str| -> Vec<u64> {
+            let found = found.iter().filter(|record| record["type"] == kind);
+            found.map(|it| it["rx_bytes"].as_u64().unwrap()).collect()
+        };
+        assert_eq!(of("total"), moved, "{filter}");
+        let groups: u64 = of("group").iter().sum();
+        assert_eq!(groups, moved.iter().sum::<u64>(), "{filter}");
+        // Bytes of nobody may be of anybody.
+        assert_eq!(sum(&found, "untracked", "tx_bytes"), 21, "{filter}");
+    }
+    for filter in ["port 443", "process web and port 443", "user root"] {
+        let (code, _, errors) = usage(&[&file, "--", filter]);
+        assert_eq!(code, 1, "{errors}");
+        assert!(
+            errors.contains("a filter of it names what is summed, as in process nginx"),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
 fn a_damaged_ledger_is_read_up_to_the_damage() {
     let folder = Folder::new("usage-damaged");
     let file = folder.file("ledger.jsonl");
@@ -165,9 +233,9 @@ fn what_a_ledger_does_not_hold_is_refused() {
     for (args, expected, reason) in [
         (vec![&*file, "-g", "remote"], 1, "use -g program"),
         (
-            vec![&*file, "--", "process web"],
+            vec![&*file, "--", "port 443"],
             1,
-            "a filter needs the flows",
+            "a recording takes any filter",
         ),
         (vec![&*file, "-g", "flow"], 2, "new ports each time"),
         (
