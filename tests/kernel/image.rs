@@ -1,16 +1,22 @@
-//! The image of packaging/Containerfile in podman, with the settings of contrib/kubernetes/flowtop.yaml.
+//! The image of packaging/Containerfile in podman, with the settings of contrib/kubernetes/flowtop.yaml, which
+//! are those of the Helm chart too.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::counting::tcp_pair;
 use crate::common::folder::Folder;
 use crate::common::{records, stderr};
+use crate::container_names::send_from;
 use crate::metrics::{free_port, scrape, until, value};
 use serde_json::Value;
+
+const CONTAINER: &str = "88ab0123456789abcdef0123456789abcdef0123456789abcdef012345000009";
+const POD: &str = "1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -59,8 +65,8 @@ fn texts(value: &Value) -> impl Iterator<Item = &str> {
     list.map(|text| text.as_str().unwrap())
 }
 
-/// The options of podman that are what the DaemonSet sets.
-fn settings(spec: &Value) -> Vec<String> {
+/// The options of podman that are what the DaemonSet sets, with logs as a kubelet would have them.
+fn settings(spec: &Value, logs: &Folder) -> Vec<String> {
     let container = &spec["containers"][0];
     let security = &container["securityContext"];
     let mut options = Vec::new();
@@ -85,13 +91,14 @@ fn settings(spec: &Value) -> Vec<String> {
             .iter()
             .find(|volume| volume["name"] == mount["name"])
             .unwrap();
-        let (from, to) = (&volume["hostPath"]["path"], &mount["mountPath"]);
+        let to = mount["mountPath"].as_str().unwrap();
+        let from = volume["hostPath"]["path"].as_str().unwrap();
+        let from = match from.strip_prefix("/var/log/") {
+            Some(name) => logs.file(name),
+            None => from.to_owned(),
+        };
         let mode = if mount["readOnly"] == true { ":ro" } else { "" };
-        options.push(format!(
-            "--volume={}:{}{mode}",
-            from.as_str().unwrap(),
-            to.as_str().unwrap()
-        ));
+        options.push(format!("--volume={from}:{to}{mode}"));
     }
     options
 }
@@ -155,13 +162,23 @@ fn the_image_counts_the_traffic_of_its_host_with_the_settings_of_the_daemon_set(
         Err(error) => return left_out(&format!("podman: {error}: make deps-test installs it")),
     }
     let spec = &daemon_set["spec"]["template"]["spec"];
-    let image = Image::build(settings(spec));
+    let logs = Folder::new("kubelet-logs");
+    fs::create_dir_all(logs.join(format!("pods/shop_web-0_{POD}"))).unwrap();
+    fs::create_dir(logs.join("containers")).unwrap();
+    let log = format!("containers/web-0_shop_nginx-{CONTAINER}.log");
+    symlink("/nowhere", logs.join(&log)).unwrap();
+    let image = Image::build(settings(spec, &logs));
     let name = format!("flowtop-test-{}", std::process::id());
 
-    // To the byte, of a process of the host.
-    let pid = std::process::id().to_string();
+    // To the byte, of a process of the host, and of one in a pod.
+    let pod = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let pod_port = pod.local_addr().unwrap().port();
+    let filter = format!(
+        "pid {} or (udp and remote port {pod_port})",
+        std::process::id()
+    );
     let mut container = image
-        .run(&name, &["--json", "-n", "0", "-i", "100ms", "-p", &pid])
+        .run(&name, &["--json", "-n", "0", "-i", "100ms", &filter])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -177,6 +194,8 @@ fn the_image_counts_the_traffic_of_its_host_with_the_settings_of_the_daemon_set(
     let port = client.local_addr().unwrap().port();
     client.write_all(&vec![7; 100_003]).unwrap();
     server.read_exact(&mut vec![0; 100_003]).unwrap();
+    let cgroup = format!("/kubepods/burstable/pod{POD}/{CONTAINER}");
+    send_from(&cgroup, 1009, pod_port);
     let stopped = podman(&["stop", &name]).output().unwrap();
     assert!(stopped.status.success(), "{}", stderr(&stopped));
     let mut rest = String::new();
@@ -195,6 +214,22 @@ fn the_image_counts_the_traffic_of_its_host_with_the_settings_of_the_daemon_set(
         "{rest}"
     );
     assert!(sent.iter().all(|(_, user)| user == "root"), "{sent:?}");
+    let of_pod: Vec<Value> = records(&rest)
+        .into_iter()
+        .filter(|record| record["tx_bytes"] == 1009)
+        .collect();
+    let [of_pod] = of_pod.as_slice() else {
+        panic!("one flow of the pod, and not {of_pod:?}")
+    };
+    for (field, expected) in [
+        ("container", CONTAINER),
+        ("container_name", "nginx"),
+        ("pod", POD),
+        ("pod_name", "web-0"),
+        ("pod_namespace", "shop"),
+    ] {
+        assert_eq!(of_pod[field], expected, "{field}: {of_pod}");
+    }
 
     // As the DaemonSet has it started.
     let addr: SocketAddr = free_port();

@@ -5,6 +5,7 @@
     engines.py vector YAML LINES SQL          the remap over lines, its events into the table of the script
     engines.py otlp SCRIPT GROUPS             the script sends to a collector, which hands on to a server here
     engines.py kubernetes YAML                the objects of a manifest, each held against its schema
+    engines.py helm CHART VALUES              what Helm makes of a chart with values (JSON), held against schemas
 """
 
 import json
@@ -94,12 +95,34 @@ def vector(args):
 
 
 def kubernetes(args):
+    hold(open(args[0]).read())
+
+
+def hold(text):
+    """Prints the objects of a manifest; ends with an error if one of Kubernetes' own kinds does not fit its schema."""
     import kubernetes_validate
     import yaml
 
-    for manifest in yaml.safe_load_all(open(args[0])):
-        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    for manifest in yaml.safe_load_all(text):
+        # Schemas of other groups, as that of PodMonitor, come with what serves them.
+        if "." not in manifest["apiVersion"]:
+            kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
         print(json.dumps(manifest))
+
+
+def helm(args):
+    import helm_python
+
+    chart, values = args[0], json.loads(args[1])
+    found = helm_python.lint(chart, values=values, strict=True)
+    # 1 is a remark: that there is no icon.
+    bad = [message for message in found["messages"] if message["severity"] > 1]
+    assert not bad and not found["errors"], found
+    with helm_python.Chart.load(chart) as loaded:
+        loaded.validate_schema(values)
+        for name, text in loaded.render(values, name="flowtop", namespace="flowtop").items():
+            if name.endswith(".yaml") and text.strip():
+                hold(text)
 
 
 def fields(message):
@@ -208,4 +231,4 @@ def otlp(args):
 
 engine, *rest = sys.argv[1:]
 {"duckdb": duckdb, "clickhouse": clickhouse, "vector": vector, "kubernetes": kubernetes,
- "otlp": otlp}[engine](rest)
+ "helm": helm, "otlp": otlp}[engine](rest)

@@ -377,3 +377,98 @@ fn a_collector_of_opentelemetry_gets_every_byte_of_programs() {
     assert_eq!(found[0]["sums"], json!(expected));
     assert_eq!(found[0]["points"], found[0]["sent"]);
 }
+
+/// What Helm makes of the chart, each object of Kubernetes' own held against its schema.
+fn rendered(values: &Value) -> Option<Vec<Value>> {
+    let chart = path(root().join("contrib/helm/flowtop"));
+    answers("helm", &[&chart, &values.to_string()])
+}
+
+/// A DaemonSet without its labels, of which Helm has some of its own.
+fn unlabelled(mut object: Value) -> Value {
+    object["metadata"]["labels"].take();
+    object["spec"]["selector"].take();
+    object["spec"]["template"]["metadata"]["labels"].take();
+    object
+}
+
+#[test]
+fn the_helm_chart_makes_the_daemon_set_and_every_value_has_its_place() {
+    let Some(by_default) = rendered(&json!({})) else {
+        return;
+    };
+    let manifest = path(root().join("contrib/kubernetes/flowtop.yaml"));
+    let manifest = answers("kubernetes", &[&manifest]).unwrap();
+    let [namespace, daemon_set] = manifest.as_slice() else {
+        panic!("a namespace and a DaemonSet, and not {manifest:?}")
+    };
+    assert_eq!(namespace["kind"], "Namespace");
+    let [made] = by_default.as_slice() else {
+        panic!("a DaemonSet, and not {by_default:?}")
+    };
+    assert_eq!(unlabelled(made.clone()), unlabelled(daemon_set.clone()));
+    let version = made["metadata"]["labels"]["app.kubernetes.io/version"].clone();
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        made["spec"]["selector"]["matchLabels"],
+        made["spec"]["template"]["metadata"]["labels"]
+    );
+
+    let values = json!({
+        "image": {"repository": "r.example/flowtop", "tag": "t", "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "secret"}],
+        "port": 9999, "group": "pod", "topN": 7, "scrapeInterval": "15s",
+        "filter": "not class loopback", "extraArgs": ["--max-flows", "131072"],
+        "resources": {"limits": {"memory": "256Mi"}},
+        "tolerations": [], "nodeSelector": {"disk": "ssd"},
+        "affinity": {"nodeAffinity": {}}, "priorityClassName": "high",
+        "updateStrategy": {"type": "OnDelete"},
+        "podAnnotations": {"a": "b"},
+        "podMonitor": {"enabled": true, "labels": {"release": "stack"}},
+    });
+    let made = rendered(&values).unwrap();
+    let [daemon_set, monitor] = made.as_slice() else {
+        panic!("a DaemonSet and a PodMonitor, and not {made:?}")
+    };
+    let template = &daemon_set["spec"]["template"];
+    let (pod, container) = (&template["spec"], &template["spec"]["containers"][0]);
+    assert_eq!(
+        container["args"],
+        json!([
+            "--quiet",
+            "--listen",
+            "$(NODE_IP):9999",
+            "--group",
+            "pod",
+            "--top-n",
+            "7",
+            "--scrape-interval",
+            "15s",
+            "--max-flows",
+            "131072",
+            "not class loopback"
+        ])
+    );
+    assert_eq!(container["image"], "r.example/flowtop:t");
+    assert_eq!(container["imagePullPolicy"], "Always");
+    assert_eq!(container["ports"][0]["hostPort"], 9999);
+    assert_eq!(container["ports"][0]["containerPort"], 9999);
+    assert_eq!(container["resources"]["limits"]["memory"], "256Mi");
+    assert_eq!(pod["imagePullSecrets"][0]["name"], "secret");
+    assert_eq!(pod.get("tolerations"), None);
+    assert_eq!(pod["nodeSelector"]["disk"], "ssd");
+    assert_eq!(pod["affinity"], json!({"nodeAffinity": {}}));
+    assert_eq!(pod["priorityClassName"], "high");
+    assert_eq!(daemon_set["spec"]["updateStrategy"]["type"], "OnDelete");
+    let annotations = &template["metadata"]["annotations"];
+    assert_eq!(annotations["prometheus.io/port"], "9999");
+    assert_eq!(annotations["a"], "b");
+    assert_eq!(monitor["kind"], "PodMonitor");
+    assert_eq!(monitor["metadata"]["labels"]["release"], "stack");
+    let endpoint = json!([{"port": "metrics", "interval": "15s"}]);
+    assert_eq!(monitor["spec"]["podMetricsEndpoints"], endpoint);
+    assert_eq!(
+        monitor["spec"]["selector"]["matchLabels"],
+        template["metadata"]["labels"]
+    );
+}
