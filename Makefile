@@ -52,7 +52,7 @@ TIMED    = scripts/timed.sh
 	test-vm vm-one test-faults test-aarch64 test-package soak docs-exactness \
 	docs-exactness-aarch64 docs-privileges docs-faults fetch-kernels bench bench-hotpath \
 	bench-peers versus install setcap uninstall clean deps deps-test deps-package static build-guest \
-	build-aarch64 image deb deb-aarch64 vm kernels faults aarch64 package-test reproduce exact-table \
+	build-aarch64 image deb deb-aarch64 rpm vm kernels faults aarch64 package-test reproduce exact-table \
 	exact-table-aarch64 privileges-table fault-table
 
 help: ## list the targets
@@ -137,7 +137,10 @@ image: static ## build a container image of it: localhost/flowtop:VERSION; no ne
 deb: static ## build target/package/flowtop_VERSION_ARCH.deb of it
 	@CARGO=$(CARGO) scripts/deb.sh
 
-test-package: deps-package deb ## install the package into a fresh Debian, and have it looked at (root)
+rpm: static deps-package ## build target/package/flowtop-VERSION-1.ARCH.rpm of it
+	@scripts/rpm.sh
+
+test-package: deps-package deb rpm ## install the packages into a fresh Debian, and have them looked at (root)
 	@$(SUDO) scripts/package-test.sh
 
 build-aarch64: deps-package ## cross-build the static binary in a Debian of its own (root; 2 GB in ~/.cache/flowtop)

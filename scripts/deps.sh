@@ -66,8 +66,6 @@ test=(
     "rsyslogd           rsyslog               rsyslog          rsyslog       rsyslog        rsyslog"
     "nfcapd             nfdump                nfdump           nfdump        nfdump         nfdump"
     "nfacctd            pmacct                pmacct           pmacct        -              pmacct"
-    "podman             podman                podman           podman        podman         podman"
-    "runc               runc                  runc             runc          runc           runc"
     "mandoc             mandoc                mandoc           mandoc        mandoc         mandoc"
     "dpkg-deb           dpkg                  dpkg             dpkg          dpkg           dpkg"
     "apt-get            apt                   apt              apt           -              -"
@@ -81,6 +79,7 @@ peers=(
     "pcap.h             libpcap-dev           libpcap-devel    libpcap       libpcap-devel  libpcap-dev"
 )
 package=(
+    "rpmbuild           rpm                   rpm-build        rpm-tools     rpm-build      rpm"
     "debootstrap        debootstrap           debootstrap      debootstrap   debootstrap    debootstrap"
     "qemu-system-aarch64 qemu-system-arm      qemu-system-aarch64-core qemu-system-aarch64 qemu-arm qemu-system-aarch64"
 )

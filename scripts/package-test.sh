@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the Debian package: installs it into a fresh Debian, beside netsniff-ng too, and has the
-# manual page, the completions, the unit and the package looked at by Debian's own tools:
+# Tests the Debian package, and the RPM beside it: installs them into a fresh Debian, beside netsniff-ng too, and has
+# the manual page, the completions, the unit and the package looked at by Debian's own tools:
 #
 #   scripts/package-test.sh [PACKAGE]      target/package/flowtop_*_amd64.deb
 #
@@ -15,6 +15,9 @@ PATH=$PATH:/usr/sbin:/sbin
 die() { printf 'package-test: %s\n' "$*" >&2; exit 1; }
 say() { printf 'package-test: %s\n' "$*" >&2; }
 package=$(realpath -e "${1:-$(ls target/package/flowtop_*_"$(dpkg --print-architecture)".deb)}")
+# Of the same version and architecture, where there is one.
+rpm=${package%/*}/flowtop-$(dpkg-deb -f "$package" Version)-1.$(uname -m).rpm
+[ -e "$rpm" ] && command -v rpm >/dev/null || rpm=
 [ "$(id -u)" -eq 0 ] || die "needs root"
 
 suite=trixie
@@ -43,7 +46,7 @@ fi
 # A throw-away copy of each: what is written lies over it, in memory, and goes with this process.
 # shellcheck disable=SC2016 # for the inner shell
 exec unshare --mount --pid --fork --kill-child bash -euc '
-cache=$1 package=$2
+cache=$1 package=$2 rpm=$3
 top=$(mktemp -d)
 mount -t tmpfs tmpfs "$top"
 root() {
@@ -79,7 +82,9 @@ files="/usr/bin/flowtop /usr/share/man/man8/flowtop.8bpf.gz /usr/share/bash-comp
     /usr/share/zsh/vendor-completions/_flowtop /usr/share/fish/vendor_completions.d/flowtop.fish
     /usr/lib/systemd/system/flowtop-record.service /usr/share/doc/flowtop/copyright /usr/share/doc/flowtop/NOTICES.gz
     /usr/share/doc/flowtop/README.Debian /usr/share/doc/flowtop/examples/fleet/duckdb.sql
-    /usr/share/doc/flowtop/examples/prometheus/flowtop.rules.yml"
+    /usr/share/doc/flowtop/examples/prometheus/flowtop.rules.yml
+    /usr/share/doc/flowtop/examples/helm/flowtop/templates/daemonset.yaml
+    /usr/share/doc/flowtop/examples/publish/flowtop_publish.h"
 for file in $files; do check "has $file" in_root minimal test -s "$file"; done
 check "dpkg has sums of its files, and they are right" silent in_root minimal dpkg -V flowtop
 check "dpkg -V finds a file that was changed" in_root minimal sh -c "
@@ -94,6 +99,21 @@ for crate in $crates; do
 done
 check "is removed" in_root minimal dpkg --purge flowtop
 check "leaves nothing behind" in_root minimal sh -c "! find / -xdev -path /proc -prune -o -name \"*flowtop*\" -print | grep -v ^/root/"
+
+if [ -n "$rpm" ]; then
+    of_rpm() { rpm --root "$top/minimal/root" "$@"; }
+    check "the RPM installs into the same Debian" of_rpm -i --nodeps "$rpm"
+    check "the RPM has the files of the .deb" silent sh -c "
+        deb() { dpkg-deb -c $package | sed \"s,.* \\./,/,\" | grep -v /\\$ | sed -E \"s,/zsh/vendor-completions/,/zsh/site-functions/,
+            s,/doc/flowtop/NOTICES.gz,/licenses/flowtop/NOTICES.gz,\" |
+            grep -Ev \"/doc/flowtop/(README.Debian|copyright|changelog.gz)|/lintian/\"; }
+        deb | sort >$top/of-deb; rpm -qlp $rpm | sort >$top/of-rpm; comm -23 $top/of-deb $top/of-rpm"
+    check "its flowtop runs" in_root minimal sh -c "[ \"\$(flowtop --version)\" = \"flowtop $version\" ]"
+    check "rpm -V finds every file as it was" silent of_rpm -V --nodeps flowtop
+    check "the RPM depends on nothing but a shell" silent sh -c "rpm -qp --requires $rpm | grep -Ev \"^(/bin/sh|rpmlib)\"; true"
+    check "the RPM is removed" of_rpm -e flowtop
+    check "it leaves nothing behind" in_root minimal sh -c "! find / -xdev -path /proc -prune -o -name \"*flowtop*\" -print | grep -v ^/root/"
+fi
 
 root tools
 check "unpacks beside netsniff-ng, which has a flowtop too" in_root tools dpkg --unpack /root/flowtop.deb
@@ -124,4 +144,4 @@ in_root tools lintian --allow-root /root/flowtop.deb >"$top/lintian" 2>&1 || tru
 check "lintian has no complaint" silent sh -c "grep -E \"^[EW]: \" $top/lintian; true"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
-' bash "$cache" "$package"
+' bash "$cache" "$package" "$rpm"
