@@ -139,16 +139,6 @@ impl Op {
     }
 }
 
-/// Returns a filter that [`Expr::matches_group`] decides by names of this group; `None` where it decides none.
-pub const fn group_example(group: Group) -> Option<&'static str> {
-    match group {
-        Group::Program => Some("process nginx"),
-        Group::User => Some("user www-data"),
-        Group::Class => Some("class internet"),
-        _ => None,
-    }
-}
-
 impl Term {
     /// Whether the group of this name matches; `None` for terms that a group's name does not decide. Containers
     /// and units can be called by more than their group's name.
@@ -209,6 +199,16 @@ impl Expr {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::terms).collect(),
             Self::Not(part) => part.terms(),
             Self::Is(term) => vec![term],
+        }
+    }
+
+    /// Returns a filter that [`Self::matches_group`] decides by names of this group; `None` where it decides none.
+    pub const fn group_example(&self, group: Group) -> Option<&'static str> {
+        match group {
+            Group::Program => Some("process nginx"),
+            Group::User => Some("user www-data"),
+            Group::Class => Some("class internet"),
+            _ => None,
         }
     }
 

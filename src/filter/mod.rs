@@ -25,7 +25,7 @@ mod term;
 mod tests;
 mod value;
 
-pub use self::ast::{Compare, Expr, Op, Side, Term, group_example};
+pub use self::ast::{Compare, Expr, Op, Side, Term};
 pub use self::error::Error;
 pub use self::hints::{WORDS, interface as interface_hint};
 pub use self::kernel_filter::{

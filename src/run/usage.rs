@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context as _, Result, bail};
 
 use super::{damaged, open_confined, say};
-use crate::filter::group_example;
 use crate::jsonl::input::Stop;
 use crate::jsonl::sums::LedgerReader;
 use crate::options::{Config, UsageOptions};
@@ -64,7 +63,7 @@ fn add_ledger(
     if let Some(filter) = filter
         && filter.matches_group(usage.group, "").is_none()
     {
-        let help = match group_example(usage.group) {
+        let help = match filter.group_example(usage.group) {
             Some(example) => format!("a filter of it names what is summed, as in {example}"),
             None => "it takes no filter".to_owned(),
         };
