@@ -145,10 +145,12 @@ static __always_inline __u32 current_id(void)
 }
 
 /* Returns flowtop_id.owner_kind of the current task and a protocol, without the
- * family. */
-static __always_inline __u32 owner_kind(__u32 protocol)
+ * family. `plain` is a constant: is_plain. */
+static __always_inline __u32 owner_kind(__u32 protocol, const bool plain)
 {
-	return current_id() << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
+	__u32 id = plain ? current_tgid() : current_id();
+
+	return id << FLOWTOP_KEY_SHIFT | KEY_PROTOCOL(protocol);
 }
 
 /* Fills in the local port of a closed socket; returns false for a raw socket.
@@ -425,19 +427,21 @@ static __always_inline bool add(void *flows, const bool b,
 /*
  * Adds to the flow's row or slot. `preempts` is a constant: whether a task can
  * be preempted inside the program. Such a program has no rows, and clang drops
- * their code. `of` is copied to `key`, in the caller's memory, only before a
- * map look-up: a flow with a row is found by registers alone.
+ * their code. `plain` is a constant: is_plain. `of` is copied to `key`, in the
+ * caller's memory, only before a map look-up: a flow with a row is found by
+ * registers alone.
  */
 static __always_inline void add4(const struct flowtop_key4 *of,
 				 struct flowtop_key4 *key,
-				 struct transfer *transfer, const bool preempts)
+				 struct transfer *transfer, const bool preempts,
+				 const bool plain)
 {
 	/* Read once, so that row and slot belong to one buffer. */
 	__u32 b = active;
 	struct flowtop_row4 *row = NULL;
 	bool found;
 
-	if (filters_flows) {
+	if (!plain && filters_flows) {
 		*key = *of;
 		if (!allow_flow4(key, transfer->sk))
 			return;
@@ -459,13 +463,14 @@ static __always_inline void add4(const struct flowtop_key4 *of,
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
-				 struct transfer *transfer, const bool preempts)
+				 struct transfer *transfer, const bool preempts,
+				 const bool plain)
 {
 	__u32 b = active;
 	struct flowtop_row6 *row = NULL;
 	bool found;
 
-	if (filters_flows && !allow_flow6(key, transfer->sk))
+	if (!plain && filters_flows && !allow_flow6(key, transfer->sk))
 		return;
 	if (!preempts && has_rows && fits_row(key->id.owner_kind, transfer)) {
 		row = row6_here(b, key);
@@ -580,16 +585,16 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	put_head(&key.v4, &head);
 	if (head.bound)
 		bind_key(&key.id, &transfer, head.bound);
-	key.id.owner_kind = owner_kind(protocol);
+	key.id.owner_kind = owner_kind(protocol, false);
 	if (protocol == FLOWTOP_ICMP || protocol == FLOWTOP_ICMP6 ||
 	    protocol == FLOWTOP_RAW)
 		key.id.remote_port = 0; /* no port of such sockets */
 	if (protocol != FLOWTOP_PACKET && type == SOCK_RAW)
 		key.id.local_port = protocol == FLOWTOP_RAW ? number : 0;
 	if (family == AF_INET6 && is_flow6(&key, NULL, &transfer, false))
-		add6(&key.v6, &transfer, false);
+		add6(&key.v6, &transfer, false, false);
 	else
-		add4(&key.v4, &key.v4, &transfer, false);
+		add4(&key.v4, &key.v4, &transfer, false, false);
 	return 0;
 }
 
@@ -604,7 +609,7 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 					  bool udp, int dir, int ret,
 					  const struct peer *peer,
 					  __u32 packets, const bool preempts,
-					  const bool trusted)
+					  const bool trusted, const bool plain)
 {
 	__u32 protocol = udp ? FLOWTOP_UDP : FLOWTOP_TCP;
 	struct transfer transfer = { .sk = sk, .dir = dir };
@@ -617,7 +622,7 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 		return true;
 	barrier_var(bytes); /* one register, zero-extended in place */
 	transfer.bytes = bytes;
-	if (!allow_call(protocol)) {
+	if (!plain && !allow_call(protocol)) {
 		/* A DNS answer that the filter leaves out may name peers of
 		 * flows that match. */
 		if (udp && dir == RX) {
@@ -641,13 +646,13 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 	put_head(&key, &head);
 	if (head.bound)
 		bind_key(&key.id, &transfer, head.bound);
-	key.id.owner_kind = owner_kind(protocol);
+	key.id.owner_kind = owner_kind(protocol, plain);
 	if (family == AF_INET6) {
 		memory.id = key.id;
 		if (is_flow6(&memory, peer, &transfer, trusted)) {
 			if (udp && dir == RX)
 				see_datagram(&transfer, memory.id.remote_port);
-			add6(&memory.v6, &transfer, preempts);
+			add6(&memory.v6, &transfer, preempts, plain);
 			return true;
 		}
 		/* The other fields are unchanged; clang keeps the ports in one
@@ -666,19 +671,31 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 	}
 	if (udp && dir == RX)
 		see_datagram(&transfer, key.id.remote_port);
-	add4(&key, &memory.v4, &transfer, preempts);
+	add4(&key, &memory.v4, &transfer, preempts, plain);
 	return true;
 }
 
-/* Counts bytes of any socket whose `protocol` is IPPROTO_TCP or IPPROTO_UDP,
- * raw sockets included; parameters as for account_ports(). */
+/*
+ * Counts bytes of any socket whose `protocol` is IPPROTO_TCP or IPPROTO_UDP,
+ * raw sockets included; parameters as for account_ports(). TCP programs of
+ * fentry test is_plain in place of three values. Others would too, but then
+ * their stack exceeds 512 bytes on Linux 6.12.
+ */
 static __always_inline void account(const struct sock *sk, __u16 family,
 				    __u16 protocol, int dir, int ret,
 				    const struct peer *peer, __u32 packets,
 				    const bool preempts, const bool trusted)
 {
-	if (!account_ports(sk, family, protocol == IPPROTO_UDP, dir, ret, peer,
-			   packets, preempts, trusted))
+	bool counted;
+
+	if (preempts && protocol == IPPROTO_TCP && is_plain)
+		counted = account_ports(sk, family, false, dir, ret, peer,
+					packets, preempts, trusted, true);
+	else
+		counted = account_ports(sk, family, protocol == IPPROTO_UDP,
+					dir, ret, peer, packets, preempts,
+					trusted, false);
+	if (!counted)
 		account_other(address_of(sk), family, protocol, dir, ret);
 }
 

@@ -29,6 +29,7 @@ static __always_inline int fx_send_return(struct sock *sk, __u16 family,
 {
 	__u32 protocol = sk->sk_protocol;
 
+	ret = in_half_register(ret);
 	if (ret <= 0)
 		return 0;
 	if (is_stream(protocol))
@@ -44,6 +45,7 @@ static __always_inline int fx_recv_return(struct sock *sk, __u16 family,
 {
 	__u32 protocol = sk->sk_protocol;
 
+	ret = in_half_register(ret);
 	if (ret <= 0 || !consumes(flags))
 		return 0;
 	if (is_stream(protocol)) {

@@ -22,6 +22,14 @@
 
 #define NULL ((void *)0)
 
+/* Keeps a return value in half of a register, which one instruction extends:
+ * clang would shift the whole register left and right. */
+static __always_inline int in_half_register(int ret)
+{
+	asm volatile("" : "+w"(ret));
+	return ret;
+}
+
 #define RX 0
 #define TX 1
 

@@ -365,6 +365,9 @@ const volatile __u32 max_flows;
 /* Flows are split by thread. */
 const volatile bool split_threads;
 
+/* None of filters_calls, filters_flows and split_threads is set. */
+const volatile bool is_plain;
+
 /* Initial values of a slot and an owner. */
 const struct flowtop_slot no_slot = {};
 const struct flowtop_owner no_owner = {};

@@ -80,7 +80,7 @@ static __always_inline bool tp_datagram(const struct sock *sk, __u16 family,
 		packets = peer.segments ?: 1;
 	}
 	return account_ports(sk, family, true, dir, ret, &peer, packets, false,
-			     trusted);
+			     trusted, false);
 }
 
 /* Not inlined, which keeps the programs of streams small; global, so that the

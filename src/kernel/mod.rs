@@ -620,6 +620,7 @@ fn configure(
     filter::write(&options.filter.kernel_filter, &roots, rodata).context("push the filter down")?;
     rodata.max_flows = max_flows;
     rodata.split_threads = options.by_thread;
+    rodata.is_plain = !(rodata.filters_calls || rodata.filters_flows || rodata.split_threads);
     rodata.opens_at_entry = plan.backend == Backend::Kprobe;
     Ok(())
 }
