@@ -221,7 +221,9 @@ fn example_commands_are_accepted() {
                 // Its command is not to run.
                 args.insert(1, "--help".to_owned());
             } else if !args.contains(&print) {
-                args.push(print.clone());
+                // What follows -- is the filter.
+                let end = args.iter().position(|arg| arg == "--");
+                args.insert(end.unwrap_or(args.len()), print.clone());
             }
             let output = flowtop(&args).output().unwrap();
             assert!(
