@@ -74,30 +74,16 @@ impl GroupSpec {
         }
     }
 
-    /// Rows of flows that are of one process.
-    const fn processes(
-        one: &'static str,
-        several: &'static str,
-        column: Column,
-        heading: &'static str,
-    ) -> Self {
-        Self {
-            is_of_process: true,
-            ..Self::flows(one, several, column, heading)
-        }
+    /// The flows of a row are of one process.
+    const fn of_process(mut self) -> Self {
+        self.is_of_process = true;
+        self
     }
 
-    /// Rows that the owner alone decides.
-    const fn owners(
-        one: &'static str,
-        several: &'static str,
-        column: Column,
-        heading: &'static str,
-    ) -> Self {
-        Self {
-            is_of_owner: true,
-            ..Self::flows(one, several, column, heading)
-        }
+    /// The owner alone decides the row.
+    const fn of_owner(mut self) -> Self {
+        self.is_of_owner = true;
+        self
     }
 }
 
@@ -155,16 +141,26 @@ impl Group {
                 const { &GroupSpec::flows("program", "programs", Column::Process, "PROGRAM") }
             }
             Self::Process => {
-                const { &GroupSpec::processes("process", "processes", Column::Process, "PROCESS") }
+                const {
+                    &GroupSpec::flows("process", "processes", Column::Process, "PROCESS")
+                        .of_process()
+                }
             }
             Self::Thread => {
-                const { &GroupSpec::processes("thread", "threads", Column::Process, "THREAD") }
+                const { &GroupSpec::flows("thread", "threads", Column::Process, "THREAD").of_process() }
             }
-            Self::User => const { &GroupSpec::owners("user", "users", Column::User, "USER") },
+            Self::User => {
+                const { &GroupSpec::flows("user", "users", Column::User, "USER").of_owner() }
+            }
             Self::Container => {
-                const { &GroupSpec::owners("container", "containers", Column::Container, "CONTAINER") }
+                const {
+                    &GroupSpec::flows("container", "containers", Column::Container, "CONTAINER")
+                        .of_owner()
+                }
             }
-            Self::Unit => const { &GroupSpec::owners("unit", "units", Column::Container, "UNIT") },
+            Self::Unit => {
+                const { &GroupSpec::flows("unit", "units", Column::Container, "UNIT").of_owner() }
+            }
             Self::Remote => {
                 const { &GroupSpec::flows("remote", "remotes", Column::Remote, "PEER") }
             }
@@ -172,21 +168,29 @@ impl Group {
             Self::Port => {
                 const { &GroupSpec::flows("port", "ports", Column::Local, "SERVICE PORT") }
             }
-            Self::Pod => const { &GroupSpec::owners("pod", "pods", Column::Container, "POD") },
+            Self::Pod => {
+                const { &GroupSpec::flows("pod", "pods", Column::Container, "POD").of_owner() }
+            }
             Self::Namespace => {
-                const { &GroupSpec::owners("namespace", "namespaces", Column::Container, "NAMESPACE") }
+                const {
+                    &GroupSpec::flows("namespace", "namespaces", Column::Container, "NAMESPACE")
+                        .of_owner()
+                }
             }
             Self::Compose => {
                 const {
-                    &GroupSpec::owners(
+                    &GroupSpec::flows(
                         "compose",
                         "compose services",
                         Column::Container,
                         "COMPOSE SERVICE",
                     )
+                    .of_owner()
                 }
             }
-            Self::Job => const { &GroupSpec::owners("job", "jobs", Column::Container, "JOB") },
+            Self::Job => {
+                const { &GroupSpec::flows("job", "jobs", Column::Container, "JOB").of_owner() }
+            }
             Self::Class => {
                 const { &GroupSpec::flows("class", "classes", Column::Remote, "PEER CLASS") }
             }
