@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/largest_filter.rs"]
+mod largest_filter;
 
 mod audit;
 mod cli;

@@ -2,58 +2,18 @@
 //! not, user space decides. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
-use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::counting::{Flowtop, tcp_pair};
+use crate::largest_filter::{MAX_VERIFIED, largest_filter};
 use libbpf_rs::query::ProgInfoIter;
 use serde_json::Value;
 
-/// Instructions that the verifier may go through for a program; its own limit is a million.
-const MAX_VERIFIED: u32 = 250_000;
 /// Bytes of one transfer.
 const BYTES: usize = 3000;
-
-fn one_of(word: &str, values: impl IntoIterator<Item: Display>) -> String {
-    let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
-    format!("{word} ({})", values.join(" or "))
-}
-
-/// Every list of the kernel's part is full, and this process's connection over IPv4 passes at the end that
-/// has the port `local`. What passes stands last in its list.
-fn largest(local: u16, remote: u16) -> String {
-    let me = std::process::id();
-    let uid = rustix::process::getuid().as_raw();
-    let netns =
-        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata("/proc/self/ns/net").unwrap());
-    let last = |first: u64, count: u64, last: u64| (first..first + count - 1).chain([last]);
-    let tasks = format!(
-        "({} or {})",
-        one_of("pid", last(3_000_000, 64, me.into())),
-        one_of("tid", last(3_500_000, 64, 3_600_000))
-    );
-    // Not next to each other: those would be one range.
-    let ports = |port: u16| (0..15).map(|n| 2 * n + 1).chain([port]);
-    let nets: Vec<String> = (0..7)
-        .map(|n| format!("2001:db8:{n}::/48"))
-        .chain(["127.0.0.0/8".to_owned()])
-        .collect();
-    [
-        tasks,
-        one_of("user", last(5_000_000, 16, uid.into())),
-        one_of("netns", last(1, 8, netns)),
-        one_of("local port", ports(local)),
-        one_of("remote port", ports(remote)),
-        one_of("port", ports(remote)),
-        one_of("local net", &nets),
-        one_of("remote net", &nets),
-        one_of("net", &nets),
-    ]
-    .join(" and ")
-}
 
 fn transfer(from: &mut TcpStream, to: &mut TcpStream) {
     from.write_all(&[7; BYTES]).unwrap();
@@ -73,7 +33,7 @@ fn totals(records: &[Value]) -> (u64, u64) {
 fn the_largest_filter_loads_with_a_wide_margin_and_counts_what_passes() {
     let (mut client, mut server) = tcp_pair();
     let local = client.local_addr().unwrap().port();
-    let filter = largest(local, server.local_addr().unwrap().port());
+    let filter = largest_filter(local, server.local_addr().unwrap().port()).unwrap();
     let explained = Command::new(env!("CARGO_BIN_EXE_flowtop"))
         .args(["--explain-filter", &filter])
         .output()
@@ -148,10 +108,11 @@ fn refusal(after: u32, errno: &str) -> PathBuf {
 #[test]
 fn a_filter_that_the_verifier_refuses_is_decided_by_user_space_and_said_so() {
     let (mut client, mut server) = tcp_pair();
-    let filter = largest(
+    let filter = largest_filter(
         client.local_addr().unwrap().port(),
         server.local_addr().unwrap().port(),
-    );
+    )
+    .unwrap();
     let library = refusal(0, "E2BIG");
     let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"));
     flowtop.args(["--json", "-n", "0", "-i", "50ms", &filter]);
@@ -193,7 +154,7 @@ fn the_doctor_names_a_filter_that_the_verifier_refuses() {
     // The trials of both tracepoint backends and the start load it first, without the filter.
     for (after, state) in [(3, "note"), (1000, "ok")] {
         let doctor = Command::new(env!("CARGO_BIN_EXE_flowtop"))
-            .args(["--doctor", "--json", &largest(1, 2)])
+            .args(["--doctor", "--json", &largest_filter(1, 2).unwrap()])
             .env("LD_PRELOAD", refusal(after, "E2BIG"))
             .stdin(Stdio::null())
             .output()

@@ -17,6 +17,8 @@ mod cli;
 mod compare;
 mod demo;
 mod faults;
+#[path = "../../common/largest_filter.rs"]
+mod largest_filter;
 mod load;
 mod net;
 mod path;
