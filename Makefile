@@ -13,6 +13,8 @@ SCENARIOS ?=
 export SCENARIOS
 # Kernels to measure the hot path on: none named means all.
 KERNELS ?=
+# What `make release` may overlook: DIRTY=--allow-dirty takes a tree with changes that are in no commit.
+DIRTY   ?=
 # One guest for `make vm-one`.
 BACKEND ?= auto
 CASES   ?= tcp udp
@@ -52,7 +54,7 @@ TIMED    = scripts/timed.sh
 	test-vm vm-one test-faults test-aarch64 test-package soak docs-exactness \
 	docs-exactness-aarch64 docs-privileges docs-faults fetch-kernels bench bench-hotpath \
 	bench-peers versus install setcap uninstall clean deps deps-test deps-package static build-guest \
-	build-aarch64 image deb deb-aarch64 rpm vm kernels faults aarch64 package-test reproduce exact-table \
+	build-aarch64 image deb deb-aarch64 rpm rpm-aarch64 release release-all vm kernels faults aarch64 package-test reproduce exact-table \
 	exact-table-aarch64 privileges-table fault-table
 
 help: ## list the targets
@@ -140,6 +142,14 @@ deb: static ## build target/package/flowtop_VERSION_ARCH.deb of it
 rpm: static deps-package ## build target/package/flowtop-VERSION-1.ARCH.rpm of it
 	@scripts/rpm.sh
 
+release: static deps-package ## make tarball, .deb, RPM, bill of materials and SHA256SUMS in target/dist/VERSION, and test them
+	@CARGO=$(CARGO) scripts/release.sh $(DIRTY)
+	@scripts/release-test.sh
+
+release-all: static build-aarch64 ## likewise for x86_64 and aarch64 (root)
+	@CARGO=$(CARGO) scripts/release.sh $(DIRTY) x86_64 aarch64
+	@scripts/release-test.sh
+
 test-package: deps-package deb rpm ## install the packages into a fresh Debian, and have them looked at (root)
 	@$(SUDO) scripts/package-test.sh
 
@@ -148,6 +158,9 @@ build-aarch64: deps-package ## cross-build the static binary in a Debian of its 
 
 deb-aarch64: static build-aarch64 ## build target/package/flowtop_VERSION_arm64.deb
 	@CARGO=$(CARGO) scripts/deb.sh aarch64
+
+rpm-aarch64: static build-aarch64 ## build target/package/flowtop-VERSION-1.aarch64.rpm
+	@scripts/rpm.sh aarch64
 
 test-aarch64: build-aarch64 ## the exactness suite on stock aarch64 kernels, in emulation: a quarter of an hour
 	@rm -rf $(TARGET)/exact-aarch64

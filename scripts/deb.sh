@@ -21,7 +21,7 @@ scripts/package-files.sh "$arch"
 
 tools=${FLOWTOP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flowtop}/cargo-deb-$cargo_deb
 if [ ! -x "$tools/bin/cargo-deb" ]; then
-    echo "Building cargo-deb $cargo_deb into $tools"
+    echo "Building cargo-deb $cargo_deb into $tools" >&2
     # Where it is called by its path it need not be in the PATH.
     $cargo install --quiet --locked --root "$tools" --version $cargo_deb --no-default-features --features lzma cargo-deb
 fi

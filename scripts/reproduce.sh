@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Builds the commit that is checked out twice, in two directories, and says whether both give the same
-# binary, to the byte:
+# Builds the static binary of a commit twice, in two directories, and compares both byte by byte:
 #
 #   scripts/reproduce.sh [COMMIT]
 #
@@ -10,19 +9,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 commit=$(git rev-parse "${1:-HEAD}")
+triple=$(rustc -vV | sed -n 's/^host: //p')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-registry=${CARGO_HOME:-$HOME/.cargo}
 epoch=$(git log -1 --format=%ct "$commit")
 for place in one another/longer/place; do
     mkdir -p "$work/$place"
     git archive "$commit" | tar -x -C "$work/$place"
-    # Where it was built stands in no panic message, and nowhere else.
-    (cd "$work/$place" &&
-        CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=$epoch \
-            RUSTFLAGS="--remap-path-prefix=$PWD=flowtop --remap-path-prefix=$registry=cargo" \
-            cargo build --locked --release --bin flowtop --target-dir "$PWD/target") >&2
-    sha256sum "$work/$place/target/release/flowtop" | tee -a "$work/sums"
+    (cd "$work/$place" && CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=$epoch CARGO_TARGET_DIR=$PWD/target scripts/static.sh) >&2
+    mv "$work/$place/target/$triple/release/flowtop" "$work/$place/flowtop"
+    # A second target directory would take another gigabyte.
+    rm -r "$work/$place/target"
+    sha256sum "$work/$place/flowtop" | tee -a "$work/sums"
 done
 rustc --version
 clang --version | head -n 1
@@ -30,6 +28,6 @@ if [ "$(cut -d' ' -f1 "$work/sums" | uniq | wc -l)" -eq 1 ]; then
     echo "the same: $(cut -d' ' -f1 "$work/sums" | head -n 1), commit $commit"
 else
     echo "not the same:"
-    cmp "$work"/{one,another/longer/place}/target/release/flowtop || true
+    cmp "$work"/{one,another/longer/place}/flowtop || true
     exit 1
 fi

@@ -53,8 +53,14 @@ archives() {
 archives "$host" ''
 [ "$triple" = "$host" ] || archives "$triple" "$tools"
 
+# Panics name source files. Where these are on this machine is in no binary, so that each build of a commit is the same.
+$cargo fetch --quiet --locked --target "$triple"
+remap="--remap-path-prefix=$PWD=flowtop --remap-path-prefix=$(realpath "${CARGO_TARGET_DIR:-target}")=flowtop/target"
+for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
+    remap+=" --remap-path-prefix=${crates%/}=registry/src/crates.io"
+done
 env_triple=${triple//-/_}
-export "CARGO_TARGET_${env_triple^^}_RUSTFLAGS=-C target-feature=+crt-static"
+export "CARGO_TARGET_${env_triple^^}_RUSTFLAGS=-C target-feature=+crt-static $remap"
 if [ -n "$tools" ]; then
     export "CARGO_TARGET_${env_triple^^}_LINKER=${tools}gcc" "CC_$env_triple=${tools}gcc" "AR_$env_triple=${tools}ar"
     # libbpf-sys only looks whether there is one.
