@@ -26,18 +26,16 @@ RESULTS = TARGET / "versus"
 TRAFFIC = pathlib.Path(os.environ.get("TRAFFIC", TARGET / "release/examples/traffic"))
 FLOWTOP = pathlib.Path(os.environ.get("FLOWTOP", TARGET / "release/flowtop"))
 CACHE = pathlib.Path(os.environ.get("FLOWTOP_CACHE", pathlib.Path.home() / ".cache/flowtop"))
-PATH = f"{FLOWTOP.resolve().parent}:{CACHE}/peers/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
+PATH = f"{FLOWTOP.resolve().parent}:{HERE}:{CACHE}/peers/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
 # QUICK=1 moves a 32nd of the bytes at full speed: to try an adapter, not for the page.
 QUICK = bool(os.environ.get("QUICK"))
 TICKS = os.sysconf("SC_CLK_TCK")
 
 # In the order of columns. The reason of those that have no adapter is tried or read, and dated.
-TOOLS = ["flowtop", "nethogs", "iftop", "bandwhich", "tcptop", "tcptop_bcc", "tcplife_bt", "sysdig"]
+TOOLS = ["flowtop", "nethogs", "iftop", "bandwhich", "rustnet", "picosnitch", "tcptop", "tcptop_bcc", "tcplife_bt", "sysdig"]
 # Programs without an adapter, and why.
 NOT_RUN = {
-    "rustnet": "no adapter yet",
     "netwatch": "no adapter yet",
-    "picosnitch": "no adapter yet: it needs fexit, which the native kernel here refuses, and Python, which the guests do not have",
     "Sniffnet": "it has no output without a display",
     "Little Snitch": "not a package of Debian, crates.io or PyPI",
 }
@@ -188,18 +186,25 @@ def without_peer(flows):
     return sums
 
 
+def program(module):
+    """What has to be installed: the command, or what a script of this folder runs."""
+    command = re.sub(r"^stdbuf -oL ", "", module.COMMAND).split()[0]
+    return command.removesuffix(".sh")
+
+
 def works(module):
     """Why a program does not run here; None if it does."""
-    program = re.sub(r"^stdbuf -oL ", "", module.COMMAND).split()[0]
-    if not shutil.which(program, path=PATH):
+    if not shutil.which(program(module), path=PATH):
         return "not installed here"
     command = module.COMMAND.replace("$device", "lo")
+    patience = getattr(module, "PATIENCE", 8)
     try:
-        ended = subprocess.run(["sh", "-c", f"exec {command}"], env={**os.environ, "PATH": PATH}, timeout=8,
+        ended = subprocess.run(["sh", "-c", f"exec {command}"], env={**os.environ, "PATH": PATH}, timeout=patience,
                                capture_output=True, text=True, stdin=subprocess.DEVNULL, errors="replace")
     except subprocess.TimeoutExpired:
         return None
-    said = [line for line in (ended.stdout + ended.stderr).splitlines() if re.search("error|fail|unable|unknown", line, re.I)]
+    trouble = getattr(module, "TROUBLE", "error|fail|unable|unknown")
+    said = [line for line in (ended.stdout + ended.stderr).splitlines() if re.search(trouble, line, re.I)]
     return f"does not run here: {said[-1].strip() if said else f'exit code {ended.returncode}'}"
 
 
