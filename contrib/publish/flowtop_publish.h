@@ -17,6 +17,7 @@
 #ifndef FLOWTOP_PUBLISH_H
 #define FLOWTOP_PUBLISH_H
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -63,8 +64,8 @@ struct flowtop_process {
 	char name[16]; /* ends with a NUL; chosen by the process: print it escaped */
 };
 
-_Static_assert(sizeof(struct flowtop_header) == 128, "layout");
-_Static_assert(sizeof(struct flowtop_process) == 64, "layout");
+static_assert(sizeof(struct flowtop_header) == 128, "layout");
+static_assert(sizeof(struct flowtop_process) == 64, "layout");
 
 struct flowtop_table {
 	const unsigned char *map;
@@ -92,7 +93,7 @@ static inline int flowtop_open(struct flowtop_table *table, const char *path)
 
 		if (map == MAP_FAILED)
 			error = errno;
-		table->map = map;
+		table->map = (const unsigned char *)map;
 		table->size = (size_t)what.st_size;
 	}
 	close(fd);

@@ -136,6 +136,20 @@ fn c_reader(folder: &Folder) -> PathBuf {
         .arg("-o")
         .arg(&program);
     assert!(compiler.status().unwrap().success());
+    // The page offers the header to C++ as well. clang builds flowtop, so it is here.
+    let mut syntax = Command::new("clang");
+    syntax.args([
+        "-x",
+        "c++",
+        "-std=c++11",
+        "-fsyntax-only",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-I",
+    ]);
+    syntax.arg(contrib("")).arg(&source);
+    assert!(syntax.status().unwrap().success(), "as C++");
     program
 }
 
