@@ -1,6 +1,8 @@
 -- The output of flowtop --csv -n 0 as two views of DuckDB, as those of records.sql. Types are given, because
 -- a column that is empty in the first rows would be taken for text. flowtop puts a ' before texts that begin
 -- with =, +, -, @, a tab or a line break, which spreadsheets would take for formulas: see docs/OUTPUT.md.
+-- The first two questions of duckdb.sql work on these views. The third, whether anything is lacking, needs records of
+-- intervals, which CSV does not have.
 --   set variable recordings = 'flows.csv';
 create or replace temp view records as
 select *

@@ -1,5 +1,7 @@
 -- A finished recording to Parquet, and a rollup of it to minutes, by DuckDB 1.5 or later. Run it hourly for
--- each new file; a file that is made again is written anew, so nothing doubles:
+-- each new file; a file that is made again is written anew, so nothing doubles. Recordings are for their owner alone,
+-- and so are these files by umask:
+--   umask 077
 --   for file in /var/log/flows/*/*.jsonl.zst; do
 --       parquet=${file%.jsonl.zst}.parquet minutes=${file%.jsonl.zst}.minutes.parquet
 --       [ -e "$minutes" ] || cat records.sql parquet.sql | duckdb -cmd "set variable recordings = '$file';
