@@ -425,16 +425,15 @@ static __always_inline bool add(void *flows, const bool b,
 }
 
 /*
- * Adds to the flow's row or slot. `preempts` is a constant: whether a task can
- * be preempted inside the program. Such a program has no rows, and clang drops
- * their code. `plain` is a constant: is_plain. `of` is copied to `key`, in the
- * caller's memory, only before a map look-up: a flow with a row is found by
- * registers alone.
+ * Adds to the flow's row or slot. `uses_rows` is a constant: if it is false,
+ * clang drops the code of rows. `plain` is a constant: is_plain. `of` is copied
+ * to `key`, in the caller's memory, only before a map look-up: a flow with a
+ * row is found by registers alone.
  */
 static __always_inline void add4(const struct flowtop_key4 *of,
 				 struct flowtop_key4 *key,
-				 struct transfer *transfer, const bool preempts,
-				 const bool plain)
+				 struct transfer *transfer,
+				 const bool uses_rows, const bool plain)
 {
 	/* Read once, so that row and slot belong to one buffer. */
 	__u32 b = active;
@@ -446,7 +445,7 @@ static __always_inline void add4(const struct flowtop_key4 *of,
 		if (!allow_flow4(key, transfer->sk))
 			return;
 	}
-	if (!preempts && has_rows && fits_row(of->id.owner_kind, transfer)) {
+	if (uses_rows && has_rows && fits_row(of->id.owner_kind, transfer)) {
 		row = row4_here(b, of);
 		if (row && is_row4(row, of)) {
 			add_to_row(&row->stats, transfer);
@@ -458,13 +457,13 @@ static __always_inline void add4(const struct flowtop_key4 *of,
 		found = add(&flows4_b, true, &key->id, transfer);
 	else
 		found = add(&flows4_a, false, &key->id, transfer);
-	if (!preempts && row && found && !row->key.id.owner_kind)
+	if (uses_rows && row && found && !row->key.id.owner_kind)
 		take_row4(b, row, key);
 }
 
 static __always_inline void add6(const struct flowtop_key6 *key,
-				 struct transfer *transfer, const bool preempts,
-				 const bool plain)
+				 struct transfer *transfer,
+				 const bool uses_rows, const bool plain)
 {
 	__u32 b = active;
 	struct flowtop_row6 *row = NULL;
@@ -472,7 +471,7 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 
 	if (!plain && filters_flows && !allow_flow6(key, transfer->sk))
 		return;
-	if (!preempts && has_rows && fits_row(key->id.owner_kind, transfer)) {
+	if (uses_rows && has_rows && fits_row(key->id.owner_kind, transfer)) {
 		row = row6_here(b, key);
 		if (row && is_row6(row, key)) {
 			add_to_row(&row->stats, transfer);
@@ -483,7 +482,7 @@ static __always_inline void add6(const struct flowtop_key6 *key,
 		found = add(&flows6_b, true, &key->id, transfer);
 	else
 		found = add(&flows6_a, false, &key->id, transfer);
-	if (!preempts && row && found && !row->key.id.owner_kind)
+	if (uses_rows && row && found && !row->key.id.owner_kind)
 		take_row6(b, row, key);
 }
 
@@ -522,7 +521,9 @@ static __always_inline bool is_flow6(union flowtop_key *key,
 	return true;
 }
 
-static __always_inline __u32 protocol_of(__u16 protocol, __u16 type)
+/* Global, so that the verifier knows no result: it follows the code after a
+ * call once and not for each protocol. */
+__noinline __u32 protocol_of(__u32 protocol, __u32 type)
 {
 	if (protocol == IPPROTO_ICMP)
 		return FLOWTOP_ICMP;
@@ -555,7 +556,9 @@ static __always_inline void read_packet(struct sock_head *head,
  * Counts `ret` bytes that moved through a socket of the IP protocol `number`,
  * neither TCP nor UDP, or through a packet socket. Sockets of other families
  * are not counted. A separate function, which keeps the programs of TCP and UDP
- * small; global, so that the verifier checks it once.
+ * small; global, so that the verifier checks it once. Without rows, which would
+ * double the verifier's work for events that are few. Unlikely branches store
+ * constants: the verifier follows them last, and finds their ways known.
  */
 __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 			     int ret)
@@ -579,17 +582,19 @@ __noinline int account_other(__u64 addr, __u32 family, __u32 number, int dir,
 	if (ret <= 0 || !allow_call(protocol))
 		return 0;
 	head = read_head(sk, false);
-	if (protocol == FLOWTOP_PACKET)
+	if (__builtin_expect(protocol == FLOWTOP_PACKET, 0))
 		read_packet(&head, (void *)sk);
 	complete_ports(&head, sk, protocol, false);
 	put_head(&key.v4, &head);
 	if (head.bound)
 		bind_key(&key.id, &transfer, head.bound);
 	key.id.owner_kind = owner_kind(protocol, false);
-	if (protocol == FLOWTOP_ICMP || protocol == FLOWTOP_ICMP6 ||
-	    protocol == FLOWTOP_RAW)
+	if (__builtin_expect(protocol == FLOWTOP_ICMP ||
+				     protocol == FLOWTOP_ICMP6 ||
+				     protocol == FLOWTOP_RAW,
+			     0))
 		key.id.remote_port = 0; /* no port of such sockets */
-	if (protocol != FLOWTOP_PACKET && type == SOCK_RAW)
+	if (__builtin_expect(protocol != FLOWTOP_PACKET && type == SOCK_RAW, 0))
 		key.id.local_port = protocol == FLOWTOP_RAW ? number : 0;
 	if (family == AF_INET6 && is_flow6(&key, NULL, &transfer, false))
 		add6(&key.v6, &transfer, false, false);
@@ -652,7 +657,7 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 		if (is_flow6(&memory, peer, &transfer, trusted)) {
 			if (udp && dir == RX)
 				see_datagram(&transfer, memory.id.remote_port);
-			add6(&memory.v6, &transfer, preempts, plain);
+			add6(&memory.v6, &transfer, !preempts, plain);
 			return true;
 		}
 		/* The other fields are unchanged; clang keeps the ports in one
@@ -671,15 +676,15 @@ static __always_inline bool account_ports(const struct sock *sk, __u16 family,
 	}
 	if (udp && dir == RX)
 		see_datagram(&transfer, key.id.remote_port);
-	add4(&key, &memory.v4, &transfer, preempts, plain);
+	add4(&key, &memory.v4, &transfer, !preempts, plain);
 	return true;
 }
 
 /*
  * Counts bytes of any socket whose `protocol` is IPPROTO_TCP or IPPROTO_UDP,
- * raw sockets included; parameters as for account_ports(). TCP programs of
- * fentry test is_plain in place of three values. Others would too, but then
- * their stack exceeds 512 bytes on Linux 6.12.
+ * raw sockets included; parameters as for account_ports(), and `preempts`, a
+ * constant: whether a task can be preempted inside the program. Such a program
+ * has no rows. TCP tests is_plain in place of three values.
  */
 static __always_inline void account(const struct sock *sk, __u16 family,
 				    __u16 protocol, int dir, int ret,
@@ -688,7 +693,7 @@ static __always_inline void account(const struct sock *sk, __u16 family,
 {
 	bool counted;
 
-	if (preempts && protocol == IPPROTO_TCP && is_plain)
+	if (protocol == IPPROTO_TCP && is_plain)
 		counted = account_ports(sk, family, false, dir, ret, peer,
 					packets, preempts, trusted, true);
 	else

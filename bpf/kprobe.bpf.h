@@ -221,7 +221,7 @@ int BPF_KRETPROBE(kr_zerocopy, int ret)
 		return 0;
 	sk = (void *)call->sk;
 	account(sk, BPF_CORE_READ(sk, __sk_common.skc_family), IPPROTO_TCP, RX,
-		zerocopy_bytes((void *)call->peer.zerocopy), NULL, 0, false,
+		zerocopy_bytes((void *)call->peer.zerocopy), NULL, 0, true,
 		false);
 	return 0;
 }

@@ -52,8 +52,10 @@ cgroup_of(const struct task_struct *task)
 	return BPF_CORE_READ(v2, kn);
 }
 
-static __noinline int remember_cgroup(void *cgroups, __u64 id,
-				      struct kernfs_node *kn)
+/* Inlined into note_owner(): the stacks of two functions would exceed 512 bytes
+ * with those of their callers. */
+static __always_inline int remember_cgroup(void *cgroups, __u64 id,
+					   struct kernfs_node *kn)
 {
 	struct flowtop_cgroup *cgroup;
 	struct kernfs_node *parent;

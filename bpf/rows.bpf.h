@@ -8,9 +8,9 @@
  * The shared map has every flow first. Its slot holds what is read once per
  * flow and interval (process, namespace, socket, share of the map); a row holds
  * sums only, bytes and messages that belong to a record which the drain returns
- * in any case. A flow takes a row at its second event on a CPU, if the one row
- * that its key maps to is free, and keeps the row for the interval. A flow
- * without a row adds to its slot.
+ * in any case. A flow of TCP or UDP takes a row at its second event on a CPU,
+ * if the one row that its key maps to is free, and keeps the row for the
+ * interval. A flow without a row adds to its slot.
  *
  * Only programs that run with preemption off have rows: nothing else touches
  * the rows of a CPU between a load and its store, as no hooked function is
