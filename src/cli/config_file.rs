@@ -394,7 +394,7 @@ impl fmt::Display for Settings {
         )?;
         writeln!(
             f,
-            "# auto, always, never. auto: if the locale is not UTF-8.\nascii = {}\n",
+            "# auto, always, never. auto: if the locale is not UTF-8, and on the console of Linux.\nascii = {}\n",
             quoted(self.ascii.as_str())
         )?;
         writeln!(

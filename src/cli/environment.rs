@@ -18,8 +18,8 @@ pub struct Environment {
     pub columns: Option<u16>,
     /// Whether `NO_COLOR` is set and not empty, see <https://no-color.org>.
     pub no_color: bool,
-    /// Whether the locale uses UTF-8.
-    pub utf8: bool,
+    /// Whether the terminal can draw lines and charts in Unicode.
+    pub draws_unicode: bool,
     /// Candidate paths of the configuration file.
     pub config_files: Vec<ConfigOrigin>,
     /// Where the texts of prompts are kept; `None` if no folder for them is known.
@@ -50,13 +50,19 @@ impl Environment {
             terminal,
             columns: window.filter(|&columns| columns > 0).or_else(columns_env),
             no_color: var("NO_COLOR").is_some(),
-            utf8: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(var)),
+            draws_unicode: draws_unicode(["LC_ALL", "LC_CTYPE", "LANG"].map(var), var("TERM")),
             config_files: candidate_paths(&vars),
             prompt_file: prompt_path(&vars),
             is_lent,
             pid_namespace: namespace::own_pid(),
         }
     }
+}
+
+/// Returns whether the terminal can draw lines and charts in Unicode: in a locale of UTF-8, and not on the console of
+/// Linux, whose fonts have 512 glyphs at most, and none of braille.
+fn draws_unicode(locale: [Option<OsString>; 3], term: Option<OsString>) -> bool {
+    is_utf8(locale) && term.is_none_or(|term| term != "linux")
 }
 
 /// Returns whether the locale uses UTF-8. POSIX reads LC_ALL, LC_CTYPE, LANG in this order; without any the
@@ -82,5 +88,15 @@ mod tests {
         assert!(!utf8("C", "", "de_DE.UTF-8"));
         assert!(!utf8("", "", "de_DE.ISO-8859-1"));
         assert!(!utf8("", "", ""));
+    }
+
+    #[test]
+    fn the_console_of_linux_draws_no_unicode() {
+        let draws = |term: &str| {
+            let locale = [Some(OsString::from("C.UTF-8")), None, None];
+            draws_unicode(locale, Some(OsString::from(term)))
+        };
+        assert!(draws("xterm-256color"));
+        assert!(!draws("linux"));
     }
 }

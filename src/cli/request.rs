@@ -250,7 +250,7 @@ fn table(args: &Args, settings: Settings, environment: &Environment) -> TableOpt
             When::Never => false,
         },
         ascii: match settings.ascii {
-            When::Auto => !environment.utf8,
+            When::Auto => !environment.draws_unicode,
             When::Always => true,
             When::Never => false,
         },

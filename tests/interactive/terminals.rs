@@ -62,8 +62,10 @@ const CASES: &[TerminalCase] = &[
         Colours::True,
     ),
     case("16 colours", &[UTF8, ("TERM", "xterm")], Colours::Sixteen),
+    // Its fonts have no braille, whatever the locale.
     TerminalCase {
         can_resolve: false,
+        is_ascii: true,
         ..case(
             "console of Linux",
             &[UTF8, ("TERM", "linux")],

@@ -13,7 +13,7 @@ fn terminal() -> Environment {
         terminal: true,
         columns: Some(80),
         no_color: false,
-        utf8: true,
+        draws_unicode: true,
         config_files: Vec::new(),
         prompt_file: None,
         pid_namespace: None,
@@ -228,7 +228,7 @@ fn ascii_is_for_who_asks_and_where_the_locale_is_not_utf_8() {
     assert!(!parsed(&[]).unwrap().table.ascii);
     assert!(parsed(&["--ascii"]).unwrap().table.ascii);
     let other = Environment {
-        utf8: false,
+        draws_unicode: false,
         ..terminal()
     };
     assert!(parsed_in(&[], &other).unwrap().table.ascii);
