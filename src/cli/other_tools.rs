@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 
-const INTERFACE: &str = "flowtop counts at sockets, not at interfaces: filter by the addresses of an interface, \
-                         as in flowtop local net 10.0.0.0/8, or see the filter word interface";
+const INTERFACE: &str = "flowtop counts at sockets, not at interfaces: write interface eth0 for sockets bound to it, \
+                         or filter by its addresses, as in flowtop local net 10.0.0.0/8";
 const INTERVAL: &str = "use -i for the length of an interval, as in -i 2s";
-const NAMES: &str = "flowtop shows addresses unless -x is given: leave this out";
+const NAMES: &str = "flowtop asks no name server unless -x is given: leave this out; x in the live table \
+                     shows numbers";
 
 /// Options of iftop, nethogs, bandwhich, rustnet, tcpdump, top, ss and others.
 const OPTIONS: [(&[&str], &str); 41] = [

@@ -337,9 +337,17 @@ pub(super) fn is_host_name(word: &str) -> bool {
         && last.chars().all(|c| c.is_ascii_alphabetic())
 }
 
-/// Returns the fix for the beginning of an IPv4 address, which tcpdump reads as a network.
+/// Returns the fix for the beginning of an IPv4 address, which tcpdump reads as a network, and for one of wrong
+/// numbers.
 pub(super) fn partial_address_help(word: &str) -> Option<String> {
     let parts: Vec<&str> = word.trim_end_matches('.').split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    if parts.len() == 4 && parts.iter().all(is_number) {
+        return Some(
+            "write the four numbers of an IPv4 address from 0 to 255, without zeros before them"
+                .to_owned(),
+        );
+    }
     let is_partial =
         (2..4).contains(&parts.len()) && parts.iter().all(|part| part.parse::<u8>().is_ok());
     is_partial.then(|| {

@@ -30,6 +30,8 @@ const WRONG: &[&str] = &[
     "dump.pcap",
     "10.0.0",
     "host 10.0.",
+    "10.0.0.256",
+    "host 10.0.0.256",
     "net 192.168",
     "tcp,udp",
     "https",
