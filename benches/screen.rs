@@ -35,7 +35,7 @@ const FLOWS: &str = "FLOWTOP_BENCH_FLOWS";
 /// Ctrl-G, as a terminal sends it.
 const NEXT_GROUP: &str = "\x07";
 /// Groupings that Ctrl-G goes through.
-const GROUPINGS: usize = 15;
+const GROUPINGS: usize = 16;
 /// Number of keys that are pressed in the pseudo-terminal.
 const KEYS: usize = 200;
 
@@ -82,6 +82,7 @@ fn answers(flows: u32) -> Vec<Duration> {
         (NEXT_GROUP, "Egress by job"),
         (NEXT_GROUP, "Egress by class"),
         (NEXT_GROUP, "Egress by zone"),
+        (NEXT_GROUP, "Egress by host"),
         (NEXT_GROUP, "Egress -"),
         ("g", "Group by"),
         ("g", "Egress -"),
@@ -171,6 +172,8 @@ fn costs() {
                     });
                 }
             }
+            let text: String = buffer.content().iter().map(|cell| cell.symbol()).collect();
+            assert!(!text.contains("Egress by"), "not all groupings: {text}");
             let grouping = groupings.iter().sum::<Duration>() / groupings.len() as u32;
             let (taken, drawn, keys) = (median(taken), median(drawn), median(keys));
             println!(
