@@ -528,6 +528,10 @@ impl History {
     ) -> Vec<Option<f64>> {
         let mut sums = vec![Some(0u64); self.bars.len()];
         for flow in flows {
+            // Its past is unknown, and so that of the sum.
+            if flow.ring.is_none() {
+                return vec![None; self.bars.len()];
+            }
             for ((number, _), sum) in self.bars.iter().zip(&mut sums) {
                 let bytes = flow.ring.as_ref().and_then(|ring| ring.get(number));
                 *sum = match (*sum, bytes) {

@@ -8,10 +8,14 @@ mod opened;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::slice;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 pub use self::opened::RowParties;
 
@@ -23,6 +27,11 @@ use super::top::in_order;
 use crate::model::flow::Counters;
 use crate::stats::history::{Clock, FlowStats, History, RECENT_FOR, TrafficStats};
 use crate::view::{Directions, Group, SortBy, SortKey};
+
+/// Flows of a group on average, from which on all groups are summed at once.
+const FLOWS_OF_A_SUM: usize = 16;
+/// Flows of a row, from which on it is kept once it was made: it is drawn again with every key.
+const FLOWS_OF_A_KEPT_ROW: usize = 64;
 
 /// A query for rows of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +81,18 @@ pub struct Rows {
     pub all: TrafficStats,
     directions: Directions,
     parts: RowParts,
+    /// The traffic of groups, by the position of their first flow; empty if groups have few flows.
+    sums: HashMap<u32, TrafficStats>,
+    made: RefCell<MadeRows>,
+}
+
+/// Rows of many flows that were in sight, by the position of their first flow.
+#[derive(Clone, Debug, Default)]
+struct MadeRows {
+    rows: HashMap<u32, Row>,
+    parties: HashMap<u32, RowParties>,
+    /// Sums of all rows from an index on; empty after a change of their order.
+    sums_from: HashMap<usize, Row>,
 }
 
 /// Groups in their order. Flows are identified by their numbers in the history.
@@ -128,13 +149,52 @@ impl Rows {
             all: *history.all(),
             directions: view.directions,
             parts,
+            sums: HashMap::new(),
+            made: RefCell::default(),
         };
         rows.sort(history, view, lookup);
         rows
     }
 
-    /// Sorts the groups in the order of the query.
+    /// Sorts the groups in the order of the query. The rows without bytes in the latest interval stand behind all others,
+    /// ordered by their last bytes, latest first, then by size. A view of totals keeps its order, in which idle rows
+    /// count like the rest.
     fn sort(&mut self, history: &History, view: &RowQuery, lookup: &dyn ProcessLookup) {
+        self.sums = self.group_sums(history);
+        let all = 0..self.len() as u32;
+        // Before they are sorted, while neighbours are neighbours in memory.
+        let (moving, idle): (Vec<u32>, Vec<u32>) = all
+            .clone()
+            .partition(|&n| !self.is_idle(history, n as usize));
+        self.moving = moving.len();
+        let order = if view.past {
+            self.in_order = self.len();
+            self.ordered(history, view, lookup, all.collect())
+        } else {
+            self.in_order = self.moving;
+            let mut order = self.ordered(history, view, lookup, moving);
+            let mut idle = self.ordered(history, view, lookup, idle);
+            idle.sort_by_cached_key(|&n| self.idle_key(history, n as usize));
+            order.append(&mut idle);
+            order
+        };
+        let order = order.into_iter().map(|n| n as usize);
+        match &mut self.parts {
+            RowParts::Flows(flows) => *flows = order.map(|n| flows[n]).collect(),
+            RowParts::Groups { groups, .. } => {
+                *groups = order.map(|n| std::mem::take(&mut groups[n])).collect();
+            }
+        }
+    }
+
+    /// Returns the indices of some groups in the order of the query's column.
+    fn ordered(
+        &self,
+        history: &History,
+        view: &RowQuery,
+        lookup: &dyn ProcessLookup,
+        which: Vec<u32>,
+    ) -> Vec<u32> {
         let by_id = |a: u32, b: u32| match &self.parts {
             RowParts::Flows(flows) => {
                 let key = |n: u32| &history.flow(flows[n as usize]).key;
@@ -142,8 +202,7 @@ impl Rows {
             }
             RowParts::Groups { groups, .. } => groups[a as usize].0.cmp(&groups[b as usize].0),
         };
-        let all = 0..self.len() as u32;
-        let order = match view.sort.column.spec().sort_by {
+        match view.sort.column.spec().sort_by {
             // Sorting small numbers instead of the groups takes a third of the time.
             SortBy::Traffic(number) => {
                 let number = |n: u32| {
@@ -155,7 +214,7 @@ impl Rows {
                         number
                     }
                 };
-                let numbers: Vec<(u64, u32)> = all.map(|n| (number(n), n)).collect();
+                let numbers: Vec<(u64, u32)> = which.into_iter().map(|n| (number(n), n)).collect();
                 in_order(numbers.into_iter(), by_id)
             }
             SortBy::Row(value) => {
@@ -165,37 +224,41 @@ impl Rows {
                     let size = size_class(row.traffic.avg10(view.directions));
                     (SortKeyValue::new(view.sort, value), size)
                 };
-                in_order(all.map(|n| (Reverse(index(n)), n)), by_id)
-            }
-        };
-        let order = order.into_iter().map(|n| n as usize);
-        match &mut self.parts {
-            RowParts::Flows(flows) => *flows = order.map(|n| flows[n]).collect(),
-            RowParts::Groups { groups, .. } => {
-                *groups = order.map(|n| std::mem::take(&mut groups[n])).collect();
+                in_order(which.into_iter().map(|n| (Reverse(index(n)), n)), by_id)
             }
         }
-        self.put_idle_last(history, view);
     }
 
-    /// Moves the rows without bytes in the latest interval behind all others, ordered by their last
-    /// bytes, latest first, then by size. A view of totals keeps its order, in which idle rows
-    /// count like the rest.
-    fn put_idle_last(&mut self, history: &History, view: &RowQuery) {
-        let (moving, mut idle): (Vec<usize>, Vec<usize>) =
-            (0..self.len()).partition(|&n| !self.is_idle(history, n));
-        self.moving = moving.len();
-        if view.past {
-            self.in_order = self.len();
-            return;
+    /// Returns the traffic of all groups by the positions of their first flows, if they are few of many flows: the flows
+    /// are read in the order of memory. Otherwise nothing.
+    fn group_sums(&self, history: &History) -> HashMap<u32, TrafficStats> {
+        let RowParts::Groups { groups, members } = &self.parts else {
+            return HashMap::new();
+        };
+        if groups.len() * FLOWS_OF_A_SUM > members.len() {
+            return HashMap::new();
         }
-        self.in_order = self.moving;
-        if idle.is_empty() {
-            return;
+        let mut group_of =
+            vec![u32::MAX; members.iter().max().map_or(0, |&last| last as usize + 1)];
+        for (n, (_, range)) in (0..).zip(groups) {
+            for &flow in &members[range.start as usize..range.end as usize] {
+                group_of[flow as usize] = n;
+            }
         }
-        idle.sort_by_cached_key(|&n| self.idle_key(history, n));
-        let order: Vec<usize> = moving.into_iter().chain(idle).collect();
-        self.bring_forward(&order);
+        let mut sums: Vec<Option<TrafficStats>> = vec![None; groups.len()];
+        for (flow, &group) in (0..).zip(&group_of) {
+            let Some(sum) = sums.get_mut(group as usize) else {
+                continue;
+            };
+            let traffic = &history.flow(flow).traffic;
+            match sum {
+                Some(sum) => *sum += traffic,
+                None => *sum = Some(*traffic),
+            }
+        }
+        let sums = groups.iter().zip(sums);
+        sums.filter_map(|((_, range), sum)| Some((range.start, sum?)))
+            .collect()
     }
 
     /// Returns the sort key of an idle row: how long ago the last of its flows moved bytes in these
@@ -286,6 +349,7 @@ impl Rows {
 
     /// Moves the rows at these indices before all others, which keep their order.
     pub fn bring_forward(&mut self, first: &[usize]) {
+        self.made.get_mut().sums_from.clear();
         fn reorder<T: Default>(all: &mut Vec<T>, first: &[usize]) {
             let mut old = std::mem::take(all)
                 .into_iter()
@@ -311,6 +375,29 @@ impl Rows {
     }
 
     fn row_at(&self, history: &History, n: usize) -> Row {
+        let Some(position) = self.kept_at(n) else {
+            return self.make_row(history, n);
+        };
+        if let Some(row) = self.made.borrow().rows.get(&position) {
+            return row.clone();
+        }
+        let row = self.make_row(history, n);
+        self.made.borrow_mut().rows.insert(position, row.clone());
+        row
+    }
+
+    /// Returns the position of the first flow of a row of many flows; `None` if it has few.
+    fn kept_at(&self, n: usize) -> Option<u32> {
+        match &self.parts {
+            RowParts::Flows(_) => None,
+            RowParts::Groups { groups, .. } => {
+                let range = &groups[n].1;
+                (range.len() >= FLOWS_OF_A_KEPT_ROW).then_some(range.start)
+            }
+        }
+    }
+
+    fn make_row(&self, history: &History, n: usize) -> Row {
         let (first, others) = match self.numbers(n) {
             [first, others @ ..] => (history.flow(*first), others),
             [] => unreachable!("a row is of one flow at least"),
@@ -326,14 +413,23 @@ impl Rows {
     }
 
     /// Returns the traffic of a row, without what else a row says.
-    pub(super) fn traffic_at(&self, history: &History, n: usize) -> TrafficStats {
+    pub(super) fn traffic_at<'a>(
+        &'a self,
+        history: &'a History,
+        n: usize,
+    ) -> Cow<'a, TrafficStats> {
+        if let RowParts::Groups { groups, .. } = &self.parts
+            && let Some(sum) = self.sums.get(&groups[n].1.start)
+        {
+            return Cow::Borrowed(sum);
+        }
         let (first, others) = match self.numbers(n) {
             [first, others @ ..] => (history.flow(*first), others),
             [] => unreachable!("a row is of one flow at least"),
         };
-        let mut traffic = first.traffic;
+        let mut traffic = Cow::Borrowed(&first.traffic);
         for &flow in others {
-            traffic += &history.flow(flow).traffic;
+            *traffic.to_mut() += &history.flow(flow).traffic;
         }
         traffic
     }

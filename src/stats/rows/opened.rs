@@ -1,6 +1,7 @@
 //! The contents of a row that is opened in place: rows of a finer grouping, the sum of those
 //! without a line, and the owners of its flows.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::net::IpAddr;
 
@@ -51,9 +52,11 @@ impl Rows {
             never_active: 0,
             untracked: Counters::default(),
             untracked_total: Counters::default(),
-            all: self.traffic_at(history, n),
+            all: self.traffic_at(history, n).into_owned(),
             directions: query.directions,
             parts: RowParts::of(history, flows, query.group, lookup),
+            sums: HashMap::new(),
+            made: RefCell::default(),
         };
         rows.sort(history, query, lookup);
         rows
@@ -61,6 +64,16 @@ impl Rows {
 
     /// Returns the sum of all rows from an index on; `None` if there is none.
     pub fn sum_from(&self, history: &History, first: usize) -> Option<Row> {
+        if let Some(sum) = self.made.borrow().sums_from.get(&first) {
+            return Some(sum.clone());
+        }
+        let sum = self.make_sum_from(history, first)?;
+        let mut made = self.made.borrow_mut();
+        made.sums_from.insert(first, sum.clone());
+        Some(sum)
+    }
+
+    fn make_sum_from(&self, history: &History, first: usize) -> Option<Row> {
         let mut flows = self.numbers_from(first).map(|number| history.flow(number));
         let mut sum = Row::of(flows.next()?, &self.clock);
         for flow in flows {
@@ -72,6 +85,18 @@ impl Rows {
 
     /// Returns the owners of the flows of a row.
     pub fn parties(&self, history: &History, n: usize) -> Option<RowParties> {
+        let Some(position) = self.kept_at(n) else {
+            return self.make_parties(history, n);
+        };
+        if let Some(parties) = self.made.borrow().parties.get(&position) {
+            return Some(*parties);
+        }
+        let parties = self.make_parties(history, n)?;
+        self.made.borrow_mut().parties.insert(position, parties);
+        Some(parties)
+    }
+
+    fn make_parties(&self, history: &History, n: usize) -> Option<RowParties> {
         let directions = self.directions;
         let moved = |flow: &FlowStats| {
             let traffic = &flow.traffic;
