@@ -146,6 +146,8 @@ def picture(text, columns, rows, theme):
     global PEN
     lines = text.split("\n")[:rows]
     out = []
+    # Words and backgrounds by their style: said once for all of them.
+    words, grounds = {}, {}
     PEN = Pen()
     for y, line in enumerate(lines):
         top = PAD + y * CELL_H
@@ -163,8 +165,8 @@ def picture(text, columns, rows, theme):
         for start, (fg, bg, bold), chars, kind in runs:
             left = PAD + start * CELL_W
             if bg != theme["bg"]:
-                out.append(f'<rect x="{left:.1f}" y="{top:.1f}" width="{len(chars) * CELL_W:.1f}" '
-                           f'height="{CELL_H}" fill="{bg}" shape-rendering="crispEdges"/>')
+                wide = f"{len(chars) * CELL_W:.4g}"
+                grounds.setdefault(bg, []).append(f"M{left:.4g} {top:.4g}h{wide}v{CELL_H:g}h-{wide}z")
             if kind == "dots":
                 out.append(f'<path d="{dot_path(chars, left, top)}" stroke="{fg}"/>')
                 continue
@@ -181,10 +183,15 @@ def picture(text, columns, rows, theme):
             for word in re.finditer(r"\S+(?: \S+)*", text):
                 at = left + word.start() * CELL_W
                 length = len(word.group()) * CELL_W
-                weight = ' font-weight="700"' if bold else ""
-                out.append(f'<text x="{at:.1f}" y="{top + 12.6:.1f}" textLength="{length:.1f}" '
-                           f'lengthAdjust="spacingAndGlyphs" fill="{fg}"{weight}>{escape(word.group())}</text>')
-    return out
+                # One character has no length to hold.
+                held = f' textLength="{length:.4g}"' if len(word.group()) > 1 else ""
+                words.setdefault((fg, bold), []).append(
+                    f'<text x="{at:.4g}" y="{top + 13:.4g}"{held}>{escape(word.group())}</text>')
+    for (fg, bold), texts in words.items():
+        weight = ' font-weight="700"' if bold else ""
+        out += [f'<g fill="{fg}"{weight}>', *texts, "</g>"]
+    behind = [f'<path d="{"".join(parts)}" fill="{bg}" shape-rendering="crispEdges"/>' for bg, parts in grounds.items()]
+    return behind + out
 
 
 def main():

@@ -25,7 +25,7 @@ detail 120 40 dark 45 Down Enter
 processes 100 30 dark 45 2 Down Right
 containers 100 30 dark 45 5 Down Right
 light 100 30 light 30
-tour 100 28 dark 40 - - Down Enter - Escape 2 - Down Right Enter - Escape / e d g e Enter -
+tour 100 28 dark 40 - - Down Enter - Escape 2 Down Right - Enter - Escape / e d g e Enter
 TEXT
 ) || { echo "screenshots: no picture is called '$ONLY'" >&2; exit 1; }
 printf '%s\n' "$pictures" >"$work/pictures"
@@ -109,7 +109,7 @@ else
     done
     hosts='127.0.0.40 edge.example.net\n127.0.0.41 viewer.example.net\n'
     tests/vm/run.sh --kernel "${KERNEL:-6.12}" --timeout 1800 --out "$work/out" "${files[@]}" -- \
-        sh -c "printf '$hosts' >>/etc/hosts; cp /root/pictures /out; sh /root/guest /usr/bin/flowtop /root/traffic /out"
+        "printf '$hosts' >>/etc/hosts; cp /root/pictures /out; sh /root/guest /usr/bin/flowtop /root/traffic /out"
 fi
 
 while read -r name columns rows ground _; do
