@@ -271,6 +271,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("csv", &["fuzz", "output"]),
     ("zstd", &["jsonl", "recording"]),
     ("httparse", &["output"]),
+    ("flate2", &["output"]),
     ("domain", &["resolve"]),
     ("unicode_width", &["text"]),
     ("signal_hook", &["kernel", "source"]),

@@ -1,6 +1,7 @@
 //! What holds of any bytes as a request, and of any names on a page of metrics.
 
 use std::cell::Cell;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +27,7 @@ const FIELDS: &[&str] = &[
     "Content-Type",
     "Allow",
     "Content-Length",
+    "Content-Encoding",
     "Connection",
     "X-Content-Type-Options",
 ];
@@ -59,10 +61,10 @@ pub fn request(bytes: &[u8]) {
         assert!(request.len() < http::MAX_REQUEST && scrapes == 0);
         return;
     };
-    let answer = String::from_utf8_lossy(&answer);
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
         panic!("{answer:?} has no end of its head");
     };
+    let (head, body) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
     assert!(STATUS.contains(&status), "{status:?}");
@@ -75,11 +77,15 @@ pub fn request(bytes: &[u8]) {
         }
     }
     assert!(body.is_empty() || length == Some(body.len().to_string()));
-    assert!(
-        !answer
-            .chars()
-            .any(|c| !"\r\n".contains(c) && is_unsafe_char(c))
-    );
+    let mut text = String::new();
+    let is_text = match head.contains("\r\nContent-Encoding: gzip") {
+        true => flate2::read::GzDecoder::new(body).read_to_string(&mut text),
+        false => { body }.read_to_string(&mut text),
+    };
+    assert!(is_text.is_ok(), "{head:?}");
+    let body = text;
+    let mut shown = head.chars().chain(body.chars());
+    assert!(!shown.any(|c| !"\r\n".contains(c) && is_unsafe_char(c)));
     assert_eq!(scrapes, u32::from(body == PAGE));
     assert!(scrapes == 0 || status.ends_with("200 OK"));
 }

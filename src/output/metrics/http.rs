@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::system::uname;
 
@@ -186,6 +188,7 @@ pub(super) fn answer(
 ) -> Option<Vec<u8>> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
+    let mut accepts_gzip = false;
     let (status, kind, body, is_head) = match parsed.parse(request) {
         Ok(httparse::Status::Partial) if request.len() < MAX_REQUEST => return None,
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
@@ -202,11 +205,19 @@ pub(super) fn answer(
             let system = uname();
             let machine = system.nodename().to_string_lossy();
             let (status, kind, body) = match authority::path(&parsed, &machine, from) {
-                Ok(path) => page(parsed.method, path, accepted(parsed.headers), metrics),
+                Ok(path) => {
+                    accepts_gzip = path == PATH && accepts(parsed.headers, "gzip");
+                    page(parsed.method, path, accepted(parsed.headers), metrics)
+                }
                 Err(refusal) => (refusal.status, TEXT, format!("{}\n", refusal.reason)),
             };
             (status, kind, body, is_head)
         }
+    };
+    let is_compressed = accepts_gzip && !body.is_empty() && status.starts_with("200");
+    let body = match is_compressed {
+        true => compressed(body.as_bytes()),
+        false => body.into_bytes(),
     };
     let length = body.len();
     let allow = match status.starts_with("405") {
@@ -218,11 +229,21 @@ pub(super) fn answer(
     if !(is_head && body.is_empty()) {
         bytes.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
     }
+    if is_compressed {
+        bytes.extend_from_slice(b"Content-Encoding: gzip\r\n");
+    }
     bytes.extend_from_slice(b"Connection: close\r\nX-Content-Type-Options: nosniff\r\n\r\n");
     if !is_head {
-        bytes.extend_from_slice(body.as_bytes());
+        bytes.extend_from_slice(&body);
     }
     Some(bytes)
+}
+
+fn compressed(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(body);
+    encoder.finish().unwrap_or_default()
 }
 
 /// Returns status, type and text for a path. `accepted` lists the types that the client accepts.
@@ -261,8 +282,26 @@ fn accepted<'a>(fields: &[httparse::Header<'a>]) -> &'a str {
         .unwrap_or_default()
 }
 
+/// Returns whether `Accept-Encoding` names this coding with a weight above 0 (RFC 9110, 12.5.3).
+fn accepts(fields: &[httparse::Header<'_>], coding: &str) -> bool {
+    fields
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case("accept-encoding"))
+        .filter_map(|field| std::str::from_utf8(field.value).ok())
+        .flat_map(|value| value.split(','))
+        .any(|offer| {
+            let mut parts = offer.split(';').map(str::trim);
+            let is_named = parts
+                .next()
+                .is_some_and(|it| it.eq_ignore_ascii_case(coding));
+            let weight = parts.find_map(|it| it.strip_prefix("q=")?.parse::<f32>().ok());
+            is_named && weight.is_none_or(|weight| weight > 0.0)
+        })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::net::Ipv4Addr;
 
     use super::*;
@@ -294,6 +333,45 @@ mod tests {
             "\r\naccept: application/openmetrics-text;version=1.0.0\r\n\r\n",
         );
         assert!(ask(&request).unwrap().ends_with("\r\n\r\nOpenMetrics"));
+    }
+
+    #[test]
+    fn metrics_are_compressed_for_clients_that_accept_gzip() {
+        for (accepted, is_compressed) in [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5", true),
+            ("gzip;q=1.0, *;q=0", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000", false),
+            ("xgzip, br", false),
+            ("", false),
+        ] {
+            let request = format!(
+                "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {accepted}\r\n\r\n"
+            );
+            let bytes = answer(request.as_bytes(), &LOOPBACK, &|_| "x 1\n".repeat(1000)).unwrap();
+            let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+            let (head, body) = (str::from_utf8(&bytes[..end]).unwrap(), &bytes[end + 4..]);
+            assert_eq!(
+                head.contains("Content-Encoding: gzip"),
+                is_compressed,
+                "{accepted}"
+            );
+            assert!(
+                head.contains(&format!("Content-Length: {}\r\n", body.len())),
+                "{head}"
+            );
+            let mut text = String::new();
+            match is_compressed {
+                true => flate2::read::GzDecoder::new(body).read_to_string(&mut text),
+                false => { body }.read_to_string(&mut text),
+            }
+            .unwrap();
+            assert_eq!(text, "x 1\n".repeat(1000));
+        }
+        // Nothing but metrics, which alone are long.
+        let refused = ask("GET /x HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
+        assert!(!refused.unwrap().contains("Content-Encoding"));
     }
 
     #[test]

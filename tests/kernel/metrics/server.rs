@@ -149,6 +149,19 @@ fn clients_that_are_slow_or_mean_no_good_hurt_nobody() {
         "{head}"
     );
     assert!(body.ends_with("\n# EOF\n"));
+    // Prometheus takes compressed pages too: the tests of fleets and readers run it.
+    let mut stream = TcpStream::connect(addr).unwrap();
+    let accept = accept.replace("Accept:", "Accept-Encoding: gzip\r\nAccept:");
+    stream.write_all(accept.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&bytes[..end]);
+    assert!(head.contains("\r\nContent-Encoding: gzip\r\n"), "{head}");
+    let mut body = String::new();
+    let mut page = flate2::read::GzDecoder::new(&bytes[end + 4..]);
+    page.read_to_string(&mut body).unwrap();
+    assert!(body.ends_with("\n# EOF\n"), "{body}");
     // Whoever came first made way.
     held[0].set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(!matches!(held[0].read(&mut [0]), Ok(1..)));
