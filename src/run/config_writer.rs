@@ -44,9 +44,7 @@ impl ConfigWriter {
         let state = existing(file)
             .and_then(|found| match found {
                 Some(found) => Ok(WriterState::Open(found)),
-                None if is_root => bail!(
-                    "there is none yet: make one by flowtop --print-config, and start flowtop again"
-                ),
+                None if is_root => bail!("none yet; make it with --print-config, then restart"),
                 None => unnamed(&file.path),
             })
             .unwrap_or_else(|error| WriterState::Impossible(format!("{error:#}")));

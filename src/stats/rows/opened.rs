@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::net::IpAddr;
 
-use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
 
 use super::{Row, RowId, RowParts, RowQuery, Rows, Sum};
@@ -106,13 +105,16 @@ impl Rows {
             ]
         };
         let mut processes: HashSet<u32> = HashSet::new();
-        let mut peers: HashMap<IpAddr, ([u64; 2], RowParties)> = HashMap::new();
+        // Addresses are small, so that many of them are hashed fast.
+        let mut indices: HashMap<IpAddr, usize> = HashMap::new();
+        let mut peers: Vec<([u64; 2], RowParties)> = Vec::new();
         for &number in self.numbers(n) {
             let flow = history.flow(number);
             processes.insert(flow.key.tgid);
             let [now, total] = moved(flow);
-            match peers.entry(flow.key.remote.addr) {
-                Entry::Vacant(new) => {
+            let index = *indices.entry(flow.key.remote.addr).or_insert(peers.len());
+            match peers.get_mut(index) {
+                None => {
                     let of_flow = RowParties {
                         processes: 0,
                         peers: 0,
@@ -120,10 +122,9 @@ impl Rows {
                         top_local: flow.key.local,
                         protocol: Some(flow.key.protocol),
                     };
-                    new.insert(([now, total], of_flow));
+                    peers.push(([now, total], of_flow));
                 }
-                Entry::Occupied(mut known) => {
-                    let (sum, peer) = known.get_mut();
+                Some((sum, peer)) => {
                     sum[0] = sum[0].saturating_add(now);
                     sum[1] = sum[1].saturating_add(total);
                     if peer.top_peer.port != flow.key.remote.port {
@@ -134,9 +135,8 @@ impl Rows {
             }
         }
         let count = peers.len();
-        let top = peers
-            .into_values()
-            .max_by_key(|(sum, peer)| (*sum, Reverse(peer.top_peer)))?;
+        let peers = peers.into_iter();
+        let top = peers.max_by_key(|(sum, peer)| (*sum, Reverse(peer.top_peer)))?;
         Some(RowParties {
             processes: processes.len(),
             peers: count,
