@@ -11,6 +11,12 @@
 //! and a second reading before it is *drift*. If a longer call returns later, or the lowest level
 //! turns out to be lower, the drift is taken back.
 //!
+//! Between its bytes and their count a call does not sleep, but its thread may be preempted and
+//! wait for a processor. So a level is no drift yet while a thread of the connection's process,
+//! runnable after the reading that raised the level, has neither slept nor run until the next flip
+//! ([`RunnableThreads`](super::runnable::RunnableThreads)). If all have, every call whose bytes that
+//! reading includes has counted them, or sleeps within the call, and the rest was lost.
+//!
 //! For a connection that stays busy this shows only losses that exceed an interval's bytes: bytes
 //! counted in the interval may have moved before or after the reading at its beginning. If the
 //! kernel reports skipped runs of programs, a position is therefore also read right before the
@@ -27,8 +33,8 @@ use super::skel::{
 use crate::model::flow::Counters;
 use crate::model::interval::Drift;
 
-/// Minimum age of a level before it is drift. Less may pass between a call's bytes and their count,
-/// while the thread waits for a processor.
+/// Minimum age of a level before it is drift, for threads that flowtop cannot look at: those of the
+/// kernel, and of processes that `/proc` hides.
 pub const MIN_AGE: Duration = Duration::from_millis(90);
 
 /// Number of threads, per process and connection, assumed to wait for a processor between a call's
@@ -253,8 +259,9 @@ impl Ledger {
     }
 
     /// Turns a level that has been too high for long enough into drift. `since` is the time from
-    /// which a new level counts. Returns the change of the drift.
-    fn confirm(&mut self, now: Duration, since: Duration) -> i64 {
+    /// which a new level counts. `is_held` says that calls may not have counted yet. Returns the
+    /// change of the drift.
+    fn confirm(&mut self, now: Duration, since: Duration, is_held: bool) -> i64 {
         let level = self.at_flip();
         if level <= self.drift {
             self.pending = None;
@@ -262,7 +269,7 @@ impl Ledger {
         }
         let (since, least) = self.pending.unwrap_or((since, level));
         let least = least.min(level);
-        if now.saturating_sub(since) < MIN_AGE || least <= self.drift {
+        if is_held || now.saturating_sub(since) < MIN_AGE || least <= self.drift {
             self.pending = Some((since, least));
             return 0;
         }
@@ -360,7 +367,13 @@ impl ConnectionAudit {
         (self.rx.pending, self.tx.pending) = (None, None);
     }
 
+    /// Whether a level is too high and may become drift at the next reading.
+    pub const fn is_pending(&self) -> bool {
+        self.rx.pending.is_some() || self.tx.pending.is_some()
+    }
+
     /// Confirms drift, once an interval, and returns its change. A send under way causes no doubt.
+    /// `is_held` says that calls may not have counted the bytes of the previous reading yet.
     ///
     /// `credited_since` is the time of the previous reading, where no probe sees some ways to
     /// receive. A credit can be taken back, so it needs no second interval.
@@ -368,6 +381,7 @@ impl ConnectionAudit {
         &mut self,
         now: Duration,
         is_busy: bool,
+        is_held: bool,
         credited_since: Option<Duration>,
     ) -> Drift {
         if is_busy {
@@ -376,10 +390,12 @@ impl ConnectionAudit {
         let tx = if is_busy {
             0
         } else {
-            self.tx.confirm(now, now)
+            self.tx.confirm(now, now, is_held)
         };
+        let is_held = is_held && credited_since.is_none();
+        let since = credited_since.unwrap_or(now);
         Drift {
-            rx: self.rx.confirm(now, credited_since.unwrap_or(now)),
+            rx: self.rx.confirm(now, since, is_held),
             tx,
         }
     }

@@ -12,6 +12,7 @@ pub mod fuzz;
 mod records;
 mod rows;
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -24,6 +25,7 @@ pub use self::records::{Records, from_bytes};
 use self::rows::CpuRows;
 use super::buffers::Held;
 use super::inspect::Inspector;
+use super::runnable::RunnableThreads;
 use super::skel::{FlowtopSkel, Program, RawCgroupRecord, RawOwnerRecord, RawRecord};
 use crate::model::flow::Flow;
 use crate::model::interval::{Audit, Unknown};
@@ -76,6 +78,9 @@ pub struct Drain {
     rows: CpuRows,
     decoder: Decoder,
     inspector: Inspector,
+    /// Threads that ran or waited for a processor when sockets were read last, of processes whose
+    /// bytes may be missing.
+    runnable: Vec<RunnableThreads>,
     /// A map for the trial look-up of [`Drain::try_access`].
     owners: MapHandle,
     begun: Instant,
@@ -126,6 +131,7 @@ impl Drain {
                 Program::new(&skel.progs.inspect_records)?,
                 Records::map::<RawRecord>(&maps.inspected)?,
             ),
+            runnable: Vec::new(),
             owners: MapHandle::try_from(&maps.owners_a).context("keep a map")?,
             begun: Instant::now(),
         })
@@ -149,15 +155,22 @@ impl Drain {
         let to_inspect = samples.sockets_to_inspect();
         let inspected = self.inspector.inspect(&to_inspect)?;
         let audit = samples.settle(self.begun.elapsed(), &inspected, flows);
+        let doubted = samples.doubted_processes().iter();
+        self.runnable = doubted
+            .map(|&tgid| RunnableThreads::read(Path::new("/proc"), tgid))
+            .collect();
         Ok((unknown, audit))
     }
 
-    /// Reads sockets right before a flip if calls were missed in the previous interval.
+    /// Prepares the audit right before a flip: finds threads that have not run since the previous
+    /// one, and reads sockets if calls were missed in the previous interval.
     ///
     /// # Errors
     /// When the kernel does not run the program.
     pub fn read_soon(&mut self) -> Result<()> {
         let samples = &mut self.decoder.samples;
+        let threads = self.runnable.drain(..);
+        samples.hold(threads.filter_map(|it| it.may_still_wait().then_some(it.tgid)));
         let mut to_inspect = samples.sockets_before_flip();
         for _ in 0..SOON_TRIES {
             if to_inspect.is_empty() {

@@ -20,6 +20,7 @@ mod memory_limit;
 mod own_memory;
 mod program_variant;
 pub mod requirements;
+mod runnable;
 pub mod running_kernel;
 mod skel;
 mod slot_holder;

@@ -59,6 +59,10 @@ pub struct TcpSamples {
     doubtful: Vec<u64>,
     drifting: Vec<u64>,
     watched: Vec<u64>,
+    /// Processes of connections whose bytes may be missing, after [`settle`](Self::settle).
+    doubted: Vec<u32>,
+    /// Those with threads that may not have counted the bytes of the previous reading yet.
+    held: Vec<u32>,
 }
 
 struct Socket {

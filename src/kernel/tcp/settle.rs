@@ -19,6 +19,9 @@ const WATCHED_FOR: u32 = 10;
 /// of them.
 const READ_SOON_FOR: u32 = 3;
 
+/// Maximum number of processes whose threads are looked at in an interval.
+const MAX_DOUBTED: usize = 64;
+
 /// A socket to be read, by its address and ends.
 #[derive(Clone, Copy)]
 pub struct Inspect {
@@ -68,6 +71,18 @@ impl TcpSamples {
             }
         }
         in_call
+    }
+
+    /// Returns the processes of connections whose bytes may be missing. Their calls that are under
+    /// way now must have ended before the next flip, or be reported by [`hold`](Self::hold).
+    pub fn doubted_processes(&self) -> &[u32] {
+        &self.doubted
+    }
+
+    /// Notes, right before the flip, the processes that may have such a call under way still.
+    pub fn hold(&mut self, held: impl Iterator<Item = u32>) {
+        self.held.clear();
+        self.held.extend(held);
     }
 
     /// Drops the samples read right before the flip.
@@ -124,6 +139,7 @@ impl TcpSamples {
         self.settled = now;
         let arm = self.mode == AuditMode::AtOnce;
         let mut silent_and_off = 0;
+        self.doubted.clear();
         for (sk, raw) in inspected {
             if raw.marks & TCP_READ == 0 {
                 self.sockets.remove(sk);
@@ -146,7 +162,18 @@ impl TcpSamples {
                 socket.read_again(self.interval, raw, arm, &mut self.audit);
             }
             let is_busy = raw.marks & TCP_BUSY != 0;
-            let mut change = socket.audit.confirm(now, is_busy, credited_since);
+            let is_held = self.held.contains(&socket.key.tgid);
+            if is_held {
+                // Watched until the threads have run, although no byte moves.
+                socket.moved_in = self.interval;
+            }
+            let mut change = (socket.audit).confirm(now, is_busy, is_held, credited_since);
+            if socket.audit.is_pending()
+                && self.doubted.len() < MAX_DOUBTED
+                && !self.doubted.contains(&socket.key.tgid)
+            {
+                self.doubted.push(socket.key.tgid);
+            }
             if self.credits {
                 let credit = socket.audit.credit();
                 change.rx -= credit.cast_signed();

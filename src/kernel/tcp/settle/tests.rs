@@ -91,6 +91,8 @@ struct SimulatedMachine {
     audited_rx: u64,
     /// Whether the kernel reports missed calls.
     missed: bool,
+    /// Whether threads of the first owner wait for a processor from each reading to the next flip.
+    waits: bool,
     random: Random,
 }
 
@@ -104,6 +106,7 @@ impl SimulatedMachine {
             shown_rx: 0,
             audited_rx: 0,
             missed: false,
+            waits: false,
             random: Random(7),
         }
     }
@@ -111,6 +114,9 @@ impl SimulatedMachine {
     /// The flip; then `later` moves bytes, then the socket is read.
     fn end(&mut self, connection: &mut Connection, later: impl FnOnce(&mut Connection)) -> Audit {
         let none = Counters::default();
+        let doubted = self.samples.doubted_processes().to_vec();
+        let waits = |&tgid: &u32| self.waits && tgid == 1;
+        self.samples.hold(doubted.into_iter().filter(waits));
         let to_inspect = self.samples.sockets_before_flip();
         let reading = |one: &Inspect| (one.sk, connection.reading());
         let soon: Vec<_> = to_inspect.iter().map(reading).collect();
@@ -378,6 +384,61 @@ fn threads_that_wait_long_for_a_processor_are_no_drift_though_others_lose_calls(
             assert_eq!(audit.drift, Drift::default(), "{seed}: {waiting:?}");
         }
     }
+}
+
+#[test]
+fn a_call_whose_thread_waits_for_a_processor_is_no_drift_however_long_it_waits() {
+    for intervals in 1..20 {
+        let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+        let mut connection = Connection::new(1, &mut Random(3));
+        steady(&mut machine, &mut connection, 100, 100);
+        machine.waits = true;
+        connection.moves(700, 70);
+        for _ in 0..intervals {
+            let audit = steady(&mut machine, &mut connection, 100, 100);
+            assert_eq!((audit.connections, audit.agreeing), (1, 1), "{intervals}");
+        }
+        connection.counts(0, 700, 70);
+        machine.waits = false;
+        for _ in 0..5 {
+            steady(&mut machine, &mut connection, 100, 100);
+        }
+        assert_eq!(machine.found, Drift::default());
+    }
+}
+
+#[test]
+fn lost_bytes_are_drift_one_interval_after_the_threads_have_run() {
+    for intervals in 1..20 {
+        let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+        let mut connection = Connection::new(1, &mut Random(3));
+        steady(&mut machine, &mut connection, 100, 100);
+        machine.waits = true;
+        connection.moves(700, 70);
+        for _ in 0..=intervals {
+            machine.end(&mut connection, still);
+            assert_eq!(machine.found, Drift::default());
+        }
+        machine.waits = false;
+        machine.end(&mut connection, still);
+        assert_eq!(machine.found, Drift { rx: 700, tx: 70 });
+    }
+}
+
+#[test]
+fn threads_of_another_process_hold_no_drift_back() {
+    let mut machine = SimulatedMachine::new(AuditMode::AtOnce);
+    let mut connection = Connection::new(1, &mut Random(3));
+    machine.waits = true;
+    connection.moves(100, 1);
+    connection.counts(1, 100, 1);
+    machine.end(&mut connection, still);
+    connection.moves(700, 70);
+    for _ in 0..3 {
+        assert_eq!(machine.found, Drift::default());
+        machine.end(&mut connection, still);
+    }
+    assert_eq!(machine.found, Drift { rx: 700, tx: 70 });
 }
 
 #[test]
