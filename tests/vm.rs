@@ -250,9 +250,11 @@ fn exact_in(place: &Place, kernel: &str, backend: &str) -> Outcome {
         "traffic check --flowtop /bin/flowtop --backend {backend} {cases} \
          --report /out/report.jsonl --case-timeout {case_timeout}"
     );
-    // First whether one process can hide others, which is not among the cases.
+    // First whether one process can hide others, and whether the largest filter loads, which are not among
+    // the cases.
     let faults = format!(
-        "traffic faults --flowtop /bin/flowtop --backend {word} --fault one_fills_the_table"
+        "traffic faults --flowtop /bin/flowtop --backend {word} --fault one_fills_the_table \
+         --fault largest_filter"
     );
     let command = if is_auto {
         check
