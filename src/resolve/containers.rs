@@ -210,16 +210,8 @@ impl ContainerNames {
                     return;
                 };
                 known.expires = Some(Instant::now() + FRESH_FOR);
-                let labels = match found {
-                    Some(labels) => labels,
-                    // The engine has forgotten it.
-                    None => match known.labels.as_deref() {
-                        Some(labels) if !labels.is_stale => ContainerLabels {
-                            is_stale: true,
-                            ..labels.clone()
-                        },
-                        _ => return,
-                    },
+                let Some(labels) = labels_after(known.labels.as_deref(), found) else {
+                    return;
                 };
                 if known.labels.as_deref() != Some(&labels) {
                     known.labels = Some(Arc::new(labels));
@@ -227,6 +219,22 @@ impl ContainerNames {
             });
         }
     }
+}
+
+/// Returns a container's labels after a look-up that found `found`: once its engine has forgotten
+/// it, the known ones are kept and marked. `None`: nothing has changed.
+fn labels_after(
+    known: Option<&ContainerLabels>,
+    found: Option<ContainerLabels>,
+) -> Option<ContainerLabels> {
+    let forgotten = || {
+        let labels = known.filter(|labels| !labels.is_stale)?.clone();
+        Some(ContainerLabels {
+            is_stale: true,
+            ..labels
+        })
+    };
+    found.or_else(forgotten)
 }
 
 impl NameReader {

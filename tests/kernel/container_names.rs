@@ -13,6 +13,8 @@ use crate::privileges::{NOBODY, assert_given_up, threads};
 use serde_json::Value;
 
 const ID: &str = "77ab0123456789abcdef0123456789abcdef0123456789abcdef012345";
+/// A user with engines of his own.
+const OWNER: u32 = 61234;
 const POD: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
 
 /// Files of engines that are not installed, in a mount namespace of flowtop's own: nothing of the machine is changed.
@@ -29,6 +31,17 @@ const FILES: &str = r#"
     echo '{"Name":"/forged","Config":{"Image":"x"}}' >"$other/config.v2.json"
     chmod 666 "$other/config.v2.json"
     umask 022
+    home=/run/user/home
+    mount -t tmpfs -o mode=755 none /run/user
+    mkdir -p "/run/user/$OWNER" "$home"
+    storage=$home/.local/share/containers/storage/overlay-containers
+    install -d -o "$OWNER" $home/.local $home/.local/share $home/.local/share/containers \
+        $home/.local/share/containers/storage "$storage"
+    echo "[{\"id\":\"${ID}000001\",\"names\":[\"rootless-web\"]}]" >"$storage/containers.json"
+    chown "$OWNER" "$home" "$storage/containers.json"
+    cp /etc/passwd /run/user/passwd
+    echo "owner:x:$OWNER:$OWNER::$home:/bin/sh" >>/run/user/passwd
+    mount --bind /run/user/passwd /etc/passwd
     mkdir -p "/var/log/pods/prod_api-0_$POD" /var/log/containers
     ln -s /nowhere "/var/log/containers/api-0_prod_server-${ID}000003.log"
     exec "$@"
@@ -93,20 +106,26 @@ fn containers_and_pods_have_the_names_that_files_give_them() {
         ]);
         flowtop.args(["-n", "0", "-i", "100ms"]).args(args);
         flowtop.env("ID", ID).env("POD", POD);
+        flowtop.env("OWNER", OWNER.to_string());
         Flowtop::spawned(flowtop)
     };
     let filter = format!("udp and remote port {port}");
     let all = start(&["--record", recording.to_str().unwrap(), &filter]);
     let web = start(&[&format!("{filter} and container shop-web-1")]);
     readers_are_nobody_but_for_files(&web);
-    let users = "/user.slice/user-61234.slice/user@61234.service";
+    let user = |uid: u32| format!("/user.slice/user-{uid}.slice/user@{uid}.service");
     for (path, bytes) in [
         (format!("/docker/{ID}000001"), 10),
         // A file that others may write names nothing.
         (format!("/docker/{ID}000002"), 20),
         (format!("/kubepods/burstable/pod{POD}/{ID}000003"), 40),
         // The same id below a user's manager, of which root's files say nothing.
-        (format!("{users}/docker-{ID}000001.scope"), 80),
+        (format!("{}/docker-{ID}000001.scope", user(61_235)), 80),
+        // The same number again, in a user's own Podman, which names it by that user's files.
+        (
+            format!("{}/user.slice/libpod-{ID}000001.scope", user(OWNER)),
+            320,
+        ),
         ("/flowtop-test.service".to_owned(), 160),
     ] {
         send_from(&path, bytes, port);
@@ -138,6 +157,7 @@ fn containers_and_pods_have_the_names_that_files_give_them() {
     assert_eq!(names(40), ["server", "", "api-0", "prod", "", ""]);
     assert_eq!(names(80), [""; 6]);
     assert_eq!(names(160), [""; 6]);
+    assert_eq!(names(320), ["rootless-web", "", "", "", "", ""]);
     assert_eq!(flow(10)["container"], format!("{ID}000001"));
     let mine: Vec<_> = web.iter().filter(|it| it["type"] == "flow").collect();
     assert_eq!(mine.len(), 1, "{mine:?}");
@@ -146,7 +166,7 @@ fn containers_and_pods_have_the_names_that_files_give_them() {
     a_replay_has_the_names(recording.to_str().unwrap());
 }
 
-/// One reader opens the files of root; no process of the run has root's user id or a capability.
+/// One reader opens the files of root, another those of the user; no process of the run has root's user id or a capability.
 fn readers_are_nobody_but_for_files(flowtop: &Flowtop) {
     let pid = flowtop.id();
     assert_given_up(&threads(pid), NOBODY, NOBODY);
@@ -155,8 +175,17 @@ fn readers_are_nobody_but_for_files(flowtop: &Flowtop) {
         .split_whitespace()
         .map(|child| child.parse().unwrap())
         .collect();
-    assert_eq!(readers.len(), 1, "{readers:?}");
-    assert_given_up(&threads(readers[0]), NOBODY, "0");
+    let uid_of = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        uids.unwrap().split_whitespace().nth(3).unwrap().to_owned()
+    };
+    let mut files: Vec<String> = readers.iter().map(|&pid| uid_of(pid)).collect();
+    files.sort_unstable();
+    assert_eq!(files, ["0", &OWNER.to_string()]);
+    for reader in readers {
+        assert_given_up(&threads(reader), NOBODY, &uid_of(reader));
+    }
 }
 
 /// It asks no file: those of the recording are gone.
@@ -182,17 +211,18 @@ fn a_replay_has_the_names(recording: &str) {
                 ("docker:shop-web-1", 10),
                 ("docker:77ab01234567", 20),
                 ("prod/api-0/server", 40),
-                ("docker:77ab01234567 of uid 61234", 80),
+                ("docker:77ab01234567 of uid 61235", 80),
+                ("podman:rootless-web of uid 61234", 320),
                 ("no container", 160),
             ][..],
         ),
-        ("pod", &[("prod/api-0", 40), ("no pod", 270)][..]),
-        ("namespace", &[("prod", 40), ("no namespace", 270)][..]),
+        ("pod", &[("prod/api-0", 40), ("no pod", 590)][..]),
+        ("namespace", &[("prod", 40), ("no namespace", 590)][..]),
         (
             "compose",
-            &[("shop/web", 10), ("no compose", 160), ("unknown", 140)][..],
+            &[("shop/web", 10), ("no compose", 160), ("unknown", 460)][..],
         ),
-        ("job", &[("no job", 310)][..]),
+        ("job", &[("no job", 630)][..]),
     ] {
         assert_eq!(replayed(&["-g", group]), expected(rows), "-g {group}");
     }
@@ -202,7 +232,7 @@ fn a_replay_has_the_names(recording: &str) {
         ("namespace prod", 40),
         ("compose shop", 10),
         ("compose shop/web", 10),
-        ("not namespace prod", 270),
+        ("not namespace prod", 590),
     ] {
         let rows = replayed(&["-g", "container", filter]);
         assert_eq!(rows.values().sum::<u64>(), bytes, "{filter}: {rows:?}");

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use super::files::{EngineFolders, Question};
+use super::labels_after;
 use super::protocol;
 use crate::model::container::ContainerLabels;
 use crate::resolve::cgroup::Runtime;
@@ -307,4 +308,19 @@ fn questions_are_answered_by_their_numbers() {
     );
     assert!(protocol::answer(b"nonsense").is_none());
     assert!(protocol::serve(&b"nonsense\n"[..], Vec::new(), &mut folders).is_err());
+}
+
+#[test]
+fn a_container_that_its_engine_has_forgotten_keeps_its_name_with_a_mark() {
+    let web = ContainerLabels {
+        name: Some("web".into()),
+        ..ContainerLabels::default()
+    };
+    let stale = labels_after(Some(&web), None).unwrap();
+    assert!(stale.is_stale);
+    assert_eq!(stale.name, web.name);
+    assert_eq!(labels_after(Some(&stale), None), None, "marked already");
+    let again = labels_after(Some(&stale), Some(web.clone()));
+    assert_eq!(again, Some(web), "the engine knows it again");
+    assert_eq!(labels_after(None, None), None);
 }
