@@ -53,15 +53,13 @@ pub fn run(args: &Args) -> Result<()> {
     let before = free_memory()?;
     let mut engine = Engine::open(&options)?;
     let taken = before.saturating_sub(free_memory()?);
-    let flows = Flows::new(args.tcp, args.flows)?;
+    let mut flows = Flows::new(args.tcp, args.flows)?;
     let (mut drains, mut waits, mut ranks, mut lines, mut all) =
         <[Vec<Duration>; 5]>::default().into();
     let mut audited = 0;
     for _ in 0..args.rounds {
         engine.end_interval()?;
-        for flow in 0..args.flows {
-            flows.send(flow)?;
-        }
+        flows.send_all(args.flows)?;
         let (start, used) = (Instant::now(), processor_time());
         let interval = engine.end_interval()?;
         let drain = processor_time() - used;
