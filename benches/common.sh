@@ -27,5 +27,5 @@ build() {
 as_root() {
     if [ ${#sudo[@]} -eq 0 ]; then return; fi
     exec sudo env BENCH_BUILT=1 PATH="$PATH" FLOWTOP="$flowtop" FLOWTOP_CACHE="$cache" CARGO_TARGET_DIR="$target" \
-        PAIRS="${PAIRS:-}" SECONDS_EACH="${SECONDS_EACH:-}" KINDS="${KINDS:-}" "$0" "$@"
+        PAIRS="${PAIRS:-}" SECONDS_EACH="${SECONDS_EACH:-}" KINDS="${KINDS:-}" CPUS="${CPUS:-}" FLOWS="${FLOWS:-}" "$0" "$@"
 }

@@ -5,7 +5,8 @@
 # how it drifts, strikes both. Natively, over loopback, each program in a terminal of its own, as one
 # would use it.
 #
-#   benches/load.sh [SUBJECT]…     bare, flowtop-BACKEND, nethogs, iftop, bandwhich, rustnet, tcptop;
+#   benches/load.sh [SUBJECT]…     bare, empty-raw_tracepoint, empty-tracepoint, flowtop-BACKEND, nethogs,
+#                                  iftop, bandwhich, rustnet, tcptop;
 #                                  whatever works here if none is named
 #
 # Writes target/bench/load.jsonl, a pair a line, and a table on stdout: medians, each with the 95 %
@@ -15,7 +16,7 @@
 # the program where it likes, where waking up weighs more than any counting. All of it runs ahead of whatever else the machine does (nice -20).
 # Needs root, tmux and two CPUs; builds what it runs. `make bench-peers` installs the peers.
 # PAIRS=21 (ten minutes with four peers), SECONDS_EACH=0.15, KINDS="stream small pingpong udp churn",
-# FLOWTOP=… another binary.
+# CPUS="one two", FLOWTOP=… another binary. `empty` is a pair of programs that do nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,14 +25,22 @@ build
 as_root "$@"
 PATH=$PATH:$cache/peers/bin
 read -ra kinds <<<"${KINDS:-stream small pingpong udp churn}"
+read -ra cpu_counts <<<"${CPUS:-one two}"
 pairs=${PAIRS:-21} seconds=${SECONDS_EACH:-0.15}
 command -v tmux >/dev/null || { echo "load: needs tmux: make deps-test" >&2; exit 1; }
 
+clang -O2 -g -target bpf -Wall -Werror -c benches/empty.bpf.c -o "$results/empty.bpf.o"
 first $$
 
 command_of() { # SUBJECT
     case $1 in
     bare) echo "sleep 1000" ;;
+    empty-raw_tracepoint) echo "$load empty $results/empty.bpf.o rt_send rt_recv" ;;
+    # libbpf looks for the tracepoint in tracefs.
+    empty-tracepoint)
+        echo "unshare -m sh -c '[ -e /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
+            exec $load empty $results/empty.bpf.o tp_send tp_recv'"
+        ;;
     flowtop-*) echo "$flowtop --backend ${1#flowtop-}" ;;
     nethogs) echo "nethogs -a lo" ;;
     iftop) echo "iftop -i lo -n -P" ;;
@@ -81,8 +90,8 @@ runs_here() { # SUBJECT
 subjects=("$@")
 if [ $# -eq 0 ]; then
     subjects=(bare)
-    for subject in flowtop-{raw_tracepoint,tracepoint,fentry,kprobe} nethogs iftop bandwhich rustnet tcptop; do
-        if [[ $subject != flowtop-* ]] && ! command -v "$subject" >/dev/null; then
+    for subject in empty-{raw_tracepoint,tracepoint} flowtop-{raw_tracepoint,tracepoint,fentry,kprobe} nethogs iftop bandwhich rustnet tcptop; do
+        if [[ $subject != flowtop-* && $subject != empty-* ]] && ! command -v "$subject" >/dev/null; then
             echo "load: no $subject on this machine: make bench-peers" >&2
         elif runs_here "$subject"; then
             subjects+=("$subject")
@@ -97,7 +106,7 @@ used() { awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13)
 # Runs every kind of traffic with both ends on one CPU, and on two: an object a line.
 traffic() {
     local kind cpus
-    for cpus in one two; do
+    for cpus in "${cpu_counts[@]}"; do
         [ -z "$pid" ] || taskset -acp "$([ $cpus = one ] && echo 1 || echo 0,1)" "$pid" >/dev/null
         for kind in "${kinds[@]}"; do
             "$load" traffic "$kind" --seconds "$seconds" --near-cpu 0 --far-cpu $([ $cpus = one ] && echo 0 || echo 1) |
@@ -130,10 +139,10 @@ done
 echo >&2
 
 jq -rn --arg kinds "${kinds[*]}" "$(cat benches/median.jq)"'
-    [inputs] as $all | ($kinds / " ") as $kinds
+    [inputs] as $all | ($kinds / " ") as $kinds | ($all | map(.cpus) | unique) as $counts
     | ($all | map(.subject) | reduce .[] as $s ([]; if index($s) then . else . + [$s] end)) as $subjects
-    | (["", ("one", "two" | . as $cpus | $kinds[] | "\(.) \($cpus)"), "own"] | @tsv),
-      ($subjects[] as $s | [$s, (("one", "two") as $cpus | $kinds[] as $k
+    | (["", ($counts[] | . as $cpus | $kinds[] | "\(.) \($cpus)"), "own"] | @tsv),
+      ($subjects[] as $s | [$s, ($counts[] as $cpus | $kinds[] as $k
           | $all | map(select(.subject == $s and .kind == $k and .cpus == $cpus).through) | median_interval),
           ($all | map(select(.subject == $s).own) | median | round_to(100))] | @tsv)
     ' "$results/load.jsonl" | column -t -s $'\t'

@@ -5,7 +5,7 @@
 #   benches/self.sh            writes target/bench/{self,start,maps}.json*, tables on stdout
 #
 # Natively; needs root and tmux; builds what it runs. FLOWTOP=… measures another binary,
-# SECONDS_EACH=30 is for how long processor time is counted.
+# SECONDS_EACH=30 is for how long processor time is counted, FLOWS="0 1000" with how many flows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +29,9 @@ trap cleanup EXIT
 # User and system time of flowtop so far, in ticks.
 used() { sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f12,13; }
 
+# Processor time of all its threads so far, in nanoseconds: an idle flowtop takes less than a tick.
+used_ns() { cat "/proc/$pid"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'; }
+
 # What the kernel says of the maps a process holds, each as an object.
 maps() { # PID
     grep -l ^map_id /proc/"$1"/fdinfo/* | while read -r file; do
@@ -37,7 +40,7 @@ maps() { # PID
 }
 
 : >"$results/self.jsonl"
-for flows in 0 1000 10000 65536; do
+for flows in ${FLOWS:-0 1000 10000 65536}; do
     if [ $flows -gt 0 ]; then
         "$load" flows $flows >"$results/generator" &
         generator=$!
@@ -50,14 +53,17 @@ for flows in 0 1000 10000 65536; do
         pid=$(tmux -L $socket list-panes -F '#{pane_pid}')
         sleep 12 # what was silent for 10 s goes; from then on it stays as it is
         read -r user system < <(used)
+        ns=$(used_ns)
         sleep "$seconds"
         read -r user_after system_after < <(used)
+        ns=$(($(used_ns) - ns))
         jq -cn --argjson flows $flows --arg output $output --argjson tick "$(getconf CLK_TCK)" --argjson seconds "$seconds" \
             --argjson user $((user_after - user)) --argjson system $((system_after - system)) \
             --argjson rss "$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")" \
+            --argjson ns "$ns" --argjson pss "$(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")" \
             --argjson anon "$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status")" '
             {flows: $flows, output: $output, user: ($user / $tick / $seconds * 100), system: ($system / $tick / $seconds * 100),
-             rss_mib: ($rss / 1024), anonymous_mib: ($anon / 1024)} | .percent = .user + .system' >>"$results/self.jsonl"
+             rss_mib: ($rss / 1024), pss_mib: ($pss / 1024), anonymous_mib: ($anon / 1024), percent: ($ns / $seconds / 1e7)}' >>"$results/self.jsonl"
         if [ $flows -eq 0 ] && [ $output = table ]; then
             maps "$pid" |
                 # BPF_MAP_TYPE_HASH and _PERCPU_HASH; those of flows are the largest.
@@ -78,8 +84,8 @@ for flows in 0 1000 10000 65536; do
     fi
 done
 echo "percent of one core at 1 s, and resident memory in MiB"
-jq -rn '["flows", "output", "user", "system", "both", "resident", "of it anonymous"], (inputs
-    | [.flows, .output, (.user, .system, .percent, .rss_mib, .anonymous_mib | . * 100 | round / 100)]) | @tsv' \
+jq -rn '["flows", "output", "user", "system", "both", "resident", "PSS", "of it anonymous"], (inputs
+    | [.flows, .output, (.user, .system, .percent, .rss_mib, .pss_mib, .anonymous_mib | . * 100 | round / 100)]) | @tsv' \
     "$results/self.jsonl" | column -t -s $'\t'
 
 "$load" start "$flowtop" | jq -c --argjson bytes "$(stat -c %s "$flowtop")" '. + {binary_bytes: $bytes}' >"$results/start.json"
