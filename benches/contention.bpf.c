@@ -23,7 +23,7 @@ static long one_event(__u32 i, struct contended *of)
 	key.id.local_port = 443;
 	key.remote_addr = of->flow;
 	transfer.packets = of->udp;
-	add4(&key, &memory, &transfer, false);
+	add4(&key, &memory, &transfer, true, true);
 	return 0;
 }
 
