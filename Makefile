@@ -115,7 +115,7 @@ else
 test-vm: deps-test times-begin fetch-kernels build-guest
 	@rm -rf $(TARGET)/exact $(TARGET)/privileges
 	@$(TIMED) "virtual machines, $(GUESTS) at once" $(VM_TESTS) --test-threads $(GUESTS) \
-	    exact:: leftover:: hybrid:: privileges:: alone::
+	    exact:: leftover:: hybrid:: tree:: privileges:: alone::
 	@$(TIMED) "virtual machines, one at a time" $(VM_TESTS) --test-threads 1 storm:: faults::linux_7_2
 endif
 

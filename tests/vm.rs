@@ -1,5 +1,6 @@
 //! The exactness suite on stock kernels: each test boots virtual machines by `tests/vm/run.sh`
-//! and runs the checker (`traffic`), `leftover.sh`, `hybrid.sh` or `privileges.sh` in them.
+//! and runs the checker (`traffic`), `leftover.sh`, `hybrid.sh`, `tree.sh` or
+//! `privileges.sh` in them.
 //!
 //! They are `#[ignore]`d since they take minutes; `make test` runs all of them but `aarch64`, which
 //! emulates another architecture (`make test-aarch64`), `named`, and the faults on older kernels
@@ -126,6 +127,13 @@ vm_tests! {
     mod hybrid by "make test-vm" {
         linux_5_10: hybrid("5.10", "kprobe");
         linux_6_1: hybrid("6.1", "fentry");
+    }
+
+    /// `flowtop run` and the filter word `tree`, on kernels with the fork hook of each kind.
+    mod tree by "make test-vm" {
+        linux_5_10: tree("5.10", "kprobe fentry");
+        linux_6_1: tree("6.1", "kprobe fentry");
+        linux_7_2: tree("7.2", "tracepoint kprobe");
     }
 
     /// Which capabilities each backend needs, which are left, and what the doctor says of them.
@@ -355,6 +363,14 @@ fn hybrid(kernel: &str, backends: &str) -> Outcome {
     let name = format!("{kernel}-hybrid");
     let vm = Vm::new(&name, kernel, "", 400)?.file(&scripts().join("hybrid.sh"), "/bin/hybrid.sh");
     vm.run(&format!("hybrid.sh {backends}"))
+        .and_then(|output| all_passed(&output))
+        .map_err(|error| format!("{name}: {error}"))
+}
+
+fn tree(kernel: &str, backends: &str) -> Outcome {
+    let name = format!("{kernel}-tree");
+    let vm = Vm::new(&name, kernel, "", 400)?.file(&scripts().join("tree.sh"), "/bin/tree.sh");
+    vm.run(&format!("tree.sh {backends}"))
         .and_then(|output| all_passed(&output))
         .map_err(|error| format!("{name}: {error}"))
 }
