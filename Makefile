@@ -41,7 +41,7 @@ TESTS    = $(filter-out vm,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \
                $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))))
 # Those that may run beside each other: they mostly wait, and none counts the whole machine or takes
 # all of its CPUs.
-BESIDE   = docs kernel layering offline
+BESIDE   = docs interactive kernel layering offline
 # Without optimisation: only what the guests run is measured.
 VM_TESTS = $(CARGO) test --locked --test vm -- --ignored
 # Prints the command and notes its time for `make times`.

@@ -212,8 +212,10 @@ impl<'a> Btf<'a> {
 }
 
 fn word(bytes: &[u8], at: usize) -> Result<u32> {
-    let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
-    word.map(u32::from_ne_bytes).context("it ends too early")
+    match bytes.get(at..at + 4) {
+        Some(&[a, b, c, d]) => Ok(u32::from_ne_bytes([a, b, c, d])),
+        _ => bail!("it ends too early"),
+    }
 }
 
 /// Compares a name with a NUL-terminated one.

@@ -197,8 +197,11 @@ fn a_filter_counts_the_same_whether_the_kernel_decides_it_or_not() {
         (format!("port {near} and not tid {tid}"), (0, 0)),
     ] {
         let filter = format!("pid {me} and {terms}");
-        let pushed = Flowtop::start(&[&filter]);
-        let kept = Flowtop::start(&["--no-pushdown", &filter]);
+        let (pushed, kept) = thread::scope(|scope| {
+            let pushed = scope.spawn(|| Flowtop::start(&[&filter]));
+            let kept = Flowtop::start(&["--no-pushdown", &filter]);
+            (pushed.join().unwrap(), kept)
+        });
         transfer(&mut client, &mut server, 3000, 3);
         transfer(&mut server, &mut client, 500, 1);
         transfer(&mut other_client, &mut other_server, 700, 1);
