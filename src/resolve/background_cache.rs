@@ -37,11 +37,11 @@ impl<K: Copy + Eq + Hash, V: Clone + Default> BackgroundCache<K, V> {
         self.clock += 1;
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.used = self.clock;
-            let ask = entry.expires.is_some_and(|expires| expires <= now);
-            if ask {
+            let is_due = entry.expires.is_some_and(|expires| expires <= now);
+            if is_due {
                 entry.expires = None;
             }
-            return (entry.value.clone(), ask);
+            return (entry.value.clone(), is_due);
         }
         if self.entries.len() >= self.capacity {
             self.evict();

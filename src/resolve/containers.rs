@@ -1,4 +1,4 @@
-//! Names of containers and pods, from files that their engines leave on this machine. No daemon is asked.
+//! Names of containers and pods, from files that their engines leave on this machine. flowtop queries no daemon.
 //!
 //! Such files are root's, or a user's own, and flowtop is neither once it counts. So a reader process per owner opens
 //! them: it is `nobody` to everything but files, which it opens with the owner's rights (fsuid, credentials(7)). It has
@@ -64,7 +64,7 @@ struct KnownContainer {
     /// `None` outside of a container.
     location: Option<CgroupLocation>,
     labels: Option<Arc<ContainerLabels>>,
-    /// When to ask again; `None` while there is no answer.
+    /// When to send the next question; `None` while one is unanswered.
     expires: Option<Instant>,
 }
 
@@ -126,7 +126,7 @@ impl ContainerNames {
         }
         for flow in flows.iter() {
             if let Some(path) = &flow.owner.cgroup {
-                is_new |= self.ask(path, now);
+                is_new |= self.request_names(path, now);
             }
         }
         self.take_answers(if is_new { now + WAIT } else { now });
@@ -153,8 +153,8 @@ impl ContainerNames {
         }
     }
 
-    /// Asks for a cgroup's names, if that is due. Returns whether nothing was ever known of it.
-    fn ask(&mut self, path: &Arc<str>, now: Instant) -> bool {
+    /// Sends a question for a cgroup's names, if one is due. Returns whether the cgroup is new.
+    fn request_names(&mut self, path: &Arc<str>, now: Instant) -> bool {
         let is_new = !self.known.contains_key(path);
         let known = self.known.entry(Arc::clone(path)).or_insert_with(|| {
             let location = parse_path(path);
@@ -195,7 +195,7 @@ impl ContainerNames {
         };
         self.questions += 1;
         let line = protocol::question(self.questions, &question);
-        if reader.ask(self.questions, &line, path) {
+        if reader.send(self.questions, &line, path) {
             known.expires = None;
             return is_new;
         }
@@ -266,8 +266,8 @@ impl NameReader {
         })
     }
 
-    /// Returns whether it was asked: not while it owes too many answers, and not after it has gone.
-    fn ask(&mut self, number: u64, line: &[u8], path: &Arc<str>) -> bool {
+    /// Sends a question. Returns false while too many questions are unanswered, and after the reader has ended.
+    fn send(&mut self, number: u64, line: &[u8], path: &Arc<str>) -> bool {
         let Some(questions) = &mut self.questions else {
             return false;
         };

@@ -12,14 +12,14 @@ use super::resolv_conf::Conf;
 
 use crate::sync::lock;
 
-/// A server that did not answer is asked after the others for so long: else every name would wait
-/// for it first.
+/// For so long a server that did not answer is queried after the others: every name would wait for it
+/// first otherwise.
 const SILENT_FOR: Duration = Duration::from_secs(30);
-/// How long not to ask again when no server has answered. RFC 9520, section 3.2: at least a second,
+/// Time before the next query for a name if no server has answered. RFC 9520, section 3.2: at least a second,
 /// at most five minutes.
 const FAILED_FOR: Duration = Duration::from_secs(60);
-/// What a server may send without being asked for more (RFC 1035, section 4.2.1) is 512 bytes; some
-/// send more.
+/// Largest answer by UDP, in bytes. RFC 1035, section 4.2.1, has 512 for queries without EDNS; some
+/// servers send more.
 const MAX_UDP: usize = 4096;
 
 /// The servers of a configuration, and how they did lately.
@@ -38,7 +38,7 @@ impl Servers {
 
     /// The name of an address, and how long the answer is good. Returns at the latest after
     /// attempts * servers * twice the timeout.
-    pub(super) fn ask(&self, addr: IpAddr) -> (LookupOutcome, Duration) {
+    pub(super) fn look_up(&self, addr: IpAddr) -> (LookupOutcome, Duration) {
         for _ in 0..self.conf.attempts {
             for index in self.order() {
                 let Some(server) = self.conf.servers[index].socket_addr() else {
@@ -47,7 +47,7 @@ impl Servers {
                 // Every time with another id and port.
                 let reply = Query::new(addr)
                     .ok()
-                    .and_then(|query| ask(server, &query, self.conf.timeout).ok());
+                    .and_then(|query| exchange(server, &query, self.conf.timeout).ok());
                 self.note(index, reply.is_some());
                 match reply {
                     Some(Reply::Name(name, ttl)) => {
@@ -78,8 +78,8 @@ impl Servers {
     }
 }
 
-/// One question to one server: by UDP, and by TCP if it says that its answer does not fit.
-fn ask(server: SocketAddr, query: &Query, timeout: Duration) -> io::Result<Reply> {
+/// Sends a query to one server by UDP, and again by TCP if the answer is marked as truncated.
+fn exchange(server: SocketAddr, query: &Query, timeout: Duration) -> io::Result<Reply> {
     match udp(server, query, Instant::now() + timeout)? {
         Reply::Truncated => tcp(server, query, Instant::now() + timeout),
         reply => Ok(reply),

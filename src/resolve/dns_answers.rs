@@ -15,11 +15,11 @@ use crate::model::dns::MAX_DNS_NAME;
 /// addresses.
 const MAX_ADDRESSES: usize = 32;
 const MAX_ALIASES: usize = 16;
-/// Bounds of how long an answer is valid, in seconds, whatever the server says: programs keep an answer of 0 s for as
+/// Bounds of how long an answer is valid, in seconds, whatever its TTL: programs keep an answer of 0 s for as
 /// long as they take to connect.
 const VALID_FOR: (u32, u32) = (30, 86_400);
 
-/// What an answer says.
+/// The name and addresses of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ResolvedName {
     /// The name that was resolved, in DNS's text form and lower case: some resolvers mix cases at random.

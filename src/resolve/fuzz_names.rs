@@ -20,7 +20,7 @@ pub fn hosts(bytes: &[u8]) {
     }
 }
 
-/// Any file is read as `/etc/resolv.conf`; there is someone to ask, and the patience is bounded.
+/// Reads any bytes as `/etc/resolv.conf`: the result has a server, and its timeout is bounded.
 ///
 /// # Panics
 /// When that is not so.

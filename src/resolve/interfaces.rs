@@ -15,7 +15,7 @@ use crate::sync::lock;
 /// How long a list of interfaces is used, before an interface that is not in it makes flowtop read again.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// Names of interfaces, read when one is first asked for.
+/// Names of interfaces, read when one is first looked up.
 #[derive(Debug)]
 pub struct Interfaces {
     /// Read at the start: a process that has changed its user may not look at its own namespaces.

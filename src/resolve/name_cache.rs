@@ -9,12 +9,12 @@ use super::background_cache::BackgroundCache;
 /// Addresses whose names are kept.
 const CACHE: usize = 4096;
 
-/// An address whose name is asked for.
+/// An address whose name is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NameQuestion {
     pub addr: IpAddr,
-    /// Whether name servers are asked, or only `/etc/hosts` is read.
-    pub asks_servers: bool,
+    /// Whether name servers are queried, or only `/etc/hosts` is read.
+    pub uses_servers: bool,
 }
 
 /// What a look-up came to.
@@ -33,7 +33,7 @@ pub(super) enum LookupOutcome {
 pub(super) struct LookupResult {
     /// What it came to.
     pub(super) outcome: LookupOutcome,
-    /// How long not to ask again.
+    /// Time for which the result is valid.
     pub(super) ttl: Duration,
     /// Number of configurations read: a result by an earlier one is looked up again.
     pub(super) generation: u64,
@@ -56,7 +56,7 @@ impl Default for NameCache {
 }
 
 impl NameCache {
-    /// Returns what is known, and whether to ask now. An expired name stands until the new one is there.
+    /// Returns the known name, and whether to look it up now. An expired name stands until the new one is there.
     pub(super) fn get(&mut self, question: NameQuestion, now: Instant) -> (Option<Arc<str>>, bool) {
         self.names.get(question, now)
     }
@@ -93,7 +93,7 @@ impl NameCache {
         changed
     }
 
-    /// Notes that the question could not be asked: the next look asks it again.
+    /// Notes that the queue had no room for a question: the next `get` requests it again.
     pub(super) fn request_dropped(&mut self, question: NameQuestion, now: Instant) {
         self.names.request_dropped(question, now);
     }
@@ -109,7 +109,7 @@ mod tests {
     fn addr(n: u32) -> NameQuestion {
         NameQuestion {
             addr: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)),
-            asks_servers: true,
+            uses_servers: true,
         }
     }
 

@@ -24,9 +24,9 @@ use crate::sync::lock;
 
 /// Look-ups under way at once: some slow name servers must not hold up every other name.
 const WORKERS: usize = 8;
-/// Addresses waiting for a worker; more are asked for again when they are next shown.
+/// Addresses waiting for a worker; those beyond are requested again when they are next shown.
 const QUEUE: usize = 256;
-/// How long what a function says is good, which does not say that itself.
+/// Validity of a name from a source that gives no TTL.
 const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
 /// Host names by address, and names of services by port.
@@ -37,7 +37,7 @@ pub struct Names {
     /// Where names of hosts come from.
     hosts: HostNameSource,
     /// Process ids, as flows have them, of the flowtop whose look-ups are in the flows: this one's,
-    /// where that is known, or those that a recording tells.
+    /// where that is known, or those in a recording.
     own: Vec<u32>,
     /// Of the machine that flowtop runs on.
     interfaces: Option<Interfaces>,
@@ -46,7 +46,7 @@ pub struct Names {
 /// Where names of hosts come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostNameSource {
-    /// None: addresses stay. Of a recording `/etc/hosts` of this machine says nothing.
+    /// None: addresses stay. A recording may be of another machine than this `/etc/hosts`.
     Nowhere,
     /// `/etc/hosts` alone, but for loopback addresses: nothing leaves the machine.
     HostsFile,
@@ -68,7 +68,7 @@ struct Resolver {
 /// Threads that look names up: one, and more while look-ups wait. Where a limit allows no more (TasksMax of
 /// systemd, pids.max of a container), fewer look up at a time.
 struct Pool {
-    /// Counts a look-up that was asked for; how many are open, give or take one that has just ended.
+    /// Counts a requested look-up; returns how many are open, give or take one that has just ended.
     open_lookups: Box<dyn Fn() -> isize + Send + Sync>,
     started: AtomicUsize,
     start: Box<dyn Fn(usize) -> io::Result<()> + Send + Sync>,
@@ -108,7 +108,7 @@ pub struct Label {
     pub host: String,
     /// `:port` or `:service`, printable ASCII; nothing where unknown.
     pub port: String,
-    /// Whether the host is a name, whose right end says most, and no address.
+    /// Whether the host is a name, whose right end is the most specific to a reader, and no address.
     pub is_name: bool,
 }
 
@@ -221,12 +221,12 @@ impl Names {
         self.hosts = source;
     }
 
-    /// The name of an address if it is known now; asks for it in the background if not.
+    /// Returns the name of an address if it is known now; otherwise requests it in the background.
     pub fn get(&self, addr: IpAddr) -> Option<Arc<str>> {
         let resolver = self.resolver.as_ref()?;
         let can_resolve = match self.hosts {
             HostNameSource::Nowhere => false,
-            // `127.0.0.1` says more than the `localhost` of every such file.
+            // `127.0.0.1` is more precise than the `localhost` of every such file.
             HostNameSource::HostsFile => !addr.is_loopback(),
             HostNameSource::Servers => true,
         };
@@ -237,10 +237,10 @@ impl Names {
         let now = Instant::now();
         let question = NameQuestion {
             addr,
-            asks_servers: self.hosts == HostNameSource::Servers,
+            uses_servers: self.hosts == HostNameSource::Servers,
         };
-        let (name, ask) = cache.get(question, now);
-        if ask {
+        let (name, is_due) = cache.get(question, now);
+        if is_due {
             match resolver.queue.try_send(question) {
                 Ok(()) => resolver.pool.request(),
                 Err(_) => cache.request_dropped(question, now),
@@ -249,12 +249,12 @@ impl Names {
         name
     }
 
-    /// The name of an address if it is known now, from name servers or from `/etc/hosts`; asks nobody.
+    /// Returns the name of an address if it is known now, from name servers or from `/etc/hosts`; requests none.
     pub fn known(&self, addr: IpAddr) -> Option<Arc<str>> {
         let cache = lock(&self.resolver.as_ref()?.cache);
         [true, false]
             .into_iter()
-            .find_map(|asks_servers| cache.known(NameQuestion { addr, asks_servers }))
+            .find_map(|uses_servers| cache.known(NameQuestion { addr, uses_servers }))
     }
 
     /// What is served at one end of a flow, see [`Services::at`].
@@ -289,7 +289,7 @@ impl Names {
     }
 
     /// The same as [`Self::label`] with the name that the peer of a flow was resolved from, where that is known
-    /// and names are shown. It takes precedence over what name servers say of the address.
+    /// and names are shown. It takes precedence over the name from name servers.
     pub fn resolved_label(
         &self,
         end: &Endpoint,
@@ -341,7 +341,7 @@ impl Names {
 const NO_NAMES: [&str; 4] = ["unknown", "other", "others", "untracked"];
 
 /// Whether a name can be shown: one of no letter and digit, as `*`, or that is a word of flowtop's own
-/// would be taken for what flowtop says itself.
+/// would be taken for a word of flowtop itself.
 pub(super) fn is_shown(name: &str) -> bool {
     let bare = name.trim_matches(|c: char| c == '.' || c.is_whitespace());
     // DNS writes bytes as `\032`: these digits are no part of a name.
@@ -495,7 +495,7 @@ mod tests {
     fn name_servers_are_asked_only_where_that_is_wanted() {
         let (notify, notified) = channel();
         let lookup = |question: NameQuestion| LookupResult {
-            outcome: LookupOutcome::Name(match question.asks_servers {
+            outcome: LookupOutcome::Name(match question.uses_servers {
                 true => "by-server".to_owned(),
                 false => "by-file".to_owned(),
             }),

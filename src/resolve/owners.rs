@@ -1,8 +1,8 @@
 //! Turns process ids of shown rows into facts: command line, program, user, parent, start, container
-//! or unit. In the background, cached, and kept after the process has gone; asking never waits.
+//! or unit. In the background, cached, and kept after the process has exited; a look-up never waits.
 //!
 //! A number that was given to another process is noticed by its start time: facts are looked at
-//! again every [`FRESH_FOR`] while they are asked for, and those of the process before are kept beside
+//! again every [`FRESH_FOR`] while they are shown, and those of the process before are kept beside
 //! the new ones, so that a flow that ended is not given to a stranger.
 //!
 //! What the kernel itself recorded of a process (user id, cgroup) is turned into names here too, without
@@ -215,8 +215,8 @@ impl Owners {
     fn known(&self, tgid: u32) -> Option<KnownProcesses> {
         let queue = self.background.as_ref()?;
         let mut cache = lock(&queue.cache);
-        let (known, ask) = cache.get(tgid, Instant::now());
-        if ask {
+        let (known, is_due) = cache.get(tgid, Instant::now());
+        if is_due {
             queue.request(tgid, &mut cache);
         }
         Some(known)

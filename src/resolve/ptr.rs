@@ -1,5 +1,5 @@
-//! The question for the name of an address, and what its answer says (RFC 1035, RFC 3596). What
-//! comes is what anyone may have sent: nothing here trusts a length, a count or a name.
+//! Builds the query for the name of an address and parses its answer (RFC 1035, RFC 3596). Anyone
+//! may have sent an answer: nothing here trusts a length, a count or a name.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use domain::base::{Message, MessageBuilder, Name};
 use domain::rdata::{Ptr, Soa};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// Bounds of how long a name is good, whatever its server says: a second would have every
-/// screen asked for again and again, and a name that changed is not to be wrong for more than a day.
+/// Bounds of how long a name is valid, in seconds, whatever its TTL: with 1 s every name on the
+/// screen would be looked up again and again, and a name that changed is not to be wrong for more than a day.
 const NAME_FOR: (u32, u32) = (60, 86_400);
 /// The same for an address without a name. RFC 2308, section 5: more than one to three hours makes
 /// no sense.
 const NAMELESS_FOR: (u32, u32) = (60, 3600);
-/// Where the server does not say how long an address has no name.
-const NAMELESS_UNSAID: u32 = 300;
+/// Seconds for which an address has no name, if the answer has no TTL for that.
+const NAMELESS_WITHOUT_TTL: u32 = 300;
 
-/// A question for the name of an address.
+/// A query for the name of an address.
 #[derive(Debug)]
 pub(super) struct Query {
     message: Message<Vec<u8>>,
 }
 
-/// What an answer says.
+/// The result of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// The name, in DNS's own text form (RFC 4343, section 2.1): `\027` for what is not printable,
@@ -33,9 +33,9 @@ pub(super) enum Reply {
     Name(String, Duration),
     /// There is none, for so long.
     NoPtrRecord(Duration),
-    /// It did not fit: to be asked for by TCP.
+    /// The answer did not fit: the query is to be repeated by TCP.
     Truncated,
-    /// The server cannot or does not want to say, or what it says makes no sense.
+    /// The server refused or failed, or its answer is malformed.
     Useless,
 }
 
@@ -68,7 +68,7 @@ impl Query {
         self.message.as_slice()
     }
 
-    /// What `bytes` say; `None` when they are no answer to this question.
+    /// Parses `bytes`; `None` if they are no answer to this query.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<Reply> {
         let answer = Message::from_slice(bytes).ok()?;
         if answer.header().opcode() != Opcode::QUERY || !answer.is_answer(&self.message) {
@@ -114,7 +114,7 @@ fn interpret(answer: &Message<[u8]>) -> Option<Reply> {
         // A server that neither knows nor finds out, and only points to others.
         return None;
     }
-    let ttl = printed.unwrap_or(NAMELESS_UNSAID);
+    let ttl = printed.unwrap_or(NAMELESS_WITHOUT_TTL);
     Some(Reply::NoPtrRecord(seconds(ttl, NAMELESS_FOR)))
 }
 

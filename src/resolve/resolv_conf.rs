@@ -1,4 +1,4 @@
-//! Reads `/etc/resolv.conf`: which servers to ask, and how patiently. See resolv.conf(5), from which
+//! Reads `/etc/resolv.conf`: name servers, timeout and attempts. See resolv.conf(5), from which
 //! all numbers here are.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -8,17 +8,17 @@ use rustix::net::netdevice::name_to_index;
 
 use super::watched_file::lines;
 
-/// Servers beyond these are not asked, as by glibc (`MAXNS`).
+/// Servers beyond these are never queried, as in glibc (`MAXNS`).
 pub(super) const MAX_SERVERS: usize = 3;
 const PORT: u16 = 53;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Conf {
-    /// In the order in which they are asked; at least one.
+    /// In the order of queries; at least one.
     pub(super) servers: Vec<NameServer>,
     /// How long to wait for an answer: 1 to 30 s.
     pub(super) timeout: Duration,
-    /// How often each server is asked: 1 to 5.
+    /// Queries to each server for one name: 1 to 5.
     pub(super) attempts: u32,
 }
 

@@ -1,5 +1,5 @@
 //! The system's way from an address to a name, without the C library: `/etc/hosts`, then the servers
-//! of `/etc/resolv.conf`. Works in a static binary, and asks no module of `nsswitch.conf`.
+//! of `/etc/resolv.conf`. Works in a static binary, and uses no module of `nsswitch.conf`.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -50,9 +50,9 @@ impl System {
         }
     }
 
-    /// Takes as long as the servers may, where they are asked.
-    pub(super) fn lookup(&self, may_ask: NameQuestion) -> LookupResult {
-        let addr = may_ask.addr;
+    /// Looks a name up; blocks until the servers answer or time out, if the question may use them.
+    pub(super) fn lookup(&self, question: NameQuestion) -> LookupResult {
+        let addr = question.addr;
         let (hosts, servers, generation) = {
             let mut files = lock(&self.files);
             files.refresh();
@@ -61,10 +61,10 @@ impl System {
         };
         let (outcome, ttl) = match hosts.name(addr) {
             Some(name) => (LookupOutcome::Name(name.to_owned()), LOCAL_FOR),
-            None if !may_ask.asks_servers || !may_be_known_to_servers(addr) => {
+            None if !question.uses_servers || !may_be_known_to_servers(addr) => {
                 (LookupOutcome::NoPtrRecord, LOCAL_FOR)
             }
-            None => servers.ask(addr),
+            None => servers.look_up(addr),
         };
         LookupResult {
             outcome,

@@ -1,6 +1,6 @@
 //! Parses a cgroup path part by part. A container is recognized by its position: by the part before
 //! it, by the prefix of a runtime, or by the namespace of containerd. The form of an id counts only
-//! if the position says nothing.
+//! if the position decides nothing.
 
 use super::unit_name::repeating_name;
 use super::{CgroupLocation, Container, Delegate, Runtime};
@@ -103,7 +103,7 @@ impl Walk {
                     self.location.container = Some(container);
                 }
             } else if self.location.container.is_none() && self.location.pod.is_none() {
-                // Names inside a container say nothing about the host's units.
+                // Names inside a container do not describe the host's units.
                 self.unit(&part);
             }
             if let Some(step) = self.step(&part) {
@@ -207,7 +207,7 @@ impl Walk {
             return machine.and_then(|name| found(Runtime::Machine, name));
         }
         let scope = part.strip_suffix(".scope");
-        // slice:prefix:id, as the systemd driver is told it, or namespace:id, as containerd has it.
+        // slice:prefix:id, the form of the systemd driver, or namespace:id, the form of containerd.
         if scope.is_none()
             && let Some((head, tail)) = part.split_once(':')
         {

@@ -343,7 +343,7 @@ mod shapes {
         })
     }
 
-    /// Where the place says what a part is, with `ID` and `POD`.
+    /// Paths whose positions decide what each part is, with `ID` and `POD`.
     const LOCATIONS: [(&str, Runtime); 21] = [
         ("/system.slice/docker-ID.scope", Runtime::Docker),
         ("/docker/ID", Runtime::Docker),

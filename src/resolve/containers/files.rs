@@ -29,7 +29,7 @@ const STORAGES: [&str; 5] = [
 /// Lists in them; those of containers that are removed when they end are in the second.
 const LISTS: [&str; 2] = ["containers.json", "volatile-containers.json"];
 
-/// The container or pod that is asked about.
+/// The container or pod of which names are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question<'a> {
     pub runtime: Option<Runtime>,
@@ -54,7 +54,7 @@ pub struct EngineFolders {
     /// Of the kubelet: a link per container, and a folder per pod.
     logs: Vec<PathBuf>,
     pods: Vec<PathBuf>,
-    /// What lists say, by their path, until they change.
+    /// Labels of each list, by its path; read again when the list changes.
     lists: HashMap<PathBuf, (Stamp, HashMap<String, ContainerLabels>)>,
 }
 
@@ -136,7 +136,7 @@ impl EngineFolders {
         all
     }
 
-    /// What files say of a container or pod; `None` if they say nothing.
+    /// Returns the labels of a container or pod; `None` if no file has any.
     pub fn look_up(&mut self, question: &Question<'_>) -> Option<ContainerLabels> {
         let mut labels = self.by_engine(question).unwrap_or_default();
         if labels.pod.is_none() {

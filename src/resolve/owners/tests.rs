@@ -59,7 +59,7 @@ fn facts_are_looked_at_again_only_while_someone_asks() {
     let mut cache = ProcessCache::new(CACHE);
     let now = Instant::now();
     assert!(cache.get(1, now).1);
-    assert!(!cache.get(1, now).1, "asked for once");
+    assert!(!cache.get(1, now).1, "requested once");
     assert!(store(&mut cache, 1, Some(process(1, 1, at(5))), now));
     assert!(!cache.get(1, now).1);
     assert!(cache.get(1, now + FRESH_FOR).1);
@@ -84,14 +84,14 @@ fn an_exec_is_news_and_an_end_leaves_what_was_known() {
     assert_eq!(known.current.unwrap().comm, "other");
     assert_eq!(known.before, None, "it is the same process");
     assert!(store(&mut cache, 1, None, now));
-    assert!(!store(&mut cache, 1, None, now), "told once");
+    assert!(!store(&mut cache, 1, None, now), "no news twice");
     let current = cache.get(1, now).0.current.unwrap();
     assert!(current.exited && current.comm == "other");
     cache.get(2, now);
     assert!(!store(&mut cache, 2, None, now), "never seen is no news");
     assert!(
         !store(&mut cache, 3, Some(process(3, 1, at(5))), now),
-        "never asked for"
+        "never requested"
     );
 }
 
@@ -202,8 +202,8 @@ fn a_question_that_found_no_room_is_asked_again() {
     assert!(cache.get(1, now + FRESH_FOR).1);
     cache.request_dropped(1, now);
     let later = now + FRESH_FOR + Duration::from_secs(60);
-    let (known, ask) = cache.get(1, later);
-    assert!(ask && known.current.is_some(), "what is known stays");
+    let (known, is_due) = cache.get(1, later);
+    assert!(is_due && known.current.is_some(), "what is known stays");
 }
 
 fn reader() -> ProcessReader {

@@ -204,7 +204,7 @@ fn what_answers_another_question_is_no_answer() {
 #[test]
 fn what_is_broken_is_useless() {
     let good = answer(Rcode::NOERROR, &[], &[], Some((60, 60)));
-    // The answer's owner, as a tail to the question; the counts say one answer.
+    // The answer's owner, as a tail to the question; the counts are of one answer.
     let with = |tail: &[u8]| {
         let mut bytes = good[..query().as_bytes().len()].to_vec();
         bytes[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
