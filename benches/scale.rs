@@ -11,6 +11,7 @@
     reason = "a benchmark: it talks on stdout, and stops where it cannot go on"
 )]
 
+mod measure;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/common/pty.rs"]
 mod pty;
@@ -33,10 +34,11 @@ use flowtop::source::signals::SignalHandler;
 use flowtop::stats::ranking::Ranking;
 use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Machine, RunContext};
 use flowtop::view::Group;
+use measure::median;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
-use simulated::{Busy, config, interval, median, timed};
+use simulated::{Busy, config, interval, timed};
 
 /// Counts the bytes that are in use, the most there were, and how often more was asked for.
 struct Counting;

@@ -8,6 +8,7 @@
     reason = "a benchmark: it talks on stdout, and stops where it cannot go on"
 )]
 
+mod measure;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/common/pty.rs"]
 mod pty;
@@ -23,10 +24,11 @@ use flowtop::options::{Output, TableOptions};
 use flowtop::resolve::names::Names;
 use flowtop::resolve::owners::Owners;
 use flowtop::tui::{Action, App, Background, Command, Depth, DisplayOptions, Edit, RunContext};
+use measure::median;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
-use simulated::{Busy, config, interval, median, timed};
+use simulated::{Busy, config, interval, timed};
 
 const ROUNDS: u64 = 40;
 

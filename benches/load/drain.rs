@@ -14,9 +14,10 @@ use flowtop::options::CaptureOptions;
 use flowtop::resolve::names::Names;
 use flowtop::stats::ranking::Ranking;
 use rustix::process::getuid;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId::ThreadCPUTime;
 
 use crate::flows::Flows;
+use crate::measure::{median, processor_time};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -62,9 +63,9 @@ pub fn run(args: &Args) -> Result<()> {
         drop(last.take());
         engine.end_interval()?;
         flows.send_all(args.flows)?;
-        let (start, used) = (Instant::now(), processor_time());
+        let (start, used) = (Instant::now(), processor_time(ThreadCPUTime));
         let interval = engine.end_interval()?;
-        let drain = processor_time() - used;
+        let drain = processor_time(ThreadCPUTime) - used;
         drains.push(drain);
         waits.push(start.elapsed().saturating_sub(drain));
         ensure!(
@@ -74,9 +75,9 @@ pub fn run(args: &Args) -> Result<()> {
             args.flows
         );
         audited = interval.losses.audit.connections;
-        let used = processor_time();
+        let used = processor_time(ThreadCPUTime);
         let top = black_box(Ranking::new(&interval, Some(10)));
-        let rank = processor_time() - used;
+        let rank = processor_time(ThreadCPUTime) - used;
         ranks.push(rank);
         drop(top);
         all.push(drain + rank);
@@ -85,12 +86,12 @@ pub fn run(args: &Args) -> Result<()> {
     // Not in the rounds before: half a kilobyte a flow would take the memory from which intervals are made.
     let last = last.context("no round")?;
     for _ in 0..args.rounds {
-        let used = processor_time();
+        let used = processor_time(ThreadCPUTime);
         let mut out = Vec::new();
         let ranking = Ranking::new(&last, None);
         writer::Json::default().append(&ranking, &Names::disabled(), &mut out)?;
         black_box(out);
-        lines.push(processor_time() - used);
+        lines.push(processor_time(ThreadCPUTime) - used);
     }
     let [drain, wait, rank, json, all] =
         [drains, waits, ranks, lines, all].map(|times| median(times).as_secs_f64() * 1e3);
@@ -114,14 +115,4 @@ fn free_memory() -> Result<u64> {
     let line = info.lines().find_map(|line| line.strip_prefix("MemFree:"));
     let kib = line.and_then(|line| line.split_whitespace().next());
     Ok(kib.context("/proc/meminfo has no MemFree")?.parse()?)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -13,6 +13,8 @@ mod drain;
 mod empty;
 mod flows;
 mod hot;
+#[path = "../measure.rs"]
+mod measure;
 mod start;
 mod traffic;
 

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::net::sockopt::set_socket_linger;
 use rustix::thread::{CpuSet, sched_setaffinity};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId::ProcessCPUTime;
+
+use crate::measure::processor_time;
 
 const STREAM: usize = 64 << 10;
 const SMALL: usize = 100;
@@ -49,7 +51,7 @@ enum Kind {
 /// Prints how much got through a second, and the processor time of each piece in nanoseconds.
 pub fn run(args: &Args) -> Result<()> {
     let length = Duration::try_from_secs_f64(args.seconds)?;
-    let (start, processor) = (Instant::now(), processor_time());
+    let (start, processor) = (Instant::now(), processor_time(ProcessCPUTime));
     let end = start + length;
     let far = args.far_cpu;
     pin(args.near_cpu)?;
@@ -61,19 +63,13 @@ pub fn run(args: &Args) -> Result<()> {
         Kind::Churn => churn(end, far)?,
     };
     ensure!(pieces > 0, "nothing got through");
-    let (elapsed, used) = (start.elapsed(), processor_time() - processor);
+    let (elapsed, used) = (start.elapsed(), processor_time(ProcessCPUTime) - processor);
     println!(
         "{{\"rate\":{:.1},\"processor_ns\":{:.1}}}",
         pieces as f64 / elapsed.as_secs_f64(),
         used.as_nanos() as f64 / pieces as f64
     );
     Ok(())
-}
-
-/// Returns the processor time that this process used so far.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Keeps this thread on a CPU.

@@ -11,7 +11,9 @@ use flowtop::options::{Config, Output};
 use flowtop::source::Source;
 use flowtop::source::signals::SignalHandler;
 use flowtop::tui::RunContext;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId::ThreadCPUTime;
+
+use crate::measure::processor_time;
 
 /// Processes that the flows are of.
 const PROCESSES: u32 = 200;
@@ -116,20 +118,10 @@ pub fn show(config: &Config, source: impl Source + 'static) -> Result<()> {
     )
 }
 
-pub fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
 /// Time on the processor, so that what else runs does not count.
 pub fn timed<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> T) -> T {
-    let start = processor_time();
+    let start = processor_time(ThreadCPUTime);
     let made = work();
-    times.push(processor_time().saturating_sub(start));
+    times.push(processor_time(ThreadCPUTime).saturating_sub(start));
     made
-}
-
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -38,6 +38,12 @@ pub fn flowtop() -> Command {
     command
 }
 
+pub fn flowtop_with(args: &[&str]) -> Command {
+    let mut command = flowtop();
+    command.args(args);
+    command
+}
+
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

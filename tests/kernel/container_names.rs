@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::counting::Flowtop;
+use crate::common::flowtop;
 use crate::privileges::{NOBODY, assert_given_up, threads};
 use serde_json::Value;
 
@@ -81,10 +82,6 @@ fn rows(records: &[Value]) -> BTreeMap<String, u64> {
         *rows.entry(name).or_default() += group["tx_bytes"].as_u64().unwrap();
     }
     rows
-}
-
-fn flowtop() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_flowtop"))
 }
 
 #[test]

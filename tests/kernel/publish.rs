@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::common::counting::traffic_program;
 use crate::common::folder::Folder;
-use crate::common::{records, stderr};
+use crate::common::{flowtop_with, records, stderr};
 use serde_json::Value;
 
 /// Cases in which many processes move something and end at once.
@@ -22,12 +22,8 @@ fn contrib(file: &str) -> PathBuf {
         .join(file)
 }
 
-fn flowtop(table: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
-    command
-        .args(["-q", "-i", "0.1", "--publish", table])
-        .stdin(Stdio::null());
-    command
+fn publisher(table: &str) -> Command {
+    flowtop_with(&["-q", "-i", "0.1", "--publish", table])
 }
 
 /// The header of a table; zeros while there is none.
@@ -41,7 +37,7 @@ struct Published(Child);
 
 impl Published {
     fn start(table: &str) -> Self {
-        let published = Self(flowtop(table).spawn().unwrap());
+        let published = Self(publisher(table).spawn().unwrap());
         // A table of an earlier run may be there.
         let began = Instant::now();
         while header(table)[40..44] != published.0.id().to_ne_bytes() {
@@ -216,7 +212,7 @@ fn a_table_is_made_for_its_group_and_replaces_only_a_table() {
     rustix::fs::chown(folder.path(), None, Some(rustix::fs::Gid::from_raw(4))).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2750)).unwrap();
     let table = folder.file("processes");
-    let run = |table: &str| flowtop(table).args(["-c", "1"]).output().unwrap();
+    let run = |table: &str| publisher(table).args(["-c", "1"]).output().unwrap();
     let mut inodes = Vec::new();
     for _ in 0..2 {
         let ran = run(&table);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::flowtop_with;
 use crate::common::folder::Folder;
 use crate::common::pty::PATIENCE;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
@@ -31,21 +32,14 @@ fn names(folder: &Folder) -> Vec<String> {
         .collect()
 }
 
-fn flowtop(file: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
-    command
-        .args(["-q", "-i", "20ms", "--record"])
-        .arg(file)
-        .args(args);
-    command
-        .env_remove("SUDO_UID")
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
+fn recorder(file: &Path, args: &[&str]) -> Command {
+    let mut command = flowtop_with(&["-q", "-i", "20ms", "--record"]);
+    command.arg(file).args(args).stderr(Stdio::piped());
     command
 }
 
 fn once(file: &Path, args: &[&str]) -> (Option<i32>, String) {
-    message(&flowtop(file, args).args(["-c", "2"]).output().unwrap())
+    message(&recorder(file, args).args(["-c", "2"]).output().unwrap())
 }
 
 fn message(output: &Output) -> (Option<i32>, String) {
@@ -188,12 +182,12 @@ fn a_fifo_of_ones_own_is_written_to_its_reader_and_waits_for_none_when_told_to_s
     let pipe = folder.join("pipe.jsonl");
     fifo(&pipe, 0);
     // Without a reader.
-    let child = flowtop(&pipe, &[]).spawn().unwrap();
+    let child = recorder(&pipe, &[]).spawn().unwrap();
     let opened = format!("/proc/{}/task/{0}/wchan", child.id());
     wait_until(|| fs::read_to_string(&opened).is_ok_and(|wchan| wchan.contains("nanosleep")));
     assert_eq!(ends(child).0, Some(0));
     // With one that comes later.
-    let mut child = flowtop(&pipe, &["-c", "3"]).spawn().unwrap();
+    let mut child = recorder(&pipe, &["-c", "3"]).spawn().unwrap();
     let mut text = String::new();
     File::open(&pipe)
         .unwrap()
@@ -204,7 +198,7 @@ fn a_fifo_of_ones_own_is_written_to_its_reader_and_waits_for_none_when_told_to_s
     // With one that does not read, and room for little.
     let stalled = reader(&pipe);
     fcntl_setpipe_size(&stalled, 4096).unwrap();
-    let child = flowtop(&pipe, &[]).spawn().unwrap();
+    let child = recorder(&pipe, &[]).spawn().unwrap();
     // A whole record that has no room waits, however little is missing.
     wait_until(|| rustix::io::ioctl_fionread(&stalled).unwrap() > 2048);
     std::thread::sleep(Duration::from_millis(100));
@@ -272,7 +266,7 @@ fn a_file_that_is_truncated_under_it_and_its_copy_can_both_be_replayed() {
     let folder = shared("truncated");
     for name in ["a.jsonl", "a.jsonl.zst"] {
         let (file, copy) = (folder.join(name), folder.join(format!("1.{name}")));
-        let child = flowtop(&file, &[]).spawn().unwrap();
+        let child = recorder(&file, &[]).spawn().unwrap();
         let length = || fs::metadata(&file).map_or(0, |metadata| metadata.len());
         wait_until(|| length() > 2000);
         // As `copytruncate` of logrotate(8).
@@ -303,7 +297,7 @@ fn a_file_that_is_truncated_under_it_and_its_copy_can_both_be_replayed() {
 fn a_file_that_is_removed_under_it_is_said() {
     let folder = shared("removed");
     let file = folder.join("a.jsonl");
-    let mut child = flowtop(&file, &[]).spawn().unwrap();
+    let mut child = recorder(&file, &[]).spawn().unwrap();
     wait_until(|| file.exists());
     fs::remove_file(&file).unwrap();
     let mut stderr = child.stderr.take().unwrap();
@@ -320,7 +314,7 @@ fn a_folder_that_is_replaced_under_it_is_said_and_loses_nothing() {
     let folder = shared("replaced");
     let (log, old) = (folder.join("log"), folder.join("old"));
     fs::create_dir(&log).unwrap();
-    let child = flowtop(&log.join("f.jsonl"), &["--record-time", "0.1"])
+    let child = recorder(&log.join("f.jsonl"), &["--record-time", "0.1"])
         .spawn()
         .unwrap();
     wait_until(|| fs::read_dir(&log).unwrap().count() > 1);

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::common::counting::Flowtop;
 use crate::common::folder::Folder;
 use crate::common::pty::Pty;
-use crate::common::{stderr, stdout};
+use crate::common::{flowtop, stderr, stdout};
 
 /// Bytes of each answer.
 const ANSWER: usize = 3000;
@@ -67,14 +67,14 @@ fn answer(mut client: TcpStream, truth: &Mutex<BTreeMap<u64, (u64, u64)>>) {
     client.write_all(&[b'a'; ANSWER]).unwrap();
 }
 
-fn flowtop(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtop"));
-    command.arg("run").args(args).stdin(Stdio::null());
+fn runner(args: &[&str]) -> Command {
+    let mut command = flowtop();
+    command.arg("run").args(args);
     command
 }
 
 fn run(args: &[&str]) -> Output {
-    flowtop(args).output().unwrap()
+    runner(args).output().unwrap()
 }
 
 /// The summary in JSON, which is the last line of standard error.
@@ -156,7 +156,7 @@ fn a_command_ends_as_it_would_without_flowtop() {
     assert!(stderr(&output).contains("run \"/nonexistent\": No such file"));
     assert_eq!(run(&["--", "/etc/passwd"]).status.code(), Some(126));
     // Both streams and the environment are the command's.
-    let mut echo = flowtop(&["--", "sh", "-c", "cat; echo $X >&2"]);
+    let mut echo = runner(&["--", "sh", "-c", "cat; echo $X >&2"]);
     let mut echo = echo
         .env("X", "from outside")
         .stdin(Stdio::piped())
@@ -292,7 +292,7 @@ fn a_signal_reaches_the_command_once() {
     let ready = r#"echo ready; while :; do read -r -t 0.01 <>/dev/zero; done"#;
     // Sent to flowtop alone, by another process.
     let script = format!("trap 'exit 5' TERM; {ready}");
-    let mut flowtop = flowtop(&["--", "bash", "-c", &script]);
+    let mut flowtop = runner(&["--", "bash", "-c", &script]);
     let mut flowtop = flowtop
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

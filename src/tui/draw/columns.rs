@@ -26,7 +26,7 @@ const MIN_PEER: u16 = 22;
 const GOOD_PEER: u16 = 28;
 const NAMED_PEER: u16 = 34;
 /// Minimum width of a peer, in cells; below it no peer is shown.
-const LEAST_PEER: u16 = 8;
+const MIN_PEER_WIDTH: u16 = 8;
 /// Width of the local end where only its port is shown, in cells: `http-alt`. A service with a longer name is its
 /// number.
 const MAX_PORT: u16 = 8;
@@ -207,7 +207,7 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
     };
     // A peer in fewer cells is not readable.
     let is_named = request.group.is_named_in(Column::Remote);
-    if !is_named && used(&there) + LEAST_PEER > width {
+    if !is_named && used(&there) + MIN_PEER_WIDTH > width {
         there.retain(|column| *column != Column::Remote);
     }
     let sorted = request.sorted;

@@ -1,6 +1,7 @@
 //! Machines, each a network namespace with a flowtop in it.
 
-use super::{flowtop, program, run, scrape, until, value};
+use super::{program, run, scrape, until, value};
+use crate::common::flowtop_with;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -128,7 +129,7 @@ impl Host {
     pub fn restart(&mut self) {
         drop(self.flowtop.take());
         let filter = format!("netns {}", self.netns.inode());
-        let mut command = flowtop(&["--quiet", "-i", "100ms", "--max-flows", "1024"]);
+        let mut command = flowtop_with(&["--quiet", "-i", "100ms", "--max-flows", "1024"]);
         command
             .args(["--listen", "0.0.0.0:9435"])
             .args(&self.args)

@@ -15,8 +15,6 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common;
-
 /// Longer than anything takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,12 +30,6 @@ pub fn run(command: &mut Command) {
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {printed}");
-}
-
-pub fn flowtop(args: &[&str]) -> Command {
-    let mut command = common::flowtop();
-    command.args(args);
-    command
 }
 
 /// Waits until there is an answer.

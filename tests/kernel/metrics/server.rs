@@ -1,9 +1,7 @@
 //! The server: what it says, to whom, at which address, and clients that are slow or mean no good.
 
 use super::machines::{Host, Netns, Running, ip, unshare_net};
-use super::{
-    PATIENCE, check_metrics, flowtop, free_port, http, program, run, scrape, until, value,
-};
+use super::{PATIENCE, check_metrics, free_port, http, program, run, scrape, until, value};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -12,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use crate::common::counting::{Flowtop, tcp_pair};
+use crate::common::flowtop_with;
 use crate::common::folder::Folder;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -109,8 +108,9 @@ fn metrics_by_zone_add_up_to_the_total() {
 fn clients_that_are_slow_or_mean_no_good_hurt_nobody() {
     let addr = free_port();
     let port = addr.port().to_string();
-    let _flowtop =
-        Running::start(flowtop(&["-q", "-i", "50ms", "--listen", &port]).stderr(Stdio::null()));
+    let _flowtop = Running::start(
+        flowtop_with(&["-q", "-i", "50ms", "--listen", &port]).stderr(Stdio::null()),
+    );
     let intervals = || value(&scrape(addr)?, "flowtop_intervals_total");
     let before = until("it counts", intervals);
     let mut held = Vec::new();
@@ -178,14 +178,14 @@ fn what_cannot_be_listened_at_is_said_before_anything_is_counted() {
         ("web:9435", 2, "give a port, as in 9435"),
         ("::9435", 2, ":9435 for every address"),
     ] {
-        let output = flowtop(&["-q", "-c", "1", "--listen", listen])
+        let output = flowtop_with(&["-q", "-c", "1", "--listen", listen])
             .output()
             .unwrap();
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{message}");
         assert!(message.contains(printed), "{message}");
     }
-    let output = flowtop(&["-q", "-c", "2", "-i", "50ms", "--listen", "0"])
+    let output = flowtop_with(&["-q", "-c", "2", "-i", "50ms", "--listen", "0"])
         .output()
         .unwrap();
     assert!(
@@ -257,7 +257,7 @@ fn a_port_of_every_address_is_reached_by_ipv4_and_ipv6() {
         ip(&netns, "link set lo up");
         let sysctl = "echo 1 >/proc/sys/net/ipv6/bindv6only";
         run(netns.around(program("sh").args(["-c", sysctl])));
-        let mut command = flowtop(&[
+        let mut command = flowtop_with(&[
             "-q",
             "-i",
             "100ms",
@@ -279,7 +279,7 @@ fn a_port_of_every_address_is_reached_by_ipv4_and_ipv6() {
 fn a_port_of_every_address_is_reached_where_the_kernel_has_no_ipv6() {
     let addr = free_port();
     let listen = format!(":{}", addr.port());
-    let mut command = flowtop(&[
+    let mut command = flowtop_with(&[
         "-q",
         "-i",
         "100ms",

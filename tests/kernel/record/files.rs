@@ -8,11 +8,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 
-use super::{flowtop, run, sample, unpacked};
+use super::{run, sample, unpacked};
 use crate::common::demo::Demo;
 use crate::common::folder::Folder;
 use crate::common::pty::Watched;
-use crate::common::{records, stderr, sum};
+use crate::common::{flowtop_with, records, stderr, sum};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -196,7 +196,7 @@ fn after_kill_9_at_most_the_last_interval_is_lost() {
     let _traffic = Demo::start();
     for name in ["x.jsonl", "x.jsonl.zst"] {
         let file = folder.file(name);
-        let mut command = flowtop(&["--json", "-n0", "-i", "0.2", "--record", &file]);
+        let mut command = flowtop_with(&["--json", "-n0", "-i", "0.2", "--record", &file]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut live = Vec::new();
@@ -215,7 +215,7 @@ fn after_kill_9_at_most_the_last_interval_is_lost() {
         child.kill().unwrap();
         child.wait().unwrap();
         stdout.read_to_end(&mut live).unwrap();
-        let output = flowtop(&["--json", "-n0", "--replay", &file])
+        let output = flowtop_with(&["--json", "-n0", "--replay", &file])
             .output()
             .unwrap();
         let replayed = output.stdout.clone();
@@ -277,7 +277,7 @@ fn a_full_disk_holds_up_nothing_and_loses_nothing_if_room_comes_in_time() {
     let _traffic = Demo::start();
     let (file, ballast) = (disk.0.join("x.jsonl"), disk.0.join("ballast"));
     fs::write(&ballast, vec![7; (8192 - 156) << 10]).unwrap();
-    let mut command = flowtop(&[
+    let mut command = flowtop_with(&[
         "--json",
         "-n0",
         "-i",

@@ -9,19 +9,13 @@ mod table;
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use crate::common;
-
-pub fn flowtop(args: &[&str]) -> Command {
-    let mut command = common::flowtop();
-    command.args(args);
-    command
-}
+use crate::common::flowtop_with;
 
 #[track_caller]
 pub fn run(args: &[&str], code: i32) -> Output {
-    let output = flowtop(args).output().unwrap();
+    let output = flowtop_with(args).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
     output
