@@ -1,4 +1,5 @@
-//! Compiles `bpf/flowtop.bpf.c` to a CO-RE object and generates its Rust skeleton, which unpacks it.
+//! Compiles `bpf/flowtop.bpf.c` to a CO-RE object and generates its Rust skeleton, which unpacks
+//! it.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -41,12 +42,12 @@ fn main() -> Result<()> {
 const OBJECT: &str = "ObjectSkeletonConfigBuilder::new(&DATA)";
 /// What takes its place: `src/kernel/skel.rs` frees what it unpacked.
 const UNPACKED: &str = "ObjectSkeletonConfigBuilder::new(crate::kernel::skel::unpacked_object())";
-/// How libbpf-cargo's skeleton begins to embed the object, as its last item: an attribute and a static,
-/// indented where there is a rustfmt.
+/// How libbpf-cargo's skeleton begins to embed the object, as its last item: an attribute and a
+/// static, indented where there is a rustfmt.
 const SECTION: &str = "#[unsafe(link_section = \".bpf.objs\")]";
 const EMBEDDED: &str = "static DATA: [u8; ";
-/// What takes its place. It names no folder: the column of `expect`, which stands in the binary, would
-/// differ with that.
+/// What takes its place. It names no folder: the column of `expect`, which stands in the binary,
+/// would differ with that.
 const UNPACK: &str = r#"
 pub fn unpack() -> Vec<u8> {
     let packed = include_bytes!(concat!(env!("OUT_DIR"), "/flowtop.skel.zst"));
@@ -55,8 +56,8 @@ pub fn unpack() -> Vec<u8> {
 }
 "#;
 
-/// Has the skeleton embed the object packed. It is an eighth so large then, and nothing is left out of
-/// it: a verifier's log still shows the lines of our source.
+/// Has the skeleton embed the object packed. It is an eighth so large then, and nothing is left out
+/// of it: a verifier's log still shows the lines of our source.
 fn pack(skeleton: &Path) -> Result<()> {
     let text = fs::read_to_string(skeleton).context("read the skeleton")?;
     let (code, embedded) = text

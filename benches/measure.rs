@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Returns the processor time that a thread (`ThreadCPUTime`) or process (`ProcessCPUTime`) used so far: whatever
-/// else runs does not count.
+/// Returns the processor time that a thread (`ThreadCPUTime`) or process (`ProcessCPUTime`) used so
+/// far: whatever else runs does not count.
 pub fn processor_time(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

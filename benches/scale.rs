@@ -1,10 +1,10 @@
-//! What many flows take of user space, with no kernel behind them: processor time of each step from an
-//! interval to what is shown, and memory, by counting what is allocated.
+//! What many flows take of user space, with no kernel behind them: processor time of each step from
+//! an interval to what is shown, and memory, by counting what is allocated.
 //!
 //!     cargo bench --bench scale [-- FLOWS...]
 //!
-//! Prints a line of JSON for each number of flows, times in milliseconds (medians), memory in MiB; and
-//! one for each run of the whole program over a simulated source, with its resident memory.
+//! Prints a line of JSON for each number of flows, times in milliseconds (medians), memory in MiB;
+//! and one for each run of the whole program over a simulated source, with its resident memory.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -162,8 +162,8 @@ fn milliseconds(times: Vec<Duration>) -> f64 {
     median(times).as_secs_f64() * 1e3
 }
 
-/// The live table: taking in an interval, drawing, the dearest keys; what it keeps, the most it took
-/// beside an interval, how often it asked for memory in one.
+/// The live table: taking in an interval, drawing, the dearest keys; what it keeps, the most it
+/// took beside an interval, how often it asked for memory in one.
 fn table(flows: u32, rounds: u64) -> String {
     let look = DisplayOptions::new(&TableOptions::default(), Depth::Mono, Background::Unknown);
     let before = IN_USE.load(Relaxed);

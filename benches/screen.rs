@@ -1,7 +1,7 @@
 //! What the live table costs: taking in an interval, ranking it, drawing it, and answering a key,
 //! with few and with many flows. `cargo bench --bench screen`; prints medians, and how much of a
-//! core one interval a second takes. And how long it takes from a key to what it brings on the screen
-//! of a pseudo-terminal, with intervals coming and a collector that is always busy.
+//! core one interval a second takes. And how long it takes from a key to what it brings on the
+//! screen of a pseudo-terminal, with intervals coming and a collector that is always busy.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

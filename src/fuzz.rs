@@ -1,6 +1,6 @@
-//! What the targets in `fuzz/` run: one function for each kind of bytes that others choose. Each panics
-//! when what it promises does not hold. Compiled for the fuzzer, and for the tests here, which run
-//! the same over the seeds and changes of them.
+//! What the targets in `fuzz/` run: one function for each kind of bytes that others choose. Each
+//! panics when what it promises does not hold. Compiled for the fuzzer, and for the tests here,
+//! which run the same over the seeds and changes of them.
 
 mod flood;
 mod replay;

@@ -1,9 +1,10 @@
 //! Starts the command of `flowtop run` and waits for its end.
 //!
-//! The command's process is made first, before any privilege is raised, any file opened and any thread started.
-//! It is flowtop again ([`LAUNCH_ARG`]): it gives back for good what was lent to flowtop, waits for a byte on a
-//! pipe, and becomes the command by execve(2), so that its id is known before its first instruction. The byte is
-//! written once the probes are attached; without it, because flowtop could not count, the command never runs.
+//! The command's process is made first, before any privilege is raised, any file opened and any
+//! thread started. It is flowtop again ([`LAUNCH_ARG`]): it gives back for good what was lent to
+//! flowtop, waits for a byte on a pipe, and becomes the command by execve(2), so that its id is
+//! known before its first instruction. The byte is written once the probes are attached; without
+//! it, because flowtop could not count, the command never runs.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -92,8 +93,8 @@ impl Launched {
 
     /// Starts the command, passes signals on to it, and calls `ended` once it has ended.
     ///
-    /// A signal that the terminal sends goes to its whole foreground group, the command included, so it is not sent
-    /// again.
+    /// A signal that the terminal sends goes to its whole foreground group, the command included,
+    /// so it is not sent again.
     ///
     /// # Errors
     /// When a thread cannot be started. The command runs only if there is none.

@@ -1,4 +1,5 @@
-//! Builds the pipeline of a run: source, decorators, output. The only module that depends on both sides.
+//! Builds the pipeline of a run: source, decorators, output. The only module that depends on both
+//! sides.
 
 mod command;
 mod config_writer;
@@ -486,7 +487,8 @@ fn damaged(corruption: &CorruptRecording) -> String {
     units::sanitize(&format!("replay {corruption}")).into_owned()
 }
 
-/// Returns the callback of `--exit-when`: it sets `met`, which gives the exit code, and the message.
+/// Returns the callback of `--exit-when`: it sets `met`, which gives the exit code, and the
+/// message.
 fn on_exit_condition(
     config: &Config,
     met: &Arc<AtomicBool>,

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use crate::model::flow::{Counters, Endpoint, Flow, FlowKey, Owner, Protocol};
 use crate::model::interval::{Interval, Losses};
 
-/// The number of random rounds of a test: `all` where CI is set in the environment, as .ci/run does,
-/// and a tenth elsewhere, so that unit tests stay quick while one edits.
+/// The number of random rounds of a test: `all` where CI is set in the environment, as .ci/run
+/// does, and a tenth elsewhere, so that unit tests stay quick while one edits.
 pub fn rounds(all: u32) -> u32 {
     if std::env::var_os("CI").is_some() {
         all
@@ -66,7 +66,8 @@ pub fn flow(id: u32, rx_bytes: u64, tx_bytes: u64) -> Flow {
     Flow::new(key(id), counters, owner(&format!("p{}", id / 4)))
 }
 
-/// Of the flows of [`flow`] every seventh as an overflow row, of which each process has one at most.
+/// Of the flows of [`flow`] every seventh as an overflow row, of which each process has one at
+/// most.
 pub fn some_overflow(id: u32, mut flow: Flow) -> Flow {
     if id % 7 == 6 {
         let end = Endpoint::default();

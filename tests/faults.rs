@@ -1,6 +1,6 @@
-//! Faults on this machine's own kernel, each provoked for real, with everything counted beside it: the
-//! generator of the exactness suite does it (`traffic faults`). What would change the whole machine
-//! is for the virtual ones. Needs root, as all of `make test` does.
+//! Faults on this machine's own kernel, each provoked for real, with everything counted beside it:
+//! the generator of the exactness suite does it (`traffic faults`). What would change the whole
+//! machine is for the virtual ones. Needs root, as all of `make test` does.
 //!
 //! The faults are a binary of their own, because they fill a flow table that counts the whole
 //! machine: no other test may move bytes meanwhile.

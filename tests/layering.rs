@@ -500,8 +500,8 @@ fn only_the_skeleton_the_drain_the_private_mount_and_own_memory_are_unsafe() {
 /// Names that more than one type may have, by convention.
 const SHARED_NAMES: &[&str] = &["Error"];
 
-/// A name that stands for two things cannot be searched for. Associated types are not types of their
-/// own, and what a test has inside a function is its own affair.
+/// A name that stands for two things cannot be searched for. Associated types are not types of
+/// their own, and what a test has inside a function is its own affair.
 #[test]
 fn type_names_are_unique() {
     let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -535,8 +535,8 @@ fn defined_type(line: &str) -> Option<&str> {
     Some(&name[..end.unwrap_or(name.len())])
 }
 
-/// Functions are what must stay short: clippy's `too_many_lines` holds them to 100 lines. A file is one
-/// idea, and splits where it has two; this bound only asks whether it has.
+/// Functions are what must stay short: clippy's `too_many_lines` holds them to 100 lines. A file is
+/// one idea, and splits where it has two; this bound only asks whether it has.
 #[test]
 fn no_source_outgrows_800_lines() {
     for source in sources() {

@@ -1,8 +1,8 @@
-//! A storm of small calls across 500 flips of the buffers, on this machine's own kernel. Needs root, as all
-//! of `make test` does.
+//! A storm of small calls across 500 flips of the buffers, on this machine's own kernel. Needs
+//! root, as all of `make test` does.
 //!
-//! The storm is a binary of its own, because it takes every CPU: beside it, other tests ran into their
-//! deadlines, and beside them it took minutes instead of half a minute.
+//! The storm is a binary of its own, because it takes every CPU: beside it, other tests ran into
+//! their deadlines, and beside them it took minutes instead of half a minute.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 mod common;

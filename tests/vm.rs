@@ -50,8 +50,8 @@ macro_rules! vm_tests {
 }
 
 vm_tests! {
-    /// Every case of the exactness suite by each backend, and a few by `auto`. Each run has a machine
-    /// of its own: what one leaves behind cannot help or hurt the next.
+    /// Every case of the exactness suite by each backend, and a few by `auto`. Each run has a
+    /// machine of its own: what one leaves behind cannot help or hurt the next.
     mod exact by "make test-vm" {
         linux_5_10_kprobe: exact("5.10", "kprobe");
         linux_5_10_fentry: exact("5.10", "fentry");
@@ -92,7 +92,8 @@ vm_tests! {
     }
 
     /// Traffic from many threads on few CPUs, and quick flips: on a preemptible kernel this is
-    /// where probes lose events. `auto` loses nothing (on 6.12 by raw tracepoints); forced fentry may, and from
+    /// where probes lose events. `auto` loses nothing (on 6.12 by raw tracepoints); forced fentry
+    /// may, and from
     /// 7.0 on forced raw tracepoints do, and say how many.
     mod storm by "make test-vm" {
         linux_6_12_full_auto: storm("6.12", "full", "auto");
@@ -153,8 +154,8 @@ vm_tests! {
     }
 }
 
-/// Whether a named kernel preempts itself is not known, so `fentry` and `raw_tracepoint` may miss events and
-/// must report every one.
+/// Whether a named kernel preempts itself is not known, so `fentry` and `raw_tracepoint` may miss
+/// events and must report every one.
 fn exact_named() -> Outcome {
     let kernel = std::env::var("KERNEL").map_err(|_| "KERNEL=SUITE/PACKAGE names the kernel")?;
     let release = release(&kernel)?;

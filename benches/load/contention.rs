@@ -84,8 +84,8 @@ fn load(args: &Args, rows: bool) -> Result<Object> {
     open.load().context("load the programs")
 }
 
-/// Where a constant stands in the object's read-only data. Only libbpf's own copy of the BTF knows, once the object
-/// is open: the compiler leaves the places out.
+/// Where a constant stands in the object's read-only data. Only libbpf's own copy of the BTF knows,
+/// once the object is open: the compiler leaves the places out.
 fn place(open: &OpenObject, name: &str) -> Result<usize> {
     // SAFETY: the object lives as long as the reference to what owns it.
     let object = unsafe { open.as_libbpf_object().as_ref() };

@@ -26,13 +26,15 @@ pub struct Args {
     /// Connections of TCP, of which the drain reads the state too
     #[arg(long)]
     tcp: bool,
-    /// Connections are not audited: a filter takes flows of this user only, which is no work for the drain
+    /// Connections are not audited: a filter takes flows of this user only, which is no work for
+    /// the drain
     #[arg(long)]
     without_audit: bool,
     /// Intervals; the median is told
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Flows the map has room for, rather than 65536, or so many that one process may hold those asked for
+    /// Flows the map has room for, rather than 65536, or so many that one process may hold those
+    /// asked for
     #[arg(long)]
     max_flows: Option<u32>,
 }
@@ -108,8 +110,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Memory that nobody uses, in KiB. What opening takes of it is the kernel's maps and programs and some
-/// MiB of this process; it says something on a machine that does nothing else.
+/// Memory that nobody uses, in KiB. What opening takes of it is the kernel's maps and programs and
+/// some MiB of this process; it says something on a machine that does nothing else.
 fn free_memory() -> Result<u64> {
     let info = std::fs::read_to_string("/proc/meminfo")?;
     let line = info.lines().find_map(|line| line.strip_prefix("MemFree:"));

@@ -1,6 +1,6 @@
-//! One socket call after the other, in one thread: sends 100 bytes and receives them, over loopback.
-//! Whatever else the machine does falls out of the minimum. In a guest that counts instructions as
-//! time (`tests/vm/run.sh --icount`), a nanosecond is an instruction.
+//! One socket call after the other, in one thread: sends 100 bytes and receives them, over
+//! loopback. Whatever else the machine does falls out of the minimum. In a guest that counts
+//! instructions as time (`tests/vm/run.sh --icount`), a nanosecond is an instruction.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};

@@ -37,8 +37,8 @@ pub struct Args {
 enum Kind {
     /// One TCP stream in writes of 64 KiB
     Stream,
-    /// One TCP stream in writes of 100 bytes, which the kernel puts together into packets: so a call costs
-    /// least, and what is added to it weighs most
+    /// One TCP stream in writes of 100 bytes, which the kernel puts together into packets: so a
+    /// call costs least, and what is added to it weighs most
     Small,
     /// One byte there and one back over TCP; a round trip is one
     Pingpong,

@@ -18,8 +18,8 @@ use crate::measure::processor_time;
 /// Processes that the flows are of.
 const PROCESSES: u32 = 200;
 
-/// An interval of connections that all move bytes both ways, each to a peer of its own, with all that the
-/// kernel tells of them.
+/// An interval of connections that all move bytes both ways, each to a peer of its own, with all
+/// that the kernel tells of them.
 pub fn interval(flows: u32, round: u64) -> Interval {
     let owners: Vec<Arc<Owner>> = (0..PROCESSES)
         .map(|n| {

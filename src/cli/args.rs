@@ -104,8 +104,8 @@ pub(super) struct Args {
     )]
     pub(super) pids: Vec<u32>,
 
-    /// Count only these threads (with --pid: these processes or these threads). Repeat or separate with
-    /// commas, at most 64
+    /// Count only these threads (with --pid: these processes or these threads). Repeat or separate
+    /// with commas, at most 64
     #[arg(
         short = 't',
         long = "tid",
@@ -117,7 +117,8 @@ pub(super) struct Args {
     )]
     pub(super) tids: Vec<u32>,
 
-    /// Show the N largest rows each way, 0 for all [default: as many as fit in the live table, else 10]
+    /// Show the N largest rows each way, 0 for all [default: as many as fit in the live table, else
+    /// 10]
     #[arg(
         short = 'n',
         long,
@@ -128,8 +129,9 @@ pub(super) struct Args {
     )]
     pub(super) top_n: Option<usize>,
 
-    /// Sum flows by flow, program, process, thread, user, container, pod, namespace, compose, job, unit, remote,
-    /// net/24 (or net/24,64 for IPv4 and IPv6), port, class, zone or host, in every output
+    /// Sum flows by flow, program, process, thread, user, container, pod, namespace, compose, job,
+    /// unit, remote, net/24 (or net/24,64 for IPv4 and IPv6), port, class, zone or host, in every
+    /// output
     #[arg(
         short = 'g',
         long,
@@ -139,12 +141,13 @@ pub(super) struct Args {
     )]
     pub(super) group: Option<Group>,
 
-    /// Own zones of peers, a network a line: name, network and price per GB, as in internet 0.0.0.0/0 0.09; # begins a
-    /// comment. In a replay they replace the recorded zones
+    /// Own zones of peers, a network a line: name, network and price per GB, as in internet
+    /// 0.0.0.0/0 0.09; # begins a comment. In a replay they replace the recorded zones
     #[arg(long, value_name = "FILE", help_heading = "Display")]
     pub(super) zones: Option<PathBuf>,
 
-    /// View of the live table: overview (flows in and out), programs, peers, tcp or containers; keys 1 to 5
+    /// View of the live table: overview (flows in and out), programs, peers, tcp or containers;
+    /// keys 1 to 5
     #[arg(
         long,
         value_name = "VIEW",
@@ -157,8 +160,8 @@ pub(super) struct Args {
     #[arg(short = 'x', long = "host-name", help_heading = "Display")]
     pub(super) host_name: bool,
 
-    /// Sort rows by a column, as in total or process; the live table has more, as 60s. :asc or :desc sets
-    /// the order
+    /// Sort rows by a column, as in total or process; the live table has more, as 60s. :asc or
+    /// :desc sets the order
     #[arg(
         long,
         value_name = "COLUMN",
@@ -186,8 +189,8 @@ pub(super) struct Args {
     )]
     pub(super) units: Option<Units>,
 
-    /// Add user, container, round-trip time and retransmitted segments to plain text [default: if a line
-    /// has 140 columns]
+    /// Add user, container, round-trip time and retransmitted segments to plain text [default: if a
+    /// line has 140 columns]
     #[arg(long, help_heading = "Display", conflicts_with = "json")]
     pub(super) wide: bool,
 
@@ -231,8 +234,8 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Interval and end", conflicts_with = "count")]
     pub(super) once: bool,
 
-    /// Stop after this long, in seconds or with a unit, as in 90s, 5m, 1h30m or 1d; the current, partial
-    /// interval is still reported
+    /// Stop after this long, in seconds or with a unit, as in 90s, 5m, 1h30m or 1d; the current,
+    /// partial interval is still reported
     #[arg(
         long,
         value_name = "TIME",
@@ -242,8 +245,8 @@ pub(super) struct Args {
     )]
     pub(super) duration: Option<Duration>,
 
-    /// Exit with code 3 after the first interval whose total meets a condition on rate or bytes, as in
-    /// 'rate > 1Gbps' or 'tx bytes > 1GB'
+    /// Exit with code 3 after the first interval whose total meets a condition on rate or bytes, as
+    /// in 'rate > 1Gbps' or 'tx bytes > 1GB'
     #[arg(
         long,
         value_name = "CONDITION",
@@ -273,7 +276,8 @@ pub(super) struct Args {
     )]
     pub(super) quiet: bool,
 
-    /// Record every flow of every interval in a file as JSON Lines, compressed if its name ends in .zst
+    /// Record every flow of every interval in a file as JSON Lines, compressed if its name ends in
+    /// .zst
     #[arg(long, value_name = "FILE", help_heading = "Recording")]
     pub(super) record: Option<PathBuf>,
 
@@ -310,8 +314,8 @@ pub(super) struct Args {
     )]
     pub(super) record_files: Option<usize>,
 
-    /// Record a ledger instead of flows: the sums of every program, user, container, unit and class of peers
-    /// over each period of this length, as in 1h; flowtop usage adds it up
+    /// Record a ledger instead of flows: the sums of every program, user, container, unit and class
+    /// of peers over each period of this length, as in 1h; flowtop usage adds it up
     #[arg(
         long,
         value_name = "TIME",
@@ -322,8 +326,8 @@ pub(super) struct Args {
     )]
     pub(super) record_sums: Option<Duration>,
 
-    /// Keep cumulative counters of every process in a file for other programs to map, of mode 0640 (--man, and
-    /// docs/PUBLISH.md: layout and readers)
+    /// Keep cumulative counters of every process in a file for other programs to map, of mode 0640
+    /// (--man, and docs/PUBLISH.md: layout and readers)
     #[arg(
         long,
         value_name = "FILE",
@@ -332,13 +336,13 @@ pub(super) struct Args {
     )]
     pub(super) publish: Option<PathBuf>,
 
-    /// Folder that the live table saves snapshots (w) and recordings (R) in. Without it, and unless root runs
-    /// flowtop: ~/.local/state/flowtop/snapshots
+    /// Folder that the live table saves snapshots (w) and recordings (R) in. Without it, and unless
+    /// root runs flowtop: ~/.local/state/flowtop/snapshots
     #[arg(long, value_name = "DIR", help_heading = "Recording")]
     pub(super) snapshot_dir: Option<PathBuf>,
 
-    /// Show recordings, one after the other, instead of this machine; - is standard input. Put a FILTER
-    /// before this option, or after --
+    /// Show recordings, one after the other, instead of this machine; - is standard input. Put a
+    /// FILTER before this option, or after --
     #[arg(
         long,
         value_name = "FILE",
@@ -348,9 +352,9 @@ pub(super) struct Args {
     )]
     pub(super) replay: Vec<PathBuf>,
 
-    /// Compare two recordings, or windows of time of them as in day.zst@10:00..11:00 (UTC), by -g (default:
-    /// program): what is new, gone, grown or shrunk beyond the noise between intervals. flowtop diff A B is
-    /// the same
+    /// Compare two recordings, or windows of time of them as in day.zst@10:00..11:00 (UTC), by -g
+    /// (default: program): what is new, gone, grown or shrunk beyond the noise between intervals.
+    /// flowtop diff A B is the same
     #[arg(
         long,
         value_names = ["BEFORE", "AFTER"],
@@ -363,8 +367,8 @@ pub(super) struct Args {
     )]
     pub(super) diff: Vec<String>,
 
-    /// Add up recordings and ledgers by -g (default: program) and --by. flowtop usage FILE... is the same; put
-    /// a FILTER, which needs recordings of flows, before it, or after --
+    /// Add up recordings and ledgers by -g (default: program) and --by. flowtop usage FILE... is
+    /// the same; put a FILTER, which needs recordings of flows, before it, or after --
     #[arg(
         long,
         value_name = "FILE",
@@ -386,7 +390,8 @@ pub(super) struct Args {
     )]
     pub(super) by: Option<CalendarPeriod>,
 
-    /// Serve metrics for Prometheus at 9435 (this machine only), :9435 (the network too) or [::1]:9435;
+    /// Serve metrics for Prometheus at 9435 (this machine only), :9435 (the network too) or
+    /// [::1]:9435;
     /// -g picks what to group by (default: process name), -n how many groups
     #[allow(
         rustdoc::broken_intra_doc_links,
@@ -402,8 +407,8 @@ pub(super) struct Args {
     )]
     pub(super) listen: Option<SocketAddr>,
 
-    /// Longest time between two scrapes of one Prometheus server, as in 15s: new series are shown as 0
-    /// for twice as long, so that every server sees their beginning [default: 1m]
+    /// Longest time between two scrapes of one Prometheus server, as in 15s: new series are shown
+    /// as 0 for twice as long, so that every server sees their beginning [default: 1m]
     #[arg(
         long,
         value_name = "TIME",
@@ -425,8 +430,8 @@ pub(super) struct Args {
     )]
     pub(super) listen_host: Vec<String>,
 
-    /// How to attach to the kernel; auto takes the best backend that works here, a named backend never
-    /// falls back to another
+    /// How to attach to the kernel; auto takes the best backend that works here, a named backend
+    /// never falls back to another
     #[arg(
         long,
         value_name = "BACKEND",
@@ -436,8 +441,8 @@ pub(super) struct Args {
     )]
     pub(super) backend: String,
 
-    /// Flows that the kernel can hold in one interval, at most 3/4 of them of one process; the bytes of
-    /// further flows are counted for their process
+    /// Flows that the kernel can hold in one interval, at most 3/4 of them of one process; the
+    /// bytes of further flows are counted for their process
     #[arg(
         long,
         value_name = "N",
@@ -451,8 +456,8 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Kernel")]
     pub(super) no_pushdown: bool,
 
-    /// Do not read the answers of name servers that processes receive, which give flows the names that their
-    /// programs resolved
+    /// Do not read the answers of name servers that processes receive, which give flows the names
+    /// that their programs resolved
     #[arg(long, help_heading = "Kernel", conflicts_with = "replay")]
     pub(super) no_dns_names: bool,
 
@@ -468,7 +473,8 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Configuration")]
     pub(super) print_config: bool,
 
-    /// Check whether flowtop works on this machine and how to fix what does not; with --json for programs
+    /// Check whether flowtop works on this machine and how to fix what does not; with --json for
+    /// programs
     #[arg(long, help_heading = "Diagnosis")]
     pub(super) doctor: bool,
 
@@ -476,7 +482,8 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Diagnosis")]
     pub(super) explain_filter: bool,
 
-    /// Explain on standard error what flowtop does and why; -vv adds the messages of libbpf, thousands of lines
+    /// Explain on standard error what flowtop does and why; -vv adds the messages of libbpf,
+    /// thousands of lines
     #[arg(short = 'v', long, action = ArgAction::Count, help_heading = "Diagnosis")]
     pub(super) verbose: u8,
 

@@ -52,8 +52,8 @@ pub fn prompt_path(vars: &PathVariables) -> Option<PathBuf> {
     folder.map(|folder| folder.join("flowtop/prompts"))
 }
 
-/// Returns the paths where the file may be; the first existing one is used. Under sudo the file of the user
-/// who called it comes before that of root, because settings are a person's.
+/// Returns the paths where the file may be; the first existing one is used. Under sudo the file of
+/// the user who called it comes before that of root, because settings are a person's.
 pub fn candidate_paths(vars: &PathVariables) -> Vec<ConfigOrigin> {
     let origin = |folder: PathBuf, owner| ConfigOrigin {
         path: folder.join(FILE),
@@ -152,7 +152,8 @@ fn open(candidate: &ConfigOrigin) -> io::Result<File> {
         // Opened without O_NONBLOCK: the file may be a pipe whose writer comes later.
         return File::open(&candidate.path);
     }
-    // Opening a pipe would wait for a writer, and opening a terminal could make it this process's own.
+    // Opening a pipe would wait for a writer, and opening a terminal could make it this process's
+    // own.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     Ok(File::from(open(&candidate.path, flags, Mode::empty())?))
 }

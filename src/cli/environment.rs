@@ -59,14 +59,14 @@ impl Environment {
     }
 }
 
-/// Returns whether the terminal can draw lines and charts in Unicode: in a locale of UTF-8, and not on the console of
-/// Linux, whose fonts have 512 glyphs at most, and none of braille.
+/// Returns whether the terminal can draw lines and charts in Unicode: in a locale of UTF-8, and not
+/// on the console of Linux, whose fonts have 512 glyphs at most, and none of braille.
 fn draws_unicode(locale: [Option<OsString>; 3], term: Option<OsString>) -> bool {
     is_utf8(locale) && term.is_none_or(|term| term != "linux")
 }
 
-/// Returns whether the locale uses UTF-8. POSIX reads LC_ALL, LC_CTYPE, LANG in this order; without any the
-/// locale is C, which is ASCII.
+/// Returns whether the locale uses UTF-8. POSIX reads LC_ALL, LC_CTYPE, LANG in this order; without
+/// any the locale is C, which is ASCII.
 fn is_utf8(locale: [Option<OsString>; 3]) -> bool {
     let locale = locale.into_iter().flatten().next().unwrap_or_default();
     let locale = locale.to_string_lossy().to_lowercase();

@@ -37,8 +37,8 @@ pub(super) fn page(command: Command) -> String {
     format!("{title}{before}{options}{after}")
 }
 
-/// Turns the sections of options after the first into subsections of it, and line breaks beside an empty
-/// line, which roff skips, into the space that they are meant as.
+/// Turns the sections of options after the first into subsections of it, and line breaks beside an
+/// empty line, which roff skips, into the space that they are meant as.
 fn as_subsections(options: &str) -> String {
     let line = |line: &str| match line.strip_prefix(".SH ") {
         Some(title) if title != "OPTIONS" => {
@@ -71,7 +71,8 @@ pub(super) fn completions(command: Command, shell: Shell) -> String {
     with_lists(&script, shell).unwrap_or(script)
 }
 
-/// Makes a script complete the words of `--columns` after a comma too, which clap_complete does for no option.
+/// Makes a script complete the words of `--columns` after a comma too, which clap_complete does for
+/// no option.
 fn with_lists(script: &str, shell: Shell) -> Option<String> {
     let words = Column::ALL.map(Column::as_str).join(" ");
     let (option, usual, list) = match shell {
@@ -98,8 +99,8 @@ fn with_lists(script: &str, shell: Shell) -> Option<String> {
     Some(format!("{before}{option}{description}{list}{rest}"))
 }
 
-/// Adds to the arguments the words that they take. Types of flowtop parse these words, because their errors
-/// name what was probably meant, and clap cannot list the words of such a type.
+/// Adds to the arguments the words that they take. Types of flowtop parse these words, because
+/// their errors name what was probably meant, and clap cannot list the words of such a type.
 fn with_values(command: Command) -> Command {
     let columns = Column::ALL.map(Column::as_str);
     let groups = Group::ALL.map(|group| match group {

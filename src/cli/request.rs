@@ -44,8 +44,8 @@ pub enum Request {
 /// Parses arguments, the program's name first.
 ///
 /// # Errors
-/// Help, version and usage errors, those of the configuration file included: print the error and exit with
-/// its code, which is 0 for help and version and 2 for an error.
+/// Help, version and usage errors, those of the configuration file included: print the error and
+/// exit with its code, which is 0 for help and version and 2 for an error.
 pub fn parse<I, T>(args: I, environment: &Environment) -> Result<Request, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -152,7 +152,8 @@ fn capture(
     }
 }
 
-/// Returns the user's zones. Those of the configuration file are for this machine: recordings have their own.
+/// Returns the user's zones. Those of the configuration file are for this machine: recordings have
+/// their own.
 fn zones(
     args: &Args,
     settings: &Settings,
@@ -260,8 +261,8 @@ fn table(args: &Args, settings: Settings, environment: &Environment) -> TableOpt
     }
 }
 
-/// Returns the options of text, JSON and CSV. Programs read these too, so group and order come from the
-/// arguments alone, never from the configuration file of a user.
+/// Returns the options of text, JSON and CSV. Programs read these too, so group and order come from
+/// the arguments alone, never from the configuration file of a user.
 fn stream(args: &Args, settings: &Settings, environment: &Environment) -> StreamOptions {
     StreamOptions {
         top_n: match args.top_n {

@@ -56,8 +56,8 @@ struct RunArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Expect only flows that match a line of this file, each a filter as in remote port 443; # begins a comment.
-    /// Anything else is listed, and the exit code is 4
+    /// Expect only flows that match a line of this file, each a filter as in remote port 443; #
+    /// begins a comment. Anything else is listed, and the exit code is 4
     #[arg(long, value_name = "FILE")]
     allow: Option<PathBuf>,
 
@@ -65,7 +65,8 @@ struct RunArgs {
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = parse_top_n)]
     top_n: Option<usize>,
 
-    /// Write the flows of each interval in which any moved bytes to standard error, while the command runs
+    /// Write the flows of each interval in which any moved bytes to standard error, while the
+    /// command runs
     #[arg(long)]
     live: bool,
 

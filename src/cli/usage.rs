@@ -1,5 +1,5 @@
-//! Parses arguments with clap and turns its errors into one line each, from which no argument can drive the
-//! terminal.
+//! Parses arguments with clap and turns its errors into one line each, from which no argument can
+//! drive the terminal.
 
 use std::error::Error as _;
 use std::ffi::OsString;

@@ -83,7 +83,8 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    // Without an address flowtop listens on this machine only: flows and names of processes are private.
+    // Without an address flowtop listens on this machine only: flows and names of processes are
+    // private.
     let host = match text.rsplit_once(':') {
         None | Some(("localhost", _)) => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
         // `:9435` means every address, of IPv6 and IPv4, as with other exporters.

@@ -106,7 +106,8 @@ fn lockdown() -> Check {
     )
 }
 
-/// Checks cgroups: they name containers and units, and without kprobes cgroup v2 reports the peers of UDP.
+/// Checks cgroups: they name containers and units, and without kprobes cgroup v2 reports the peers
+/// of UDP.
 fn cgroups() -> Check {
     let (id, title) = ("cgroup", "cgroups");
     if let Some(missing) =

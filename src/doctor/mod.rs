@@ -1,5 +1,6 @@
-//! `--doctor`: checks what flowtop needs from this machine, names the fix for what is missing, and proves with
-//! known bytes that flowtop counts them. It starts as a run does, so a run finds the same.
+//! `--doctor`: checks what flowtop needs from this machine, names the fix for what is missing, and
+//! proves with known bytes that flowtop counts them. It starts as a run does, so a run finds the
+//! same.
 
 mod checks;
 mod report;
@@ -116,9 +117,9 @@ pub enum DoctorFormat {
     Json,
 }
 
-/// Runs all checks and writes their results, as text or with `--json` as one object. Returns whether flowtop
-/// works here. Call it before other threads start. `allow` is what the sandbox has to allow; `None` checks
-/// no sandbox.
+/// Runs all checks and writes their results, as text or with `--json` as one object. Returns
+/// whether flowtop works here. Call it before other threads start. `allow` is what the sandbox has
+/// to allow; `None` checks no sandbox.
 ///
 /// # Errors
 /// When `out` cannot be written.
@@ -383,7 +384,8 @@ fn confined(confinement: &Result<Confinement>) -> Vec<Check> {
     checks
 }
 
-/// Splits probe results into denied (good) and allowed although this kernel supports denying them (bad).
+/// Splits probe results into denied (good) and allowed although this kernel supports denying them
+/// (bad).
 fn tried(
     confinement: &Confinement,
     tried: Vec<DeniedProbe>,

@@ -19,9 +19,9 @@ const PREFIXES: [(&str, u64); 8] = [
 pub(super) struct Amount(pub(super) u64);
 
 impl Amount {
-    /// Parses a number with a prefix of 1000 or 1024 and a unit, `B` or `bit`; without a unit it counts
-    /// bytes. Where `rates` are meant, `/s` may follow the unit, and `bps` (bits) and `Bps` (bytes) are
-    /// units as well. Fractions of a bit are dropped.
+    /// Parses a number with a prefix of 1000 or 1024 and a unit, `B` or `bit`; without a unit it
+    /// counts bytes. Where `rates` are meant, `/s` may follow the unit, and `bps` (bits) and `Bps`
+    /// (bytes) are units as well. Fractions of a bit are dropped.
     ///
     /// # Errors
     /// What to write instead.

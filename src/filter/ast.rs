@@ -51,7 +51,8 @@ pub enum Term {
     Tree(Vec<u32>),
     // `netns`: inode numbers.
     Netns(Vec<u32>),
-    /// `interface`: numbers of interfaces that sockets are bound to, or that link-local peers are on.
+    /// `interface`: numbers of interfaces that sockets are bound to, or that link-local peers are
+    /// on.
     Interfaces(Vec<u32>),
     /// `host` with an interface, as in `fe80::1%eth0`.
     ZonedHosts(Side, Vec<ZonedHost>),
@@ -140,8 +141,8 @@ impl Op {
 }
 
 impl Term {
-    /// Whether the group of this name matches; `None` for terms that a group's name does not decide. Containers
-    /// and units can be called by more than their group's name.
+    /// Whether the group of this name matches; `None` for terms that a group's name does not
+    /// decide. Containers and units can be called by more than their group's name.
     fn matches_group(&self, group: Group, name: &str) -> Option<bool> {
         let has = |patterns: &[Pattern], name: &str| {
             name != "unknown" && patterns.iter().any(|pattern| pattern.matches(name))
@@ -202,7 +203,8 @@ impl Expr {
         }
     }
 
-    /// Returns a filter that [`Self::matches_group`] decides by names of this group; `None` where it decides none.
+    /// Returns a filter that [`Self::matches_group`] decides by names of this group; `None` where
+    /// it decides none.
     pub const fn group_example(&self, group: Group) -> Option<&'static str> {
         match group {
             Group::Program => Some("process nginx"),
@@ -212,7 +214,8 @@ impl Expr {
         }
     }
 
-    /// Whether the sums of the group of this name match; `None` if a term is about anything but the group.
+    /// Whether the sums of the group of this name match; `None` if a term is about anything but the
+    /// group.
     pub fn matches_group(&self, group: Group, name: &str) -> Option<bool> {
         let mut parts = match self {
             Self::Is(term) => return term.matches_group(group, name),

@@ -127,8 +127,8 @@ pub(super) fn begins_term(word: &str) -> bool {
     WORDS.contains(&word) || SYNONYMS.contains(&word) || split_key(word).is_some()
 }
 
-/// Returns the key of `key:value` where the key is a kind of values; for `:443` the key is empty and
-/// means a port.
+/// Returns the key of `key:value` where the key is a kind of values; for `:443` the key is empty
+/// and means a port.
 pub(super) fn split_key(word: &str) -> Option<&str> {
     let (key, value) = word.split_once(':')?;
     let is_port = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());

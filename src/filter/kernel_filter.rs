@@ -124,8 +124,8 @@ pub struct KernelFilter {
     pub remote_ports: AllowOrDenyList<PortRange>,
     /// Ports of which either end must have one; with `except`, neither.
     pub any_ports: AllowOrDenyList<PortRange>,
-    /// Networks of the local end; at most [`MAX_NETS`], as in the two that follow. The address of an
-    /// end that is not known is 0.0.0.0 or ::, as the family is.
+    /// Networks of the local end; at most [`MAX_NETS`], as in the two that follow. The address of
+    /// an end that is not known is 0.0.0.0 or ::, as the family is.
     pub local_nets: AllowOrDenyList<Net>,
     /// Networks of the remote end.
     pub remote_nets: AllowOrDenyList<Net>,

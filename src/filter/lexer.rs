@@ -113,8 +113,8 @@ pub(super) fn tokens_from(text: &str, mut at: usize) -> Result<Vec<SpannedToken>
     Ok(found)
 }
 
-/// Returns the text between two quotes or slashes, and its length with both. A backslash escapes the
-/// next character; in a regular expression it escapes the slash only.
+/// Returns the text between two quotes or slashes, and its length with both. A backslash escapes
+/// the next character; in a regular expression it escapes the slash only.
 fn enclosed(text: &str, quote: char) -> Option<(String, usize)> {
     let mut inside = String::new();
     let mut chars = text.char_indices().skip(1);
@@ -134,8 +134,8 @@ fn enclosed(text: &str, quote: char) -> Option<(String, usize)> {
     None
 }
 
-/// Returns the length of the word that `text` begins with. It ends before a space, a parenthesis, a quote
-/// or an operator; inside a word `!`, `&` and `|` are operators only in `!=`, `&&` and `||`.
+/// Returns the length of the word that `text` begins with. It ends before a space, a parenthesis, a
+/// quote or an operator; inside a word `!`, `&` and `|` are operators only in `!=`, `&&` and `||`.
 fn word_length(text: &str) -> usize {
     let ends = |(at, c): &(usize, char)| {
         let rest = &text[*at..];

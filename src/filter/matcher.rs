@@ -1,5 +1,6 @@
-//! Decides whether flows match a filter. Cheap enough for 65536 flows an interval: terms about owners are
-//! evaluated once per owner and interval, terms about control groups once per control group.
+//! Decides whether flows match a filter. Cheap enough for 65536 flows an interval: terms about
+//! owners are evaluated once per owner and interval, terms about control groups once per control
+//! group.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ pub struct Matcher {
     tree: Node,
     /// Terms about owners; the index of a term is the number of its bit.
     owner_terms: Vec<Term>,
-    /// Cache of owner-term results, keyed by the address of each `Arc<Owner>`; cleared by `begin` because
-    /// addresses are reused once an interval's owners are dropped.
+    /// Cache of owner-term results, keyed by the address of each `Arc<Owner>`; cleared by `begin`
+    /// because addresses are reused once an interval's owners are dropped.
     owners: HashMap<usize, u64>,
     /// Cache of the results of terms about control groups, keyed by path: the container's labels at
     /// that time, and the bits.
@@ -83,8 +84,9 @@ impl Matcher {
 
     /// Whether a flow matches. The owners of all flows since [`Self::begin`] must still be alive.
     ///
-    /// If something about a flow is unknown, a term that tests it is false and its `not` true. An overflow
-    /// row matches unless none of its flows can: its bytes are left out only if they certainly do not belong.
+    /// If something about a flow is unknown, a term that tests it is false and its `not` true. An
+    /// overflow row matches unless none of its flows can: its bytes are left out only if they
+    /// certainly do not belong.
     pub fn matches(&mut self, subject: &Subject<'_>) -> bool {
         let bits = if self.owner_terms.is_empty() {
             0

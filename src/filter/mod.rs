@@ -1,6 +1,6 @@
-//! The filter language. Parses a filter, divides it into a part for the kernel and a part for user space, and
-//! evaluates the latter. Independent of the kernel and of output; of the machine it reads only users, services
-//! and interfaces.
+//! The filter language. Parses a filter, divides it into a part for the kernel and a part for user
+//! space, and evaluates the latter. Independent of the kernel and of output; of the machine it
+//! reads only users, services and interfaces.
 //!
 //! ```text
 //!  text ──parse──▶ Expr ──split──▶ FilterPlan ─┬─▶ pushed: read-only data of the BPF programs
@@ -46,8 +46,8 @@ pub fn parse(text: &str, words: &NameTables) -> Result<Expr, Error> {
     parser::parse(text, words)
 }
 
-/// Whether a text begins with a word of the filter language: if it does not parse, it was meant as a filter
-/// all the same.
+/// Whether a text begins with a word of the filter language: if it does not parse, it was meant as
+/// a filter all the same.
 pub fn looks_like_filter(text: &str) -> bool {
     let text = text.trim_start();
     let first = text.split_whitespace().next().unwrap_or_default();

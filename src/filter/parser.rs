@@ -7,8 +7,8 @@
 //!         | values | kind ":" value | "loopback" | "internal" | "external"
 //! values  = value | "(" value { "or" value } ")"
 //! ```
-//! A value without a kind has the kind of the term before it, as in `port 80 or 443`. Ambiguous filters
-//! are refused: `and` after `or`, and a value without a kind after `and` or `not`.
+//! A value without a kind has the kind of the term before it, as in `port 80 or 443`. Ambiguous
+//! filters are refused: `and` after `or`, and a value without a kind after `and` or `not`.
 
 use std::ops::Range;
 
@@ -178,8 +178,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Returns the error for `a or b and c`: pcap-filter reads it as (a or b) and c, most other languages
-    /// as a or (b and c).
+    /// Returns the error for `a or b and c`: pcap-filter reads it as (a or b) and c, most other
+    /// languages as a or (b and c).
     fn two_readings(&mut self, first: usize, parts: &[Expr], head: &mut Option<TermHead>) -> Error {
         let and = self.span(self.at - 1);
         let error = Error::new("\"and\" after \"or\" is ambiguous", and.clone());

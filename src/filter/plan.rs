@@ -1,5 +1,5 @@
-//! Divides a filter into a part that the kernel decides for every event and a part for user space. A flow
-//! matches the filter exactly if it matches both.
+//! Divides a filter into a part that the kernel decides for every event and a part for user space.
+//! A flow matches the filter exactly if it matches both.
 
 use std::fmt;
 
@@ -46,8 +46,8 @@ impl FilterPlan {
             pushdown: reach,
             filter: Some(filter),
         };
-        // Each kernel list is either an allow- or a deny-list; allow-lists are more selective, so they are
-        // filled first.
+        // Each kernel list is either an allow- or a deny-list; allow-lists are more selective, so
+        // they are filled first.
         let mut placed = vec![false; parts.len()];
         let needs_peers = filter_needs_peers(&parts);
         for except in [false, true] {

@@ -50,7 +50,8 @@ enum FlowSide {
 pub(super) enum ValueContext {
     // None, or `or`.
     Free,
-    /// `and` or `not`: a value that follows with `or` could belong to this operand or to the whole filter.
+    /// `and` or `not`: a value that follows with `or` could belong to this operand or to the whole
+    /// filter.
     AfterOperator,
 }
 

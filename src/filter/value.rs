@@ -222,8 +222,8 @@ fn each<T>(
     values.iter().map(one).collect()
 }
 
-/// Makes a term of hosts: networks of one address, which the kernel can compare, unless an interface is
-/// named.
+/// Makes a term of hosts: networks of one address, which the kernel can compare, unless an
+/// interface is named.
 fn hosts(side: Side, hosts: &[ZonedHost]) -> Term {
     if hosts.iter().any(|host| host.ifindex != 0) {
         return Term::ZonedHosts(side, hosts.to_vec());
@@ -337,8 +337,8 @@ pub(super) fn is_host_name(word: &str) -> bool {
         && last.chars().all(|c| c.is_ascii_alphabetic())
 }
 
-/// Returns the fix for the beginning of an IPv4 address, which tcpdump reads as a network, and for one of wrong
-/// numbers.
+/// Returns the fix for the beginning of an IPv4 address, which tcpdump reads as a network, and for
+/// one of wrong numbers.
 pub(super) fn partial_address_help(word: &str) -> Option<String> {
     let parts: Vec<&str> = word.trim_end_matches('.').split('.').collect();
     let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());

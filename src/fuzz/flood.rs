@@ -1,12 +1,13 @@
-//! Recordings that are much longer than what a fuzzer tries, to see what a replay of them allocates.
+//! Recordings that are much longer than what a fuzzer tries, to see what a replay of them
+//! allocates.
 
 use std::io::{self, Read};
 use std::path::Path;
 
 use crate::jsonl::reader::RecordingReader;
 
-/// Bytes that are written out at most: more than twice the 64 MiB that a replay may take beside the flows
-/// it holds. Tests look at the function, and not at memory.
+/// Bytes that are written out at most: more than twice the 64 MiB that a replay may take beside the
+/// flows it holds. Tests look at the function, and not at memory.
 const MAX_BYTES: usize = if cfg!(test) { 64 << 10 } else { 160 << 20 };
 /// Stands between the parts of a template.
 const NEXT: u8 = 0xff;
@@ -15,9 +16,9 @@ const NUMBER: u8 = 1;
 /// A text of 250 letters and one of 4000, in a template: a long user and a long cgroup.
 const LETTERS: [(u8, usize); 2] = [(2, 250), (3, 4000)];
 
-/// Any bytes are a template of a recording: two bytes of how often it is repeated, the part before the
-/// repetitions, what is repeated, and the part behind. It is read to its end or its damage. Returns
-/// how many lines it has at most; the fuzzer looks at the memory that was taken meanwhile.
+/// Any bytes are a template of a recording: two bytes of how often it is repeated, the part before
+/// the repetitions, what is repeated, and the part behind. It is read to its end or its damage.
+/// Returns how many lines it has at most; the fuzzer looks at the memory that was taken meanwhile.
 pub fn flood(bytes: &[u8]) -> usize {
     let Some((times, template)) = bytes.split_first_chunk() else {
         return 0;

@@ -19,8 +19,8 @@ const MAX_INTERVALS: usize = 200;
 /// Lines that are measured, for the same reason.
 const MAX_LINES: u64 = 100_000;
 
-/// Any bytes are read as a recording up to their damage. What was read is written as a recording that
-/// reads the same, and adds up whatever is made of it. Its measured length is that of its
+/// Any bytes are read as a recording up to their damage. What was read is written as a recording
+/// that reads the same, and adds up whatever is made of it. Its measured length is that of its
 /// intervals.
 ///
 /// # Panics

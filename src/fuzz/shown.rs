@@ -24,9 +24,9 @@ use crate::tui::{
 };
 use crate::view::Group;
 
-/// Names of a process, a thread, a cgroup and a machine, and a filter, made of any bytes, are shown in
-/// text, JSON, CSV, metrics and on the screen: nothing in these could drive a terminal, no line is broken, and
-/// JSON, CSV and metrics say what there was.
+/// Names of a process, a thread, a cgroup and a machine, and a filter, made of any bytes, are shown
+/// in text, JSON, CSV, metrics and on the screen: nothing in these could drive a terminal, no line
+/// is broken, and JSON, CSV and metrics say what there was.
 ///
 /// # Panics
 /// When that is not so.
@@ -53,8 +53,8 @@ pub fn shown(bytes: &[u8]) {
     screens(interval, host, &filter);
 }
 
-/// The names of [`shown`] in CSV and in OpenMetrics, by one grouping, which the first byte chooses: many
-/// times as fast as with the screens.
+/// The names of [`shown`] in CSV and in OpenMetrics, by one grouping, which the first byte chooses:
+/// many times as fast as with the screens.
 ///
 /// # Panics
 /// When the promises of [`shown`] do not hold.

@@ -23,7 +23,8 @@ use crate::text::sanitize::sanitize;
 
 /// Longest name of a backend, in characters.
 const MAX_BACKEND: usize = 32;
-/// Most network cards, and the longest name of one, in characters: `IFNAMSIZ` (include/uapi/linux/if.h).
+/// Most network cards, and the longest name of one, in characters: `IFNAMSIZ`
+/// (include/uapi/linux/if.h).
 const MAX_INTERFACES: usize = 1024;
 const MAX_INTERFACE: usize = 16;
 /// Longest path of a cgroup, in bytes: `PATH_MAX` (include/uapi/linux/limits.h).

@@ -41,7 +41,8 @@ impl Recording {
         &self.name
     }
 
-    /// The same recording, with zones of this table instead of its own; without a table with its own.
+    /// The same recording, with zones of this table instead of its own; without a table with its
+    /// own.
     #[must_use]
     pub fn with_zones(self, zones: Option<&Arc<ZoneTable>>) -> Self {
         Self {

@@ -37,8 +37,8 @@ pub struct RecordedInterval {
 }
 
 impl RecordedInterval {
-    /// Whether `next` can be joined to this interval: the sum may exceed the wanted length by half of
-    /// `next` at most.
+    /// Whether `next` can be joined to this interval: the sum may exceed the wanted length by half
+    /// of `next` at most.
     pub(crate) fn can_take(&self, next: &Self, expected: Duration) -> bool {
         let length = self.interval.elapsed + next.interval.elapsed / 2;
         let flows = self.interval.flows.len() + next.interval.flows.len();

@@ -132,7 +132,8 @@ impl<'a> From<&'a InterfaceTraffic> for InterfaceFields<'a> {
     }
 }
 
-/// A zone of the user in the interval. What ends with `_estimate` is only written: it follows from the flows.
+/// A zone of the user in the interval. What ends with `_estimate` is only written: it follows from
+/// the flows.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ZoneFields<'a> {

@@ -1,5 +1,5 @@
-//! The records of a ledger: what a period adds up to, then what each group of each grouping moved in it.
-//! Written and read by the same types, within bounds as recordings are.
+//! The records of a ledger: what a period adds up to, then what each group of each grouping moved
+//! in it. Written and read by the same types, within bounds as recordings are.
 
 use std::borrow::Cow;
 use std::path::PathBuf;

@@ -329,7 +329,8 @@ impl Json {
     }
 }
 
-/// Returns the record of a flow with its known process and the names of its peer and its network namespace.
+/// Returns the record of a flow with its known process and the names of its peer and its network
+/// namespace.
 fn record<'a>(
     flow: &'a Flow,
     process: &'a ProcessFields<'a>,

@@ -48,9 +48,10 @@ const EXEMPT: u32 = TCP_ULP | TCP_OTHER_PROTO | TCP_REPAIR | TCP_URGENT;
 /// States of enum tcp_state (include/net/tcp_states.h) in which this end's FIN was written, and in
 /// which the peer's was received.
 const FIN_WRITTEN: [u32; 4] = [4, 5, 9, 11];
-/// Those of FIN_WRITTEN in which the FIN may have no sequence number yet: tcp_close() and tcp_shutdown() set
-/// the state before tcp_send_fin() takes the number, and may wait for a processor in between. The others
-/// follow from segments that the socket takes only after that call.
+/// Those of FIN_WRITTEN in which the FIN may have no sequence number yet: tcp_close() and
+/// tcp_shutdown() set the state before tcp_send_fin() takes the number, and may wait for a
+/// processor in between. The others follow from segments that the socket takes only after that
+/// call.
 const FIN_NOT_NUMBERED: [u32; 2] = [4, 9];
 const FIN_RECEIVED: [u32; 4] = [6, 8, 9, 11];
 

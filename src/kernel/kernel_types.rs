@@ -59,8 +59,9 @@ impl KernelTypes {
                 found.extend(name.map(|name| (header.kind, *name)));
             }
             match header.kind {
-                // The series that brought the count (dd8657894c11, v6.7) also brought `missed` of kprobe
-                // links (3acf8ace6823), which is a member and so in BTF, whatever is inlined.
+                // The series that brought the count (dd8657894c11, v6.7) also brought `missed` of
+                // kprobe links (3acf8ace6823), which is a member and so in BTF, whatever is
+                // inlined.
                 Kind::STRUCT if compare("bpf_link_info", btf.name(header.name)?).is_eq() => {
                     counts_misses |= btf.has_member(at, "missed")?;
                 }

@@ -26,8 +26,8 @@ fn possible_cpus() -> usize {
     libbpf_rs::num_possible_cpus().unwrap_or(1)
 }
 
-/// Processes of the kernel side, in each of the two buffers. They are fewer than flows, and of one too many
-/// `/proc` knows. Threads may be as many as flows.
+/// Processes of the kernel side, in each of the two buffers. They are fewer than flows, and of one
+/// too many `/proc` knows. Threads may be as many as flows.
 pub(super) fn owner_entries(max_flows: u32, by_thread: bool) -> u32 {
     match by_thread {
         true => max_flows,
@@ -44,8 +44,8 @@ pub(super) fn record_entries(max_flows: u32) -> u32 {
     RECORDS.max(max_flows / 16).min(max_flows)
 }
 
-/// Kernel memory of the other maps that grow with `--max-flows`, in bytes: an entry of a process takes 64
-/// bytes, its key (8) and its value (64).
+/// Kernel memory of the other maps that grow with `--max-flows`, in bytes: an entry of a process
+/// takes 64 bytes, its key (8) and its value (64).
 fn companion_bytes(max_flows: u32, by_thread: bool) -> u64 {
     let owners = u64::from(owner_entries(max_flows, by_thread)) * 2 * (64 + 8 + 64);
     owners + u64::from(record_entries(max_flows)) * size_of::<skel::RawRecord>() as u64
@@ -74,12 +74,13 @@ pub fn map_memory(max_flows: Option<u32>, by_thread: bool) -> Result<MapMemory> 
     Ok(MapMemory { flows, bytes })
 }
 
-/// The most memory that flowtop takes from here on beside the maps that grow with `--max-flows`, in bytes: the other
-/// maps, the programs and what libbpf needs to load them. Measured on Linux 6.18 as the peak of a cgroup: 19.3 MB
-/// with 1,024, 16,384 and 65,536 flows, of which it has 3 to 4 MB by now.
+/// The most memory that flowtop takes from here on beside the maps that grow with `--max-flows`, in
+/// bytes: the other maps, the programs and what libbpf needs to load them. Measured on Linux 6.18
+/// as the peak of a cgroup: 19.3 MB with 1,024, 16,384 and 65,536 flows, of which it has 3 to 4 MB
+/// by now.
 const OTHER_BYTES: u64 = 17_000_000;
-/// `OTHER_BYTES` with a margin, for the number of flows that is proposed. Intervals and names find the memory that
-/// libbpf had at the start.
+/// `OTHER_BYTES` with a margin, for the number of flows that is proposed. Intervals and names find
+/// the memory that libbpf had at the start.
 const AMPLE_BYTES: u64 = 19_000_000;
 
 /// Checks that the maps, which are allocated in full at the start, leave half of the available

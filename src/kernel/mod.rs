@@ -392,7 +392,8 @@ impl Engine {
             },
             audit,
         };
-        // Since the interval before: a call whose peer was missed at its end is counted in this one.
+        // Since the interval before: a call whose peer was missed at its end is counted in this
+        // one.
         let peers_missed = reading.peers_missed_since(&self.before_last);
         self.before_last = std::mem::replace(&mut self.last, reading);
         let elapsed = now - std::mem::replace(&mut self.interval_start, now);

@@ -58,8 +58,8 @@ unsafe extern "C" fn release_segments(
         }
         let start = base + header.p_vaddr as usize;
         let (first, end) = (start & !(page - 1), start + header.p_memsz as usize);
-        // SAFETY: a private mapping of a file that was never writable, so each page is as in the file, and is read
-        // from there again when it is touched.
+        // SAFETY: a private mapping of a file that was never writable, so each page is as in the
+        // file, and is read from there again when it is touched.
         unsafe {
             libc::madvise(
                 ptr::with_exposed_provenance_mut(first),

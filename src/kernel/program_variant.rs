@@ -25,7 +25,8 @@ impl ProgramVariant {
     fn after(self, err: &anyhow::Error) -> Option<Self> {
         let pushdown = false;
         match self {
-            // A simpler program needs the same privileges, and its error would hide what is missing.
+            // A simpler program needs the same privileges, and its error would hide what is
+            // missing.
             _ if MissingRequirement::of(err).is_some() => None,
             Self { pushdown: true, .. } if TooLarge::is_cause_of(err) => {
                 Some(Self { pushdown, ..self })

@@ -86,14 +86,15 @@ impl RunningKernel {
     }
 }
 
-/// Whether this kernel runs tracepoints under SRCU-fast, where a task can be preempted in them, and not with
-/// preemption off (a46023d5616e, v7.0).
+/// Whether this kernel runs tracepoints under SRCU-fast, where a task can be preempted in them, and
+/// not with preemption off (a46023d5616e, v7.0).
 ///
-/// The sign is the per-CPU data of their SRCU domain (`tracepoint_srcu`) on a kernel whose SRCU has fast readers
-/// (`struct srcu_ctr`, v6.15). A domain alone is not the sign: up to 6.12 it guarded tracepoints of idle CPUs.
-/// Fast readers alone are not either: 6.15 to 6.19 have no domain of tracepoints. The two are in the BTF of every
-/// such kernel, while the lock guard (`class_srcu_fast_notrace_t`) depends on the compiler, and a preemption count
-/// can only be read by loading a program. A kernel that has the change without the sign shows missed events, which
+/// The sign is the per-CPU data of their SRCU domain (`tracepoint_srcu`) on a kernel whose SRCU has
+/// fast readers (`struct srcu_ctr`, v6.15). A domain alone is not the sign: up to 6.12 it guarded
+/// tracepoints of idle CPUs. Fast readers alone are not either: 6.15 to 6.19 have no domain of
+/// tracepoints. The two are in the BTF of every such kernel, while the lock guard
+/// (`class_srcu_fast_notrace_t`) depends on the compiler, and a preemption count can only be read
+/// by loading a program. A kernel that has the change without the sign shows missed events, which
 /// the storm of the tests looks for, and on which `auto` moves to perf-attached tracepoints.
 fn tracepoints_preempt(types: &KernelTypes) -> bool {
     types.has_variable(TRACEPOINT_DOMAIN) && types.has_struct(FAST_READERS)

@@ -134,9 +134,9 @@ pub fn bytes_of(record: &RawRecord) -> &[u8] {
 
 /// Passes on the rows of one buffer of a CPU, which no program writes any more, and frees them.
 pub fn take_rows(rows: *mut RawRows, buffer: usize, mut each: impl FnMut(RawKey6, RawStats)) {
-    // SAFETY: the caller's pointer is into the mapped array, whose elements are these structs, aligned for
-    // them. Programs write the other buffer only, so no other thread or program touches this one; by raw
-    // pointers, for references must not reach what programs write.
+    // SAFETY: the caller's pointer is into the mapped array, whose elements are these structs,
+    // aligned for them. Programs write the other buffer only, so no other thread or program touches
+    // this one; by raw pointers, for references must not reach what programs write.
     unsafe {
         let buffer = (&raw mut (*rows).buffers)
             .cast::<types::flowtop_row_buffer>()
@@ -203,8 +203,9 @@ pub fn with_open_object<T>(
         open.context("open the BPF object").and_then(use_object)
     };
     if let Some(object) = UNPACKED.take() {
-        // SAFETY: a box that was leaked. References to it are in skeletons only, and that which was opened here is
-        // gone: what the function returns cannot hold one, whose life is only known to be some `'obj`.
+        // SAFETY: a box that was leaked. References to it are in skeletons only, and that which was
+        // opened here is gone: what the function returns cannot hold one, whose life is only known
+        // to be some `'obj`.
         drop(unsafe { Box::from_raw(object) });
     }
     used
@@ -252,8 +253,8 @@ impl SharedData {
     pub fn map(map: &Map<'_>) -> Result<Self> {
         let size = size_of::<types::bss>();
         ensure!(map.value_size() as usize >= size, "the data is too small");
-        // SAFETY: the kernel keeps the pages for the mapping's life. Programs write them at any time: who reads
-        // them does so by atomics and volatile reads.
+        // SAFETY: the kernel keeps the pages for the mapping's life. Programs write them at any
+        // time: who reads them does so by atomics and volatile reads.
         let memory = unsafe {
             MmapOptions::new()
                 .len(size)
@@ -280,8 +281,8 @@ const _: () = {
 /// Returns the flag that selects the active buffer.
 pub fn active(data: &mut SharedData) -> &AtomicU32 {
     let bss = data.variables();
-    // SAFETY: `active` is an aligned u32 in memory that is mapped for the life of `data`; the unique borrow rules
-    // out any other Rust reference to it, and the programs only read it.
+    // SAFETY: `active` is an aligned u32 in memory that is mapped for the life of `data`; the
+    // unique borrow rules out any other Rust reference to it, and the programs only read it.
     unsafe { AtomicU32::from_ptr(&raw mut (*bss).active) }
 }
 
@@ -301,9 +302,9 @@ const _: () = assert!(size_of::<HeldEntries>() == offset_of!(types::held_entries
 /// Returns the contents of each buffer. Programs add to those of the active buffer.
 pub fn held(data: &mut SharedData) -> &HeldEntries {
     let bss = data.variables();
-    // SAFETY: aligned integers of 32 bits, in the order of `held_entries`, in memory that is mapped for the life of
-    // `data`; the unique borrow rules out any other Rust reference to them, and programs only add atomically or
-    // store whole integers.
+    // SAFETY: aligned integers of 32 bits, in the order of `held_entries`, in memory that is mapped
+    // for the life of `data`; the unique borrow rules out any other Rust reference to them, and
+    // programs only add atomically or store whole integers.
     unsafe { &*(&raw mut (*bss).held).cast::<HeldEntries>() }
 }
 
@@ -331,7 +332,8 @@ impl From<&RawStats> for Counters {
 pub fn untracked(data: &mut SharedData) -> Counters {
     let bss = data.variables();
     let mut sum = RawStats::default();
-    // SAFETY: live memory that programs add to: integers of 64 aligned bits, so none is torn in itself.
+    // SAFETY: live memory that programs add to: integers of 64 aligned bits, so none is torn in
+    // itself.
     unsafe {
         let slots: *const [types::untracked_slot] = &raw const (*bss).untracked;
         for slot in 0..slots.len() {
@@ -358,7 +360,8 @@ pub fn lost_answers(data: &mut SharedData) -> u64 {
 
 /// `bpf_prog_info.recursion_misses`: runs the kernel skipped because the program, or for kprobe
 /// and tracepoint programs any program, was already running on the CPU. Filled for trampolines
-/// from 5.12, for raw tracepoints from 6.1, for kprobes and tracepoints from 6.7; zero on kernels that do not count it.
+/// from 5.12, for raw tracepoints from 6.1, for kprobes and tracepoints from 6.7; zero on kernels
+/// that do not count it.
 pub fn recursion_misses(program: &Program) -> io::Result<u64> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut len = size_of_val(&info) as u32;

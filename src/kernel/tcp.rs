@@ -80,7 +80,8 @@ struct Socket {
     /// Whether `now` is the first reading.
     is_first: bool,
     now: TcpSample,
-    /// The flow of the interval that has the socket's packets and retransmits: the one that moved most.
+    /// The flow of the interval that has the socket's packets and retransmits: the one that moved
+    /// most.
     flow_index: u32,
     /// Bytes that the flow at `flow_index` moved.
     most: u64,

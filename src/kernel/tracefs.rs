@@ -342,8 +342,8 @@ const GUARD_TRIES_FOR: Duration = Duration::from_secs(120);
 /// [`KprobeEvents::open`] passes it. `confine` drops everything that the guard does not need.
 ///
 /// # Errors
-/// When its arguments are not those that [`KprobeEvents::open`] gives, its standard output is no file of
-/// tracefs, or events cannot be removed.
+/// When its arguments are not those that [`KprobeEvents::open`] gives, its standard output is no
+/// file of tracefs, or events cannot be removed.
 pub fn cleanup_watchdog(
     mut args: impl Iterator<Item = OsString>,
     confine: impl FnOnce(),

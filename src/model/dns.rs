@@ -78,7 +78,8 @@ impl fmt::Display for DnsNameOrigin {
     }
 }
 
-/// Longest name, in bytes of its text form: names of hosts have 253 at most (RFC 1035, section 2.3.4).
+/// Longest name, in bytes of its text form: names of hosts have 253 at most (RFC 1035, section
+/// 2.3.4).
 pub const MAX_DNS_NAME: usize = 253;
 
 /// The name that a flow's peer was resolved from.

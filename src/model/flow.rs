@@ -71,8 +71,8 @@ impl Protocol {
         Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 
-    /// Whether the number of an end is a port, or an identifier that is used like one (ICMP). Of a raw
-    /// socket it is the number of the IP protocol, of a packet socket the EtherType.
+    /// Whether the number of an end is a port, or an identifier that is used like one (ICMP). Of a
+    /// raw socket it is the number of the IP protocol, of a packet socket the EtherType.
     pub const fn has_ports(self) -> bool {
         !matches!(self, Self::Raw | Self::Packet)
     }
@@ -93,8 +93,8 @@ pub enum Direction {
     Tx,
 }
 
-/// The interface that an end of a flow belongs to: the one that the socket is bound to (SO_BINDTODEVICE, a
-/// VRF, a packet socket), or the link of a link-local peer (RFC 4007).
+/// The interface that an end of a flow belongs to: the one that the socket is bound to
+/// (SO_BINDTODEVICE, a VRF, a packet socket), or the link of a link-local peer (RFC 4007).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Zone {
     /// Number of the interface; 0: none.

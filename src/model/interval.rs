@@ -22,8 +22,8 @@ pub struct Method {
     /// Data paths that this backend on this kernel cannot see, by their stable names (see
     /// [`UNSEEN_NAMES`]); empty is the normal case.
     pub unseen: Vec<&'static str>,
-    /// The kernel preempts itself and does not count the runs of programs that it skips (before 6.7): events
-    /// may be missed beyond [`Losses::missed_events`], and nobody knows how many.
+    /// The kernel preempts itself and does not count the runs of programs that it skips (before
+    /// 6.7): events may be missed beyond [`Losses::missed_events`], and nobody knows how many.
     pub misses_unknown: bool,
 }
 
@@ -111,8 +111,8 @@ pub struct SlotHolder {
     pub slots: u32,
 }
 
-/// Processes that moved bytes, but of which the kernel side had no room to note all it knows. Of intervals
-/// that are merged the sum.
+/// Processes that moved bytes, but of which the kernel side had no room to note all it knows. Of
+/// intervals that are merged the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unknown {
     /// Without name, user and start; threads where these are counted apart.
@@ -186,12 +186,12 @@ pub struct Audit {
     pub connections: u64,
     /// Those of them of which every byte was counted since they were first read.
     pub agreeing: u64,
-    /// Connections that moved bytes and were not compared: read for the first time, closed before they
-    /// were read, or with counters that are not those of calls (kTLS, sockmap, TCP_REPAIR, urgent
-    /// data, MPTCP); all where flows were without a slot.
+    /// Connections that moved bytes and were not compared: read for the first time, closed before
+    /// they were read, or with counters that are not those of calls (kTLS, sockmap, TCP_REPAIR,
+    /// urgent data, MPTCP); all where flows were without a slot.
     pub exempt: u64,
-    /// Drift found in the interval, less drift that was taken back: calls that lasted for more than an
-    /// interval are counted when they return.
+    /// Drift found in the interval, less drift that was taken back: calls that lasted for more than
+    /// an interval are counted when they return.
     pub drift: Drift,
     /// The connection that is off by most bytes.
     pub worst: Option<DriftingConnection>,
@@ -211,8 +211,8 @@ impl Audit {
         }
     }
 
-    /// Appends what was found later: numbers of connections are of the interval with most that do not
-    /// agree, or else of the later one.
+    /// Appends what was found later: numbers of connections are of the interval with most that do
+    /// not agree, or else of the later one.
     fn merge(&mut self, later: &Self) {
         let off = |audit: &Self| audit.connections.saturating_sub(audit.agreeing);
         let mut sum = if off(self) > off(later) {
@@ -346,8 +346,9 @@ impl Interval {
         (total, copied)
     }
 
-    /// Bytes of [`Interval::total`] that were received twice: by a socket that hears what others move, and
-    /// by them ([`FlowKey::receives_copies`](crate::model::flow::FlowKey::receives_copies)).
+    /// Bytes of [`Interval::total`] that were received twice: by a socket that hears what others
+    /// move, and by them
+    /// ([`FlowKey::receives_copies`](crate::model::flow::FlowKey::receives_copies)).
     pub fn copied_rx_bytes(&self) -> u64 {
         let copies = self.flows.iter().filter(|it| it.key.receives_copies());
         copies.map(|flow| flow.counters.rx_bytes).sum()

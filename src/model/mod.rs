@@ -1,5 +1,5 @@
-//! Plain data that every layer shares: flows, networks and intervals. No parsing, no formatting, no dependency
-//! on BPF or output.
+//! Plain data that every layer shares: flows, networks and intervals. No parsing, no formatting, no
+//! dependency on BPF or output.
 
 pub mod container;
 pub mod dns;

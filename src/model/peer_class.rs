@@ -1,5 +1,6 @@
-//! Where a peer is, by its address alone: the registries of special addresses, which RFC 6890 established
-//! (IANA, IPv4 and IPv6 Special-Purpose Address Registries, as of 2026). The longest matching prefix decides.
+//! Where a peer is, by its address alone: the registries of special addresses, which RFC 6890
+//! established (IANA, IPv4 and IPv6 Special-Purpose Address Registries, as of 2026). The longest
+//! matching prefix decides.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -88,7 +89,8 @@ impl fmt::Display for PeerClass {
     }
 }
 
-/// The IPv4 address in one of 64:ff9b::/96 (RFC 6052), by which NAT64 is reached; else the address itself.
+/// The IPv4 address in one of 64:ff9b::/96 (RFC 6052), by which NAT64 is reached; else the address
+/// itself.
 fn embedded(addr: IpAddr) -> IpAddr {
     match addr {
         IpAddr::V6(v6) => match v6.segments() {
@@ -120,7 +122,8 @@ const fn first_octet(addr: IpAddr) -> usize {
     }
 }
 
-/// The class of all addresses that begin with an octet; `None` where a longer prefix distinguishes them.
+/// The class of all addresses that begin with an octet; `None` where a longer prefix distinguishes
+/// them.
 const fn by_first_octet(nets: &[(Net, PeerClass)]) -> [Option<PeerClass>; 256] {
     let mut classes = [Some(Internet); 256];
     let mut octet = 0;

@@ -1,4 +1,5 @@
-//! Zones that the user defines: names for networks of peers, with the price of a gigabyte where there is one.
+//! Zones that the user defines: names for networks of peers, with the price of a gigabyte where
+//! there is one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -47,7 +48,8 @@ pub fn is_zone_name(text: &str) -> bool {
 /// Zones by network. The longest prefix decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZoneTable {
-    /// Networks by the length of their prefix, the longest first; one list for each family of addresses.
+    /// Networks by the length of their prefix, the longest first; one list for each family of
+    /// addresses.
     v4: Vec<(u8, HashMap<IpAddr, Arc<PeerZone>>)>,
     v6: Vec<(u8, HashMap<IpAddr, Arc<PeerZone>>)>,
 }

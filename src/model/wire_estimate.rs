@@ -1,5 +1,5 @@
-//! What the payload of a flow is on the wire, in bytes of IP packets: an estimate, because neither the options of
-//! each header nor each packet is counted. And what that costs.
+//! What the payload of a flow is on the wire, in bytes of IP packets: an estimate, because neither
+//! the options of each header nor each packet is counted. And what that costs.
 
 use std::iter::Sum;
 use std::net::IpAddr;
@@ -14,7 +14,8 @@ const MTU: u64 = 1500;
 /// Header of IPv4 without options (RFC 791), of IPv6 (RFC 8200).
 const IPV4: u64 = 20;
 const IPV6: u64 = 40;
-/// Header of TCP (RFC 9293) with timestamps (RFC 7323), which Linux uses unless `net.ipv4.tcp_timestamps` is off.
+/// Header of TCP (RFC 9293) with timestamps (RFC 7323), which Linux uses unless
+/// `net.ipv4.tcp_timestamps` is off.
 const TCP: u64 = 32;
 /// Headers of UDP (RFC 768) and UDP-Lite (RFC 3828).
 const UDP: u64 = 8;
@@ -23,7 +24,8 @@ const SCTP: u64 = 28;
 /// Header of DCCP with long sequence numbers (RFC 4340).
 const DCCP: u64 = 16;
 
-/// Estimated bytes on the wire, with the headers of IP and of the transport, without those of the link.
+/// Estimated bytes on the wire, with the headers of IP and of the transport, without those of the
+/// link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WireEstimate {
     pub rx: u64,
@@ -61,9 +63,9 @@ pub const fn stays(internal: bool, class: Option<PeerClass>) -> bool {
 }
 
 impl WireEstimate {
-    /// Estimates what a flow moved in its interval: the payload, a header for each packet, and the payload of
-    /// segments that were sent again. Packets that are not known are as many as full segments, or as messages. A
-    /// flow that stays on this machine is on no wire.
+    /// Estimates what a flow moved in its interval: the payload, a header for each packet, and the
+    /// payload of segments that were sent again. Packets that are not known are as many as full
+    /// segments, or as messages. A flow that stays on this machine is on no wire.
     pub fn of(flow: FlowOnWire<'_>) -> Self {
         if flow.stays {
             return Self::default();
@@ -121,7 +123,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Returns the estimated cost of a flow in an interval; `None` where the zone of its peer has no price.
+    /// Returns the estimated cost of a flow in an interval; `None` where the zone of its peer has
+    /// no price.
     pub fn of(flow: FlowOnWire<'_>, zone: Option<&PeerZone>) -> Option<Self> {
         let price = zone?.price?;
         Some(WireEstimate::of(flow).cost(price))
@@ -179,8 +182,8 @@ const fn headers(protocol: Protocol, ip: u64) -> (u64, u64) {
     }
 }
 
-/// Packets of a flow whose packets are not known: full segments and an acknowledgement for every second one
-/// (RFC 9293, section 3.8.6.3) of TCP, a packet a message of others.
+/// Packets of a flow whose packets are not known: full segments and an acknowledgement for every
+/// second one (RFC 9293, section 3.8.6.3) of TCP, a packet a message of others.
 fn packets(key: &FlowKey, counters: &Counters) -> Packets {
     if key.protocol != Protocol::Tcp {
         return Packets {

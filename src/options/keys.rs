@@ -241,7 +241,8 @@ const fn key(
     }
 }
 
-/// Every command that keys can be given to, in the order of the help screen: a new key is a line here.
+/// Every command that keys can be given to, in the order of the help screen: a new key is a line
+/// here.
 #[rustfmt::skip]
 pub const COMMANDS: &[DefaultBinding] = &[
     key(Chapter::Move, Command::Up, "up", &["up", "k"], "row up"),

@@ -1,5 +1,5 @@
-//! The one validated configuration: what [`crate::cli::request`] turns arguments into. Every other part of flowtop
-//! gets its part of it. Knows no arguments, no kernel and no presentation.
+//! The one validated configuration: what [`crate::cli::request`] turns arguments into. Every other
+//! part of flowtop gets its part of it. Knows no arguments, no kernel and no presentation.
 
 mod keys;
 mod palette;
@@ -66,7 +66,8 @@ pub struct CaptureOptions {
     pub filter: FilterPlan,
     /// Whether threads and their flows are counted apart.
     pub by_thread: bool,
-    /// The user's zones of peers; in a replay they replace the recorded ones. `None` where there are none.
+    /// The user's zones of peers; in a replay they replace the recorded ones. `None` where there
+    /// are none.
     pub zones: Option<Arc<ZoneTable>>,
     /// Read the answers of name servers that processes receive, for the names of hosts.
     pub dns_names: bool,
@@ -221,7 +222,8 @@ impl Default for StreamOptions {
 pub enum Backend {
     /// Raw tracepoints `sock_send_length` and `sock_recv_length`, kernel 6.3 and later.
     RawTracepoint,
-    /// Perf-attached tracepoints `sock:sock_send_length` and `sock:sock_recv_length`, kernel 6.3 and later.
+    /// Perf-attached tracepoints `sock:sock_send_length` and `sock:sock_recv_length`, kernel 6.3
+    /// and later.
     Tracepoint,
     /// Trampolines on the socket functions: fentry and fexit.
     Fentry,

@@ -1,6 +1,6 @@
 //! Turns rankings into comma-separated values (RFC 4180), one row a flow or group, with the columns
-//! always the same: for spreadsheets and all that reads tables. CsvRows are made of the records of JSON
-//! Lines, so names and values are the same in both.
+//! always the same: for spreadsheets and all that reads tables. CsvRows are made of the records of
+//! JSON Lines, so names and values are the same in both.
 
 use std::fmt::Write as _;
 

@@ -4,9 +4,9 @@
 //!  collector's thread ──▶ totals and series, bounded ◀── server's thread ◀── scrapes
 //! ```
 //!
-//! The collector's thread adds an interval when it has ended; a scrape copies the sums and writes its
-//! answer from the copy. So neither waits for the other longer than for the copy of some numbers, and
-//! a scrape between two intervals gives the last one that has ended.
+//! The collector's thread adds an interval when it has ended; a scrape copies the sums and writes
+//! its answer from the copy. So neither waits for the other longer than for the copy of some
+//! numbers, and a scrape between two intervals gives the last one that has ended.
 
 mod authority;
 mod exposition;

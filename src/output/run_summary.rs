@@ -90,7 +90,8 @@ impl RunSummary<'_> {
         }
     }
 
-    /// Returns what was lost, one sentence each after `!!!`, and the limits of the kernel, which are no alarm.
+    /// Returns what was lost, one sentence each after `!!!`, and the limits of the kernel, which
+    /// are no alarm.
     fn notes(&self) -> Vec<String> {
         let Some(sum) = &self.totals.sum else {
             return Vec::new();

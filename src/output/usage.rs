@@ -1,5 +1,5 @@
-//! Writes what groups moved in periods of the calendar, as text, JSON Lines or CSV. The rows of a period add
-//! up to its total.
+//! Writes what groups moved in periods of the calendar, as text, JSON Lines or CSV. The rows of a
+//! period add up to its total.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};

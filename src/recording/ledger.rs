@@ -1,5 +1,5 @@
-//! Turns intervals into the sums of a ledger: those of a period are written when an interval of a later one
-//! comes, and at the end.
+//! Turns intervals into the sums of a ledger: those of a period are written when an interval of a
+//! later one comes, and at the end.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,8 @@ use crate::model::interval::{Interval, Method};
 use crate::stats::usage::UsageSums;
 use crate::view::Group;
 
-/// What a ledger can be read by. Each is stable and few: a year of hours with 40 rows each is 350,000 rows.
+/// What a ledger can be read by. Each is stable and few: a year of hours with 40 rows each is
+/// 350,000 rows.
 const GROUPS: [Group; 5] = [
     Group::Program,
     Group::User,
@@ -43,7 +44,8 @@ impl LedgerWriter {
         }
     }
 
-    /// Adds an interval to the period that it ends in. Returns the records of the period before, if it is over.
+    /// Adds an interval to the period that it ends in. Returns the records of the period before, if
+    /// it is over.
     pub(super) fn put(
         &mut self,
         interval: &Interval,

@@ -1,8 +1,8 @@
-//! The file of `--publish`: cumulative counters of processes, in the layout that docs/PUBLISH.md describes and
-//! `contrib/publish` reads. All numbers are in the byte order of the machine.
+//! The file of `--publish`: cumulative counters of processes, in the layout that docs/PUBLISH.md
+//! describes and `contrib/publish` reads. All numbers are in the byte order of the machine.
 //!
-//! Rows are written by pwrite(2) between two writes of `generation`: it is odd while rows change. Each write
-//! holds the lock of its page, so readers that map the file see the three in this order.
+//! Rows are written by pwrite(2) between two writes of `generation`: it is odd while rows change.
+//! Each write holds the lock of its page, so readers that map the file see the three in this order.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -36,7 +36,8 @@ const SUMS: usize = 32;
 /// The owner writes, the group reads: the folder's, if the folder hands its group down (setgid).
 const READABLE: Mode = Mode::from_raw_mode(0o640);
 
-/// A process: its number in the initial PID namespace, and its start in nanoseconds since boot, 0 if unknown.
+/// A process: its number in the initial PID namespace, and its start in nanoseconds since boot, 0
+/// if unknown.
 type ProcessId = (u32, u64);
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -186,8 +187,8 @@ pub(super) struct ProcessTable {
 }
 
 impl ProcessTable {
-    /// Makes the file, with the rights that this thread has now. What stands there already is replaced only if it
-    /// is a table of this user that nobody writes.
+    /// Makes the file, with the rights that this thread has now. What stands there already is
+    /// replaced only if it is a table of this user that nobody writes.
     ///
     /// # Errors
     /// When the file cannot be made.
@@ -245,7 +246,8 @@ impl ProcessTable {
         Ok(table)
     }
 
-    /// Adds an interval and writes what changed. After an error the rows are written with the next interval.
+    /// Adds an interval and writes what changed. After an error the rows are written with the next
+    /// interval.
     ///
     /// # Errors
     /// When the file cannot be written; `generation` stays odd then.

@@ -1,13 +1,14 @@
-//! Keeps intervals in files, as JSON Lines: every flow of every interval, whatever is shown meanwhile.
+//! Keeps intervals in files, as JSON Lines: every flow of every interval, whatever is shown
+//! meanwhile.
 //!
 //! ```text
 //!  collector's thread ──▶ queue, bounded ──▶ recorder's thread: rank ──▶ JSON ──▶ zstd ──▶ file
 //! ```
 //!
-//! Whoever counts never waits for a disk. While the disk takes nothing (slow, full, gone), intervals wait;
-//! when too many wait they are joined: sums kept, lengths added, as for any slow reader. What finds no
-//! room even then is lost, which is counted and reported. A file always ends with a whole interval, but
-//! for one that was being written when the process was killed.
+//! Whoever counts never waits for a disk. While the disk takes nothing (slow, full, gone),
+//! intervals wait; when too many wait they are joined: sums kept, lengths added, as for any slow
+//! reader. What finds no room even then is lost, which is counted and reported. A file always ends
+//! with a whole interval, but for one that was being written when the process was killed.
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
-//! The folder that the live table saves in: snapshots of the screen, and recordings that a key starts. It is opened
-//! once, with the rights of the caller and before flowtop is confined.
+//! The folder that the live table saves in: snapshots of the screen, and recordings that a key
+//! starts. It is opened once, with the rights of the caller and before flowtop is confined.
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;

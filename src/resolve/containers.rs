@@ -1,9 +1,11 @@
-//! Names of containers and pods, from files that their engines leave on this machine. flowtop queries no daemon.
+//! Names of containers and pods, from files that their engines leave on this machine. flowtop
+//! queries no daemon.
 //!
-//! Such files are root's, or a user's own, and flowtop is neither once it counts. So a reader process per owner opens
-//! them: it is `nobody` to everything but files, which it opens with the owner's rights (fsuid, credentials(7)). It has
-//! no capabilities, and Landlock leaves it no other folders. It starts before flowtop drops its privileges, and only
-//! on a machine that has such folders. The reader also parses the files, so a hostile file reaches no other process.
+//! Such files are root's, or a user's own, and flowtop is neither once it counts. So a reader
+//! process per owner opens them: it is `nobody` to everything but files, which it opens with the
+//! owner's rights (fsuid, credentials(7)). It has no capabilities, and Landlock leaves it no other
+//! folders. It starts before flowtop drops its privileges, and only on a machine that has such
+//! folders. The reader also parses the files, so a hostile file reaches no other process.
 
 mod files;
 #[cfg(any(test, fuzzing))]
@@ -32,19 +34,23 @@ use crate::model::container::{ContainerLabels, is_label};
 use crate::model::flow::{Flow, Owner};
 use crate::system::accounts::accounts;
 
-/// First argument that makes the program a reader of names instead of a top. The number of the user follows.
+/// First argument that makes the program a reader of names instead of a top. The number of the user
+/// follows.
 pub const READER_ARG: &str = "--container-names";
-/// How long an interval with new containers waits for their names, at most. Reading a file takes less than 1 ms.
+/// How long an interval with new containers waits for their names, at most. Reading a file takes
+/// less than 1 ms.
 const WAIT: Duration = Duration::from_millis(50);
 /// After this a container is looked at again, if it still moves bytes: it may have another name.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 /// Cgroups of which it is remembered what was found.
 const MAX_KNOWN: usize = 4096;
-/// Questions that a reader may owe an answer to. Their lines fit into a pipe (64 KiB), so asking never waits.
+/// Questions that a reader may owe an answer to. Their lines fit into a pipe (64 KiB), so asking
+/// never waits.
 const MAX_PENDING: usize = 64;
 /// Users whose engines are read.
 const MAX_USERS: usize = 8;
-/// How long a reader may take to end. A stopped one (SIGSTOP) does not end, and must not keep flowtop.
+/// How long a reader may take to end. A stopped one (SIGSTOP) does not end, and must not keep
+/// flowtop.
 const END_WAIT: Duration = Duration::from_millis(500);
 /// A folder for each user who is logged in, or lingers.
 const USERS: &str = "/run/user";
@@ -82,8 +88,9 @@ struct NameReader {
 }
 
 impl ContainerNames {
-    /// Starts a reader for the engines of the system, and one for those of each user who is logged in and has any.
-    /// Call it with the privilege that readers give away, and before other threads start.
+    /// Starts a reader for the engines of the system, and one for those of each user who is logged
+    /// in and has any. Call it with the privilege that readers give away, and before other threads
+    /// start.
     pub fn start() -> Self {
         let is_root = rustix::process::geteuid().is_root();
         let own = rustix::process::getuid().as_raw();
@@ -113,8 +120,8 @@ impl ContainerNames {
         }
     }
 
-    /// Adds names to the owners of flows. Waits for those of new containers, [`WAIT`] at most; a name that comes later
-    /// is there in the next interval.
+    /// Adds names to the owners of flows. Waits for those of new containers, [`WAIT`] at most; a
+    /// name that comes later is there in the next interval.
     pub fn label(&mut self, flows: &mut [Flow]) {
         if self.readers.is_empty() {
             return;
@@ -266,7 +273,8 @@ impl NameReader {
         })
     }
 
-    /// Sends a question. Returns false while too many questions are unanswered, and after the reader has ended.
+    /// Sends a question. Returns false while too many questions are unanswered, and after the
+    /// reader has ended.
     fn send(&mut self, number: u64, line: &[u8], path: &Arc<str>) -> bool {
         let Some(questions) = &mut self.questions else {
             return false;
@@ -366,10 +374,12 @@ pub struct ReaderRights {
     pub folders: Vec<PathBuf>,
 }
 
-/// Runs as the reader of container names. `confine` makes the process what it is given, and nothing more.
+/// Runs as the reader of container names. `confine` makes the process what it is given, and nothing
+/// more.
 ///
 /// # Errors
-/// When its arguments are not those that flowtop gives it, it cannot be confined, or flowtop has gone.
+/// When its arguments are not those that flowtop gives it, it cannot be confined, or flowtop has
+/// gone.
 pub fn reader(
     mut args: impl Iterator<Item = OsString>,
     confine: impl FnOnce(&ReaderRights) -> Result<()>,

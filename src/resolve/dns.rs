@@ -12,11 +12,11 @@ use super::resolv_conf::Conf;
 
 use crate::sync::lock;
 
-/// For so long a server that did not answer is queried after the others: every name would wait for it
-/// first otherwise.
+/// For so long a server that did not answer is queried after the others: every name would wait for
+/// it first otherwise.
 const SILENT_FOR: Duration = Duration::from_secs(30);
-/// Time before the next query for a name if no server has answered. RFC 9520, section 3.2: at least a second,
-/// at most five minutes.
+/// Time before the next query for a name if no server has answered. RFC 9520, section 3.2: at least
+/// a second, at most five minutes.
 const FAILED_FOR: Duration = Duration::from_secs(60);
 /// Largest answer by UDP, in bytes. RFC 1035, section 4.2.1, has 512 for queries without EDNS; some
 /// servers send more.

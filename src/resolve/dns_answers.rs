@@ -1,5 +1,6 @@
-//! Reads the answer of a name server: which name was resolved to which addresses (RFC 1035, RFC 3596). The bytes
-//! are what anyone may have sent, cut off or whole: nothing here trusts a length, a count or a name.
+//! Reads the answer of a name server: which name was resolved to which addresses (RFC 1035, RFC
+//! 3596). The bytes are what anyone may have sent, cut off or whole: nothing here trusts a length,
+//! a count or a name.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,18 +12,19 @@ use domain::rdata::{A, Aaaa, Cname};
 use super::ptr::is_name;
 use crate::model::dns::MAX_DNS_NAME;
 
-/// Addresses that are taken from an answer, and aliases on the way to them. A datagram of 1232 bytes has room for 75
-/// addresses.
+/// Addresses that are taken from an answer, and aliases on the way to them. A datagram of 1232
+/// bytes has room for 75 addresses.
 const MAX_ADDRESSES: usize = 32;
 const MAX_ALIASES: usize = 16;
-/// Bounds of how long an answer is valid, in seconds, whatever its TTL: programs keep an answer of 0 s for as
-/// long as they take to connect.
+/// Bounds of how long an answer is valid, in seconds, whatever its TTL: programs keep an answer of
+/// 0 s for as long as they take to connect.
 const VALID_FOR: (u32, u32) = (30, 86_400);
 
 /// The name and addresses of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ResolvedName {
-    /// The name that was resolved, in DNS's text form and lower case: some resolvers mix cases at random.
+    /// The name that was resolved, in DNS's text form and lower case: some resolvers mix cases at
+    /// random.
     pub(super) name: String,
     /// Addresses of the host, each once, with how long they are valid.
     pub(super) addresses: Vec<(IpAddr, Duration)>,
@@ -80,8 +82,9 @@ pub(super) fn resolved_name(bytes: &[u8]) -> Option<ResolvedName> {
     (!addresses.is_empty()).then_some(ResolvedName { name, addresses })
 }
 
-/// Follows aliases from a name to that of the host, in whatever order they stand. Returns it with the shortest time
-/// that an alias is valid, in seconds; `None` where aliases turn in a circle or are too many.
+/// Follows aliases from a name to that of the host, in whatever order they stand. Returns it with
+/// the shortest time that an alias is valid, in seconds; `None` where aliases turn in a circle or
+/// are too many.
 fn host_of<'a>(
     message: &'a Message<[u8]>,
     queried: ParsedName<&'a [u8]>,

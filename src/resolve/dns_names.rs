@@ -1,5 +1,6 @@
-//! Names that processes resolved, by the answers that they received, and which of them is the name of a flow's peer.
-//! A flow keeps the name that it began under. Knows no kernel and no presentation.
+//! Names that processes resolved, by the answers that they received, and which of them is the name
+//! of a flow's peer. A flow keeps the name that it began under. Knows no kernel and no
+//! presentation.
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +16,12 @@ use super::dns_answers::{ResolvedName, resolved_name};
 use crate::model::dns::{DnsAnswer, DnsName, DnsNameOrigin};
 use crate::model::flow::Flow;
 
-/// Addresses of which names are known, of all processes and of one. A process that has more forgets its own.
+/// Addresses of which names are known, of all processes and of one. A process that has more forgets
+/// its own.
 const MAX_ADDRESSES: usize = 16_384;
 const MAX_PROCESS_ADDRESSES: usize = 1024;
-/// Names of an address that a process is remembered to have resolved: whether there are several takes two.
+/// Names of an address that a process is remembered to have resolved: whether there are several
+/// takes two.
 const MAX_NAMES: usize = 2;
 /// Addresses whose names are known to all processes of a user.
 const MAX_SHARED: usize = 8192;
@@ -29,8 +32,8 @@ const KEPT_FOR: Duration = Duration::from_secs(600);
 const SWEEP: u64 = 64;
 /// Users below are those of the system (`UID_MIN` of login.defs): others believe their answers.
 const MIN_USER: u32 = 1000;
-/// Ports from here on are given to clients by default (`ip_local_port_range`): a socket below that is a server's,
-/// to which anyone can send from port 53.
+/// Ports from here on are given to clients by default (`ip_local_port_range`): a socket below that
+/// is a server's, to which anyone can send from port 53.
 const MIN_CLIENT_PORT: u16 = 32_768;
 
 /// A process: its number, and its start since boot.
@@ -76,8 +79,8 @@ struct KnownFlow {
 }
 
 impl DnsNames {
-    /// Takes answers in the order in which they were received, then names the flows of the interval in which
-    /// they were. All flows must be there, before any filter.
+    /// Takes answers in the order in which they were received, then names the flows of the interval
+    /// in which they were. All flows must be there, before any filter.
     pub fn label(&mut self, answers: Vec<DnsAnswer>, flows: &mut [Flow], now: Instant) {
         for answer in &answers {
             if let Some(resolved) = resolved_name(&answer.bytes) {

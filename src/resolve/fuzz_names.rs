@@ -61,8 +61,9 @@ pub fn answer(bytes: &[u8]) {
     check(query.read(&answer));
 }
 
-/// Any datagram from port 53 is read as an answer that a process received, or passed over: as it is, and behind a good
-/// header and question. A name is in DNS's text form and lower case, in bounds, and no address.
+/// Any datagram from port 53 is read as an answer that a process received, or passed over: as it
+/// is, and behind a good header and question. A name is in DNS's text form and lower case, in
+/// bounds, and no address.
 ///
 /// # Panics
 /// When that is not so.

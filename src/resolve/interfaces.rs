@@ -1,5 +1,6 @@
-//! Names of network interfaces, by their numbers: of flowtop's own network namespace, from the files in
-//! `/proc/self/net` that list interfaces. `/sys` and sockets are closed to flowtop once it is confined.
+//! Names of network interfaces, by their numbers: of flowtop's own network namespace, from the
+//! files in `/proc/self/net` that list interfaces. `/sys` and sockets are closed to flowtop once it
+//! is confined.
 
 pub mod counters;
 
@@ -12,7 +13,8 @@ use crate::model::flow::Zone;
 use crate::resolve::namespace;
 use crate::sync::lock;
 
-/// How long a list of interfaces is used, before an interface that is not in it makes flowtop read again.
+/// How long a list of interfaces is used, before an interface that is not in it makes flowtop read
+/// again.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// Names of interfaces, read when one is first looked up.
@@ -68,7 +70,8 @@ fn read() -> HashMap<u32, Arc<str>> {
     of_igmp(&igmp).chain(of_if_inet6(&inet6)).collect()
 }
 
-/// Lines of a number, a name and more, as in `1 lo : 1 V3`, each followed by indented lines of its groups.
+/// Lines of a number, a name and more, as in `1 lo : 1 V3`, each followed by indented lines of its
+/// groups.
 fn of_igmp(text: &str) -> impl Iterator<Item = (u32, Arc<str>)> {
     text.lines().skip(1).filter_map(|line| {
         if line.starts_with(char::is_whitespace) {

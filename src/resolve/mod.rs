@@ -1,5 +1,6 @@
 //! Resolves numbers to names: processes to users, programs and containers, addresses to host names,
-//! ports to services, network interfaces and namespaces. What may take long happens in background threads.
+//! ports to services, network interfaces and namespaces. What may take long happens in background
+//! threads.
 
 mod background_cache;
 mod cgroup;

@@ -56,7 +56,8 @@ impl Default for NameCache {
 }
 
 impl NameCache {
-    /// Returns the known name, and whether to look it up now. An expired name stands until the new one is there.
+    /// Returns the known name, and whether to look it up now. An expired name stands until the new
+    /// one is there.
     pub(super) fn get(&mut self, question: NameQuestion, now: Instant) -> (Option<Arc<str>>, bool) {
         self.names.get(question, now)
     }

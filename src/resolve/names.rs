@@ -1,6 +1,6 @@
 //! Turns addresses of shown flows into host names, in the background, and ports into names of
-//! services. Asking never waits: a name appears once a look-up has found it. Knows nothing of flows'
-//! bytes, the kernel or drawing.
+//! services. Asking never waits: a name appears once a look-up has found it. Knows nothing of
+//! flows' bytes, the kernel or drawing.
 
 use std::io;
 use std::net::IpAddr;
@@ -65,8 +65,8 @@ struct Resolver {
     pool: Pool,
 }
 
-/// Threads that look names up: one, and more while look-ups wait. Where a limit allows no more (TasksMax of
-/// systemd, pids.max of a container), fewer look up at a time.
+/// Threads that look names up: one, and more while look-ups wait. Where a limit allows no more
+/// (TasksMax of systemd, pids.max of a container), fewer look up at a time.
 struct Pool {
     /// Counts a requested look-up; returns how many are open, give or take one that has just ended.
     open_lookups: Box<dyn Fn() -> isize + Send + Sync>,
@@ -108,7 +108,8 @@ pub struct Label {
     pub host: String,
     /// `:port` or `:service`, printable ASCII; nothing where unknown.
     pub port: String,
-    /// Whether the host is a name, whose right end is the most specific to a reader, and no address.
+    /// Whether the host is a name, whose right end is the most specific to a reader, and no
+    /// address.
     pub is_name: bool,
 }
 
@@ -249,7 +250,8 @@ impl Names {
         name
     }
 
-    /// Returns the name of an address if it is known now, from name servers or from `/etc/hosts`; requests none.
+    /// Returns the name of an address if it is known now, from name servers or from `/etc/hosts`;
+    /// requests none.
     pub fn known(&self, addr: IpAddr) -> Option<Arc<str>> {
         let cache = lock(&self.resolver.as_ref()?.cache);
         [true, false]
@@ -267,8 +269,8 @@ impl Names {
         self.services.at(protocol, end, other)
     }
 
-    /// Name of an interface of flowtop's own network namespace; `None` for one of another namespace or of
-    /// a recording.
+    /// Name of an interface of flowtop's own network namespace; `None` for one of another namespace
+    /// or of a recording.
     pub fn interface(&self, zone: Zone) -> Option<Arc<str>> {
         self.interfaces.as_ref()?.name(zone)
     }
@@ -288,8 +290,8 @@ impl Names {
         self.written(end, host.as_deref(), service)
     }
 
-    /// The same as [`Self::label`] with the name that the peer of a flow was resolved from, where that is known
-    /// and names are shown. It takes precedence over the name from name servers.
+    /// The same as [`Self::label`] with the name that the peer of a flow was resolved from, where
+    /// that is known and names are shown. It takes precedence over the name from name servers.
     pub fn resolved_label(
         &self,
         end: &Endpoint,
@@ -340,8 +342,8 @@ impl Names {
 /// Words that stand for a host in rows: no host is called so.
 const NO_NAMES: [&str; 4] = ["unknown", "other", "others", "untracked"];
 
-/// Whether a name can be shown: one of no letter and digit, as `*`, or that is a word of flowtop's own
-/// would be taken for a word of flowtop itself.
+/// Whether a name can be shown: one of no letter and digit, as `*`, or that is a word of flowtop's
+/// own would be taken for a word of flowtop itself.
 pub(super) fn is_shown(name: &str) -> bool {
     let bare = name.trim_matches(|c: char| c == '.' || c.is_whitespace());
     // DNS writes bytes as `\032`: these digits are no part of a name.

@@ -34,9 +34,9 @@ pub fn own_net() -> Option<u32> {
     own("net")
 }
 
-/// Whether this process is in the initial network namespace, the one that has the machine's network cards. By a
-/// setting that only that namespace has (`net_core_table` of the kernel's net/core/sysctl_net_core.c): its inode
-/// is another one on other kernels.
+/// Whether this process is in the initial network namespace, the one that has the machine's network
+/// cards. By a setting that only that namespace has (`net_core_table` of the kernel's
+/// net/core/sysctl_net_core.c): its inode is another one on other kernels.
 pub fn is_initial_net() -> bool {
     fs::exists("/proc/sys/net/core/dev_weight").unwrap_or(false)
 }

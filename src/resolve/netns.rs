@@ -17,7 +17,8 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Most names that are kept.
 const MAX_NAMES: usize = 4096;
 
-/// Names of network namespaces by inode number; by default those that are put in. Never print them unsanitized.
+/// Names of network namespaces by inode number; by default those that are put in. Never print them
+/// unsanitized.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NetnsNames(Arc<Mutex<NetnsFolder>>);
 

@@ -1,12 +1,13 @@
-//! Turns process ids of shown rows into facts: command line, program, user, parent, start, container
-//! or unit. In the background, cached, and kept after the process has exited; a look-up never waits.
+//! Turns process ids of shown rows into facts: command line, program, user, parent, start,
+//! container or unit. In the background, cached, and kept after the process has exited; a look-up
+//! never waits.
 //!
 //! A number that was given to another process is noticed by its start time: facts are looked at
 //! again every [`FRESH_FOR`] while they are shown, and those of the process before are kept beside
 //! the new ones, so that a flow that ended is not given to a stranger.
 //!
-//! What the kernel itself recorded of a process (user id, cgroup) is turned into names here too, without
-//! asking `/proc`: those of processes that were gone before anyone could look.
+//! What the kernel itself recorded of a process (user id, cgroup) is turned into names here too,
+//! without asking `/proc`: those of processes that were gone before anyone could look.
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ use domain::rdata::{Ptr, Soa};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Bounds of how long a name is valid, in seconds, whatever its TTL: with 1 s every name on the
-/// screen would be looked up again and again, and a name that changed is not to be wrong for more than a day.
+/// screen would be looked up again and again, and a name that changed is not to be wrong for more
+/// than a day.
 const NAME_FOR: (u32, u32) = (60, 86_400);
 /// The same for an address without a name. RFC 2308, section 5: more than one to three hours makes
 /// no sense.

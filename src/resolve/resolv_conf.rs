@@ -36,8 +36,8 @@ impl Default for Conf {
 }
 
 impl Conf {
-    /// A keyword at the beginning of the line and its values; what is not known, or wrong, is passed
-    /// over. Without a server it is the one on this machine.
+    /// A keyword at the beginning of the line and its values; what is not known, or wrong, is
+    /// passed over. Without a server it is the one on this machine.
     pub(super) fn parse(text: &[u8]) -> Self {
         let mut conf = Self {
             servers: Vec::new(),

@@ -88,8 +88,8 @@ pub fn built_in_text() -> String {
     BUILT_IN.replace(", ", "\n")
 }
 
-/// Parses the text of services(5): `name port/protocol aliases... # comment` a line. Returns the port, the
-/// name and the aliases of each line; lines and aliases that are not UTF-8 are skipped.
+/// Parses the text of services(5): `name port/protocol aliases... # comment` a line. Returns the
+/// port, the name and the aliases of each line; lines and aliases that are not UTF-8 are skipped.
 pub fn entries(
     text: &[u8],
 ) -> impl Iterator<Item = ((Protocol, u16), &str, impl Iterator<Item = &str>)> {

@@ -1,5 +1,5 @@
-//! The system's way from an address to a name, without the C library: `/etc/hosts`, then the servers
-//! of `/etc/resolv.conf`. Works in a static binary, and uses no module of `nsswitch.conf`.
+//! The system's way from an address to a name, without the C library: `/etc/hosts`, then the
+//! servers of `/etc/resolv.conf`. Works in a static binary, and uses no module of `nsswitch.conf`.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};

@@ -40,7 +40,8 @@ enum CommandEvent {
 /// Runs the command of `options`, and returns its end.
 ///
 /// # Errors
-/// When it cannot be started, for which flowtop exits with 2 ([`NotStarted`]), or not be counted to its end.
+/// When it cannot be started, for which flowtop exits with 2 ([`NotStarted`]), or not be counted to
+/// its end.
 pub(super) fn run(
     config: &Config,
     options: &CommandOptions,

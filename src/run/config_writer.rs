@@ -1,9 +1,9 @@
 //! Writes the configuration file after flowtop has been confined, by descriptors from before.
 //!
-//! A file that is there is opened for writing and kept open. Where there is none yet, a file without a name
-//! (`O_TMPFILE`) is opened in its folder, and gets the name when settings are saved: nothing is left behind by who
-//! never saves. A name is given with the rights that flowtop has then, so root, which becomes `nobody`, has to make
-//! the file itself.
+//! A file that is there is opened for writing and kept open. Where there is none yet, a file
+//! without a name (`O_TMPFILE`) is opened in its folder, and gets the name when settings are saved:
+//! nothing is left behind by who never saves. A name is given with the rights that flowtop has
+//! then, so root, which becomes `nobody`, has to make the file itself.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -111,7 +111,8 @@ fn by_descriptor(descriptor: i32) -> PathBuf {
 
 /// Opens the existing file if it may be written.
 fn existing(config: &ConfigFile) -> Result<Option<File>> {
-    // Opening a pipe would wait for a reader, and opening a terminal could make it this process's own.
+    // Opening a pipe would wait for a reader, and opening a terminal could make it this process's
+    // own.
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let found = match open(&config.path, flags, Mode::empty()) {
         Ok(found) => File::from(found),

@@ -15,8 +15,8 @@ use crate::system::mounts;
 /// Makes this thread the user's: real, effective and saved ids, so that there is no way back. The
 /// permitted capabilities stay, until they are dropped by who finds out which is needed.
 ///
-/// Root stays root where it may not leave: in a container without CAP_SETUID, or in a user namespace
-/// that has no such user. Who asks for the user afterwards sees it.
+/// Root stays root where it may not leave: in a container without CAP_SETUID, or in a user
+/// namespace that has no such user. Who asks for the user afterwards sees it.
 ///
 /// # Errors
 /// When the kernel refuses for any other reason.
@@ -46,8 +46,8 @@ fn leave_root(identity: &Identity) -> rustix::io::Result<()> {
     }
 }
 
-/// Lets the kernel check files with other ids than those of the thread. Those ids own no process: they neither signal
-/// nor trace one, and cannot become the thread's ids without CAP_SETUID.
+/// Lets the kernel check files with other ids than those of the thread. Those ids own no process:
+/// they neither signal nor trace one, and cannot become the thread's ids without CAP_SETUID.
 fn open_files_as(user: Uid, group: Gid) -> rustix::io::Result<()> {
     // The change of the user has lowered CAP_SETUID and CAP_SETGID.
     let held = capabilities(None)?;

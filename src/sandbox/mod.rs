@@ -1,10 +1,11 @@
-//! Gives away what flowtop no longer needs once it counts: capabilities, the user root, new privileges,
-//! most of the files (Landlock) and most of the system calls (seccomp). Knows nothing of what is counted
-//! or shown.
+//! Gives away what flowtop no longer needs once it counts: capabilities, the user root, new
+//! privileges, most of the files (Landlock) and most of the system calls (seccomp). Knows nothing
+//! of what is counted or shown.
 //!
 //! What remains: reading `/proc` and the few files that names are in, asking name servers, the
-//! descriptors that are open already (the kernel side, the terminal, the output), and writing in the
-//! folders that the caller names. A mistake in what reads strangers' texts has no more than that.
+//! descriptors that are open already (the kernel side, the terminal, the output), and writing in
+//! the folders that the caller names. A mistake in what reads strangers' texts has no more than
+//! that.
 
 pub mod capabilities;
 mod files;

@@ -29,8 +29,9 @@ pub struct Identity {
     pub uid: Uid,
     pub gid: Gid,
     pub groups: Vec<Gid>,
-    /// User and group that the kernel checks at files (fsuid and fsgid, credentials(7)); `None`: `uid` and `gid`.
-    /// They open what they own, and give no other right: not to signal, to trace or to change ids.
+    /// User and group that the kernel checks at files (fsuid and fsgid, credentials(7)); `None`:
+    /// `uid` and `gid`. They open what they own, and give no other right: not to signal, to trace
+    /// or to change ids.
     pub files_of: Option<(Uid, Gid)>,
 }
 
@@ -177,9 +178,9 @@ impl Privilege {
         self.is_of_the_file
     }
 
-    /// Returns the ids to count with. Root becomes `nobody`. A run that still makes files in a folder opens them with the
-    /// caller's rights, which the folder is open to, and keeps the caller's groups; any other run needs no right to
-    /// any file.
+    /// Returns the ids to count with. Root becomes `nobody`. A run that still makes files in a
+    /// folder opens them with the caller's rights, which the folder is open to, and keeps the
+    /// caller's groups; any other run needs no right to any file.
     pub fn identity(&self, makes_files: bool) -> Identity {
         let caller = &self.caller;
         let (uid, gid) = match caller.is_root() {
@@ -199,7 +200,8 @@ impl Privilege {
         }
     }
 
-    /// Returns the caller's ids for all that a thread does: it may also signal the caller's processes.
+    /// Returns the caller's ids for all that a thread does: it may also signal the caller's
+    /// processes.
     pub fn identity_of_caller(&self) -> Identity {
         let caller = &self.caller;
         Identity {
@@ -210,8 +212,8 @@ impl Privilege {
         }
     }
 
-    /// Returns the ids to read files of `user`'s with, if this process is root now: `nobody`'s, but for files, which `user`
-    /// opens. Else the caller's, who reads what the caller may read anyway.
+    /// Returns the ids to read files of `user`'s with, if this process is root now: `nobody`'s, but
+    /// for files, which `user` opens. Else the caller's, who reads what the caller may read anyway.
     pub fn identity_for_files_of(&self, user: u32, group: u32) -> Identity {
         if !geteuid().is_root() {
             return self.identity_of_caller();

@@ -2,8 +2,8 @@
 //!
 //! Two filters. The first says which calls there are: any other fails with ENOSYS, as on a kernel
 //! that does not have it, which is what the C library has a way around; none ends the program, as
-//! a top must not die of a call that nobody foresaw. The second says with which arguments: what would
-//! write a file, run code, signal others, or reach into the kernel, fails with EPERM.
+//! a top must not die of a call that nobody foresaw. The second says with which arguments: what
+//! would write a file, run code, signal others, or reach into the kernel, fails with EPERM.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -349,7 +349,8 @@ fn signals_to_others(own: u64, allowed: Option<u32>) -> Result<Vec<SeccompRule>>
 fn other_sockets() -> Result<Vec<SeccompRule>> {
     let families = [libc::AF_INET, libc::AF_INET6].map(|family| family as u64);
     let mut rules = none_of(0, &families)?;
-    // The type's lower four bits (SOCK_TYPE_MASK, include/linux/net.h) are SOCK_STREAM, 1, or SOCK_DGRAM, 2.
+    // The type's lower four bits (SOCK_TYPE_MASK, include/linux/net.h) are SOCK_STREAM, 1, or
+    // SOCK_DGRAM, 2.
     for (mask, value) in [(3, 0), (3, 3), (4, 4), (8, 8)] {
         rules.push(masked(1, mask, value)?);
     }
@@ -369,8 +370,8 @@ fn sent_elsewhere() -> Result<Vec<SeccompRule>> {
 
 /// Matches a `setsockopt()` of anything but time limits, which look-ups set.
 fn other_options() -> Result<Vec<SeccompRule>> {
-    /// `SO_RCVTIMEO_NEW` and `SO_SNDTIMEO_NEW` (include/uapi/asm-generic/socket.h), as newer C libraries
-    /// ask for them.
+    /// `SO_RCVTIMEO_NEW` and `SO_SNDTIMEO_NEW` (include/uapi/asm-generic/socket.h), as newer C
+    /// libraries ask for them.
     const TIMES: [u64; 2] = [66, 67];
     let limits = [libc::SO_RCVTIMEO as u64, libc::SO_SNDTIMEO as u64];
     let mut rules = none_of(1, &[libc::SOL_SOCKET as u64])?;

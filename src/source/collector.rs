@@ -2,9 +2,9 @@
 //! absolute monotonic grid, whatever the reader, the keyboard or the terminal do meanwhile. Knows
 //! neither the kernel nor any presentation.
 //!
-//! Invariants: an interval ends only on the grid, at the one early reading of the first, on a stop, or
-//! never; what was counted is handed over exactly once; at most one interval waits for the reader, later
-//! ones merge into it.
+//! Invariants: an interval ends only on the grid, at the one early reading of the first, on a stop,
+//! or never; what was counted is handed over exactly once; at most one interval waits for the
+//! reader, later ones merge into it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,8 +26,9 @@ const MAX_WAITING_FLOWS: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     pub interval: Duration,
-    /// Length after which the first interval is read for the first time, so that a screen has rows at
-    /// once; the second reading ends it on the grid. `None` reads the first interval only at its end.
+    /// Length after which the first interval is read for the first time, so that a screen has rows
+    /// at once; the second reading ends it on the grid. `None` reads the first interval only at its
+    /// end.
     pub early: Option<Duration>,
     /// Finish after this many; `None` means at a stop only.
     pub count: Option<u64>,

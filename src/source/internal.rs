@@ -1,10 +1,10 @@
 //! Finds the flows whose both ends are on this machine.
 //!
-//! A flow is internal if an end is a loopback address, or if its peer is counted as well: another flow of the
-//! same protocol has the same two ends the other way round, in any network namespace. Both are seen, not
-//! inferred from routes or address ranges, so what is not known to be internal is not: a connection through
-//! address translation, whose two sockets name different ends, or a datagram to a socket that is bound to no
-//! address.
+//! A flow is internal if an end is a loopback address, or if its peer is counted as well: another
+//! flow of the same protocol has the same two ends the other way round, in any network namespace.
+//! Both are seen, not inferred from routes or address ranges, so what is not known to be internal
+//! is not: a connection through address translation, whose two sockets name different ends, or a
+//! datagram to a socket that is bound to no address.
 
 use std::net::IpAddr;
 
@@ -21,8 +21,9 @@ const REMEMBERED_FOR: u64 = 60;
 /// Both ends of a flow as one socket sees them.
 type FlowEnds = (Protocol, (IpAddr, u16), (IpAddr, u16));
 
-/// Remembers which pairs of ends are on this machine. The two sides of a connection often move bytes in
-/// different intervals: one sends at the end of an interval, the other receives in the next.
+/// Remembers which pairs of ends are on this machine. The two sides of a connection often move
+/// bytes in different intervals: one sends at the end of an interval, the other receives in the
+/// next.
 #[derive(Debug, Default)]
 pub struct InternalFlows {
     /// Known pairs, with the number of the interval in which they last moved bytes.

@@ -65,8 +65,8 @@ impl Live {
         Ok(())
     }
 
-    /// Becomes `identity` and gives up all privileges but those that counting needs. From now on the backend
-    /// stays what it is: to attach another takes what is given up here.
+    /// Becomes `identity` and gives up all privileges but those that counting needs. From now on
+    /// the backend stays what it is: to attach another takes what is given up here.
     ///
     /// # Errors
     /// When there are other threads, or the kernel does not count any more.

@@ -1,5 +1,6 @@
-//! The addresses of this machine in flowtop's own network namespace, so that a peer on this machine is not taken
-//! for a neighbour. Read once at the start, and learned from the local ends of flows afterwards.
+//! The addresses of this machine in flowtop's own network namespace, so that a peer on this machine
+//! is not taken for a neighbour. Read once at the start, and learned from the local ends of flows
+//! afterwards.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -45,8 +46,8 @@ impl OwnAddresses {
         let mut last = None;
         for flow in &*flows {
             let local = &flow.key.local;
-            // Flows in a row often share it. Its class last: most addresses are known, and a class may take a search
-            // of all ranges.
+            // Flows in a row often share it. Its class last: most addresses are known, and a class
+            // may take a search of all ranges.
             if self.is_here(flow)
                 && last.replace(local.addr) != Some(local.addr)
                 && self.known.len() < MAX_ADDRESSES

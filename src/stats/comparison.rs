@@ -1,10 +1,11 @@
-//! Compares what groups moved in two stretches of time, and tells change from the noise between intervals.
+//! Compares what groups moved in two stretches of time, and tells change from the noise between
+//! intervals.
 //!
-//! The rate of a group in a stretch is its bytes by the length of the stretch. Rates of intervals scatter
-//! around it; their variance, weighted by the lengths of the intervals, gives the standard error of the rate.
-//! A difference of two rates is a change if it exceeds [`NOISE_ERRORS`] standard errors of the difference,
-//! and [`MIN_SHARE`] of the larger rate. A group that moves in few intervals scatters as much as it moves, so
-//! one that is there now and then is no change.
+//! The rate of a group in a stretch is its bytes by the length of the stretch. Rates of intervals
+//! scatter around it; their variance, weighted by the lengths of the intervals, gives the standard
+//! error of the rate. A difference of two rates is a change if it exceeds [`NOISE_ERRORS`] standard
+//! errors of the difference, and [`MIN_SHARE`] of the larger rate. A group that moves in few
+//! intervals scatters as much as it moves, so one that is there now and then is no change.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

@@ -2,13 +2,13 @@
 //! from the intervals, so a recording gives the same result as the live machine.
 //!
 //! Memory is bounded. Flows that moved bytes in the last [`RECENT_FOR`] are *recent*, at most
-//! [`MAX_RECENT`]; older ones are *past*, at most [`MAX_PAST`], and come back with all their figures
-//! when they move again. When a store is full, of the half that was silent for longest the smaller
-//! ones go: from recent to past, from past into the one sum *older*. Of the flows of one interval that
-//! were not known before the largest are taken in, as many as there is room for and at least a quarter
-//! of [`MAX_RECENT`]; the others are *older* at once. Recent, past, older and untracked always add up to
-//! everything that was counted, to the byte. A flow takes about 370 bytes with its index, so full
-//! stores about 28 MB, sparklines half a MB.
+//! [`MAX_RECENT`]; older ones are *past*, at most [`MAX_PAST`], and come back with all their
+//! figures when they move again. When a store is full, of the half that was silent for longest the
+//! smaller ones go: from recent to past, from past into the one sum *older*. Of the flows of one
+//! interval that were not known before the largest are taken in, as many as there is room for and
+//! at least a quarter of [`MAX_RECENT`]; the others are *older* at once. Recent, past, older and
+//! untracked always add up to everything that was counted, to the byte. A flow takes about 370
+//! bytes with its index, so full stores about 28 MB, sparklines half a MB.
 
 mod base;
 mod slots;
@@ -43,8 +43,8 @@ use crate::view::Directions;
 pub const RECENT_FOR: Duration = Duration::from_secs(10);
 pub const MAX_RECENT: usize = 65_536;
 pub const MAX_PAST: usize = 16_384;
-/// Most flows with a sparkline, a kilobyte each: those with the largest 60 s averages, more than a screen
-/// shows.
+/// Most flows with a sparkline, a kilobyte each: those with the largest 60 s averages, more than a
+/// screen shows.
 pub const MAX_SPARKS: usize = 512;
 
 /// A flow over all intervals.
@@ -72,7 +72,8 @@ pub struct FlowStats {
 }
 
 impl FlowStats {
-    /// Estimated cost of the latest interval, if it moved bytes in it; `None` where its zone has no price.
+    /// Estimated cost of the latest interval, if it moved bytes in it; `None` where its zone has no
+    /// price.
     pub(super) fn cost(&self, moves: bool) -> Option<Cost> {
         let retransmits = self.tcp.and_then(|tcp| tcp.retransmits);
         let on_wire = FlowOnWire {
@@ -247,8 +248,8 @@ impl History {
                 None => new_flows.push(flow),
             }
         }
-        // New flows that would be evicted at once, the smallest, are not inserted. The largest are, however many
-        // flows are there already.
+        // New flows that would be evicted at once, the smallest, are not inserted. The largest are,
+        // however many flows are there already.
         let most = self.limits.recent;
         let room = (most + new_flows.len()).saturating_sub(interval.flows.len());
         let room = room.max(most / 4);
@@ -547,9 +548,9 @@ impl History {
     }
 }
 
-/// Returns the indices, ascending, of the flows to evict so that at most `most` are left: of the half that has
-/// been idle for longest the smaller flows, at most a quarter of all per call. Never more than is too many:
-/// flows that move come back with the next interval.
+/// Returns the indices, ascending, of the flows to evict so that at most `most` are left: of the
+/// half that has been idle for longest the smaller flows, at most a quarter of all per call. Never
+/// more than is too many: flows that move come back with the next interval.
 fn dispensable(flows: &[FlowStats], most: usize) -> Vec<usize> {
     let mut indices: Vec<usize> = (0..flows.len()).collect();
     let half = flows.len() / 2;

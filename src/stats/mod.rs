@@ -1,4 +1,5 @@
-//! Statistics of flows over time, and the rows of tables made of them: rankings, groups and their order.
+//! Statistics of flows over time, and the rows of tables made of them: rankings, groups and their
+//! order.
 
 mod available_columns;
 pub mod comparison;

@@ -1,9 +1,10 @@
 //! The latest intervals of a live machine, kept to show the table of a past moment while counting
 //! goes on.
 //!
-//! Memory is bounded by [`MAX_MOMENTS`] intervals of [`MAX_MOMENT_FLOWS`] flows each, at most 8 MiB; the smaller
-//! flows of an interval are kept as one sum. What was counted before the oldest interval is one sum too, so the
-//! table of any moment adds up to what the machine had moved by then, to the byte.
+//! Memory is bounded by [`MAX_MOMENTS`] intervals of [`MAX_MOMENT_FLOWS`] flows each, at most 8
+//! MiB; the smaller flows of an interval are kept as one sum. What was counted before the oldest
+//! interval is one sum too, so the table of any moment adds up to what the machine had moved by
+//! then, to the byte.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;

@@ -33,8 +33,8 @@ impl SortKeyValue {
     }
 }
 
-/// Value of the row at an index for keeping it still: columns that jitter from interval to interval are sorted
-/// again only past a threshold. `None` = sorted exactly.
+/// Value of the row at an index for keeping it still: columns that jitter from interval to interval
+/// are sorted again only past a threshold. `None` = sorted exactly.
 pub fn steady_value(
     rows: &Rows,
     history: &History,

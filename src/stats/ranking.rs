@@ -251,7 +251,8 @@ fn first<'a, T: Ranked, K: Ord>(
     }
 }
 
-/// All rows with bytes received, and all with bytes sent, summed. In one pass: a million flows are 200 MB.
+/// All rows with bytes received, and all with bytes sent, summed. In one pass: a million flows are
+/// 200 MB.
 fn sums<T: Ranked>(all: &[T]) -> (Remainder, Remainder) {
     let (mut rx, mut tx) = <(Remainder, Remainder)>::default();
     for row in all {
@@ -279,7 +280,8 @@ impl<T: Ranked> DirectionRanking<T> {
         Self::by(direction, all, sum, untracked, top_n, bytes)
     }
 
-    /// A section in the order of a key, largest first. `sum` is that of all rows with bytes this way.
+    /// A section in the order of a key, largest first. `sum` is that of all rows with bytes this
+    /// way.
     fn by<K: Ord>(
         direction: Direction,
         all: &[T],

@@ -27,7 +27,8 @@ pub struct SharedFields {
     pub internal: bool,
     /// The user's zone of the peer.
     pub zone: Option<Arc<PeerZone>>,
-    /// Name that the peers of all flows were resolved from, with the least certain of their origins.
+    /// Name that the peers of all flows were resolved from, with the least certain of their
+    /// origins.
     pub dns_name: Option<Arc<DnsName>>,
 }
 
@@ -73,7 +74,8 @@ impl Row {
         })
     }
 
-    /// Returns how long ago the last bytes moved this way; `None` if some did in the latest interval or none ever.
+    /// Returns how long ago the last bytes moved this way; `None` if some did in the latest
+    /// interval or none ever.
     pub fn idle(&self, directions: Directions, clock: &Clock) -> Option<Duration> {
         self.traffic
             .idle(directions, clock)

@@ -25,7 +25,8 @@ pub enum RowId {
     Program(Comm, bool),
     /// The flows of the process with this number.
     Process(u32),
-    /// The flows of a thread: process and thread id. The second is 0 where threads are not counted apart.
+    /// The flows of a thread: process and thread id. The second is 0 where threads are not counted
+    /// apart.
     Thread(u32, u32),
     /// The flows of the user with this number.
     User(u32),
@@ -177,8 +178,9 @@ pub(super) struct Groups<'a> {
     group: Group,
     lookup: &'a dyn ProcessLookup,
     indices: HashMap<RowId, usize>,
-    /// Groups that depend on the owner alone, by process and owner: a cgroup path is long, so it is parsed once
-    /// per owner. Pointers stay valid because the caller holds all owners for the lifetime of this value.
+    /// Groups that depend on the owner alone, by process and owner: a cgroup path is long, so it is
+    /// parsed once per owner. Pointers stay valid because the caller holds all owners for the
+    /// lifetime of this value.
     of_owner: HashMap<(u32, *const Owner), usize>,
 }
 

@@ -1,8 +1,8 @@
 //! Rows over a history: flows, or sums of flows by process, user, peer, port or container, in the
 //! requested order, with the sums of everything that is not a row.
 //!
-//! Rows are large, many, and hardly looked at: what is kept of them is which flows they are made of.
-//! The row itself is made when it comes into sight.
+//! Rows are large, many, and hardly looked at: what is kept of them is which flows they are made
+//! of. The row itself is made when it comes into sight.
 
 mod opened;
 #[cfg(test)]
@@ -40,8 +40,9 @@ pub struct RowQuery {
     pub directions: Directions,
     /// Grouping of flows into rows.
     pub group: Group,
-    /// The order of rows. Rows with equal values of a column that is no rate or total are ordered by the power of two
-    /// of their 10 s average, and equal ones by id, so that they keep their places.
+    /// The order of rows. Rows with equal values of a column that is no rate or total are ordered
+    /// by the power of two of their 10 s average, and equal ones by id, so that they keep their
+    /// places.
     pub sort: SortKey,
     /// Whether flows that ended long ago have rows too, as in a view of totals.
     pub past: bool,
@@ -156,9 +157,9 @@ impl Rows {
         rows
     }
 
-    /// Sorts the groups in the order of the query. The rows without bytes in the latest interval stand behind all others,
-    /// ordered by their last bytes, latest first, then by size. A view of totals keeps its order, in which idle rows
-    /// count like the rest.
+    /// Sorts the groups in the order of the query. The rows without bytes in the latest interval
+    /// stand behind all others, ordered by their last bytes, latest first, then by size. A view of
+    /// totals keeps its order, in which idle rows count like the rest.
     fn sort(&mut self, history: &History, view: &RowQuery, lookup: &dyn ProcessLookup) {
         self.sums = self.group_sums(history);
         let all = 0..self.len() as u32;
@@ -229,8 +230,8 @@ impl Rows {
         }
     }
 
-    /// Returns the traffic of all groups by the positions of their first flows, if they are few of many flows: the flows
-    /// are read in the order of memory. Otherwise nothing.
+    /// Returns the traffic of all groups by the positions of their first flows, if they are few of
+    /// many flows: the flows are read in the order of memory. Otherwise nothing.
     fn group_sums(&self, history: &History) -> HashMap<u32, TrafficStats> {
         let RowParts::Groups { groups, members } = &self.parts else {
             return HashMap::new();

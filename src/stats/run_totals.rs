@@ -107,7 +107,8 @@ pub struct RunTotals {
     pub total: Counters,
     /// Estimated cost; `None` where no zone has a price.
     pub cost: Option<Cost>,
-    /// Names that processes resolved to the addresses of their peers, the last where there were several.
+    /// Names that processes resolved to the addresses of their peers, the last where there were
+    /// several.
     pub dns_names: HashMap<(u32, IpAddr), Arc<DnsName>>,
     /// All intervals merged, without their flows.
     pub sum: Option<Interval>,

@@ -18,7 +18,8 @@ pub struct RowTcpStats {
     pub srtt_us: Option<u32>,
     /// Congestion window of a single connection, in segments; `None` for several.
     pub cwnd: Option<u32>,
-    /// Estimated cost of the latest interval, of the flows whose zone has a price; `None` if none has.
+    /// Estimated cost of the latest interval, of the flows whose zone has a price; `None` if none
+    /// has.
     pub cost: Option<Cost>,
 }
 

@@ -25,11 +25,12 @@ pub struct Clock {
 /// # Averages
 /// `avg10` and `avg60` are exponentially weighted means over the *observed* time: a byte moved `t`
 /// seconds ago counts with the weight exp(-t/10) or exp(-t/60), and the weights of the time since
-/// the first interval began sum to 1. Before a flow was first seen it moved nothing, and that counts:
-/// a flow of one second has a tenth of its rate as its 10 s average, not all of it. Before flowtop
-/// began nothing is known, and that counts for nothing: a steady flow that was there from the
-/// beginning has its rate as its average from the first interval on. By this rule averages of flows add
-/// up to the average of the machine, and an interval gives the same average as its halves would.
+/// the first interval began sum to 1. Before a flow was first seen it moved nothing, and that
+/// counts: a flow of one second has a tenth of its rate as its 10 s average, not all of it. Before
+/// flowtop began nothing is known, and that counts for nothing: a steady flow that was there from
+/// the beginning has its rate as its average from the first interval on. By this rule averages of
+/// flows add up to the average of the machine, and an interval gives the same average as its halves
+/// would.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrafficStats {
     /// Traffic of the latest interval.

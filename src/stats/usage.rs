@@ -1,5 +1,5 @@
-//! Adds up what groups moved over stretches of time: by several groupings at once, as a ledger keeps them,
-//! and by periods of the calendar.
+//! Adds up what groups moved over stretches of time: by several groupings at once, as a ledger
+//! keeps them, and by periods of the calendar.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -64,9 +64,11 @@ impl UsageSums {
         }
     }
 
-    /// Drops the groups of a grouping whose names do not match, from the total too. Untracked bytes stay.
+    /// Drops the groups of a grouping whose names do not match, from the total too. Untracked bytes
+    /// stay.
     ///
-    /// Returns false, and leaves everything as it is, where names beyond [`MAX_GROUPS`] were summed.
+    /// Returns false, and leaves everything as it is, where names beyond [`MAX_GROUPS`] were
+    /// summed.
     #[must_use]
     pub fn retain(&mut self, group: Group, is_kept: impl Fn(&str) -> bool) -> bool {
         let Some(sums) = self.groups.get_mut(&group) else {
@@ -122,8 +124,8 @@ impl Usage {
         }
     }
 
-    /// The sums of the period that a stretch belongs to: the one just before its end. `None` where there are
-    /// too many periods already.
+    /// The sums of the period that a stretch belongs to: the one just before its end. `None` where
+    /// there are too many periods already.
     pub fn period(&mut self, ended: SystemTime) -> Option<&mut UsageSums> {
         // A stretch that ends at midnight is of the day before.
         let before = ended.checked_sub(Duration::from_nanos(1)).unwrap_or(ended);

@@ -7,8 +7,8 @@ use crate::model::flow::Counters;
 use crate::model::interval::Interval;
 use crate::view::Directions;
 
-/// Longest headers of a frame with a payload from a socket, in bytes: Ethernet with a VLAN tag (18), IPv6 (40), TCP
-/// with all options (60).
+/// Longest headers of a frame with a payload from a socket, in bytes: Ethernet with a VLAN tag
+/// (18), IPv6 (40), TCP with all options (60).
 const MAX_HEADERS: f64 = 118.0;
 
 /// Traffic of network cards, and traffic of sockets that no card had to carry.
@@ -69,11 +69,13 @@ impl WireStats {
         &self.bytes
     }
 
-    /// Bytes per second, at least, that cards moved and that no socket did: forwarded traffic, the kernel's own, and
-    /// what is sent again. `all` is what sockets moved, `copies` what of it was counted twice.
+    /// Bytes per second, at least, that cards moved and that no socket did: forwarded traffic, the
+    /// kernel's own, and what is sent again. `all` is what sockets moved, `copies` what of it was
+    /// counted twice.
     ///
-    /// A bound, not an estimate: as many bytes as headers can have at most are taken off, and the smaller of two
-    /// averages is used, because buffers of sockets shift bytes from one interval to a later one.
+    /// A bound, not an estimate: as many bytes as headers can have at most are taken off, and the
+    /// smaller of two averages is used, because buffers of sockets shift bytes from one interval to
+    /// a later one.
     pub fn not_from_sockets(
         &self,
         directions: Directions,

@@ -11,8 +11,8 @@ pub struct Account<'a> {
     pub home: Option<&'a [u8]>,
 }
 
-/// Parses the text of passwd(5), in its order. Lines without a name or a user id, comments and lines of NIS,
-/// which begin with `+` or `-`, are skipped.
+/// Parses the text of passwd(5), in its order. Lines without a name or a user id, comments and
+/// lines of NIS, which begin with `+` or `-`, are skipped.
 pub fn accounts(passwd: &[u8]) -> impl Iterator<Item = Account<'_>> {
     records(passwd).filter_map(|fields| {
         let name = *fields.first()?;

@@ -63,8 +63,8 @@ fn elsewhere(what: &str, word: &str) -> Option<&'static str> {
     found.map(|(.., meant)| *meant)
 }
 
-/// Returns the first known word that begins as `word` does, or that `word` begins with, as in `proc` or
-/// `container_name`.
+/// Returns the first known word that begins as `word` does, or that `word` begins with, as in
+/// `proc` or `container_name`.
 fn by_beginning<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let begins = |known: &&&str| {
         word.len() >= 3 && known.starts_with(word) || known.len() >= 4 && word.starts_with(**known)
@@ -72,9 +72,9 @@ fn by_beginning<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     known.iter().find(begins).copied()
 }
 
-/// Returns the known word that is closest to `word`, if one is close: at most a third of its letters
-/// differ, and two neighbours that changed places are one difference. Of equals it prefers the one with
-/// the same first letter.
+/// Returns the known word that is closest to `word`, if one is close: at most a third of its
+/// letters differ, and two neighbours that changed places are one difference. Of equals it prefers
+/// the one with the same first letter.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     let most = (word.chars().count() / 3).max(1);

@@ -13,7 +13,8 @@ use crate::text::suggest::UnknownWord;
 /// Maximum width of the string that [`rate`] returns, in columns.
 pub const RATE_WIDTH: usize = Units::Bytes.rate_width();
 
-/// Formats an amount of money in at most nine characters, with three significant digits, as in `0.0912` or `12.3`.
+/// Formats an amount of money in at most nine characters, with three significant digits, as in
+/// `0.0912` or `12.3`.
 pub fn money(units: f64) -> String {
     match units {
         units if units <= 0.0 || units.is_nan() => "0".to_owned(),
@@ -124,8 +125,8 @@ impl Units {
         format!("{number} {prefix}{}", self.symbol())
     }
 
-    /// [`Self::rate`] for a column of numbers, right-aligned in [`Self::rate_width`] columns; `zero` stands for
-    /// a rate of nothing, so that the rows that move bytes stand out.
+    /// [`Self::rate`] for a column of numbers, right-aligned in [`Self::rate_width`] columns;
+    /// `zero` stands for a rate of nothing, so that the rows that move bytes stand out.
     pub fn rate_cell(self, bytes_per_sec: f64, zero: &str) -> String {
         let width = self.rate_width();
         match bytes_per_sec > 0.0 {
@@ -134,8 +135,8 @@ impl Units {
         }
     }
 
-    /// [`Self::amount`] for a column of numbers, right-aligned in [`Self::amount_width`] columns, with `zero`
-    /// for nothing.
+    /// [`Self::amount`] for a column of numbers, right-aligned in [`Self::amount_width`] columns,
+    /// with `zero` for nothing.
     pub fn amount_cell(self, bytes: u64, zero: &str) -> String {
         let width = self.amount_width();
         match bytes {
@@ -196,8 +197,8 @@ pub fn bytes(amount: u64) -> String {
     Units::Bytes.amount(amount)
 }
 
-/// A short time in microseconds with three significant digits, as in `87 µs`, `12.3 ms`, `1.20 s`; in ASCII
-/// `87 us`. At most seven columns up to an hour, longer than which no round trip is.
+/// A short time in microseconds with three significant digits, as in `87 µs`, `12.3 ms`, `1.20 s`;
+/// in ASCII `87 us`. At most seven columns up to an hour, longer than which no round trip is.
 pub fn short_time(us: u64, ascii: bool) -> String {
     // The smallest values that are rounded up to the next unit.
     let (value, unit) = match us {

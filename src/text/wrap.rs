@@ -16,12 +16,14 @@ pub fn take(chars: impl Iterator<Item = char>, room: usize) -> String {
     text
 }
 
-/// Breaks a text at spaces into lines of at most `width` columns. A longer word is a line of its own.
+/// Breaks a text at spaces into lines of at most `width` columns. A longer word is a line of its
+/// own.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines(text.split(' '), width)
 }
 
-/// Breaks a text into lines of at most `width` columns: at spaces, and words that are longer where they are.
+/// Breaks a text into lines of at most `width` columns: at spaces, and words that are longer where
+/// they are.
 pub fn wrap_all(text: &str, width: usize) -> Vec<String> {
     let words = text.split(' ').flat_map(|word| pieces(word, width));
     lines(words, width)

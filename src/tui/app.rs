@@ -311,7 +311,8 @@ impl App {
         self.panes.widen_columns(&self.shared);
     }
 
-    /// Handles a command for the list over the tables; returns the part of the screen that takes over.
+    /// Handles a command for the list over the tables; returns the part of the screen that takes
+    /// over.
     fn act_on_list(&mut self, command: Command) -> Option<Mode> {
         match command {
             Command::Enter | Command::Pause => self.choose(|list| Some(list.chosen())),

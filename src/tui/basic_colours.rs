@@ -43,7 +43,8 @@ impl<W: Write> Write for BasicColours<W> {
     }
 }
 
-/// Returns a text with the first 16 colours of the palette written as basic ones, in sequences that set colours.
+/// Returns a text with the first 16 colours of the palette written as basic ones, in sequences that
+/// set colours.
 fn rewritten(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -48,8 +48,8 @@ const RESTORE_TITLE: &str = "\x1b[23;2t";
 /// Reports clicks and the wheel but no moves: each move would be an event that changes nothing.
 const MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
 const NO_MOUSE: &str = "\x1b[?1006l\x1b[?1000l";
-/// The size of a terminal that does not know its own, as in a container that was just started: that of
-/// the first terminals, which ncurses takes too.
+/// The size of a terminal that does not know its own, as in a container that was just started: that
+/// of the first terminals, which ncurses takes too.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 /// Control-Z, the character of the terminal driver's key that stops a job.
 const CTRL_Z: u8 = 0x1a;
@@ -115,8 +115,8 @@ impl Screen {
         if !TAKEN.load(Ordering::SeqCst) {
             return Ok(());
         }
-        // The terminal shows all of a drawing at once, never half of it (private mode 2026). One that does
-        // not know the mode ignores it.
+        // The terminal shows all of a drawing at once, never half of it (private mode 2026). One
+        // that does not know the mode ignores it.
         queue!(stdout(), BeginSynchronizedUpdate).context("draw on the terminal")?;
         let drawn = self.draw_now(app);
         let ended = execute!(stdout(), EndSynchronizedUpdate);

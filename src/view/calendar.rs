@@ -34,8 +34,8 @@ impl CalendarPeriod {
         }
     }
 
-    /// The period of a time, in the order of time as text: `2026-11-22T15`, `2026-11-22`, `2026-11`,
-    /// `2026` or `all`.
+    /// The period of a time, in the order of time as text: `2026-11-22T15`, `2026-11-22`,
+    /// `2026-11`, `2026` or `all`.
     pub fn of(self, time: SystemTime) -> String {
         let length = match self {
             Self::Hour => 13,

@@ -27,7 +27,8 @@ pub enum Group {
     Remote,
     /// All flows with remote addresses in a net.
     Net(Prefix),
-    /// All flows of a service: by the smaller port of the two ends, see [`crate::stats::ranking::RowId`].
+    /// All flows of a service: by the smaller port of the two ends, see
+    /// [`crate::stats::ranking::RowId`].
     Port,
     /// All flows of a Kubernetes pod.
     Pod,
@@ -50,7 +51,8 @@ pub enum Group {
 pub struct GroupSpec {
     /// Nouns for one row and for several; the first is also the name on the command line.
     pub rows: (&'static str, &'static str),
-    /// The column that rows are named in, with its heading; flows are named by their ends and process.
+    /// The column that rows are named in, with its heading; flows are named by their ends and
+    /// process.
     pub title: Option<(Column, &'static str)>,
     /// Whether all flows of a row are of one process.
     pub is_of_process: bool,

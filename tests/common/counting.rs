@@ -29,8 +29,9 @@ impl Flowtop {
         Self::spawned(flowtop)
     }
 
-    /// Starts flowtop with one interval, which ends with flowtop: all that a test moves is in that interval,
-    /// however slow the machine is. Returns when everything is attached, which a note of `--verbose` says.
+    /// Starts flowtop with one interval, which ends with flowtop: all that a test moves is in that
+    /// interval, however slow the machine is. Returns when everything is attached, which a note of
+    /// `--verbose` says.
     pub fn in_one_interval(args: &[&str]) -> Self {
         let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"));
         flowtop.args(["--json", "--verbose", "-n", "0", "-i", "1h"]);
@@ -67,9 +68,9 @@ impl Flowtop {
         self.child.id()
     }
 
-    /// Blocks until intervals have ended, so that what follows is counted in a later one. Gives what
-    /// is read by then, also of intervals before: they may have been written long ago. The flows of
-    /// an interval follow its record, so those of the last are not among them.
+    /// Blocks until intervals have ended, so that what follows is counted in a later one. Gives
+    /// what is read by then, also of intervals before: they may have been written long ago. The
+    /// flows of an interval follow its record, so those of the last are not among them.
     pub fn await_intervals(&mut self, intervals: usize) -> Vec<Value> {
         let since = Timestamp::now();
         let mut lines = Vec::new();

@@ -12,8 +12,8 @@ fn one_of(word: &str, values: impl IntoIterator<Item = impl Display>) -> String 
     format!("{word} ({})", values.join(" or "))
 }
 
-/// Every list of the kernel's part is full, and this process's connection over IPv4 passes at the end that
-/// has the port `local`. What passes stands last in its list.
+/// Every list of the kernel's part is full, and this process's connection over IPv4 passes at the
+/// end that has the port `local`. What passes stands last in its list.
 pub fn largest_filter(local: u16, remote: u16) -> io::Result<String> {
     let uid = rustix::process::getuid().as_raw();
     let netns = fs::metadata("/proc/self/ns/net")?.ino();

@@ -168,8 +168,8 @@ pub fn many_flows(count: u32) -> Vec<Flow> {
     flows.collect()
 }
 
-/// The same, of which the kernel tells all it can: packets, connections, users, cgroups. The last is
-/// a thread of the kernel's own.
+/// The same, of which the kernel tells all it can: packets, connections, users, cgroups. The last
+/// is a thread of the kernel's own.
 pub fn detailed_flows() -> Vec<Flow> {
     let mut flows = web_server();
     for (n, flow) in flows.iter_mut().enumerate() {

@@ -8,7 +8,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
 
-/// The live table before its first interval, of a machine without a name, without host names and owners.
+/// The live table before its first interval, of a machine without a name, without host names and
+/// owners.
 pub fn app(options: &TableOptions, width: u16, height: u16) -> App {
     let display = DisplayOptions::new(options, Depth::Mono, Background::Unknown);
     let (names, owners) = (Names::disabled(), Owners::disabled());

@@ -1,5 +1,5 @@
-//! The live table as an eye sees it, under real churn: rows that move stand above those that do not, in the
-//! order of the heading, and fill the screen.
+//! The live table as an eye sees it, under real churn: rows that move stand above those that do
+//! not, in the order of the heading, and fill the screen.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::Write as _;
@@ -19,16 +19,16 @@ const LOOKS: usize = 60;
 const WARM_UP: usize = 10;
 /// What the terminal is told at the end of each picture (mode 2026).
 const END_OF_PICTURE: &[u8] = b"\x1b[?2026l";
-/// A row keeps its place while it changes by less than 1/16, so two neighbours may be apart by this factor in
-/// the wrong order; rates have three digits.
+/// A row keeps its place while it changes by less than 1/16, so two neighbours may be apart by this
+/// factor in the wrong order; rates have three digits.
 const STEADINESS: f64 = (17.0 / 16.0) / (15.0 / 16.0) * 1.01;
 
 /// Set for the process whose flows are looked at.
 const ROLE: &str = "FLOWTOP_TEST_CHURN";
 const TEST: &str = "eye::sixty_looks_under_churn_find_the_order_of_the_heading_and_a_full_screen";
 
-/// A process with flows that move for a while, then pause, each with a rate of its own. No socket of it is
-/// this test's own process's, because another test counts these.
+/// A process with flows that move for a while, then pause, each with a rate of its own. No socket
+/// of it is this test's own process's, because another test counts these.
 struct Churn(Child);
 
 impl Churn {

@@ -1,6 +1,7 @@
-//! flowtop as a job: in every relation to a terminal that a program can have, and with every signal that
-//! stops, continues or ends one, beside what less(1) does there where it is installed. What came of it goes to
-//! `target/faults/jobs.md`, for docs/FAULTS.md. Needs root, as all of `make test` does.
+//! flowtop as a job: in every relation to a terminal that a program can have, and with every signal
+//! that stops, continues or ends one, beside what less(1) does there where it is installed. What
+//! came of it goes to `target/faults/jobs.md`, for docs/FAULTS.md. Needs root, as all of `make
+//! test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::fmt::Write as _;

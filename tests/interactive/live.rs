@@ -258,8 +258,8 @@ fn texts_of_prompts_come_back_in_the_next_run() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Where `/proc` tells other times of start than the kernel side, and where it shows processes of others to
-/// one group only.
+/// Where `/proc` tells other times of start than the kernel side, and where it shows processes of
+/// others to one group only.
 #[test]
 fn a_process_has_its_command_line_in_a_time_namespace_and_where_proc_hides_it() {
     let traffic = Demo::start();

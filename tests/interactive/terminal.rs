@@ -387,8 +387,8 @@ fn a_second_sigint_does_not_wait_for_a_source_that_hangs() {
 
 #[test]
 fn a_second_sigint_does_not_wait_for_a_terminal_that_stalls() {
-    /// Rounds of sizes after which nothing new means that a drawing blocks: on a busy machine the next
-    /// one may come late.
+    /// Rounds of sizes after which nothing new means that a drawing blocks: on a busy machine the
+    /// next one may come late.
     const STILL: u32 = 8;
     be_the_child();
     let test = "a_second_sigint_does_not_wait_for_a_terminal_that_stalls";
@@ -526,9 +526,9 @@ fn answer(session: &mut Session, key: &str, is_there: impl Fn(&str) -> bool) -> 
     start.elapsed()
 }
 
-/// How long it takes is for `cargo bench --bench screen` to say. Here: that it is no matter to a key
-/// what the collector is doing. Two programs with the same flows get the same keys in turns, so that
-/// what else runs on the machine is the same to both.
+/// How long it takes is for `cargo bench --bench screen` to say. Here: that it is no matter to a
+/// key what the collector is doing. Two programs with the same flows get the same keys in turns, so
+/// that what else runs on the machine is the same to both.
 #[test]
 fn a_key_is_answered_as_soon_with_a_collector_that_is_always_busy() {
     be_the_child();

@@ -1,5 +1,5 @@
-//! What each kind of terminal is sent: colours that it has, glyphs of its locale, questions that it answers. The
-//! real program shows a recording, so this takes no privilege.
+//! What each kind of terminal is sent: colours that it has, glyphs of its locale, questions that it
+//! answers. The real program shows a recording, so this takes no privilege.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -100,7 +100,8 @@ const CASES: &[TerminalCase] = &[
     ),
 ];
 
-/// Shows a recording on a terminal until its table is there, and leaves. Returns all that was written.
+/// Shows a recording on a terminal until its table is there, and leaves. Returns all that was
+/// written.
 fn shown(environment: &[(&str, &str)]) -> Vec<u8> {
     let mut terminal = Pty::open(100, 30);
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/demo.jsonl.zst");

@@ -1,5 +1,5 @@
-//! The audit of TCP connections on this machine's kernel: what is counted agrees with the sockets' own
-//! counters, and what no probe sees is counted from them. Needs root.
+//! The audit of TCP connections on this machine's kernel: what is counted agrees with the sockets'
+//! own counters, and what no probe sees is counted from them. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! Names of containers and pods from files: those of a real engine, and those of engines that do not run here.
+//! Names of containers and pods from files: those of a real engine, and those of engines that do
+//! not run here.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ const ID: &str = "77ab0123456789abcdef0123456789abcdef0123456789abcdef012345";
 const OWNER: u32 = 61234;
 const POD: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
 
-/// Files of engines that are not installed, in a mount namespace of flowtop's own: nothing of the machine is changed.
+/// Files of engines that are not installed, in a mount namespace of flowtop's own: nothing of the
+/// machine is changed.
 const FILES: &str = r#"
     set -e
     mount -t tmpfs -o mode=755 none /var/lib

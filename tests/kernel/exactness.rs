@@ -1,6 +1,6 @@
-//! The real binary on this machine's own kernel: the exactness suite, the filters, and the mistakes of
-//! earlier tools, each by name. Needs root, as all of `make test`
-//! does; it fails where it cannot run.
+//! The real binary on this machine's own kernel: the exactness suite, the filters, and the mistakes
+//! of earlier tools, each by name. Needs root, as all of `make test` does; it fails where it cannot
+//! run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{Read, Write};
@@ -316,7 +316,8 @@ fn the_name_is_the_process_and_not_the_thread() {
     assert_eq!(flow["process"], comm.trim_end());
 }
 
-/// What grouping adds up is what the flows were: by process, and by thread with its own id and name.
+/// What grouping adds up is what the flows were: by process, and by thread with its own id and
+/// name.
 #[test]
 fn a_group_is_the_sum_of_its_flows() {
     let started = [
@@ -359,8 +360,8 @@ fn a_group_is_the_sum_of_its_flows() {
     let sender = threads.iter().find(|record| record["tid"] == tid).unwrap();
     assert_eq!(sender["thread"], "sender");
     assert_eq!(sender["pid"], me);
-    // With all groups shown, groups and untracked are the total of every interval. What moved before all
-    // was attached has lost its interval: that was read to know when it was.
+    // With all groups shown, groups and untracked are the total of every interval. What moved
+    // before all was attached has lost its interval: that was read to know when it was.
     for records in [processes, threads] {
         let begun = records
             .iter()

@@ -1,5 +1,5 @@
-//! One process with more flows than the flow table holds, beside others: it hides nobody. Each test counts
-//! in a network namespace of its own. Needs root, as all of `make test` does.
+//! One process with more flows than the flow table holds, beside others: it hides nobody. Each test
+//! counts in a network namespace of its own. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::Value;
 
-/// Runs a test in a network namespace of its own, and hands it the filter that means this namespace.
+/// Runs a test in a network namespace of its own, and hands it the filter that means this
+/// namespace.
 fn in_netns(test: impl FnOnce(&str) + Send + 'static) {
     let alone = thread::spawn(|| {
         // SAFETY: of the flags, only FILES is unsafe to unshare, and it is not among these.
@@ -116,8 +117,8 @@ fn flows_of(records: &[Value], pid: u64) -> impl Iterator<Item = &Value> {
     of_type(records, "flow").filter(move |flow| flow["pid"] == pid)
 }
 
-/// The sprayer is named in every interval in which it sent something without a slot, and nobody else is;
-/// nothing is without its process.
+/// The sprayer is named in every interval in which it sent something without a slot, and nobody
+/// else is; nothing is without its process.
 #[track_caller]
 fn check(records: &[Value], spray: &Spray, others: u64, slots: u64) {
     for field in ["rx_bytes", "tx_bytes", "rx_msgs", "tx_msgs"] {
@@ -161,8 +162,8 @@ fn check(records: &[Value], spray: &Spray, others: u64, slots: u64) {
     }
 }
 
-/// Beside the sprayer: a connection that stays, and new ones. Each of them has its own row whenever it moves
-/// something, in many short intervals and in a single long one.
+/// Beside the sprayer: a connection that stays, and new ones. Each of them has its own row whenever
+/// it moves something, in many short intervals and in a single long one.
 fn flood(netns: &str, rounds: usize, peers: u32, slots: u64) {
     let mut spray = Spray::new(peers);
     let mut steady = Steady::new();

@@ -1,6 +1,6 @@
-//! Names that others chose, as hostile as they can be, in every output of the real binary: processes,
-//! control groups, users, hosts by /etc/hosts and by a name server. Nothing of them reaches a
-//! terminal as it is, and no column moves. Needs root, as all of `make test` does.
+//! Names that others chose, as hostile as they can be, in every output of the real binary:
+//! processes, control groups, users, hosts by /etc/hosts and by a name server. Nothing of them
+//! reaches a terminal as it is, and no column moves. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::ffi::OsStr;
@@ -268,8 +268,8 @@ fn screen() {
         let line = text.lines().find(|line| line.contains(name));
         line.map(|line| columns(line.split_once(name).unwrap().0))
     };
-    // The widest of them, whole, in its place as another is. A screen is looked at while it is drawn, so
-    // for a moment rows may be of two drawings.
+    // The widest of them, whole, in its place as another is. A screen is looked at while it is
+    // drawn, so for a moment rows may be of two drawings.
     let saw = screen.wait_until(|screen| {
         let text = screen.screen().contents();
         let harmless = place(&text, "harmless");
@@ -304,7 +304,8 @@ fn screen() {
     }
 }
 
-/// A word that sets the terminal's title, clears it, turns the writing direction, and begins a line.
+/// A word that sets the terminal's title, clears it, turns the writing direction, and begins a
+/// line.
 const WORD: &str = "x\x1b]0;PWN\x07\x1b[2J\u{9b}31m\u{202e}\nFORGED";
 
 /// What a command that ends by itself writes to a terminal.

@@ -1,5 +1,5 @@
-//! The image of packaging/Containerfile in podman, with the settings of contrib/kubernetes/flowtop.yaml, which
-//! are those of the Helm chart too.
+//! The image of packaging/Containerfile in podman, with the settings of
+//! contrib/kubernetes/flowtop.yaml, which are those of the Helm chart too.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

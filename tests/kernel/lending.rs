@@ -1,6 +1,7 @@
 //! What whoever may run flowtop with more privilege than their own can do with it to the files of
-//! root: nothing. Every path that a caller names is tried, on everything of root's that could stand there,
-//! with the privilege lent by file capabilities and by sudo. Needs root, as all of `make test` does.
+//! root: nothing. Every path that a caller names is tried, on everything of root's that could stand
+//! there, with the privilege lent by file capabilities and by sudo. Needs root, as all of `make
+//! test` does.
 //!
 //! What came of it goes to `target/lending/`, for the table in docs/PRIVILEGES.md.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
@@ -218,7 +219,8 @@ fn folder(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// What root has, and the caller would like to see: of the form that the reader of the path prints most of.
+/// What root has, and the caller would like to see: of the form that the reader of the path prints
+/// most of.
 fn secret(by: By) -> String {
     match by {
         By::Replay | By::Diff => {
@@ -296,7 +298,8 @@ fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf
     }
 }
 
-/// What flowtop said to the path, with its exit code: in the live table what its footer said to the keys.
+/// What flowtop said to the path, with its exit code: in the live table what its footer said to the
+/// keys.
 fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
     match by {
         By::SnapshotDir => {
@@ -357,7 +360,8 @@ fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
     )
 }
 
-/// Runs flowtop on a terminal and presses keys, each after what the one before has brought into the footer.
+/// Runs flowtop on a terminal and presses keys, each after what the one before has brought into the
+/// footer.
 fn press(command: Command, keys: &[&str]) -> (Option<i32>, String) {
     const SIZE: (u16, u16) = (240, 30);
     let pty = Pty::open(SIZE.0, SIZE.1);
@@ -546,7 +550,8 @@ fn every_path_is_tried(lent: Lent, name: &str, way: &str) {
     fs::write(folder.join(format!("{name}.md")), table).unwrap();
 }
 
-/// In a folder of the caller's the keys work: otherwise nothing would be shown by the ones that do not.
+/// In a folder of the caller's the keys work: otherwise nothing would be shown by the ones that do
+/// not.
 fn keys_save_what_is_the_callers(world: &World, own: &Path) {
     let (code, said) = run(world, By::SnapshotDir, own);
     assert_eq!(code, Some(0), "{said}");

@@ -354,7 +354,8 @@ fn flowtop_shows_names_and_marks_its_own_look_ups() {
 
 /// Reads what `flowtop -x` writes, line by line, with its process id, until that is enough.
 fn watch(args: &[&str], mut is_enough: impl FnMut(&str, u32) -> bool) {
-    // Of this process's flows and its own, which the shell knows: the machine may be busy otherwise.
+    // Of this process's flows and its own, which the shell knows: the machine may be busy
+    // otherwise.
     let me = std::process::id().to_string();
     let mut flowtop = Command::new("sh")
         .args([

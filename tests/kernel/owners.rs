@@ -82,7 +82,8 @@ fn hierarchy(is: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
     found.map(PathBuf::from)
 }
 
-/// How many tests' cgroups use each directory that a test made: tests run side by side, and the last one removes it.
+/// How many tests' cgroups use each directory that a test made: tests run side by side, and the
+/// last one removes it.
 static USERS: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
 
 /// Cgroups that are removed when dropped, with every parent that no other test uses.
@@ -202,8 +203,8 @@ fn containers_that_are_gone_are_exact_by_the_pids_controller_of_v1() {
     }
 }
 
-/// A name is whole up to the longest that there is, and where the path itself is too long the part that is
-/// nearest to the root is left out, and said to be.
+/// A name is whole up to the longest that there is, and where the path itself is too long the part
+/// that is nearest to the root is left out, and said to be.
 #[test]
 fn the_longest_names_of_cgroups_are_whole() {
     let mut cgroups = Cgroups::v2();
@@ -251,7 +252,8 @@ fn the_longest_names_of_cgroups_are_whole() {
     assert_eq!((flow(2).get("unit"), flow(3).get("unit")), (None, None));
 }
 
-/// A user may name cgroups below the user's own service manager as containers and units of the system.
+/// A user may name cgroups below the user's own service manager as containers and units of the
+/// system.
 #[test]
 fn names_that_a_user_chose_never_join_those_of_the_system() {
     let mut cgroups = Cgroups::v2();
@@ -298,8 +300,9 @@ fn names_that_a_user_chose_never_join_those_of_the_system() {
     assert_eq!(units.get("user@61234.service"), Some(&2100), "{units:?}");
 }
 
-/// The kernel side keeps 1024 cgroups an interval, and with that `--max-flows` as many processes. Of what
-/// found no room the number is told, and it is that of the processes whose flows are without it.
+/// The kernel side keeps 1024 cgroups an interval, and with that `--max-flows` as many processes.
+/// Of what found no room the number is told, and it is that of the processes whose flows are
+/// without it.
 #[test]
 fn processes_and_cgroups_that_found_no_room_are_counted() {
     let mut cgroups = Cgroups::pids().unwrap_or_else(Cgroups::v2);
@@ -332,8 +335,8 @@ fn processes_and_cgroups_that_found_no_room_are_counted() {
     assert!((176..1200).contains(&processes), "{processes} of 1200");
 }
 
-/// Processes of which nothing is known and those without a cgroup, as told in all intervals; held against the
-/// flows of each.
+/// Processes of which nothing is known and those without a cgroup, as told in all intervals; held
+/// against the flows of each.
 fn unknown(records: &[Value]) -> (u64, u64) {
     let mut sums = (0, 0);
     let first = records

@@ -1,5 +1,5 @@
-//! What flowtop needs and what it gives up, on this machine's own kernel; by backend and kernel it is
-//! `tests/vm/privileges.sh`. Needs root, as all of `make test` does.
+//! What flowtop needs and what it gives up, on this machine's own kernel; by backend and kernel it
+//! is `tests/vm/privileges.sh`. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::collections::BTreeMap;
@@ -242,8 +242,8 @@ fn a_guard_that_flowtop_did_not_start_refuses() {
     }
 }
 
-/// A replay whose recording comes by a pipe: it is confined when that is read, and then stays until the
-/// pipe ends.
+/// A replay whose recording comes by a pipe: it is confined when that is read, and then stays until
+/// the pipe ends.
 #[test]
 fn a_replay_has_given_up_everything_before_it_reads() {
     let mut flowtop = Command::new(env!("CARGO_BIN_EXE_flowtop"))

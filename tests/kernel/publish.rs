@@ -1,4 +1,5 @@
-//! `--publish`: both readers against what the processes' own system calls returned, while processes come and go.
+//! `--publish`: both readers against what the processes' own system calls returned, while processes
+//! come and go.
 
 use std::collections::BTreeMap;
 use std::fs;

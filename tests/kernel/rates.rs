@@ -1,9 +1,9 @@
 //! A generator of known rates under the real kernel side, and what the screen says of it: every
 //! rate, average, peak and total is right to its last shown digit. Needs root.
 //!
-//! The generator is this process: it knows how many bytes went through each socket in each interval,
-//! as intervals end when it says so. What is to be shown is worked out here from those bytes and from
-//! the definitions in docs/LIVE.md, not by the code that shows it.
+//! The generator is this process: it knows how many bytes went through each socket in each
+//! interval, as intervals end when it says so. What is to be shown is worked out here from those
+//! bytes and from the definitions in docs/LIVE.md, not by the code that shows it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{Read, Write};
@@ -222,8 +222,8 @@ fn the_digits_of_this_test_are_those_that_people_write() {
     }
 }
 
-/// The cells of a row in one of the sections: of its numbers, up to the ends of the flow. Both ends have one
-/// address, so the local one is shown as its port alone.
+/// The cells of a row in one of the sections: of its numbers, up to the ends of the flow. Both ends
+/// have one address, so the local one is shown as its port alone.
 fn row(screen: &str, section: &str, local: SocketAddr, remote: SocketAddr) -> Vec<String> {
     let ends = [format!(" {} ", local.port()), format!(" {remote} ")];
     let lines = screen

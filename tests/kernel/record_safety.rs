@@ -1,5 +1,5 @@
-//! `--record` among others: who may read a recording, what another user puts in its place, and what other
-//! programs do to its files meanwhile. Needs root, as all of `make test` does.
+//! `--record` among others: who may read a recording, what another user puts in its place, and what
+//! other programs do to its files meanwhile. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::fs::{self, File};

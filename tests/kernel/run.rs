@@ -1,4 +1,5 @@
-//! `flowtop run`: everything of a command and its descendants counts, with the command's own rights.
+//! `flowtop run`: everything of a command and its descendants counts, with the command's own
+//! rights.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ use crate::common::{flowtop, stderr, stdout};
 /// Bytes of each answer.
 const ANSWER: usize = 3000;
 
-/// A server that is told who asks, in a line, and answers; what it received and sent by the process that asked.
+/// A server that is told who asks, in a line, and answers; what it received and sent by the process
+/// that asked.
 struct Server {
     port: u16,
     truth: Arc<Mutex<BTreeMap<u64, (u64, u64)>>>,
@@ -42,7 +44,8 @@ impl Server {
         Self { port, truth }
     }
 
-    /// A shell function `ask`, by which a shell tells its number and reads the answer, with builtins alone.
+    /// A shell function `ask`, by which a shell tells its number and reads the answer, with
+    /// builtins alone.
     fn ask(&self) -> String {
         format!(
             "ask() {{ exec 3<>/dev/tcp/127.0.0.1/{}; echo $BASHPID >&3; IFS= read -r -N {ANSWER} answer <&3; exec 3>&-; }}",
@@ -97,8 +100,8 @@ fn by_process(rows: &Value) -> BTreeMap<u64, (u64, u64)> {
 #[test]
 fn every_byte_of_every_descendant_counts() {
     let server = Server::start();
-    // python3 takes the place of the first shell. The last shell asks only once its parent has ended, and starts another one then. The pipe is open until
-    // all of them have ended.
+    // python3 takes the place of the first shell. The last shell asks only once its parent has
+    // ended, and starts another one then. The pipe is open until all of them have ended.
     let script = format!(
         r#"{ask}
         ask

@@ -1,5 +1,5 @@
-//! Connections that several threads or processes share, on this machine's kernel: what belongs to the
-//! socket is counted once, in every grouping. Needs root.
+//! Connections that several threads or processes share, on this machine's kernel: what belongs to
+//! the socket is counted once, in every grouping. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! Surroundings that lack something flowtop needs, each made for real: it names what is missing and the fix,
-//! when it runs and in `--doctor` alike. Needs root, as all of `make test` does.
+//! Surroundings that lack something flowtop needs, each made for real: it names what is missing and
+//! the fix, when it runs and in `--doctor` alike. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::fs;

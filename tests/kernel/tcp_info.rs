@@ -1,5 +1,5 @@
-//! How connections are doing, on this machine's own kernel, over a slow and lossy path: against what
-//! `ss` says of the same sockets. Needs root, as all of `make test` does.
+//! How connections are doing, on this machine's own kernel, over a slow and lossy path: against
+//! what `ss` says of the same sockets. Needs root, as all of `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::collections::BTreeMap;

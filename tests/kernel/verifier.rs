@@ -1,5 +1,5 @@
-//! Filters with full lists, and the kernel's verifier: it takes them with a wide margin, and where it does
-//! not, user space decides. Needs root.
+//! Filters with full lists, and the kernel's verifier: it takes them with a wide margin, and where
+//! it does not, user space decides. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{Read, Write};
@@ -64,8 +64,9 @@ fn the_largest_filter_loads_with_a_wide_margin_and_counts_what_passes() {
     }
 }
 
-/// Compiles a library that answers the load of `tp_send` by an error once, after so many that succeeded, as the
-/// verifier does: by E2BIG where a program is too large. libbpf tries each load twice, then with a log.
+/// Compiles a library that answers the load of `tp_send` by an error once, after so many that
+/// succeeded, as the verifier does: by E2BIG where a program is too large. libbpf tries each load
+/// twice, then with a log.
 fn refusal(after: u32, errno: &str) -> PathBuf {
     const SOURCE: &str = r#"
         #define _GNU_SOURCE

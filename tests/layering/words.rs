@@ -68,8 +68,8 @@ fn rust_files(folders: &[&str]) -> Vec<PathBuf> {
     files
 }
 
-/// Words that say nothing of what they name: a position, span or location, what is expected, needed or given, a
-/// report and a sender have words of their own.
+/// Words that say nothing of what they name: a position, span or location, what is expected, needed
+/// or given, a report and a sender have words of their own.
 const RIDDLES: [&str; 11] = [
     "anew", "asked", "lack", "look", "place", "places", "said", "tell", "told", "wanted", "wish",
 ];

@@ -1,4 +1,5 @@
-//! Names of containers on the screen: all of them on the detail page, and a mark where the engine has lost one.
+//! Names of containers on the screen: all of them on the detail page, and a mark where the engine
+//! has lost one.
 
 use std::sync::Arc;
 

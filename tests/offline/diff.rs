@@ -14,7 +14,8 @@ fn diff(args: &[&str]) -> (i32, String, String) {
     (code, stdout(&output), stderr(&output))
 }
 
-/// A recording without the camera, with the backup by another name, and with twice the bytes of the browser.
+/// A recording without the camera, with the backup by another name, and with twice the bytes of the
+/// browser.
 fn changed(recorded: &str) -> String {
     let lines = recorded.lines().filter(|line| {
         !line.contains("\"process\":\"demo-camera\"") || line.contains("\"type\":\"interval\"")

@@ -1,5 +1,6 @@
-//! Recordings in the engines that contrib/fleet has recipes for, by the recipes as they are shipped. The
-//! engines come from PyPI, see scripts/engines.sh; where they cannot be had, the tests say so, and in CI fail.
+//! Recordings in the engines that contrib/fleet has recipes for, by the recipes as they are
+//! shipped. The engines come from PyPI, see scripts/engines.sh; where they cannot be had, the tests
+//! say so, and in CI fail.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Host names that programs resolved, as rows: summed in every output, and the same in replay, comparison and usage.
+//! Host names that programs resolved, as rows: summed in every output, and the same in replay,
+//! comparison and usage.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -201,7 +201,8 @@ fn enter_leads_to_processes_and_to_flows_with_every_step_in_the_title() {
     );
 }
 
-/// What the rates of the lines that stand for themselves sum up to, in and out, for whole numbers of bytes.
+/// What the rates of the lines that stand for themselves sum up to, in and out, for whole numbers
+/// of bytes.
 fn sums(screen: &str) -> (u64, u64) {
     let rates = |line: &str| -> Vec<u64> {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,4 +1,5 @@
-//! What is read of a recording is what was written, and what was not written so is read up to there.
+//! What is read of a recording is what was written, and what was not written so is read up to
+//! there.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{Cursor, Read};

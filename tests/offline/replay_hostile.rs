@@ -1,5 +1,5 @@
-//! `--replay` of files that mean no good: how much memory they can take, how long they can take, and what is
-//! said of them.
+//! `--replay` of files that mean no good: how much memory they can take, how long they can take,
+//! and what is said of them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::fmt::Write as _;
@@ -243,7 +243,8 @@ fn replay_of(file: &str) -> Child {
     command.spawn().unwrap()
 }
 
-/// Whether it ends with 0 within a moment of SIGTERM. It reads when it has said that it is confined.
+/// Whether it ends with 0 within a moment of SIGTERM. It reads when it has said that it is
+/// confined.
 #[track_caller]
 fn assert_ends(mut child: Child, what: &str) {
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());

@@ -1,4 +1,5 @@
-//! What leaves the live table by keys: settings, snapshots, recordings, copied texts; and totals that restart.
+//! What leaves the live table by keys: settings, snapshots, recordings, copied texts; and totals
+//! that restart.
 
 use std::time::Duration;
 

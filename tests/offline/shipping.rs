@@ -1,4 +1,5 @@
-//! Recordings carried to collectors that speak no JSON of flowtop's: rsyslog, and collectors of NetFlow.
+//! Recordings carried to collectors that speak no JSON of flowtop's: rsyslog, and collectors of
+//! NetFlow.
 
 use std::fs::{self, File};
 use std::io::Write as _;

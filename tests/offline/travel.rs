@@ -10,8 +10,8 @@ use flowtop::tui::{Action, App, Command};
 
 const SIZE: (u16, u16) = (120, 40);
 
-/// A live table after `count` intervals of a second each: of the n-th, process `p<n>` moved n kB, and `steady`
-/// moved 500 kB in each.
+/// A live table after `count` intervals of a second each: of the n-th, process `p<n>` moved n kB,
+/// and `steady` moved 500 kB in each.
 fn after(count: u64) -> App {
     let mut app = screen::app(&TableOptions::default(), SIZE.0, SIZE.1);
     for n in 1..=count {

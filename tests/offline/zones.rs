@@ -1,5 +1,5 @@
-//! Own zones of peers: looked up by the longest prefix, recorded, replayed, summed in every output, and with prices an
-//! estimate of money.
+//! Own zones of peers: looked up by the longest prefix, recorded, replayed, summed in every output,
+//! and with prices an estimate of money.
 
 use std::fs;
 

@@ -98,10 +98,10 @@ impl Vm {
         self.run_once(command)
     }
 
-    /// Whether the guest's kernel died of a breakpoint of its own. While a kernel patches its code, it
-    /// has a breakpoint there for a moment. One CPU of QEMU before 8.1 may translate that breakpoint just
-    /// as another CPU writes the final byte; both then execute it for good, and the kernel, which
-    /// knows of no breakpoint there, panics. No program of the guest can cause that.
+    /// Whether the guest's kernel died of a breakpoint of its own. While a kernel patches its code,
+    /// it has a breakpoint there for a moment. One CPU of QEMU before 8.1 may translate that
+    /// breakpoint just as another CPU writes the final byte; both then execute it for good, and the
+    /// kernel, which knows of no breakpoint there, panics. No program of the guest can cause that.
     fn died_of_the_emulator(&self) -> bool {
         // No console is no such death: what failed is said by the run itself.
         let console = fs::read(self.console()).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What holds of CSV and of metrics: whatever reads tables finds the names in their cells and labels.
+//! What holds of CSV and of metrics: whatever reads tables finds the names in their cells and
+//! labels.
 
 use super::written;
 use crate::jsonl::writer::Json;
@@ -39,7 +40,8 @@ fn unquoted(text: &str) -> String {
     text.replace('\'', "")
 }
 
-/// Both formats of metrics have the same samples, besides the times at which OpenMetrics says counters began.
+/// Both formats of metrics have the same samples, besides the times at which OpenMetrics says
+/// counters began.
 pub fn metrics(interval: &Interval, group: Group, host: &str, filter: &str) {
     let page = page(interval, group, &machine(host), filter, false);
     assert!(!page.contains("# EOF") || host.contains("# EOF") || filter.contains("# EOF"));
@@ -48,8 +50,8 @@ pub fn metrics(interval: &Interval, group: Group, host: &str, filter: &str) {
     assert_eq!(samples_of(&page), open);
 }
 
-/// Every line of a page in the format of OpenMetrics is a comment or a sample, as many as of a harmless
-/// name; host and filter are in their labels. Returns the samples.
+/// Every line of a page in the format of OpenMetrics is a comment or a sample, as many as of a
+/// harmless name; host and filter are in their labels. Returns the samples.
 pub fn open_metrics(
     interval: &Interval,
     group: Group,

@@ -187,8 +187,9 @@ impl BatchReader {
                 sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as libbpf_sys::size_t,
                 ..Default::default()
             };
-            // SAFETY: `keys` and `values` hold `count` elements of the map's sizes (resized above), and `token` more
-            // bytes than the u32 the kernel keeps its position in. All outlive the call.
+            // SAFETY: `keys` and `values` hold `count` elements of the map's sizes (resized above),
+            // and `token` more bytes than the u32 the kernel keeps its position in. All outlive the
+            // call.
             let ret = unsafe {
                 libbpf_sys::bpf_map_lookup_and_delete_batch(
                     map.as_raw_fd(),

@@ -98,8 +98,9 @@ impl Records {
 }
 
 fn map_records<T>(map: &OwnedFd, records: usize) -> Result<MmapMut> {
-    // SAFETY: the kernel keeps the mapping's pages for the mapping's life. Programs write them only while one is run,
-    // which is inside of calls with `&mut self` of `Records` alone, and no reference into them is held over that.
+    // SAFETY: the kernel keeps the mapping's pages for the mapping's life. Programs write them only
+    // while one is run, which is inside of calls with `&mut self` of `Records` alone, and no
+    // reference into them is held over that.
     let memory = unsafe {
         MmapOptions::new()
             .len(records * size_of::<T>())

@@ -56,8 +56,8 @@ impl CpuRows {
         })
     }
 
-    /// Takes the sums out of the rows of the retired buffer, which no running program may still write, and
-    /// frees them.
+    /// Takes the sums out of the rows of the retired buffer, which no running program may still
+    /// write, and frees them.
     pub fn take(&mut self, retired: Buffer) {
         self.sums.clear();
         let buffer = retired.index();
@@ -137,8 +137,8 @@ mod tests {
         }
     }
 
-    /// Rows of two CPUs. In buffer B the first has a flow of IPv4 and one of IPv6, the second the former only; in
-    /// buffer A the first CPU has that flow too.
+    /// Rows of two CPUs. In buffer B the first has a flow of IPv4 and one of IPv6, the second the
+    /// former only; in buffer A the first CPU has that flow too.
     fn rows() -> CpuRows {
         let mut memory = MmapMut::map_anon(2 * size_of::<RawRows>()).unwrap();
         let (cpus, _) = memory.split_at_mut(2 * size_of::<RawRows>());

@@ -2,8 +2,8 @@
 
 use super::{is_own_group, listed, misses};
 
-/// Any text is read as the list of events, as their profile, and as a group. flowtop removes only events
-/// of the group, each by one line, and counts only the misses of the group.
+/// Any text is read as the list of events, as their profile, and as a group. flowtop removes only
+/// events of the group, each by one line, and counts only the misses of the group.
 ///
 /// # Panics
 /// When that is not so.

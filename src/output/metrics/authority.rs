@@ -1,8 +1,9 @@
 //! Decides by the host that a request names whether it was meant for this machine (RFC 9112, 3.2).
 //!
-//! A page of another site can make a browser ask this machine by the site's own name (DNS rebinding),
-//! and then read the answer. So flowtop answers a request that names a foreign host only if it came
-//! over the network and not from a browser: a scraper may call this machine by any name.
+//! A page of another site can make a browser ask this machine by the site's own name (DNS
+//! rebinding), and then read the answer. So flowtop answers a request that names a foreign host
+//! only if it came over the network and not from a browser: a scraper may call this machine by any
+//! name.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -126,8 +127,8 @@ fn host(authority: &str) -> Option<&str> {
     (is_port && is_host).then_some(host)
 }
 
-/// Whether a host is an address, `localhost` or below it (RFC 6761, 6.3), or the machine's name with
-/// or without its domain. None of these can be another site's.
+/// Whether a host is an address, `localhost` or below it (RFC 6761, 6.3), or the machine's name
+/// with or without its domain. None of these can be another site's.
 fn is_own(host: &str, machine: &str) -> bool {
     let bracketed = host
         .strip_prefix('[')

@@ -32,9 +32,9 @@ const FIELDS: &[&str] = &[
     "X-Content-Type-Options",
 ];
 
-/// Any bytes are read as a request, over loopback or the network by the first of them. The answer is one
-/// of HTTP, with no field that the request chose, and harmless to show; metrics are in it only
-/// when it is a good one.
+/// Any bytes are read as a request, over loopback or the network by the first of them. The answer
+/// is one of HTTP, with no field that the request chose, and harmless to show; metrics are in it
+/// only when it is a good one.
 ///
 /// # Panics
 /// When that is not so.

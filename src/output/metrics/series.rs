@@ -1,4 +1,5 @@
-//! Cumulative sums of groups: few, steady, and adding up to everything, however many groups come and go.
+//! Cumulative sums of groups: few, steady, and adding up to everything, however many groups come
+//! and go.
 //!
 //! - At most `limit` groups have a counter that is counted into. What all others move is counted into
 //!   `other`. So over any time the increases of all counters and of `other` are what was counted.

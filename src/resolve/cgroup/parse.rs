@@ -116,7 +116,8 @@ impl Walk {
         self.grand = std::mem::replace(&mut self.before, part);
     }
 
-    /// Whatever is below the container so far belongs to it. The outermost counts: all others may be made up.
+    /// Whatever is below the container so far belongs to it. The outermost counts: all others may
+    /// be made up.
     fn enclose(&mut self) {
         if let Some(outer) = self.location.container.take()
             && self.location.delegate == Delegate::System
@@ -125,8 +126,8 @@ impl Walk {
         }
     }
 
-    /// The first service or scope from the root is the unit, as sd_pid_get_unit() has it: what is below it was
-    /// delegated. Below a user's service manager the next one is the user's unit.
+    /// The first service or scope from the root is the unit, as sd_pid_get_unit() has it: what is
+    /// below it was delegated. Below a user's service manager the next one is the user's unit.
     fn unit(&mut self, part: &str) {
         if self.location.delegate == Delegate::Unknown {
             return;
@@ -152,8 +153,9 @@ impl Walk {
         }
     }
 
-    /// The id of the pod that a part names: `kubepods-burstable-podUID.slice`, with or without what follows a colon,
-    /// or `podUID` in the kubelet's own tree; elsewhere only if the id is a UUID or 32 hexadecimal digits.
+    /// The id of the pod that a part names: `kubepods-burstable-podUID.slice`, with or without what
+    /// follows a colon, or `podUID` in the kubelet's own tree; elsewhere only if the id is a UUID
+    /// or 32 hexadecimal digits.
     fn pod(&self, part: &str) -> Option<String> {
         let head = part.split(':').next()?;
         if let Some(slice) = head.strip_suffix(".slice") {

@@ -269,7 +269,8 @@ fn batch_jobs_are_known_by_their_number_with_all_their_steps() {
     assert_eq!(nested.container.map(|it| it.runtime), Some(Runtime::Podman));
 }
 
-/// Whoever may make cgroups below one that was delegated chooses their names, so these never join those of others.
+/// Whoever may make cgroups below one that was delegated chooses their names, so these never join
+/// those of others.
 #[test]
 fn names_below_a_delegated_cgroup_are_those_of_whom_it_was_delegated_to() {
     let user = "/user.slice/user-1001.slice/user@1001.service/app.slice";
@@ -297,7 +298,8 @@ fn names_below_a_delegated_cgroup_are_those_of_whom_it_was_delegated_to() {
             assert_ne!(forged.to_string(), plain.to_string(), "{above}/{name}");
         }
     }
-    // A container inside of one that was made up is still that of the user, and of the outermost container.
+    // A container inside of one that was made up is still that of the user, and of the outermost
+    // container.
     let delegate = |path: &str| at(path).delegate;
     assert_eq!(
         delegate(&format!("{user}/docker/aa/docker/{ID}")),

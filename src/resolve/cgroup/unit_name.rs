@@ -22,7 +22,8 @@ pub(super) fn repeating_name(unit: &str, slice: Option<&str>) -> Option<String> 
         None => (name, None),
     };
     let repeats = match (suffix, instance) {
-        // systemd.io/DESKTOP_ENVIRONMENTS: app[-LAUNCHER]-ID[@RANDOM].service and app[-LAUNCHER]-ID-RANDOM.scope
+        // systemd.io/DESKTOP_ENVIRONMENTS: app[-LAUNCHER]-ID[@RANDOM].service and
+        // app[-LAUNCHER]-ID-RANDOM.scope
         ("service", Some(_)) if name.starts_with("app-") => name.to_owned(),
         ("service", Some(instance)) if is_connection(instance) => format!("{name}@"),
         ("scope", None) if name.starts_with("app-") => {

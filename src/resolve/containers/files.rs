@@ -1,6 +1,6 @@
-//! Where engines leave the names of containers and pods, and how to read them. A file is believed as far as who may
-//! write it: it and every folder above it must be writable by its owner alone, and the owner be root or, of a user's
-//! own engines, that user.
+//! Where engines leave the names of containers and pods, and how to read them. A file is believed
+//! as far as who may write it: it and every folder above it must be writable by its owner alone,
+//! and the owner be root or, of a user's own engines, that user.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use crate::model::container::{ContainerLabels, is_label};
 use crate::resolve::cgroup::Runtime;
 
-/// Longest file that is read. A container's configuration has some 10 kB, a list has 700 bytes per container.
+/// Longest file that is read. A container's configuration has some 10 kB, a list has 700 bytes per
+/// container.
 const MAX_FILE: u64 = 8 << 20;
 /// Most entries of a folder that are looked at.
 const MAX_ENTRIES: usize = 65_536;
@@ -62,7 +63,8 @@ pub struct EngineFolders {
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl EngineFolders {
-    /// Those of the system's engines that are there below `root`; the files are root's or `owner`'s.
+    /// Those of the system's engines that are there below `root`; the files are root's or
+    /// `owner`'s.
     pub fn of_system(root: &Path, owner: u32) -> Self {
         let config: Option<DockerDaemon> =
             Self::none(root, owner).json(&root.join("etc/docker/daemon.json"));
@@ -275,7 +277,8 @@ impl EngineFolders {
         parse(self.open(path)?.0)
     }
 
-    /// Opens a regular file that can be believed and is not too long. No link, and nothing that waits for a writer.
+    /// Opens a regular file that can be believed and is not too long. No link, and nothing that
+    /// waits for a writer.
     fn open(&self, path: &Path) -> Option<(File, Stamp)> {
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).ok()?;
@@ -302,7 +305,8 @@ impl EngineFolders {
         let above = folder
             .ancestors()
             .take_while(|above| above.starts_with(&self.root));
-        // Ubuntu's group of syslog may write /var/log. What is in a folder of root's is root's even so.
+        // Ubuntu's group of syslog may write /var/log. What is in a folder of root's is root's even
+        // so.
         let log = self.root.join("var/log");
         above.into_iter().all(|above| {
             let metadata = fs::symlink_metadata(above);

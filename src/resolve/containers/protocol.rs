@@ -1,4 +1,5 @@
-//! The protocol between flowtop and its reader of names: one line of JSON for a question, and one for an answer.
+//! The protocol between flowtop and its reader of names: one line of JSON for a question, and one
+//! for an answer.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
@@ -54,7 +55,8 @@ pub(super) fn question(number: u64, question: &Question<'_>) -> Vec<u8> {
     })
 }
 
-/// Returns the number of the question that a line answers, and the labels in it; `None` if it is no answer.
+/// Returns the number of the question that a line answers, and the labels in it; `None` if it is no
+/// answer.
 pub(super) fn answer(line: &[u8]) -> Option<(u64, ContainerLabels)> {
     let AnswerLine {
         number,

@@ -1,5 +1,5 @@
-//! What the network cards of this machine moved, by the kernel's counters in `/proc/net/dev`. Those count frames
-//! with all headers, whoever sent them, so they are more than what sockets moved.
+//! What the network cards of this machine moved, by the kernel's counters in `/proc/net/dev`. Those
+//! count frames with all headers, whoever sent them, so they are more than what sockets moved.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 use crate::model::interval::{InterfaceTraffic, LinkCounters};
 use crate::resolve::namespace;
 
-/// Counters of `/proc/net/dev`. Only those of the initial network namespace: there the cards of the machine are.
-/// In another one an interface is one end of a pair whose other end is elsewhere on the machine, and what passes
-/// it is not what leaves the machine.
+/// Counters of `/proc/net/dev`. Only those of the initial network namespace: there the cards of the
+/// machine are. In another one an interface is one end of a pair whose other end is elsewhere on
+/// the machine, and what passes it is not what leaves the machine.
 #[derive(Debug, Default)]
 pub struct NetworkCards {
-    /// Open since before privileges were given up; `None` where counters are of another namespace or cannot be
-    /// read.
+    /// Open since before privileges were given up; `None` where counters are of another namespace
+    /// or cannot be read.
     file: Option<File>,
     /// Every interface seen so far: counters of the last reading, where it is a card.
     seen: HashMap<Arc<str>, Option<Reading>>,
@@ -41,8 +41,8 @@ impl NetworkCards {
         cards
     }
 
-    /// Returns what each card moved since the last reading. A card without an earlier reading, and one whose
-    /// counters went back, as after a driver was loaded again, is left out.
+    /// Returns what each card moved since the last reading. A card without an earlier reading, and
+    /// one whose counters went back, as after a driver was loaded again, is left out.
     pub fn since_last(&mut self) -> Vec<InterfaceTraffic> {
         let mut moved = Vec::new();
         self.text.clear();
@@ -75,9 +75,9 @@ impl NetworkCards {
     }
 }
 
-/// Whether an interface is a device of a bus and not made by software, as bridges, tunnels and the ends of
-/// containers are: what passes those passes a card too, or does not leave the machine. Looking at a name needs no
-/// permission to read, so it works after privileges were given up.
+/// Whether an interface is a device of a bus and not made by software, as bridges, tunnels and the
+/// ends of containers are: what passes those passes a card too, or does not leave the machine.
+/// Looking at a name needs no permission to read, so it works after privileges were given up.
 fn is_card(name: &str) -> bool {
     Path::new("/sys/class/net")
         .join(name)
@@ -85,8 +85,9 @@ fn is_card(name: &str) -> bool {
         .exists()
 }
 
-/// Parses a line: the name of an interface, then eight numbers received and eight sent, which begin with bytes,
-/// packets, errors and drops (`dev_seq_printf_stats()` of the kernel's net/core/net-procfs.c).
+/// Parses a line: the name of an interface, then eight numbers received and eight sent, which begin
+/// with bytes, packets, errors and drops (`dev_seq_printf_stats()` of the kernel's
+/// net/core/net-procfs.c).
 fn interface(line: &str) -> Option<(&str, Reading)> {
     let (name, numbers) = line.rsplit_once(':')?;
     let numbers: Vec<u64> = numbers

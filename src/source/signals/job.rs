@@ -1,9 +1,11 @@
-//! This process as a job of a shell: whether the terminal is its own, and being stopped and continued.
+//! This process as a job of a shell: whether the terminal is its own, and being stopped and
+//! continued.
 //!
-//! A program that draws on a terminal must give it back before it stops, and must not touch it while it is
-//! another job's. So the signals of job control are held: SIGTSTP waits until the terminal is given back,
-//! SIGTTOU and SIGTTIN never stop a flowtop that is about to end, and SIGCONT tells that the terminal may
-//! look different by now. (SIGSTOP cannot be held, and SIGCONT continues also where it is.)
+//! A program that draws on a terminal must give it back before it stops, and must not touch it
+//! while it is another job's. So the signals of job control are held: SIGTSTP waits until the
+//! terminal is given back, SIGTTOU and SIGTTIN never stop a flowtop that is about to end, and
+//! SIGCONT tells that the terminal may look different by now. (SIGSTOP cannot be held, and SIGCONT
+//! continues also where it is.)
 
 use std::io;
 use std::thread;

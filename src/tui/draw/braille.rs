@@ -1,5 +1,5 @@
-//! Draws samples as dots: in Unicode two samples beside each other in a cell of braille, each up to four dots
-//! high; in ASCII the larger of the two as one character.
+//! Draws samples as dots: in Unicode two samples beside each other in a cell of braille, each up to
+//! four dots high; in ASCII the larger of the two as one character.
 
 use super::theme::Glyphs;
 
@@ -98,8 +98,9 @@ fn condensed(samples: &[Option<f64>], number: u64, most: usize) -> Vec<Option<f6
     averages[averages.len().saturating_sub(most)..].to_vec()
 }
 
-/// Divides the latest `count` of `number` samples into groups of `each`: their ranges, oldest first. A group
-/// begins at a multiple of `each`, so that samples stay together while new ones come.
+/// Divides the latest `count` of `number` samples into groups of `each`: their ranges, oldest
+/// first. A group begins at a multiple of `each`, so that samples stay together while new ones
+/// come.
 pub fn groups(
     count: usize,
     number: u64,

@@ -233,7 +233,8 @@ impl Cell<'_> {
         }
     }
 
-    /// Draws the process: with its arguments in a table of processes, the thread in a table of threads.
+    /// Draws the process: with its arguments in a table of processes, the thread in a table of
+    /// threads.
     pub(super) fn process(&self, buf: &mut Buffer) {
         let by_process = self.group == Group::Process;
         if !by_process && self.title(buf, Column::Process) {
@@ -321,7 +322,8 @@ impl Cell<'_> {
 pub struct SumLine<'a> {
     pub(super) table: &'a CellContext,
     pub(super) display: &'a DisplayOptions,
-    /// Bytes in the table's direction: since the start in a table of totals, else of the latest interval.
+    /// Bytes in the table's direction: since the start in a table of totals, else of the latest
+    /// interval.
     pub(super) bytes: u64,
     /// Counters of the latest interval.
     pub(super) now: Counters,

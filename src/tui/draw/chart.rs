@@ -15,7 +15,8 @@ pub type Sample = Option<(f64, f64)>;
 
 /// Steps of the time scale: numbers of samples over the width of the chart.
 const WINDOWS: [usize; 6] = [30, 60, 120, 240, 300, 600];
-/// The same while flowtop has just started, so that at least half of the chart is drawn from the second sample on.
+/// The same while flowtop has just started, so that at least half of the chart is drawn from the
+/// second sample on.
 const FIRST_WINDOWS: [usize; 6] = [2, 4, 7, 12, 18, 24];
 /// Cells between two times on the axis: usually, and in a narrow chart.
 const LABEL_STEP: usize = 24;

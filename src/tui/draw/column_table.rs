@@ -57,7 +57,8 @@ pub struct ColumnDrawing {
 
 /// When a column leaves as the table narrows.
 pub struct Leaving {
-    /// Smaller ranks leave earlier. Ranks are multiples of ten, so that a new column fits in between.
+    /// Smaller ranks leave earlier. Ranks are multiples of ten, so that a new column fits in
+    /// between.
     pub(super) rank: u16,
     /// Minimum room that must remain for the peer of a flow.
     pub ends: EndsRoom,

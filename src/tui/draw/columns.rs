@@ -20,15 +20,15 @@ const MAX_END: u16 = 47;
 const IPV4_END: u16 = 21;
 /// Minimum width of an address that is shortened in its middle, in cells.
 const MIN_CUT_ADDRESS: u16 = 14;
-/// Minimum room for a peer, in cells, beside most columns, beside those that only appear in wide tables, and if
-/// it is a host name: a long IPv4 address or name with its port.
+/// Minimum room for a peer, in cells, beside most columns, beside those that only appear in wide
+/// tables, and if it is a host name: a long IPv4 address or name with its port.
 const MIN_PEER: u16 = 22;
 const GOOD_PEER: u16 = 28;
 const NAMED_PEER: u16 = 34;
 /// Minimum width of a peer, in cells; below it no peer is shown.
 const MIN_PEER_WIDTH: u16 = 8;
-/// Width of the local end where only its port is shown, in cells: `http-alt`. A service with a longer name is its
-/// number.
+/// Width of the local end where only its port is shown, in cells: `http-alt`. A service with a
+/// longer name is its number.
 const MAX_PORT: u16 = 8;
 /// Maximum growth, in cells, of the column that names the rows of a group.
 const MAX_TITLE_GROWTH: u16 = 16;
@@ -239,8 +239,8 @@ pub fn fit(width: u16, request: &LayoutRequest) -> Vec<ColumnSlot> {
     lay_out(width, request, there)
 }
 
-/// Where the rates of both ways have no room beside the shortest name, the one that rows are sorted by stands for
-/// both: usually the sum.
+/// Where the rates of both ways have no room beside the shortest name, the one that rows are sorted
+/// by stands for both: usually the sum.
 fn stand_for_both_ways(width: u16, request: &LayoutRequest, there: &mut Vec<Column>) {
     let ways = [Column::Rx, Column::Tx];
     if !ways.iter().all(|way| there.contains(way)) {

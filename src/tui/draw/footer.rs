@@ -170,8 +170,8 @@ impl App {
         text
     }
 
-    /// Returns the commands of the current part of the screen with their labels, most used first; the last
-    /// one stays in the narrowest line.
+    /// Returns the commands of the current part of the screen with their labels, most used first;
+    /// the last one stays in the narrowest line.
     fn hints(&self) -> Vec<(Command, &'static str)> {
         match &self.mode {
             Mode::Table | Mode::Typing(_) => self.table_hints(),

@@ -24,7 +24,8 @@ use crate::view::Directions;
 
 /// Widths of a sparkline, in cells: a narrower one is not drawn, a wider one says no more.
 const SPARK: std::ops::RangeInclusive<u16> = 4..=12;
-/// Height of the screen from which on the strip of local and wire traffic is shown, and its least width.
+/// Height of the screen from which on the strip of local and wire traffic is shown, and its least
+/// width.
 const STRIP_FROM: (u16, u16) = (60, 12);
 /// Share of the cards' traffic from which on bytes that no socket moved are shown.
 const NOTABLE: f64 = 0.01;
@@ -90,8 +91,8 @@ impl App {
         within(first, x, first.width).contains(at)
     }
 
-    /// Returns the word at the right end of the first line, how exact the numbers are, on a screen of this width;
-    /// `None` where there is no room beside the machine's name.
+    /// Returns the word at the right end of the first line, how exact the numbers are, on a screen
+    /// of this width; `None` where there is no room beside the machine's name.
     fn state_word(&self, width_of_screen: u16) -> Option<Part> {
         let theme = &self.shared.display.theme;
         let name = 1 + width(&self.shared.machine_name()) + GAP;
@@ -313,8 +314,8 @@ impl App {
         }
     }
 
-    /// Draws the rate of one direction at the beginning of a line, with so much room for more; returns the cell after
-    /// it.
+    /// Draws the rate of one direction at the beginning of a line, with so much room for more;
+    /// returns the cell after it.
     fn draw_now(&self, now: &DirectionNow, at: Rect, room: u16, buf: &mut Buffer) -> u16 {
         let theme = &self.shared.display.theme;
         let hue = theme.hue(now.direction);

@@ -225,8 +225,8 @@ impl<'a> HelpPage<'a> {
         if lines > 1 { COLUMN } else { self.body.width }
     }
 
-    /// Returns the chapters of keys in as many columns as the width has, of about one height. A chapter stays
-    /// in one column.
+    /// Returns the chapters of keys in as many columns as the width has, of about one height. A
+    /// chapter stays in one column.
     fn key_rows(&self) -> Vec<HelpRow> {
         let chapters = self.chapters();
         let count = usize::from((self.body.width / COLUMN).clamp(1, MAX_COLUMNS));
@@ -353,8 +353,8 @@ impl<'a> HelpPage<'a> {
     }
 }
 
-/// Divides chapters of these heights into columns of at most one height; returns how many chapters each
-/// column has.
+/// Divides chapters of these heights into columns of at most one height; returns how many chapters
+/// each column has.
 fn columns_of(heights: impl Iterator<Item = usize>, most: usize) -> Vec<usize> {
     let (mut columns, mut used) = (vec![0], 0);
     for height in heights {

@@ -16,7 +16,8 @@ pub struct ScreenLayout {
 const CHART_FROM: u16 = 32;
 /// Width of the screen from which on the rates of both directions are in one line, in any unit.
 const BESIDE: u16 = 36;
-/// Lines below the header from which on there is a footer: a row, the sum of the others, and the footer.
+/// Lines below the header from which on there is a footer: a row, the sum of the others, and the
+/// footer.
 const MIN_BODY_AND_FOOTER: u16 = 3;
 /// Upper bound of the chart's height, in lines.
 const MAX_CHART: u16 = 8;

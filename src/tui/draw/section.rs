@@ -514,8 +514,8 @@ impl Section<'_> {
         put_untrusted(buf, within(at, x, room), what, ellipsis, sum.style);
     }
 
-    /// Returns where the words of a sum may begin in a column, and how many cells they have up to the
-    /// next number; `None` for a column that takes none. Process ids have no sum.
+    /// Returns where the words of a sum may begin in a column, and how many cells they have up to
+    /// the next number; `None` for a column that takes none. Process ids have no sum.
     fn room_for_words(&self, n: usize, width: u16) -> Option<(u16, u16)> {
         let (slot, others) = self.slots.get(n..)?.split_first()?;
         let mut numbers = others

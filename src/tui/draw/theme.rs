@@ -166,8 +166,8 @@ fn apply_palette(paint: PaletteColor) -> Color {
     }
 }
 
-/// Colours of process names on dark and on light: OKLCH lightness 0.80 and 0.46, chroma 0.09 and 0.11, hues 20,
-/// 110, 150, 190, 290 and 340 degrees. Contrast to the background is 6.5 to 9.3.
+/// Colours of process names on dark and on light: OKLCH lightness 0.80 and 0.46, chroma 0.09 and
+/// 0.11, hues 20, 110, 150, 190, 290 and 340 degrees. Contrast to the background is 6.5 to 9.3.
 const PROCESS_HUES: [[[u8; 3]; 6]; 2] = [
     [
         [0xf2, 0xa7, 0xa6],

@@ -1,5 +1,5 @@
-//! Draws the position in a recording: the player's state, the recorded time, the speed, and a bar of how
-//! much of the recording has been played.
+//! Draws the position in a recording: the player's state, the recorded time, the speed, and a bar
+//! of how much of the recording has been played.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
@@ -31,8 +31,8 @@ pub struct Timeline {
 }
 
 impl PlayerBar {
-    /// Lays out the timeline for a screen of this size; `None` for a live machine. The bar gives way to the name of
-    /// the machine, the filter and the state word.
+    /// Lays out the timeline for a screen of this size; `None` for a live machine. The bar gives
+    /// way to the name of the machine, the filter and the state word.
     pub fn timeline(&self, shared: &SharedState, filter: u16, area: Rect) -> Option<Timeline> {
         let position = self.position.as_ref()?;
         let state = match position.state {

@@ -138,7 +138,8 @@ impl Keys {
         }
     }
 
-    /// Returns the command of a key: of the part of the screen that has the keyboard, else of the table.
+    /// Returns the command of a key: of the part of the screen that has the keyboard, else of the
+    /// table.
     fn command(&self, key: KeyEvent, focus: KeyboardFocus) -> Option<Command> {
         let key = as_key(key)?;
         let own = focus.chapters();

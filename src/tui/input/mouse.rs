@@ -9,8 +9,8 @@ use crate::tui::state::shared::SharedState;
 use crate::view::{Column, SortKey};
 
 impl Panes {
-    /// Handles a click: sorts by a heading, selects a row, opens the selected row. Returns the part of the
-    /// screen that takes over, if one does.
+    /// Handles a click: sorts by a heading, selects a row, opens the selected row. Returns the part
+    /// of the screen that takes over, if one does.
     pub fn click(&mut self, at: Position, shared: &SharedState) -> Option<Mode> {
         let (n, section) = self.under(at, shared)?;
         self.focus = n;

@@ -75,8 +75,8 @@ impl Chooser {
         }
     }
 
-    /// Returns the columns that can be shown, hidden or moved: all that ever had a value, without those that
-    /// come with a kind of table.
+    /// Returns the columns that can be shown, hidden or moved: all that ever had a value, without
+    /// those that come with a kind of table.
     fn listed(&self, shared: &SharedState) -> Vec<Column> {
         let (seen, chosen) = (shared.history.seen(), &shared.display.columns);
         let order = self.order.iter().copied();

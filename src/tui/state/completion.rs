@@ -97,8 +97,8 @@ pub fn complete(kind: PromptKind, before: &str, shared: &SharedState) -> Complet
     Completion::new(start, all.into_iter().filter(begins).collect())
 }
 
-/// Returns the byte at which the last word of a text begins: behind a blank or a parenthesis, or at an open
-/// quote.
+/// Returns the byte at which the last word of a text begins: behind a blank or a parenthesis, or at
+/// an open quote.
 fn word_start(text: &str) -> usize {
     let (mut start, mut quote) = (0, None);
     for (at, c) in text.char_indices() {

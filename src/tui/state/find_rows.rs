@@ -89,8 +89,8 @@ impl Panes {
         .into()
     }
 
-    /// Returns the bytes in and out, of the latest interval or of all time, that match the filter, each with the
-    /// bytes of all traffic; `None` without a filter.
+    /// Returns the bytes in and out, of the latest interval or of all time, that match the filter,
+    /// each with the bytes of all traffic; `None` without a filter.
     pub fn filter_share(&self, shared: &SharedState) -> Option<[(u64, u64); 2]> {
         // An opened group and hidden local traffic leave out more than the filter.
         if self.filter.is_empty() || !self.path.is_empty() || shared.hides_internal {

@@ -54,8 +54,8 @@ impl LineEditor {
         }
     }
 
-    /// Inserts text at the cursor: white space of any kind is one blank, and control characters are left
-    /// out.
+    /// Inserts text at the cursor: white space of any kind is one blank, and control characters are
+    /// left out.
     pub fn paste(&mut self, text: &str) {
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.insert(&words);

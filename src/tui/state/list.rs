@@ -104,7 +104,8 @@ impl List {
     /// Returns the area of the list, and the index of the first entry shown.
     fn layout(&self, body: Rect) -> (Rect, usize) {
         let height = u16::try_from(self.entries.len() + 2).unwrap_or(u16::MAX);
-        // As wide as the tables: what would show beside it are pieces of rows, without whose they are.
+        // As wide as the tables: what would show beside it are pieces of rows, without whose they
+        // are.
         let area = Rect {
             height: height.min(body.height),
             ..body

@@ -1,4 +1,5 @@
-//! The state of the live table by part: panes of rows, the prompt, lists, the position in a recording.
+//! The state of the live table by part: panes of rows, the prompt, lists, the position in a
+//! recording.
 
 pub(super) mod chooser;
 pub(super) mod completion;

@@ -220,7 +220,8 @@ impl Panes {
         }
     }
 
-    /// Resets order, room and scrolling after the set of rows changed: another grouping, filter or group.
+    /// Resets order, room and scrolling after the set of rows changed: another grouping, filter or
+    /// group.
     pub(super) fn reset(&mut self, shared: &SharedState) {
         for table in &mut self.tables {
             table.reset();

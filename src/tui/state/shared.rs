@@ -1,4 +1,5 @@
-//! The state that several parts of the screen read: machine, history, names, owners and display options.
+//! The state that several parts of the screen read: machine, history, names, owners and display
+//! options.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -55,8 +56,8 @@ pub struct Pause {
     pub waiting: Option<Interval>,
 }
 
-/// State that no part of the screen owns alone. All parts read it; only `App` and the part that has the
-/// keyboard change it.
+/// State that no part of the screen owns alone. All parts read it; only `App` and the part that has
+/// the keyboard change it.
 #[derive(Debug)]
 pub struct SharedState {
     pub machine: Machine,
@@ -195,8 +196,9 @@ impl SharedState {
         }
     }
 
-    /// The machine's intervals, the latest first, each as often as it is long in [`Self::seconds`]; `None` for
-    /// time that nobody measured, as wide as a cell, as a night of sleep would leave nothing else.
+    /// The machine's intervals, the latest first, each as often as it is long in [`Self::seconds`];
+    /// `None` for time that nobody measured, as wide as a cell, as a night of sleep would leave
+    /// nothing else.
     fn points(&self) -> impl Iterator<Item = Option<&Point>> {
         let seconds = self.seconds();
         let points = self.live_history().points().rev();
@@ -211,8 +213,8 @@ impl SharedState {
         })
     }
 
-    /// The machine's rates, at most so many samples of [`Self::seconds`] each: a longer interval, as after a
-    /// pause, is as many samples of its average, and time that nobody measured is a gap.
+    /// The machine's rates, at most so many samples of [`Self::seconds`] each: a longer interval,
+    /// as after a pause, is as many samples of its average, and time that nobody measured is a gap.
     pub fn samples(&self, most: usize) -> Vec<Sample> {
         let rates = |point: &Point| {
             (
@@ -247,7 +249,8 @@ impl SharedState {
         }
     }
 
-    /// How many samples before the last the shown moment is, of those of [`Self::samples`]; `None` for now.
+    /// How many samples before the last the shown moment is, of those of [`Self::samples`]; `None`
+    /// for now.
     pub fn cursor(&self) -> Option<usize> {
         self.travel.as_ref()?;
         let shown = self.history.ended();
@@ -260,8 +263,8 @@ impl SharedState {
         Some(self.points().take_while(is_later).count())
     }
 
-    /// How many intervals ago a sample of [`Self::samples`] ended that has so many samples after it; `None` for
-    /// a gap, or where intervals of then are not kept.
+    /// How many intervals ago a sample of [`Self::samples`] ended that has so many samples after
+    /// it; `None` for a gap, or where intervals of then are not kept.
     pub fn interval_at(&self, after: usize) -> Option<usize> {
         self.moments.ago(self.points().nth(after)??.ended)
     }
@@ -302,8 +305,8 @@ impl SharedState {
         }
     }
 
-    /// What a network namespace is called, with its inode number: by its own name, else by the container that has
-    /// flows in it. Not sanitized.
+    /// What a network namespace is called, with its inode number: by its own name, else by the
+    /// container that has flows in it. Not sanitized.
     pub fn netns(&self, inode: u32) -> String {
         let name = self.owners.netns_name(inode).or_else(|| {
             let flows = self.history.recent().iter();

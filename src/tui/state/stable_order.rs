@@ -37,8 +37,8 @@ impl StableOrder {
     }
 
     /// Arranges `rows`, already sorted with the active ones first, in the order to show. `value` is
-    /// the sort value of the row at an index, `None` for text, which is stable; `descending` is the order. Only active
-    /// rows are steadied: idle ones are in the order of their last bytes.
+    /// the sort value of the row at an index, `None` for text, which is stable; `descending` is the
+    /// order. Only active rows are steadied: idle ones are in the order of their last bytes.
     pub fn arrange(
         &mut self,
         rows: &mut Rows,

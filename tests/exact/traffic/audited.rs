@@ -86,7 +86,8 @@ impl Audited {
         Ok(())
     }
 
-    /// What is off: where no probe sees some ways to receive, their bytes are counted from the sockets.
+    /// What is off: where no probe sees some ways to receive, their bytes are counted from the
+    /// sockets.
     pub fn complaints(&self) -> Option<String> {
         let is_off = (self.drift_rx, self.drift_tx) != (0, 0) || self.drifting > 0;
         is_off.then(|| format!("the audit found drift: {self:?}"))

@@ -21,7 +21,8 @@ pub fn bpf(command: u64, attr: &[u32]) -> io::Result<RawFd> {
 
 /// The same, where the kernel answers with a new descriptor.
 pub fn bpf_fd(command: u64, attr: &[u32]) -> io::Result<OwnedFd> {
-    // Before Linux 5.11 programs and maps are locked memory; later it does not matter whether this is allowed.
+    // Before Linux 5.11 programs and maps are locked memory; later it does not matter whether this
+    // is allowed.
     let all = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,

@@ -69,8 +69,8 @@ fn run_case(name: &str, timeout: u32, link: Option<&Link>) -> Result<CaseTruth> 
         let _ = done.send(());
         read.map(|_| all)
     });
-    // The case has a watchdog of its own: just before, one can see what it waits in. The second is for
-    // what it may leave behind.
+    // The case has a watchdog of its own: just before, one can see what it waits in. The second is
+    // for what it may leave behind.
     let watchdog = Duration::from_secs(timeout.into());
     let before = watchdog.saturating_sub(SHORTLY);
     let stuck = wait

@@ -145,10 +145,12 @@ enum Command {
         /// Stop after so many seconds
         #[arg(long)]
         seconds: Option<u64>,
-        /// Bursts, a connection with losses, one that is read slowly, and short-lived processes besides
+        /// Bursts, a connection with losses, one that is read slowly, and short-lived processes
+        /// besides
         #[arg(long)]
         full: bool,
-        /// Folder with a control group for each place that processes run in, as scripts/demo.sh makes them
+        /// Folder with a control group for each place that processes run in, as scripts/demo.sh
+        /// makes them
         #[arg(long)]
         cgroups: Option<PathBuf>,
     },
@@ -164,8 +166,8 @@ enum Command {
     /// A slow and lossy path in a network namespace of its own, until stdin ends
     #[command(hide = true)]
     Path,
-    /// The link of the scenarios, for programs beside them, until stdin ends; its first line is the value of
-    /// TRAFFIC_LINK
+    /// The link of the scenarios, for programs beside them, until stdin ends; its first line is the
+    /// value of TRAFFIC_LINK
     #[command(hide = true)]
     Link,
     /// Something of everything, until stdin ends

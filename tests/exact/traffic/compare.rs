@@ -255,8 +255,9 @@ fn take_for_unknown(truth: &CaseTruth, got: &mut BTreeMap<FlowId, Counts>) {
     }
 }
 
-/// A missed event may cost a datagram its peer alone. Its bytes must be there: what a socket received
-/// from nobody in particular is what its flows lack, and each of these datagrams is a missed event.
+/// A missed event may cost a datagram its peer alone. Its bytes must be there: what a socket
+/// received from nobody in particular is what its flows lack, and each of these datagrams is a
+/// missed event.
 fn take_for_missed(
     v: &mut Verdict,
     expected: &BTreeMap<FlowId, Expected>,

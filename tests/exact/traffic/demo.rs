@@ -131,8 +131,8 @@ fn tcp_sink(name: &str, fam: Fam) -> Result<SocketAddr> {
     Ok(at)
 }
 
-/// Loses about so many packets of a thousand that arrive at a socket, and at those accepted from it. A filter of
-/// the socket drops them, so it takes no privilege and no module of the kernel.
+/// Loses about so many packets of a thousand that arrive at a socket, and at those accepted from
+/// it. A filter of the socket drops them, so it takes no privilege and no module of the kernel.
 fn lose(s: &Sock, per_mille: u32) -> Result<()> {
     // SKF_AD_OFF + SKF_AD_RANDOM, include/uapi/linux/filter.h
     const RANDOM: u32 = 0xffff_f000 + 56;

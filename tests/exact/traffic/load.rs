@@ -30,7 +30,8 @@ const CHURN: &[&str] = &[
     "netns_foreign_socket",
 ];
 
-/// Seconds after which one of them is given up: an emulated machine of a busy host may stand still for a minute.
+/// Seconds after which one of them is given up: an emulated machine of a busy host may stand still
+/// for a minute.
 const CASE_TIMEOUT: &str = "600";
 
 /// What it says when something of everything has moved.

@@ -1,4 +1,5 @@
-//! Network namespaces, interfaces and addresses by rtnetlink: guests have no `ip` that knows them all.
+//! Network namespaces, interfaces and addresses by rtnetlink: guests have no `ip` that knows them
+//! all.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
@@ -190,9 +191,9 @@ pub fn up(index: u32) -> Result<()> {
         .run("an interface that is up")
 }
 
-/// Waits until an interface, both of whose ends are up, carries packets, and gives its index. The kernel
-/// drops what is sent before: it takes note of the carrier in its own time. What is asked of rtnetlink after
-/// that waits for the lock under which it does so.
+/// Waits until an interface, both of whose ends are up, carries packets, and gives its index. The
+/// kernel drops what is sent before: it takes note of the carrier in its own time. What is asked of
+/// rtnetlink after that waits for the lock under which it does so.
 pub fn running(name: &str) -> Result<u32> {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_running(name)? {
@@ -247,9 +248,9 @@ fn interface_name(index: u32) -> Result<String> {
     Ok(name.to_str()?.to_owned())
 }
 
-/// Waits until an interface receives what is sent to its address: also without duplicate address detection
-/// the kernel adds the local route in its own time. Two links can have one link-local address, each with a
-/// route of its own.
+/// Waits until an interface receives what is sent to its address: also without duplicate address
+/// detection the kernel adds the local route in its own time. Two links can have one link-local
+/// address, each with a route of its own.
 fn await_local(address: Ipv6Addr, interface: &str) -> Result<()> {
     const RTF_LOCAL: u32 = 0x8000_0000;
     let address = format!("{:032x}", u128::from(address));

@@ -1,6 +1,6 @@
-//! A slow and lossy path, for kernels without netem: a TUN device in a network namespace of its own.
-//! What is sent to 10.9.0.2 comes back to 10.9.0.1 as from 10.9.0.2, later or not at all. Swapping the
-//! two addresses of a packet leaves its checksums right.
+//! A slow and lossy path, for kernels without netem: a TUN device in a network namespace of its
+//! own. What is sent to 10.9.0.2 comes back to 10.9.0.1 as from 10.9.0.2, later or not at all.
+//! Swapping the two addresses of a packet leaves its checksums right.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -23,8 +23,8 @@ struct Weather {
     segments: u64,
 }
 
-/// Runs until stdin ends. A line `DELAY_MS DROP_EVERY` there changes the weather, and is answered by
-/// `ok`, as is the start.
+/// Runs until stdin ends. A line `DELAY_MS DROP_EVERY` there changes the weather, and is answered
+/// by `ok`, as is the start.
 pub fn path() -> Result<()> {
     sys::die_with_parent();
     // SAFETY: unshare has no memory arguments, and there is one thread.

@@ -1,5 +1,5 @@
-//! Roles of a case that are processes of their own, and how they wait for each other; and what a process
-//! takes of the machine.
+//! Roles of a case that are processes of their own, and how they wait for each other; and what a
+//! process takes of the machine.
 
 use std::fs;
 use std::os::fd::RawFd;
@@ -33,8 +33,8 @@ pub fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// What the threads of a process and its children wait in, for people: state, system call and kernel
-/// stack.
+/// What the threads of a process and its children wait in, for people: state, system call and
+/// kernel stack.
 pub fn tree(root: u32) -> String {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

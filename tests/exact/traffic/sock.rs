@@ -237,7 +237,8 @@ impl Sock {
         if self.proto == Proto::Packet {
             (names.local, names.bound) = self.query_packet();
         } else if matches!(self.proto, Proto::Raw | Proto::Icmp | Proto::Icmp6) {
-            // getpeername takes port 0 for a socket that is not connected: what `connect` left stays.
+            // getpeername takes port 0 for a socket that is not connected: what `connect` left
+            // stays.
             names.local = self.query_local();
         } else if !self.proto.is_stream() {
             names.local = self.query_local();
@@ -398,7 +399,8 @@ impl Sock {
     }
 }
 
-/// The peer of a socket that is not connected, of a protocol whose messages flowtop does not look into.
+/// The peer of a socket that is not connected, of a protocol whose messages flowtop does not look
+/// into.
 fn unknown(local: SocketAddr) -> SocketAddr {
     match local {
         SocketAddr::V4(_) => V4.any(),

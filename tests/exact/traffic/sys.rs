@@ -201,8 +201,8 @@ pub fn netns_of(fd: RawFd) -> u64 {
     inode
 }
 
-/// Path of this process's cgroup: in the hierarchy of the pids controller where it has one of its own
-/// and the process is below its root, else in that of v2.
+/// Path of this process's cgroup: in the hierarchy of the pids controller where it has one of its
+/// own and the process is below its root, else in that of v2.
 pub fn cgroup() -> String {
     let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let path = |wanted: &str| {

@@ -262,8 +262,8 @@ impl Sock {
         Ok(lens)
     }
 
-    /// One `recvmmsg` of up to `count` messages of up to `size` bytes without room for the address of
-    /// `from`, who must have sent them all; returns how many came.
+    /// One `recvmmsg` of up to `count` messages of up to `size` bytes without room for the address
+    /// of `from`, who must have sent them all; returns how many came.
     pub fn recvmmsg_unnamed(
         &self,
         count: usize,

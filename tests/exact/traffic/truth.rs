@@ -85,7 +85,8 @@ pub struct Socket {
     pub proto: Proto,
     /// Inode number of its network namespace.
     pub netns: u64,
-    /// Index of the interface that the socket is bound to or that its link-local peer is on; 0: none.
+    /// Index of the interface that the socket is bound to or that its link-local peer is on; 0:
+    /// none.
     pub ifindex: u32,
     pub local: SocketAddr,
     /// The unspecified address with port 0 stands for a peer that flowtop does not know.

@@ -22,8 +22,8 @@ fn ask(query: &str) -> Vec<(Value, f64)> {
     prometheus::ask(PROMETHEUS, query)
 }
 
-/// The same, of so many answers or more, as label and value in the order of the answer. Where a scrape
-/// took too long on a busy machine, an answer is there again after the next.
+/// The same, of so many answers or more, as label and value in the order of the answer. Where a
+/// scrape took too long on a busy machine, an answer is there again after the next.
 #[track_caller]
 fn answers(query: &str, label: &str, least: usize) -> Vec<(String, u64)> {
     let answers = until(query, || Some(ask(query)).filter(|all| all.len() >= least));

@@ -1,6 +1,6 @@
-//! `--listen` with the real binary: three machines, each a network namespace, a real Prometheus that
-//! scrapes them, and questions to it whose answers the traffic's makers know; clients that are slow or
-//! mean no good; what is shipped beside it. Needs root, as all of `make test` does.
+//! `--listen` with the real binary: three machines, each a network namespace, a real Prometheus
+//! that scrapes them, and questions to it whose answers the traffic's makers know; clients that are
+//! slow or mean no good; what is shipped beside it. Needs root, as all of `make test` does.
 #![allow(clippy::expect_used, reason = "a test that cannot go on stops there")]
 
 mod fleet;

@@ -74,8 +74,8 @@ pub fn ask(addr: &str, query: &str) -> Vec<(Value, f64)> {
         .collect()
 }
 
-/// Labels and increase of every series of a range: the sum of all steps from one sample to the next,
-/// as `increase()` has it before it extrapolates. A smaller value is a restart.
+/// Labels and increase of every series of a range: the sum of all steps from one sample to the
+/// next, as `increase()` has it before it extrapolates. A smaller value is a restart.
 #[track_caller]
 pub fn increases(addr: &str, range: &str) -> Vec<(Value, u64)> {
     let answers = result(addr, range).into_iter();

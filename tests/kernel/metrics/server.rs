@@ -21,8 +21,8 @@ use serde_json::Value;
 #[test]
 fn metrics_are_the_sums_of_what_is_written_beside_them() {
     let addr = free_port();
-    // What is written is joined where its writer is late by an interval, what is counted for the page
-    // is not: so these are long.
+    // What is written is joined where its writer is late by an interval, what is counted for the
+    // page is not: so these are long.
     let port = addr.port().to_string();
     let options = ["--listen", &port, "-g", "user", "--scrape-interval", "1s"];
     let mut flowtop = Flowtop::every("500ms", &options);
@@ -57,7 +57,8 @@ fn metrics_are_the_sums_of_what_is_written_beside_them() {
     check_metrics(&later);
 }
 
-/// Awaits a page on which a group has all of these bytes, and looks whether all that was counted is in it.
+/// Awaits a page on which a group has all of these bytes, and looks whether all that was counted is
+/// in it.
 #[track_caller]
 pub fn await_group(addr: SocketAddr, kind: &str, name: &str, tx_bytes: u64) {
     let sample = format!("flowtop_group_tx_bytes_total{{kind=\"{kind}\",name=\"{name}\"}}");

@@ -168,8 +168,8 @@ fn a_damaged_file_is_read_up_to_the_damage() {
     assert!(output.stdout.is_empty());
 }
 
-/// Intervals by their ends, with the bytes received and sent until then, of an output that may be cut
-/// off: so without the last.
+/// Intervals by their ends, with the bytes received and sent until then, of an output that may be
+/// cut off: so without the last.
 fn intervals_of(output: &[u8]) -> BTreeMap<String, (Vec<Value>, [u64; 2])> {
     let end = output.iter().rposition(|&byte| byte == b'\n');
     let all = records(&output[..end.map_or(0, |end| end + 1)]);
@@ -225,8 +225,8 @@ fn after_kill_9_at_most_the_last_interval_is_lost() {
             "{}",
             stderr(&output)
         );
-        // What was seen is what is there. Where its writer was late, what is shown is joined, and its
-        // sums are those of the file all the same.
+        // What was seen is what is there. Where its writer was late, what is shown is joined, and
+        // its sums are those of the file all the same.
         let (shown, kept) = (intervals_of(&live), intervals_of(&replayed));
         let last = kept.last_key_value().unwrap().0.clone();
         assert!(shown.range(..=last.clone()).count() > 1);
@@ -268,7 +268,8 @@ impl Drop for Tiny {
     }
 }
 
-/// The display goes on, it is said, what waits is written when there is room again, and sums are whole.
+/// The display goes on, it is said, what waits is written when there is room again, and sums are
+/// whole.
 #[test]
 fn a_full_disk_holds_up_nothing_and_loses_nothing_if_room_comes_in_time() {
     let folder = Folder::new("full");

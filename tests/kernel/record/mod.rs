@@ -1,6 +1,6 @@
-//! Recording and replaying with the real binary: real traffic, a disk that is full, a process that is
-//! killed, files that are damaged, a user without rights, the live table on a terminal. Needs root, as
-//! all of `make test` does.
+//! Recording and replaying with the real binary: real traffic, a disk that is full, a process that
+//! is killed, files that are damaged, a user without rights, the live table on a terminal. Needs
+//! root, as all of `make test` does.
 
 mod files;
 mod outputs;

@@ -1,4 +1,5 @@
-//! What a recording holds and a replay writes: the same as the live output, as JSON Lines and as CSV.
+//! What a recording holds and a replay writes: the same as the live output, as JSON Lines and as
+//! CSV.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;

@@ -202,7 +202,8 @@ fn columns_do_not_move_when_narrower_flows_follow() {
     assert_eq!(heads(&app), before);
 }
 
-/// What stands in the line of other flows keeps away from its numbers, and a peer is shown readable or not at all.
+/// What stands in the line of other flows keeps away from its numbers, and a peer is shown readable
+/// or not at all.
 #[test]
 fn narrow_tables_leave_out_what_has_no_room() {
     let mut with_peers = 0;

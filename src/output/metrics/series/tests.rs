@@ -114,8 +114,8 @@ fn a_beginning_is_exposed_for_two_scrape_intervals_and_reading_changes_nothing()
     assert_eq!(created, [EPOCH, EPOCH + 120 * SECOND]);
 }
 
-/// A Prometheus server: the increase of every counter from one scrape to the next. The first value of a
-/// counter has no increase.
+/// A Prometheus server: the increase of every counter from one scrape to the next. The first value
+/// of a counter has no increase.
 #[derive(Default)]
 struct Prometheus {
     /// Since the last scrape.
@@ -158,7 +158,8 @@ fn traffic(random: &mut Random, n: u64) -> Vec<(SeriesKey, Counters)> {
     groups.collect()
 }
 
-/// Any number of servers, each with a phase and a jitter of its own, and probes that read now and then.
+/// Any number of servers, each with a phase and a jitter of its own, and probes that read now and
+/// then.
 #[test]
 fn increases_add_up_to_what_was_counted_in_every_server_whoever_comes_and_goes() {
     let interval = Duration::from_secs(20);

@@ -24,7 +24,8 @@ use crate::view::{Directions, Group};
 
 /// Maximum number of peers listed.
 const MAX_PEERS: usize = 5;
-/// Cells of a fact's text from which on peers are listed as facts, with numbers of 40 cells before them.
+/// Cells of a fact's text from which on peers are listed as facts, with numbers of 40 cells before
+/// them.
 const MIN_NAMED: usize = 60;
 /// Maximum number of processes of a program listed.
 const MAX_PIDS: usize = 8;

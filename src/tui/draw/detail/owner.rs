@@ -1,4 +1,5 @@
-//! Describes the process that owns flows: what the kernel recorded when bytes moved, completed from `/proc`.
+//! Describes the process that owns flows: what the kernel recorded when bytes moved, completed from
+//! `/proc`.
 
 use std::time::SystemTime;
 

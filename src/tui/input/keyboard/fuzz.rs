@@ -57,8 +57,8 @@ fn key(code: KeyCode, modifiers: KeyModifiers) -> Event {
     Event::Key(KeyEvent::new(code, modifiers))
 }
 
-/// Bytes as crossterm reads them: ESC is Alt with what follows. A `|` is the key Escape, as ESC at the
-/// end of a read is.
+/// Bytes as crossterm reads them: ESC is Alt with what follows. A `|` is the key Escape, as ESC at
+/// the end of a read is.
 pub(super) fn keys(text: &str) -> Vec<Event> {
     let mut alt = KeyModifiers::NONE;
     let mut events = Vec::new();

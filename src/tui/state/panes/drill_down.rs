@@ -153,7 +153,8 @@ impl Panes {
         last.is_some_and(|step| step.group == Group::Program)
     }
 
-    /// Goes back one step: leaves the opened group, else clears the filter, the grouping or the selection.
+    /// Goes back one step: leaves the opened group, else clears the filter, the grouping or the
+    /// selection.
     pub(super) fn back(&mut self, shared: &SharedState) {
         if let Some(step) = self.path.pop() {
             self.group = step.group;
@@ -180,7 +181,8 @@ impl Panes {
         }
     }
 
-    /// Returns the grouping that the last step back leads to: that of the view, of two sections flows.
+    /// Returns the grouping that the last step back leads to: that of the view, of two sections
+    /// flows.
     pub(in crate::tui) fn home(&self, shared: &SharedState) -> Group {
         if shared.display.combined {
             shared.display.group

@@ -16,7 +16,8 @@ use crate::view::{Column, Directions};
 
 /// Height of the screen, in lines, below which one table shows both directions.
 const MIN_TWO_TABLES_HEIGHT: u16 = 12;
-/// Height of the screen, in lines, from which on a line describes the selected row of a joined table.
+/// Height of the screen, in lines, from which on a line describes the selected row of a joined
+/// table.
 const DESCRIPTION_FROM: u16 = 16;
 
 impl Panes {

@@ -35,7 +35,8 @@ impl Panes {
         List::new("Group by", entries.collect())
     }
 
-    /// Returns the list of columns to sort by: those that are shown, then the others that have values.
+    /// Returns the list of columns to sort by: those that are shown, then the others that have
+    /// values.
     pub(super) fn sort_list(&self, shared: &SharedState) -> Option<List> {
         let table = self.tables.get(self.focus)?;
         let there = self.columns(table, shared, shared.area.width);

@@ -1,5 +1,6 @@
-//! A socket load balancer: programs of a cgroup that turn a service's address into a backend's once a send
-//! has begun, and back before a receive returns. One conversation has one peer: the one on the wire.
+//! A socket load balancer: programs of a cgroup that turn a service's address into a backend's once
+//! a send has begun, and back before a receive returns. One conversation has one peer: the one on
+//! the wire.
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};

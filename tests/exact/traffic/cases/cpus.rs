@@ -1,4 +1,5 @@
-//! Flows and CPUs: each CPU sums some flows in a place of its own, and all of it must come together.
+//! Flows and CPUs: each CPU sums some flows in a place of its own, and all of it must come
+//! together.
 
 use std::thread;
 

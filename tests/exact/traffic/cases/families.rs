@@ -1,5 +1,5 @@
-//! Sockets of other protocols than TCP and UDP: each has rows of its own protocol, with the bytes that its
-//! calls returned, headers included where the call moved them.
+//! Sockets of other protocols than TCP and UDP: each has rows of its own protocol, with the bytes
+//! that its calls returned, headers included where the call moved them.
 
 use std::mem;
 
@@ -66,8 +66,8 @@ pub fn checksum(bytes: &[u8]) -> [u8; 2] {
     (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes()
 }
 
-/// An echo request with so many bytes of data. The kernel writes the checksum, except for ICMP by a raw
-/// socket.
+/// An echo request with so many bytes of data. The kernel writes the checksum, except for ICMP by a
+/// raw socket.
 pub fn echo(kind: u8, data: usize) -> Vec<u8> {
     let mut packet = vec![kind, 0, 0, 0, 0x12, 0x34, 0, 1];
     packet.extend(pattern(data));
@@ -420,7 +420,8 @@ fn sctp_many() -> Result<()> {
 fn sctp_notifications() -> Result<()> {
     const SOL_SCTP: i32 = 132;
     const SCTP_EVENTS: i32 = 11;
-    // struct sctp_event_subscribe: data_io, association, address, send failure, peer error, shutdown
+    // struct sctp_event_subscribe: data_io, association, address, send failure, peer error,
+    // shutdown
     const EVENTS: [u8; 6] = [1, 1, 0, 0, 0, 1];
     // sac_type and sse_type, the first of a notification
     const ASSOC_CHANGE: u16 = 0x8001;

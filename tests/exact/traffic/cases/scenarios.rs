@@ -1,6 +1,7 @@
-//! Traffic of 24 kinds over a veth pair between two network namespaces: a program at the near end, its peer
-//! at the far end. A public benchmark of network monitors has these kinds with these sizes. By default the
-//! sizes are a part of that and the pace is what the machine gives; `--full-scenarios` takes both as they are.
+//! Traffic of 24 kinds over a veth pair between two network namespaces: a program at the near end,
+//! its peer at the far end. A public benchmark of network monitors has these kinds with these
+//! sizes. By default the sizes are a part of that and the pace is what the machine gives;
+//! `--full-scenarios` takes both as they are.
 
 mod parts;
 

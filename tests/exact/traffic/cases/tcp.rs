@@ -158,8 +158,8 @@ fn tcp_many_short() -> Result<()> {
             s.recv_exact(10 + i % 90)?;
             s.send_all(&pattern(100))?;
             match s.drain() {
-                // The reset can overtake the end of the stream: where the client moves to another CPU
-                // between the two, each waits in the backlog of its own.
+                // The reset can overtake the end of the stream: where the client moves to another
+                // CPU between the two, each waits in the backlog of its own.
                 Err(err) if is_reset(&err) => {}
                 end => drop(end?),
             }

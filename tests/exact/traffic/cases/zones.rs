@@ -1,4 +1,5 @@
-//! Sockets of one process with the same addresses and ports, which only their interfaces tell apart.
+//! Sockets of one process with the same addresses and ports, which only their interfaces tell
+//! apart.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};

@@ -1,4 +1,5 @@
-//! Bytes that flowtop's probes do not see: the audit finds each of them, and names the connection soon.
+//! Bytes that flowtop's probes do not see: the audit finds each of them, and names the connection
+//! soon.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -71,8 +72,9 @@ fn two_more(subject: &Subject) -> Result<()> {
     subject.wait_for(subject.intervals() + 2, PATIENCE)
 }
 
-/// How many intervals lie between the one in which enough was lost, `lost`, and the first that names one
-/// of these ports. Losing began at `began`: what is named in between is named early, and before that wrongly.
+/// How many intervals lie between the one in which enough was lost, `lost`, and the first that
+/// names one of these ports. Losing began at `began`: what is named in between is named early, and
+/// before that wrongly.
 fn named_after(
     seen: &AvailableColumns,
     began: Timestamp,
@@ -182,8 +184,8 @@ impl Busy {
         read
     }
 
-    /// Moves bytes as fast as it can while `meanwhile` runs, then no more. Returns how many each pair moved
-    /// since it began.
+    /// Moves bytes as fast as it can while `meanwhile` runs, then no more. Returns how many each
+    /// pair moved since it began.
     fn run(&self, meanwhile: impl FnOnce() -> Result<()>) -> Result<Vec<u64>> {
         thread::scope(|scope| {
             let ends = self.pairs.iter();
@@ -240,13 +242,14 @@ impl Busy {
     }
 }
 
-/// All calls of some intervals are lost, and nothing in the kernel counts them: a connection is named while bytes
-/// move on.
+/// All calls of some intervals are lost, and nothing in the kernel counts them: a connection is
+/// named while bytes move on.
 fn kprobes_off_under_load(how: &Faults) -> Result<FaultReport> {
     absent_without(KPROBES)?;
     let subject = how.flowtop(INTERVAL, &["--backend", "kprobe"])?;
     let busy = Busy::new(2, &subject)?;
-    // The kernel takes one probe after the other out, which an emulated machine needs intervals for.
+    // The kernel takes one probe after the other out, which an emulated machine needs intervals
+    // for.
     let (mut began, mut lost_from) = <(Timestamp, Timestamp)>::default();
     let moved = busy.run(|| {
         two_more(&subject)?;
@@ -274,8 +277,8 @@ fn kprobes_off_under_load(how: &Faults) -> Result<FaultReport> {
 fn fentry_preempted(how: &Faults) -> Result<FaultReport> {
     /// Each has two directions of which calls can be lost.
     const PAIRS: u64 = 6;
-    /// Of one direction, before it has to be named: four may be calls that are just returning, and some
-    /// return between the reading of the socket and the flip.
+    /// Of one direction, before it has to be named: four may be calls that are just returning, and
+    /// some return between the reading of the socket and the flip.
     const CALLS: u64 = 40;
     const INTERVALS: u64 = 60;
     absent_without(PREEMPTION)?;

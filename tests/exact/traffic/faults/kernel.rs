@@ -74,8 +74,8 @@ const SMALL_TABLE: [&str; 2] = ["--max-flows", "512"];
 /// Long enough for 384 calls of an emulated machine, in seconds.
 const SHORT: f64 = 0.5;
 
-/// One process has more flows than the table holds, and another one a few: each of those keeps its row, in
-/// short intervals and in a single long one.
+/// One process has more flows than the table holds, and another one a few: each of those keeps its
+/// row, in short intervals and in a single long one.
 fn one_fills_the_table(how: &Faults) -> Result<FaultReport> {
     let mut lost = 0;
     for is_long in [false, true] {

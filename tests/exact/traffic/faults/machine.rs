@@ -161,8 +161,8 @@ impl Datagrams {
 /// Of what is said within an interval.
 const SHORTER: Duration = Duration::from_secs(60);
 
-/// Probes of a backend that runs stop and come back: what that hides is said for as long as it lasts. The
-/// tracepoints go on, and lose peers but no byte.
+/// Probes of a backend that runs stop and come back: what that hides is said for as long as it
+/// lasts. The tracepoints go on, and lose peers but no byte.
 fn probes_stopped(how: &Faults) -> Result<FaultReport> {
     let switch = "/proc/sys/kernel/ftrace_enabled";
     if !Path::new(switch).exists() {

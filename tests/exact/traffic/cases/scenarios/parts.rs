@@ -65,7 +65,8 @@ impl Pace {
     }
 }
 
-/// Calls `move_piece` for so many bytes in pieces of 64 KiB, at the usual pace; it gives what it moved.
+/// Calls `move_piece` for so many bytes in pieces of 64 KiB, at the usual pace; it gives what it
+/// moved.
 pub fn in_pieces(bytes: usize, mut move_piece: impl FnMut(usize) -> Result<usize>) -> Result<()> {
     let (mut pace, mut left) = (Pace::new(PACE), bytes);
     while left > 0 {
