@@ -98,7 +98,7 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let mut live = privilege.raised(|| Live::open(&config.capture))?;
     let method = live.method();
     for note in notes {
-        say(&note);
+        print_note(&note);
     }
     // From here on an end has something to hand over.
     let mut signals = watch(config)?;
@@ -125,8 +125,8 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     live.begin()?;
     if config.verbose {
         let (backend, reason) = (&method.backend, &method.reason);
-        say(&format!("{backend} backend: {reason}"));
-        say(&confinement.to_string());
+        print_note(&format!("{backend} backend: {reason}"));
+        print_note(&confinement.to_string());
     }
     let json = recorded_as(config, machine.clone());
     let recorder = match opened {
@@ -182,10 +182,10 @@ fn live(config: &Config, privilege: &Privilege, met: &Arc<AtomicBool>) -> Result
     let recorded = recorded.and(published);
     // The live table has not printed them.
     if config.output == Output::Table {
-        notes.iter().flatten().for_each(|note| say(note));
+        notes.iter().flatten().for_each(|note| print_note(note));
     }
     if let Some(text) = take(&exit_message) {
-        say(&text);
+        print_note(&text);
     }
     both(outcome, recorded)
 }
@@ -196,7 +196,7 @@ fn both(outcome: Result<()>, recorded: Result<()>) -> Result<()> {
         (Ok(()), recorded) => recorded,
         (Err(error), Ok(())) => Err(error),
         (Err(error), Err(lost)) => {
-            say(&format!("{lost:#}"));
+            print_note(&format!("{lost:#}"));
             match output::is_closed_pipe(&error) {
                 true => bail!("the recording is not complete"),
                 false => Err(error),
@@ -216,7 +216,7 @@ fn exporter(
     let exporter = Exporter::start(listener, filter, machine.clone(), Arc::clone(method))?;
     if config.verbose {
         let at = exporter.addr();
-        say(&format!("metrics are at http://{at}/metrics"));
+        print_note(&format!("metrics are at http://{at}/metrics"));
     }
     Ok(exporter)
 }
@@ -277,7 +277,7 @@ fn prompt_file(config: &Config) -> Option<PromptFile> {
         Ok(file) => Some(file),
         Err(error) => {
             if config.verbose {
-                say(&format!(
+                print_note(&format!(
                     "prompts are not kept in {}: {error}",
                     path.display()
                 ));
@@ -358,7 +358,7 @@ fn open_confined<T>(
     let confine = || confine_replay(config, &identity, &saved);
     let confinement = confined(config, privilege, confine)?;
     if config.verbose {
-        say(&confinement.to_string());
+        print_note(&confinement.to_string());
     }
     let stop = Stop::default();
     let stopped = Arc::clone(&stop);
@@ -382,7 +382,7 @@ fn recorder(config: &Config, opened: Opened, json: Json) -> Result<Recorder> {
     let is_drawn = config.output == Output::Table;
     Recorder::start(opened, json, move |text| {
         if !is_drawn {
-            say(text);
+            print_note(text);
         }
     })
 }
@@ -391,7 +391,7 @@ fn publisher(config: &Config, table: OpenedTable) -> Result<Publisher> {
     let is_drawn = config.output == Output::Table;
     Publisher::start(table, move |text| {
         if !is_drawn {
-            say(text);
+            print_note(text);
         }
     })
 }
@@ -412,7 +412,7 @@ fn replayed(
     let confined_replay = || confine_replay(config, &identity, &saved);
     let confinement = confined(config, privilege, confined_replay)?;
     if config.verbose {
-        say(&confinement.to_string());
+        print_note(&confinement.to_string());
     }
     let exit_message = ExitMessage::default();
     let mut condition = config.timing.exit_when.as_ref().map(ExitCondition::new);
@@ -448,7 +448,7 @@ fn replayed(
         let (table, saves) = (&config.table, Box::new(table_files));
         let corruptions = tui::replay(table, files, interval, context, saves, limits, signals)?;
         for corruption in &corruptions {
-            say(&damaged(corruption));
+            print_note(&damaged(corruption));
         }
         corruptions.len()
     } else {
@@ -468,14 +468,14 @@ fn replayed(
             },
             |corruption| {
                 corruptions += 1;
-                say(&damaged(corruption));
+                print_note(&damaged(corruption));
             },
             &mut io::stdout().lock(),
         )?;
         corruptions
     };
     if let Some(text) = take(&exit_message) {
-        say(&text);
+        print_note(&text);
     }
     match corruptions {
         0 => Ok(()),
@@ -515,7 +515,7 @@ fn take(exit_message: &ExitMessage) -> Option<String> {
 }
 
 /// Prints a message for the user to standard error.
-fn say(text: &str) {
+fn print_note(text: &str) {
     // A closed standard error is no reason to end.
     let _ = writeln!(io::stderr(), "flowtop: {}", units::sanitize_lines(text));
 }

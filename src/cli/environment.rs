@@ -32,7 +32,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Returns the environment of this process. `caller` is the user who started it, `is_lent` says
+    /// Returns the environment of this process. `caller` is the user who started it, `is_lent` is
     /// whether its privilege comes from the file's capabilities.
     pub fn current(terminal: bool, caller: &Caller, is_lent: bool) -> Self {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());

@@ -73,7 +73,7 @@ impl<T> Default for AllowOrDenyList<T> {
 }
 
 impl<T> AllowOrDenyList<T> {
-    /// Whether it says nothing.
+    /// Whether the list matches everything.
     pub const fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -96,7 +96,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Whether it says nothing.
+    /// Whether no process and no thread is chosen.
     pub const fn is_empty(&self) -> bool {
         self.tgids.is_empty() && self.tids.is_empty()
     }

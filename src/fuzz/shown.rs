@@ -26,7 +26,7 @@ use crate::view::Group;
 
 /// Names of a process, a thread, a cgroup and a machine, and a filter, made of any bytes, are shown
 /// in text, JSON, CSV, metrics and on the screen: nothing in these could drive a terminal, no line
-/// is broken, and JSON, CSV and metrics say what there was.
+/// is broken, and JSON, CSV and metrics have the original text.
 ///
 /// # Panics
 /// When that is not so.

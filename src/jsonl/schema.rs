@@ -631,7 +631,7 @@ impl From<CounterFields> for Counters {
 #[derive(Serialize)]
 pub struct GroupRecord<'a> {
     pub grouped_by: &'a str,
-    /// Title of the row; the only field that tells "no container" from "unknown container".
+    /// Title of the row; the only field that distinguishes "no container" from "unknown container".
     pub name: &'a str,
     #[serde(flatten)]
     pub id: IdFields<'a>,

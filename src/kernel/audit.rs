@@ -69,7 +69,7 @@ pub struct StreamPosition {
     /// Difference of the byte counter and the sequence number: constant for the life of a
     /// connection.
     origin: u32,
-    /// Whether the state says that the last sequence number, which `bytes` leaves out, is a FIN.
+    /// Whether, by the state, the last sequence number, which `bytes` leaves out, is a FIN.
     has_fin: bool,
     /// Whether that FIN may have no sequence number yet: `bytes` is right or one too low.
     is_unsure: bool,
@@ -292,7 +292,7 @@ pub struct ConnectionAudit {
 
 impl ConnectionAudit {
     /// Returns the audit of a connection read for the first time, after an interval in which it
-    /// moved `moved`. `arm` says that calls under way at flowtop's start are counted.
+    /// moved `moved`. `arm`: whether calls under way at flowtop's start are counted.
     pub fn begin(raw: &RawTcp, moved: &Counters, arm: bool) -> Self {
         let read = StreamPosition::read(raw);
         let written = StreamPosition::written(raw).filter(|now| !now.is_unsure);

@@ -16,7 +16,7 @@ pub(super) const RAW_SOCK_TRACEPOINTS: [&str; 2] =
 pub enum Preemption {
     /// The kernel is built or configured not to preempt itself.
     Off,
-    /// The kernel preempts itself, or nothing says that it does not.
+    /// The kernel preempts itself, or may do so for all that is known.
     Possible,
 }
 

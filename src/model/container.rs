@@ -1,7 +1,7 @@
 //! The names that an engine gives its containers.
 
 /// Names of a container and of its pod or project, read from the engine's files when the container
-/// was new. Each may be missing. They are labels: only the id tells one container from another.
+/// was new. Each may be missing. They are labels: only the id identifies a container.
 /// Whoever started the container chose them; they are printable ASCII without spaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerLabels {

@@ -138,7 +138,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the source fails or `out` cannot be written; a closed pipe is such an error, which
-    /// [`is_closed_pipe`] tells from others.
+    /// [`is_closed_pipe`] distinguishes from others.
     pub fn run(
         mut self,
         timing: &TimingOptions,

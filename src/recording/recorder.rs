@@ -133,11 +133,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread, which calls `say` when trouble begins and ends.
+    /// Starts the thread, which calls `report` when trouble begins and ends.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(opened: Opened, json: Json, say: impl Fn(&str) + Send + 'static) -> Result<Self> {
+    pub fn start(
+        opened: Opened,
+        json: Json,
+        report: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self> {
         let files = opened.0;
         let status = Arc::new(Mutex::new(Status {
             file: files.name(),
@@ -151,7 +155,7 @@ impl Recorder {
             names: Names::own_flows_only(),
             queue: Arc::clone(&queue),
             status: Arc::clone(&status),
-            report: Box::new(say),
+            report: Box::new(report),
         };
         let thread = thread::Builder::new()
             .name("recorder".to_owned())

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{RunEnd, confined, say};
+use super::{RunEnd, confined, print_note};
 use crate::filter::{Expr, FilterPlan, Matcher, Pushdown, Subject, Term};
 use crate::launch::{Launched, exit_code};
 use crate::model::flow::Flow;
@@ -135,8 +135,8 @@ fn start(config: &Config, options: &CommandOptions, privilege: &Privilege) -> Re
     live.begin()?;
     if config.verbose {
         let method = live.method();
-        say(&format!("{} backend: {}", method.backend, method.reason));
-        say(&confinement.to_string());
+        print_note(&format!("{} backend: {}", method.backend, method.reason));
+        print_note(&confinement.to_string());
     }
     Ok(Started {
         launched,

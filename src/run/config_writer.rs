@@ -69,7 +69,7 @@ impl ConfigWriter {
     /// Saves settings; the rest of the file stays unchanged.
     ///
     /// # Errors
-    /// When the file cannot be written, or has a mistake. What it says is then as before.
+    /// When the file cannot be written, or has a mistake. Its content is then as before.
     pub fn save(&mut self, settings: &SavedSettings) -> Result<()> {
         let shown = self.path.to_string_lossy().into_owned();
         self.write(settings)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 
-use super::{damaged, open_confined, say};
+use super::{damaged, open_confined, print_note};
 use crate::jsonl::input::Stop;
 use crate::options::{Config, DiffOptions, DiffSide, Output};
 use crate::output::diff::{DiffFormat, NamedStretch, write_diff};
@@ -72,7 +72,7 @@ fn stretch(
             Err(corruption) => {
                 // Compared with an incomplete recording, groups of the missing part would appear
                 // gone.
-                say(&damaged(&corruption));
+                print_note(&damaged(&corruption));
                 bail!("not all of what was to be compared could be read");
             }
         };

@@ -26,7 +26,7 @@ pub struct OpenedFiles {
 }
 
 impl OpenedFiles {
-    /// Opens the files of a run: none for text, JSON and CSV. `is_bounded` says whether the sandbox
+    /// Opens the files of a run: none for text, JSON and CSV. `is_bounded` is whether the sandbox
     /// will limit writing to the allowed folders.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{damaged, open_confined, say};
+use super::{damaged, open_confined, print_note};
 use crate::jsonl::input::Stop;
 use crate::jsonl::sums::LedgerReader;
 use crate::options::{Config, UsageOptions};
@@ -76,7 +76,7 @@ fn add_ledger(
         let mut sums = match sums {
             Ok(sums) => sums,
             Err(corruption) => {
-                say(&damaged(&corruption));
+                print_note(&damaged(&corruption));
                 return Ok(false);
             }
         };
@@ -113,7 +113,7 @@ fn add_flows(config: &Config, file: &Recording, stop: &Stop, usage: &mut Usage) 
         let recorded = match recorded {
             Ok(recorded) => recorded,
             Err(corruption) => {
-                say(&damaged(&corruption));
+                print_note(&damaged(&corruption));
                 return Ok(false);
             }
         };

@@ -101,9 +101,9 @@ pub(super) fn restrict(allow: &Allow, is_root: bool) -> Result<Option<i32>> {
         rules = beneath(rules, folder, AccessFs::MakeReg.into())?;
     }
     if allow.names {
-        let ask = AccessNet::ConnectTcp | AccessNet::ConnectSendUdp;
+        let query = AccessNet::ConnectTcp | AccessNet::ConnectSendUdp;
         rules = rules
-            .add_rule(NetPort::new(DNS, ask))?
+            .add_rule(NetPort::new(DNS, query))?
             // A port that the kernel chooses.
             .add_rule(NetPort::new(0, AccessNet::BindUdp))?;
     }

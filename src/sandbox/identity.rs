@@ -16,7 +16,7 @@ use crate::system::mounts;
 /// permitted capabilities stay, until they are dropped by who finds out which is needed.
 ///
 /// Root stays root where it may not leave: in a container without CAP_SETUID, or in a user
-/// namespace that has no such user. Who asks for the user afterwards sees it.
+/// namespace that has no such user. Calls such as getuid(2) return it afterwards.
 ///
 /// # Errors
 /// When the kernel refuses for any other reason.

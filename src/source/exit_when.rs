@@ -55,7 +55,7 @@ pub struct ExitWhen<S, F> {
 }
 
 impl<S, F> ExitWhen<S, F> {
-    /// Without a condition the source does not end. `tell` is called with the interval that met it.
+    /// Without a condition the source does not end. `on_met` is called with the interval that met it.
     pub const fn new(source: S, condition: Option<ExitCondition>, on_met: F) -> Self {
         Self {
             source,

@@ -1,4 +1,4 @@
-//! Compares what groups moved in two stretches of time, and tells change from the noise between
+//! Compares what groups moved in two stretches of time, and separates change from the noise between
 //! intervals.
 //!
 //! The rate of a group in a stretch is its bytes by the length of the stretch. Rates of intervals

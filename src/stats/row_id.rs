@@ -20,7 +20,7 @@ use crate::view::Group;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowId {
     Flow(FlowKey),
-    /// All flows of the processes with this name; the flag says whether they are threads of the
+    /// All flows of the processes with this name; the flag is whether they are threads of the
     /// kernel.
     Program(Comm, bool),
     /// The flows of the process with this number.
@@ -41,7 +41,7 @@ pub enum RowId {
     Class(PeerClass),
     /// The flows with peers in a zone of the user, by its name.
     Zone(Arc<str>),
-    /// The flows whose peers were resolved from a host name, whatever says so.
+    /// The flows whose peers were resolved from a host name, whatever the source of the name.
     Host(Arc<str>),
     /// The flows of a container, or of a pod if the path names no container.
     Container(Arc<CgroupLocation>),

@@ -413,7 +413,7 @@ impl Rows {
         row
     }
 
-    /// Returns the traffic of a row, without what else a row says.
+    /// Returns the traffic of a row, without its other columns.
     pub(super) fn traffic_at<'a>(
         &'a self,
         history: &'a History,

@@ -115,7 +115,7 @@ pub struct RunTotals {
 }
 
 impl RunTotals {
-    /// Adds an interval; `is_expected` says whether the allow-list matches a flow, if there is one.
+    /// Adds an interval; `is_expected` is whether the allow-list matches a flow, if there is one.
     pub fn add(&mut self, interval: &Interval, mut is_expected: Option<impl FnMut(&Flow) -> bool>) {
         self.total += interval.total();
         add_cost(&mut self.cost, interval.cost());

@@ -344,7 +344,7 @@ fn a_file_that_is_wrong_is_named_and_no_other_is_taken() {
 
 #[test]
 fn what_was_asked_for_must_be_a_file_of_sensible_size() {
-    let folder = ConfigFolder::new("asked");
+    let folder = ConfigFolder::new("explicit");
     let as_explicit = |origin: ConfigOrigin| ConfigOrigin {
         explicit: true,
         ..origin

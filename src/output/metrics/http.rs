@@ -311,7 +311,7 @@ mod tests {
         host_names: &[],
     };
 
-    fn ask(request: &str) -> Option<String> {
+    fn respond_to(request: &str) -> Option<String> {
         let answer = answer(request.as_bytes(), &LOOPBACK, &|format| {
             format!("{format:?}")
         });
@@ -322,9 +322,9 @@ mod tests {
     fn a_request_is_answered_once_it_is_complete() {
         let request = "GET /metrics?x=1 HTTP/1.1\r\nHost: [::1]\r\n\r\n";
         for length in 0..request.len() {
-            assert_eq!(ask(&request[..length]), None, "{length}");
+            assert_eq!(respond_to(&request[..length]), None, "{length}");
         }
-        let answer = ask(request).unwrap();
+        let answer = respond_to(request).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains("Content-Length: 4\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\nText"), "{answer}");
@@ -332,7 +332,11 @@ mod tests {
             "\r\n\r\n",
             "\r\naccept: application/openmetrics-text;version=1.0.0\r\n\r\n",
         );
-        assert!(ask(&request).unwrap().ends_with("\r\n\r\nOpenMetrics"));
+        assert!(
+            respond_to(&request)
+                .unwrap()
+                .ends_with("\r\n\r\nOpenMetrics")
+        );
     }
 
     #[test]
@@ -370,7 +374,8 @@ mod tests {
             assert_eq!(text, "x 1\n".repeat(1000));
         }
         // Nothing but metrics, which alone are long.
-        let refused = ask("GET /x HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
+        let refused =
+            respond_to("GET /x HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
         assert!(!refused.unwrap().contains("Content-Encoding"));
     }
 
@@ -407,7 +412,7 @@ mod tests {
             (&long, "431 Request Header Fields Too Large\r\n"),
             (&many, "431 Request Header Fields Too Large\r\n"),
         ] {
-            let answer = ask(request).unwrap();
+            let answer = respond_to(request).unwrap();
             assert!(
                 answer.starts_with(&format!("HTTP/1.1 {status}")),
                 "{answer}"

@@ -4,7 +4,7 @@
 //! A program that draws on a terminal must give it back before it stops, and must not touch it
 //! while it is another job's. So the signals of job control are held: SIGTSTP waits until the
 //! terminal is given back, SIGTTOU and SIGTTIN never stop a flowtop that is about to end, and
-//! SIGCONT tells that the terminal may look different by now. (SIGSTOP cannot be held, and SIGCONT
+//! After SIGCONT the terminal may look different. (SIGSTOP cannot be held, and SIGCONT
 //! continues also where it is.)
 
 use std::io;
@@ -87,7 +87,7 @@ pub fn hold() -> io::Result<()> {
     Ok(held().thread_block()?)
 }
 
-/// Calls `tell` for each signal of job control, from a thread that ends when `tell` returns that
+/// Calls `notify` for each signal of job control, from a thread that ends when `notify` returns that
 /// nobody listens.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ impl ScreenLayout {
     pub fn new(area: Rect) -> Self {
         // If the rates of both directions do not fit beside each other, they are below each other.
         let header = area.height.min(if area.width < BESIDE { 3 } else { 2 });
-        // A row with its name says more than the keys.
+        // A row with its name is worth more than the keys.
         let footer = u16::from(area.height >= header + MIN_BODY_AND_FOOTER);
         let chart = match area.height {
             0..CHART_FROM => 0,

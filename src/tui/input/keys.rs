@@ -168,7 +168,7 @@ impl Keys {
         }
     }
 
-    /// Whether Control-Z stops the job, as it does unless the configuration says otherwise.
+    /// Whether Control-Z stops the job, as it does unless the configuration binds the key.
     pub fn suspend_by_ctrl_z(&self) -> bool {
         let ctrl_z = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
         self.command(ctrl_z, KeyboardFocus::Table) == Some(Command::Suspend)

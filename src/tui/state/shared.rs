@@ -291,7 +291,7 @@ impl SharedState {
         self.names.set_hosts(source);
     }
 
-    /// Whether name servers are asked for host names, which can be long.
+    /// Whether host names are looked up at name servers: they can be long.
     pub fn looks_up_hosts(&self) -> bool {
         self.display.names && self.names.hosts() == HostNameSource::Servers
     }
