@@ -49,7 +49,7 @@ fn be_the_program(flows: u32) -> Result<()> {
 }
 
 /// Times from a key to all of what it brings, by turns: groupings, which rank anew, and help.
-fn answers(flows: u32) -> Vec<Duration> {
+fn key_times(flows: u32) -> Vec<Duration> {
     let mut terminal = pty::Pty::open(80, 24);
     let program = std::env::current_exe().unwrap();
     let mut command = terminal.command(program);
@@ -113,7 +113,7 @@ fn main() -> Result<()> {
         "\nfrom a key to the screen, {KEYS} keys   flows       median         95 %         most"
     );
     for flows in [100, 1000, 10_000] {
-        let times = answers(flows);
+        let times = key_times(flows);
         let at = |percent: usize| times[(times.len() - 1) * percent / 100];
         println!(
             "{:>34} {flows:>8} {:>12.2?} {:>12.2?} {:>12.2?}",

@@ -321,13 +321,13 @@ fn allow(config: &Config, opened: Option<&Opened>, files: &OpenedFiles) -> Allow
         link: files.links_in(),
         signal: None,
         serve: config.listen.is_some(),
-        names: asks_for_names(config),
+        names: uses_names(config),
         read_only: None,
     }
 }
 
 /// Whether flowtop may look up host names. The live table has a key for them.
-fn asks_for_names(config: &Config) -> bool {
+fn uses_names(config: &Config) -> bool {
     config.stream.host_names || config.output == Output::Table
 }
 

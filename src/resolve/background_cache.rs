@@ -64,7 +64,7 @@ impl<K: Copy + Eq + Hash, V: Clone + Default> BackgroundCache<K, V> {
 
     /// Returns the place for a result, which is valid until `expires`; `None` if the key was
     /// evicted meanwhile.
-    pub(super) fn answered(&mut self, key: K, expires: Instant) -> Option<&mut V> {
+    pub(super) fn store(&mut self, key: K, expires: Instant) -> Option<&mut V> {
         let entry = self.entries.get_mut(&key)?;
         entry.expires = Some(expires);
         Some(&mut entry.value)
@@ -126,11 +126,11 @@ mod tests {
         assert_eq!(cache.get(1, now), (0, false));
         cache.expire_all(now);
         assert!(!cache.refresh_now(1));
-        *cache.answered(1, now).unwrap() = 7;
+        *cache.store(1, now).unwrap() = 7;
         assert!(cache.refresh_now(1));
         assert!(!cache.refresh_now(1));
         cache.request_dropped(1, now);
         assert_eq!(cache.get(1, now), (7, true));
-        assert_eq!(cache.answered(2, now), None);
+        assert_eq!(cache.store(2, now), None);
     }
 }

@@ -312,7 +312,7 @@ impl NameReader {
             }
             while let Some(end) = self.partial.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.partial.drain(..=end).collect();
-                let answer = protocol::answer(&line);
+                let answer = protocol::parse_answer(&line);
                 let Some((number, labels)) = answer else {
                     continue;
                 };

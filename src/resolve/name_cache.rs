@@ -81,7 +81,7 @@ impl NameCache {
         }
         let is_current = answer.generation == self.generation;
         let expires = if is_current { now + answer.ttl } else { now };
-        let Some(known) = self.names.answered(question, expires) else {
+        let Some(known) = self.names.store(question, expires) else {
             return false;
         };
         let name = match answer.outcome {
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    fn answer(outcome: LookupOutcome) -> LookupResult {
+    fn result(outcome: LookupOutcome) -> LookupResult {
         LookupResult {
             outcome,
             ttl: FOR,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn name(name: &str) -> LookupResult {
-        answer(LookupOutcome::Name(name.to_owned()))
+        result(LookupOutcome::Name(name.to_owned()))
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(cache.get(addr(1), now), (None, true));
         assert_eq!(cache.get(addr(1), now), (None, false));
-        assert!(!cache.store(addr(1), answer(LookupOutcome::NoPtrRecord), now));
+        assert!(!cache.store(addr(1), result(LookupOutcome::NoPtrRecord), now));
         assert_eq!(cache.get(addr(1), now), (None, false));
         assert_eq!(cache.get(addr(1), now + FOR), (None, true));
     }
@@ -155,9 +155,9 @@ mod tests {
         let now = Instant::now();
         cache.get(addr(1), now);
         cache.store(addr(1), name("web"), now);
-        assert!(!cache.store(addr(1), answer(LookupOutcome::Failed), now));
+        assert!(!cache.store(addr(1), result(LookupOutcome::Failed), now));
         assert_eq!(cache.get(addr(1), now), (Some("web".into()), false));
-        assert!(cache.store(addr(1), answer(LookupOutcome::NoPtrRecord), now));
+        assert!(cache.store(addr(1), result(LookupOutcome::NoPtrRecord), now));
         assert_eq!(cache.get(addr(1), now), (None, false));
     }
 

@@ -310,6 +310,6 @@ type ProcessCache = BackgroundCache<u32, KnownProcesses>;
 
 /// Stores the facts of a process; returns whether anything has changed.
 fn store(cache: &mut ProcessCache, tgid: u32, found: Option<Process>, now: Instant) -> bool {
-    let known = cache.answered(tgid, now + FRESH_FOR);
+    let known = cache.store(tgid, now + FRESH_FOR);
     known.is_some_and(|known| known.update(found))
 }

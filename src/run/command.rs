@@ -159,7 +159,7 @@ impl Started {
     fn count(self, config: &Config, options: &CommandOptions) -> Result<Counted> {
         let (sender, events) = channel();
         let names = match options.host_names {
-            true => Names::system(telling(&sender, || CommandEvent::Name))?,
+            true => Names::system(notifier(&sender, || CommandEvent::Name))?,
             false => Names::disabled(),
         };
         let schedule = Schedule {
@@ -240,7 +240,7 @@ fn show(text: &mut Text, interval: &Interval, names: &Names) -> Result<()> {
     Ok(())
 }
 
-fn telling(
+fn notifier(
     sender: &Sender<CommandEvent>,
     event: impl Fn() -> CommandEvent + Send + Sync + 'static,
 ) -> impl Fn() + Send + Sync + 'static {

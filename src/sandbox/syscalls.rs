@@ -137,7 +137,7 @@ const OLDER_CALLS: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_CALLS: &[c_long] = &[];
 
-/// System calls for asking name servers, which takes sockets.
+/// System calls for querying name servers, which takes sockets.
 const QUERY_CALLS: &[c_long] = &[
     libc::SYS_socket,
     libc::SYS_bind,
@@ -234,7 +234,7 @@ fn calls(allow: &Allow) -> BTreeMap<i64, Vec<SeccompRule>> {
         true => &[],
         false => WRITING_CALLS,
     };
-    let asking: &[c_long] = match allow.names {
+    let querying: &[c_long] = match allow.names {
         true => QUERY_CALLS,
         false => &[],
     };
@@ -246,7 +246,7 @@ fn calls(allow: &Allow) -> BTreeMap<i64, Vec<SeccompRule>> {
         Some(_) => &[libc::SYS_linkat],
         None => &[],
     };
-    let all = [CALLS, OLDER_CALLS, writing, linking, asking, serving].concat();
+    let all = [CALLS, OLDER_CALLS, writing, linking, querying, serving].concat();
     all.into_iter().map(|call| (call, Vec::new())).collect()
 }
 
@@ -344,8 +344,8 @@ fn signals_to_others(own: u64, allowed: Option<u32>) -> Result<Vec<SeccompRule>>
 }
 
 /// Matches a `socket()` that is not plain TCP or UDP over IPv4 or IPv6: another family, another
-/// type, or a protocol of its own. MPTCP is a protocol of stream sockets for which Landlock is not
-/// asked.
+/// type, or a protocol of its own. MPTCP is a protocol of stream sockets that Landlock does not
+/// check.
 fn other_sockets() -> Result<Vec<SeccompRule>> {
     let families = [libc::AF_INET, libc::AF_INET6].map(|family| family as u64);
     let mut rules = none_of(0, &families)?;
@@ -359,7 +359,7 @@ fn other_sockets() -> Result<Vec<SeccompRule>> {
 }
 
 /// Matches a `sendto()` with an address, or one that connects at the same time (MSG_FASTOPEN):
-/// Landlock is not asked for these on all kernels. A connected socket needs neither.
+/// Landlock does not check these on all kernels. A connected socket needs neither.
 fn sent_elsewhere() -> Result<Vec<SeccompRule>> {
     let mut rules = any_of(3, &[libc::MSG_FASTOPEN as u64])?;
     let (len, op) = (SeccompCmpArgLen::Qword, SeccompCmpOp::Ne);

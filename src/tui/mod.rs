@@ -229,7 +229,7 @@ fn show(
     })?;
     let queried_at = background_matters.then(Instant::now);
     if background_matters {
-        screen.ask_background()?;
+        screen.query_background()?;
     }
     let mut session = Session {
         app,
@@ -305,7 +305,7 @@ impl Session<'_> {
                 if self.app.has_quit() {
                     return Ok(());
                 }
-                self.answer()?;
+                self.perform_request()?;
                 match events.try_recv() {
                     Ok(next) => event = next,
                     Err(_) => break,
@@ -466,7 +466,7 @@ impl Session<'_> {
     }
 
     /// Performs the request of the state.
-    fn answer(&mut self) -> Result<()> {
+    fn perform_request(&mut self) -> Result<()> {
         match self.app.take_request() {
             Some(Effect::SetInterval(interval)) => {
                 if let IntervalFeed::Live(collector) = self.feed {

@@ -32,7 +32,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, 
 use super::app::App;
 use super::basic_colours::BasicColours;
 use super::draw::theme::Depth;
-use super::input::keyboard::ASK_BACKGROUND;
+use super::input::keyboard::QUERY_BACKGROUND;
 use crate::source::signals::job::{self, StopTarget};
 use crate::text::sanitize::columns;
 use crate::text::units;
@@ -101,8 +101,8 @@ impl Screen {
     ///
     /// # Errors
     /// When the terminal cannot be written.
-    pub fn ask_background(&mut self) -> Result<()> {
-        execute!(stdout(), Print(ASK_BACKGROUND)).context("ask the terminal for its colours")
+    pub fn query_background(&mut self) -> Result<()> {
+        execute!(stdout(), Print(QUERY_BACKGROUND)).context("ask the terminal for its colours")
     }
 
     /// Draws the table in the size the terminal has now.

@@ -144,7 +144,7 @@ pub fn responder(
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let question = &buffer[..length];
             let answers = answer(question);
-            let _ = reported.send(asked(question));
+            let _ = reported.send(first_label(question));
             for datagram in answers {
                 // Whoever asked may have gone.
                 let _ = socket.send_to(&datagram, from);
@@ -155,7 +155,7 @@ pub fn responder(
 }
 
 /// The first label of a question, as a number.
-pub fn asked(question: &[u8]) -> u8 {
+pub fn first_label(question: &[u8]) -> u8 {
     let label = &question[13..13 + usize::from(question[12])];
     std::str::from_utf8(label).unwrap().parse().unwrap()
 }

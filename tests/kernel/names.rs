@@ -13,7 +13,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::lan::{Asker, Lan, NSD, PATIENCE, asked, pair, relay, responder};
+use crate::common::lan::{Asker, Lan, NSD, PATIENCE, first_label, pair, relay, responder};
 use serde_json::Value;
 
 /// `n PTR host-n.example.`, for each.
@@ -237,7 +237,7 @@ fn guesses_at_an_answer_are_passed_over() {
         let _guessed = responder("192.0.2.54", |question| {
             let right = relay(question).remove(0);
             let mut wrong = answer(question, b"\x05wrong\x00");
-            match asked(question) {
+            match first_label(question) {
                 1 => wrong[0] ^= 0x55,
                 2 => wrong[13] ^= 1,
                 3 => wrong[2] = 0x01,
@@ -266,7 +266,7 @@ fn broken_answers_are_none_and_the_next_server_knows() {
                 answer[at..at + bytes.len()].copy_from_slice(bytes);
                 answer
             };
-            vec![match asked(question) {
+            vec![match first_label(question) {
                 // A name that is itself, of unknown labels, of 257 bytes.
                 1 => answer(question, b"\xc0\x34"),
                 2 => answer(question, b"\x80\x80\x80"),

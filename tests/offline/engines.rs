@@ -38,7 +38,7 @@ fn python() -> Option<PathBuf> {
 
 /// Answers of an engine, see engines.py; `None` where it cannot be had.
 #[track_caller]
-fn answers(engine: &str, args: &[&str]) -> Option<Vec<Value>> {
+fn run_engine(engine: &str, args: &[&str]) -> Option<Vec<Value>> {
     let output = Command::new(python()?)
         .arg(root().join("tests/offline/engines.py"))
         .arg(engine)
@@ -181,7 +181,7 @@ fn duckdb_finds_the_top_talkers_of_hosts_and_days_in_recordings_and_parquet() {
     let fleet = Fleet::new("duckdb");
     let (views, queries) = (path(contrib("records.sql")), path(contrib("duckdb.sql")));
     let files = format!("recordings={}", fleet.files());
-    let Some(found) = answers("duckdb", &[&files, &views, &queries]) else {
+    let Some(found) = run_engine("duckdb", &[&files, &views, &queries]) else {
         return;
     };
     assert_eq!(found, fleet.expected());
@@ -196,7 +196,7 @@ fn duckdb_finds_the_top_talkers_of_hosts_and_days_in_recordings_and_parquet() {
             views.clone(),
             convert.clone(),
         ];
-        answers("duckdb", &made.each_ref().map(String::as_str));
+        run_engine("duckdb", &made.each_ref().map(String::as_str));
     }
     let on_parquet = fleet.folder.file("views.sql");
     let text = format!(
@@ -208,7 +208,7 @@ fn duckdb_finds_the_top_talkers_of_hosts_and_days_in_recordings_and_parquet() {
         fleet.folder.path().display()
     );
     fs::write(&on_parquet, text).unwrap();
-    let found = answers("duckdb", &[&on_parquet, &queries]).unwrap();
+    let found = run_engine("duckdb", &[&on_parquet, &queries]).unwrap();
     let sum = |of: fn(&(u64, u64)) -> u64| fleet.truth.values().map(of).sum::<u64>();
     assert_eq!(
         found[0],
@@ -235,7 +235,7 @@ fn duckdb_reads_recordings_without_a_copy_of_them() {
     )
     .unwrap();
     let args = ["memory=100MB", &files, &path(contrib("records.sql")), &sum];
-    if let Some(found) = answers("duckdb", &args) {
+    if let Some(found) = run_engine("duckdb", &args) {
         assert_eq!(found, [json!([{"n": 60 * 4565, "hosts": 1}])]);
     }
 }
@@ -252,7 +252,7 @@ fn duckdb_reads_csv_as_it_reads_json() {
     fs::write(&query, text).unwrap();
     let found = |file: &str, views: &str| {
         let files = format!("recordings={}", folder.file(file));
-        answers("duckdb", &[&files, &path(contrib(views)), &query])
+        run_engine("duckdb", &[&files, &path(contrib(views)), &query])
     };
     let Some(csv) = found("flows.csv", "csv.sql") else {
         return;
@@ -309,7 +309,7 @@ fn assert_sums(sums: &Value, truth: &Sums, rows: u64) {
 fn clickhouse_loads_recordings_twice_and_doubles_nothing() {
     let fleet = Fleet::new("clickhouse");
     let script = path(contrib("clickhouse.sql"));
-    let Some(found) = answers("clickhouse", &[&script, &fleet.files(), "2"]) else {
+    let Some(found) = run_engine("clickhouse", &[&script, &fleet.files(), "2"]) else {
         return;
     };
     let [by_host, _, again, trusted, sums] = found.as_slice() else {
@@ -337,7 +337,7 @@ fn vector_makes_of_lines_what_clickhouse_takes_and_drops_a_cut_line() {
         path(contrib("vector.yaml")),
         path(contrib("clickhouse.sql")),
     );
-    let Some(found) = answers("vector", &[&yaml, &lines, &table]) else {
+    let Some(found) = run_engine("vector", &[&yaml, &lines, &table]) else {
         return;
     };
     let [events, sums] = found.as_slice() else {
@@ -372,7 +372,7 @@ fn a_collector_of_opentelemetry_gets_every_byte_of_programs() {
         }
     }
     let args = [path(contrib("otlp.py")), folder.file("groups.jsonl")];
-    let Some(found) = answers("otlp", &args.each_ref().map(String::as_str)) else {
+    let Some(found) = run_engine("otlp", &args.each_ref().map(String::as_str)) else {
         return;
     };
     assert_eq!(found[0]["sums"], json!(expected));
@@ -382,7 +382,7 @@ fn a_collector_of_opentelemetry_gets_every_byte_of_programs() {
 /// What Helm makes of the chart, each object of Kubernetes' own held against its schema.
 fn rendered(values: &Value) -> Option<Vec<Value>> {
     let chart = path(root().join("contrib/helm/flowtop"));
-    answers("helm", &[&chart, &values.to_string()])
+    run_engine("helm", &[&chart, &values.to_string()])
 }
 
 /// A DaemonSet without its labels, of which Helm has some of its own.
@@ -399,7 +399,7 @@ fn the_helm_chart_makes_the_daemon_set_and_every_value_has_its_place() {
         return;
     };
     let manifest = path(root().join("contrib/kubernetes/flowtop.yaml"));
-    let manifest = answers("kubernetes", &[&manifest]).unwrap();
+    let manifest = run_engine("kubernetes", &[&manifest]).unwrap();
     let [namespace, daemon_set] = manifest.as_slice() else {
         panic!("a namespace and a DaemonSet, and not {manifest:?}")
     };

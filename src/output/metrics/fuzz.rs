@@ -52,7 +52,7 @@ pub fn request(bytes: &[u8]) {
         peer: IpAddr::V4(peer),
         host_names: &[],
     };
-    let answer = http::answer(request, &from, &|_| {
+    let answer = http::response(request, &from, &|_| {
         scrapes.set(scrapes.get() + 1);
         PAGE.to_owned()
     });

@@ -149,7 +149,7 @@ impl<F: Fn(Format) -> String> MetricsServer<F> {
                 peer: client.peer,
                 host_names: &self.host_names,
             };
-            let bytes = answer(&client.request, &from, &self.metrics);
+            let bytes = response(&client.request, &from, &self.metrics);
             client.response = bytes.map(|bytes| Response { bytes, sent: 0 });
         }
         let Some(answer) = &mut client.response else {
@@ -181,7 +181,7 @@ pub(super) struct Origin<'a> {
 }
 
 /// Returns the response to a request; `None` while the request is incomplete.
-pub(super) fn answer(
+pub(super) fn response(
     request: &[u8],
     from: &Origin<'_>,
     metrics: &impl Fn(Format) -> String,
@@ -312,10 +312,10 @@ mod tests {
     };
 
     fn respond_to(request: &str) -> Option<String> {
-        let answer = answer(request.as_bytes(), &LOOPBACK, &|format| {
+        let response = response(request.as_bytes(), &LOOPBACK, &|format| {
             format!("{format:?}")
         });
-        answer.map(|answer| String::from_utf8(answer).unwrap())
+        response.map(|response| String::from_utf8(response).unwrap())
     }
 
     #[test]
@@ -324,10 +324,10 @@ mod tests {
         for length in 0..request.len() {
             assert_eq!(respond_to(&request[..length]), None, "{length}");
         }
-        let answer = respond_to(request).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.contains("Content-Length: 4\r\n"), "{answer}");
-        assert!(answer.ends_with("\r\n\r\nText"), "{answer}");
+        let response = respond_to(request).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        assert!(response.contains("Content-Length: 4\r\n"), "{response}");
+        assert!(response.ends_with("\r\n\r\nText"), "{response}");
         let request = request.replace(
             "\r\n\r\n",
             "\r\naccept: application/openmetrics-text;version=1.0.0\r\n\r\n",
@@ -353,7 +353,7 @@ mod tests {
             let request = format!(
                 "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {accepted}\r\n\r\n"
             );
-            let bytes = answer(request.as_bytes(), &LOOPBACK, &|_| "x 1\n".repeat(1000)).unwrap();
+            let bytes = response(request.as_bytes(), &LOOPBACK, &|_| "x 1\n".repeat(1000)).unwrap();
             let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
             let (head, body) = (str::from_utf8(&bytes[..end]).unwrap(), &bytes[end + 4..]);
             assert_eq!(
@@ -412,14 +412,14 @@ mod tests {
             (&long, "431 Request Header Fields Too Large\r\n"),
             (&many, "431 Request Header Fields Too Large\r\n"),
         ] {
-            let answer = respond_to(request).unwrap();
+            let response = respond_to(request).unwrap();
             assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status}")),
-                "{answer}"
+                response.starts_with(&format!("HTTP/1.1 {status}")),
+                "{response}"
             );
-            assert!(answer.contains("Connection: close\r\n"), "{answer}");
-            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-            assert_eq!(body.is_empty(), request.starts_with("HEAD"), "{answer}");
+            assert!(response.contains("Connection: close\r\n"), "{response}");
+            let (_, body) = response.split_once("\r\n\r\n").unwrap();
+            assert_eq!(body.is_empty(), request.starts_with("HEAD"), "{response}");
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn files(bytes: &[u8]) {
     }
     look_up_all(&root, &id);
     let _ = std::fs::remove_dir_all(&root);
-    if let Some((_, labels)) = protocol::answer(bytes) {
+    if let Some((_, labels)) = protocol::parse_answer(bytes) {
         let labels = labels.checked(is_label);
         assert!(labels.texts().all(|text| is_label(text)), "{labels:?}");
     }

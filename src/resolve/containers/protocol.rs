@@ -57,7 +57,7 @@ pub(super) fn question(number: u64, question: &Question<'_>) -> Vec<u8> {
 
 /// Returns the number of the question that a line answers, and the labels in it; `None` if it is no
 /// answer.
-pub(super) fn answer(line: &[u8]) -> Option<(u64, ContainerLabels)> {
+pub(super) fn parse_answer(line: &[u8]) -> Option<(u64, ContainerLabels)> {
     let AnswerLine {
         number,
         name,

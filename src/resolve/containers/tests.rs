@@ -298,7 +298,7 @@ fn questions_are_answered_by_their_numbers() {
     let answers: Vec<_> = answers
         .split_inclusive(|&byte| byte == b'\n')
         .map(|line| {
-            let (number, labels) = protocol::answer(line).unwrap();
+            let (number, labels) = protocol::parse_answer(line).unwrap();
             (number, labels.name)
         })
         .collect();
@@ -306,7 +306,7 @@ fn questions_are_answered_by_their_numbers() {
         answers,
         [(1, None), (2, Some("shop-web-1".to_owned())), (3, None)]
     );
-    assert!(protocol::answer(b"nonsense").is_none());
+    assert!(protocol::parse_answer(b"nonsense").is_none());
     assert!(protocol::serve(&b"nonsense\n"[..], Vec::new(), &mut folders).is_err());
 }
 

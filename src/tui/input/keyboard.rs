@@ -20,7 +20,7 @@ use crate::tui::draw::theme::Background;
 
 /// The query for the terminal's background colour (xterm's OSC 11). A terminal without it ignores
 /// the query.
-pub const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\";
+pub const QUERY_BACKGROUND: &str = "\x1b]11;?\x1b\\";
 /// Time after which keys that began like a reply and did not continue count as typed: a reply comes
 /// in one piece.
 const CONTINUATION_TIMEOUT: Duration = Duration::from_millis(100);

@@ -120,7 +120,7 @@ pub fn mixed(threads: usize, pause: u64) -> Result<()> {
         }
         all.push(scope.spawn(move || until(stop, begin, pause * 20, churn())));
         let _ = begun.recv();
-        truth::say(&json!({"type": BEGUN}));
+        truth::print_line(&json!({"type": BEGUN}));
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         stop.store(true, Relaxed);
         all.into_iter()

@@ -204,7 +204,7 @@ pub fn flush() {
     let me = std::process::id();
     let comm = std::fs::read_to_string(format!("/proc/{me}/comm")).unwrap_or_default();
     let same_pid_ns = pid == me;
-    say(&json!({
+    print_line(&json!({
         "type": "process",
         "pid": pid,
         "start_ns": start_ns,
@@ -222,7 +222,7 @@ pub fn flush() {
             .collect();
         let known = socket.proto == Proto::Udp && !row.loose_rx && !row.loose_tx;
         let packets = |msgs: u64, more: i64| known.then(|| msgs.saturating_add_signed(more));
-        say(&json!({
+        print_line(&json!({
             "type": "truth",
             "pid": pid,
             "start_ns": start_ns,
@@ -255,7 +255,7 @@ fn remote_addr(remote: SocketAddr) -> String {
 }
 
 /// One JSON line on stdout, in one write so that lines of several processes do not mix.
-pub fn say(line: &Value) {
+pub fn print_line(line: &Value) {
     let mut text = line.to_string();
     text.push('\n');
     sys::write_all(1, text.as_bytes());

@@ -18,22 +18,22 @@ use serde_json::Value;
 
 const PROMETHEUS: &str = "127.0.0.1:9090";
 
-fn ask(query: &str) -> Vec<(Value, f64)> {
-    prometheus::ask(PROMETHEUS, query)
+fn query(expr: &str) -> Vec<(Value, f64)> {
+    prometheus::query(PROMETHEUS, expr)
 }
 
-/// The same, of so many answers or more, as label and value in the order of the answer. Where a
-/// scrape took too long on a busy machine, an answer is there again after the next.
+/// A label and the value of each series of an instant query, once there are at least `least`. If a
+/// scrape took too long on a busy machine, a series is missing until the next one.
 #[track_caller]
-fn answers(query: &str, label: &str, least: usize) -> Vec<(String, u64)> {
-    let answers = until(query, || Some(ask(query)).filter(|all| all.len() >= least));
-    let named = answers.into_iter();
-    named
+fn values_by_label(expr: &str, label: &str, least: usize) -> Vec<(String, u64)> {
+    let series = until(expr, || Some(query(expr)).filter(|all| all.len() >= least));
+    series
+        .into_iter()
         .map(|(labels, value)| (labels[label].as_str().unwrap().to_owned(), value as u64))
         .collect()
 }
 
-/// A process that sends itself as many bytes as it is told to.
+/// A process that sends itself as many bytes as its orders say.
 pub(super) struct Talker {
     child: Child,
     orders: ChildStdin,
@@ -154,7 +154,7 @@ fn fleet(hub: &Netns) {
     let rules = contrib("prometheus/flowtop.rules.yml");
     let _prometheus = Prometheus::start(hub, &folder, PROMETHEUS, &targets, Some(&rules));
     until("all are scraped twice", || {
-        ask("count(count_over_time(flowtop_rx_bytes_total[1m]) > 1) == 3")
+        query("count(count_over_time(flowtop_rx_bytes_total[1m]) > 1) == 3")
             .first()
             .map(drop)
     });
@@ -202,7 +202,7 @@ fn fleet(hub: &Netns) {
         )
     };
     let all = format!("sum({}) >= {truth}", gained("rx"));
-    until("Prometheus has all", || ask(&all).first().map(drop));
+    until("Prometheus has all", || query(&all).first().map(drop));
     for way in ["rx", "tx"] {
         // Over all hosts.
         let named = |list: &[(&str, u64)]| -> Vec<(String, u64)> {
@@ -212,7 +212,7 @@ fn fleet(hub: &Netns) {
         };
         let top = format!("topk(4, sum by (name) ({}))", gained(way));
         assert_eq!(
-            answers(&top, "name", 4),
+            values_by_label(&top, "name", 4),
             named(&[
                 ("backup", 25_000_008),
                 ("replica", 20_000_003),
@@ -225,7 +225,9 @@ fn fleet(hub: &Netns) {
         let usual = format!(
             "topk(4, sum by (name) (increase(flowtop_group_{way}_bytes_total{{kind!=\"other\"}}[5m])))"
         );
-        let names = answers(&usual, "name", 4).into_iter().map(|(name, _)| name);
+        let names = values_by_label(&usual, "name", 4)
+            .into_iter()
+            .map(|(name, _)| name);
         let names: BTreeSet<String> = names.collect();
         assert_eq!(
             names.iter().collect::<Vec<_>>(),
@@ -233,7 +235,7 @@ fn fleet(hub: &Netns) {
         );
         // By host.
         let by_host = format!("sort_desc(topk by (host) (1, {}))", gained(way));
-        let by_host: Vec<_> = ask(&by_host)
+        let by_host: Vec<_> = query(&by_host)
             .into_iter()
             .map(|(labels, bytes)| (labels["host"].clone(), labels["name"].clone(), bytes as u64))
             .collect();
@@ -246,7 +248,7 @@ fn fleet(hub: &Netns) {
         assert_eq!(by_host, expected);
         // One host has more groups than series, of which it has 4, and at most 4 that make way.
         let series = format!("flowtop_group_{way}_bytes_total{{host=\"2\", kind!=\"other\"}}");
-        let reported: Vec<String> = answers(&series, "name", 4)
+        let reported: Vec<String> = values_by_label(&series, "name", 4)
             .into_iter()
             .map(|(name, _)| name)
             .collect();
@@ -257,24 +259,27 @@ fn fleet(hub: &Netns) {
         );
         // What has none is other, and all is the total.
         let other = format!("flowtop_group_{way}_bytes_total{{host=\"2\", kind=\"other\"}}");
-        assert!(answers(&other, "host", 1)[0].1 >= 300_000, "{other}");
+        assert!(
+            values_by_label(&other, "host", 1)[0].1 >= 300_000,
+            "{other}"
+        );
         let difference = format!(
             "flowtop_{way}_bytes_total - on (host) sum by (host) (flowtop_group_{way}_bytes_total) \
              - on (host) flowtop_group_hidden_{way}_bytes \
              - on (host) flowtop_untracked_{way}_bytes_total"
         );
-        let mut balance = answers(&difference, "host", 3);
+        let mut balance = values_by_label(&difference, "host", 3);
         balance.sort();
         assert_eq!(balance, named(&[("0", 0), ("1", 0), ("2", 0)]));
         // What flowtop itself answers is counted too.
-        let total = answers(
+        let total = values_by_label(
             &format!("sum by (job) (flowtop_{way}_bytes_total)"),
             "job",
             1,
         );
         assert!(total[0].1 > truth, "{total:?} {truth}");
     }
-    let harmless = answers(
+    let harmless = values_by_label(
         "sum by (name) (flowtop_group_rx_msgs_total{name=~\"e.*\"})",
         "name",
         1,
@@ -283,10 +288,10 @@ fn fleet(hub: &Netns) {
 
     // What is shipped asks for what there is.
     for expr in panels() {
-        until(&expr, || ask(&expr).first().map(drop));
+        until(&expr, || query(&expr).first().map(drop));
     }
     // The kernel of a test may lack a way to see a path, which is worth a note.
-    let firing = ask("ALERTS{alertname!~\"FlowtopHeavySender|FlowtopUnseenPath\"}");
+    let firing = query("ALERTS{alertname!~\"FlowtopHeavySender|FlowtopUnseenPath\"}");
     assert_eq!(firing, [], "nothing is wrong here");
     let request = "GET /api/v1/rules HTTP/1.0\r\n\r\n";
     let (_, rules) = http(PROMETHEUS.parse().unwrap(), request).unwrap();

@@ -34,10 +34,10 @@ pub fn run(command: &mut Command) {
 
 /// Waits until there is an answer.
 #[track_caller]
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
-        if let Some(answer) = ask() {
+        if let Some(answer) = find() {
             return answer;
         }
         assert!(begun.elapsed() < PATIENCE, "it takes too long until {what}");

@@ -65,12 +65,12 @@ fn number(value: &Value) -> f64 {
     value[1].as_str().unwrap().parse().unwrap()
 }
 
-/// Labels and value of every answer to an instant query.
+/// Labels and value of each series of an instant query.
 #[track_caller]
-pub fn ask(addr: &str, query: &str) -> Vec<(Value, f64)> {
-    let answers = result(addr, query).into_iter();
-    answers
-        .map(|answer| (answer["metric"].clone(), number(&answer["value"])))
+pub fn query(addr: &str, expr: &str) -> Vec<(Value, f64)> {
+    let series = result(addr, expr).into_iter();
+    series
+        .map(|one| (one["metric"].clone(), number(&one["value"])))
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::fleet::Talker;
 use super::machines::{Host, Netns, ip, unshare_net};
-use super::prometheus::{Prometheus, ask, increases};
+use super::prometheus::{Prometheus, increases, query};
 use super::{scrape, until};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +56,9 @@ fn readers<'a>(scope: &'a thread::Scope<'a, '_>, hub: &Netns, done: &'a AtomicBo
     let scraped = |what: &str| {
         until(what, || {
             let count = "count_over_time(up[1m]) > 1 and up == 1";
-            let all = SERVERS.iter().all(|server| !ask(server, count).is_empty());
+            let all = SERVERS
+                .iter()
+                .all(|server| !query(server, count).is_empty());
             all.then_some(())
         });
     };

@@ -75,7 +75,7 @@ fn zone(name: &str, kind: u16) -> (&'static [&'static str], Vec<u8>) {
 
 /// Writes the answer to a question.
 fn answer(asked: &[u8]) -> Result<Vec<u8>> {
-    let (name, kind) = asked_for(asked)?;
+    let (name, kind) = question_of(asked)?;
     let (aliases, data) = zone(&name, kind);
     let mut bytes = asked.to_vec();
     // An answer, recursion available
@@ -99,7 +99,7 @@ fn answer(asked: &[u8]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn asked_for(asked: &[u8]) -> Result<(String, u16)> {
+fn question_of(asked: &[u8]) -> Result<(String, u16)> {
     let (mut labels, mut at) = (Vec::new(), 12);
     while let Some(&length @ 1..) = asked.get(at) {
         let label = asked.get(at + 1..at + 1 + usize::from(length));

@@ -94,9 +94,9 @@ pub fn absent(what: &str) -> impl FnOnce(io::Error) -> anyhow::Error {
 pub fn report(result: Result<()>) -> i32 {
     let Err(err) = result else { return 0 };
     if let Some(OnMissing(why)) = err.downcast_ref() {
-        truth::say(&json!({"type": "absent", "why": why}));
+        truth::print_line(&json!({"type": "absent", "why": why}));
     } else {
-        truth::say(&json!({"type": "error", "what": format!("{err:#}")}));
+        truth::print_line(&json!({"type": "error", "what": format!("{err:#}")}));
     }
     1
 }
