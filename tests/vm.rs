@@ -174,7 +174,7 @@ fn exact_named() -> Outcome {
             "auto",
         ]
     };
-    let place = Place {
+    let guest = GuestTarget {
         arch: "x86_64",
         folder: "exact-kernels",
         name: release,
@@ -183,7 +183,7 @@ fn exact_named() -> Outcome {
     // Every backend, also after one failed.
     let runs = backends
         .iter()
-        .map(|backend| exact_in(&place, &kernel, backend));
+        .map(|backend| exact_in(&guest, &kernel, backend));
     let failures: Vec<String> = runs.filter_map(Result::err).collect();
     if failures.is_empty() {
         Ok(())
@@ -207,28 +207,28 @@ fn release(kernel: &str) -> Outcome<String> {
 }
 
 fn exact(kernel: &str, backend: &str) -> Outcome {
-    let place = Place {
+    let guest = GuestTarget {
         arch: "x86_64",
         folder: "exact",
         name: kernel.to_owned(),
         patience: 1,
     };
-    exact_in(&place, kernel, backend)
+    exact_in(&guest, kernel, backend)
 }
 
 fn exact_aarch64(kernel: &str, backend: &str) -> Outcome {
-    let place = Place {
+    let guest = GuestTarget {
         arch: "aarch64",
         folder: "exact-aarch64",
         name: format!("{kernel}-aarch64"),
         // Other architectures are emulated several times as slowly as this one.
         patience: 3,
     };
-    exact_in(&place, kernel, backend)
+    exact_in(&guest, kernel, backend)
 }
 
 /// Where a kernel runs, and where its reports go.
-struct Place {
+struct GuestTarget {
     arch: &'static str,
     /// Folder below `target` for reports.
     folder: &'static str,
@@ -239,15 +239,15 @@ struct Place {
 }
 
 /// `backend` may bring arguments of `traffic check` with it.
-fn exact_in(place: &Place, kernel: &str, backend: &str) -> Outcome {
-    let Place {
+fn exact_in(guest: &GuestTarget, kernel: &str, backend: &str) -> Outcome {
+    let GuestTarget {
         arch,
         folder,
         patience,
         ..
-    } = *place;
+    } = *guest;
     let word = backend.split(' ').next().unwrap_or_default();
-    let name = format!("{}-{word}", place.name);
+    let name = format!("{}-{word}", guest.name);
     let vm = Vm::on(arch, &name, kernel, "", 1200 * patience)?;
     // A report of an earlier run must not pass for this one's.
     let report = target()?.join(folder).join(format!("{name}.jsonl"));

@@ -113,7 +113,7 @@ impl Drain {
     /// When the records cannot be mapped or the number of CPUs is unknown.
     pub fn new(skel: &FlowtopSkel<'_>, in_kernel: bool, decoder: Decoder) -> Result<Self> {
         let maps = &skel.maps;
-        let way = if in_kernel {
+        let method = if in_kernel {
             DrainMethod::InKernel {
                 programs: drain_programs(skel)?,
                 records: Records::map::<RawRecord>(&maps.records)?,
@@ -124,7 +124,7 @@ impl Drain {
             DrainMethod::Batches(Box::new(Batches::new(skel)?))
         };
         Ok(Self {
-            method: way,
+            method,
             rows: CpuRows::map(&maps.rows)?,
             decoder,
             inspector: Inspector::new(

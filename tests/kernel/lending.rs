@@ -298,7 +298,7 @@ fn paths(world: &World, by: By, target: Target, name: &str) -> (PathBuf, PathBuf
     }
 }
 
-/// What flowtop said to the path, with its exit code: in the live table what its footer said to the
+/// What flowtop says of the path, with its exit code: in the live table what its footer says of the
 /// keys.
 fn run(world: &World, by: By, given: &Path) -> (Option<i32>, String) {
     match by {
@@ -387,7 +387,7 @@ fn press(command: Command, keys: &[&str]) -> (Option<i32>, String) {
         let rows: Vec<String> = screen.screen().rows(0, SIZE.0).collect();
         rows.last().cloned().unwrap_or_default()
     };
-    let mut said = String::new();
+    let mut printed = String::new();
     // With the first interval, which a snapshot has too.
     let is_table = |screen: &mut vt100::Parser| {
         let second = screen.screen().rows(0, SIZE.0).nth(1).unwrap_or_default();
@@ -413,17 +413,17 @@ fn press(command: Command, keys: &[&str]) -> (Option<i32>, String) {
                 now != before && !now.contains("quit")
             });
             assert!(answered, "{key} is not answered");
-            said.push_str(screen.with(footer).trim());
-            said.push('\n');
+            printed.push_str(screen.with(footer).trim());
+            printed.push('\n');
         }
         keyboard.write_all(b"q").unwrap();
     }
     let status = child.wait().unwrap();
     reader.join().unwrap();
-    if said.is_empty() {
-        said = raw.with(|raw| raw.clone());
+    if printed.is_empty() {
+        printed = raw.with(|raw| raw.clone());
     }
-    (status.code(), said)
+    (status.code(), printed)
 }
 
 /// A text without its numbers, which differ from run to run, and so does their length: the doctor
@@ -477,14 +477,14 @@ fn tried(world: &World, by: By, target: Target) -> String {
     if target == Target::InFolder {
         let (other, stands) = paths(world, by, target, "gone_");
         folder(stands.parent().unwrap(), 0o700);
-        let (other_code, other_said) = run(world, by, &other);
-        let (message, other_said) = (
+        let (other_code, other_printed) = run(world, by, &other);
+        let (message, other_printed) = (
             plain(&message),
-            plain(&other_said).replace("gone_", "there"),
+            plain(&other_printed).replace("gone_", "there"),
         );
         assert_eq!(
             (code, message),
-            (other_code, other_said),
+            (other_code, other_printed),
             "it tells what is there"
         );
     }
@@ -553,11 +553,11 @@ fn every_path_is_tried(lent: Lent, name: &str, way: &str) {
 /// In a folder of the caller's the keys work: otherwise nothing would be shown by the ones that do
 /// not.
 fn keys_save_what_is_the_callers(world: &World, own: &Path) {
-    let (code, said) = run(world, By::SnapshotDir, own);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = run(world, By::SnapshotDir, own);
+    assert_eq!(code, Some(0), "{printed}");
     assert!(
-        said.contains("saved ") && said.contains("recording to "),
-        "{said}"
+        printed.contains("saved ") && printed.contains("recording to "),
+        "{printed}"
     );
     let mut forms = Vec::new();
     for entry in fs::read_dir(own).unwrap() {
@@ -576,24 +576,24 @@ fn keys_save_what_is_the_callers(world: &World, own: &Path) {
     }
     forms.sort();
     assert_eq!(forms, ["jsonl", "jsonl.zst", "svg", "txt"]);
-    let (code, said) = run(world, By::State, own);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("flowtop/snapshots/flowtop-"), "{said}");
+    let (code, printed) = run(world, By::State, own);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("flowtop/snapshots/flowtop-"), "{printed}");
     for (made, mode) in [("prompts", 0o600), ("snapshots", 0o700)] {
         let made = fs::metadata(own.join("flowtop").join(made)).unwrap();
         assert_eq!((made.uid(), made.mode() & 0o777), (CALLER, mode));
     }
-    let (code, said) = run(world, By::Save, own);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("settings saved in "), "{said}");
+    let (code, printed) = run(world, By::Save, own);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("settings saved in "), "{printed}");
     let saved = own.join("flowtop/config.toml");
     assert_eq!(fs::metadata(&saved).unwrap().uid(), CALLER);
     let text = fs::read_to_string(&saved).unwrap();
     assert!(text.contains("units = \"bytes-iec\""), "{text}");
     // Once more, into the file that is there by now, of which a person has changed something.
     fs::write(&saved, format!("# of mine\n{text}")).unwrap();
-    let (code, said) = run(world, By::Save, own);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = run(world, By::Save, own);
+    assert_eq!(code, Some(0), "{printed}");
     let text = fs::read_to_string(&saved).unwrap();
     assert!(
         text.starts_with("# of mine\n") && text.contains("units = \"bits\""),

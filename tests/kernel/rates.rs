@@ -185,7 +185,7 @@ impl Truth<'_> {
     }
 }
 
-/// Three significant digits and the prefix of the unit, by way of the notation of science.
+/// Three significant digits and the prefix of the unit, from scientific notation.
 fn digits(value: f64) -> String {
     if value < 1.0 {
         let text = format!("{value:.2}");
@@ -375,8 +375,8 @@ fn every_rate_and_average_is_right_to_its_last_digit() {
         let all: u64 = streams.iter().map(|stream| stream.sent[n]).sum();
         let all = digits(all as f64 / lengths[n].as_secs_f64()) + "B/s";
         let header: Vec<&str> = screen.lines().nth(1).unwrap().split_whitespace().collect();
-        let way = |name| header.iter().position(|word| *word == name).unwrap();
-        for at in [way("in"), way("out")] {
+        let column = |name| header.iter().position(|word| *word == name).unwrap();
+        for at in [column("in"), column("out")] {
             assert_eq!(header[at + 1..at + 3].join(" "), all, "{screen}");
         }
     }

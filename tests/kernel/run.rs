@@ -62,9 +62,9 @@ fn answer(mut client: TcpStream, truth: &Mutex<BTreeMap<u64, (u64, u64)>>) {
     let mut line = String::new();
     BufReader::new(&client).read_line(&mut line).unwrap();
     // Before the answer, which the test waits for.
-    let who = line.trim().rsplit('/').next().unwrap().parse().unwrap();
+    let pid = line.trim().rsplit('/').next().unwrap().parse().unwrap();
     let mut sums = truth.lock().unwrap();
-    let sum = sums.entry(who).or_default();
+    let sum = sums.entry(pid).or_default();
     *sum = (sum.0 + ANSWER as u64, sum.1 + line.len() as u64);
     drop(sums);
     client.write_all(&[b'a'; ANSWER]).unwrap();
@@ -129,8 +129,8 @@ while s.recv(65536): pass'"#,
     let total = truth
         .values()
         .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    let told = ["rx_bytes", "tx_bytes"].map(|key| summary[key].as_u64().unwrap());
-    assert_eq!((told[0], told[1]), total);
+    let counted = ["rx_bytes", "tx_bytes"].map(|key| summary[key].as_u64().unwrap());
+    assert_eq!((counted[0], counted[1]), total);
     for row in summary["peers"].as_array().unwrap() {
         assert_eq!(row["class"], "loopback");
         assert_eq!(row["remote_addr"], "127.0.0.1");
@@ -321,13 +321,13 @@ fn a_signal_reaches_the_command_once() {
         .args(["run", "--", "bash", "-c", &script])
         .spawn()
         .unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let reader =
-        pty.read(move |bytes| drop(tell.send(String::from_utf8_lossy(bytes).into_owned())));
+        pty.read(move |bytes| drop(sender.send(String::from_utf8_lossy(bytes).into_owned())));
     let mut seen = String::new();
     let wait_for = |text: &str, seen: &mut String| {
         while !seen.contains(text) {
-            seen.push_str(&told.recv().unwrap());
+            seen.push_str(&receiver.recv().unwrap());
         }
     };
     wait_for("ready", &mut seen);

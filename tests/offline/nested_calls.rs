@@ -15,6 +15,6 @@ fn calls_inside_of_calls_are_counted_or_said_to_be_missed() {
         .status();
     assert!(status.unwrap().success());
     let run = Command::new(&program).output().unwrap();
-    let said = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{printed}");
 }

@@ -19,12 +19,12 @@ pub struct NetworkCards {
     /// or cannot be read.
     file: Option<File>,
     /// Every interface seen so far: counters of the last reading, where it is a card.
-    seen: HashMap<Arc<str>, Option<Reading>>,
+    seen: HashMap<Arc<str>, Option<CardCounters>>,
     text: String,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct CardCounters {
     rx: LinkCounters,
     tx: LinkCounters,
 }
@@ -88,7 +88,7 @@ fn is_card(name: &str) -> bool {
 /// Parses a line: the name of an interface, then eight numbers received and eight sent, which begin
 /// with bytes, packets, errors and drops (`dev_seq_printf_stats()` of the kernel's
 /// net/core/net-procfs.c).
-fn interface(line: &str) -> Option<(&str, Reading)> {
+fn interface(line: &str) -> Option<(&str, CardCounters)> {
     let (name, numbers) = line.rsplit_once(':')?;
     let numbers: Vec<u64> = numbers
         .split_ascii_whitespace()
@@ -103,7 +103,7 @@ fn interface(line: &str) -> Option<(&str, Reading)> {
         })
     };
     let (rx, tx) = (counters(0)?, counters(8)?);
-    Some((name.trim(), Reading { rx, tx }))
+    Some((name.trim(), CardCounters { rx, tx }))
 }
 
 #[cfg(test)]

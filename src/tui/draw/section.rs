@@ -243,7 +243,7 @@ impl Section<'_> {
                 false if is_added => "+",
                 false => "",
             };
-            let way = match slot.column {
+            let colour = match slot.column {
                 Column::Rx => theme.hue(Direction::Rx),
                 Column::Tx => theme.hue(Direction::Tx),
                 _ => Style::new(),
@@ -252,7 +252,7 @@ impl Section<'_> {
                 "" => theme.dim(),
                 _ => theme.bold(),
             };
-            let style = style.patch(way);
+            let style = style.patch(colour);
             let fits = columns(text) + 2 <= usize::from(free);
             let text = match mark {
                 "" => text.to_owned(),

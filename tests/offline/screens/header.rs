@@ -3,15 +3,15 @@
 use super::*;
 
 fn card(name: &str, rx: u64, tx: u64) -> InterfaceTraffic {
-    let way = |bytes| LinkCounters {
+    let counters = |bytes| LinkCounters {
         bytes,
         packets: bytes / 1000,
         ..LinkCounters::default()
     };
     InterfaceTraffic {
         name: name.into(),
-        rx: way(rx),
-        tx: way(tx),
+        rx: counters(rx),
+        tx: counters(tx),
     }
 }
 

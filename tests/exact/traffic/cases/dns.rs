@@ -158,7 +158,7 @@ impl Servers {
 
 /// How a program receives an answer.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum ReceiveCall {
     /// `sendto` and `recvfrom` on one socket for both questions, as musl does
     Unconnected,
     /// `connect` and `recv`, as glibc does
@@ -171,26 +171,26 @@ enum Way {
     Message,
 }
 
-/// Asks a server for the address of a name, as one way has it.
-fn resolve(way: Way, name: &str, kind: u16, server: &str) -> Result<IpAddr> {
+/// Asks a server for the address of a name, and receives the answer by `call`.
+fn resolve(call: ReceiveCall, name: &str, kind: u16, server: &str) -> Result<IpAddr> {
     let server: SocketAddr = server.parse()?;
     let udp = Sock::udp(if server.is_ipv6() { V6 } else { V4 })?;
     let mut buffer = vec![0; 1500];
-    let n = match way {
-        Way::Unconnected => {
+    let n = match call {
+        ReceiveCall::Unconnected => {
             udp.sendto(&question(name, kind), 0, server)?;
             udp.recvfrom(&mut buffer, 0)?.0
         }
-        Way::Message => {
+        ReceiveCall::Message => {
             udp.sendto(&question(name, kind), 0, server)?;
             udp.recvmsg(&mut [&mut buffer], 0)?.n
         }
-        Way::Connected | Way::Read | Way::Readv => {
+        ReceiveCall::Connected | ReceiveCall::Read | ReceiveCall::Readv => {
             udp.connect(server)?;
             udp.send(&question(name, kind), 0)?;
-            match way {
-                Way::Read => udp.read(&mut buffer)?,
-                Way::Readv => {
+            match call {
+                ReceiveCall::Read => udp.read(&mut buffer)?,
+                ReceiveCall::Readv => {
                     let (first, second) = buffer.split_at_mut(512);
                     udp.readv(first, second)?
                 }
@@ -239,12 +239,12 @@ impl Listeners {
 fn dns_ways() -> Result<()> {
     let servers = Servers::start()?;
     let listeners = Listeners::new()?;
-    for way in [
-        Way::Unconnected,
-        Way::Connected,
-        Way::Read,
-        Way::Readv,
-        Way::Message,
+    for call in [
+        ReceiveCall::Unconnected,
+        ReceiveCall::Connected,
+        ReceiveCall::Read,
+        ReceiveCall::Readv,
+        ReceiveCall::Message,
     ] {
         for server in [SERVER, SERVER6] {
             for (name, kind, addr) in [
@@ -252,8 +252,8 @@ fn dns_ways() -> Result<()> {
                 ("six.example", AAAA, SIX),
             ] {
                 let client = proc::spawn(|| {
-                    let found = resolve(way, name, kind, server)?;
-                    ensure!(found == addr.parse::<IpAddr>()?, "{way:?}: {found}");
+                    let found = resolve(call, name, kind, server)?;
+                    ensure!(found == addr.parse::<IpAddr>()?, "{call:?}: {found}");
                     listeners.send(found, name, "process")
                 })?;
                 listeners.take(addr)?;
@@ -269,7 +269,7 @@ fn dns_alias() -> Result<()> {
     let listeners = Listeners::new()?;
     for server in [SERVER, SERVER6] {
         let client = proc::spawn(|| {
-            let addr = resolve(Way::Connected, "alias.example", A, server)?;
+            let addr = resolve(ReceiveCall::Connected, "alias.example", A, server)?;
             listeners.send(addr, "alias.example", "process")
         })?;
         listeners.take(CDN)?;
@@ -283,7 +283,7 @@ fn dns_shared_address() -> Result<()> {
     let listeners = Listeners::new()?;
     for name in ["api.example", "www.example", "api.example"] {
         let client = proc::spawn(|| {
-            let addr = resolve(Way::Connected, name, A, SERVER)?;
+            let addr = resolve(ReceiveCall::Connected, name, A, SERVER)?;
             // An answer without an address changes nothing.
             let udp = Sock::udp(V4)?;
             udp.connect(SERVER.parse()?)?;
@@ -301,8 +301,8 @@ fn dns_several() -> Result<()> {
     let servers = Servers::start()?;
     let listeners = Listeners::new()?;
     let client = proc::spawn(|| {
-        let first = resolve(Way::Connected, "api.example", A, SERVER)?;
-        let last = resolve(Way::Unconnected, "www.example", A, SERVER)?;
+        let first = resolve(ReceiveCall::Connected, "api.example", A, SERVER)?;
+        let last = resolve(ReceiveCall::Unconnected, "www.example", A, SERVER)?;
         ensure!(first == last, "{first} and {last}");
         listeners.send(last, "www.example", "several")
     })?;
@@ -315,9 +315,9 @@ fn dns_other() -> Result<()> {
     let servers = Servers::start()?;
     let listeners = Listeners::new()?;
     let resolver = proc::spawn(|| {
-        resolve(Way::Connected, "api.example", AAAA, SERVER6)?;
+        resolve(ReceiveCall::Connected, "api.example", AAAA, SERVER6)?;
         // What anyone can have sent to this socket names no other process's flows.
-        resolve(Way::Unconnected, "six.example", AAAA, SERVER).map(drop)
+        resolve(ReceiveCall::Unconnected, "six.example", AAAA, SERVER).map(drop)
     })?;
     resolver.join()?;
     let client = proc::spawn(|| listeners.send(SIX.parse()?, "api.example", "other"))?;
@@ -344,7 +344,7 @@ fn send_by_udp(fam: Fam, kind: u16, server: &str) -> Result<()> {
     there.bind(SocketAddr::new(addr, 0))?;
     let to = there.local()?;
     let client = proc::spawn(|| {
-        let found = resolve(Way::Connected, "api.example", kind, server)?;
+        let found = resolve(ReceiveCall::Connected, "api.example", kind, server)?;
         ensure!(found == addr, "{found}");
         let udp = Sock::udp(fam)?;
         udp.connect(to)?;

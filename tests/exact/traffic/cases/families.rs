@@ -441,7 +441,7 @@ fn sctp_notifications() -> Result<()> {
     c.bind(V4.loopback())?;
     c.connect(l.local()?)?;
     let s = l.accept()?;
-    let mut told = Vec::new();
+    let mut notified = Vec::new();
     let mut data = 0;
     c.send(&pattern(700), 0)?;
     c.shutdown(libc::SHUT_WR)?;
@@ -450,14 +450,14 @@ fn sctp_notifications() -> Result<()> {
         match s.recv(&mut buf, 0)? {
             0 => break,
             700 => data += 700,
-            n => told.push((u16::from_ne_bytes([buf[0], buf[1]]), n)),
+            n => notified.push((u16::from_ne_bytes([buf[0], buf[1]]), n)),
         }
     }
-    let kinds: Vec<u16> = told.iter().map(|(kind, _)| *kind).collect();
+    let kinds: Vec<u16> = notified.iter().map(|(kind, _)| *kind).collect();
     ensure!(data == 700, "{data} bytes of data");
     // It is up, the peer is done, it is over.
     let expected = [ASSOC_CHANGE, SHUTDOWN_EVENT, ASSOC_CHANGE];
-    ensure!(kinds == expected, "was told {told:x?}");
+    ensure!(kinds == expected, "notifications are {notified:x?}");
     Ok(())
 }
 
