@@ -32,13 +32,6 @@ used() { sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f12,13; }
 # Processor time of all its threads so far, in nanoseconds: an idle flowtop takes less than a tick.
 used_ns() { cat "/proc/$pid"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'; }
 
-# What the kernel says of the maps a process holds, each as an object.
-maps() { # PID
-    grep -l ^map_id /proc/"$1"/fdinfo/* | while read -r file; do
-        awk -F':\t' '/^(map_id|map_type|max_entries|memlock)/ { printf "%s\"%s\":%d", n++ ? "," : "{", $1, $2 } END { print "}" }' "$file"
-    done
-}
-
 : >"$results/self.jsonl"
 for flows in ${FLOWS:-0 1000 10000 65536}; do
     if [ $flows -gt 0 ]; then
@@ -65,12 +58,7 @@ for flows in ${FLOWS:-0 1000 10000 65536}; do
             {flows: $flows, output: $output, user: ($user / $tick / $seconds * 100), system: ($system / $tick / $seconds * 100),
              rss_mib: ($rss / 1024), pss_mib: ($pss / 1024), anonymous_mib: ($anon / 1024), percent: ($ns / $seconds / 1e7)}' >>"$results/self.jsonl"
         if [ $flows -eq 0 ] && [ $output = table ]; then
-            maps "$pid" |
-                # BPF_MAP_TYPE_HASH and _PERCPU_HASH; those of flows are the largest.
-                jq -s 'unique_by(.map_id) | map(select(.map_type == 1 or .map_type == 5)) as $hashes
-                    | ($hashes | map(.max_entries) | max) as $most | ($hashes | map(select(.max_entries == $most))) as $flows
-                    | {entries: $flows[0].max_entries, flow_maps: ($flows | map(.memlock) | add), all: (map(.memlock) | add)}' \
-                >"$results/maps.json"
+            "$load" maps "$pid" >"$results/maps.json"
         fi
         kill "$pid"
         while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done

@@ -13,6 +13,7 @@ mod drain;
 mod empty;
 mod flows;
 mod hot;
+mod maps;
 #[path = "../measure.rs"]
 mod measure;
 mod start;
@@ -40,6 +41,8 @@ enum Command {
     Drain(drain::Args),
     /// Milliseconds from the start of flowtop until it counts
     Start(start::Args),
+    /// Bytes of the kernel's maps of a running flowtop
+    Maps(maps::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Flows(args) => flows::run(&args),
         Command::Drain(args) => drain::run(&args),
         Command::Start(args) => start::run(&args),
+        Command::Maps(args) => maps::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
