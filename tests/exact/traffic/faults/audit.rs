@@ -276,7 +276,7 @@ fn kprobes_off_under_load(how: &Faults) -> Result<FaultReport> {
 /// A part of all calls is lost, of which the kernel counts how many programs it skipped.
 fn fentry_preempted(how: &Faults) -> Result<FaultReport> {
     /// Each has two directions of which calls can be lost.
-    const PAIRS: u64 = 6;
+    const PAIRS: u64 = 3;
     /// Of one direction, before it has to be named: four may be calls that are just returning, and
     /// some return between the reading of the socket and the flip.
     const CALLS: u64 = 40;
