@@ -9,7 +9,8 @@
 # Writes target/bench/hotpath-KERNEL.jsonl, and a table on stdout. Needs what `make deps-test`
 # installs; builds what it runs. RUNS=3 runs of each, of which the least counts (9 natively, and the
 # median). FLOWTOP=… measures another binary. TRAFFIC="tcp4 tcp6 udp4 unix" is what is sent by.
-# BACKENDS="raw_tracepoint tracepoint fentry kprobe".
+# BACKENDS="raw_tracepoint tracepoint fentry kprobe". POSSIBLE=128 gives the guest as many possible CPUs,
+# of which one is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,8 +23,10 @@ clang -O2 -g -target bpf -Wall -Werror -c benches/empty.bpf.c -o "$results/empty
 # In the guest, or here. Each measurement on a fresh load, so that runs differ in what they may differ in.
 cat >"$results/hotpath-guest.sh" <<'GUEST'
 measure() { # METHOD
+    flows=0
+    case $1 in *', full') flows=400 ;; esac
     for traffic in $TRAFFIC; do
-        printf '{"run":%d,"method":"%s","traffic":"%s","insn":%s}\n' $run "$1" "$traffic" "$(load hot "$traffic")" >>"$OUT/hotpath.jsonl"
+        printf '{"run":%d,"method":"%s","traffic":"%s","insn":%s}\n' $run "$1" "$traffic" "$(load hot "$traffic" --flows $flows)" >>"$OUT/hotpath.jsonl"
     done
 }
 stop() { kill "$pid"; wait "$pid" 2>/dev/null; }
@@ -44,7 +47,7 @@ empty() { # METHOD PROGRAM…
     if await "$OUT/log" attached "$method"; then measure "$method"; fi
     stop
 }
-backend() { # METHOD BACKEND [FILTER…]
+backend() { # METHOD BACKEND [OPTION…]
     method=$1 backend=$2
     shift 2
     : >"$OUT/log"
@@ -77,6 +80,8 @@ while [ $run -lt "$RUNS" ]; do
         # Traffic that a filter does not mean: what it costs that the kernel decides.
         backend "$each, not of pid 1" "$each" pid 1
         backend "$each, not of port 1" "$each" port 1
+        # Flows of a process that has used up its share of the map.
+        backend "$each, full" "$each" --max-flows 64
     done
     run=$((run + 1))
 done
@@ -98,7 +103,7 @@ for kernel in "${kernels[@]}"; do
         "${sudo[@]}" env PATH="$(realpath "$out/bin"):$PATH" setsid -w unshare -m sh -c "$first; $mount; $settings; $can || BACKENDS='${BACKENDS:-raw_tracepoint tracepoint}'
             RUNS=${RUNS:-9} OUT=$out OBJECT=$results/empty.bpf.o; . $results/hotpath-guest.sh" >&2
     else
-        tests/vm/run.sh --kernel "$kernel" --icount --timeout 3600 --out "$out" --log "$results/hotpath-$kernel.console" \
+        tests/vm/run.sh --kernel "$kernel" --icount ${POSSIBLE:+--smp "1,maxcpus=$POSSIBLE" --mem 2G} --timeout 3600 --out "$out" --log "$results/hotpath-$kernel.console" \
             --file "$flowtop:/bin/flowtop" --file "$load:/bin/load" \
             --file "$results/empty.bpf.o:/root/empty.bpf.o" --file "$results/hotpath-guest.sh:/root/guest.sh" -- \
             "$settings RUNS=${RUNS:-3} OUT=/out OBJECT=/root/empty.bpf.o; . /root/guest.sh" >&2

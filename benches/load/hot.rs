@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::flows::Flows;
+
 const SIZE: usize = 100;
 
 #[derive(clap::Args)]
@@ -21,6 +23,10 @@ pub struct Args {
     /// Batches, of which the fastest is told
     #[arg(long, default_value_t = 10)]
     batches: u32,
+    /// Other flows of this process, made before: with more than flowtop has room for, the calls find
+    /// its map full
+    #[arg(long, default_value_t = 0)]
+    flows: u32,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -35,6 +41,7 @@ pub enum Traffic {
 
 /// Prints the nanoseconds of one call, half of a send and a receive.
 pub fn run(args: &Args) -> Result<()> {
+    Flows::new(false, args.flows)?.send_all(args.flows)?;
     let (mut sender, mut receiver) = pair(args.traffic)?;
     // Windows, buffers and caches settle.
     batch(&mut *sender, &mut *receiver, args.calls.min(1000))?;
