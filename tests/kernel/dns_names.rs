@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::common::counting::Flowtop;
 use crate::common::lan::{Lan, NSD};
+use crate::common::{flowtop_with, stderr, stdout};
 use crate::metrics::free_port;
 use crate::metrics::server::await_group;
 
@@ -125,6 +126,39 @@ fn a_flow_of_busybox_has_the_name_that_it_resolved() {
         for (pid, name) in pids {
             assert_named(&records, pid, port, name, "busybox");
         }
+    });
+}
+
+/// BusyBox's nslookup has a resolver of its own; the nc beside it has the address only.
+#[test]
+fn a_run_counts_nslookup_and_names_the_address_that_it_resolved() {
+    Lan::enter("run-of-nslookup", |lan| {
+        let _nsd = lan.nsd(&[("example", ZONE)]);
+        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
+        let port = serve(ADDR);
+        let script = format!(
+            "busybox nslookup -type=a www.example && head -c {BYTES} /dev/zero | busybox nc {ADDR} {port}"
+        );
+        let output = flowtop_with(&["run", "--json", "--", "sh", "-c", &script])
+            .output()
+            .unwrap();
+        let errors = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{errors}");
+        assert!(stdout(&output).contains(ADDR), "{}", stdout(&output));
+        let summary: Value = serde_json::from_str(errors.lines().last().unwrap()).unwrap();
+        let peers = summary["peers"].as_array().unwrap();
+        let row = |addr| peers.iter().find(|row| row["remote_addr"] == addr).unwrap();
+        let nc = row(ADDR);
+        assert_eq!(nc["dns_name"], "www.example", "{nc}");
+        assert_eq!(nc["dns_name_origin"], "other", "{nc}");
+        assert_eq!(
+            (&nc["tx_bytes"], &nc["rx_bytes"]),
+            (&BYTES.into(), &1.into())
+        );
+        let query = row(NSD);
+        assert_ne!(query["pid"], nc["pid"]);
+        // One question of a header, the name and its type: 12 + 13 + 4 bytes.
+        assert_eq!(query["tx_bytes"], 29, "{query}");
     });
 }
 
