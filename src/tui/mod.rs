@@ -58,8 +58,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Maximum time to wait for a terminal's reply to a query.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Time until the first rows: short enough to seem immediate, long enough for rates.
-const FIRST_ROWS: Duration = Duration::from_millis(250);
+/// Time until the first rows: short enough that they come with the start (150 to 250 ms before it),
+/// long enough for rates.
+const FIRST_ROWS: Duration = Duration::from_millis(150);
 
 enum ScreenEvent {
     Collector(CollectorEvent),
