@@ -10,7 +10,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::common::counting::Flowtop;
-use crate::common::lan::{Lan, NSD};
+use crate::common::lan::{Lan, NSD, Nsd};
 use crate::common::{flowtop_with, stderr, stdout};
 use crate::metrics::free_port;
 use crate::metrics::server::await_group;
@@ -23,6 +23,14 @@ const BYTES: u64 = 1000;
 
 const ZONE: &str = "api A 192.0.2.10\nwww A 192.0.2.10\nalias CNAME far\nfar CNAME api\n\
                     six AAAA 2001:db8::53\nother A 192.0.2.11\n";
+
+/// Starts a name server, which programs ask by default, and a server at [`ADDR`]. Returns the name
+/// server, which ends with the value, and the other's port.
+fn serve_names(lan: &Lan, zones: &[(&str, &str)]) -> (Nsd, u16) {
+    let nsd = lan.nsd(zones);
+    lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
+    (nsd, serve(ADDR))
+}
 
 /// Accepts connections for good, and lets each client end.
 fn serve(addr: &str) -> u16 {
@@ -73,9 +81,7 @@ fn assert_named(records: &[Value], pid: u32, port: u16, name: &str, way: &str) {
 fn a_flow_has_the_name_that_its_process_resolved_in_any_way() {
     Lan::enter("resolved", |lan| {
         let ptr = "10 PTR reverse.example.\n";
-        let _nsd = lan.nsd(&[("example", ZONE), ("2.0.192.in-addr.arpa", ptr)]);
-        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
-        let port = serve(ADDR);
+        let (_nsd, port) = serve_names(lan, &[("example", ZONE), ("2.0.192.in-addr.arpa", ptr)]);
         let port6 = serve(NSD6);
         let mut flowtop = Flowtop::start(&["-x"]);
         flowtop.await_intervals(1);
@@ -104,9 +110,7 @@ fn a_flow_has_the_name_that_its_process_resolved_in_any_way() {
 #[test]
 fn a_flow_of_busybox_has_the_name_that_it_resolved() {
     Lan::enter("resolved-by-busybox", |lan| {
-        let _nsd = lan.nsd(&[("example", ZONE)]);
-        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
-        let port = serve(ADDR);
+        let (_nsd, port) = serve_names(lan, &[("example", ZONE)]);
         let mut flowtop = Flowtop::start(&[]);
         flowtop.await_intervals(1);
         let pids = ["www.example", "alias.example"].map(|name| {
@@ -133,9 +137,7 @@ fn a_flow_of_busybox_has_the_name_that_it_resolved() {
 #[test]
 fn a_run_counts_nslookup_and_names_the_address_that_it_resolved() {
     Lan::enter("run-of-nslookup", |lan| {
-        let _nsd = lan.nsd(&[("example", ZONE)]);
-        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
-        let port = serve(ADDR);
+        let (_nsd, port) = serve_names(lan, &[("example", ZONE)]);
         let script = format!(
             "busybox nslookup -type=a www.example && head -c {BYTES} /dev/zero | busybox nc {ADDR} {port}"
         );
@@ -165,9 +167,7 @@ fn a_run_counts_nslookup_and_names_the_address_that_it_resolved() {
 #[test]
 fn filters_select_by_names_and_see_answers_that_they_do_not_mean() {
     Lan::enter("selected", |lan| {
-        let _nsd = lan.nsd(&[("example", ZONE)]);
-        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
-        let port = serve(ADDR);
+        let (_nsd, port) = serve_names(lan, &[("example", ZONE)]);
         for filter in ["tcp and host api.example", "tcp and domain example"] {
             let mut flowtop = Flowtop::start(&[filter]);
             flowtop.await_intervals(1);
@@ -184,9 +184,7 @@ fn filters_select_by_names_and_see_answers_that_they_do_not_mean() {
 #[test]
 fn metrics_by_host_add_up_to_the_total() {
     Lan::enter("metrics-by-host", |lan| {
-        let _nsd = lan.nsd(&[("example", ZONE)]);
-        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
-        let port = serve(ADDR);
+        let (_nsd, port) = serve_names(lan, &[("example", ZONE)]);
         let addr = free_port();
         let listen = addr.port().to_string();
         let mut flowtop =
@@ -203,9 +201,7 @@ fn metrics_by_host_add_up_to_the_total() {
 #[test]
 fn without_the_option_no_answer_is_read() {
     Lan::enter("unread", |lan| {
-        let _nsd = lan.nsd(&[("example", ZONE)]);
-        lan.write("resolv.conf", &format!("nameserver {NSD}\n"));
-        let port = serve(ADDR);
+        let (_nsd, port) = serve_names(lan, &[("example", ZONE)]);
         let mut flowtop = Flowtop::start(&["--no-dns-names"]);
         flowtop.await_intervals(1);
         let pid = client("glibc", "api.example", port, NSD);
