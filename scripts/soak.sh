@@ -21,6 +21,7 @@ cd "$(dirname "$0")/.."
 kernel=${KERNEL:-7.2} seconds=${SECONDS_LONG:-3600}
 read -ra modes <<<"${PREEMPT:-}"
 [ ${#modes[@]} -gt 0 ] || modes=('')
+each=$((seconds / ${#modes[@]}))
 mkdir -p target/soak
 samples=target/soak/$kernel.jsonl
 rm -f "$samples"
@@ -36,7 +37,6 @@ for mode in "${modes[@]}"; do
         # A mode that the kernel does not know would be ignored, and the soak with it.
         prepare="grep -F '($mode)' /sys/kernel/debug/sched/preempt && "
     fi
-    each=$((seconds / ${#modes[@]}))
     rm -rf "${work:?}"/*
     tests/vm/run.sh --kernel "$kernel" --mem 3G --timeout $((each + 900)) --log "target/soak/$kernel${mode:+-$mode}.console" \
         --out "$work" "${append[@]}" --file "$built/flowtop:/bin/flowtop" --file "$built/examples/traffic:/bin/traffic" -- \

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
@@ -30,10 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
         let map = MapHandle::from_map_id(id)?;
         let memory = memory(&map)?;
         all += memory;
-        if ["flows4_", "flows6_"]
-            .iter()
-            .any(|it| map.name().to_string_lossy().starts_with(it))
-        {
+        if map.name().to_string_lossy().starts_with("flows") {
             entries = map.max_entries();
             of_flows += memory;
         }
@@ -48,12 +46,9 @@ fn programs(pid: u32) -> Result<BTreeSet<u32>> {
     for file in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may be closed by now.
         let info = fs::read_to_string(file?.path()).unwrap_or_default();
-        ids.extend(field(&info, "prog_id:"));
+        ids.extend(field::<u32>(&info, "prog_id:"));
     }
-    Ok(ids
-        .into_iter()
-        .filter_map(|id| u32::try_from(id).ok())
-        .collect())
+    Ok(ids)
 }
 
 fn memory(map: &MapHandle) -> Result<u64> {
@@ -61,7 +56,7 @@ fn memory(map: &MapHandle) -> Result<u64> {
     field(&fs::read_to_string(path)?, "memlock:").context("no memlock in fdinfo")
 }
 
-fn field(info: &str, name: &str) -> Option<u64> {
+fn field<T: FromStr>(info: &str, name: &str) -> Option<T> {
     let line = info.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().parse().ok()
 }

@@ -58,8 +58,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Maximum time to wait for a terminal's reply to a query.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Time until the first rows: short enough that they come with the start (150 to 250 ms before it),
-/// long enough for rates.
+/// Time from the start of counting until the first rows: no longer than the start itself takes, long
+/// enough for rates.
 const FIRST_ROWS: Duration = Duration::from_millis(150);
 
 enum ScreenEvent {
